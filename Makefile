@@ -1,0 +1,76 @@
+# One door to everything: `make run` shows the exchange, `make test` tests it. Both set up what they need first,
+# on a fresh Debian 12 with python3.11, gcc and make; `make help` lists the rest.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PARTS  := engine journal checkpoints replay sequencer cli
+PYTEST := $(BIN)/python -m pytest
+# Two workers; idle ones take work from the other, since a few tests are much longer than the rest.
+SPREAD := -n 2 --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-long test-modes check format lint types layers doctest bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: $(READY)  ## create .venv from requirements.lock (the other targets do this by themselves)
+
+# Debian ships venv without its pip installer in the package python3.11: name the missing package, or fetch it as root.
+$(VENV)/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: apt-get install python3.11 (or make PYTHON=...)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -q -y python3.11-venv; } \
+	  || { echo "python3.11 cannot create an environment here: apt-get install python3.11-venv, then make again" >&2; exit 2; }
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(READY): $(VENV)/pyvenv.cfg requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (once; a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(READY)  ## the exchange in a minute: simulated traders, a kill, a recovery and the proof (lockstep demo)
+	@$(BIN)/lockstep demo
+
+test: $(READY)  ## the fast suite
+	@$(BIN)/lockstep warmup
+	@$(PYTEST) $(SPREAD) -m "not long"
+
+test-long: $(READY)  ## the long suite: more kills, more commands, more bit flips
+	@$(BIN)/lockstep warmup
+	@LOCKSTEP_KILLS=1000 LOCKSTEP_COMMANDS=2000000 LOCKSTEP_FLIPS=20000 $(PYTEST) $(SPREAD)
+
+test-modes: $(READY)  ## the engine's digests compiled, compiled with bounds checks, and interpreted
+	@$(PYTEST) tests/test_engine_modes.py
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_engine_modes.py
+
+check: lint types layers doctest test test-modes  ## everything that must hold before a change goes in
+
+format: $(READY)  ## rewrite the sources in the one format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: $(READY)
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+layers: $(READY)
+	@$(PYTEST) tests/test_layers.py tests/test_registry.py
+
+doctest: $(READY)
+	@$(PYTEST) --doctest-modules $(PARTS)
+
+bench: $(READY)  ## measure engine, journal and replay against their targets
+	@$(BIN)/python -m benchmarks
+
+lock: $(READY)  ## write requirements.lock again from pyproject.toml
+	@$(BIN)/python .ci/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+clean:  ## remove the environment and everything that was built or cached here
+	@rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,67 @@
+"""Imports point down only, siblings never meet, and one outside library has one home (design section 2)."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+#: From the bottom up; folders on one line are siblings. `benchmarks` is where `lockstep bench` calls down to.
+LAYERS = [
+    {"engine", "journal"},
+    {"checkpoints"},
+    {"replay"},
+    {"gateway", "marketdata", "surveillance", "clearing", "sequencer", "replication", "client"},
+    {"benchmarks"},
+    {"cli"},
+]
+RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
+
+#: Where an outside library may be imported: a file, or a folder that ends in a slash.
+HOMES = {
+    "numba": ("engine/jit.py",),
+    "llvmlite": ("engine/jit.py",),
+    "sortedcontainers": ("engine/reference/",),
+    "lmdb": ("journal/store.py",),
+    "msgpack": ("journal/", "checkpoints/image.py"),
+    "xxhash": ("journal/", "engine/digest.py"),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
+}
+
+
+def imports(source: str) -> Iterator[tuple[int, str]]:
+    """(line, top-level name) of each import in the source, those inside functions included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.lineno, node.module.split(".")[0]
+
+
+def faults(path: str, source: str) -> list[str]:
+    """What the file at ``path`` (relative to the root, with /) imports against the rules."""
+    own = path.split("/", maxsplit=1)[0]
+    found = []
+    for line, name in imports(source):
+        if name in RANK and name != own and RANK[name] >= RANK[own]:
+            found.append(f"{path}:{line}: {own} may not import {name}")
+        if name in HOMES and not path.startswith(HOMES[name]):
+            found.append(f"{path}:{line}: {name} may be imported only in {', '.join(HOMES[name])}")
+    return found
+
+
+def test_imports_point_down_and_each_library_has_one_home() -> None:
+    files = [file for folder in RANK for file in sorted((ROOT / folder).rglob("*.py"))]
+    assert files
+    found = [fault for file in files for fault in faults(file.relative_to(ROOT).as_posix(), file.read_text())]
+    assert not found, "\n".join(found)
+
+
+def test_planted_violations_are_found() -> None:
+    assert faults("engine/apply.py", "import replay.rebuild\n") == ["engine/apply.py:1: engine may not import replay"]
+    assert faults("journal/frame.py", "from engine import COMMAND\n")
+    assert faults("replay/compare.py", "def f():\n    from sequencer.pump import pump\n")
+    assert faults("engine/book.py", "import numba.typed\n")
+    assert faults("journal/frame.py", "import lmdb as db\n")
+    assert not faults("replay/rebuild.py", "from engine import Engine\nfrom journal import Journal\nimport numpy\n")
