@@ -1,0 +1,33 @@
+"""Cancels, one and many. They are accepted in every phase (section 4)."""
+
+from engine.records import Reason
+from engine.reference.events import EventLog
+from engine.reference.matching import cancel_open
+from engine.reference.rows import Row
+from engine.reference.venue import Instrument, Venue
+
+
+def cancel(venue: Venue, row: Row, events: EventLog) -> None:
+    participant = venue.participant(row.participant)
+    order = participant.open_order(row.client_order_id) if participant else None
+    if order is None:
+        events.cancel_rejected(row.client_order_id, participant)
+    else:
+        cancel_open(venue, order, Reason.USER, events)
+
+
+def mass_cancel(venue: Venue, row: Row, events: EventLog) -> None:
+    """Symbol 0 is every instrument, side 0 both sides; answered only with its cancels, in order of acceptance."""
+    participant = venue.participant_by_name.get(row.name)
+    if participant is None:
+        events.rejected(row.name, Reason.UNKNOWN_PARTICIPANT)
+        return
+    only: Instrument | None = None
+    if row.symbol:
+        only = venue.instrument_by_symbol.get(row.symbol)
+        if only is None:
+            events.rejected(row.symbol, Reason.UNKNOWN_INSTRUMENT)
+            return
+    for order in list(participant.open_orders.values()):
+        if (only is None or order.instrument is only) and row.side in (0, order.side):
+            cancel_open(venue, order, Reason(row.reason), events)

@@ -1,0 +1,136 @@
+"""Every promise that the state keeps between two commands, said once more and counted afresh.
+
+Nothing here is used by the rules: a promise is worth checking because another file is believed to keep it.
+"""
+
+from engine.errors import InvariantError
+from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
+from engine.names import is_name, unpack
+from engine.records import Phase, Side, TimeInForce
+from engine.reference.book import MARKET_RANK, Level
+from engine.reference.rows import MARKET, POST_ONLY
+from engine.reference.venue import Instrument, Order, Participant, Venue
+
+
+def check_venue(venue: Venue) -> None:
+    """Raises InvariantError with the first broken promise found."""
+    _check_definitions(venue)
+    _check_counters(venue)
+    for participant in venue.participants:
+        _check_participant(venue, participant)
+    for instrument in venue.instruments:
+        _check_instrument(instrument)
+    resting = sum(len(level.orders) for each in venue.instruments for side in Side for level in each.book.levels(side))
+    _promise(resting == venue.open_order_count, f"{resting} orders rest, {venue.open_order_count} are open")
+
+
+def _promise(kept: bool, broken: str) -> None:
+    if not kept:
+        raise InvariantError(broken)
+
+
+def _check_definitions(venue: Venue) -> None:
+    for at, instrument in enumerate(venue.instruments, 1):
+        symbol = unpack(instrument.symbol)
+        _promise(instrument.number == at, f"instrument {symbol} has number {instrument.number} at place {at}")
+        _promise(is_name(instrument.symbol), f"instrument {at} has no name")
+        _promise(venue.instrument_by_symbol.get(instrument.symbol) is instrument, f"{symbol} is not found by name")
+        _promise(1 <= instrument.tick_e4 <= PRICE_E4_MAX, f"{symbol} has tick {instrument.tick_e4}")
+        _promise(1 <= instrument.lot <= QTY_MAX, f"{symbol} has lot {instrument.lot}")
+        _promise(1 <= instrument.defined_reference_e4 <= PRICE_E4_MAX, f"{symbol} has a reference out of bounds")
+        _promise(instrument.last_trade_e4 % instrument.tick_e4 == 0, f"{symbol} last traded off the tick")
+    for at, participant in enumerate(venue.participants, 1):
+        name = unpack(participant.name)
+        _promise(participant.number == at, f"participant {name} has number {participant.number} at place {at}")
+        _promise(is_name(participant.name), f"participant {at} has no name")
+        _promise(venue.participant_by_name.get(participant.name) is participant, f"{name} is not found by name")
+        own = participant.group == -participant.number
+        _promise(own or is_name(participant.group), f"participant {name} has group {participant.group}")
+    _promise(len(venue.instrument_by_symbol) == len(venue.instruments), "a symbol stands for no instrument")
+    _promise(len(venue.participant_by_name) == len(venue.participants), "a name stands for no participant")
+
+
+def _check_counters(venue: Venue) -> None:
+    capacity = venue.capacity
+    _promise(0 <= venue.now_ns <= TIME_NS_MAX, f"the clock is at {venue.now_ns}")
+    _promise(len(venue.instruments) <= capacity.instruments_max, "there are more instruments than there is room for")
+    _promise(len(venue.participants) <= capacity.participants_max, "there are more participants than there is room for")
+    _promise(venue.open_order_count <= capacity.orders_max, "there are more open orders than there is room for")
+    _promise(venue.id_count <= capacity.ids_max, "there are more ids in use than there is room for")
+    ids = sum(len(participant.ids) for participant in venue.participants)
+    _promise(ids == venue.id_count, f"{ids} ids are in use, {venue.id_count} are counted")
+    by_participant = sum(len(participant.open_orders) for participant in venue.participants)
+    by_instrument = sum(len(instrument.open_orders) for instrument in venue.instruments)
+    counted = venue.open_order_count
+    _promise(by_participant == counted, f"participants have {by_participant} open orders, {counted} are counted")
+    _promise(by_instrument == counted, f"instruments have {by_instrument} open orders, {counted} are counted")
+
+
+def _check_participant(venue: Venue, participant: Participant) -> None:
+    name = unpack(participant.name)
+    _promise(list(participant.open_orders) == sorted(participant.open_orders), f"{name}: not in order of acceptance")
+    borne = {client_order_id for client_order_id, order in participant.ids.items() if order is not None}
+    _promise(len(borne) == len(participant.open_orders), f"{name}: {len(borne)} ids are borne by open orders")
+    for number, order in participant.open_orders.items():
+        _promise(order.number == number, f"order {number} is kept as {order.number}")
+        _promise(order.participant is participant, f"order {number} is another participant's")
+        _promise(order.instrument.open_orders.get(number) is order, f"order {number} is unknown to its instrument")
+        known = participant.ids.get(order.client_order_id)
+        _promise(known is order, f"order {number} is not found by its id {unpack(order.client_order_id)}")
+        _check_order(venue, order)
+
+
+def _check_order(venue: Venue, order: Order) -> None:
+    number, instrument = order.number, order.instrument
+    _promise(1 <= number <= venue.order_number, f"order {number} has a number not given out")
+    _promise(1 <= order.priority <= venue.priority, f"order {number} has priority {order.priority} not given out")
+    _promise(order.client_order_id != 0, f"order {number} has no client order id")
+    _promise(order.id_day <= venue.now_ns // DAY_NS, f"order {number} took its id on a later day")
+    _promise(1 <= order.qty <= QTY_MAX, f"order {number} has quantity {order.qty}")
+    _promise(order.leaves_qty >= 1, f"order {number} is open with {order.leaves_qty}")
+    _promise(order.cum_qty >= 0, f"order {number} executed {order.cum_qty}")
+    _promise(order.leaves_qty + order.cum_qty <= order.qty, f"order {number} has more than its quantity")
+    _promise(order.qty % instrument.lot == 0, f"order {number} is off the lot")
+    is_market = bool(order.instructions & MARKET)
+    _promise(is_market == (order.price_e4 == 0), f"order {number} has price {order.price_e4}")
+    _promise(0 <= order.price_e4 <= PRICE_E4_MAX, f"order {number} has price {order.price_e4}")
+    _promise(order.price_e4 % instrument.tick_e4 == 0, f"order {number} is off the tick")
+    _promise(not order.instructions & ~(MARKET | POST_ONLY), f"order {number} rests with an instruction that cannot")
+    _promise(order.time_in_force in (TimeInForce.DAY, TimeInForce.GTC), f"order {number} rests with its time in force")
+    _promise(order.level is not None, f"order {number} is open and rests nowhere")
+
+
+def _check_instrument(instrument: Instrument) -> None:
+    symbol = unpack(instrument.symbol)
+    _promise(list(instrument.open_orders) == sorted(instrument.open_orders), f"{symbol}: not in order of acceptance")
+    for number, order in instrument.open_orders.items():
+        _promise(order.instrument is instrument, f"order {number} is another instrument's")
+        _promise(order.participant.open_orders.get(number) is order, f"order {number} is unknown to its participant")
+        stays = instrument.phase != Phase.CLOSED or order.time_in_force != TimeInForce.DAY
+        _promise(stays, f"{symbol} is closed and day order {number} is open")
+        rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0
+        _promise(rests, f"{symbol} is continuous and market order {number} rests")
+    for side in Side:
+        last_rank = MARKET_RANK - 1
+        for rank, level in instrument.book.sides[side].items():
+            _promise(rank > last_rank, f"{symbol} {side.name}: levels are out of order at {level.price_e4}")
+            last_rank = rank
+            _check_level(instrument, side, rank, level)
+    best_buy, best_sell = instrument.book.best(Side.BUY), instrument.book.best(Side.SELL)
+    if instrument.phase == Phase.CONTINUOUS and best_buy and best_sell:
+        _promise(best_buy.price_e4 < best_sell.price_e4, f"{symbol} is crossed in continuous trading")
+
+
+def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) -> None:
+    at = f"{unpack(instrument.symbol)} {side.name} level {level.price_e4}"
+    _promise(level.rank == rank, f"{at} stands under rank {rank}")
+    _promise(rank == (-side * level.price_e4 if level.price_e4 else MARKET_RANK), f"{at} has rank {rank}")
+    _promise(bool(level.orders), f"{at} is empty")
+    _promise(level.leaves_qty == sum(order.leaves_qty for order in level.orders.values()), f"{at} has a wrong sum")
+    priority = 0
+    for number, order in level.orders.items():
+        _promise(instrument.open_orders.get(number) is order, f"{at} holds order {number}, which is not open")
+        _promise(order.level is level, f"{at} holds order {number}, which rests elsewhere")
+        _promise(order.side == side and order.price_e4 == level.price_e4, f"{at} holds order {number} of another price")
+        _promise(order.priority > priority, f"{at}: order {number} stands before its time")
+        priority = order.priority

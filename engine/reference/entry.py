@@ -1,0 +1,184 @@
+"""Entry and replacement of orders (section 4): the checks of section 8 in its order, then the book.
+
+Each check below is one row of that table, or a part of one, and gives the reason for which it refuses, or None.
+The first reason counts.
+"""
+
+from typing import Final
+
+from engine.limits import PRICE_E4_MAX, QTY_MAX
+from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInForce
+from engine.reference.book import accepts
+from engine.reference.events import EventLog
+from engine.reference.matching import cancel_open, run_as_incoming
+from engine.reference.rows import DISPLAY, MARKET, MIN_QTY, POST_ONLY, STOP, Row
+from engine.reference.venue import Instrument, Order, Participant, Venue
+
+_BUILT: Final = MARKET | POST_ONLY | MIN_QTY
+_MARKET_PERMISSION: Final = int(Permission.MARKET)
+_STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
+
+_MARKET_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK})
+_LIMIT_TIMES: Final = _MARKET_TIMES | {TimeInForce.GTC}
+_POST_ONLY_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC})
+
+
+def enter(venue: Venue, row: Row, events: EventLog) -> None:
+    participant = venue.participant(row.participant)
+    instrument = venue.instrument(row.instrument)
+    if participant is None:
+        events.rejected(row.client_order_id, Reason.UNKNOWN_PARTICIPANT, None, instrument)
+        return
+    if instrument is None:
+        events.rejected(row.client_order_id, Reason.UNKNOWN_INSTRUMENT, participant, None)
+        return
+    refused = _entry_refused(venue, row, participant, instrument)
+    if refused is not None:
+        events.rejected(row.client_order_id, refused, participant, instrument)
+        return
+    order = venue.accept(row, participant, instrument)
+    events.accepted(order)
+    _meet_the_book(venue, order, events)
+
+
+def replace(venue: Venue, row: Row, events: EventLog) -> None:
+    participant = venue.participant(row.participant)
+    order = participant.open_order(row.client_order_id) if participant else None
+    if participant is None or order is None:
+        events.cancel_rejected(row.client_order_id, participant)
+        return
+    instrument = order.instrument
+    refused = _new_terms_refused(order, row)
+    if refused is not None:
+        events.rejected(row.new_client_order_id, refused, participant, instrument)
+        return
+    open_qty = row.qty - order.cum_qty
+    if open_qty <= 0:
+        cancel_open(venue, order, Reason.REPLACED, events)
+        return
+    keeps_priority = row.price_e4 == order.price_e4 and open_qty <= order.leaves_qty
+    refused = _new_place_refused(venue, order, row, keeps_priority)
+    if refused is not None:
+        events.rejected(row.new_client_order_id, refused, participant, instrument)
+        return
+    if keeps_priority:
+        instrument.book.reduce(order, order.leaves_qty - open_qty)
+    else:
+        instrument.book.remove(order)
+        order.leaves_qty = open_qty
+    order.qty = row.qty
+    order.price_e4 = row.price_e4
+    venue.rename(order, row.new_client_order_id)
+    events.replaced(order, row.client_order_id)
+    if not keeps_priority:
+        _meet_the_book(venue, order, events)
+
+
+def _meet_the_book(venue: Venue, order: Order, events: EventLog) -> None:
+    if order.instrument.phase == Phase.CONTINUOUS:
+        run_as_incoming(venue, order, events)
+    else:
+        venue.rest(order)
+
+
+def _entry_refused(venue: Venue, row: Row, participant: Participant, instrument: Instrument) -> Reason | None:
+    return (
+        _phase_refuses(instrument.phase, row.time_in_force, row.instructions, row.book)
+        or _value_refused(instrument, row)
+        or _instructions_refused(row)
+        or _id_used(participant, row.client_order_id)
+        or _not_permitted(participant, row)
+        or (_post_only_refused(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
+        or _no_room_for_order(venue)
+        or _no_room_for_id(venue)
+    )
+
+
+def _new_terms_refused(order: Order, row: Row) -> Reason | None:
+    """The checks of a replace before its open quantity is looked at."""
+    return (
+        _phase_refuses(order.instrument.phase, order.time_in_force, order.instructions, Book.LIT)
+        or _value_refused(order.instrument, row)
+        or _change_refused(order, row)
+        or _id_used(order.participant, row.new_client_order_id)
+    )
+
+
+def _new_place_refused(venue: Venue, order: Order, row: Row, keeps_priority: bool) -> Reason | None:
+    """The checks of a replace after its open quantity is known to be above zero."""
+    judged_again = order.post_only and not keeps_priority
+    return (
+        _post_only_refused(order.instrument, order.side, row.price_e4) if judged_again else None
+    ) or _no_room_for_id(venue)
+
+
+def _phase_refuses(phase: Phase, time_in_force: int, instructions: int, book: int) -> Reason | None:
+    if phase == Phase.CONTINUOUS:
+        return Reason.NOT_AUCTION if time_in_force == TimeInForce.OPENING else None
+    if phase == Phase.CLOSED:
+        return Reason.CLOSED
+    if phase == Phase.HALTED:
+        return Reason.HALTED
+    if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or instructions & POST_ONLY or book == Book.MIDPOINT:
+        return Reason.NOT_CONTINUOUS
+    return None
+
+
+def _value_refused(instrument: Instrument, row: Row) -> Reason | None:
+    if not 1 <= row.qty <= QTY_MAX:
+        return Reason.INVALID_QTY
+    if row.qty % instrument.lot:
+        return Reason.INVALID_LOT
+    if row.instructions & MARKET:
+        return None
+    if not 1 <= row.price_e4 <= PRICE_E4_MAX:
+        return Reason.INVALID_PRICE
+    if row.price_e4 % instrument.tick_e4:
+        return Reason.INVALID_TICK
+    return None
+
+
+def _instructions_refused(row: Row) -> Reason | None:
+    """Whether the instructions of an entry fit together (section 4), in what this release has of them."""
+    instructions = row.instructions
+    fit = (
+        not instructions & ~_BUILT
+        and row.book == Book.LIT
+        and row.time_in_force in (_MARKET_TIMES if instructions & MARKET else _LIMIT_TIMES)
+        and (not instructions & POST_ONLY or (not instructions & MARKET and row.time_in_force in _POST_ONLY_TIMES))
+        and (not instructions & MIN_QTY or (row.time_in_force == TimeInForce.IOC and 1 <= row.min_qty <= row.qty))
+    )
+    return None if fit else Reason.INVALID_INSTRUCTION
+
+
+def _change_refused(order: Order, row: Row) -> Reason | None:
+    """A price cannot become ``market`` or the reverse; no order of this release has a display or a stop."""
+    if (row.instructions ^ order.instructions) & MARKET or row.instructions & (DISPLAY | STOP):
+        return Reason.INVALID_INSTRUCTION
+    return None
+
+
+def _id_used(participant: Participant, client_order_id: int) -> Reason | None:
+    return Reason.DUPLICATE_ID if client_order_id in participant.ids else None
+
+
+def _not_permitted(participant: Participant, row: Row) -> Reason | None:
+    if row.instructions & MARKET and not participant.permissions & _MARKET_PERMISSION:
+        return Reason.MARKET_NOT_PERMITTED
+    if row.self_trade == SelfTrade.NONE and not participant.permissions & _STP_NONE_PERMISSION:
+        return Reason.STP_NOT_PERMITTED
+    return None
+
+
+def _post_only_refused(instrument: Instrument, side: int, price_e4: int) -> Reason | None:
+    """Whether any order of the other side, the same participant's too, stands at the price or better."""
+    best = instrument.book.best(-side)
+    return Reason.WOULD_CROSS if best is not None and accepts(side, price_e4, best.price_e4) else None
+
+
+def _no_room_for_order(venue: Venue) -> Reason | None:
+    return Reason.CAPACITY if venue.open_order_count >= venue.capacity.orders_max else None
+
+
+def _no_room_for_id(venue: Venue) -> Reason | None:
+    return Reason.CAPACITY if venue.id_count >= venue.capacity.ids_max else None

@@ -1,0 +1,158 @@
+"""What the market answers: one EVENT row for each thing that happened, in the order in which it happened.
+
+A row is a tuple in the order of ``EVENT``'s places until the batch is done; then all become one array. Which places
+an event uses is stated once, in ``EVENT_FIELDS``; every method below writes those and leaves the others zero.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from engine.records import EVENT, EventKind, Phase, Reason
+from engine.reference.venue import Instrument, Order, Participant
+
+_ACCEPTED: Final = int(EventKind.ACCEPTED)
+_REJECTED: Final = int(EventKind.REJECTED)
+_TRADE: Final = int(EventKind.TRADE)
+_CANCELED: Final = int(EventKind.CANCELED)
+_REPLACED: Final = int(EventKind.REPLACED)
+_CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
+_PHASE: Final = int(EventKind.PHASE)
+_HALTED: Final = int(EventKind.HALTED)
+
+
+class EventLog:
+    """The events of a batch. ``seq`` is the command that is being applied; each event bears it."""
+
+    __slots__ = ("_rows", "seq")
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self._rows: list[tuple[int, ...]] = []
+
+    def take(self) -> "np.ndarray[Any, Any]":
+        """The events so far as EVENT rows, which the log then forgets."""
+        rows, self._rows = self._rows, []
+        return np.array(rows, dtype=EVENT)
+
+    def accepted(self, order: Order) -> None:
+        self._of_order(_ACCEPTED, order, order.qty)
+
+    def canceled(self, order: Order, qty: int, reason: Reason) -> None:
+        self._of_order(_CANCELED, order, qty, reason=reason)
+
+    def replaced(self, order: Order, old_client_order_id: int) -> None:
+        """After the order has its new id, price and quantity."""
+        self._append(
+            _REPLACED,
+            client_order_id=old_client_order_id,
+            contra_client_order_id=order.client_order_id,
+            price_e4=order.price_e4,
+            qty=order.leaves_qty,
+            number=order.number,
+            participant=order.participant.number,
+            instrument=order.instrument.number,
+            side=order.side,
+        )
+
+    def trade(self, first: Order, second: Order, price_e4: int, qty: int, number: int, side: int) -> None:
+        """``first`` is the resting order (uncross: the buy), ``side`` that of the incoming one (uncross: 0)."""
+        self._rows.append(
+            (
+                self.seq,
+                first.client_order_id,
+                second.client_order_id,
+                price_e4,
+                qty,
+                number,
+                first.participant.number,
+                second.participant.number,
+                first.instrument.number,
+                _TRADE,
+                0,
+                side,
+                0,
+            )
+        )
+
+    def rejected(
+        self,
+        answered: int,
+        reason: Reason,
+        participant: Participant | None = None,
+        instrument: Instrument | None = None,
+    ) -> None:
+        """``answered`` is the id or name that is refused."""
+        self._append(
+            _REJECTED,
+            client_order_id=answered,
+            participant=participant.number if participant else 0,
+            instrument=instrument.number if instrument else 0,
+            reason=reason,
+        )
+
+    def cancel_rejected(self, client_order_id: int, participant: Participant | None) -> None:
+        self._append(
+            _CANCEL_REJECTED,
+            client_order_id=client_order_id,
+            participant=participant.number if participant else 0,
+            reason=Reason.UNKNOWN_ORDER,
+        )
+
+    def phase(self, instrument: Instrument) -> None:
+        self._append(_PHASE, instrument=instrument.number, phase=instrument.phase)
+
+    def halted(self, instrument: Instrument, reason: Reason) -> None:
+        self._append(_HALTED, instrument=instrument.number, reason=reason, phase=Phase.HALTED)
+
+    def _of_order(self, kind: int, order: Order, qty: int, reason: int = 0) -> None:
+        self._rows.append(
+            (
+                self.seq,
+                order.client_order_id,
+                0,
+                order.price_e4,
+                qty,
+                order.number,
+                order.participant.number,
+                0,
+                order.instrument.number,
+                kind,
+                reason,
+                order.side,
+                0,
+            )
+        )
+
+    def _append(
+        self,
+        kind: int,
+        *,
+        client_order_id: int = 0,
+        contra_client_order_id: int = 0,
+        price_e4: int = 0,
+        qty: int = 0,
+        number: int = 0,
+        participant: int = 0,
+        instrument: int = 0,
+        reason: int = 0,
+        side: int = 0,
+        phase: int = 0,
+    ) -> None:
+        self._rows.append(
+            (
+                self.seq,
+                client_order_id,
+                contra_client_order_id,
+                price_e4,
+                qty,
+                number,
+                participant,
+                0,
+                instrument,
+                kind,
+                reason,
+                side,
+                phase,
+            )
+        )

@@ -1,0 +1,122 @@
+"""An order runs as incoming (sections 3, 4 and 5): the trial, the trades, self-trade prevention, what is left.
+
+All of it happens in ``continuous``; there market orders never rest, so the first order of the other side always has
+a price.
+"""
+
+from engine.records import Reason, SelfTrade, TimeInForce
+from engine.reference.book import accepts
+from engine.reference.events import EventLog
+from engine.reference.rows import MARKET, MIN_QTY
+from engine.reference.venue import Order, Venue
+
+
+def run_as_incoming(venue: Venue, order: Order, events: EventLog) -> None:
+    """Runs an open order that does not rest: it trades, and what is left rests or is canceled."""
+    refused = _trial(order)
+    if refused is not None:
+        cancel_open(venue, order, refused, events)
+        return
+    book = order.instrument.book
+    while order.leaves_qty:
+        level = book.best(-order.side)
+        if level is None or not accepts(order.side, order.price_e4, level.price_e4):
+            break
+        resting = level.first()
+        if _prevented(order, resting):
+            if _prevent_self_trade(venue, order, resting, events):
+                return
+        else:
+            _trade(venue, order, resting, events)
+    _settle_what_is_left(venue, order, events)
+
+
+def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) -> None:
+    """Cancels all that an order has open, whether it rests or not."""
+    events.canceled(order, order.leaves_qty, reason)
+    if order.level is not None:
+        order.instrument.book.remove(order)
+    venue.close(order)
+
+
+def _trial(order: Order) -> Reason | None:
+    """Why a ``fok`` or ``min_qty`` order may not trade on the book as it stands."""
+    if order.time_in_force == TimeInForce.FOK:
+        return None if _tradable_qty(order, order.leaves_qty) >= order.leaves_qty else Reason.FOK
+    if order.instructions & MIN_QTY:
+        return None if _tradable_qty(order, order.min_qty) >= order.min_qty else Reason.MIN_QTY
+    return None
+
+
+def _tradable_qty(order: Order, enough_qty: int) -> int:
+    """What the order would really trade, self-trade prevention included; counted no further than ``enough_qty``."""
+    tradable = 0
+    left = order.leaves_qty
+    for level in order.instrument.book.levels(-order.side):
+        if not accepts(order.side, order.price_e4, level.price_e4):
+            break
+        for resting in level.orders.values():
+            if tradable >= enough_qty or left == 0:
+                return tradable
+            if not _prevented(order, resting):
+                traded = min(left, resting.leaves_qty)
+                tradable += traded
+                left -= traded
+            elif order.self_trade == SelfTrade.DECREMENT:
+                left -= min(left, resting.leaves_qty)
+            elif order.self_trade != SelfTrade.CANCEL_OLDEST:
+                return tradable
+    return tradable
+
+
+def _prevented(incoming: Order, resting: Order) -> bool:
+    """Whether the two may not trade: same participant or group, unless the incoming order says ``stp=none``."""
+    return incoming.participant.group == resting.participant.group and incoming.self_trade != SelfTrade.NONE
+
+
+def _prevent_self_trade(venue: Venue, incoming: Order, resting: Order, events: EventLog) -> bool:
+    """Acts as the incoming order chose. Returns whether the incoming order has gone."""
+    choice = incoming.self_trade
+    if choice == SelfTrade.DECREMENT:
+        qty = min(incoming.leaves_qty, resting.leaves_qty)
+        events.canceled(resting, qty, Reason.SELF_TRADE)
+        events.canceled(incoming, qty, Reason.SELF_TRADE)
+        _take_off_resting(venue, resting, qty)
+        incoming.leaves_qty -= qty
+        return False
+    if choice in (SelfTrade.CANCEL_OLDEST, SelfTrade.CANCEL_BOTH):
+        cancel_open(venue, resting, Reason.SELF_TRADE, events)
+    if choice in (SelfTrade.CANCEL_NEWEST, SelfTrade.CANCEL_BOTH):
+        cancel_open(venue, incoming, Reason.SELF_TRADE, events)
+        return True
+    return False
+
+
+def _trade(venue: Venue, incoming: Order, resting: Order, events: EventLog) -> None:
+    """The two trade the smaller of their quantities, at the resting order's price."""
+    qty = min(incoming.leaves_qty, resting.leaves_qty)
+    venue.trade_number += 1
+    events.trade(resting, incoming, resting.price_e4, qty, venue.trade_number, incoming.side)
+    incoming.instrument.last_trade_e4 = resting.price_e4
+    incoming.leaves_qty -= qty
+    incoming.cum_qty += qty
+    resting.cum_qty += qty
+    _take_off_resting(venue, resting, qty)
+
+
+def _take_off_resting(venue: Venue, resting: Order, qty: int) -> None:
+    resting.instrument.book.reduce(resting, qty)
+    if resting.leaves_qty == 0:
+        venue.close(resting)
+
+
+def _settle_what_is_left(venue: Venue, order: Order, events: EventLog) -> None:
+    if order.leaves_qty == 0:
+        venue.close(order)
+    elif order.instructions & MARKET:
+        # Without a collar a market order stops only where the other side has no order left.
+        cancel_open(venue, order, Reason.NO_LIQUIDITY, events)
+    elif order.time_in_force == TimeInForce.IOC:
+        cancel_open(venue, order, Reason.IOC, events)
+    else:
+        venue.rest(order)

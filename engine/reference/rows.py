@@ -1,0 +1,178 @@
+"""COMMAND rows as Python values, and whether a row can be interpreted at all.
+
+A batch is converted once: its bytes are viewed with one name for each place (the names of ``COMMAND`` overlap) and
+become tuples. The other names of a place are properties of ``Row``, so that a rule reads ``row.lot`` where the
+record says so.
+
+Whether a row can be interpreted is seen from the row alone (section 13, 1); what also needs the state (a name that
+is taken, a clock that goes back) is with the command itself. Any 64 bytes give an answer.
+"""
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.limits import COMMANDS_PER_CALL_MAX
+from engine.records import (
+    COMMAND,
+    COMMAND_FIELDS,
+    COMMAND_PLACES,
+    Book,
+    CommandKind,
+    Instruction,
+    Phase,
+    Reason,
+    SelfTrade,
+    Side,
+    TimeInForce,
+)
+
+#: Instruction bits as plain integers: an IntFlag makes a new object of every ``&``.
+MARKET: Final = int(Instruction.MARKET)
+POST_ONLY: Final = int(Instruction.POST_ONLY)
+MIN_QTY: Final = int(Instruction.MIN_QTY)
+DISPLAY: Final = int(Instruction.DISPLAY)
+STOP: Final = int(Instruction.STOP)
+EVERY_INSTRUCTION: Final = sum(int(instruction) for instruction in Instruction)
+
+_SIDES: Final = frozenset(map(int, Side))
+_TIMES_IN_FORCE: Final = frozenset(map(int, TimeInForce))
+_SELF_TRADES: Final = frozenset(map(int, SelfTrade))
+_BOOKS: Final = frozenset(map(int, Book))
+_PHASES: Final = frozenset(map(int, Phase))
+
+
+class Row(NamedTuple):
+    """One COMMAND row, each place by its first name in ``COMMAND_PLACES`` and in that order."""
+
+    client_order_id: int
+    new_client_order_id: int
+    price_e4: int
+    qty: int
+    min_qty: int
+    display_qty: int
+    participant: int
+    instrument: int
+    kind: int
+    side: int
+    time_in_force: int
+    self_trade: int
+    instructions: int
+    book: int
+    phase: int
+
+    @property
+    def name(self) -> int:
+        return self.client_order_id
+
+    @property
+    def time_ns(self) -> int:
+        return self.client_order_id
+
+    @property
+    def symbol(self) -> int:
+        return self.new_client_order_id
+
+    @property
+    def group(self) -> int:
+        return self.new_client_order_id
+
+    @property
+    def reference_e4(self) -> int:
+        return self.price_e4
+
+    @property
+    def lot(self) -> int:
+        return self.qty
+
+    @property
+    def tick_e4(self) -> int:
+        return self.min_qty
+
+    @property
+    def duration_ns(self) -> int:
+        return self.min_qty
+
+    @property
+    def permissions(self) -> int:
+        return self.instructions
+
+    @property
+    def reason(self) -> int:
+        return self.phase
+
+
+_FIRST_NAMES: Final = [names[0] for names in COMMAND_PLACES.values()]
+_PLAIN: Final = np.dtype([(name, COMMAND[name]) for name in _FIRST_NAMES])
+
+
+def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
+    """The rows of a batch, in lists of at most ``COMMANDS_PER_CALL_MAX`` so that a long batch takes little memory.
+
+    ``commands`` is a one-dimensional array of COMMAND rows; ValueError when it is not.
+    """
+    if commands.dtype != COMMAND or commands.ndim != 1:
+        raise ValueError("a batch is a one-dimensional array of COMMAND rows")
+    plain = np.ascontiguousarray(commands).view(_PLAIN)
+    for start in range(0, len(plain), COMMANDS_PER_CALL_MAX):
+        yield list(map(Row._make, plain[start : start + COMMANDS_PER_CALL_MAX].tolist()))
+
+
+def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]]:
+    used = {*COMMAND_FIELDS[kind], "kind"}
+    return itemgetter(*(at for at, names in enumerate(COMMAND_PLACES.values()) if used.isdisjoint(names)))
+
+
+_NOT_USED: Final = {int(kind): _places_not_used(kind) for kind in COMMAND_FIELDS}
+
+
+def _enter_has_form(row: Row) -> bool:
+    instructions = row.instructions
+    return (
+        row.client_order_id != 0
+        and row.side in _SIDES
+        and row.time_in_force in _TIMES_IN_FORCE
+        and row.self_trade in _SELF_TRADES
+        and row.book in _BOOKS
+        and not instructions & ~EVERY_INSTRUCTION
+        and (row.min_qty == 0 or bool(instructions & MIN_QTY))
+        and (row.display_qty == 0 or bool(instructions & DISPLAY))
+        and (row.price_e4 == 0 or not instructions & MARKET)
+    )
+
+
+def _replace_has_form(row: Row) -> bool:
+    instructions = row.instructions
+    return (
+        row.new_client_order_id != 0
+        and not instructions & ~(MARKET | DISPLAY | STOP)
+        and (row.display_qty == 0 or bool(instructions & DISPLAY))
+        and (row.price_e4 == 0 or not instructions & MARKET)
+    )
+
+
+def _mass_cancel_has_form(row: Row) -> bool:
+    return (row.side == 0 or row.side in _SIDES) and row.reason in (Reason.MASS_CANCEL, Reason.DISCONNECT)
+
+
+def _phase_has_form(row: Row) -> bool:
+    return row.phase in _PHASES
+
+
+_HAS_FORM: Final = {
+    int(CommandKind.ENTER): _enter_has_form,
+    int(CommandKind.REPLACE): _replace_has_form,
+    int(CommandKind.MASS_CANCEL): _mass_cancel_has_form,
+    int(CommandKind.PHASE): _phase_has_form,
+}
+
+
+def can_be_interpreted(row: Row) -> bool:
+    """Whether the row is a command of this release, as far as the row alone tells (section 13, 1)."""
+    not_used = _NOT_USED.get(row.kind)
+    if not_used is None or any(not_used(row)):
+        return False
+    has_form = _HAS_FORM.get(row.kind)
+    return has_form is None or has_form(row)

@@ -1,0 +1,171 @@
+"""What the market remembers: instruments, participants, open orders, client order ids, the clock and the counters.
+
+Orders are objects here, each known in three places: to its participant and its instrument by number (numbers rise
+with acceptance, so these dictionaries are always in order of acceptance), and to its participant by client order
+id. An id that was used today stays known after its order has gone, with None in the order's place.
+"""
+
+from dataclasses import dataclass, field
+
+from engine.limits import DAY_NS, Capacity
+from engine.records import Phase
+from engine.reference.book import Level, LitBook
+from engine.reference.rows import POST_ONLY, Row
+
+
+@dataclass(slots=True)
+class Instrument:
+    """``number`` is its place in order of definition, from 1. ``last_trade_e4`` is 0 before the first trade."""
+
+    number: int
+    symbol: int
+    tick_e4: int
+    lot: int
+    defined_reference_e4: int
+    phase: Phase = Phase.CLOSED
+    last_trade_e4: int = 0
+    book: LitBook = field(default_factory=LitBook)
+    open_orders: "dict[int, Order]" = field(default_factory=dict)
+
+    @property
+    def reference_e4(self) -> int:
+        """The reference price of section 2: the last trade price, before the first trade the one as defined."""
+        return self.last_trade_e4 or self.defined_reference_e4
+
+
+@dataclass(slots=True)
+class Participant:
+    """``group`` is a packed name, or minus the participant's number: a group of its own, which no name can equal."""
+
+    number: int
+    name: int
+    group: int
+    permissions: int
+    open_orders: "dict[int, Order]" = field(default_factory=dict)
+    ids: "dict[int, Order | None]" = field(default_factory=dict)
+
+    def open_order(self, client_order_id: int) -> "Order | None":
+        return self.ids.get(client_order_id)
+
+
+@dataclass(slots=True, eq=False)
+class Order:
+    """An accepted order. ``price_e4`` is 0 for a market order; ``level`` is where it rests, None while it does not.
+
+    ``number``: order of acceptance in the venue, from 1. ``priority``: the venue's counter when it last went to the
+    back of a queue. ``id_day``: the trading day on which its client order id was taken.
+    """
+
+    number: int
+    client_order_id: int
+    id_day: int
+    participant: Participant
+    instrument: Instrument
+    side: int
+    price_e4: int
+    qty: int
+    leaves_qty: int
+    time_in_force: int
+    self_trade: int
+    instructions: int
+    min_qty: int
+    cum_qty: int = 0
+    priority: int = 0
+    level: Level | None = None
+
+    @property
+    def post_only(self) -> bool:
+        return bool(self.instructions & POST_ONLY)
+
+
+@dataclass(slots=True)
+class Venue:
+    """The whole state. The counters hold the last value given out."""
+
+    capacity: Capacity
+    now_ns: int = 0
+    instruments: list[Instrument] = field(default_factory=list)
+    participants: list[Participant] = field(default_factory=list)
+    instrument_by_symbol: dict[int, Instrument] = field(default_factory=dict)
+    participant_by_name: dict[int, Participant] = field(default_factory=dict)
+    open_order_count: int = 0
+    id_count: int = 0
+    order_number: int = 0
+    trade_number: int = 0
+    priority: int = 0
+    extended: bool = False
+
+    @property
+    def trading_day(self) -> int:
+        """The UTC date of the clock, as days since 1970-01-01."""
+        return self.now_ns // DAY_NS
+
+    def instrument(self, number: int) -> Instrument | None:
+        return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None
+
+    def participant(self, number: int) -> Participant | None:
+        return self.participants[number - 1] if 0 < number <= len(self.participants) else None
+
+    def set_clock(self, now_ns: int) -> None:
+        """Moves the clock. On another trading day, ids that no open order bears are free again (section 13, 6)."""
+        day_before = self.trading_day
+        self.now_ns = now_ns
+        if self.trading_day == day_before:
+            return
+        for participant in self.participants:
+            participant.ids = {order.client_order_id: order for order in participant.open_orders.values()}
+        self.id_count = self.open_order_count
+
+    def accept(self, row: Row, participant: Participant, instrument: Instrument) -> Order:
+        """A new open order out of an ``enter``, with the next number. It does not rest yet."""
+        self.order_number += 1
+        order = Order(
+            number=self.order_number,
+            client_order_id=row.client_order_id,
+            id_day=self.trading_day,
+            participant=participant,
+            instrument=instrument,
+            side=row.side,
+            price_e4=row.price_e4,
+            qty=row.qty,
+            leaves_qty=row.qty,
+            time_in_force=row.time_in_force,
+            self_trade=row.self_trade,
+            instructions=row.instructions,
+            min_qty=row.min_qty,
+        )
+        participant.ids[order.client_order_id] = order
+        participant.open_orders[order.number] = order
+        instrument.open_orders[order.number] = order
+        self.open_order_count += 1
+        self.id_count += 1
+        return order
+
+    def rest(self, order: Order) -> None:
+        """Puts the order at the back of the queue at its price."""
+        self.priority += 1
+        order.priority = self.priority
+        order.instrument.book.add(order)
+
+    def rename(self, order: Order, new_client_order_id: int) -> None:
+        """Gives the order the id that a ``replace`` brought. The old one stays used, if it was taken today."""
+        self._give_up_id(order)
+        order.client_order_id = new_client_order_id
+        order.id_day = self.trading_day
+        order.participant.ids[new_client_order_id] = order
+        self.id_count += 1
+
+    def close(self, order: Order) -> None:
+        """Forgets an order that has nothing open any more and is in no queue."""
+        self._give_up_id(order)
+        del order.participant.open_orders[order.number]
+        del order.instrument.open_orders[order.number]
+        self.open_order_count -= 1
+
+    def _give_up_id(self, order: Order) -> None:
+        ids = order.participant.ids
+        if order.id_day == self.trading_day:
+            ids[order.client_order_id] = None
+        else:
+            del ids[order.client_order_id]
+            self.id_count -= 1
