@@ -1,0 +1,166 @@
+"""Scenario lines as COMMAND rows (rulebook section 12).
+
+A name becomes a number through the venue's directory, and the directory changes when a definition is applied. So the
+rows come in batches, each as long as the names in it can be known: a batch ends before the first line that uses names
+after a definition, and the next one is asked for with the directory that the venue has by then. A name that the venue
+does not know becomes number 0, with an EXTEND row before that says what was named.
+
+The clock: an ``at`` without a date is of the clock's date, a relative one counts from the clock. A file whose first
+command is neither ``at`` nor ``raw`` begins at 09:30:00 on 2024-01-15 UTC, if the venue has no clock yet.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.limits import DAY_NS, TIME_NS_MAX
+from engine.names import Directory, pack
+from engine.records import COMMAND, CommandKind
+from replay.scenario_parse import INT64_MAX, RAW, ROW, Line, ScenarioError
+
+#: 2024-01-15 09:30:00 UTC.
+DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000
+
+_DEFINITIONS: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
+#: The kinds whose rows hold the numbers of names.
+NAMED: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+_KIND_BYTE: Final = 56
+
+
+class Batch(NamedTuple):
+    """rows: COMMAND rows, contiguous. lines: for each row the index of its line, -1 for the implicit first clock."""
+
+    rows: "np.ndarray[Any, np.dtype[np.void]]"
+    lines: list[int]
+
+
+def clock_row(time_ns: int) -> bytes:
+    """The CLOCK row of a time."""
+    return ROW.pack(time_ns, 0, 0, 0, 0, 0, 0, 0, int(CommandKind.CLOCK), 0, 0, 0, 0, 0, 0)
+
+
+def extend_row(participant: int, symbol: int) -> bytes:
+    """The EXTEND row that names an unknown participant and symbol; 0 for one that is known."""
+    return ROW.pack(participant, symbol, 0, 0, 0, 0, 0, 0, int(CommandKind.EXTEND), 0, 0, 0, 0, 0, 0)
+
+
+class Clock:
+    """The time that a file has reached, with the rules of the engine for rows that do not move it.
+
+    time_ns: 0 before the first value. A CLOCK row after an EXTEND row is refused by the engine, so it moves nothing.
+    """
+
+    def __init__(self, time_ns: int) -> None:
+        self.time_ns = time_ns
+        self._extended = False
+
+    def saw(self, row: bytes) -> None:
+        """Takes note of a row as the engine will."""
+        kind = row[_KIND_BYTE]
+        if kind == CommandKind.CLOCK and not self._extended:
+            time_ns = int.from_bytes(row[:8], "little", signed=True)
+            if row == clock_row(time_ns) and self.time_ns <= time_ns <= TIME_NS_MAX:
+                self.time_ns = time_ns
+        self._extended = kind == CommandKind.EXTEND
+
+
+class Translator:
+    """The rows of a parsed file, batch by batch.
+
+    Raises ScenarioError, with ``name`` and the line, when the clock would go back: at once, before any row is given.
+    """
+
+    def __init__(self, lines: list[Line], directory: Directory, name: str = "scenario") -> None:
+        self._lines = lines
+        self._next = 0
+        self._implicit = bool(lines) and lines[0].kind not in (CommandKind.CLOCK, RAW) and directory.now_ns == 0
+        self._rows = self._clocked(Clock(directory.now_ns), name)
+        self._numbers = Numbers()
+
+    def _clocked(self, clock: Clock, name: str) -> list[bytes]:
+        """Each line's row, with the time in those of ``at``."""
+        if self._implicit:
+            clock.saw(clock_row(DEFAULT_CLOCK_NS))
+        rows = []
+        for line in self._lines:
+            row = line.row
+            if line.time is not None:
+                row = clock_row(_resolved(line, clock.time_ns, name))
+            clock.saw(row)
+            rows.append(row)
+        return rows
+
+    def next_batch(self, directory: Directory) -> Batch | None:
+        """The longest run of rows whose names ``directory`` can tell; None after the last.
+
+        ``directory`` is the venue's after the batch before was applied.
+        """
+        if self._next == len(self._lines):
+            return None
+        self._numbers.learn(directory)
+        rows: list[bytes] = []
+        owners: list[int] = []
+        if self._next == 0 and self._implicit:
+            rows.append(clock_row(DEFAULT_CLOCK_NS))
+            owners.append(-1)
+        defined = False
+        while self._next < len(self._lines):
+            line = self._lines[self._next]
+            row = self._rows[self._next]
+            if line.kind in NAMED:
+                if defined:
+                    break
+                for numbered in self._numbers.rows(line, row):
+                    rows.append(numbered)
+                    owners.append(self._next)
+            else:
+                defined = defined or row[_KIND_BYTE] in _DEFINITIONS
+                rows.append(row)
+                owners.append(self._next)
+            self._next += 1
+        return Batch(np.frombuffer(bytearray(b"".join(rows)), COMMAND), owners)
+
+
+def _resolved(line: Line, now_ns: int, name: str) -> int:
+    """The clock value of an ``at`` line. Raises ScenarioError when it lies before ``now_ns`` or outside 64 bits."""
+    if line.time is None:
+        raise ValueError(f"line {line.number} has no time")
+    base_ns = now_ns or DEFAULT_CLOCK_NS
+    time_ns = line.time.value_ns
+    if line.time.form == "later":
+        time_ns += base_ns
+    elif line.time.form == "of_day":
+        time_ns += base_ns // DAY_NS * DAY_NS
+    if time_ns < now_ns:
+        raise ScenarioError(f"{name}:{line.number}: the clock would go back; write a time that is not before the clock's.")
+    if not 0 <= time_ns <= INT64_MAX:
+        raise ScenarioError(f"{name}:{line.number}: the time does not fit; write one from 1970 to 2116.")
+    return time_ns
+
+
+class Numbers:
+    """The numbers of names, learned from directories that only grow."""
+
+    def __init__(self) -> None:
+        self._participants: dict[int, bytes] = {}
+        self._symbols: dict[int, bytes] = {}
+
+    def learn(self, directory: Directory) -> None:
+        """Takes up what ``directory`` has beyond what is known."""
+        for known, names in ((self._participants, directory.participants), (self._symbols, directory.symbols)):
+            for number in range(len(known) + 1, len(names) + 1):
+                known[pack(names[number - 1])] = number.to_bytes(4, "little")
+
+    def rows(self, line: Line, row: bytes) -> tuple[bytes, ...]:
+        """The row with its numbers, after an EXTEND row where a name is unknown."""
+        participant = self._participants.get(line.participant)
+        if line.kind != CommandKind.ENTER:
+            if participant is not None:
+                return (row[:48] + participant + row[52:],)
+            return (extend_row(line.participant, 0), row) if line.participant else (row,)
+        instrument = self._symbols.get(line.symbol)
+        if participant is not None and instrument is not None:
+            return (row[:48] + participant + instrument + row[56:],)
+        unknown = (line.participant if participant is None else 0, line.symbol if instrument is None else 0)
+        numbered = row[:48] + (participant or bytes(4)) + (instrument or bytes(4)) + row[56:]
+        return (extend_row(*unknown), numbered) if any(unknown) else (numbered,)

@@ -1,0 +1,131 @@
+"""Scenario files as tests: what each command caused beside what stands under it (rulebook section 12).
+
+All events of a command count, in order; of each event only what is written is compared. Plain words are compared from
+the left as far as written, ``key=value`` pairs wherever they stand, and prices as numbers.
+"""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from engine.names import Directory
+from replay.scenario import Translator
+from replay.scenario_parse import Fault, Line, price_e4
+from replay.scenario_print import print_event_values
+
+
+class Venue(Protocol):
+    """What a scenario needs of an engine; both engines have it."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def directory(self) -> Directory: ...
+
+    def apply(self, commands: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]": ...
+
+
+class CommandOutcome(NamedTuple):
+    """One command of a scenario. expected, got: its events without the ``>``; ``compared`` says whether they had to agree."""
+
+    line: Line
+    expected: list[str]
+    got: list[str]
+    compared: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the events are what the file says; true where it says nothing."""
+        return not self.compared or events_agree(self.expected, self.got)
+
+
+class Outcome(NamedTuple):
+    """A scenario after its run, command by command."""
+
+    name: str
+    commands: list[CommandOutcome]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every command caused the events that the file says."""
+        return all(command.passed for command in self.commands)
+
+
+def event_agrees(expected: str, got: str) -> bool:
+    """Whether an event is as it is written in a file.
+
+    >>> event_agrees("trade XYZ 100 @ 10.0 incoming=c1", "trade XYZ 100 @ 10.00 resting=b1 incoming=c1")
+    True
+    >>> event_agrees("canceled b1 reason=ioc qty=40", "canceled b1 qty=50 reason=ioc")
+    False
+    """
+    wanted, want_pairs = _words(expected)
+    words, pairs = _words(got)
+    return len(wanted) <= len(words) and wanted == words[: len(wanted)] and want_pairs <= pairs
+
+
+def _words(event: str) -> tuple[list[str | int], set[str]]:
+    """The plain words, prices as numbers, and the ``key=value`` pairs."""
+    plain: list[str | int] = []
+    pairs = set()
+    for word in event.split():
+        if "=" in word:
+            pairs.add(word)
+        elif plain and plain[-1] == "@":
+            plain.append(_price(word))
+        else:
+            plain.append(word)
+    return plain, pairs
+
+
+def _price(word: str) -> str | int:
+    try:
+        return price_e4(word, "the price")
+    except Fault:
+        return word  # "none", or a price that no event has: it agrees with nothing but itself
+
+
+def events_agree(expected: Sequence[str], got: Sequence[str]) -> bool:
+    """Whether all events of a command are there, in order."""
+    return len(expected) == len(got) and all(event_agrees(*pair) for pair in zip(expected, got, strict=True))
+
+
+def run_scenario(lines: list[Line], engine: Venue, *, compare: bool, name: str = "scenario") -> Outcome:
+    """Applies the lines to ``engine`` and sets each command's events beside those of the file.
+
+    ``compare``: whether commands without events in the file must cause none. False makes the file an input: only the
+    commands that have events under them are compared. Raises ScenarioError when the clock would go back.
+    """
+    translator = Translator(lines, engine.directory, name)
+    got: list[list[str]] = [[] for _ in lines]
+    unasked: list[str] = []  # events of the implicit first clock
+    while (batch := translator.next_batch(engine.directory)) is not None:
+        first_seq = engine.seq + 1
+        events = engine.apply(batch.rows)
+        directory = engine.directory
+        for values in events.tolist():
+            owner = batch.lines[values[0] - first_seq]
+            (got[owner] if owner >= 0 else unasked).append(print_event_values(values, directory)[2:])
+    if unasked and got:
+        got[0][:0] = unasked
+    commands = [
+        CommandOutcome(line, line.expected, events, compare or bool(line.expected))
+        for line, events in zip(lines, got, strict=True)
+    ]
+    return Outcome(name, commands)
+
+
+def is_test(lines: list[Line]) -> bool:
+    """Whether a file says anything about events; one that does not is an input, not a test."""
+    return any(line.expected for line in lines)
+
+
+def beside(command: CommandOutcome) -> list[tuple[str, str, bool]]:
+    """Rows for a display: the expected event, the one that came, and whether they agree; empty where one is missing."""
+    return [
+        (want, came, bool(want) and bool(came) and event_agrees(want, came))
+        for want, came in zip_longest(command.expected, command.got, fillvalue="")
+    ]
