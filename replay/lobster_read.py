@@ -1,0 +1,187 @@
+"""LOBSTER files as arrays (format: the readme that comes with the data, version 01 Sept 2013).
+
+A message file has six columns: seconds after midnight, type, order id, size, price in 1/10000, direction of the order.
+A book file has four columns a level, after each message: ask price, ask size, bid price, bid size; empty levels have
+the price 9999999999 or -9999999999 and size 0. Midnight is the exchange's own, and is taken as midnight UTC.
+
+A file is read whole before any of it is used. NumPy reads it; a file that NumPy refuses is gone through again line by
+line, to say which line is wrong.
+"""
+
+import datetime
+import io
+import re
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.limits import PRICE_E4_MAX, QTY_MAX
+from engine.names import is_name, pack
+
+ENTER: Final = 1
+REDUCE: Final = 2
+DELETE: Final = 3
+EXECUTE: Final = 4
+EXECUTE_HIDDEN: Final = 5
+CROSS: Final = 6
+HALT: Final = 7
+#: The price of an empty level: this on the ask side, minus this on the bid side.
+EMPTY_E4: Final = 9_999_999_999
+
+_DAY_S: Final = 86_400
+_NS: Final = 1_000_000_000
+_MESSAGE: Final = np.dtype(
+    [("time_s", "f8"), ("type", "i8"), ("order_id", "i8"), ("qty", "i8"), ("price_e4", "i8"), ("side", "i8")]
+)
+_MESSAGE_LINE: Final = re.compile(r"\s*\d+(\.\d+)?\s*(,\s*-?\d{1,18}\s*){5}", re.ASCII)
+_WHOLE: Final = re.compile(r"\s*-?\d{1,18}\s*", re.ASCII)
+_FILE_NAME: Final = re.compile(r"([A-Za-z0-9.-]{1,8})_(\d{4}-\d\d-\d\d)_")
+_LEVELS_IN_NAME: Final = re.compile(r"_message_(\d{1,4})\.")
+
+
+class LobsterError(ValueError):
+    """A LOBSTER file that cannot be used: one sentence with file and line, what is wrong and what to do."""
+
+
+class Messages(NamedTuple):
+    """The columns of a message file, one entry a row (int64). ``name`` is the file's, for errors."""
+
+    name: str
+    time_ns: NDArray[np.int64]  # since 1970
+    type: NDArray[np.int64]
+    order_id: NDArray[np.int64]
+    qty: NDArray[np.int64]
+    price_e4: NDArray[np.int64]
+    side: NDArray[np.int64]  # 1 buy, -1 sell: of the resting order
+
+
+class FileName(NamedTuple):
+    """What a LOBSTER file name tells; empty or 0 where it does not. levels: of a ``_message_10.csv``, 10."""
+
+    symbol: str
+    date: str
+    levels: int
+
+
+def file_name(name: str) -> FileName:
+    """What a name such as ``AAPL_2012-06-21_34200000_57600000_message_10.csv`` tells.
+
+    >>> file_name("AAPL_2012-06-21_34200000_57600000_message_10.csv")
+    FileName(symbol='AAPL', date='2012-06-21', levels=10)
+    """
+    found = _FILE_NAME.match(name)
+    levels = _LEVELS_IN_NAME.search(name)
+    return FileName(found[1] if found else "", found[2] if found else "", int(levels[1]) if levels else 0)
+
+
+def check_symbol(symbol: str, name: str) -> str:
+    """The symbol, when an instrument may have it. Raises LobsterError."""
+    if not 1 <= len(symbol) <= 8 or not symbol.isascii() or not symbol.isprintable() or not is_name(pack(symbol)):
+        raise LobsterError(f"{name}: the symbol is {symbol!r}; give one of 1 to 8 characters A-Z 0-9 . -.")
+    return symbol
+
+
+def midnight_ns(date: str, name: str) -> int:
+    """Midnight UTC of a date such as ``2012-06-21``. Raises LobsterError."""
+    try:
+        return int(np.datetime64(datetime.date.fromisoformat(date), "ns").astype(np.int64))
+    except (ValueError, OverflowError):
+        raise LobsterError(f"{name}: the date is {date!r}; give one such as 2012-06-21.") from None
+
+
+def read_messages(text: str, name: str, *, date: str, tick_e4: int = 100) -> Messages:
+    """The rows of a message file. Times are rounded to the nanosecond.
+
+    Raises LobsterError, naming file and line, for a row that is not six numbers, a type, side, size or price that no
+    message has, a price off the tick, and a time before the one above it. Types 5, 6 and 7 need only be numbers.
+    """
+    rows = _table(text, name, _MESSAGE, 6, _message_line)
+    _refuse(name, (rows["time_s"] < 0) | ~(rows["time_s"] < _DAY_S), "the time is not within a day")
+    seconds = np.floor(rows["time_s"])
+    time_ns = seconds.astype(np.int64) * _NS + np.rint((rows["time_s"] - seconds) * 1e9).astype(np.int64)
+    _refuse(name, np.diff(time_ns, prepend=time_ns[:1]) < 0, "the time is before the one above; put the rows in order")
+    kind, price = rows["type"], rows["price_e4"]
+    _refuse(name, (kind < ENTER) | (kind > HALT), "the type is not 1 to 7")
+    book = kind <= EXECUTE
+    _refuse(name, book & (abs(rows["side"]) != 1), "the direction is neither 1 nor -1")
+    _refuse(name, book & ((rows["qty"] < 1) | (rows["qty"] > QTY_MAX)), f"the size is not from 1 to {QTY_MAX}")
+    _refuse(name, book & ((price < 1) | (price > PRICE_E4_MAX)), f"the price is not from 1 to {PRICE_E4_MAX}")
+    _refuse_off_tick(name, np.where(book, price, 0), tick_e4)
+    columns = (np.ascontiguousarray(rows[column]) for column in ("type", "order_id", "qty", "price_e4", "side"))
+    return Messages(name, time_ns + midnight_ns(date, name), *columns)
+
+
+def read_book(text: str, name: str, *, tick_e4: int = 100) -> NDArray[np.int64]:
+    """The rows of a book file, shape (rows, 4 x levels), int64.
+
+    Raises LobsterError, naming file and line, for rows that are not 4 whole numbers a level, all of one length, for
+    levels that are not in order, and for prices and sizes out of bounds or off the tick.
+    """
+    columns = text.partition("\n")[0].count(",") + 1
+    if columns % 4 or not text.strip():
+        raise LobsterError(
+            f"{name}:1: a row of a book has 4 numbers a level, this one has {columns}; give a book file."
+        )
+    rows: NDArray[np.int64] = _table(text, name, np.dtype("i8"), columns, _book_line)
+    for side, first in ((-1, 0), (1, 2)):
+        price, qty = rows[:, first::4], rows[:, first + 1 :: 4]
+        empty = (price == -side * EMPTY_E4) & (qty == 0)
+        bad = ~empty & ((price < 1) | (price > PRICE_E4_MAX) | (qty < 1))
+        _refuse(name, bad.any(axis=1), f"a price is not from 1 to {PRICE_E4_MAX}, or a size is below 1")
+        worse = side * np.diff(price, axis=1) < 0
+        _refuse(name, (~worse & ~empty[:, 1:]).any(axis=1), "the levels do not go from the best price to worse ones")
+        _refuse_off_tick(name, np.where(empty, 0, price), tick_e4)
+    return rows
+
+
+def _table(text: str, name: str, dtype: "np.dtype[Any]", columns: int, check_line: Any) -> NDArray[Any]:
+    """The file as one array, a row a line. Raises LobsterError at the first line that is none."""
+    lines = text.count("\n") + (not text.endswith("\n"))
+    if not text.strip():
+        raise LobsterError(f"{name}: the file is empty; give one with rows.")
+    try:
+        rows: NDArray[Any] = np.loadtxt(
+            io.StringIO(text), dtype, delimiter=",", comments=None, ndmin=1 if dtype.names else 2
+        )
+        if len(rows) == lines:
+            return rows
+    except (ValueError, OverflowError):
+        pass  # Said below, with the line.
+    for number, line in enumerate(text.split("\n")[:lines], 1):
+        fault = check_line(line, columns)
+        if fault:
+            raise LobsterError(f"{name}:{number}: {fault}.")
+    raise LobsterError(f"{name}: the file is not one of numbers and commas; give a LOBSTER file.")
+
+
+def _message_line(line: str, columns: int) -> str:
+    if _MESSAGE_LINE.fullmatch(line):
+        return ""
+    return f"{line[:60]!r} is not a message; a row is time, type, order id, size, price, direction: {columns} numbers"
+
+
+def _book_line(line: str, columns: int) -> str:
+    words = line.split(",")
+    if len(words) != columns:
+        return f"the row has {len(words)} numbers and the first has {columns}; all rows have as many"
+    wrong = [word for word in words if not _WHOLE.fullmatch(word)]
+    return f"{wrong[0][:60]!r} is not a whole number" if wrong else ""
+
+
+def _refuse(name: str, wrong: NDArray[np.bool_], fault: str) -> None:
+    """Raises LobsterError at the first row that is wrong."""
+    if wrong.any():
+        raise LobsterError(f"{name}:{int(np.argmax(wrong)) + 1}: {fault}.")
+
+
+def _refuse_off_tick(name: str, price_e4: NDArray[np.int64], tick_e4: int) -> None:
+    """Raises LobsterError at the first price that is no multiple of the tick, with the tick that would fit all."""
+    off = price_e4 % tick_e4 != 0
+    if off.any():
+        row = off if off.ndim == 1 else off.any(axis=1)
+        fits = int(np.gcd.reduce(price_e4, axis=None))
+        price = int(price_e4[off][0])
+        _refuse(
+            name, row, f"the price {price} is off the tick of {tick_e4}; all prices of the file fit a tick of {fits}"
+        )
