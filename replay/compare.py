@@ -1,0 +1,192 @@
+"""Comparing: where two data directories, or two engines on one journal, part for the first time.
+
+First what was asked (commands, row by row, whatever the blocks), then what was answered (recorded event digests,
+as far as the block boundaries agree: a digest is chained over blocks), then what each node holds (its state by part,
+rebuilt from its own checkpoint and tail). One journal being the beginning of the other is not a difference.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.records import COMMAND
+from journal import Block, Journal, JournalDamaged
+from replay.engines import StatefulEngine
+from replay.errors import ReplayError
+from replay.rebuild import Progress, capacity_of, journal_of, rebuild_from
+
+
+@dataclass(frozen=True)
+class CommandDifference:
+    """The first sequence number at which the commands differ, both rows, and the names of the places that differ."""
+
+    seq: int
+    a: NDArray[Any]
+    b: NDArray[Any]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DigestDifference:
+    """The first block whose recorded event digests differ. ``replayed``: what the compiled engine gives here, if it
+    could be found out; ``agrees``: which directory recorded that ("a", "b", or "" for neither)."""
+
+    first_seq: int
+    last_seq: int
+    a: bytes
+    b: bytes
+    replayed: bytes | None = None
+    agrees: str = ""
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """Where two directories part. ``seq``: the last command that was compared in both; ``prefix_of``: "a" when a's
+    journal is a beginning of b's, "b" the other way, "" when they end together (or differ in commands).
+
+    ``parts``: parts of the state that differ at ``state_seq`` (0: not compared). ``damage``: sentences on what could
+    not be read.
+    """
+
+    seq: int
+    last_seq_a: int
+    last_seq_b: int
+    digests_compared: int
+    command: CommandDifference | None = None
+    digest: DigestDifference | None = None
+    parts: tuple[str, ...] = ()
+    state_seq: int = 0
+    prefix_of: str = ""
+    damage: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def same(self) -> bool:
+        """Whether no difference was found and nothing was damaged; a beginning of the other counts as the same."""
+        return self.command is None and self.digest is None and not self.parts and not self.damage
+
+
+class _Reader:
+    """The blocks of one journal as a stream of rows, with what could not be read."""
+
+    def __init__(self, journal: Journal, name: str) -> None:
+        self._blocks = self._read(journal)
+        self.name = name
+        self.damage = ""
+        self.block: Block | None = None
+        self.rows: NDArray[np.int64] = np.empty((0, COMMAND.itemsize // 8), np.int64)
+
+    def _read(self, journal: Journal) -> Iterator[Block]:
+        try:
+            yield from journal.blocks()
+        except JournalDamaged as error:
+            self.damage = f"{self.name}: {error}"
+
+    def fill(self) -> bool:
+        """Have rows at hand; False at the end, or where damage begins."""
+        if len(self.rows) == 0:
+            self.block = next(self._blocks, None)
+            if self.block is not None:
+                self.rows = np.frombuffer(self.block.rows, np.int64).reshape(-1, COMMAND.itemsize // 8)
+        return len(self.rows) > 0
+
+    def take(self, rows: int) -> None:
+        """Go on by so many rows."""
+        self.rows = self.rows[rows:]
+
+
+def compare(
+    dir_a: Path | str, dir_b: Path | str, *, state: bool = True, progress: Progress | None = None
+) -> CompareReport:
+    """The first block, sequence and part where two data directories part.
+
+    ``state``: also rebuild both, where commands and digests agree, and compare the state by part. Raises ReplayError
+    for rules or capacities that differ (their outcomes cannot be compared), JournalError when a journal cannot be
+    opened.
+    """
+    with journal_of(dir_a) as a, journal_of(dir_b) as b:
+        if capacity_of(a) != capacity_of(b):
+            raise ReplayError(
+                f"{dir_a} and {dir_b} have engines of different capacity, so their answers may rightly differ"
+            )
+        report = _compare_journals(a, b, (str(dir_a), str(dir_b)), progress)
+        if report.command is not None or report.seq == 0:
+            return report
+        if report.digest is not None:
+            return replace(report, digest=_judge(a, dir_a, report.digest))
+        if state:
+            return _compare_states(a, b, dir_a, dir_b, report)
+        return report
+
+
+def _compare_journals(a: Journal, b: Journal, names: tuple[str, str], progress: Progress | None) -> CompareReport:
+    left, right = _Reader(a, names[0]), _Reader(b, names[1])
+    seq = digests = 0
+    aligned = True  # a digest is chained over blocks, so it can be compared as long as all blocks had the same end
+    digest: DigestDifference | None = None
+    command: CommandDifference | None = None
+    while left.fill() and right.fill() and command is None:
+        n = min(len(left.rows), len(right.rows))
+        if not np.array_equal(left.rows[:n], right.rows[:n]):
+            at = int((left.rows[:n] != right.rows[:n]).any(axis=1).argmax())
+            command = _command_difference(seq + at + 1, left.rows[at], right.rows[at])
+            n = at
+        seq += n
+        left.take(n)
+        right.take(n)
+        ends_together = command is None and len(left.rows) == len(right.rows) == 0
+        aligned = aligned and ends_together
+        if aligned and digest is None and left.block is not None:
+            block = left.block
+            recorded_a, recorded_b = a.digest(block.first_seq), b.digest(block.first_seq)
+            if recorded_a is not None and recorded_b is not None:
+                digests += 1
+                if recorded_a != recorded_b:
+                    digest = DigestDifference(block.first_seq, block.last_seq, recorded_a, recorded_b)
+        if progress is not None:
+            progress(seq, min(a.last_seq, b.last_seq))
+    damage = tuple(reader.damage for reader in (left, right) if reader.damage)
+    prefix_of = ""
+    if command is None and not damage and a.last_seq != b.last_seq:
+        prefix_of = "a" if a.last_seq < b.last_seq else "b"
+    notes = (
+        ()
+        if aligned or command is not None
+        else ("the blocks end at different commands, so not all digests are comparable",)
+    )
+    return CompareReport(
+        seq, a.last_seq, b.last_seq, digests, command, digest, prefix_of=prefix_of, damage=damage, notes=notes
+    )
+
+
+def _command_difference(seq: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> CommandDifference:
+    row_a, row_b = a.copy().view(COMMAND), b.copy().view(COMMAND)
+    names = tuple(name for name in COMMAND.names or () if row_a[name][0] != row_b[name][0])
+    return CommandDifference(seq, row_a, row_b, names)
+
+
+def _judge(a: Journal, dir_a: Path | str, difference: DigestDifference) -> DigestDifference:
+    """Which of the two records the compiled engine agrees with; it applies a's journal, whose commands are b's too."""
+    rebuilt = rebuild_from(a, dir_a, at=difference.last_seq, on_divergence="note")
+    replayed = rebuilt.engine.event_digest
+    agrees = "a" if replayed == difference.a else "b" if replayed == difference.b else ""
+    return replace(difference, replayed=replayed, agrees=agrees)
+
+
+def _compare_states(
+    a: Journal, b: Journal, dir_a: Path | str, dir_b: Path | str, report: CompareReport
+) -> CompareReport:
+    """Both rebuilt to the last command that they share, each from its own checkpoint."""
+    digests: list[dict[str, bytes]] = []
+    notes = list(report.notes)
+    for journal, directory in ((a, dir_a), (b, dir_b)):
+        rebuilt = rebuild_from(journal, directory, at=report.seq, on_divergence="note")
+        notes += [f"{directory}: {note}" for note in rebuilt.notes if not rebuilt.partial]
+        digests.append(dict(cast(StatefulEngine, rebuilt.engine).part_digests()))
+    names = sorted(set(digests[0]) | set(digests[1]))
+    parts = tuple(name for name in names if digests[0].get(name) != digests[1].get(name))
+    return replace(report, parts=parts, state_seq=report.seq, notes=tuple(notes))

@@ -1,0 +1,81 @@
+"""The two engines by name, and the face that both have. Numba is loaded only when the compiled one is asked for."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from engine.limits import Capacity
+from engine.names import Directory
+from replay.errors import ReplayError
+
+EngineKind = Literal["kernel", "reference"]
+
+
+class MarketEngine(Protocol):
+    """What the pump and every replay need of an engine."""
+
+    @property
+    def seq(self) -> int:
+        """The last command applied; 0 before the first."""
+        ...
+
+    @property
+    def event_digest(self) -> bytes:
+        """The digest chained over the events of every block so far."""
+        ...
+
+    @property
+    def directory(self) -> Directory:
+        """Names defined so far."""
+        ...
+
+    @property
+    def now_ns(self) -> int:
+        """The clock in force, ns since 1970."""
+        ...
+
+    def apply(self, commands: NDArray[Any], /) -> NDArray[Any]:
+        """Apply COMMAND rows as one block; the EVENT rows that they cause."""
+        ...
+
+    def open_orders(self, instrument: int = 0, /) -> NDArray[Any]:
+        """OPEN_ORDER rows, in the order in which the book would trade them."""
+        ...
+
+    def instruments(self) -> NDArray[Any]:
+        """INSTRUMENT_STATE rows, in order of definition."""
+        ...
+
+    def check(self) -> None:
+        """Raise InvariantError when an invariant is broken."""
+        ...
+
+
+class StatefulEngine(MarketEngine, Protocol):
+    """The compiled engine: its state is arrays, so that it can be imaged, digested by part and restored."""
+
+    def apply(self, commands: NDArray[Any], /, *, copy: bool = True) -> NDArray[Any]:
+        """As every engine's; without ``copy`` the events are written over by the next call."""
+        ...
+
+    def parts(self) -> Mapping[str, Mapping[str, NDArray[Any]]]:
+        """The whole state: part, array name, array."""
+        ...
+
+    def part_digests(self) -> Mapping[str, bytes]:
+        """One digest for each part."""
+        ...
+
+
+def new_engine(kind: EngineKind, capacity: Capacity) -> MarketEngine:
+    """An engine before its first command. Raises ReplayError for an unknown kind."""
+    if kind == "kernel":
+        from engine import Engine
+
+        return Engine(capacity)
+    if kind == "reference":
+        from engine.reference import ReferenceEngine
+
+        return ReferenceEngine(capacity)
+    raise ReplayError(f"engine {kind!r} is not known; use kernel or reference")

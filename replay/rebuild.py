@@ -1,0 +1,258 @@
+"""Rebuilding: the newest good checkpoint and the tail of the journal give the engine again.
+
+Recovery is replay: a node that starts does what ``lockstep state`` does, and both check every block's event digest
+against the one recorded when the block was first applied. A difference is a divergence, and nothing goes on from
+it: either the journal was applied by another engine, or one of the two runs was wrong.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checkpoints import Checkpoint, CheckpointStore
+from engine.limits import Capacity
+from engine.records import COMMAND, RULES_VERSION
+from journal import Block, Journal
+from replay.engines import EngineKind, MarketEngine, new_engine
+from replay.errors import Divergence, ReplayError
+
+#: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
+Durability = Literal["fsync", "none"]
+#: Called for each block applied: first sequence number, COMMAND rows, EVENT rows.
+Observe = Callable[[int, NDArray[Any], NDArray[Any]], None]
+#: Called for each block applied: commands done, commands in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """An engine at ``seq``, and how it came there.
+
+    ``checkpoint_seq``: where the checkpoint stood, 0 without one. ``blocks``: applied from the journal, the last
+    perhaps in part: then ``partial`` is true and the engine's event digest is not one that any journal records.
+    ``missing``: the (first_seq, digest) of blocks that had no recorded digest. ``notes``: what the operator should
+    know, in sentences.
+    """
+
+    engine: MarketEngine
+    seq: int
+    checkpoint_seq: int
+    blocks: int
+    partial: bool
+    missing: tuple[tuple[int, bytes], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+class Played(NamedTuple):
+    """A block of the journal, applied: ``commands`` and ``events`` from ``first_seq`` on; ``whole`` if no row was
+    left out."""
+
+    block: Block
+    first_seq: int
+    commands: NDArray[Any]
+    events: NDArray[Any]
+    whole: bool
+
+
+def journal_of(directory: Path | str, *, readonly: bool = True, durability: Durability = "fsync") -> Journal:
+    """The journal of a data directory. Raises ReplayError when its rules are not ours, JournalError from the
+    journal."""
+    journal = Journal.open(directory, readonly=readonly, durability=durability)
+    try:
+        check_rules(directory, int(journal.meta.get("rules_version", RULES_VERSION)))
+    except ReplayError:
+        journal.close()
+        raise
+    return journal
+
+
+def check_rules(directory: Path | str, rules_version: int) -> None:
+    """Raise ReplayError unless the rules are those that this release plays."""
+    if rules_version != RULES_VERSION:
+        raise ReplayError(
+            f"{directory} was written under rules version {rules_version} and this release plays version "
+            f"{RULES_VERSION}; replay it with the release that wrote it"
+        )
+
+
+def source_digest() -> str:
+    """The digest of this release's kernel sources: for the record in journal and checkpoints, never a reason to
+    refuse."""
+    from engine import SOURCE_DIGEST
+
+    return SOURCE_DIGEST
+
+
+def capacity_of(journal: Journal) -> Capacity:
+    """The capacity that the node was created with. Raises ReplayError when the journal does not say."""
+    try:
+        return Capacity(**journal.meta["capacity"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReplayError(
+            f"the journal does not say the capacity of its engine ({error}); create the directory anew"
+        ) from error
+
+
+def owned_rows(rows: bytes) -> NDArray[Any]:
+    """The COMMAND rows of a block as an owned, aligned, writable array: what a compiled kernel takes."""
+    return np.frombuffer(rows, np.uint8).copy().view(COMMAND)
+
+
+def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Played]:
+    """Apply the journal from the engine's position to ``to_seq``, one apply a block, so that event digests are
+    comparable."""
+    if engine.seq >= to_seq:
+        return
+    for block in journal.blocks(engine.seq + 1, to_seq):
+        check_rules("the journal", block.rules_version)
+        first_seq = engine.seq + 1
+        if not block.first_seq <= first_seq <= block.last_seq:
+            raise ReplayError(
+                f"the journal goes on at {block.first_seq} after {engine.seq}; run `lockstep journal check`"
+            )
+        last_seq = min(block.last_seq, to_seq)
+        commands = owned_rows(block.rows)[first_seq - block.first_seq : last_seq - block.first_seq + 1]
+        yield Played(block, first_seq, commands, engine.apply(commands), len(commands) == block.count)
+
+
+def rebuild(
+    directory: Path | str,
+    *,
+    at: int | None = None,
+    engine: EngineKind = "kernel",
+    use_checkpoints: bool = True,
+    observe: Observe | None = None,
+    progress: Progress | None = None,
+    on_divergence: Literal["raise", "note"] = "raise",
+) -> Rebuilt:
+    """The engine as it stood after command ``at`` (default: the last one of the journal).
+
+    ``observe`` sees only the blocks applied from the journal, so it starts after the checkpoint. The reference engine
+    has no restore and starts at 1. Raises ReplayError for rules that are not ours or an ``at`` beyond the end,
+    Divergence (a ReplayError) when a recomputed event digest is not the recorded one, JournalError from the journal.
+    """
+    with journal_of(directory) as journal:
+        return rebuild_from(
+            journal,
+            directory,
+            at=at,
+            engine=engine,
+            use_checkpoints=use_checkpoints,
+            observe=observe,
+            progress=progress,
+            on_divergence=on_divergence,
+        )
+
+
+def rebuild_from(
+    journal: Journal,
+    directory: Path | str,
+    *,
+    at: int | None = None,
+    engine: EngineKind = "kernel",
+    use_checkpoints: bool = True,
+    observe: Observe | None = None,
+    progress: Progress | None = None,
+    on_divergence: Literal["raise", "note"] = "raise",
+) -> Rebuilt:
+    """``rebuild`` with a journal that is open already."""
+    to_seq = journal.last_seq if at is None else at
+    if not 0 <= to_seq <= journal.last_seq:
+        raise ReplayError(f"there is no command {to_seq} in {directory}: its journal holds 1 to {journal.last_seq}")
+    notes: list[str] = []
+    machine = start(journal, directory, to_seq, engine, use_checkpoints, notes)
+    started = machine.seq
+    missing: list[tuple[int, bytes]] = []
+    blocks, partial, agrees = 0, False, True
+    others: dict[str, int] = {}
+    for play in played(journal, machine, to_seq):
+        blocks += 1
+        partial = not play.whole
+        others.setdefault(play.block.source_digest, play.first_seq)
+        if play.whole and agrees:
+            recorded = journal.digest(play.block.first_seq)
+            if recorded is None:
+                missing.append((play.block.first_seq, machine.event_digest))
+            elif recorded != machine.event_digest:
+                agrees = False
+                _diverged(directory, play.block, recorded, machine.event_digest, on_divergence, notes)
+        if observe is not None:
+            observe(play.first_seq, play.commands, play.events)
+        if progress is not None:
+            progress(machine.seq - started, to_seq - started)
+    others.pop(source_digest(), None)
+    notes += [
+        f"from command {seq} on, kernels {other[:16]} were at work, not those of this release"
+        for other, seq in others.items()
+    ]
+    if partial:
+        notes.append(f"command {to_seq} is inside a block, so the event digest is not one that the journal records")
+    return Rebuilt(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes))
+
+
+def start(
+    journal: Journal, directory: Path | str, to_seq: int, kind: EngineKind, use_checkpoints: bool, notes: list[str]
+) -> MarketEngine:
+    """An engine at the newest good checkpoint not after ``to_seq``, else a new one; what was odd is added to
+    ``notes``."""
+    capacity = capacity_of(journal)
+    if kind != "kernel" or not use_checkpoints:
+        return new_engine(kind, capacity)
+    from engine import Engine
+
+    store = CheckpointStore(Path(directory))
+    at_or_before, machine = to_seq, None
+    while machine is None and (checkpoint := store.newest(at_or_before)) is not None:
+        wrong = why_not(checkpoint, journal, capacity)
+        if wrong is None:
+            try:
+                machine = Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
+            except ValueError as error:
+                wrong = f"cannot be restored: {error}"
+        if wrong is not None:
+            notes.append(f"checkpoint {checkpoint.seq} {wrong}; it was not used")
+            at_or_before = checkpoint.seq - 1
+    _note_unusable(store, to_seq, journal.last_seq, notes)
+    return new_engine(kind, capacity) if machine is None else machine
+
+
+def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str | None:
+    """Why a checkpoint, though undamaged, does not belong to this journal; None when it does."""
+    if checkpoint.rules_version != RULES_VERSION:
+        return f"was written under rules version {checkpoint.rules_version}"
+    if checkpoint.capacity != asdict(capacity):
+        return "is of an engine of another capacity"
+    if checkpoint.seq == 0:
+        return None
+    for block in journal.blocks(checkpoint.seq, checkpoint.seq):
+        if block.last_seq != checkpoint.seq:
+            return "is not at the end of a block of the journal"
+        recorded = journal.digest(block.first_seq)
+        if recorded is not None and recorded != checkpoint.event_digest:
+            return "has another event digest than the journal recorded there"
+    return None
+
+
+def _note_unusable(store: CheckpointStore, to_seq: int, last_seq: int, notes: list[str]) -> None:
+    for info in store.list():
+        if not info.valid and info.seq <= to_seq:
+            notes.append(f"checkpoint {info.seq} is damaged: {info.why}; the one before was used")
+        elif info.seq > last_seq:
+            notes.append(f"checkpoint {info.seq} is beyond the end of the journal ({last_seq}); it was not used")
+
+
+def _diverged(
+    directory: Path | str, block: Block, recorded: bytes, got: bytes, on_divergence: str, notes: list[str]
+) -> None:
+    sentence = (
+        f"the replay of {directory} parts from the record in commands {block.first_seq} to {block.last_seq}: "
+        f"event digest {got.hex()} instead of {recorded.hex()}; "
+        "run `lockstep verify` with both engines, and do not trade on it"
+    )
+    if on_divergence == "raise":
+        raise Divergence(sentence)
+    notes.append(sentence)

@@ -1,0 +1,132 @@
+"""The life of a data directory: created once, recovered at every start, imaged now and then.
+
+A checkpoint may never be ahead of the journal: after a power cut it would hold commands that nobody can show. So
+it is taken at a block boundary that is durable, either aside by another process (``checkpoint``: the pump does not
+notice) or by the pump itself (``CheckpointEvery``: simple, but the market stands still for the time of writing).
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+from checkpoints import Checkpoint, CheckpointStore
+from engine.limits import Capacity
+from engine.records import RULES_VERSION
+from journal import Journal
+from replay.engines import EngineKind, MarketEngine, StatefulEngine, new_engine
+from replay.errors import ReplayError
+from replay.rebuild import Durability, Progress, Rebuilt, capacity_of, journal_of, rebuild, rebuild_from, source_digest
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What recovery did: the replay, and how many event digests a crash had left unwritten and now are written."""
+
+    rebuilt: Rebuilt
+    digests_written: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator should know, in sentences."""
+        written = (f"a crash had left {self.digests_written} blocks without their event digest; they have it now",)
+        return self.rebuilt.notes + (written if self.digests_written else ())
+
+
+def create(
+    directory: Path | str, capacity: Capacity, *, engine: EngineKind = "kernel", durability: Durability = "fsync"
+) -> tuple[Journal, MarketEngine]:
+    """A new node's data directory: its journal, open for writing, and an engine before its first command.
+
+    ``durability``: "fsync", or "none" for benchmarks. Raises JournalError when the directory holds a journal already
+    or cannot be written.
+    """
+    machine = new_engine(engine, capacity)
+    meta = {"capacity": asdict(capacity), "rules_version": RULES_VERSION, "source_digest": source_digest()}
+    return Journal.create(directory, meta, durability=durability), machine
+
+
+def recover(
+    directory: Path | str,
+    *,
+    engine: EngineKind = "kernel",
+    durability: Durability = "fsync",
+    progress: Progress | None = None,
+) -> tuple[Journal, MarketEngine, Recovered]:
+    """Open a data directory for writing and bring the engine to the journal's end.
+
+    Raises Divergence when a recomputed event digest is not the recorded one (the node may not start), other
+    ReplayErrors as ``rebuild`` does, JournalError from the journal. Whatever is raised, the journal is closed.
+    """
+    journal = journal_of(directory, readonly=False, durability=durability)
+    try:
+        journal.rules_version, journal.source_digest = RULES_VERSION, source_digest()
+        rebuilt = rebuild_from(journal, directory, engine=engine, progress=progress)
+        for first_seq, digest in rebuilt.missing:
+            journal.put_digest(first_seq, digest)
+    except BaseException:
+        journal.close()
+        raise
+    return journal, rebuilt.engine, Recovered(rebuilt, len(rebuilt.missing))
+
+
+def image(engine: StatefulEngine, capacity: Capacity) -> Checkpoint:
+    """The engine's state as a checkpoint (its arrays are not copied)."""
+    return Checkpoint(
+        seq=engine.seq,
+        event_digest=engine.event_digest,
+        rules_version=RULES_VERSION,
+        source_digest=source_digest(),
+        capacity=asdict(capacity),
+        parts={part: dict(arrays) for part, arrays in engine.parts().items()},
+    )
+
+
+def checkpoint(directory: Path | str, *, progress: Progress | None = None) -> tuple[int, Path | None]:
+    """Take a checkpoint at the last durable command, aside: (its sequence number, its file or None if there was one).
+
+    Meant for another process than the node's. Raises as ``rebuild`` does, and ReplayError on an empty journal.
+    """
+    rebuilt = rebuild(directory, progress=progress)
+    if rebuilt.seq == 0:
+        raise ReplayError(f"the journal in {directory} is empty, so there is nothing to take a checkpoint of")
+    if rebuilt.blocks == 0 and rebuilt.checkpoint_seq == rebuilt.seq:
+        return rebuilt.seq, None
+    with journal_of(directory) as journal:
+        capacity = capacity_of(journal)
+    return rebuilt.seq, CheckpointStore(Path(directory)).write(image(_stateful(rebuilt.engine), capacity))
+
+
+class CheckpointEvery:
+    """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
+
+    It waits until the block is durable and then writes in the pump's own thread, so the market stands still meanwhile
+    (about a second for a million resting orders). Where that matters, run ``checkpoint`` aside instead. ``keep``:
+    how many of the newest checkpoints stay.
+    """
+
+    def __init__(self, directory: Path | str, commands: int, *, keep: int = 8) -> None:
+        if commands < 1:
+            raise ReplayError(f"a checkpoint every {commands} commands is not possible; give 1 or more")
+        self._store = CheckpointStore(Path(directory))
+        self._commands = commands
+        self._keep = keep
+        self._last_seq: int | None = None
+
+    def __call__(self, journal: Journal, engine: MarketEngine) -> None:
+        """Take a checkpoint if it is due. The engine must be at the end of the journal."""
+        if self._last_seq is None:
+            known = [info.seq for info in self._store.list() if info.valid]
+            self._last_seq = max(known, default=0)
+        if engine.seq - self._last_seq < self._commands:
+            return
+        if not journal.wait_durable(engine.seq):
+            raise ReplayError(f"command {engine.seq} did not become durable, so no checkpoint was taken there")
+        self._store.write(image(_stateful(engine), capacity_of(journal)))
+        self._store.prune(self._keep)
+        self._last_seq = engine.seq
+
+
+def _stateful(engine: MarketEngine) -> StatefulEngine:
+    if not (hasattr(engine, "parts") and hasattr(engine, "part_digests")):
+        raise ReplayError("the reference engine has no image; checkpoints need the compiled engine")
+    return cast(StatefulEngine, engine)

@@ -1,0 +1,143 @@
+"""Where the clock of the market stands in a journal, and which command stood at a given time.
+
+Time is input: the clock in force at a command is the newest CLOCK row before it that the engine took. A CLOCK row
+that is not whole, that goes back, or that follows an EXTEND row is refused by the engine (rulebook section 13) and
+moves nothing here either. Block headers repeat the clock in force at their end, and it never goes back; so a
+time is found by halving the journal.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.limits import DAY_NS, TIME_NS_MAX
+from engine.records import COMMAND, CommandKind
+from journal import Block, Journal
+from replay.errors import ReplayError
+
+_CLOCK: Final = int(CommandKind.CLOCK)
+_EXTEND: Final = int(CommandKind.EXTEND)
+_TIME: Final = re.compile(
+    r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
+    r"(?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?"
+)
+
+
+@dataclass(frozen=True)
+class ClockPosition:
+    """The clock in force after a command, in ns since 1970, and whether an EXTEND row waits for its command."""
+
+    now_ns: int = 0
+    extended: bool = False
+
+
+def clock_rows(commands: NDArray[Any], position: ClockPosition) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Index and value (ns) of the CLOCK rows among ``commands`` that the engine takes, given the position before
+    them."""
+    kinds = commands["kind"]
+    at = np.flatnonzero(kinds == _CLOCK)
+    if len(at) == 0:
+        return at, np.empty(0, np.int64)
+    rows = _numbers(commands)
+    values = rows[at, 0]
+    whole = (rows[at, 1:7] == 0).all(axis=1) & (rows[at, 7] == _CLOCK)
+    extended = np.where(at > 0, _extends(rows[at - 1]), position.extended)
+    good = whole & ~extended & (values >= 0) & (values <= TIME_NS_MAX)
+    at, values = at[good], values[good]
+    # A clock that goes back is refused, and refused ones do not count: what is taken is never below the highest taken.
+    highest = np.maximum.accumulate(np.concatenate(([position.now_ns], values)))
+    taken = values >= highest[:-1]
+    return at[taken], values[taken]
+
+
+def clock_after(commands: NDArray[Any], position: ClockPosition) -> ClockPosition:
+    """The clock's position after ``commands``."""
+    if len(commands) == 0:
+        return position
+    values = clock_rows(commands, position)[1]
+    now_ns = int(values[-1]) if len(values) else position.now_ns
+    return ClockPosition(now_ns, ends_extended(commands))
+
+
+def ends_extended(commands: NDArray[Any]) -> bool:
+    """Whether the last of ``commands`` is an EXTEND row that waits for the next command."""
+    return bool(_extends(_numbers(commands[-1:]))[0])
+
+
+def _numbers(commands: NDArray[Any]) -> NDArray[np.int64]:
+    return commands.view(np.int64).reshape(-1, COMMAND.itemsize // 8)
+
+
+def _extends(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows are whole EXTEND rows: name and symbol, and nothing else."""
+    whole: NDArray[np.bool_] = (rows[:, 2:7] == 0).all(axis=1) & (rows[:, 7] == _EXTEND)
+    return whole
+
+
+def seq_at(directory: Path | str, when: str | int) -> int:
+    """The sequence number that ``when`` names in the node's data directory: 0 is before the first command.
+
+    ``when`` is a sequence number (a number, or digits), or a time ``[YYYY-MM-DD[T ]]HH:MM[:SS[.nnnnnnnnn]]`` UTC:
+    then it is the newest command not later than that time. A time without a date is of the day of the newest
+    clock value. Raises ReplayError when it is neither, or a number beyond the end; JournalError from the journal.
+    """
+    with Journal.open(directory, readonly=True) as journal:
+        text = str(when).strip()
+        if re.fullmatch(r"\d{1,18}", text):
+            if int(text) > journal.last_seq:
+                raise ReplayError(f"there is no command {text}: the journal in {directory} ends at {journal.last_seq}")
+            return int(text)
+        last = _block_at(journal, journal.last_seq) if journal.last_seq else None
+        return _newest_not_later(journal, _time_ns(text, last.time_ns if last else 0))
+
+
+def _time_ns(text: str, today_ns: int) -> int:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise ReplayError(
+            f"{text!r} is neither a sequence number nor a time such as 09:31:07.250114003 or 2024-01-15T09:30:00"
+        )
+    try:
+        day_ns = today_ns - today_ns % DAY_NS
+        if found["date"]:
+            day_ns = int(datetime.fromisoformat(found["date"]).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+        clock = datetime(1970, 1, 1, int(found["hour"]), int(found["minute"]), int(found["second"] or 0), tzinfo=UTC)
+    except ValueError as error:
+        raise ReplayError(f"{text!r} is no time: {error}") from error
+    return day_ns + int(clock.timestamp()) * 1_000_000_000 + int((found["fraction"] or "").ljust(9, "0"))
+
+
+def _newest_not_later(journal: Journal, time_ns: int) -> int:
+    low, high = 1, journal.last_seq + 1  # the first block with a later clock begins in low..high (high: there is none)
+    before = ClockPosition()
+    while low < high:
+        block = _block_at(journal, (low + high) // 2)
+        if block.time_ns > time_ns:
+            high = block.first_seq
+        else:
+            low = block.last_seq + 1
+    if low > journal.last_seq:
+        return journal.last_seq
+    if low > 1:
+        previous = _block_at(journal, low - 1)
+        rows = np.frombuffer(previous.rows, COMMAND)
+        before = ClockPosition(previous.time_ns, ends_extended(rows))
+    block = _block_at(journal, low)
+    at, values = clock_rows(np.frombuffer(block.rows, COMMAND), before)
+    later = at[values > time_ns]
+    if len(later) == 0:
+        raise ReplayError(
+            f"block {block.first_seq} bears a time that none of its commands sets; run `lockstep journal check`"
+        )
+    return block.first_seq + int(later[0]) - 1
+
+
+def _block_at(journal: Journal, seq: int) -> Block:
+    for block in journal.blocks(seq, seq):
+        return block
+    raise ReplayError(f"the journal has no block with command {seq}; run `lockstep journal check`")
