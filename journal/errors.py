@@ -1,0 +1,17 @@
+"""What can be wrong with a journal. Each message is one sentence for a person: what, where, what to do."""
+
+
+class JournalError(Exception):
+    """The journal cannot do what was asked. After a failed commit the outcome of what was queued is unknown."""
+
+
+class JournalDamaged(JournalError):
+    """Bytes that were written are not the bytes that are there. Damaged files are read, never changed."""
+
+
+class JournalBusy(JournalError):
+    """Another process writes this journal."""
+
+
+class JournalForeign(JournalError):
+    """Not a journal of this program, or of another format version."""

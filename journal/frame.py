@@ -1,0 +1,200 @@
+"""One block of rows as bytes, and back.
+
+A block is what the sequencer stamped at once: ``count`` opaque rows, numbered from ``first_seq`` on. Its frame is
+
+    magic 4 | header bytes u32 | rows bytes u32 | zero u32 | checksum 16 | msgpack header | rows
+
+The checksum is xxh3-128 over everything else. The header ends with the checksum of the block before, so each
+checksum vouches for the whole history: a block that is swapped, left out or taken from another journal does not
+fit. ``previous`` of the first block is the checksum of the journal's genesis record. xxh3 finds accidents, not
+forgers.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+import xxhash
+
+from journal.errors import JournalDamaged
+
+FRAME_VERSION: Final = 1
+MAGIC: Final = b"\xb5LkB"
+CHECKSUM_BYTES: Final = 16
+ROWS_PER_BLOCK_MAX: Final = 1 << 16
+SEQ_MAX: Final = 2**62
+_FIXED: Final = struct.Struct("<4sIII16s")
+FIXED_BYTES: Final = _FIXED.size
+_HEADER_BYTES_MAX: Final = 1_024
+_NUMBERS: Final = {
+    "version": (FRAME_VERSION, FRAME_VERSION),
+    "rules_version": (0, 2**31),
+    "epoch": (0, SEQ_MAX),
+    "first_seq": (1, SEQ_MAX),
+    "count": (1, ROWS_PER_BLOCK_MAX),
+    "time_ns": (0, SEQ_MAX),
+}
+_NAMES: Final = {*_NUMBERS, "source_digest", "previous"}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """``count`` rows numbered ``first_seq`` to ``last_seq``, verified against their checksum."""
+
+    first_seq: int
+    count: int
+    time_ns: int
+    epoch: int
+    source_digest: str
+    rules_version: int
+    previous: bytes
+    checksum: bytes
+    rows: bytes
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + self.count - 1
+
+
+def encode(
+    rows: "bytes | bytearray | memoryview",
+    *,
+    first_seq: int,
+    count: int,
+    time_ns: int,
+    epoch: int,
+    source_digest: str,
+    rules_version: int,
+) -> bytearray:
+    """A frame that still lacks its link and checksum (``seal``): the one copy that is made of ``rows``.
+
+    ``rows``: contiguous bytes. Raises ValueError for a number out of range.
+    """
+    header = {
+        "version": FRAME_VERSION,
+        "rules_version": rules_version,
+        "source_digest": source_digest,
+        "epoch": epoch,
+        "first_seq": first_seq,
+        "count": count,
+        "time_ns": time_ns,
+        "previous": bytes(CHECKSUM_BYTES),  # stays last: seal writes over the final 16 bytes of the header
+    }
+    for name, (low, high) in _NUMBERS.items():
+        number = header[name]
+        if not isinstance(number, int) or not low <= number <= high:
+            raise ValueError(f"the block's {name} is {number!r}; it must be a whole number from {low} to {high}")
+    packed = msgpack.packb(header)
+    if len(packed) > _HEADER_BYTES_MAX:
+        raise ValueError(f"the block's source_digest has {len(source_digest)} characters; it is too long")
+    fixed = _FIXED.pack(MAGIC, len(packed), len(rows), 0, bytes(CHECKSUM_BYTES))
+    return bytearray().join((fixed, packed, rows))
+
+
+def _checksum(frame: memoryview) -> bytes:
+    hasher = xxhash.xxh3_128(frame[:16])
+    hasher.update(frame[FIXED_BYTES:])
+    return hasher.digest()
+
+
+def seal(frame: bytearray, previous: bytes) -> bytes:
+    """Link an encoded frame to the block before and write its checksum into it; gives the checksum."""
+    rows_at = FIXED_BYTES + int.from_bytes(frame[4:8], "little")
+    frame[rows_at - CHECKSUM_BYTES : rows_at] = previous
+    with memoryview(frame) as view:
+        checksum = _checksum(view)
+    frame[16:FIXED_BYTES] = checksum
+    return checksum
+
+
+def frame_bytes(head: bytes) -> int | None:
+    """The length that the first ``FIXED_BYTES`` bytes of a frame announce; None where there is no frame. Unverified."""
+    if len(head) < FIXED_BYTES:
+        return None
+    magic, header_bytes, rows_bytes, zero, _ = _FIXED.unpack_from(head)
+    if magic != MAGIC or zero or header_bytes > _HEADER_BYTES_MAX:
+        return None
+    return int(FIXED_BYTES + header_bytes + rows_bytes)
+
+
+def stored_checksum(frame: bytes) -> bytes:
+    """The checksum as it stands in a frame. Unverified."""
+    return bytes(frame[16:FIXED_BYTES])
+
+
+def _header(packed: bytes, where: str) -> dict[str, Any]:
+    try:
+        header = msgpack.unpackb(packed)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise JournalDamaged(f"{where} has a header that cannot be read; restore the journal from a replica") from error
+    if not isinstance(header, dict) or set(header) != _NAMES:
+        raise JournalDamaged(f"{where} has a header with other fields than this release writes")
+    for name, (low, high) in _NUMBERS.items():
+        number = header[name]
+        if type(number) is not int or not low <= number <= high:
+            raise JournalDamaged(f"{where} has {name} {number!r}, which must be from {low} to {high}")
+    if type(header["source_digest"]) is not str:
+        raise JournalDamaged(f"{where} has a source_digest that is no text")
+    if type(header["previous"]) is not bytes or len(header["previous"]) != CHECKSUM_BYTES:
+        raise JournalDamaged(f"{where} has a link of the wrong size")
+    return header
+
+
+def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
+    """The block that must begin with ``first_seq`` and have rows of ``row_bytes`` bytes.
+
+    Every length, range and the checksum are verified; the link is for ``check_link``. Raises JournalDamaged only.
+    """
+    where = f"the block at seq {first_seq}"
+    size = frame_bytes(frame)
+    if size is None:
+        raise JournalDamaged(f"{where} does not begin like a block; restore the journal from a replica")
+    if size != len(frame):
+        raise JournalDamaged(f"{where} has {len(frame)} bytes and announces {size}; restore the journal from a replica")
+    with memoryview(frame) as view:
+        checksum = _checksum(view)
+    if checksum != stored_checksum(frame):
+        raise JournalDamaged(f"{where} does not match its checksum; restore the journal from a replica")
+    header_bytes = int.from_bytes(frame[4:8], "little")
+    header = _header(frame[FIXED_BYTES : FIXED_BYTES + header_bytes], where)
+    if header["first_seq"] != first_seq:
+        raise JournalDamaged(f"{where} is in the wrong place: it says it is the block at seq {header['first_seq']}")
+    if header["count"] * row_bytes != size - FIXED_BYTES - header_bytes:
+        raise JournalDamaged(f"{where} has {header['count']} rows but not {row_bytes} bytes for each")
+    return Block(
+        first_seq=first_seq,
+        count=header["count"],
+        time_ns=header["time_ns"],
+        epoch=header["epoch"],
+        source_digest=header["source_digest"],
+        rules_version=header["rules_version"],
+        previous=header["previous"],
+        checksum=checksum,
+        rows=frame[FIXED_BYTES + header_bytes :],
+    )
+
+
+def peek(frame_start: bytes) -> tuple[int, bytes] | None:
+    """(first_seq, previous) that a frame's header announces, or None. Unverified: for finding frames, not for using them."""
+    if frame_bytes(frame_start) is None:
+        return None
+    header_bytes = int.from_bytes(frame_start[4:8], "little")
+    try:
+        header = _header(frame_start[FIXED_BYTES : FIXED_BYTES + header_bytes], "a block")
+    except JournalDamaged:
+        return None
+    return header["first_seq"], header["previous"]
+
+
+def check_link(block: Block, next_seq: int, previous: bytes | None) -> None:
+    """Raise JournalDamaged unless ``block`` is the one that comes next: no gap, and linked to ``previous`` (None: not known)."""
+    if block.first_seq != next_seq:
+        raise JournalDamaged(
+            f"the blocks from seq {next_seq} to {block.first_seq - 1} are missing; restore the journal from a replica"
+        )
+    if previous is not None and block.previous != previous:
+        raise JournalDamaged(
+            f"the block at seq {block.first_seq} does not follow the block before it: one of them is not of this history; "
+            "restore the journal from a replica"
+        )

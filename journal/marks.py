@@ -1,0 +1,144 @@
+"""The small sealed records beside the blocks: genesis, the commit mark, and the digest of a block.
+
+Genesis says once and for all what a journal is. A commit mark says, inside each commit, how far the journal goes
+and which LMDB transaction says so. The same mark is written to the file ``tail`` after each commit: LMDB keeps two
+meta pages and takes the newer good one, so a damaged newer one would quietly give yesterday's journal, which the
+tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+import xxhash
+
+from journal.errors import JournalDamaged, JournalForeign
+
+FORMAT_VERSION: Final = 1
+DIGEST_BYTES: Final = 16
+_GENESIS_MAGIC: Final = "lockstep journal"
+_MARK: Final = struct.Struct("<8s7Q16s")
+_MARK_MAGIC: Final = b"lkmark01"
+_DIGEST: Final = struct.Struct("<16sQQ")
+
+
+def _seal(record: bytes) -> bytes:
+    return xxhash.xxh3_128_digest(record) + record
+
+
+def _unseal(sealed: bytes, what: str) -> bytes:
+    if len(sealed) <= 16 or xxhash.xxh3_128_digest(sealed[16:]) != sealed[:16]:
+        raise JournalDamaged(f"{what} does not match its checksum; restore the journal from a replica")
+    return sealed[16:]
+
+
+@dataclass(frozen=True)
+class Genesis:
+    """What a journal is: ``meta`` is the creator's, ``checksum`` the link of the first block."""
+
+    meta: dict[str, Any]
+    row_bytes: int
+    page_bytes: int
+    checksum: bytes
+
+
+def encode_genesis(meta: dict[str, Any], row_bytes: int, page_bytes: int) -> bytes:
+    """The sealed genesis record."""
+    return _seal(
+        msgpack.packb(
+            {
+                "magic": _GENESIS_MAGIC,
+                "version": FORMAT_VERSION,
+                "row_bytes": row_bytes,
+                "page_bytes": page_bytes,
+                "meta": meta,
+            }
+        )
+    )
+
+
+def decode_genesis(sealed: bytes) -> Genesis:
+    """Raises JournalDamaged, or JournalForeign for a record of another program or version."""
+    record = _unseal(sealed, "the journal's genesis record")
+    try:
+        fields = msgpack.unpackb(record)
+    except ValueError as error:
+        raise JournalForeign("the genesis record is not one of a lockstep journal") from error
+    if not isinstance(fields, dict) or fields.get("magic") != _GENESIS_MAGIC:
+        raise JournalForeign("the genesis record is not one of a lockstep journal")
+    if fields.get("version") != FORMAT_VERSION:
+        raise JournalForeign(
+            f"the journal has format version {fields.get('version')!r} and this release reads {FORMAT_VERSION}; "
+            "use the release that wrote it"
+        )
+    if not isinstance(fields.get("meta"), dict) or not all(type(fields.get(n)) is int for n in ("row_bytes", "page_bytes")):
+        raise JournalForeign("the genesis record is not one of a lockstep journal")
+    return Genesis(fields["meta"], fields["row_bytes"], fields["page_bytes"], sealed[:16])
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a commit goes. ``checksum`` is the last block's; of an empty journal genesis's."""
+
+    transaction: int
+    blocks: int
+    last_seq: int
+    digests: int
+    last_digest_seq: int
+    last_block_seq: int
+    time_ns: int
+    checksum: bytes
+
+
+MARK_BYTES: Final = 16 + _MARK.size
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """The sealed mark, ``MARK_BYTES`` long."""
+    return _seal(
+        _MARK.pack(
+            _MARK_MAGIC,
+            mark.transaction,
+            mark.blocks,
+            mark.last_seq,
+            mark.digests,
+            mark.last_digest_seq,
+            mark.last_block_seq,
+            mark.time_ns,
+            mark.checksum,
+        )
+    )
+
+
+def decode_mark(sealed: bytes, what: str) -> Mark:
+    """Raises JournalDamaged naming ``what``."""
+    record = _unseal(sealed, what)
+    if len(record) != _MARK.size or record[:8] != _MARK_MAGIC:
+        raise JournalDamaged(f"{what} is not one of a lockstep journal")
+    return Mark(*_MARK.unpack(record)[1:])
+
+
+def encode_digest(first_seq: int, digest: bytes, previous_seq: int) -> bytes:
+    """The record of one block's event digest; ``previous_seq`` names the block whose digest comes before it (0: none)."""
+    body = digest + previous_seq.to_bytes(8, "little")
+    return body + xxhash.xxh3_64_intdigest(first_seq.to_bytes(8, "big") + body).to_bytes(8, "little")
+
+
+def decode_digest(first_seq: int, record: bytes) -> tuple[bytes, int]:
+    """(digest, previous_seq). Raises JournalDamaged naming the block."""
+    if len(record) == _DIGEST.size:
+        digest, previous_seq, check = _DIGEST.unpack(record)
+        if check == xxhash.xxh3_64_intdigest(first_seq.to_bytes(8, "big") + record[:24]):
+            return digest, previous_seq
+    raise JournalDamaged(f"the event digest of the block at seq {first_seq} does not match its checksum")
+
+
+def encode_labels(labels: list[tuple[int, str]]) -> bytes:
+    """The sealed list of every (rules_version, source_digest) that a block bears, in order of first use."""
+    return _seal(msgpack.packb(labels))
+
+
+def decode_labels(sealed: bytes) -> list[tuple[int, str]]:
+    """Raises JournalDamaged."""
+    return [(number, text) for number, text in msgpack.unpackb(_unseal(sealed, "the list of source digests"))]

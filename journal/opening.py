@@ -1,0 +1,89 @@
+"""What is known of a journal before LMDB is let near it: its genesis record, its tail, and whether they agree with a snapshot."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from journal import frame, marks
+from journal.errors import JournalDamaged, JournalForeign
+from journal.pages import PAGE_BYTES_RANGE, PageDamage
+from journal.reading import GENESIS_KEY, Snapshot, key_of
+
+FOLDER: Final = "journal"
+_SIDE_FILE_BYTES_MAX: Final = 1 << 20
+_TAIL_TRIES: Final = 5
+
+
+def read_side_file(path: Path) -> bytes | None:
+    """The content of one of the small files; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_SIDE_FILE_BYTES_MAX)
+    except FileNotFoundError:
+        return None
+
+
+def read_tail(folder: Path) -> tuple[marks.Mark | None, str | None]:
+    """(mark, None), (None, None) where there is no tail file, or (None, what is wrong with it)."""
+    problem: str | None = None
+    for _ in range(_TAIL_TRIES):  # a live writer may be half-way through
+        sealed = read_side_file(folder / "tail")
+        if sealed is None:
+            return None, None
+        try:
+            return marks.decode_mark(sealed, f"{folder / 'tail'}"), None
+        except JournalDamaged as error:
+            problem = str(error)
+    return None, problem
+
+
+def page_bytes_of(side: marks.Genesis | None) -> int:
+    """The page size of the environment: its meta pages cannot be found without it."""
+    page_bytes = os.sysconf("SC_PAGE_SIZE") if side is None else side.page_bytes
+    if not PAGE_BYTES_RANGE[0] <= page_bytes <= PAGE_BYTES_RANGE[1]:
+        raise JournalForeign(f"the genesis record names pages of {page_bytes} bytes, which no journal has")
+    return page_bytes
+
+
+def read_genesis_copy(folder: Path) -> tuple[marks.Genesis | None, str | None]:
+    """(record, None) or (None, what is wrong with the copy). Raises JournalForeign for another program's or version's."""
+    sealed = read_side_file(folder / "genesis")
+    if sealed is None:
+        return None, f"{folder / 'genesis'} is missing"
+    try:
+        return marks.decode_genesis(sealed), None
+    except JournalDamaged as error:
+        return None, f"{folder / 'genesis'}: {error}"
+
+
+def genesis_in(snapshot: Snapshot) -> marks.Genesis:
+    """The genesis record inside a snapshot. Raises PageDamage, JournalForeign."""
+    try:
+        return marks.decode_genesis(snapshot.record(GENESIS_KEY))
+    except JournalDamaged as error:
+        raise PageDamage(str(error)) from error
+
+
+def check_tail(snapshot: Snapshot, tail: marks.Mark) -> None:
+    """Raise PageDamage when the snapshot is older than ``tail``, or another history."""
+    mark = snapshot.mark
+    if mark.last_seq < tail.last_seq or mark.transaction < tail.transaction or mark.last_digest_seq < tail.last_digest_seq:
+        raise PageDamage(
+            f"the journal was durable up to seq {tail.last_seq} (transaction {tail.transaction}) and shows only "
+            f"seq {mark.last_seq} (transaction {mark.transaction})"
+        )
+    if not tail.blocks:
+        return
+    node = snapshot.file.floor(snapshot.blocks, key_of(tail.last_block_seq))
+    if node is None or frame.stored_checksum(snapshot.file.value(node)) != tail.checksum:
+        raise PageDamage(f"the block at seq {tail.last_block_seq} is not the one that was written")
+
+
+def check_last_block(snapshot: Snapshot, row_bytes: int) -> None:
+    """Raise JournalDamaged unless the last block is whole and the one that the mark names."""
+    mark = snapshot.mark
+    if not mark.blocks:
+        return
+    block = snapshot.block_at(mark.last_seq, row_bytes)
+    if (block.first_seq, block.last_seq, block.checksum) != (mark.last_block_seq, mark.last_seq, mark.checksum):
+        raise JournalDamaged("the last block is not the one that was committed; restore the journal from a replica")
