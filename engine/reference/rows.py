@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import (
     COMMAND,
     COMMAND_FIELDS,
@@ -28,6 +27,9 @@ from engine.records import (
     Side,
     TimeInForce,
 )
+
+#: Rows converted at a time: few enough that their tuples and those of their events stay in the processor's cache.
+ROWS_AT_ONCE: Final = 256
 
 #: Instruction bits as plain integers: an IntFlag makes a new object of every ``&``.
 MARKET: Final = int(Instruction.MARKET)
@@ -109,15 +111,15 @@ _PLAIN: Final = np.dtype([(name, COMMAND[name]) for name in _FIRST_NAMES])
 
 
 def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
-    """The rows of a batch, in lists of at most ``COMMANDS_PER_CALL_MAX`` so that a long batch takes little memory.
+    """The rows of a batch, in lists of at most ``ROWS_AT_ONCE``.
 
     ``commands`` is a one-dimensional array of COMMAND rows; ValueError when it is not.
     """
     if commands.dtype != COMMAND or commands.ndim != 1:
         raise ValueError("a batch is a one-dimensional array of COMMAND rows")
     plain = np.ascontiguousarray(commands).view(_PLAIN)
-    for start in range(0, len(plain), COMMANDS_PER_CALL_MAX):
-        yield list(map(Row._make, plain[start : start + COMMANDS_PER_CALL_MAX].tolist()))
+    for start in range(0, len(plain), ROWS_AT_ONCE):
+        yield list(map(Row._make, plain[start : start + ROWS_AT_ONCE].tolist()))
 
 
 def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]]:
