@@ -12,11 +12,10 @@ are taken off it.
 
 *Priority.* The venue trades the first order of a queue, the exchange of the data now and then another one (a late
 displayed order of the opening cross keeps its old priority, for one). Level totals stay the same, so the translation
-keeps two counts an order: ``open_qty``, what the venue has open, and ``owed_qty``, what the data says; what a message takes
-from an order that the venue has traded already is taken from the one that stood in for it.
+keeps two counts an order: ``open_qty``, what the venue has open, and ``owed_qty``, what the data says; what a message
+takes from an order that the venue has traded already is taken from the one that stood in for it.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
@@ -25,8 +24,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.names import Directory, pack
-from engine.records import COMMAND, CommandKind, Permission, Phase, SelfTrade, TimeInForce
+from engine.names import Directory
+from engine.records import COMMAND, TimeInForce
+from replay.lobster_book import BookSide, MakerOrder
 from replay.lobster_read import (
     CROSS,
     DELETE,
@@ -40,13 +40,7 @@ from replay.lobster_read import (
     Messages,
     check_symbol,
 )
-from replay.scenario import clock_row
-from replay.scenario_parse import ROW
-
-MAKER: Final = "MAKER"
-TAKER: Final = "TAKER"
-_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_DENSE_MAX: Final = 62**7
+from replay.lobster_write import MAKER, TAKER, RowWriter, set_up
 
 
 class Note(StrEnum):
@@ -88,7 +82,7 @@ _SKIPPED: Final = {EXECUTE_HIDDEN: Note.HIDDEN_EXECUTION, CROSS: Note.CROSS_TRAD
 
 
 class Fill(NamedTuple):
-    """A trade that the venue must report. row: index of the taker's row in the flow; resting: client order id, packed."""
+    """A trade that the venue must report. row: index of the taker's row; resting: client order id, packed."""
 
     row: int
     resting: int
@@ -123,177 +117,24 @@ class Flow(NamedTuple):
         return dict(Counter(note for _line, note in self.notes))
 
 
-class _Order:
-    """An order of the maker. total: as the venue has it, executed and open."""
-
-    __slots__ = ("client_order_id", "held", "key", "open_qty", "owed_qty", "price_e4", "side", "total_qty")
-
-    def __init__(self, key: int | None, client_order_id: int, side: int, price_e4: int, qty: int) -> None:
-        self.key = key  # the id in the data; None of a seeded order
-        self.client_order_id = client_order_id
-        self.side = side
-        self.price_e4 = price_e4
-        self.total_qty = self.open_qty = self.owed_qty = qty
-        self.held = False
-
-
-class _Level:
-    """One price. queue: orders with something open, in the venue's priority."""
-
-    __slots__ = ("queue", "seed")
-
-    def __init__(self) -> None:
-        self.queue: dict[_Order, None] = {}
-        self.seed: _Order | None = None
-
-
-class _Side:
-    """One side of the book. A rank is the price, turned so that the best is the smallest."""
-
-    def __init__(self, side: int, horizon: int) -> None:
-        self.side = side
-        self.levels: dict[int, _Level] = {}
-        self.ranks: list[int] = []
-        self.horizon = horizon  # a rank
-
-    def level(self, price_e4: int) -> _Level:
-        """The level of a price, made where there is none."""
-        level = self.levels.get(price_e4)
-        if level is None:
-            level = self.levels[price_e4] = _Level()
-            rank = -self.side * price_e4
-            self.ranks.insert(bisect_left(self.ranks, rank), rank)
-        return level
-
-    def leave(self, order: _Order) -> None:
-        """Takes an order out of its queue, and its level away when it was the last."""
-        level = self.levels[order.price_e4]
-        del level.queue[order]
-        if not level.queue:
-            del self.levels[order.price_e4]
-            del self.ranks[bisect_left(self.ranks, -self.side * order.price_e4)]
-
-    def see(self, levels: int) -> None:
-        """Moves the horizon to the last published level, if that is nearer."""
-        if len(self.ranks) >= levels and self.ranks[levels - 1] < self.horizon:
-            self.horizon = self.ranks[levels - 1]
-
-
-class _Writer:
-    """Writes rows, each after a CLOCK row when the time has changed, and gives out client order ids."""
-
-    def __init__(self, directory: Directory) -> None:
-        self.raw = bytearray()
-        self.time_ns = directory.now_ns
-        self.clock_ns = directory.now_ns
-        self.maker = len(directory.participants) + 1
-        self.taker = self.maker + 1
-        self.instrument = len(directory.symbols) + 1
-        self._given: Counter[str] = Counter()
-        self._seen: set[int] = set()
-
-    def row(self, kind: CommandKind, *places: int) -> None:
-        """One row: the eight places before the kind, then those after it."""
-        if self.time_ns != self.clock_ns:
-            self.raw += clock_row(self.time_ns)
-            self.clock_ns = self.time_ns
-        self.raw += ROW.pack(*places[:8], int(kind), *places[8:])
-
-    def dense_id(self, prefix: str) -> int:
-        """The next id under a prefix: S seeded, R replaced, T of the taker, N where an id of the data does not fit."""
-        self._given[prefix] += 1
-        return pack(prefix + base_62(self._given[prefix]))
-
-    def data_id(self, order_id: int) -> int:
-        """L and the id of the data, where that fits and was not used before."""
-        if not 0 <= order_id < _DENSE_MAX or order_id in self._seen:
-            return self.dense_id("N")
-        self._seen.add(order_id)
-        return pack("L" + base_62(order_id))
-
-    def enter(
-        self, client_order_id: int, participant: int, side: int, price_e4: int, qty: int, tif: TimeInForce
-    ) -> None:
-        """A limit order."""
-        stp = int(SelfTrade.CANCEL_NEWEST)
-        self.row(
-            CommandKind.ENTER,
-            client_order_id,
-            0,
-            price_e4,
-            qty,
-            0,
-            0,
-            participant,
-            self.instrument,
-            side,
-            int(tif),
-            stp,
-            0,
-            0,
-            0,
-        )
-
-    def shrink(self, order: _Order, qty: int) -> bool:
-        """Takes ``qty`` off what the venue has open of an order; whether nothing is left."""
-        order.open_qty -= qty
-        if order.open_qty == 0:
-            self.row(CommandKind.CANCEL, order.client_order_id, 0, 0, 0, 0, 0, self.maker, 0, 0, 0, 0, 0, 0, 0)
-            return True
-        order.total_qty -= qty
-        new_id = self.dense_id("R")
-        places = (order.client_order_id, new_id, order.price_e4, order.total_qty, 0, 0, self.maker, 0, 0, 0, 0, 0, 0, 0)
-        self.row(CommandKind.REPLACE, *places)
-        order.client_order_id = new_id
-        return False
-
-
-def base_62(number: int) -> str:
-    """A number from 0 in the digits 0-9 A-Z a-z.
-
-    >>> base_62(0), base_62(61), base_62(62)
-    ('0', 'z', '10')
-    """
-    digits = ""
-    while True:
-        number, digit = divmod(number, 62)
-        digits = _DIGITS[digit] + digits
-        if number == 0:
-            return digits
-
-
-def lobster_id(client_order_id: str) -> int | None:
-    """The order id in the data of a client order id that was made of one; None of any other.
-
-    >>> lobster_id("L" + base_62(16113575))
-    16113575
-    """
-    if not client_order_id.startswith("L"):
-        return None
-    number = 0
-    for digit in client_order_id[1:]:
-        number = number * 62 + _DIGITS.index(digit)
-    return number
-
-
 class _Translation:
     """The run of ``translate``: the book that the rows build up in the venue, and what the data says of it."""
 
     def __init__(self, messages: Messages, levels: int, directory: Directory, horizon: tuple[int, int]) -> None:
         self._messages = messages
         self._levels = levels
-        self.writer = _Writer(directory)
-        self.asks = _Side(-1, horizon[0])
-        self.bids = _Side(1, horizon[1])
-        self._known: dict[int, _Order] = {}
-        self._held: dict[_Order, None] = {}
+        self.writer = RowWriter(directory)
+        self.asks = BookSide(-1, horizon[0])
+        self.bids = BookSide(1, horizon[1])
+        self._known: dict[int, MakerOrder] = {}
+        self._held: dict[MakerOrder, None] = {}
         self.fills: list[Fill] = []
         self.notes: list[tuple[int, Note]] = []
         self._line = 0
 
     def seed(self, side: int, price_e4: int, qty: int) -> None:
         """One order for what was at a level before the file."""
-        order = _Order(None, self.writer.dense_id("S"), side, price_e4, qty)
+        order = MakerOrder(None, self.writer.dense_id("S"), side, price_e4, qty)
         self._place(order)
         self._of(side).levels[price_e4].seed = order
 
@@ -324,19 +165,19 @@ class _Translation:
         horizon_e4[:, 0] = asks
         horizon_e4[:, 1] = bids
 
-    def _of(self, side: int) -> _Side:
+    def _of(self, side: int) -> BookSide:
         return self.bids if side == 1 else self.asks
 
     def _note(self, note: Note) -> None:
         self.notes.append((self._line, note))
 
-    def _place(self, order: _Order) -> None:
+    def _place(self, order: MakerOrder) -> None:
         writer = self.writer
         order.total_qty = order.open_qty = order.owed_qty
         writer.enter(order.client_order_id, writer.maker, order.side, order.price_e4, order.owed_qty, TimeInForce.DAY)
         self._of(order.side).level(order.price_e4).queue[order] = None
 
-    def _crosses(self, order: _Order) -> bool:
+    def _crosses(self, order: MakerOrder) -> bool:
         other = self._of(-order.side)
         return bool(other.ranks) and order.side * (order.price_e4 - other.side * -other.ranks[0]) >= 0
 
@@ -344,7 +185,7 @@ class _Translation:
         if order_id in self._known:
             self._note(Note.REPEATED_ID)
             return
-        order = _Order(order_id, self.writer.data_id(order_id), side, price_e4, qty)
+        order = MakerOrder(order_id, self.writer.data_id(order_id), side, price_e4, qty)
         self._known[order_id] = order
         while self._crosses(order) and self._drop_unseen(self._of(-side)):
             pass
@@ -355,7 +196,7 @@ class _Translation:
         else:
             self._place(order)
 
-    def _drop_unseen(self, side: _Side) -> bool:
+    def _drop_unseen(self, side: BookSide) -> bool:
         """Cancels the orders of the best level if that is beyond the horizon; whether it was."""
         if side.ranks[0] <= side.horizon:
             return False
@@ -403,14 +244,14 @@ class _Translation:
         if order.owed_qty == 0:
             self._forget(order)
 
-    def _forget(self, order: _Order) -> None:
+    def _forget(self, order: MakerOrder) -> None:
         if order.key is not None:
             del self._known[order.key]
             self._held.pop(order, None)
         elif order.price_e4 in self._of(order.side).levels:
             self._of(order.side).levels[order.price_e4].seed = None
 
-    def _reduce(self, order: _Order, qty: int) -> None:
+    def _reduce(self, order: MakerOrder, qty: int) -> None:
         """Takes ``qty`` off an order; what the venue has traded of it already, off those that stood in for it."""
         order.owed_qty -= qty
         if order.held:
@@ -425,7 +266,7 @@ class _Translation:
             if qty == 0:
                 return
 
-    def _execute(self, order: _Order, qty: int) -> None:
+    def _execute(self, order: MakerOrder, qty: int) -> None:
         """An opposing IOC order; where the order is behind others, the venue trades those before it."""
         side = self._of(order.side)
         rank = -order.side * order.price_e4
@@ -484,7 +325,7 @@ def translate(
         raise LobsterError(f"{name}:1: the venue's clock is later than the file; run the file into a venue of its own.")
     before, horizon = _book_before(messages, book)
     translation = _Translation(messages, min(levels or book.shape[1] // 4, book.shape[1] // 4), known, horizon)
-    _set_up(translation.writer, messages, symbol, tick_e4, before)
+    set_up(translation.writer, messages, symbol, tick_e4, before)
     for side in (-1, 1):
         for price_e4 in sorted(before[side], key=lambda price: -side * price):
             translation.seed(side, price_e4, before[side][price_e4])
@@ -529,14 +370,3 @@ def _book_before(messages: Messages, book: NDArray[np.int64]) -> tuple[dict[int,
     if before[-1] and before[1] and min(before[-1]) <= max(before[1]):
         raise LobsterError(f"{messages.name}:1: the opening book is crossed; begin with a row where it is not.")
     return before, (ends[-1], ends[1])
-
-
-def _set_up(writer: _Writer, messages: Messages, symbol: str, tick_e4: int, before: dict[int, dict[int, int]]) -> None:
-    """The venue's definitions, at the time of the first message, and continuous trading."""
-    prices = [*sorted(before[-1])[:1], *sorted(before[1])[-1:], max(1, int(messages.price_e4[0]))]
-    writer.time_ns = int(messages.time_ns[0])
-    writer.row(CommandKind.INSTRUMENT, pack(symbol), 0, prices[0], 1, tick_e4, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    for participant in (MAKER, TAKER):
-        places = (pack(participant), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, int(Permission.MARKET), 0, 0)
-        writer.row(CommandKind.PARTICIPANT, *places)
-    writer.row(CommandKind.PHASE, pack(symbol), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, int(Phase.CONTINUOUS))

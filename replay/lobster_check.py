@@ -34,7 +34,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """A row that differs. line: of the message and of the book file. Rows are ask price, ask size, bid price, bid size, …"""
+    """A row that differs. line: of both files. expected, got: ask price, ask size, bid price, bid size, next level …"""
 
     line: int
     expected: list[int]
@@ -156,7 +156,7 @@ class Check:
     def __init__(self, flow: Flow, book: NDArray[np.int64], *, first_seq: int = 1, name: str = "book") -> None:
         if len(book) > len(flow.rows_after):
             raise LobsterError(
-                f"{name}:{len(flow.rows_after) + 1}: the book has more rows than there are messages; give the book of these messages."
+                f"{name}:{len(flow.rows_after) + 1}: the book has more rows than the message file; give its own."
             )
         self.report = CheckReport()
         self._flow = flow

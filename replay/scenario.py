@@ -16,7 +16,8 @@ import numpy as np
 from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.names import Directory, pack
 from engine.records import COMMAND, CommandKind
-from replay.scenario_parse import INT64_MAX, RAW, ROW, Line, ScenarioError
+from replay.scenario_parse import RAW, ROW, Line, ScenarioError
+from replay.scenario_words import INT64_MAX
 
 #: 2024-01-15 09:30:00 UTC.
 DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000
@@ -132,7 +133,9 @@ def _resolved(line: Line, now_ns: int, name: str) -> int:
     elif line.time.form == "of_day":
         time_ns += base_ns // DAY_NS * DAY_NS
     if time_ns < now_ns:
-        raise ScenarioError(f"{name}:{line.number}: the clock would go back; write a time that is not before the clock's.")
+        raise ScenarioError(
+            f"{name}:{line.number}: the clock would go back; write a time that is not before the clock's."
+        )
     if not 0 <= time_ns <= INT64_MAX:
         raise ScenarioError(f"{name}:{line.number}: the time does not fit; write one from 1970 to 2116.")
     return time_ns

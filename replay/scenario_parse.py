@@ -9,30 +9,29 @@ Beyond the rulebook, so that any journal can be printed: ``~`` and 16 hexadecima
 is none, and ``raw`` and 128 hexadecimal digits are one COMMAND row.
 """
 
-import datetime
 import re
 import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from engine.names import EVERY, ID_CHARACTERS
-from engine.records import Book, CommandKind, EventKind, Instruction, Permission, Phase, Reason, SelfTrade, Side, TimeInForce
+from engine.names import EVERY
+from engine.records import (
+    Book,
+    CommandKind,
+    EventKind,
+    Instruction,
+    Permission,
+    Phase,
+    Reason,
+    SelfTrade,
+    Side,
+    TimeInForce,
+)
+from replay.scenario_words import Fault, Time, duration_ns, id_number, price_e4, time_of, whole
 
 #: The fifteen places of a COMMAND row, in the order of ``records.COMMAND_PLACES``.
 ROW: Final = struct.Struct("<6q2IBbBBHBB")
 RAW: Final = 0  # the kind of a ``raw`` line
-
-INT64_MIN: Final = -(2**63)
-INT64_MAX: Final = 2**63 - 1
-UNIT_NS: Final = {
-    "ns": 1,
-    "us": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-    "d": 86_400_000_000_000,
-}
 
 #: Plain words after the event's name, and the keys that each event may have.
 EVENT_KEYS: Final[dict[str, frozenset[str]]] = {
@@ -59,13 +58,6 @@ class ScenarioError(ValueError):
     """A scenario file that cannot be used: one sentence with file and line, what is wrong and what to do."""
 
 
-class Time(NamedTuple):
-    """The value of an ``at`` line. ``form``: ``dated`` (since 1970), ``of_day`` (since midnight) or ``later`` (relative)."""
-
-    form: str
-    value_ns: int
-
-
 class Line(NamedTuple):
     """One command of a file. ``row``: 64 bytes; participant, instrument and time are left 0 for the translation.
 
@@ -81,10 +73,6 @@ class Line(NamedTuple):
     symbol: int
     time: Time | None
     expected: list[str]
-
-
-class Fault(ValueError):
-    """What is wrong with one line; ``parse`` adds file and line number."""
 
 
 class Parts(NamedTuple):
@@ -114,14 +102,7 @@ _PLACES: Final = (
 )
 _PLACE_OF: Final = {name: place for place, names in enumerate(_PLACES) for name in names}
 
-_RAW_ID: Final = re.compile(r"~[0-9a-f]{16}")
-_PRICE: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]{1,4}))?")
-_WHOLE: Final = re.compile(r"-?[0-9]+")
-_DURATION: Final = re.compile(r"(-?[0-9]+)(ns|us|ms|s|m|h|d)")
-_TIME: Final = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)T)?(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?", re.ASCII)
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
-_EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
-
 _SIDES: Final = {side.name.lower(): int(side) for side in Side}
 _TIFS: Final = {tif.name.lower(): int(tif) for tif in TimeInForce}
 _SELF_TRADES: Final = {rule.name.lower(): int(rule) for rule in SelfTrade}
@@ -132,69 +113,6 @@ _PERMISSIONS: Final = {"market": int(Permission.MARKET), "stp_none": int(Permiss
 #: Options that only say what every instrument of this release is.
 _INSTRUMENT_IS: Final = {"books": "lit", "band": "off", "volatility": "off", "cancel_on_halt": "no"}
 _NOT_BUILT: Final = "is not built in this release (rulebook section 13); take it out of the file"
-
-
-def whole(word: str, what: str) -> int:
-    """A whole number of 64 bits. Raises Fault."""
-    if not _WHOLE.fullmatch(word):
-        raise Fault(f"{what} is {word!r}; write a whole number")
-    return _fits(int(word) if len(word) < 40 else INT64_MAX + 1, word, what)
-
-
-def price_e4(word: str, what: str) -> int:
-    """A decimal with up to four places, as a count of 1/10000. Raises Fault."""
-    match = _PRICE.fullmatch(word)
-    if match is None:
-        raise Fault(f"{what} is {word!r}; write a decimal number with at most four places, such as 10.05")
-    sign, units, places = match.groups()
-    if len(units) > 40:
-        return _fits(INT64_MAX + 1, word, what)
-    value = int(units) * 10_000 + int((places or "").ljust(4, "0"))
-    return _fits(-value if sign else value, word, what)
-
-
-def _fits(value: int, word: str, what: str) -> int:
-    if not INT64_MIN <= value <= INT64_MAX:
-        raise Fault(f"{what} is {word[:40]}, which does not fit 64 bits; write a smaller number")
-    return value
-
-
-def id_number(word: str, what: str) -> int:
-    """The number of an id or name, or of its raw form ``~`` and 16 hexadecimal digits. Raises Fault."""
-    if 1 <= len(word) <= 8 and ID_CHARACTERS.issuperset(word):
-        return int.from_bytes(word.encode("ascii"), "big")
-    if _RAW_ID.fullmatch(word):
-        value = int(word[1:], 16)
-        return value - 2**64 if value > INT64_MAX else value
-    raise Fault(f"{what} is {word!r}; write 1 to 8 characters of A-Z a-z 0-9 . -")
-
-
-def duration_ns(word: str, what: str) -> int:
-    """A whole number and its unit, such as 350us. Raises Fault."""
-    match = _DURATION.fullmatch(word)
-    if match is None:
-        raise Fault(f"{what} is {word!r}; write a whole number and one of ns us ms s m h d, such as 350us")
-    return _fits(whole(match[1], what) * UNIT_NS[match[2]], word, what)
-
-
-def time_of(word: str) -> Time:
-    """The value of an ``at`` line: ``09:30:00.000350``, ``2024-01-16T09:30``, ``+350us``. Raises Fault."""
-    if word.startswith("+"):
-        return Time("later", duration_ns(word[1:], "the time"))
-    match = _TIME.fullmatch(word)
-    if match is None:
-        raise Fault(f"the time is {word!r}; write 09:30:00.000350, 2024-01-16T09:30:00 or +350us")
-    year, month, day, hours, minutes, seconds, fraction = match.groups()
-    if int(hours) > 23 or int(minutes) > 59 or int(seconds or 0) > 59:
-        raise Fault(f"the time is {word!r}; there is no such time of day")
-    of_day = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds or 0)) * UNIT_NS["s"] + int((fraction or "").ljust(9, "0"))
-    if year is None:
-        return Time("of_day", of_day)
-    try:
-        days = datetime.date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
-    except ValueError:
-        raise Fault(f"the time is {word!r}; there is no such date") from None
-    return Time("dated", _fits(days * UNIT_NS["d"] + of_day, word, "the time"))
 
 
 def _code(word: str, codes: dict[str, int], what: str) -> int:
@@ -254,11 +172,18 @@ def _enter(words: list[str]) -> Parts:
         for key, bit in (("hidden", Instruction.HIDDEN), ("post_only", Instruction.POST_ONLY)):
             if key in options:
                 instructions |= int(bit)
-        for key, place, bit in (("display", "display_qty", Instruction.DISPLAY), ("min_qty", "min_qty", Instruction.MIN_QTY)):
+        for key, place, bit in (
+            ("display", "display_qty", Instruction.DISPLAY),
+            ("min_qty", "min_qty", Instruction.MIN_QTY),
+        ):
             if key in options:
                 places[place] = whole(options[key], key)
                 instructions |= int(bit)
-        for key, place, codes in (("tif", "time_in_force", _TIFS), ("stp", "self_trade", _SELF_TRADES), ("book", "book", _BOOKS)):
+        for key, place, codes in (
+            ("tif", "time_in_force", _TIFS),
+            ("stp", "self_trade", _SELF_TRADES),
+            ("book", "book", _BOOKS),
+        ):
             if key in options:
                 places[place] = _code(options[key], codes, key)
     places["instructions"] = instructions
@@ -268,7 +193,9 @@ def _enter(words: list[str]) -> Parts:
 def _cancel(words: list[str]) -> Parts:
     _plain(words, "cancel NAME ID")
     _options(words[3:], frozenset(), frozenset(), "cancel")
-    return Parts({"client_order_id": id_number(words[2], "the client order id")}, id_number(words[1], "the participant"))
+    return Parts(
+        {"client_order_id": id_number(words[2], "the client order id")}, id_number(words[1], "the participant")
+    )
 
 
 def _replace(words: list[str]) -> Parts:

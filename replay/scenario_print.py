@@ -26,7 +26,8 @@ from engine.records import (
     TimeInForce,
 )
 from replay.scenario import NAMED, Clock, Numbers, clock_row
-from replay.scenario_parse import ROW, UNIT_NS, Fault, command
+from replay.scenario_parse import ROW, command
+from replay.scenario_words import UNIT_NS, Fault
 
 _SIDES: Final = {int(side): side.name.lower() for side in Side}
 _TIFS: Final = {int(tif): tif.name.lower() for tif in TimeInForce}
@@ -34,6 +35,7 @@ _SELF_TRADES: Final = {int(rule): rule.name.lower() for rule in SelfTrade}
 _BOOKS: Final = {int(book): book.name.lower() for book in Book}
 _PHASES: Final = {int(phase): phase.name.lower() for phase in Phase}
 _REASONS: Final = {int(reason): reason.name.lower() for reason in Reason}
+_REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 _EVENTS: Final = {int(kind): kind.name.lower() for kind in EventKind}
 
 
@@ -89,12 +91,26 @@ def print_event(event: "np.void", directory: Directory) -> str:
 
     ``directory`` knows the event's instrument. Raises ValueError for a kind that this release never emits.
     """
-    return print_event_values(event.item(), directory)
+    return print_event_values(tuple(map(int, event.item())), directory)
 
 
 def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
     """``print_event`` of a row that is already Python numbers (``events.tolist()``)."""
-    _seq, order, contra, price_e4, qty, _number, participant, contra_participant, instrument, kind, reason, side, phase = values
+    (
+        _seq,
+        order,
+        contra,
+        price_e4,
+        qty,
+        _number,
+        _owner,
+        _contra_owner,
+        instrument,
+        kind,
+        reason,
+        side,
+        phase,
+    ) = values
     word = _EVENTS.get(kind, "")
     if kind == EventKind.ACCEPTED:
         return f"> {word} {unpack(order)}"
@@ -106,7 +122,7 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         return f"> {word} {unpack(order)} qty={qty} reason={_REASONS[reason]}"
     if kind == EventKind.REPLACED:
         return f"> {word} {unpack(order)} {unpack(contra)} qty={qty}"
-    if kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
+    if kind in _REFUSALS:
         return f"> {word} {unpack(order)} reason={_REASONS[reason]}"
     if kind == EventKind.PHASE:
         return f"> {word} {_of(directory.symbols, instrument)} {_PHASES[phase]}"
@@ -202,12 +218,12 @@ class Printer:
         self._numbers.learn(self._directory)
 
     def _text(self, row: bytes, held: bytes) -> str:
-        """The row as a trader would write it; whether that is the row, ``_reads_as`` tells. Empty where it cannot be."""
+        """The row as a trader would write it, if it can be; ``_reads_as`` tells whether that is the row."""
         values = ROW.unpack(row)
         kind = values[8]
         if kind == CommandKind.CLOCK:
             return f"at {time(values[0])}" if values[0] >= 0 else ""
-        if kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE:
+        if kind in NAMED:
             return self._order_text(values, held)
         name = _symbol(values[0])
         if kind == CommandKind.INSTRUMENT:

@@ -12,8 +12,9 @@ import numpy as np
 
 from engine.names import Directory
 from replay.scenario import Translator
-from replay.scenario_parse import Fault, Line, price_e4
+from replay.scenario_parse import Line
 from replay.scenario_print import print_event_values
+from replay.scenario_words import Fault, price_e4
 
 
 class Venue(Protocol):
@@ -29,7 +30,7 @@ class Venue(Protocol):
 
 
 class CommandOutcome(NamedTuple):
-    """One command of a scenario. expected, got: its events without the ``>``; ``compared`` says whether they had to agree."""
+    """One command of a scenario. expected, got: events without the ``>``. compared: whether they had to agree."""
 
     line: Line
     expected: list[str]

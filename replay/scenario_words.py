@@ -1,0 +1,106 @@
+"""The values that stand in scenario files: numbers, prices, ids, durations and times (rulebook section 12).
+
+Whatever fits 64 bits is a value, negative or absurd as it may be: refusing it is the engine's part. What does not is a
+``Fault``.
+"""
+
+import datetime
+import re
+from typing import Final, NamedTuple
+
+from engine.names import ID_CHARACTERS
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+UNIT_NS: Final = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+
+_RAW_ID: Final = re.compile(r"~[0-9a-f]{16}")
+_PRICE: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]{1,4}))?")
+_WHOLE: Final = re.compile(r"-?[0-9]+")
+_DURATION: Final = re.compile(r"(-?[0-9]+)(ns|us|ms|s|m|h|d)")
+_TIME: Final = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)T)?(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?", re.ASCII)
+_EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
+
+
+class Fault(ValueError):
+    """What is wrong with one line; ``parse`` adds file and line number."""
+
+
+class Time(NamedTuple):
+    """The value of an ``at`` line. form: ``dated`` (since 1970), ``of_day`` (since midnight), ``later`` (relative)."""
+
+    form: str
+    value_ns: int
+
+
+def whole(word: str, what: str) -> int:
+    """A whole number of 64 bits. Raises Fault."""
+    if not _WHOLE.fullmatch(word):
+        raise Fault(f"{what} is {word!r}; write a whole number")
+    return _fits(int(word) if len(word) < 40 else INT64_MAX + 1, word, what)
+
+
+def price_e4(word: str, what: str) -> int:
+    """A decimal with up to four places, as a count of 1/10000. Raises Fault."""
+    match = _PRICE.fullmatch(word)
+    if match is None:
+        raise Fault(f"{what} is {word!r}; write a decimal number with at most four places, such as 10.05")
+    sign, units, places = match.groups()
+    if len(units) > 40:
+        return _fits(INT64_MAX + 1, word, what)
+    value = int(units) * 10_000 + int((places or "").ljust(4, "0"))
+    return _fits(-value if sign else value, word, what)
+
+
+def _fits(value: int, word: str, what: str) -> int:
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise Fault(f"{what} is {word[:40]}, which does not fit 64 bits; write a smaller number")
+    return value
+
+
+def id_number(word: str, what: str) -> int:
+    """The number of an id or name, or of its raw form ``~`` and 16 hexadecimal digits. Raises Fault."""
+    if 1 <= len(word) <= 8 and ID_CHARACTERS.issuperset(word):
+        return int.from_bytes(word.encode("ascii"), "big")
+    if _RAW_ID.fullmatch(word):
+        value = int(word[1:], 16)
+        return value - 2**64 if value > INT64_MAX else value
+    raise Fault(f"{what} is {word!r}; write 1 to 8 characters of A-Z a-z 0-9 . -")
+
+
+def duration_ns(word: str, what: str) -> int:
+    """A whole number and its unit, such as 350us. Raises Fault."""
+    match = _DURATION.fullmatch(word)
+    if match is None:
+        raise Fault(f"{what} is {word!r}; write a whole number and one of ns us ms s m h d, such as 350us")
+    return _fits(whole(match[1], what) * UNIT_NS[match[2]], word, what)
+
+
+def time_of(word: str) -> Time:
+    """The value of an ``at`` line: ``09:30:00.000350``, ``2024-01-16T09:30``, ``+350us``. Raises Fault."""
+    if word.startswith("+"):
+        return Time("later", duration_ns(word[1:], "the time"))
+    match = _TIME.fullmatch(word)
+    if match is None:
+        raise Fault(f"the time is {word!r}; write 09:30:00.000350, 2024-01-16T09:30:00 or +350us")
+    year, month, day, hours, minutes, seconds, fraction = match.groups()
+    if int(hours) > 23 or int(minutes) > 59 or int(seconds or 0) > 59:
+        raise Fault(f"the time is {word!r}; there is no such time of day")
+    of_day = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds or 0)) * UNIT_NS["s"] + int(
+        (fraction or "").ljust(9, "0")
+    )
+    if year is None:
+        return Time("of_day", of_day)
+    try:
+        days = datetime.date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
+    except ValueError:
+        raise Fault(f"the time is {word!r}; there is no such date") from None
+    return Time("dated", _fits(days * UNIT_NS["d"] + of_day, word, "the time"))
