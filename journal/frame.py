@@ -176,7 +176,7 @@ def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
 
 
 def peek(frame_start: bytes) -> tuple[int, bytes] | None:
-    """(first_seq, previous) that a frame's header announces, or None. Unverified: for finding frames, not for using them."""
+    """(first_seq, previous) that a frame's header announces, or None. Unverified: for finding frames only."""
     if frame_bytes(frame_start) is None:
         return None
     header_bytes = int.from_bytes(frame_start[4:8], "little")
@@ -188,13 +188,13 @@ def peek(frame_start: bytes) -> tuple[int, bytes] | None:
 
 
 def check_link(block: Block, next_seq: int, previous: bytes | None) -> None:
-    """Raise JournalDamaged unless ``block`` is the one that comes next: no gap, and linked to ``previous`` (None: not known)."""
+    """Raise JournalDamaged unless ``block`` comes next: no gap, and linked to ``previous`` (None: not known)."""
     if block.first_seq != next_seq:
         raise JournalDamaged(
             f"the blocks from seq {next_seq} to {block.first_seq - 1} are missing; restore the journal from a replica"
         )
     if previous is not None and block.previous != previous:
         raise JournalDamaged(
-            f"the block at seq {block.first_seq} does not follow the block before it: one of them is not of this history; "
-            "restore the journal from a replica"
+            f"the block at seq {block.first_seq} does not follow the block before it: one of them is not of this "
+            "history; restore the journal from a replica"
         )

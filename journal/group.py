@@ -66,7 +66,7 @@ class GroupWriter:
                 self._work.notify()
 
     def wait_durable(self, seq: int, timeout_s: float | None) -> bool:
-        """Whether ``seq`` became durable within ``timeout_s`` (None: as long as it takes). Raises JournalError on failure."""
+        """Whether ``seq`` became durable within ``timeout_s`` (None: wait for ever). Raises JournalError on failure."""
         if self.durable_seq >= seq:
             return True
         with self._progress:

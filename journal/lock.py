@@ -45,7 +45,9 @@ class WriterLock:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise JournalError(f"{path} cannot be opened for writing: {error.strerror}; open the journal read-only") from error
+            raise JournalError(
+                f"{path} cannot be opened for writing: {error.strerror}; open the journal read-only"
+            ) from error
         try:
             self._acquire(directory)
             os.ftruncate(self._fd, 0)
@@ -66,7 +68,9 @@ class WriterLock:
                 time.sleep(_TRY_S)
             else:
                 return
-        raise JournalBusy(f"{directory} is being written by process {_pid(self._fd)}; stop it first, or open the journal read-only")
+        raise JournalBusy(
+            f"{directory} is being written by process {_pid(self._fd)}; stop it first, or open the journal read-only"
+        )
 
     def release(self) -> None:
         """Let another writer in."""

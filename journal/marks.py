@@ -72,7 +72,9 @@ def decode_genesis(sealed: bytes) -> Genesis:
             f"the journal has format version {fields.get('version')!r} and this release reads {FORMAT_VERSION}; "
             "use the release that wrote it"
         )
-    if not isinstance(fields.get("meta"), dict) or not all(type(fields.get(n)) is int for n in ("row_bytes", "page_bytes")):
+    if not isinstance(fields.get("meta"), dict) or not all(
+        type(fields.get(n)) is int for n in ("row_bytes", "page_bytes")
+    ):
         raise JournalForeign("the genesis record is not one of a lockstep journal")
     return Genesis(fields["meta"], fields["row_bytes"], fields["page_bytes"], sealed[:16])
 
@@ -120,7 +122,7 @@ def decode_mark(sealed: bytes, what: str) -> Mark:
 
 
 def encode_digest(first_seq: int, digest: bytes, previous_seq: int) -> bytes:
-    """The record of one block's event digest; ``previous_seq`` names the block whose digest comes before it (0: none)."""
+    """The record of a block's event digest; ``previous_seq`` is the block whose digest comes before it (0: none)."""
     body = digest + previous_seq.to_bytes(8, "little")
     return body + xxhash.xxh3_64_intdigest(first_seq.to_bytes(8, "big") + body).to_bytes(8, "little")
 

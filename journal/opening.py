@@ -1,4 +1,4 @@
-"""What is known of a journal before LMDB is let near it: its genesis record, its tail, and whether they agree with a snapshot."""
+"""What is known of a journal before LMDB is let near it: its genesis record, its tail, and whether they fit it."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def page_bytes_of(side: marks.Genesis | None) -> int:
 
 
 def read_genesis_copy(folder: Path) -> tuple[marks.Genesis | None, str | None]:
-    """(record, None) or (None, what is wrong with the copy). Raises JournalForeign for another program's or version's."""
+    """(record, None) or (None, what is wrong with the copy). Raises JournalForeign for another program or version."""
     sealed = read_side_file(folder / "genesis")
     if sealed is None:
         return None, f"{folder / 'genesis'} is missing"
@@ -67,7 +67,11 @@ def genesis_in(snapshot: Snapshot) -> marks.Genesis:
 def check_tail(snapshot: Snapshot, tail: marks.Mark) -> None:
     """Raise PageDamage when the snapshot is older than ``tail``, or another history."""
     mark = snapshot.mark
-    if mark.last_seq < tail.last_seq or mark.transaction < tail.transaction or mark.last_digest_seq < tail.last_digest_seq:
+    if (
+        mark.last_seq < tail.last_seq
+        or mark.transaction < tail.transaction
+        or mark.last_digest_seq < tail.last_digest_seq
+    ):
         raise PageDamage(
             f"the journal was durable up to seq {tail.last_seq} (transaction {tail.transaction}) and shows only "
             f"seq {mark.last_seq} (transaction {mark.transaction})"

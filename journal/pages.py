@@ -12,6 +12,7 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -74,8 +75,8 @@ class Node(NamedTuple):
 
 
 def _tree(packed: bytes, offset: int) -> Tree:
-    *numbers, root = _TREE.unpack_from(packed, offset)
-    return Tree(*numbers, None if root == _NO_PAGE else root)
+    tree = Tree._make(_TREE.unpack_from(packed, offset))
+    return tree._replace(root=None) if tree.root == _NO_PAGE else tree
 
 
 def read_meta(fd: int, slot: int, page_bytes: int) -> Meta:
@@ -119,7 +120,7 @@ def read_metas(fd: int, page_bytes: int) -> Meta:
 
 
 class PageFile:
-    """Pages 0 to ``last_page`` of an open file. Every method raises PageDamage and nothing else, errors of the disk apart."""
+    """Pages 0 to ``last_page`` of an open file. Methods raise PageDamage, and errors of the disk."""
 
     def __init__(self, fd: int, page_bytes: int, last_page: int) -> None:
         self.fd = fd
@@ -141,7 +142,8 @@ class PageFile:
     def _slots(self, page: bytes, page_no: int, kind: int) -> tuple[int, ...]:
         number, _, flags, lower, upper = _PAGE_HEADER.unpack_from(page)
         if number != page_no or flags != kind:
-            raise PageDamage(f"page {page_no} is not the {'leaf' if kind == _LEAF else 'branch'} page that belongs there")
+            name = "leaf" if kind == _LEAF else "branch"
+            raise PageDamage(f"page {page_no} is not the {name} page that belongs there")
         if not HEADER_BYTES <= lower <= upper <= self.page_bytes or lower & 1:
             raise PageDamage(f"page {page_no} has bounds {lower} and {upper}, which cannot be right")
         slots: tuple[int, ...] = struct.unpack_from(f"<{(lower - HEADER_BYTES) // 2}H", page, HEADER_BYTES)
@@ -166,7 +168,7 @@ class PageFile:
             keys.append(page[at + _NODE.size : at + _NODE.size + key_bytes][::step])
             children.append(low | high << 16 | top << 32)
         keys[0] = b""
-        if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(keys)):
             raise PageDamage(f"page {page_no} has keys out of order")
         return keys, children
 
@@ -335,7 +337,7 @@ def _walk(file: PageFile, tree: Tree, owners: "np.ndarray[Any, Any]", what: str)
                 _own(owners, node.page_no, count)
                 counts[2] += count
             yield node
-    if counts != [tree.branch_pages, tree.leaf_pages, tree.overflow_pages, tree.entries] or (not counts[1]) != (tree.root is None):
+    if counts != [tree.branch_pages, tree.leaf_pages, tree.overflow_pages, tree.entries]:
         raise PageDamage(f"the {what} does not have the pages and entries that it should have")
 
 
@@ -343,7 +345,8 @@ def _check_free(file: PageFile, node: Node, owners: "np.ndarray[Any, Any]", tran
     """A record of the free list: a count, then that many page numbers, falling, none of them in use."""
     record = file.value(node)
     count = int.from_bytes(record[:8], "little")
-    if len(node.key) != 8 or int.from_bytes(node.key, "big") > transaction or len(record) % 8 or count * 8 + 8 > len(record):
+    late = len(node.key) != 8 or int.from_bytes(node.key, "big") > transaction
+    if late or len(record) % 8 or count * 8 + 8 > len(record):
         raise PageDamage("the free list has a record that cannot be right")
     free = np.frombuffer(record, "<u8", count, 8)
     if count and (free[0] >= file.pages or free[-1] < 2 or (free[:-1] <= free[1:]).any()):

@@ -29,6 +29,7 @@ LABELS_KEY: Final = b"labels"
 _PIN_BYTES_MAX: Final = 8 << 20
 _PIN_BLOCKS_MAX: Final = 4_096
 _PIN_DIGESTS_MAX: Final = 65_536
+_AHEAD_DIGESTS: Final = 256
 
 
 def key_of(seq: int) -> bytes:
@@ -94,6 +95,7 @@ class Reader:
         self._genesis = genesis
         self._tail = tail
         self._problem = problem
+        self._ahead: dict[int, bytes] = {}
 
     def blocks(self, from_seq: int, to_seq: int | None) -> Iterator[Block]:
         """See ``Journal.blocks``."""
@@ -127,9 +129,13 @@ class Reader:
             yield block
             next_seq = block.last_seq + 1
         if to_seq is None or next_seq <= to_seq:
-            raise JournalDamaged(f"{problem}; nothing from seq {next_seq} on can be read: restore the journal from a replica")
+            raise JournalDamaged(
+                f"{problem}; nothing from seq {next_seq} on can be read: restore the journal from a replica"
+            )
 
-    def _read_into(self, batch: list[Block], snapshot: Snapshot, next_seq: int, end: int, previous: bytes | None) -> None:
+    def _read_into(
+        self, batch: list[Block], snapshot: Snapshot, next_seq: int, end: int, previous: bytes | None
+    ) -> None:
         """Append the blocks from the one that contains ``next_seq`` on, up to ``end`` or the bounds of a snapshot."""
         row_bytes = self._genesis.row_bytes
         start = snapshot.file.floor(snapshot.blocks, key_of(next_seq))
@@ -154,7 +160,8 @@ class Reader:
                 break
         if not batch:
             raise JournalDamaged(f"the block with seq {next_seq} is missing; restore the journal from a replica")
-        if next_seq - 1 > snapshot.mark.last_seq or (next_seq - 1 == snapshot.mark.last_seq and previous != snapshot.mark.checksum):
+        last_seq = snapshot.mark.last_seq
+        if next_seq - 1 > last_seq or (next_seq - 1 == last_seq and previous != snapshot.mark.checksum):
             raise PageDamage("the last block is not the one that was committed")
 
     def _check_predecessor(self, snapshot: Snapshot, block: Block) -> None:
@@ -220,33 +227,51 @@ class Reader:
             problem: PageDamage | None = None
             try:
                 with self._pin() as snapshot:
-                    done = self._read_digests(batch, snapshot, start, to_seq, last)
+                    done = self._read_digests(batch, snapshot, start, to_seq, last, _PIN_DIGESTS_MAX)
             except PageDamage as error:
                 problem = error
             yield from batch
             if problem is not None:
-                raise JournalDamaged(f"the event digests cannot be read: {problem}; restore the journal from a replica") from problem
+                sentence = f"the event digests cannot be read: {problem}; restore the journal from a replica"
+                raise JournalDamaged(sentence) from problem
             if batch:
                 last = batch[-1][0]
                 start = last + 1
 
+    def digest(self, first_seq: int) -> bytes | None:
+        """See ``Journal.digest``. What follows is read along with it: replay asks for one after the other."""
+        found = self._ahead.get(first_seq)
+        if found is None:
+            batch: list[tuple[int, bytes]] = []
+            try:
+                with self._pin() as snapshot:
+                    self._read_digests(batch, snapshot, first_seq, None, 0, _AHEAD_DIGESTS)
+            except PageDamage as error:
+                raise JournalDamaged(f"the event digests cannot be read: {error}") from error
+            except JournalDamaged:
+                if not batch:
+                    raise
+            self._ahead = dict(batch)
+            found = self._ahead.get(first_seq)
+        return found
+
     def _read_digests(
-        self, batch: list[tuple[int, bytes]], snapshot: Snapshot, start: int, to_seq: int | None, last: int
+        self, batch: list[tuple[int, bytes]], snapshot: Snapshot, start: int, to_seq: int | None, last: int, most: int
     ) -> bool:
-        """Append digests from ``start`` on; ``last``: the one before, 0 where not known. True when nothing is left."""
+        """Append up to ``most`` digests from ``start`` on; ``last``: the one before, 0: unknown. True at the end."""
         for node in snapshot.file.items(snapshot.digests, key_of(start)):
             first_seq = int.from_bytes(node.key, "big")
             digest, previous_seq = marks.decode_digest(first_seq, snapshot.file.value(node))
             if previous_seq != last if last else previous_seq >= start:
-                raise JournalDamaged(f"event digests before seq {first_seq} are missing; restore the journal from a replica")
+                raise JournalDamaged(f"event digests before seq {first_seq} are missing; restore from a replica")
             if to_seq is not None and first_seq > to_seq:
                 return True
             batch.append((first_seq, digest))
             last = first_seq
-            if len(batch) >= _PIN_DIGESTS_MAX:
+            if len(batch) >= most:
                 return False
         if snapshot.mark.last_digest_seq != last if last else snapshot.mark.last_digest_seq >= start:
-            raise JournalDamaged(f"the event digests after seq {last or start} are missing; restore the journal from a replica")
+            raise JournalDamaged(f"event digests from seq {last or start} on are missing; restore from a replica")
         return True
 
     def seq_at_time(self, time_ns: int) -> int:

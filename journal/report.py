@@ -160,5 +160,3 @@ class Checker:
             self._add(first_seq, f"there is an event digest for seq {first_seq}, where no block begins")
         self.report.digests += 1
         return first_seq
-
-

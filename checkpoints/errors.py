@@ -1,0 +1,5 @@
+"""What can be wrong with a checkpoint: one sentence for a person, with the file and what to do."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, or what is there cannot be used."""

@@ -1,0 +1,213 @@
+"""A checkpoint as bytes, and back: the engine's arrays as they lie in memory, each under its own checksum.
+
+    magic 8 | header bytes u64 | checksum of the header 16 | header (msgpack) | arrays, each at a multiple of 64
+
+The header lists parts and arrays (dtype, shape, offset, xxh3-128) and the digest of each part, so that two
+checkpoints are compared without reading them. Arrays are written from where they are and read into new arrays that
+the caller owns: a million resting orders go at the speed of memory and disk. Bytes between arrays are zero, and
+checked.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import msgpack
+import numpy as np
+import xxhash
+
+from checkpoints.errors import CheckpointError
+from engine import digest
+
+FORMAT_VERSION: Final = 1
+_MAGIC: Final = b"lkcheck\x01"
+_START_BYTES: Final = 32
+_ALIGN_BYTES: Final = 64
+_HEADER_BYTES_MAX: Final = 16 << 20
+_ARRAY_BYTES_MAX: Final = 1 << 40
+_FIELDS: Final = {
+    "version": int,
+    "seq": int,
+    "event_digest": bytes,
+    "rules_version": int,
+    "source_digest": str,
+    "capacity": dict,
+    "part_digests": dict,
+    "arrays": list,
+    "size": int,
+}
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The whole state of an engine after command ``seq``: what ``Engine.restore`` takes."""
+
+    seq: int
+    event_digest: bytes
+    rules_version: int
+    source_digest: str
+    capacity: dict[str, int]
+    parts: dict[str, dict[str, Array]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """A verified header. ``arrays``: (part, name, dtype, shape, offset, checksum) in the order of the file."""
+
+    seq: int
+    event_digest: bytes
+    rules_version: int
+    source_digest: str
+    capacity: dict[str, int]
+    part_digests: dict[str, bytes]
+    arrays: list[tuple[str, str, "np.dtype[Any]", tuple[int, ...], int, bytes]]
+    start: int
+    size: int
+
+    @property
+    def state_digest(self) -> bytes:
+        """The digest of the whole state, as the engine computes it."""
+        return digest.state_digest(self.part_digests)
+
+
+def _flat(array: Array) -> memoryview:
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+
+def _dtype_text(dtype: "np.dtype[Any]") -> str:
+    text = repr(np.lib.format.dtype_to_descr(dtype))
+    if dtype.hasobject or _dtype(text) != dtype:
+        raise CheckpointError(f"an array of dtype {dtype} cannot be put into a checkpoint")
+    return text
+
+
+def _dtype(text: str) -> "np.dtype[Any]":
+    dtype: np.dtype[Any] = np.lib.format.descr_to_dtype(ast.literal_eval(text))
+    return dtype
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _ALIGN_BYTES) * _ALIGN_BYTES
+
+
+def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
+    """The file's bytes, piece by piece; arrays are not copied. They must not change meanwhile."""
+    arrays: list[tuple[str, str, str, list[int], int, bytes]] = []
+    pieces: list[tuple[int, memoryview]] = []
+    offset = 0
+    for part, named in checkpoint.parts.items():
+        for name, array in named.items():
+            flat = _flat(array)
+            offset = _aligned(offset)
+            checksum = xxhash.xxh3_128_digest(flat)
+            arrays.append((part, name, _dtype_text(array.dtype), list(array.shape), offset, checksum))
+            pieces.append((offset, flat))
+            offset += len(flat)
+    header = msgpack.packb(
+        {
+            "version": FORMAT_VERSION,
+            "seq": checkpoint.seq,
+            "event_digest": checkpoint.event_digest,
+            "rules_version": checkpoint.rules_version,
+            "source_digest": checkpoint.source_digest,
+            "capacity": checkpoint.capacity,
+            "part_digests": {part: digest.part_digest(named) for part, named in checkpoint.parts.items()},
+            "arrays": arrays,
+            "size": offset,
+        }
+    )
+    start = _MAGIC + len(header).to_bytes(8, "little")
+    yield start + xxhash.xxh3_128_digest(start + header) + header
+    written = _START_BYTES + len(header)
+    base = _aligned(written)
+    for place, flat in pieces:
+        yield bytes(base + place - written)
+        yield flat
+        written = base + place + len(flat)
+
+
+def decode_header(stream: BinaryIO, file_bytes: int, name: str) -> Header:
+    """The header at the start of a file of ``file_bytes`` bytes. Raises CheckpointError naming the file ``name``."""
+    start = stream.read(_START_BYTES)
+    if len(start) < _START_BYTES or start[:8] != _MAGIC:
+        raise CheckpointError(f"{name} does not begin like a checkpoint")
+    header_bytes = int.from_bytes(start[8:16], "little")
+    if header_bytes > min(_HEADER_BYTES_MAX, file_bytes - _START_BYTES):
+        raise CheckpointError(f"{name} is cut short or damaged: its header does not fit into it")
+    packed = stream.read(header_bytes)
+    if xxhash.xxh3_128_digest(start[:16] + packed) != start[16:]:
+        raise CheckpointError(f"{name} is damaged: its header does not match its checksum")
+    try:
+        fields = msgpack.unpackb(packed)
+    except ValueError as error:
+        raise CheckpointError(f"{name} has a header that cannot be read") from error
+    if not isinstance(fields, dict) or fields.get("version") != FORMAT_VERSION:
+        version = fields.get("version") if isinstance(fields, dict) else None
+        raise CheckpointError(f"{name} has format version {version}; this release reads {FORMAT_VERSION}")
+    if any(type(fields.get(field)) is not kind for field, kind in _FIELDS.items()):
+        raise CheckpointError(f"{name} has other fields than this release writes")
+    header = _header(fields, _aligned(_START_BYTES + header_bytes), name)
+    expected = header.start + header.size if header.arrays else _START_BYTES + header_bytes
+    if expected != file_bytes:
+        raise CheckpointError(f"{name} has {file_bytes} bytes and must have {expected}")
+    return header
+
+
+def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
+    arrays = []
+    end = 0
+    try:
+        for part, array, text, shape, offset, checksum in fields["arrays"]:
+            dtype = _dtype(text)
+            size = dtype.itemsize
+            for length in shape:
+                size *= length
+            if dtype.hasobject or min(shape, default=0) < 0 or offset != _aligned(end) or size > _ARRAY_BYTES_MAX:
+                raise CheckpointError(f"{name} has an array {array} that cannot be right")
+            end = offset + size
+            arrays.append((part, array, dtype, tuple(shape), offset, checksum))
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise CheckpointError(f"{name} lists arrays that this release cannot read") from error
+    if end != fields["size"]:
+        raise CheckpointError(f"{name} has arrays that do not fill it")
+    known = {field: fields[field] for field in _FIELDS if field not in ("version", "arrays", "size")}
+    return Header(**known, arrays=arrays, start=start, size=end)
+
+
+def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
+    """The checkpoint in an unbuffered or buffered binary stream at its start. Raises CheckpointError.
+
+    Everything is verified; the arrays are new and belong to the caller.
+    """
+    header = decode_header(stream, file_bytes, name)
+    parts: dict[str, dict[str, Array]] = {part: {} for part in header.part_digests}
+    at = stream.tell()
+    for part, array_name, dtype, shape, offset, checksum in header.arrays:
+        gap = stream.read(header.start + offset - at)
+        array = np.empty(shape, dtype)
+        flat = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        _read_into(stream, flat, name)
+        if gap.strip(b"\0") or xxhash.xxh3_128_digest(flat) != checksum:
+            raise CheckpointError(f"{name} is damaged: its array {part}.{array_name} does not match its checksum")
+        at = header.start + offset + len(flat)
+        parts.setdefault(part, {})[array_name] = array
+    return Checkpoint(
+        seq=header.seq,
+        event_digest=header.event_digest,
+        rules_version=header.rules_version,
+        source_digest=header.source_digest,
+        capacity=header.capacity,
+        parts=parts,
+    )
+
+
+def _read_into(stream: BinaryIO, flat: memoryview, name: str) -> None:
+    done = 0
+    while done < len(flat):
+        count = stream.readinto(flat[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise CheckpointError(f"{name} is cut short")
+        done += count

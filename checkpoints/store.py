@@ -1,0 +1,184 @@
+"""The checkpoints of a node: files in DIR/checkpoints, one a sequence number.
+
+A checkpoint is written aside, synced, renamed and its folder synced: a name that ends in ``.checkpoint`` was once
+whole. It is verified again before each use. A bad one is renamed to ``.invalid``, with the reason in a file beside
+it, and the one before is used; damage deletes nothing. Files ``.tmp`` are those of a crash, and of no interest.
+"""
+
+import fcntl
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from checkpoints import image
+from checkpoints.errors import CheckpointError
+from checkpoints.image import Checkpoint, Header
+from engine.digest import part_digest
+
+FOLDER: Final = "checkpoints"
+_Digest = bytes  # by a name of its own: CheckpointInfo has a field that is called bytes
+_NAME: Final = re.compile(r"(\d{20})\.(checkpoint|invalid(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What is known of a checkpoint by its name and header, its arrays unread.
+
+    ``why``: what is wrong with it, "" when ``valid``. ``state_digest`` is empty where the header cannot be read.
+    """
+
+    seq: int
+    path: Path
+    bytes: int
+    state_digest: _Digest
+    valid: bool
+    why: str
+
+
+class CheckpointStore:
+    """The checkpoints in data directory ``directory``, which need not be there yet. Holds nothing open."""
+
+    def __init__(self, directory: "str | os.PathLike[str]") -> None:
+        self.folder = Path(directory) / FOLDER
+
+    def write(self, checkpoint: Checkpoint) -> Path:
+        """Write a checkpoint; gives its file once it is on the disk whole. Raises CheckpointError, leaving no trace."""
+        path = self.folder / f"{checkpoint.seq:020d}.checkpoint"
+        aside = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._clear_leftovers()
+            with aside.open("wb", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # says to others that this is no leftover
+                for piece in image.encode(checkpoint):
+                    _write_all(file.fileno(), memoryview(piece))
+                os.fsync(file.fileno())
+                aside.rename(path)
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise CheckpointError(
+                f"the checkpoint {path} cannot be written: {error.strerror}; those before it are as they were"
+            ) from error
+        finally:
+            with suppress(OSError):
+                aside.unlink()
+        return path
+
+    def _clear_leftovers(self) -> None:
+        for path in self.folder.glob("*.tmp"):
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    def list(self) -> list[CheckpointInfo]:
+        """Every checkpoint, by rising seq, invalid ones too. Raises CheckpointError when the folder is unreadable."""
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(f"{self.folder} cannot be read: {error.strerror}") from error
+        found = [(match, self.folder / name) for name in names if (match := _NAME.fullmatch(name))]
+        return [self._info(int(match[1]), path, match[2] == "checkpoint") for match, path in found]
+
+    def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo:
+        digest, size = b"", 0
+        try:
+            size = path.stat().st_size
+            header = _header(path)
+            digest = header.state_digest
+            why = "" if header.seq == seq else f"{path} is the checkpoint of seq {header.seq}"
+        except CheckpointError as error:
+            why = str(error)
+        except OSError as error:
+            why = f"{path} cannot be read: {error.strerror}"
+        if not named_valid:
+            with suppress(OSError):
+                why = _reason_path(path).read_text(encoding="utf-8", errors="replace").strip()
+            why = why or "it was marked invalid"
+        return CheckpointInfo(seq, path, size, digest, not why, why)
+
+    def newest(self, at_or_before: int | None = None) -> Checkpoint | None:
+        """The newest good checkpoint with a seq of at most ``at_or_before``; None when there is none.
+
+        A damaged one on the way is marked invalid, where the directory can be written.
+        """
+        for info in reversed(self.list()):
+            if info.path.suffix != ".checkpoint" or (at_or_before is not None and info.seq > at_or_before):
+                continue
+            try:
+                return self.load(info.path)
+            except CheckpointError as error:
+                self.mark_invalid(info.path, str(error))
+        return None
+
+    def load(self, path: "str | os.PathLike[str]") -> Checkpoint:
+        """The checkpoint in ``path``, every byte verified. Raises CheckpointError."""
+        path = Path(path)
+        try:
+            with path.open("rb", buffering=0) as file:
+                checkpoint = image.decode(file, os.fstat(file.fileno()).st_size, str(path))
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+        except MemoryError as error:
+            raise CheckpointError(f"{path} does not fit into memory") from error
+        match = _NAME.fullmatch(path.name)
+        if match and int(match[1]) != checkpoint.seq:
+            raise CheckpointError(f"{path} is the checkpoint of seq {checkpoint.seq}")
+        return checkpoint
+
+    def verify(self, path: "str | os.PathLike[str]") -> None:
+        """Raise CheckpointError unless ``path`` is whole and the digests of its parts are those of its arrays."""
+        checkpoint = self.load(path)
+        for part, digest in _header(Path(path)).part_digests.items():
+            if part_digest(checkpoint.parts[part]) != digest:
+                raise CheckpointError(f"{path} has another {part} than its digest says")
+
+    def mark_invalid(self, path: Path, why: str) -> None:
+        """Set a checkpoint aside, with the reason; nothing happens in a directory that cannot be written."""
+        target = path.with_suffix(".invalid")
+        number = 1
+        while target.exists():
+            number += 1
+            target = path.with_suffix(f".invalid.{number}")
+        with suppress(OSError):
+            path.rename(target)
+            _reason_path(target).write_text(why + "\n", encoding="utf-8")
+            _sync_folder(self.folder)
+
+    def prune(self, keep: int) -> None:
+        """Delete all but the newest ``keep`` checkpoints that are not marked invalid."""
+        if keep < 1:
+            raise CheckpointError(f"at least one checkpoint must be kept, not {keep}")
+        good = [info.path for info in self.list() if info.valid]
+        try:
+            for path in good[:-keep]:
+                path.unlink()
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be deleted: {error.strerror}") from error
+
+
+def _header(path: Path) -> Header:
+    with path.open("rb") as file:
+        return image.decode_header(file, os.fstat(file.fileno()).st_size, str(path))
+
+
+def _reason_path(path: Path) -> Path:
+    return path.with_name(path.name + ".why")
+
+
+def _write_all(fd: int, piece: memoryview) -> None:
+    done = 0
+    while done < len(piece):
+        done += os.write(fd, piece[done : done + (1 << 30)])
+
+
+def _sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,353 @@
+"""The journal of a node: an append-only log of sealed blocks.
+
+``append`` copies the rows once, numbers them and hands them to the writer thread, which seals, links and commits all
+that waits in one transaction (``group``, ``store``); ``wait_durable`` says when. Reading is in ``reading``.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from journal import frame, marks
+from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalForeign
+from journal.frame import Block
+from journal.group import Entry, GroupWriter
+from journal.lock import WriterLock, writer_pid
+from journal.opening import (
+    FOLDER,
+    check_last_block,
+    check_tail,
+    genesis_in,
+    page_bytes_of,
+    read_genesis_copy,
+    read_tail,
+)
+from journal.pages import Meta, PageDamage, check_file, read_meta, read_metas
+from journal.reading import LABELS_KEY, TREES, Reader, Snapshot
+from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
+from journal.store import LMDB_VERSION, ReaderLock, Store, create_folder, reason
+
+DURABILITIES: Final = {"fsync": "fsync", "none": "none: a crash of the machine can lose or destroy the journal"}
+_TRIES: Final = 10
+
+
+class Journal:
+    """An open journal: ``Journal.create`` or ``Journal.open``. One thread appends; any may read.
+
+    ``epoch``, ``rules_version`` and ``source_digest`` go into each block appended from then on; the owner sets them.
+    ``last_seq`` is the last appended. ``meta`` is what the creator gave.
+    """
+
+    #: What commits; tests put one with a known hole here.
+    store_class: type[Store] = Store
+
+    def __init__(self, path: Path, readonly: bool, durability: str) -> None:
+        if durability not in DURABILITIES:
+            raise ValueError(f"durability is {durability!r}; it must be one of {', '.join(DURABILITIES)}")
+        self.path = path
+        self.durability = durability
+        self._folder = path / FOLDER
+        self._pid = os.getpid()
+        self._store: Store | None = None
+        self._reader_lock: ReaderLock | None = None
+        self._writer: GroupWriter | None = None
+        self._fd = -1
+        self._closed = False
+        self._lock = None if readonly else WriterLock(path)
+        try:
+            self._open(readonly)
+        except BaseException:
+            self._release()
+            raise
+
+    @classmethod
+    def create(cls, path: "str | os.PathLike[str]", meta: dict[str, Any], *, durability: str = "fsync") -> "Journal":
+        """A new journal in data directory ``path`` (made if missing), opened for writing.
+
+        ``meta``: plain values that msgpack takes, with ``rules_version`` (int) among them; ``row_bytes`` (default 64)
+        and ``source_digest`` (default "") are looked at too. Raises JournalError when there is a journal already.
+        """
+        directory = Path(path)
+        if type(meta.get("rules_version")) is not int:
+            raise ValueError("the meta record of a journal needs rules_version, a whole number")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"{directory} cannot be made: {error.strerror}") from error
+        lock = WriterLock(directory)
+        try:
+            if (directory / FOLDER).exists():
+                raise JournalError(f"{directory} holds a journal already; open it, or choose another directory")
+            create_folder(directory, meta)
+        finally:
+            lock.release()
+        return cls(directory, False, durability)
+
+    @classmethod
+    def open(cls, path: "str | os.PathLike[str]", *, readonly: bool = False, durability: str = "fsync") -> "Journal":
+        """The journal in data directory ``path``.
+
+        Readonly opens a damaged journal too, as long as it can be recognised. Raises JournalForeign where there is
+        no journal of this program and version, JournalBusy when another process writes it, JournalDamaged.
+        """
+        directory = Path(path)
+        if not (directory / FOLDER / "data.mdb").is_file():
+            raise JournalForeign(f"{directory} holds no journal of lockstep; check the path, or create one")
+        return cls(directory, readonly, durability)
+
+    def _open(self, readonly: bool) -> None:
+        side, self._genesis_problem = read_genesis_copy(self._folder)
+        self._page_bytes = page_bytes_of(side)
+        tail, self._tail_problem = read_tail(self._folder)
+        try:
+            self._fd = os.open(self._folder / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise JournalError(f"{self._folder / 'data.mdb'} cannot be read: {error.strerror}") from error
+        genesis, problem, mark = side, None, None
+        self._readers = "the writer's own environment"
+        try:
+            if readonly:
+                self._open_reader_lock()
+            with self._pin() as snapshot:
+                genesis, mark = genesis_in(snapshot), snapshot.mark
+                if tail is not None:
+                    check_tail(snapshot, tail)
+                if not readonly:
+                    check_file(snapshot.file, snapshot.meta, TREES)
+                    check_last_block(snapshot, genesis.row_bytes)
+        except (PageDamage, JournalDamaged) as error:
+            problem = str(error)
+        if genesis is None:
+            raise JournalForeign(f"{self._folder} holds no journal that can be recognised ({problem}); check the path")
+        if side is not None and side != genesis:
+            problem = "the two copies of the genesis record differ"
+        self._problem = problem
+        self.meta: dict[str, Any] = genesis.meta
+        self._genesis = genesis
+        self._reader = Reader(self._pin, self._fd, genesis, tail, problem)
+        self._last_seq = 0 if mark is None else mark.last_seq
+        if not readonly:
+            self._open_for_writing(mark)
+
+    def _open_reader_lock(self) -> None:
+        """Open LMDB for its reader table alone, where the directory lets us."""
+        lock_file = self._folder / "lock.mdb"
+        self._committed()
+        if os.access(lock_file, os.R_OK | os.W_OK) and os.access(self._folder, os.W_OK):
+            self._reader_lock = ReaderLock.open(self._folder)
+            self._readers = "LMDB reader lock"
+            return
+        pid = writer_pid(self.path)
+        if pid is not None:
+            raise JournalBusy(
+                f"{self.path} is being written by process {pid}; reading it meanwhile needs write access to {lock_file}"
+            )
+        self._readers = "no reader lock: the directory cannot be written"
+
+    def _open_for_writing(self, mark: marks.Mark | None) -> None:
+        problem = self._problem or self._tail_problem or self._genesis_problem
+        if problem is not None or mark is None:
+            raise JournalDamaged(f"{self.path}: {problem}; nothing was changed: read it with `lockstep journal check`")
+        with self._pin() as snapshot:
+            labels = marks.decode_labels(snapshot.record(LABELS_KEY))
+            last = snapshot.block_at(mark.last_seq, self._genesis.row_bytes) if mark.blocks else None
+        self._store = self.store_class(self._folder, self.durability, mark, labels)
+        self._reader_lock = self._store.reader_lock
+        self._last_time_ns = mark.time_ns
+        self._last_digest_seq = mark.last_digest_seq
+        self.epoch: int = 0 if last is None else last.epoch
+        self.rules_version: int = self.meta["rules_version"]
+        self.source_digest: str = str(self.meta.get("source_digest", ""))
+        self._writer = GroupWriter(self._store.commit, self._explain, mark.last_seq)
+
+    # Reading.
+
+    def _committed(self) -> Meta:
+        """The newest commit by the meta pages. A live writer may be changing one: look again before believing it."""
+        for attempt in range(_TRIES):
+            try:
+                return read_metas(self._fd, self._page_bytes)
+            except PageDamage:
+                if attempt == _TRIES - 1 or writer_pid(self.path) is None:
+                    raise
+        raise PageDamage("the meta pages cannot be read")
+
+    @contextmanager
+    def _pin(self) -> Iterator[Snapshot]:
+        """A snapshot that no writer overwrites as long as the context lasts. Raises PageDamage."""
+        if self._closed:
+            raise JournalError(f"the journal in {self.path} is closed")
+        if self._reader_lock is None:
+            yield Snapshot.load(self._fd, self._page_bytes, self._committed())
+            return
+        for _ in range(_TRIES):
+            with self._reader_lock.transaction() as number:
+                slot = number & 1
+                meta = read_meta(self._fd, slot, self._page_bytes)
+                # Two commits later the writer uses this meta page again: then take a newer snapshot.
+                if meta.transaction == number and meta == read_meta(self._fd, slot, self._page_bytes):
+                    yield Snapshot.load(self._fd, self._page_bytes, meta)
+                    return
+        raise PageDamage("no meta page belongs to the transaction that LMDB reads")
+
+    @property
+    def durable_seq(self) -> int:
+        """Up to where everything is on the disk; of a readonly journal, what it held when it was opened."""
+        return self._last_seq if self._writer is None else self._writer.durable_seq
+
+    @property
+    def last_seq(self) -> int:
+        """The last seq appended; of a readonly journal, the last one when it was opened."""
+        return self._last_seq
+
+    def blocks(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Block]:
+        """Verified blocks, from the one with ``from_seq`` to the one with ``to_seq`` (None: the last durable).
+
+        What is appended after the first is taken is not read. Raises JournalDamaged after everything before the
+        damage, naming the seq.
+        """
+        if from_seq < 1 or (to_seq is not None and to_seq < 0):
+            raise ValueError(f"blocks are numbered from 1; asked for {from_seq} to {to_seq}")
+        return self._reader.blocks(from_seq, to_seq)
+
+    def digests(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """(first_seq, event digest) of the durable blocks that have one. Raises JournalDamaged where some are lost."""
+        return self._reader.digests(from_seq, to_seq)
+
+    def digest(self, first_seq: int) -> bytes | None:
+        """The event digest of the block that begins with ``first_seq``; None when it has none (yet, after a crash)."""
+        return self._reader.digest(first_seq)
+
+    def seq_at_time(self, time_ns: int) -> int:
+        """The last seq of the last block whose time is not after ``time_ns``; 0 when all are later."""
+        return self._reader.seq_at_time(time_ns)
+
+    def info(self) -> JournalInfo:
+        """What the journal is. Raises JournalDamaged where that cannot be read."""
+        try:
+            with self._pin() as snapshot:
+                mark = snapshot.mark
+                labels = marks.decode_labels(snapshot.record(LABELS_KEY))
+                first = snapshot.block_at(1, self._genesis.row_bytes).time_ns if mark.blocks else None
+        except PageDamage as error:
+            raise JournalDamaged(f"{self.path}: {error}; read it with `lockstep journal check`") from error
+        return JournalInfo(
+            path=str(self.path),
+            bytes=os.fstat(self._fd).st_size,
+            blocks=mark.blocks,
+            first_seq=1 if mark.blocks else 0,
+            last_seq=mark.last_seq,
+            first_time_ns=first,
+            last_time_ns=mark.time_ns if mark.blocks else None,
+            rules_versions=tuple(dict.fromkeys(number for number, _ in labels)),
+            source_digests=tuple(dict.fromkeys(text for _, text in labels)),
+            digests=mark.digests,
+            durability=DURABILITIES[self.durability],
+            lmdb_version=LMDB_VERSION,
+            readers=self._readers,
+            problem=self._problem or self._tail_problem or self._genesis_problem,
+        )
+
+    def check(self, progress: Progress | None = None) -> CheckReport:
+        """Read and verify everything, calling ``progress(seq, last_seq)`` at times. Damage is reported, not raised."""
+        report = Checker(self._pin, self._genesis, progress).run()
+        for sentence in (self._problem, self._tail_problem, self._genesis_problem):
+            if sentence is not None and all(problem.sentence != sentence for problem in report.problems):
+                report.problems.append(Problem(0, sentence))
+        return report
+
+    # Writing.
+
+    def _writing(self) -> GroupWriter:
+        if self._writer is None or self._closed:
+            raise JournalError(f"the journal in {self.path} is not open for writing")
+        if os.getpid() != self._pid:
+            raise JournalError("a journal cannot be written from a forked process: only by the one that opened it")
+        return self._writer
+
+    def append(self, count: int, rows: "bytes | bytearray | memoryview", time_ns: int) -> int:
+        """Queue a block of ``count`` rows; gives its first_seq. Waits only while the queue is full.
+
+        ``rows``: contiguous bytes, copied before return. A time before that of the block before counts as that one.
+        Raises ValueError for sizes that do not fit, JournalError when the writer has failed.
+        """
+        writer = self._writing()
+        view = memoryview(rows).cast("B")
+        if view.nbytes != count * self._genesis.row_bytes:
+            raise ValueError(f"{count} rows of {self._genesis.row_bytes} bytes each cannot be {view.nbytes} bytes")
+        first_seq = self._last_seq + 1
+        time_ns = max(time_ns, self._last_time_ns)
+        encoded = frame.encode(
+            view,
+            first_seq=first_seq,
+            count=count,
+            time_ns=time_ns,
+            epoch=self.epoch,
+            source_digest=self.source_digest,
+            rules_version=self.rules_version,
+        )
+        label = (self.rules_version, self.source_digest)
+        writer.put(Entry(first_seq, first_seq + count - 1, encoded, b"", time_ns, label))
+        self._last_seq, self._last_time_ns = first_seq + count - 1, time_ns
+        return first_seq
+
+    def put_digest(self, first_seq: int, digest: bytes) -> None:
+        """Queue the event digest (16 bytes) of an appended block. Raises ValueError, JournalError."""
+        writer = self._writing()
+        if len(digest) != marks.DIGEST_BYTES:
+            raise ValueError(f"an event digest has {marks.DIGEST_BYTES} bytes, not {len(digest)}")
+        if not self._last_digest_seq < first_seq <= self._last_seq:
+            raise ValueError(
+                f"the digest of the block at seq {first_seq} does not come next: the last one is of seq "
+                f"{self._last_digest_seq}, the last row is {self._last_seq}"
+            )
+        writer.put(Entry(first_seq, first_seq, None, bytes(digest), 0, None))
+        self._last_digest_seq = first_seq
+
+    def wait_durable(self, seq: int, timeout_s: float | None = None) -> bool:
+        """Wait until ``seq`` is on the disk; False after ``timeout_s``. Raises JournalError if the writer failed."""
+        writer = self._writing()
+        if seq > self._last_seq:
+            raise ValueError(f"seq {seq} cannot become durable: the last one appended is {self._last_seq}")
+        return writer.wait_durable(seq, timeout_s)
+
+    def _explain(self, error: BaseException) -> str:
+        return (
+            f"writing the journal in {self.path} failed: {reason(self._folder, error)}; what was not yet durable may "
+            "or may not be there: stop, remove the cause and open the journal again"
+        )
+
+    def close(self) -> None:
+        """Make everything queued durable and close. Raises JournalError when something could not be."""
+        if self._closed:
+            return
+        try:
+            if self._writer is not None and os.getpid() == self._pid:
+                self._writer.close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._closed = True
+        closing = self._store or self._reader_lock
+        if closing is not None:
+            closing.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except JournalError:
+            if error is None:
+                raise
