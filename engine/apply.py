@@ -1,0 +1,88 @@
+"""The one switch on the kind of a command: the table of contents of the market."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.control import clock, define_instrument, define_participant, halt_command, mass_cancel, phase_command
+from engine.control import unused
+from engine.emit import emit_rejected
+from engine.entry import cancel, enter, replace
+from engine.index import ask_for_id
+from engine.jit import called
+from engine.records import CommandKind, Reason
+from engine.state import State
+
+_CLOCK: Final = int(CommandKind.CLOCK)
+_INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
+_PARTICIPANT: Final = int(CommandKind.PARTICIPANT)
+_ENTER: Final = int(CommandKind.ENTER)
+_CANCEL: Final = int(CommandKind.CANCEL)
+_REPLACE: Final = int(CommandKind.REPLACE)
+_MASS_CANCEL: Final = int(CommandKind.MASS_CANCEL)
+_PHASE: Final = int(CommandKind.PHASE)
+_HALT: Final = int(CommandKind.HALT)
+_EXTEND: Final = int(CommandKind.EXTEND)
+_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
+
+#: How many commands ahead the rows of client order ids are fetched, so that their cache misses overlap.
+_AHEAD: Final = 12
+
+
+@called
+def apply_batch(state: State, commands, start, events, n):
+    """Applies commands from ``start`` on, writing their events from row ``n`` on.
+
+    Returns (commands applied, events written): it stops before a command whose events might not have room.
+    """
+    venue = state.venue[0]
+    for i in range(start, len(commands)):
+        # One command causes at most two events an open order, one or two an instrument, and its own.
+        if n + 2 * (venue["orders_open"] + venue["instruments"]) + 8 > len(events):
+            return i, n
+        if i + _AHEAD < len(commands):
+            coming = commands[i + _AHEAD]
+            ask_for_id(state, np.int64(coming["participant"]), coming["client_order_id"])
+            if coming["new_client_order_id"] != 0:
+                ask_for_id(state, np.int64(coming["participant"]), coming["new_client_order_id"])
+        command = commands[i]
+        venue["seq"] += 1
+        kind = np.int64(command["kind"])
+        if venue["extended"] != 0:
+            venue["extended"] = 0
+            venue["extended_name"] = 0
+            venue["extended_symbol"] = 0
+            if kind != _ENTER and kind != _CANCEL and kind != _REPLACE and kind != _EXTEND:
+                kind = 0
+        if kind == _ENTER:
+            n = enter(state, command, events, n)
+        elif kind == _CANCEL:
+            n = cancel(state, command, events, n)
+        elif kind == _REPLACE:
+            n = replace(state, command, events, n)
+        else:
+            n = _apply_rare(state, command, kind, events, n)
+    return len(commands), n
+
+
+@called
+def _apply_rare(state: State, command, kind, events, n):
+    if kind == _CLOCK:
+        return clock(state, command, events, n)
+    if kind == _INSTRUMENT:
+        return define_instrument(state, command, events, n)
+    if kind == _PARTICIPANT:
+        return define_participant(state, command, events, n)
+    if kind == _MASS_CANCEL:
+        return mass_cancel(state, command, events, n)
+    if kind == _PHASE:
+        return phase_command(state, command, events, n)
+    if kind == _HALT:
+        return halt_command(state, command, events, n)
+    if kind == _EXTEND and unused(command, 0, 1, 1, 1, 1):
+        venue = state.venue[0]
+        venue["extended"] = 1
+        venue["extended_name"] = command["name"]
+        venue["extended_symbol"] = command["symbol"]
+        return n
+    return emit_rejected(state, events, n, command["name"], 0, 0, _INVALID_COMMAND)

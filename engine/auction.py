@@ -1,0 +1,150 @@
+"""The uncross: one price for all (rulebook section 6).
+
+The candidates are the limit prices in the book and the reference price rounded down to the tick. The ladder holds
+both sides' levels, best first, so that each candidate's executable quantity comes out of one pass over both.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.book import level_of, market_level, next_tick, side_row
+from engine.emit import emit_trade
+from engine.jit import called
+from engine.match import reduce_head
+from engine.records import Reason
+from engine.state import State
+from engine.sweep import cancel_gathered, gather_market_orders
+
+_REASON_AUCTION: Final = int(Reason.AUCTION)
+
+
+@called
+def uncross(state: State, events, n, instrument):
+    """Trades what can trade at one price, and cancels market orders that are left."""
+    tick = _uncross_tick(state, instrument)
+    if tick != 0:
+        n = _trade_at(state, events, n, instrument, tick)
+    count = gather_market_orders(state, instrument)
+    return cancel_gathered(state, events, n, count, _REASON_AUCTION)
+
+
+@called
+def _load_ladder(state: State, b, side, start):
+    """Writes ticks and quantities of a side, best first, to ``ladder`` from ``start`` on; returns how many levels.
+
+    Quantities are cumulative from the market orders and the best price down.
+    """
+    span = len(state.scratch)
+    count = 0
+    qty = state.levels[market_level(state, b)]["qty"]
+    tick = state.books[b]["best_tick"]
+    for _ in range(state.venue[0]["orders_open"]):
+        if tick == 0:
+            break
+        qty += state.levels[level_of(state, b, tick)]["qty"]
+        state.ladder[start + count] = tick
+        state.ladder[start + span + count] = qty
+        count += 1
+        tick = next_tick(state, b, side, tick)
+    return count
+
+
+@called
+def _uncross_tick(state: State, instrument):
+    """The tick of the uncross, or 0 when nothing is executable."""
+    span = len(state.scratch)
+    buys_start, sells_start = 0, 2 * span
+    buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
+    buys = _load_ladder(state, buy_row, 1, buys_start)
+    sells = _load_ladder(state, sell_row, -1, sells_start)
+    market_buys = state.levels[market_level(state, buy_row)]["qty"]
+    market_sells = state.levels[market_level(state, sell_row)]["qty"]
+    row = state.instruments[instrument - 1]
+    reference_e4 = row["last_trade_e4"] if row["last_trade_e4"] != 0 else row["reference_e4"]
+    reference = max(reference_e4 // row["tick_e4"], 1)
+    best_qty, best_surplus = np.int64(0), np.int64(0)
+    lowest, highest, nearest = np.int64(0), np.int64(0), np.int64(0)
+    all_buy, all_sell = True, True
+    # Candidates rise: i sells are at or below the candidate, buys from j on are below it.
+    i, j = 0, buys
+    reference_done = False
+    candidate = np.int64(0)
+    for _ in range(buys + sells + 1):
+        above = np.int64(2**62)
+        if not reference_done:
+            above = reference
+        if i < sells:
+            above = min(above, state.ladder[sells_start + i])
+        if j > 0:
+            above = min(above, state.ladder[buys_start + j - 1])
+        if above == 2**62:
+            break
+        candidate = above
+        # Buys at the candidate itself accept it, so they are counted before they are passed.
+        buy_qty = state.ladder[buys_start + span + j - 1] if j > 0 else market_buys
+        if i < sells and state.ladder[sells_start + i] == candidate:
+            i += 1
+        sell_qty = state.ladder[sells_start + span + i - 1] if i > 0 else market_sells
+        if j > 0 and state.ladder[buys_start + j - 1] == candidate:
+            j -= 1
+        if candidate == reference:
+            reference_done = True
+        executable = min(buy_qty, sell_qty)
+        surplus = buy_qty - sell_qty
+        better = executable > best_qty or (executable == best_qty and abs(surplus) < best_surplus)
+        if better:
+            best_qty, best_surplus = executable, abs(surplus)
+            lowest = candidate
+            nearest = candidate
+            all_buy, all_sell = True, True
+        if better or (executable == best_qty and abs(surplus) == best_surplus):
+            highest = candidate
+            all_buy &= surplus > 0
+            all_sell &= surplus < 0
+            if abs(candidate - reference) < abs(nearest - reference):
+                nearest = candidate
+    if best_qty == 0:
+        return np.int64(0)
+    if all_buy:
+        return highest
+    if all_sell:
+        return lowest
+    return nearest
+
+
+@called
+def _first(state: State, b, side, tick):
+    """Tick of the level whose first order trades next in an uncross at ``tick`` (-1: market), or 0."""
+    if np.int64(state.levels[market_level(state, b)]["head"]) != 0:
+        return np.int64(-1)
+    best = state.books[b]["best_tick"]
+    if best == 0 or (best - tick) * side < 0:
+        return np.int64(0)
+    return best
+
+
+@called
+def _trade_at(state: State, events, n, instrument, tick):
+    """The first buy and the first sell trade the smaller of their quantities, until one side has none."""
+    buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
+    row = state.instruments[instrument - 1]
+    price_e4 = tick * row["tick_e4"]
+    # Every turn ends an order.
+    for _ in range(state.venue[0]["orders_open"]):
+        buy_tick = _first(state, buy_row, 1, tick)
+        sell_tick = _first(state, sell_row, -1, tick)
+        if buy_tick == 0 or sell_tick == 0:
+            break
+        buy_slot = np.int64(state.levels[level_of(state, buy_row, buy_tick)]["head"])
+        sell_slot = np.int64(state.levels[level_of(state, sell_row, sell_tick)]["head"])
+        buy = state.orders[buy_slot]
+        sell = state.orders[sell_slot]
+        qty = min(np.int64(buy["leaves_qty"]), np.int64(sell["leaves_qty"]))
+        n = emit_trade(state, events, n, buy, sell, price_e4, qty, 0)
+        buy["cum_qty"] += qty
+        sell["cum_qty"] += qty
+        reduce_head(state, buy_row, 1, buy_tick, buy_slot, qty)
+        reduce_head(state, sell_row, -1, sell_tick, sell_slot, qty)
+    row["last_trade_e4"] = price_e4
+    return n

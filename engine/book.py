@@ -1,0 +1,305 @@
+"""The lit book of an instrument: levels by price, and the queue of orders at each.
+
+Prices within a window of 4,096 ticks around the market are rows of an array, found by the price itself; which of
+them have orders is told by a bit a tick (64 words) and a bit a word (the summary), so that the next price is two
+instructions away. The window is a ring over ticks: it follows the market 64 ticks at a time without moving the
+rest. Prices outside it are in the far tree (``far.py``). Market orders that wait for an uncross have a level of
+their own, tick -1.
+
+A book side ``b`` is a row of ``books``: 2 * (instrument - 1) for buys, one more for sells.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
+from engine.jit import called, ctz, inlined, lshr, shl, top_bit
+from engine.state import WINDOW, WINDOW_WORDS, State
+
+#: Where the market may move within the window before the window follows: its middle half.
+MARGIN: Final = WINDOW // 4
+
+
+@inlined
+def side_row(instrument, side):
+    """Row of ``books`` of an instrument's side."""
+    return 2 * instrument - 2 + ((1 - side) >> 1)
+
+
+@inlined
+def market_level(state: State, b):
+    """Row of ``levels`` where a side's resting market orders are."""
+    return WINDOW * len(state.books) + b
+
+
+@inlined
+def in_window(state: State, b, tick):
+    """Whether a tick is one of the window."""
+    offset = tick - state.instruments[b >> 1]["window_tick"]
+    return (offset >= 0) & (offset < WINDOW)
+
+
+@inlined
+def level_of(state: State, b, tick):
+    """Row of ``levels`` of a tick at which side b has an order (-1: market)."""
+    if in_window(state, b, tick):
+        return b * WINDOW + (tick & (WINDOW - 1))
+    if tick < 0:
+        return market_level(state, b)
+    return leaf_level(state, far_find(state, b, tick))
+
+
+@inlined
+def _window_next(state: State, b, side, tick):
+    """The best tick of the window that is worse than ``tick``, itself in the window, or 0."""
+    word = (tick >> 6) & (WINDOW_WORDS - 1)
+    bits = state.words[b * WINDOW_WORDS + word]
+    if side > 0:
+        bits &= ~shl(-1, tick & 63)
+        if bits != 0:
+            return (tick & ~63) + top_bit(bits)
+    else:
+        bits &= shl(-2, tick & 63)
+        if bits != 0:
+            return (tick & ~63) + ctz(bits)
+    return _window_next_word(state, b, side, tick)
+
+
+@called
+def _window_next_word(state: State, b, side, tick):
+    """As ``_window_next``, among the words after the tick's own."""
+    first = state.instruments[b >> 1]["window_tick"] >> 6
+    turn = first & (WINDOW_WORDS - 1)
+    summary = state.books[b]["summary"]
+    # Turned so that bit 0 is the window's first word.
+    summary = lshr(summary, turn) | shl(summary, (WINDOW_WORDS - turn) & (WINDOW_WORDS - 1))
+    place = (tick >> 6) - first
+    if side > 0:
+        summary &= ~shl(-1, place)
+        if summary == 0:
+            return 0
+        place = top_bit(summary)
+        return ((first + place) << 6) + top_bit(
+            state.words[b * WINDOW_WORDS + ((turn + place) & (WINDOW_WORDS - 1))]
+        )
+    summary &= shl(-2, place)
+    if summary == 0:
+        return 0
+    place = ctz(summary)
+    return ((first + place) << 6) + ctz(state.words[b * WINDOW_WORDS + ((turn + place) & (WINDOW_WORDS - 1))])
+
+
+@called
+def _next_tick_far(state: State, b, side, tick):
+    """``next_tick`` of a book that has prices outside the window, or of a tick outside it."""
+    far = far_next(state, b, side, tick)
+    near = 0
+    first = state.instruments[b >> 1]["window_tick"]
+    # The tick, or the end of the window nearest to it on the better side.
+    if side > 0:
+        start = min(tick, first + WINDOW)
+        if start > first:
+            near = _window_next(state, b, side, start) if start < first + WINDOW else _window_end(state, b, side)
+    else:
+        start = max(tick, first - 1)
+        if start < first + WINDOW:
+            near = _window_next(state, b, side, start) if start >= first else _window_end(state, b, side)
+    if near == 0 or far == 0:
+        return near + far
+    return max(near, far) if side > 0 else min(near, far)
+
+
+@called
+def _window_end(state: State, b, side):
+    """The best tick of the whole window, or 0."""
+    first = state.instruments[b >> 1]["window_tick"]
+    end = first + WINDOW - 1 if side > 0 else first
+    word = state.words[b * WINDOW_WORDS + ((end >> 6) & (WINDOW_WORDS - 1))]
+    if lshr(word, end & 63) & 1:
+        return end
+    return _window_next(state, b, side, end)
+
+
+@inlined
+def next_tick(state: State, b, side, tick):
+    """The best tick with an order that is worse than ``tick``, or 0."""
+    if (state.books[b]["far_root"] == 0) & in_window(state, b, tick):
+        return _window_next(state, b, side, tick)
+    return _next_tick_far(state, b, side, tick)
+
+
+@inlined
+def open_level(state: State, b, side, tick):
+    """Row of ``levels`` for an order that comes to rest at a tick (-1: market); makes the level where there is none."""
+    if in_window(state, b, tick):
+        row = b * WINDOW + (tick & (WINDOW - 1))
+        if state.levels[row]["head"] == 0:
+            word = (tick >> 6) & (WINDOW_WORDS - 1)
+            state.words[b * WINDOW_WORDS + word] |= shl(1, tick & 63)
+            book = state.books[b]
+            book["summary"] |= shl(1, word)
+            if book["best_tick"] == 0 or (tick - book["best_tick"]) * side > 0:
+                book["best_tick"] = tick
+        return row
+    return _open_far_level(state, b, side, tick)
+
+
+@called
+def _open_far_level(state: State, b, side, tick):
+    if tick < 0:
+        return market_level(state, b)
+    leaf = far_find(state, b, tick)
+    if leaf == 0:
+        leaf = far_insert(state, b, tick)
+        book = state.books[b]
+        if book["best_tick"] == 0 or (tick - book["best_tick"]) * side > 0:
+            book["best_tick"] = tick
+    return leaf_level(state, leaf)
+
+
+@inlined
+def close_level(state: State, b, side, tick):
+    """Takes a level whose last order has gone out of the book, and finds the next best if it was the best."""
+    if in_window(state, b, tick):
+        book = state.books[b]
+        if book["best_tick"] == tick:
+            book["best_tick"] = next_tick(state, b, side, tick)
+        word = (tick >> 6) & (WINDOW_WORDS - 1)
+        bits = state.words[b * WINDOW_WORDS + word] & ~shl(1, tick & 63)
+        state.words[b * WINDOW_WORDS + word] = bits
+        if bits == 0:
+            book["summary"] &= ~shl(1, word)
+    else:
+        _close_far_level(state, b, side, tick)
+
+
+@called
+def _close_far_level(state: State, b, side, tick):
+    if tick < 0:
+        return
+    book = state.books[b]
+    if book["best_tick"] == tick:
+        book["best_tick"] = next_tick(state, b, side, tick)
+    far_remove(state, b, tick)
+
+
+@inlined
+def join(state: State, b, slot):
+    """Puts an order at the back of the queue at its price."""
+    order = state.orders[slot]
+    tick = order["tick"]
+    side = np.int64(order["side"])
+    level = state.levels[open_level(state, b, side, tick)]
+    tail = np.int64(level["tail"])
+    order["prev"] = tail
+    order["next"] = 0
+    if tail == 0:
+        level["head"] = slot
+    else:
+        state.orders[tail]["next"] = slot
+    level["tail"] = slot
+    level["qty"] += np.int64(order["leaves_qty"])
+
+
+@inlined
+def leave(state: State, b, slot):
+    """Takes an order out of the queue at its price; its leaves_qty is still what the level counts of it."""
+    order = state.orders[slot]
+    tick = order["tick"]
+    level = state.levels[level_of(state, b, tick)]
+    ahead = np.int64(order["prev"])
+    behind = np.int64(order["next"])
+    level["qty"] -= np.int64(order["leaves_qty"])
+    if ahead == 0:
+        level["head"] = behind
+    else:
+        state.orders[ahead]["next"] = behind
+    if behind == 0:
+        level["tail"] = ahead
+    else:
+        state.orders[behind]["prev"] = ahead
+    if ahead == 0 and behind == 0:
+        close_level(state, b, np.int64(order["side"]), tick)
+
+
+@inlined
+def follow(state: State, instrument, tick):
+    """Lets the window follow the market to a tick: by one word of 64 ticks at most, so that no command is slow."""
+    offset = tick - state.instruments[instrument - 1]["window_tick"]
+    if (offset < MARGIN) | (offset >= WINDOW - MARGIN):
+        _slide(state, instrument, offset)
+
+
+@called
+def _slide(state: State, instrument, offset):
+    """Moves the window by one word towards an offset that is near its end or outside it."""
+    row = state.instruments[instrument - 1]
+    first = row["window_tick"]
+    if offset < MARGIN:
+        if first == 0:
+            return
+        leaving, entering, row["window_tick"] = first + WINDOW - 64, first - 64, first - 64
+    else:
+        leaving, entering, row["window_tick"] = first, first + WINDOW, first + 64
+    for s in range(2):
+        b = 2 * instrument - 2 + s
+        _to_far(state, b, leaving)
+        if state.books[b]["far_root"] != 0:
+            _from_far(state, b, entering)
+
+
+@called
+def _to_far(state: State, b, leaving):
+    """Moves the levels of the word of 64 ticks from ``leaving`` on into the far tree."""
+    word = (leaving >> 6) & (WINDOW_WORDS - 1)
+    bits = state.words[b * WINDOW_WORDS + word]
+    state.words[b * WINDOW_WORDS + word] = 0
+    state.books[b]["summary"] &= ~shl(1, word)
+    for _ in range(64):
+        if bits == 0:
+            break
+        tick = leaving + ctz(bits)
+        bits &= ~shl(1, tick & 63)
+        leaf = far_insert(state, b, tick)
+        _move_level(state, b * WINDOW + (tick & (WINDOW - 1)), leaf_level(state, leaf))
+
+
+@called
+def _from_far(state: State, b, entering):
+    """Moves the levels of the word of 64 ticks from ``entering`` on out of the far tree."""
+    word = (entering >> 6) & (WINDOW_WORDS - 1)
+    bits = 0
+    tick = entering - 1
+    for _ in range(64):
+        tick = far_next(state, b, -1, max(tick, 0))
+        if tick == 0 or tick >= entering + 64:
+            break
+        leaf = far_find(state, b, tick)
+        _move_level(state, leaf_level(state, leaf), b * WINDOW + (tick & (WINDOW - 1)))
+        far_remove(state, b, tick)
+        bits |= shl(1, tick & 63)
+    if bits != 0:
+        state.words[b * WINDOW_WORDS + word] = bits
+        state.books[b]["summary"] |= shl(1, word)
+
+
+@called
+def _move_level(state: State, source, target):
+    there = state.levels[target]
+    here = state.levels[source]
+    there["head"] = np.int64(here["head"])
+    there["tail"] = np.int64(here["tail"])
+    there["qty"] = here["qty"]
+    here["head"] = 0
+    here["tail"] = 0
+    here["qty"] = 0
+
+
+@inlined
+def shrink(state: State, b, slot, leaves_qty):
+    """An order of the book keeps its place with less."""
+    order = state.orders[slot]
+    level = state.levels[level_of(state, b, order["tick"])]
+    level["qty"] -= np.int64(order["leaves_qty"]) - leaves_qty
+    order["leaves_qty"] = leaves_qty

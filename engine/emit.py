@@ -1,0 +1,127 @@
+"""Writing EVENT rows. Each function writes row n of a batch's events, every place of it, and returns n + 1."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.jit import called, inlined
+from engine.records import EventKind, Reason
+from engine.state import State
+
+# Kernels know plain integers; these are the registry's.
+_ACCEPTED: Final = int(EventKind.ACCEPTED)
+_REJECTED: Final = int(EventKind.REJECTED)
+_TRADE: Final = int(EventKind.TRADE)
+_CANCELED: Final = int(EventKind.CANCELED)
+_REPLACED: Final = int(EventKind.REPLACED)
+_CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
+_PHASE: Final = int(EventKind.PHASE)
+_HALTED: Final = int(EventKind.HALTED)
+_UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
+
+
+@inlined
+def _codes(event, kind, reason, side, phase):
+    event["kind"] = kind
+    event["reason"] = reason
+    event["side"] = side
+    event["phase"] = phase
+
+
+@inlined
+def _order_event(state: State, events, n, kind, reason, order, contra_client_order_id, qty):
+    event = events[n]
+    event["seq"] = state.venue[0]["seq"]
+    event["client_order_id"] = order["client_order_id"]
+    event["contra_client_order_id"] = contra_client_order_id
+    event["price_e4"] = order["price_e4"]
+    event["qty"] = qty
+    event["number"] = order["number"]
+    event["participant"] = order["participant"]
+    event["contra_participant"] = 0
+    event["instrument"] = order["instrument"]
+    _codes(event, kind, reason, order["side"], 0)
+    return n + 1
+
+
+@inlined
+def emit_accepted(state: State, events, n, order):
+    """The answer to an enter that passed every check."""
+    return _order_event(state, events, n, _ACCEPTED, 0, order, 0, order["qty"])
+
+
+@inlined
+def emit_canceled(state: State, events, n, order, qty, reason):
+    """An order loses ``qty`` without a trade."""
+    return _order_event(state, events, n, _CANCELED, reason, order, 0, qty)
+
+
+@inlined
+def emit_replaced(state: State, events, n, order, new_client_order_id, qty):
+    """An order has its new price and quantity, and still its old id."""
+    return _order_event(state, events, n, _REPLACED, 0, order, new_client_order_id, qty)
+
+
+@inlined
+def emit_trade(state: State, events, n, resting, incoming, price_e4, qty, side):
+    """A trade of a resting and an incoming order (in an uncross, with side 0, the buy and the sell).
+
+    Takes the next trade number.
+    """
+    venue = state.venue[0]
+    number = venue["trades"] + 1
+    venue["trades"] = number
+    event = events[n]
+    event["seq"] = venue["seq"]
+    event["client_order_id"] = resting["client_order_id"]
+    event["contra_client_order_id"] = incoming["client_order_id"]
+    event["price_e4"] = price_e4
+    event["qty"] = qty
+    event["number"] = number
+    event["participant"] = resting["participant"]
+    event["contra_participant"] = incoming["participant"]
+    event["instrument"] = resting["instrument"]
+    _codes(event, _TRADE, 0, side, 0)
+    return n + 1
+
+
+@called
+def _emit_answer(state: State, events, n, kind, subject, participant, instrument, reason, phase):
+    event = events[n]
+    event["seq"] = state.venue[0]["seq"]
+    event["client_order_id"] = subject
+    event["contra_client_order_id"] = 0
+    event["price_e4"] = 0
+    event["qty"] = 0
+    event["number"] = 0
+    event["participant"] = participant
+    event["contra_participant"] = 0
+    event["instrument"] = instrument
+    _codes(event, kind, reason, 0, phase)
+    return n + 1
+
+
+@called
+def emit_rejected(state: State, events, n, subject, participant, instrument, reason):
+    """The answer to a command that was refused; ``subject`` is the id or name it is answered to."""
+    return _emit_answer(state, events, n, _REJECTED, subject, participant, instrument, reason, 0)
+
+
+@called
+def emit_cancel_rejected(state: State, events, n, client_order_id, participant):
+    """There is no such open order of that participant."""
+    known = participant <= state.venue[0]["participants"]
+    shown = participant if known else np.int64(0)
+    return _emit_answer(state, events, n, _CANCEL_REJECTED, client_order_id, shown, 0, _UNKNOWN_ORDER, 0)
+
+
+@called
+def emit_phase(state: State, events, n, instrument, phase):
+    """An instrument has a phase."""
+    return _emit_answer(state, events, n, _PHASE, 0, 0, instrument, 0, phase)
+
+
+@called
+def emit_halted(state: State, events, n, instrument, reason, phase):
+    """An instrument is halted."""
+    return _emit_answer(state, events, n, _HALTED, 0, 0, instrument, reason, phase)

@@ -1,0 +1,145 @@
+"""The shell of the compiled engine: class Engine owns the arrays and calls the kernel once a batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine import jit
+from engine.apply import apply_batch
+from engine.check import check_state
+from engine.digest import GENESIS, chain, part_digest, state_digest
+from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
+from engine.listing import list_open_orders
+from engine.names import Directory, unpack
+from engine.parts import Arrays, fill_state, state_parts
+from engine.records import COMMAND, EVENT, INSTRUMENT_STATE, OPEN_ORDER
+from engine.state import State, new_state
+
+Rows = np.ndarray[Any, Any]
+
+
+class Engine:
+    """A venue: commands in, events out, and nothing else: no clock, no input or output, no randomness.
+
+    >>> from engine.names import pack
+    >>> engine = Engine(Capacity(orders_max=8, ids_max=8, instruments_max=1, participants_max=1))
+    >>> rows = np.zeros(1, COMMAND)
+    >>> rows["kind"], rows["name"], rows["permissions"] = 4, pack("ALPHA"), 1
+    >>> len(engine.apply(rows)), engine.seq, engine.directory.participants
+    (0, 1, ('ALPHA',))
+    """
+
+    def __init__(self, capacity: Capacity | None = None) -> None:
+        self.capacity = capacity or Capacity()
+        self.event_digest = GENESIS
+        self._state: State = new_state(self.capacity)
+        # Room for what one command may cause at most, and for a batch of ordinary ones.
+        worst = 2 * (self.capacity.orders_max + self.capacity.instruments_max) + 8
+        self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
+
+    @property
+    def seq(self) -> int:
+        """Sequence number of the last command applied; 0 before the first."""
+        return int(self._state.venue[0]["seq"])
+
+    @property
+    def now_ns(self) -> int:
+        """The clock in force, nanoseconds since 1970 UTC; 0 before the first value."""
+        return int(self._state.venue[0]["now_ns"])
+
+    @property
+    def directory(self) -> Directory:
+        """Symbols and participants defined so far."""
+        venue = self._state.venue[0]
+        return Directory(
+            tuple(unpack(int(n)) for n in self._state.instruments["symbol"][: venue["instruments"]]),
+            tuple(unpack(int(n)) for n in self._state.participants["name"][: venue["participants"]]),
+            self.now_ns,
+        )
+
+    def apply(self, commands: Rows, *, copy: bool = True) -> Rows:
+        """Applies a block of COMMAND rows and returns its EVENT rows; moves ``event_digest`` by one link.
+
+        commands: one-dimensional, any length. With ``copy=False`` the events are a view that the next call
+        overwrites. Never raises for what a row holds.
+        """
+        if commands.dtype != COMMAND or commands.ndim != 1:
+            raise TypeError("commands is not a one-dimensional array of COMMAND rows")
+        if not (commands.flags.c_contiguous and commands.flags.writeable and commands.flags.aligned):
+            commands = commands.copy()
+        events = self._events
+        full: list[Rows] = []
+        start, count = 0, 0
+        while start < len(commands):
+            with jit.quiet():
+                start, count = apply_batch(self._state, commands, start, events, count)
+            if start < len(commands):
+                full.append(events[:count].copy())
+                count = 0
+        rows = events[:count]
+        if full:
+            rows = np.concatenate([*full, rows])
+        self.event_digest = chain(self.event_digest, rows)
+        return rows.copy() if copy and not full else rows
+
+    def instruments(self) -> Rows:
+        """INSTRUMENT_STATE rows, in order of definition."""
+        here = self._state.instruments[: self._state.venue[0]["instruments"]]
+        rows = np.zeros(len(here), INSTRUMENT_STATE)
+        for name in ("symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "phase"):
+            rows[name] = here[name]
+        return rows
+
+    def open_orders(self, instrument: int = 0) -> Rows:
+        """OPEN_ORDER rows of an instrument (0: of all), buys before sells, in the order in which they would trade."""
+        state = self._state
+        numbers = [instrument] if instrument else range(1, int(state.venue[0]["instruments"]) + 1)
+        out = np.empty(int(state.venue[0]["orders_open"]), np.int64)
+        slots = [out[: list_open_orders(state, number, out)].copy() for number in numbers]
+        here = state.orders[np.concatenate(slots)] if slots else state.orders[:0]
+        rows = np.zeros(len(here), OPEN_ORDER)
+        for name in OPEN_ORDER.names or ():
+            if not name.startswith("reserved"):
+                rows[name] = here[name]
+        return rows
+
+    def parts(self) -> dict[str, Arrays]:
+        """The whole state: part name to array name to array. Views: copy what is to outlive the next ``apply``."""
+        return state_parts(self._state)
+
+    def part_digests(self) -> dict[str, bytes]:
+        """xxh3-128 of each part."""
+        return {part: part_digest(arrays) for part, arrays in self.parts().items()}
+
+    def state_digest(self) -> bytes:
+        """xxh3-128 over the digests of the parts."""
+        return state_digest(self.part_digests())
+
+    @classmethod
+    def restore(cls, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, Arrays]) -> "Engine":
+        """An engine in the state of ``parts``. Raises ValueError when they do not fit the capacity or the number."""
+        engine = cls(capacity)
+        fill_state(engine._state, parts)
+        engine.event_digest = event_digest
+        if engine.seq != seq:
+            raise ValueError(f"the image is of sequence {engine.seq}, not {seq}")
+        return engine
+
+    def check(self) -> None:
+        """Raises InvariantError naming the first invariant that does not hold."""
+        check_state(self._state)
+
+
+def warm() -> bool:
+    """Whether the kernels of these sources are compiled and cached for this machine."""
+    return jit.INTERPRETED or any(jit.cache_directory().rglob("apply.apply_batch*.nbc"))
+
+
+def compile_kernels(progress: Callable[[str], None] = lambda _: None) -> None:
+    """Compiles what is not cached yet: up to a minute on a new machine; calls ``progress`` with what comes next."""
+    progress("compiling the matching kernels")
+    engine = Engine(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1))
+    engine.apply(np.zeros(1, COMMAND))
+    progress("compiling the listing of orders")
+    list_open_orders(engine._state, 1, np.empty(1, np.int64))

@@ -1,0 +1,174 @@
+"""Levels far from the market: a crit-bit tree over ticks, one for each side of a book.
+
+A price that is outside the window (``book.py``) may be anywhere in 34 bits, and a hostile participant may use
+100,000 of them. A crit-bit tree needs one leaf and less than one node a level and is never deeper than the ticks
+have bits, whatever the prices are and in whatever order they come, so that no price is slow.
+
+A reference is twice the number of a node, or twice the number of a leaf plus 1; 0 is none. A level always has an
+order, so that leaves and nodes never run out before orders do.
+"""
+
+import numpy as np
+
+from engine.jit import called, inlined, lshr, top_bit
+from engine.state import State
+
+TICK_BITS = 34  # a tick is at most 9,999,999,999
+
+
+@inlined
+def leaf_level(state: State, leaf):
+    """Row in ``levels`` of a leaf."""
+    return len(state.levels) - len(state.leaf_ticks) + leaf
+
+
+@called
+def far_find(state: State, b, tick):
+    """Leaf of a tick in the far tree of book side b, or 0."""
+    ref = state.books[b]["far_root"]
+    if ref == 0:
+        return 0
+    for _ in range(TICK_BITS + 1):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    leaf = ref >> 1
+    return leaf if state.leaf_ticks[leaf] == tick else 0
+
+
+@called
+def far_insert(state: State, b, tick):
+    """Adds a level for a tick that the tree does not have; returns its leaf, with the level's row empty."""
+    venue = state.venue[0]
+    leaf = venue["leaves_free"]
+    if leaf != 0:
+        venue["leaves_free"] = state.leaf_ticks[leaf]
+    else:
+        leaf = venue["leaves_high"] + 1
+        venue["leaves_high"] = leaf
+    state.leaf_ticks[leaf] = tick
+    book = state.books[b]
+    root = book["far_root"]
+    if root == 0:
+        book["far_root"] = 2 * leaf + 1
+        return leaf
+    ref = root
+    for _ in range(TICK_BITS + 1):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    bit = top_bit(state.leaf_ticks[ref >> 1] ^ tick)
+    above = 0
+    ref = root
+    for _ in range(TICK_BITS + 1):
+        if ref & 1 or np.int64(state.nodes[ref >> 1]["bit"]) < bit:
+            break
+        above = ref >> 1
+        node = state.nodes[above]
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    fresh = venue["nodes_free"]
+    if fresh != 0:
+        venue["nodes_free"] = np.int64(state.nodes[fresh]["zero"])
+    else:
+        fresh = venue["nodes_high"] + 1
+        venue["nodes_high"] = fresh
+    node = state.nodes[fresh]
+    node["bit"] = bit
+    goes_one = lshr(tick, bit) & 1
+    node["one"] = 2 * leaf + 1 if goes_one else ref
+    node["zero"] = ref if goes_one else 2 * leaf + 1
+    _lead(state, b, above, tick, 2 * fresh)
+    return leaf
+
+
+@called
+def far_remove(state: State, b, tick):
+    """Takes out the level of a tick that the tree has; its row in ``levels`` is zeroed."""
+    venue = state.venue[0]
+    ref = state.books[b]["far_root"]
+    above, above_that = 0, 0
+    for _ in range(TICK_BITS + 1):
+        if ref & 1:
+            break
+        above_that, above = above, ref >> 1
+        node = state.nodes[above]
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    leaf = ref >> 1
+    if above == 0:
+        state.books[b]["far_root"] = 0
+    else:
+        node = state.nodes[above]
+        sibling = np.int64(node["zero"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["one"])
+        _lead(state, b, above_that, tick, sibling)
+        node["zero"] = venue["nodes_free"]
+        node["one"] = 0
+        node["bit"] = 0
+        venue["nodes_free"] = above
+    level = state.levels[leaf_level(state, leaf)]
+    level["head"] = 0
+    level["tail"] = 0
+    level["qty"] = 0
+    state.leaf_ticks[leaf] = venue["leaves_free"]
+    venue["leaves_free"] = leaf
+
+
+@called
+def _lead(state: State, b, above, tick, ref):
+    """Makes the way of a tick lead from a node (0: the root) to ``ref``."""
+    if above == 0:
+        state.books[b]["far_root"] = ref
+        return
+    node = state.nodes[above]
+    if lshr(tick, np.int64(node["bit"])) & 1:
+        node["one"] = ref
+    else:
+        node["zero"] = ref
+
+
+@called
+def far_next(state: State, b, side, tick):
+    """The best tick of the far tree that is worse than ``tick`` for the side (buys: lower), or 0.
+
+    A tick better than every price (``book.before_best``) gives the best one of all.
+    """
+    ref = state.books[b]["far_root"]
+    if ref == 0:
+        return 0
+    root = ref
+    for _ in range(TICK_BITS + 1):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    difference = state.leaf_ticks[ref >> 1] ^ tick
+    crit = top_bit(difference) if difference != 0 else -1
+    # Go down again, but only as far as the tree agrees with the tick, and remember where the other way was worse.
+    worse = 0
+    ref = root
+    for _ in range(TICK_BITS + 1):
+        if ref & 1 or np.int64(state.nodes[ref >> 1]["bit"]) < crit:
+            break
+        node = state.nodes[ref >> 1]
+        if lshr(tick, np.int64(node["bit"])) & 1:
+            if side > 0:
+                worse = np.int64(node["zero"])
+            ref = np.int64(node["one"])
+        else:
+            if side < 0:
+                worse = np.int64(node["one"])
+            ref = np.int64(node["zero"])
+    if crit >= 0:
+        # Everything below this point is on one side of the tick: lower where the tick has the bit that decides.
+        lower = lshr(tick, crit) & 1
+        if (lower == 1) == (side > 0):
+            worse = ref
+    if worse == 0:
+        return 0
+    for _ in range(TICK_BITS + 1):
+        if worse & 1:
+            break
+        node = state.nodes[worse >> 1]
+        worse = np.int64(node["one"]) if side > 0 else np.int64(node["zero"])
+    return state.leaf_ticks[worse >> 1]

@@ -1,0 +1,167 @@
+"""The only door to Numba: how kernels are compiled, where they are cached, and the few instructions Python lacks.
+
+Numba's own cache does not see an edit in a function that a cached one calls, so a stale kernel could answer. The
+cache folder is therefore named by a digest of every source file of the engine and of the versions that compile
+them; it is set before Numba is imported. With NUMBA_DISABLE_JIT=1 every kernel runs as plain Python, and with
+NUMBA_BOUNDSCHECK=1 a compiled one checks every index; all three must give the same bytes.
+"""
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+if sys.flags.optimize:
+    raise RuntimeError("python -O strips checks that lockstep relies on; start it without -O")
+
+_HERE: Final = Path(__file__).resolve().parent
+
+
+def _source_digest() -> str:
+    hasher = hashlib.sha256()
+    for path in sorted(_HERE.glob("*.py")):
+        hasher.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return hasher.hexdigest()[:32]
+
+
+#: Digest (32 hexadecimal digits) of the engine's sources: which kernels these are.
+SOURCE_DIGEST: Final = _source_digest()
+
+
+def cache_directory() -> Path:
+    """Folder of the compiled kernels: one per user, sources, versions, processor and mode."""
+    base = os.environ.get("LOCKSTEP_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lockstep"
+    )
+    tools = "-".join((platform.python_version(), version("numba"), version("numpy"), platform.machine()))
+    mode = "boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0") else "plain"
+    return Path(base) / "kernels" / f"{SOURCE_DIGEST[:16]}-{tools}-{mode}"
+
+
+os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
+
+import numba  # noqa: E402  the cache folder has to be set first
+import numpy as np  # noqa: E402
+from numba import types  # noqa: E402
+from numba.core import cgutils  # noqa: E402
+from numba.extending import intrinsic  # noqa: E402
+
+#: True when kernels run as plain Python (NUMBA_DISABLE_JIT=1).
+INTERPRETED: Final = bool(numba.config.DISABLE_JIT)
+
+Kernel = Callable[..., Any]
+
+#: A function that LLVM puts into its caller, so that passing the state costs nothing.
+inlined: Final[Callable[[Kernel], Kernel]] = numba.njit(cache=True, nogil=True, forceinline=True, _nrt=False)
+
+#: A function that is called: the rare paths, kept out of the way of the frequent ones.
+called: Final[Callable[[Kernel], Kernel]] = numba.njit(cache=True, nogil=True, _nrt=False)
+
+_WORD: Final = 2**64
+
+
+def _signed(number: int) -> Any:
+    number &= _WORD - 1
+    return number - _WORD if number >= _WORD // 2 else number
+
+
+if INTERPRETED:
+
+    def ctz(word: Any) -> int:
+        """Number of the lowest set bit of a 64-bit word that is not zero."""
+        word = int(word)
+        return (word & -word).bit_length() - 1
+
+    def top_bit(word: Any) -> int:
+        """Number of the highest set bit of a 64-bit word that is not zero."""
+        return (int(word) & (_WORD - 1)).bit_length() - 1
+
+    def lshr(word: Any, bits: Any) -> int:
+        """The 64-bit word moved down by ``bits`` (0 to 63), zeros coming in at the top."""
+        return int(_signed((int(word) & (_WORD - 1)) >> int(bits)))
+
+    def shl(word: Any, bits: Any) -> int:
+        """The 64-bit word moved up by ``bits`` (0 to 63), what leaves it at the top is lost."""
+        return int(_signed(int(word) << int(bits)))
+
+    def wrapping_multiply(a: Any, b: Any) -> int:
+        """The low 64 bits of a product, as int64."""
+        return int(_signed(int(a) * int(b)))
+
+    def prefetch(array: Any, index: Any) -> None:
+        """Asks for a row of an array ahead of its use; changes nothing."""
+
+else:
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def ctz(_context: Any, _word: Any) -> Any:
+        """Number of the lowest set bit of a 64-bit word that is not zero."""
+
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.cttz(args[0], cgutils.true_bit)
+
+        return types.int64(types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def top_bit(_context: Any, _word: Any) -> Any:
+        """Number of the highest set bit of a 64-bit word that is not zero."""
+
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.sub(args[0].type(63), builder.ctlz(args[0], cgutils.true_bit))
+
+        return types.int64(types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def lshr(_context: Any, _word: Any, _bits: Any) -> Any:
+        """The 64-bit word moved down by ``bits`` (0 to 63), zeros coming in at the top."""
+
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.lshr(args[0], args[1])
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def shl(_context: Any, _word: Any, _bits: Any) -> Any:
+        """The 64-bit word moved up by ``bits`` (0 to 63), what leaves it at the top is lost."""
+
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.shl(args[0], args[1])
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def wrapping_multiply(_context: Any, _a: Any, _b: Any) -> Any:
+        """The low 64 bits of a product, as int64."""
+
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.mul(args[0], args[1])
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def prefetch(_context: Any, array: Any, _index: Any) -> Any:
+        """Asks for a row of an array ahead of its use; changes nothing."""
+
+        def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+            from llvmlite import ir
+
+            view = ctx.make_array(sig.args[0])(ctx, builder, args[0])
+            pointer = cgutils.get_item_pointer(ctx, builder, sig.args[0], view, [args[1]], wraparound=False)
+            byte = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+            i32 = ir.IntType(32)
+            shape = ir.FunctionType(ir.VoidType(), [byte.type, i32, i32, i32])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [byte.type], shape)
+            builder.call(function, [byte, i32(0), i32(3), i32(1)])
+            return ctx.get_dummy_value()
+
+        return types.void(array, types.int64), generate
+
+
+def quiet() -> Any:
+    """Context in which interpreted kernels run: int64 wraps there as it does compiled, without a warning."""
+    return np.errstate(over="ignore") if INTERPRETED else nullcontext()

@@ -1,0 +1,46 @@
+"""Every bound of the engine, and the relations between them, checked at import.
+
+The bounds of section 1 of the rulebook are constants. ``Capacity`` is chosen once, when a node's data directory
+is created, is kept in its journal, and is never changed afterwards: it decides outcomes (``capacity`` rejects).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+PRICE_E4_MAX: Final = 9_999_999_999
+QTY_MAX: Final = 99_999_999
+TIME_NS_MAX: Final = 2**62
+INT64_MAX: Final = 2**63 - 1
+DAY_NS: Final = 86_400 * 1_000_000_000
+
+#: Rows that one call of the engine's kernel takes; a longer batch is cut by the engine itself.
+COMMANDS_PER_CALL_MAX: Final = 8_192
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much a venue has room for. Reaching one is answered ``capacity``, and nothing else changes.
+
+    orders_max: open orders. ids_max: client order ids used in a trading day, those of open orders included.
+    """
+
+    orders_max: int = 1 << 20
+    ids_max: int = 3 << 20
+    instruments_max: int = 256
+    participants_max: int = 1_024
+
+    def __post_init__(self) -> None:
+        for name, top in (("orders_max", 2**30), ("ids_max", 2**30), ("instruments_max", 16_384), ("participants_max", 65_535)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= top:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 to {top}")
+        if self.ids_max < self.orders_max:
+            raise ValueError("ids_max is below orders_max: every open order bears an id")
+
+
+def _check_relations() -> None:
+    if not PRICE_E4_MAX * QTY_MAX < INT64_MAX:
+        raise ValueError("a notional does not fit int64")
+
+
+_check_relations()

@@ -1,0 +1,36 @@
+"""Open orders in the order in which the book would trade them: for people and tests, not for the market."""
+
+import numpy as np
+
+from engine.book import level_of, market_level, next_tick
+from engine.jit import called
+from engine.state import State
+
+
+@called
+def list_open_orders(state: State, instrument, out):
+    """Writes the slots of an instrument's orders to ``out`` (int64), buys before sells; returns how many."""
+    count = 0
+    for s in range(2):
+        b = 2 * instrument - 2 + s
+        side = 1 - 2 * s
+        count = _list_level(state, market_level(state, b), out, count)
+        tick = state.books[b]["best_tick"]
+        for _ in range(state.venue[0]["orders_open"]):
+            if tick == 0:
+                break
+            count = _list_level(state, level_of(state, b, tick), out, count)
+            tick = next_tick(state, b, side, tick)
+    return count
+
+
+@called
+def _list_level(state: State, row, out, count):
+    slot = np.int64(state.levels[row]["head"])
+    for _ in range(state.venue[0]["orders_open"]):
+        if slot == 0:
+            break
+        out[count] = slot
+        count += 1
+        slot = np.int64(state.orders[slot]["next"])
+    return count

@@ -1,0 +1,182 @@
+"""An order runs as incoming (rulebook sections 3 to 5): it trades with the other side until it may not.
+
+An incoming order has its slot already, but is in no queue.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.book import close_level, leave, level_of, next_tick, side_row
+from engine.emit import emit_canceled, emit_trade
+from engine.jit import called, inlined
+from engine.records import Instruction, Reason, SelfTrade
+from engine.state import State
+
+_REASON_SELF_TRADE: Final = int(Reason.SELF_TRADE)
+_CANCEL_NEWEST: Final = int(SelfTrade.CANCEL_NEWEST)
+_CANCEL_OLDEST: Final = int(SelfTrade.CANCEL_OLDEST)
+_CANCEL_BOTH: Final = int(SelfTrade.CANCEL_BOTH)
+_DECREMENT: Final = int(SelfTrade.DECREMENT)
+_STP_NONE: Final = int(SelfTrade.NONE)
+_MARKET: Final = int(Instruction.MARKET)
+
+#: Worse than every tick, times the side: how far a market order goes.
+_ANY_TICK: Final = 2**40
+
+
+@inlined
+def release(state: State, slot):
+    """Frees the slot of an order that is in no queue any more."""
+    venue = state.venue[0]
+    order = state.orders[slot]
+    state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
+    order["client_order_id"] = 0
+    order["participant"] = 0
+    order["next"] = venue["orders_free"]
+    venue["orders_free"] = slot
+    venue["orders_open"] -= 1
+
+
+@inlined
+def limit_tick_of(order):
+    """The worst tick at which an order trades."""
+    if np.int64(order["instructions"]) & _MARKET:
+        return np.int64(order["side"]) * _ANY_TICK
+    return order["tick"]
+
+
+@inlined
+def reduce_head(state: State, b, side, tick, slot, qty):
+    """Takes ``qty`` off the first order of a level, and the order out of the book when nothing is left of it."""
+    order = state.orders[slot]
+    level = state.levels[level_of(state, b, tick)]
+    level["qty"] -= qty
+    left = np.int64(order["leaves_qty"]) - qty
+    order["leaves_qty"] = left
+    if left == 0:
+        behind = np.int64(order["next"])
+        level["head"] = behind
+        if behind == 0:
+            level["tail"] = 0
+            close_level(state, b, side, tick)
+        else:
+            state.orders[behind]["prev"] = 0
+        release(state, slot)
+
+
+@inlined
+def match(state: State, events, n, slot):
+    """Trades an incoming order while the best price of the other side is acceptable to it.
+
+    Returns (n, whether self-trade prevention ended it: then what is left is to be canceled ``self_trade``).
+    The order's leaves_qty and cum_qty are up to date.
+    """
+    incoming = state.orders[slot]
+    side = np.int64(incoming["side"])
+    group = np.int64(incoming["group"])
+    self_trade = np.int64(incoming["self_trade"])
+    leaves_qty = np.int64(incoming["leaves_qty"])
+    traded_qty = np.int64(0)
+    limit_tick = limit_tick_of(incoming)
+    instrument = np.int64(incoming["instrument"])
+    b = side_row(instrument, -side)
+    book = state.books[b]
+    ended = False
+    # Every turn ends a resting order or the incoming one, so there are no more turns than open orders.
+    for _ in range(state.venue[0]["orders_open"]):
+        tick = book["best_tick"]
+        if leaves_qty == 0 or tick == 0 or (limit_tick - tick) * side < 0:
+            break
+        head = np.int64(state.levels[level_of(state, b, tick)]["head"])
+        resting = state.orders[head]
+        if np.int64(resting["group"]) == group and self_trade != _STP_NONE:
+            if self_trade != _CANCEL_NEWEST:
+                n, leaves_qty = _prevent(state, events, n, b, head, slot, leaves_qty)
+            if self_trade == _CANCEL_NEWEST or self_trade == _CANCEL_BOTH:
+                ended = True
+                break
+        else:
+            resting_qty = np.int64(resting["leaves_qty"])
+            qty = min(leaves_qty, resting_qty)
+            price_e4 = resting["price_e4"]
+            n = emit_trade(state, events, n, resting, incoming, price_e4, qty, side)
+            state.instruments[instrument - 1]["last_trade_e4"] = price_e4
+            resting["cum_qty"] += qty
+            leaves_qty -= qty
+            traded_qty += qty
+            reduce_head(state, b, -side, tick, head, qty)
+    incoming["leaves_qty"] = leaves_qty
+    incoming["cum_qty"] += traded_qty
+    return n, ended
+
+
+@called
+def _prevent(state: State, events, n, b, head, slot, leaves_qty):
+    """Self-trade prevention takes off the resting order: whole, or (decrement) as much as of the incoming one.
+
+    Returns (n, what is left of the incoming order).
+    """
+    resting = state.orders[head]
+    incoming = state.orders[slot]
+    side = np.int64(resting["side"])
+    qty = np.int64(resting["leaves_qty"])
+    if np.int64(incoming["self_trade"]) == _DECREMENT:
+        qty = min(qty, leaves_qty)
+    n = emit_canceled(state, events, n, resting, qty, _REASON_SELF_TRADE)
+    reduce_head(state, b, side, resting["tick"], head, qty)
+    if np.int64(incoming["self_trade"]) == _DECREMENT:
+        n = emit_canceled(state, events, n, incoming, qty, _REASON_SELF_TRADE)
+        leaves_qty -= qty
+    return n, leaves_qty
+
+
+@called
+def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, self_trade):
+    """Whether at least ``needed_qty`` of an incoming order of ``qty`` would trade at once (rulebook section 4).
+
+    What would really trade, self-trade prevention included; nothing is changed.
+    """
+    b = side_row(instrument, -side)
+    # First by levels, so that an order that cannot trade is not looked for order by order.
+    offered_qty = np.int64(0)
+    tick = state.books[b]["best_tick"]
+    for _ in range(state.venue[0]["orders_open"]):
+        if tick == 0 or (limit_tick - tick) * side < 0 or offered_qty >= needed_qty:
+            break
+        offered_qty += state.levels[level_of(state, b, tick)]["qty"]
+        tick = next_tick(state, b, -side, tick)
+    if offered_qty < needed_qty or self_trade == _STP_NONE:
+        return offered_qty >= needed_qty
+    traded_qty = np.int64(0)
+    tick = state.books[b]["best_tick"]
+    head = np.int64(0)
+    for _ in range(2 * state.venue[0]["orders_open"] + 2):
+        if traded_qty >= needed_qty or qty <= 0:
+            break
+        if head == 0:
+            if tick == 0 or (limit_tick - tick) * side < 0:
+                break
+            head = np.int64(state.levels[level_of(state, b, tick)]["head"])
+            tick = next_tick(state, b, -side, tick)
+        resting = state.orders[head]
+        resting_qty = min(qty, np.int64(resting["leaves_qty"]))
+        if np.int64(resting["group"]) != group:
+            traded_qty += resting_qty
+            qty -= resting_qty
+        elif self_trade == _DECREMENT:
+            qty -= resting_qty
+        elif self_trade != _CANCEL_OLDEST:
+            break
+        head = np.int64(resting["next"])
+    return traded_qty >= needed_qty
+
+
+@called
+def cancel_resting(state: State, events, n, slot, reason):
+    """Cancels an order of the book, whole."""
+    order = state.orders[slot]
+    n = emit_canceled(state, events, n, order, np.int64(order["leaves_qty"]), reason)
+    leave(state, side_row(np.int64(order["instrument"]), np.int64(order["side"])), slot)
+    release(state, slot)
+    return n

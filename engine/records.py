@@ -1,0 +1,383 @@
+"""COMMAND and EVENT rows: the only two records of the exchange, and every code that they may carry.
+
+A row is 64 bytes, little-endian, without holes. The same bytes are what the sequencer stamps, what the journal
+keeps and what the engine reads, so nothing is parsed or copied on the way. A batch is a one-dimensional,
+contiguous NumPy array of rows.
+
+The *sequence number* of a command is its position in the journal (the first is 1), and its *time* is the newest
+CLOCK row before it; so neither is repeated in the row. Everything that the market does for a command carries
+the command's sequence number.
+
+Definitions (instruments, participants) and orders share the eight 8-byte places of a row; overlapping field
+names give each place the name that it has for that kind of command. Which places a kind uses is in
+``COMMAND_FIELDS``; every place it does not use must be zero.
+
+Codes are never reused for another meaning (``tests/test_registry.py`` holds a golden copy). Zero is no code.
+"""
+
+from enum import IntEnum, IntFlag
+from typing import Any, Final
+
+import numpy as np
+
+#: Moves whenever any event for any input changes. A slice of a journal belongs to one value.
+RULES_VERSION: Final = 1
+
+
+class CommandKind(IntEnum):
+    """What a COMMAND row asks for (rulebook section 12). Those in ``BUILT`` are interpreted in this release."""
+
+    CLOCK = 1
+    VENUE = 2
+    INSTRUMENT = 3
+    PARTICIPANT = 4
+    LIMITS = 5
+    INDEX = 6
+    SCHEDULE = 7
+    ENTER = 8
+    CANCEL = 9
+    REPLACE = 10
+    MASS_CANCEL = 11
+    CROSS = 12
+    PHASE = 13
+    HALT = 14
+    RESUME = 15
+    KILL = 16
+    UNKILL = 17
+    EMERGENCY_CLOSE = 18
+    EXTEND = 19  # further values of the command in the next row; causes no event by itself
+    EPOCH = 20  # a new primary's reign
+
+
+class EventKind(IntEnum):
+    """What an EVENT row says (rulebook section 12)."""
+
+    ACCEPTED = 1
+    REJECTED = 2
+    TRADE = 3
+    CANCELED = 4
+    REPLACED = 5
+    CANCEL_REJECTED = 6
+    TRIGGERED = 7
+    REPLENISHED = 8
+    REPRICED = 9
+    INDICATIVE = 10
+    PHASE = 11
+    HALTED = 12
+    KILLED = 13
+    UNKILLED = 14
+
+
+class Side(IntEnum):
+    """Side of an order. The sign does the mirror: a price a is better for its side than b when side * (a - b) > 0."""
+
+    BUY = 1
+    SELL = -1
+
+
+class TimeInForce(IntEnum):
+    """How long an order may stay (rulebook section 4)."""
+
+    DAY = 1
+    GTC = 2
+    GTD = 3
+    IOC = 4
+    FOK = 5
+    OPENING = 6
+    CLOSING = 7
+
+
+class SelfTrade(IntEnum):
+    """What happens when an order would trade with its own participant or group (rulebook section 5)."""
+
+    CANCEL_NEWEST = 1
+    CANCEL_OLDEST = 2
+    CANCEL_BOTH = 3
+    DECREMENT = 4
+    NONE = 5
+
+
+class Phase(IntEnum):
+    """Trading phase of an instrument (rulebook section 6)."""
+
+    CLOSED = 1
+    PRE_OPEN = 2
+    OPENING_AUCTION = 3
+    CONTINUOUS = 4
+    HALTED = 5
+    AUCTION = 6
+    CLOSING_AUCTION = 7
+
+
+class Book(IntEnum):
+    """Which book of the instrument an order is for (rulebook section 3)."""
+
+    LIT = 0
+    MIDPOINT = 1
+
+
+class Instruction(IntFlag):
+    """Bits of an order's ``instructions`` (rulebook section 4); each says that its word stands in the command."""
+
+    MARKET = 1  # no limit price: price_e4 is 0
+    POST_ONLY = 2
+    HIDDEN = 4
+    DISPLAY = 8
+    MIN_QTY = 16
+    STOP = 32
+    PEG = 64
+    OFFSET = 128
+    UNTIL = 256
+
+
+class Permission(IntFlag):
+    """Bits of a participant's ``permissions`` (``allow=``, rulebook section 12)."""
+
+    MARKET = 1
+    STP_NONE = 2
+
+
+class Reason(IntEnum):
+    """Why a command was refused, an order canceled or an instrument halted (rulebook sections 8, 9, 11, 12)."""
+
+    UNKNOWN_PARTICIPANT = 1
+    UNKNOWN_INSTRUMENT = 2
+    KILLED = 3
+    HALTED = 4
+    CLOSED = 5
+    NOT_CONTINUOUS = 6
+    NOT_AUCTION = 7
+    INVALID_QTY = 8
+    INVALID_LOT = 9
+    INVALID_PRICE = 10
+    INVALID_TICK = 11
+    INVALID_INSTRUCTION = 12
+    DUPLICATE_ID = 13
+    RESTRICTED = 14
+    MARKET_NOT_PERMITTED = 15
+    STP_NOT_PERMITTED = 16
+    PRICE_BAND = 17
+    MAX_ORDER_QTY = 18
+    MAX_ORDER_VALUE = 19
+    ORDER_RATE = 20
+    ADV = 21
+    POSITION_LIMIT = 22
+    CREDIT = 23
+    WOULD_CROSS = 24
+    CAPACITY = 25
+    INVALID_COMMAND = 26
+    UNKNOWN_ORDER = 27
+    NOT_HALTED = 28
+    USER = 40
+    MASS_CANCEL = 41
+    IOC = 42
+    FOK = 43
+    MIN_QTY = 44
+    NO_LIQUIDITY = 45
+    SELF_TRADE = 46
+    REPLACED = 47
+    EXPIRED = 48
+    END_OF_DAY = 49
+    AUCTION = 50
+    HALT = 51
+    KILL = 52
+    DISCONNECT = 53
+    VOLATILITY = 60
+    MARKET_WIDE = 61
+    COMMAND = 62
+
+
+def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], itemsize: int) -> np.dtype:
+    names = [name for offset in sorted(places) for name in places[offset]]
+    offsets = [offset for offset in sorted(places) for _ in places[offset]]
+    return np.dtype({"names": names, "formats": [formats.get(n, "<i8") for n in names], "offsets": offsets, "itemsize": itemsize})
+
+
+#: Offset of each place of a COMMAND row, and the names it goes by.
+COMMAND_PLACES: Final = {
+    0: ("client_order_id", "name", "time_ns"),
+    8: ("new_client_order_id", "symbol", "group"),
+    16: ("price_e4", "reference_e4"),
+    24: ("qty", "lot"),
+    32: ("min_qty", "tick_e4", "duration_ns"),
+    40: ("display_qty", "adv"),
+    48: ("participant",),
+    52: ("instrument",),
+    56: ("kind",),
+    57: ("side",),
+    58: ("time_in_force",),
+    59: ("self_trade",),
+    60: ("instructions", "permissions"),
+    62: ("book",),
+    63: ("phase", "reason"),
+}
+_NARROW: Final = {
+    "participant": "<u4",
+    "instrument": "<u4",
+    "kind": "u1",
+    "side": "i1",
+    "time_in_force": "u1",
+    "self_trade": "u1",
+    "instructions": "<u2",
+    "permissions": "<u2",
+    "book": "u1",
+    "phase": "u1",
+    "reason": "u1",
+}
+
+#: One row, one command. ``participant`` and ``instrument`` are numbers in order of definition, from 1; 0 is unknown.
+COMMAND: Final = _overlapping(COMMAND_PLACES, _NARROW, 64)
+
+#: The places that a kind uses, besides ``kind`` itself; all others must be zero.
+#: An id or a name is 1 to 8 ASCII characters, big-endian and right-aligned (``engine.names``).
+COMMAND_FIELDS: Final = {
+    CommandKind.CLOCK: ("time_ns",),
+    CommandKind.INSTRUMENT: ("name", "reference_e4", "lot", "tick_e4"),
+    CommandKind.PARTICIPANT: ("name", "group", "permissions"),
+    CommandKind.ENTER: (
+        "client_order_id",
+        "price_e4",
+        "qty",
+        "min_qty",  # only with Instruction.MIN_QTY
+        "display_qty",  # only with Instruction.DISPLAY
+        "participant",
+        "instrument",
+        "side",
+        "time_in_force",
+        "self_trade",
+        "instructions",
+        "book",
+    ),
+    CommandKind.CANCEL: ("client_order_id", "participant"),
+    CommandKind.REPLACE: (
+        "client_order_id",
+        "new_client_order_id",
+        "price_e4",
+        "qty",
+        "display_qty",
+        "participant",
+        "instructions",  # MARKET, DISPLAY, STOP
+    ),
+    CommandKind.MASS_CANCEL: ("name", "symbol", "side", "reason"),  # symbol 0: all; side 0: both
+    CommandKind.PHASE: ("name", "phase"),  # name: a symbol, or * for each
+    CommandKind.HALT: ("name", "duration_ns"),
+    # Before an ENTER, CANCEL or REPLACE whose participant (name) or instrument (symbol) is unknown: what was named.
+    CommandKind.EXTEND: ("name", "symbol"),
+}
+
+#: The kinds that this release interprets; any other is answered ``invalid_command``.
+BUILT: Final = frozenset(COMMAND_FIELDS)
+
+#: One row, one event. Places that an event does not use are zero; which it uses is in ``EVENT_FIELDS``.
+EVENT: Final = np.dtype(
+    [
+        ("seq", "<i8"),  # of the command that caused it
+        ("client_order_id", "<i8"),  # trade: the resting order (uncross: the buy); otherwise its order, or the name answered
+        ("contra_client_order_id", "<i8"),  # trade: the incoming order (uncross: the sell); replaced: the new id
+        ("price_e4", "<i8"),
+        ("qty", "<i8"),
+        ("number", "<i8"),  # trade: the trade number; else the order's number: both dense, from 1, per venue
+        ("participant", "<u4"),  # of client_order_id
+        ("contra_participant", "<u4"),  # of contra_client_order_id, in a trade
+        ("instrument", "<u4"),
+        ("kind", "u1"),
+        ("reason", "u1"),
+        ("side", "i1"),  # of the order; of a trade: the incoming order's, 0 in an uncross
+        ("phase", "u1"),
+    ]
+)
+
+#: The places that an event uses, besides ``seq`` and ``kind``; all others are zero.
+EVENT_FIELDS: Final = {
+    EventKind.ACCEPTED: ("client_order_id", "price_e4", "qty", "number", "participant", "instrument", "side"),
+    # client_order_id: the id or name refused (of a replace: the new id). participant and instrument where known:
+    # of an ENTER its own; of a REPLACE the order's; of an invalid_command and of other kinds both 0.
+    EventKind.REJECTED: ("client_order_id", "participant", "instrument", "reason"),
+    EventKind.TRADE: (
+        "client_order_id",
+        "contra_client_order_id",
+        "price_e4",
+        "qty",
+        "number",
+        "participant",
+        "contra_participant",
+        "instrument",
+        "side",
+    ),
+    # price_e4: the order's limit (0: market). qty: what is canceled.
+    EventKind.CANCELED: ("client_order_id", "price_e4", "qty", "number", "participant", "instrument", "reason", "side"),
+    # price_e4: the new limit. qty: what is open before the order runs as incoming. number: the order keeps its own.
+    EventKind.REPLACED: (
+        "client_order_id",
+        "contra_client_order_id",
+        "price_e4",
+        "qty",
+        "number",
+        "participant",
+        "instrument",
+        "side",
+    ),
+    EventKind.CANCEL_REJECTED: ("client_order_id", "participant", "reason"),  # participant 0 where unknown
+    EventKind.PHASE: ("instrument", "phase"),
+    EventKind.HALTED: ("instrument", "reason", "phase"),
+}
+
+
+#: One open order as ``open_orders()`` of either engine shows it, in the order in which the book would trade them.
+OPEN_ORDER: Final = np.dtype(
+    [
+        ("client_order_id", "<i8"),
+        ("number", "<i8"),  # order of acceptance in the venue
+        ("price_e4", "<i8"),  # 0: market
+        ("qty", "<i8"),  # total intended
+        ("leaves_qty", "<i8"),
+        ("cum_qty", "<i8"),  # executed
+        ("participant", "<u4"),
+        ("instrument", "<u4"),
+        ("side", "i1"),
+        ("time_in_force", "u1"),
+        ("self_trade", "u1"),
+        ("reserved", "u1"),
+        ("instructions", "<u2"),
+        ("reserved_2", "<u2"),
+    ]
+)
+
+#: One instrument as ``instruments()`` of either engine shows it.
+INSTRUMENT_STATE: Final = np.dtype(
+    [
+        ("symbol", "<i8"),
+        ("tick_e4", "<i8"),
+        ("lot", "<i8"),
+        ("reference_e4", "<i8"),  # as defined
+        ("last_trade_e4", "<i8"),  # 0 before the first trade
+        ("phase", "u1"),
+        ("reserved", "u1", (7,)),
+    ]
+)
+
+
+def concatenate(batches: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+    """One batch of COMMAND rows out of several.
+
+    ``np.concatenate`` would give the fields other places, since those of COMMAND overlap.
+    """
+    raw = [np.ascontiguousarray(rows).view("V64") for rows in batches]
+    return np.concatenate(raw).view(COMMAND) if raw else np.zeros(0, COMMAND)
+
+
+def _check_layout() -> None:
+    """Both rows are 64 bytes without a hole; raises ValueError when an edit broke that."""
+    ends = {}
+    for offset, names in COMMAND_PLACES.items():
+        sizes = {COMMAND.fields[name][0].itemsize for name in names}
+        if len(sizes) != 1:
+            raise ValueError(f"the names of COMMAND place {offset} differ in size: {names}")
+        ends[offset] = offset + sizes.pop()
+    if sorted(ends)[1:] + [64] != [ends[offset] for offset in sorted(ends)]:
+        raise ValueError("COMMAND has a hole")
+    if EVENT.itemsize != 64 or sum(EVENT.fields[name][0].itemsize for name in EVENT.names) != 64:
+        raise ValueError("EVENT is not 64 bytes without a hole")
+
+
+_check_layout()

@@ -1,0 +1,171 @@
+"""The state of the venue: a NamedTuple of flat arrays. Its bytes are the checkpoint, and what is hashed.
+
+A slot number is the pointer. Slot 0 of orders, leaves and nodes is never used, so that 0 means none, and fresh
+zeroed arrays are a valid empty venue. Instrument and participant n are rows n - 1.
+
+An order knows its price but not its level: levels move between the price window and the far tree (``book.py``)
+without touching the orders in them.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.limits import Capacity
+
+#: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
+WINDOW: Final = 4_096
+WINDOW_WORDS: Final = 64
+
+#: One row: counters and heads of free lists.
+VENUE: Final = np.dtype(
+    [
+        ("now_ns", "<i8"),
+        ("trading_day", "<i8"),
+        ("seq", "<i8"),
+        ("orders_accepted", "<i8"),  # the newest order number
+        ("trades", "<i8"),  # the newest trade number
+        ("orders_open", "<i8"),
+        ("orders_free", "<i8"),  # first free slot, chained by next
+        ("orders_high", "<i8"),  # highest slot ever used
+        ("orders_max", "<i8"),
+        ("ids_used", "<i8"),
+        ("ids_max", "<i8"),
+        ("ids_mask", "<i8"),
+        ("instruments", "<i8"),
+        ("instruments_max", "<i8"),
+        ("participants", "<i8"),
+        ("participants_max", "<i8"),
+        ("leaves_free", "<i8"),
+        ("leaves_high", "<i8"),
+        ("nodes_free", "<i8"),
+        ("nodes_high", "<i8"),
+        ("extended", "<i8"),  # an EXTEND row waits for its command
+        ("extended_name", "<i8"),
+        ("extended_symbol", "<i8"),
+        ("reserved", "<i8", (9,)),
+    ]
+)
+
+INSTRUMENT: Final = np.dtype(
+    [
+        ("symbol", "<i8"),
+        ("tick_e4", "<i8"),
+        ("lot", "<i8"),
+        ("reference_e4", "<i8"),
+        ("last_trade_e4", "<i8"),
+        ("window_tick", "<i8"),  # lowest tick of the window, a multiple of 64
+        ("phase", "<i8"),
+        ("reserved", "<i8", (9,)),
+    ]
+)
+
+PARTICIPANT: Final = np.dtype(
+    [
+        ("name", "<i8"),
+        ("group_name", "<i8"),  # 0: none
+        ("group", "<i8"),  # number of the first participant of the group: what self-trade prevention compares
+        ("permissions", "<i8"),
+        ("orders_open", "<i8"),
+        ("reserved", "<i8", (11,)),
+    ]
+)
+
+#: One cache line an open order. participant 0: the slot is free.
+ORDER: Final = np.dtype(
+    [
+        ("client_order_id", "<i8"),
+        ("number", "<i8"),  # order of acceptance in the venue
+        ("price_e4", "<i8"),  # 0: market
+        ("tick", "<i8"),  # price_e4 / tick_e4
+        ("next", "<u4"),
+        ("prev", "<u4"),
+        ("qty", "<i4"),
+        ("leaves_qty", "<i4"),
+        ("cum_qty", "<i4"),
+        ("participant", "<u2"),
+        ("group", "<u2"),
+        ("instrument", "<u2"),
+        ("instructions", "<u2"),
+        ("side", "i1"),
+        ("time_in_force", "u1"),
+        ("self_trade", "u1"),
+        ("reserved", "u1"),
+    ]
+)
+
+#: Client order ids used today: open addressing. participant 0: free. An entry whose order is gone stays for the day.
+ID: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u4"), ("slot", "<u4")])
+
+#: One price of one side: displayed orders in order of priority, then (reserved) those not displayed.
+LEVEL: Final = np.dtype(
+    [
+        ("head", "<u4"),
+        ("tail", "<u4"),
+        ("qty", "<i8"),
+        ("hidden_head", "<u4"),
+        ("hidden_tail", "<u4"),
+        ("hidden_qty", "<i8"),
+    ]
+)
+
+#: One side of one instrument's lit book. Its row is 2 * (instrument - 1), plus 1 for sells.
+BOOK: Final = np.dtype(
+    [
+        ("best_tick", "<i8"),  # 0: no limit order
+        ("summary", "<i8"),  # bit w: word w of the window is not zero
+        ("far_root", "<i8"),  # prices outside the window: 0, or a reference into the tree
+        ("orders", "<i8"),
+        ("reserved", "<i8", (4,)),
+    ]
+)
+
+#: A branching of the far tree: the bit of the tick that decides, and where 0 and 1 lead.
+NODE: Final = np.dtype([("zero", "<u4"), ("one", "<u4"), ("bit", "<u4"), ("reserved", "<u4")])
+
+
+class State(NamedTuple):
+    """Arrays of the venue; ``scratch`` and ``ladder`` are working room and no part of the state."""
+
+    venue: np.ndarray[Any, Any]  # VENUE[1]
+    instruments: np.ndarray[Any, Any]  # INSTRUMENT[instruments_max]
+    participants: np.ndarray[Any, Any]  # PARTICIPANT[participants_max]
+    orders: np.ndarray[Any, Any]  # ORDER[orders_max + 1]
+    ids: np.ndarray[Any, Any]  # ID[power of two]
+    books: np.ndarray[Any, Any]  # BOOK[2 * instruments_max]
+    words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
+    levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, far levels]
+    leaf_ticks: np.ndarray[Any, Any]  # int64[orders_max + 1]: tick of a far level; of a free one the next free
+    nodes: np.ndarray[Any, Any]  # NODE[orders_max + 1]; of a free one zero is the next free
+    scratch: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots to go through in order of acceptance
+    ladder: np.ndarray[Any, Any]  # int64[4 * (orders_max + 1)]: ticks and quantities of an uncross
+
+
+def new_state(capacity: Capacity) -> State:
+    """An empty venue. Memory is taken from the system as it is first written."""
+    sides = 2 * capacity.instruments_max
+    slots = capacity.orders_max + 1
+    ids_rows = 8
+    while 3 * ids_rows < 4 * capacity.ids_max:
+        ids_rows *= 2
+    state = State(
+        venue=np.zeros(1, VENUE),
+        instruments=np.zeros(capacity.instruments_max, INSTRUMENT),
+        participants=np.zeros(capacity.participants_max, PARTICIPANT),
+        orders=np.zeros(slots, ORDER),
+        ids=np.zeros(ids_rows, ID),
+        books=np.zeros(sides, BOOK),
+        words=np.zeros(sides * WINDOW_WORDS, np.int64),
+        levels=np.zeros(sides * WINDOW + sides + slots, LEVEL),
+        leaf_ticks=np.zeros(slots, np.int64),
+        nodes=np.zeros(slots, NODE),
+        scratch=np.zeros(slots, np.int64),
+        ladder=np.zeros(4 * slots, np.int64),
+    )
+    venue = state.venue[0]
+    venue["orders_max"] = capacity.orders_max
+    venue["ids_max"] = capacity.ids_max
+    venue["ids_mask"] = ids_rows - 1
+    venue["instruments_max"] = capacity.instruments_max
+    venue["participants_max"] = capacity.participants_max
+    return state

@@ -1,0 +1,106 @@
+"""Cancels of many orders, in order of acceptance (rulebook section 3)."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.book import level_of, market_level, next_tick
+from engine.jit import called
+from engine.match import cancel_resting
+from engine.records import TimeInForce
+from engine.state import State
+
+_GTC: Final = int(TimeInForce.GTC)
+
+
+@called
+def cancel_gathered(state: State, events, n, count, reason):
+    """Cancels the orders of the first ``count`` slots in ``scratch``, in order of acceptance."""
+    _sort_by_number(state, count)
+    for place in range(count):
+        n = cancel_resting(state, events, n, state.scratch[place], reason)
+    return n
+
+
+@called
+def gather_of_participant(state: State, participant, instrument, side):
+    """Puts the slots of a participant's open orders (0: of every instrument; of both sides) into ``scratch``."""
+    count = 0
+    left = state.participants[participant - 1]["orders_open"]
+    for slot in range(1, state.venue[0]["orders_high"] + 1):
+        if left == 0:
+            break
+        order = state.orders[slot]
+        if np.int64(order["participant"]) == participant:
+            left -= 1
+            if (instrument == 0 or np.int64(order["instrument"]) == instrument) and (
+                side == 0 or np.int64(order["side"]) == side
+            ):
+                state.scratch[count] = slot
+                count += 1
+    return count
+
+
+@called
+def gather_day_orders(state: State, instrument):
+    """Puts the slots of an instrument's orders that end with the day into ``scratch``."""
+    count = 0
+    for s in range(2):
+        b = 2 * instrument - 2 + s
+        side = 1 - 2 * s
+        count = _gather_level(state, market_level(state, b), count, False)
+        tick = state.books[b]["best_tick"]
+        for _ in range(state.venue[0]["orders_open"]):
+            if tick == 0:
+                break
+            count = _gather_level(state, level_of(state, b, tick), count, False)
+            tick = next_tick(state, b, side, tick)
+    return count
+
+
+@called
+def gather_market_orders(state: State, instrument):
+    """Puts the slots of an instrument's resting market orders into ``scratch``."""
+    count = 0
+    for s in range(2):
+        count = _gather_level(state, market_level(state, 2 * instrument - 2 + s), count, True)
+    return count
+
+
+@called
+def _gather_level(state: State, row, count, gtc_too):
+    slot = np.int64(state.levels[row]["head"])
+    for _ in range(state.venue[0]["orders_open"]):
+        if slot == 0:
+            break
+        order = state.orders[slot]
+        if gtc_too or np.int64(order["time_in_force"]) != _GTC:
+            state.scratch[count] = slot
+            count += 1
+        slot = np.int64(order["next"])
+    return count
+
+
+@called
+def _sort_by_number(state: State, count):
+    """Heap sort of the slots in ``scratch`` by order number: bounded, in place, whatever the input."""
+    for start in range(count // 2 - 1, -1, -1):
+        _sift(state, start, count)
+    for end in range(count - 1, 0, -1):
+        state.scratch[0], state.scratch[end] = state.scratch[end], state.scratch[0]
+        _sift(state, 0, end)
+
+
+@called
+def _sift(state: State, root, end):
+    scratch = state.scratch
+    for _ in range(64):
+        child = 2 * root + 1
+        if child >= end:
+            break
+        if child + 1 < end and state.orders[scratch[child]]["number"] < state.orders[scratch[child + 1]]["number"]:
+            child += 1
+        if state.orders[scratch[root]]["number"] >= state.orders[scratch[child]]["number"]:
+            break
+        scratch[root], scratch[child] = scratch[child], scratch[root]
+        root = child
