@@ -1,0 +1,212 @@
+"""Long random streams through the reference engine: its invariants hold after every step; no bytes make it raise."""
+
+import random
+from dataclasses import replace as altered
+
+import numpy as np
+import pytest
+
+from engine.errors import InvariantError
+from engine.limits import Capacity
+from engine.records import COMMAND, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
+from engine.reference import ReferenceEngine
+from engine.reference.book import LitBook
+from tests.rows import (
+    BUY,
+    DAY_NS,
+    NANOSECONDS_2024_01_15_0930,
+    SELL,
+    Rows,
+    batch,
+    cancel,
+    clock,
+    enter,
+    halt,
+    instrument,
+    market_of,
+    mass_cancel,
+    participant,
+    phase,
+    replace,
+)
+
+SMALL = Capacity(orders_max=40, ids_max=200, instruments_max=2, participants_max=6)
+PHASES = (*[Phase.CONTINUOUS] * 5, *[Phase.PRE_OPEN] * 3, Phase.CLOSED)
+MARKETS = batch(
+    market_of(3),
+    instrument("ABC", tick_e4=500, lot=5, reference_e4=100_700),
+    *(participant(name, group="FUND", permissions=3) for name in ("G1", "G2")),
+    phase("ABC", Phase.CONTINUOUS),
+)
+
+
+def _price(chance: random.Random) -> int | None:
+    return None if chance.random() < 0.25 else 100_000 + 500 * chance.randint(-4, 4)
+
+
+def _command(chance: random.Random, day: int, engine: ReferenceEngine | None = None) -> Rows:
+    """A command that may well be refused; with an engine, cancels and replaces are mostly of its open orders."""
+    number, one, two = chance.randint(1, 5), f"i{chance.randint(1, 400)}", f"i{chance.randint(1, 400)}"
+    kind = chance.random()
+    live = engine.open_orders() if engine is not None and 0.6 <= kind < 0.95 else []
+    if len(live) and chance.random() < 0.8:
+        chosen = live[chance.randrange(len(live))]
+        number, one = int(chosen["participant"]), int(chosen["client_order_id"])
+    if kind < 0.6:
+        tif = chance.choice((TimeInForce.DAY, TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK))
+        minimum = chance.randint(1, 20) if tif == TimeInForce.IOC and chance.random() < 0.5 else None
+        post_only = chance.random() < 0.1
+        stp = chance.choice(tuple(SelfTrade))
+        terms = {"instrument": chance.randint(1, 2), "tif": tif, "stp": stp, "min_qty": minimum, "post_only": post_only}
+        return enter(number, one, chance.choice((BUY, SELL)), 5 * chance.randint(1, 12), _price(chance), **terms)
+    if kind < 0.75:
+        return replace(number, one, two, 5 * chance.randint(1, 12), _price(chance))
+    if kind < 0.95:
+        return cancel(number, one)
+    if kind < 0.975:
+        return phase(chance.choice(("XYZ", "ABC", "*")), chance.choice(PHASES))
+    if kind < 0.98:
+        return halt(chance.choice(("XYZ", "ABC", "*")))
+    if kind < 0.99:
+        return mass_cancel(f"P{number}", chance.choice((0, "XYZ")), chance.choice((0, BUY, SELL)))
+    return clock(NANOSECONDS_2024_01_15_0930 + day * DAY_NS)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_invariant_holds_after_every_command_of_a_random_stream(seed: int) -> None:
+    chance = random.Random(seed)
+    engine = ReferenceEngine(SMALL)
+    engine.apply(MARKETS)
+    seen = []
+    for step in range(2_500):
+        seen.append(engine.apply(_command(chance, step // 600, engine)))
+        engine.check()
+    kinds = set(np.concatenate(seen)["kind"].tolist())
+    assert kinds >= {
+        EventKind.TRADE,
+        EventKind.CANCELED,
+        EventKind.REPLACED,
+        EventKind.REJECTED,
+        EventKind.CANCEL_REJECTED,
+    }
+    reasons = set(np.concatenate(seen)["reason"].tolist())
+    assert reasons >= {
+        Reason.DUPLICATE_ID,
+        Reason.SELF_TRADE,
+        Reason.FOK,
+        Reason.MIN_QTY,
+        Reason.CAPACITY,
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quantity_is_conserved(seed: int) -> None:
+    """What was accepted, and added by replaces, is traded, canceled, taken off by replaces, or open."""
+    chance = random.Random(100 + seed)
+    engine = ReferenceEngine(SMALL)
+    engine.apply(MARKETS)
+    open_qty: dict[int, int] = {}
+    by_id: dict[tuple[int, int], int] = {}
+    for step in range(3_000):
+        for event in engine.apply(_command(chance, step // 900, engine)):
+            number, qty, whose = (
+                int(event["number"]),
+                int(event["qty"]),
+                (int(event["participant"]), int(event["client_order_id"])),
+            )
+            if event["kind"] == EventKind.ACCEPTED:
+                open_qty[number], by_id[whose] = qty, number
+            elif event["kind"] == EventKind.CANCELED:
+                open_qty[number] -= qty
+            elif event["kind"] == EventKind.REPLACED:
+                open_qty[number], by_id[whose[0], int(event["contra_client_order_id"])] = qty, number
+            elif event["kind"] == EventKind.TRADE:
+                open_qty[by_id[whose]] -= qty
+                open_qty[by_id[int(event["contra_participant"]), int(event["contra_client_order_id"])]] -= qty
+    left = {number: qty for number, qty in open_qty.items() if qty}
+    assert left == {int(order["number"]): int(order["leaves_qty"]) for order in engine.open_orders()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_bytes_make_the_engine_raise(seed: int) -> None:
+    bytes_of = np.random.default_rng(seed)
+    engine = ReferenceEngine(SMALL)
+    engine.apply(MARKETS)
+    for _ in range(20):
+        rows = bytes_of.integers(0, 256, (500, 64), np.uint8)
+        rows[:, 56] = bytes_of.integers(0, 21, 500)  # mostly kinds that exist
+        rows[bytes_of.random((500, 64)) < 0.6] = 0
+        events = engine.apply(rows.reshape(-1).view(COMMAND))
+        assert set(events["kind"].tolist()) <= {EventKind.REJECTED, EventKind.CANCEL_REJECTED}
+        engine.check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_stream_with_flipped_bits_and_hostile_values_does_not_raise(seed: int) -> None:
+    chance, bytes_of = random.Random(seed), np.random.default_rng(seed)
+    extremes = (0, 1, -1, 2**63 - 1, -(2**63), 2**62, 99_999_999, 9_999_999_999)
+    engine = ReferenceEngine(SMALL)
+    engine.apply(MARKETS)
+    for step in range(40):
+        rows = batch(*(_command(chance, day=step // 10) for _ in range(60)))
+        raw = rows.view(np.uint8).reshape(-1, 64)
+        for at in bytes_of.choice(60, 20, replace=False):
+            raw[at, bytes_of.integers(64)] ^= 1 << bytes_of.integers(8)
+        for at in bytes_of.choice(60, 10, replace=False):
+            raw[at, :48].view(np.int64)[bytes_of.integers(6)] = chance.choice(extremes)
+        engine.apply(rows)
+        engine.check()
+
+
+def test_a_batch_longer_than_one_piece_gives_the_bytes_of_its_rows_one_by_one() -> None:
+    chance = random.Random(7)
+    rows = batch(MARKETS, *(_command(chance, day=0) for _ in range(1_500)))
+    whole, single = ReferenceEngine(SMALL), ReferenceEngine(SMALL)
+    together = whole.apply(rows)
+    one_by_one = np.concatenate([single.apply(rows[at : at + 1]) for at in range(len(rows))])
+    assert together.tobytes() == one_by_one.tobytes()
+    every_other = np.repeat(rows.view(np.uint8).reshape(-1, 64), 2, axis=0).reshape(-1).view(COMMAND)[::2]
+    assert ReferenceEngine(SMALL).apply(every_other).tobytes() == together.tobytes()
+
+
+def test_a_broken_promise_is_named() -> None:
+    """A negative control of check(): each way of breaking the state is noticed."""
+
+    def fresh() -> ReferenceEngine:
+        engine = ReferenceEngine(SMALL)
+        engine.apply(MARKETS)
+        engine.apply(
+            batch(enter(1, "a1", BUY, 10, 99_000), enter(1, "a2", BUY, 10, 99_000), enter(2, "b1", SELL, 10, 101_000))
+        )
+        engine.check()
+        return engine
+
+    def first(engine: ReferenceEngine):  # type: ignore[no-untyped-def]
+        return engine._venue.participants[0].open_orders[1]
+
+    def level(engine: ReferenceEngine):  # type: ignore[no-untyped-def]
+        return engine._venue.instruments[0].book.best(BUY)
+
+    breaks = {
+        "wrong sum": lambda engine: setattr(level(engine), "leaves_qty", 19),
+        "stands before its time": lambda engine: level(engine).orders.move_to_end(1),
+        "is open with 0": lambda engine: setattr(first(engine), "leaves_qty", 0),
+        "more than its quantity": lambda engine: setattr(first(engine), "cum_qty", 1),
+        "is not found by its id": lambda engine: setattr(first(engine), "client_order_id", 5),
+        "cannot": lambda engine: setattr(first(engine), "instructions", int(Instruction.MIN_QTY)),
+        "off the tick": lambda engine: setattr(first(engine), "price_e4", 99_001),
+        "has number": lambda engine: engine._venue.instruments.reverse(),
+        "orders rest": lambda engine: setattr(engine._venue.instruments[0], "book", LitBook()),
+        "are counted": lambda engine: setattr(engine._venue, "id_count", 9),
+        "room for": lambda engine: setattr(engine._venue, "capacity", altered(SMALL, orders_max=2, ids_max=2)),
+        "crossed in continuous": lambda engine: (
+            engine.apply(batch(phase("XYZ", 2), enter(1, "c", BUY, 1, 101_000))) is not None
+            and setattr(engine._venue.instruments[0], "phase", Phase.CONTINUOUS)
+        ),
+        "is closed and day order": lambda engine: setattr(engine._venue.instruments[0], "phase", Phase.CLOSED),
+    }
+    for promise, broken in breaks.items():
+        engine = fresh()
+        broken(engine)
+        with pytest.raises(InvariantError, match=promise):
+            engine.check()
