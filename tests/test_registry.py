@@ -4,7 +4,7 @@ A new code is added here too. A code that is no longer used stays, in both place
 another meaning, since old journals and old peers still carry it.
 """
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 import numpy as np
 import pytest
@@ -221,7 +221,7 @@ def test_every_code_is_in_the_golden_copy() -> None:
     enums = {
         name
         for name, value in vars(records).items()
-        if isinstance(value, type) and issubclass(value, IntEnum | records.IntFlag)
+        if isinstance(value, type) and issubclass(value, IntEnum | IntFlag)
     }
     assert enums - {"IntEnum", "IntFlag"} == set(CODES)
 

@@ -1,0 +1,242 @@
+"""`lockstep doctor [DIR]`: what is wrong with this machine or a data directory, and what to do about it.
+
+Each check looks at one thing and gives one finding; none of them writes to the directory.
+"""
+
+import os
+import shutil
+import sys
+import time as clock
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from checkpoints import CheckpointError, CheckpointStore
+from cli import errors, screen
+from engine.limits import TIME_NS_MAX
+from engine.records import RULES_VERSION
+from journal import Journal, JournalBusy, JournalError
+from journal.lock import writer_pid
+from replay.errors import Divergence, ReplayError
+from replay.rebuild import journal_of, rebuild
+from replay.scenario_print import time
+
+_FREE_BYTES_MIN: Final = 1 << 30
+_FREE_SHARE_MIN: Final = 0.1
+_PARTS: Final = ("engine", "journal", "checkpoints", "replay", "sequencer", "cli")
+_RELEASED_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01, before the first release: a clock before it is wrong
+
+
+class Grade(StrEnum):
+    """How bad a finding is."""
+
+    good = "ok"
+    notice = "note"
+    bad = "WRONG"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw, and what to do about it ("" when nothing)."""
+
+    name: str
+    grade: Grade
+    what: str
+    then: str = ""
+
+
+def doctor(directory: Path | None, *, as_json: bool) -> int:
+    """Exit status 1 when something is wrong."""
+    checks: list[Callable[[], Finding]] = [_python, _libraries, _folders, _clock, _kernels]
+    if directory is not None:
+        checks += [partial(_space, directory), partial(_writer, directory)]
+    findings = [check() for check in checks]
+    if directory is not None:
+        with screen.Bar(f"examining {directory}") as bar:
+            findings += _node(directory, bar)
+    wrong = [finding for finding in findings if finding.grade is Grade.bad]
+    if as_json:
+        listed = [{"name": f.name, "grade": f.grade.name, "what": f.what, "then": f.then or None} for f in findings]
+        screen.say_json({"ok": not wrong, "findings": listed})
+    else:
+        screen.table(["", "what", "finding"], [(f.grade.value, f.name, f.what) for f in findings])
+        for finding in findings:
+            if finding.then:
+                screen.say(f"{finding.name}: {finding.then}")
+        screen.verdict(not wrong, f"{len(wrong)} things are wrong" if wrong else "nothing is wrong")
+    return errors.FOUND if wrong else errors.FINE
+
+
+def _python() -> Finding:
+    running = f"Python {sys.version.split()[0]}"
+    if sys.version_info[:2] != (3, 11):
+        return Finding(
+            "python", Grade.bad, running, "lockstep is made for Python 3.11: run `make clean` and `make setup`"
+        )
+    if sys.flags.optimize:
+        return Finding("python", Grade.bad, f"{running} with -O", "start it without -O and without PYTHONOPTIMIZE")
+    return Finding("python", Grade.good, running)
+
+
+def _libraries() -> Finding:
+    """Whether what is installed is what the project pins."""
+    wrong = []
+    pins = [line.split("==") for line in requires("lockstep") or () if "==" in line and "extra" not in line]
+    for name, pinned in pins:
+        try:
+            found = version_of(name)
+        except PackageNotFoundError:
+            found = "missing"
+        if found != pinned:
+            wrong.append(f"{name} {found} instead of {pinned}")
+    if wrong:
+        return Finding("libraries", Grade.bad, ", ".join(wrong), "run `make setup`, which installs requirements.lock")
+    return Finding("libraries", Grade.good, f"{len(pins)} as pinned")
+
+
+def _folders() -> Finding:
+    """Whether another package shadows one of our folders (ADR 1)."""
+    root = Path(__file__).resolve().parent.parent
+    strange = []
+    for part in _PARTS:
+        spec = find_spec(part)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if origin is None or origin.parent.parent != root:
+            strange.append(f"{part} comes from {origin}")
+    if strange:
+        return Finding(
+            "folders", Grade.bad, "; ".join(strange), "install lockstep into an environment of its own: `make setup`"
+        )
+    return Finding("folders", Grade.good, f"{len(_PARTS)} of one release")
+
+
+def _clock() -> Finding:
+    now_ns = clock.time_ns()
+    if not _RELEASED_NS <= now_ns <= TIME_NS_MAX:
+        return Finding(
+            "clock", Grade.bad, time(max(now_ns, 0)), "set the machine's clock: commands would bear this time"
+        )
+    return Finding("clock", Grade.good, f"{time(now_ns).split('.')[0]} UTC")
+
+
+def _kernels() -> Finding:
+    import engine
+    from engine.jit import INTERPRETED, cache_directory
+
+    if INTERPRETED:
+        return Finding("kernels", Grade.notice, "interpreted, a thousand times slower", "unset NUMBA_DISABLE_JIT")
+    if not engine.warm():
+        return Finding("kernels", Grade.notice, "not compiled yet", "run `lockstep warmup`, or the next command will")
+    place = cache_directory()
+    if not os.access(place, os.W_OK):
+        return Finding(
+            "kernels", Grade.notice, f"compiled; {place} cannot be written", "a new release will compile at each start"
+        )
+    return Finding("kernels", Grade.good, f"compiled in {place}")
+
+
+def _space(directory: Path) -> Finding:
+    here = directory
+    while not here.exists():
+        here = here.parent
+    usage = shutil.disk_usage(here)
+    said = f"{screen.size(usage.free)} free of {screen.size(usage.total)}"
+    if usage.free < min(_FREE_BYTES_MIN, usage.total * _FREE_SHARE_MIN):
+        return Finding(
+            "disk", Grade.bad, said, f"free some space on the disk of {directory}: a full one stops the node"
+        )
+    if not os.access(here, os.W_OK):
+        return Finding(
+            "disk", Grade.notice, f"{here} cannot be written", "it can be read and verified; a node needs to write"
+        )
+    return Finding("disk", Grade.good, said)
+
+
+def _writer(directory: Path) -> Finding:
+    pid = writer_pid(directory)
+    if pid is None:
+        return Finding("writer", Grade.good, "nobody writes it")
+    return Finding(
+        "writer", Grade.notice, f"process {pid} writes it", "commands that write are refused meanwhile; reading is fine"
+    )
+
+
+def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
+    """Journal, checkpoints and the end of the record; each stops at what the one before needs."""
+    try:
+        with Journal.open(directory, readonly=True) as journal:
+            known = journal.info()
+            report = journal.check(progress=bar.to)
+    except JournalBusy as error:
+        yield Finding("journal", Grade.notice, str(error))
+        return
+    except (JournalError, OSError) as error:
+        yield Finding(
+            "journal", Grade.bad, errors.sentence(error)[0], "check the path, or restore the directory from a copy"
+        )
+        return
+    if not report.ok:
+        first = report.problems[0].sentence
+        then = "copy the directory first; `lockstep journal check` lists all, `lockstep commands` prints what is whole"
+        yield Finding("journal", Grade.bad, f"{len(report.problems)} problems, first: {first}", then)
+        return
+    yield Finding(
+        "journal",
+        Grade.good,
+        f"{screen.count(report.rows)} commands in {screen.count(report.blocks)} blocks, all whole",
+    )
+    foreign = [str(version) for version in known.rules_versions if version != RULES_VERSION]
+    if foreign:
+        what = f"written under rules version {', '.join(foreign)}; this release plays {RULES_VERSION}"
+        yield Finding("rules", Grade.bad, what, "use the release that wrote it")
+        return
+    yield _checkpoints(directory)
+    yield _tail(directory, bar)
+
+
+def _checkpoints(directory: Path) -> Finding:
+    store = CheckpointStore(directory)
+    infos = store.list()
+    wrong = []
+    for info in infos:
+        try:
+            if not info.valid:
+                raise CheckpointError(info.why)
+            store.verify(info.path)
+        except CheckpointError as error:
+            wrong.append(f"{info.seq}: {error}")
+    if wrong:
+        then = "recovery uses the one before; `lockstep checkpoint create` takes a new one"
+        return Finding("checkpoints", Grade.notice, f"{len(wrong)} of {len(infos)} damaged, first {wrong[0]}", then)
+    return Finding("checkpoints", Grade.good, f"{len(infos)}, all good" if infos else "none")
+
+
+def _tail(directory: Path, bar: screen.Bar) -> Finding:
+    """Whether recovery works: newest checkpoint and tail, against the recorded digests."""
+    try:
+        with journal_of(directory) as journal:
+            empty = journal.last_seq == 0
+        rebuilt = None if empty else rebuild(directory, progress=bar.to)
+    except Divergence as error:
+        return Finding(
+            "recovery",
+            Grade.bad,
+            str(error),
+            f"run `lockstep verify {directory} --engine reference`; do not trade on it",
+        )
+    except (ReplayError, JournalError) as error:
+        return Finding("recovery", Grade.bad, errors.sentence(error)[0], "see `lockstep journal check`")
+    if rebuilt is None:
+        return Finding("recovery", Grade.good, "empty: nothing to recover")
+    rebuilt.engine.check()
+    said = f"from checkpoint {screen.count(rebuilt.checkpoint_seq)} to {screen.count(rebuilt.seq)}, digests agree"
+    if rebuilt.missing:
+        what = f"{said}; the last {len(rebuilt.missing)} blocks have none, as after a crash"
+        return Finding("recovery", Grade.notice, what, "a start records them")
+    return Finding("recovery", Grade.good, said)

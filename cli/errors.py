@@ -1,0 +1,97 @@
+"""How the command line ends: one table from known errors to exit statuses, one sentence for each.
+
+0 fine; 1 a difference or failure was found; 2 wrong use or bad input; 70 a defect of lockstep itself; 130
+interrupted; 141 whoever read the output went away, as the shell reports it. Errors are known by the name of
+their class and the folder it comes from, so that this table loads none of them.
+"""
+
+import errno
+import hashlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Final
+
+FINE: Final = 0
+FOUND: Final = 1
+WRONG: Final = 2
+DEFECT: Final = 70
+INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+
+#: (folder, class) whose message is a sentence for the user, and the exit status; subclasses count.
+KNOWN: Final = {
+    ("cli", "WrongUse"): WRONG,
+    ("cli", "Found"): FOUND,
+    ("journal", "JournalError"): WRONG,
+    ("checkpoints", "CheckpointError"): WRONG,
+    ("replay", "Divergence"): FOUND,
+    ("replay", "ReplayError"): WRONG,
+    ("replay", "ScenarioError"): WRONG,
+    ("replay", "LobsterError"): WRONG,
+    ("sequencer", "StampError"): WRONG,
+    ("sequencer", "PumpError"): WRONG,
+}
+
+_MACHINE: Final = {
+    errno.ENOENT: ("there is no {path}", "check the path"),
+    errno.EACCES: ("no permission for {path}", "run as the user who owns it, or change its mode"),
+    errno.EPERM: ("no permission for {path}", "run as the user who owns it, or change its mode"),
+    errno.EROFS: ("{path} is on a read-only file system", "name a directory that can be written, or remount it"),
+    errno.ENOSPC: ("the disk of {path} is full", "free some space and run again; what was reported durable is safe"),
+    errno.EDQUOT: ("the disk quota for {path} is used up", "free some space and run again"),
+    errno.EISDIR: ("{path} is a directory, not a file", "name a file"),
+    errno.ENOTDIR: ("{path} leads through a file, not a directory", "check the path"),
+    errno.EEXIST: ("{path} exists already", "name another"),
+    errno.ENAMETOOLONG: ("the name {path} is too long", "name a shorter one"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n) and run again"),
+    errno.ENOMEM: ("the machine has no memory left", "stop something else, or use a smaller capacity"),
+}
+
+
+class WrongUse(ValueError):
+    """What the user asked for cannot be done; the message says what is wrong, then what to do."""
+
+
+class Found(Exception):
+    """The command did its work and found a difference or a failure; the message says which."""
+
+
+def sentence(error: BaseException) -> tuple[str, int]:
+    """What to tell the user about an error, in one line, and the exit status."""
+    for cls in type(error).__mro__:
+        status = KNOWN.get((cls.__module__.split(".", maxsplit=1)[0], cls.__name__))
+        if status is not None:
+            return " ".join(str(error).split()), status
+    if isinstance(error, OSError):
+        path = error.filename if error.filename is not None else "a file"
+        name = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
+        what, then = _MACHINE.get(
+            error.errno or 0, ("{path} cannot be used: " + (error.strerror or str(error)), "see `lockstep doctor`")
+        )
+        return f"{what.format(path=name)}; {then}", WRONG
+    if isinstance(error, MemoryError):
+        return "the machine has no memory left; stop something else, or use a smaller capacity", WRONG
+    return defect(error), DEFECT
+
+
+def defect(error: BaseException) -> str:
+    """What to say of an error that nobody foresaw: that it is ours, where it was, and a reference to report it by."""
+    frames = traceback.extract_tb(error.__traceback__)
+    root = Path(__file__).parent.parent
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root) and ".venv" not in frame.filename]
+    last = (ours or list(frames))[-1] if frames else None
+    place = f"{os.path.relpath(last.filename, root)}:{last.lineno}" if last else "nowhere"
+    reference = hashlib.sha256(f"{type(error).__name__} {place} {error}".encode()).hexdigest()[:8]
+    return (
+        f"this is a defect in lockstep: {type(error).__name__} at {place} (reference {reference}); "
+        "please report it with what LOCKSTEP_TRACEBACK=1 prints for the same command"
+    )
+
+
+def close_output() -> None:
+    """Point standard output at nothing, after its reader went away, so that the interpreter's last flush is silent."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)

@@ -1,0 +1,230 @@
+"""What is in a journal, in the rulebook's notation: `lockstep events` and `lockstep commands`.
+
+Events are not kept, they are caused again: the engine starts at the newest checkpoint before the first command
+wanted, and plays on from there.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.warmup import ready
+from engine.names import EVERY, Directory, pack, unpack
+from engine.records import (
+    COMMAND_FIELDS,
+    EVENT_FIELDS,
+    CommandKind,
+    EventKind,
+    Phase,
+    Reason,
+    SelfTrade,
+    Side,
+    TimeInForce,
+)
+from replay.rebuild import Played, journal_of, played, start
+from replay.scenario_print import Printer, price, print_event_values
+
+_CODES: Final = {
+    "side": Side,
+    "reason": Reason,
+    "phase": Phase,
+    "time_in_force": TimeInForce,
+    "self_trade": SelfTrade,
+}
+_IDS: Final = frozenset({"client_order_id", "contra_client_order_id", "new_client_order_id", "name", "symbol", "group"})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are wanted: sequence numbers (both ends included), names, and kinds by their word."""
+
+    from_seq: int
+    to_seq: int | None
+    symbol: str | None
+    participant: str | None
+    kinds: tuple[str, ...]
+
+
+def plays(
+    directory: Path, from_seq: int, to_seq: int | None, what: str
+) -> Iterator[tuple[Played, Directory, Directory]]:
+    """Each block that has a row in the range, applied, with the venue's directory before and after it.
+
+    Raises WrongUse when the range is not in the journal, and what replay and journal raise.
+    """
+    ready()
+    with journal_of(directory) as journal, screen.Bar(what) as bar:
+        last_seq = journal.last_seq if to_seq is None else to_seq
+        if last_seq > journal.last_seq or from_seq > last_seq + 1:
+            held = f"commands 1 to {journal.last_seq}" if journal.last_seq else "no command yet"
+            raise WrongUse(f"commands {from_seq} to {last_seq} are not in {directory}; its journal holds {held}")
+        notes: list[str] = []
+        machine = start(journal, directory, from_seq - 1, "kernel", True, notes)
+        for note in notes:
+            screen.notice(f"note: {note}")
+        first_seq = machine.seq
+        before = machine.directory
+        for play in played(journal, machine, last_seq):
+            after = machine.directory
+            if play.first_seq + len(play.commands) > from_seq:
+                yield play, before, after
+            before = after
+            bar.to(machine.seq - first_seq, last_seq - first_seq)
+
+
+def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
+    """`lockstep events`: one event a line."""
+    kinds = _kinds(selection.kinds, EventKind)
+    names = Directory()
+    for play, _before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
+        rows = play.events
+        wanted = rows["seq"] >= selection.from_seq
+        if kinds is not None:
+            wanted &= np.isin(rows["kind"], kinds)
+        if selection.symbol is not None:
+            wanted &= rows["instrument"] == _number(names.symbols, selection.symbol)
+        if selection.participant is not None:
+            number = _number(names.participants, selection.participant)
+            wanted &= (rows["participant"] == number) | (rows["contra_participant"] == number)
+        chosen = rows[wanted]
+        if as_json:
+            _write(screen.json_line(event_facts(row, names)) for row in chosen)
+        elif with_seq:
+            _write(f"{print_event_values(values, names)}  # {values[0]}" for values in chosen.tolist())
+        else:
+            _write(print_event_values(values, names) for values in chosen.tolist())
+    _check_names(selection, names, directory)
+    return errors.FINE
+
+
+def commands(directory: Path, selection: Selection, *, with_seq: bool, with_events: bool, as_json: bool) -> int:
+    """`lockstep commands`: a scenario that runs again to the same rows, or one JSON object a line."""
+    kinds = _kinds(selection.kinds, CommandKind)
+    names = Directory()
+    printer: Printer | None = None
+    for play, before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
+        printer = printer or Printer(before)
+        for first, last in _units(play.commands):
+            seq = play.first_seq + first
+            low, high = np.searchsorted(play.events["seq"], (seq, play.first_seq + last))
+            rows, caused = play.commands[first:last], play.events[low:high]
+            lines = printer.print_block(rows, caused, seq, with_events=with_events)
+            if seq + len(rows) <= selection.from_seq or not _chosen(rows[-1], caused, names, selection, kinds):
+                continue
+            if as_json:
+                _write(screen.json_line(command_facts(row, seq + at, names)) for at, row in enumerate(rows))
+            elif with_seq:
+                _write([f"{lines[0]}  # {seq + len(rows) - 1}", *lines[1:]])
+            else:
+                _write(lines)
+    _check_names(selection, names, directory)
+    return errors.FINE
+
+
+def event_facts(row: "np.void", names: Directory) -> dict[str, Any]:
+    """An EVENT row as JSON shows it: words for codes, decimals for prices, only the places that its kind uses."""
+    kind = EventKind(int(row["kind"]))
+    return {"seq": int(row["seq"]), "kind": kind.name.lower()} | _facts(row, EVENT_FIELDS[kind], names)
+
+
+def command_facts(row: "np.void", seq: int, names: Directory) -> dict[str, Any]:
+    """A COMMAND row likewise; of a kind that is not built, its bytes."""
+    number = int(row["kind"])
+    if number not in COMMAND_FIELDS:
+        return {"seq": seq, "kind": number, "row": row.tobytes().hex()}
+    kind = CommandKind(number)
+    return {"seq": seq, "kind": kind.name.lower()} | _facts(row, COMMAND_FIELDS[kind], names)
+
+
+def _facts(row: "np.void", places: tuple[str, ...], names: Directory) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for place in places:
+        value = int(row[place])
+        if place in _IDS:
+            facts[place] = "*" if value == EVERY else unpack(value) if value else None
+        elif place.endswith("_e4"):
+            facts[place.removesuffix("_e4")] = price(value)
+        elif place in ("participant", "contra_participant"):
+            facts[place] = _name(names.participants, value)
+        elif place == "instrument":
+            facts["symbol"] = _name(names.symbols, value)
+        elif place in _CODES:
+            codes = _CODES[place]
+            facts[place] = codes(value).name.lower() if value in set(codes) else value or None
+        else:
+            facts[place] = value
+    return facts
+
+
+def _name(names: tuple[str, ...], number: int) -> str | None:
+    return names[number - 1] if 0 < number <= len(names) else None
+
+
+def _number(names: tuple[str, ...], name: str) -> int:
+    """The number of a name; one that no row bears, if it is not known (0 in a row is nobody)."""
+    return names.index(name) + 1 if name in names else 2**32 - 1
+
+
+def _units(rows: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that make one command: an EXTEND row goes with the next."""
+    first = 0
+    extends = (rows["kind"] == CommandKind.EXTEND).tolist()
+    for at, extends_next in enumerate(extends):
+        if not extends_next or at == len(extends) - 1:
+            yield first, at + 1
+            first = at + 1
+
+
+def _chosen(
+    row: "np.void", caused: NDArray[Any], names: Directory, selection: Selection, kinds: NDArray[np.uint8] | None
+) -> bool:
+    if kinds is not None and row["kind"] not in kinds:
+        return False
+    named = int(row["kind"]) in (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.PHASE, CommandKind.HALT)
+    if selection.symbol is not None:
+        number = _number(names.symbols, selection.symbol)
+        own = row["kind"] == CommandKind.ENTER and row["instrument"] == number
+        word = row["symbol"] if row["kind"] == CommandKind.MASS_CANCEL else row["name"] if named else 0
+        if not (own or int(word) in (pack(selection.symbol), EVERY) or (caused["instrument"] == number).any()):
+            return False
+    if selection.participant is not None:
+        orders = row["kind"] in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+        own = orders and row["participant"] == _number(names.participants, selection.participant)
+        about = row["kind"] in (CommandKind.PARTICIPANT, CommandKind.MASS_CANCEL)
+        if not (own or (about and int(row["name"]) == pack(selection.participant))):
+            return False
+    return True
+
+
+def _kinds(words: tuple[str, ...], codes: type[EventKind] | type[CommandKind]) -> NDArray[np.uint8] | None:
+    known = {code.name.lower(): int(code) for code in codes}
+    for word in words:
+        if word not in known:
+            raise WrongUse(f"there is no kind {word!r}; the kinds are {', '.join(known)}")
+    return np.array([known[word] for word in words], np.uint8) if words else None
+
+
+def _check_names(selection: Selection, names: Directory, directory: Path) -> None:
+    """An empty answer for a name that nobody bears is a wrong question."""
+    for name, known, what in (
+        (selection.symbol, names.symbols, "instrument"),
+        (selection.participant, names.participants, "participant"),
+    ):
+        if name is not None and name not in known:
+            some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+            raise WrongUse(
+                f"there is no {what} {name} in {directory}; there " + (f"are {some}" if known else "is none")
+            )
+
+
+def _write(lines: Iterator[str] | list[str]) -> None:
+    text = "\n".join(lines)
+    if text:
+        sys.stdout.write(text + "\n")

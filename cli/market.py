@@ -1,0 +1,154 @@
+"""The market as it stood at a moment: `lockstep book` and `lockstep state`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.warmup import ready
+from engine.names import unpack
+from engine.records import Phase, Side
+from replay.rebuild import Rebuilt, rebuild
+from replay.scenario_print import price, time
+from replay.times import seq_at
+
+
+@dataclass(frozen=True)
+class Level:
+    """One price of one side: leaves_qty of its orders in all, and how many they are. price_e4 0: market orders."""
+
+    price_e4: int
+    qty: int
+    orders: int
+
+
+def levels(orders: NDArray[Any], side: Side) -> list[Level]:
+    """The levels of one side out of OPEN_ORDER rows of one instrument, best first."""
+    chosen = orders[orders["side"] == int(side)]
+    prices, first, inverse = np.unique(chosen["price_e4"], return_index=True, return_inverse=True)
+    qty = np.zeros(len(prices), np.int64)
+    np.add.at(qty, inverse, chosen["leaves_qty"])
+    counts = np.bincount(inverse, minlength=len(prices))
+    # open_orders() is in the order in which the book would trade, so the first row of a price says its rank.
+    return [Level(int(prices[at]), int(qty[at]), int(counts[at])) for at in np.argsort(first)]
+
+
+def rebuilt_at(directory: Path, at: str | None) -> Rebuilt:
+    """The compiled engine after ``at`` (a sequence number or a time; None: the end), with notes said."""
+    ready()
+    seq = None if at is None else seq_at(directory, at)
+    with screen.Bar("replaying") as bar:
+        rebuilt = rebuild(directory, at=seq, progress=bar.to)
+    for note in rebuilt.notes:
+        screen.notice(f"note: {note}")
+    return rebuilt
+
+
+def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: bool) -> int:
+    """`lockstep book`: the ladder of one instrument."""
+    rebuilt = rebuilt_at(directory, at)
+    engine = rebuilt.engine
+    symbols = engine.directory.symbols
+    if symbol not in symbols:
+        known = f"there are {', '.join(symbols[:10])}" if symbols else "there is none"
+        raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq}; {known}")
+    number = symbols.index(symbol) + 1
+    instrument = engine.instruments()[number - 1]
+    orders = engine.open_orders(number)
+    bids, offers = levels(orders, Side.BUY)[:depth], levels(orders, Side.SELL)[:depth]
+    last_e4 = int(instrument["last_trade_e4"])
+    phase = Phase(int(instrument["phase"])).name.lower()
+    if as_json:
+        sides = {name: [_level_facts(level) for level in side] for name, side in (("bids", bids), ("offers", offers))}
+        screen.say_json(
+            {
+                "symbol": symbol,
+                "seq": rebuilt.seq,
+                "time": time(engine.now_ns),
+                "phase": phase,
+                "last": price(last_e4) if last_e4 else None,
+                **sides,
+            }
+        )
+        return errors.FINE
+    last = f"last {price(last_e4)}" if last_e4 else "no trade yet"
+    screen.say(f"{symbol}  {phase}  {last}  after command {screen.count(rebuilt.seq)} at {time(engine.now_ns)}")
+    if not bids and not offers:
+        screen.say("the book is empty")
+        return errors.FINE
+    screen.table(*ladder(bids, offers), right=("orders", "bid qty", "bid", "offer qty", "offers"))
+    return errors.FINE
+
+
+def ladder(bids: list[Level], offers: list[Level]) -> tuple[list[str], list[list[str]]]:
+    """Column heads and rows of a ladder: best prices on top, bids to the left, offers to the right."""
+    rows = []
+    for at in range(max(len(bids), len(offers))):
+        left = _bid_cells(bids[at]) if at < len(bids) else ["", "", ""]
+        right = _bid_cells(offers[at])[::-1] if at < len(offers) else ["", "", ""]
+        rows.append(left + right)
+    return ["orders", "bid qty", "bid", "offer", "offer qty", "offers"], rows
+
+
+def _bid_cells(level: Level) -> list[str]:
+    return [screen.count(level.orders), screen.count(level.qty), price(level.price_e4) if level.price_e4 else "market"]
+
+
+def _level_facts(level: Level) -> dict[str, Any]:
+    shown = price(level.price_e4) if level.price_e4 else "market"
+    return {"price": shown, "qty": level.qty, "orders": level.orders}
+
+
+def state(directory: Path, at: str | None, *, as_json: bool) -> int:
+    """`lockstep state`: what the whole state is, in digests and counts."""
+    rebuilt = rebuilt_at(directory, at)
+    engine: Any = rebuilt.engine
+    parts = engine.part_digests()
+    names = engine.directory
+    orders = engine.open_orders()
+    instruments = []
+    for number, row in enumerate(engine.instruments(), 1):
+        own = orders[orders["instrument"] == number]
+        last_e4 = int(row["last_trade_e4"])
+        instruments.append(
+            {
+                "symbol": unpack(int(row["symbol"])),
+                "phase": Phase(int(row["phase"])).name.lower(),
+                "last": price(last_e4) if last_e4 else None,
+                "buys": int((own["side"] == Side.BUY).sum()),
+                "sells": int((own["side"] == Side.SELL).sum()),
+                "open_qty": int(own["leaves_qty"].sum()),
+            }
+        )
+    counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
+    if as_json:
+        about = {"seq": rebuilt.seq, "time": time(engine.now_ns), "from_checkpoint": rebuilt.checkpoint_seq}
+        digests = {"state_digest": engine.state_digest(), "event_digest": engine.event_digest, "parts": parts}
+        hexadecimal = {name: _hex(value) for name, value in digests.items()}
+        screen.say_json(about | hexadecimal | counted | {"books": instruments})
+        return errors.FINE
+    replayed = f"checkpoint {screen.count(rebuilt.checkpoint_seq)} and " if rebuilt.checkpoint_seq else ""
+    screen.facts(
+        [
+            ("after command", screen.count(rebuilt.seq)),
+            ("time", time(engine.now_ns)),
+            ("rebuilt from", f"{replayed}{screen.count(rebuilt.seq - rebuilt.checkpoint_seq)} commands"),
+            ("state digest", engine.state_digest().hex()),
+            ("event digest", engine.event_digest.hex()),
+            *((name.replace("_", " "), screen.count(number)) for name, number in counted.items()),
+        ]
+    )
+    screen.table(["part", "digest"], [(name, parts[name].hex()) for name in sorted(parts)])
+    if instruments:
+        columns = ["symbol", "phase", "last", "buys", "sells", "open qty"]
+        rows = [[shown if shown is not None else "-" for shown in facts.values()] for facts in instruments]
+        screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
+    return errors.FINE
+
+
+def _hex(value: Any) -> Any:
+    return {name: part.hex() for name, part in value.items()} if isinstance(value, dict) else value.hex()

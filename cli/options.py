@@ -1,0 +1,52 @@
+"""What the commands' arguments and options are: their names, metavars and help, in one place."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class EngineChoice(StrEnum):
+    """Which of the two engines."""
+
+    kernel = "kernel"
+    reference = "reference"
+
+
+class EngineOrBoth(StrEnum):
+    """One engine, or both, whose events must be the same."""
+
+    kernel = "kernel"
+    reference = "reference"
+    both = "both"
+
+
+class Format(StrEnum):
+    """What an input file is written in."""
+
+    scenario = "scenario"
+    lobster = "lobster"
+
+
+class Durability(StrEnum):
+    """When events may be seen: after their block is on the disk, or at once."""
+
+    fsync = "fsync"
+    none = "none"
+
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A node's data directory.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to read, in this order.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs: one object, or one a line.")]
+Engine = Annotated[EngineChoice, typer.Option(help="The compiled engine, or the readable reference.")]
+FromSeq = Annotated[int, typer.Option("--from", metavar="SEQ", min=1, help="First command.")]
+ToSeq = Annotated[
+    int | None, typer.Option("--to", metavar="SEQ", min=0, help="Last command.", show_default="the last one")
+]
+At = Annotated[
+    str | None, typer.Option(metavar="SEQ|TIME", help="After this command, or at this time, as 09:31:07.25.")
+]
+Symbol = Annotated[str | None, typer.Option(help="Only of this instrument.")]
+Participant = Annotated[str | None, typer.Option(help="Only of this participant.")]
+WithSeq = Annotated[bool, typer.Option("--with-seq", help="Put sequence numbers beside, as comments.")]

@@ -1,0 +1,177 @@
+"""The life of an order, event by event, through its replaces: `lockstep order`.
+
+An order keeps its number (order of acceptance) through every replace, while its client order id changes and may be
+used again on another day. So the journal is played twice: first to find the numbers of the orders that ever bore
+the id, then to collect what happened to them.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.history import event_facts, plays
+from engine.names import Directory, pack
+from engine.records import EventKind, Side
+from replay.scenario_print import price, print_event, time
+from replay.times import ClockPosition, clock_rows
+
+_LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
+
+
+class Moment(NamedTuple):
+    """One event of a life, and what of the order is open after it."""
+
+    time_ns: int
+    event: "np.void"
+    leaves_qty: int
+
+
+@dataclass
+class Life:
+    """What happened to one order. number 0: answers to commands with the id that reached no open order."""
+
+    number: int
+    participant: int
+    moments: list[Moment] = field(default_factory=list)
+    leaves_qty: int = 0
+    cum_qty: int = 0
+
+    def take(self, time_ns: int, event: "np.void") -> None:
+        """Note an event of this order."""
+        kind, qty = int(event["kind"]), int(event["qty"])
+        if kind in (EventKind.ACCEPTED, EventKind.REPLACED):
+            self.leaves_qty = qty
+        elif kind in (EventKind.TRADE, EventKind.CANCELED):
+            self.leaves_qty -= qty
+            self.cum_qty += qty if kind == EventKind.TRADE else 0
+        self.moments.append(Moment(time_ns, event, self.leaves_qty))
+
+
+class Lives:
+    """The lives of the orders with the given numbers, collected from events in order."""
+
+    def __init__(self, wanted: int, numbers: set[int]) -> None:
+        self._wanted = wanted
+        self._numbers = np.array(sorted(numbers), np.int64)
+        self._open: dict[tuple[int, int], Life] = {}  # by participant and the id it bears now
+        self.orders: list[Life] = []
+        self.unanswered: dict[int, Life] = {}  # by participant
+
+    def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64], first_seq: int) -> None:
+        """Take the events of a block. ``clock_ns``: the clock at each of its commands, from ``first_seq`` on."""
+        born = np.isin(rows["kind"], _LIFE) & np.isin(rows["number"], self._numbers)
+        ids = {self._wanted, *(order_id for _, order_id in self._open)}
+        ids.update(rows["client_order_id"][born].tolist(), rows["contra_client_order_id"][born].tolist())
+        listed = np.array(sorted(ids - {0}), np.int64)
+        near = born | np.isin(rows["client_order_id"], listed) | np.isin(rows["contra_client_order_id"], listed)
+        for event in rows[near]:
+            self._take(event, int(clock_ns[int(event["seq"]) - first_seq]))
+
+    def _take(self, event: "np.void", time_ns: int) -> None:
+        kind, number = int(event["kind"]), int(event["number"])
+        own = (int(event["participant"]), int(event["client_order_id"]))
+        contra = (int(event["contra_participant"]), int(event["contra_client_order_id"]))
+        if kind == EventKind.ACCEPTED and number in self._numbers:
+            self._open[own] = Life(number, own[0])
+            self.orders.append(self._open[own])
+        bearers = {own, contra} if kind == EventKind.TRADE else {own}
+        for key in bearers:
+            life = self._open.get(key)
+            if life is not None and (kind not in _LIFE or life.number == number):
+                life.take(time_ns, event)
+                if kind == EventKind.REPLACED:
+                    self._open[(own[0], contra[1])] = self._open.pop(key)
+                elif life.leaves_qty <= 0:
+                    del self._open[key]
+            elif kind in (EventKind.REJECTED, EventKind.CANCEL_REJECTED) and key[1] == self._wanted:
+                self.unanswered.setdefault(key[0], Life(0, key[0])).take(time_ns, event)
+
+
+def order(directory: Path, order_id: str, participant: str | None, *, as_json: bool) -> int:
+    """`lockstep order`: each order that ever bore the id."""
+    try:
+        wanted = pack(order_id)
+    except ValueError as error:
+        raise WrongUse(f"{error}; give a client order id, as a17") from error
+    numbers, last_seq = _numbers(directory, wanted)
+    lives = Lives(wanted, numbers)
+    names = Directory()
+    for play, before, after in plays(directory, 1, last_seq, "following the order"):
+        lives.follow(play.events, _clock(play.commands, before.now_ns), play.first_seq)
+        names = after
+    known = [*lives.orders, *lives.unanswered.values()]
+    if participant is not None:
+        known = [life for life in known if _whose(life, names) == participant]
+    if not known:
+        whose = f" of {participant}" if participant else ""
+        raise WrongUse(f"no order{whose} in {directory} ever bore the id {order_id}; small and capital letters differ")
+    for life in known:
+        if as_json:
+            screen.say_json(_facts(life, names))
+        else:
+            _show(life, names)
+    return errors.FINE
+
+
+def _numbers(directory: Path, wanted: int) -> tuple[set[int], int]:
+    """The numbers of the orders that bore the id, and the last command looked at."""
+    numbers: set[int] = set()
+    last_seq = 0
+    for play, _before, _after in plays(directory, 1, None, "looking for the order"):
+        rows = play.events
+        own = (rows["client_order_id"] == wanted) & np.isin(rows["kind"], _LIFE)
+        new = (rows["contra_client_order_id"] == wanted) & (rows["kind"] == EventKind.REPLACED)
+        numbers.update(rows["number"][own | new].tolist())
+        last_seq = play.first_seq + len(play.commands) - 1
+    return numbers, last_seq
+
+
+def _clock(commands: NDArray[Any], now_ns: int) -> NDArray[np.int64]:
+    """The clock in force at each command of a block (ns)."""
+    at, values = clock_rows(commands, ClockPosition(now_ns))
+    clock: NDArray[np.int64] = np.concatenate((np.array([now_ns], np.int64), values))
+    return clock[np.searchsorted(at, np.arange(len(commands)), side="right")]
+
+
+def _whose(life: Life, names: Directory) -> str:
+    return names.participants[life.participant - 1] if life.participant else "nobody known"
+
+
+def _facts(life: Life, names: Directory) -> dict[str, Any]:
+    moments = [
+        {"time": time(moment.time_ns)} | event_facts(moment.event, names) | {"leaves_qty": moment.leaves_qty}
+        for moment in life.moments
+    ]
+    whole = {"number": life.number or None, "participant": _whose(life, names)}
+    return whole | {"leaves_qty": life.leaves_qty, "cum_qty": life.cum_qty, "events": moments}
+
+
+def _show(life: Life, names: Directory) -> None:
+    if life.number:
+        entry = life.moments[0].event
+        side = Side(int(entry["side"])).name.lower()
+        limit = price(int(entry["price_e4"])) if entry["price_e4"] else "market"
+        symbol = names.symbols[int(entry["instrument"]) - 1]
+        about = f"order {life.number} of {_whose(life, names)}: {side} {int(entry['qty'])} {symbol} @ {limit}"
+        title = f"{about}; traded {life.cum_qty}, " + (f"open {life.leaves_qty}" if life.leaves_qty else "closed")
+    else:
+        title = f"answers to {_whose(life, names)} that changed no order"
+    rows = [
+        (
+            time(moment.time_ns),
+            moment.event["seq"],
+            _said(moment.event, names),
+            moment.leaves_qty if life.number else "",
+        )
+        for moment in life.moments
+    ]
+    screen.table(["time", "seq", "event", "open"], rows, right=("seq", "open"), title=title)
+
+
+def _said(event: "np.void", names: Directory) -> str:
+    return print_event(event, names).removeprefix("> ")

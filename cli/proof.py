@@ -1,0 +1,150 @@
+"""Proof that the record is right: `lockstep verify` and `lockstep compare`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import errors, screen
+from cli.history import command_facts, event_facts
+from cli.options import EngineChoice
+from cli.warmup import ready
+from engine.names import Directory
+from replay.audit import EventDifference, audit
+from replay.compare import CompareReport
+from replay.compare import compare as compare_directories
+from replay.rebuild import rebuild
+from replay.verify import VerifyReport
+from replay.verify import verify as verify_directory
+
+
+def verify(
+    directory: Path, engine: EngineChoice, workers: int, from_seq: int, to_seq: int | None, *, as_json: bool
+) -> int:
+    """`lockstep verify`: exit status 1 when a digest differs, is missing inside, or something is damaged."""
+    ready()
+    with screen.Bar(f"verifying with the {engine.value} engine") as bar:
+        first = from_seq if from_seq > 1 else None
+        report = verify_directory(
+            directory, engine=engine.value, workers=workers, from_seq=first, to_seq=to_seq, progress=bar.to
+        )
+    parted = None
+    if report.difference is not None and engine is EngineChoice.reference:
+        with screen.Bar("looking for the event") as bar:
+            parted = audit(directory, to_seq=report.difference.last_seq, progress=bar.to).difference
+    if as_json:
+        facts = {"ok": report.ok, "engine": engine.value, "commands_per_second": round(report.commands_per_second)}
+        event = _parted_facts(directory, parted) if parted is not None else None
+        screen.say_json(facts | asdict(report) | {"event": event})
+    else:
+        _show(directory, report, engine, parted)
+    return errors.FINE if report.ok else errors.FOUND
+
+
+def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: EventDifference | None) -> None:
+    screen.facts(
+        [
+            ("commands", f"{screen.count(report.commands)} ({report.from_seq} to {report.to_seq})"),
+            ("blocks", screen.count(report.blocks)),
+            ("events", screen.count(report.events)),
+            ("checkpoints", f"{report.checkpoints_compared} compared part by part"),
+            ("engine", f"{engine.value}, {report.workers} worker{'s' if report.workers > 1 else ''}"),
+            ("time", f"{report.seconds:.2f} s, {screen.count(round(report.commands_per_second))} commands/s"),
+        ]
+    )
+    for note in report.notes:
+        screen.say(f"note: {note}")
+    if report.missing_tail:
+        screen.say(
+            f"note: the last {report.missing_tail} blocks have no recorded digest, as after a crash; a start adds it"
+        )
+    for sentence in report.damage:
+        screen.say(f"damaged: {sentence}")
+    if report.missing:
+        listed = ", ".join(str(seq) for seq in report.missing[:5])
+        screen.say(f"no digest is recorded for {len(report.missing)} blocks, the first at {listed}")
+    for difference in report.differences[:1]:
+        screen.say(f"first difference: commands {difference.first_seq} to {difference.last_seq}, {difference.part}")
+        screen.facts([("recorded", difference.expected.hex()), ("replayed", difference.got.hex())])
+    if parted is not None:
+        event = _parted_facts(directory, parted)
+        screen.say(f"the engines part at event {parted.index + 1} of command {parted.seq}: {', '.join(parted.fields)}")
+        screen.facts([("kernel", event["kernel"]), ("reference", event["reference"])])
+    said = (
+        "verified: every digest agrees with the record" if report.ok else "NOT VERIFIED: do not trade on this directory"
+    )
+    screen.verdict(report.ok, said)
+
+
+def _parted_facts(directory: Path, parted: EventDifference) -> dict[str, Any]:
+    names = rebuild(directory, at=parted.seq, on_divergence="note").engine.directory
+    sides = {"kernel": parted.kernel, "reference": parted.reference}
+    facts = {name: None if row is None else event_facts(_one(row), names) for name, row in sides.items()}
+    return {"seq": parted.seq, "index": parted.index, "fields": parted.fields, **facts}
+
+
+def _one(row: NDArray[Any]) -> "np.void":
+    single: np.void = np.atleast_1d(row)[0]
+    return single
+
+
+def compare(directory_a: Path, directory_b: Path, *, as_json: bool) -> int:
+    """`lockstep compare`: exit status 1 when the two differ; one being a beginning of the other is no difference."""
+    ready()
+    with screen.Bar("comparing") as bar:
+        report = compare_directories(directory_a, directory_b, progress=bar.to)
+    if as_json:
+        screen.say_json(_compared_facts(report))
+    else:
+        _show_compared(directory_a, directory_b, report)
+    return errors.FINE if report.same else errors.FOUND
+
+
+def _compared_facts(report: CompareReport) -> dict[str, Any]:
+    facts = {"same": report.same} | asdict(report)
+    if report.command is not None:
+        facts["command"] = {
+            "seq": report.command.seq,
+            "fields": report.command.fields,
+            "a": command_facts(_one(report.command.a), report.command.seq, Directory()),
+            "b": command_facts(_one(report.command.b), report.command.seq, Directory()),
+        }
+    return facts
+
+
+def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) -> None:
+    screen.facts(
+        [
+            ("A", f"{directory_a}, commands 1 to {screen.count(report.last_seq_a)}"),
+            ("B", f"{directory_b}, commands 1 to {screen.count(report.last_seq_b)}"),
+            (
+                "compared",
+                f"commands to {screen.count(report.seq)}, {screen.count(report.digests_compared)} event digests",
+            ),
+            ("state", f"compared at {screen.count(report.state_seq)}" if report.state_seq else "not compared"),
+        ]
+    )
+    for note in report.notes:
+        screen.say(f"note: {note}")
+    for sentence in report.damage:
+        screen.say(f"damaged: {sentence}")
+    if report.command is not None:
+        facts = _compared_facts(report)["command"]
+        screen.say(f"first difference: command {report.command.seq}, in {', '.join(report.command.fields)}")
+        screen.facts([("A", facts["a"]), ("B", facts["b"])])
+    if report.digest is not None:
+        digest = report.digest
+        screen.say(f"first difference: the events of commands {digest.first_seq} to {digest.last_seq}")
+        screen.facts([("A", digest.a.hex()), ("B", digest.b.hex())])
+        if digest.replayed is not None:
+            right = f"as {digest.agrees.upper()} recorded" if digest.agrees else "as neither recorded"
+            screen.say(f"a replay here gives {digest.replayed.hex()}, {right}")
+    if report.parts:
+        screen.say(f"first difference: the state after command {report.state_seq}, in {', '.join(report.parts)}")
+    if report.prefix_of:
+        shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
+        behind = abs(report.last_seq_a - report.last_seq_b)
+        screen.say(f"{shorter} is a beginning of {longer}, {screen.count(behind)} commands behind")
+    screen.verdict(report.same, "the same, as far as both go" if report.same else "DIFFERENT")

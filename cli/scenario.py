@@ -1,0 +1,124 @@
+"""Acceptance scenarios from the command line: expected beside got for the command that failed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.options import EngineOrBoth
+from cli.warmup import ready
+from engine.limits import Capacity
+from replay.engines import EngineKind, new_engine
+from replay.scenario_parse import ScenarioError, parse
+from replay.scenario_run import CommandOutcome, Outcome, beside, is_test, run_scenario
+
+ENGINES: Final[tuple[EngineKind, ...]] = ("kernel", "reference")
+#: Enough for a file that people write; the defaults of a node would only make each of many files slower to start.
+_CAPACITY = Capacity(orders_max=1 << 16, ids_max=1 << 18)
+
+
+def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
+    """`lockstep scenario`: exit status 1 when a scenario fails, 2 when a file cannot be read as one."""
+    kinds: list[EngineKind] = [kind for kind in ENGINES if engine.value in (kind, "both")]
+    files = list(_files(paths))
+    if "kernel" in kinds:
+        ready()
+    passed = failed = unread = 0
+    with screen.Bar("running scenarios") as bar:
+        for done, file in enumerate(files):
+            bar.to(done, len(files))
+            try:
+                lines = parse(read_text(file), str(file))
+                outcomes = {
+                    kind: run_scenario(lines, new_engine(kind, _CAPACITY), compare=is_test(lines)) for kind in kinds
+                }
+            except ScenarioError as error:
+                unread += 1
+                _tell_unread(file, str(error), as_json)
+                continue
+            if all(outcome.passed for outcome in outcomes.values()) and _same(outcomes):
+                passed += 1
+            else:
+                failed += 1
+            _tell(file, outcomes, as_json)
+    if not as_json:
+        parts = [
+            f"{passed} passed",
+            *([f"{failed} failed"] if failed else []),
+            *([f"{unread} could not be read"] if unread else []),
+        ]
+        screen.verdict(not failed and not unread, ", ".join(parts))
+    return errors.FOUND if failed else errors.WRONG if unread else errors.FINE
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises WrongUse when it is not UTF-8, OSError as the system does."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise WrongUse(
+            f"{path} is not text: byte {error.start} is not UTF-8; name a scenario or LOBSTER file"
+        ) from error
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            found = sorted(path.rglob("*.txt"))
+            if not found:
+                raise WrongUse(f"there is no *.txt in {path}; name a scenario file or a folder of them")
+            yield from found
+        else:
+            path.stat()
+            yield path
+
+
+def _same(outcomes: dict[EngineKind, Outcome]) -> bool:
+    """Whether all engines answered alike, wherever the file says nothing too."""
+    answers = [[command.got for command in outcome.commands] for outcome in outcomes.values()]
+    return all(answer == answers[0] for answer in answers)
+
+
+def _tell_unread(file: Path, why: str, as_json: bool) -> None:
+    if as_json:
+        screen.say_json({"file": str(file), "passed": False, "error": why})
+    else:
+        screen.notice(f"lockstep: {why}")
+
+
+def _tell(file: Path, outcomes: dict[EngineKind, Outcome], as_json: bool) -> None:
+    same = _same(outcomes)
+    if as_json:
+        failures = {kind: [_facts(command) for command in _failed(outcome)] for kind, outcome in outcomes.items()}
+        good = same and not any(failures.values())
+        screen.say_json({"file": str(file), "passed": good, "engines_agree": same, "failures": failures})
+        return
+    if same and all(outcome.passed for outcome in outcomes.values()):
+        screen.say(f"ok      {file}")
+        return
+    screen.say(f"FAILED  {file}" + ("" if same else "  (the engines answer differently)"))
+    shown = outcomes if not same else dict(list(outcomes.items())[:1])
+    for kind, outcome in shown.items():
+        for command in _failed(outcome)[:1] or _parting(outcomes)[:1]:
+            title = f"line {command.line.number}: {command.line.text}" + ("" if same else f"  [{kind}]")
+            rows = [(want, got, "" if agrees else "<--") for want, got, agrees in beside(command)]
+            screen.table(["expected", "got", ""], rows, title=title)
+
+
+def _failed(outcome: Outcome) -> list[CommandOutcome]:
+    return [command for command in outcome.commands if not command.passed]
+
+
+def _parting(outcomes: dict[EngineKind, Outcome]) -> list[CommandOutcome]:
+    """The commands of the first engine that the others answered differently."""
+    first, *others = outcomes.values()
+    return [
+        command
+        for at, command in enumerate(first.commands)
+        if any(other.commands[at].got != command.got for other in others)
+    ]
+
+
+def _facts(command: CommandOutcome) -> dict[str, Any]:
+    return {"line": command.line.number, "command": command.line.text, "expected": command.expected, "got": command.got}

@@ -1,0 +1,181 @@
+"""What people see: tables and progress on a terminal, plain lines elsewhere, JSON for programs.
+
+Standard output carries results only; progress and notices go to standard error. Rich is loaded only when
+standard output or standard error is a terminal.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+#: A progress bar appears for what takes longer than this.
+_PATIENCE_S: Final = 0.5
+
+
+def say(text: str = "") -> None:
+    """A line of the result."""
+    sys.stdout.write(text + "\n")
+
+
+def notice(text: str) -> None:
+    """A line beside the result, on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def json_line(value: Any) -> str:
+    """A JSON object on one line. Bytes are written as hexadecimal digits."""
+    return json.dumps(value, default=_plain)
+
+
+def say_json(value: Any) -> None:
+    """One JSON object on one line of the result."""
+    say(json_line(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if hasattr(value, "item"):
+        return value.item()
+    return str(value)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
+) -> None:
+    """Rows under column heads; those named in ``right`` are aligned to the right. Without a terminal: spaces only."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = Table(
+            box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", header_style="bold"
+        )
+        for column in columns:
+            shown.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+        for row in cells:
+            shown.add_row(*(Text(cell) for cell in row))
+        Console().print(shown)
+        return
+    if title:
+        say(title)
+    widths = [max(len(row[at]) for row in [list(columns), *cells]) for at in range(len(columns))]
+    for row in [list(columns), *cells]:
+        padded = (c.rjust(w) if head in right else c.ljust(w) for c, w, head in zip(row, widths, columns, strict=True))
+        say("  ".join(padded).rstrip())
+
+
+def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
+    """Name and value, one pair a line."""
+    if title:
+        say(title)
+    listed = [(name, str(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in listed), default=0)
+    bold, off = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+    for name, value in listed:
+        say(f"  {bold}{name.ljust(width)}{off}  {value}")
+
+
+def verdict(good: bool, text: str) -> None:
+    """The line that the eye looks for: green or red on a terminal."""
+    if sys.stdout.isatty():
+        text = f"\x1b[1;{32 if good else 31}m{text}\x1b[0m"
+    say(text)
+
+
+def count(number: int) -> str:
+    """A count with its thousands apart.
+
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return f"{number:,}"
+
+
+def size(number_bytes: int) -> str:
+    """A number of bytes in the unit that people would use.
+
+    >>> size(512), size(4_200_000)
+    ('512 B', '4.2 MB')
+    """
+    value = float(number_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+class Bar:
+    """A progress bar on standard error, on a terminal only, once the work has taken longer than half a second.
+
+    ``bar.to(done, total)`` and ``bar.text(what)`` may be called as often as one likes.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._start_s = time.monotonic()
+        self._shown_s = 0.0
+        self._progress: Progress | None = None
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def text(self, what: str) -> None:
+        """Say what is being done now."""
+        self._what = what
+        self.to(0, None)
+
+    def to(self, done: int, total: int | None) -> None:
+        """Move the bar; without a total it only pulses."""
+        now_s = time.monotonic()
+        if not self._terminal or now_s - self._start_s < _PATIENCE_S or now_s - self._shown_s < 0.05:
+            return
+        self._shown_s = now_s
+        if self._progress is None:
+            self._progress = _progress()
+            self._progress.add_task(self._what, total=None)
+            self._progress.start()
+        self._progress.update(self._progress.task_ids[0], description=self._what, completed=done, total=total)
+
+
+def _progress() -> "Progress":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+#: What long work is given to report through: (done, total or None if nobody knows).
+Report = Callable[[int, "int | None"], None]

@@ -1,0 +1,129 @@
+"""Simulated traders for `lockstep demo`: market makers that quote around a drifting price, and takers that hit them.
+
+Batches are made with NumPy, a few microseconds a row, from one seed. The traders do not listen: a cancel of an order
+that has traded meanwhile is refused, as it is on any venue.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.names import pack
+from engine.records import COMMAND, CommandKind, Instruction, Permission, Phase, SelfTrade, TimeInForce
+
+SYMBOLS: Final = (("ACME", 100_0000), ("BOLT", 25_0000), ("CORE", 410_0000))
+PARTICIPANTS: Final = ("ALPHA", "BETA", "GAMMA", "DELTA", "OMEGA")
+_MAKERS: Final = 3  # the first of the participants
+_TICK_E4: Final = 100
+#: Orders that the makers keep in the books; beyond it the oldest are canceled.
+_QUOTES_MAX: Final = 900
+_ENTER, _REPLACE, _CANCEL, _TAKE, _MARKET = range(5)
+_SHARES: Final = (0.50, 0.15, 0.25, 0.08, 0.02)
+_QUOTE: Final = np.dtype([("id", "<i8"), ("participant", "<u4"), ("instrument", "<u4"), ("side", "i1")])
+
+
+def set_up() -> list[NDArray[Any]]:
+    """The batches that define the venue and open it: instruments and participants, then the phase."""
+    rows = np.zeros(len(SYMBOLS) + len(PARTICIPANTS), COMMAND)
+    for row, (symbol, reference_e4) in zip(rows, SYMBOLS, strict=False):
+        row["kind"], row["name"] = CommandKind.INSTRUMENT, pack(symbol)
+        row["tick_e4"], row["lot"], row["reference_e4"] = _TICK_E4, 1, reference_e4
+    for row, name in zip(rows[len(SYMBOLS) :], PARTICIPANTS, strict=True):
+        row["kind"], row["name"], row["permissions"] = CommandKind.PARTICIPANT, pack(name), Permission.MARKET
+    opening = np.zeros(1, COMMAND)
+    opening["kind"], opening["name"], opening["phase"] = CommandKind.PHASE, pack("*"), Phase.CONTINUOUS
+    return [rows, opening]
+
+
+class Traders:
+    """A source of COMMAND rows that never ends. The same seed gives the same rows."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._mid_e4 = np.array([reference_e4 for _, reference_e4 in SYMBOLS], np.float64)
+        self._quotes = np.zeros(0, _QUOTE)  # oldest first
+        self._ids = 0
+
+    def batch(self, rows: int) -> NDArray[Any]:
+        """The next ``rows`` COMMAND rows."""
+        random = self._random
+        self._mid_e4 *= np.exp(random.normal(0.0, 0.0001, len(SYMBOLS)))
+        kinds = random.choice(5, rows, p=_SHARES)
+        surplus = len(self._quotes) - _QUOTES_MAX
+        if surplus > 0:
+            entries = np.flatnonzero(kinds == _ENTER)
+            kinds[entries[: min(surplus, len(entries) // 2)]] = _CANCEL
+        out = np.zeros(rows, COMMAND)
+        at_quotes = np.flatnonzero((kinds == _CANCEL) | (kinds == _REPLACE))[: len(self._quotes)]
+        entering = np.setdiff1d(np.arange(rows), at_quotes)
+        kinds[entering[np.isin(kinds[entering], (_CANCEL, _REPLACE))]] = _ENTER
+        fresh = self._enter(out, entering, kinds[entering])
+        moved = self._touch(out, at_quotes, kinds[at_quotes])
+        self._quotes = np.concatenate((self._quotes, moved, fresh))
+        return out
+
+    def _enter(self, out: NDArray[Any], at: NDArray[np.intp], kinds: NDArray[np.int64]) -> NDArray[Any]:
+        """New orders: quotes, and IOC or market orders of the takers. Returns the quotes."""
+        random, count = self._random, len(at)
+        quotes = kinds == _ENTER
+        rows = np.zeros(count, COMMAND)
+        rows["kind"] = CommandKind.ENTER
+        rows["client_order_id"] = self._new_ids(count)
+        makers = random.integers(1, _MAKERS + 1, count)
+        takers = random.integers(_MAKERS + 1, len(PARTICIPANTS) + 1, count)
+        rows["participant"] = np.where(quotes, makers, takers)
+        rows["instrument"] = random.integers(1, len(SYMBOLS) + 1, count)
+        rows["side"] = random.choice((1, -1), count)
+        rows["qty"] = np.where(quotes, random.integers(5, 80, count), random.integers(1, 40, count)) * 10
+        rows["time_in_force"] = np.where(quotes, TimeInForce.DAY, TimeInForce.IOC)
+        rows["self_trade"] = SelfTrade.CANCEL_OLDEST
+        away = np.where(quotes, 1 + random.exponential(4.0, count).astype(np.int64), -random.integers(2, 9, count))
+        rows["price_e4"] = self._price_e4(rows["instrument"], rows["side"], away)
+        market = kinds == _MARKET
+        rows["price_e4"][market] = 0
+        rows["instructions"][market] = Instruction.MARKET
+        out[at] = rows
+        fresh = np.zeros(int(quotes.sum()), _QUOTE)
+        fresh["id"] = rows["client_order_id"][quotes]
+        for name in ("participant", "instrument", "side"):
+            fresh[name] = rows[name][quotes]
+        return fresh
+
+    def _touch(self, out: NDArray[Any], at: NDArray[np.intp], kinds: NDArray[np.int64]) -> NDArray[Any]:
+        """Cancels and replaces of quotes, the older the likelier. Returns the replaced ones, with their new ids."""
+        places = np.unique((len(self._quotes) * self._random.random(len(at)) ** 2).astype(np.int64))
+        unused = np.setdiff1d(np.arange(len(self._quotes)), places)[: len(at) - len(places)]
+        places = np.concatenate((places, unused))
+        chosen = self._quotes[places]
+        self._quotes = np.delete(self._quotes, places)
+        rows = np.zeros(len(at), COMMAND)
+        rows["client_order_id"] = chosen["id"]
+        rows["participant"] = chosen["participant"]
+        moves = kinds == _REPLACE
+        rows["kind"] = np.where(moves, CommandKind.REPLACE, CommandKind.CANCEL)
+        moved = chosen[moves]
+        moved["id"] = self._new_ids(len(moved))
+        rows["new_client_order_id"][moves] = moved["id"]
+        rows["qty"][moves] = self._random.integers(1, 50, len(moved)) * 10
+        away = 1 + self._random.exponential(4.0, len(moved)).astype(np.int64)
+        rows["price_e4"][moves] = self._price_e4(moved["instrument"], moved["side"], away)
+        out[at] = rows
+        return moved
+
+    def _price_e4(
+        self, instruments: NDArray[Any], sides: NDArray[Any], away_ticks: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        mid_ticks = np.rint(self._mid_e4[instruments.astype(np.int64) - 1] / _TICK_E4).astype(np.int64)
+        price_e4: NDArray[np.int64] = np.maximum(mid_ticks - sides.astype(np.int64) * away_ticks, 1) * _TICK_E4
+        return price_e4
+
+    def _new_ids(self, count: int) -> NDArray[np.int64]:
+        """The next client order ids: q and seven digits."""
+        numbers = np.arange(self._ids, self._ids + count, dtype=np.int64)
+        self._ids += count
+        ids = np.full(count, ord("q") << 56, np.int64)
+        for place in range(7):
+            ids |= (ord("0") + numbers % 10) << (8 * place)
+            numbers //= 10
+        return ids
