@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -24,7 +25,9 @@ from tests.rows import (
     replace,
 )
 
-GTC, DAY = TimeInForce.GTC, TimeInForce.DAY
+GTC = TimeInForce.GTC
+
+Orders = Sequence[tuple[int, int, int | None]]  # side, quantity, price; None is a market order
 
 # What rests, reference price, tick; and the price by rules 1 to 4 (0: no trade). Orders: side, quantity, price.
 UNCROSSES = [
@@ -48,13 +51,13 @@ UNCROSSES = [
 ]
 
 
-def _entries(orders: list[tuple[int, int, int | None]]) -> Rows:
+def _entries(orders: Orders) -> Rows:
     return batch(*(enter(1 + at % 3, f"o{at}", side, qty, price) for at, (side, qty, price) in enumerate(orders)))
 
 
 @pytest.mark.parametrize(("name", "orders", "reference_e4", "price_e4"), UNCROSSES, ids=[each[0] for each in UNCROSSES])
 def test_the_uncross_price_is_found_by_rules_1_to_4(
-    name: str, orders: list[tuple[int, int, int | None]], reference_e4: int, price_e4: int
+    name: str, orders: Orders, reference_e4: int, price_e4: int
 ) -> None:
     engine = ReferenceEngine()
     engine.apply(market_of(3, opening=Phase.PRE_OPEN, reference_e4=reference_e4))
@@ -240,7 +243,7 @@ def test_a_halt_with_a_duration_is_not_built() -> None:
     assert events_of(engine.apply(halt("XYZ", duration_ns=1))) == ["rejected XYZ invalid_command"]
 
 
-def _best_price_by_trying_all(orders: list[tuple[int, int, int | None]], reference_e4: int) -> int:
+def _best_price_by_trying_all(orders: Orders, reference_e4: int) -> int:
     """Rules 1 to 4 said a second time, price by price."""
     scored = []
     for price in {reference_e4, *(price for _, _, price in orders if price)}:

@@ -150,7 +150,7 @@ def test_a_place_that_its_kind_does_not_use_must_be_zero(command: Rows) -> None:
     for offset, names in COMMAND_PLACES.items():
         if used.isdisjoint(names):
             spoilt = command.copy()
-            spoilt.view(np.uint8)[offset + COMMAND.fields[names[0]][0].itemsize - 1] = 0x80
+            spoilt.view(np.uint8)[offset + COMMAND[names[0]].itemsize - 1] = 0x80
             assert events_of(_market().apply(spoilt))[0].endswith("invalid_command"), names
     assert all("invalid_command" not in each for each in events_of(_market().apply(command)))
 

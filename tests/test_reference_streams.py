@@ -1,6 +1,7 @@
 """Long random streams through the reference engine: its invariants hold after every step; no bytes make it raise."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace as altered
 
 import numpy as np
@@ -10,7 +11,8 @@ from engine.errors import InvariantError
 from engine.limits import Capacity
 from engine.records import COMMAND, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
-from engine.reference.book import LitBook
+from engine.reference.book import Level, LitBook
+from engine.reference.venue import Order
 from tests.rows import (
     BUY,
     DAY_NS,
@@ -46,10 +48,12 @@ def _price(chance: random.Random) -> int | None:
 
 def _command(chance: random.Random, day: int, engine: ReferenceEngine | None = None) -> Rows:
     """A command that may well be refused; with an engine, cancels and replaces are mostly of its open orders."""
-    number, one, two = chance.randint(1, 5), f"i{chance.randint(1, 400)}", f"i{chance.randint(1, 400)}"
+    number = chance.randint(1, 5)
+    one: str | int = f"i{chance.randint(1, 400)}"
+    two = f"i{chance.randint(1, 400)}"
     kind = chance.random()
-    live = engine.open_orders() if engine is not None and 0.6 <= kind < 0.95 else []
-    if len(live) and chance.random() < 0.8:
+    live = engine.open_orders() if engine is not None and 0.6 <= kind < 0.95 else None
+    if live is not None and len(live) and chance.random() < 0.8:
         chosen = live[chance.randrange(len(live))]
         number, one = int(chosen["participant"]), int(chosen["client_order_id"])
     if kind < 0.6:
@@ -57,8 +61,9 @@ def _command(chance: random.Random, day: int, engine: ReferenceEngine | None = N
         minimum = chance.randint(1, 20) if tif == TimeInForce.IOC and chance.random() < 0.5 else None
         post_only = chance.random() < 0.1
         stp = chance.choice(tuple(SelfTrade))
-        terms = {"instrument": chance.randint(1, 2), "tif": tif, "stp": stp, "min_qty": minimum, "post_only": post_only}
-        return enter(number, one, chance.choice((BUY, SELL)), 5 * chance.randint(1, 12), _price(chance), **terms)
+        side, qty, price_e4 = chance.choice((BUY, SELL)), 5 * chance.randint(1, 12), _price(chance)
+        listed = chance.randint(1, 2)
+        return enter(number, one, side, qty, price_e4, listed, tif, stp, post_only=post_only, min_qty=minimum)
     if kind < 0.75:
         return replace(number, one, two, 5 * chance.randint(1, 12), _price(chance))
     if kind < 0.95:
@@ -181,28 +186,32 @@ def test_a_broken_promise_is_named() -> None:
         engine.check()
         return engine
 
-    def first(engine: ReferenceEngine):  # type: ignore[no-untyped-def]
+    def first(engine: ReferenceEngine) -> Order:
         return engine._venue.participants[0].open_orders[1]
 
-    def level(engine: ReferenceEngine):  # type: ignore[no-untyped-def]
-        return engine._venue.instruments[0].book.best(BUY)
+    def level(engine: ReferenceEngine) -> Level:
+        return next(engine._venue.instruments[0].book.levels(BUY))
 
-    breaks = {
+    def crossed(engine: ReferenceEngine) -> None:
+        engine.apply(batch(phase("XYZ", Phase.PRE_OPEN), enter(1, "c", BUY, 1, 101_000)))
+        engine._venue.instruments[0].phase = Phase.CONTINUOUS
+
+    breaks: dict[str, Callable[[ReferenceEngine], None]] = {
         "wrong sum": lambda engine: setattr(level(engine), "leaves_qty", 19),
         "stands before its time": lambda engine: level(engine).orders.move_to_end(1),
         "is open with 0": lambda engine: setattr(first(engine), "leaves_qty", 0),
         "more than its quantity": lambda engine: setattr(first(engine), "cum_qty", 1),
         "is not found by its id": lambda engine: setattr(first(engine), "client_order_id", 5),
-        "cannot": lambda engine: setattr(first(engine), "instructions", int(Instruction.MIN_QTY)),
+        "with an instruction that cannot": lambda engine: setattr(
+            first(engine), "instructions", int(Instruction.MIN_QTY)
+        ),
         "off the tick": lambda engine: setattr(first(engine), "price_e4", 99_001),
         "has number": lambda engine: engine._venue.instruments.reverse(),
         "orders rest": lambda engine: setattr(engine._venue.instruments[0], "book", LitBook()),
-        "are counted": lambda engine: setattr(engine._venue, "id_count", 9),
+        "ids are in use": lambda engine: setattr(engine._venue, "id_count", 9),
         "room for": lambda engine: setattr(engine._venue, "capacity", altered(SMALL, orders_max=2, ids_max=2)),
-        "crossed in continuous": lambda engine: (
-            engine.apply(batch(phase("XYZ", 2), enter(1, "c", BUY, 1, 101_000))) is not None
-            and setattr(engine._venue.instruments[0], "phase", Phase.CONTINUOUS)
-        ),
+        "that of the clock": lambda engine: setattr(engine._venue, "trading_day", 3),
+        "crossed in continuous": crossed,
         "is closed and day order": lambda engine: setattr(engine._venue.instruments[0], "phase", Phase.CLOSED),
     }
     for promise, broken in breaks.items():

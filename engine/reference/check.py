@@ -53,6 +53,7 @@ def _check_definitions(venue: Venue) -> None:
 def _check_counters(venue: Venue) -> None:
     capacity = venue.capacity
     _promise(0 <= venue.now_ns <= TIME_NS_MAX, f"the clock is at {venue.now_ns}")
+    _promise(venue.trading_day == venue.now_ns // DAY_NS, f"day {venue.trading_day} is not that of the clock")
     _promise(len(venue.instruments) <= capacity.instruments_max, "there are more instruments than there is room for")
     _promise(len(venue.participants) <= capacity.participants_max, "there are more participants than there is room for")
     _promise(venue.open_order_count <= capacity.orders_max, "there are more open orders than there is room for")
@@ -85,7 +86,7 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(1 <= number <= venue.order_number, f"order {number} has a number not given out")
     _promise(1 <= order.priority <= venue.priority, f"order {number} has priority {order.priority} not given out")
     _promise(order.client_order_id != 0, f"order {number} has no client order id")
-    _promise(order.id_day <= venue.now_ns // DAY_NS, f"order {number} took its id on a later day")
+    _promise(order.id_day <= venue.trading_day, f"order {number} took its id on a later day")
     _promise(1 <= order.qty <= QTY_MAX, f"order {number} has quantity {order.qty}")
     _promise(order.leaves_qty >= 1, f"order {number} is open with {order.leaves_qty}")
     _promise(order.cum_qty >= 0, f"order {number} executed {order.cum_qty}")

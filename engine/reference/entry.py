@@ -90,7 +90,6 @@ def _entry_refused(venue: Venue, row: Row, participant: Participant, instrument:
         or _not_permitted(participant, row)
         or (_post_only_refused(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
         or _no_room_for_order(venue)
-        or _no_room_for_id(venue)
     )
 
 
@@ -177,7 +176,8 @@ def _post_only_refused(instrument: Instrument, side: int, price_e4: int) -> Reas
 
 
 def _no_room_for_order(venue: Venue) -> Reason | None:
-    return Reason.CAPACITY if venue.open_order_count >= venue.capacity.orders_max else None
+    """An open order bears an id, so an entry needs room for both."""
+    return Reason.CAPACITY if venue.open_order_count >= venue.capacity.orders_max else _no_room_for_id(venue)
 
 
 def _no_room_for_id(venue: Venue) -> Reason | None:

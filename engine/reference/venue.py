@@ -80,10 +80,14 @@ class Order:
 
 @dataclass(slots=True)
 class Venue:
-    """The whole state. The counters hold the last value given out."""
+    """The whole state. The counters hold the last value given out.
+
+    ``trading_day``: the UTC date of the clock, as days since 1970-01-01.
+    """
 
     capacity: Capacity
     now_ns: int = 0
+    trading_day: int = 0
     instruments: list[Instrument] = field(default_factory=list)
     participants: list[Participant] = field(default_factory=list)
     instrument_by_symbol: dict[int, Instrument] = field(default_factory=dict)
@@ -95,11 +99,6 @@ class Venue:
     priority: int = 0
     extended: bool = False
 
-    @property
-    def trading_day(self) -> int:
-        """The UTC date of the clock, as days since 1970-01-01."""
-        return self.now_ns // DAY_NS
-
     def instrument(self, number: int) -> Instrument | None:
         return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None
 
@@ -108,10 +107,10 @@ class Venue:
 
     def set_clock(self, now_ns: int) -> None:
         """Moves the clock. On another trading day, ids that no open order bears are free again (section 13, 6)."""
-        day_before = self.trading_day
         self.now_ns = now_ns
-        if self.trading_day == day_before:
+        if self.trading_day == now_ns // DAY_NS:
             return
+        self.trading_day = now_ns // DAY_NS
         for participant in self.participants:
             participant.ids = {order.client_order_id: order for order in participant.open_orders.values()}
         self.id_count = self.open_order_count
