@@ -1,0 +1,335 @@
+"""LOBSTER days: read whole or refused with the line, and run to the published book wherever the data determines it."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.names import Directory, unpack
+from engine.records import CommandKind, Reason
+from engine.reference import ReferenceEngine
+from replay.lobster import UNDETERMINED, Flow, Note, translate
+from replay.lobster_check import Check, CheckReport, DisplayedBook, Why
+from replay.lobster_read import EMPTY_E4, LobsterError, file_name, midnight_ns, read_book, read_messages
+from replay.lobster_write import base_62, lobster_id
+from replay.scenario import Translator
+from replay.scenario_parse import parse
+from replay.scenario_print import Printer
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "lobster"
+AAPL = "AAPL_2012-06-21_0930_"
+needs_data = pytest.mark.skipif(not (DATA / f"{AAPL}message.csv").is_file(), reason="the LOBSTER sample is not here")
+
+MESSAGES = """\
+34200.000000001,1,11,100,100000,1
+34200.5,1,12,50,100200,-1
+34201,2,11,40,100000,1
+34201,4,12,20,100200,-1
+34202,3,11,60,100000,1
+"""
+BOOK = "100300,10,100000,100,9999999999,0,99900,30\n"
+
+
+def run(flow: Flow, *books: Any, batch_rows: int = 512) -> list[CheckReport]:
+    """The flow through an engine, beside each of the books."""
+    engine = ReferenceEngine()
+    checks = [Check(flow, book) for book in books]
+    refused = 0
+    for rows in flow.batches(batch_rows):
+        events = engine.apply(rows)
+        refused += int(np.isin(events["reason"], [int(r) for r in Reason if r < Reason.USER and r]).sum())
+        for check in checks:
+            check.see(events, engine.seq)
+    engine.check()
+    assert refused == 0
+    return [check.report for check in checks]
+
+
+def flow_of(messages: str, book: str, **options: Any) -> Flow:
+    """The commands of two texts."""
+    return translate(
+        read_messages(messages, "m.csv", date="2012-06-21"), read_book(book, "b.csv"), symbol="XYZ", **options
+    )
+
+
+@pytest.fixture(scope="module")
+def aapl() -> Flow:
+    messages = read_messages((DATA / f"{AAPL}message.csv").read_text(), f"{AAPL}message.csv", date="2012-06-21")
+    return translate(messages, read_book((DATA / f"{AAPL}book50_first672.csv").read_text(), "book50"), symbol="AAPL")
+
+
+@needs_data
+def test_the_best_bid_and_offer_of_all_45000_rows_of_apple_are_the_published_ones(aapl: Flow) -> None:
+    top = read_book((DATA / f"{AAPL}top1.csv").read_text(), "top1")
+    (report,) = run(aapl, top, batch_rows=8_192)
+    assert (report.rows, report.equal, report.differences) == (45_000, 45_000, [])
+    assert report.fills == len(aapl.fills) > 2_260
+    assert report.fills_wrong == []
+
+
+@needs_data
+def test_all_fifty_levels_of_apple_are_the_published_ones_where_the_data_determines_them(aapl: Flow) -> None:
+    (report,) = run(aapl, read_book((DATA / f"{AAPL}book50_first672.csv").read_text(), "book50"))
+    assert (report.rows, report.equal, report.unexplained) == (672, 664, [])
+    assert [difference.line for difference in report.differences] == [*range(507, 515)]
+    # One ask that entered while its price was beyond the fiftieth level, and shows when others have gone.
+    assert {tuple(difference.expected[-4:-2]) for difference in report.differences} == {(5_925_000, 100)}
+
+
+@needs_data
+def test_every_message_of_apple_is_counted_by_what_became_of_it(aapl: Flow) -> None:
+    counts = aapl.counts()
+    assert counts == {Note.HIDDEN_EXECUTION: 1251, Note.OLDER_ORDER: 38, Note.UNSEEN_ORDER: 21, Note.NOT_FIRST: 26}
+
+
+@needs_data
+def test_apple_printed_as_a_scenario_gives_the_same_rows(aapl: Flow) -> None:
+    rows = aapl.rows[:20_000]
+    engine, again = ReferenceEngine(), ReferenceEngine()
+    printer = Printer()
+    text = "\n".join(printer.print_block(rows, engine.apply(rows), 1, with_events=False))
+    assert "raw" not in text
+    translator = Translator(parse(text, "apple.txt"), again.directory)
+    raws = []
+    while (batch := translator.next_batch(again.directory)) is not None:
+        again.apply(batch.rows)
+        raws.append(batch.rows.tobytes())
+    assert b"".join(raws) == rows.tobytes()
+
+
+class PublishedMarket:
+    """A market with a full book, that publishes the first ``levels`` prices and the messages about them."""
+
+    def __init__(self, seed: int, levels: int) -> None:
+        self.random = random.Random(seed)
+        self.levels = levels
+        self.sides: dict[int, dict[int, list[list[int]]]] = {1: {}, -1: {}}
+        self.messages: list[str] = []
+        self.book: list[str] = []
+        self.now_ns = 34_200 * 10**9
+        self.next_id = 1
+
+    def prices(self, side: int) -> list[int]:
+        return sorted(self.sides[side], reverse=side == 1)
+
+    def step(self, publish: bool) -> None:
+        """One event of a random kind."""
+        side = self.random.choice((1, -1))
+        if self.random.random() < 0.5 or len(self.prices(side)) < 3:
+            self.enter(side, publish)
+        else:
+            self.take(side, publish)
+
+    def enter(self, side: int, publish: bool) -> None:
+        other = self.prices(-side)
+        inside = other[0] - side * 100 if other else 100_000
+        anchor = self.prices(side)[0] if self.prices(side) else inside
+        price = anchor - side * 100 * int(self.random.expovariate(0.15) - 3)
+        price = min(price, inside) if side == 1 else max(price, inside)
+        qty, order_id = self.random.randint(1, 300), self.next_id
+        self.next_id += self.random.randint(1, 3)
+        self.sides[side].setdefault(price, []).append([order_id, qty])
+        self.publish(publish and price in self.prices(side)[: self.levels], 1, order_id, qty, price, side)
+
+    def take(self, side: int, publish: bool) -> None:
+        kind = self.random.choice((2, 3, 3, 4, 4, 5, 7))
+        prices = self.prices(side)
+        price = prices[0] if kind == 4 else self.random.choice(prices[:40])
+        seen = publish and price in prices[: self.levels]
+        queue = self.sides[side][price]
+        order = queue[0] if kind == 4 and self.random.random() < 0.9 else self.random.choice(queue)
+        if kind > 4:
+            self.publish(publish, kind, 0, 100, price, side)
+            return
+        qty = order[1] if kind == 3 else self.random.randint(1, order[1])
+        order[1] -= qty
+        if order[1] == 0:
+            queue.remove(order)
+        if not queue:
+            del self.sides[side][price]
+        self.publish(seen, kind, order[0], qty, price, side)
+
+    def publish(self, seen: bool, *message: int) -> None:
+        self.now_ns += self.random.choice((0, 1, 999_999_937))
+        if not seen:
+            return
+        self.messages.append(f"{self.now_ns // 10**9}.{self.now_ns % 10**9:09d},{','.join(map(str, message))}\n")
+        row: list[int] = []
+        for level in range(self.levels):
+            for side in (-1, 1):
+                price = self.prices(side)[level] if level < len(self.prices(side)) else -side * EMPTY_E4
+                row += [price, sum(qty for _id, qty in self.sides[side].get(price, []))]
+        self.book.append(",".join(map(str, row)) + "\n")
+
+
+def published(seed: int, levels: int, messages: int) -> PublishedMarket:
+    """A market that published that many messages, after a time in which it published none."""
+    market = PublishedMarket(seed, levels)
+    for _ in range(300):
+        market.step(publish=False)
+    while len(market.messages) < messages:
+        market.step(publish=True)
+    return market
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_leaves_the_published_levels_no_difference_is_left_unexplained(seed: int, levels: int) -> None:
+    market = published(seed, levels, 600)
+    flow = flow_of("".join(market.messages), "".join(market.book))
+    book = read_book("".join(market.book), "b.csv")
+    full, top = run(flow, book, np.ascontiguousarray(book[:, :4]))
+    assert (full.unexplained, full.fills_wrong) == ([], [])
+    assert (top.unexplained, top.fills_wrong, top.rows) == ([], [], 600)
+    assert top.equal >= full.equal
+    assert Note.UNKNOWN_ORDER not in flow.counts()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_book_that_is_published_whole_is_rebuilt_whole(seed: int) -> None:
+    market = published(seed, 200, 1_000)
+    flow = flow_of("".join(market.messages), "".join(market.book))
+    (report,) = run(flow, read_book("".join(market.book), "b.csv"))
+    assert report.equal == report.rows == 1_000
+    assert flow.counts()[Note.NOT_FIRST] > 0
+    assert not UNDETERMINED & set(flow.counts())
+
+
+def test_a_wrong_number_in_the_published_book_is_an_unexplained_difference() -> None:
+    market = published(1, 200, 300)
+    book = read_book("".join(market.book), "b.csv")
+    book[250, 1] += 1
+    (report,) = run(flow_of("".join(market.messages), "".join(market.book)), book)
+    assert [(d.line, d.why) for d in report.differences] == [(251, Why.UNEXPLAINED)]
+    assert not report.passed
+
+
+def test_messages_become_the_commands_that_the_format_says() -> None:
+    flow = flow_of(MESSAGES, BOOK)
+    kinds = [CommandKind(kind).name for kind in flow.rows["kind"]]
+    setup = ["CLOCK", "INSTRUMENT", "PARTICIPANT", "PARTICIPANT", "PHASE"]
+    assert kinds == [*setup, *["ENTER"] * 3, "CLOCK", "ENTER", "CLOCK", "REPLACE", "ENTER", "CLOCK", "CANCEL"]
+    assert [unpack(number) for number in flow.rows["client_order_id"][5:8].tolist()] == ["S1", "S2", "LB"]
+    assert flow.rows["time_ns"][0] == midnight_ns("2012-06-21", "m.csv") + 34_200 * 10**9 + 1
+    assert flow.rows_after.tolist() == [8, 10, 12, 13, 15]
+    assert flow.seeded == 2
+
+
+def test_an_entry_that_crosses_the_book_of_the_data_is_held_back_until_it_does_not() -> None:
+    messages = (
+        MESSAGES + "34203,1,13,10,100300,1\n34204,3,12,30,100200,-1\n34205,3,99,10,100300,-1\n34206,2,13,4,100300,1\n"
+    )
+    flow = flow_of(messages, BOOK)
+    published_rows = [
+        [100300, 10, 100000, 100],
+        [100200, 50, 100000, 100],
+        [100200, 50, 100000, 60],
+        [100200, 30, 100000, 60],
+        [100200, 30, 99900, 30],
+        [100200, 30, 100300, 10],
+        [100300, 10, 100300, 10],
+        [EMPTY_E4, 0, 100300, 10],
+        [EMPTY_E4, 0, 100300, 6],
+    ]
+    (report,) = run(flow, np.array(published_rows))
+    assert [(d.line, d.why) for d in report.differences] == [(6, Why.CROSSED), (7, Why.CROSSED)]
+    assert flow.counts() == {Note.CROSSED: 1, Note.OLDER_ORDER: 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("34203,3,77,60,100000,1", Note.UNKNOWN_ORDER),
+        ("34203,2,12,31,100200,-1", Note.TOO_MUCH),
+        ("34203,3,12,29,100200,-1", Note.OTHER_SIZE),
+        ("34203,1,12,5,100200,-1", Note.REPEATED_ID),
+        ("34203,4,88,5,100300,-1", Note.NOT_BEST),
+        ("34203,6,0,5,100200,-1", Note.CROSS_TRADE),
+        ("34203,7,0,0,-1,-1", Note.HALT_INDICATOR),
+    ],
+)
+def test_a_message_that_cannot_be_taken_over_whole_is_named_with_its_line(line: str, note: Note) -> None:
+    flow = flow_of(MESSAGES + line + "\n", BOOK)
+    assert (6, note) in flow.notes
+    run(flow, read_book(BOOK, "b.csv"))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("34203,1,13,10,100300", "is not a message"),
+        ("34203,1,13,ten,100300,1", "is not a message"),
+        ("", "is not a message"),
+        ("34201.9,1,13,10,100300,1", "the time is before the one above"),
+        ("86400,1,13,10,100300,1", "the time is not within a day"),
+        ("34203,8,13,10,100300,1", "the type is not 1 to 7"),
+        ("34203,1,13,0,100300,1", "the size is not from 1"),
+        ("34203,1,13,100000000,100300,1", "the size is not from 1"),
+        ("34203,1,13,10,0,1", "the price is not from 1"),
+        ("34203,1,13,10,100300,0", "the direction is neither 1 nor -1"),
+        ("34203,1,13,10,100350,1", "the price 100350 is off the tick of 100; all prices of the file fit a tick of 50"),
+        ("34203,1,99999999999999999999,10,100300,1", "is not a message"),
+    ],
+)
+def test_a_bad_message_is_refused_with_file_and_line(line: str, says: str) -> None:
+    with pytest.raises(LobsterError) as error:
+        read_messages(f"{MESSAGES}{line}\n34204,1,14,10,100300,1\n", "m.csv", date="2012-06-21")
+    assert str(error.value).startswith("m.csv:6: ")
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "b.csv:1: "),
+        ("100300,10,100000\n", "b.csv:1: a row of a book has 4 numbers a level"),
+        (BOOK + "100300,10,100000,100\n", "b.csv:2: the row has 4 numbers and the first has 8"),
+        (BOOK + BOOK.replace("30\n", "x\n"), "b.csv:2: 'x' is not a whole number"),
+        (BOOK.replace("99900", "100100"), "b.csv:1: the levels do not go from the best price to worse ones"),
+        (BOOK.replace("100300,10", "100300,0"), "b.csv:1: a price is not from 1"),
+        (BOOK.replace("99900", "99950"), "b.csv:1: the price 99950 is off the tick of 100"),
+    ],
+)
+def test_a_bad_book_is_refused_with_file_and_line(text: str, says: str) -> None:
+    with pytest.raises(LobsterError) as error:
+        read_book(text, "b.csv")
+    assert str(error.value).startswith(says)
+
+
+def test_files_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(LobsterError, match="does not hold the order entered"):
+        flow_of(MESSAGES, "100300,10,100000,99,100400,5,99900,30\n")
+    with pytest.raises(LobsterError, match="b:2: the book has more rows"):
+        Check(flow_of(MESSAGES[: MESSAGES.index("\n") + 1], BOOK), read_book(BOOK * 2, "b"), name="b")
+    with pytest.raises(LobsterError, match="the venue has XYZ already"):
+        flow_of(MESSAGES, BOOK, directory=Directory(("XYZ",)))
+    with pytest.raises(LobsterError, match="clock is later"):
+        flow_of(MESSAGES, BOOK, directory=Directory(now_ns=2**62))
+    with pytest.raises(LobsterError, match="the date is '21 June'"):
+        read_messages(MESSAGES, "m.csv", date="21 June")
+
+
+def test_the_first_message_is_undone_to_find_the_book_before_it() -> None:
+    for kind, before in ((1, {99_900: 30}), (2, {100_000: 200, 99_900: 30}), (4, {100_000: 200, 99_900: 30})):
+        flow = flow_of(f"34200,{kind},11,100,100000,1\n", BOOK)
+        book = DisplayedBook(flow.instrument)
+        engine = ReferenceEngine()
+        for event in engine.apply(flow.rows[: 5 + flow.seeded]).tolist():
+            book.see(event)
+        assert book.levels[1] == before
+        (report,) = run(flow, read_book(BOOK, "b.csv"))
+        assert report.equal == 1
+
+
+def test_an_order_id_of_any_size_becomes_a_client_order_id_of_eight_characters() -> None:
+    top = 62**7 - 1
+    assert (base_62(top), lobster_id("L" + base_62(top)), lobster_id("S1")) == ("zzzzzzz", top, None)
+    flow = flow_of(f"34200,1,{10**18 - 1},100,100000,1\n34200,1,{top},5,100000,1\n34200,1,-5,5,100000,1\n", BOOK)
+    assert [unpack(number) for number in flow.rows["client_order_id"][-3:].tolist()] == ["N1", "Lzzzzzzz", "N2"]
+
+
+def test_the_file_name_tells_symbol_date_and_levels() -> None:
+    assert file_name("GOOG_2012-06-21_34200000_57600000_message_10.csv") == ("GOOG", "2012-06-21", 10)
+    assert file_name("messages.csv") == ("", "", 0)
