@@ -5,10 +5,11 @@ cancel. The taker trades: 4 is an opposing IOC limit order of that size at that 
 order; they are counted and skipped.
 
 *What the data determines.* The published book has N levels a side, and only messages about these are published. So a
-price is known as long as it has never been beyond the N-th level: the *horizon*, the worst price known, only ever moves
-towards the market. Beyond it orders may come and go unseen. Levels of the first book row hold orders of unknown ids:
-each is seeded as one order, first in its queue as it is the oldest, and messages about ids that the file never entered
-are taken off it.
+price is known as long as it has not been beyond the N-th level: the *horizon*, the worst price known, moves towards
+the market with that level. Beyond it orders come and go unseen, until a message proves that none is left: an entry, that
+the other side has nothing it would trade with; an execution, that its own side has nothing better. Levels of the first
+book row hold orders of unknown ids: each is seeded as one order, first in its queue as it is the oldest, and messages
+about ids that the file never entered are taken off it.
 
 *Priority.* The venue trades the first order of a queue, the exchange of the data now and then another one (a late
 displayed order of the opening cross keeps its old priority, for one). Level totals stay the same, so the translation
@@ -195,6 +196,7 @@ class _Translation:
             self._note(Note.CROSSED)
         else:
             self._place(order)
+            self._of(-side).prove_empty(side * price_e4)
 
     def _drop_unseen(self, side: BookSide) -> bool:
         """Cancels the orders of the best level if that is beyond the horizon; whether it was."""
@@ -276,6 +278,7 @@ class _Translation:
             self._note(Note.NOT_BEST)
             self._reduce(order, qty)
             return
+        side.prove_empty(rank - 1)
         writer = self.writer
         writer.enter(writer.dense_id("T"), writer.taker, -order.side, order.price_e4, qty, TimeInForce.IOC)
         row = len(writer.raw) // COMMAND.itemsize - 1

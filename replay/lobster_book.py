@@ -1,7 +1,7 @@
 """The book that a translated LOBSTER file builds up in the venue, and how much of it the data determines.
 
 ``replay.lobster`` has the theory: what the venue has open and what the data says are two counts an order, and the
-horizon is the worst price that has always been among the published levels.
+horizon is the worst price up to which every order is known.
 """
 
 from bisect import bisect_left
@@ -56,6 +56,10 @@ class BookSide:
         if not level.queue:
             del self.levels[order.price_e4]
             del self.ranks[bisect_left(self.ranks, -self.side * order.price_e4)]
+
+    def prove_empty(self, rank: int) -> None:
+        """Moves the horizon out to a rank, where nothing can be as good as that any more."""
+        self.horizon = max(self.horizon, rank)
 
     def see(self, levels: int) -> None:
         """Moves the horizon to the last published level, if that is nearer."""

@@ -23,9 +23,7 @@ from replay.lobster_read import EMPTY_E4, LobsterError
 class Why(StrEnum):
     """Why a row differs; the value is the sentence for people."""
 
-    BEYOND_LEVELS = (
-        "it differs only at prices that have been beyond the published levels, where orders come and go unseen"
-    )
+    BEYOND_LEVELS = "it differs only at prices that were beyond the published levels, where orders come and go unseen"
     CROSSED = (
         "an order is held back, because the book of the data is crossed or locked, which no continuous market shows"
     )

@@ -110,14 +110,18 @@ class PublishedMarket:
         self.book: list[str] = []
         self.now_ns = 34_200 * 10**9
         self.next_id = 1
+        self.drift = 1
 
     def prices(self, side: int) -> list[int]:
         return sorted(self.sides[side], reverse=side == 1)
 
     def step(self, publish: bool) -> None:
         """One event of a random kind."""
+        if self.random.random() < 0.02:
+            self.drift = -self.drift
         side = self.random.choice((1, -1))
-        if self.random.random() < 0.5 or len(self.prices(side)) < 3:
+        entries = 0.5 + 0.2 * self.drift * side  # one side thins out and the other fills up: the market moves
+        if self.random.random() < entries or len(self.prices(side)) < 3:
             self.enter(side, publish)
         else:
             self.take(side, publish)
@@ -126,7 +130,7 @@ class PublishedMarket:
         other = self.prices(-side)
         inside = other[0] - side * 100 if other else 100_000
         anchor = self.prices(side)[0] if self.prices(side) else inside
-        price = anchor - side * 100 * int(self.random.expovariate(0.15) - 3)
+        price = anchor - side * 100 * int(self.random.expovariate(0.15) - 3 * (side == self.drift))
         price = min(price, inside) if side == 1 else max(price, inside)
         qty, order_id = self.random.randint(1, 300), self.next_id
         self.next_id += self.random.randint(1, 3)
@@ -136,7 +140,7 @@ class PublishedMarket:
     def take(self, side: int, publish: bool) -> None:
         kind = self.random.choice((2, 3, 3, 4, 4, 5, 7))
         prices = self.prices(side)
-        price = prices[0] if kind == 4 else self.random.choice(prices[:40])
+        price = prices[0] if kind == 4 else prices[min(int(self.random.expovariate(0.3)), len(prices) - 1)]
         seen = publish and price in prices[: self.levels]
         queue = self.sides[side][price]
         order = queue[0] if kind == 4 and self.random.random() < 0.9 else self.random.choice(queue)
@@ -177,12 +181,12 @@ def published(seed: int, levels: int, messages: int) -> PublishedMarket:
 @pytest.mark.parametrize("levels", [1, 2, 3, 5, 10])
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_leaves_the_published_levels_no_difference_is_left_unexplained(seed: int, levels: int) -> None:
-    market = published(seed, levels, 600)
+    market = published(seed, levels, 1_500)
     flow = flow_of("".join(market.messages), "".join(market.book))
     book = read_book("".join(market.book), "b.csv")
     full, top = run(flow, book, np.ascontiguousarray(book[:, :4]))
     assert (full.unexplained, full.fills_wrong) == ([], [])
-    assert (top.unexplained, top.fills_wrong, top.rows) == ([], [], 600)
+    assert (top.unexplained, top.fills_wrong, top.rows) == ([], [], 1_500)
     assert top.equal >= full.equal
     assert Note.UNKNOWN_ORDER not in flow.counts()
 
@@ -236,6 +240,31 @@ def test_an_entry_that_crosses_the_book_of_the_data_is_held_back_until_it_does_n
     (report,) = run(flow, np.array(published_rows))
     assert [(d.line, d.why) for d in report.differences] == [(6, Why.CROSSED), (7, Why.CROSSED)]
     assert flow.counts() == {Note.CROSSED: 1, Note.OLDER_ORDER: 1}
+
+
+def test_orders_that_left_beyond_the_published_levels_are_canceled_when_a_message_proves_it() -> None:
+    entries = "34200,1,11,100,100000,1\n34201,1,12,50,100100,1\n34202,3,12,50,100100,1\n"
+    flow = flow_of(entries + "34203,1,13,5,100000,-1\n34204,1,14,7,99900,1\n", "100300,10,100000,100\n")
+    published_rows = [
+        [100300, 10, 100000, 100],
+        [100300, 10, 100100, 50],
+        [100300, 10, 99800, 5],  # order 11 has left while its price was the second
+        [100000, 5, 99800, 5],
+        [100000, 5, 99900, 7],
+    ]
+    (report,) = run(flow, np.array(published_rows))
+    assert [(d.line, d.why) for d in report.differences] == [(3, Why.BEYOND_LEVELS), (4, Why.BEYOND_LEVELS)]
+    assert flow.notes == [(4, Note.LEFT_UNSEEN)]
+    assert flow.horizon_e4[:, 1].tolist() == [100_000, 100_100, 100_100, 100_000, 100_000]
+
+
+def test_an_execution_proves_that_nothing_better_is_left() -> None:
+    entries = "34200,1,11,100,99900,1\n34201,1,12,50,100000,1\n34202,1,13,50,100100,1\n34203,3,13,50,100100,1\n"
+    flow = flow_of(entries + "34204,4,11,40,99900,1\n", "100300,10,99900,100\n")
+    (report,) = run(flow, np.array([[100300, 10, 99900, 100]]))
+    assert report.passed
+    assert flow.notes == [(5, Note.LEFT_UNSEEN)]
+    assert [(unpack(fill.resting), fill.qty) for fill in flow.fills] == [("LB", 40)]
 
 
 @pytest.mark.parametrize(
