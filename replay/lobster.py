@@ -6,10 +6,10 @@ order; they are counted and skipped.
 
 *What the data determines.* The published book has N levels a side, and only messages about these are published. So a
 price is known as long as it has not been beyond the N-th level: the *horizon*, the worst price known, moves towards
-the market with that level. Beyond it orders come and go unseen, until a message proves that none is left: an entry, that
-the other side has nothing it would trade with; an execution, that its own side has nothing better. Levels of the first
-book row hold orders of unknown ids: each is seeded as one order, first in its queue as it is the oldest, and messages
-about ids that the file never entered are taken off it.
+the market with that level. Beyond it orders come and go unseen, until a message proves that none is left: an entry,
+that the other side has nothing it would trade with; an execution, that its own side has nothing better. Levels of the
+first book row hold orders of unknown ids: each is seeded as one order, first in its queue as it is the oldest, and
+messages about ids that the file never entered are taken off it.
 
 *Priority.* The venue trades the first order of a queue, the exchange of the data now and then another one (a late
 displayed order of the opening cross keeps its old priority, for one). Level totals stay the same, so the translation

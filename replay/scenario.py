@@ -22,9 +22,9 @@ from replay.scenario_words import INT64_MAX
 #: 2024-01-15 09:30:00 UTC.
 DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000
 
-_DEFINITIONS: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
+_DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
 #: The kinds whose rows hold the numbers of names.
-NAMED: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
 _KIND_BYTE: Final = 56
 
 

@@ -12,6 +12,7 @@ is none, and ``raw`` and 128 hexadecimal digits are one COMMAND row.
 import re
 import struct
 from collections.abc import Callable
+from functools import cache
 from typing import Final, NamedTuple
 
 from engine.names import EVERY
@@ -140,10 +141,17 @@ def _options(words: list[str], known: frozenset[str], later: frozenset[str], com
 
 
 def _plain(words: list[str], form: str) -> None:
-    """Raises Fault unless there are as many plain words as in ``form``, with the same punctuation."""
-    wanted = form.split()
-    if len(words) < len(wanted) or any(want == "@" and word != "@" for want, word in zip(wanted, words, strict=False)):
+    """Raises Fault unless there are as many plain words as in ``form``, with the same ``@``."""
+    count, at = _shape(form)
+    if len(words) < count or (at and words[at] != "@"):
         raise Fault(f"the command is not complete; its form is: {form}")
+
+
+@cache
+def _shape(form: str) -> tuple[int, int]:
+    """How many words a form has, and which of them is the ``@``; 0 for none."""
+    words = form.split()
+    return len(words), words.index("@") if "@" in words else 0
 
 
 def _market_or_limit(word: str) -> tuple[int, int]:

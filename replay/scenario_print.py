@@ -29,6 +29,17 @@ from replay.scenario import NAMED, Clock, Numbers, clock_row
 from replay.scenario_parse import ROW, command
 from replay.scenario_words import UNIT_NS, Fault
 
+#: The bits of instructions as plain integers: an IntFlag costs ten times as much a row.
+_MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (
+    int(bit)
+    for bit in (
+        Instruction.MARKET,
+        Instruction.POST_ONLY,
+        Instruction.HIDDEN,
+        Instruction.DISPLAY,
+        Instruction.MIN_QTY,
+    )
+)
 _SIDES: Final = {int(side): side.name.lower() for side in Side}
 _TIFS: Final = {int(tif): tif.name.lower() for tif in TimeInForce}
 _SELF_TRADES: Final = {int(rule): rule.name.lower() for rule in SelfTrade}
@@ -251,8 +262,8 @@ class Printer:
         if kind == CommandKind.CANCEL:
             return f"cancel {name} {unpack(order)}"
         side, tif, self_trade, instructions, book = values[9:14]
-        at = "market" if instructions & Instruction.MARKET else price(price_e4)
-        display = f" display={display_qty}" if instructions & Instruction.DISPLAY else ""
+        at = "market" if instructions & _MARKET else price(price_e4)
+        display = f" display={display_qty}" if instructions & _DISPLAY else ""
         if kind == CommandKind.REPLACE:
             return f"replace {name} {unpack(order)} {unpack(new)} {qty} @ {at}{display}"
         symbol = self._directory.symbols[instrument - 1] if instrument else unpack(extended[1])
@@ -262,11 +273,11 @@ class Printer:
         if tif != TimeInForce.DAY:
             text += f" tif={_TIFS.get(tif, '?')}"
         text += display
-        if instructions & Instruction.HIDDEN:
+        if instructions & _HIDDEN:
             text += " hidden"
-        if instructions & Instruction.POST_ONLY:
+        if instructions & _POST_ONLY:
             text += " post_only"
-        if instructions & Instruction.MIN_QTY:
+        if instructions & _MIN_QTY:
             text += f" min_qty={min_qty}"
         return text if self_trade == SelfTrade.CANCEL_NEWEST else f"{text} stp={_SELF_TRADES.get(self_trade, '?')}"
 
