@@ -108,6 +108,8 @@ def compare(
     for rules or capacities that differ (their outcomes cannot be compared), JournalError when a journal cannot be
     opened.
     """
+    if Path(dir_a).resolve() == Path(dir_b).resolve():
+        raise ReplayError(f"{dir_a} and {dir_b} are the same directory; give two")
     with journal_of(dir_a) as a, journal_of(dir_b) as b:
         if capacity_of(a) != capacity_of(b):
             raise ReplayError(

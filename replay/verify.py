@@ -18,8 +18,8 @@ from replay.interval import Advanced, Cut, Difference, Interval, Verified, cut_i
 from replay.rebuild import Progress, journal_of
 from replay.spread import spread
 
-#: Intervals a worker: more balance better, fewer load fewer checkpoints.
-_PIECES_A_WORKER = 4
+#: Intervals a worker: more of them balance better, fewer load fewer checkpoints.
+_PIECES_A_WORKER = 2
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,150 @@
+"""The compiled engine and the reference give the same event bytes and the same books for every input.
+
+They share only the row layouts, so what both do is what the rulebook says, or both misread it. Seeded streams go
+far (days, full tables, garbage); Hypothesis goes where a few rows decide, and shrinks what it finds.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine import COMMAND, Capacity, Engine
+from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX
+from engine.names import EVERY, pack
+from engine.records import CommandKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
+from engine.reference import ReferenceEngine
+from replay.audit import first_difference
+from tests.streams import LOT, OPEN_NS, REFERENCE_E4, TICK_E4, definitions, random_stream
+
+ROOMY = Capacity(orders_max=4_096, ids_max=65_536, instruments_max=8, participants_max=16)
+TIGHT = Capacity(orders_max=60, ids_max=300, instruments_max=3, participants_max=6)
+FULL = Capacity(orders_max=64, ids_max=64, instruments_max=2, participants_max=5)
+
+
+def same(kernel: Engine, reference: ReferenceEngine, rows: NDArray[Any], where: str) -> None:
+    """Apply the rows to both; fails with the command and the first event that differs."""
+    before = kernel.seq
+    found = first_difference(kernel.apply(rows), reference.apply(rows))
+    if found is not None:
+        command = rows[found.seq - before - 1]
+        used = {name: int(command[name]) for name in COMMAND.names or () if command[name]}
+        pytest.fail(f"{where}, command {found.seq}: {used}\nkernel    {found.kernel}\nreference {found.reference}")
+    assert kernel.event_digest == reference.event_digest
+
+
+def same_state(kernel: Engine, reference: ReferenceEngine) -> None:
+    """Books, instruments, names and clock of both are the same, and each finds its own invariants whole."""
+    kernel.check()
+    reference.check()
+    assert kernel.open_orders().tobytes() == reference.open_orders().tobytes()
+    assert kernel.instruments().tobytes() == reference.instruments().tobytes()
+    assert kernel.directory == reference.directory
+    assert kernel.now_ns == reference.now_ns
+
+
+@pytest.mark.parametrize("capacity", [ROOMY, TIGHT, FULL], ids=["roomy", "tight", "full"])
+@pytest.mark.parametrize("seed", range(5))
+def test_both_engines_agree_on_seeded_streams(seed: int, capacity: Capacity) -> None:
+    hostile, garbage, control = [
+        (0.0, 0.0, 0.002),
+        (0.05, 0.02, 0.003),
+        (0.3, 0.1, 0.01),
+        (0.05, 0.5, 0.05),
+        (0.1, 0.0, 0.1),
+    ][seed]
+    rows = random_stream(seed, 15_000, hostile=hostile, garbage=garbage, control=control, participants=4 + seed)
+    kernel, reference = Engine(capacity), ReferenceEngine(capacity)
+    for start in range(0, len(rows), 250):
+        same(kernel, reference, rows[start : start + 250], f"seed {seed}")
+        if start % 2_500 == 0:
+            same_state(kernel, reference)
+    same_state(kernel, reference)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_invariants_hold_after_every_single_command(seed: int) -> None:
+    rows = random_stream(100 + seed, 700, hostile=0.1, garbage=0.05, control=0.03)
+    kernel, reference = Engine(TIGHT), ReferenceEngine(TIGHT)
+    for start in range(len(rows)):
+        same(kernel, reference, rows[start : start + 1], f"seed {100 + seed}")
+        same_state(kernel, reference)
+
+
+def test_a_clock_at_the_end_of_time_leaves_both_engines_alike() -> None:
+    rows = random_stream(9, 4_000)
+    rows["time_ns"][np.flatnonzero(rows["kind"] == CommandKind.CLOCK)[::7]] = 2**62
+    kernel, reference = Engine(ROOMY), ReferenceEngine(ROOMY)
+    same(kernel, reference, rows, "the end of time")
+    same_state(kernel, reference)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 2_000))
+@settings(max_examples=10, deadline=None)
+def test_both_engines_agree_on_bytes_that_mean_nothing(seed: int, rows_count: int) -> None:
+    octets = np.random.default_rng(seed).integers(0, 256, (rows_count, COMMAND.itemsize)).astype(np.uint8)
+    octets[:, 56] %= 24  # every kind, built or not
+    rows = np.concatenate((definitions(2, 4).view(np.uint8), octets.reshape(-1))).view(COMMAND)
+    kernel, reference = Engine(TIGHT), ReferenceEngine(TIGHT)
+    same(kernel, reference, rows, "noise")
+    same_state(kernel, reference)
+
+
+PRICES = st.one_of(
+    st.integers(-3, 3).map(lambda ticks: REFERENCE_E4 + ticks * TICK_E4),
+    st.sampled_from([0, 1, -1, TICK_E4, PRICE_E4_MAX, PRICE_E4_MAX + 1, 9_999_999_900, REFERENCE_E4 + 1]),
+)
+QUANTITIES = st.one_of(
+    st.integers(1, 5).map(lambda lots: lots * LOT), st.sampled_from([0, 1, -1, QTY_MAX, QTY_MAX + 1])
+)
+IDS = st.integers(1, 12)
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> NDArray[Any]:
+    """One command of a market with two instruments, four participants and a dozen ids, most of them well formed."""
+    row = np.zeros(1, COMMAND)
+    kind = draw(
+        st.sampled_from([CommandKind.ENTER] * 8 + [CommandKind.CANCEL, CommandKind.REPLACE] * 2 + [*CommandKind])
+    )
+    row["kind"] = kind
+    if kind in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE):
+        row["client_order_id"], row["participant"] = draw(IDS), draw(st.integers(1, 4))
+    if kind in (CommandKind.ENTER, CommandKind.REPLACE):
+        row["qty"], row["price_e4"] = draw(QUANTITIES), draw(PRICES)
+    if kind == CommandKind.ENTER:
+        row["instrument"], row["side"] = draw(st.integers(1, 2)), draw(st.sampled_from([1, -1]))
+        row["time_in_force"], row["self_trade"] = (
+            draw(st.sampled_from([*TimeInForce])),
+            draw(st.sampled_from([*SelfTrade])),
+        )
+        row["instructions"] = draw(st.sampled_from([0, 0, 0, *Instruction]))
+        if row["instructions"][0] == Instruction.MARKET:
+            row["price_e4"] = draw(st.sampled_from([0, 0, 0, 1]))
+        if row["instructions"][0] == Instruction.MIN_QTY:
+            row["time_in_force"], row["min_qty"] = TimeInForce.IOC, draw(QUANTITIES)
+    elif kind == CommandKind.REPLACE:
+        row["new_client_order_id"] = draw(IDS)
+    elif kind == CommandKind.CLOCK:
+        row["time_ns"] = OPEN_NS + draw(st.sampled_from([0, 1, DAY_NS, 2 * DAY_NS]))
+    elif kind in (CommandKind.PHASE, CommandKind.HALT):
+        row["name"] = draw(st.sampled_from([EVERY, pack("I1"), pack("I2"), pack("I3")]))
+        row["phase"] = draw(st.sampled_from([*Phase])) if kind == CommandKind.PHASE else 0
+    elif kind == CommandKind.MASS_CANCEL:
+        row["name"], row["side"] = pack(f"P{draw(st.integers(1, 5))}"), draw(st.integers(-1, 1))
+        row["symbol"] = draw(st.sampled_from([0, pack("I1"), pack("I3")]))
+        row["reason"] = draw(st.sampled_from([Reason.MASS_CANCEL, Reason.DISCONNECT, Reason.USER]))
+    return row
+
+
+@given(st.lists(commands(), min_size=1, max_size=60))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_both_engines_agree_wherever_a_few_commands_lead(rows: list[NDArray[Any]]) -> None:
+    kernel, reference = Engine(FULL), ReferenceEngine(FULL)
+    same(kernel, reference, definitions(2, 4), "opening")
+    for row in rows:
+        same(kernel, reference, row, "few commands")
+    same_state(kernel, reference)
