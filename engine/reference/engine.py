@@ -8,7 +8,7 @@ import numpy as np
 from engine.digest import GENESIS, chain
 from engine.limits import Capacity
 from engine.names import Directory, unpack
-from engine.records import EVENT, INSTRUMENT_STATE, OPEN_ORDER, CommandKind, Reason, Side
+from engine.records import INSTRUMENT_STATE, OPEN_ORDER, CommandKind, Reason, Side
 from engine.reference.cancel import cancel, mass_cancel
 from engine.reference.check import check_venue
 from engine.reference.definitions import clock, define_instrument, define_participant
@@ -51,14 +51,12 @@ class ReferenceEngine:
         because of what its rows hold.
         """
         log = EventLog(self.seq)
-        pieces = []
         for rows in rows_of(commands):
             for row in rows:
                 log.seq += 1
                 _apply_row(self._venue, row, log)
-            pieces.append(log.take())
         self.seq = log.seq
-        events = np.concatenate(pieces) if pieces else np.empty(0, EVENT)
+        events = log.take()
         self.event_digest = chain(self.event_digest, events)
         return events
 

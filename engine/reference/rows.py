@@ -28,7 +28,7 @@ from engine.records import (
     TimeInForce,
 )
 
-#: Rows converted at a time: few enough that their tuples and those of their events stay in the processor's cache.
+#: Rows converted at a time: few enough that their tuples stay in the processor's cache.
 ROWS_AT_ONCE: Final = 256
 
 #: Instruction bits as plain integers: an IntFlag makes a new object of every ``&``.
