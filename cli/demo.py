@@ -145,25 +145,25 @@ def _recover(directory: Path, told: dict[str, Any]) -> dict[str, Any]:
     with screen.Bar("recovering") as bar:
         journal, engine, recovered = recover(directory, progress=bar.to)
     recovery_s = time.perf_counter() - began_s
-    with journal:
-        engine.check()
-        from_checkpoint: Any = engine
-        with screen.Bar("replaying from command 1") as bar:
-            from_beginning: Any = rebuild(directory, use_checkpoints=False, progress=bar.to).engine
-        return {
-            "seq": engine.seq,
-            "durable_seq_reported": told["durable_seq"],
-            "published_seq_reported": told["published_seq"],
-            "nothing_lost": engine.seq >= max(told["durable_seq"], told["published_seq"]),
-            "restore_equals_replay": from_checkpoint.state_digest() == from_beginning.state_digest(),
-            "event_digest": engine.event_digest.hex(),
-            "state_digest": from_checkpoint.state_digest().hex(),
-            "events": told["events"],
-            "trades": told["traded"],
-            "recovery_seconds": round(recovery_s, 3),
-            "checkpoint_seq": recovered.rebuilt.checkpoint_seq,
-            "tail_commands": engine.seq - recovered.rebuilt.checkpoint_seq,
-        }
+    journal.close()
+    engine.check()
+    from_checkpoint: Any = engine
+    with screen.Bar("replaying from command 1") as bar:
+        from_beginning: Any = rebuild(directory, use_checkpoints=False, progress=bar.to).engine
+    return {
+        "seq": engine.seq,
+        "durable_seq_reported": told["durable_seq"],
+        "published_seq_reported": told["published_seq"],
+        "nothing_lost": engine.seq >= max(told["durable_seq"], told["published_seq"]),
+        "restore_equals_replay": from_checkpoint.state_digest() == from_beginning.state_digest(),
+        "event_digest": engine.event_digest.hex(),
+        "state_digest": from_checkpoint.state_digest().hex(),
+        "events": told["events"],
+        "trades": told["traded"],
+        "recovery_seconds": round(recovery_s, 3),
+        "checkpoint_seq": recovered.rebuilt.checkpoint_seq,
+        "tail_commands": engine.seq - recovered.rebuilt.checkpoint_seq,
+    }
 
 
 def _verified(engine: str, report: VerifyReport) -> str:

@@ -102,7 +102,7 @@ class Traders:
         rows["participant"] = chosen["participant"]
         moves = kinds == _REPLACE
         rows["kind"] = np.where(moves, CommandKind.REPLACE, CommandKind.CANCEL)
-        moved = chosen[moves]
+        moved: NDArray[Any] = chosen[moves]
         moved["id"] = self._new_ids(len(moved))
         rows["new_client_order_id"][moves] = moved["id"]
         rows["qty"][moves] = self._random.integers(1, 50, len(moved)) * 10
@@ -115,8 +115,8 @@ class Traders:
         self, instruments: NDArray[Any], sides: NDArray[Any], away_ticks: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         mid_ticks = np.rint(self._mid_e4[instruments.astype(np.int64) - 1] / _TICK_E4).astype(np.int64)
-        price_e4: NDArray[np.int64] = np.maximum(mid_ticks - sides.astype(np.int64) * away_ticks, 1) * _TICK_E4
-        return price_e4
+        prices: NDArray[np.int64] = np.maximum(mid_ticks - sides.astype(np.int64) * away_ticks, 1) * _TICK_E4
+        return prices
 
     def _new_ids(self, count: int) -> NDArray[np.int64]:
         """The next client order ids: q and seven digits."""
