@@ -62,7 +62,7 @@ class Stream:
     def __init__(self, mix: Mix, symbols: int, seed: int, commands_max: int) -> None:
         self.mix, self.symbols = mix, symbols
         self.draw = np.random.default_rng(seed)
-        self.engine = Engine(Capacity(ids_max=max(3 << 20, commands_max), orders_max=1 << 20))
+        self.engine = Engine(Capacity(ids_max=max(2 << 20, commands_max)))
         self.engine.apply(definitions(symbols))
         self.mid = np.full(symbols, MID_TICKS, np.int64)
         self.next_id = 1

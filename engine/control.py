@@ -207,24 +207,28 @@ def _set_phase(state: State, events, n, instrument, phase):
 def halt_command(state: State, command, events, n):
     """``halt SYM|*``, until another phase is commanded."""
     symbol = command["name"]
-    if not unused(command, 1, 1, 1, 1, 1):
+    if not unused(command, 1, 1, 1, 0, 1):
         return emit_rejected(state, events, n, symbol, 0, 0, _INVALID_COMMAND)
     if symbol == EVERY:
         for instrument in range(1, state.venue[0]["instruments"] + 1):
-            if state.instruments[instrument - 1]["phase"] != _CLOSED:
-                n = _halt(state, events, n, instrument)
+            n = _halt(state, command, events, n, instrument)
         return n
     instrument = find_instrument(state, symbol)
     if instrument == 0:
         return emit_rejected(state, events, n, symbol, 0, 0, _UNKNOWN_INSTRUMENT)
-    if state.instruments[instrument - 1]["phase"] == _CLOSED:
-        return emit_rejected(state, events, n, symbol, 0, 0, _REASON_CLOSED)
-    return _halt(state, events, n, instrument)
+    return _halt(state, command, events, n, instrument)
 
 
 @called
-def _halt(state: State, events, n, instrument):
-    state.instruments[instrument - 1]["phase"] = _HALTED
+def _halt(state: State, command, events, n, instrument):
+    row = state.instruments[instrument - 1]
+    if command["duration_ns"] != 0:
+        return emit_rejected(state, events, n, row["symbol"], 0, 0, _INVALID_COMMAND)
+    if row["phase"] == _CLOSED:
+        if command["name"] == EVERY:
+            return n
+        return emit_rejected(state, events, n, row["symbol"], 0, 0, _REASON_CLOSED)
+    row["phase"] = _HALTED
     return emit_halted(state, events, n, instrument, _COMMAND, _HALTED)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.book import follow, join, leave, shrink, side_row
 from engine.emit import emit_accepted, emit_cancel_rejected, emit_canceled, emit_rejected, emit_replaced
-from engine.index import find_id, open_slot, take_id
+from engine.index import drop_carried_id, find_id, open_slot, take_id
 from engine.jit import called, inlined
 from engine.match import cancel_resting, limit_tick_of, match, release, trial
 from engine.records import Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
@@ -95,7 +95,8 @@ def enter(state: State, command, events, n):
     if not _is_enter(command, side, time_in_force, instructions):
         return emit_rejected(state, events, n, client_order_id, 0, 0, _INVALID_COMMAND)
     if participant - 1 < 0 or participant > venue["participants"]:
-        return emit_rejected(state, events, n, client_order_id, 0, 0, _UNKNOWN_PARTICIPANT)
+        known = instrument if 0 < instrument <= venue["instruments"] else np.int64(0)
+        return emit_rejected(state, events, n, client_order_id, 0, known, _UNKNOWN_PARTICIPANT)
     if instrument - 1 < 0 or instrument > venue["instruments"]:
         return emit_rejected(state, events, n, client_order_id, participant, 0, _UNKNOWN_INSTRUMENT)
     row = state.instruments[instrument - 1]
@@ -179,6 +180,7 @@ def _new_order(state: State, command, participant, instrument, tick):
     order["side"] = command["side"]
     order["time_in_force"] = command["time_in_force"]
     order["self_trade"] = command["self_trade"]
+    order["carried"] = 0
     return slot
 
 
@@ -315,6 +317,7 @@ def replace(state: State, command, events, n):
             return emit_rejected(state, events, n, new_id, participant, instrument, _WOULD_CROSS)
     if state.venue[0]["ids_used"] >= state.venue[0]["ids_max"]:
         return emit_rejected(state, events, n, new_id, participant, instrument, _CAPACITY)
+    drop_carried_id(state, order)
     take_id(state, place, participant, new_id, slot)
     return _replace(state, command, events, n, slot, tick, open_qty, keeps)
 

@@ -4,6 +4,9 @@ An entry says that a participant used an id, and which slot the order had. Wheth
 seen at the slot itself: its participant and id are the entry's, or it is another order by now. So nothing has to
 be written here when an order goes.
 
+An id of an earlier day is in use only as long as its open order bears it. A new day writes the table anew with just
+those, marked as carried over, and the orders too; the row of one whose order has gone counts as free.
+
 Ids that a client counts up are neighbours: four of them share one cache line, whatever the participant.
 """
 
@@ -14,6 +17,8 @@ import numpy as np
 from engine.jit import called, inlined, prefetch, wrapping_multiply
 from engine.state import State
 
+#: Bit of an entry's slot: the id is of an earlier day.
+_CARRIED: Final = 2**31
 _MIX_ID: Final = np.int64(-7046029254386353131)  # 2**64 / golden ratio, odd
 _MIX_PARTICIPANT: Final = np.int64(-4658895280553007687)
 
@@ -24,6 +29,12 @@ def first_place(state: State, participant, client_order_id):
     mixed = wrapping_multiply((client_order_id >> 2) ^ wrapping_multiply(participant, _MIX_PARTICIPANT), _MIX_ID)
     mixed ^= mixed >> 29
     return ((mixed << 2) | (client_order_id & 3)) & (len(state.ids) - 1)
+
+
+@inlined
+def _bears(state: State, slot, participant, client_order_id):
+    order = state.orders[slot]
+    return (order["client_order_id"] == client_order_id) & (np.int64(order["participant"]) == participant)
 
 
 @inlined
@@ -38,6 +49,9 @@ def find_id(state: State, participant, client_order_id):
         if owner == 0:
             return -1 - place
         if (entry["client_order_id"] == client_order_id) & (owner == participant):
+            slot = np.int64(entry["slot"])
+            if slot & _CARRIED and not _bears(state, slot - _CARRIED, participant, client_order_id):
+                return -1 - place
             return place
         place = (place + 1) & mask
     return -1 - place
@@ -49,11 +63,8 @@ def open_slot(state: State, participant, client_order_id):
     place = find_id(state, participant, client_order_id)
     if place < 0:
         return np.int64(0)
-    slot = np.int64(state.ids[place]["slot"])
-    order = state.orders[slot]
-    if (order["client_order_id"] == client_order_id) & (np.int64(order["participant"]) == participant):
-        return slot
-    return np.int64(0)
+    slot = np.int64(state.ids[place]["slot"]) & (_CARRIED - 1)
+    return slot if _bears(state, slot, participant, client_order_id) else np.int64(0)
 
 
 @inlined
@@ -86,4 +97,13 @@ def forget_ids(state: State):
         participant = np.int64(order["participant"])
         if participant != 0:
             free = find_id(state, participant, order["client_order_id"])
-            take_id(state, free, participant, order["client_order_id"], slot)
+            take_id(state, free, participant, order["client_order_id"], slot | _CARRIED)
+            order["carried"] = 1
+
+
+@inlined
+def drop_carried_id(state: State, order):
+    """An order that goes, or takes another id, no longer bears its own: one of an earlier day is free by that."""
+    if np.int64(order["carried"]) != 0:
+        order["carried"] = 0
+        state.venue[0]["ids_used"] -= 1

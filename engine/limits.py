@@ -25,7 +25,7 @@ class Capacity:
     """
 
     orders_max: int = 1 << 20
-    ids_max: int = 3 << 20
+    ids_max: int = 2 << 20
     instruments_max: int = 256
     participants_max: int = 1_024
 

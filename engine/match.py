@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.book import close_level, leave, level_of, next_tick, side_row
 from engine.emit import emit_canceled, emit_trade
+from engine.index import drop_carried_id
 from engine.jit import called, inlined
 from engine.records import Instruction, Reason, SelfTrade
 from engine.state import State
@@ -31,6 +32,7 @@ def release(state: State, slot):
     venue = state.venue[0]
     order = state.orders[slot]
     state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
+    drop_carried_id(state, order)
     order["client_order_id"] = 0
     order["participant"] = 0
     order["next"] = venue["orders_free"]

@@ -90,7 +90,7 @@ ORDER: Final = np.dtype(
         ("side", "i1"),
         ("time_in_force", "u1"),
         ("self_trade", "u1"),
-        ("reserved", "u1"),
+        ("carried", "u1"),  # its id is of an earlier trading day
     ]
 )
 
@@ -115,8 +115,7 @@ BOOK: Final = np.dtype(
         ("best_tick", "<i8"),  # 0: no limit order
         ("summary", "<i8"),  # bit w: word w of the window is not zero
         ("far_root", "<i8"),  # prices outside the window: 0, or a reference into the tree
-        ("orders", "<i8"),
-        ("reserved", "<i8", (4,)),
+        ("reserved", "<i8", (5,)),
     ]
 )
 
@@ -146,7 +145,8 @@ def new_state(capacity: Capacity) -> State:
     sides = 2 * capacity.instruments_max
     slots = capacity.orders_max + 1
     ids_rows = 8
-    while 3 * ids_rows < 4 * capacity.ids_max:
+    # Rows of ids that were carried over and then freed are not counted as used, but take their place for the day.
+    while 3 * ids_rows < 4 * (capacity.ids_max + capacity.orders_max):
         ids_rows *= 2
     state = State(
         venue=np.zeros(1, VENUE),
