@@ -5,6 +5,7 @@ from pathlib import Path
 from checkpoints import CheckpointError, CheckpointInfo, CheckpointStore
 from cli import errors, screen
 from cli.errors import WrongUse
+from cli.node import check_whole
 from cli.warmup import ready
 from replay.rebuild import journal_of
 from replay.recover import checkpoint
@@ -36,6 +37,7 @@ def list_checkpoints(directory: Path, *, as_json: bool) -> int:
 
 def create(directory: Path, *, as_json: bool) -> int:
     """`lockstep checkpoint create`: at the last durable command, beside a running node."""
+    check_whole(directory)
     ready()
     with screen.Bar("replaying") as bar:
         seq, path = checkpoint(directory, progress=bar.to)

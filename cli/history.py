@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.warmup import ready
+from cli.node import plays
 from engine.names import EVERY, Directory, pack, unpack
 from engine.records import (
     COMMAND_FIELDS,
@@ -28,7 +28,6 @@ from engine.records import (
     Side,
     TimeInForce,
 )
-from replay.rebuild import Played, journal_of, played, start
 from replay.scenario_print import Printer, price, print_event_values
 
 _CODES: Final = {
@@ -50,33 +49,6 @@ class Selection:
     symbol: str | None
     participant: str | None
     kinds: tuple[str, ...]
-
-
-def plays(
-    directory: Path, from_seq: int, to_seq: int | None, what: str
-) -> Iterator[tuple[Played, Directory, Directory]]:
-    """Each block that has a row in the range, applied, with the venue's directory before and after it.
-
-    Raises WrongUse when the range is not in the journal, and what replay and journal raise.
-    """
-    ready()
-    with journal_of(directory) as journal, screen.Bar(what) as bar:
-        last_seq = journal.last_seq if to_seq is None else to_seq
-        if last_seq > journal.last_seq or from_seq > last_seq + 1:
-            held = f"commands 1 to {journal.last_seq}" if journal.last_seq else "no command yet"
-            raise WrongUse(f"commands {from_seq} to {last_seq} are not in {directory}; its journal holds {held}")
-        notes: list[str] = []
-        machine = start(journal, directory, from_seq - 1, "kernel", True, notes)
-        for note in notes:
-            screen.notice(f"note: {note}")
-        first_seq = machine.seq
-        before = machine.directory
-        for play in played(journal, machine, last_seq):
-            after = machine.directory
-            if play.first_seq + len(play.commands) > from_seq:
-                yield play, before, after
-            before = after
-            bar.to(machine.seq - first_seq, last_seq - first_seq)
 
 
 def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:

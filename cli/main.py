@@ -393,13 +393,15 @@ def run_line(arguments: Sequence[str]) -> int:
     try:
         status = command.main(list(arguments), prog_name="lockstep", standalone_mode=False)
         sys.stdout.flush()
+        if status == errors.INTERRUPTED:
+            _complain("interrupted")
         return status if isinstance(status, int) else errors.FINE
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f"; see `{context.command_path} --help`" if context is not None else ""
         _complain(error.format_message().rstrip(".") + hint)
         return errors.WRONG
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         _complain("interrupted")
         return errors.INTERRUPTED
     except BrokenPipeError:

@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.warmup import ready
+from cli.node import rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
-from replay.rebuild import Rebuilt, rebuild
 from replay.scenario_print import price, time
-from replay.times import seq_at
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,6 @@ def levels(orders: NDArray[Any], side: Side) -> list[Level]:
     counts = np.bincount(inverse, minlength=len(prices))
     # open_orders() is in the order in which the book would trade, so the first row of a price says its rank.
     return [Level(int(prices[at]), int(qty[at]), int(counts[at])) for at in np.argsort(first)]
-
-
-def rebuilt_at(directory: Path, at: str | None) -> Rebuilt:
-    """The compiled engine after ``at`` (a sequence number or a time; None: the end), with notes said."""
-    ready()
-    seq = None if at is None else seq_at(directory, at)
-    with screen.Bar("replaying") as bar:
-        rebuilt = rebuild(directory, at=seq, progress=bar.to)
-    for note in rebuilt.notes:
-        screen.notice(f"note: {note}")
-    return rebuilt
 
 
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: bool) -> int:

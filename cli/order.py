@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.history import event_facts, plays
+from cli.history import event_facts
+from cli.node import plays
 from engine.names import Directory, pack
 from engine.records import EventKind, Side
 from replay.scenario_print import price, print_event, time

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.history import command_facts, event_facts
+from cli.node import check_whole
 from cli.options import EngineChoice
 from cli.warmup import ready
 from engine.names import Directory
@@ -24,6 +25,7 @@ def verify(
     directory: Path, engine: EngineChoice, workers: int, from_seq: int, to_seq: int | None, *, as_json: bool
 ) -> int:
     """`lockstep verify`: exit status 1 when a digest differs, is missing inside, or something is damaged."""
+    check_whole(directory)
     ready()
     with screen.Bar(f"verifying with the {engine.value} engine") as bar:
         first = from_seq if from_seq > 1 else None
@@ -92,6 +94,8 @@ def _one(row: NDArray[Any]) -> "np.void":
 
 def compare(directory_a: Path, directory_b: Path, *, as_json: bool) -> int:
     """`lockstep compare`: exit status 1 when the two differ; one being a beginning of the other is no difference."""
+    check_whole(directory_a)
+    check_whole(directory_b)
     ready()
     with screen.Bar("comparing") as bar:
         report = compare_directories(directory_a, directory_b, progress=bar.to)
