@@ -58,7 +58,7 @@ def demo(seconds: float, seed: int, data: Path | None, *, as_json: bool) -> int:
             agrees = {engine: report.ok for engine, report in reports.items()}
             screen.say_json({"ok": good, "seed": seed} | facts | {"verified": agrees})
         else:
-            _summary(facts, good)
+            _summary(facts, verified, good)
             if data is not None:
                 screen.say(f"\nthe data is in {data}; go on with `lockstep book {data} ACME`, `lockstep events {data}`")
     return errors.FINE if good else errors.FOUND
@@ -171,7 +171,7 @@ def _verified(engine: str, report: VerifyReport) -> str:
     return f"verified with the {engine} engine ({rate}): {'every digest agrees' if report.ok else 'DIFFERENT'}"
 
 
-def _summary(facts: dict[str, Any], good: bool) -> None:
+def _summary(facts: dict[str, Any], verified: bool, good: bool) -> None:
     screen.say("\nwhat was shown")
     commands, trades = screen.count(facts["seq"]), screen.count(facts["trades"])
     durable = screen.count(facts["durable_seq_reported"])
@@ -182,7 +182,7 @@ def _summary(facts: dict[str, Any], good: bool) -> None:
             facts["restore_equals_replay"],
             f"checkpoint and tail give the state of a replay from 1, {facts['state_digest']}",
         ),
-        (good, "two independent engines give the recorded events, byte for byte"),
+        (verified, "two independent engines give the recorded events, byte for byte"),
     ):
         screen.say(f"  {'yes' if true else 'NO '}  {text}")
     screen.verdict(good, "nothing was lost, and replay agrees" if good else "SOMETHING DIFFERS")

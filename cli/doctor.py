@@ -69,7 +69,9 @@ def doctor(directory: Path | None, *, as_json: bool) -> int:
         for finding in findings:
             if finding.then:
                 screen.say(f"{finding.name}: {finding.then}")
-        screen.verdict(not wrong, f"{len(wrong)} things are wrong" if wrong else "nothing is wrong")
+        screen.verdict(
+            not wrong, f"wrong: {', '.join(finding.name for finding in wrong)}" if wrong else "nothing is wrong"
+        )
     return errors.FOUND if wrong else errors.FINE
 
 
