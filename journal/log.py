@@ -127,7 +127,7 @@ class Journal:
         self._problem = problem
         self.meta: dict[str, Any] = genesis.meta
         self._genesis = genesis
-        self._reader = Reader(self._pin, self._fd, genesis, tail, problem)
+        self._reader = Reader(str(self._folder), self._pin, self._fd, genesis, tail, problem)
         self._last_seq = 0 if mark is None else mark.last_seq
         if not readonly:
             self._open_for_writing(mark)

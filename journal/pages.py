@@ -11,7 +11,7 @@ run of overflow pages. A tree root stands in a meta page (free list, main) or, o
 import os
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -356,21 +356,24 @@ def _check_free(file: PageFile, node: Node, owners: "np.ndarray[Any, Any]", tran
     owners[free] = 1
 
 
-def find_values(fd: int, page_bytes: int, magic: bytes) -> Iterator[int]:
+def find_values(fd: int, page_bytes: int, magic: bytes, length: Callable[[bytes], int | None]) -> Iterator[int]:
     """Byte offsets at which a value that begins with ``magic`` may lie, whatever else of the file is damaged.
 
-    Looks at the start of every overflow page and all over every leaf page. Old copies are found too.
+    ``length`` tells from its first bytes how long a value says it is. Looks everywhere but inside of values on
+    overflow pages, as far as page and value agree how long those are. Old copies are found too.
     """
-    pages = os.fstat(fd).st_size // page_bytes
-    for page_no in range(2, pages + 1):
-        page = os.pread(fd, page_bytes, page_no * page_bytes)
-        if len(page) < HEADER_BYTES:
-            return
-        _, _, flags, _, _ = _PAGE_HEADER.unpack_from(page)
-        if page.startswith(magic, HEADER_BYTES):
-            yield page_no * page_bytes + HEADER_BYTES
-        elif flags & _LEAF:
-            at = page.find(magic)
-            while at >= 0:
-                yield page_no * page_bytes + at
-                at = page.find(magic, at + 1)
+    page_no = 2
+    while page := os.pread(fd, page_bytes, page_no * page_bytes):
+        count = 1
+        at = page.find(magic)
+        while at >= 0:
+            yield page_no * page_bytes + at
+            size = length(page[at:]) if at == HEADER_BYTES else None
+            if size is not None:
+                number, _, flags, pages = _OVERFLOW_HEADER.unpack_from(page)
+                expected = (HEADER_BYTES + size + page_bytes - 1) // page_bytes
+                if (number, flags, pages) == (page_no, _OVERFLOW, expected):
+                    count = pages
+                    break
+            at = page.find(magic, at + 1)
+        page_no += count

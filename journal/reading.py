@@ -25,6 +25,8 @@ GENESIS_KEY: Final = b"genesis"
 MARK_KEY: Final = b"mark"
 LABELS_KEY: Final = b"labels"
 
+ADVICE: Final = "restore the journal from a replica"
+
 # A snapshot keeps the writer from using freed pages again, so none is held for more than this.
 _PIN_BYTES_MAX: Final = 8 << 20
 _PIN_BLOCKS_MAX: Final = 4_096
@@ -35,6 +37,13 @@ _AHEAD_DIGESTS: Final = 256
 def key_of(seq: int) -> bytes:
     """The key of the block that begins with ``seq``: big-endian, so that keys sort like numbers."""
     return seq.to_bytes(8, "big")
+
+
+def seq_of(key: bytes) -> int:
+    """The seq that a key stands for. Raises PageDamage for what is no key of ours."""
+    if len(key) != 8:
+        raise PageDamage(f"a key has {len(key)} bytes, which must be 8")
+    return int.from_bytes(key, "big")
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,8 @@ class Snapshot:
     def block_at(self, seq: int, row_bytes: int) -> Block:
         """The block that contains ``seq``, its own checksum verified but no link."""
         node = self.file.floor(self.blocks, key_of(seq))
-        if node is not None and len(node.key) == 8:
-            first_seq = int.from_bytes(node.key, "big")
+        if node is not None:
+            first_seq = seq_of(node.key)
             block = frame.decode(self.file.value(node), first_seq, row_bytes)
             if block.last_seq >= seq:
                 return block
@@ -89,7 +98,16 @@ Pin = Callable[[], AbstractContextManager[Snapshot]]
 class Reader:
     """Reads through snapshots that ``pin`` gives. ``problem``: what was found when the journal was opened, or None."""
 
-    def __init__(self, pin: Pin, fd: int, genesis: marks.Genesis, tail: marks.Mark | None, problem: str | None) -> None:
+    def __init__(
+        self,
+        where: str,
+        pin: Pin,
+        fd: int,
+        genesis: marks.Genesis,
+        tail: marks.Mark | None,
+        problem: str | None,
+    ) -> None:
+        self._where = where
         self._pin = pin
         self._fd = fd
         self._genesis = genesis
@@ -112,10 +130,9 @@ class Reader:
                     if end is not None and next_seq <= end:
                         self._read_into(batch, snapshot, next_seq, end, previous)
             except PageDamage as error:
+                problem = f"{error}; {ADVICE}"
+            except JournalDamaged as error:
                 problem = str(error)
-            except JournalDamaged:
-                yield from batch
-                raise
             first = False
             yield from batch
             if batch:
@@ -129,9 +146,7 @@ class Reader:
             yield block
             next_seq = block.last_seq + 1
         if to_seq is None or next_seq <= to_seq:
-            raise JournalDamaged(
-                f"{problem}; nothing from seq {next_seq} on can be read: restore the journal from a replica"
-            )
+            raise JournalDamaged(f"{self._where}: {problem} (everything before seq {next_seq} can be read)")
 
     def _read_into(
         self, batch: list[Block], snapshot: Snapshot, next_seq: int, end: int, previous: bytes | None
@@ -141,7 +156,7 @@ class Reader:
         start = snapshot.file.floor(snapshot.blocks, key_of(next_seq))
         size = 0
         for node in snapshot.file.items(snapshot.blocks, start.key if start else b""):
-            first_seq = int.from_bytes(node.key, "big")
+            first_seq = seq_of(node.key)
             if previous is None and first_seq > next_seq:
                 break
             block = frame.decode(snapshot.file.value(node), first_seq, row_bytes)
@@ -181,7 +196,7 @@ class Reader:
         """
         places: dict[int, list[int]] = {}
         parents: dict[bytes, bytes] = {}
-        for offset in find_values(self._fd, self._genesis.page_bytes, frame.MAGIC):
+        for offset in find_values(self._fd, self._genesis.page_bytes, frame.MAGIC, frame.frame_bytes):
             head = os.pread(self._fd, 2_048, offset)
             peeked = frame.peek(head)
             if peeked is not None:
@@ -260,7 +275,7 @@ class Reader:
     ) -> bool:
         """Append up to ``most`` digests from ``start`` on; ``last``: the one before, 0: unknown. True at the end."""
         for node in snapshot.file.items(snapshot.digests, key_of(start)):
-            first_seq = int.from_bytes(node.key, "big")
+            first_seq = seq_of(node.key)
             digest, previous_seq = marks.decode_digest(first_seq, snapshot.file.value(node))
             if previous_seq != last if last else previous_seq >= start:
                 raise JournalDamaged(f"event digests before seq {first_seq} are missing; restore from a replica")

@@ -7,7 +7,7 @@ from typing import Final
 from journal import frame, marks
 from journal.errors import JournalDamaged
 from journal.pages import PageDamage, check_file
-from journal.reading import TREES, Pin
+from journal.reading import TREES, Pin, seq_of
 
 _PIN_BLOCKS: Final = 64
 
@@ -104,7 +104,7 @@ class Checker:
                 for node in snapshot.file.items(snapshot.blocks, start):
                     start = node.key + b"\0"
                     looked_at += 1
-                    self._block(int.from_bytes(node.key, "big"), snapshot.file.value(node))
+                    self._block(seq_of(node.key), snapshot.file.value(node))
                     if looked_at >= _PIN_BLOCKS:
                         break
             if self._progress is not None:
@@ -140,7 +140,7 @@ class Checker:
                 for node in snapshot.file.items(snapshot.digests, start):
                     start = node.key + b"\0"
                     looked_at += 1
-                    last = self._digest(int.from_bytes(node.key, "big"), snapshot.file.value(node), last)
+                    last = self._digest(seq_of(node.key), snapshot.file.value(node), last)
                     if looked_at >= _PIN_BLOCKS * 1_024:
                         break
                 else:
