@@ -26,7 +26,7 @@ from journal.opening import (
     read_tail,
 )
 from journal.pages import Meta, PageDamage, check_file, read_meta, read_metas
-from journal.reading import LABELS_KEY, TREES, Reader, Snapshot
+from journal.reading import ADVICE, LABELS_KEY, TREES, Reader, Snapshot
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
 from journal.store import LMDB_VERSION, ReaderLock, Store, create_folder, reason
 
@@ -128,7 +128,8 @@ class Journal:
         self.meta: dict[str, Any] = genesis.meta
         self._genesis = genesis
         self._reader = Reader(str(self._folder), self._pin, self._fd, genesis, tail, problem)
-        self._last_seq = 0 if mark is None else mark.last_seq
+        ends = [known.last_seq for known in (mark, tail) if known is not None]
+        self._last_seq = max(ends, default=None)
         if not readonly:
             self._open_for_writing(mark)
 
@@ -137,7 +138,7 @@ class Journal:
         lock_file = self._folder / "lock.mdb"
         self._committed()
         if os.access(lock_file, os.R_OK | os.W_OK) and os.access(self._folder, os.W_OK):
-            self._reader_lock = ReaderLock.open(self._folder)
+            self._reader_lock = ReaderLock(self._folder)
             self._readers = "LMDB reader lock"
             return
         pid = writer_pid(self.path)
@@ -178,6 +179,13 @@ class Journal:
     @contextmanager
     def _pin(self) -> Iterator[Snapshot]:
         """A snapshot that no writer overwrites as long as the context lasts. Raises PageDamage."""
+        with self._unverified() as snapshot:
+            snapshot.verify()
+            yield snapshot
+
+    @contextmanager
+    def _unverified(self) -> Iterator[Snapshot]:
+        """As ``_pin``, for ``check``: the commit's mark may contradict its trees."""
         if self._closed:
             raise JournalError(f"the journal in {self.path} is closed")
         if self._reader_lock is None:
@@ -196,11 +204,16 @@ class Journal:
     @property
     def durable_seq(self) -> int:
         """Up to where everything is on the disk; of a readonly journal, what it held when it was opened."""
-        return self._last_seq if self._writer is None else self._writer.durable_seq
+        return self.last_seq if self._writer is None else self._writer.durable_seq
 
     @property
     def last_seq(self) -> int:
-        """The last seq appended; of a readonly journal, the last one when it was opened."""
+        """The last seq appended; of a readonly journal, the last durable one when it was opened.
+
+        Of a damaged one it is what its tail says, which ``blocks`` may not reach; JournalDamaged where nothing says it.
+        """
+        if self._last_seq is None:
+            raise JournalDamaged(f"{self.path}: nothing says how far the journal went: {self._problem}; {ADVICE}")
         return self._last_seq
 
     def blocks(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Block]:
@@ -253,7 +266,7 @@ class Journal:
 
     def check(self, progress: Progress | None = None) -> CheckReport:
         """Read and verify everything, calling ``progress(seq, last_seq)`` at times. Damage is reported, not raised."""
-        report = Checker(self._pin, self._genesis, progress).run()
+        report = Checker(self._unverified, self._genesis, progress).run()
         for sentence in (self._problem, self._tail_problem, self._genesis_problem):
             if sentence is not None and all(problem.sentence != sentence for problem in report.problems):
                 report.problems.append(Problem(0, sentence))
@@ -278,7 +291,7 @@ class Journal:
         view = memoryview(rows).cast("B")
         if view.nbytes != count * self._genesis.row_bytes:
             raise ValueError(f"{count} rows of {self._genesis.row_bytes} bytes each cannot be {view.nbytes} bytes")
-        first_seq = self._last_seq + 1
+        first_seq = self.last_seq + 1
         time_ns = max(time_ns, self._last_time_ns)
         encoded = frame.encode(
             view,
@@ -299,7 +312,7 @@ class Journal:
         writer = self._writing()
         if len(digest) != marks.DIGEST_BYTES:
             raise ValueError(f"an event digest has {marks.DIGEST_BYTES} bytes, not {len(digest)}")
-        if not self._last_digest_seq < first_seq <= self._last_seq:
+        if not self._last_digest_seq < first_seq <= self.last_seq:
             raise ValueError(
                 f"the digest of the block at seq {first_seq} does not come next: the last one is of seq "
                 f"{self._last_digest_seq}, the last row is {self._last_seq}"
@@ -310,7 +323,7 @@ class Journal:
     def wait_durable(self, seq: int, timeout_s: float | None = None) -> bool:
         """Wait until ``seq`` is on the disk; False after ``timeout_s``. Raises JournalError if the writer failed."""
         writer = self._writing()
-        if seq > self._last_seq:
+        if seq > self.last_seq:
             raise ValueError(f"seq {seq} cannot become durable: the last one appended is {self._last_seq}")
         return writer.wait_durable(seq, timeout_s)
 

@@ -58,7 +58,7 @@ class Snapshot:
 
     @classmethod
     def load(cls, fd: int, page_bytes: int, meta: Meta) -> "Snapshot":
-        """Raises PageDamage unless the commit's own mark agrees with its meta page and trees."""
+        """Raises PageDamage where a commit's trees or mark cannot be found."""
         file = PageFile(fd, page_bytes, meta.last_page)
         blocks, digests, own = (file.subtree(meta.main, name) for name in TREES)
         sealed = file.get(own, MARK_KEY)
@@ -68,11 +68,16 @@ class Snapshot:
             mark = marks.decode_mark(sealed, "the commit mark")
         except JournalDamaged as error:
             raise PageDamage(str(error)) from error
-        if mark.transaction != meta.transaction:
-            raise PageDamage(f"a meta page names transaction {meta.transaction}, its commit {mark.transaction}")
-        if (mark.blocks, mark.digests) != (blocks.entries, digests.entries):
-            raise PageDamage("the number of blocks or digests is not the one that was committed")
         return cls(file, meta, mark, blocks, digests)
+
+    def verify(self) -> None:
+        """Raise PageDamage unless the commit's own mark agrees with its meta page and trees."""
+        if self.mark.transaction != self.meta.transaction:
+            raise PageDamage(
+                f"a meta page names transaction {self.meta.transaction}, its commit {self.mark.transaction}"
+            )
+        if (self.mark.blocks, self.mark.digests) != (self.blocks.entries, self.digests.entries):
+            raise PageDamage("the number of blocks or digests is not the one that was committed")
 
     def record(self, key: bytes) -> bytes:
         """A sealed record of the meta tree. Raises PageDamage."""

@@ -75,7 +75,7 @@ class Checker:
 
     def run(self) -> CheckReport:
         """Fill the report. Damage never raises here."""
-        for step in (self._structure, self._blocks, self._digests):
+        for step in (self._mark, self._structure, self._blocks, self._digests):
             try:
                 step()
             except PageDamage as error:
@@ -88,6 +88,10 @@ class Checker:
         problem = Problem(seq, sentence)
         if problem not in self.report.problems:
             self.report.problems.append(problem)
+
+    def _mark(self) -> None:
+        with self._pin() as snapshot:
+            snapshot.verify()
 
     def _structure(self) -> None:
         with self._pin() as snapshot:

@@ -12,6 +12,7 @@ reader table keeps a snapshot as it is while somebody writes.
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +50,21 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-def open_environment(folder: Path, **changes: Any) -> lmdb.Environment:
-    """The environment in ``folder``, with stale readers cleared. Raises JournalError."""
+class _Shared:
+    """The one environment that this process has of a file. LMDB's locks do not survive a second one beside it."""
+
+    def __init__(self, environment: lmdb.Environment, writable: bool) -> None:
+        self.environment = environment
+        self.writable = writable
+        self.users = 0
+        self.snapshots = 0
+
+
+_shared: dict[tuple[int, int, int], _Shared] = {}
+_changed = threading.Condition()
+
+
+def _lmdb_open(folder: Path, **changes: Any) -> lmdb.Environment:
     try:
         environment = lmdb.open(str(folder), **{**_OPTIONS, **changes})
         environment.reader_check()
@@ -60,25 +74,69 @@ def open_environment(folder: Path, **changes: Any) -> lmdb.Environment:
 
 
 class ReaderLock:
-    """Keeps snapshots from being overwritten: an entry in LMDB's reader table for as long as one is looked at."""
+    """Keeps snapshots from being overwritten: an entry in LMDB's reader table for as long as one is looked at.
 
-    def __init__(self, environment: lmdb.Environment) -> None:
-        self._environment = environment
+    All journals of one process that are open on the same file share one environment. It is opened anew when a writer
+    joins the readers or leaves them, between two snapshots.
+    """
 
-    @classmethod
-    def open(cls, folder: Path) -> "ReaderLock":
-        """For a process that only reads; needs write access to lock.mdb."""
-        return cls(open_environment(folder, readonly=True))
+    def __init__(self, folder: Path, *, writable: bool = False, sync: bool = True) -> None:
+        """Needs write access to lock.mdb. Raises JournalError."""
+        self._folder = folder
+        self._writable = writable
+        file = (folder / "data.mdb").stat()
+        # A forked process must not use what it inherits, so the process is part of the key.
+        self._key = (os.getpid(), file.st_dev, file.st_ino)
+        options = {"sync": sync, "metasync": sync} if writable else {"readonly": True}
+        with _changed:
+            shared = _shared.get(self._key)
+            if shared is None:
+                shared = _shared[self._key] = _Shared(_lmdb_open(folder, **options), writable)
+            elif writable:
+                self._reopen(shared, options)
+            shared.users += 1
+
+    def _reopen(self, shared: _Shared, options: dict[str, Any]) -> None:
+        _changed.wait_for(lambda: not shared.snapshots)
+        shared.environment.close()
+        shared.environment = _lmdb_open(self._folder, **options)
+        shared.writable = not options.get("readonly", False)
+
+    @property
+    def environment(self) -> lmdb.Environment:
+        """For the writer: nobody closes it before the writer does."""
+        return _shared[self._key].environment
 
     @contextmanager
     def transaction(self) -> Iterator[int]:
         """The number of the transaction whose pages stay as they are within the context."""
-        with self._environment.begin() as transaction:
+        with _changed:
+            shared = _shared[self._key]
+            try:
+                transaction = shared.environment.begin()
+            except lmdb.Error as error:
+                raise JournalError(f"LMDB gives no snapshot of {self._folder}: {error}") from error
+            shared.snapshots += 1
+        try:
             yield transaction.id()
+        finally:
+            with _changed:
+                transaction.abort()
+                shared.snapshots -= 1
+                _changed.notify_all()
 
     def close(self) -> None:
-        """Leave the reader table."""
-        self._environment.close()
+        """Leave; the last one closes the environment."""
+        with _changed:
+            shared = _shared[self._key]
+            if self._writable or shared.users == 1:
+                _changed.wait_for(lambda: not shared.snapshots)
+            shared.users -= 1
+            if not shared.users:
+                del _shared[self._key]
+                shared.environment.close()
+            elif self._writable:
+                self._reopen(shared, {"readonly": True})
 
 
 class Store:
@@ -88,13 +146,13 @@ class Store:
         self.mark = mark
         self._labels = labels
         sync = durability == "fsync"
-        self._environment = open_environment(folder, sync=sync, metasync=sync)
-        self.reader_lock = ReaderLock(self._environment)
+        self.reader_lock = ReaderLock(folder, writable=True, sync=sync)
+        self._environment = self.reader_lock.environment
         try:
             self._trees = {name: self._environment.open_db(name, create=False) for name in TREES}
             self._tail_fd = os.open(folder / "tail", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except (lmdb.Error, OSError) as error:
-            self._environment.close()
+            self.reader_lock.close()
             raise JournalError(f"the journal in {folder} cannot be written: {reason(folder, error)}") from error
 
     def _put(self, transaction: lmdb.Transaction, tree: bytes, seq: int, value: "bytes | bytearray") -> None:
@@ -130,8 +188,8 @@ class Store:
         self.mark, self._labels = mark, labels
 
     def close(self) -> None:
-        """Close the environment."""
-        self._environment.close()
+        """Leave the environment."""
+        self.reader_lock.close()
         os.close(self._tail_fd)
 
 
