@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from journal import Block, Journal, JournalDamaged, JournalError
+from journal import Block, Journal, JournalDamaged, JournalError, store
 
 META: dict[str, Any] = {"rules_version": 1, "source_digest": "ab" * 16, "capacity": {"orders_max": 8}}
 ROW_BYTES = 64
@@ -212,6 +212,18 @@ def append_for_ever(directory: Path, seed: int) -> None:
             sys.stdout.flush()
 
 
+def commits(directory: Path, count: int, metasync: int) -> None:
+    """Append and commit block by block, printing each durable mark; without ``metasync`` as a build with that hole."""
+    if not metasync:
+        lmdb_open = store._lmdb_open
+        store._lmdb_open = lambda folder, **options: lmdb_open(folder, **{**options, "metasync": False})
+    with Journal.open(directory) as journal:
+        for number in range(count):
+            fill(journal, [(1, 40, 3, 150, 64)[number % 5]])
+            sys.stdout.write(f"{journal.durable_seq}\n")
+            sys.stdout.flush()
+
+
 def fill_disk(directory: Path) -> dict[str, Any]:
     """Append until the disk is full; what was said, what was durable, and what can be read."""
     said = []
@@ -244,8 +256,16 @@ def fill_disk(directory: Path) -> dict[str, Any]:
 
 
 def main(command: str, directory: str, *numbers: str) -> None:
-    known = {"flips": flips, "truncations": truncations, "append": append_for_ever, "fill": fill_disk}
-    print(json.dumps(known[command](Path(directory), *map(int, numbers))))  # type: ignore[operator]
+    known = {
+        "commits": commits,
+        "flips": flips,
+        "truncations": truncations,
+        "append": append_for_ever,
+        "fill": fill_disk,
+    }
+    tally = known[command](Path(directory), *map(int, numbers))  # type: ignore[operator]
+    if tally is not None:
+        print(json.dumps(tally))
 
 
 if __name__ == "__main__":
