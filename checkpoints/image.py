@@ -100,10 +100,11 @@ def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
     offset = 0
     for part, named in checkpoint.parts.items():
         for name, array in named.items():
+            dtype_text = _dtype_text(array.dtype)
             flat = _flat(array)
             offset = _aligned(offset)
             checksum = xxhash.xxh3_128_digest(flat)
-            arrays.append((part, name, _dtype_text(array.dtype), list(array.shape), offset, checksum))
+            arrays.append((part, name, dtype_text, list(array.shape), offset, checksum))
             pieces.append((offset, flat))
             offset += len(flat)
     header = msgpack.packb(

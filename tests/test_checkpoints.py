@@ -1,0 +1,295 @@
+"""What checkpoints promise: the same arrays back, every damage found, nothing deleted by it, the one before used."""
+
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checkpoints import Checkpoint, CheckpointError, CheckpointStore, image
+from engine import digest
+
+ROOT = Path(__file__).parent.parent
+FLIPS = 2_000
+NESTED = np.dtype([("price_e4", "<i8"), ("queue", [("head", "<i4"), ("sizes", "<i4", (3,))]), ("side", "i1")])
+
+
+def small_checkpoint(seq: int = 1_000) -> Checkpoint:
+    """Arrays of every shape that an engine may have: nested rows, several dimensions, none, and empty ones."""
+    chance = np.random.default_rng(seq)
+    levels = np.zeros(20, NESTED)
+    levels["price_e4"] = chance.integers(0, 10**9, 20)
+    levels["queue"]["sizes"] = chance.integers(0, 100, (20, 3))
+    return Checkpoint(
+        seq=seq,
+        event_digest=chance.bytes(16),
+        rules_version=1,
+        source_digest="ab" * 16,
+        capacity={"orders_max": 8, "ids_max": 8},
+        parts={
+            "books": {"levels": levels, "bitmap": chance.integers(0, 2**62, (4, 8)), "none": np.zeros((0, 3), "<i4")},
+            "orders": {"pool": chance.integers(0, 255, 1_001, dtype=np.uint8), "count": np.array(5)},
+            "timers": {},
+        },
+    )
+
+
+def same(got: Checkpoint, expected: Checkpoint) -> bool:
+    if replace(got, parts={}) != replace(expected, parts={}) or got.parts.keys() != expected.parts.keys():
+        return False
+    for part, arrays in expected.parts.items():
+        if got.parts[part].keys() != arrays.keys():
+            return False
+        for name, array in arrays.items():
+            other = got.parts[part][name]
+            if (other.dtype, other.shape, other.tobytes()) != (array.dtype, array.shape, array.tobytes()):
+                return False
+    return True
+
+
+def encoded(checkpoint: Checkpoint) -> bytes:
+    return b"".join(image.encode(checkpoint))
+
+
+def decoded(content: bytes) -> Checkpoint:
+    return image.decode(io.BytesIO(content), len(content), "the checkpoint")
+
+
+def test_what_is_written_comes_back_in_arrays_of_its_own(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    checkpoint = small_checkpoint()
+    path = store.write(checkpoint)
+    assert path == tmp_path / "checkpoints" / "00000000000000001000.checkpoint"
+    got = store.load(path)
+    assert same(got, checkpoint)
+    arrays = [array for part in got.parts.values() for array in part.values()]
+    assert all(array.flags.writeable and array.flags.owndata and array.flags.c_contiguous for array in arrays)
+    store.verify(path)
+    (info,) = store.list()
+    assert (info.seq, info.path, info.bytes, info.valid, info.why) == (1_000, path, path.stat().st_size, True, "")
+    parts = {part: digest.part_digest(arrays) for part, arrays in checkpoint.parts.items()}
+    assert info.state_digest == digest.state_digest(parts)
+
+
+def test_the_same_state_gives_the_same_bytes() -> None:
+    assert encoded(small_checkpoint()) == encoded(small_checkpoint())
+
+
+def test_arrays_that_are_not_contiguous_are_written_by_value() -> None:
+    square = np.arange(36).reshape(6, 6)
+    checkpoint = replace(small_checkpoint(), parts={"part": {"columns": square.T, "steps": square[::2, 1]}})
+    got = decoded(encoded(checkpoint))
+    assert (got.parts["part"]["columns"] == square.T).all()
+    assert (got.parts["part"]["steps"] == square[::2, 1]).all()
+
+
+def test_arrays_of_objects_are_refused() -> None:
+    checkpoint = replace(small_checkpoint(), parts={"part": {"bad": np.array([{}], object)}})
+    with pytest.raises(CheckpointError, match="cannot be put into a checkpoint"):
+        encoded(checkpoint)
+
+
+def test_a_flipped_bit_anywhere_is_found() -> None:
+    """Every byte of the file counts: none is harmless."""
+    content = encoded(small_checkpoint())
+    chance = random.Random(5)
+    for _ in range(FLIPS):
+        bit = chance.randrange(len(content) * 8)
+        bad = bytearray(content)
+        bad[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CheckpointError, match=r"^the checkpoint [^\n]*$"):
+            decoded(bytes(bad))
+
+
+def test_each_cut_and_each_added_byte_is_found() -> None:
+    content = encoded(small_checkpoint())
+    for size in range(len(content)):
+        with pytest.raises(CheckpointError):
+            decoded(content[:size])
+    with pytest.raises(CheckpointError, match="must have"):
+        decoded(content + b"\0")
+
+
+def test_without_the_checksums_of_arrays_flips_would_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control for the test of flips."""
+    content = bytearray(encoded(small_checkpoint()))
+    content[-3] ^= 1
+    with pytest.raises(CheckpointError):
+        decoded(bytes(content))
+    header = image.decode_header(io.BytesIO(content), len(content), "it")
+    known = iter([entry[5] for entry in header.arrays])
+    first_bytes = content[:32]
+
+    def blind(piece: "bytes | memoryview") -> bytes:
+        return bytes(first_bytes[16:32]) if bytes(piece[:8]) == bytes(first_bytes[:8]) else next(known)
+
+    monkeypatch.setattr(image.xxhash, "xxh3_128_digest", blind)
+    assert not same(decoded(bytes(content)), small_checkpoint())
+
+
+def test_a_damaged_checkpoint_is_set_aside_with_the_reason_and_the_one_before_is_used(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    paths = [store.write(small_checkpoint(seq)) for seq in (10, 20, 30)]
+    for path in paths[1:]:
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 4
+        path.write_bytes(content)
+    damaged = paths[2].read_bytes()
+    newest = store.newest()
+    assert newest is not None
+    assert same(newest, small_checkpoint(10))
+    infos = store.list()
+    assert [(info.seq, info.valid) for info in infos] == [(10, True), (20, False), (30, False)]
+    assert all("does not match its checksum" in info.why for info in infos[1:])
+    assert infos[2].path.read_bytes() == damaged
+    store.write(small_checkpoint(30))
+    path = store.write(small_checkpoint(30))
+    path.write_bytes(damaged)
+    assert store.newest() is not None
+    assert [(info.seq, info.valid) for info in store.list()] == [(10, True), (20, False), (30, False), (30, False)]
+
+
+def test_newest_takes_the_last_one_not_after_a_seq(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    assert (store.list(), store.newest()) == ([], None)
+    for seq in (30, 10, 20):
+        store.write(small_checkpoint(seq))
+    found = [store.newest(seq) for seq in (None, 9, 10, 29, 30, 10**9)]
+    assert [None if checkpoint is None else checkpoint.seq for checkpoint in found] == [30, None, 10, 20, 30, 30]
+
+
+def test_a_checkpoint_under_another_name_is_not_taken_for_that_seq(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    path = store.write(small_checkpoint(10))
+    shutil.copy(path, path.with_name("00000000000000000020.checkpoint"))
+    assert [info.valid for info in store.list()] == [True, False]
+    newest = store.newest()
+    assert newest is not None
+    assert newest.seq == 10
+
+
+def test_another_format_version_is_refused_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "FORMAT_VERSION", 2)
+    content = encoded(small_checkpoint())
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="format version 2; this release reads 1"):
+        decoded(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(40), b"lkcheck\x01" + b"\xff" * 100, os.urandom(5_000)])
+def test_a_file_that_is_no_checkpoint_gives_a_sentence(content: bytes) -> None:
+    with pytest.raises(CheckpointError):
+        decoded(content)
+
+
+def test_prune_keeps_the_newest_good_ones_and_all_that_are_invalid(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    paths = [store.write(small_checkpoint(seq)) for seq in (10, 20, 30, 40)]
+    store.mark_invalid(paths[0], "for a test")
+    store.prune(2)
+    assert [(info.seq, info.valid) for info in store.list()] == [(10, False), (30, True), (40, True)]
+    with pytest.raises(CheckpointError, match="at least one"):
+        store.prune(0)
+
+
+def test_leftovers_of_a_crash_are_ignored_and_cleared_by_the_next_write(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.write(small_checkpoint(10))
+    leftover = store.folder / "00000000000000000020.4711.tmp"
+    leftover.write_bytes(b"half")
+    assert [info.seq for info in store.list()] == [10]
+    store.write(small_checkpoint(30))
+    assert not leftover.exists()
+    assert sorted(path.suffix for path in store.folder.iterdir()) == [".checkpoint", ".checkpoint"]
+
+
+def test_a_writer_that_is_killed_leaves_whole_checkpoints_only(tmp_path: Path) -> None:
+    script = (
+        "import sys; from tests.test_checkpoints import *\n"
+        "store = CheckpointStore(sys.argv[1]); seq = int(sys.argv[2])\n"
+        "print(flush=True)\n"
+        "while True: seq += 1; store.write(small_checkpoint(seq)); store.prune(20)\n"
+    )
+    store = CheckpointStore(tmp_path)
+    chance = random.Random(1)
+    for number in range(5):
+        child = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), str(number * 10_000)], cwd=ROOT, stdout=subprocess.PIPE
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        deadline = time.monotonic() + chance.uniform(0.01, 0.1)
+        while time.monotonic() < deadline or not store.list():
+            pass
+        child.kill()
+        child.wait()
+        infos = store.list()
+        assert all(info.valid for info in infos)
+        for info in infos[-3:]:
+            assert same(store.load(info.path), small_checkpoint(info.seq))
+
+
+def _mounts() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not _mounts(), reason="this user may not mount file systems (unshare -m)")
+
+
+@needs_mounts
+def test_a_full_disk_leaves_the_older_checkpoints_and_no_trace(tmp_path: Path) -> None:
+    script = (
+        "import sys; from tests.test_checkpoints import *\n"
+        "store = CheckpointStore(sys.argv[1]); said = ''\n"
+        "big = lambda seq: replace(small_checkpoint(seq), parts={'p': {'a': np.ones(200_000)}})\n"
+        "store.write(big(1)); store.write(big(2))\n"
+        "try: store.write(big(3))\n"
+        "except CheckpointError as error: said = str(error)\n"
+        "names = sorted(os.listdir(store.folder))\n"
+        "print(json.dumps([said, names, store.newest().seq]))\n"
+    )
+    mounting = f'mount -t tmpfs -o size=4m none "{tmp_path}" && exec "$0" "$@"'
+    outcome = subprocess.run(
+        ["unshare", "-m", "sh", "-c", mounting, sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    said, names, newest = json.loads(outcome.stdout)
+    assert "No space left" in said
+    assert names == ["00000000000000000001.checkpoint", "00000000000000000002.checkpoint"]
+    assert newest == 2
+
+
+@needs_mounts
+def test_in_a_read_only_directory_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    paths = [store.write(small_checkpoint(seq)) for seq in (1, 2)]
+    paths[1].write_bytes(paths[1].read_bytes()[:-1])
+    script = (
+        "import sys; from checkpoints import *\n"
+        "store = CheckpointStore(sys.argv[1]); print(store.newest().seq, [info.valid for info in store.list()])\n"
+    )
+    mounting = f'mount --bind "{tmp_path}" "{tmp_path}" && mount -o remount,ro,bind "{tmp_path}" && exec "$0" "$@"'
+    outcome = subprocess.run(
+        ["unshare", "-m", "sh", "-c", mounting, sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert outcome.stdout == "1 [True, False]\n", outcome.stderr
