@@ -56,11 +56,27 @@ INTERPRETED: Final = bool(numba.config.DISABLE_JIT)
 
 Kernel = Callable[..., Any]
 
-#: A function that LLVM puts into its caller, so that passing the state costs nothing.
-inlined: Final[Callable[[Kernel], Kernel]] = numba.njit(cache=True, nogil=True, forceinline=True, _nrt=False)
 
-#: A function that is called: the rare paths, kept out of the way of the frequent ones.
-called: Final[Callable[[Kernel], Kernel]] = numba.njit(cache=True, nogil=True, _nrt=False)
+def _one_variant(kernel: Kernel, **options: Any) -> Kernel:
+    """A kernel that is compiled once for int64, not again for every constant that a caller passes."""
+    compiled = numba.njit(cache=True, nogil=True, _nrt=False, **options)(kernel)
+    if not INTERPRETED:
+        call_template = compiled.get_call_template
+        compiled.get_call_template = lambda args, kws: call_template(
+            tuple(types.unliteral(each) for each in args), kws
+        )
+    return compiled  # type: ignore[no-any-return]
+
+
+def inlined(kernel: Kernel) -> Kernel:
+    """A kernel that LLVM puts into its caller, so that passing the state costs nothing."""
+    return _one_variant(kernel, forceinline=True)
+
+
+def called(kernel: Kernel) -> Kernel:
+    """A kernel that is called: the rare paths, kept out of the way of the frequent ones."""
+    return _one_variant(kernel)
+
 
 _WORD: Final = 2**64
 
