@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, Final
 
 import msgpack
 import numpy as np
-import xxhash
 
 from checkpoints.errors import CheckpointError
 from engine import digest
@@ -73,8 +72,13 @@ class Header:
         return digest.state_digest(self.part_digests)
 
 
-def _flat(array: Array) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+def _flat(array: Array) -> Array:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _checksum(flat: Array) -> bytes:
+    """xxh3-128 of bytes: the engine's chain with nothing before."""
+    return digest.chain(b"", flat)
 
 
 def _dtype_text(dtype: "np.dtype[Any]") -> str:
@@ -96,14 +100,14 @@ def _aligned(offset: int) -> int:
 def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
     """The file's bytes, piece by piece; arrays are not copied. They must not change meanwhile."""
     arrays: list[tuple[str, str, str, list[int], int, bytes]] = []
-    pieces: list[tuple[int, memoryview]] = []
+    pieces: list[tuple[int, Array]] = []
     offset = 0
     for part, named in checkpoint.parts.items():
         for name, array in named.items():
             dtype_text = _dtype_text(array.dtype)
             flat = _flat(array)
             offset = _aligned(offset)
-            checksum = xxhash.xxh3_128_digest(flat)
+            checksum = digest.checksum(flat)
             arrays.append((part, name, dtype_text, list(array.shape), offset, checksum))
             pieces.append((offset, flat))
             offset += len(flat)
@@ -121,12 +125,12 @@ def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
         }
     )
     start = _MAGIC + len(header).to_bytes(8, "little")
-    yield start + xxhash.xxh3_128_digest(start + header) + header
+    yield start + digest.checksum(start + header) + header
     written = _START_BYTES + len(header)
     base = _aligned(written)
     for place, flat in pieces:
         yield bytes(base + place - written)
-        yield flat
+        yield flat.data
         written = base + place + len(flat)
 
 
@@ -139,7 +143,7 @@ def decode_header(stream: BinaryIO, file_bytes: int, name: str) -> Header:
     if header_bytes > min(_HEADER_BYTES_MAX, file_bytes - _START_BYTES):
         raise CheckpointError(f"{name} is cut short or damaged: its header does not fit into it")
     packed = stream.read(header_bytes)
-    if xxhash.xxh3_128_digest(start[:16] + packed) != start[16:]:
+    if digest.checksum(start[:16] + packed) != start[16:]:
         raise CheckpointError(f"{name} is damaged: its header does not match its checksum")
     try:
         fields = msgpack.unpackb(packed)
@@ -189,9 +193,9 @@ def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
     for part, array_name, dtype, shape, offset, checksum in header.arrays:
         gap = stream.read(header.start + offset - at)
         array = np.empty(shape, dtype)
-        flat = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-        _read_into(stream, flat, name)
-        if gap.strip(b"\0") or xxhash.xxh3_128_digest(flat) != checksum:
+        flat = array.reshape(-1).view(np.uint8)
+        _read_into(stream, flat.data, name)
+        if gap.strip(b"\0") or digest.checksum(flat) != checksum:
             raise CheckpointError(f"{name} is damaged: its array {part}.{array_name} does not match its checksum")
         at = header.start + offset + len(flat)
         parts.setdefault(part, {})[array_name] = array

@@ -4,8 +4,15 @@ from typing import Final
 
 import numpy as np
 
-from engine.control import clock, define_instrument, define_participant, halt_command, mass_cancel, phase_command
-from engine.control import unused
+from engine.control import (
+    clock,
+    define_instrument,
+    define_participant,
+    halt_command,
+    mass_cancel,
+    phase_command,
+    unused,
+)
 from engine.emit import emit_rejected
 from engine.entry import cancel, enter, replace
 from engine.index import ask_for_id

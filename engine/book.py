@@ -80,9 +80,7 @@ def _window_next_word(state: State, b, side, tick):
         if summary == 0:
             return 0
         place = top_bit(summary)
-        return ((first + place) << 6) + top_bit(
-            state.words[b * WINDOW_WORDS + ((turn + place) & (WINDOW_WORDS - 1))]
-        )
+        return ((first + place) << 6) + top_bit(state.words[b * WINDOW_WORDS + ((turn + place) & (WINDOW_WORDS - 1))])
     summary &= shl(-2, place)
     if summary == 0:
         return 0

@@ -20,12 +20,17 @@ def chain(previous: bytes, events: "np.ndarray[Any, Any]") -> bytes:
     return hasher.digest()
 
 
+def checksum(raw: Any) -> bytes:
+    """xxh3-128 (16 bytes) over a bytes-like object."""
+    return xxhash.xxh3_128_digest(raw)
+
+
 def part_digest(arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> bytes:
     """xxh3-128 over the names, shapes and bytes of one part's arrays, in name order."""
     hasher = xxhash.xxh3_128()
     for name in sorted(arrays):
         array = arrays[name]
-        hasher.update(f"{name}:{array.dtype.itemsize}:{array.shape};")
+        hasher.update(f"{name}:{array.dtype.itemsize}:{array.shape};".encode())
         hasher.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return hasher.digest()
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import called, inlined, prefetch, wrapping_multiply
+from engine.jit import called, inlined, prefetch, shl, wrapping_multiply
 from engine.state import State
 
 #: Bit of an entry's slot: the id is of an earlier day.
@@ -28,7 +28,7 @@ def first_place(state: State, participant, client_order_id):
     """Row of ``ids`` where the search for an id starts."""
     mixed = wrapping_multiply((client_order_id >> 2) ^ wrapping_multiply(participant, _MIX_PARTICIPANT), _MIX_ID)
     mixed ^= mixed >> 29
-    return ((mixed << 2) | (client_order_id & 3)) & (len(state.ids) - 1)
+    return (shl(mixed, 2) | (client_order_id & 3)) & (len(state.ids) - 1)
 
 
 @inlined

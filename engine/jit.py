@@ -62,9 +62,7 @@ def _one_variant(kernel: Kernel, **options: Any) -> Kernel:
     compiled = numba.njit(cache=True, nogil=True, _nrt=False, **options)(kernel)
     if not INTERPRETED:
         call_template = compiled.get_call_template
-        compiled.get_call_template = lambda args, kws: call_template(
-            tuple(types.unliteral(each) for each in args), kws
-        )
+        compiled.get_call_template = lambda args, kws: call_template(tuple(types.unliteral(each) for each in args), kws)
     return compiled  # type: ignore[no-any-return]
 
 

@@ -30,7 +30,12 @@ class Capacity:
     participants_max: int = 1_024
 
     def __post_init__(self) -> None:
-        for name, top in (("orders_max", 2**30), ("ids_max", 2**30), ("instruments_max", 16_384), ("participants_max", 65_535)):
+        for name, top in (
+            ("orders_max", 2**30),
+            ("ids_max", 2**30),
+            ("instruments_max", 16_384),
+            ("participants_max", 65_535),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= top:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 to {top}")

@@ -190,7 +190,9 @@ class Reason(IntEnum):
 def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], itemsize: int) -> np.dtype:
     names = [name for offset in sorted(places) for name in places[offset]]
     offsets = [offset for offset in sorted(places) for _ in places[offset]]
-    return np.dtype({"names": names, "formats": [formats.get(n, "<i8") for n in names], "offsets": offsets, "itemsize": itemsize})
+    return np.dtype(
+        {"names": names, "formats": [formats.get(n, "<i8") for n in names], "offsets": offsets, "itemsize": itemsize}
+    )
 
 
 #: Offset of each place of a COMMAND row, and the names it goes by.
@@ -272,7 +274,10 @@ BUILT: Final = frozenset(COMMAND_FIELDS)
 EVENT: Final = np.dtype(
     [
         ("seq", "<i8"),  # of the command that caused it
-        ("client_order_id", "<i8"),  # trade: the resting order (uncross: the buy); otherwise its order, or the name answered
+        (
+            "client_order_id",
+            "<i8",
+        ),  # trade: the resting order (uncross: the buy); otherwise its order, or the name answered
         ("contra_client_order_id", "<i8"),  # trade: the incoming order (uncross: the sell); replaced: the new id
         ("price_e4", "<i8"),
         ("qty", "<i8"),
@@ -370,13 +375,13 @@ def _check_layout() -> None:
     """Both rows are 64 bytes without a hole; raises ValueError when an edit broke that."""
     ends = {}
     for offset, names in COMMAND_PLACES.items():
-        sizes = {COMMAND.fields[name][0].itemsize for name in names}
+        sizes = {COMMAND[name].itemsize for name in names}
         if len(sizes) != 1:
             raise ValueError(f"the names of COMMAND place {offset} differ in size: {names}")
         ends[offset] = offset + sizes.pop()
-    if sorted(ends)[1:] + [64] != [ends[offset] for offset in sorted(ends)]:
+    if [*sorted(ends)[1:], 64] != [ends[offset] for offset in sorted(ends)]:
         raise ValueError("COMMAND has a hole")
-    if EVENT.itemsize != 64 or sum(EVENT.fields[name][0].itemsize for name in EVENT.names) != 64:
+    if EVENT.itemsize != 64 or sum(EVENT[name].itemsize for name in EVENT.names or ()) != 64:
         raise ValueError("EVENT is not 64 bytes without a hole")
 
 
