@@ -76,11 +76,6 @@ def _flat(array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _checksum(flat: Array) -> bytes:
-    """xxh3-128 of bytes: the engine's chain with nothing before."""
-    return digest.chain(b"", flat)
-
-
 def _dtype_text(dtype: "np.dtype[Any]") -> str:
     text = repr(np.lib.format.dtype_to_descr(dtype))
     if dtype.hasobject or _dtype(text) != dtype:
