@@ -189,6 +189,25 @@ def test_a_second_process_is_refused_and_told_who_writes(tmp_path: Path) -> None
     Journal.open(tmp_path).close()
 
 
+def test_readers_and_the_writer_of_one_process_come_and_go_in_any_order(tmp_path: Path) -> None:
+    """LMDB forbids a file to be open twice in a process; ours must not notice."""
+    Journal.create(tmp_path, META).close()
+    early = Journal.open(tmp_path, readonly=True)
+    writer = Journal.open(tmp_path)
+    fill(writer, [5, 5])
+    late = Journal.open(tmp_path, readonly=True)
+    assert [sum(block.count for block in reader.blocks()) for reader in (early, late)] == [10, 10]
+    writer.close()
+    early.close()
+    with Journal.open(tmp_path) as writer:
+        fill(writer, [1])
+        assert sum(block.count for block in late.blocks()) == 11
+    assert late.last_seq == 10
+    late.close()
+    with pytest.raises(JournalError, match="closed"):
+        list(late.blocks())
+
+
 def test_a_forked_process_cannot_write(tmp_path: Path) -> None:
     with Journal.create(tmp_path, META) as journal:
         pid = os.fork()

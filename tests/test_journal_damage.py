@@ -103,6 +103,13 @@ def test_blocks_are_read_even_when_no_page_of_the_trees_can_be_trusted(node: Pat
     got = read_all(node)
     assert got.blocks == truth.answer.blocks
     assert got.sentences
+    last_seq = truth.answer.blocks[-1].last_seq
+    with Journal.open(node, readonly=True) as journal:
+        assert journal.last_seq == last_seq  # by the tail: a damaged journal does not pass for an empty one
+        assert sum(block.count for block in journal.blocks(1, last_seq)) == last_seq
+    (node / "journal" / "tail").unlink()
+    with Journal.open(node, readonly=True) as journal, pytest.raises(JournalDamaged, match="how far the journal went"):
+        journal.last_seq  # noqa: B018
 
 
 def test_yesterdays_meta_page_is_not_taken_for_today(node: Path) -> None:
