@@ -8,7 +8,7 @@ import numpy as np
 from engine import jit
 from engine.apply import apply_batch
 from engine.check import check_state
-from engine.digest import GENESIS, chain, part_digest, state_digest
+from engine.digest import EventChain, part_digest, state_digest
 from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
@@ -32,7 +32,7 @@ class Engine:
 
     def __init__(self, capacity: Capacity | None = None) -> None:
         self.capacity = capacity or Capacity()
-        self.event_digest = GENESIS
+        self._chain = EventChain()
         self._state: State = new_state(self.capacity)
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         worst = 2 * (self.capacity.orders_max + self.capacity.instruments_max) + 8
@@ -42,6 +42,11 @@ class Engine:
     def seq(self) -> int:
         """Sequence number of the last command applied; 0 before the first."""
         return int(self._state.venue[0]["seq"])
+
+    @property
+    def event_digest(self) -> bytes:
+        """16 bytes: what all events so far come to, whatever blocks their commands came in."""
+        return self._chain.digest()
 
     @property
     def now_ns(self) -> int:
@@ -59,7 +64,7 @@ class Engine:
         )
 
     def apply(self, commands: Rows, *, copy: bool = True) -> Rows:
-        """Applies a block of COMMAND rows and returns its EVENT rows; moves ``event_digest`` by one link.
+        """Applies a block of COMMAND rows and returns its EVENT rows.
 
         commands: one-dimensional, any length. With ``copy=False`` the events are a view that the next call
         overwrites. Never raises for what a row holds.
@@ -80,7 +85,7 @@ class Engine:
         rows = events[:count]
         if full:
             rows = np.concatenate([*full, rows])
-        self.event_digest = chain(self.event_digest, rows)
+        self._chain.add(rows)
         return rows.copy() if copy and not full else rows
 
     def instruments(self) -> Rows:
@@ -106,7 +111,7 @@ class Engine:
 
     def parts(self) -> dict[str, Arrays]:
         """The whole state: part name to array name to array. Views: copy what is to outlive the next ``apply``."""
-        return state_parts(self._state)
+        return {**state_parts(self._state), "events": self._chain.arrays()}
 
     def part_digests(self) -> dict[str, bytes]:
         """xxh3-128 of each part."""
@@ -120,10 +125,13 @@ class Engine:
     def restore(cls, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, Arrays]) -> "Engine":
         """An engine in the state of ``parts``. Raises ValueError when they do not fit the capacity or the number."""
         engine = cls(capacity)
-        fill_state(engine._state, parts)
-        engine.event_digest = event_digest
-        if engine.seq != seq:
-            raise ValueError(f"the image is of sequence {engine.seq}, not {seq}")
+        try:
+            fill_state(engine._state, parts)
+            engine._chain = EventChain.from_arrays(parts["events"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the image is not of this engine: {error}") from error
+        if (engine.seq, engine.event_digest) != (seq, event_digest):
+            raise ValueError(f"the image is of sequence {engine.seq}, or of other events, not of {seq}")
         return engine
 
     def check(self) -> None:

@@ -65,6 +65,8 @@ def state_parts(state: State) -> dict[str, Arrays]:
 
 def fill_state(state: State, parts: dict[str, Arrays]) -> None:
     """Writes parts into a fresh state. Raises KeyError or ValueError when they do not fit it."""
+    if parts["venue"]["venue"].dtype != state.venue.dtype:
+        raise ValueError("an image of other rows: it was written by another version of the engine")
     state.venue[:] = parts["venue"]["venue"]
     venue = state.venue[0]
     fresh = (len(state.orders) - 1, len(state.ids) - 1, len(state.instruments), len(state.participants))
@@ -86,6 +88,8 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         (state.leaf_ticks, books["leaf_ticks"]),
         (state.nodes, books["nodes"]),
     ):
+        if target.dtype != source.dtype:
+            raise ValueError("an image of other rows: it was written by another version of the engine")
         target[: len(source)] = source
     _fill(state.ids, parts["ids"], "ids")
     _fill(state.levels[: 2 * int(venue["instruments"]) * WINDOW], books, "window")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import Capacity
-from engine.digest import GENESIS, chain
+from engine.digest import EventChain
 from engine.records import EventKind
 from replay.engines import EngineKind, MarketEngine, new_engine
 from replay.recover import CheckpointEvery, create
@@ -49,15 +49,20 @@ class DropsAFill:
     def __init__(self, number: int, kind: EngineKind = "kernel") -> None:
         self._sound = new_engine(kind, SMALL)
         self._number = number
-        self.event_digest = GENESIS
+        self._chain = EventChain()
         self.dropped_seq = 0
 
     def apply(self, commands: NDArray[Any]) -> NDArray[Any]:
         """As the sound engine's, less the one event."""
         events = self._sound.apply(commands)
         events = events[~((events["kind"] == EventKind.TRADE) & (events["number"] == self._number))]
-        self.event_digest = chain(self.event_digest, np.ascontiguousarray(events))
+        self._chain.add(np.ascontiguousarray(events))
         return events
+
+    @property
+    def event_digest(self) -> bytes:
+        """Of what is left."""
+        return self._chain.digest()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sound, name)

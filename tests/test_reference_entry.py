@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.digest import GENESIS, chain
+from engine.digest import EventChain
 from engine.limits import PRICE_E4_MAX, QTY_MAX, Capacity
 from engine.names import pack
 from engine.records import (
@@ -266,12 +266,12 @@ def test_every_answer_has_its_places_and_no_other() -> None:
     assert events.tobytes() == np.concatenate(expected).tobytes()
 
 
-def test_one_call_is_one_block_of_the_event_digest() -> None:
+def test_the_event_digest_is_of_the_events_and_of_nothing_else() -> None:
     engine = ReferenceEngine()
-    digest = GENESIS
+    chain = EventChain()
     for rows in (market_of(2), np.zeros(0, COMMAND), enter(1, "a1", BUY, 1, 100_000)):
-        digest = chain(digest, engine.apply(rows))
-        assert engine.event_digest == digest
+        chain.add(engine.apply(rows))
+        assert engine.event_digest == chain.digest()
     assert engine.seq == len(market_of(2)) + 1
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointStore
 from engine import COMMAND, EVENT, Capacity, Engine
-from engine.digest import chain
+from engine.digest import EventChain
 from engine.records import RULES_VERSION
 from journal import Journal
 from replay import interval, spread
@@ -394,10 +394,10 @@ def test_intervals_are_cut_evenly_at_checkpoints_and_lose_nothing(node: Path) ->
         assert len(cut) == min(pieces, len(infos) + 1)
 
 
-def test_the_event_digest_is_chained_over_the_blocks_of_the_journal(node: Path) -> None:
-    engine, digest = Engine(SMALL), bytes(16)
+def test_the_recorded_digests_are_of_all_events_up_to_the_end_of_each_block(node: Path) -> None:
+    engine, chain = Engine(SMALL), EventChain()
     with Journal.open(node, readonly=True) as journal:
         recorded = dict(journal.digests(1, 640))
     for number, batch in enumerate(batches(ROWS[:640], 64)):
-        digest = chain(digest, engine.apply(batch))
-        assert recorded[1 + 64 * number] == digest
+        chain.add(engine.apply(batch))
+        assert recorded[1 + 64 * number] == chain.digest()

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.digest import GENESIS, chain
+from engine.digest import EventChain
 from engine.limits import Capacity
 from engine.names import Directory, unpack
 from engine.records import INSTRUMENT_STATE, OPEN_ORDER, CommandKind, Reason, Side
@@ -41,13 +41,13 @@ class ReferenceEngine:
     def __init__(self, capacity: Capacity | None = None) -> None:
         self.capacity = capacity or Capacity()
         self.seq = 0
-        self.event_digest = GENESIS
+        self._chain = EventChain()
         self._venue = Venue(self.capacity)
 
     def apply(self, commands: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         """Applies COMMAND rows, shape (n,), n from 0, and returns the EVENT rows that they cause, shape (m,).
 
-        One call is one block of the event digest. Raises ValueError when ``commands`` is no such array, and never
+        Raises ValueError when ``commands`` is no such array, and never
         because of what its rows hold.
         """
         log = EventLog(self.seq)
@@ -57,8 +57,13 @@ class ReferenceEngine:
                 _apply_row(self._venue, row, log)
         self.seq = log.seq
         events = log.take()
-        self.event_digest = chain(self.event_digest, events)
+        self._chain.add(events)
         return events
+
+    @property
+    def event_digest(self) -> bytes:
+        """16 bytes: what all events so far come to, whatever blocks their commands came in."""
+        return self._chain.digest()
 
     @property
     def now_ns(self) -> int:
