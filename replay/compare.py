@@ -1,7 +1,7 @@
 """Comparing: where two data directories, or two engines on one journal, part for the first time.
 
 First what was asked (commands, row by row, whatever the blocks), then what was answered (recorded event digests,
-as far as the block boundaries agree: a digest is chained over blocks), then what each node holds (its state by part,
+wherever blocks of both end at the same command), then what each node holds (its state by part,
 rebuilt from its own checkpoint and tail). One journal being the beginning of the other is not a difference.
 """
 
@@ -128,7 +128,7 @@ def compare(
 def _compare_journals(a: Journal, b: Journal, names: tuple[str, str], progress: Progress | None) -> CompareReport:
     left, right = _Reader(a, names[0]), _Reader(b, names[1])
     seq = digests = 0
-    aligned = True  # a digest is chained over blocks, so it can be compared as long as all blocks had the same end
+    aligned = True
     digest: DigestDifference | None = None
     command: CommandDifference | None = None
     while left.fill() and right.fill() and command is None:
@@ -142,9 +142,9 @@ def _compare_journals(a: Journal, b: Journal, names: tuple[str, str], progress: 
         right.take(n)
         ends_together = command is None and len(left.rows) == len(right.rows) == 0
         aligned = aligned and ends_together
-        if aligned and digest is None and left.block is not None:
+        if ends_together and digest is None and left.block is not None and right.block is not None:
             block = left.block
-            recorded_a, recorded_b = a.digest(block.first_seq), b.digest(block.first_seq)
+            recorded_a, recorded_b = a.digest(block.first_seq), b.digest(right.block.first_seq)
             if recorded_a is not None and recorded_b is not None:
                 digests += 1
                 if recorded_a != recorded_b:
@@ -158,7 +158,7 @@ def _compare_journals(a: Journal, b: Journal, names: tuple[str, str], progress: 
     notes = (
         ()
         if aligned or command is not None
-        else ("the blocks end at different commands, so not all digests are comparable",)
+        else ("some blocks end at different commands; digests were compared where both end",)
     )
     return CompareReport(
         seq, a.last_seq, b.last_seq, digests, command, digest, prefix_of=prefix_of, damage=damage, notes=notes
