@@ -295,8 +295,9 @@ EVENT: Final = np.dtype(
 #: The places that an event uses, besides ``seq`` and ``kind``; all others are zero.
 EVENT_FIELDS: Final = {
     EventKind.ACCEPTED: ("client_order_id", "price_e4", "qty", "number", "participant", "instrument", "side"),
-    # client_order_id: the id or name refused (of a replace: the new id). participant and instrument where known:
-    # of an ENTER its own; of a REPLACE the order's; of an invalid_command and of other kinds both 0.
+    # client_order_id: the id or name refused (of a replace that could be read: the new id). participant and
+    # instrument where known: of an ENTER its own; of a REPLACE the order's; of an invalid_command and of other
+    # kinds both 0.
     EventKind.REJECTED: ("client_order_id", "participant", "instrument", "reason"),
     EventKind.TRADE: (
         "client_order_id",
