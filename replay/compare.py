@@ -1,8 +1,8 @@
 """Comparing: where two data directories, or two engines on one journal, part for the first time.
 
 First what was asked (commands, row by row, whatever the blocks), then what was answered (recorded event digests,
-wherever blocks of both end at the same command), then what each node holds (its state by part,
-rebuilt from its own checkpoint and tail). One journal being the beginning of the other is not a difference.
+wherever blocks of both end at the same command), then what each node holds (its state by part, rebuilt from its own
+checkpoint and tail). One journal being the beginning of the other is not a difference.
 """
 
 from collections.abc import Iterator

@@ -103,8 +103,7 @@ def owned_rows(rows: bytes) -> NDArray[Any]:
 
 
 def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Played]:
-    """Apply the journal from the engine's position to ``to_seq``, one apply a block, so that event digests are
-    comparable."""
+    """Apply the journal from the engine's position to ``to_seq``, one apply a block: a digest is recorded for each."""
     if engine.seq >= to_seq:
         return
     for block in journal.blocks(engine.seq + 1, to_seq):
