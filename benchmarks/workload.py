@@ -118,7 +118,9 @@ class Stream:
         new_ids = np.zeros(count, np.int64)
         new_ids[fresh] = new
         rows["participant"] = owner + 1
-        rows["kind"] = np.where(what == 1, CommandKind.CANCEL, np.where(what == 4, CommandKind.REPLACE, CommandKind.ENTER))
+        rows["kind"] = np.where(
+            what == 1, CommandKind.CANCEL, np.where(what == 4, CommandKind.REPLACE, CommandKind.ENTER)
+        )
         rows["client_order_id"] = np.where((what == 1) | (what == 4), ids, new_ids)
         replaces = what == 4
         # Half of the replaces keep their price.
@@ -133,7 +135,13 @@ class Stream:
         market = what == 3
         rows["instructions"][market] = Instruction.MARKET
         rows["price_e4"][market] = 0
-        for table, values in ((self.qty, qty), (self.price_e4, price_e4), (self.owner, owner), (self.symbol, symbol), (self.side, side)):
+        for table, values in (
+            (self.qty, qty),
+            (self.price_e4, price_e4),
+            (self.owner, owner),
+            (self.symbol, symbol),
+            (self.side, side),
+        ):
             table[new] = values[fresh]
         self._follow(self.engine.apply(rows, copy=False), new)
         return rows

@@ -1,0 +1,81 @@
+"""How numbers are taken and told: a median of several runs with the smallest and largest beside it, and the machine.
+
+Nothing is subtracted and no run is left out. A row says what was measured, the number and its target, so that a
+missed target shows in the same line.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+Row = dict[str, Any]
+
+RUNS: Final = 5
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall time of one call, in seconds."""
+    began_s = time.perf_counter()
+    run()
+    return time.perf_counter() - began_s
+
+
+def row(
+    name: str, samples: Sequence[float], unit: str, *, at_least: float | None = None, at_most: float | None = None
+) -> Row:
+    """One line of a report: the median of ``samples`` with its range, and whether it reaches the target."""
+    value = median(samples)
+    target, met = "", ""
+    if at_least is not None:
+        target, met = f">= {_short(at_least)}", "yes" if value >= at_least else "NO"
+    if at_most is not None:
+        target, met = f"<= {_short(at_most)}", "yes" if value <= at_most else "NO"
+    return {
+        "name": name,
+        "value": _short(value),
+        "unit": unit,
+        "min": _short(min(samples)),
+        "max": _short(max(samples)),
+        "runs": len(samples),
+        "target": target,
+        "met": met,
+    }
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1_000 else f"{number:.3g}"
+
+
+def child(arguments: Sequence[str], **environment: str) -> str:
+    """What a new Python process printed. Raises CalledProcessError when it failed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | environment,
+    )
+    return done.stdout
+
+
+def machine() -> dict[str, str]:
+    """What the numbers depend on: processor, kernel, and the versions of what runs."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    return {
+        "cpu": f"{models[0] if models else platform.machine()} (family {names.get('cpu family', '?')})",
+        "cores": str(os.cpu_count()),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numpy", "numba", "lmdb")},
+        "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+    }

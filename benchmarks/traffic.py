@@ -1,0 +1,56 @@
+"""The workloads of this process, made once, and W1 as traffic that can go on for any time.
+
+A day of traffic is a CLOCK row of the next trading day, W1, and a cancel of each order left, so that the ids are
+free again and the next day is the same rows after another CLOCK row.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from benchmarks.books import Rows
+from benchmarks.workload import W1, W2, workload
+from engine import Capacity, Engine
+from engine.limits import DAY_NS
+from engine.records import COMMAND, CommandKind, concatenate
+
+
+@cache
+def w1(symbols: int) -> tuple[Rows, Rows]:
+    """Definitions, and one million commands of W1."""
+    return workload(W1, symbols)
+
+
+@cache
+def w2(symbols: int) -> tuple[Rows, Rows]:
+    """Definitions, and one million commands of W2."""
+    return workload(W2, symbols)
+
+
+@cache
+def _evening() -> Rows:
+    definitions, rows = w1(1)
+    engine = Engine(Capacity())
+    engine.apply(definitions)
+    engine.apply(rows)
+    left = engine.open_orders()
+    cancels = np.zeros(len(left), COMMAND)
+    cancels["kind"] = CommandKind.CANCEL
+    for name in ("client_order_id", "participant"):
+        cancels[name] = left[name]
+    return cancels
+
+
+def days(count: int, block: int = 4_096) -> Iterator[Rows]:
+    """W1 over one symbol on ``count`` days, in blocks; the definitions come first."""
+    definitions, rows = w1(1)
+    yield definitions
+    day: Any = concatenate([rows, _evening()])
+    for number in range(1, count + 1):
+        clock = np.zeros(1, COMMAND)
+        clock["kind"], clock["time_ns"] = CommandKind.CLOCK, number * DAY_NS
+        yield clock
+        for start in range(0, len(day), block):
+            yield day[start : start + block]
