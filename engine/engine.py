@@ -19,6 +19,11 @@ from engine.state import State, new_state
 Rows = np.ndarray[Any, Any]
 
 
+def _copy(rows: Rows) -> Rows:
+    """A copy as bytes: NumPy copies structured rows field by field, thirty times slower."""
+    return rows.view(f"V{rows.itemsize}").copy().view(rows.dtype)
+
+
 class Engine:
     """A venue: commands in, events out, and nothing else: no clock, no input or output, no randomness.
 
@@ -72,7 +77,7 @@ class Engine:
         if commands.dtype != COMMAND or commands.ndim != 1:
             raise TypeError("commands is not a one-dimensional array of COMMAND rows")
         if not (commands.flags.c_contiguous and commands.flags.writeable and commands.flags.aligned):
-            commands = commands.copy()
+            commands = _copy(np.ascontiguousarray(commands))
         events = self._events
         full: list[Rows] = []
         start, count = 0, 0
@@ -80,13 +85,13 @@ class Engine:
             with jit.quiet():
                 start, count = apply_batch(self._state, commands, start, events, count)
             if start < len(commands):
-                full.append(events[:count].copy())
+                full.append(_copy(events[:count]))
                 count = 0
         rows = events[:count]
         if full:
             rows = np.concatenate([*full, rows])
         self._chain.add(rows)
-        return rows.copy() if copy and not full else rows
+        return _copy(rows) if copy and not full else rows
 
     def instruments(self) -> Rows:
         """INSTRUMENT_STATE rows, in order of definition."""
