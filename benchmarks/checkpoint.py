@@ -1,7 +1,7 @@
 """A checkpoint of one million resting orders: how long it is in the way, its size, and how soon a node is back.
 
-A node's checkpoints are taken by another process (``replay.recover.checkpoint``), so the pump does not wait for one
-at all. A copy within the process is measured beside it.
+A node's checkpoints can be taken by another process (``replay.recover.checkpoint``), which the pump does not wait for;
+what that costs the pump in processor and disk is not measured here. A copy within the process is.
 """
 
 import tempfile
@@ -42,7 +42,6 @@ def run() -> list[Row]:
             restores.append(seconds(lambda: _restore(directory, ends)))
     return [
         row("checkpoint, 1 M resting orders: copy of the state in process", copies, "ms", at_most=10.0),
-        row("checkpoint: stall of the pump when taken aside, in another process", [0.0], "ms", at_most=10.0),
         row("checkpoint: written and synced", writes, "s"),
         row("checkpoint: size", sizes, "MB"),
         row("checkpoint: restored, and 1 M commands of tail verified", restores, "s", at_most=1.0),
