@@ -79,7 +79,8 @@ class Stream:
         away = np.ceil(self.draw.exponential(6.0, len(symbol))).astype(np.int64)
         crossing = self.draw.random(len(symbol)) < 0.1
         ticks = self.mid[symbol] - side * np.where(crossing, -away, away)
-        return np.maximum(ticks, 1) * TICK_E4
+        prices: Rows = np.maximum(ticks, 1) * TICK_E4
+        return prices
 
     def _targets(self, count: int) -> Rows:
         """Ids of live orders, mostly recent ones, none twice."""
