@@ -12,7 +12,6 @@ from cli.history import command_facts, event_facts
 from cli.node import check_whole
 from cli.options import EngineChoice
 from cli.warmup import ready
-from engine.names import Directory
 from replay.audit import EventDifference, audit
 from replay.compare import CompareReport
 from replay.compare import compare as compare_directories
@@ -48,7 +47,10 @@ def verify(
 def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: EventDifference | None) -> None:
     screen.facts(
         [
-            ("commands", f"{screen.count(report.commands)} ({report.from_seq} to {report.to_seq})"),
+            (
+                "commands",
+                f"{screen.count(report.commands)} ({screen.count(report.from_seq)} to {screen.count(report.to_seq)})",
+            ),
             ("blocks", screen.count(report.blocks)),
             ("events", screen.count(report.events)),
             ("checkpoints", f"{report.checkpoints_compared} compared part by part"),
@@ -73,7 +75,8 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
     if parted is not None:
         event = _parted_facts(directory, parted)
         screen.say(f"the engines part at event {parted.index + 1} of command {parted.seq}: {', '.join(parted.fields)}")
-        screen.facts([("kernel", event["kernel"]), ("reference", event["reference"])])
+        sides = (("kernel", event["kernel"]), ("reference", event["reference"]))
+        screen.facts([(name, "no further event" if side is None else _in_words(side)) for name, side in sides])
     said = (
         "verified: every digest agrees with the record" if report.ok else "NOT VERIFIED: do not trade on this directory"
     )
@@ -100,22 +103,27 @@ def compare(directory_a: Path, directory_b: Path, *, as_json: bool) -> int:
     with screen.Bar("comparing") as bar:
         report = compare_directories(directory_a, directory_b, progress=bar.to)
     if as_json:
-        screen.say_json(_compared_facts(report))
+        screen.say_json(_compared_facts(directory_a, report))
     else:
         _show_compared(directory_a, directory_b, report)
     return errors.FINE if report.same else errors.FOUND
 
 
-def _compared_facts(report: CompareReport) -> dict[str, Any]:
+def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
     facts = {"same": report.same} | asdict(report)
     if report.command is not None:
-        facts["command"] = {
-            "seq": report.command.seq,
-            "fields": report.command.fields,
-            "a": command_facts(_one(report.command.a), report.command.seq, Directory()),
-            "b": command_facts(_one(report.command.b), report.command.seq, Directory()),
-        }
+        # What was defined before the difference is the same in both.
+        names = rebuild(directory_a, at=report.command.seq - 1, on_divergence="note").engine.directory
+        a = command_facts(_one(report.command.a), report.command.seq, names)
+        b = command_facts(_one(report.command.b), report.command.seq, names)
+        fields = tuple(name for name in a | b if a.get(name) != b.get(name))
+        facts["command"] = {"seq": report.command.seq, "fields": fields, "a": a, "b": b}
     return facts
+
+
+def _in_words(facts: dict[str, Any]) -> str:
+    """A row's facts on one line, without what is empty."""
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if name != "seq" and value not in (None, 0))
 
 
 def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) -> None:
@@ -135,9 +143,9 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
     for sentence in report.damage:
         screen.say(f"damaged: {sentence}")
     if report.command is not None:
-        facts = _compared_facts(report)["command"]
-        screen.say(f"first difference: command {report.command.seq}, in {', '.join(report.command.fields)}")
-        screen.facts([("A", facts["a"]), ("B", facts["b"])])
+        facts = _compared_facts(directory_a, report)["command"]
+        screen.say(f"first difference: command {report.command.seq}, in {', '.join(facts['fields'])}")
+        screen.facts([("A", _in_words(facts["a"])), ("B", _in_words(facts["b"]))])
     if report.digest is not None:
         digest = report.digest
         screen.say(f"first difference: the events of commands {digest.first_seq} to {digest.last_seq}")
