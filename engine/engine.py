@@ -102,9 +102,13 @@ class Engine:
         return rows
 
     def open_orders(self, instrument: int = 0) -> Rows:
-        """OPEN_ORDER rows of an instrument (0: of all), buys before sells, in the order in which they would trade."""
+        """OPEN_ORDER rows of an instrument (0: of all), buys before sells, in the order in which they would trade.
+
+        An instrument that is not defined has none.
+        """
         state = self._state
-        numbers = [instrument] if instrument else range(1, int(state.venue[0]["instruments"]) + 1)
+        defined = range(1, int(state.venue[0]["instruments"]) + 1)
+        numbers = [number for number in defined if instrument in (0, number)]
         out = np.empty(int(state.venue[0]["orders_open"]), np.int64)
         slots = [out[: list_open_orders(state, number, out)].copy() for number in numbers]
         here = state.orders[np.concatenate(slots)] if slots else state.orders[:0]

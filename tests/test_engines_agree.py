@@ -148,3 +148,12 @@ def test_both_engines_agree_wherever_a_few_commands_lead(rows: list[NDArray[Any]
     for row in rows:
         same(kernel, reference, row, "few commands")
     same_state(kernel, reference)
+
+
+@pytest.mark.parametrize("number", [-1, 3, 9, 257, 5_000, 2**40])
+def test_an_instrument_that_is_not_defined_has_no_orders(number: int) -> None:
+    rows = random_stream(1, 400)
+    for engine in (Engine(ROOMY), ReferenceEngine(ROOMY)):
+        engine.apply(rows)
+        assert len(engine.open_orders()) > 0
+        assert len(engine.open_orders(number)) == 0
