@@ -54,7 +54,7 @@ def verify(directory: Path, *, as_json: bool) -> int:
     """`lockstep checkpoint verify`: exit status 1 when one is damaged."""
     store = _store(directory)
     infos = store.list()
-    wrong: dict[int, str] = {}
+    wrong: dict[Path, str] = {}
     with screen.Bar("reading checkpoints") as bar:
         for done, info in enumerate(infos):
             bar.to(done, len(infos))
@@ -63,13 +63,13 @@ def verify(directory: Path, *, as_json: bool) -> int:
                     raise CheckpointError(info.why)
                 store.verify(info.path)
             except CheckpointError as error:
-                wrong[info.seq] = str(error)
+                wrong[info.path] = str(error)
     if as_json:
         for info in infos:
-            screen.say_json({"seq": info.seq, "valid": info.seq not in wrong, "why": wrong.get(info.seq)})
+            screen.say_json({"seq": info.seq, "valid": info.path not in wrong, "why": wrong.get(info.path)})
     else:
         for info in infos:
-            screen.say(f"{screen.count(info.seq)}: {wrong.get(info.seq, 'good')}")
+            screen.say(f"{screen.count(info.seq)}: {wrong.get(info.path, 'good')}")
         said = (
             f"{len(wrong)} of {len(infos)} are damaged; recovery uses the one before"
             if wrong

@@ -165,7 +165,10 @@ def _writer(directory: Path) -> Finding:
     if pid is None:
         return Finding("writer", Grade.good, "nobody writes it")
     return Finding(
-        "writer", Grade.notice, f"process {pid} writes it", "commands that write are refused meanwhile; reading is fine"
+        "writer",
+        Grade.notice,
+        f"process {pid} writes it",
+        "feeding it is refused meanwhile; reading and checkpoints are not",
     )
 
 

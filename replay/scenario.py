@@ -134,7 +134,8 @@ def _resolved(line: Line, now_ns: int, name: str) -> int:
         time_ns += base_ns // DAY_NS * DAY_NS
     if time_ns < now_ns:
         raise ScenarioError(
-            f"{name}:{line.number}: the clock would go back; write a time that is not before the clock's."
+            f"{name}:{line.number}: the clock would go back: it is at {np.datetime64(now_ns, 'ns')} already; write a "
+            "later time, or feed these commands into a new directory if this one has them already."
         )
     if not 0 <= time_ns <= INT64_MAX:
         raise ScenarioError(f"{name}:{line.number}: the time does not fit; write one from 1970 to 2116.")

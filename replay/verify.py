@@ -86,10 +86,14 @@ def verify(
     with journal_of(directory) as journal:
         first, last = _range(journal, directory, from_seq, to_seq)
         infos = CheckpointStore(Path(directory)).list() if engine == "kernel" else []
-        damage = [
-            f"checkpoint {info.seq} is damaged: {info.why}" for info in infos if not info.valid and info.seq <= last
-        ]
         good = [info for info in infos if info.valid]
+        whole = {info.seq for info in good}
+        damage: list[str] = []
+        for info in infos:
+            if not info.valid and info.seq <= last:
+                # One that was set aside and taken anew is history, no damage.
+                told = notes if info.seq in whole else damage
+                told.append(f"checkpoint {info.seq} is damaged: {info.why}")
         pieces = 1 if workers == 1 else workers * _PIECES_A_WORKER
         advanced = None if progress is None else _total(progress, last - first + 1)
         done: dict[Interval, Verified] = {}
