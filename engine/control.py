@@ -66,9 +66,10 @@ def find_participant(state: State, name):
 
 @called
 def unused(command, new_client_order_id, price_e4, qty, min_qty, codes):
-    """Whether the places named by a 1 are zero, and those that no definition or control command uses.
+    """Whether the places that a definition or control command does not use are zero.
 
-    codes: of time_in_force, self_trade, book, participant, instrument and display_qty all are unused by them.
+    An argument is 1 where that place is unused (``codes``: instructions, side and phase together). The other places
+    are used by none of these commands, and always looked at.
     """
     word = (
         command["display_qty"]

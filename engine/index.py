@@ -42,7 +42,7 @@ def find_id(state: State, participant, client_order_id):
     """Row of ``ids`` of an id of a participant; where it was not used today, -1 minus the free row for it."""
     mask = len(state.ids) - 1
     place = first_place(state, participant, client_order_id)
-    # The table is never full (limits.py), so a free row ends the search.
+    # The table has more rows than a day can fill (state.py), so a free row ends the search.
     for _ in range(mask + 1):
         entry = state.ids[place]
         owner = np.int64(entry["participant"])

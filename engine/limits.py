@@ -13,7 +13,7 @@ TIME_NS_MAX: Final = 2**62
 INT64_MAX: Final = 2**63 - 1
 DAY_NS: Final = 86_400 * 1_000_000_000
 
-#: Rows that one call of the engine's kernel takes; a longer batch is cut by the engine itself.
+#: Commands of a block at most. The engine takes longer batches too, in as many calls as its room for events asks.
 COMMANDS_PER_CALL_MAX: Final = 8_192
 
 

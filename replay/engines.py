@@ -22,7 +22,7 @@ class MarketEngine(Protocol):
 
     @property
     def event_digest(self) -> bytes:
-        """The digest chained over the events of every block so far."""
+        """The digest of all events so far, whatever blocks they came in."""
         ...
 
     @property
