@@ -1,1 +1,1 @@
-"""The command line: argument parsing in ``main.py``, one file a command group; nothing else imports typer or rich."""
+"""The command line: arguments in ``commands_*.py``, one file for the work of each; nothing else imports typer or rich."""

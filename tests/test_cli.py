@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from cli.main import app, run_line
 
@@ -88,12 +89,10 @@ def program(*arguments: object, **options: object) -> "subprocess.CompletedProce
 
 def names() -> Iterator[list[str]]:
     """Every command, as words."""
-    for command in app.registered_commands:
-        if command.callback is not None:
-            yield [command.callback.__name__]
-    for group in app.registered_groups:
-        for command in group.typer_instance.registered_commands if group.typer_instance else ():
-            yield [str(group.name), str(command.name)]
+    command = get_command(app)
+    for name, found in command.commands.items():  # type: ignore[attr-defined]
+        for words in getattr(found, "commands", {"": found}):
+            yield [name, words] if words else [name]
 
 
 @pytest.mark.parametrize("words", list(names()), ids=" ".join)

@@ -1,0 +1,102 @@
+"""What looks into a journal, as typer knows it: `lockstep events|commands|book|order|state`.
+
+Each command imports the file that does its work only when it is called.
+"""
+
+from typing import Annotated, Final
+
+import typer
+
+from cli.options import At, Directory, FromSeq, Json, Participant, Symbol, ToSeq, WithSeq
+
+PANEL: Final = "Look into a journal"
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=PANEL)
+def events(
+    directory: Directory,
+    from_seq: FromSeq = 1,
+    to_seq: ToSeq = None,
+    symbol: Symbol = None,
+    participant: Participant = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, as trade; may be repeated.")] = None,
+    with_seq: WithSeq = False,
+    as_json: Json = False,
+) -> int:
+    """Print what happened, in the rulebook's notation.
+
+    Example: lockstep events node1 --symbol AAPL --kind trade --from 1000
+    """
+    from cli.history import Selection
+    from cli.history import events as command
+
+    chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))
+    return command(directory, chosen, with_seq=with_seq, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def commands(
+    directory: Directory,
+    from_seq: FromSeq = 1,
+    to_seq: ToSeq = None,
+    symbol: Symbol = None,
+    participant: Participant = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, as enter; may be repeated.")] = None,
+    with_seq: WithSeq = False,
+    with_events: Annotated[bool, typer.Option("--with-events", help="Put under each command what it caused.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Print what was asked, as a scenario that runs again to the same rows.
+
+    Example: lockstep commands node1 > day.txt && lockstep run day.txt --data node2
+    """
+    from cli.history import Selection
+    from cli.history import commands as command
+
+    chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))
+    return command(directory, chosen, with_seq=with_seq, with_events=with_events, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def book(
+    directory: Directory,
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="The instrument.")],
+    at: At = None,
+    depth: Annotated[int, typer.Option(metavar="N", min=1, help="Price levels of each side.")] = 10,
+    as_json: Json = False,
+) -> int:
+    """Show an instrument's book as a ladder, now or at any moment of its past.
+
+    Example: lockstep book node1 AAPL --at 09:31:07.25 --depth 5
+    """
+    from cli.market import book as command
+
+    return command(directory, symbol, at, depth, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def order(
+    directory: Directory,
+    order_id: Annotated[str, typer.Argument(metavar="ID", help="A client order id.")],
+    participant: Participant = None,
+    as_json: Json = False,
+) -> int:
+    """Tell the life of an order, event by event, through its replaces.
+
+    Example: lockstep order node1 a17 --participant ALPHA
+    """
+    from cli.order import order as command
+
+    return command(directory, order_id, participant, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
+    """Show the state: digests by part, counts, phases.
+
+    Example: lockstep state node1 --at 120000
+    """
+    from cli.market import state as command
+
+    return command(directory, at, as_json=as_json)

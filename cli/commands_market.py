@@ -1,0 +1,77 @@
+"""What runs a market, as typer knows it: `lockstep demo|run|scenario`.
+
+Each command imports the file that does its work only when it is called.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cli.options import Durability, Engine, EngineChoice, EngineOrBoth, Files, Format, Json
+
+PANEL: Final = "Run a market"
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=PANEL)
+def demo(
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long the market trades.")] = 8.0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated traders.")] = 1,
+    data: Annotated[Path | None, typer.Option(help="Keep the data here.", show_default="a temporary directory")] = None,
+    as_json: Json = False,
+) -> int:
+    """A market in a minute: simulated traders, live; then a kill, a recovery, and the proof that replay agrees.
+
+    Example: lockstep demo --seconds 5 --seed 7
+    """
+    from cli.demo import demo as command
+
+    return command(seconds, seed, data, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def run(
+    files: Files,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Data directory; created, or recovered and continued.")],
+    form: Annotated[Format, typer.Option("--format", help="What the files are.")] = Format.scenario,
+    book: Annotated[
+        Path | None, typer.Option(metavar="BOOK50", help="LOBSTER order book that seeds the opening.")
+    ] = None,
+    check: Annotated[Path | None, typer.Option(metavar="TOP1", help="LOBSTER best prices to compare with.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Of a LOBSTER file whose name does not tell it.")] = None,
+    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Likewise.")] = None,
+    engine: Engine = EngineChoice.kernel,
+    durability: Annotated[
+        Durability, typer.Option(help="none is for measurements: a crash may lose what was seen.")
+    ] = (Durability.fsync),
+    checkpoint_every: Annotated[int, typer.Option(metavar="N", min=0, help="Checkpoint each N commands; 0: none.")] = 0,
+    block_rows: Annotated[int, typer.Option(metavar="N", min=1, max=8191, help="Commands in a journal block.")] = 1024,
+    as_json: Json = False,
+) -> int:
+    """Feed scenario or LOBSTER files through sequencer, journal and engine, without a network.
+
+    Example: lockstep run day.txt --data node1
+
+    Example: lockstep run messages.csv --format lobster --book book50.csv --check top1.csv --data node1
+    """
+    from cli.run import RunOptions
+    from cli.run import run as command
+
+    options = RunOptions(files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date)
+    return command(options, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def scenario(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE|DIR...", help="Scenario files, or folders of *.txt.")],
+    engine: Annotated[EngineOrBoth, typer.Option(help="Which engine answers.")] = EngineOrBoth.both,
+    as_json: Json = False,
+) -> int:
+    """Run acceptance scenarios; where one fails, show what was expected beside what came.
+
+    Example: lockstep scenario scenarios/ --engine both
+    """
+    from cli.scenario import scenario as command
+
+    return command(paths, engine, as_json=as_json)
