@@ -1,1 +1,1 @@
-"""The command line: arguments in ``commands_*.py``, one file for the work of each; nothing else imports typer or rich."""
+"""The command line: arguments in ``commands_*.py``, each command in a file of its own; home of typer and rich."""

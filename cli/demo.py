@@ -91,7 +91,7 @@ def _view(as_json: bool) -> View:
 def _tell(as_json: bool, text: str) -> None:
     if not as_json:
         screen.say(text)
-        sys.stdout.flush()
+        screen.flush()
 
 
 def _trade(directory: Path, seconds: float, seed: int, view: View) -> tuple[dict[str, Any], float]:

@@ -3,15 +3,20 @@
 0 fine; 1 a difference or failure was found; 2 wrong use or bad input; 70 a defect of lockstep itself; 130
 interrupted; 141 whoever read the output went away, as the shell reports it. Errors are known by the name of
 their class and the folder it comes from, so that this table loads none of them.
+
+Damage of a journal or a checkpoint is bad input, 2, for a command that needs it to be whole; where looking for damage
+is the command's job, it is what the command found, 1 (``finding``).
 """
 
+import contextlib
 import errno
 import hashlib
 import os
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO
 
 FINE: Final = 0
 FOUND: Final = 1
@@ -24,6 +29,7 @@ READER_GONE: Final = 141
 KNOWN: Final = {
     ("cli", "WrongUse"): WRONG,
     ("cli", "Found"): FOUND,
+    ("cli", "OutputFailed"): WRONG,
     ("journal", "JournalError"): WRONG,
     ("checkpoints", "CheckpointError"): WRONG,
     ("replay", "Divergence"): FOUND,
@@ -58,6 +64,67 @@ class Found(Exception):
     """The command did its work and found a difference or a failure; the message says which."""
 
 
+class OutputFailed(Exception):
+    """Standard output takes no more; the message says why."""
+
+
+@contextlib.contextmanager
+def output() -> Iterator[None]:
+    """Within it, a failure is one of standard output, which is then pointed at nothing: what is left would fail again.
+
+    That its reader went away, BrokenPipeError, passes: it is no failure.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        close_output()
+        why = (error.strerror or str(error)).lower()
+        raise OutputFailed(f"the output cannot be written: {why}; make room there, or write it elsewhere") from error
+
+
+@contextlib.contextmanager
+def finding() -> Iterator[None]:
+    """For commands whose job is to find damage: within it, damage that stops them is what they found."""
+    try:
+        yield
+    except Exception as error:
+        if any(cls.__name__ == "JournalDamaged" for cls in type(error).__mro__):
+            raise Found(str(error)) from error
+        raise
+
+
+def usage(error: Exception) -> str:
+    """What to tell the user about words that typer refused: which, and what to give instead; "" after a help text."""
+    context = getattr(error, "ctx", None)
+    hint = f"; see `{context.command_path} --help`" if context is not None else ""
+    refused = getattr(error.__cause__, "errors", None)
+    parameter = getattr(error, "param", None)
+    if refused is None or parameter is None:
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        return " ".join(said.split()).rstrip(".") + hint if said else ""
+    first = refused()[0]
+    return f"{parameter.get_error_hint().strip(chr(39))} is {first['input']!r}; {_instead(first)}{hint}"
+
+
+def _instead(refused: Mapping[str, Any]) -> str:
+    """What to give, out of what the library that checks values says of one."""
+    bounds = refused.get("ctx", {})
+    kind = str(refused["type"])
+    if kind.startswith("int"):
+        return "give a whole number"
+    if kind.startswith("float"):
+        return "give a number"
+    if "ge" in bounds:
+        return f"give {bounds['ge']:g} or more"
+    if "le" in bounds:
+        return f"give {bounds['le']:g} or less"
+    said = str(refused["msg"]).removeprefix("Value error, ").rstrip(".")
+    _value, is_choice, choices = said.partition(" is not one of ")
+    return f"give one of {choices.replace(chr(39), '')}" if is_choice else said
+
+
 def sentence(error: BaseException) -> tuple[str, int]:
     """What to tell the user about an error, in one line, and the exit status."""
     for cls in type(error).__mro__:
@@ -90,8 +157,8 @@ def defect(error: BaseException) -> str:
     )
 
 
-def close_output() -> None:
-    """Point standard output at nothing, after its reader went away, so that the interpreter's last flush is silent."""
+def close_output(stream: TextIO | None = None) -> None:
+    """Point standard output (or ``stream``) at nothing, so that the interpreter's last flush is silent."""
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
+    os.dup2(nothing, (stream or sys.stdout).fileno())
     os.close(nothing)

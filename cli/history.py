@@ -4,7 +4,6 @@ Events are not kept, they are caused again: the engine starts at the newest chec
 wanted, and plays on from there.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,4 +198,4 @@ def _check_names(selection: Selection, names: Directory, directory: Path) -> Non
 def _write(lines: Iterator[str] | list[str]) -> None:
     text = "\n".join(lines)
     if text:
-        sys.stdout.write(text + "\n")
+        screen.say(text)

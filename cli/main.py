@@ -5,14 +5,17 @@ does its work only when it is called, so that the help needs neither NumPy nor N
 sentence and an exit status is in ``cli.errors``.
 """
 
+import contextlib
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from cli import commands_keep, commands_look, commands_market, commands_prove, errors
+from cli import commands_keep, commands_look, commands_market, commands_prove, errors, screen
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 
@@ -20,15 +23,29 @@ Exit status: 0 fine, 1 a difference or failure was found, 2 wrong use or bad inp
 
 
 class Group(TyperGroup):
-    """Lets the end of a reader and an interrupt through to ``run``, which ends the program in one place."""
+    """Lets the end of a reader and an interrupt through to ``run_line``, which ends the program in one place."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the words of a command line; the help is printed on the way."""
+        with _reader(), errors.output():
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command."""
-        try:
+        with _reader():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            errors.close_output()
-            raise typer.Exit(errors.READER_GONE) from None
+
+
+@contextlib.contextmanager
+def _reader() -> Iterator[None]:
+    """Whoever reads the output may go away at any time. Left alone, typer and rich would call that a failure, 1."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        errors.close_output()
+        raise typer.Exit(errors.READER_GONE) from None
 
 
 app = typer.Typer(name="lockstep", help=_ABOUT, cls=Group, no_args_is_help=True, add_completion=False)
@@ -41,14 +58,13 @@ def run_line(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
         status = command.main(list(arguments), prog_name="lockstep", standalone_mode=False)
-        sys.stdout.flush()
+        screen.flush()
         if status == errors.INTERRUPTED:
             _complain("interrupted")
         return status if isinstance(status, int) else errors.FINE
     except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"; see `{context.command_path} --help`" if context is not None else ""
-        _complain(error.format_message().rstrip(".") + hint)
+        if said := errors.usage(error):
+            _complain(said)
         return errors.WRONG
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -65,15 +81,30 @@ def run_line(arguments: Sequence[str]) -> int:
 
 
 def _complain(text: str) -> None:
-    sys.stderr.write(f"lockstep: {text}\n")
+    screen.notice(f"lockstep: {text}")
 
 
 def main() -> None:
     """The console script."""
+    if sys.stderr is None or sys.stdout is None:
+        # Where a standard stream is closed, the next file that is opened would get its number, and what is printed.
+        if sys.stderr is not None:
+            _complain("standard output is closed; give it somewhere to go, as > /dev/null")
+        sys.exit(errors.WRONG)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
     if sys.flags.optimize:
         _complain("python -O (or PYTHONOPTIMIZE) strips checks that lockstep relies on; start it without")
         sys.exit(errors.WRONG)
-    sys.exit(run_line(sys.argv[1:]))
+    status = run_line(sys.argv[1:])
+    try:
+        screen.flush()  # what was said before something else went wrong; left over, it would fail once more at the end
+    except errors.OutputFailed as error:
+        _complain(str(error))
+    except BrokenPipeError:
+        errors.close_output()
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Every file is read whole, and found good, before any of it is sequenced. The dir
 and recovered and continued by later ones.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -205,7 +204,7 @@ def show(
     best(engine)
     if options.durability is Durability.none:
         screen.notice("durability none: what was seen was not yet on the disk; a power cut could have undone it")
-    sys.stdout.flush()
+    screen.flush()
 
 
 def best(engine: MarketEngine) -> None:

@@ -14,19 +14,31 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+from cli import errors
+
 #: A progress bar appears for what takes longer than this.
 _PATIENCE_S: Final = 0.5
 
 
 def say(text: str = "") -> None:
-    """A line of the result."""
-    sys.stdout.write(text + "\n")
+    """A line of the result, or several."""
+    with errors.output():
+        sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    """Let go what was said so far."""
+    with errors.output():
+        sys.stdout.flush()
 
 
 def notice(text: str) -> None:
-    """A line beside the result, on standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """A line beside the result, on standard error; where that takes nothing, the line is lost and the work goes on."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:
+        errors.close_output(sys.stderr)
 
 
 def json_line(value: Any) -> str:
