@@ -33,7 +33,12 @@ def demo(
 @app.command(rich_help_panel=PANEL)
 def run(
     files: Files,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Data directory; created, or recovered and continued.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Data directory: new, or one that holds the beginning of these files.")
+    ],
+    append: Annotated[
+        bool, typer.Option("--append", help="DIR holds something else: recover it and add the files after that.")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", help="What the files are.")] = Format.scenario,
     book: Annotated[
         Path | None, typer.Option(metavar="BOOK50", help="LOBSTER order book that seeds the opening.")
@@ -51,14 +56,20 @@ def run(
 ) -> int:
     """Feed scenario or LOBSTER files through sequencer, journal and engine, without a network.
 
+    Broken off, by a kill for one, the same line again goes on where the journal ends.
+
     Example: lockstep run day.txt --data node1
+
+    Example: lockstep run afternoon.txt --data node1 --append
 
     Example: lockstep run messages.csv --format lobster --book book50.csv --check top1.csv --data node1
     """
-    from cli.run import RunOptions
+    from cli.begin import RunOptions
     from cli.run import run as command
 
-    options = RunOptions(files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date)
+    options = RunOptions(
+        files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date, append
+    )
     return command(options, as_json=as_json)
 
 

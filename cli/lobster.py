@@ -1,6 +1,7 @@
 """`lockstep run --format lobster`: real order flow into a market, and the published book beside ours all along."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
+from cli.begin import RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
 from cli.options import EngineChoice
-from cli.run import RunOptions, Tally, open_node, pump_node, show, watched
+from cli.run import Tally, pump_node, show, watched
 from cli.scenario import read_text
 from cli.warmup import ready
+from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.names import Directory
+from journal import Journal
+from replay.engines import MarketEngine
 from replay.lobster import Flow, translate
 from replay.lobster_check import Check, CheckReport, Difference
 from replay.lobster_read import Messages, file_name, read_book, read_messages
+from replay.resume import Beginning
 from replay.scenario_print import price
 
 
@@ -34,39 +40,85 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
         messages = read_messages(read_text(options.files[0]), str(options.files[0]), date=date)
         book = read_book(read_text(options.book), str(options.book))
         published = None if options.check is None else read_book(read_text(options.check), str(options.check))
-    flow = None
-    if not (options.data / "journal").exists():
-        # A new directory is made only once the files are known to go together.
-        flow = _translate(messages, book, symbol, told.levels, Directory())
+    continues = goes_on(options)
+    # A directory is made, or gone on with, only once the files are known to go together.
+    given = None if options.append else _follow(options, _translate(messages, book, symbol, told.levels), published)
     if options.engine is EngineChoice.kernel:
         ready()
-    journal, engine = open_node(options)
+    met = compare(options, given.skip, given.place) if continues and given is not None else None
+    journal, engine = open_node(options, met, given.see if given is not None and given.check is not None else None)
     with journal:
-        if flow is None:
+        if given is None:
             flow = _translate(messages, book, symbol, told.levels, engine.directory)
-        name = str(options.check)
-        check = None if published is None else Check(flow, published, first_seq=engine.seq + 1, name=name)
-        tally = Tally()
-
-        def publish(first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-            tally(first_seq, commands, events)
-            if check is not None:
-                check.see(events, first_seq + len(commands) - 1)
-
-        began = time.perf_counter()
-        first_seq, total = engine.seq, len(flow.rows)
-        with screen.Bar("running") as bar:
-            source = watched(flow.batches(options.block_rows), lambda: bar.to(engine.seq - first_seq, total))
-            pumped = pump_node(options, source, journal, engine, publish)
-        seconds = time.perf_counter() - began
-        more = _json(flow, check) if as_json else _facts(messages, flow, check)
-        show(options, pumped, tally, journal, engine, seconds, as_json=as_json, more=more)
+            given = _follow(options, flow, published, engine.seq + 1)
+        _feed(options, given, messages, 0 if met is None else met.seq, journal, engine, as_json=as_json)
     if not as_json:
-        _tell(flow, check, options.files[0])
-    return errors.FOUND if check is not None and not check.report.passed else errors.FINE
+        _tell(given.flow, given.check, options.files[0])
+    return errors.FOUND if given.check is not None and not given.check.report.passed else errors.FINE
 
 
-def _translate(messages: Messages, book: NDArray[np.int64], symbol: str, levels: int, names: Directory) -> Flow:
+@dataclass(frozen=True)
+class _Given:
+    """The commands of a message file, and what is compared while they run. ``first_seq``: of the first of them."""
+
+    flow: Flow
+    check: Check | None
+    first_seq: int
+    name: str
+
+    def skip(self, _journal: Journal, beginning: Beginning, bar: screen.Bar) -> bool:
+        """Take what the journal holds off the beginning; whether anything is left."""
+        for rows in self.flow.batches(COMMANDS_PER_CALL_MAX):
+            beginning.meet(rows)
+            bar.to(beginning.seq, beginning.last_seq)
+        return beginning.seq < len(self.flow.rows)
+
+    def place(self, _index: int) -> str:
+        """The file: a message may make several commands, so their places are its own."""
+        return f"what {self.name} gives"
+
+    def see(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        """Compare the events of a block, as far as it is of this file."""
+        last_seq = min(first_seq + len(commands), self.first_seq + len(self.flow.rows)) - 1
+        if self.check is not None:
+            self.check.see(events[events["seq"] <= last_seq], last_seq)
+
+
+def _follow(options: RunOptions, flow: Flow, published: NDArray[np.int64] | None, first_seq: int = 1) -> _Given:
+    check = None if published is None else Check(flow, published, first_seq=first_seq, name=str(options.check))
+    return _Given(flow, check, first_seq, str(options.files[0]))
+
+
+def _feed(
+    options: RunOptions,
+    given: _Given,
+    messages: Messages,
+    skip: int,
+    journal: Journal,
+    engine: MarketEngine,
+    *,
+    as_json: bool,
+) -> None:
+    """Everything behind the first ``skip`` commands into the node, and the summary."""
+    tally = Tally()
+
+    def publish(first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        tally(first_seq, commands, events)
+        given.see(first_seq, commands, events)
+
+    began = time.perf_counter()
+    started, total = engine.seq, len(given.flow.rows) - skip
+    with screen.Bar("running") as bar:
+        source = watched(given.flow.batches(options.block_rows, skip), lambda: bar.to(engine.seq - started, total))
+        pumped = pump_node(options, source, journal, engine, publish)
+    seconds = time.perf_counter() - began
+    more = _json(given.flow, given.check) if as_json else _facts(messages, given.flow, given.check)
+    show(options, pumped, tally, journal, engine, seconds, started, as_json=as_json, more=more)
+
+
+def _translate(
+    messages: Messages, book: NDArray[np.int64], symbol: str, levels: int, names: Directory | None = None
+) -> Flow:
     with screen.Bar("translating the messages"):
         return translate(messages, book, symbol=symbol, levels=levels, directory=names)
 

@@ -1,52 +1,34 @@
 """`lockstep run`: files through sequencer, journal and engine, without a network.
 
-Every file is read whole, and found good, before any of it is sequenced. The directory is created for the first run,
-and recovered and continued by later ones.
+Every file is read whole, and found good, before any of it is sequenced. Where in the data directory the run begins
+is in ``cli.begin``.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
+from cli.begin import Met, RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
-from cli.scenario import read_text
+from cli.scenario import read_scenario
 from cli.warmup import ready
-from engine.limits import Capacity
-from engine.names import Directory
-from engine.records import EventKind, Reason
+from engine.records import COMMAND, EventKind, Reason
 from journal import Journal
-from replay.engines import MarketEngine
-from replay.recover import CheckpointEvery, create, recover
-from replay.scenario import Translator
-from replay.scenario_parse import Line, parse
+from replay.engines import MarketEngine, new_engine
+from replay.rebuild import capacity_of
+from replay.recover import CheckpointEvery
+from replay.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
+from replay.scenario_parse import Line, ScenarioError
 from replay.scenario_print import price
-from replay.times import ClockPosition, clock_after
+from replay.times import position_after
 from sequencer.pump import Publisher, Pumped, pump
 from sequencer.stamp import FileStamp
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What was asked for; the names are those of the options."""
-
-    files: list[Path]
-    data: Path
-    form: Format
-    book: Path | None
-    check: Path | None
-    engine: EngineChoice
-    durability: Durability
-    checkpoint_every: int
-    block_rows: int
-    symbol: str | None = None
-    date: str | None = None
 
 
 @dataclass
@@ -73,48 +55,64 @@ class Tally:
 
 def run(options: RunOptions, *, as_json: bool) -> int:
     """`lockstep run`: exit status 1 when --check found a row that differs without an explanation by the rules."""
+    if options.engine is EngineChoice.reference and options.checkpoint_every:
+        raise WrongUse("the reference engine has no image; leave out --checkpoint-every, or use --engine kernel")
     if options.form is Format.lobster:
         from cli.lobster import run_lobster  # which builds on this file
 
         return run_lobster(options, as_json=as_json)
-    if options.book is not None or options.check is not None:
-        raise WrongUse("--book and --check belong to LOBSTER files; add --format lobster, or leave them out")
-    if options.engine is EngineChoice.reference and options.checkpoint_every:
-        raise WrongUse("the reference engine has no image; leave out --checkpoint-every, or use --engine kernel")
-    files = [(file, parse(read_text(file), str(file))) for file in options.files]
+    if any(given is not None for given in (options.book, options.check, options.symbol, options.date)):
+        raise WrongUse(
+            "--book, --check, --symbol and --date belong to LOBSTER files; add --format lobster, or leave them out"
+        )
+    continues = goes_on(options)
+    files = [(str(file), read_scenario(file)) for file in options.files]
+    if any(line.expected for _, lines in files for line in lines):
+        screen.notice("note: run compares no events; `lockstep scenario` does, with those that stand in the files")
     if options.engine is EngineChoice.kernel:
         ready()
-    journal, engine = open_node(options)
+    met, rest = None, np.empty(0, COMMAND)
+    if not options.append:
+        feed = ScenarioFeed(files)
+        if continues:
+            met, rest = _meet(options, feed)
+    journal, engine = open_node(options, met)
     with journal:
-        check_clocks(files, engine.now_ns)
-        total = sum(len(lines) for _, lines in files)
+        if options.append:
+            feed = _behind(options, files, engine.now_ns)
+        feed.venue = engine
         tally = Tally()
         began = time.perf_counter()
+        started = engine.seq
+        total = feed.lines if met is None else max(feed.lines - met.seq, 0)
         with screen.Bar("running") as bar:
-            first_seq = engine.seq
-            source = watched(batches(files, engine, options.block_rows), lambda: bar.to(engine.seq - first_seq, total))
+            source = watched(rest_of(feed, rest, options.block_rows), lambda: bar.to(engine.seq - started, total))
             pumped = pump_node(options, source, journal, engine, tally)
         seconds = time.perf_counter() - began
-        show(options, pumped, tally, journal, engine, seconds, as_json=as_json)
+        show(options, pumped, tally, journal, engine, seconds, started, as_json=as_json)
     return errors.FINE
 
 
-def open_node(options: RunOptions) -> tuple[Journal, MarketEngine]:
-    """The data directory, created or recovered, open for writing, and its engine at the journal's end."""
-    directory = options.data
-    if not (directory / "journal").exists():
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise WrongUse(f"{directory} is not empty and holds no journal; name a new directory, or one of lockstep's")
-        return create(directory, Capacity(), engine=options.engine.value, durability=options.durability.value)
-    with screen.Bar("recovering") as bar:
-        journal, engine, recovered = recover(
-            directory, engine=options.engine.value, durability=options.durability.value, progress=bar.to
-        )
-    for note in recovered.notes:
-        screen.notice(f"note: {note}")
-    if engine.seq:
-        screen.notice(f"recovered {directory} to command {screen.count(engine.seq)}; going on from there")
-    return journal, engine
+def _behind(options: RunOptions, files: list[tuple[str, list[Line]]], now_ns: int) -> ScenarioFeed:
+    try:
+        return ScenarioFeed(files, now_ns)
+    except ScenarioError as error:
+        raise WrongUse(
+            f"{str(error).rstrip('.')}; if {options.data} has these commands already, leave out --append"
+        ) from error
+
+
+def _meet(options: RunOptions, feed: ScenarioFeed) -> tuple[Met, NDArray[Any]]:
+    """Take what the journal holds off the feed; also the rest of the batch in which the journal ends."""
+    rest = np.empty(0, COMMAND)
+
+    def skip(journal: Journal, beginning: Beginning, bar: screen.Bar) -> bool:
+        nonlocal rest
+        scout = new_engine(options.engine.value, capacity_of(journal))
+        rest = skip_scenario(beginning, feed, scout, bar.to)
+        return len(rest) > 0 or feed.more
+
+    return compare(options, skip, feed.place), rest
 
 
 def pump_node(
@@ -124,33 +122,13 @@ def pump_node(
     every = CheckpointEvery(options.data, options.checkpoint_every) if options.checkpoint_every else None
     return pump(
         source,
-        FileStamp(engine.now_ns),
+        FileStamp(engine.now_ns, extended=position_after(journal, engine.now_ns).extended),
         journal,
         engine,
         publishers=[publish],
         durability=options.durability.value,
         at_boundary=every,
     )
-
-
-def check_clocks(files: list[tuple[Path, list[Line]]], now_ns: int) -> None:
-    """Raise ScenarioError when the clock would go back anywhere in the files, before the first is sequenced."""
-    position = ClockPosition(now_ns)
-    for at, (file, lines) in enumerate(files):
-        translator = Translator(lines, Directory(now_ns=position.now_ns), str(file))
-        if at == len(files) - 1:
-            return
-        while (batch := translator.next_batch(Directory(now_ns=position.now_ns))) is not None:
-            position = clock_after(batch.rows, position)
-
-
-def batches(files: list[tuple[Path, list[Line]]], engine: MarketEngine, rows_max: int) -> Iterator[NDArray[Any]]:
-    """COMMAND rows of the files, at most ``rows_max`` a batch; each is asked for when the one before was applied."""
-    for file, lines in files:
-        translator = Translator(lines, engine.directory, str(file))
-        while (batch := translator.next_batch(engine.directory)) is not None:
-            for start in range(0, len(batch.rows), rows_max):
-                yield batch.rows[start : start + rows_max]
 
 
 def watched(source: Iterator[NDArray[Any]], look: Callable[[], None]) -> Iterator[NDArray[Any]]:
@@ -167,17 +145,19 @@ def show(
     journal: Journal,
     engine: MarketEngine,
     seconds: float,
+    started: int,
     *,
     as_json: bool,
     more: dict[str, Any] | None = None,
 ) -> None:
-    """The summary of a run; ``more`` is added to it."""
+    """The summary of a run that began after command ``started``; ``more`` is added to it."""
     durable_seq = journal.durable_seq
     kinds = {kind.name.lower(): int(tally.kinds[kind]) for kind in EventKind if tally.kinds[kind]}
     rate = pumped.commands / seconds if seconds else 0.0
     if as_json:
         facts = {
             "data": str(options.data),
+            "continued_after": started,
             "commands": pumped.commands,
             "events": pumped.events,
             "blocks": pumped.blocks,
@@ -188,13 +168,20 @@ def show(
         screen.say_json(facts | ends | counts | speed | (more or {}))
         return
     rejects = ", ".join(f"{reason} {screen.count(number)}" for reason, number in tally.rejects().items())
-    screen.facts(
-        [
-            ("commands", f"{screen.count(pumped.commands)} in {screen.count(pumped.blocks)} blocks"),
+    ran = (
+        []
+        if pumped.commands == 0
+        else [
+            ("commands", f"{screen.count(pumped.commands)} in {screen.counted(pumped.blocks, 'block')}"),
             ("events", screen.count(pumped.events)),
-            ("trades", f"{screen.count(kinds.get('trade', 0))} of {screen.count(tally.traded_qty)} shares"),
+            ("trades", f"{screen.count(kinds.get('trade', 0))} of {screen.counted(tally.traded_qty, 'share')}"),
             ("refused", rejects or "none"),
             ("time", f"{seconds:.2f} s, {screen.count(round(rate))} commands/s"),
+        ]
+    )
+    screen.facts(
+        [
+            *ran,
             ("last command", screen.count(pumped.seq)),
             ("durable", screen.count(durable_seq)),
             ("event digest", pumped.event_digest.hex()),

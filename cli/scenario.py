@@ -10,7 +10,7 @@ from cli.options import EngineOrBoth
 from cli.warmup import ready
 from engine.limits import Capacity
 from replay.engines import EngineKind, new_engine
-from replay.scenario_parse import ScenarioError, parse
+from replay.scenario_parse import Line, ScenarioError, parse
 from replay.scenario_run import CommandOutcome, Outcome, beside, is_test, run_scenario
 
 ENGINES: Final[tuple[EngineKind, ...]] = ("kernel", "reference")
@@ -29,7 +29,7 @@ def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
         for done, file in enumerate(files):
             bar.to(done, len(files))
             try:
-                lines = parse(read_text(file), str(file))
+                lines = read_scenario(file)
                 outcomes = {
                     kind: run_scenario(lines, new_engine(kind, _CAPACITY), compare=is_test(lines)) for kind in kinds
                 }
@@ -60,6 +60,15 @@ def read_text(path: Path) -> str:
         raise WrongUse(
             f"{path} is not text: byte {error.start} is not UTF-8; name a scenario or LOBSTER file"
         ) from error
+
+
+def read_scenario(path: Path) -> list[Line]:
+    """The commands of a scenario file. Raises ScenarioError when it has a fault, or no command; as ``read_text``."""
+    with screen.Bar(f"reading {path}") as bar:
+        lines = parse(read_text(path), str(path), bar.to)
+    if not lines:
+        raise ScenarioError(f"{path}: there is no command in it; name a file of commands (rulebook section 12)")
+    return lines
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:

@@ -6,6 +6,7 @@ standard output or standard error is a terminal.
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -114,6 +115,15 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, what: str) -> str:
+    """A count of things, which are one or several.
+
+    >>> counted(1, "block"), counted(1200, "block")
+    ('1 block', '1,200 blocks')
+    """
+    return f"{count(number)} {what}{'' if number == 1 else 's'}"
+
+
 def size(number_bytes: int) -> str:
     """A number of bytes in the unit that people would use.
 
@@ -131,24 +141,33 @@ def size(number_bytes: int) -> str:
 class Bar:
     """A progress bar on standard error, on a terminal only, once the work has taken longer than half a second.
 
-    ``bar.to(done, total)`` and ``bar.text(what)`` may be called as often as one likes.
+    ``bar.to(done, total)`` and ``bar.text(what)`` may be called as often as one likes; until they are, it only pulses.
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._start_s = time.monotonic()
-        self._shown_s = 0.0
+        self._moved_s = 0.0
         self._progress: Progress | None = None
-        self._terminal = sys.stderr.isatty()
+        # It appears by a thread of its own: some work is one long call, in which nobody would ask for it.
+        self._lock = threading.Lock()
+        self._ended = False
+        self._timer = threading.Timer(_PATIENCE_S, self._appear) if sys.stderr.isatty() else None
 
     def __enter__(self) -> "Bar":
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            self._ended = True
+            if self._progress is not None:
+                self._progress.stop()
 
     def text(self, what: str) -> None:
         """Say what is being done now."""
@@ -158,14 +177,18 @@ class Bar:
     def to(self, done: int, total: int | None) -> None:
         """Move the bar; without a total it only pulses."""
         now_s = time.monotonic()
-        if not self._terminal or now_s - self._start_s < _PATIENCE_S or now_s - self._shown_s < 0.05:
+        if self._progress is None or now_s - self._moved_s < 0.05:
             return
-        self._shown_s = now_s
-        if self._progress is None:
-            self._progress = _progress()
-            self._progress.add_task(self._what, total=None)
-            self._progress.start()
+        self._moved_s = now_s
         self._progress.update(self._progress.task_ids[0], description=self._what, completed=done, total=total)
+
+    def _appear(self) -> None:
+        with self._lock:
+            if not self._ended:
+                progress = _progress()
+                progress.add_task(self._what, total=None)
+                progress.start()
+                self._progress = progress
 
 
 def _progress() -> "Progress":

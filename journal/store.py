@@ -28,7 +28,7 @@ from journal.reading import BLOCKS, DIGESTS, GENESIS_KEY, LABELS_KEY, MARK_KEY, 
 
 LMDB_VERSION: Final = ".".join(str(number) for number in lmdb.version())
 ROW_BYTES: Final = 64
-_NEW_FOLDER: Final = "journal.new"
+NEW_FOLDER: Final = "journal.new"
 _DISK_RESERVE_BYTES: Final = 1 << 20
 # Every option is named: py-lmdb's defaults are not to decide how safe the journal is. The map is address space, not
 # disk, and is never resized while open.
@@ -207,8 +207,8 @@ def reason(folder: Path, error: BaseException) -> str:
 def create_folder(directory: Path, meta: dict[str, Any]) -> None:
     """Make DIR/journal aside and rename it into place, so that it is there whole or not at all. Raises JournalError."""
     try:
-        _create_aside(directory / _NEW_FOLDER, meta)
-        (directory / _NEW_FOLDER).rename(directory / FOLDER)
+        _create_aside(directory / NEW_FOLDER, meta)
+        (directory / NEW_FOLDER).rename(directory / FOLDER)
         _sync_folder(directory)
     except (lmdb.Error, OSError) as error:
         raise JournalError(f"the journal in {directory} cannot be created: {reason(directory, error)}") from error

@@ -135,7 +135,7 @@ def _compare_journals(a: Journal, b: Journal, names: tuple[str, str], progress: 
         n = min(len(left.rows), len(right.rows))
         if not np.array_equal(left.rows[:n], right.rows[:n]):
             at = int((left.rows[:n] != right.rows[:n]).any(axis=1).argmax())
-            command = _command_difference(seq + at + 1, left.rows[at], right.rows[at])
+            command = command_difference(seq + at + 1, left.rows[at], right.rows[at])
             n = at
         seq += n
         left.take(n)
@@ -165,7 +165,8 @@ def _compare_journals(a: Journal, b: Journal, names: tuple[str, str], progress: 
     )
 
 
-def _command_difference(seq: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> CommandDifference:
+def command_difference(seq: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> CommandDifference:
+    """Two unequal rows of command ``seq``, each as eight numbers."""
     row_a, row_b = a.copy().view(COMMAND), b.copy().view(COMMAND)
     names = tuple(name for name in COMMAND.names or () if row_a[name][0] != row_b[name][0])
     return CommandDifference(seq, row_a, row_b, names)

@@ -108,9 +108,9 @@ class Flow(NamedTuple):
     fills: list[Fill]
     notes: list[tuple[int, Note]]
 
-    def batches(self, rows_max: int) -> Iterator["np.ndarray[Any, np.dtype[np.void]]"]:
-        """The rows in runs of at most ``rows_max``."""
-        for first in range(0, len(self.rows), rows_max):
+    def batches(self, rows_max: int, skip: int = 0) -> Iterator["np.ndarray[Any, np.dtype[np.void]]"]:
+        """The rows behind the first ``skip``, in runs of at most ``rows_max``."""
+        for first in range(skip, len(self.rows), rows_max):
             yield self.rows[first : first + rows_max]
 
     def counts(self) -> dict[Note, int]:

@@ -15,7 +15,17 @@ from engine.records import RULES_VERSION
 from journal import Journal
 from replay.engines import EngineKind, MarketEngine, StatefulEngine, new_engine
 from replay.errors import ReplayError
-from replay.rebuild import Durability, Progress, Rebuilt, capacity_of, journal_of, rebuild, rebuild_from, source_digest
+from replay.rebuild import (
+    Durability,
+    Observe,
+    Progress,
+    Rebuilt,
+    capacity_of,
+    journal_of,
+    rebuild,
+    rebuild_from,
+    source_digest,
+)
 
 
 @dataclass(frozen=True)
@@ -50,17 +60,21 @@ def recover(
     *,
     engine: EngineKind = "kernel",
     durability: Durability = "fsync",
+    observe: Observe | None = None,
     progress: Progress | None = None,
 ) -> tuple[Journal, MarketEngine, Recovered]:
     """Open a data directory for writing and bring the engine to the journal's end.
 
+    ``observe``: sees every block from the first; then no checkpoint is used.
     Raises Divergence when a recomputed event digest is not the recorded one (the node may not start), other
     ReplayErrors as ``rebuild`` does, JournalError from the journal. Whatever is raised, the journal is closed.
     """
     journal = journal_of(directory, readonly=False, durability=durability)
     try:
         journal.rules_version, journal.source_digest = RULES_VERSION, source_digest()
-        rebuilt = rebuild_from(journal, directory, engine=engine, progress=progress)
+        rebuilt = rebuild_from(
+            journal, directory, engine=engine, use_checkpoints=observe is None, observe=observe, progress=progress
+        )
         for first_seq, digest in rebuilt.missing:
             journal.put_digest(first_seq, digest)
     except BaseException:

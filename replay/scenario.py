@@ -22,10 +22,11 @@ from replay.scenario_words import INT64_MAX
 #: 2024-01-15 09:30:00 UTC.
 DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000
 
-_DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
+#: The kinds of rows that may add a name.
+DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
 #: The kinds whose rows hold the numbers of names.
 NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
-_KIND_BYTE: Final = 56
+KIND_BYTE: Final = 56
 
 
 class Batch(NamedTuple):
@@ -57,7 +58,7 @@ class Clock:
 
     def saw(self, row: bytes) -> None:
         """Takes note of a row as the engine will."""
-        kind = row[_KIND_BYTE]
+        kind = row[KIND_BYTE]
         if kind == CommandKind.CLOCK and not self._extended:
             time_ns = int.from_bytes(row[:8], "little", signed=True)
             if row == clock_row(time_ns) and self.time_ns <= time_ns <= TIME_NS_MAX:
@@ -91,21 +92,28 @@ class Translator:
             rows.append(row)
         return rows
 
-    def next_batch(self, directory: Directory) -> Batch | None:
-        """The longest run of rows whose names ``directory`` can tell; None after the last.
+    @property
+    def done(self) -> int:
+        """How many lines have been given as rows."""
+        return self._next
+
+    def next_batch(self, directory: Directory, lines_max: int | None = None) -> Batch | None:
+        """The longest run of rows whose names ``directory`` can tell, of at most ``lines_max`` lines; None after the
+        last.
 
         ``directory`` is the venue's after the batch before was applied.
         """
         if self._next == len(self._lines):
             return None
         self._numbers.learn(directory)
+        end = len(self._lines) if lines_max is None else min(len(self._lines), self._next + lines_max)
         rows: list[bytes] = []
         owners: list[int] = []
         if self._next == 0 and self._implicit:
             rows.append(clock_row(DEFAULT_CLOCK_NS))
             owners.append(-1)
         defined = False
-        while self._next < len(self._lines):
+        while self._next < end:
             line = self._lines[self._next]
             row = self._rows[self._next]
             if line.kind in NAMED:
@@ -115,7 +123,7 @@ class Translator:
                     rows.append(numbered)
                     owners.append(self._next)
             else:
-                defined = defined or row[_KIND_BYTE] in _DEFINITIONS
+                defined = defined or row[KIND_BYTE] in DEFINITIONS
                 rows.append(row)
                 owners.append(self._next)
             self._next += 1
@@ -135,7 +143,7 @@ def _resolved(line: Line, now_ns: int, name: str) -> int:
     if time_ns < now_ns:
         raise ScenarioError(
             f"{name}:{line.number}: the clock would go back: it is at {np.datetime64(now_ns, 'ns')} already; write a "
-            "later time, or feed these commands into a new directory if this one has them already."
+            "later time."
         )
     if not 0 <= time_ns <= INT64_MAX:
         raise ScenarioError(f"{name}:{line.number}: the time does not fit; write one from 1970 to 2116.")

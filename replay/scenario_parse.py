@@ -103,6 +103,8 @@ _PLACES: Final = (
 )
 _PLACE_OF: Final = {name: place for place, names in enumerate(_PLACES) for name in names}
 
+#: Lines between two reports of progress: some hundredths of a second.
+_PROGRESS_LINES: Final = 4_096
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
 _SIDES: Final = {side.name.lower(): int(side) for side in Side}
 _TIFS: Final = {tif.name.lower(): int(tif) for tif in TimeInForce}
@@ -338,13 +340,17 @@ def _expected(text: str) -> str:
     return " ".join(words)
 
 
-def parse(text: str, name: str) -> list[Line]:
+def parse(text: str, name: str, progress: Callable[[int, int], None] | None = None) -> list[Line]:
     """The commands of a scenario file, each with the events expected under it.
 
-    The whole text is looked at first. Raises ScenarioError, with ``name`` and the line, at the first fault.
+    The whole text is looked at first, calling ``progress(line, lines)`` at times. Raises ScenarioError, with ``name``
+    and the line, at the first fault.
     """
     lines: list[Line] = []
-    for number, written in enumerate(text.split("\n"), 1):
+    texts = text.split("\n")
+    for number, written in enumerate(texts, 1):
+        if progress is not None and number % _PROGRESS_LINES == 0:
+            progress(number, len(texts))
         content = written.partition("#")[0].strip()
         if not content:
             continue

@@ -69,6 +69,13 @@ def ends_extended(commands: NDArray[Any]) -> bool:
     return bool(_extends(_numbers(commands[-1:]))[0])
 
 
+def position_after(journal: Journal, now_ns: int) -> ClockPosition:
+    """The clock's position behind the last command of a journal, given the clock in force there (ns)."""
+    if journal.last_seq == 0:
+        return ClockPosition(now_ns)
+    return ClockPosition(now_ns, ends_extended(np.frombuffer(_block_at(journal, journal.last_seq).rows, COMMAND)))
+
+
 def _numbers(commands: NDArray[Any]) -> NDArray[np.int64]:
     return commands.view(np.int64).reshape(-1, COMMAND.itemsize // 8)
 

@@ -35,10 +35,10 @@ class Stamped(NamedTuple):
 
 class FileStamp:
     """For rows that hold their own CLOCK rows. ``now_ns``: the clock in force before the first batch
-    (``engine.now_ns``)."""
+    (``engine.now_ns``); ``extended``: whether an EXTEND row stands before it, which then belongs to its first row."""
 
-    def __init__(self, now_ns: int = 0) -> None:
-        self._position = ClockPosition(now_ns)
+    def __init__(self, now_ns: int = 0, *, extended: bool = False) -> None:
+        self._position = ClockPosition(now_ns, extended)
 
     def __call__(self, batch: NDArray[Any]) -> Iterator[Stamped]:
         """The batch in blocks of at most ``BLOCK_COMMANDS_MAX`` rows. Raises StampError unless it is COMMAND rows."""

@@ -172,7 +172,7 @@ def test_both_engines_verify_what_was_written(written: Path, lockstep: Lockstep)
 
 def test_a_directory_is_recovered_and_continued(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "more.txt").write_text("enter BETA b9 buy 1 XYZ @ 9.00\n> accepted b9\n")
-    status, said, complaint = lockstep("run", tmp_path / "more.txt", "--data", node, "--json")
+    status, said, complaint = lockstep("run", tmp_path / "more.txt", "--data", node, "--append", "--json")
     assert (status, json.loads(said)["seq"], json.loads(said)["durable_seq"]) == (0, 16, 16)
     assert "recovered" in complaint
     assert lockstep("verify", node, "--workers", 1)[0] == 0
@@ -182,7 +182,7 @@ def test_checkpoints_are_taken_listed_verified_and_pruned(node: Path, tmp_path: 
     assert json.loads(lockstep("checkpoint", "create", node, "--json")[1])["created"]
     assert not json.loads(lockstep("checkpoint", "create", node, "--json")[1])["created"]
     (tmp_path / "more.txt").write_text("enter BETA b9 buy 1 XYZ @ 9.00\n")
-    lockstep("run", tmp_path / "more.txt", "--data", node, "--checkpoint-every", 1)
+    lockstep("run", tmp_path / "more.txt", "--data", node, "--append", "--checkpoint-every", 1)
     listed = [json.loads(line) for line in lockstep("checkpoint", "list", node, "--json")[1].splitlines()]
     assert [(info["seq"], info["valid"]) for info in listed] == [(15, True), (16, True)]
     state = json.loads(lockstep("state", node, "--json")[1])
@@ -291,6 +291,8 @@ def test_what_is_whole_before_damage_is_still_printed(node: Path, lockstep: Lock
         ["run", "day.txt", "--data", "day.txt"],
         ["run", "day.txt", "--data", "full"],
         ["run", "day.txt", "--data", "DIR"],
+        ["run", "day.txt", "--data", "DIR", "--append"],
+        ["run", "nothing.txt", "--data", "new"],
         ["scenario", "nowhere"],
         ["scenario", "empty"],
         ["demo", "--data", "full"],
@@ -301,8 +303,9 @@ def test_wrong_use_ends_with_status_2_and_says_what_is_wrong(
     line: list[str], node: Path, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("day.txt").write_text("at 09:30\n" + DAY)
+    Path("day.txt").write_text("at 09:30:01\n" + DAY)
     Path("bytes.bin").write_bytes(b"\xff\xfe\x00")
+    Path("nothing.txt").write_text("# nothing")
     Path("empty").mkdir()
     Path("full").mkdir()
     Path("full/something").write_text("of somebody")

@@ -1,0 +1,210 @@
+"""Going on with an input of which a journal holds a part already, as after a kill in the middle of it.
+
+A journal does not say where its commands came from. So the input is translated again from its beginning, and what it
+gives is compared with the journal's rows, byte by byte, whatever blocks they are in. Only if the journal is the very
+beginning of the input does the rest of the input belong behind it. A scenario's names become numbers by what its own
+definitions did, so a second engine, the scout, follows as far as there are definitions.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.names import Directory
+from engine.records import COMMAND, COMMAND_FIELDS, CommandKind
+from journal import Journal
+from replay.compare import CommandDifference, command_difference
+from replay.engines import MarketEngine
+from replay.errors import ReplayError
+from replay.scenario import DEFINITIONS, KIND_BYTE, Translator
+from replay.scenario_parse import Line
+from replay.times import ClockPosition, clock_after
+
+#: Lines translated at once, and rows compared or given to the scout: some megabytes.
+LINES_MAX: Final = 65_536
+_ROWS_MAX: Final = 8_192
+
+
+class OtherCommand(ReplayError):
+    """The journal is no beginning of the input. ``index``: the row, among those given last, that is another one."""
+
+    def __init__(self, difference: CommandDifference, index: int) -> None:
+        super().__init__(f"command {difference.seq} is another one, in {in_words(difference)}")
+        self.difference = difference
+        self.index = index
+
+
+def in_words(difference: CommandDifference) -> str:
+    """What differs between two commands: the names of the places that both use, without their units."""
+    kinds = [int(row["kind"][0]) for row in (difference.a, difference.b)]
+    known = kinds[0] == kinds[1] and kinds[0] in COMMAND_FIELDS
+    used = COMMAND_FIELDS[CommandKind(kinds[0])] if known else ("kind",)
+    names = [name.removesuffix("_e4").removesuffix("_ns") for name in difference.fields if name in used]
+    return ", ".join(name.replace("_", " ") for name in names) or "bytes"
+
+
+class Beginning:
+    """The commands of a journal, to be met again one after the other in an input. ``seq``: the last one met.
+
+    Reads the journal once, a few megabytes at a time. What is appended to it meanwhile is not looked at.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.seq = 0
+        self.last_seq = journal.last_seq
+        self._blocks = journal.blocks(1, self.last_seq) if self.last_seq else iter(())
+        self._rows = _numbers(np.empty(0, COMMAND))
+
+    @property
+    def over(self) -> bool:
+        """Whether all of the journal was met."""
+        return self.seq == self.last_seq
+
+    def meet(self, rows: NDArray[Any]) -> int:
+        """How many of the COMMAND rows that the input gives next are in the journal: all, or fewer where it ends.
+
+        Raises OtherCommand at the first that is not the journal's, JournalDamaged.
+        """
+        wanted = _numbers(rows)
+        done = 0
+        while done < len(wanted) and not self.over:
+            if len(self._rows) == 0:
+                self._rows = np.frombuffer(next(self._blocks).rows, np.int64).reshape(-1, wanted.shape[1])
+            count = min(len(self._rows), len(wanted) - done)
+            held, given = self._rows[:count], wanted[done : done + count]
+            if not np.array_equal(held, given):
+                at = int((held != given).any(axis=1).argmax())
+                raise OtherCommand(command_difference(self.seq + at + 1, held[at], given[at]), done + at)
+            self._rows = self._rows[count:]
+            self.seq += count
+            done += count
+        return done
+
+
+def _numbers(rows: NDArray[Any]) -> NDArray[np.int64]:
+    return rows.view(np.int64).reshape(-1, COMMAND.itemsize // 8)
+
+
+class Names(Protocol):
+    """Whoever knows what has been defined: an engine."""
+
+    @property
+    def directory(self) -> Directory: ...
+
+
+class ScenarioFeed:
+    """The rows of scenario files, one file after the other: ``next_batch`` with what ``venue`` knows by then.
+
+    ``venue`` may be exchanged for another engine that has applied the same commands.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, list[Line]]], now_ns: int = 0) -> None:
+        """``now_ns``: the clock in force before the first line. Raises ScenarioError where the clock would go back in
+        any of the files."""
+        self.venue: Names
+        self._files = list(files)
+        self._translators = _translators(self._files, now_ns)
+        self._at = 0
+        self._given: tuple[int, list[int]] = (0, [])  # of the last batch: its file, the line of each row
+        self._definitions = [_last_definition(lines) for _, lines in self._files]
+
+    @property
+    def more(self) -> bool:
+        """Whether there are rows that were not given yet."""
+        return any(
+            translator.done < len(lines)
+            for translator, (_, lines) in zip(self._translators[self._at :], self._files[self._at :], strict=True)
+        )
+
+    @property
+    def lines(self) -> int:
+        """Lines in all files."""
+        return sum(len(lines) for _, lines in self._files)
+
+    def next_batch(self) -> NDArray[Any] | None:
+        """The next COMMAND rows; None after the last. What was given before must have been applied by ``venue``."""
+        while self._at < len(self._translators):
+            batch = self._translators[self._at].next_batch(self.venue.directory, LINES_MAX)
+            if batch is not None:
+                self._given = (self._at, batch.lines)
+                return batch.rows
+            self._at += 1
+        return None
+
+    def place(self, index: int) -> str:
+        """File and line of a row of the last batch."""
+        file, owners = self._given
+        name, lines = self._files[file]
+        return f"{name}:{lines[max(0, owners[index])].number}"
+
+    @property
+    def settled(self) -> bool:
+        """Whether no line of the last batch or after it can have changed what names are known when the next is
+        asked for."""
+        file, owners = self._given
+        if any(last >= 0 for last in self._definitions[file + 1 :]):
+            return False
+        return self._definitions[file] < max(0, owners[0] if owners else 0)
+
+
+def _last_definition(lines: list[Line]) -> int:
+    """The index of the last line that may define a name; -1 without any."""
+    for at in range(len(lines) - 1, -1, -1):
+        if lines[at].row[KIND_BYTE : KIND_BYTE + 1] and lines[at].row[KIND_BYTE] in DEFINITIONS:
+            return at
+    return -1
+
+
+def _translators(files: list[tuple[str, list[Line]]], now_ns: int) -> list[Translator]:
+    """A translator for each file, which has looked at the clock of every line."""
+    position = ClockPosition(now_ns)
+    translators = []
+    for at, (name, lines) in enumerate(files):
+        translators.append(Translator(lines, Directory(now_ns=position.now_ns), name))
+        if at < len(files) - 1:
+            # Where the clock stands at the end of a file does not depend on names, so nobody need know them yet.
+            ahead = Translator(lines, Directory(now_ns=position.now_ns), name)
+            while (batch := ahead.next_batch(Directory(now_ns=position.now_ns), LINES_MAX)) is not None:
+                position = clock_after(batch.rows, position)
+    return translators
+
+
+def skip_scenario(
+    beginning: Beginning, feed: ScenarioFeed, scout: MarketEngine, progress: Callable[[int, int], None] | None = None
+) -> NDArray[Any]:
+    """Take what the journal holds off the beginning of a feed; the rest of the batch in which the journal ends.
+
+    ``scout``: an engine before its first command, of the journal's capacity. Raises OtherCommand, ScenarioError,
+    JournalDamaged. The journal goes on after the input's end when ``beginning`` is not over.
+    """
+    feed.venue = scout
+    while not beginning.over:
+        batch = feed.next_batch()
+        if batch is None:
+            break
+        met = beginning.meet(batch)
+        if met < len(batch):
+            return batch[met:]
+        if not feed.settled:
+            for part in parts(batch, _ROWS_MAX):
+                scout.apply(part)
+        if progress is not None:
+            progress(beginning.seq, beginning.last_seq)
+    return np.empty(0, COMMAND)
+
+
+def parts(rows: NDArray[Any], rows_max: int) -> Iterator[NDArray[Any]]:
+    """The rows in runs of at most ``rows_max``."""
+    for first in range(0, len(rows), rows_max):
+        yield rows[first : first + rows_max]
+
+
+def rest_of(feed: ScenarioFeed, first: NDArray[Any], rows_max: int) -> Iterator[NDArray[Any]]:
+    """``first`` and then the feed to its end, in batches of at most ``rows_max`` rows; each is asked for when the
+    one before was applied by ``feed.venue``."""
+    rows: NDArray[Any] | None = first
+    while rows is not None:
+        yield from parts(rows, rows_max)
+        rows = feed.next_batch()
