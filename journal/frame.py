@@ -127,7 +127,7 @@ def _header(packed: bytes, where: str) -> dict[str, Any]:
     try:
         header = msgpack.unpackb(packed)
     except (ValueError, TypeError, OverflowError) as error:
-        raise JournalDamaged(f"{where} has a header that cannot be read; restore the journal from a replica") from error
+        raise JournalDamaged(f"{where} has a header that cannot be read; restore the journal from a copy") from error
     if not isinstance(header, dict) or set(header) != _NAMES:
         raise JournalDamaged(f"{where} has a header with other fields than this release writes")
     for name, (low, high) in _NUMBERS.items():
@@ -149,13 +149,13 @@ def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
     where = f"the block at seq {first_seq}"
     size = frame_bytes(frame)
     if size is None:
-        raise JournalDamaged(f"{where} does not begin like a block; restore the journal from a replica")
+        raise JournalDamaged(f"{where} does not begin like a block; restore the journal from a copy")
     if size != len(frame):
-        raise JournalDamaged(f"{where} has {len(frame)} bytes and announces {size}; restore the journal from a replica")
+        raise JournalDamaged(f"{where} has {len(frame)} bytes and announces {size}; restore the journal from a copy")
     with memoryview(frame) as view:
         checksum = _checksum(view)
     if checksum != stored_checksum(frame):
-        raise JournalDamaged(f"{where} does not match its checksum; restore the journal from a replica")
+        raise JournalDamaged(f"{where} does not match its checksum; restore the journal from a copy")
     header_bytes = int.from_bytes(frame[4:8], "little")
     header = _header(frame[FIXED_BYTES : FIXED_BYTES + header_bytes], where)
     if header["first_seq"] != first_seq:
@@ -191,10 +191,10 @@ def check_link(block: Block, next_seq: int, previous: bytes | None) -> None:
     """Raise JournalDamaged unless ``block`` comes next: no gap, and linked to ``previous`` (None: not known)."""
     if block.first_seq != next_seq:
         raise JournalDamaged(
-            f"the blocks from seq {next_seq} to {block.first_seq - 1} are missing; restore the journal from a replica"
+            f"the blocks from seq {next_seq} to {block.first_seq - 1} are missing; restore the journal from a copy"
         )
     if previous is not None and block.previous != previous:
         raise JournalDamaged(
             f"the block at seq {block.first_seq} does not follow the block before it: one of them is not of this "
-            "history; restore the journal from a replica"
+            "history; restore the journal from a copy"
         )

@@ -46,7 +46,8 @@ class WriterLock:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise JournalError(
-                f"{path} cannot be opened for writing: {error.strerror}; open the journal read-only"
+                f"{path} cannot be opened for writing: {error.strerror}; the journal can be read, but to feed it the "
+                "directory must be writable"
             ) from error
         try:
             self._acquire(directory)
@@ -69,7 +70,7 @@ class WriterLock:
             else:
                 return
         raise JournalBusy(
-            f"{directory} is being written by process {_pid(self._fd)}; stop it first, or open the journal read-only"
+            f"{directory} is being written by process {_pid(self._fd)}; stop it first (reading is possible meanwhile)"
         )
 
     def release(self) -> None:

@@ -95,7 +95,7 @@ class Journal:
         """
         directory = Path(path)
         if not (directory / FOLDER / "data.mdb").is_file():
-            raise JournalForeign(f"{directory} holds no journal of lockstep; check the path, or create one")
+            raise JournalForeign(_no_journal(directory))
         return cls(directory, readonly, durability)
 
     def _open(self, readonly: bool) -> None:
@@ -137,7 +137,8 @@ class Journal:
         """Open LMDB for its reader table alone, where the directory lets us."""
         lock_file = self._folder / "lock.mdb"
         self._committed()
-        if os.access(lock_file, os.R_OK | os.W_OK) and os.access(self._folder, os.W_OK):
+        # Where it is missing, as in a copy of a directory, LMDB makes it.
+        if os.access(self._folder, os.W_OK) and (not lock_file.exists() or os.access(lock_file, os.R_OK | os.W_OK)):
             self._reader_lock = ReaderLock(self._folder)
             self._readers = "LMDB reader lock"
             return
@@ -149,9 +150,15 @@ class Journal:
         self._readers = "no reader lock: the directory cannot be written"
 
     def _open_for_writing(self, mark: marks.Mark | None) -> None:
-        problem = self._problem or self._tail_problem or self._genesis_problem
-        if problem is not None or mark is None:
-            raise JournalDamaged(f"{self.path}: {problem}; nothing was changed: read it with `lockstep journal check`")
+        if self._problem is not None or mark is None:
+            raise JournalDamaged(
+                f"{self.path}: {self._problem}; nothing was changed: read it with `lockstep journal check`"
+            )
+        if self.side_problems:
+            raise JournalDamaged(
+                f"{'; '.join(self.side_problems)}; nothing was changed: put the file back from a copy of {self.path}, "
+                f"or run what `lockstep commands {self.path}` prints into a new directory"
+            )
         with self._pin() as snapshot:
             labels = marks.decode_labels(snapshot.record(LABELS_KEY))
             last = snapshot.block_at(mark.last_seq, self._genesis.row_bytes) if mark.blocks else None
@@ -202,6 +209,11 @@ class Journal:
         raise PageDamage("no meta page belongs to the transaction that LMDB reads")
 
     @property
+    def side_problems(self) -> tuple[str, ...]:
+        """What is wrong with the small files beside the journal: it is read without them, and not written."""
+        return tuple(problem for problem in (self._tail_problem, self._genesis_problem) if problem is not None)
+
+    @property
     def durable_seq(self) -> int:
         """Up to where everything is on the disk; of a readonly journal, what it held when it was opened."""
         return self.last_seq if self._writer is None else self._writer.durable_seq
@@ -247,6 +259,8 @@ class Journal:
                 first = snapshot.block_at(1, self._genesis.row_bytes).time_ns if mark.blocks else None
         except PageDamage as error:
             raise JournalDamaged(f"{self.path}: {error}; read it with `lockstep journal check`") from error
+        except JournalDamaged as error:
+            raise JournalDamaged(f"{self.path}: {error}") from error
         return JournalInfo(
             path=str(self.path),
             bytes=os.fstat(self._fd).st_size,
@@ -261,13 +275,13 @@ class Journal:
             durability=DURABILITIES[self.durability],
             lmdb_version=LMDB_VERSION,
             readers=self._readers,
-            problem=self._problem or self._tail_problem or self._genesis_problem,
+            problem="; ".join(filter(None, (self._problem, *self.side_problems))) or None,
         )
 
     def check(self, progress: Progress | None = None) -> CheckReport:
         """Read and verify everything, calling ``progress(seq, last_seq)`` at times. Damage is reported, not raised."""
         report = Checker(self._unverified, self._genesis, progress).run()
-        for sentence in (self._problem, self._tail_problem, self._genesis_problem):
+        for sentence in (self._problem, *self.side_problems):
             if sentence is not None and all(problem.sentence != sentence for problem in report.problems):
                 report.problems.append(Problem(0, sentence))
         return report
@@ -364,3 +378,13 @@ class Journal:
         except JournalError:
             if error is None:
                 raise
+
+
+def _no_journal(directory: Path) -> str:
+    if not directory.exists():
+        what = "is not there, so it holds no journal"
+    elif not directory.is_dir():
+        what = "is a file, so it holds no journal"
+    else:
+        what = "holds no journal"
+    return f"{directory} {what} of lockstep; check the path (`lockstep run FILE --data DIR` makes a new one)"

@@ -29,7 +29,7 @@ def _seal(record: bytes) -> bytes:
 
 def _unseal(sealed: bytes, what: str) -> bytes:
     if len(sealed) <= 16 or xxhash.xxh3_128_digest(sealed[16:]) != sealed[:16]:
-        raise JournalDamaged(f"{what} does not match its checksum; restore the journal from a replica")
+        raise JournalDamaged(f"{what} does not match its checksum; restore the journal from a copy")
     return sealed[16:]
 
 

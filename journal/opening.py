@@ -1,6 +1,7 @@
 """What is known of a journal before LMDB is let near it: its genesis record, its tail, and whether they fit it."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,8 @@ from journal.reading import GENESIS_KEY, Snapshot, key_of
 FOLDER: Final = "journal"
 _SIDE_FILE_BYTES_MAX: Final = 1 << 20
 _TAIL_TRIES: Final = 5
+#: What a journal is without its tail.
+_UNWITNESSED: Final = "nothing says whether the newest commands are all there"
 
 
 def read_side_file(path: Path) -> bytes | None:
@@ -24,17 +27,15 @@ def read_side_file(path: Path) -> bytes | None:
 
 
 def read_tail(folder: Path) -> tuple[marks.Mark | None, str | None]:
-    """(mark, None), (None, None) where there is no tail file, or (None, what is wrong with it)."""
-    problem: str | None = None
+    """(mark, None), or (None, what is wrong with the file). Every journal has one, from before it is in place."""
+    path = folder / "tail"
     for _ in range(_TAIL_TRIES):  # a live writer may be half-way through
-        sealed = read_side_file(folder / "tail")
+        sealed = read_side_file(path)
         if sealed is None:
-            return None, None
-        try:
-            return marks.decode_mark(sealed, f"{folder / 'tail'}"), None
-        except JournalDamaged as error:
-            problem = str(error)
-    return None, problem
+            return None, f"{path} is missing, so {_UNWITNESSED}"
+        with suppress(JournalDamaged):
+            return marks.decode_mark(sealed, str(path)), None
+    return None, f"{path} does not match its checksum, so {_UNWITNESSED}"
 
 
 def page_bytes_of(side: marks.Genesis | None) -> int:
@@ -49,11 +50,11 @@ def read_genesis_copy(folder: Path) -> tuple[marks.Genesis | None, str | None]:
     """(record, None) or (None, what is wrong with the copy). Raises JournalForeign for another program or version."""
     sealed = read_side_file(folder / "genesis")
     if sealed is None:
-        return None, f"{folder / 'genesis'} is missing"
+        return None, f"{folder / 'genesis'} is missing, of which the journal has a copy inside"
     try:
         return marks.decode_genesis(sealed), None
-    except JournalDamaged as error:
-        return None, f"{folder / 'genesis'}: {error}"
+    except JournalDamaged:
+        return None, f"{folder / 'genesis'} does not match its checksum; the journal has a copy inside"
 
 
 def genesis_in(snapshot: Snapshot) -> marks.Genesis:
@@ -90,4 +91,4 @@ def check_last_block(snapshot: Snapshot, row_bytes: int) -> None:
         return
     block = snapshot.block_at(mark.last_seq, row_bytes)
     if (block.first_seq, block.last_seq, block.checksum) != (mark.last_block_seq, mark.last_seq, mark.checksum):
-        raise JournalDamaged("the last block is not the one that was committed; restore the journal from a replica")
+        raise JournalDamaged("the last block is not the one that was committed; restore the journal from a copy")

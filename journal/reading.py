@@ -25,7 +25,7 @@ GENESIS_KEY: Final = b"genesis"
 MARK_KEY: Final = b"mark"
 LABELS_KEY: Final = b"labels"
 
-ADVICE: Final = "restore the journal from a replica"
+ADVICE: Final = "restore the journal from a copy"
 
 # A snapshot keeps the writer from using freed pages again, so none is held for more than this.
 _PIN_BYTES_MAX: Final = 8 << 20
@@ -94,7 +94,7 @@ class Snapshot:
             block = frame.decode(self.file.value(node), first_seq, row_bytes)
             if block.last_seq >= seq:
                 return block
-        raise JournalDamaged(f"the block with seq {seq} is missing; restore the journal from a replica")
+        raise JournalDamaged(f"the block with seq {seq} is missing; restore the journal from a copy")
 
 
 Pin = Callable[[], AbstractContextManager[Snapshot]]
@@ -179,7 +179,7 @@ class Reader:
             if next_seq > end or size >= _PIN_BYTES_MAX or len(batch) >= _PIN_BLOCKS_MAX:
                 break
         if not batch:
-            raise JournalDamaged(f"the block with seq {next_seq} is missing; restore the journal from a replica")
+            raise JournalDamaged(f"the block with seq {next_seq} is missing; restore the journal from a copy")
         last_seq = snapshot.mark.last_seq
         if next_seq - 1 > last_seq or (next_seq - 1 == last_seq and previous != snapshot.mark.checksum):
             raise PageDamage("the last block is not the one that was committed")
@@ -252,7 +252,7 @@ class Reader:
                 problem = error
             yield from batch
             if problem is not None:
-                sentence = f"the event digests cannot be read: {problem}; restore the journal from a replica"
+                sentence = f"the event digests cannot be read: {problem}; restore the journal from a copy"
                 raise JournalDamaged(sentence) from problem
             if batch:
                 last = batch[-1][0]
@@ -308,4 +308,4 @@ class Reader:
                         high = block.first_seq
                 return low
         except PageDamage as error:
-            raise JournalDamaged(f"{error}; restore the journal from a replica") from error
+            raise JournalDamaged(f"{error}; restore the journal from a copy") from error

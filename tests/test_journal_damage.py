@@ -89,11 +89,23 @@ def test_a_flipped_bit_in_a_side_file_changes_no_answer_and_stops_the_writer(nod
             assert not journal.check().ok
 
 
-def test_a_journal_without_its_side_files_is_read(node: Path) -> None:
+def test_a_journal_without_its_side_files_is_read_says_so_and_is_not_written(node: Path) -> None:
     truth = Truth(node)
-    (node / "journal" / "tail").unlink()
-    (node / "journal" / "genesis").unlink()
-    assert truth.judge(read_all(node), 10**9) == "harmless"
+    for name in ("tail", "genesis"):
+        shutil.copytree(node, node.with_name(name))
+        (node.with_name(name) / "journal" / name).unlink()
+        (node / "journal" / name).unlink()
+    for path, missing in ((node, ["tail", "genesis"]), (node.with_name("tail"), ["tail"])):
+        assert truth.judge(read_all(path), 10**9) == "harmless"
+        with Journal.open(path, readonly=True) as journal:
+            said = [problem.sentence for problem in journal.check().problems]
+            assert journal.info().problem == "; ".join(said)
+        assert [sentence.split(" is missing")[0] for sentence in said] == [
+            str(path / "journal" / name) for name in missing
+        ]
+        with pytest.raises(JournalDamaged, match=r"tail is missing.*put the file back from a copy"):
+            Journal.open(path)
+        assert not (path / "journal" / "tail").exists()
 
 
 def test_blocks_are_read_even_when_no_page_of_the_trees_can_be_trusted(node: Path) -> None:
