@@ -11,15 +11,18 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from checkpoints import image
-from checkpoints.errors import CheckpointError
+from checkpoints.errors import CheckpointError, CheckpointGone
 from checkpoints.image import Checkpoint, Header
 from engine.digest import part_digest
 
 FOLDER: Final = "checkpoints"
-_Digest = bytes  # by a name of its own: CheckpointInfo has a field that is called bytes
+_Digest = bytes  # by names of their own: CheckpointInfo has a field that is called bytes, the store a method list
+_Seqs = list[int]
+#: How often the list is read again when what was in it has gone.
+_TRIES: Final = 10
 _NAME: Final = re.compile(r"(\d{20})\.(checkpoint|invalid(?:\.\d+)?)")
 
 
@@ -51,8 +54,7 @@ class CheckpointStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._clear_leftovers()
-            with aside.open("wb", buffering=0) as file:
-                fcntl.flock(file, fcntl.LOCK_EX)  # says to others that this is no leftover
+            with _open_aside(aside) as file:
                 for piece in image.encode(checkpoint):
                     _write_all(file.fileno(), memoryview(piece))
                 os.fsync(file.fileno())
@@ -82,9 +84,11 @@ class CheckpointStore:
         except OSError as error:
             raise CheckpointError(f"{self.folder} cannot be read: {error.strerror}") from error
         found = [(match, self.folder / name) for name in names if (match := _NAME.fullmatch(name))]
-        return [self._info(int(match[1]), path, match[2] == "checkpoint") for match, path in found]
+        infos = [self._info(int(match[1]), path, match[2] == "checkpoint") for match, path in found]
+        return [info for info in infos if info is not None]
 
-    def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo:
+    def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo | None:
+        """What is known of one; None when it was removed meanwhile."""
         digest, size = b"", 0
         try:
             size = path.stat().st_size
@@ -93,6 +97,8 @@ class CheckpointStore:
             why = "" if header.seq == seq else f"{path} is the checkpoint of seq {header.seq}"
         except CheckpointError as error:
             why = str(error)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             why = f"{path} cannot be read: {error.strerror}"
         if not named_valid:
@@ -106,21 +112,29 @@ class CheckpointStore:
 
         A damaged one on the way is marked invalid, where the directory can be written.
         """
-        for info in reversed(self.list()):
-            if info.path.suffix != ".checkpoint" or (at_or_before is not None and info.seq > at_or_before):
-                continue
-            try:
-                return self.load(info.path)
-            except CheckpointError as error:
-                self.mark_invalid(info.path, str(error))
+        for _ in range(_TRIES):
+            vanished = False
+            for info in reversed(self.list()):
+                if info.path.suffix != ".checkpoint" or (at_or_before is not None and info.seq > at_or_before):
+                    continue
+                try:
+                    return self.load(info.path)
+                except CheckpointGone:
+                    vanished = True
+                except CheckpointError as error:
+                    self.mark_invalid(info.path, str(error))
+            if not vanished:
+                break  # else somebody pruned meanwhile, and there are newer ones to be found
         return None
 
     def load(self, path: "str | os.PathLike[str]") -> Checkpoint:
-        """The checkpoint in ``path``, every byte verified. Raises CheckpointError."""
+        """The checkpoint in ``path``, every byte verified. Raises CheckpointError, CheckpointGone if there is none."""
         path = Path(path)
         try:
             with path.open("rb", buffering=0) as file:
                 checkpoint = image.decode(file, os.fstat(file.fileno()).st_size, str(path))
+        except FileNotFoundError as error:
+            raise CheckpointGone(f"{path} is not there any more") from error
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
         except MemoryError as error:
@@ -130,12 +144,18 @@ class CheckpointStore:
             raise CheckpointError(f"{path} is the checkpoint of seq {checkpoint.seq}")
         return checkpoint
 
-    def verify(self, path: "str | os.PathLike[str]") -> None:
-        """Raise CheckpointError unless ``path`` is whole and the digests of its parts are those of its arrays."""
+    def verify(self, path: "str | os.PathLike[str]") -> Checkpoint:
+        """The checkpoint in ``path``. Raises CheckpointError unless it is whole and the digests of its parts are those
+        of its arrays."""
         checkpoint = self.load(path)
-        for part, digest in _header(Path(path)).part_digests.items():
+        try:
+            digests = _header(Path(path)).part_digests
+        except OSError as error:
+            raise CheckpointGone(f"{path} is not there any more") from error
+        for part, digest in digests.items():
             if part_digest(checkpoint.parts[part]) != digest:
                 raise CheckpointError(f"{path} has another {part} than its digest says")
+        return checkpoint
 
     def mark_invalid(self, path: Path, why: str) -> None:
         """Set a checkpoint aside, with the reason; nothing happens in a directory that cannot be written."""
@@ -149,16 +169,41 @@ class CheckpointStore:
             _reason_path(target).write_text(why + "\n", encoding="utf-8")
             _sync_folder(self.folder)
 
-    def prune(self, keep: int) -> None:
-        """Delete all but the newest ``keep`` checkpoints that are not marked invalid."""
+    def prune(self, keep: int, *, up_to: int | None = None) -> None:
+        """Delete all but the newest ``keep`` checkpoints that are not marked invalid; those after ``up_to`` neither
+        count nor go.
+
+        For the node that writes them: it goes by their headers. ``replay.recover.prune`` reads them whole.
+        """
         if keep < 1:
             raise CheckpointError(f"at least one checkpoint must be kept, not {keep}")
-        good = [info.path for info in self.list() if info.valid]
-        try:
-            for path in good[:-keep]:
-                path.unlink()
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be deleted: {error.strerror}") from error
+        good = [info.seq for info in self.list() if info.valid and (up_to is None or info.seq <= up_to)]
+        if len(good) > keep:
+            self.remove_before(good[-keep])
+
+    def remove_before(self, seq: int) -> _Seqs:
+        """Delete the checkpoints before ``seq`` that are not marked invalid, and have a whole header; their seqs."""
+        removed = []
+        for info in self.list():
+            if info.valid and info.seq < seq:
+                try:
+                    info.path.unlink()
+                except FileNotFoundError:
+                    continue  # somebody else has pruned it
+                except OSError as error:
+                    raise CheckpointError(f"{info.path} cannot be deleted: {error.strerror}") from error
+                removed.append(info.seq)
+        return removed
+
+
+def _open_aside(path: Path) -> BinaryIO:
+    """A new file, unbuffered, under a lock that says to others that it is no leftover of a crash."""
+    while True:
+        file = path.open("wb", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # somebody took it for a leftover between the two
 
 
 def _header(path: Path) -> Header:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from checkpoints import CheckpointError, CheckpointInfo, CheckpointStore
+from checkpoints import CheckpointInfo, CheckpointStore
 from cli import errors, screen
-from cli.errors import WrongUse
 from cli.node import check_whole
 from cli.warmup import ready
-from replay.rebuild import journal_of
-from replay.recover import checkpoint
+from replay.rebuild import begins, journal_of
+from replay.recover import checkpoint, usable
+from replay.recover import prune as prune_checkpoints
 
 
 def _store(directory: Path) -> CheckpointStore:
@@ -51,46 +51,39 @@ def create(directory: Path, *, as_json: bool) -> int:
 
 
 def verify(directory: Path, *, as_json: bool) -> int:
-    """`lockstep checkpoint verify`: exit status 1 when one is damaged."""
-    store = _store(directory)
-    infos = store.list()
-    wrong: dict[Path, str] = {}
-    with screen.Bar("reading checkpoints") as bar:
-        for done, info in enumerate(infos):
-            bar.to(done, len(infos))
-            try:
-                if not info.valid:
-                    raise CheckpointError(info.why)
-                store.verify(info.path)
-            except CheckpointError as error:
-                wrong[info.path] = str(error)
+    """`lockstep checkpoint verify`: exit status 1 when one cannot be used."""
+    with errors.finding():
+        check_whole(directory)
+    infos = _store(directory).list()
+    with errors.finding(), screen.Bar("reading checkpoints"):
+        good, wrong = usable(directory)
     if as_json:
         for info in infos:
             screen.say_json({"seq": info.seq, "valid": info.path not in wrong, "why": wrong.get(info.path)})
+        return errors.FOUND if wrong else errors.FINE
+    for info in infos:
+        screen.say(f"{screen.count(info.seq)}: {wrong.get(info.path, 'good')}")
+    if not infos:
+        screen.say(f"no checkpoints in {directory}; recovery starts from command 1")
+    elif wrong:
+        cannot = f"{len(wrong)} of {screen.counted(len(infos), 'checkpoint')} cannot be used"
+        screen.verdict(False, f"{cannot}; recovery starts {begins(good[0].seq if good else 0)}")
     else:
-        for info in infos:
-            screen.say(f"{screen.count(info.seq)}: {wrong.get(info.path, 'good')}")
-        said = (
-            f"{len(wrong)} of {len(infos)} are damaged; recovery uses the one before"
-            if wrong
-            else f"all {len(infos)} are good"
-        )
-        screen.verdict(not wrong, said)
+        screen.verdict(True, "it is good" if len(infos) == 1 else f"all {len(infos)} are good")
     return errors.FOUND if wrong else errors.FINE
 
 
 def prune(directory: Path, keep: int, *, as_json: bool) -> int:
     """`lockstep checkpoint prune`."""
-    if keep < 1:
-        raise WrongUse("at least one checkpoint is kept; give --keep 1 or more")
-    store = _store(directory)
-    before = {info.seq for info in store.list()}
-    store.prune(keep)
-    kept = {info.seq for info in store.list()}
+    check_whole(directory)
+    with screen.Bar("reading checkpoints"):
+        removed, kept = prune_checkpoints(directory, keep)
     if as_json:
-        screen.say_json({"removed": sorted(before - kept), "kept": sorted(kept)})
+        screen.say_json({"removed": removed, "kept": kept})
+    elif kept:
+        screen.say(f"removed {screen.counted(len(removed), 'checkpoint')}, kept {len(kept)}")
     else:
-        screen.say(f"removed {len(before - kept)} checkpoints, kept {len(kept)}")
+        screen.say("removed nothing: no checkpoint here is one that recovery could use")
     return errors.FINE
 
 

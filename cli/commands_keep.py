@@ -35,6 +35,8 @@ def checkpoint_list(directory: Directory, as_json: Json = False) -> int:
 def checkpoint_create(directory: Directory, as_json: Json = False) -> int:
     """Write an image of the state after the last durable command, so that later recoveries start there.
 
+    Beside a running node it disturbs nothing: it reads, and writes a file of its own.
+
     Example: lockstep checkpoint create node1
     """
     from cli.checkpoint import create
@@ -59,7 +61,10 @@ def checkpoint_prune(
     keep: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the newest to keep.")] = 3,
     as_json: Json = False,
 ) -> int:
-    """Remove all but the newest checkpoints.
+    """Remove all but the newest checkpoints that recovery could use.
+
+    Each that is kept is read first, every byte; the newest good one always stays. Safe beside a running node, whose
+    newer checkpoints are not looked at. Those marked as damaged stay too.
 
     Example: lockstep checkpoint prune node1 --keep 2
     """

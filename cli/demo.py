@@ -41,12 +41,15 @@ def demo(seconds: float, seed: int, data: Path | None, *, as_json: bool) -> int:
     with _directory(data) as directory:
         _tell(as_json, f"a market of 3 instruments and 5 participants trades for {seconds:g} s in {directory}")
         told, trading_s = _trade(directory, seconds, seed, _view(as_json))
-        _tell(as_json, f"\nkilled the market's process (SIGKILL) at command {screen.count(told['seq'])}")
-        facts = _recover(directory, told) | {"trading_seconds": round(trading_s, 3)}
-        start = (
-            f"checkpoint {screen.count(facts['checkpoint_seq'])} and {screen.count(facts['tail_commands'])} commands"
+        _tell(
+            as_json,
+            f"\nkilled the market's process (SIGKILL); its last word was of command {screen.count(told['seq'])}",
         )
+        facts = _recover(directory, told) | {"trading_seconds": round(trading_s, 3)}
+        tail = screen.counted(facts["tail_commands"], "command")
+        start = f"checkpoint {screen.count(facts['checkpoint_seq'])} and {tail}" if facts["checkpoint_seq"] else tail
         _tell(as_json, f"recovered in {facts['recovery_seconds']:.2f} s from {start}")
+        _tell(as_json, _between(int(told["seq"]), int(facts["seq"])))
         reports = {}
         for engine in ("kernel", "reference"):
             with screen.Bar(f"verifying with the {engine} engine") as bar:
@@ -166,6 +169,16 @@ def _recover(directory: Path, told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _between(told_seq: int, journaled_seq: int) -> str:
+    """Why the journal does not end where the market was killed."""
+    if journaled_seq < told_seq:
+        late = screen.counted(told_seq - journaled_seq, "command")
+        return f"the last {late} were still on the way to the disk: nothing that they caused had been published"
+    if journaled_seq > told_seq:
+        return f"it had come to {screen.count(journaled_seq)} since then, all of it on the disk"
+    return "all of it had reached the disk"
+
+
 def _verified(engine: str, report: VerifyReport) -> str:
     rate = f"{screen.count(report.commands)} commands, {screen.count(round(report.commands_per_second))}/s"
     return f"verified with the {engine} engine ({rate}): {'every digest agrees' if report.ok else 'DIFFERENT'}"
@@ -177,7 +190,7 @@ def _summary(facts: dict[str, Any], verified: bool, good: bool) -> None:
     durable = screen.count(facts["durable_seq_reported"])
     for true, text in (
         (True, f"{commands} commands were journaled, {trades} trades published"),
-        (facts["nothing_lost"], f"{durable} was durable before the kill, and the journal holds {commands}"),
+        (facts["nothing_lost"], f"durable by its last word: {durable} commands; the journal holds {commands}"),
         (
             facts["restore_equals_replay"],
             f"checkpoint and tail give the state of a replay from 1, {facts['state_digest']}",

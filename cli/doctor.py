@@ -17,14 +17,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from checkpoints import CheckpointError, CheckpointStore
+from checkpoints import CheckpointError
 from cli import errors, screen
+from cli.errors import WrongUse
 from engine.limits import TIME_NS_MAX
 from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
 from replay.errors import Divergence, ReplayError
-from replay.rebuild import journal_of, rebuild
+from replay.rebuild import begins, journal_of, rebuild
+from replay.recover import usable
 from replay.scenario_print import time
 
 _FREE_BYTES_MIN: Final = 1 << 30
@@ -53,6 +55,8 @@ class Finding:
 
 def doctor(directory: Path | None, *, as_json: bool) -> int:
     """Exit status 1 when something is wrong."""
+    if directory is not None and not directory.is_dir():
+        raise WrongUse(f"{directory} is {'no directory' if directory.exists() else 'not there'}; check the path")
     checks: list[Callable[[], Finding]] = [_python, _libraries, _folders, _clock, _kernels]
     if directory is not None:
         checks += [partial(_space, directory), partial(_writer, directory)]
@@ -144,18 +148,15 @@ def _kernels() -> Finding:
 
 
 def _space(directory: Path) -> Finding:
-    here = directory
-    while not here.exists():
-        here = here.parent
-    usage = shutil.disk_usage(here)
+    usage = shutil.disk_usage(directory)
     said = f"{screen.size(usage.free)} free of {screen.size(usage.total)}"
     if usage.free < min(_FREE_BYTES_MIN, usage.total * _FREE_SHARE_MIN):
         return Finding(
             "disk", Grade.bad, said, f"free some space on the disk of {directory}: a full one stops the node"
         )
-    if not os.access(here, os.W_OK):
+    if not os.access(directory, os.W_OK):
         return Finding(
-            "disk", Grade.notice, f"{here} cannot be written", "it can be read and verified; a node needs to write"
+            "disk", Grade.notice, f"{directory} cannot be written", "it can be read and verified; a node needs to write"
         )
     return Finding("disk", Grade.good, said)
 
@@ -187,14 +188,15 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         )
         return
     if not report.ok:
-        first = report.problems[0].sentence
+        first, more = report.problems[0].sentence, len(report.problems) - 1
         then = "copy the directory first; `lockstep journal check` lists all, `lockstep commands` prints what is whole"
-        yield Finding("journal", Grade.bad, f"{len(report.problems)} problems, first: {first}", then)
+        said = f"{first} (and {screen.counted(more, 'further problem')})" if more else first
+        yield Finding("journal", Grade.bad, said, then)
         return
     yield Finding(
         "journal",
         Grade.good,
-        f"{screen.count(report.rows)} commands in {screen.count(report.blocks)} blocks, all whole",
+        f"{screen.counted(report.rows, 'command')} in {screen.counted(report.blocks, 'block')}, all whole",
     )
     foreign = [str(version) for version in known.rules_versions if version != RULES_VERSION]
     if foreign:
@@ -206,20 +208,13 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
 
 
 def _checkpoints(directory: Path) -> Finding:
-    store = CheckpointStore(directory)
-    infos = store.list()
-    wrong = []
-    for info in infos:
-        try:
-            if not info.valid:
-                raise CheckpointError(info.why)
-            store.verify(info.path)
-        except CheckpointError as error:
-            wrong.append(f"{info.seq}: {error}")
+    good, wrong = usable(directory)
     if wrong:
-        then = "recovery uses the one before; `lockstep checkpoint create` takes a new one"
-        return Finding("checkpoints", Grade.notice, f"{len(wrong)} of {len(infos)} damaged, first {wrong[0]}", then)
-    return Finding("checkpoints", Grade.good, f"{len(infos)}, all good" if infos else "none")
+        first = next(iter(wrong.values()))
+        what = f"{len(wrong)} of {len(good) + len(wrong)} cannot be used: {first}"
+        then = f"recovery starts {begins(good[0].seq if good else 0)}; `lockstep checkpoint create` takes a new one"
+        return Finding("checkpoints", Grade.notice, what, then)
+    return Finding("checkpoints", Grade.good, f"{len(good)}, {'all ' if len(good) > 1 else ''}good" if good else "none")
 
 
 def _tail(directory: Path, bar: screen.Bar) -> Finding:
@@ -235,13 +230,13 @@ def _tail(directory: Path, bar: screen.Bar) -> Finding:
             str(error),
             f"run `lockstep verify {directory} --engine reference`; do not trade on it",
         )
-    except (ReplayError, JournalError) as error:
+    except (ReplayError, JournalError, CheckpointError) as error:
         return Finding("recovery", Grade.bad, errors.sentence(error)[0], "see `lockstep journal check`")
     if rebuilt is None:
         return Finding("recovery", Grade.good, "empty: nothing to recover")
     rebuilt.engine.check()
-    said = f"from checkpoint {screen.count(rebuilt.checkpoint_seq)} to {screen.count(rebuilt.seq)}, digests agree"
+    said = f"{begins(rebuilt.checkpoint_seq)} to {screen.count(rebuilt.seq)}, digests agree"
     if rebuilt.missing:
-        what = f"{said}; the last {len(rebuilt.missing)} blocks have none, as after a crash"
-        return Finding("recovery", Grade.notice, what, "a start records them")
+        what = f"{said}; {screen.counted(len(rebuilt.missing), 'block')} at the end without, as after a crash"
+        return Finding("recovery", Grade.notice, what, "a start records what is missing")
     return Finding("recovery", Grade.good, said)

@@ -6,24 +6,27 @@ from pathlib import Path
 from cli import errors, screen
 from journal import Journal
 from replay.scenario_print import time
+from replay.times import first_clock_ns
 
 
 def info(directory: Path, *, as_json: bool) -> int:
-    """`lockstep journal info`."""
+    """`lockstep journal info`: exit status 2 when something is wrong with it; the rest is told all the same."""
     with Journal.open(directory, readonly=True) as journal:
         known = journal.info()
         meta = journal.meta
+        first_ns = first_clock_ns(journal)
     if as_json:
-        screen.say_json(asdict(known) | {"meta": meta})
-        return errors.FINE
+        # A block's header bears the clock at its end; the first clock stands inside the first block that has one.
+        screen.say_json(asdict(known) | {"first_time_ns": first_ns, "meta": meta})
+        return errors.WRONG if known.problem else errors.FINE
     span = "empty"
-    if known.first_time_ns is not None and known.last_time_ns is not None:
-        span = f"{time(known.first_time_ns)} to {time(known.last_time_ns)}"
+    if known.last_time_ns is not None:
+        span = "never set" if first_ns is None else f"{time(first_ns)} to {time(known.last_time_ns)}"
     capacity = ", ".join(f"{name} {screen.count(value)}" for name, value in meta.get("capacity", {}).items())
     screen.facts(
         [
             ("path", known.path),
-            ("commands", f"{screen.count(known.first_seq)} to {screen.count(known.last_seq)}"),
+            ("commands", f"1 to {screen.count(known.last_seq)}" if known.last_seq else "none yet"),
             ("clock", span),
             ("blocks", screen.count(known.blocks)),
             ("event digests", screen.count(known.digests)),
@@ -37,18 +40,18 @@ def info(directory: Path, *, as_json: bool) -> int:
     )
     if known.problem:
         screen.verdict(False, f"{known.problem}; run `lockstep journal check {directory}`")
-    return errors.FOUND if known.problem else errors.FINE
+    return errors.WRONG if known.problem else errors.FINE
 
 
 def check(directory: Path, *, as_json: bool) -> int:
     """`lockstep journal check`: exit status 1 when anything is damaged; every problem is listed."""
-    with Journal.open(directory, readonly=True) as journal, screen.Bar("checking the journal") as bar:
+    with errors.finding(), Journal.open(directory, readonly=True) as journal, screen.Bar("checking the journal") as bar:
         report = journal.check(progress=bar.to)
     if as_json:
         screen.say_json({"ok": report.ok} | asdict(report))
         return errors.FINE if report.ok else errors.FOUND
-    blocks, rows = screen.count(report.blocks), screen.count(report.rows)
-    screen.say(f"read {blocks} blocks, {rows} commands, {screen.count(report.digests)} event digests")
+    read = ((report.blocks, "block"), (report.rows, "command"), (report.digests, "event digest"))
+    screen.say(f"read {', '.join(screen.counted(number, what) for number, what in read)}")
     for problem in report.problems[:20]:
         screen.say(f"{f'command {problem.seq}: ' if problem.seq else ''}{problem.sentence}")
     if len(report.problems) > 20:

@@ -194,5 +194,5 @@ def _levels(row: list[int]) -> str:
         f"{size} @ {price(price_e4)}" if size else "none" for price_e4, size in zip(row[0:4:2], row[1:4:2], strict=True)
     ]
     return f"best offer {best[0]}, best bid {best[1]}" + (
-        f" and {len(row) // 4 - 1} levels behind" if len(row) > 4 else ""
+        f" and {screen.counted(len(row) // 4 - 1, 'level')} behind" if len(row) > 4 else ""
     )

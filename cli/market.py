@@ -123,7 +123,7 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
         [
             ("after command", screen.count(rebuilt.seq)),
             ("time", time(engine.now_ns)),
-            ("rebuilt from", f"{replayed}{screen.count(rebuilt.seq - rebuilt.checkpoint_seq)} commands"),
+            ("rebuilt from", f"{replayed}{screen.counted(rebuilt.seq - rebuilt.checkpoint_seq, 'command')}"),
             ("state digest", engine.state_digest().hex()),
             ("event digest", engine.event_digest.hex()),
             *((name.replace("_", " "), screen.count(number)) for name, number in counted.items()),

@@ -8,38 +8,44 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli import screen
-from cli.errors import WrongUse
 from cli.warmup import ready
 from engine.limits import INT64_MAX
 from engine.names import Directory
 from journal import Journal, JournalDamaged
-from replay.rebuild import Played, Rebuilt, journal_of, played, rebuild, start
+from replay.rebuild import Played, Rebuilt, check_range, journal_of, played, rebuild, start
 from replay.times import seq_at
 
 
 def check_whole(directory: Path) -> None:
-    """Raise JournalDamaged when opening the journal showed damage, so that its end is not known."""
+    """Raise JournalDamaged when opening the journal showed damage, so that its end is not known; say what is wrong
+    with the files beside it."""
     with Journal.open(directory, readonly=True) as journal:
+        note_side_files(journal)
         journal.info()
 
 
+def note_side_files(journal: Journal) -> None:
+    """Say what is wrong with the small files beside a journal, which does not keep it from being read."""
+    for problem in journal.side_problems:
+        screen.notice(f"note: {problem}; see `lockstep journal check {journal.path}`")
+
+
 def plays(
-    directory: Path, from_seq: int, to_seq: int | None, what: str
+    directory: Path, from_seq: int, to_seq: int | None, what: str, *, again: bool = False
 ) -> Iterator[tuple[Played, Directory, Directory]]:
     """Each block that has a row in the range, applied, with the venue's directory before and after it.
 
-    Of a damaged journal: what is whole, then JournalDamaged. Raises WrongUse when the range is not in the journal,
-    and what replay and journal raise.
+    ``again``: what is odd about the directory has been said already. Of a damaged journal: what is whole, then
+    JournalDamaged. Raises ReplayError when the range is not in the journal, and what replay and journal raise.
     """
     ready()
     with journal_of(directory) as journal, screen.Bar(what) as bar:
-        last_seq = _end(journal) if to_seq is None else to_seq
-        if last_seq > _end(journal) or from_seq > last_seq + 1:
-            held = f"commands 1 to {journal.last_seq}" if journal.last_seq else "no command yet"
-            raise WrongUse(f"commands {from_seq} to {last_seq} are not in {directory}; its journal holds {held}")
+        if not again:
+            note_side_files(journal)
+        last_seq = check_range(directory, from_seq, to_seq, _end(journal))
         notes: list[str] = []
         machine = start(journal, directory, from_seq - 1, "kernel", True, notes)
-        for note in notes:
+        for note in () if again else notes:
             screen.notice(f"note: {note}")
         first_seq = machine.seq
         before = machine.directory

@@ -42,7 +42,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs: on
 Engine = Annotated[EngineChoice, typer.Option(help="The compiled engine, or the readable reference.")]
 FromSeq = Annotated[int, typer.Option("--from", metavar="SEQ", min=1, help="First command.")]
 ToSeq = Annotated[
-    int | None, typer.Option("--to", metavar="SEQ", min=0, help="Last command.", show_default="the last one")
+    int | None, typer.Option("--to", metavar="SEQ", min=1, help="Last command.", show_default="the last one")
 ]
 At = Annotated[
     str | None, typer.Option(metavar="SEQ|TIME", help="After this command, or at this time, as 09:31:07.25.")

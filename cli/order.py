@@ -102,7 +102,7 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     numbers, last_seq = _numbers(directory, wanted)
     lives = Lives(wanted, numbers)
     names = Directory()
-    for play, before, after in plays(directory, 1, last_seq, "following the order"):
+    for play, before, after in plays(directory, 1, last_seq or None, "following the order", again=True):
         lives.follow(play.events, _clock(play.commands, before.now_ns), play.first_seq)
         names = after
     known = [*lives.orders, *lives.unanswered.values()]

@@ -24,9 +24,10 @@ def verify(
     directory: Path, engine: EngineChoice, workers: int, from_seq: int, to_seq: int | None, *, as_json: bool
 ) -> int:
     """`lockstep verify`: exit status 1 when a digest differs, is missing inside, or something is damaged."""
-    check_whole(directory)
+    with errors.finding():
+        check_whole(directory)
     ready()
-    with screen.Bar(f"verifying with the {engine.value} engine") as bar:
+    with errors.finding(), screen.Bar(f"verifying with the {engine.value} engine") as bar:
         first = from_seq if from_seq > 1 else None
         report = verify_directory(
             directory, engine=engine.value, workers=workers, from_seq=first, to_seq=to_seq, progress=bar.to
@@ -54,21 +55,17 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
             ("blocks", screen.count(report.blocks)),
             ("events", screen.count(report.events)),
             ("checkpoints", f"{report.checkpoints_compared} compared part by part"),
-            ("engine", f"{engine.value}, {report.workers} worker{'s' if report.workers > 1 else ''}"),
+            ("engine", f"{engine.value}, {screen.counted(report.workers, 'worker')}"),
             ("time", f"{report.seconds:.2f} s, {screen.count(round(report.commands_per_second))} commands/s"),
         ]
     )
     for note in report.notes:
         screen.say(f"note: {note}")
-    if report.missing_tail:
-        screen.say(
-            f"note: the last {report.missing_tail} blocks have no recorded digest, as after a crash; a start adds it"
-        )
     for sentence in report.damage:
         screen.say(f"damaged: {sentence}")
     if report.missing:
         listed = ", ".join(str(seq) for seq in report.missing[:5])
-        screen.say(f"no digest is recorded for {len(report.missing)} blocks, the first at {listed}")
+        screen.say(f"no digest is recorded for {screen.counted(len(report.missing), 'block')}, the first at {listed}")
     for difference in report.differences[:1]:
         screen.say(f"first difference: commands {difference.first_seq} to {difference.last_seq}, {difference.part}")
         screen.facts([("recorded", difference.expected.hex()), ("replayed", difference.got.hex())])
@@ -97,10 +94,11 @@ def _one(row: NDArray[Any]) -> "np.void":
 
 def compare(directory_a: Path, directory_b: Path, *, as_json: bool) -> int:
     """`lockstep compare`: exit status 1 when the two differ; one being a beginning of the other is no difference."""
-    check_whole(directory_a)
-    check_whole(directory_b)
+    with errors.finding():
+        check_whole(directory_a)
+        check_whole(directory_b)
     ready()
-    with screen.Bar("comparing") as bar:
+    with errors.finding(), screen.Bar("comparing") as bar:
         report = compare_directories(directory_a, directory_b, progress=bar.to)
     if as_json:
         screen.say_json(_compared_facts(directory_a, report))
@@ -133,7 +131,7 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
             ("B", f"{directory_b}, commands 1 to {screen.count(report.last_seq_b)}"),
             (
                 "compared",
-                f"commands to {screen.count(report.seq)}, {screen.count(report.digests_compared)} event digests",
+                f"commands to {screen.count(report.seq)}, {screen.counted(report.digests_compared, 'event digest')}",
             ),
             ("state", f"compared at {screen.count(report.state_seq)}" if report.state_seq else "not compared"),
         ]
@@ -158,5 +156,5 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
     if report.prefix_of:
         shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
         behind = abs(report.last_seq_a - report.last_seq_b)
-        screen.say(f"{shorter} is a beginning of {longer}, {screen.count(behind)} commands behind")
+        screen.say(f"{shorter} is a beginning of {longer}, {screen.counted(behind, 'command')} behind")
     screen.verdict(report.same, "the same, as far as both go" if report.same else "DIFFERENT")

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from checkpoints import Checkpoint, CheckpointError, CheckpointInfo, CheckpointStore
+from checkpoints import Checkpoint, CheckpointError, CheckpointGone, CheckpointInfo, CheckpointStore
 from engine.digest import part_digest
 from engine.records import COMMAND
 from journal import Journal, JournalDamaged
@@ -72,7 +72,7 @@ class Verified:
 
 
 class _BadCheckpoint(Exception):
-    """A checkpoint on the way cannot be used; carries it and the sentence why."""
+    """A checkpoint on the way cannot be used; carries it and the sentence why, "" when it was pruned meanwhile."""
 
     def __init__(self, cut: Cut, why: str) -> None:
         super().__init__(why)
@@ -114,7 +114,7 @@ def verify_interval(
     try:
         tally.run(interval, kind)
     except _BadCheckpoint as error:
-        damage, bad = str(error), error.cut
+        damage, bad = str(error) or None, error.cut
     except (JournalDamaged, ReplayError) as error:
         damage = f"commands {interval.from_seq + tally.commands} to {interval.to_seq} were not verified: {error}"
     return Verified(
@@ -190,6 +190,8 @@ class _Tally:
         """The checkpoint, whole and of this journal. Raises _BadCheckpoint."""
         try:
             checkpoint = self.store.load(Path(cut.path))
+        except CheckpointGone as error:
+            raise _BadCheckpoint(cut, "") from error
         except CheckpointError as error:
             raise _BadCheckpoint(cut, f"checkpoint {cut.seq} is damaged: {error}") from error
         wrong = why_not(checkpoint, self.journal, capacity_of(self.journal))

@@ -79,6 +79,22 @@ def check_rules(directory: Path | str, rules_version: int) -> None:
         )
 
 
+def check_range(directory: Path | str, from_seq: int, to_seq: int | None, last_seq: int) -> int:
+    """The last command of a range of a journal that ends at ``last_seq``: ``to_seq``, or the end.
+
+    All of an empty journal, from 1 to None, is a range too. Raises ReplayError when there is no such range.
+    """
+    if from_seq < 1:
+        raise ReplayError(f"commands {from_seq} to {to_seq} are no range: commands are numbered from 1")
+    beyond = to_seq if to_seq is not None and to_seq > last_seq else from_seq
+    if to_seq is not None and from_seq > to_seq:
+        raise ReplayError(f"commands {from_seq} to {to_seq} are no range: the first comes after the last")
+    if beyond > last_seq and (beyond > 1 or to_seq is not None):
+        ends = f"its journal ends at {last_seq}" if last_seq else "its journal is empty"
+        raise ReplayError(f"there is no command {beyond} in {directory}: {ends}")
+    return last_seq if to_seq is None else to_seq
+
+
 def source_digest() -> str:
     """The digest of this release's kernel sources: for the record in journal and checkpoints, never a reason to
     refuse."""
@@ -160,8 +176,8 @@ def rebuild_from(
 ) -> Rebuilt:
     """``rebuild`` with a journal that is open already."""
     to_seq = journal.last_seq if at is None else at
-    if not 0 <= to_seq <= journal.last_seq:
-        raise ReplayError(f"there is no command {to_seq} in {directory}: its journal holds 1 to {journal.last_seq}")
+    if to_seq != 0:
+        check_range(directory, 1, to_seq, journal.last_seq)
     notes: list[str] = []
     machine = start(journal, directory, to_seq, engine, use_checkpoints, notes)
     started = machine.seq
@@ -215,7 +231,8 @@ def start(
         if wrong is not None:
             notes.append(f"checkpoint {checkpoint.seq} {wrong}; it was not used")
             at_or_before = checkpoint.seq - 1
-    _note_unusable(store, to_seq, journal.last_seq, notes)
+    started = 0 if machine is None else machine.seq
+    _note_unusable(store, started, to_seq, journal.last_seq, notes)
     return new_engine(kind, capacity) if machine is None else machine
 
 
@@ -236,12 +253,18 @@ def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str
     return None
 
 
-def _note_unusable(store: CheckpointStore, to_seq: int, last_seq: int, notes: list[str]) -> None:
+def _note_unusable(store: CheckpointStore, started: int, to_seq: int, last_seq: int, notes: list[str]) -> None:
+    """Note the checkpoints that would have been nearer than where the replay started."""
     for info in store.list():
-        if not info.valid and info.seq <= to_seq:
-            notes.append(f"checkpoint {info.seq} is damaged: {info.why}; the one before was used")
+        if not info.valid and started < info.seq <= to_seq:
+            notes.append(f"checkpoint {info.seq} is damaged: {info.why}; the replay started {begins(started)}")
         elif info.seq > last_seq:
             notes.append(f"checkpoint {info.seq} is beyond the end of the journal ({last_seq}); it was not used")
+
+
+def begins(checkpoint_seq: int) -> str:
+    """Where a replay starts, in words; 0: without a checkpoint."""
+    return f"from checkpoint {checkpoint_seq}" if checkpoint_seq else "from command 1"
 
 
 def _diverged(

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from checkpoints import Checkpoint, CheckpointStore
+from checkpoints import Checkpoint, CheckpointError, CheckpointInfo, CheckpointStore
 from engine.limits import Capacity
 from engine.records import RULES_VERSION
-from journal import Journal
+from journal import Journal, JournalDamaged
 from replay.engines import EngineKind, MarketEngine, StatefulEngine, new_engine
 from replay.errors import ReplayError
 from replay.rebuild import (
@@ -25,6 +25,7 @@ from replay.rebuild import (
     rebuild,
     rebuild_from,
     source_digest,
+    why_not,
 )
 
 
@@ -38,8 +39,10 @@ class Recovered:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the operator should know, in sentences."""
-        written = (f"a crash had left {self.digests_written} blocks without their event digest; they have it now",)
-        return self.rebuilt.notes + (written if self.digests_written else ())
+        if not self.digests_written:
+            return self.rebuilt.notes
+        left = "a block without its" if self.digests_written == 1 else f"{self.digests_written} blocks without their"
+        return (*self.rebuilt.notes, f"a crash had left {left} event digest; that is written now")
 
 
 def create(
@@ -110,6 +113,53 @@ def checkpoint(directory: Path | str, *, progress: Progress | None = None) -> tu
     return rebuilt.seq, CheckpointStore(Path(directory)).write(image(_stateful(rebuilt.engine), capacity))
 
 
+def usable(directory: Path | str, keep: int | None = None) -> tuple[list[CheckpointInfo], dict[Path, str]]:
+    """The checkpoints from which a recovery of this journal can start, newest first, and why others cannot.
+
+    Every byte of each is read, from the newest on, until ``keep`` were found good. Raises JournalError, ReplayError,
+    CheckpointError.
+    """
+    store = CheckpointStore(Path(directory))
+    infos = store.list()  # before the journal is opened, which then has every command that they hold
+    good: list[CheckpointInfo] = []
+    wrong: dict[Path, str] = {}
+    with journal_of(directory) as journal:
+        capacity = capacity_of(journal)
+        for info in reversed(infos):
+            if len(good) == keep:
+                break
+            why = info.why or _why_unusable(store, info, journal, capacity)
+            if why is None:
+                good.append(info)
+            elif info.path.exists():  # else a node has pruned it meanwhile
+                wrong[info.path] = why
+    return good, wrong
+
+
+def _why_unusable(store: CheckpointStore, info: CheckpointInfo, journal: Journal, capacity: Capacity) -> str | None:
+    if info.seq > journal.last_seq:
+        return f"it is beyond the end of the journal ({journal.last_seq})"
+    try:
+        return why_not(store.verify(info.path), journal, capacity)
+    except (CheckpointError, JournalDamaged) as error:
+        return str(error)
+
+
+def prune(directory: Path | str, keep: int) -> tuple[list[int], list[int]]:
+    """Remove all checkpoints that are older than the newest ``keep`` usable ones: (seqs removed, seqs kept).
+
+    Only usable ones count, so neither a damaged one nor one of another journal ever pushes out one that recovery needs.
+    Beside a running node, what that one writes meanwhile is newer and stays. Raises as ``usable``.
+    """
+    if keep < 1:
+        raise ReplayError(f"at least one checkpoint must be kept, not {keep}")
+    good, _ = usable(directory, keep)
+    if not good:
+        return [], []
+    removed = CheckpointStore(Path(directory)).remove_before(good[-1].seq)
+    return removed, sorted(info.seq for info in good)
+
+
 class CheckpointEvery:
     """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
 
@@ -129,14 +179,15 @@ class CheckpointEvery:
     def __call__(self, journal: Journal, engine: MarketEngine) -> None:
         """Take a checkpoint if it is due. The engine must be at the end of the journal."""
         if self._last_seq is None:
-            known = [info.seq for info in self._store.list() if info.valid]
+            # One beyond the journal's end is of another life of the directory.
+            known = [info.seq for info in self._store.list() if info.valid and info.seq <= engine.seq]
             self._last_seq = max(known, default=0)
         if engine.seq - self._last_seq < self._commands:
             return
         if not journal.wait_durable(engine.seq):
             raise ReplayError(f"command {engine.seq} did not become durable, so no checkpoint was taken there")
         self._store.write(image(_stateful(engine), capacity_of(journal)))
-        self._store.prune(self._keep)
+        self._store.prune(self._keep, up_to=engine.seq)
         self._last_seq = engine.seq
 
 

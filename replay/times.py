@@ -69,6 +69,15 @@ def ends_extended(commands: NDArray[Any]) -> bool:
     return bool(_extends(_numbers(commands[-1:]))[0])
 
 
+def first_clock_ns(journal: Journal) -> int | None:
+    """The first clock value that a journal's commands set, ns since 1970; None where none does. Raises JournalError."""
+    unset = journal.seq_at_time(0)
+    if unset == journal.last_seq:
+        return None
+    values = clock_rows(np.frombuffer(_block_at(journal, unset + 1).rows, COMMAND), ClockPosition())[1]
+    return int(values[0]) if len(values) else None
+
+
 def position_after(journal: Journal, now_ns: int) -> ClockPosition:
     """The clock's position behind the last command of a journal, given the clock in force there (ns)."""
     if journal.last_seq == 0:
@@ -97,7 +106,9 @@ def seq_at(directory: Path | str, when: str | int) -> int:
         text = str(when).strip()
         if re.fullmatch(r"\d{1,18}", text):
             if int(text) > journal.last_seq:
-                raise ReplayError(f"there is no command {text}: the journal in {directory} ends at {journal.last_seq}")
+                raise ReplayError(
+                    f"there is no command {int(text)} in {directory}: its journal ends at {journal.last_seq}"
+                )
             return int(text)
         last = _block_at(journal, journal.last_seq) if journal.last_seq else None
         return _newest_not_later(journal, _time_ns(text, last.time_ns if last else 0))
@@ -105,6 +116,8 @@ def seq_at(directory: Path | str, when: str | int) -> int:
 
 def _time_ns(text: str, today_ns: int) -> int:
     found = _TIME.fullmatch(text)
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        raise ReplayError(f"{text!r} is a date without a time of day; add one, such as {text}T16:00")
     if found is None:
         raise ReplayError(
             f"{text!r} is neither a sequence number nor a time such as 09:31:07.250114003 or 2024-01-15T09:30:00"

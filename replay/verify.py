@@ -15,7 +15,7 @@ from journal import Journal
 from replay.engines import EngineKind
 from replay.errors import ReplayError
 from replay.interval import Advanced, Cut, Difference, Interval, Verified, cut_intervals, verify_interval
-from replay.rebuild import Progress, journal_of
+from replay.rebuild import Progress, check_range, journal_of
 from replay.spread import spread
 
 #: Intervals a worker: more of them balance better, fewer load fewer checkpoints.
@@ -80,11 +80,11 @@ def verify(
         raise ReplayError(f"{workers} workers cannot verify anything; give 1 or more")
     began = time.perf_counter()
     notes: list[str] = []
-    if engine == "reference" and (workers > 1 or (from_seq or 1) > 1):
-        notes.append("the reference engine starts at command 1, in one worker")
-        workers, from_seq = 1, None
     with journal_of(directory) as journal:
         first, last = _range(journal, directory, from_seq, to_seq)
+        if engine == "reference" and (workers > 1 or first > 1):
+            notes.append("the reference engine starts at command 1, in one worker")
+            workers, first = 1, 1
         infos = CheckpointStore(Path(directory)).list() if engine == "kernel" else []
         good = [info for info in infos if info.valid]
         whole = {info.seq for info in good}
@@ -127,11 +127,7 @@ def _run(
 
 def _range(journal: Journal, directory: Path | str, from_seq: int | None, to_seq: int | None) -> tuple[int, int]:
     first = 1 if from_seq is None else from_seq
-    last = journal.last_seq if to_seq is None else to_seq
-    if journal.last_seq == 0 and from_seq is None and to_seq is None:
-        return 1, 0
-    if not 1 <= first <= last <= journal.last_seq:
-        raise ReplayError(f"{first} to {last} is no range of {directory}: its journal holds 1 to {journal.last_seq}")
+    last = check_range(directory, first, to_seq, journal.last_seq)
     if last < journal.last_seq:
         for block in journal.blocks(last, last):
             last = block.last_seq
@@ -163,7 +159,8 @@ def _report(
     )
     tail = _missing_tail(results) if in_order and in_order[-1][0].to_seq == last_seq else 0
     if tail:
-        notes.append(f"the last {tail} blocks have no recorded event digest, as after a crash; recovery writes them")
+        blocks = "the last block has" if tail == 1 else f"the last {tail} blocks have"
+        notes.append(f"{blocks} no recorded event digest yet, as after a crash; recovery writes what is missing")
     return VerifyReport(
         from_seq=in_order[0][0].from_seq if in_order else 1,
         to_seq=in_order[-1][0].to_seq if in_order else 0,

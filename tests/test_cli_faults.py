@@ -3,10 +3,13 @@
 The controls are the sound cases beside the spoilt ones: the same command line, once where nothing is wrong.
 """
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -112,3 +115,198 @@ def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -
 )
 def test_a_refused_value_is_told_with_what_to_give_instead(words: Sequence[str], said: str, lockstep: Lockstep) -> None:
     assert lockstep.complaint(2, *words).startswith(said)
+
+
+# What is asked for that is not there.
+
+
+@pytest.mark.parametrize("command", ["events", "commands", "verify"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--from", "7", "--to", "3"], "commands 7 to 3 are no range: the first comes after the last"),
+        (["--from", "30"], "there is no command 30 in DIR: its journal ends at 9"),
+        (["--from", "10"], "there is no command 10 in DIR: its journal ends at 9"),
+        (["--from", "2", "--to", "10"], "there is no command 10 in DIR: its journal ends at 9"),
+        (["--to", "99"], "there is no command 99 in DIR: its journal ends at 9"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_range_that_is_none_is_refused_with_where_the_journal_ends(
+    command: str, words: list[str], said: str, node: Path, lockstep: Lockstep
+) -> None:
+    assert lockstep.complaint(2, command, node, *words) == said.replace("DIR", str(node))
+    assert lockstep(command, node, "--from", 9, "--to", 9)[0] == 0
+    if command == "verify":
+        assert lockstep.complaint(2, command, node, *words, "--engine", "reference") == said.replace("DIR", str(node))
+
+
+@pytest.mark.parametrize("command", ["run", "scenario"])
+@pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
+def test_a_file_without_a_command_is_bad_input(command: str, text: str, tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "nothing.txt").write_text(text)
+    (tmp_path / "day.txt").write_text(DAY)
+    where = ["--data", tmp_path / "new"] if command == "run" else []
+    for files in (["nothing.txt"], ["day.txt", "nothing.txt"]):
+        status, _, complaint = lockstep(command, *(tmp_path / name for name in files), *where)
+        assert (status, "nothing.txt: there is no command in it" in complaint) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_date_alone_is_told_from_a_time(node: Path, lockstep: Lockstep) -> None:
+    assert "is a date without a time of day" in lockstep.complaint(2, "state", node, "--at", "2024-01-15")
+    assert lockstep("state", node, "--at", "2024-01-15T16:00")[0] == 0
+
+
+def test_what_is_no_data_directory_is_told_what_it_is_and_where_one_comes_from(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for name, said in (
+        ("nowhere", "is not there, so it holds no journal"),
+        ("file", "is a file, so it holds no journal"),
+        ("folder", "holds no journal"),
+    ):
+        complaint = lockstep.complaint(2, "state", tmp_path / name)
+        assert complaint.startswith(f"{tmp_path / name} {said} of lockstep; check the path (`lockstep run FILE --data")
+    assert lockstep.complaint(2, "doctor", tmp_path / "nowhere").endswith("is not there; check the path")
+    assert lockstep.complaint(2, "doctor", tmp_path / "file").endswith("is no directory; check the path")
+    (tmp_path / "day.txt").write_text(DAY)
+    assert "is a file; name a directory" in lockstep.complaint(
+        2, "run", tmp_path / "day.txt", "--data", tmp_path / "file"
+    )
+
+
+# What is damaged.
+
+FINDERS = ("verify", "compare", "journal check", "checkpoint verify", "doctor")
+READERS = ("events", "commands", "state", "order", "book", "journal info", "checkpoint create", "run")
+
+
+def line_of(command: str, node: Path, sound: Path) -> list[object]:
+    """A whole line for a command."""
+    more: dict[str, list[object]] = {
+        "order": ["a1"],
+        "book": ["XYZ"],
+        "compare": [sound],
+        "verify": ["--workers", 1],
+        "run": ["--append", "--data", node],
+    }
+    return [*command.split(), sound.parent / "more.txt" if command == "run" else node, *more.get(command, [])]
+
+
+@pytest.fixture
+def sound(node: Path) -> Path:
+    """A sound copy of ``node``, and beside it a file to append."""
+    (node.parent / "more.txt").write_text("at 10:00\n")
+    return Path(shutil.copytree(node, node.parent / "sound"))
+
+
+def cut(node: Path) -> None:
+    """Cut the journal short."""
+    os.truncate(node / "journal" / "data.mdb", 12_288)
+
+
+def garble(node: Path) -> None:
+    """Leave nothing of the journal as it was."""
+    (node / "journal" / "data.mdb").write_bytes(b"garbage " * 4_096)
+
+
+def change(node: Path) -> None:
+    """Other bytes in every block; in a row the symbol is little-endian."""
+    path = node / "journal" / "data.mdb"
+    path.write_bytes(path.read_bytes().replace(b"ZYX", b"YYX"))
+
+
+@pytest.mark.parametrize("spoil", [cut, garble, change])
+def test_damage_is_what_a_finder_found_and_what_keeps_others_from_their_work(
+    spoil: Callable[[Path], None], node: Path, sound: Path, lockstep: Lockstep
+) -> None:
+    spoil(node)
+    for commands, status in ((FINDERS, 1), (READERS, 2)):
+        for command in commands:
+            ended, _, complaint = lockstep(*line_of(command, node, sound))
+            assert ended == status, (command, complaint)
+            assert complaint.count("\n") <= 1, (command, complaint)
+    for command in (*FINDERS, *READERS):
+        there = sound.parent / "again"
+        shutil.copytree(sound, there)
+        assert lockstep(*line_of(command, there, sound))[0] == 0, command
+        shutil.rmtree(there)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tail", "is missing, so nothing says whether the newest commands are all there"),
+        ("genesis", "is missing, of which the journal has a copy inside"),
+    ],
+)
+def test_a_missing_side_file_is_noticed_by_whoever_opens_the_journal(
+    name: str, said: str, node: Path, sound: Path, lockstep: Lockstep
+) -> None:
+    (node / "journal" / name).unlink()
+    for command in ("events", "commands", "state", "order", "book", "verify", "compare", "checkpoint create"):
+        status, _, complaint = lockstep(*line_of(command, node, sound))
+        assert (status, complaint.count(said)) == (0, 1), (command, complaint)
+        assert said not in lockstep(*line_of(command, sound, node))[2] or command == "compare"
+    for command, status in (("journal check", 1), ("doctor", 1), ("journal info", 2)):
+        ended, told, _ = lockstep(*line_of(command, node, sound))
+        assert (ended, f"{name} {said}" in told) == (status, True), command
+    assert said in lockstep.complaint(2, *line_of("run", node, sound))
+    assert not (node / "journal" / name).exists()
+
+
+def test_where_recovery_starts_is_said_as_it_is(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    lockstep("checkpoint", "create", node)
+    (tmp_path / "more.txt").write_text("at 10:00\n")
+    lockstep("run", tmp_path / "more.txt", "--append", "--data", node)
+    lockstep("checkpoint", "create", node)
+    first, second = sorted((node / "checkpoints").iterdir())
+    spoil(second)
+    assert (
+        "1 of 2 checkpoints cannot be used; recovery starts from checkpoint 9"
+        in lockstep("checkpoint", "verify", node)[1]
+    )
+    assert "recovery starts from checkpoint 9" in lockstep("doctor", node)[1]
+    assert "the replay started from checkpoint 9" in lockstep("state", node)[2]
+    spoil(first)
+    assert (
+        "2 of 2 checkpoints cannot be used; recovery starts from command 1" in lockstep("checkpoint", "verify", node)[1]
+    )
+    assert "recovery starts from command 1" in lockstep("doctor", node)[1]
+    assert lockstep("state", node)[2].count("the replay started from command 1") == 2
+
+
+def spoil(checkpoint: Path) -> None:
+    """Another byte in an array, which no header tells."""
+    raw = bytearray(checkpoint.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    checkpoint.write_bytes(raw)
+
+
+# What is said.
+
+
+def test_the_clock_of_a_journal_is_told_from_its_first_value_on(node: Path, lockstep: Lockstep) -> None:
+    """A block's header bears the clock at its end, which is not where it began."""
+    said = lockstep("journal", "info", node)[1]
+    assert re.search(r"clock +2024-01-15T09:30:00 to 2024-01-15T09:31:00\n", said)
+    told = json.loads(lockstep("journal", "info", node, "--json")[1])
+    assert (told["first_time_ns"], told["last_time_ns"]) == (1_705_311_000 * 10**9, 1_705_311_060 * 10**9)
+    (node.parent / "one.txt").write_text(DAY)
+    lockstep("run", node.parent / "one.txt", "--data", node.parent / "one")
+    assert "2024-01-15T09:30:00 to 2024-01-15T09:31:00\n" in lockstep("journal", "info", node.parent / "one")[1]
+
+
+def test_one_of_something_is_not_told_as_several(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text("at 09:30\n")
+    said = [lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")]
+    said += [lockstep("checkpoint", "create", tmp_path / "node")]
+    for words in (["journal", "check"], ["checkpoint", "verify"], ["checkpoint", "prune"], ["state"], ["verify"]):
+        said.append(lockstep(*words, tmp_path / "node"))
+    said.append(lockstep("doctor", tmp_path / "node"))
+    text = "".join(out + complaint for _, out, complaint in said)
+    assert "1 block" in text
+    assert re.findall(r"\b1 [a-z ]*?(?:blocks|commands|digests|checkpoints|files|workers|problems|are)\b", text) == []

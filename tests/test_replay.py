@@ -151,7 +151,7 @@ def test_a_part_of_a_journal_can_be_verified(node: Path) -> None:
     assert report.ok
     assert (report.from_seq, report.to_seq) == (4_097, 6_528)
     for wrong in ((0, 5), (5, 4), (1, len(ROWS) + 1)):
-        with pytest.raises(ReplayError, match="no range"):
+        with pytest.raises(ReplayError, match=r"no range|no command"):
             verify(node, from_seq=wrong[0], to_seq=wrong[1])
 
 
