@@ -16,7 +16,7 @@ from engine.control import (
 from engine.emit import emit_rejected
 from engine.entry import cancel, enter, replace
 from engine.index import ask_for_id
-from engine.jit import called
+from engine.jit import called, prefetch
 from engine.records import CommandKind, Reason
 from engine.state import State
 
@@ -34,6 +34,8 @@ _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 
 #: How many commands ahead the rows of client order ids are fetched, so that their cache misses overlap.
 _AHEAD: Final = 12
+#: COMMAND rows of a page of memory.
+_PAGE_ROWS: Final = 64
 
 
 @called
@@ -47,6 +49,8 @@ def apply_batch(state: State, commands, start, events, n):
         # One command causes at most two events an open order, one or two an instrument, and its own.
         if n + 2 * (venue["orders_open"] + venue["instruments"]) + 8 > len(events):
             return i, n
+        # The system maps memory in pages, and no processor fetches the next one ahead by itself.
+        prefetch(commands, min(i + _PAGE_ROWS, len(commands) - 1))
         if i + _AHEAD < len(commands):
             coming = commands[i + _AHEAD]
             ask_for_id(state, np.int64(coming["participant"]), coming["client_order_id"])

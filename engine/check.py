@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InvariantError
+from engine.index import find_place
 from engine.limits import QTY_MAX
 from engine.records import Phase, TimeInForce
 from engine.state import WINDOW, WINDOW_WORDS, State
@@ -145,10 +146,15 @@ def _check_far_pools(state: State) -> None:
 
 def _check_ids(state: State, open_slots: list[int]) -> None:
     venue = state.venue[0]
-    entries = state.ids[state.ids["participant"] != 0]
-    keys = list(zip(entries["participant"].tolist(), entries["client_order_id"].tolist(), strict=True))
-    _require(len(set(keys)) == len(keys), "an id of a participant is in the table once")
-    table = dict(zip(keys, entries["slot"].tolist(), strict=True))
+    table: dict[tuple[int, int], int] = {}
+    rows = np.flatnonzero(state.ids["participant"]).tolist()
+    leaves = range(len(state.ids) + 1, len(state.ids) + 1 + int(venue["id_leaves"]))
+    for place in (*rows, *leaves):
+        row = state.ids[place] if place < len(state.ids) else state.id_tree[place - len(state.ids)]
+        found = find_place(state, np.int64(row["participant"]), np.int64(row["client_order_id"]))
+        _require(found == place, "the search for an id leads to its row")
+        table[int(row["participant"]), int(row["client_order_id"])] = int(row["slot"])
+    _require(len(table) == len(rows) + len(leaves), "an id of a participant has one row")
     freed = 0
     for (participant, client_order_id), slot in table.items():
         order = state.orders[slot % _CARRIED]
@@ -159,7 +165,7 @@ def _check_ids(state: State, open_slots: list[int]) -> None:
         order = state.orders[slot]
         key = (int(order["participant"]), int(order["client_order_id"]))
         _require(key in table and table[key] % _CARRIED == slot, "the id of an open order leads to it")
-    _require(venue["ids_used"] == len(keys) - freed, "ids_used counts the ids in use")
+    _require(venue["ids_used"] == len(table) - freed, "ids_used counts the ids in use")
     _require(venue["ids_used"] <= venue["ids_max"], "no more ids than there is room for")
 
 

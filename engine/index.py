@@ -1,34 +1,46 @@
-"""Client order ids of the trading day: open addressing, no deletion before the day ends.
+"""Client order ids of the trading day: which were used, and which slot their order has.
 
-An entry says that a participant used an id, and which slot the order had. Whether that order is still open is
-seen at the slot itself: its participant and id are the entry's, or it is another order by now. So nothing has to
-be written here when an order goes.
+A table with open addressing, no deletion before the day ends. Clients count their ids up, so 1,024 neighbouring ids
+of a participant have their rows together: the pages of memory that will be asked for next are those in use already,
+and one prefetch brings a row. Where the line of four rows of an id is full, its next line is elsewhere, with 1,024
+neighbours again.
+
+The search is short: an id whose ``ID_LINES_MAX`` lines are full is in a tree (``idtree.py``) instead, whose depth
+is bounded, so that no choice of ids makes a command slow.
+
+A row says that a participant used an id, and which slot the order had. Whether that order is still open is seen at
+the slot itself: its participant and id are the row's, or it is another order by now. So nothing is written here
+when an order goes.
 
 An id of an earlier day is in use only as long as its open order bears it. A new day writes the table anew with just
 those, marked as carried over, and the orders too; the row of one whose order has gone counts as free.
-
-Ids that a client counts up are neighbours: four of them share one cache line, whatever the participant.
 """
 
 from typing import Final
 
 import numpy as np
 
-from engine.jit import called, inlined, prefetch, shl, wrapping_multiply
+from engine.idtree import leaf_of, plant
+from engine.jit import called, inlined, prefetch, wrapping_multiply
+from engine.limits import ID_LINES_MAX
 from engine.state import State
 
-#: Bit of an entry's slot: the id is of an earlier day.
+#: Bit of a row's slot: the id is of an earlier day.
 _CARRIED: Final = 2**31
-_MIX_ID: Final = np.int64(-7046029254386353131)  # 2**64 / golden ratio, odd
+_NEIGHBOURS_BITS: Final = 10
+_NEIGHBOURS: Final = 2**_NEIGHBOURS_BITS - 1
+_MIX: Final = np.int64(-7046029254386353131)  # 2**64 / golden ratio, odd
 _MIX_PARTICIPANT: Final = np.int64(-4658895280553007687)
+_MIX_LINE: Final = np.int64(-2643881736870682267)
 
 
 @inlined
-def first_place(state: State, participant, client_order_id):
-    """Row of ``ids`` where the search for an id starts."""
-    mixed = wrapping_multiply((client_order_id >> 2) ^ wrapping_multiply(participant, _MIX_PARTICIPANT), _MIX_ID)
+def first_place(state: State, participant, client_order_id, line):
+    """Row of ``ids`` where the search in a line (0: the first) of an id starts."""
+    mixed = (client_order_id >> _NEIGHBOURS_BITS) ^ wrapping_multiply(participant, _MIX_PARTICIPANT)
+    mixed = wrapping_multiply(mixed ^ wrapping_multiply(line, _MIX_LINE), _MIX)
     mixed ^= mixed >> 29
-    return (shl(mixed, 2) | (client_order_id & 3)) & (len(state.ids) - 1)
+    return (mixed ^ (client_order_id & _NEIGHBOURS)) & (len(state.ids) - 1)
 
 
 @inlined
@@ -38,60 +50,95 @@ def _bears(state: State, slot, participant, client_order_id):
 
 
 @inlined
-def find_id(state: State, participant, client_order_id):
-    """Row of ``ids`` of an id of a participant; where it was not used today, -1 minus the free row for it."""
-    mask = len(state.ids) - 1
-    place = first_place(state, participant, client_order_id)
-    # The table has more rows than a day can fill (state.py), so a free row ends the search.
-    for _ in range(mask + 1):
-        entry = state.ids[place]
-        owner = np.int64(entry["participant"])
+def find_place(state: State, participant, client_order_id):
+    """Row of an id that was used today: of ``ids``, or beyond its end of the tree. Else -1 minus a free row for it."""
+    place = first_place(state, participant, client_order_id, 0)
+    for probe in range(1, 4 * ID_LINES_MAX + 1):
+        row = state.ids[place]
+        owner = np.int64(row["participant"])
         if owner == 0:
             return -1 - place
-        if (entry["client_order_id"] == client_order_id) & (owner == participant):
-            slot = np.int64(entry["slot"])
-            if slot & _CARRIED and not _bears(state, slot - _CARRIED, participant, client_order_id):
-                return -1 - place
+        if (row["client_order_id"] == client_order_id) & (owner == participant):
             return place
-        place = (place + 1) & mask
-    return -1 - place
+        if probe & 3:
+            place = (place & -4) | ((place + 1) & 3)
+        else:
+            place = first_place(state, participant, client_order_id, probe >> 2)
+    leaf = leaf_of(state, participant, client_order_id)
+    return len(state.ids) + leaf if leaf != 0 else -1 - len(state.ids)
+
+
+@inlined
+def _slot_at(state: State, place):
+    if place < len(state.ids):
+        return np.int64(state.ids[place]["slot"])
+    return np.int64(state.id_tree[place - len(state.ids)]["slot"])
+
+
+@inlined
+def find_id(state: State, participant, client_order_id):
+    """At least 0 for an id of a participant that is in use; else a number below 0 for ``take_id``."""
+    place = find_place(state, participant, client_order_id)
+    if place < 0:
+        return place
+    slot = _slot_at(state, place)
+    if slot & _CARRIED and not _bears(state, slot - _CARRIED, participant, client_order_id):
+        return -1 - place
+    return place
 
 
 @inlined
 def open_slot(state: State, participant, client_order_id):
     """Slot of the open order of a participant that bears an id, or 0."""
-    place = find_id(state, participant, client_order_id)
+    place = find_place(state, participant, client_order_id)
     if place < 0:
         return np.int64(0)
-    slot = np.int64(state.ids[place]["slot"]) & (_CARRIED - 1)
+    slot = _slot_at(state, place) & (_CARRIED - 1)
     return slot if _bears(state, slot, participant, client_order_id) else np.int64(0)
 
 
 @inlined
 def take_id(state: State, free, participant, client_order_id, slot):
     """Writes an id that ``find_id`` did not find (its answer is ``free``)."""
-    entry = state.ids[-1 - free]
-    entry["client_order_id"] = client_order_id
-    entry["participant"] = participant
-    entry["slot"] = slot
     state.venue[0]["ids_used"] += 1
+    place = -1 - free
+    if place < len(state.ids):
+        row = state.ids[place]
+        row["client_order_id"] = client_order_id
+        row["participant"] = participant
+        row["slot"] = slot
+    elif place > len(state.ids):
+        state.id_tree[place - len(state.ids)]["slot"] = slot
+    else:
+        plant(state, participant, client_order_id, slot)
 
 
 @inlined
 def ask_for_id(state: State, participant, client_order_id):
     """Prefetches the row of an id; any numbers are safe."""
-    prefetch(state.ids, first_place(state, participant, client_order_id))
+    prefetch(state.ids, first_place(state, participant, client_order_id, 0))
 
 
 @called
 def forget_ids(state: State):
     """A new trading day: only the ids that open orders bear stay in use."""
-    for place in range(len(state.ids)):
-        state.ids[place]["participant"] = 0
-        state.ids[place]["client_order_id"] = 0
-        state.ids[place]["slot"] = 0
     venue = state.venue[0]
+    for place in range(len(state.ids)):
+        row = state.ids[place]
+        row["client_order_id"] = 0
+        row["participant"] = 0
+        row["slot"] = 0
+    for leaf in range(1, venue["id_leaves"] + 1):
+        node = state.id_tree[leaf]
+        node["client_order_id"] = 0
+        node["participant"] = 0
+        node["slot"] = 0
+        node["zero"] = 0
+        node["one"] = 0
+        node["bit"] = 0
     venue["ids_used"] = 0
+    venue["id_leaves"] = 0
+    venue["id_root"] = 0
     for slot in range(1, venue["orders_high"] + 1):
         order = state.orders[slot]
         participant = np.int64(order["participant"])

@@ -13,6 +13,9 @@ TIME_NS_MAX: Final = 2**62
 INT64_MAX: Final = 2**63 - 1
 DAY_NS: Final = 86_400 * 1_000_000_000
 
+#: Lines of four rows of the table of client order ids that a search looks at before it goes on in the tree.
+ID_LINES_MAX: Final = 8
+
 #: Commands of a block at most. The engine takes longer batches too, in as many calls as its room for events asks.
 COMMANDS_PER_CALL_MAX: Final = 8_192
 

@@ -1,4 +1,4 @@
-"""Open orders in the order in which the book would trade them: for people and tests, not for the market."""
+"""Open orders in the order in which the book would trade them: for sweeps over a book, for people and tests."""
 
 import numpy as np
 
@@ -14,18 +14,19 @@ def list_open_orders(state: State, instrument, out):
     for s in range(2):
         b = 2 * instrument - 2 + s
         side = 1 - 2 * s
-        count = _list_level(state, market_level(state, b), out, count)
+        count = list_level(state, market_level(state, b), out, count)
         tick = state.books[b]["best_tick"]
         for _ in range(state.venue[0]["orders_open"]):
             if tick == 0:
                 break
-            count = _list_level(state, level_of(state, b, tick), out, count)
+            count = list_level(state, level_of(state, b, tick), out, count)
             tick = next_tick(state, b, side, tick)
     return count
 
 
 @called
-def _list_level(state: State, row, out, count):
+def list_level(state: State, row, out, count):
+    """Writes the slots of a level's queue to ``out`` from ``count`` on; returns the new count."""
     slot = np.int64(state.levels[row]["head"])
     for _ in range(state.venue[0]["orders_open"]):
         if slot == 0:

@@ -50,7 +50,10 @@ def state_parts(state: State) -> dict[str, Arrays]:
             "participants": state.participants[: int(venue["participants"])],
         },
         "orders": {"orders": state.orders[: int(venue["orders_high"]) + 1]},
-        "ids": _sparse(state.ids, "ids"),
+        "ids": {
+            **_sparse(state.ids, "ids"),
+            "id_tree": state.id_tree[: int(venue["id_leaves"]) + 1],
+        },
         "books": {
             "books": state.books[: 2 * instruments],
             "words": state.words[: 2 * instruments * WINDOW_WORDS],
@@ -81,6 +84,7 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         (state.instruments, parts["reference"]["instruments"]),
         (state.participants, parts["reference"]["participants"]),
         (state.orders, parts["orders"]["orders"]),
+        (state.id_tree, parts["ids"]["id_tree"]),
         (state.books, books["books"]),
         (state.words, books["words"]),
         (state.levels[market:far], books["market_levels"]),

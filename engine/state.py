@@ -7,6 +7,7 @@ An order knows its price but not its level: levels move between the price window
 without touching the orders in them.
 """
 
+import mmap
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -43,7 +44,9 @@ VENUE: Final = np.dtype(
         ("extended", "<i8"),  # an EXTEND row waits for its command
         ("extended_name", "<i8"),
         ("extended_symbol", "<i8"),
-        ("reserved", "<i8", (9,)),
+        ("id_leaves", "<i8"),  # the newest leaf of the tree of ids
+        ("id_root", "<i8"),  # of that tree: 0, or a reference into it
+        ("reserved", "<i8", (7,)),
     ]
 )
 
@@ -94,8 +97,21 @@ ORDER: Final = np.dtype(
     ]
 )
 
-#: Client order ids used today: open addressing. participant 0: free. An entry whose order is gone stays for the day.
+#: A client order id used today. participant 0: free. The row of one whose order is gone stays for the day.
 ID: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u4"), ("slot", "<u4")])
+
+#: Of the tree of ids that are not in the table: a leaf, and a branching with the bit that decides (``idtree.py``).
+ID_TREE: Final = np.dtype(
+    [
+        ("client_order_id", "<i8"),
+        ("participant", "<u4"),
+        ("slot", "<u4"),
+        ("zero", "<u4"),
+        ("one", "<u4"),
+        ("bit", "<u4"),
+        ("reserved", "<u4"),
+    ]
+)
 
 #: One price of one side: displayed orders in order of priority, then (reserved) those not displayed.
 LEVEL: Final = np.dtype(
@@ -130,7 +146,8 @@ class State(NamedTuple):
     instruments: np.ndarray[Any, Any]  # INSTRUMENT[instruments_max]
     participants: np.ndarray[Any, Any]  # PARTICIPANT[participants_max]
     orders: np.ndarray[Any, Any]  # ORDER[orders_max + 1]
-    ids: np.ndarray[Any, Any]  # ID[power of two]
+    ids: np.ndarray[Any, Any]  # ID[power of two]: open addressing (``index.py``)
+    id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
     books: np.ndarray[Any, Any]  # BOOK[2 * instruments_max]
     words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
     levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, far levels]
@@ -144,9 +161,10 @@ def new_state(capacity: Capacity) -> State:
     """An empty venue. Memory is taken from the system as it is first written."""
     sides = 2 * capacity.instruments_max
     slots = capacity.orders_max + 1
+    # A carried id whose order went is not counted as used, but has taken its row for the day.
+    ids = capacity.ids_max + capacity.orders_max
     ids_rows = 8
-    # Rows of ids that were carried over and then freed are not counted as used, but take their place for the day.
-    while 3 * ids_rows < 4 * (capacity.ids_max + capacity.orders_max):
+    while 3 * ids_rows < 4 * ids:
         ids_rows *= 2
     state = State(
         venue=np.zeros(1, VENUE),
@@ -154,13 +172,14 @@ def new_state(capacity: Capacity) -> State:
         participants=np.zeros(capacity.participants_max, PARTICIPANT),
         orders=np.zeros(slots, ORDER),
         ids=np.zeros(ids_rows, ID),
+        id_tree=_in_small_pages(ids + 1, ID_TREE),
         books=np.zeros(sides, BOOK),
         words=np.zeros(sides * WINDOW_WORDS, np.int64),
         levels=np.zeros(sides * WINDOW + sides + slots, LEVEL),
         leaf_ticks=np.zeros(slots, np.int64),
         nodes=np.zeros(slots, NODE),
-        scratch=np.zeros(slots, np.int64),
-        ladder=np.zeros(4 * slots, np.int64),
+        scratch=_in_small_pages(slots, np.dtype(np.int64)),
+        ladder=_in_small_pages(4 * slots, np.dtype(np.int64)),
     )
     venue = state.venue[0]
     venue["orders_max"] = capacity.orders_max
@@ -169,3 +188,24 @@ def new_state(capacity: Capacity) -> State:
     venue["instruments_max"] = capacity.instruments_max
     venue["participants_max"] = capacity.participants_max
     return state
+
+
+def _in_small_pages(rows: int, dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]":
+    """Zeroed room that is used from its start on, and mostly never all of it.
+
+    NumPy asks for huge pages, and the system clears all two megabytes of one when it is first touched: a command
+    would stand still for a tenth of a millisecond. A small page takes less than a microsecond.
+    """
+    room = mmap.mmap(-1, rows * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(room, dtype)
+
+
+def prefault(state: State) -> None:
+    """Has the system find memory for all that commands touch in any order; changes nothing.
+
+    What is used from its start on (``_in_small_pages``) is left out: it costs little when it is first touched.
+    """
+    for array in (state.orders, state.ids, state.words, state.levels, state.leaf_ticks, state.nodes):
+        page_starts = array.view(np.uint8).reshape(-1)[:: mmap.PAGESIZE]
+        page_starts[:] = page_starts.copy()

@@ -4,8 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import level_of, market_level, next_tick
+from engine.book import market_level
 from engine.jit import called
+from engine.listing import list_level, list_open_orders
 from engine.match import cancel_resting
 from engine.records import TimeInForce
 from engine.state import State
@@ -45,16 +46,11 @@ def gather_of_participant(state: State, participant, instrument, side):
 def gather_day_orders(state: State, instrument):
     """Puts the slots of an instrument's orders that end with the day into ``scratch``."""
     count = 0
-    for s in range(2):
-        b = 2 * instrument - 2 + s
-        side = 1 - 2 * s
-        count = _gather_level(state, market_level(state, b), count, False)
-        tick = state.books[b]["best_tick"]
-        for _ in range(state.venue[0]["orders_open"]):
-            if tick == 0:
-                break
-            count = _gather_level(state, level_of(state, b, tick), count, False)
-            tick = next_tick(state, b, side, tick)
+    for place in range(list_open_orders(state, instrument, state.scratch)):
+        slot = state.scratch[place]
+        if np.int64(state.orders[slot]["time_in_force"]) != _GTC:
+            state.scratch[count] = slot
+            count += 1
     return count
 
 
@@ -63,21 +59,7 @@ def gather_market_orders(state: State, instrument):
     """Puts the slots of an instrument's resting market orders into ``scratch``."""
     count = 0
     for s in range(2):
-        count = _gather_level(state, market_level(state, 2 * instrument - 2 + s), count, True)
-    return count
-
-
-@called
-def _gather_level(state: State, row, count, gtc_too):
-    slot = np.int64(state.levels[row]["head"])
-    for _ in range(state.venue[0]["orders_open"]):
-        if slot == 0:
-            break
-        order = state.orders[slot]
-        if gtc_too or np.int64(order["time_in_force"]) != _GTC:
-            state.scratch[count] = slot
-            count += 1
-        slot = np.int64(order["next"])
+        count = list_level(state, market_level(state, 2 * instrument - 2 + s), state.scratch, count)
     return count
 
 
