@@ -8,6 +8,7 @@ it, and the one before is used; damage deletes nothing. Files ``.tmp`` are those
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,12 @@ class CheckpointStore:
     def __init__(self, directory: "str | os.PathLike[str]") -> None:
         self.folder = Path(directory) / FOLDER
 
-    def write(self, checkpoint: Checkpoint) -> Path:
-        """Write a checkpoint; gives its file once it is on the disk whole. Raises CheckpointError, leaving no trace."""
+    def write(self, checkpoint: Checkpoint, *, named_when: Callable[[], bool] = lambda: True) -> Path:
+        """Write a checkpoint; gives its file once it is on the disk whole. Raises CheckpointError, leaving no trace.
+
+        ``named_when``: asked once all is written and synced, may take its time; the checkpoint is dropped unless it
+        says true.
+        """
         path = self.folder / f"{checkpoint.seq:020d}.checkpoint"
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
@@ -58,6 +63,8 @@ class CheckpointStore:
                 for piece in image.encode(checkpoint):
                     _write_all(file.fileno(), memoryview(piece))
                 os.fsync(file.fileno())
+                if not named_when():
+                    raise CheckpointError(f"the checkpoint {path} was given up")
                 aside.rename(path)
             _sync_folder(self.folder)
         except OSError as error:

@@ -21,7 +21,9 @@ from cli.traders import SYMBOLS, Traders, set_up
 from engine.limits import Capacity
 from engine.names import unpack
 from engine.records import EventKind, Side
-from replay.recover import CheckpointEvery, create
+from replay.aside import CheckpointAside
+from replay.engines import prefault
+from replay.recover import create
 from replay.scenario_print import price
 from sequencer.pump import pump
 from sequencer.stamp import LiveStamp
@@ -71,14 +73,16 @@ def main() -> None:
             digest = {"digest": engine.event_digest.hex(), "symbol": unpack(int(engine.instruments()[0]["symbol"]))}
             print(json.dumps(ahead | counts | digest | sides | {"trades": list(tape.trades)}), flush=True)
 
-        pump(
-            _paced(seed, tell),
-            LiveStamp(engine.now_ns),
-            journal,
-            engine,
-            publishers=[tape],
-            at_boundary=CheckpointEvery(directory, _CHECKPOINT_COMMANDS),
-        )
+        prefault(engine)
+        with CheckpointAside(journal, directory, _CHECKPOINT_COMMANDS) as every:
+            pump(
+                _paced(seed, tell),
+                LiveStamp(engine.now_ns),
+                journal,
+                engine,
+                publishers=[tape],
+                at_boundary=every,
+            )
 
 
 def _paced(seed: int, tell: Any) -> Iterator[NDArray[Any]]:

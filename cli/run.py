@@ -6,6 +6,7 @@ is in ``cli.begin``.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +21,9 @@ from cli.scenario import read_scenario
 from cli.warmup import ready
 from engine.records import COMMAND, EventKind, Reason
 from journal import Journal
-from replay.engines import MarketEngine, new_engine
+from replay.aside import CheckpointAside
+from replay.engines import MarketEngine, new_engine, prefault
 from replay.rebuild import capacity_of
-from replay.recover import CheckpointEvery
 from replay.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
 from replay.scenario_parse import Line, ScenarioError
 from replay.scenario_print import price
@@ -119,16 +120,18 @@ def pump_node(
     options: RunOptions, source: Iterator[NDArray[Any]], journal: Journal, engine: MarketEngine, publish: Publisher
 ) -> Pumped:
     """The pipeline over a source, with the options' durability and checkpoints."""
-    every = CheckpointEvery(options.data, options.checkpoint_every) if options.checkpoint_every else None
-    return pump(
-        source,
-        FileStamp(engine.now_ns, extended=position_after(journal, engine.now_ns).extended),
-        journal,
-        engine,
-        publishers=[publish],
-        durability=options.durability.value,
-        at_boundary=every,
-    )
+    prefault(engine)
+    every = options.checkpoint_every
+    with CheckpointAside(journal, options.data, every) if every else nullcontext() as at_boundary:
+        return pump(
+            source,
+            FileStamp(engine.now_ns, extended=position_after(journal, engine.now_ns).extended),
+            journal,
+            engine,
+            publishers=[publish],
+            durability=options.durability.value,
+            at_boundary=at_boundary,
+        )
 
 
 def watched(source: Iterator[NDArray[Any]], look: Callable[[], None]) -> Iterator[NDArray[Any]]:

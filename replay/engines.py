@@ -68,6 +68,13 @@ class StatefulEngine(MarketEngine, Protocol):
         ...
 
 
+def prefault(engine: MarketEngine) -> None:
+    """Have the memory of an engine found before its first command, if it is one that waits for memory otherwise."""
+    ready = getattr(engine, "prefault", None)
+    if ready is not None:
+        ready()
+
+
 def new_engine(kind: EngineKind, capacity: Capacity) -> MarketEngine:
     """An engine before its first command. Raises ReplayError for an unknown kind."""
     if kind == "kernel":

@@ -1,8 +1,8 @@
 """The life of a data directory: created once, recovered at every start, imaged now and then.
 
 A checkpoint may never be ahead of the journal: after a power cut it would hold commands that nobody can show. So
-it is taken at a block boundary that is durable, either aside by another process (``checkpoint``: the pump does not
-notice) or by the pump itself (``CheckpointEvery``: simple, but the market stands still for the time of writing).
+it is taken at a block boundary that is durable: aside, by a fork of the node (``replay.aside``) or by another process
+(``checkpoint``), or by the pump itself (``CheckpointEvery``: simple, but the market stands still meanwhile).
 """
 
 from dataclasses import asdict, dataclass
@@ -110,7 +110,7 @@ def checkpoint(directory: Path | str, *, progress: Progress | None = None) -> tu
         return rebuilt.seq, None
     with journal_of(directory) as journal:
         capacity = capacity_of(journal)
-    return rebuilt.seq, CheckpointStore(Path(directory)).write(image(_stateful(rebuilt.engine), capacity))
+    return rebuilt.seq, CheckpointStore(Path(directory)).write(image(stateful(rebuilt.engine), capacity))
 
 
 def usable(directory: Path | str, keep: int | None = None) -> tuple[list[CheckpointInfo], dict[Path, str]]:
@@ -163,9 +163,9 @@ def prune(directory: Path | str, keep: int) -> tuple[list[int], list[int]]:
 class CheckpointEvery:
     """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
 
-    It waits until the block is durable and then writes in the pump's own thread, so the market stands still meanwhile
-    (about a second for a million resting orders). Where that matters, run ``checkpoint`` aside instead. ``keep``:
-    how many of the newest checkpoints stay.
+    It waits until the block is durable and then writes in the pump's own thread, so the market stands still meanwhile.
+    For benchmarks and tests, which want them at known places; a node takes them aside (``replay.aside``). ``keep``: how
+    many of the newest checkpoints stay.
     """
 
     def __init__(self, directory: Path | str, commands: int, *, keep: int = 8) -> None:
@@ -186,12 +186,13 @@ class CheckpointEvery:
             return
         if not journal.wait_durable(engine.seq):
             raise ReplayError(f"command {engine.seq} did not become durable, so no checkpoint was taken there")
-        self._store.write(image(_stateful(engine), capacity_of(journal)))
+        self._store.write(image(stateful(engine), capacity_of(journal)))
         self._store.prune(self._keep, up_to=engine.seq)
         self._last_seq = engine.seq
 
 
-def _stateful(engine: MarketEngine) -> StatefulEngine:
+def stateful(engine: MarketEngine) -> StatefulEngine:
+    """The engine as one that has an image. Raises ReplayError for one that has none."""
     if not (hasattr(engine, "parts") and hasattr(engine, "part_digests")):
         raise ReplayError("the reference engine has no image; checkpoints need the compiled engine")
     return cast(StatefulEngine, engine)

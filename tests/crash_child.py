@@ -2,14 +2,14 @@
 durable."""
 
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import COMMAND, Engine
-from replay.recover import CheckpointEvery, recover
+from replay.aside import CheckpointAside
+from replay.recover import recover
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.nodes import SMALL
@@ -33,13 +33,6 @@ def run_node(directory: str, stream: str, checkpoint_every: int, pipe: Connectio
     pipe.send((journal.last_seq, -1))
     starts = range(journal.last_seq, len(rows), BLOCK_COMMANDS)
     source = (rows[start : start + BLOCK_COMMANDS] for start in starts)
-    with journal:
-        pump(
-            source,
-            FileStamp(engine.now_ns),
-            journal,
-            engine,
-            publishers=[publish],
-            at_boundary=CheckpointEvery(Path(directory), checkpoint_every, keep=3),
-        )
+    with journal, CheckpointAside(journal, directory, checkpoint_every, keep=3) as every:
+        pump(source, FileStamp(engine.now_ns), journal, engine, publishers=[publish], at_boundary=every)
     pipe.send((journal.last_seq, -2))

@@ -1,0 +1,153 @@
+"""Checkpoints beside the market: a fork of the process has the state as it stood, and writes it.
+
+The fork shares the memory, and the system copies a page when one of the two writes to it; so the pump stands still
+for a millisecond or two whatever the state's size, and afterwards pays some microseconds for each page that it
+changes. The child touches neither journal nor network, only its memory and the checkpoint's file.
+
+A checkpoint may never be ahead of the journal. So the child writes and syncs the file under a passing name, and gives
+it the name of a checkpoint only when told that the journal is durable up to there; when the node dies before, the
+child hears nothing and leaves no trace.
+"""
+
+import gc
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from checkpoints import Checkpoint, CheckpointError, CheckpointStore
+from journal import Journal
+from replay.engines import MarketEngine
+from replay.errors import ReplayError
+from replay.rebuild import capacity_of
+from replay.recover import image, stateful
+
+_DURABLE = b"1"
+#: Lower priority of the child: the market goes first.
+_NICE = 10
+_SENTENCE_BYTES_MAX = 4_096
+
+
+class _Child(NamedTuple):
+    pid: int
+    seq: int
+    go: int  # written once: the journal is durable up to ``seq``
+    said: int  # the sentence of what went wrong is read here; nothing when it went well
+
+
+class CheckpointAside:
+    """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
+
+        with CheckpointAside(journal, directory, 10_000_000) as every:
+            pump(source, stamp, journal, engine, at_boundary=every)
+
+    One at a time: one that is due while another is being written is taken after it. ``keep``: how many of the newest
+    checkpoints stay. At the end it waits for the one that is being written; when something was raised, it gives that
+    one up. Raises CheckpointError when a checkpoint could not be written; those before it are as they were.
+    """
+
+    def __init__(self, journal: Journal, directory: Path | str, commands: int, *, keep: int = 8) -> None:
+        if commands < 1:
+            raise ReplayError(f"a checkpoint every {commands} commands is not possible; give 1 or more")
+        self._journal = journal
+        self._capacity = capacity_of(journal)
+        self._store = CheckpointStore(Path(directory))
+        self._commands = commands
+        self._keep = keep
+        self._child: _Child | None = None
+        self._told = False
+        self._last_seq = max((info.seq for info in self._store.list() if info.valid), default=0)
+
+    def __enter__(self) -> "CheckpointAside":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.give_up()
+
+    def __call__(self, _journal: Journal, engine: MarketEngine) -> None:
+        """Look after the checkpoint that is being written, and begin one that is due."""
+        if self._child is not None:
+            self._tell(self._child)
+            self._reap(self._child, os.WNOHANG)
+        if self._child is None and engine.seq - self._last_seq >= self._commands:
+            self._begin(engine)
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written, if there is one; the journal must still be open."""
+        if self._child is not None:
+            if not self._journal.wait_durable(self._child.seq):
+                raise ReplayError(f"command {self._child.seq} did not become durable, so no checkpoint was taken there")
+            self._tell(self._child)
+            self._reap(self._child, 0)
+
+    def give_up(self) -> None:
+        """Drop the checkpoint that is being written, if there is one, unless it has its name already."""
+        if self._child is not None:
+            os.close(self._child.go)
+            os.close(self._child.said)
+            os.waitpid(self._child.pid, 0)
+            self._child = None
+
+    def _begin(self, engine: MarketEngine) -> None:
+        machine = stateful(engine)
+        hears, go = os.pipe()
+        said, says = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            # Views of the state are taken here, in the child, so that the parent spends no time on it.
+            _write_and_end(self._store, lambda: image(machine, self._capacity), self._keep, hears, says)
+        os.close(hears)
+        os.close(says)
+        self._child, self._told = _Child(pid, engine.seq, go, said), False
+        self._last_seq = engine.seq
+
+    def _tell(self, child: _Child) -> None:
+        if not self._told and self._journal.durable_seq >= child.seq:
+            self._told = True
+            with suppress(BrokenPipeError):  # it has failed already, and has said why
+                os.write(child.go, _DURABLE)
+
+    def _reap(self, child: _Child, options: int) -> None:
+        pid, status = os.waitpid(child.pid, options)
+        if pid == 0:
+            return
+        sentence = os.read(child.said, _SENTENCE_BYTES_MAX)
+        self._child = None
+        os.close(child.go)
+        os.close(child.said)
+        if status != 0:
+            why = sentence.decode(errors="replace") or f"its process ended with status {status}"
+            raise CheckpointError(f"the checkpoint of command {child.seq} was not taken: {why}")
+
+
+def _write_and_end(
+    store: CheckpointStore, take: Callable[[], Checkpoint], keep: int, hears: int, says: int
+) -> NoReturn:
+    """The child's whole life. It ends without the interpreter's farewells, which belong to its parent."""
+    status = 1
+    try:
+        gc.disable()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent, which then tells or drops us
+        os.nice(_NICE)
+        _close_others(hears, says)
+        store.write(take(), named_when=lambda: os.read(hears, 1) == _DURABLE)
+        store.prune(keep)
+        status = 0
+    except BaseException as error:  # whatever it is, the parent must hear of it, and nothing here may go on
+        with suppress(OSError):
+            os.write(says, str(error).encode()[:_SENTENCE_BYTES_MAX])
+    finally:
+        os._exit(status)
+
+
+def _close_others(*kept: int) -> None:
+    """Close all that was inherited, so that the directory's lock ends with the parent."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with suppress(OSError):
+                os.close(int(name))

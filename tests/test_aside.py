@@ -1,0 +1,179 @@
+"""Checkpoints taken by a fork, beside the pump: whole, never ahead of the journal, and no trace of one given up."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from checkpoints import CheckpointError, CheckpointStore
+from engine import Engine
+from journal import Journal
+from replay.aside import CheckpointAside
+from replay.engines import MarketEngine, new_engine
+from replay.errors import ReplayError
+from replay.rebuild import rebuild
+from replay.recover import create
+from replay.verify import verify
+from sequencer.pump import pump
+from sequencer.stamp import FileStamp
+from tests.nodes import SMALL, batches
+from tests.streams import random_stream
+
+ROWS = random_stream(21, 4_000)
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[tuple[Path, Journal, Engine]]:
+    """A new data directory, its journal and its engine."""
+    journal, engine = create(tmp_path / "node", SMALL)
+    assert isinstance(engine, Engine)
+    with journal:
+        yield tmp_path / "node", journal, engine
+
+
+class Unsure:
+    """A journal of which nothing is durable until it is told so."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.meta = journal.meta
+        self.durable_seq = 0
+
+    def wait_durable(self, seq: int) -> bool:
+        return self.durable_seq >= seq
+
+
+def until(done: Any) -> None:
+    """Wait for a child of ours to get somewhere, with a deadline."""
+    ends_s = time.monotonic() + DEADLINE_S
+    while not done():
+        assert time.monotonic() < ends_s, "the child did not get there"
+        time.sleep(0.005)
+
+
+def of_process(pid: int) -> bool:
+    """Whether we still have a child of that number."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
+
+
+def test_a_checkpoint_is_the_state_at_its_command_whatever_the_market_does_meanwhile(
+    node: tuple[Path, Journal, Engine],
+) -> None:
+    directory, journal, engine = node
+    with CheckpointAside(journal, directory, 500, keep=100) as every:
+        pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
+    infos = CheckpointStore(directory).list()
+    assert infos
+    assert all(info.valid for info in infos)
+    for info in infos:
+        CheckpointStore(directory).verify(info.path)
+        replayed = rebuild(directory, at=info.seq, use_checkpoints=False).engine
+        assert isinstance(replayed, Engine)
+        assert info.state_digest == replayed.state_digest()
+    report = verify(directory, workers=2)
+    assert report.ok
+    assert report.checkpoints_compared > 0
+
+
+def test_a_checkpoint_has_no_name_before_the_journal_is_durable_up_to_it(node: tuple[Path, Journal, Engine]) -> None:
+    directory, journal, engine = node
+    unsure: Any = Unsure(journal)
+    engine.apply(ROWS[:1_000].copy())
+    every = CheckpointAside(unsure, directory, 500)
+    every(unsure, engine)
+    folder = directory / "checkpoints"
+    until(lambda: any(path.stat().st_size > 0 for path in folder.glob("*.tmp")))
+    unsure.durable_seq = engine.seq - 1
+    for _ in range(40):
+        every(unsure, engine)
+        time.sleep(0.005)
+    assert not list(folder.glob("*.checkpoint")), "it would be ahead of the journal"
+    unsure.durable_seq = engine.seq
+    every.finish()
+    assert [info.seq for info in CheckpointStore(directory).list()] == [engine.seq]
+
+
+def test_a_node_that_dies_before_the_journal_is_durable_leaves_no_checkpoint(
+    node: tuple[Path, Journal, Engine],
+) -> None:
+    directory, journal, engine = node
+    unsure: Any = Unsure(journal)
+    engine.apply(ROWS[:1_000].copy())
+    every = CheckpointAside(unsure, directory, 500)
+    every(unsure, engine)
+    child = every._child
+    assert child is not None
+    assert of_process(child.pid)
+    every.give_up()  # closes the pipe, as a death does
+    assert not of_process(child.pid)
+    assert CheckpointStore(directory).list() == []
+    assert not list((directory / "checkpoints").glob("*")), "no trace is left"
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_by_its_sentence(node: tuple[Path, Journal, Engine]) -> None:
+    directory, journal, engine = node
+    every = CheckpointAside(journal, directory, 500)
+    (directory / "checkpoints").write_text("in the way")
+    with pytest.raises(CheckpointError, match=r"of command 500 was not taken.*cannot be written"), every:
+        pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
+
+
+def test_a_child_that_is_killed_is_told_and_the_market_goes_on_with_the_next(
+    node: tuple[Path, Journal, Engine],
+) -> None:
+    directory, journal, engine = node
+    unsure: Any = Unsure(journal)
+    every = CheckpointAside(unsure, directory, 500)
+    engine.apply(ROWS[:600].copy())
+    every(unsure, engine)
+    child = every._child
+    assert child is not None
+    os.kill(child.pid, 9)
+
+    with pytest.raises(CheckpointError, match="ended with status 9"):
+        until(lambda: every(unsure, engine))
+    engine.apply(ROWS[600:1_200].copy())
+    unsure.durable_seq = engine.seq
+    every(unsure, engine)
+    every.finish()
+    assert [info.seq for info in CheckpointStore(directory).list()] == [1_200]
+
+
+def test_the_directory_is_free_as_soon_as_the_node_is_gone_though_its_child_still_writes(tmp_path: Path) -> None:
+    journal, engine = create(tmp_path / "node", SMALL)
+    assert isinstance(engine, Engine)
+    unsure: Any = Unsure(journal)
+    engine.apply(ROWS[:1_000].copy())
+    every = CheckpointAside(unsure, tmp_path / "node", 500)
+    every(unsure, engine)
+    until(lambda: list((tmp_path / "node" / "checkpoints").glob("*.tmp")))  # it has closed what it inherited
+    journal.close()
+    with Journal.open(tmp_path / "node", readonly=False):
+        assert every._child is not None
+        assert of_process(every._child.pid), "or this test tests nothing"
+    every.give_up()
+
+
+def test_the_reference_engine_has_no_image_and_is_refused(node: tuple[Path, Journal, Engine]) -> None:
+    directory, journal, _ = node
+    reference: MarketEngine = new_engine("reference", SMALL)
+    reference.apply(ROWS[:600].copy())
+    with pytest.raises(ReplayError, match="no image"):
+        CheckpointAside(journal, directory, 500)(journal, reference)
+    with pytest.raises(ReplayError, match="1 or more"):
+        CheckpointAside(journal, directory, 0)
+
+
+def test_the_rows_of_these_tests_leave_orders_on_the_book() -> None:
+    rows: NDArray[Any] = np.ascontiguousarray(ROWS[:1_000])
+    engine = Engine(SMALL)
+    engine.apply(rows)
+    assert len(engine.open_orders()) > 20, "a checkpoint of an empty venue would show nothing"
