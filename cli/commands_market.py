@@ -17,7 +17,7 @@ app = typer.Typer()
 @app.command(rich_help_panel=PANEL)
 def demo(
     seconds: Annotated[float, typer.Option(min=1, max=600, help="How long the market trades.")] = 8.0,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated traders.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated traders.")] = 1,
     data: Annotated[Path | None, typer.Option(help="Keep the data here.", show_default="a temporary directory")] = None,
     as_json: Json = False,
 ) -> int:

@@ -208,7 +208,10 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
 
 
 def _checkpoints(directory: Path) -> Finding:
-    good, wrong = usable(directory)
+    try:
+        good, wrong = usable(directory)
+    except CheckpointError as error:
+        return Finding("checkpoints", Grade.bad, str(error), "make it a folder that can be read, or move it away")
     if wrong:
         first = next(iter(wrong.values()))
         what = f"{len(wrong)} of {len(good) + len(wrong)} cannot be used: {first}"

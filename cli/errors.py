@@ -103,7 +103,7 @@ def usage(error: Exception) -> str:
     parameter = getattr(error, "param", None)
     if refused is None or parameter is None:
         said = error.format_message() if hasattr(error, "format_message") else str(error)
-        return " ".join(said.split()).rstrip(".") + hint if said else ""
+        return _plain(said).rstrip(".") + hint if said else ""
     first = refused()[0]
     return f"{parameter.get_error_hint().strip(chr(39))} is {first['input']!r}; {_instead(first)}{hint}"
 
@@ -130,17 +130,22 @@ def sentence(error: BaseException) -> tuple[str, int]:
     for cls in type(error).__mro__:
         status = KNOWN.get((cls.__module__.split(".", maxsplit=1)[0], cls.__name__))
         if status is not None:
-            return " ".join(str(error).split()), status
+            return _plain(str(error)), status
     if isinstance(error, OSError):
         path = error.filename if error.filename is not None else "a file"
         name = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
         what, then = _MACHINE.get(
             error.errno or 0, ("{path} cannot be used: " + (error.strerror or str(error)), "see `lockstep doctor`")
         )
-        return f"{what.format(path=name)}; {then}", WRONG
+        return _plain(f"{what.format(path=name)}; {then}"), WRONG
     if isinstance(error, MemoryError):
         return "the machine has no memory left; stop something else, or use a smaller capacity", WRONG
     return defect(error), DEFECT
+
+
+def _plain(text: str) -> str:
+    """A text on one line, without anything that a terminal would obey: names may have any bytes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
 def defect(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.node import plays
+from cli.node import check_name, plays
 from engine.names import EVERY, Directory, pack, unpack
 from engine.records import (
     COMMAND_FIELDS,
@@ -49,10 +49,16 @@ class Selection:
     participant: str | None
     kinds: tuple[str, ...]
 
+    def check(self) -> None:
+        """Raise WrongUse for names that nothing can bear."""
+        check_name(self.symbol, "instrument")
+        check_name(self.participant, "participant")
+
 
 def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
     """`lockstep events`: one event a line."""
     kinds = _kinds(selection.kinds, EventKind)
+    selection.check()
     names = Directory()
     for play, _before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
         rows = play.events
@@ -78,6 +84,7 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
 def commands(directory: Path, selection: Selection, *, with_seq: bool, with_events: bool, as_json: bool) -> int:
     """`lockstep commands`: a scenario that runs again to the same rows, or one JSON object a line."""
     kinds = _kinds(selection.kinds, CommandKind)
+    selection.check()
     names = Directory()
     printer: Printer | None = None
     for play, before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):

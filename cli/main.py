@@ -48,7 +48,14 @@ def _reader() -> Iterator[None]:
         raise typer.Exit(errors.READER_GONE) from None
 
 
-app = typer.Typer(name="lockstep", help=_ABOUT, cls=Group, no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="lockstep",
+    help=_ABOUT,
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 for commands in (commands_market, commands_look, commands_prove, commands_keep):
     app.add_typer(commands.app)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.node import rebuilt_at
+from cli.node import check_name, rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
 from replay.scenario_print import price, time
@@ -37,6 +37,7 @@ def levels(orders: NDArray[Any], side: Side) -> list[Level]:
 
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: bool) -> int:
     """`lockstep book`: the ladder of one instrument."""
+    check_name(symbol, "instrument")
     rebuilt = rebuilt_at(directory, at)
     engine = rebuilt.engine
     symbols = engine.directory.symbols

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli import screen
+from cli.errors import WrongUse
 from cli.warmup import ready
 from engine.limits import INT64_MAX
 from engine.names import Directory
@@ -28,6 +29,12 @@ def note_side_files(journal: Journal) -> None:
     """Say what is wrong with the small files beside a journal, which does not keep it from being read."""
     for problem in journal.side_problems:
         screen.notice(f"note: {problem}; see `lockstep journal check {journal.path}`")
+
+
+def check_name(name: str | None, what: str) -> None:
+    """Raise WrongUse for what nothing can be called; ``what``: instrument or participant."""
+    if name is not None and not (1 <= len(name) <= 8 and name.isascii() and name.isprintable()):
+        raise WrongUse(f"{name!r} is the name of no {what}: names have 1 to 8 characters of A-Z 0-9 . -")
 
 
 def plays(

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.history import event_facts
-from cli.node import plays
-from engine.names import Directory, pack
+from cli.node import check_name, plays
+from engine.names import Directory
 from engine.records import EventKind, Side
 from replay.scenario_print import price, print_event, time
+from replay.scenario_words import Fault, id_number
 from replay.times import ClockPosition, clock_rows
 
 _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
@@ -96,9 +97,10 @@ class Lives:
 def order(directory: Path, order_id: str, participant: str | None, *, as_json: bool) -> int:
     """`lockstep order`: each order that ever bore the id."""
     try:
-        wanted = pack(order_id)
-    except ValueError as error:
-        raise WrongUse(f"{error}; give a client order id, as a17") from error
+        wanted = id_number(order_id, "the client order id")
+    except Fault as error:
+        raise WrongUse(f"{error}, as a17, or what `lockstep events` prints in place of one") from error
+    check_name(participant, "participant")
     numbers, last_seq = _numbers(directory, wanted)
     lives = Lives(wanted, numbers)
     names = Directory()

@@ -1,5 +1,6 @@
 """Acceptance scenarios from the command line: expected beside got for the command that failed."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,8 @@ def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
             try:
                 lines = read_scenario(file)
                 outcomes = {
-                    kind: run_scenario(lines, new_engine(kind, _CAPACITY), compare=is_test(lines)) for kind in kinds
+                    kind: run_scenario(lines, new_engine(kind, _CAPACITY), compare=is_test(lines), name=str(file))
+                    for kind in kinds
                 }
             except ScenarioError as error:
                 unread += 1
@@ -53,9 +55,11 @@ def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises WrongUse when it is not UTF-8, OSError as the system does."""
+    """The text of a file. Raises WrongUse when it is not UTF-8 or has no end, OSError as the system does."""
+    if not (path.is_file() or path.is_fifo() or path.is_dir() or path.samefile(os.devnull)):
+        raise WrongUse(f"{path} is a device; name a scenario or LOBSTER file")
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise WrongUse(
             f"{path} is not text: byte {error.start} is not UTF-8; name a scenario or LOBSTER file"

@@ -18,12 +18,14 @@ _UNWITNESSED: Final = "nothing says whether the newest commands are all there"
 
 
 def read_side_file(path: Path) -> bytes | None:
-    """The content of one of the small files; None where there is none."""
+    """The content of one of the small files; None where there is none, nothing where it is no file."""
     try:
         with path.open("rb") as file:
             return file.read(_SIDE_FILE_BYTES_MAX)
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        return b""
 
 
 def read_tail(folder: Path) -> tuple[marks.Mark | None, str | None]:

@@ -362,5 +362,10 @@ def parse(text: str, name: str, progress: Callable[[int, int], None] | None = No
             else:
                 raise Fault("an event stands before the first command; put it under the command that causes it")
         except Fault as fault:
-            raise ScenarioError(f"{name}:{number}: {fault}.") from None
+            raise ScenarioError(f"{name}:{number}: {_short(str(fault))}.") from None
     return lines
+
+
+def _short(sentence: str) -> str:
+    """A sentence that quotes a line of any length, with its end, which says what to do."""
+    return sentence if len(sentence) <= 400 else f"{sentence[:150]} … {sentence[-150:]}"

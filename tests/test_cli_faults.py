@@ -310,3 +310,38 @@ def test_one_of_something_is_not_told_as_several(tmp_path: Path, lockstep: Locks
     text = "".join(out + complaint for _, out, complaint in said)
     assert "1 block" in text
     assert re.findall(r"\b1 [a-z ]*?(?:blocks|commands|digests|checkpoints|files|workers|problems|are)\b", text) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["commands", "DIR", "--participant", "ü"], "'ü' is the name of no participant"),
+        (["commands", "DIR", "--symbol", "toolongsymbol"], "'toolongsymbol' is the name of no instrument"),
+        (["events", "DIR", "--symbol", ""], "'' is the name of no instrument"),
+        (["book", "DIR", "\x1b[31mX"], r"'\x1b[31mX' is the name of no instrument"),
+        (["order", "DIR", "*"], "the client order id is '*'; write 1 to 8 characters"),
+        (["demo", "--seed", "-1"], "--seed is '-1'; give 0 or more"),
+        (["run", "/dev/zero", "--data", "new"], "/dev/zero is a device"),
+        (["run", "day.txt", "--data", "new", "--symbol", "XYZ"], "--book, --check, --symbol and --date belong to"),
+        (["state", "\x1b[31m\udcff"], r"\x1b[31m\udcff is not there"),
+    ],
+    ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else "",
+)
+def test_hostile_words_are_refused_in_words_that_a_terminal_can_take(
+    words: list[str], said: str, node: Path, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lockstep.complaint(2, *(str(node) if word == "DIR" else word for word in words)).startswith(said)
+    assert not Path("new").exists()
+
+
+def test_a_line_of_a_megabyte_is_not_told_in_full_and_a_byte_order_mark_is_none_of_the_commands(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    (tmp_path / "long.txt").write_text("at 09:30\n" + "a" * 1_000_000)
+    complaint = lockstep.complaint(2, "run", tmp_path / "long.txt", "--data", tmp_path / "new")
+    assert len(complaint) < 600
+    assert complaint.startswith(f"{tmp_path / 'long.txt'}:2: there is no command 'aaaa")
+    assert complaint.endswith("replace.")
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfat 09:30\r\nparticipant ALPHA\r\n")
+    assert lockstep("run", tmp_path / "marked.txt", "--data", tmp_path / "new")[0] == 0
