@@ -4,6 +4,7 @@ from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalFor
 from journal.frame import Block
 from journal.log import Journal
 from journal.report import CheckReport, JournalInfo, Problem
+from journal.store import any_open
 
 __all__ = [
     "Block",
@@ -15,4 +16,5 @@ __all__ = [
     "JournalForeign",
     "JournalInfo",
     "Problem",
+    "any_open",
 ]

@@ -73,6 +73,12 @@ def _lmdb_open(folder: Path, **changes: Any) -> lmdb.Environment:
     return environment
 
 
+def any_open() -> bool:
+    """Whether this process has a journal open; a fork of it could then open none."""
+    with _changed:
+        return any(pid == os.getpid() for pid, _, _ in _shared)
+
+
 class ReaderLock:
     """Keeps snapshots from being overwritten: an entry in LMDB's reader table for as long as one is looked at.
 

@@ -1,7 +1,9 @@
 """Spreading intervals over processes: the calling process takes its share, so that one worker fewer has to start.
 
-Workers are spawned, not forked: a forked LMDB environment or compiled kernel is not safe to use. Each has its own pipe
-and a thread here that feeds it; when a worker dies, its pipe closes, and the thread reports the interval it held.
+Workers are forked, which takes milliseconds where a new interpreter takes most of a second. An LMDB environment does
+not survive a fork, so they are forked before the caller opens the journal, and each opens it for itself; where the
+process has a journal open anyway, they are started anew instead. Each has its own pipe and a thread here that feeds
+it; when a worker dies, its pipe closes, and the thread reports the interval it held.
 """
 
 import multiprocessing
@@ -9,10 +11,12 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import ForkProcess, SpawnProcess
 from pathlib import Path
+from typing import NamedTuple
 
-from journal import Journal
+from journal import Journal, JournalError, any_open
+from replay.errors import ReplayError
 from replay.interval import Advanced, Interval, Verified, verify_interval
 from replay.rebuild import journal_of
 
@@ -20,51 +24,75 @@ from replay.rebuild import journal_of
 _ADVANCED_EVERY = 1 << 18
 
 
-def spread(
-    journal: Journal,
-    directory: Path | str,
-    intervals: Sequence[Interval],
-    workers: int,
-    advanced: Advanced | None = None,
-) -> dict[Interval, Verified]:
-    """Verify the intervals with the kernel, in ``workers`` processes, this one included; a result for each of them.
+class _Worker(NamedTuple):
+    process: ForkProcess | SpawnProcess
+    pipe: Connection
 
-    ``journal``: the directory's, open for reading, used by this process only.
+
+class Workers:
+    """``count`` processes that verify intervals of a data directory, this one included.
+
+    To be made before the journal is opened for ``verify``; ends its processes when left.
     """
-    waiting = deque(sorted(intervals, key=lambda interval: interval.from_seq - interval.to_seq))  # the longest first
-    results: dict[Interval, Verified] = {}
-    context = multiprocessing.get_context("spawn")
-    feeders: list[threading.Thread] = []
-    started: list[tuple[BaseProcess, Connection]] = []
-    try:
-        for _ in range(workers - 1):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, str(directory)), daemon=True)
-            process.start()
-            theirs.close()  # only the worker holds its end now, so that its death closes the pipe
-            started.append((process, ours))
-            feeders.append(
-                threading.Thread(target=_feed, args=(process, ours, waiting, results, advanced), daemon=True)
-            )
-            feeders[-1].start()
+
+    def __init__(self, directory: Path | str, count: int) -> None:
+        self._directory = str(directory)
+        self._started: list[_Worker] = []
+        fork = not any_open()
+        for _ in range(count - 1):
+            self._start(fork)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._started:
+            worker.pipe.close()
+            worker.process.terminate()
+            worker.process.join()
+
+    def _start(self, fork: bool) -> None:
+        context = multiprocessing.get_context("fork") if fork else multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        # A fork inherits our ends of all pipes; one left open there would hide our death from its owner.
+        others = [*(worker.pipe for worker in self._started), ours] if fork else []
+        process = context.Process(target=work, args=(theirs, self._directory, others), daemon=True)
+        process.start()
+        theirs.close()  # only the worker holds its end now, so that its death closes the pipe
+        self._started.append(_Worker(process, ours))
+
+    def verify(
+        self, journal: Journal, intervals: Sequence[Interval], advanced: Advanced | None = None
+    ) -> dict[Interval, Verified]:
+        """Verify the intervals with the kernel; a result for each. ``journal``: the directory's, for this process."""
+        # The longest first, so that the ends are near each other.
+        waiting = deque(sorted(intervals, key=lambda interval: interval.from_seq - interval.to_seq))
+        results: dict[Interval, Verified] = {}
+        feeders = [
+            threading.Thread(target=_feed, args=(worker, waiting, results, advanced), daemon=True)
+            for worker in self._started
+            if worker.process.is_alive()
+        ]
+        for feeder in feeders:
+            feeder.start()
         while waiting:
             try:
                 interval = waiting.popleft()
             except IndexError:
                 break
-            results[interval] = verify_interval(journal, directory, interval, "kernel", advanced)
+            results[interval] = verify_interval(journal, self._directory, interval, "kernel", advanced)
         for feeder in feeders:
             feeder.join()
-    finally:
-        for worker, ours in started:
-            ours.close()
-            worker.terminate()
-            worker.join()
-    return results
+        return results
 
 
-def work(pipe: Connection, directory: str) -> None:
-    """A worker's life: intervals in, how far it is and what it found out, until the pipe closes."""
+def work(pipe: Connection, directory: str, others: Sequence[Connection] = ()) -> None:
+    """A worker's life: intervals in, how far it is and what it found out, until the pipe closes.
+
+    ``others``: ends that the fork inherited and that must not stay open here.
+    """
+    for other in others:
+        other.close()
     pending = 0
 
     def advanced(commands: int) -> None:
@@ -74,24 +102,24 @@ def work(pipe: Connection, directory: str) -> None:
             pipe.send(pending)
             pending = 0
 
-    with journal_of(directory) as journal:
-        while True:
-            try:
-                interval = pipe.recv()
-            except EOFError:
-                return
+    journal: Journal | None = None
+    while True:
+        try:
+            interval = pipe.recv()
+        except EOFError:
+            return
+        try:
+            journal = journal_of(directory) if journal is None else journal
             found = verify_interval(journal, directory, interval, "kernel", advanced)
-            pipe.send(pending)
-            pending = 0
-            pipe.send(found)
+        except (JournalError, ReplayError) as error:
+            found = Verified(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {error}")
+        pipe.send(pending)
+        pending = 0
+        pipe.send(found)
 
 
 def _feed(
-    process: BaseProcess,
-    pipe: Connection,
-    waiting: deque[Interval],
-    results: dict[Interval, Verified],
-    advanced: Advanced | None,
+    worker: _Worker, waiting: deque[Interval], results: dict[Interval, Verified], advanced: Advanced | None
 ) -> None:
     """Give one worker interval after interval; what it held when it died is reported as not verified."""
     while waiting:
@@ -100,15 +128,15 @@ def _feed(
         except IndexError:
             return
         try:
-            pipe.send(interval)
-            while not isinstance(said := pipe.recv(), Verified):
+            worker.pipe.send(interval)
+            while not isinstance(said := worker.pipe.recv(), Verified):
                 if advanced is not None:
                     advanced(said)
         except (EOFError, OSError):
-            process.join()
+            worker.process.join()
             results[interval] = Verified(
                 damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: "
-                f"the worker for them died (exit status {process.exitcode})"
+                f"the worker for them died (exit status {worker.process.exitcode})"
             )
             return
         results[interval] = said

@@ -16,7 +16,7 @@ from replay.engines import EngineKind
 from replay.errors import ReplayError
 from replay.interval import Advanced, Cut, Difference, Interval, Verified, cut_intervals, verify_interval
 from replay.rebuild import Progress, check_range, journal_of
-from replay.spread import spread
+from replay.spread import Workers
 
 #: Intervals a worker: more of them balance better, fewer load fewer checkpoints.
 _PIECES_A_WORKER = 2
@@ -80,7 +80,7 @@ def verify(
         raise ReplayError(f"{workers} workers cannot verify anything; give 1 or more")
     began = time.perf_counter()
     notes: list[str] = []
-    with journal_of(directory) as journal:
+    with Workers(directory, workers if engine == "kernel" else 1) as staff, journal_of(directory) as journal:
         first, last = _range(journal, directory, from_seq, to_seq)
         if engine == "reference" and (workers > 1 or first > 1):
             notes.append("the reference engine starts at command 1, in one worker")
@@ -102,7 +102,10 @@ def verify(
             todo = [interval for interval in intervals if interval not in done]
             if not todo:
                 break
-            done |= _run(journal, directory, todo, engine, min(workers, len(todo)), advanced)
+            if workers > 1:
+                done |= staff.verify(journal, todo, advanced)
+            else:
+                done |= {each: verify_interval(journal, directory, each, engine, advanced) for each in todo}
             bad = {found.bad for found in done.values() if found.bad is not None}
             cuts = {Cut(info.seq, str(info.path)) for info in good}
             damage += sorted({found.damage for found in done.values() if found.bad in cuts and found.damage})
@@ -110,19 +113,6 @@ def verify(
         last_seq = journal.last_seq
     found = {interval: done[interval] for interval in intervals}
     return _report(found, last_seq, min(workers, max(1, len(found))), damage, notes, time.perf_counter() - began)
-
-
-def _run(
-    journal: Journal,
-    directory: Path | str,
-    todo: list[Interval],
-    kind: EngineKind,
-    workers: int,
-    advanced: Advanced | None,
-) -> dict[Interval, Verified]:
-    if workers > 1:
-        return spread(journal, directory, todo, workers, advanced)
-    return {interval: verify_interval(journal, directory, interval, kind, advanced) for interval in todo}
 
 
 def _range(journal: Journal, directory: Path | str, from_seq: int | None, to_seq: int | None) -> tuple[int, int]:

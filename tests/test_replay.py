@@ -3,9 +3,11 @@ is found."""
 
 import dataclasses
 import itertools
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +165,29 @@ def test_a_worker_that_dies_is_reported_and_never_waited_for(node: Path, monkeyp
     assert report.difference is None
 
 
-def dies(pipe: Any, _directory: str) -> None:
+def test_workers_of_a_process_that_has_the_journal_open_find_the_same(node: Path) -> None:
+    with Journal.open(node):  # LMDB's environment does not survive a fork
+        report = verify(node, workers=2)
+    assert report.ok
+    assert (report.workers, report.commands) == (2, len(ROWS))
+
+
+def test_a_worker_that_cannot_read_the_journal_says_why(node: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    worker = threading.Thread(target=spread.work, args=(theirs, str(node / "nowhere")), daemon=True)
+    worker.start()
+    ours.send(interval.Interval(1, 100, None, ()))
+    assert ours.poll(20)
+    assert ours.recv() == 0
+    found = ours.recv()
+    assert "commands 1 to 100 were not verified" in found.damage
+    ours.close()
+    worker.join(20)
+    assert not worker.is_alive()
+    assert capfd.readouterr() == ("", "")
+
+
+def dies(pipe: Any, _directory: str, _others: Any) -> None:
     """A worker that takes an interval and is gone."""
     pipe.recv()
     os._exit(7)
