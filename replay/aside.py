@@ -58,7 +58,9 @@ class CheckpointAside:
         self._keep = keep
         self._child: _Child | None = None
         self._told = False
-        self._last_seq = max((info.seq for info in self._store.list() if info.valid), default=0)
+        # One beyond the journal's end is of another life of the directory.
+        known = [info.seq for info in self._store.list() if info.valid and info.seq <= journal.last_seq]
+        self._last_seq = max(known, default=0)
 
     def __enter__(self) -> "CheckpointAside":
         return self
@@ -135,8 +137,9 @@ def _write_and_end(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent, which then tells or drops us
         os.nice(_NICE)
         _close_others(hears, says)
-        store.write(take(), named_when=lambda: os.read(hears, 1) == _DURABLE)
-        store.prune(keep)
+        checkpoint = take()
+        store.write(checkpoint, named_when=lambda: os.read(hears, 1) == _DURABLE)
+        store.prune(keep, up_to=checkpoint.seq)
         status = 0
     except BaseException as error:  # whatever it is, the parent must hear of it, and nothing here may go on
         with suppress(OSError):

@@ -139,10 +139,18 @@ def usable(directory: Path | str, keep: int | None = None) -> tuple[list[Checkpo
 def _why_unusable(store: CheckpointStore, info: CheckpointInfo, journal: Journal, capacity: Capacity) -> str | None:
     if info.seq > journal.last_seq:
         return f"it is beyond the end of the journal ({journal.last_seq})"
+    from engine import Engine
+
     try:
-        return why_not(store.verify(info.path), journal, capacity)
+        checkpoint = store.verify(info.path)
+        wrong = why_not(checkpoint, journal, capacity)
+        if wrong is None:
+            Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
     except (CheckpointError, JournalDamaged) as error:
         return str(error)
+    except ValueError as error:
+        return f"it cannot be restored: {error}"
+    return wrong
 
 
 def prune(directory: Path | str, keep: int) -> tuple[list[int], list[int]]:

@@ -12,6 +12,7 @@ import pytest
 from checkpoints import CheckpointError, CheckpointGone, CheckpointStore
 from checkpoints import store as store_module
 from cli.main import run_line
+from replay.aside import CheckpointAside
 from replay.rebuild import rebuild
 from replay.recover import CheckpointEvery, checkpoint, prune, recover, usable
 from replay.verify import verify
@@ -68,13 +69,20 @@ def test_where_nothing_is_usable_nothing_is_removed(node: Path) -> None:
     assert [why for why in usable(node)[1].values() if "does not match its checksum" not in why] == []
 
 
-def test_a_node_takes_its_checkpoints_though_there_are_some_beyond_its_journal(node: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("aside", [False, True])
+def test_a_node_takes_its_checkpoints_though_there_are_some_beyond_its_journal(
+    aside: bool, node: Path, tmp_path: Path
+) -> None:
     write_node(tmp_path / "longer", random_stream(8, 4_000), checkpoint_every=3_000)
     foreign = CheckpointStore(tmp_path / "longer").list()[-1].path
     foreign.rename(node / "checkpoints" / foreign.name)
     journal, engine, _ = recover(node)
     with journal:
-        CheckpointEvery(node, 100, keep=1)(journal, engine)
+        if aside:
+            with CheckpointAside(journal, node, 100, keep=1) as every:
+                every(journal, engine)
+        else:
+            CheckpointEvery(node, 100, keep=1)(journal, engine)
     assert seqs(node) == [2000, 3008]
 
 

@@ -102,7 +102,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Pat
     assert complaint == ""
     assert (status, facts(said)["continued_after"]) == (0, 0)
     end = int(str(facts(said)["seq"]))
-    line = ["run", *files, "--data", str(node), "--block-rows", "3"]
+    line = ["run", *files, "--data", str(node), "--block-rows", "3", "--checkpoint-every", "1500"]
     ends = [kill_at(node, seq, line) for seq in (0, 1, end // 4, end // 2 + 100, end - 2_000)]
     assert ends == sorted(ends)
     assert ends[-1] < end, "the kills came too late to show anything"
@@ -111,6 +111,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Pat
     told = facts(said)
     assert (told["continued_after"], told["seq"], told["commands"]) == (ends[-1], end, end - ends[-1])
     assert f"continued after command {ends[-1]:,}" in complaint
+    assert sorted((node / "checkpoints").glob("*.checkpoint")), "recovery had no checkpoint to start from"
     state = json.loads(lockstep("state", whole, "--json")[1])
     assert told["event_digest"] == state["event_digest"]
     compared = json.loads(lockstep("compare", whole, node, "--json")[1])
