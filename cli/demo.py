@@ -170,10 +170,17 @@ def _recover(directory: Path, told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _between(told_seq: int, journaled_seq: int) -> str:
-    """Why the journal does not end where the market was killed."""
+    """Why the journal does not end where the market was when it last told.
+
+    >>> _between(1_000, 999)
+    'the last 1 command was still on the way to the disk: nothing that it caused had been published'
+    >>> _between(1_000, 1_024)
+    'it had come to 1,024 since then, all of it on the disk'
+    """
     if journaled_seq < told_seq:
         late = screen.counted(told_seq - journaled_seq, "command")
-        return f"the last {late} were still on the way to the disk: nothing that they caused had been published"
+        were, they = ("was", "it") if told_seq - journaled_seq == 1 else ("were", "they")
+        return f"the last {late} {were} still on the way to the disk: nothing that {they} caused had been published"
     if journaled_seq > told_seq:
         return f"it had come to {screen.count(journaled_seq)} since then, all of it on the disk"
     return "all of it had reached the disk"
