@@ -25,7 +25,7 @@ from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
 from replay.errors import Divergence, ReplayError
-from replay.rebuild import begins, journal_of, rebuild
+from replay.rebuild import begins, capacity_of, journal_of, rebuild
 from replay.recover import usable
 from replay.scenario_print import time
 
@@ -212,6 +212,8 @@ def _checkpoints(directory: Path) -> Finding:
         good, wrong = usable(directory)
     except CheckpointError as error:
         return Finding("checkpoints", Grade.bad, str(error), "make it a folder that can be read, or move it away")
+    except ReplayError:
+        return Finding("checkpoints", Grade.notice, "not looked at, since the journal cannot be replayed")
     if wrong:
         first = next(iter(wrong.values()))
         what = f"{len(wrong)} of {len(good) + len(wrong)} cannot be used: {first}"
@@ -224,6 +226,7 @@ def _tail(directory: Path, bar: screen.Bar) -> Finding:
     """Whether recovery works: newest checkpoint and tail, against the recorded digests."""
     try:
         with journal_of(directory) as journal:
+            capacity_of(journal)
             empty = journal.last_seq == 0
         rebuilt = None if empty else rebuild(directory, progress=bar.to)
     except Divergence as error:

@@ -48,10 +48,7 @@ def verify(
 def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: EventDifference | None) -> None:
     screen.facts(
         [
-            (
-                "commands",
-                f"{screen.count(report.commands)} ({screen.count(report.from_seq)} to {screen.count(report.to_seq)})",
-            ),
+            ("commands", f"{screen.count(report.commands)} ({_span(report.from_seq, report.to_seq)})"),
             ("blocks", screen.count(report.blocks)),
             ("events", screen.count(report.events)),
             ("checkpoints", f"{report.checkpoints_compared} compared part by part"),
@@ -78,6 +75,11 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
         "verified: every digest agrees with the record" if report.ok else "NOT VERIFIED: do not trade on this directory"
     )
     screen.verdict(report.ok, said)
+
+
+def _span(first: int, last: int) -> str:
+    """From which command to which, in words."""
+    return f"{screen.count(first)} to {screen.count(last)}" if last else "none yet"
 
 
 def _parted_facts(directory: Path, parted: EventDifference) -> dict[str, Any]:
@@ -127,8 +129,8 @@ def _in_words(facts: dict[str, Any]) -> str:
 def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) -> None:
     screen.facts(
         [
-            ("A", f"{directory_a}, commands 1 to {screen.count(report.last_seq_a)}"),
-            ("B", f"{directory_b}, commands 1 to {screen.count(report.last_seq_b)}"),
+            ("A", f"{directory_a}, commands {_span(1, report.last_seq_a)}"),
+            ("B", f"{directory_b}, commands {_span(1, report.last_seq_b)}"),
             (
                 "compared",
                 f"commands to {screen.count(report.seq)}, {screen.counted(report.digests_compared, 'event digest')}",

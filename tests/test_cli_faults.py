@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import run_line
+from journal import Journal
 
 DAY = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -176,6 +177,16 @@ def test_what_is_no_data_directory_is_told_what_it_is_and_where_one_comes_from(
     assert "is a file; name a directory" in lockstep.complaint(
         2, "run", tmp_path / "day.txt", "--data", tmp_path / "file"
     )
+
+
+def test_a_journal_that_this_release_cannot_replay_is_told_by_the_doctor_as_what_is_wrong(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    for name, meta in (("rules", {"rules_version": 99}), ("capacity", {"rules_version": 1})):
+        Journal.create(tmp_path / name, meta).close()
+        status, said, complaint = lockstep("doctor", tmp_path / name)
+        assert (status, "wrong: recovery" in said, complaint) == (1, True, "")
+        assert lockstep.complaint(2, "state", tmp_path / name)
 
 
 # What is damaged.
