@@ -5,9 +5,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.workload import MID_TICKS, PARTICIPANTS, TICK_E4
+from benchmarks.workload import MID_TICKS, PARTICIPANTS, TICK_E4, definitions
+from engine import Capacity
+from engine.index import first_place
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, Phase, SelfTrade, TimeInForce, concatenate
+from engine.state import new_state
 
 Rows = np.ndarray[Any, Any]
 
@@ -45,6 +48,33 @@ def resting(block: int = 4_096) -> Iterator[Rows]:
         ticks = MID_TICKS - side * draw.integers(1_000, 6_000, len(ids))
         symbol = draw.integers(1, RESTING_SYMBOLS + 1, len(ids))
         yield enters(ids, symbol, side, ticks * TICK_E4, draw.integers(1, 501, len(ids)))
+
+
+def hostile_ids(commands: int) -> tuple[Rows, Rows]:
+    """A participant whose ids all start in one part of the table of ids in 4,096: enters and cancels at one price.
+
+    That part is filled first. Whoever knows the engine can find such ids, by trying numbers as is done here.
+    """
+    state = new_state(Capacity())
+    pages = np.arange(1, 1 << 24)
+    found: list[int] = []
+    for page in pages.tolist():
+        if first_place(state, np.int64(1), np.int64(page << 10), np.int64(0)) < 1 << 10:
+            found.append(page)
+            if len(found) * 1_024 >= commands:
+                break
+    ids = (np.array(found)[:, None] * 1_024 + np.arange(1_024)).reshape(-1)[: commands // 2]
+    setup = definitions(1)
+    entered = enters(ids, 1, 1, (MID_TICKS - 10) * TICK_E4)
+    entered["participant"] = 1
+    gone = cancels(ids)
+    gone["participant"] = 1
+    half = len(ids) // 2
+    traffic = np.zeros(2 * half, COMMAND)
+    raw = traffic.view("V64")
+    raw[0::2] = entered[half:].view("V64")
+    raw[1::2] = gone[:half].view("V64")
+    return concatenate([setup, entered[:half]]), traffic
 
 
 def hostile(spread: bool, pairs: int) -> tuple[Rows, Rows]:

@@ -10,6 +10,7 @@ from engine import Capacity, Engine
 def resting_engine() -> Engine:
     """An engine with a million orders in its books. Raises ValueError when one did not stay."""
     engine = Engine(Capacity())
+    engine.prefault()
     engine.apply(definitions(RESTING_SYMBOLS))
     for block in resting():
         engine.apply(block, copy=False)

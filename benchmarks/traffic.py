@@ -6,7 +6,6 @@ free again and the next day is the same rows after another CLOCK row.
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -30,8 +29,9 @@ def w2(symbols: int) -> tuple[Rows, Rows]:
 
 
 @cache
-def _evening() -> Rows:
-    definitions, rows = w1(1)
+def _day(symbols: int) -> Rows:
+    """W1 and a cancel of each order that it leaves."""
+    definitions, rows = w1(symbols)
     engine = Engine(Capacity())
     engine.apply(definitions)
     engine.apply(rows)
@@ -40,17 +40,19 @@ def _evening() -> Rows:
     cancels["kind"] = CommandKind.CANCEL
     for name in ("client_order_id", "participant"):
         cancels[name] = left[name]
-    return cancels
+    return concatenate([rows, cancels])
+
+
+def day(number: int, symbols: int, block: int = 4_096) -> list[Rows]:
+    """The ``number``-th day, from 1 on, in blocks."""
+    clock = np.zeros(1, COMMAND)
+    clock["kind"], clock["time_ns"] = CommandKind.CLOCK, number * DAY_NS
+    rows = _day(symbols)
+    return [clock, *(rows[start : start + block] for start in range(0, len(rows), block))]
 
 
 def days(count: int, block: int = 4_096) -> Iterator[Rows]:
     """W1 over one symbol on ``count`` days, in blocks; the definitions come first."""
-    definitions, rows = w1(1)
-    yield definitions
-    day: Any = concatenate([rows, _evening()])
+    yield w1(1)[0]
     for number in range(1, count + 1):
-        clock = np.zeros(1, COMMAND)
-        clock["kind"], clock["time_ns"] = CommandKind.CLOCK, number * DAY_NS
-        yield clock
-        for start in range(0, len(day), block):
-            yield day[start : start + block]
+        yield from day(number, 1, block)

@@ -26,8 +26,9 @@ def _sparse(array: "np.ndarray[Any, Any]", name: str) -> Arrays:
     if not len(array):
         return {f"{name}_places": np.zeros(0, np.int64), f"{name}_pages": np.zeros((0, 1), np.int64)}
     pages = _pages(array)
-    places = np.flatnonzero(pages.any(axis=1))
-    return {f"{name}_places": places.astype(np.int64), f"{name}_pages": pages[places]}
+    places = np.flatnonzero(pages.any(axis=1)).astype(np.int64)
+    # Where all are used, as in a busy table, there is nothing to leave out and so nothing to copy.
+    return {f"{name}_places": places, f"{name}_pages": pages if len(places) == len(pages) else pages[places]}
 
 
 def _fill(array: "np.ndarray[Any, Any]", arrays: Arrays, name: str) -> None:
@@ -37,7 +38,7 @@ def _fill(array: "np.ndarray[Any, Any]", arrays: Arrays, name: str) -> None:
 
 
 def state_parts(state: State) -> dict[str, Arrays]:
-    """Part name to array name to array; views of the state where an array is dense, copies where it is sparse."""
+    """Part name to array name to array; views of the state where an array is dense, else copies."""
     venue = state.venue[0]
     instruments, leaves = int(venue["instruments"]), int(venue["leaves_high"]) + 1
     sides = len(state.books)

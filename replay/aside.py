@@ -79,6 +79,11 @@ class CheckpointAside:
         if self._child is None and engine.seq - self._last_seq >= self._commands:
             self._begin(engine)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._child is not None
+
     def finish(self) -> None:
         """Wait for the checkpoint that is being written, if there is one; the journal must still be open."""
         if self._child is not None:
