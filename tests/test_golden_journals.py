@@ -1,0 +1,56 @@
+"""Journals of every RULES_VERSION, as they were written: replayed to the same digests, or refused in a sentence."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine import RULES_VERSION
+from journal import Journal
+from replay.errors import ReplayError
+from replay.rebuild import owned_rows, rebuild
+from replay.verify import verify
+from tests.golden import made
+from tests.golden.made import commands
+
+HERE = Path(made.__file__).parent
+
+#: Commands, events and the event digest at the end; an entry is added with each RULES_VERSION and never changed.
+ENDS = {1: (1_911, 2_327, "d8a5182ce3a59845d6f64f199ca043da")}
+
+
+@pytest.fixture(params=sorted(ENDS))
+def version(request: pytest.FixtureRequest) -> int:
+    """A RULES_VERSION."""
+    return int(request.param)
+
+
+@pytest.fixture
+def golden(version: int, tmp_path: Path) -> Path:
+    """A copy of its golden journal: readers leave a file for their lock beside it."""
+    return Path(shutil.copytree(HERE / f"rules-{version}", tmp_path / "golden"))
+
+
+def test_there_is_a_golden_journal_of_the_rules_in_force() -> None:
+    assert max(ENDS) == RULES_VERSION
+
+
+@pytest.mark.parametrize("engine", ["kernel", "reference"])
+def test_a_golden_journal_of_these_rules_replays_to_the_digests_it_was_written_with(
+    golden: Path, version: int, engine: str
+) -> None:
+    if version != RULES_VERSION:
+        with pytest.raises(ReplayError, match=f"rules version {version}"):
+            verify(golden)
+        return
+    report = verify(golden, engine=engine)  # type: ignore[arg-type]
+    assert report.ok
+    assert not report.missing_tail
+    assert (report.commands, report.events, rebuild(golden).engine.event_digest.hex()) == ENDS[version]
+
+
+def test_a_golden_journal_holds_the_commands_it_was_made_of(golden: Path) -> None:
+    with Journal.open(golden) as journal:
+        assert journal.check().ok
+        rows = b"".join(owned_rows(block.rows).tobytes() for block in journal.blocks(1))
+    assert rows == commands().tobytes()
