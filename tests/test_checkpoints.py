@@ -18,7 +18,7 @@ from checkpoints import Checkpoint, CheckpointError, CheckpointStore, image
 from engine import digest
 
 ROOT = Path(__file__).parent.parent
-FLIPS = 2_000
+FLIPS = int(os.environ.get("LOCKSTEP_FLIPS", "2000"))
 NESTED = np.dtype([("price_e4", "<i8"), ("queue", [("head", "<i4"), ("sizes", "<i4", (3,))]), ("side", "i1")])
 
 

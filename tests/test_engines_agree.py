@@ -4,6 +4,7 @@ They share only the row layouts, so what both do is what the rulebook says, or b
 far (days, full tables, garbage); Hypothesis goes where a few rows decide, and shrinks what it finds.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ def same_state(kernel: Engine, reference: ReferenceEngine) -> None:
     assert kernel.now_ns == reference.now_ns
 
 
+#: In all, over five seeds and three capacities; ``LOCKSTEP_COMMANDS`` sets another number.
+COMMANDS = int(os.environ.get("LOCKSTEP_COMMANDS", "225000"))
+
+
 @pytest.mark.parametrize("capacity", [ROOMY, TIGHT, FULL], ids=["roomy", "tight", "full"])
 @pytest.mark.parametrize("seed", range(5))
 def test_both_engines_agree_on_seeded_streams(seed: int, capacity: Capacity) -> None:
@@ -56,7 +61,7 @@ def test_both_engines_agree_on_seeded_streams(seed: int, capacity: Capacity) -> 
         (0.05, 0.5, 0.05),
         (0.1, 0.0, 0.1),
     ][seed]
-    rows = random_stream(seed, 15_000, hostile=hostile, garbage=garbage, control=control, participants=4 + seed)
+    rows = random_stream(seed, COMMANDS // 15, hostile=hostile, garbage=garbage, control=control, participants=4 + seed)
     kernel, reference = Engine(capacity), ReferenceEngine(capacity)
     for start in range(0, len(rows), 250):
         same(kernel, reference, rows[start : start + 250], f"seed {seed}")

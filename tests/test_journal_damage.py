@@ -20,7 +20,8 @@ from journal.store import Store
 from tests.journals import META, PAGE_BYTES, Truth, fill, read_all, small_journal
 
 ROOT = Path(__file__).parent.parent
-FLIPS = 2_400
+#: A multiple of four times the workers.
+FLIPS = int(os.environ.get("LOCKSTEP_FLIPS", "2400"))
 WORKERS = 2
 
 
