@@ -334,6 +334,11 @@ class Journal:
         writer.put(Entry(first_seq, first_seq, None, bytes(digest), 0, None))
         self._last_digest_seq = first_seq
 
+    @property
+    def last_digest_seq(self) -> int:
+        """The block whose event digest was put last, 0 before the first: digests come in order. For the writer."""
+        return self._last_digest_seq
+
     def wait_durable(self, seq: int, timeout_s: float | None = None) -> bool:
         """Wait until ``seq`` is on the disk; False after ``timeout_s``. Raises JournalError if the writer failed."""
         writer = self._writing()

@@ -181,7 +181,12 @@ def rebuild_from(
     notes: list[str] = []
     machine = start(journal, directory, to_seq, engine, use_checkpoints, notes)
     started = machine.seq
-    missing: list[tuple[int, bytes]] = []
+    # A crash may come between a checkpoint and the digest of the block it stands at the end of; nobody else has it.
+    missing = [
+        (block.first_seq, machine.event_digest)
+        for block in (journal.blocks(started, started) if started else ())
+        if journal.digest(block.first_seq) is None
+    ]
     blocks, partial, agrees = 0, False, True
     others: dict[str, int] = {}
     for play in played(journal, machine, to_seq):
