@@ -9,12 +9,15 @@ ROOT = Path(__file__).parent.parent
 #: From the bottom up; folders on one line are siblings. `benchmarks` is where `lockstep bench` calls down to.
 LAYERS = [
     {"engine", "journal"},
-    {"checkpoints"},
+    {"checkpoints", "wire"},
     {"replay"},
     {"gateway", "marketdata", "surveillance", "clearing", "sequencer", "replication", "client"},
     {"benchmarks"},
     {"cli"},
 ]
+#: Folders that may import of ours only what is named: what is pure has no need of the rest.
+ONLY = {"wire": ("engine.jit",)}
+
 RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
 
 #: Where an outside library may be imported: a file, or a folder that ends in a slash.
@@ -31,20 +34,23 @@ HOMES = {
 
 
 def imports(source: str) -> Iterator[tuple[int, str]]:
-    """(line, top-level name) of each import in the source, those inside functions included."""
+    """(line, dotted name) of each import in the source, those inside functions included."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+            yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.lineno, node.module.split(".")[0]
+            yield node.lineno, node.module
 
 
 def faults(path: str, source: str) -> list[str]:
     """What the file at ``path`` (relative to the root, with /) imports against the rules."""
     own = path.split("/", maxsplit=1)[0]
     found = []
-    for line, name in imports(source):
-        if name in RANK and name != own and RANK[name] >= RANK[own]:
+    for line, dotted in imports(source):
+        name = dotted.split(".")[0]
+        if own in ONLY and name in RANK and name != own and dotted not in ONLY[own]:
+            found.append(f"{path}:{line}: {own} may import only {', '.join(ONLY[own])}, not {dotted}")
+        elif name in RANK and name != own and RANK[name] >= RANK[own]:
             found.append(f"{path}:{line}: {own} may not import {name}")
         if name in HOMES and not path.startswith(HOMES[name]):
             found.append(f"{path}:{line}: {name} may be imported only in {', '.join(HOMES[name])}")
@@ -64,4 +70,9 @@ def test_planted_violations_are_found() -> None:
     assert faults("replay/compare.py", "def f():\n    from sequencer.pump import pump\n")
     assert faults("engine/book.py", "import numba.typed\n")
     assert faults("journal/frame.py", "import lmdb as db\n")
+    assert faults("wire/soup.py", "from engine.names import pack\n")
+    assert faults("wire/cut.py", "import engine\n")
+    assert faults("wire/cut.py", "from checkpoints import image\n")
+    assert faults("wire/cut.py", "import numba\n")
+    assert not faults("wire/cut.py", "from engine.jit import called\nfrom wire.soup import packet\n")
     assert not faults("replay/rebuild.py", "from engine import Engine\nfrom journal import Journal\nimport numpy\n")

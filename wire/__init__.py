@@ -1,0 +1,19 @@
+"""What goes over the wire, as pure functions of bytes: SoupBinTCP packets and sessions, OUCH messages.
+
+The kernels (``wire.cut``) are imported by themselves, so that what needs none starts without a compiler.
+"""
+
+from wire.errors import ProtocolError
+from wire.soup import LoginRequest, PacketType, RejectCode
+from wire.soup_session import ClientSession, Due, ServerSession, State
+
+__all__ = [
+    "ClientSession",
+    "Due",
+    "LoginRequest",
+    "PacketType",
+    "ProtocolError",
+    "RejectCode",
+    "ServerSession",
+    "State",
+]

@@ -1,0 +1,349 @@
+"""SoupBinTCP 3.00, the sessions: bytes in, time in, decisions out. No socket and no clock is touched here.
+
+    server   LOGIN -- login request --> ASKED -- accept() --> LIVE -- logout, end of session, error --> ENDED
+    client   LOGIN -- login() --------> ASKED -- accepted --> LIVE -- logout, end of session, error --> ENDED
+
+A decision is an event (``LoginRequest``, ``Unsequenced`` ...) for the caller to act upon. What a peer does wrong is
+the last event of all, a ``ProtocolError``; what came before it counts, however the bytes were cut. What the caller
+does wrong (send before the login, end twice) raises RuntimeError.
+
+Times are nanoseconds of a clock that does not go back. Only whole packets count as heard, so a peer that trickles
+bytes is as silent as one that sends none; and until the login is answered nothing else counts.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from wire import soup
+from wire.errors import ProtocolError
+from wire.soup import (
+    Debug,
+    EndOfSession,
+    LoginAccepted,
+    LoginRejected,
+    LoginRequest,
+    Logout,
+    PacketType,
+    RejectCode,
+    Sequenced,
+    Unsequenced,
+)
+
+#: A side that has sent nothing for so long sends a heartbeat.
+HEARTBEAT_NS: Final = 1_000_000_000
+#: A peer that has sent nothing for so long is gone. A login must be complete, or answered, within it too.
+SILENCE_NS: Final = 15_000_000_000
+#: What a client may send while its login is being decided; it is kept until then.
+HELD_BYTES_MAX: Final = 65_536
+
+ServerEvent = LoginRequest | Unsequenced | Logout | Debug | ProtocolError
+ClientEvent = LoginAccepted | LoginRejected | Sequenced | EndOfSession | Debug | ProtocolError
+
+
+class State(Enum):
+    """How far a session is."""
+
+    LOGIN = "login"
+    ASKED = "asked"
+    LIVE = "live"
+    ENDED = "ended"
+
+
+class Due(Enum):
+    """What the passing of time asks for."""
+
+    NOTHING = "nothing"
+    HEARTBEAT = "heartbeat"
+    TIMED_OUT = "timed out"
+
+
+class _Session:
+    """What both sides have in common: the clock, the bytes that are not cut yet, and how far it is."""
+
+    _HEARTBEAT: PacketType
+
+    def __init__(self, now_ns: int, payload_bytes_max: int = soup.PAYLOAD_BYTES_MAX) -> None:
+        self.state = State.LOGIN
+        self.next_seq = 1
+        self._cutter = soup.PacketCutter(payload_bytes_max)
+        self._heard_ns = now_ns
+        self._sent_ns = now_ns
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.state.value}, message {self.next_seq} next>"
+
+    @property
+    def ended(self) -> bool:
+        """Whether this side is done with the connection, which is then to be closed."""
+        return self.state is State.ENDED
+
+    def heard(self, now_ns: int) -> None:
+        """Whole packets of this session were cut elsewhere: the peer is there."""
+        self._heard_ns = now_ns
+
+    def tick(self, now_ns: int) -> Due:
+        """What is due now. A session that timed out has ended; its connection is to be closed."""
+        if self._silence_counts() and now_ns - self._heard_ns >= SILENCE_NS:
+            self.state = State.ENDED
+            return Due.TIMED_OUT
+        if self.state is State.LIVE and now_ns - self._sent_ns >= HEARTBEAT_NS:
+            return Due.HEARTBEAT
+        return Due.NOTHING
+
+    def due_ns(self) -> int | None:
+        """The time at which ``tick`` next has something to say if nothing happens until then; None: never."""
+        times = []
+        if self._silence_counts():
+            times.append(self._heard_ns + SILENCE_NS)
+        if self.state is State.LIVE:
+            times.append(self._sent_ns + HEARTBEAT_NS)
+        return min(times, default=None)
+
+    def heartbeat(self, now_ns: int) -> bytes:
+        """The packet that says that this side is there."""
+        return self._send(soup.packet(self._HEARTBEAT), now_ns)
+
+    def debug(self, text: str, now_ns: int) -> bytes:
+        """A packet with text for a person. Raises ValueError for one that is too long."""
+        return self._send(Debug(text).packet(), now_ns)
+
+    def release(self) -> bytes:
+        """Hands over the bytes that are not cut yet, for a caller that cuts by itself from now on (``wire.cut``).
+
+        Of what it cuts, the caller then gives this session ``heard``, and every packet but messages to ``packet``.
+        """
+        return self._cutter.release()
+
+    def _silence_counts(self) -> bool:
+        return not self.ended
+
+    def _send(self, data: bytes, now_ns: int) -> bytes:
+        if self.state is not State.LIVE:
+            raise RuntimeError(f"a {type(self).__name__} that is not live ({self.state.value}) has nothing to send")
+        self._sent_ns = now_ns
+        return data
+
+    def _broken(self, error: ProtocolError) -> ProtocolError:
+        self.state = State.ENDED
+        self._cutter.release()
+        return error
+
+    def _check_payload(self, kind: int, payload: bytes) -> None:
+        """Raises ProtocolError unless the payload has the length of its type, or one that is taken here."""
+        if len(payload) > self._cutter.payload_bytes_max:
+            raise soup.length_error(len(payload) + 1, self._cutter.payload_bytes_max)
+        if kind in soup.PAYLOAD_BYTES and len(payload) != soup.PAYLOAD_BYTES[PacketType(kind)]:
+            raise ProtocolError(
+                f"{soup.named(kind)} with {len(payload)} bytes of payload came; "
+                f"it has {soup.PAYLOAD_BYTES[PacketType(kind)]}"
+            )
+
+
+class ServerSession(_Session):
+    """A server's side of one connection. ``next_seq`` is the number of the next sequenced message to be sent."""
+
+    _HEARTBEAT = PacketType.SERVER_HEARTBEAT
+
+    def __init__(self, now_ns: int, payload_bytes_max: int = soup.PAYLOAD_BYTES_MAX) -> None:
+        """``now_ns``: when the connection was made. Packets with a longer payload than this end the session."""
+        super().__init__(now_ns, payload_bytes_max)
+        self._requested_seq = 0
+
+    def receive(self, data: bytes | bytearray | memoryview, now_ns: int) -> list[ServerEvent]:
+        """What the bytes ask for, in their order. A ProtocolError is the last event, and the session has ended.
+
+        A login request stops the cutting: what comes after it is kept until it is answered, and then given by the
+        next call (also with no bytes). An ended session takes bytes and gives nothing.
+        """
+        events: list[ServerEvent] = []
+        if self.ended:
+            return events
+        self._cutter.feed(data)
+        try:
+            while self.state in (State.LOGIN, State.LIVE) and (cut := self._cutter.next()):
+                event = self.packet(*cut, now_ns)
+                if event is not None:
+                    events.append(event)
+            if self.state is State.ASKED and self._cutter.held_bytes > HELD_BYTES_MAX:
+                raise ProtocolError(f"more than {HELD_BYTES_MAX} bytes came before the login was answered")
+        except ProtocolError as error:
+            events.append(self._broken(error))
+        return events
+
+    def packet(self, kind: int, payload: bytes, now_ns: int) -> ServerEvent | None:
+        """What one packet asks for; None for a heartbeat, and for all that comes after the end.
+
+        Raises ProtocolError, and the session has ended.
+        """
+        if self.ended:
+            return None
+        try:
+            self._check_payload(kind, payload)
+            return self._before_login(kind, payload) if self.state is not State.LIVE else self._live(kind, payload)
+        except ProtocolError as error:
+            raise self._broken(error) from None
+        finally:
+            if self.state is State.LIVE:
+                self._heard_ns = now_ns
+
+    def _before_login(self, kind: int, payload: bytes) -> ServerEvent | None:
+        if kind == PacketType.DEBUG:
+            return Debug.read(payload)
+        if self.state is not State.LOGIN or kind != PacketType.LOGIN_REQUEST:
+            raise ProtocolError(f"{soup.named(kind)} came before a login was asked for and answered")
+        request = LoginRequest.read(payload)
+        self._requested_seq = request.requested_seq
+        self.state = State.ASKED
+        return request
+
+    def _live(self, kind: int, payload: bytes) -> ServerEvent | None:
+        match kind:
+            case PacketType.UNSEQUENCED:
+                return Unsequenced(payload)
+            case PacketType.CLIENT_HEARTBEAT:
+                return None
+            case PacketType.DEBUG:
+                return Debug.read(payload)
+            case PacketType.LOGOUT:
+                self.state = State.ENDED
+                self._cutter.release()
+                return Logout()
+            case PacketType.LOGIN_REQUEST:
+                raise ProtocolError("a second login request came; a connection has one login")
+        raise ProtocolError(f"{soup.named(kind)} came, which no client sends")
+
+    def accept(self, session: str, end_seq: int, now_ns: int) -> bytes:
+        """Lets the client in; from here on ``next_seq`` says which message it gets first.
+
+        end_seq: the number of the stream's next message, of which there is none yet. A request for 0 starts there.
+        Raises ValueError for a request beyond it: that stream does not exist, and the login is to be rejected.
+        """
+        self._must_be_asked()
+        if self._requested_seq > end_seq:
+            raise ValueError(f"message {self._requested_seq} was asked for and the stream ends before {end_seq}")
+        self.next_seq = self._requested_seq or end_seq
+        answer = LoginAccepted(session, self.next_seq).packet()
+        self.state = State.LIVE
+        self._heard_ns = self._sent_ns = now_ns
+        return answer
+
+    def reject(self, code: RejectCode) -> bytes:
+        """Refuses the client; the connection is to be closed after these bytes."""
+        self._must_be_asked()
+        self.state = State.ENDED
+        self._cutter.release()
+        return LoginRejected(code).packet()
+
+    def sequenced(self, payloads: Iterable[bytes], now_ns: int) -> bytes:
+        """The next messages of the stream as packets, which count ``next_seq`` up."""
+        packets = [soup.packet(PacketType.SEQUENCED, payload) for payload in payloads]
+        self.sent(len(packets), now_ns)
+        return b"".join(packets)
+
+    def sent(self, messages: int, now_ns: int) -> None:
+        """So many messages of the stream were framed elsewhere and sent."""
+        self._send(b"", now_ns if messages else self._sent_ns)
+        self.next_seq += messages
+
+    def end_session(self, now_ns: int) -> bytes:
+        """Says that the stream is complete; the connection is to be closed after these bytes."""
+        data = self._send(soup.packet(PacketType.END_OF_SESSION), now_ns)
+        self.state = State.ENDED
+        self._cutter.release()
+        return data
+
+    def _must_be_asked(self) -> None:
+        if self.state is not State.ASKED:
+            raise RuntimeError(f"no login waits for an answer here: the session is {self.state.value}")
+
+    def _silence_counts(self) -> bool:
+        """While a login is being decided it is not the client that keeps the other waiting."""
+        return self.state in (State.LOGIN, State.LIVE)
+
+
+class ClientSession(_Session):
+    """A client's side of one connection. ``next_seq`` is what to ask for after a reconnect: the first not seen yet."""
+
+    _HEARTBEAT = PacketType.CLIENT_HEARTBEAT
+
+    def login(self, request: LoginRequest, now_ns: int) -> bytes:
+        """The packet that must be sent first. Raises ValueError for what does not fit. Nothing of it is kept."""
+        if self.state is not State.LOGIN:
+            raise RuntimeError(f"a connection has one login, and this one is {self.state.value}")
+        data = request.packet()
+        self.state = State.ASKED
+        self._heard_ns = self._sent_ns = now_ns
+        return data
+
+    def receive(self, data: bytes | bytearray | memoryview, now_ns: int) -> list[ClientEvent]:
+        """What the bytes say, in their order. A ProtocolError is the last event, and the session has ended."""
+        events: list[ClientEvent] = []
+        if self.ended:
+            return events
+        self._cutter.feed(data)
+        try:
+            while not self.ended and (cut := self._cutter.next()):
+                event = self.packet(*cut, now_ns)
+                if event is not None:
+                    events.append(event)
+        except ProtocolError as error:
+            events.append(self._broken(error))
+        return events
+
+    def packet(self, kind: int, payload: bytes, now_ns: int) -> ClientEvent | None:
+        """What one packet says; None for a heartbeat, and for all that comes after the end.
+
+        Raises ProtocolError, and the session has ended.
+        """
+        if self.ended:
+            return None
+        try:
+            self._check_payload(kind, payload)
+            if kind == PacketType.DEBUG:
+                return Debug.read(payload)
+            if kind == PacketType.SERVER_HEARTBEAT:
+                return None
+            return self._live(kind, payload) if self.state is State.LIVE else self._before_live(kind, payload)
+        except ProtocolError as error:
+            raise self._broken(error) from None
+        finally:
+            if self.state is State.LIVE:
+                self._heard_ns = now_ns
+
+    def _before_live(self, kind: int, payload: bytes) -> ClientEvent:
+        if self.state is State.ASKED and kind == PacketType.LOGIN_ACCEPTED:
+            accepted = LoginAccepted.read(payload)
+            self.next_seq = accepted.next_seq
+            self.state = State.LIVE
+            return accepted
+        if self.state is State.ASKED and kind == PacketType.LOGIN_REJECTED:
+            rejected = LoginRejected.read(payload)
+            self.state = State.ENDED
+            self._cutter.release()
+            return rejected
+        raise ProtocolError(f"{soup.named(kind)} came before the login was asked for and answered")
+
+    def _live(self, kind: int, payload: bytes) -> ClientEvent:
+        match kind:
+            case PacketType.SEQUENCED:
+                self.next_seq += 1
+                return Sequenced(self.next_seq - 1, payload)
+            case PacketType.END_OF_SESSION:
+                self.state = State.ENDED
+                self._cutter.release()
+                return EndOfSession()
+            case PacketType.LOGIN_ACCEPTED | PacketType.LOGIN_REJECTED:
+                raise ProtocolError("a second answer to the login came")
+        raise ProtocolError(f"{soup.named(kind)} came, which no server sends")
+
+    def unsequenced(self, payloads: Iterable[bytes], now_ns: int) -> bytes:
+        """Messages to the server as packets."""
+        return self._send(b"".join(soup.packet(PacketType.UNSEQUENCED, payload) for payload in payloads), now_ns)
+
+    def logout(self, now_ns: int) -> bytes:
+        """Says that nothing more comes; the connection is to be closed after these bytes."""
+        data = self._send(soup.packet(PacketType.LOGOUT), now_ns)
+        self.state = State.ENDED
+        self._cutter.release()
+        return data
