@@ -1,7 +1,7 @@
 """The state cut into parts, each a few arrays without their unused ends: what a checkpoint keeps and a digest covers.
 
 Arrays that are used here and there (client order ids, price levels) are given as the pages that are not zero and
-their places, so that an image is as large as what is in it.
+their places, so that an image is about as large as what is in it.
 """
 
 from typing import Any, Final
@@ -27,8 +27,10 @@ def _sparse(array: "np.ndarray[Any, Any]", name: str) -> Arrays:
         return {f"{name}_places": np.zeros(0, np.int64), f"{name}_pages": np.zeros((0, 1), np.int64)}
     pages = _pages(array)
     places = np.flatnonzero(pages.any(axis=1)).astype(np.int64)
-    # Where all are used, as in a busy table, there is nothing to leave out and so nothing to copy.
-    return {f"{name}_places": places, f"{name}_pages": pages if len(places) == len(pages) else pages[places]}
+    if 4 * len(places) >= 3 * len(pages):
+        # A busy table has little to leave out, and a view of all costs less than a copy of most.
+        return {f"{name}_places": np.arange(len(pages), dtype=np.int64), f"{name}_pages": pages}
+    return {f"{name}_places": places, f"{name}_pages": pages[places]}
 
 
 def _fill(array: "np.ndarray[Any, Any]", arrays: Arrays, name: str) -> None:

@@ -50,7 +50,7 @@ class Block:
     rules_version: int
     previous: bytes
     checksum: bytes
-    rows: bytes
+    rows: memoryview  # of the bytes that were read: not aligned, and not to be written
 
     @property
     def last_seq(self) -> int:
@@ -171,7 +171,7 @@ def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
         rules_version=header["rules_version"],
         previous=header["previous"],
         checksum=checksum,
-        rows=frame[FIXED_BYTES + header_bytes :],
+        rows=memoryview(frame)[FIXED_BYTES + header_bytes :],
     )
 
 

@@ -113,7 +113,7 @@ def capacity_of(journal: Journal) -> Capacity:
         ) from error
 
 
-def owned_rows(rows: bytes) -> NDArray[Any]:
+def owned_rows(rows: bytes | memoryview) -> NDArray[Any]:
     """The COMMAND rows of a block as an owned, aligned, writable array: what a compiled kernel takes."""
     return np.frombuffer(rows, np.uint8).copy().view(COMMAND)
 
