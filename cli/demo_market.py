@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from cli.market import levels
+from cli.market import levels, shown_price
 from cli.traders import SYMBOLS, Traders, set_up
 from engine.limits import Capacity
 from engine.names import unpack
@@ -65,7 +65,7 @@ def main() -> None:
         def tell() -> None:
             orders = engine.open_orders(1)
             sides = {
-                name: [(price(level.price_e4), level.qty, level.orders) for level in levels(orders, side)[:8]]
+                name: [(shown_price(level.price_e4), level.qty, level.orders) for level in levels(orders, side)[:8]]
                 for name, side in (("bids", Side.BUY), ("offers", Side.SELL))
             }
             ahead = {"seq": engine.seq, "durable_seq": journal.durable_seq, "published_seq": tape.published_seq}

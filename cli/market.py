@@ -83,12 +83,20 @@ def ladder(bids: list[Level], offers: list[Level]) -> tuple[list[str], list[list
 
 
 def _bid_cells(level: Level) -> list[str]:
-    return [screen.count(level.orders), screen.count(level.qty), price(level.price_e4) if level.price_e4 else "market"]
+    return [screen.count(level.orders), screen.count(level.qty), shown_price(level.price_e4)]
 
 
 def _level_facts(level: Level) -> dict[str, Any]:
-    shown = price(level.price_e4) if level.price_e4 else "market"
-    return {"price": shown, "qty": level.qty, "orders": level.orders}
+    return {"price": shown_price(level.price_e4), "qty": level.qty, "orders": level.orders}
+
+
+def shown_price(price_e4: int) -> str:
+    """The price of an open order for people: a market order that waits for an auction has none.
+
+    >>> shown_price(100500), shown_price(0)
+    ('10.05', 'market')
+    """
+    return price(price_e4) if price_e4 else "market"
 
 
 def state(directory: Path, at: str | None, *, as_json: bool) -> int:

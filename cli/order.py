@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.history import event_facts
+from cli.market import shown_price
 from cli.node import check_name, plays
 from engine.names import Directory
 from engine.records import EventKind, Side
-from replay.scenario_print import price, print_event, time
+from replay.scenario_print import print_event, time
 from replay.scenario_words import Fault, id_number
 from replay.times import ClockPosition, clock_rows
 
@@ -158,7 +159,7 @@ def _show(life: Life, names: Directory) -> None:
     if life.number:
         entry = life.moments[0].event
         side = Side(int(entry["side"])).name.lower()
-        limit = price(int(entry["price_e4"])) if entry["price_e4"] else "market"
+        limit = shown_price(int(entry["price_e4"]))
         symbol = names.symbols[int(entry["instrument"]) - 1]
         about = f"order {life.number} of {_whose(life, names)}: {side} {int(entry['qty'])} {symbol} @ {limit}"
         title = f"{about}; traded {life.cum_qty}, " + (f"open {life.leaves_qty}" if life.leaves_qty else "closed")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.begin import Met, RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
+from cli.market import shown_price
 from cli.options import Durability, EngineChoice, Format
 from cli.scenario import read_scenario
 from cli.warmup import ready
@@ -26,7 +27,6 @@ from replay.engines import MarketEngine, new_engine, prefault
 from replay.rebuild import capacity_of
 from replay.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
 from replay.scenario_parse import Line, ScenarioError
-from replay.scenario_print import price
 from replay.times import position_after
 from sequencer.pump import Publisher, Pumped, pump
 from sequencer.stamp import FileStamp
@@ -205,7 +205,7 @@ def best(engine: MarketEngine) -> None:
         for_side = [orders[orders["side"] == side] for side in (1, -1)]
         if len(orders) and len(rows) < 20:
             tops = [
-                f"{int(side[0]['leaves_qty'])} @ {price(int(side[0]['price_e4']))}" if len(side) else "-"
+                f"{int(side[0]['leaves_qty'])} @ {shown_price(int(side[0]['price_e4']))}" if len(side) else "-"
                 for side in for_side
             ]
             rows.append((symbol, *tops, screen.count(len(orders))))

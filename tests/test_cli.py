@@ -151,6 +151,16 @@ def test_the_book_of_any_moment_is_shown(written: Path, lockstep: Lockstep) -> N
     assert "the book is empty" in lockstep("book", written, "XYZ", "--at", 5)[1]
 
 
+def test_a_market_order_that_waits_is_shown_as_market_by_run_as_by_book(tmp_path: Path, lockstep: Lockstep) -> None:
+    resting = "enter ALPHA m1 buy 370 XYZ @ market\nenter BETA s1 sell 20 XYZ @ 10.05\n"
+    (tmp_path / "auction.txt").write_text(DAY[: DAY.index("phase")] + "phase XYZ pre_open\n" + resting)
+    status, said, _ = lockstep("run", tmp_path / "auction.txt", "--data", tmp_path / "auction")
+    assert status == 0
+    assert [" ".join(line.split()) for line in said.splitlines()][-1] == "XYZ 370 @ market 20 @ 10.05 2"
+    shown = json.loads(lockstep("book", tmp_path / "auction", "XYZ", "--json")[1])
+    assert (shown["bids"][0]["price"], shown["offers"][0]["price"]) == ("market", "10.05")
+
+
 def test_an_order_is_followed_through_its_replaces_from_either_id(written: Path, lockstep: Lockstep) -> None:
     for name in ("b1", "b2"):
         life = json.loads(lockstep("order", written, name, "--json")[1])
