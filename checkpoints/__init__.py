@@ -1,7 +1,7 @@
 """Checkpoints: the engine's state at a sequence number, on disk, verified before use (design section 7)."""
 
 from checkpoints.errors import CheckpointError, CheckpointGone
-from checkpoints.image import Checkpoint
+from checkpoints.image import Checkpoint, Origin
 from checkpoints.store import CheckpointInfo, CheckpointStore
 
-__all__ = ["Checkpoint", "CheckpointError", "CheckpointGone", "CheckpointInfo", "CheckpointStore"]
+__all__ = ["Checkpoint", "CheckpointError", "CheckpointGone", "CheckpointInfo", "CheckpointStore", "Origin"]

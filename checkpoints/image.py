@@ -11,7 +11,7 @@ checked.
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgpack
 import numpy as np
@@ -40,6 +40,14 @@ _FIELDS: Final = {
 Array = np.ndarray[Any, Any]
 
 
+class Origin(NamedTuple):
+    """What a checkpoint's arrays mean anything to: rules, kernels and room of the engine that they were taken from."""
+
+    rules_version: int
+    source_digest: str
+    capacity: dict[str, int]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The whole state of an engine after command ``seq``: what ``Engine.restore`` takes."""
@@ -50,6 +58,11 @@ class Checkpoint:
     source_digest: str
     capacity: dict[str, int]
     parts: dict[str, dict[str, Array]]
+
+    @property
+    def origin(self) -> Origin:
+        """Of what engine it is."""
+        return Origin(self.rules_version, self.source_digest, self.capacity)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,11 @@ class Header:
     arrays: list[tuple[str, str, "np.dtype[Any]", tuple[int, ...], int, bytes]]
     start: int
     size: int
+
+    @property
+    def origin(self) -> Origin:
+        """Of what engine it is."""
+        return Origin(self.rules_version, self.source_digest, self.capacity)
 
     @property
     def state_digest(self) -> bytes:

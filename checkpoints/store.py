@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 
 from checkpoints import image
 from checkpoints.errors import CheckpointError, CheckpointGone
-from checkpoints.image import Checkpoint, Header
+from checkpoints.image import Checkpoint, Header, Origin
 from engine.digest import part_digest
 
 FOLDER: Final = "checkpoints"
@@ -31,7 +31,8 @@ _NAME: Final = re.compile(r"(\d{20})\.(checkpoint|invalid(?:\.\d+)?)")
 class CheckpointInfo:
     """What is known of a checkpoint by its name and header, its arrays unread.
 
-    ``why``: what is wrong with it, "" when ``valid``. ``state_digest`` is empty where the header cannot be read.
+    ``why``: what is wrong with it, "" when ``valid``. ``state_digest`` is empty, and ``origin`` None, where the header
+    cannot be read.
     """
 
     seq: int
@@ -40,6 +41,7 @@ class CheckpointInfo:
     state_digest: _Digest
     valid: bool
     why: str
+    origin: Origin | None = None
 
 
 class CheckpointStore:
@@ -96,11 +98,11 @@ class CheckpointStore:
 
     def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo | None:
         """What is known of one; None when it was removed meanwhile."""
-        digest, size = b"", 0
+        digest, size, origin = b"", 0, None
         try:
             size = path.stat().st_size
             header = _header(path)
-            digest = header.state_digest
+            digest, origin = header.state_digest, header.origin
             why = "" if header.seq == seq else f"{path} is the checkpoint of seq {header.seq}"
         except CheckpointError as error:
             why = str(error)
@@ -112,7 +114,7 @@ class CheckpointStore:
             with suppress(OSError):
                 why = _reason_path(path).read_text(encoding="utf-8", errors="replace").strip()
             why = why or "it was marked invalid"
-        return CheckpointInfo(seq, path, size, digest, not why, why)
+        return CheckpointInfo(seq, path, size, digest, not why, why, origin)
 
     def newest(self, at_or_before: int | None = None) -> Checkpoint | None:
         """The newest good checkpoint with a seq of at most ``at_or_before``; None when there is none.
@@ -176,15 +178,20 @@ class CheckpointStore:
             _reason_path(target).write_text(why + "\n", encoding="utf-8")
             _sync_folder(self.folder)
 
-    def prune(self, keep: int, *, up_to: int | None = None) -> None:
-        """Delete all but the newest ``keep`` checkpoints that are not marked invalid; those after ``up_to`` neither
-        count nor go.
+    def prune(self, keep: int, *, up_to: int | None = None, origin: Origin | None = None) -> None:
+        """Delete what is older than the newest ``keep`` checkpoints that are not marked invalid.
+
+        Those after ``up_to``, and those of another ``origin``, do not count.
 
         For the node that writes them: it goes by their headers. ``replay.recover.prune`` reads them whole.
         """
         if keep < 1:
             raise CheckpointError(f"at least one checkpoint must be kept, not {keep}")
-        good = [info.seq for info in self.list() if info.valid and (up_to is None or info.seq <= up_to)]
+        good = [
+            info.seq
+            for info in self.list()
+            if info.valid and (up_to is None or info.seq <= up_to) and origin in (None, info.origin)
+        ]
         if len(good) > keep:
             self.remove_before(good[-keep])
 

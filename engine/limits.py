@@ -16,6 +16,10 @@ DAY_NS: Final = 86_400 * 1_000_000_000
 #: Lines of four rows of the table of client order ids that a search looks at before it goes on in the tree.
 ID_LINES_MAX: Final = 8
 
+#: The most that a capacity may be. A slot leaves room for one more bit in uint32 (``index.py``).
+ORDERS_MAX_MAX: Final = 2**29
+IDS_MAX_MAX: Final = 2**30
+
 #: Commands of a block at most. The engine takes longer batches too, in as many calls as its room for events asks.
 COMMANDS_PER_CALL_MAX: Final = 8_192
 
@@ -34,8 +38,8 @@ class Capacity:
 
     def __post_init__(self) -> None:
         for name, top in (
-            ("orders_max", 2**30),
-            ("ids_max", 2**30),
+            ("orders_max", ORDERS_MAX_MAX),
+            ("ids_max", IDS_MAX_MAX),
             ("instruments_max", 16_384),
             ("participants_max", 65_535),
         ):
@@ -49,6 +53,8 @@ class Capacity:
 def _check_relations() -> None:
     if not PRICE_E4_MAX * QTY_MAX < INT64_MAX:
         raise ValueError("a notional does not fit int64")
+    if not 2 * (ORDERS_MAX_MAX + IDS_MAX_MAX) + 1 < 2**32:
+        raise ValueError("a reference into the tree of ids does not fit uint32")
 
 
 _check_relations()

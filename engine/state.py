@@ -8,6 +8,7 @@ without touching the orders in them.
 """
 
 import mmap
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -197,7 +198,8 @@ def _in_small_pages(rows: int, dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]"
     would stand still for a tenth of a millisecond. A small page takes less than a microsecond.
     """
     room = mmap.mmap(-1, rows * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    room.madvise(mmap.MADV_NOHUGEPAGE)
+    with suppress(OSError):  # a system without huge pages does not know the wish
+        room.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(room, dtype)
 
 

@@ -1,17 +1,16 @@
 """Checkpoints beside the market: a fork of the process has the state as it stood, and writes it.
 
 The fork shares the memory, and the system copies a page when one of the two writes to it; so the pump stands still
-for a millisecond or two whatever the state's size, and afterwards pays some microseconds for each page that it
-changes. The child touches neither journal nor network, only its memory and the checkpoint's file.
+for the few milliseconds of the fork, and afterwards pays some microseconds for each page that it changes. The child
+touches neither journal nor network, only its memory and the checkpoint's file.
 
 A checkpoint may never be ahead of the journal. So the child writes and syncs the file under a passing name, and gives
 it the name of a checkpoint only when told that the journal is durable up to there; when the node dies before, the
-child hears nothing and leaves no trace.
+child hears nothing and removes what it wrote.
 """
 
 import gc
 import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +20,12 @@ from checkpoints import Checkpoint, CheckpointError, CheckpointStore
 from journal import Journal
 from replay.engines import MarketEngine
 from replay.errors import ReplayError
-from replay.rebuild import capacity_of
+from replay.forking import deaf_to_ctrl_c, undisturbed
+from replay.rebuild import capacity_of, why_not_origin
 from replay.recover import image, stateful
 
 _DURABLE = b"1"
+_DONE = b"done"
 #: Lower priority of the child: the market goes first.
 _NICE = 10
 _SENTENCE_BYTES_MAX = 4_096
@@ -34,7 +35,7 @@ class _Child(NamedTuple):
     pid: int
     seq: int
     go: int  # written once: the journal is durable up to ``seq``
-    said: int  # the sentence of what went wrong is read here; nothing when it went well
+    said: int  # read here: that it is done, or the sentence of what went wrong
 
 
 class CheckpointAside:
@@ -45,10 +46,21 @@ class CheckpointAside:
 
     One at a time: one that is due while another is being written is taken after it. ``keep``: how many of the newest
     checkpoints stay. At the end it waits for the one that is being written; when something was raised, it gives that
-    one up. Raises CheckpointError when a checkpoint could not be written; those before it are as they were.
+    one up.
+
+    A checkpoint that fails does not stop the market: its sentence goes to ``failed``, and the next is taken when it is
+    due. Without ``failed``, CheckpointError is raised at the end. Those before it are as they were.
     """
 
-    def __init__(self, journal: Journal, directory: Path | str, commands: int, *, keep: int = 8) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        directory: Path | str,
+        commands: int,
+        *,
+        keep: int = 8,
+        failed: Callable[[str], object] | None = None,
+    ) -> None:
         if commands < 1:
             raise ReplayError(f"a checkpoint every {commands} commands is not possible; give 1 or more")
         self._journal = journal
@@ -56,10 +68,16 @@ class CheckpointAside:
         self._store = CheckpointStore(Path(directory))
         self._commands = commands
         self._keep = keep
+        self._failures: list[str] = []
+        self._failed = self._failures.append if failed is None else failed
         self._child: _Child | None = None
         self._told = False
         # One beyond the journal's end is of another life of the directory.
-        known = [info.seq for info in self._store.list() if info.valid and info.seq <= journal.last_seq]
+        known = [
+            info.seq
+            for info in self._store.list()
+            if info.valid and info.seq <= journal.last_seq and why_not_origin(info.origin, self._capacity) is None
+        ]
         self._last_seq = max(known, default=0)
 
     def __enter__(self) -> "CheckpointAside":
@@ -87,31 +105,45 @@ class CheckpointAside:
     def finish(self) -> None:
         """Wait for the checkpoint that is being written, if there is one; the journal must still be open."""
         if self._child is not None:
-            if not self._journal.wait_durable(self._child.seq):
-                raise ReplayError(f"command {self._child.seq} did not become durable, so no checkpoint was taken there")
-            self._tell(self._child)
-            self._reap(self._child, 0)
+            try:
+                if self._journal.wait_durable(self._child.seq):
+                    self._tell(self._child)
+                    self._reap(self._child, 0)
+            finally:
+                if self._child is not None:
+                    self._failed(f"the checkpoint of command {self._child.seq} was given up: it was not durable there")
+                    self.give_up()
+        if self._failures:
+            raise CheckpointError(self._failures[0])
 
     def give_up(self) -> None:
         """Drop the checkpoint that is being written, if there is one, unless it has its name already."""
         if self._child is not None:
-            os.close(self._child.go)
-            os.close(self._child.said)
-            os.waitpid(self._child.pid, 0)
+            self._forget(self._child)
+            with suppress(ChildProcessError):
+                os.waitpid(self._child.pid, 0)
             self._child = None
 
     def _begin(self, engine: MarketEngine) -> None:
         machine = stateful(engine)
-        hears, go = os.pipe()
-        said, says = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            # Views of the state are taken here, in the child, so that the parent spends no time on it.
-            _write_and_end(self._store, lambda: image(machine, self._capacity), self._keep, hears, says)
-        os.close(hears)
-        os.close(says)
-        self._child, self._told = _Child(pid, engine.seq, go, said), False
         self._last_seq = engine.seq
+        ends: list[int] = []
+        try:
+            ends += os.pipe()
+            ends += os.pipe()
+            hears, go, said, says = ends
+            with undisturbed():
+                pid = os.fork()
+                if pid == 0:
+                    # Views of the state are taken here, in the child, so that the parent spends no time on it.
+                    _write_and_end(self._store, lambda: image(machine, self._capacity), self._keep, hears, says)
+                self._child, self._told = _Child(pid, engine.seq, go, said), False
+            ends = [hears, says]
+        except OSError as error:
+            self._failed(f"the checkpoint of command {engine.seq} was not taken: no fork: {error.strerror}")
+        finally:
+            for end in ends:
+                os.close(end)
 
     def _tell(self, child: _Child) -> None:
         if not self._told and self._journal.durable_seq >= child.seq:
@@ -120,42 +152,54 @@ class CheckpointAside:
                 os.write(child.go, _DURABLE)
 
     def _reap(self, child: _Child, options: int) -> None:
-        pid, status = os.waitpid(child.pid, options)
-        if pid == 0:
-            return
-        sentence = os.read(child.said, _SENTENCE_BYTES_MAX)
+        status = 0
+        try:
+            pid, status = os.waitpid(child.pid, options)
+            if pid == 0:
+                return
+        except ChildProcessError:
+            pass  # it has ended; where SIGCHLD is ignored, the system keeps no status
+        said = os.read(child.said, _SENTENCE_BYTES_MAX)
+        self._forget(child)
         self._child = None
+        if said != _DONE:
+            why = said.decode(errors="replace") or f"its process ended with status {status}"
+            self._failed(f"the checkpoint of command {child.seq} was not taken: {why}")
+
+    def _forget(self, child: _Child) -> None:
         os.close(child.go)
         os.close(child.said)
-        if status != 0:
-            why = sentence.decode(errors="replace") or f"its process ended with status {status}"
-            raise CheckpointError(f"the checkpoint of command {child.seq} was not taken: {why}")
 
 
 def _write_and_end(
     store: CheckpointStore, take: Callable[[], Checkpoint], keep: int, hears: int, says: int
 ) -> NoReturn:
     """The child's whole life. It ends without the interpreter's farewells, which belong to its parent."""
-    status = 1
     try:
         gc.disable()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent, which then tells or drops us
+        deaf_to_ctrl_c()
+        _drop_others(hears, says)
         os.nice(_NICE)
-        _close_others(hears, says)
-        checkpoint = take()
-        store.write(checkpoint, named_when=lambda: os.read(hears, 1) == _DURABLE)
-        store.prune(keep, up_to=checkpoint.seq)
-        status = 0
+        taken = take()
+        store.write(taken, named_when=lambda: os.read(hears, 1) == _DURABLE)
+        store.prune(keep, up_to=taken.seq, origin=taken.origin)
+        os.write(says, _DONE)
     except BaseException as error:  # whatever it is, the parent must hear of it, and nothing here may go on
         with suppress(OSError):
-            os.write(says, str(error).encode()[:_SENTENCE_BYTES_MAX])
+            os.write(says, (str(error) or type(error).__name__).encode()[:_SENTENCE_BYTES_MAX])
     finally:
-        os._exit(status)
+        os._exit(0)
 
 
-def _close_others(*kept: int) -> None:
-    """Close all that was inherited, so that the directory's lock ends with the parent."""
+def _drop_others(*kept: int) -> None:
+    """Let go of all that was inherited, so that the directory's lock ends with the parent."""
+    nothing = os.open(os.devnull, os.O_RDWR)
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in kept:
-            with suppress(OSError):
-                os.close(int(name))
+        inherited = int(name)
+        if inherited in (*kept, nothing):
+            continue
+        with suppress(OSError):
+            if inherited <= 2:  # whatever has the number of an input or output: nobody may take it for one
+                os.dup2(nothing, inherited)
+            else:
+                os.close(inherited)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints import Checkpoint, CheckpointStore
+from checkpoints import Checkpoint, CheckpointStore, Origin
 from engine.limits import Capacity
 from engine.records import COMMAND, RULES_VERSION
 from journal import Block, Journal
@@ -243,10 +243,9 @@ def start(
 
 def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str | None:
     """Why a checkpoint, though undamaged, does not belong to this journal; None when it does."""
-    if checkpoint.rules_version != RULES_VERSION:
-        return f"was written under rules version {checkpoint.rules_version}"
-    if checkpoint.capacity != asdict(capacity):
-        return "is of an engine of another capacity"
+    wrong = why_not_origin(checkpoint.origin, capacity)
+    if wrong is not None:
+        return wrong
     if checkpoint.seq == 0:
         return None
     for block in journal.blocks(checkpoint.seq, checkpoint.seq):
@@ -255,6 +254,22 @@ def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str
         recorded = journal.digest(block.first_seq)
         if recorded is not None and recorded != checkpoint.event_digest:
             return "has another event digest than the journal recorded there"
+    return None
+
+
+def why_not_origin(origin: Origin | None, capacity: Capacity) -> str | None:
+    """Why the arrays of a checkpoint mean nothing to this release's engine of that capacity; None when they do.
+
+    Other kernels may keep the same state in other places, even in arrays of the same shape.
+    """
+    if origin is None:
+        return "does not say what engine it is of"
+    if origin.rules_version != RULES_VERSION:
+        return f"was written under rules version {origin.rules_version}"
+    if origin.source_digest != source_digest():
+        return f"was written by other kernels ({origin.source_digest[:16]}) than this release's"
+    if origin.capacity != asdict(capacity):
+        return "is of an engine of another capacity"
     return None
 
 

@@ -196,8 +196,9 @@ class CheckpointEvery:
             return
         if not journal.wait_durable(engine.seq):
             raise ReplayError(f"command {engine.seq} did not become durable, so no checkpoint was taken there")
-        self._store.write(image(stateful(engine), capacity_of(journal)))
-        self._store.prune(self._keep, up_to=engine.seq)
+        taken = image(stateful(engine), capacity_of(journal))
+        self._store.write(taken)
+        self._store.prune(self._keep, up_to=engine.seq, origin=taken.origin)
         self._last_seq = engine.seq
 
 

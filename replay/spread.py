@@ -15,8 +15,8 @@ from multiprocessing.context import ForkProcess, SpawnProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from journal import Journal, JournalError, any_open
-from replay.errors import ReplayError
+from journal import Journal, any_open
+from replay.forking import deaf_to_ctrl_c, undisturbed
 from replay.interval import Advanced, Interval, Verified, verify_interval
 from replay.rebuild import journal_of
 
@@ -56,8 +56,9 @@ class Workers:
         ours, theirs = context.Pipe()
         # A fork inherits our ends of all pipes; one left open there would hide our death from its owner.
         others = [*(worker.pipe for worker in self._started), ours] if fork else []
-        process = context.Process(target=work, args=(theirs, self._directory, others), daemon=True)
-        process.start()
+        process = context.Process(target=_life, args=(theirs, self._directory, others), daemon=True)
+        with undisturbed():
+            process.start()
         theirs.close()  # only the worker holds its end now, so that its death closes the pipe
         self._started.append(_Worker(process, ours))
 
@@ -86,13 +87,15 @@ class Workers:
         return results
 
 
-def work(pipe: Connection, directory: str, others: Sequence[Connection] = ()) -> None:
-    """A worker's life: intervals in, how far it is and what it found out, until the pipe closes.
-
-    ``others``: ends that the fork inherited and that must not stay open here.
-    """
+def _life(pipe: Connection, directory: str, others: Sequence[Connection]) -> None:
+    deaf_to_ctrl_c()
     for other in others:
         other.close()
+    work(pipe, directory)
+
+
+def work(pipe: Connection, directory: str) -> None:
+    """A worker's work: intervals in, how far it is and what it found out, until the pipe closes."""
     pending = 0
 
     def advanced(commands: int) -> None:
@@ -111,11 +114,15 @@ def work(pipe: Connection, directory: str, others: Sequence[Connection] = ()) ->
         try:
             journal = journal_of(directory) if journal is None else journal
             found = verify_interval(journal, directory, interval, "kernel", advanced)
-        except (JournalError, ReplayError) as error:
-            found = Verified(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {error}")
-        pipe.send(pending)
-        pending = 0
-        pipe.send(found)
+        except Exception as error:  # whatever it is, it is for the caller to tell, in one sentence
+            why = str(error) or type(error).__name__
+            found = Verified(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {why}")
+        try:
+            pipe.send(pending)
+            pending = 0
+            pipe.send(found)
+        except BrokenPipeError:
+            return
 
 
 def _feed(

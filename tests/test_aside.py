@@ -1,6 +1,8 @@
 """Checkpoints taken by a fork, beside the pump: whole, never ahead of the journal, and no trace of one given up."""
 
+import errno
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +44,7 @@ class Unsure:
 
     def __init__(self, journal: Journal) -> None:
         self.meta = journal.meta
+        self.last_seq = journal.last_seq
         self.durable_seq = 0
 
     def wait_durable(self, seq: int) -> bool:
@@ -126,25 +129,70 @@ def test_a_checkpoint_that_cannot_be_written_is_told_by_its_sentence(node: tuple
         pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
 
 
-def test_a_child_that_is_killed_is_told_and_the_market_goes_on_with_the_next(
+def test_a_child_that_is_killed_is_told_and_the_market_goes_on_to_the_next_checkpoint(
     node: tuple[Path, Journal, Engine],
 ) -> None:
     directory, journal, engine = node
+    told: list[str] = []
+    every = CheckpointAside(journal, directory, 500, failed=told.append)
+
+    def kills_the_first(journal: Journal, engine: MarketEngine) -> None:
+        every(journal, engine)
+        if not told and every._child is not None:
+            os.kill(every._child.pid, 9)
+            until(lambda: every(journal, engine) or told)
+
+    with every:
+        pumped = pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=kills_the_first)
+    assert pumped.commands == len(ROWS)
+    assert len(told) == 1
+    assert "ended with status 9" in told[0]
+    infos = CheckpointStore(directory).list()
+    assert infos
+    assert all(info.valid and info.seq > 500 for info in infos)
+
+
+def test_a_checkpoint_is_known_to_be_done_where_the_system_keeps_no_status(node: tuple[Path, Journal, Engine]) -> None:
+    directory, journal, engine = node
+    kept = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some programs leave it to those they start
+    try:
+        with CheckpointAside(journal, directory, 500) as every:
+            pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
+    finally:
+        signal.signal(signal.SIGCHLD, kept)
+    assert CheckpointStore(directory).list()
+
+
+def test_a_journal_that_fails_at_the_end_leaves_no_child_and_nothing_open(node: tuple[Path, Journal, Engine]) -> None:
+    directory, journal, engine = node
     unsure: Any = Unsure(journal)
+    engine.apply(ROWS[:1_000].copy())
+    before = set(os.listdir("/proc/self/fd"))
     every = CheckpointAside(unsure, directory, 500)
-    engine.apply(ROWS[:600].copy())
     every(unsure, engine)
     child = every._child
     assert child is not None
-    os.kill(child.pid, 9)
+    with pytest.raises(CheckpointError, match="not durable"):
+        every.finish()
+    assert not of_process(child.pid)
+    assert set(os.listdir("/proc/self/fd")) <= before
 
-    with pytest.raises(CheckpointError, match="ended with status 9"):
-        until(lambda: every(unsure, engine))
-    engine.apply(ROWS[600:1_200].copy())
-    unsure.durable_seq = engine.seq
-    every(unsure, engine)
-    every.finish()
-    assert [info.seq for info in CheckpointStore(directory).list()] == [1_200]
+
+def test_a_fork_that_the_system_refuses_is_told(
+    node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, journal, engine = node
+    engine.apply(ROWS[:1_000].copy())
+    before = set(os.listdir("/proc/self/fd"))
+
+    def refused() -> int:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "fork", refused)
+    told: list[str] = []
+    CheckpointAside(journal, directory, 500, failed=told.append)(journal, engine)
+    assert told == ["the checkpoint of command 1000 was not taken: no fork: Cannot allocate memory"]
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def test_the_directory_is_free_as_soon_as_the_node_is_gone_though_its_child_still_writes(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_worker_that_cannot_read_the_journal_says_why(node: Path, capfd: pytes
     assert capfd.readouterr() == ("", "")
 
 
-def dies(pipe: Any, _directory: str, _others: Any) -> None:
+def dies(pipe: Any, _directory: str) -> None:
     """A worker that takes an interval and is gone."""
     pipe.recv()
     os._exit(7)
