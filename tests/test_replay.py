@@ -2,12 +2,9 @@
 is found."""
 
 import dataclasses
-import itertools
-import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from engine import COMMAND, EVENT, Capacity, Engine
 from engine.digest import EventChain
 from engine.records import RULES_VERSION
 from journal import Journal
-from replay import interval, spread
 from replay.audit import audit, first_difference
 from replay.compare import compare
 from replay.errors import Divergence, ReplayError
@@ -138,68 +134,6 @@ def test_both_engines_verify_what_the_kernel_wrote(node: Path) -> None:
     assert (by_kernel.commands, by_kernel.blocks, by_kernel.checkpoints_compared) == (len(ROWS), 188, 5)
     assert by_reference.events == by_kernel.events
     assert by_reference.checkpoints_compared == 0
-
-
-def test_two_workers_find_what_one_finds(node: Path) -> None:
-    one, two = verify(node), verify(node, workers=2)
-    assert two.ok
-    assert (two.workers, two.intervals) == (2, 4)
-    for name in ("blocks", "commands", "events", "checkpoints_compared", "from_seq", "to_seq"):
-        assert getattr(one, name) == getattr(two, name)
-
-
-def test_a_part_of_a_journal_can_be_verified(node: Path) -> None:
-    report = verify(node, from_seq=5_000, to_seq=6_500)
-    assert report.ok
-    assert (report.from_seq, report.to_seq) == (4_097, 6_528)
-    for wrong in ((0, 5), (5, 4), (1, len(ROWS) + 1)):
-        with pytest.raises(ReplayError, match=r"no range|no command"):
-            verify(node, from_seq=wrong[0], to_seq=wrong[1])
-
-
-def test_a_worker_that_dies_is_reported_and_never_waited_for(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spread, "work", dies)
-    report = verify(node, workers=2)
-    assert not report.ok
-    assert any("exit status 7" in sentence for sentence in report.damage)
-    assert report.difference is None
-
-
-def test_workers_of_a_process_that_has_the_journal_open_find_the_same(node: Path) -> None:
-    with Journal.open(node):  # LMDB's environment does not survive a fork
-        report = verify(node, workers=2)
-    assert report.ok
-    assert (report.workers, report.commands) == (2, len(ROWS))
-
-
-def test_a_worker_that_cannot_read_the_journal_says_why(node: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    ours, theirs = multiprocessing.Pipe()
-    worker = threading.Thread(target=spread.work, args=(theirs, str(node / "nowhere")), daemon=True)
-    worker.start()
-    ours.send(interval.Interval(1, 100, None, ()))
-    assert ours.poll(20)
-    assert ours.recv() == 0
-    found = ours.recv()
-    assert "commands 1 to 100 were not verified" in found.damage
-    ours.close()
-    worker.join(20)
-    assert not worker.is_alive()
-    assert capfd.readouterr() == ("", "")
-
-
-def dies(pipe: Any, _directory: str) -> None:
-    """A worker that takes an interval and is gone."""
-    pipe.recv()
-    os._exit(7)
-
-
-def test_progress_is_told_up_to_the_end(node: Path) -> None:
-    for workers in (1, 2):
-        told: list[tuple[int, int]] = []
-        verify(node, workers=workers, progress=lambda done, total, told=told: told.append((done, total)))
-        assert told[-1] == (len(ROWS), len(ROWS))
-    rebuild(node, progress=lambda done, total: told.append((done, total)))
-    assert told[-1][0] == told[-1][1]
 
 
 def test_an_engine_that_drops_one_fill_is_caught_by_verify_compare_and_audit(tmp_path: Path, node: Path) -> None:
@@ -407,17 +341,6 @@ def test_the_first_differing_event_is_named_by_command_place_and_field() -> None
     shorter = first_difference(a[:3], a)
     assert shorter is not None
     assert (shorter.seq, shorter.kernel) == (4, None)
-
-
-def test_intervals_are_cut_evenly_at_checkpoints_and_lose_nothing(node: Path) -> None:
-    infos = CheckpointStore(node).list()
-    for pieces in (1, 2, 3, 6, 50):
-        cut = interval.cut_intervals(1, len(ROWS), infos, pieces)
-        assert cut[0].from_seq == 1
-        assert cut[-1].to_seq == len(ROWS)
-        assert all(a.to_seq + 1 == b.from_seq for a, b in itertools.pairwise(cut))
-        assert sum(len(piece.passes) for piece in cut) == len(infos)
-        assert len(cut) == min(pieces, len(infos) + 1)
 
 
 def test_the_recorded_digests_are_of_all_events_up_to_the_end_of_each_block(node: Path) -> None:
