@@ -12,9 +12,16 @@ from cli.options import Directory, Json
 
 PANEL: Final = "Look after it"
 app = typer.Typer()
-checkpoint = typer.Typer(help="Images of the state: list, create, verify, prune.", no_args_is_help=True)
-journal = typer.Typer(help="The append-only log of commands: info, check.", no_args_is_help=True)
-bench = typer.Typer(help="Measure this machine against the targets.", no_args_is_help=True)
+checkpoint = typer.Typer(
+    help="Images of the state: list, create, verify, prune.\n\nExample: lockstep checkpoint create node1",
+    no_args_is_help=True,
+)
+journal = typer.Typer(
+    help="The append-only log of commands: info, check.\n\nExample: lockstep journal check node1", no_args_is_help=True
+)
+bench = typer.Typer(
+    help="Measure this machine against the targets.\n\nExample: lockstep bench engine", no_args_is_help=True
+)
 app.add_typer(checkpoint, name="checkpoint", rich_help_panel=PANEL)
 app.add_typer(journal, name="journal", rich_help_panel=PANEL)
 app.add_typer(bench, name="bench", rich_help_panel=PANEL)

@@ -19,7 +19,9 @@ from cli import commands_keep, commands_look, commands_market, commands_prove, e
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 
-Exit status: 0 fine, 1 a difference or failure was found, 2 wrong use or bad input."""
+Exit status: 0 fine, 1 a difference or failure was found, 2 wrong use or bad input.
+
+Example: lockstep demo --seconds 5"""
 
 
 class Group(TyperGroup):

@@ -12,13 +12,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-from cli.main import app, run_line
+from cli.main import run_line
 
 DAY = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -85,22 +84,6 @@ def program(*arguments: object, **options: object) -> "subprocess.CompletedProce
     """The console script's own main, in a process."""
     command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)  # type: ignore[call-overload, no-any-return]
-
-
-def names() -> Iterator[list[str]]:
-    """Every command, as words."""
-    command = get_command(app)
-    for name, found in command.commands.items():  # type: ignore[attr-defined]
-        for words in getattr(found, "commands", {"": found}):
-            yield [name, words] if words else [name]
-
-
-@pytest.mark.parametrize("words", list(names()), ids=" ".join)
-def test_every_command_has_help_with_an_example(words: list[str], lockstep: Lockstep) -> None:
-    status, said, _ = lockstep(*words, "--help")
-    assert status == 0
-    assert f"Example: lockstep {' '.join(words)}" in " ".join(said.split())
-    assert "--json" in said
 
 
 def test_help_loads_nothing_heavy_and_is_quick() -> None:

@@ -1,0 +1,222 @@
+"""What every command of the program has, whichever it is: a help page with an example, and JSON for programs.
+
+The commands are found by walking the program itself, so that one which is added is tested without a word here.
+"""
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import pytest
+import typer
+from typer.main import get_command
+
+from cli.main import app, run_line
+
+Lockstep = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lockstep(capsys: pytest.CaptureFixture[str]) -> Lockstep:
+    """Runs a command line here: (exit status, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = run_line([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def walk(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of a program and every group, the program itself too: its words, and what typer made of it."""
+    yield words, command
+    for name, found in getattr(command, "commands", {}).items():
+        yield from walk(found, (*words, name))
+
+
+ALL: Final = dict(walk(get_command(app)))
+GROUPS: Final = {words for words, command in ALL.items() if hasattr(command, "commands")}
+LEAVES: Final = sorted(ALL.keys() - GROUPS)
+
+# Help pages.
+
+
+def examples(page: str) -> list[str]:
+    """The command lines that a help text gives as examples."""
+    return [
+        line.strip().removeprefix("Example: ")
+        for line in page.splitlines()
+        if line.strip().startswith("Example: lockstep ")
+    ]
+
+
+def lacks(program: Any) -> list[str]:
+    """What the help pages of a program lack. No leaf is excepted from --json: there is none that could not have it."""
+    found = []
+    for words, command in walk(program):
+        name = " ".join(("lockstep", *words))
+        if not any(line.startswith(f"{name} ") or line == name for line in examples(command.help or "")):
+            found.append(f"{name}: no example of its own")
+        options = {option for parameter in command.params for option in parameter.opts}
+        if not hasattr(command, "commands") and "--json" not in options:
+            found.append(f"{name}: no --json")
+    return found
+
+
+def test_every_help_page_of_groups_and_commands_has_an_example_and_every_command_has_json() -> None:
+    assert {(), ("checkpoint",), ("journal",), ("bench",)} == GROUPS
+    assert len(LEAVES) > 20
+    assert lacks(get_command(app)) == []
+
+
+def test_a_command_without_an_example_or_json_is_found() -> None:
+    """The control of the test above."""
+    inner = typer.Typer(help="A group.")
+    inner.command("good")(_good)
+    inner.command("bad")(_bad)
+    outer = typer.Typer(help="A program.\n\nExample: lockstep group good")
+    outer.add_typer(inner, name="group")
+    assert lacks(get_command(outer)) == [
+        "lockstep group: no example of its own",
+        "lockstep group bad: no example of its own",
+        "lockstep group bad: no --json",
+    ]
+
+
+def _good(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Do it.
+
+    Example: lockstep group good
+    """
+
+
+def _bad() -> None:
+    """Do it.
+
+    Example: lockstep group good
+    """
+
+
+@pytest.mark.parametrize("words", list(ALL), ids=lambda words: " ".join(words) or "lockstep")
+def test_a_help_page_shows_its_example(words: tuple[str, ...], lockstep: Lockstep) -> None:
+    status, said, _ = lockstep(*words, "--help")
+    assert status == 0
+    shown = " ".join(said.split())
+    for line in examples(ALL[words].help):
+        assert f"Example: {line}" in shown
+    assert words in GROUPS or "--json" in shown
+
+
+@pytest.mark.parametrize("words", list(ALL), ids=lambda words: " ".join(words) or "lockstep")
+def test_every_example_is_a_command_line_that_the_program_takes(words: tuple[str, ...]) -> None:
+    for example in examples(ALL[words].help):
+        for line in example.split(" && "):
+            given = shlex.split(line.partition(" > ")[0])[1:]
+            leaf = max((found for found in LEAVES if tuple(given[: len(found)]) == found), key=len)
+            # Reads the words as the program would, raising for what it would refuse, and runs nothing.
+            ALL[leaf].make_context(" ".join(leaf), given[len(leaf) :])
+
+
+# JSON. The command lines run one after the other on one small data directory and a copy of it.
+
+DAY = """\
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase XYZ continuous
+> phase XYZ continuous
+enter ALPHA a1 sell 100 XYZ @ 10.00
+> accepted a1
+enter BETA b1 buy 150 XYZ @ 10.10
+> accepted b1
+> trade XYZ 100 @ 10.00 resting=a1 incoming=b1
+at 09:31
+cancel GHOST g1
+> cancel_rejected g1 reason=unknown_order
+"""
+#: What follows each command's words; NODE and COPY are data directories, DAY is a file, NEW does not exist yet.
+LINES: Final[dict[tuple[str, ...], str]] = {
+    ("run",): "DAY --data NEW",
+    ("scenario",): "DAY --engine both",
+    ("events",): "NODE --with-seq",
+    ("commands",): "NODE --with-events",
+    ("book",): "NODE XYZ",
+    ("order",): "NODE b1",
+    ("state",): "NODE",
+    ("verify",): "NODE --workers 1",
+    ("compare",): "NODE COPY",
+    ("doctor",): "NODE",
+    ("warmup",): "",
+    ("version",): "",
+    ("checkpoint", "create"): "NODE",
+    ("checkpoint", "list"): "NODE",
+    ("checkpoint", "verify"): "NODE",
+    ("checkpoint", "prune"): "NODE",
+    ("journal", "info"): "NODE",
+    ("journal", "check"): "NODE",
+}
+#: What takes long, and where its JSON is read instead.
+LEFT_OUT: Final = {
+    ("demo",): "trades for seconds of the clock; test_cli runs it once, with --json",
+    ("bench", "engine"): "measures for a minute; its rows are printed below, without the measurement",
+    ("bench", "journal"): "likewise",
+    ("bench", "replay"): "likewise",
+}
+
+
+def objects(said: str) -> list[dict[str, Any]]:
+    """The lines of an output, each of which has to be a JSON object; NaN and Infinity are not JSON."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    found = [json.loads(line, parse_constant=refuse) for line in said.splitlines()]
+    assert all(isinstance(each, dict) for each in found), said
+    return found
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What the capital words of LINES stand for."""
+    folder = tmp_path_factory.mktemp("every")
+    (folder / "day.txt").write_text(DAY)
+    if run_line(["run", str(folder / "day.txt"), "--data", str(folder / "node"), "--block-rows", "4"]) != 0:
+        raise RuntimeError("the day could not be run")
+    if run_line(["checkpoint", "create", str(folder / "node")]) != 0:
+        raise RuntimeError("no checkpoint could be made")
+    shutil.copytree(folder / "node", folder / "copy")
+    return {"DAY": folder / "day.txt", "NODE": folder / "node", "COPY": folder / "copy", "NEW": folder / "new"}
+
+
+def test_every_command_has_a_line_here_or_a_reason_why_not() -> None:
+    assert sorted([*LINES, *LEFT_OUT]) == LEAVES
+
+
+@pytest.mark.parametrize("words", list(LINES), ids=" ".join)
+def test_each_line_that_a_command_writes_with_json_is_a_json_object(
+    words: tuple[str, ...], places: dict[str, Path], lockstep: Lockstep
+) -> None:
+    status, said, complaint = lockstep(*words, *(places.get(word, word) for word in LINES[words].split()), "--json")
+    assert status == 0, complaint
+    assert objects(said)
+
+
+@pytest.mark.parametrize("what", ["engine", "journal", "replay"])
+def test_a_benchmark_writes_a_json_object_a_row(what: str, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"what": "W1, 1 symbol", "median": np.float64(1.5), "met": np.bool_(True)}, {"what": "W2", "median": 2}]
+    monkeypatch.setattr(f"benchmarks.{what}.run", lambda: rows)
+    status, said, _ = lockstep("bench", what, "--json")
+    assert (status, objects(said)) == (0, rows)
+
+
+@pytest.mark.parametrize("said", ["no JSON\n", '"a string"\n', "{}\nnote: something\n", '{"rate": NaN}\n', "{}\n\n"])
+def test_what_is_no_json_object_is_found(said: str) -> None:
+    """The control of the tests above."""
+    with pytest.raises((ValueError, AssertionError)):
+        objects(said)
