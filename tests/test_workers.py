@@ -1,5 +1,6 @@
 """Verification in pieces and in several processes: the same findings, and nothing lost when a worker is."""
 
+import itertools
 import multiprocessing
 import os
 import threading
