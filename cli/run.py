@@ -122,7 +122,8 @@ def pump_node(
     """The pipeline over a source, with the options' durability and checkpoints."""
     prefault(engine)
     every = options.checkpoint_every
-    with CheckpointAside(journal, options.data, every) if every else nullcontext() as at_boundary:
+    aside = CheckpointAside(journal, options.data, every, failed=_tell) if every else nullcontext()
+    with aside as at_boundary:
         return pump(
             source,
             FileStamp(engine.now_ns, extended=position_after(journal, engine.now_ns).extended),
@@ -132,6 +133,10 @@ def pump_node(
             durability=options.durability.value,
             at_boundary=at_boundary,
         )
+
+
+def _tell(sentence: str) -> None:
+    screen.notice(f"note: {sentence}")
 
 
 def watched(source: Iterator[NDArray[Any]], look: Callable[[], None]) -> Iterator[NDArray[Any]]:
