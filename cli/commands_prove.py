@@ -39,12 +39,20 @@ def verify(
 def compare(
     directory_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="A node's data directory.")],
     directory_b: Annotated[Path, typer.Argument(metavar="DIR_B", help="Another's.")],
+    engine: Engine = EngineChoice.kernel,
     as_json: Json = False,
 ) -> int:
     """Find the first block, sequence number and part in which two nodes differ.
 
+    Commands and recorded digests are compared as they stand. Where two digests differ, the engine replays the commands
+    and says which is right. Where they agree, each node's state is rebuilt from its own checkpoint and compared part by
+    part; with the reference engine, both are also compared, in open orders and instruments, with its own replay from
+    command 1.
+
     Example: lockstep compare node1 node2
+
+    Example: lockstep compare node1 node2 --engine reference
     """
     from cli.proof import compare as command
 
-    return command(directory_a, directory_b, as_json=as_json)
+    return command(directory_a, directory_b, engine, as_json=as_json)

@@ -94,14 +94,14 @@ def _one(row: NDArray[Any]) -> "np.void":
     return single
 
 
-def compare(directory_a: Path, directory_b: Path, *, as_json: bool) -> int:
+def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_json: bool) -> int:
     """`lockstep compare`: exit status 1 when the two differ; one being a beginning of the other is no difference."""
     with errors.finding():
         check_whole(directory_a)
         check_whole(directory_b)
     ready()
     with errors.finding(), screen.Bar("comparing") as bar:
-        report = compare_directories(directory_a, directory_b, progress=bar.to)
+        report = compare_directories(directory_a, directory_b, engine=engine.value, progress=bar.to)
     if as_json:
         screen.say_json(_compared_facts(directory_a, report))
     else:
@@ -135,7 +135,7 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
                 "compared",
                 f"commands to {screen.count(report.seq)}, {screen.counted(report.digests_compared, 'event digest')}",
             ),
-            ("state", f"compared at {screen.count(report.state_seq)}" if report.state_seq else "not compared"),
+            ("state", _state_compared(report)),
         ]
     )
     for note in report.notes:
@@ -152,11 +152,23 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         screen.facts([("A", digest.a.hex()), ("B", digest.b.hex())])
         if digest.replayed is not None:
             right = f"as {digest.agrees.upper()} recorded" if digest.agrees else "as neither recorded"
-            screen.say(f"a replay here gives {digest.replayed.hex()}, {right}")
+            screen.say(f"a replay here with the {report.engine} engine gives {digest.replayed.hex()}, {right}")
     if report.parts:
         screen.say(f"first difference: the state after command {report.state_seq}, in {', '.join(report.parts)}")
+    for name, unlike in (("A", report.unlike_a), ("B", report.unlike_b)):
+        if unlike:
+            listed = " and ".join(unlike).replace("_", " ")
+            moment = f"after command {screen.count(report.state_seq)}"
+            screen.say(f"{moment}, {name} holds other {listed} than the reference engine gives")
     if report.prefix_of:
         shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
         behind = abs(report.last_seq_a - report.last_seq_b)
         screen.say(f"{shorter} is a beginning of {longer}, {screen.counted(behind, 'command')} behind")
     screen.verdict(report.same, "the same, as far as both go" if report.same else "DIFFERENT")
+
+
+def _state_compared(report: CompareReport) -> str:
+    if not report.state_seq:
+        return "not compared"
+    judged = ", with the reference engine's open orders and instruments too" if report.engine == "reference" else ""
+    return f"compared at {screen.count(report.state_seq)}{judged}"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.records import EVENT
+from replay.compare import unlike
 from replay.engines import MarketEngine, new_engine
 from replay.rebuild import Progress, capacity_of, journal_of, owned_rows
 
@@ -75,10 +76,7 @@ def audit(
                 return AuditReport(blocks, commands, events, difference)
             if progress is not None:
                 progress(block.last_seq, last_seq)
-    state = [
-        name for name in ("open_orders", "instruments") if _differ(getattr(first, name)(), getattr(second, name)())
-    ]
-    return AuditReport(blocks, commands, events, None, tuple(state))
+    return AuditReport(blocks, commands, events, None, unlike(first, second))
 
 
 def first_difference(kernel: NDArray[Any], reference: NDArray[Any]) -> EventDifference | None:
@@ -109,7 +107,3 @@ def first_difference(kernel: NDArray[Any], reference: NDArray[Any]) -> EventDiff
 
 def _numbers(rows: NDArray[Any]) -> NDArray[np.int64]:
     return np.ascontiguousarray(rows).view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
-
-
-def _differ(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    return a.tobytes() != b.tobytes()

@@ -3,6 +3,10 @@
 First what was asked (commands, row by row, whatever the blocks), then what was answered (recorded event digests,
 wherever blocks of both end at the same command), then what each node holds (its state by part, rebuilt from its own
 checkpoint and tail). One journal being the beginning of the other is not a difference.
+
+An engine is needed where the records leave something open: which of two recorded digests is right, and what each node
+holds. Only the compiled engine can start from a checkpoint, so it rebuilds the states whichever is asked for; the
+reference engine replays the commands from 1 and says whether what they hold is what it would hold.
 """
 
 from collections.abc import Iterator
@@ -15,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.records import COMMAND
 from journal import Block, Journal, JournalDamaged
-from replay.engines import StatefulEngine
+from replay.engines import EngineKind, MarketEngine, StatefulEngine
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, journal_of, rebuild_from
 
@@ -32,8 +36,8 @@ class CommandDifference:
 
 @dataclass(frozen=True)
 class DigestDifference:
-    """The first block whose recorded event digests differ. ``replayed``: what the compiled engine gives here, if it
-    could be found out; ``agrees``: which directory recorded that ("a", "b", or "" for neither)."""
+    """The first block whose recorded event digests differ. ``replayed``: what the engine that was asked for gives here,
+    if it could be found out; ``agrees``: which directory recorded that ("a", "b", or "" for neither)."""
 
     first_seq: int
     last_seq: int
@@ -48,8 +52,9 @@ class CompareReport:
     """Where two directories part. ``seq``: the last command that was compared in both; ``prefix_of``: "a" when a's
     journal is a beginning of b's, "b" the other way, "" when they end together (or differ in commands).
 
-    ``parts``: parts of the state that differ at ``state_seq`` (0: not compared). ``damage``: sentences on what could
-    not be read.
+    ``parts``: parts of the state that differ at ``state_seq`` (0: not compared). ``unlike_a`` and ``unlike_b``, by the
+    reference engine alone: what of each state is not as it gives it ("open_orders", "instruments"). ``damage``:
+    sentences on what could not be read.
     """
 
     seq: int
@@ -63,11 +68,15 @@ class CompareReport:
     prefix_of: str = ""
     damage: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    engine: EngineKind = "kernel"
+    unlike_a: tuple[str, ...] = ()
+    unlike_b: tuple[str, ...] = ()
 
     @property
     def same(self) -> bool:
         """Whether no difference was found and nothing was damaged; a beginning of the other counts as the same."""
-        return self.command is None and self.digest is None and not self.parts and not self.damage
+        recorded = self.command is None and self.digest is None and not self.damage
+        return recorded and not self.parts and not self.unlike_a and not self.unlike_b
 
 
 class _Reader:
@@ -100,13 +109,19 @@ class _Reader:
 
 
 def compare(
-    dir_a: Path | str, dir_b: Path | str, *, state: bool = True, progress: Progress | None = None
+    dir_a: Path | str,
+    dir_b: Path | str,
+    *,
+    state: bool = True,
+    engine: EngineKind = "kernel",
+    progress: Progress | None = None,
 ) -> CompareReport:
     """The first block, sequence and part where two data directories part.
 
-    ``state``: also rebuild both, where commands and digests agree, and compare the state by part. Raises ReplayError
-    for rules or capacities that differ (their outcomes cannot be compared), JournalError when a journal cannot be
-    opened.
+    ``state``: also rebuild both, where commands and digests agree, and compare the state by part. ``engine``: judges
+    digests that differ; the reference engine also judges both states by their open orders and instruments. Raises
+    ReplayError for rules or capacities that differ (their outcomes cannot be compared), JournalError when a journal
+    cannot be opened.
     """
     if Path(dir_a).resolve() == Path(dir_b).resolve():
         raise ReplayError(f"{dir_a} and {dir_b} are the same directory; give two")
@@ -115,13 +130,13 @@ def compare(
             raise ReplayError(
                 f"{dir_a} and {dir_b} have engines of different capacity, so their answers may rightly differ"
             )
-        report = _compare_journals(a, b, (str(dir_a), str(dir_b)), progress)
+        report = replace(_compare_journals(a, b, (str(dir_a), str(dir_b)), progress), engine=engine)
         if report.command is not None or report.seq == 0:
             return report
         if report.digest is not None:
-            return replace(report, digest=_judge(a, dir_a, report.digest))
+            return replace(report, digest=_judge(a, dir_a, report.digest, engine, progress))
         if state:
-            return _compare_states(a, b, dir_a, dir_b, report)
+            return _compare_states(a, b, dir_a, dir_b, report, progress)
         return report
 
 
@@ -172,24 +187,45 @@ def command_difference(seq: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> 
     return CommandDifference(seq, row_a, row_b, names)
 
 
-def _judge(a: Journal, dir_a: Path | str, difference: DigestDifference) -> DigestDifference:
-    """Which of the two records the compiled engine agrees with; it applies a's journal, whose commands are b's too."""
-    rebuilt = rebuild_from(a, dir_a, at=difference.last_seq, on_divergence="note")
+def _judge(
+    a: Journal, dir_a: Path | str, difference: DigestDifference, engine: EngineKind, progress: Progress | None
+) -> DigestDifference:
+    """Which of the two records an engine agrees with; it applies a's journal, whose commands are b's too."""
+    rebuilt = rebuild_from(a, dir_a, at=difference.last_seq, engine=engine, progress=progress, on_divergence="note")
     replayed = rebuilt.engine.event_digest
     agrees = "a" if replayed == difference.a else "b" if replayed == difference.b else ""
     return replace(difference, replayed=replayed, agrees=agrees)
 
 
 def _compare_states(
-    a: Journal, b: Journal, dir_a: Path | str, dir_b: Path | str, report: CompareReport
+    a: Journal,
+    b: Journal,
+    dir_a: Path | str,
+    dir_b: Path | str,
+    report: CompareReport,
+    progress: Progress | None,
 ) -> CompareReport:
-    """Both rebuilt to the last command that they share, each from its own checkpoint."""
-    digests: list[dict[str, bytes]] = []
+    """Both rebuilt to the last command that they share, each from its own checkpoint, and judged if that was asked."""
+    engines: list[StatefulEngine] = []
     notes = list(report.notes)
     for journal, directory in ((a, dir_a), (b, dir_b)):
-        rebuilt = rebuild_from(journal, directory, at=report.seq, on_divergence="note")
+        rebuilt = rebuild_from(journal, directory, at=report.seq, progress=progress, on_divergence="note")
         notes += [f"{directory}: {note}" for note in rebuilt.notes if not rebuilt.partial]
-        digests.append(dict(cast(StatefulEngine, rebuilt.engine).part_digests()))
+        engines.append(cast(StatefulEngine, rebuilt.engine))
+    digests = [dict(engine.part_digests()) for engine in engines]
     names = sorted(set(digests[0]) | set(digests[1]))
     parts = tuple(name for name in names if digests[0].get(name) != digests[1].get(name))
-    return replace(report, parts=parts, state_seq=report.seq, notes=tuple(notes))
+    report = replace(report, parts=parts, state_seq=report.seq)
+    if report.engine == "reference":
+        judge = rebuild_from(a, dir_a, at=report.seq, engine="reference", progress=progress, on_divergence="note")
+        notes += [f"{dir_a}, by the reference engine: {note}" for note in judge.notes if not judge.partial]
+        unlike_a, unlike_b = (unlike(engine, judge.engine) for engine in engines)
+        report = replace(report, unlike_a=unlike_a, unlike_b=unlike_b)
+    return replace(report, notes=tuple(notes))
+
+
+def unlike(a: MarketEngine, b: MarketEngine) -> tuple[str, ...]:
+    """What differs between any two engines: "open_orders" and "instruments" are what both can show."""
+    return tuple(
+        name for name in ("open_orders", "instruments") if getattr(a, name)().tobytes() != getattr(b, name)().tobytes()
+    )

@@ -1,0 +1,93 @@
+"""Comparing two nodes with either engine: which of two records is right, and whether what both hold is.
+
+What only an independent engine can see is here too: two nodes that hold the same wrong state.
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from checkpoints import CheckpointStore
+from cli.main import run_line
+from engine import Engine
+from replay.compare import compare
+from replay.engines import EngineKind
+from replay.recover import image
+from tests.nodes import SMALL, DropsAFill, write_node
+from tests.streams import random_stream
+
+ROWS = random_stream(21, 3_000)
+ENGINES: tuple[EngineKind, ...] = ("kernel", "reference")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory without a fault and without a checkpoint. Read only."""
+    path = tmp_path_factory.mktemp("sound")
+    write_node(path, ROWS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bent(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same journal, and a checkpoint at its end in which an instrument last traded at another price."""
+    path = Path(shutil.copytree(sound, tmp_path_factory.mktemp("bent") / "node"))
+    engine = Engine(SMALL)
+    for first in range(0, len(ROWS), 64):
+        engine.apply(ROWS[first : first + 64])
+    parts = {part: {name: array.copy() for name, array in arrays.items()} for part, arrays in engine.parts().items()}
+    parts["reference"]["instruments"]["last_trade_e4"][0] += 100
+    CheckpointStore(path).write(dataclasses.replace(image(engine, SMALL), parts=parts))
+    return path
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_sound_nodes_are_the_same_by_either_engine(engine: EngineKind, sound: Path, tmp_path: Path) -> None:
+    write_node(tmp_path, ROWS, 100, checkpoint_every=1_000)
+    report = compare(sound, tmp_path, engine=engine)
+    assert (report.same, report.state_seq, report.engine) == (True, len(ROWS), engine)
+    assert (report.unlike_a, report.unlike_b) == ((), ())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_either_engine_says_which_of_two_records_is_right(engine: EngineKind, sound: Path, tmp_path: Path) -> None:
+    write_node(tmp_path, ROWS, engine=DropsAFill(5))
+    for pair, right in (((sound, tmp_path), "a"), ((tmp_path, sound), "b")):
+        digest = compare(*pair, engine=engine).digest
+        assert digest is not None
+        assert (digest.agrees, digest.replayed) == (right, digest.a if right == "a" else digest.b)
+
+
+def test_the_reference_engine_says_which_node_holds_what_it_should_not(sound: Path, bent: Path) -> None:
+    by_kernel = compare(sound, bent)
+    assert (by_kernel.parts, by_kernel.unlike_a, by_kernel.unlike_b) == (("reference",), (), ())
+    by_reference = compare(sound, bent, engine="reference")
+    assert (by_reference.parts, by_reference.unlike_a, by_reference.unlike_b) == (("reference",), (), ("instruments",))
+    assert compare(bent, sound, engine="reference").unlike_a == ("instruments",)
+
+
+def test_the_same_wrong_state_in_both_nodes_is_seen_by_the_reference_engine_alone(bent: Path, tmp_path: Path) -> None:
+    twin = Path(shutil.copytree(bent, tmp_path / "twin"))
+    assert compare(bent, twin).same
+    report = compare(bent, twin, engine="reference")
+    assert (report.same, report.parts) == (False, ())
+    assert (report.unlike_a, report.unlike_b) == (("instruments",), ("instruments",))
+
+
+def test_the_command_line_takes_the_engine_and_tells_what_it_found(
+    sound: Path, bent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["compare", str(sound), str(bent), "--engine", "reference"]
+    assert run_line(line) == 1
+    said = capsys.readouterr().out
+    assert "after command 3,000, B holds other instruments than the reference engine gives" in said
+    assert said.endswith("DIFFERENT\n")
+    assert run_line([*line, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["engine"], told["unlike_a"], told["unlike_b"]) == ("reference", [], ["instruments"])
+    twin = shutil.copytree(sound, tmp_path / "twin")
+    assert run_line(["compare", str(sound), str(twin), "--engine", "reference"]) == 0
+    assert "with the reference engine's open orders and instruments too" in capsys.readouterr().out
