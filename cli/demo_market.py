@@ -74,7 +74,7 @@ def main() -> None:
             print(json.dumps(ahead | counts | digest | sides | {"trades": list(tape.trades)}), flush=True)
 
         prefault(engine)
-        with CheckpointAside(journal, directory, _CHECKPOINT_COMMANDS) as every:
+        with CheckpointAside(journal, directory, _CHECKPOINT_COMMANDS, failed=_tell) as every:
             pump(
                 _paced(seed, tell),
                 LiveStamp(engine.now_ns),
@@ -83,6 +83,10 @@ def main() -> None:
                 publishers=[tape],
                 at_boundary=every,
             )
+
+
+def _tell(sentence: str) -> None:
+    print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
 def _paced(seed: int, tell: Any) -> Iterator[NDArray[Any]]:

@@ -122,7 +122,7 @@ def pump_node(
     """The pipeline over a source, with the options' durability and checkpoints."""
     prefault(engine)
     every = options.checkpoint_every
-    aside = CheckpointAside(journal, options.data, every, failed=_tell) if every else nullcontext()
+    aside = CheckpointAside(journal, options.data, every, waits=True, failed=_tell) if every else nullcontext()
     with aside as at_boundary:
         return pump(
             source,

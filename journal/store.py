@@ -30,6 +30,8 @@ LMDB_VERSION: Final = ".".join(str(number) for number in lmdb.version())
 ROW_BYTES: Final = 64
 NEW_FOLDER: Final = "journal.new"
 _DISK_RESERVE_BYTES: Final = 1 << 20
+#: LMDB's lock.mdb with max_readers 126: its header of three cache lines, and a line a reader.
+_READER_TABLE_BYTES: Final = 8_192
 # Every option is named: py-lmdb's defaults are not to decide how safe the journal is. The map is address space, not
 # disk, and is never resized while open.
 _OPTIONS: Final[dict[str, Any]] = {
@@ -64,8 +66,19 @@ _shared: dict[tuple[int, int, int], _Shared] = {}
 _changed = threading.Condition()
 
 
+def _reserve_reader_table(folder: Path) -> None:
+    """Have the disk give the room of lock.mdb now: LMDB maps a sparse file, and a full disk would end the process by
+    SIGBUS in the middle. Only while no environment of this process is open there: closing the file drops its locks."""
+    fd = os.open(folder / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(fd, 0, _READER_TABLE_BYTES)
+    finally:
+        os.close(fd)
+
+
 def _lmdb_open(folder: Path, **changes: Any) -> lmdb.Environment:
     try:
+        _reserve_reader_table(folder)
         environment = lmdb.open(str(folder), **{**_OPTIONS, **changes})
         environment.reader_check()
     except (lmdb.Error, OSError, MemoryError) as error:
@@ -226,6 +239,7 @@ def _create_aside(new: Path, meta: dict[str, Any]) -> None:
     new.mkdir()
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     sealed = marks.encode_genesis(meta, int(meta.get("row_bytes", ROW_BYTES)), page_bytes)
+    _reserve_reader_table(new)
     environment = lmdb.open(str(new), **{**_OPTIONS, "create": True})
     try:
         trees = {name: environment.open_db(name) for name in TREES}

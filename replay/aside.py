@@ -44,9 +44,9 @@ class CheckpointAside:
         with CheckpointAside(journal, directory, 10_000_000) as every:
             pump(source, stamp, journal, engine, at_boundary=every)
 
-    One at a time: one that is due while another is being written is taken after it. ``keep``: how many of the newest
-    checkpoints stay. At the end it waits for the one that is being written; when something was raised, it gives that
-    one up.
+    One at a time: one that is due while another is being written is taken after it; with ``waits`` the pump waits for
+    that, so that none is late. ``keep``: how many of the newest checkpoints stay. At the end it waits for the one that
+    is being written; when something was raised, it gives that one up.
 
     A checkpoint that fails does not stop the market: its sentence goes to ``failed``, and the next is taken when it is
     due. Without ``failed``, CheckpointError is raised at the end. Those before it are as they were.
@@ -59,6 +59,7 @@ class CheckpointAside:
         commands: int,
         *,
         keep: int = 8,
+        waits: bool = False,
         failed: Callable[[str], object] | None = None,
     ) -> None:
         if commands < 1:
@@ -68,6 +69,7 @@ class CheckpointAside:
         self._store = CheckpointStore(Path(directory))
         self._commands = commands
         self._keep = keep
+        self._waits = waits
         self._failures: list[str] = []
         self._failed = self._failures.append if failed is None else failed
         self._child: _Child | None = None
@@ -94,8 +96,11 @@ class CheckpointAside:
         if self._child is not None:
             self._tell(self._child)
             self._reap(self._child, os.WNOHANG)
-        if self._child is None and engine.seq - self._last_seq >= self._commands:
-            self._begin(engine)
+        if engine.seq - self._last_seq >= self._commands:
+            if self._waits:
+                self._wait()
+            if self._child is None:
+                self._begin(engine)
 
     @property
     def busy(self) -> bool:
@@ -104,17 +109,21 @@ class CheckpointAside:
 
     def finish(self) -> None:
         """Wait for the checkpoint that is being written, if there is one; the journal must still be open."""
-        if self._child is not None:
-            try:
-                if self._journal.wait_durable(self._child.seq):
-                    self._tell(self._child)
-                    self._reap(self._child, 0)
-            finally:
-                if self._child is not None:
-                    self._failed(f"the checkpoint of command {self._child.seq} was given up: it was not durable there")
-                    self.give_up()
+        self._wait()
         if self._failures:
             raise CheckpointError(self._failures[0])
+
+    def _wait(self) -> None:
+        if self._child is None:
+            return
+        try:
+            if self._journal.wait_durable(self._child.seq):
+                self._tell(self._child)
+                self._reap(self._child, 0)
+        finally:
+            if self._child is not None:
+                self._failed(f"the checkpoint of command {self._child.seq} was given up: it was not durable there")
+                self.give_up()
 
     def give_up(self) -> None:
         """Drop the checkpoint that is being written, if there is one, unless it has its name already."""

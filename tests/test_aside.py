@@ -86,6 +86,13 @@ def test_a_checkpoint_is_the_state_at_its_command_whatever_the_market_does_meanw
     assert report.checkpoints_compared > 0
 
 
+def test_a_pump_that_may_wait_has_each_checkpoint_at_its_place(node: tuple[Path, Journal, Engine]) -> None:
+    directory, journal, engine = node
+    with CheckpointAside(journal, directory, 500, keep=100, waits=True) as every:
+        pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
+    assert [info.seq for info in CheckpointStore(directory).list()] == list(range(500, len(ROWS) + 1, 500))
+
+
 def test_a_checkpoint_has_no_name_before_the_journal_is_durable_up_to_it(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
     unsure: Any = Unsure(journal)

