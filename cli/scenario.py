@@ -35,9 +35,10 @@ def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
                     kind: run_scenario(lines, new_engine(kind, _CAPACITY), compare=is_test(lines), name=str(file))
                     for kind in kinds
                 }
-            except ScenarioError as error:
+            except (ScenarioError, WrongUse, OSError) as error:
+                # One file that is no text, or that the system does not give, keeps no other from being run.
                 unread += 1
-                _tell_unread(file, str(error), as_json)
+                _tell_unread(file, errors.sentence(error)[0], as_json)
                 continue
             if all(outcome.passed for outcome in outcomes.values()) and _same(outcomes):
                 passed += 1

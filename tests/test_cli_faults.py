@@ -154,6 +154,32 @@ def test_a_file_without_a_command_is_bad_input(command: str, text: str, tmp_path
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("fault", ["not UTF-8", "a binary", "gone", "bad syntax"])
+def test_a_scenario_file_that_cannot_be_read_keeps_no_other_from_being_run(
+    fault: str, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    (tmp_path / "a.txt").write_text(DAY)
+    (tmp_path / "c.txt").write_text(DAY + "> accepted a3\n")
+    status, said, complaint = lockstep("scenario", tmp_path)
+    assert (status, said.splitlines()[-1], complaint) == (1, "1 passed, 1 failed", "")
+    spoilt = tmp_path / "b.txt"
+    if fault == "gone":
+        spoilt.symlink_to(tmp_path / "nowhere")
+    else:
+        raw = {"not UTF-8": DAY.encode() + b"# caf\xe9\n", "a binary": b"\x7fELF\x02\x00\xff", "bad syntax": b"frob\n"}
+        spoilt.write_bytes(raw[fault])
+    status, said, complaint = lockstep("scenario", tmp_path)
+    assert (status, said.splitlines()[-1]) == (1, "1 passed, 1 failed, 1 could not be read")
+    assert (complaint.count("\n"), str(spoilt) in complaint) == (1, True)
+    status, said, _ = lockstep("scenario", tmp_path, "--json")
+    told = [json.loads(line) for line in said.splitlines()]
+    assert (status, [facts["passed"] for facts in told]) == (1, [True, False, False])
+    assert f"lockstep: {told[1]['error']}\n" == complaint
+    for name in ("a.txt", "c.txt"):
+        (tmp_path / name).unlink()
+    assert lockstep("scenario", tmp_path)[:2] == (2, "0 passed, 1 could not be read\n")
+
+
 def test_a_date_alone_is_told_from_a_time(node: Path, lockstep: Lockstep) -> None:
     assert "is a date without a time of day" in lockstep.complaint(2, "state", node, "--at", "2024-01-15")
     assert lockstep("state", node, "--at", "2024-01-15T16:00")[0] == 0
