@@ -56,7 +56,8 @@ def run(
 ) -> int:
     """Feed scenario or LOBSTER files through sequencer, journal and engine, without a network.
 
-    Broken off, by a kill for one, the same line again goes on where the journal ends.
+    Broken off, by a kill for one, the same line again goes on where the journal ends. Not so with --append, which adds
+    the files once more: give all files instead, from the first on, without --append.
 
     Example: lockstep run day.txt --data node1
 
