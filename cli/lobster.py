@@ -128,6 +128,8 @@ def _facts(messages: Messages, flow: Flow, check: Check | None) -> dict[str, Any
     if check is not None:
         report = check.report
         facts["rows equal"] = f"{screen.count(report.equal)} of {screen.count(report.rows)}"
+        if report.unpublished:
+            facts["not compared"] = f"{screen.counted(report.unpublished, 'message')} without a published row"
         facts["trades"] = f"{screen.count(report.fills)} compared, {screen.count(len(report.fills_wrong))} wrong"
     return facts
 
@@ -142,6 +144,7 @@ def _json(flow: Flow, check: Check | None) -> dict[str, Any]:
             "passed": report.passed,
             "rows": report.rows,
             "equal": report.equal,
+            "unpublished": report.unpublished,
             "unexplained": len(report.unexplained),
             "differences": _by_reason(report),
             "first": first,
@@ -162,6 +165,7 @@ def _by_reason(report: CheckReport) -> dict[str, int]:
 def _difference(difference: Difference) -> dict[str, Any]:
     return {
         "line": difference.line,
+        "level": difference.level,
         "expected": difference.expected,
         "got": difference.got,
         "why": str(difference.why.value),
@@ -181,18 +185,30 @@ def _tell(flow: Flow, check: Check | None, file: Path) -> None:
         reasons = [(screen.count(number), why) for why, number in _by_reason(report).items()]
         screen.table(["rows that differ", "why"], reasons, right=("rows that differ",))
         shown = (report.unexplained or report.differences)[0]
-        screen.say(f"first difference: message {shown.line}: {shown.why.value}")
-        screen.facts([("published", _levels(shown.expected)), ("lockstep", _levels(shown.got))])
+        screen.say(f"first difference: message {shown.line}, level {shown.level}: {shown.why.value}")
+        sides = (("published", shown.expected), ("lockstep", shown.got))
+        screen.facts([(name, _level(row, shown.level)) for name, row in sides])
     for wrong in report.fills_wrong[:5]:
         screen.say(wrong)
-    said = "equal on every row" if report.equal == report.rows else "equal wherever the data determines the book"
-    screen.verdict(report.passed, said if report.passed else "DIFFERENT where the data determines the book")
+    said = _agreement(report) if report.passed else "DIFFERENT where the data determines the book"
+    screen.verdict(report.passed, said)
 
 
-def _levels(row: list[int]) -> str:
-    best = [
-        f"{size} @ {price(price_e4)}" if size else "none" for price_e4, size in zip(row[0:4:2], row[1:4:2], strict=True)
-    ]
-    return f"best offer {best[0]}, best bid {best[1]}" + (
-        f" and {screen.counted(len(row) // 4 - 1, 'level')} behind" if len(row) > 4 else ""
+def _agreement(report: CheckReport) -> str:
+    """How far a check that passed goes: rows that nobody published are no rows that are equal."""
+    if report.equal < report.rows:
+        said = "equal wherever the data determines the book"
+    else:
+        said = f"equal on all {screen.counted(report.rows, 'row')}" if report.unpublished else "equal on every row"
+    if not report.unpublished:
+        return said
+    return f"{said}; the last {screen.counted(report.unpublished, 'message')} had no published row to compare with"
+
+
+def _level(row: list[int], level: int) -> str:
+    """Both sides of one level, from 1, of a row."""
+    ask_e4, ask_qty, bid_e4, bid_qty = row[4 * level - 4 : 4 * level]
+    offer, bid = (
+        f"{qty} @ {price(price_e4)}" if qty else "none" for price_e4, qty in ((ask_e4, ask_qty), (bid_e4, bid_qty))
     )
+    return f"offer {offer}, bid {bid}"

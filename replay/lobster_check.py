@@ -7,8 +7,10 @@ unexplained, and so is a trade with another order than the one that price-time p
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,11 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """A row that differs. line: of both files. expected, got: ask price, ask size, bid price, bid size, next level …"""
+    """A row that differs. line: of both files. level: the first, from 1, that differs for the reason ``why``.
+    expected, got: ask price, ask size, bid price, bid size, next level …"""
 
     line: int
+    level: int
     expected: list[int]
     got: list[int]
     why: Why
@@ -42,8 +46,10 @@ class Difference:
 
 @dataclass
 class CheckReport:
-    """What the check has found so far. fills: trades compared with the order that had to trade."""
+    """What the check has found so far. fills: trades compared with the order that had to trade. unpublished: messages
+    that the book file has no row for, as it ends before the message file."""
 
+    unpublished: int = 0
     rows: int = 0
     equal: int = 0
     fills: int = 0
@@ -156,7 +162,7 @@ class Check:
             raise LobsterError(
                 f"{name}:{len(flow.rows_after) + 1}: the book has more rows than the message file; give its own."
             )
-        self.report = CheckReport()
+        self.report = CheckReport(unpublished=len(flow.rows_after) - len(book))
         self._flow = flow
         self._expected = book.tolist()
         self._depth = book.shape[1] // 4
@@ -184,18 +190,21 @@ class Check:
                 self.report.equal += 1
             else:
                 line = self.report.rows
-                self.report.differences.append(Difference(line, expected, got, self._why(line - 1, expected, got)))
+                why, level = self._why(line - 1, expected, got)
+                self.report.differences.append(Difference(line, level, expected, got, why))
 
-    def _why(self, message: int, expected: list[int], got: list[int]) -> Why:
-        why = Why.BEYOND_LEVELS
+    def _why(self, message: int, expected: list[int], got: list[int]) -> tuple[Why, int]:
+        """Why two rows differ, and the first level, from 1, that differs for that reason."""
+        found = (Why.BEYOND_LEVELS, _first_apart(_levels(expected), _levels(got)))
         for side, column in ((-1, 0), (1, 1)):
             horizon = -side * int(self._flow.horizon_e4[message, column])
             known = [_within(row, side, 2 * column, horizon) for row in (expected, got)]
             if known[0] != known[1]:
+                level = _first_apart(*known)
                 if not self._flow.held[message, column]:
-                    return Why.UNEXPLAINED
-                why = Why.CROSSED
-        return why
+                    return Why.UNEXPLAINED, level
+                found = (Why.CROSSED, level)
+        return found
 
     def _compare_fill(self, event: tuple[int, ...]) -> None:
         fill = next(self._fills, None)
@@ -205,6 +214,16 @@ class Check:
             self.report.fills_wrong.append(
                 f"command {event[0]} traded {event[4]} with {unpack(event[1])}, by priority {wanted}"
             )
+
+
+def _levels(row: list[int]) -> list[tuple[int, ...]]:
+    """A row level by level, both sides of each."""
+    return [tuple(row[at : at + 4]) for at in range(0, len(row), 4)]
+
+
+def _first_apart(a: Sequence[object], b: Sequence[object]) -> int:
+    """The first place, from 1, at which two unequal sequences differ; behind the end of one there is nothing."""
+    return next(place for place, pair in enumerate(zip_longest(a, b), 1) if pair[0] != pair[1])
 
 
 def _within(row: list[int], side: int, column: int, horizon: int) -> list[tuple[int, int]]:

@@ -116,10 +116,10 @@ def read_book(text: str, name: str, *, tick_e4: int = 100) -> NDArray[np.int64]:
     """The rows of a book file, shape (rows, 4 x levels), int64.
 
     Raises LobsterError, naming file and line, for rows that are not 4 whole numbers a level, all of one length, for
-    levels that are not in order, and for prices and sizes out of bounds or off the tick.
+    levels that are not in order, and for prices and sizes out of bounds or off the tick; and for an empty file.
     """
     columns = text.partition("\n")[0].count(",") + 1
-    if columns % 4 or not text.strip():
+    if columns % 4 and text.strip():
         raise LobsterError(
             f"{name}:1: a row of a book has 4 numbers a level, this one has {columns}; give a book file."
         )

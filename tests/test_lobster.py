@@ -312,7 +312,7 @@ def test_a_bad_message_is_refused_with_file_and_line(line: str, says: str) -> No
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "b.csv:1: "),
+        ("", "b.csv: the file is empty"),
         ("100300,10,100000\n", "b.csv:1: a row of a book has 4 numbers a level"),
         (BOOK + "100300,10,100000,100\n", "b.csv:2: the row has 4 numbers and the first has 8"),
         (BOOK + BOOK.replace("30\n", "x\n"), "b.csv:2: 'x' is not a whole number"),
