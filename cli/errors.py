@@ -112,6 +112,8 @@ def _instead(refused: Mapping[str, Any]) -> str:
     """What to give, out of what the library that checks values says of one."""
     bounds = refused.get("ctx", {})
     kind = str(refused["type"])
+    if bounds and str(refused["input"]).strip().lower().lstrip("+-") == "nan":
+        return "that is no number, give one"  # It is beyond no bound either, whichever the library names.
     if kind.startswith("int"):
         return "give a whole number"
     if kind.startswith("float"):
