@@ -110,7 +110,7 @@ def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_js
 
 
 def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
-    facts = {"same": report.same} | asdict(report)
+    facts = {"same": report.same, "differs": report.differs} | asdict(report)
     if report.command is not None:
         # What was defined before the difference is the same in both.
         names = rebuild(directory_a, at=report.command.seq - 1, on_divergence="note").engine.directory
@@ -164,7 +164,16 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
         behind = abs(report.last_seq_a - report.last_seq_b)
         screen.say(f"{shorter} is a beginning of {longer}, {screen.counted(behind, 'command')} behind")
-    screen.verdict(report.same, "the same, as far as both go" if report.same else "DIFFERENT")
+    screen.verdict(report.same, _compared_verdict(report))
+
+
+def _compared_verdict(report: CompareReport) -> str:
+    """What came out; damage ends the comparison, and is no difference between what was asked of the two."""
+    if report.differs:
+        return "DIFFERENT"
+    if not report.damage:
+        return "the same, as far as both go"
+    return f"NOT COMPARED TO THE END: the same up to command {screen.count(report.seq)}, then comes the damage"
 
 
 def _state_compared(report: CompareReport) -> str:

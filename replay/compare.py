@@ -73,10 +73,15 @@ class CompareReport:
     unlike_b: tuple[str, ...] = ()
 
     @property
+    def differs(self) -> bool:
+        """Whether a difference was found in what could be read of both."""
+        recorded = self.command is not None or self.digest is not None
+        return recorded or bool(self.parts or self.unlike_a or self.unlike_b)
+
+    @property
     def same(self) -> bool:
         """Whether no difference was found and nothing was damaged; a beginning of the other counts as the same."""
-        recorded = self.command is None and self.digest is None and not self.damage
-        return recorded and not self.parts and not self.unlike_a and not self.unlike_b
+        return not self.differs and not self.damage
 
 
 class _Reader:

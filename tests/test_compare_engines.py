@@ -91,3 +91,38 @@ def test_the_command_line_takes_the_engine_and_tells_what_it_found(
     twin = shutil.copytree(sound, tmp_path / "twin")
     assert run_line(["compare", str(sound), str(twin), "--engine", "reference"]) == 0
     assert "with the reference engine's open orders and instruments too" in capsys.readouterr().out
+
+
+def test_a_comparison_that_ends_at_damage_is_not_called_a_difference(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seq, alike in ((1_500, "1,472"), (65, "64")):
+        spoilt = Path(shutil.copytree(sound, tmp_path / f"spoilt{seq}"))
+        flip_row(spoilt, seq)
+        for pair in ((sound, spoilt), (spoilt, sound)):
+            assert run_line(["compare", *map(str, pair)]) == 1
+            said = capsys.readouterr().out
+            assert said.endswith(f"NOT COMPARED TO THE END: the same up to command {alike}, then comes the damage\n")
+            assert said.count(f"damaged: {spoilt}: ") == 1
+        assert run_line(["compare", str(sound), str(spoilt), "--json"]) == 1
+        told = json.loads(capsys.readouterr().out)
+        assert (told["same"], told["differs"], len(told["damage"])) == (False, False, 1)
+
+
+def test_a_difference_before_the_damage_is_still_called_one(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_node(tmp_path, ROWS, engine=DropsAFill(5))
+    flip_row(tmp_path, 2_500)
+    assert run_line(["compare", str(sound), str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "damaged: " in said
+    assert said.endswith("DIFFERENT\n")
+
+
+def flip_row(node: Path, seq: int) -> None:
+    """Turn one bit of a command over, wherever the journal's file has its row."""
+    path, row = node / "journal" / "data.mdb", ROWS[seq - 1].tobytes()
+    raw = path.read_bytes()
+    assert row in raw
+    path.write_bytes(raw.replace(row, bytes([row[0] ^ 1]) + row[1:]))
