@@ -120,10 +120,10 @@ class CheckpointAside:
             if self._journal.wait_durable(self._child.seq):
                 self._tell(self._child)
                 self._reap(self._child, 0)
-        finally:
-            if self._child is not None:
+            else:
                 self._failed(f"the checkpoint of command {self._child.seq} was given up: it was not durable there")
-                self.give_up()
+        finally:
+            self.give_up()  # where something was raised, or it did not become durable
 
     def give_up(self) -> None:
         """Drop the checkpoint that is being written, if there is one, unless it has its name already."""

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from checkpoints import CheckpointStore
+from checkpoints import CheckpointError, CheckpointStore
 from journal import Journal
 from replay.engines import EngineKind
 from replay.errors import ReplayError
@@ -80,7 +80,7 @@ def verify(
         raise ReplayError(f"{workers} workers cannot verify anything; give 1 or more")
     began = time.perf_counter()
     notes: list[str] = []
-    with Workers(directory, workers if engine == "kernel" else 1) as staff, journal_of(directory) as journal:
+    with Workers(directory, _of_use(directory, workers, engine)) as staff, journal_of(directory) as journal:
         first, last = _range(journal, directory, from_seq, to_seq)
         if engine == "reference" and (workers > 1 or first > 1):
             notes.append("the reference engine starts at command 1, in one worker")
@@ -116,6 +116,16 @@ def verify(
         last_seq = journal.last_seq
     found = {interval: done[interval] for interval in intervals}
     return _report(found, last_seq, min(workers, max(1, len(found))), damage, notes, time.perf_counter() - began)
+
+
+def _of_use(directory: Path | str, workers: int, engine: EngineKind) -> int:
+    """How many workers can have something to do: one for each checkpoint, and one."""
+    if engine != "kernel" or workers == 1:
+        return 1
+    try:
+        return min(workers, len(CheckpointStore(Path(directory)).list()) + 1)
+    except CheckpointError:
+        return 1  # what is wrong is said where the checkpoints are used
 
 
 def _range(journal: Journal, directory: Path | str, from_seq: int | None, to_seq: int | None) -> tuple[int, int]:

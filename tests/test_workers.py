@@ -100,3 +100,16 @@ def test_intervals_are_cut_evenly_at_checkpoints_and_lose_nothing(node: Path) ->
         assert all(a.to_seq + 1 == b.from_seq for a, b in itertools.pairwise(cut))
         assert sum(len(piece.passes) for piece in cut) == len(infos)
         assert len(cut) == min(pieces, len(infos) + 1)
+
+
+def test_no_more_workers_are_started_than_have_something_to_do(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    begin = spread.Workers.__init__
+
+    def noted(self: spread.Workers, directory: Path, count: int) -> None:
+        asked.append(count)
+        begin(self, directory, count)
+
+    monkeypatch.setattr(spread.Workers, "__init__", noted)
+    assert verify(node, workers=1_000).ok
+    assert asked == [len(CheckpointStore(node).list()) + 1]
