@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import run_line
+from tests.conftest import Lockstep
 
 DAY = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -47,21 +48,6 @@ EVENTS = """\
 > accepted a3
 > trade XYZ 5 @ 10.05 resting=b2 incoming=a3
 """
-
-Lockstep = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def lockstep(capsys: pytest.CaptureFixture[str]) -> Lockstep:
-    """Runs a command line here: (exit status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = run_line([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ The commands are found by walking the program itself, so that one which is added
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,21 +16,7 @@ import typer
 from typer.main import get_command
 
 from cli.main import app, run_line
-
-Lockstep = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def lockstep(capsys: pytest.CaptureFixture[str]) -> Lockstep:
-    """Runs a command line here: (exit status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = run_line([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
+from tests.conftest import Lockstep
 
 
 def walk(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

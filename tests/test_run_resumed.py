@@ -10,13 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cli.main import run_line
 from engine import COMMAND, Engine
 from journal import Journal
 from journal.opening import read_tail
@@ -25,24 +23,10 @@ from replay.resume import Beginning
 from replay.scenario_print import Printer
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
+from tests.conftest import Lockstep
 from tests.nodes import SMALL, batches
 from tests.streams import random_stream
 from tests.test_lobster import published
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def lockstep(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line here: (exit status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = run_line([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
 
 
 def day(first: int, commands: int, *, late: str = "") -> str:
@@ -98,7 +82,7 @@ def facts(said: str) -> dict[str, object]:
     return found
 
 
-def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Path, lockstep: Run) -> None:
+def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "a.txt").write_text(HEAD + day(0, 6_000, late="LATE"))
     (tmp_path / "b.txt").write_text(day(6_000, 6_000))
     files = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
@@ -124,7 +108,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Pat
     assert lockstep("verify", node, "--workers", 1)[0] == 0
 
 
-def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, lockstep: Run) -> None:
+def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, lockstep: Lockstep) -> None:
     market = published(3, 8, 4_000)
     messages, book = tmp_path / "XYZ_2012-06-21_1_message_8.csv", tmp_path / "book.csv"
     messages.write_text("".join(market.messages))
@@ -156,7 +140,7 @@ def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, locks
 @pytest.mark.parametrize("engine", ["kernel", "reference"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_hostile_day_goes_on_from_whichever_command_it_broke_off_at(
-    seed: int, engine: str, tmp_path: Path, lockstep: Run
+    seed: int, engine: str, tmp_path: Path, lockstep: Lockstep
 ) -> None:
     rows = random_stream(seed, 700, hostile=0.1, garbage=0.1, control=0.1)
     sound = Engine(SMALL)
@@ -178,7 +162,9 @@ def test_a_hostile_day_goes_on_from_whichever_command_it_broke_off_at(
         shutil.rmtree(node)
 
 
-def test_an_extend_row_at_the_very_end_still_belongs_to_the_clock_that_follows(tmp_path: Path, lockstep: Run) -> None:
+def test_an_extend_row_at_the_very_end_still_belongs_to_the_clock_that_follows(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
     """A CLOCK row behind an EXTEND row is refused, so the time that stands in the block's header does not move."""
     extend, clock = np.zeros(1, COMMAND), np.zeros(1, COMMAND)
     extend["kind"], extend["name"] = 19, 65
@@ -194,7 +180,7 @@ def test_an_extend_row_at_the_very_end_still_belongs_to_the_clock_that_follows(t
     assert clocks == [1_705_311_000 * 10**9] * 2
 
 
-def test_a_changed_file_is_refused_by_the_number_of_the_first_other_command(tmp_path: Path, lockstep: Run) -> None:
+def test_a_changed_file_is_refused_by_the_number_of_the_first_other_command(tmp_path: Path, lockstep: Lockstep) -> None:
     text = HEAD + day(0, 50)
     (tmp_path / "day.txt").write_text(text)
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--block-rows", 8)[0] == 0
@@ -209,7 +195,7 @@ def test_a_changed_file_is_refused_by_the_number_of_the_first_other_command(tmp_
 
 
 def test_a_build_that_does_not_compare_takes_a_changed_file(
-    tmp_path: Path, lockstep: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control of the test above: what is compared is what keeps another input out."""
 
@@ -228,7 +214,7 @@ def test_a_build_that_does_not_compare_takes_a_changed_file(
     assert lockstep("compare", tmp_path / "node", tmp_path / "right")[0] == 1
 
 
-def test_what_is_there_already_is_said_and_adds_nothing(tmp_path: Path, lockstep: Run) -> None:
+def test_what_is_there_already_is_said_and_adds_nothing(tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "day.txt").write_text(HEAD + "> phase XYZ continuous\n")
     (tmp_path / "more.txt").write_text("enter ALPHA a1 sell 1 XYZ @ 10.00\n")
     node = tmp_path / "node"
@@ -245,7 +231,7 @@ def test_what_is_there_already_is_said_and_adds_nothing(tmp_path: Path, lockstep
     assert (status, "the 6 commands" in complaint) == (0, True)
 
 
-def test_what_a_kill_leaves_before_there_is_a_journal_is_no_obstacle(tmp_path: Path, lockstep: Run) -> None:
+def test_what_a_kill_leaves_before_there_is_a_journal_is_no_obstacle(tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "day.txt").write_text(HEAD)
     node = tmp_path / "node"
     (node / "journal.new").mkdir(parents=True)
@@ -255,7 +241,7 @@ def test_what_a_kill_leaves_before_there_is_a_journal_is_no_obstacle(tmp_path: P
     assert lockstep("verify", node, "--workers", 1)[0] == 0
 
 
-def test_appending_needs_something_to_append_to(tmp_path: Path, lockstep: Run) -> None:
+def test_appending_needs_something_to_append_to(tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "day.txt").write_text(HEAD)
     status, _, complaint = lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--append")
     assert (status, "there is no journal" in complaint, (tmp_path / "node").exists()) == (2, True, False)
