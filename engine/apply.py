@@ -11,7 +11,6 @@ from engine.control import (
     halt_command,
     mass_cancel,
     phase_command,
-    unused,
 )
 from engine.emit import emit_rejected
 from engine.entry import cancel, enter, replace
@@ -19,6 +18,7 @@ from engine.index import ask_for_id
 from engine.jit import called, prefetch
 from engine.records import CommandKind, Reason
 from engine.state import State
+from engine.users import credential_command, no_codes, user_command
 
 _CLOCK: Final = int(CommandKind.CLOCK)
 _INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
@@ -30,6 +30,8 @@ _MASS_CANCEL: Final = int(CommandKind.MASS_CANCEL)
 _PHASE: Final = int(CommandKind.PHASE)
 _HALT: Final = int(CommandKind.HALT)
 _EXTEND: Final = int(CommandKind.EXTEND)
+_USER: Final = int(CommandKind.USER)
+_CREDENTIAL: Final = int(CommandKind.CREDENTIAL)
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 
 #: How many commands ahead the rows of client order ids are fetched, so that their cache misses overlap.
@@ -54,7 +56,7 @@ def apply_batch(state: State, commands, start, events, n):
         if i + _AHEAD < len(commands):
             coming = commands[i + _AHEAD]
             ask_for_id(state, np.int64(coming["participant"]), coming["client_order_id"])
-            if coming["new_client_order_id"] != 0:
+            if np.int64(coming["kind"]) == _REPLACE:
                 ask_for_id(state, np.int64(coming["participant"]), coming["new_client_order_id"])
         command = commands[i]
         venue["seq"] += 1
@@ -90,7 +92,11 @@ def _apply_rare(state: State, command, kind, events, n):
         return phase_command(state, command, events, n)
     if kind == _HALT:
         return halt_command(state, command, events, n)
-    if kind == _EXTEND and unused(command, 0, 1, 1, 1, 1):
+    if kind == _USER:
+        return user_command(state, command, events, n)
+    if kind == _CREDENTIAL:
+        return credential_command(state, command, events, n)
+    if kind == _EXTEND and no_codes(command, 1):
         venue = state.venue[0]
         venue["extended"] = 1
         venue["extended_name"] = command["name"]

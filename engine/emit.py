@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined
-from engine.records import EventKind, Reason
+from engine.records import EventKind
 from engine.state import State
 
 # Kernels know plain integers; these are the registry's.
@@ -17,7 +17,6 @@ _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
-_UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
 
 
 @inlined
@@ -108,11 +107,11 @@ def emit_rejected(state: State, events, n, subject, participant, instrument, rea
 
 
 @called
-def emit_cancel_rejected(state: State, events, n, client_order_id, participant):
-    """There is no such open order of that participant."""
+def emit_cancel_rejected(state: State, events, n, client_order_id, participant, reason):
+    """There is no such open order of that participant, or it cannot be reduced to what a cancel wants."""
     known = participant <= state.venue[0]["participants"]
     shown = participant if known else np.int64(0)
-    return _emit_answer(state, events, n, _CANCEL_REJECTED, client_order_id, shown, 0, _UNKNOWN_ORDER, 0)
+    return _emit_answer(state, events, n, _CANCEL_REJECTED, client_order_id, shown, 0, reason, 0)
 
 
 @called

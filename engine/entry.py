@@ -36,6 +36,9 @@ _STP_NOT_PERMITTED: Final = int(Reason.STP_NOT_PERMITTED)
 _WOULD_CROSS: Final = int(Reason.WOULD_CROSS)
 _CAPACITY: Final = int(Reason.CAPACITY)
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
+_INVALID_QTY: Final = int(Reason.INVALID_QTY)
+_INVALID_LOT: Final = int(Reason.INVALID_LOT)
+_UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
 _REASON_USER: Final = int(Reason.USER)
 _REASON_IOC: Final = int(Reason.IOC)
 _REASON_FOK: Final = int(Reason.FOK)
@@ -56,7 +59,6 @@ def _is_enter(command, side, time_in_force, instructions):
         | (self_trade - 1 < 0)
         | (self_trade > _STP_NONE)
         | (command["client_order_id"] == 0)
-        | (command["new_client_order_id"] != 0)
         | (np.int64(command["phase"]) != 0)
     ):
         return False
@@ -236,13 +238,11 @@ def _cancel_rest(state: State, events, n, slot, reason):
 
 @inlined
 def cancel(state: State, command, events, n):
-    """The owner takes an order back; accepted in every phase."""
+    """The owner takes an order back, or (with a quantity) a part of it; accepted in every phase."""
     client_order_id = command["client_order_id"]
     participant = np.int64(command["participant"])
     if (
-        command["new_client_order_id"]
-        | command["price_e4"]
-        | command["qty"]
+        command["price_e4"]
         | command["min_qty"]
         | command["display_qty"]
         | np.int64(command["instrument"])
@@ -256,16 +256,40 @@ def cancel(state: State, command, events, n):
         return emit_rejected(state, events, n, client_order_id, 0, 0, _INVALID_COMMAND)
     slot = open_slot(state, participant, client_order_id)
     if slot == 0:
-        return emit_cancel_rejected(state, events, n, client_order_id, participant)
+        return emit_cancel_rejected(state, events, n, client_order_id, participant, _UNKNOWN_ORDER)
+    if command["qty"] != 0:
+        return _cancel_part(state, command["qty"], events, n, slot)
     return cancel_resting(state, events, n, slot, _REASON_USER)
+
+
+@called
+def _cancel_part(state: State, qty, events, n, slot):
+    """An order of the book keeps its place and its id with a smaller quantity in all: ``qty``, any number."""
+    order = state.orders[slot]
+    instrument = np.int64(order["instrument"])
+    leaves_qty = np.int64(order["leaves_qty"])
+    open_qty = qty - np.int64(order["cum_qty"])
+    reason = 0
+    if qty < 0 or open_qty >= leaves_qty:
+        reason = _INVALID_QTY
+    elif qty % state.instruments[instrument - 1]["lot"] != 0:
+        reason = _INVALID_LOT
+    if reason != 0:
+        participant = np.int64(order["participant"])
+        return emit_cancel_rejected(state, events, n, order["client_order_id"], participant, reason)
+    if open_qty <= 0:
+        return cancel_resting(state, events, n, slot, _REASON_USER)
+    n = emit_canceled(state, events, n, order, leaves_qty - open_qty, _REASON_USER)
+    shrink(state, side_row(instrument, np.int64(order["side"])), slot, open_qty)
+    order["qty"] = qty
+    return n
 
 
 @inlined
 def _is_replace(command, instructions):
     """Whether the row can be interpreted as a replace (rulebook section 13, 1)."""
     unused = (
-        command["min_qty"]
-        | np.int64(command["instrument"])
+        np.int64(command["instrument"])
         | np.int64(command["side"])
         | np.int64(command["time_in_force"])
         | np.int64(command["self_trade"])
@@ -289,7 +313,7 @@ def replace(state: State, command, events, n):
         return emit_rejected(state, events, n, command["client_order_id"], 0, 0, _INVALID_COMMAND)
     slot = open_slot(state, participant, command["client_order_id"])
     if slot == 0:
-        return emit_cancel_rejected(state, events, n, command["client_order_id"], participant)
+        return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, _UNKNOWN_ORDER)
     order = state.orders[slot]
     instrument = np.int64(order["instrument"])
     row = state.instruments[instrument - 1]

@@ -13,6 +13,10 @@ TIME_NS_MAX: Final = 2**62
 INT64_MAX: Final = 2**63 - 1
 DAY_NS: Final = 86_400 * 1_000_000_000
 
+#: What a password's hash may cost: log2 of scrypt's N.
+CREDENTIAL_COST_MIN: Final = 4
+CREDENTIAL_COST_MAX: Final = 20
+
 #: Lines of four rows of the table of client order ids that a search looks at before it goes on in the tree.
 ID_LINES_MAX: Final = 8
 

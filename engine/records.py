@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 #: Moves whenever any event for any input changes. A slice of a journal belongs to one value.
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 
 class CommandKind(IntEnum):
@@ -47,6 +47,8 @@ class CommandKind(IntEnum):
     EMERGENCY_CLOSE = 18
     EXTEND = 19  # further values of the command in the next row; causes no event by itself
     EPOCH = 20  # a new primary's reign
+    USER = 21  # who may log in for a participant, and how
+    CREDENTIAL = 22  # the salted hash of a user's password
 
 
 class EventKind(IntEnum):
@@ -137,6 +139,14 @@ class Permission(IntFlag):
     STP_NONE = 2
 
 
+class UserPermission(IntFlag):
+    """Bits of a user's ``permissions`` (``user``, rulebook section 12)."""
+
+    ENABLED = 1  # may log in
+    CANCEL_ON_DISCONNECT = 2  # open orders go when the connection does
+    NEWEST_WINS = 4  # a second login ends the first; without it the second is refused
+
+
 class Reason(IntEnum):
     """Why a command was refused, an order canceled or an instrument halted (rulebook sections 8, 9, 11, 12)."""
 
@@ -198,11 +208,11 @@ def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], it
 #: Offset of each place of a COMMAND row, and the names it goes by.
 COMMAND_PLACES: Final = {
     0: ("client_order_id", "name", "time_ns"),
-    8: ("new_client_order_id", "symbol", "group"),
-    16: ("price_e4", "reference_e4"),
-    24: ("qty", "lot"),
-    32: ("min_qty", "tick_e4", "duration_ns"),
-    40: ("display_qty", "adv"),
+    8: ("new_client_order_id", "symbol", "group", "memo", "participant_name", "salt_0"),
+    16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1"),
+    24: ("qty", "lot", "token_tail", "hash_0"),
+    32: ("min_qty", "tick_e4", "duration_ns", "new_memo", "new_token_head", "hash_1"),
+    40: ("display_qty", "adv", "new_token_tail", "hash_2"),
     48: ("participant",),
     52: ("instrument",),
     56: ("kind",),
@@ -211,7 +221,7 @@ COMMAND_PLACES: Final = {
     59: ("self_trade",),
     60: ("instructions", "permissions"),
     62: ("book",),
-    63: ("phase", "reason"),
+    63: ("phase", "reason", "cost"),
 }
 _NARROW: Final = {
     "participant": "<u4",
@@ -225,6 +235,7 @@ _NARROW: Final = {
     "book": "u1",
     "phase": "u1",
     "reason": "u1",
+    "cost": "u1",
 }
 
 #: One row, one command. ``participant`` and ``instrument`` are numbers in order of definition, from 1; 0 is unknown.
@@ -238,6 +249,7 @@ COMMAND_FIELDS: Final = {
     CommandKind.PARTICIPANT: ("name", "group", "permissions"),
     CommandKind.ENTER: (
         "client_order_id",
+        "memo",  # of the gateway, for the record: the market does not look at it
         "price_e4",
         "qty",
         "min_qty",  # only with Instruction.MIN_QTY
@@ -250,12 +262,13 @@ COMMAND_FIELDS: Final = {
         "instructions",
         "book",
     ),
-    CommandKind.CANCEL: ("client_order_id", "participant"),
+    CommandKind.CANCEL: ("client_order_id", "memo", "qty", "participant"),  # qty: the total intended; 0: none of it
     CommandKind.REPLACE: (
         "client_order_id",
         "new_client_order_id",
         "price_e4",
         "qty",
+        "new_memo",  # the memo from then on
         "display_qty",
         "participant",
         "instructions",  # MARKET, DISPLAY, STOP
@@ -263,8 +276,12 @@ COMMAND_FIELDS: Final = {
     CommandKind.MASS_CANCEL: ("name", "symbol", "side", "reason"),  # symbol 0: all; side 0: both
     CommandKind.PHASE: ("name", "phase"),  # name: a symbol, or * for each
     CommandKind.HALT: ("name", "duration_ns"),
-    # Before an ENTER, CANCEL or REPLACE whose participant (name) or instrument (symbol) is unknown: what was named.
-    CommandKind.EXTEND: ("name", "symbol"),
+    # Before an ENTER, CANCEL or REPLACE: the name of an unknown participant and the symbol of an unknown instrument,
+    # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too.
+    CommandKind.EXTEND: ("name", "symbol", "token_head", "token_tail", "new_token_head", "new_token_tail"),
+    CommandKind.USER: ("name", "participant_name", "firm", "permissions"),
+    # cost: of scrypt, log2 of its N, with r = 8 and p = 1; salt 16 bytes, hash 24, big-endian.
+    CommandKind.CREDENTIAL: ("name", "salt_0", "salt_1", "hash_0", "hash_1", "hash_2", "cost"),
 }
 
 #: The kinds that this release interprets; any other is answered ``invalid_command``.

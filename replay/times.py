@@ -90,8 +90,8 @@ def _numbers(commands: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _extends(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows are whole EXTEND rows: name and symbol, and nothing else."""
-    whole: NDArray[np.bool_] = (rows[:, 2:7] == 0).all(axis=1) & (rows[:, 7] == _EXTEND)
+    """Which rows are whole EXTEND rows: six numbers of any value, and nothing else."""
+    whole: NDArray[np.bool_] = (rows[:, 6] == 0) & (rows[:, 7] == _EXTEND)
     return whole
 
 

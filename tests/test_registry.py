@@ -33,6 +33,8 @@ CODES = {
         "EMERGENCY_CLOSE": 18,
         "EXTEND": 19,
         "EPOCH": 20,
+        "USER": 21,
+        "CREDENTIAL": 22,
     },
     "EventKind": {
         "ACCEPTED": 1,
@@ -98,6 +100,11 @@ CODES = {
         "MARKET": 1,
         "STP_NONE": 2,
     },
+    "UserPermission": {
+        "ENABLED": 1,
+        "CANCEL_ON_DISCONNECT": 2,
+        "NEWEST_WINS": 4,
+    },
     "Reason": {
         "UNKNOWN_PARTICIPANT": 1,
         "UNKNOWN_INSTRUMENT": 2,
@@ -150,11 +157,11 @@ CODES = {
 #: Offset, bytes and names of each place.
 COMMAND_PLACES = [
     (0, "<i8", "client_order_id name time_ns"),
-    (8, "<i8", "new_client_order_id symbol group"),
-    (16, "<i8", "price_e4 reference_e4"),
-    (24, "<i8", "qty lot"),
-    (32, "<i8", "min_qty tick_e4 duration_ns"),
-    (40, "<i8", "display_qty adv"),
+    (8, "<i8", "new_client_order_id symbol group memo participant_name salt_0"),
+    (16, "<i8", "price_e4 reference_e4 token_head firm salt_1"),
+    (24, "<i8", "qty lot token_tail hash_0"),
+    (32, "<i8", "min_qty tick_e4 duration_ns new_memo new_token_head hash_1"),
+    (40, "<i8", "display_qty adv new_token_tail hash_2"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
     (56, "|u1", "kind"),
@@ -163,7 +170,7 @@ COMMAND_PLACES = [
     (59, "|u1", "self_trade"),
     (60, "<u2", "instructions permissions"),
     (62, "|u1", "book"),
-    (63, "|u1", "phase reason"),
+    (63, "|u1", "phase reason cost"),
 ]
 
 EVENT_PLACES = [

@@ -4,7 +4,7 @@ from engine.records import Reason
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
-from engine.reference.venue import Instrument, Venue
+from engine.reference.venue import Instrument, Order, Venue
 
 
 def cancel(venue: Venue, row: Row, events: EventLog) -> None:
@@ -12,8 +12,26 @@ def cancel(venue: Venue, row: Row, events: EventLog) -> None:
     order = participant.open_order(row.client_order_id) if participant else None
     if order is None:
         events.cancel_rejected(row.client_order_id, participant)
-    else:
+    elif row.qty == 0:
         cancel_open(venue, order, Reason.USER, events)
+    else:
+        _cancel_part(venue, order, row.qty, events)
+
+
+def _cancel_part(venue: Venue, order: Order, qty: int, events: EventLog) -> None:
+    """``qty`` is the total intended from now on: what is open above that goes, and the order keeps its place."""
+    open_qty = qty - order.cum_qty
+    if qty < 0 or open_qty >= order.leaves_qty:
+        events.cancel_rejected(order.client_order_id, order.participant, Reason.INVALID_QTY)
+    elif qty % order.instrument.lot:
+        events.cancel_rejected(order.client_order_id, order.participant, Reason.INVALID_LOT)
+    elif open_qty <= 0:
+        cancel_open(venue, order, Reason.USER, events)
+    else:
+        lost_qty = order.leaves_qty - open_qty
+        events.canceled(order, lost_qty, Reason.USER)
+        order.instrument.book.reduce(order, lost_qty)
+        order.qty = qty
 
 
 def mass_cancel(venue: Venue, row: Row, events: EventLog) -> None:

@@ -16,6 +16,7 @@ from engine.reference.entry import enter, replace
 from engine.reference.events import EventLog
 from engine.reference.phases import halt, phase
 from engine.reference.rows import Row, can_be_interpreted, rows_of
+from engine.reference.users import credential, user
 from engine.reference.venue import Instrument, Order, Venue
 
 _EXTEND: Final = int(CommandKind.EXTEND)
@@ -30,6 +31,8 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.MASS_CANCEL): mass_cancel,
     int(CommandKind.PHASE): phase,
     int(CommandKind.HALT): halt,
+    int(CommandKind.USER): user,
+    int(CommandKind.CREDENTIAL): credential,
 }
 #: The kinds that an ``extend`` may stand before (section 13, 12).
 _EXTENDABLE: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))

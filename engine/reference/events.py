@@ -95,12 +95,14 @@ class EventLog:
             reason=reason,
         )
 
-    def cancel_rejected(self, client_order_id: int, participant: Participant | None) -> None:
+    def cancel_rejected(
+        self, client_order_id: int, participant: Participant | None, reason: Reason = Reason.UNKNOWN_ORDER
+    ) -> None:
         self._append(
             _CANCEL_REJECTED,
             client_order_id=client_order_id,
             participant=participant.number if participant else 0,
-            reason=Reason.UNKNOWN_ORDER,
+            reason=reason,
         )
 
     def phase(self, instrument: Instrument) -> None:

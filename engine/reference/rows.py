@@ -82,6 +82,14 @@ class Row(NamedTuple):
         return self.new_client_order_id
 
     @property
+    def participant_name(self) -> int:
+        return self.new_client_order_id
+
+    @property
+    def firm(self) -> int:
+        return self.price_e4
+
+    @property
     def reference_e4(self) -> int:
         return self.price_e4
 
@@ -105,6 +113,10 @@ class Row(NamedTuple):
     def reason(self) -> int:
         return self.phase
 
+    @property
+    def cost(self) -> int:
+        return self.phase
+
 
 _FIRST_NAMES: Final = [names[0] for names in COMMAND_PLACES.values()]
 _PLAIN: Final = np.dtype([(name, COMMAND[name]) for name in _FIRST_NAMES])
@@ -124,7 +136,8 @@ def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
 
 def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]]:
     used = {*COMMAND_FIELDS[kind], "kind"}
-    return itemgetter(*(at for at, names in enumerate(COMMAND_PLACES.values()) if used.isdisjoint(names)))
+    places = [at for at, names in enumerate(COMMAND_PLACES.values()) if used.isdisjoint(names)]
+    return itemgetter(*places, places[0])  # one twice, since of a single place it would give no tuple
 
 
 _NOT_USED: Final = {int(kind): _places_not_used(kind) for kind in COMMAND_FIELDS}
