@@ -16,6 +16,7 @@ from engine.emit import emit_rejected
 from engine.entry import cancel, enter, replace
 from engine.index import ask_for_id
 from engine.jit import called, prefetch
+from engine.kill import emergency_close, kill_command
 from engine.records import CommandKind, Reason
 from engine.state import State
 from engine.users import credential_command, no_codes, user_command
@@ -29,6 +30,9 @@ _REPLACE: Final = int(CommandKind.REPLACE)
 _MASS_CANCEL: Final = int(CommandKind.MASS_CANCEL)
 _PHASE: Final = int(CommandKind.PHASE)
 _HALT: Final = int(CommandKind.HALT)
+_KILL: Final = int(CommandKind.KILL)
+_UNKILL: Final = int(CommandKind.UNKILL)
+_EMERGENCY_CLOSE: Final = int(CommandKind.EMERGENCY_CLOSE)
 _EXTEND: Final = int(CommandKind.EXTEND)
 _USER: Final = int(CommandKind.USER)
 _CREDENTIAL: Final = int(CommandKind.CREDENTIAL)
@@ -48,8 +52,8 @@ def apply_batch(state: State, commands, start, events, n):
     """
     venue = state.venue[0]
     for i in range(start, len(commands)):
-        # One command causes at most two events an open order, one or two an instrument, and its own.
-        if n + 2 * (venue["orders_open"] + venue["instruments"]) + 8 > len(events):
+        # One command causes at most two events an open order, one or two an instrument, one a participant, and its own.
+        if n + 2 * (venue["orders_open"] + venue["instruments"]) + venue["participants"] + 8 > len(events):
             return i, n
         # The system maps memory in pages, and no processor fetches the next one ahead by itself.
         prefetch(commands, min(i + _PAGE_ROWS, len(commands) - 1))
@@ -92,6 +96,10 @@ def _apply_rare(state: State, command, kind, events, n):
         return phase_command(state, command, events, n)
     if kind == _HALT:
         return halt_command(state, command, events, n)
+    if kind == _KILL or kind == _UNKILL:
+        return kill_command(state, command, events, n, 1 if kind == _KILL else 0)
+    if kind == _EMERGENCY_CLOSE:
+        return emergency_close(state, command, events, n)
     if kind == _USER:
         return user_command(state, command, events, n)
     if kind == _CREDENTIAL:

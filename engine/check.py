@@ -176,3 +176,5 @@ def _check_participants(state: State, open_slots: list[int]) -> None:
         mine = live[live["participant"] == number]
         _require(len(mine) == row["orders_open"], "a participant's open orders are counted")
         _require((mine["group"] == row["group"]).all(), "an order bears its participant's group")
+        _require(row["killed"] in (0, 1), "a participant is killed or not")
+        _require(not row["killed"] or len(mine) == 0, "a participant that is killed has no open order")

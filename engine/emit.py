@@ -17,6 +17,8 @@ _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
+_KILLED: Final = int(EventKind.KILLED)
+_UNKILLED: Final = int(EventKind.UNKILLED)
 
 
 @inlined
@@ -124,3 +126,9 @@ def emit_phase(state: State, events, n, instrument, phase):
 def emit_halted(state: State, events, n, instrument, reason, phase):
     """An instrument is halted."""
     return _emit_answer(state, events, n, _HALTED, 0, 0, instrument, reason, phase)
+
+
+@called
+def emit_killed(state: State, events, n, participant, killed):
+    """A participant's entries are refused from now on (``killed`` 1), or taken again (0)."""
+    return _emit_answer(state, events, n, _KILLED if killed != 0 else _UNKILLED, 0, participant, 0, 0, 0)

@@ -40,7 +40,8 @@ class Engine:
         self._chain = EventChain()
         self._state: State = new_state(self.capacity)
         # Room for what one command may cause at most, and for a batch of ordinary ones.
-        worst = 2 * (self.capacity.orders_max + self.capacity.instruments_max) + 8
+        room = self.capacity
+        worst = 2 * (room.orders_max + room.instruments_max) + room.participants_max + 8
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
 
     def prefault(self) -> None:

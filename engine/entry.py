@@ -29,6 +29,7 @@ _MAY_MARKET: Final = int(Permission.MARKET)
 _MAY_STP_NONE: Final = int(Permission.STP_NONE)
 _UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
 _UNKNOWN_INSTRUMENT: Final = int(Reason.UNKNOWN_INSTRUMENT)
+_KILLED: Final = int(Reason.KILLED)
 _INVALID_INSTRUCTION: Final = int(Reason.INVALID_INSTRUCTION)
 _DUPLICATE_ID: Final = int(Reason.DUPLICATE_ID)
 _MARKET_NOT_PERMITTED: Final = int(Reason.MARKET_NOT_PERMITTED)
@@ -101,6 +102,9 @@ def enter(state: State, command, events, n):
         return emit_rejected(state, events, n, client_order_id, 0, known, _UNKNOWN_PARTICIPANT)
     if instrument - 1 < 0 or instrument > venue["instruments"]:
         return emit_rejected(state, events, n, client_order_id, participant, 0, _UNKNOWN_INSTRUMENT)
+    # A replace needs no such check: whoever is killed has no open order.
+    if state.participants[participant - 1]["killed"] != 0:
+        return emit_rejected(state, events, n, client_order_id, participant, instrument, _KILLED)
     row = state.instruments[instrument - 1]
     phase = row["phase"]
     reason = check_phase(phase, time_in_force, instructions, np.int64(command["book"]))

@@ -276,6 +276,9 @@ COMMAND_FIELDS: Final = {
     CommandKind.MASS_CANCEL: ("name", "symbol", "side", "reason"),  # symbol 0: all; side 0: both
     CommandKind.PHASE: ("name", "phase"),  # name: a symbol, or * for each
     CommandKind.HALT: ("name", "duration_ns"),
+    CommandKind.KILL: ("name",),  # a participant's, or * for each
+    CommandKind.UNKILL: ("name",),
+    CommandKind.EMERGENCY_CLOSE: (),
     # Before an ENTER, CANCEL or REPLACE: the name of an unknown participant and the symbol of an unknown instrument,
     # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too.
     CommandKind.EXTEND: ("name", "symbol", "token_head", "token_tail", "new_token_head", "new_token_tail"),
@@ -343,6 +346,8 @@ EVENT_FIELDS: Final = {
     EventKind.CANCEL_REJECTED: ("client_order_id", "participant", "reason"),  # participant 0 where unknown
     EventKind.PHASE: ("instrument", "phase"),
     EventKind.HALTED: ("instrument", "reason", "phase"),
+    EventKind.KILLED: ("participant",),
+    EventKind.UNKILLED: ("participant",),
 }
 
 

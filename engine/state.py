@@ -71,7 +71,8 @@ PARTICIPANT: Final = np.dtype(
         ("group", "<i8"),  # number of the first participant of the group: what self-trade prevention compares
         ("permissions", "<i8"),
         ("orders_open", "<i8"),
-        ("reserved", "<i8", (11,)),
+        ("killed", "<i8"),  # 1: its entries are refused; it has no open order then
+        ("reserved", "<i8", (10,)),
     ]
 )
 

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.book import market_level
-from engine.jit import called
+from engine.jit import called, inlined
 from engine.listing import list_level, list_open_orders
 from engine.match import cancel_resting
 from engine.records import TimeInForce
@@ -17,7 +17,7 @@ _GTC: Final = int(TimeInForce.GTC)
 @called
 def cancel_gathered(state: State, events, n, count, reason):
     """Cancels the orders of the first ``count`` slots in ``scratch``, in order of acceptance."""
-    _sort_by_number(state, count)
+    _sort(state, count, 0)
     for place in range(count):
         n = cancel_resting(state, events, n, state.scratch[place], reason)
     return n
@@ -43,6 +43,17 @@ def gather_of_participant(state: State, participant, instrument, side):
 
 
 @called
+def gather_by_participant(state: State):
+    """Puts the slots of all open orders into ``scratch``: by participant, and those of one in order of acceptance."""
+    count = 0
+    for slot in range(1, state.venue[0]["orders_high"] + 1):
+        if np.int64(state.orders[slot]["participant"]) != 0:
+            state.scratch[count] = slot
+            count += 1
+    _sort(state, count, 1)
+
+
+@called
 def gather_day_orders(state: State, instrument):
     """Puts the slots of an instrument's orders that end with the day into ``scratch``."""
     count = 0
@@ -64,25 +75,37 @@ def gather_market_orders(state: State, instrument):
 
 
 @called
-def _sort_by_number(state: State, count):
-    """Heap sort of the slots in ``scratch`` by order number: bounded, in place, whatever the input."""
+def _sort(state: State, count, by_participant):
+    """Heap sort of the slots in ``scratch`` by order number, where ``by_participant`` is 1 by participant first.
+
+    Bounded, in place, whatever the input.
+    """
     for start in range(count // 2 - 1, -1, -1):
-        _sift(state, start, count)
+        _sift(state, start, count, by_participant)
     for end in range(count - 1, 0, -1):
         state.scratch[0], state.scratch[end] = state.scratch[end], state.scratch[0]
-        _sift(state, 0, end)
+        _sift(state, 0, end, by_participant)
+
+
+@inlined
+def _comes_before(state: State, slot, other_slot, by_participant):
+    order = state.orders[slot]
+    other = state.orders[other_slot]
+    if by_participant != 0 and np.int64(order["participant"]) != np.int64(other["participant"]):
+        return np.int64(order["participant"]) < np.int64(other["participant"])
+    return order["number"] < other["number"]
 
 
 @called
-def _sift(state: State, root, end):
+def _sift(state: State, root, end, by_participant):
     scratch = state.scratch
     for _ in range(64):
         child = 2 * root + 1
         if child >= end:
             break
-        if child + 1 < end and state.orders[scratch[child]]["number"] < state.orders[scratch[child + 1]]["number"]:
+        if child + 1 < end and _comes_before(state, scratch[child], scratch[child + 1], by_participant):
             child += 1
-        if state.orders[scratch[root]]["number"] >= state.orders[scratch[child]]["number"]:
+        if not _comes_before(state, scratch[root], scratch[child], by_participant):
             break
         scratch[root], scratch[child] = scratch[child], scratch[root]
         root = child

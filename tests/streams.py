@@ -43,11 +43,13 @@ def random_stream(
     """``n`` COMMAND rows: definitions and openings first, then a market.
 
     ``hostile``, ``garbage``: shares of rows with a value at the edge of a rule, and of rows that may be anything at
-    all. ``control``: share of phase changes, halts, mass cancels and definitions. CLOCK rows are about one in twenty.
+    all. ``control``: share of phase changes, halts, kills, mass cancels, definitions and users. CLOCK rows are about
+    one in twenty, EXTEND rows with a token one in fifty.
     """
     rng = np.random.default_rng(seed)
     rows = orders(rng, n, instruments, participants)
     _clocks(rng, rows)
+    _tokens(rng, rows)
     _controls(rng, rows, control, instruments, participants)
     _hostile(rng, rows, hostile)
     _garbage(rng, rows, garbage)
@@ -74,7 +76,10 @@ def definitions(instruments: int, participants: int) -> NDArray[Any]:
 
 
 def orders(rng: np.random.Generator, n: int, instruments: int, participants: int) -> NDArray[Any]:
-    """``n`` rows of enter, cancel and replace around a drifting mid; cancels and replaces aim at recent ids."""
+    """``n`` rows of enter, cancel and replace around a drifting mid; cancels and replaces aim at recent ids.
+
+    One cancel in three leaves a quantity, and every second row has a memo.
+    """
     rows = np.zeros(n, COMMAND)
     rows["kind"] = rng.choice([CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE], n, p=[0.6, 0.25, 0.15])
     enter, replace = rows["kind"] == CommandKind.ENTER, rows["kind"] == CommandKind.REPLACE
@@ -103,6 +108,10 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     rows["instructions"] = market * Instruction.MARKET + post * Instruction.POST_ONLY + least * Instruction.MIN_QTY
     rows["price_e4"][market] = 0
     rows["min_qty"][least] = (rows["qty"][least] + 1) // 2
+    part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
+    rows["qty"][part] = rng.integers(1, 51, int(part.sum())) * LOT - (rng.random(int(part.sum())) < 0.05)
+    memo = np.where(rng.random(n) < 0.5, rng.integers(-(2**63), 2**63 - 1, n), 0)
+    rows["memo"][~replace], rows["new_memo"][replace] = memo[~replace], memo[replace]
     return rows
 
 
@@ -120,12 +129,24 @@ def _clocks(rng: np.random.Generator, rows: NDArray[Any]) -> None:
     rows["time_ns"][at] = OPEN_NS + np.cumsum(steps)
 
 
+def _tokens(rng: np.random.Generator, rows: NDArray[Any]) -> None:
+    """EXTEND rows with order tokens in place of some rows, whatever comes after them."""
+    at = np.flatnonzero(rng.random(len(rows)) < 0.02)
+    _blank(rows, at)
+    rows["kind"][at] = CommandKind.EXTEND
+    rows["token_head"][at] = int.from_bytes(b"TOKEN-00", "big") + at
+    rows["token_tail"][at] = int.from_bytes(b"ABCDEF\0\0", "big")
+    both = at[rng.random(len(at)) < 0.3]
+    rows["new_token_head"][both] = rng.integers(-(2**63), 2**63 - 1, len(both))
+    rows["new_token_tail"][both] = rng.integers(-(2**63), 2**63 - 1, len(both))
+
+
 def _controls(rng: np.random.Generator, rows: NDArray[Any], share: float, instruments: int, participants: int) -> None:
     for at in np.flatnonzero(rng.random(len(rows)) < share):
         _blank(rows, np.array([at]))
         row = rows[at]
         symbol = EVERY if rng.random() < 0.2 else pack(f"I{rng.integers(1, instruments + 2)}")
-        what = int(rng.integers(0, 6))
+        what = int(rng.integers(0, 11))
         if what == 0:
             row["kind"], row["name"], row["duration_ns"] = CommandKind.HALT, symbol, int(rng.random() < 0.1)
         elif what == 1:
@@ -140,16 +161,35 @@ def _controls(rng: np.random.Generator, rows: NDArray[Any], share: float, instru
             row["kind"], row["name"] = CommandKind.PARTICIPANT, pack(f"P{rng.integers(1, participants + 3)}")
         elif what == 4:
             row["kind"], row["name"] = CommandKind.EXTEND, pack("NOBODY")
+        elif what == 5:
+            row["kind"] = CommandKind.KILL if rng.random() < 0.6 else CommandKind.UNKILL
+            row["name"] = EVERY if rng.random() < 0.2 else pack(f"P{rng.integers(1, participants + 2)}")
+        elif what == 6:
+            row["kind"] = CommandKind.EMERGENCY_CLOSE
+        elif what == 7:
+            row["kind"], row["name"] = CommandKind.USER, pack(str(rng.choice(["USER-1", "u", "USER.22"])))
+            row["participant_name"] = pack(f"P{rng.integers(1, participants + 2)}")
+            row["firm"] = rng.choice([0, pack("FIRM"), pack("F-1"), pack("FIRM5")])
+            row["permissions"] = rng.integers(0, 9)
+        elif what == 8:
+            row["kind"], row["name"], row["cost"] = CommandKind.CREDENTIAL, pack("USER-1"), rng.integers(3, 22)
+            for place in ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2"):
+                row[place] = rng.integers(-(2**63), 2**63 - 1)
         else:
             row["kind"], row["name"] = CommandKind.PHASE, symbol
             row["phase"] = rng.choice([Phase.CLOSED, Phase.PRE_OPEN, Phase.HALTED, Phase.AUCTION, 0])
-        if int(rng.integers(0, 3)) < 2 and at + 30 < len(rows) and row["kind"] in (CommandKind.HALT, CommandKind.PHASE):
-            _blank(rows, np.array([at + 30]))  # and the market opens again before long
-            rows[at + 30]["kind"], rows[at + 30]["name"], rows[at + 30]["phase"] = (
-                CommandKind.PHASE,
-                EVERY,
-                Phase.CONTINUOUS,
-            )
+        if (int(rng.integers(0, 3)) < 2 or what == 6) and at + 30 < len(rows):
+            _open_again(rows, at + 30, int(row["kind"]))
+
+
+def _open_again(rows: NDArray[Any], at: int, closed_by: int) -> None:
+    """Some time after a command that stops trading, another lets it go on."""
+    if closed_by in (CommandKind.HALT, CommandKind.PHASE, CommandKind.EMERGENCY_CLOSE):
+        _blank(rows, np.array([at]))
+        rows[at]["kind"], rows[at]["name"], rows[at]["phase"] = CommandKind.PHASE, EVERY, Phase.CONTINUOUS
+    elif closed_by == CommandKind.KILL:
+        _blank(rows, np.array([at]))
+        rows[at]["kind"], rows[at]["name"] = CommandKind.UNKILL, EVERY
 
 
 def _hostile(rng: np.random.Generator, rows: NDArray[Any], share: float) -> None:

@@ -118,6 +118,7 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:
     row["kind"] = kind
     if kind in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE):
         row["client_order_id"], row["participant"] = draw(IDS), draw(st.integers(1, 4))
+        row["new_memo" if kind == CommandKind.REPLACE else "memo"] = draw(st.sampled_from([0, 1, -(2**63)]))
     if kind in (CommandKind.ENTER, CommandKind.REPLACE):
         row["qty"], row["price_e4"] = draw(QUANTITIES), draw(PRICES)
     if kind == CommandKind.ENTER:
@@ -131,6 +132,8 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:
             row["price_e4"] = draw(st.sampled_from([0, 0, 0, 1]))
         if row["instructions"][0] == Instruction.MIN_QTY:
             row["time_in_force"], row["min_qty"] = TimeInForce.IOC, draw(QUANTITIES)
+    elif kind == CommandKind.CANCEL:
+        row["qty"] = draw(st.one_of(st.just(0), QUANTITIES))
     elif kind == CommandKind.REPLACE:
         row["new_client_order_id"] = draw(IDS)
     elif kind == CommandKind.CLOCK:
@@ -138,6 +141,18 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:
     elif kind in (CommandKind.PHASE, CommandKind.HALT):
         row["name"] = draw(st.sampled_from([EVERY, pack("I1"), pack("I2"), pack("I3")]))
         row["phase"] = draw(st.sampled_from([*Phase])) if kind == CommandKind.PHASE else 0
+    elif kind in (CommandKind.KILL, CommandKind.UNKILL):
+        row["name"] = draw(st.sampled_from([EVERY, pack("P1"), pack("P2"), pack("P5")]))
+    elif kind == CommandKind.USER:
+        row["name"] = draw(st.sampled_from([pack("USER-1"), pack("USER-11"), pack("u"), 0, -1]))
+        row["participant_name"] = draw(st.sampled_from([pack("P1"), pack("P5"), 0, -1]))
+        row["firm"] = draw(st.sampled_from([0, pack("F"), pack("FIRM"), pack("FIRMS"), pack("A.B"), pack("a"), -1]))
+        row["permissions"] = draw(st.sampled_from([0, 7, 8]))
+    elif kind == CommandKind.CREDENTIAL:
+        row["name"], row["cost"] = draw(st.sampled_from([pack("U"), pack("USER-11"), 0])), draw(st.integers(3, 21))
+        row["hash_2"] = draw(st.sampled_from([0, -1]))
+    elif kind == CommandKind.EXTEND:
+        row["token_tail"], row["new_token_tail"] = draw(st.sampled_from([0, 1])), draw(st.sampled_from([0, -1]))
     elif kind == CommandKind.MASS_CANCEL:
         row["name"], row["side"] = pack(f"P{draw(st.integers(1, 5))}"), draw(st.integers(-1, 1))
         row["symbol"] = draw(st.sampled_from([0, pack("I1"), pack("I3")]))

@@ -2,7 +2,7 @@
 
 Read in this order: ``rows`` (what a command says), ``venue`` (what the market remembers), ``book`` (levels and
 queues), ``entry`` (checks, in the order of section 8), ``matching`` (an order runs as incoming), ``uncross``,
-``phases``, ``events`` (what is answered), ``check`` (every invariant), ``engine`` (the shell).
+``phases``, ``kill``, ``users``, ``events`` (what is answered), ``check`` (every invariant), ``engine`` (the shell).
 
 For every input it gives the same event bytes as the compiled engine, of which it shares only the records, bounds,
 names and digests.

@@ -72,6 +72,7 @@ def _check_participant(venue: Venue, participant: Participant) -> None:
     _promise(list(participant.open_orders) == sorted(participant.open_orders), f"{name}: not in order of acceptance")
     borne = {client_order_id for client_order_id, order in participant.ids.items() if order is not None}
     _promise(len(borne) == len(participant.open_orders), f"{name}: {len(borne)} ids are borne by open orders")
+    _promise(not (participant.killed and participant.open_orders), f"{name} is killed and has open orders")
     for number, order in participant.open_orders.items():
         _promise(order.number == number, f"order {number} is kept as {order.number}")
         _promise(order.participant is participant, f"order {number} is another participant's")

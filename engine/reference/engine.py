@@ -14,6 +14,7 @@ from engine.reference.check import check_venue
 from engine.reference.definitions import clock, define_instrument, define_participant
 from engine.reference.entry import enter, replace
 from engine.reference.events import EventLog
+from engine.reference.kill import emergency_close, kill, unkill
 from engine.reference.phases import halt, phase
 from engine.reference.rows import Row, can_be_interpreted, rows_of
 from engine.reference.users import credential, user
@@ -31,6 +32,9 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.MASS_CANCEL): mass_cancel,
     int(CommandKind.PHASE): phase,
     int(CommandKind.HALT): halt,
+    int(CommandKind.KILL): kill,
+    int(CommandKind.UNKILL): unkill,
+    int(CommandKind.EMERGENCY_CLOSE): emergency_close,
     int(CommandKind.USER): user,
     int(CommandKind.CREDENTIAL): credential,
 }

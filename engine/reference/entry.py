@@ -83,7 +83,8 @@ def _meet_the_book(venue: Venue, order: Order, events: EventLog) -> None:
 
 def _entry_refused(venue: Venue, row: Row, participant: Participant, instrument: Instrument) -> Reason | None:
     return (
-        _phase_refuses(instrument.phase, row.time_in_force, row.instructions, row.book)
+        (Reason.KILLED if participant.killed else None)
+        or _phase_refuses(instrument.phase, row.time_in_force, row.instructions, row.book)
         or _value_refused(instrument, row)
         or _instructions_refused(row)
         or _id_used(participant, row.client_order_id)
@@ -94,7 +95,10 @@ def _entry_refused(venue: Venue, row: Row, participant: Participant, instrument:
 
 
 def _new_terms_refused(order: Order, row: Row) -> Reason | None:
-    """The checks of a replace before its open quantity is looked at."""
+    """The checks of a replace before its open quantity is looked at.
+
+    Whether the participant is killed is not among them: one that is has no open order to replace.
+    """
     return (
         _phase_refuses(order.instrument.phase, order.time_in_force, order.instructions, Book.LIT)
         or _value_refused(order.instrument, row)

@@ -23,6 +23,8 @@ _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
+_KILLED: Final = int(EventKind.KILLED)
+_UNKILLED: Final = int(EventKind.UNKILLED)
 
 
 class EventLog:
@@ -110,6 +112,12 @@ class EventLog:
 
     def halted(self, instrument: Instrument, reason: Reason) -> None:
         self._append(_HALTED, instrument=instrument.number, reason=reason, phase=Phase.HALTED)
+
+    def killed(self, participant: Participant) -> None:
+        self._append(_KILLED, participant=participant.number)
+
+    def unkilled(self, participant: Participant) -> None:
+        self._append(_UNKILLED, participant=participant.number)
 
     def _of_order(self, kind: int, order: Order, qty: int, reason: int = 0) -> None:
         self._rows.append(

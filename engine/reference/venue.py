@@ -35,12 +35,16 @@ class Instrument:
 
 @dataclass(slots=True)
 class Participant:
-    """``group`` is a packed name, or minus the participant's number: a group of its own, which no name can equal."""
+    """``group`` is a packed name, or minus the participant's number: a group of its own, which no name can equal.
+
+    ``killed``: its entries are refused. Killing canceled its orders, so that it has none open then.
+    """
 
     number: int
     name: int
     group: int
     permissions: int
+    killed: bool = False
     open_orders: "dict[int, Order]" = field(default_factory=dict)
     ids: "dict[int, Order | None]" = field(default_factory=dict)
 

@@ -1,0 +1,65 @@
+"""Kill switches (rulebook section 9): a participant's, everybody's, and the close of the whole market."""
+
+from typing import Final
+
+from engine.control import find_participant, unused
+from engine.emit import emit_killed, emit_phase, emit_rejected
+from engine.jit import called
+from engine.listing import list_open_orders
+from engine.match import cancel_resting
+from engine.names import EVERY
+from engine.records import Phase, Reason
+from engine.state import State
+from engine.sweep import cancel_gathered, gather_by_participant, gather_of_participant
+
+_CLOSED: Final = int(Phase.CLOSED)
+_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
+_UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
+_KILL: Final = int(Reason.KILL)
+
+
+@called
+def kill_command(state: State, command, events, n, killed):
+    """``kill NAME|*`` (killed 1) or ``unkill NAME|*`` (0)."""
+    name = command["name"]
+    if not unused(command, 1, 1, 1, 1, 1):
+        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+    if name == EVERY:
+        return _set_all(state, events, n, killed)
+    participant = find_participant(state, name)
+    if participant == 0:
+        return emit_rejected(state, events, n, name, 0, 0, _UNKNOWN_PARTICIPANT)
+    state.participants[participant - 1]["killed"] = killed
+    n = emit_killed(state, events, n, participant, killed)
+    if killed != 0:
+        n = cancel_gathered(state, events, n, gather_of_participant(state, participant, 0, 0), _KILL)
+    return n
+
+
+@called
+def _set_all(state: State, events, n, killed):
+    """Each participant in order of definition, complete with its cancels; the orders are gone through once."""
+    if killed != 0:
+        gather_by_participant(state)
+    place = 0
+    for participant in range(1, state.venue[0]["participants"] + 1):
+        row = state.participants[participant - 1]
+        row["killed"] = killed
+        n = emit_killed(state, events, n, participant, killed)
+        if killed != 0:
+            for _ in range(row["orders_open"]):
+                n = cancel_resting(state, events, n, state.scratch[place], _KILL)
+                place += 1
+    return n
+
+
+@called
+def emergency_close(state: State, command, events, n):
+    """``emergency_close``: every instrument closed without an uncross, and all its orders canceled."""
+    if not unused(command, 1, 1, 1, 1, 1) or command["name"] != 0:
+        return emit_rejected(state, events, n, command["name"], 0, 0, _INVALID_COMMAND)
+    for instrument in range(1, state.venue[0]["instruments"] + 1):
+        state.instruments[instrument - 1]["phase"] = _CLOSED
+        n = emit_phase(state, events, n, instrument, _CLOSED)
+        n = cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), _KILL)
+    return n

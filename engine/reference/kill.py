@@ -1,0 +1,43 @@
+"""Kill switches (section 9). They act in every phase."""
+
+from collections.abc import Iterable
+
+from engine.names import EVERY
+from engine.records import Phase, Reason
+from engine.reference.events import EventLog
+from engine.reference.matching import cancel_open
+from engine.reference.rows import Row
+from engine.reference.venue import Participant, Venue
+
+
+def kill(venue: Venue, row: Row, events: EventLog) -> None:
+    for participant in _named(venue, row, events):
+        participant.killed = True
+        events.killed(participant)
+        for order in list(participant.open_orders.values()):
+            cancel_open(venue, order, Reason.KILL, events)
+
+
+def unkill(venue: Venue, row: Row, events: EventLog) -> None:
+    for participant in _named(venue, row, events):
+        participant.killed = False
+        events.unkilled(participant)
+
+
+def emergency_close(venue: Venue, _row: Row, events: EventLog) -> None:
+    for instrument in venue.instruments:
+        instrument.phase = Phase.CLOSED
+        events.phase(instrument)
+        for order in list(instrument.open_orders.values()):
+            cancel_open(venue, order, Reason.KILL, events)
+
+
+def _named(venue: Venue, row: Row, events: EventLog) -> Iterable[Participant]:
+    """The participant that the row names, or each in order of definition; an unknown name is rejected here."""
+    if row.name == EVERY:
+        return venue.participants
+    participant = venue.participant_by_name.get(row.name)
+    if participant is None:
+        events.rejected(row.name, Reason.UNKNOWN_PARTICIPANT)
+        return ()
+    return (participant,)
