@@ -27,6 +27,7 @@ DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
 #: The kinds whose rows hold the numbers of names.
 NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
 KIND_BYTE: Final = 56
+_NO_TOKENS: Final = (0, 0, 0, 0)
 
 
 class Batch(NamedTuple):
@@ -41,9 +42,9 @@ def clock_row(time_ns: int) -> bytes:
     return ROW.pack(time_ns, 0, 0, 0, 0, 0, 0, 0, int(CommandKind.CLOCK), 0, 0, 0, 0, 0, 0)
 
 
-def extend_row(participant: int, symbol: int) -> bytes:
-    """The EXTEND row that names an unknown participant and symbol; 0 for one that is known."""
-    return ROW.pack(participant, symbol, 0, 0, 0, 0, 0, 0, int(CommandKind.EXTEND), 0, 0, 0, 0, 0, 0)
+def extend_row(participant: int, symbol: int, tokens: tuple[int, ...] = ()) -> bytes:
+    """The EXTEND row that names an unknown participant and symbol, 0 for one that is known, and holds order tokens."""
+    return ROW.pack(participant, symbol, *(tokens or _NO_TOKENS), 0, 0, int(CommandKind.EXTEND), 0, 0, 0, 0, 0, 0)
 
 
 class Clock:
@@ -63,7 +64,7 @@ class Clock:
             time_ns = int.from_bytes(row[:8], "little", signed=True)
             if row == clock_row(time_ns) and self.time_ns <= time_ns <= TIME_NS_MAX:
                 self.time_ns = time_ns
-        self._extended = kind == CommandKind.EXTEND
+        self._extended = kind == CommandKind.EXTEND and not any(row[48:KIND_BYTE]) and not any(row[KIND_BYTE + 1 :])
 
 
 class Translator:
@@ -164,15 +165,16 @@ class Numbers:
                 known[pack(names[number - 1])] = number.to_bytes(4, "little")
 
     def rows(self, line: Line, row: bytes) -> tuple[bytes, ...]:
-        """The row with its numbers, after an EXTEND row where a name is unknown."""
+        """The row with its numbers, after an EXTEND row where a name is unknown or an order token is long."""
         participant = self._participants.get(line.participant)
+        tokens = line.tokens
         if line.kind != CommandKind.ENTER:
-            if participant is not None:
-                return (row[:48] + participant + row[52:],)
-            return (extend_row(line.participant, 0), row) if line.participant else (row,)
+            nobody = line.participant if participant is None else 0
+            numbered = row if participant is None else row[:48] + participant + row[52:]
+            return (extend_row(nobody, 0, tokens), numbered) if nobody or tokens else (numbered,)
         instrument = self._symbols.get(line.symbol)
-        if participant is not None and instrument is not None:
+        if participant is not None and instrument is not None and not tokens:
             return (row[:48] + participant + instrument + row[56:],)
         unknown = (line.participant if participant is None else 0, line.symbol if instrument is None else 0)
         numbered = row[:48] + (participant or bytes(4)) + (instrument or bytes(4)) + row[56:]
-        return (extend_row(*unknown), numbered) if any(unknown) else (numbered,)
+        return (extend_row(*unknown, tokens), numbered) if any(unknown) or tokens else (numbered,)

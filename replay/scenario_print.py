@@ -14,6 +14,7 @@ import numpy as np
 from engine.limits import DAY_NS
 from engine.names import EVERY, Directory, unpack
 from engine.records import (
+    RULES_VERSION,
     Book,
     CommandKind,
     EventKind,
@@ -24,10 +25,11 @@ from engine.records import (
     SelfTrade,
     Side,
     TimeInForce,
+    UserPermission,
 )
 from replay.scenario import NAMED, Clock, Numbers, clock_row
 from replay.scenario_parse import ROW, command
-from replay.scenario_words import UNIT_NS, Fault
+from replay.scenario_words import UNIT_NS, Fault, token_word
 
 #: The bits of instructions as plain integers: an IntFlag costs ten times as much a row.
 _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (
@@ -40,13 +42,21 @@ _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (
         Instruction.MIN_QTY,
     )
 )
+_64_BITS: Final = 2**64 - 1
+_NOT_EXTENDED: Final = (0, 0, 0, 0, 0, 0)
 _SIDES: Final = {int(side): side.name.lower() for side in Side}
 _TIFS: Final = {int(tif): tif.name.lower() for tif in TimeInForce}
 _SELF_TRADES: Final = {int(rule): rule.name.lower() for rule in SelfTrade}
 _BOOKS: Final = {int(book): book.name.lower() for book in Book}
 _PHASES: Final = {int(phase): phase.name.lower() for phase in Phase}
 _REASONS: Final = {int(reason): reason.name.lower() for reason in Reason}
+_USER_PERMISSIONS: Final = {
+    UserPermission.ENABLED: "login",
+    UserPermission.CANCEL_ON_DISCONNECT: "cancel_on_disconnect",
+    UserPermission.NEWEST_WINS: "newest_wins",
+}
 _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
+_KILLS: Final = (EventKind.KILLED, EventKind.UNKILLED)
 _EVENTS: Final = {int(kind): kind.name.lower() for kind in EventKind}
 
 
@@ -114,7 +124,7 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         price_e4,
         qty,
         _number,
-        _owner,
+        owner,
         _contra_owner,
         instrument,
         kind,
@@ -139,7 +149,11 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         return f"> {word} {_of(directory.symbols, instrument)} {_PHASES[phase]}"
     if kind == EventKind.HALTED:
         return f"> {word} {_of(directory.symbols, instrument)} reason={_REASONS[reason]}"
-    raise ValueError(f"event {_seq} is of kind {kind}, which RULES_VERSION 1 never emits; read it with a newer release")
+    if kind in _KILLS:
+        return f"> {word} {_of(directory.participants, owner)}"
+    raise ValueError(
+        f"event {_seq} is of kind {kind}, which RULES_VERSION {RULES_VERSION} never emits; read it with a newer release"
+    )
 
 
 class Printer:
@@ -250,22 +264,32 @@ class Printer:
             return f"phase {name} {_PHASES.get(values[14], '?')}"
         if kind == CommandKind.HALT:
             return f"halt {name}" + (f" for={duration(values[4])}" if values[4] else "")
+        if kind in (CommandKind.KILL, CommandKind.UNKILL):
+            return f"{'kill' if kind == CommandKind.KILL else 'unkill'} {name}"
+        if kind == CommandKind.EMERGENCY_CLOSE:
+            return "emergency_close"
+        if kind == CommandKind.USER:
+            firm = f" firm={unpack(values[2])}" if values[2] else ""
+            return f"user {name} participant={unpack(values[1])}{firm}{_user_allow(values[12])}"
+        if kind == CommandKind.CREDENTIAL:
+            return f"credential {name} cost={values[14]} salt={_big_endian(row[8:24])} hash={_big_endian(row[24:48])}"
         return ""
 
     def _order_text(self, values: tuple[int, ...], held: bytes) -> str:
-        """An enter, cancel or replace. An unknown participant or symbol is the one of the EXTEND row ``held``."""
+        """An enter, cancel or replace. Unknown names, and tokens, are those of the EXTEND row ``held``."""
         order, new, price_e4, qty, min_qty, display_qty, participant, instrument, kind = values[:9]
-        extended = ROW.unpack(held) if held else (0, 0)
+        extended = ROW.unpack(held) if held else _NOT_EXTENDED
         if participant > len(self._directory.participants) or instrument > len(self._directory.symbols):
             return ""
         name = self._directory.participants[participant - 1] if participant else unpack(extended[0])
         if kind == CommandKind.CANCEL:
-            return f"cancel {name} {unpack(order)}"
+            left = f" qty={qty}" if qty else ""
+            return f"cancel {name} {unpack(order)}{left}{_notes(new, extended)}"
         side, tif, self_trade, instructions, book = values[9:14]
         at = "market" if instructions & _MARKET else price(price_e4)
         display = f" display={display_qty}" if instructions & _DISPLAY else ""
         if kind == CommandKind.REPLACE:
-            return f"replace {name} {unpack(order)} {unpack(new)} {qty} @ {at}{display}"
+            return f"replace {name} {unpack(order)} {unpack(new)} {qty} @ {at}{display}{_notes(min_qty, extended)}"
         symbol = self._directory.symbols[instrument - 1] if instrument else unpack(extended[1])
         text = f"enter {name} {unpack(order)} {_SIDES.get(side, '?')} {qty} {symbol} @ {at}"
         if book:
@@ -279,7 +303,24 @@ class Printer:
             text += " post_only"
         if instructions & _MIN_QTY:
             text += f" min_qty={min_qty}"
-        return text if self_trade == SelfTrade.CANCEL_NEWEST else f"{text} stp={_SELF_TRADES.get(self_trade, '?')}"
+        if self_trade != SelfTrade.CANCEL_NEWEST:
+            text += f" stp={_SELF_TRADES.get(self_trade, '?')}"
+        return f"{text}{_notes(new, extended)}"
+
+
+def _notes(memo: int, extended: tuple[int, ...]) -> str:
+    """What the market does not look at: the memo of a row, and the tokens of the EXTEND row before it."""
+    text = f" memo={memo & _64_BITS:016x}" if memo else ""
+    if extended[2] or extended[3]:
+        text += f" token={token_word(extended[2], extended[3])}"
+    if extended[4] or extended[5]:
+        text += f" new_token={token_word(extended[4], extended[5])}"
+    return text
+
+
+def _big_endian(places: bytes) -> str:
+    """Numbers of eight bytes as they stand in a row, as hexadecimal digits."""
+    return b"".join(places[at : at + 8][::-1] for at in range(0, len(places), 8)).hex()
 
 
 def _group(group: int) -> str:
@@ -290,3 +331,9 @@ def _allow(permissions: int) -> str:
     if permissions == Permission.MARKET:
         return ""
     return f" allow={','.join(p.name.lower() for p in Permission if p & permissions and p.name) or 'none'}"
+
+
+def _user_allow(permissions: int) -> str:
+    if permissions == UserPermission.ENABLED:
+        return ""
+    return f" allow={','.join(word for bit, word in _USER_PERMISSIONS.items() if bit & permissions) or 'none'}"

@@ -27,6 +27,10 @@ _PRICE: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]{1,4}))?")
 _WHOLE: Final = re.compile(r"-?[0-9]+")
 _DURATION: Final = re.compile(r"(-?[0-9]+)(ns|us|ms|s|m|h|d)")
 _TIME: Final = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)T)?(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?", re.ASCII)
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f]+")
+_TOKEN_SIZE: Final = 14
+#: Not the ``#`` that begins a comment, nor at first the ``~`` that begins hexadecimal digits.
+_TOKEN: Final = re.compile(r"(?!~)[!\"$-~]{1,14}")
 _EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
 
 
@@ -74,6 +78,37 @@ def id_number(word: str, what: str) -> int:
         value = int(word[1:], 16)
         return value - 2**64 if value > INT64_MAX else value
     raise Fault(f"{what} is {word!r}; write 1 to 8 characters of A-Z a-z 0-9 . -")
+
+
+def hexadecimal(word: str, size: int, what: str) -> tuple[int, ...]:
+    """``size`` bytes, a multiple of eight, as numbers of eight bytes, big-endian. Raises Fault."""
+    if len(word) != 2 * size or not _HEXADECIMAL.fullmatch(word):
+        raise Fault(f"{what} is {word[:60]!r}; write {2 * size} hexadecimal digits")
+    raw = bytes.fromhex(word)
+    return tuple(int.from_bytes(raw[at : at + 8], "big", signed=True) for at in range(0, size, 8))
+
+
+def token_of(word: str, what: str) -> tuple[int, int]:
+    """Head and tail of an order token: 1 to 14 characters, to which spaces are added, or ``~`` and 28 hexadecimal
+    digits. Raises Fault.
+
+    >>> token_of("A", "token") == token_of("~" + b"A".ljust(14).hex(), "token")
+    True
+    """
+    if word[0] == "~" and len(word) == 2 * _TOKEN_SIZE + 1 and _HEXADECIMAL.fullmatch(word[1:]):
+        raw = bytes.fromhex(word[1:])
+    elif _TOKEN.fullmatch(word):
+        raw = word.encode("ascii").ljust(_TOKEN_SIZE)
+    else:
+        raise Fault(f"{what} is {word[:60]!r}; write 1 to 14 printable characters, or ~ and 28 hexadecimal digits")
+    return int.from_bytes(raw[:8], "big", signed=True), int.from_bytes(raw[8:] + bytes(2), "big", signed=True)
+
+
+def token_word(head: int, tail: int) -> str:
+    """What ``token_of`` reads as these two numbers, if a word does."""
+    raw = (head.to_bytes(8, "big", signed=True) + tail.to_bytes(8, "big", signed=True))[:_TOKEN_SIZE]
+    text = raw.rstrip(b" ").decode("latin-1")
+    return text if _TOKEN.fullmatch(text) else f"~{raw.hex()}"
 
 
 def duration_ns(word: str, what: str) -> int:

@@ -99,13 +99,10 @@ def test_every_reason_that_a_command_can_be_given_has_a_scenario() -> None:
         Reason.END_OF_DAY,
         Reason.AUCTION,
         Reason.DISCONNECT,
+        Reason.KILL,
         Reason.COMMAND,
     }
-    missing = [
-        Reason(code).name
-        for code in sorted(built - {Reason.KILLED})
-        if f"reason={Reason(code).name.lower()}" not in text
-    ]
+    missing = [Reason(code).name for code in sorted(built) if f"reason={Reason(code).name.lower()}" not in text]
     assert missing == []
 
 
@@ -120,6 +117,7 @@ numbers = st.one_of(
     st.sampled_from([0, 1, 100, 10_000, 100_000, 100_001, -1, 2**63 - 1, -(2**63)]), st.integers(-(2**63), 2**63 - 1)
 )
 times = st.one_of(st.integers(DEFAULT_CLOCK_NS, DEFAULT_CLOCK_NS + 10**15), numbers)
+tokens = st.sampled_from([0, int.from_bytes(b"TOKEN-20", "big"), int.from_bytes(b"ABCDEF\0\0", "big")]) | numbers
 values = {
     "client_order_id": ids,
     "new_client_order_id": ids,
@@ -133,7 +131,11 @@ values = {
     "time_in_force": st.sampled_from([*TimeInForce, 0, 255]),
     "self_trade": st.sampled_from([*SelfTrade, 0, 255]),
     "instructions": st.sampled_from([0, 1, 2, 4, 8, 16, 18, 511, 65_535]),
-    "permissions": st.sampled_from([0, 1, 2, 3, 4, 65_535]),
+    "permissions": st.sampled_from([0, 1, 2, 3, 4, 7, 8, 65_535]),
+    "participant_name": ids,
+    "firm": ids,
+    "cost": st.sampled_from([0, 4, 14, 255]),
+    **dict.fromkeys(("token_head", "token_tail", "new_token_head", "new_token_tail"), tokens),
     "book": st.sampled_from([*Book, 255]),
     "phase": st.sampled_from([*Phase, 0, 255]),
     "reason": st.sampled_from([Reason.MASS_CANCEL, Reason.DISCONNECT, 0, 255]),
@@ -165,6 +167,31 @@ def test_any_rows_at_all_are_printed_so_that_they_read_back_byte_for_byte(
     rows = commands_of([rows_of(OPENED).tobytes(), *raws] if opened else raws)
     assert rows_of(printed(rows, block=block)).tobytes() == rows.tobytes()
     assert rows_of(printed(rows, with_events=False)).tobytes() == rows.tobytes()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "enter ALPHA a1 buy 100 XYZ @ 9.00 tif=gtc stp=cancel_both memo=8000000000000001 token=ORDER-20240115",
+        "enter ALPHA ~8000000000000001 buy 100 XYZ @ market token=~20202020202020202020202020ff",
+        "enter NOBODY a1 buy 100 ABC @ 9.00 memo=0000000000000001 token=!$",
+        "cancel ALPHA a1 qty=-5 memo=0000000000000001 token==,=",
+        "cancel NOBODY a1 token=A",
+        "replace ALPHA a1 a2 100 @ 9.00 display=10 memo=ffffffffffffffff token=ORDER-20240115 new_token=ORDER-20240116",
+        "replace NOBODY a1 a2 100 @ 9.00 new_token=~23000000000000000000000000ff",
+        "kill ALPHA",
+        "kill *",
+        "unkill *",
+        "unkill NOBODY",
+        "emergency_close",
+        "user USER-1 participant=NOBODY",
+        "user USER-1 participant=ALPHA firm=FRM1 allow=login,newest_wins",
+        "user ~0000000000000000 participant=~ffffffffffffffff firm=a.b.c allow=none",
+        f"credential USER-1 cost=0 salt=0001020304050607{'08' * 8} hash=f01112131415161718191a1b1c1d1e1f{'20' * 8}",
+    ],
+)
+def test_a_line_of_the_notation_is_printed_as_it_was_written(line: str) -> None:
+    assert printed(rows_of(OPENED + line), with_events=False).splitlines()[-1] == line
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -201,7 +228,19 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("instrument XYZ tick=0.01 lot=1", "tick= lot= reference="),
         ("instrument XYZ tick=0.01 lot=1 reference=1 band=5%", "band=5% of instrument is not built"),
         ("participant ALPHA allow=market,market", "each permission once"),
-        ("kill ALPHA", "the command kill is not built"),
+        ("resume XYZ", "the command resume is not built"),
+        ("cancel ALPHA a1 qty=half", "qty is 'half'"),
+        ("cancel ALPHA a1 new_token=A", "cancel has no option 'new_token=A'"),
+        ("enter ALPHA a1 buy 1 XYZ @ 10.00 memo=1", "memo is '1'; write 16 hexadecimal digits"),
+        ("replace ALPHA a1 a2 1 @ 10.00 token=FIFTEEN-LETTERS", "write 1 to 14 printable characters"),
+        ("kill", "its form is: kill NAME|*"),
+        ("unkill ALPHA BETA", "unkill has no option 'BETA'"),
+        ("emergency_close now", "emergency_close has no option 'now'"),
+        ("user U firm=F", "its form is: user NAME participant=P"),
+        ("user U participant=ALPHA allow=trade", "allow= is 'trade'; write one of login"),
+        ("credential U cost=14 salt=00", "its form is: credential NAME"),
+        ("credential U cost=256 salt=00 hash=00", "cost is 256; write a number from 0 to 255"),
+        ("credential U cost=14 salt=00 hash=00", "salt is '00'; write 32 hexadecimal digits"),
         ("venue speed_bump=350us", "the command venue is not built"),
         ("at noon", "the time is 'noon'"),
         ("at 24:00:00", "no such time of day"),
@@ -307,6 +346,7 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         100_001,
         1,
     )
+    event["participant"] = 1
     event["phase"], event["reason"], event["side"] = Phase.HALTED, Reason.COMMAND, Side.SELL
     lines = {}
     for kind in EVENT_FIELDS:
@@ -321,4 +361,6 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         "CANCEL_REJECTED": "> cancel_rejected a1 reason=command",
         "PHASE": "> phase XYZ halted",
         "HALTED": "> halted XYZ reason=command",
+        "KILLED": "> killed ALPHA",
+        "UNKILLED": "> unkilled ALPHA",
     }
