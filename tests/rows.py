@@ -138,6 +138,23 @@ def halt(symbol: str | int, duration_ns: int = 0, **places: int) -> Rows:
     return row(CommandKind.HALT, name=_number(symbol), duration_ns=duration_ns, **places)
 
 
+def kill(name: str | int, **places: int) -> Rows:
+    return row(CommandKind.KILL, name=_number(name), **places)
+
+
+def unkill(name: str | int, **places: int) -> Rows:
+    return row(CommandKind.UNKILL, name=_number(name), **places)
+
+
+def user(name: str | int, participant: str | int, firm: str | int = 0, permissions: int = 1, **places: int) -> Rows:
+    values = {"name": _number(name), "participant_name": _number(participant), "firm": _number(firm)}
+    return row(CommandKind.USER, **values, permissions=permissions, **places)
+
+
+def credential(name: str | int, cost: int = 14, **places: int) -> Rows:
+    return row(CommandKind.CREDENTIAL, name=_number(name), cost=cost, **places)
+
+
 def extend(name: str | int = 0, symbol: str | int = 0, **places: int) -> Rows:
     return row(CommandKind.EXTEND, name=_number(name), symbol=_number(symbol), **places)
 
@@ -190,6 +207,8 @@ def _line(event: Any, around_e4: int | None) -> str:
         return f"replaced {one} {two} {event['qty']}"
     if kind == EventKind.PHASE:
         return f"phase {event['instrument']} {Phase(event['phase']).name.lower()}"
+    if kind in (EventKind.KILLED, EventKind.UNKILLED):
+        return f"{kind.name.lower()} {event['participant']}"
     if kind == EventKind.HALTED:
         return f"halted {event['instrument']} {reason}"
     return f"{kind.name.lower()} {one} {reason}".rstrip()

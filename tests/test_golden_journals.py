@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from xxhash import xxh3_128_hexdigest
 
 from engine import RULES_VERSION
 from journal import Journal
@@ -16,7 +17,13 @@ from tests.golden.made import commands
 HERE = Path(made.__file__).parent
 
 #: Commands, events and the event digest at the end; an entry is added with each RULES_VERSION and never changed.
-ENDS = {1: (1_911, 2_327, "d8a5182ce3a59845d6f64f199ca043da")}
+ENDS = {
+    1: (1_911, 2_327, "d8a5182ce3a59845d6f64f199ca043da"),
+    2: (1_973, 2_626, "81504de3c8abea4f7cb5f5e891911bb6"),
+}
+
+#: xxh3-128 of all rows, of those that are refused: by what they were made has moved on with the rules.
+ROWS = {1: "de8b40faadb5444092bd19c1a3bcb4a3"}
 
 
 @pytest.fixture(params=sorted(ENDS))
@@ -49,8 +56,11 @@ def test_a_golden_journal_of_these_rules_replays_to_the_digests_it_was_written_w
     assert (report.commands, report.events, rebuild(golden).engine.event_digest.hex()) == ENDS[version]
 
 
-def test_a_golden_journal_holds_the_commands_it_was_made_of(golden: Path) -> None:
+def test_a_golden_journal_holds_the_commands_it_was_made_of(golden: Path, version: int) -> None:
     with Journal.open(golden) as journal:
         assert journal.check().ok
         rows = b"".join(owned_rows(block.rows).tobytes() for block in journal.blocks(1))
-    assert rows == commands().tobytes()
+    if version == RULES_VERSION:
+        assert rows == commands().tobytes()
+    else:
+        assert xxh3_128_hexdigest(rows) == ROWS[version]

@@ -1,32 +1,77 @@
-"""What the golden journal of RULES_VERSION 1 was made of: every kind of command, hostile rows and garbage included."""
+"""What the golden journal of RULES_VERSION 2 was made of: every kind of command, hostile rows and garbage included.
+
+Those of earlier versions were made by this file as it was then.
+"""
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from engine.limits import DAY_NS, Capacity
-from engine.records import Phase, TimeInForce
-from tests.rows import BUY, SELL, batch, cancel, clock, enter, instrument, participant, phase
+from engine.records import CommandKind, Phase, TimeInForce, UserPermission
+from tests.rows import (
+    BUY,
+    SELL,
+    batch,
+    cancel,
+    clock,
+    credential,
+    enter,
+    extend,
+    instrument,
+    kill,
+    participant,
+    phase,
+    replace,
+    row,
+    unkill,
+    user,
+)
 from tests.streams import random_stream
 
 CAPACITY = Capacity(orders_max=400, ids_max=4_000, instruments_max=4, participants_max=8)
+_TOKEN = {"token_head": int.from_bytes(b"ORDER-20", "big"), "token_tail": int.from_bytes(b"240115\0\0", "big")}
+_NEW_TOKEN = {"new_token_head": int.from_bytes(b"ORDER-20", "big"), "new_token_tail": int.from_bytes(b"2 \0\0", "big")}
 
 
 def commands() -> NDArray[Any]:
-    """1,800 random rows, and a second day that begins with orders of the first and an uncross."""
+    """1,800 random rows, and a second day that begins with orders of the first and an uncross, ends with a kill, and is
+    followed by a third that is closed in an emergency."""
     first = random_stream(77, 1_800, hostile=0.1, garbage=0.03, control=0.01)
     second = batch(
         clock(30_000 * DAY_NS),
+        unkill("*"),
         participant("GOLDEN"),
+        user("USER-1", "GOLDEN", "GLDN", int(UserPermission.ENABLED | UserPermission.CANCEL_ON_DISCONNECT)),
+        credential("USER-1", 14, salt_0=-1, salt_1=2, hash_0=-3, hash_1=4, hash_2=-5),
         instrument("GLD"),
         phase("GLD", Phase.PRE_OPEN),
-        *(enter(1, 900_000 + n, BUY, 100 + n, 100_000 + 100 * (n % 7), 3, TimeInForce.GTC) for n in range(40)),
+        *(enter(1, 900_000 + n, BUY, 100 + n, 100_000 + 100 * (n % 7), 3, TimeInForce.GTC, memo=n) for n in range(40)),
         *(enter(2, 910_000 + n, SELL, 90 + n, 100_200 + 100 * (n % 5), 3) for n in range(40)),
+        *(cancel(2, 910_000 + n, qty=80 + n, memo=-n) for n in range(0, 40, 2)),
         phase("GLD", Phase.CONTINUOUS),
         clock(30_001 * DAY_NS),
         *(cancel(1, 900_000 + n) for n in range(0, 40, 3)),
         *(enter(1, 900_000 + n, BUY, 5, 100_000, 3) for n in range(10)),
+        *(cancel(1, 900_000 + n, qty=50 + n) for n in range(1, 40, 3)),
+        extend(**_TOKEN),
+        enter(2, -(2**62), BUY, 60, 99_000, 3, memo=2**40),
+        extend(**_TOKEN, **_NEW_TOKEN),
+        replace(2, -(2**62), -(2**61), 70, 99_000, new_memo=-1),
+        extend("NOBODY", **_TOKEN),
+        cancel(0, -(2**61), memo=1),
+        kill("P1"),
+        *(enter(1, 920_000 + n, BUY, 5, 100_000, 3) for n in range(3)),
+        kill("*"),
+        unkill("GOLDEN"),
+    )
+    third = batch(
+        clock(30_002 * DAY_NS),
+        unkill("*"),
+        *(enter(1, 930_000 + n, BUY, 5, 90_000 + 100 * n, 3, TimeInForce.GTC) for n in range(5)),
+        row(CommandKind.EMERGENCY_CLOSE),
+        phase("GLD", Phase.CONTINUOUS),
+        *(enter(2, 930_000 + n, SELL, 5, 100_000 + 100 * n, 3) for n in range(5)),
         phase("GLD", Phase.CLOSED),
     )
-    return np.concatenate([first.view("V64"), second.view("V64")]).view(first.dtype)
+    return batch(first, second, third)
