@@ -24,17 +24,21 @@ from tests.rows import (
     batch,
     cancel,
     clock,
+    credential,
     enter,
     events_of,
     extend,
     halt,
     instrument,
+    kill,
     market_of,
     mass_cancel,
     participant,
     phase,
     replace,
     row,
+    unkill,
+    user,
 )
 
 
@@ -48,7 +52,7 @@ def _market() -> ReferenceEngine:
 
 ORDER = {"participant": 1, "instrument": 1}
 UNREADABLE: list[Rows] = [
-    *(row(kind) for kind in (0, 21, 255)),
+    *(row(kind) for kind in (0, 23, 255)),
     *(row(kind) for kind in CommandKind if kind not in COMMAND_FIELDS),
     enter(1, 0, BUY, 10, 100_000),
     enter(1, "x", 0, 10, 100_000),
@@ -111,6 +115,12 @@ UNREADABLE: list[Rows] = [
     *(participant(name) for name in (0, "P1", "p1", "*")),
     *(participant("NEW", group=group) for group in ("g", -1, "*")),
     *(participant("NEW", permissions=bits) for bits in (4, 0x8000)),
+    row(CommandKind.EMERGENCY_CLOSE, name=1),
+    *(user(name, "P1") for name in (0, "u", "SEVEN-7", "*", -1)),
+    *(user("U", "NOBODY", firm) for firm in ("FIRM5", "a", "A.B", "A-B", "*", -1, 1 << 40)),
+    *(user("U", "NOBODY", permissions=bits) for bits in (8, 0x8000)),
+    *(credential(name) for name in (0, "u", "SEVEN-7", "*", -1)),
+    *(credential("U", cost) for cost in (0, 3, 21, 255)),
 ]
 
 
@@ -139,7 +149,12 @@ READABLE: list[Rows] = [
     mass_cancel("P1"),
     phase("XYZ", Phase.CONTINUOUS),
     halt("XYZ"),
-    extend("NO"),
+    kill("P1"),
+    unkill("P1"),
+    row(CommandKind.EMERGENCY_CLOSE),
+    user("USER-1", "P1", "FRM1", 7),
+    credential("USER-1", salt_0=-1, salt_1=1, hash_0=-1, hash_1=1, hash_2=-1),
+    extend("NO", "NONE", token_head=-1, token_tail=1, new_token_head=-1, new_token_tail=1),
 ]
 
 
@@ -153,6 +168,31 @@ def test_a_place_that_its_kind_does_not_use_must_be_zero(command: Rows) -> None:
             spoilt.view(np.uint8)[offset + COMMAND[names[0]].itemsize - 1] = 0x80
             assert events_of(_market().apply(spoilt))[0].endswith("invalid_command"), names
     assert all("invalid_command" not in each for each in events_of(_market().apply(command)))
+
+
+ANYTHING = (1, -1, 2**63 - 1, -(2**63))
+
+
+@pytest.mark.parametrize("value", ANYTHING)
+def test_what_is_there_for_the_record_changes_no_answer(value: int) -> None:
+    tokens = {"token_head": value, "token_tail": value, "new_token_head": value, "new_token_tail": value}
+    plain = (enter(1, "a2", BUY, 10, 90_000), replace(1, "a2", "a3", 20, 90_000), cancel(1, "a3", qty=10))
+    noted = (
+        enter(1, "a2", BUY, 10, 90_000, memo=value),
+        replace(1, "a2", "a3", 20, 90_000, new_memo=value),
+        cancel(1, "a3", qty=10, memo=value),
+    )
+    answers = _market().apply(batch(*plain))
+    assert _market().apply(batch(*noted)).tobytes() == answers.tobytes()
+    extended = _market().apply(batch(*(each for one in noted for each in (extend(**tokens), one))))
+    assert events_of(extended) == events_of(answers) == ["accepted a2", "replaced a2 a3 20", "canceled a3 10 user"]
+
+
+def test_a_user_may_be_said_before_and_after_its_password_and_again() -> None:
+    rows = batch(credential("U"), user("U", "P1"), user("U", "P2"), credential("U", 15), user("P1", "P1"))
+    assert events_of(_market().apply(rows)) == []
+    assert events_of(_market().apply(user("U", 0))) == ["rejected ~0000000000000000 unknown_participant"]
+    assert events_of(_market().apply(user("U", "XYZ"))) == ["rejected XYZ unknown_participant"]
 
 
 def test_definitions_are_refused_capacity_after_everything_else() -> None:
