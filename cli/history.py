@@ -28,7 +28,9 @@ from engine.records import (
     TimeInForce,
 )
 from replay.scenario_print import Printer, price, print_event_values
+from replay.scenario_words import token_word
 
+_64_BITS: Final = 2**64 - 1
 _CODES: Final = {
     "side": Side,
     "reason": Reason,
@@ -36,7 +38,17 @@ _CODES: Final = {
     "time_in_force": TimeInForce,
     "self_trade": SelfTrade,
 }
-_IDS: Final = frozenset({"client_order_id", "contra_client_order_id", "new_client_order_id", "name", "symbol", "group"})
+_IDS: Final = frozenset(
+    {
+        *("client_order_id", "contra_client_order_id", "new_client_order_id"),
+        *("name", "symbol", "group", "participant_name", "firm"),
+    }
+)
+#: Eight bytes that are no number: sixteen hexadecimal digits, as in scenarios.
+_BYTES: Final = frozenset({"memo", "new_memo", "salt_0", "salt_1", "hash_0", "hash_1", "hash_2"})
+#: The kinds that name an instrument, and those that name a participant.
+_OF_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT)
+_OF_PARTICIPANT: Final = (CommandKind.PARTICIPANT, CommandKind.MASS_CANCEL, CommandKind.KILL, CommandKind.UNKILL)
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,13 @@ def _facts(row: "np.void", places: tuple[str, ...], names: Directory) -> dict[st
             facts[place] = _name(names.participants, value)
         elif place == "instrument":
             facts["symbol"] = _name(names.symbols, value)
+        elif place in _BYTES:
+            facts[place] = f"{value & _64_BITS:016x}" if value else None
+        elif place.endswith("_head"):
+            token, tail = place.removesuffix("_head"), int(row[place.replace("_head", "_tail")])
+            facts[token] = token_word(value, tail) if value or tail else None
+        elif place.endswith("_tail"):
+            continue  # with its head
         elif place in _CODES:
             codes = _CODES[place]
             facts[place] = codes(value).name.lower() if value in set(codes) else value or None
@@ -165,18 +184,20 @@ def _chosen(
 ) -> bool:
     if kinds is not None and row["kind"] not in kinds:
         return False
-    named = int(row["kind"]) in (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.PHASE, CommandKind.HALT)
     if selection.symbol is not None:
         number = _number(names.symbols, selection.symbol)
         own = row["kind"] == CommandKind.ENTER and row["instrument"] == number
-        word = row["symbol"] if row["kind"] == CommandKind.MASS_CANCEL else row["name"] if named else 0
+        word = (
+            row["symbol"] if row["kind"] == CommandKind.MASS_CANCEL else row["name"] if row["kind"] in _OF_SYMBOL else 0
+        )
         if not (own or int(word) in (pack(selection.symbol), EVERY) or (caused["instrument"] == number).any()):
             return False
     if selection.participant is not None:
         orders = row["kind"] in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
         own = orders and row["participant"] == _number(names.participants, selection.participant)
-        about = row["kind"] in (CommandKind.PARTICIPANT, CommandKind.MASS_CANCEL)
-        if not (own or (about and int(row["name"]) == pack(selection.participant))):
+        word = row["participant_name"] if row["kind"] == CommandKind.USER else row["name"]
+        about = row["kind"] in (*_OF_PARTICIPANT, CommandKind.USER)
+        if not (own or (about and int(word) in (pack(selection.participant), EVERY))):
             return False
     return True
 
