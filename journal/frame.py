@@ -12,6 +12,7 @@ forgers.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgpack
@@ -27,6 +28,7 @@ SEQ_MAX: Final = 2**62
 _FIXED: Final = struct.Struct("<4sIII16s")
 FIXED_BYTES: Final = _FIXED.size
 _HEADER_BYTES_MAX: Final = 1_024
+_SMALL_BYTES: Final = 4_096
 _NUMBERS: Final = {
     "version": (FRAME_VERSION, FRAME_VERSION),
     "rules_version": (0, 2**31),
@@ -36,6 +38,14 @@ _NUMBERS: Final = {
     "time_ns": (0, SEQ_MAX),
 }
 _NAMES: Final = {*_NUMBERS, "source_digest", "previous"}
+# A header is one msgpack map, put together from pieces: what is the same from block to block is packed once.
+_PACKER: Final = msgpack.Packer()
+_COUNT: Final = msgpack.packb("count")
+_TIME_NS: Final = msgpack.packb("time_ns")
+_UNSEALED: Final = bytes(CHECKSUM_BYTES)
+#: The link stays last: ``seal`` writes over the final 16 bytes of the header.
+_PREVIOUS: Final = msgpack.packb("previous") + msgpack.packb(_UNSEALED)
+_BEGUN_BYTES_MAX: Final = _HEADER_BYTES_MAX - 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +81,60 @@ def encode(
 
     ``rows``: contiguous bytes. Raises ValueError for a number out of range.
     """
+    if not (
+        type(first_seq) is type(count) is type(time_ns) is int
+        and 1 <= first_seq <= SEQ_MAX
+        and 1 <= count <= ROWS_PER_BLOCK_MAX
+        and 0 <= time_ns <= SEQ_MAX
+    ):
+        _check_numbers({"first_seq": first_seq, "count": count, "time_ns": time_ns})
+    pack = _PACKER.pack
+    packed = b"".join(
+        (
+            _begun(rules_version, source_digest, epoch),
+            pack(first_seq),
+            _COUNT,
+            pack(count),
+            _TIME_NS,
+            pack(time_ns),
+            _PREVIOUS,
+        )
+    )
+    fixed = _FIXED.pack(MAGIC, len(packed), len(rows), 0, _UNSEALED)
+    return bytearray().join((fixed, packed, rows))
+
+
+@lru_cache(maxsize=64)
+def _begun(rules_version: int, source_digest: str, epoch: int) -> bytes:
+    """The header up to where it differs from block to block: a map of all names, and the first values."""
     header = {
         "version": FRAME_VERSION,
         "rules_version": rules_version,
         "source_digest": source_digest,
         "epoch": epoch,
-        "first_seq": first_seq,
-        "count": count,
-        "time_ns": time_ns,
-        "previous": bytes(CHECKSUM_BYTES),  # stays last: seal writes over the final 16 bytes of the header
     }
-    for name, (low, high) in _NUMBERS.items():
-        number = header[name]
+    _check_numbers({name: number for name, number in header.items() if name != "source_digest"})
+    packed: bytes = msgpack.packb(header)
+    if len(packed) > _BEGUN_BYTES_MAX:
+        raise ValueError(f"the block's source_digest has {len(source_digest)} characters; it is too long")
+    first_seq: bytes = msgpack.packb("first_seq")
+    return bytes([0x80 | len(_NAMES)]) + packed[1:] + first_seq
+
+
+def _check_numbers(header: dict[str, Any]) -> None:
+    for name, number in header.items():
+        low, high = _NUMBERS[name]
         if not isinstance(number, int) or not low <= number <= high:
             raise ValueError(f"the block's {name} is {number!r}; it must be a whole number from {low} to {high}")
-    packed = msgpack.packb(header)
-    if len(packed) > _HEADER_BYTES_MAX:
-        raise ValueError(f"the block's source_digest has {len(source_digest)} characters; it is too long")
-    fixed = _FIXED.pack(MAGIC, len(packed), len(rows), 0, bytes(CHECKSUM_BYTES))
-    return bytearray().join((fixed, packed, rows))
 
 
-def _checksum(frame: memoryview) -> bytes:
-    hasher = xxhash.xxh3_128(frame[:16])
-    hasher.update(frame[FIXED_BYTES:])
+def _checksum(frame: "bytes | bytearray") -> bytes:
+    if len(frame) <= _SMALL_BYTES:  # to copy it costs less than a second call
+        digest: bytes = xxhash.xxh3_128_digest(frame[:16] + frame[FIXED_BYTES:])
+        return digest
+    with memoryview(frame) as view:
+        hasher = xxhash.xxh3_128(view[:16])
+        hasher.update(view[FIXED_BYTES:])
     return hasher.digest()
 
 
@@ -102,8 +142,7 @@ def seal(frame: bytearray, previous: bytes) -> bytes:
     """Link an encoded frame to the block before and write its checksum into it; gives the checksum."""
     rows_at = FIXED_BYTES + int.from_bytes(frame[4:8], "little")
     frame[rows_at - CHECKSUM_BYTES : rows_at] = previous
-    with memoryview(frame) as view:
-        checksum = _checksum(view)
+    checksum = _checksum(frame)
     frame[16:FIXED_BYTES] = checksum
     return checksum
 
@@ -152,8 +191,7 @@ def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
         raise JournalDamaged(f"{where} does not begin like a block; restore the journal from a copy")
     if size != len(frame):
         raise JournalDamaged(f"{where} has {len(frame)} bytes and announces {size}; restore the journal from a copy")
-    with memoryview(frame) as view:
-        checksum = _checksum(view)
+    checksum = _checksum(frame)
     if checksum != stored_checksum(frame):
         raise JournalDamaged(f"{where} does not match its checksum; restore the journal from a copy")
     header_bytes = int.from_bytes(frame[4:8], "little")

@@ -1,5 +1,11 @@
 """Group commit: one thread takes everything that waits, commits it at once, then moves the durable mark.
 
+A block is committed at once, since somebody waits for it. An event digest is not: it waits a little for the next block,
+or each single order would be followed by a sync of its own, and the next order would wait for that. Without sync nobody
+waits for a block either; then the thread commits once a millisecond what has come, because each time it wakes up it
+takes the interpreter from the market's thread. Whoever does wait (``wait_durable``, ``close``, a queue that has grown)
+cuts that short.
+
 The queue between the pump and the disk is bounded in bytes: a pump that is faster than the disk waits in ``put``.
 The first exception of a commit ends the writer for good. What of that group is on the disk is unknown then, and
 trying again in place could report as durable what the page cache has dropped; so everybody who waits or comes later
@@ -9,12 +15,20 @@ gets a JournalError.
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from journal.errors import JournalError
 
 QUEUE_BYTES_MAX: Final = 32 << 20
 GROUP_BYTES_MAX: Final = 4 << 20
+#: How long an event digest waits for a block to be committed with.
+DIGEST_LINGER_S: Final = 0.1
+#: How long a block waits for company where nobody waits for it, and the bytes that end this.
+LINGER_S: Final = 0.001
+LINGER_BYTES_MAX: Final = 1 << 20
+#: How often the thread looks again by itself in vain before it sleeps until it is called.
+_EMPTY_TURNS_MAX: Final = 100
 _DIGEST_BYTES: Final = 64
 
 
@@ -33,79 +47,136 @@ def _size(entry: Entry) -> int:
     return _DIGEST_BYTES if entry.frame is None else len(entry.frame)
 
 
+class _Thread(IntEnum):
+    """What the writer's thread does; who puts or waits calls it only where it would be late."""
+
+    BUSY = 0  # it looks at the queue before it waits
+    TURNING = 1  # it looks at the queue again in a moment
+    ASLEEP = 2
+
+
 class GroupWriter:
-    """Owns the thread, the queue and the durable mark. ``commit`` makes a group durable or raises."""
+    """Owns the thread, the queue and the durable mark. ``commit`` makes a group durable or raises.
+
+    ``told``: called in the thread after the durable mark moved, and once the writer has failed; what it raises fails
+    the writer. ``lingers``: nobody waits for a block to become durable, so it may wait for more.
+    """
 
     def __init__(
-        self, commit: Callable[[Sequence[Entry]], None], explain: Callable[[BaseException], str], durable_seq: int
+        self,
+        commit: Callable[[Sequence[Entry]], None],
+        explain: Callable[[BaseException], str],
+        durable_seq: int,
+        *,
+        told: Callable[[], None] = lambda: None,
+        lingers: bool = False,
     ) -> None:
         self.durable_seq = durable_seq
+        #: Bytes in the queue.
+        self.queue_bytes = 0
         self._commit = commit
         self._explain = explain
+        self._told = told
+        self._lingers = lingers
         self._failure: BaseException | None = None
         self._queue: deque[Entry] = deque()
-        self._queue_bytes = 0
-        self._idle = True
+        self._blocks = 0  # in the queue
+        self._wanted_seq = 0  # the last that somebody waits or has waited for
+        self._state = _Thread.BUSY
         self._closing = False
-        lock = threading.Lock()
-        self._work = threading.Condition(lock)  # the writer waits here
-        self._progress = threading.Condition(lock)  # everybody else
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)  # the writer waits here
+        self._progress = threading.Condition(self._lock)  # everybody else
         self._thread = threading.Thread(target=self._run, name="journal writer", daemon=True)
         self._thread.start()
 
     def put(self, entry: Entry) -> None:
         """Queue an entry; waits while the queue is full. Raises JournalError once the writer has failed."""
+        is_block = entry.frame is not None
         size = _size(entry)
-        with self._work:
-            while self._queue_bytes and self._queue_bytes + size > QUEUE_BYTES_MAX and self._failure is None:
+        with self._lock:
+            while self.queue_bytes and self.queue_bytes + size > QUEUE_BYTES_MAX and self._failure is None:
                 self._progress.wait()
-            self._raise_failure()
+            if self._failure is not None:
+                self.raise_failure()
             self._queue.append(entry)
-            self._queue_bytes += size
-            if self._idle:
-                self._work.notify()
+            self.queue_bytes += size
+            self._blocks += is_block
+            if self._state and (
+                self._state == _Thread.ASLEEP
+                or (is_block and not self._lingers)
+                or self.queue_bytes >= LINGER_BYTES_MAX
+            ):
+                self._call()
 
     def wait_durable(self, seq: int, timeout_s: float | None) -> bool:
         """Whether ``seq`` became durable within ``timeout_s`` (None: wait for ever). Raises JournalError on failure."""
         if self.durable_seq >= seq:
             return True
-        with self._progress:
+        with self._lock:
+            self._wanted_seq = max(self._wanted_seq, seq)
+            self._call()
             self._progress.wait_for(lambda: self.durable_seq >= seq or self._failure is not None, timeout_s)
             if self.durable_seq >= seq:
                 return True
-            self._raise_failure()
+            self.raise_failure()
             return False
 
     def close(self) -> None:
         """Commit what waits and end the thread. Raises JournalError when something could not be committed."""
-        with self._work:
+        with self._lock:
             self._closing = True
-            self._work.notify()
+            self._call()
         self._thread.join()
-        with self._work:
-            self._raise_failure()
+        self.raise_failure()
 
-    def _raise_failure(self) -> None:
+    def raise_failure(self) -> None:
+        """Raise JournalError if the writer has failed."""
         if self._failure is not None:
             raise JournalError(self._explain(self._failure)) from self._failure
 
+    def _call(self) -> None:
+        self._state = _Thread.BUSY
+        self._work.notify()
+
+    def _due(self, waited: bool) -> bool:
+        """Whether what is queued is to be committed now; ``waited``: a turn has passed since the thread last looked."""
+        if not self._queue:
+            return False
+        if waited or self._closing or self.queue_bytes >= LINGER_BYTES_MAX:
+            return True
+        return self._blocks > 0 and (not self._lingers or self._wanted_seq > self.durable_seq)
+
     def _take(self) -> list[Entry]:
         """The next group; empty when the writer is to end."""
-        with self._work:
-            while not self._queue and not self._closing:
-                self._idle = True
-                self._work.wait()
-            self._idle = False
-            group: list[Entry] = []
-            group_bytes = 0
-            while self._queue and (not group or group_bytes < GROUP_BYTES_MAX):
-                entry = self._queue.popleft()
-                group.append(entry)
-                group_bytes += _size(entry)
-            self._queue_bytes -= group_bytes
-            if group:
-                self._progress.notify_all()
-            return group
+        turn_s, turns = (LINGER_S, _EMPTY_TURNS_MAX) if self._lingers else (DIGEST_LINGER_S, 1)
+        with self._lock:
+            waited = False
+            while not self._due(waited):
+                if self._closing:
+                    return []
+                # While orders come steadily, the thread finds them by itself and nobody has to spend time on calling.
+                if self._queue or turns:
+                    self._state = _Thread.TURNING
+                    waited = not self._work.wait(turn_s)
+                    turns -= not self._queue
+                else:
+                    self._state = _Thread.ASLEEP
+                    waited = not self._work.wait()
+            self._state = _Thread.BUSY
+            return self._next_group()
+
+    def _next_group(self) -> list[Entry]:
+        group: list[Entry] = []
+        group_bytes = 0
+        while self._queue and (not group or group_bytes < GROUP_BYTES_MAX):
+            entry = self._queue.popleft()
+            group.append(entry)
+            group_bytes += _size(entry)
+            self._blocks -= entry.frame is not None
+        self.queue_bytes -= group_bytes
+        self._progress.notify_all()
+        return group
 
     def _run(self) -> None:
         try:
@@ -113,12 +184,19 @@ class GroupWriter:
                 self._commit(group)
                 self._advance(group)
         except BaseException as error:  # the thread's boundary: whatever it is, the waiting threads must hear of it
-            with self._work:
+            with self._lock:
                 self._failure = error
                 self._progress.notify_all()
+            try:
+                self._told()
+            except BaseException as other:  # the first failure is the one to be told; this one goes with it
+                error.add_note(f"and whoever was to be told of it raised {other!r}")
 
     def _advance(self, group: Sequence[Entry]) -> None:
-        durable_seq = max((entry.last_seq for entry in group if entry.frame is not None), default=self.durable_seq)
-        with self._work:
+        durable_seq = next((entry.last_seq for entry in reversed(group) if entry.frame is not None), None)
+        if durable_seq is None:
+            return
+        with self._lock:
             self.durable_seq = durable_seq
             self._progress.notify_all()
+        self._told()

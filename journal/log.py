@@ -5,7 +5,7 @@ that waits in one transaction (``group``, ``store``); ``wait_durable`` says when
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any, Final
 from journal import frame, marks
 from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalForeign
 from journal.frame import Block
-from journal.group import Entry, GroupWriter
+from journal.group import QUEUE_BYTES_MAX, Entry, GroupWriter
 from journal.lock import WriterLock, writer_pid
 from journal.opening import (
     FOLDER,
@@ -32,6 +32,15 @@ from journal.store import LMDB_VERSION, ReaderLock, Store, create_folder, reason
 
 DURABILITIES: Final = {"fsync": "fsync", "none": "none: a crash of the machine can lose or destroy the journal"}
 _TRIES: Final = 10
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603  asking the system for the process at each append would cost more than the rest of it
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 class Journal:
@@ -39,7 +48,13 @@ class Journal:
 
     ``epoch``, ``rules_version`` and ``source_digest`` go into each block appended from then on; the owner sets them.
     ``last_seq`` is the last appended. ``meta`` is what the creator gave.
+
+    ``on_durable``, which the owner may set at any time, is called without arguments in the writer's thread whenever the
+    durable mark has moved, and once the writer has failed: to wake up somebody who then looks at ``durable_seq`` and
+    calls ``raise_failure``. It must be quick. What it raises fails the writer as a commit does.
     """
+
+    on_durable: Callable[[], object] | None = None
 
     #: What commits; tests put one with a known hole here.
     store_class: type[Store] = Store
@@ -50,7 +65,7 @@ class Journal:
         self.path = path
         self.durability = durability
         self._folder = path / FOLDER
-        self._pid = os.getpid()
+        self._forks = _forks
         self._store: Store | None = None
         self._reader_lock: ReaderLock | None = None
         self._writer: GroupWriter | None = None
@@ -169,7 +184,9 @@ class Journal:
         self.epoch: int = 0 if last is None else last.epoch
         self.rules_version: int = self.meta["rules_version"]
         self.source_digest: str = str(self.meta.get("source_digest", ""))
-        self._writer = GroupWriter(self._store.commit, self._explain, mark.last_seq)
+        self._writer = GroupWriter(
+            self._store.commit, self._explain, mark.last_seq, told=self._tell, lingers=self.durability == "none"
+        )
 
     # Reading.
 
@@ -291,7 +308,7 @@ class Journal:
     def _writing(self) -> GroupWriter:
         if self._writer is None or self._closed:
             raise JournalError(f"the journal in {self.path} is not open for writing")
-        if os.getpid() != self._pid:
+        if self._forks != _forks:
             raise JournalError("a journal cannot be written from a forked process: only by the one that opened it")
         return self._writer
 
@@ -302,13 +319,14 @@ class Journal:
         Raises ValueError for sizes that do not fit, JournalError when the writer has failed.
         """
         writer = self._writing()
-        view = memoryview(rows).cast("B")
-        if view.nbytes != count * self._genesis.row_bytes:
-            raise ValueError(f"{count} rows of {self._genesis.row_bytes} bytes each cannot be {view.nbytes} bytes")
+        if type(rows) is memoryview:
+            rows = rows.cast("B")
+        if len(rows) != count * self._genesis.row_bytes:
+            raise ValueError(f"{count} rows of {self._genesis.row_bytes} bytes each cannot be {len(rows)} bytes")
         first_seq = self.last_seq + 1
         time_ns = max(time_ns, self._last_time_ns)
         encoded = frame.encode(
-            view,
+            rows,
             first_seq=first_seq,
             count=count,
             time_ns=time_ns,
@@ -316,9 +334,10 @@ class Journal:
             source_digest=self.source_digest,
             rules_version=self.rules_version,
         )
+        last_seq = first_seq + count - 1
         label = (self.rules_version, self.source_digest)
-        writer.put(Entry(first_seq, first_seq + count - 1, encoded, b"", time_ns, label))
-        self._last_seq, self._last_time_ns = first_seq + count - 1, time_ns
+        writer.put(Entry(first_seq, last_seq, encoded, b"", time_ns, label))
+        self._last_seq, self._last_time_ns = last_seq, time_ns
         return first_seq
 
     def put_digest(self, first_seq: int, digest: bytes) -> None:
@@ -346,6 +365,23 @@ class Journal:
             raise ValueError(f"seq {seq} cannot become durable: the last one appended is {self._last_seq}")
         return writer.wait_durable(seq, timeout_s)
 
+    def raise_failure(self) -> None:
+        """Raise JournalError if the writer has failed: what is not durable by then never will be."""
+        if self._writer is not None:
+            self._writer.raise_failure()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the disk that a further ``append`` might have to wait."""
+        return self._writer is not None and self._writer.queue_bytes > QUEUE_BYTES_MAX // 2
+
+    def _tell(self) -> None:
+        if self.on_durable is not None:
+            try:
+                self.on_durable()
+            except BaseException as error:
+                raise JournalError(f"on_durable of its owner raised {error!r}") from error
+
     def _explain(self, error: BaseException) -> str:
         return (
             f"writing the journal in {self.path} failed: {reason(self._folder, error)}; what was not yet durable may "
@@ -357,7 +393,7 @@ class Journal:
         if self._closed:
             return
         try:
-            if self._writer is not None and os.getpid() == self._pid:
+            if self._writer is not None and self._forks == _forks:
                 self._writer.close()
         finally:
             self._release()

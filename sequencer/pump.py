@@ -1,8 +1,9 @@
-"""The pipeline: stamp, journal, apply, digest, release. The order of the lines in ``pump`` is the guarantee.
+"""The pipeline: stamp, journal, apply, digest, release. The order of the lines in ``Pipeline.take`` is the guarantee.
 
 The engine works ahead of the disk: a block is applied while the journal's writer thread still commits it. What it
 caused is held back until the block is durable, so nobody is told of an event that a crash could undo. What is
-held is bounded; at the bound the pump waits for the disk. Python runs once a block, compiled code once a row.
+held is bounded. ``pump`` pulls a source through and waits for the disk at the bound; a node, which may not wait, pushes
+its batches and stops taking while the pipeline is ``full``. Python runs once a block, compiled code once a row.
 """
 
 from collections import deque
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from journal import Journal
@@ -70,53 +70,140 @@ def pump(
     journal and engine are not at the same command, JournalError when the journal fails (the node must then stop:
     what was not released is not known to be durable); what a publisher raises passes up.
     """
-    _check_start(journal, engine, durability)
-    release = Release(journal, publishers, durability)
-    blocks = commands = events = 0
+    pipeline = Pipeline(
+        stamp, journal, engine, publishers=publishers, durability=durability, at_boundary=at_boundary, waits=True
+    )
     for batch in source:
-        for block in stamp(batch):
-            first_seq = journal.append(len(block.commands), block.commands.view(np.uint8).data, block.time_ns)
-            caused = engine.apply(block.commands)  # works ahead of the disk
-            journal.put_digest(first_seq, engine.event_digest)
-            release.hold(first_seq, block.commands, caused)  # only what is durable goes on to the publishers
-            if at_boundary is not None:
-                at_boundary(journal, engine)
-            blocks, commands, events = blocks + 1, commands + len(block.commands), events + len(caused)
+        pipeline.take(batch)
         if len(batch) == 0:
-            release.all()
-    release.all()
-    return Pumped(blocks, commands, events, engine.seq, engine.event_digest)
+            pipeline.all()
+    pipeline.all()
+    return Pumped(pipeline.blocks, pipeline.commands, pipeline.events, engine.seq, engine.event_digest)
+
+
+class Pipeline:
+    """The pipeline as an object that batches are pushed into, by one thread.
+
+    What ``pump`` says of its arguments holds here; ``waits``: at the bound ``take`` waits for the disk, as ``pump``
+    does. Without it nothing here waits but ``all``: a caller looks at ``full`` before it takes, and calls ``release``
+    whenever the journal's ``on_durable`` was called. Raises PumpError when journal and engine are not at the same
+    command.
+
+    ``blocks``, ``commands`` and ``events`` count what was taken.
+    """
+
+    def __init__(
+        self,
+        stamp: Stamp,
+        journal: Journal,
+        engine: MarketEngine,
+        *,
+        publishers: Sequence[Publisher] = (),
+        durability: Durability = "fsync",
+        at_boundary: Boundary | None = None,
+        waits: bool = False,
+    ) -> None:
+        _check_start(journal, engine, durability)
+        self._stamp = stamp
+        self._journal = journal
+        self._engine = engine
+        self._at_boundary = at_boundary
+        self._release = Release(journal, publishers, durability)
+        self._waits = waits
+        self.blocks = self.commands = self.events = 0
+
+    def take(self, batch: NDArray[Any]) -> int:
+        """Sequence a batch of COMMAND rows: rows journaled, CLOCK rows included. Releases what is durable by now.
+
+        Raises JournalError when the journal fails (the node must then stop); what a publisher raises passes up.
+        """
+        journal, engine, release = self._journal, self._engine, self._release
+        taken = 0
+        for commands, time_ns, rows in self._stamp(batch):
+            first_seq = journal.append(len(commands), rows, time_ns)
+            caused = engine.apply(commands)  # works ahead of the disk
+            journal.put_digest(first_seq, engine.event_digest)
+            release.hold(first_seq, commands, caused)  # only what is durable goes on to the publishers
+            if self._waits:
+                release.down_to_bound()
+            if self._at_boundary is not None:
+                self._at_boundary(journal, engine)
+            taken += len(commands)
+            self.blocks += 1
+            self.events += len(caused)
+        self.commands += taken
+        return taken
+
+    def release(self) -> int:
+        """Release what is durable now, without waiting: commands released. Raises JournalError when the writer has
+        failed, after all that was durable."""
+        released = self._release.durable()
+        self._journal.raise_failure()
+        return released
+
+    def all(self) -> None:
+        """Wait until everything taken is durable, and release it. Raises JournalError when it cannot become so."""
+        self._release.all()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is held, or waits for the disk, that nothing may be taken until something was released."""
+        return self._release.full or self._journal.crowded
+
+    @property
+    def held_rows(self) -> int:
+        """Rows of commands and events together that are not released."""
+        return self._release.rows
 
 
 class Held(NamedTuple):
     """A block that the engine has applied and whose events have not been released."""
 
     first_seq: int
+    last_seq: int
     commands: NDArray[Any]
     events: NDArray[Any]
 
-    @property
-    def last_seq(self) -> int:
-        """Sequence number of the block's last command."""
-        return self.first_seq + len(self.commands) - 1
-
 
 class Release:
-    """The gate between engine and publishers: a bounded queue that opens as the journal's durable mark moves."""
+    """The gate between engine and publishers: a queue that opens as the journal's durable mark moves."""
 
     def __init__(self, journal: Journal, publishers: Sequence[Publisher], durability: Durability) -> None:
         self._journal = journal
         self._publishers = tuple(publishers)
         self._waits = durability == "fsync"
         self._held: deque[Held] = deque()
-        self._held_rows = 0
+        #: Rows of commands and events together that are held.
+        self.rows = 0
 
     def hold(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """Take a block's events and release what is durable by now; at the bound, wait for the oldest."""
-        self._held.append(Held(first_seq, commands, events))
-        self._held_rows += len(commands) + len(events)
-        self._release_up_to(self._journal.durable_seq if self._waits else self._held[-1].last_seq)
-        while len(self._held) > HELD_BLOCKS_MAX or self._held_rows > HELD_ROWS_MAX:
+        """Take a block's events, and release what is durable by now; all, where nothing waits for the disk."""
+        if not self._waits:
+            self._publish(first_seq, commands, events)
+            return
+        self._held.append(Held(first_seq, first_seq + len(commands) - 1, commands, events))
+        self.rows += len(commands) + len(events)
+        self.durable()
+
+    @property
+    def full(self) -> bool:
+        """Whether more is held than the bound."""
+        return len(self._held) > HELD_BLOCKS_MAX or self.rows > HELD_ROWS_MAX
+
+    def durable(self) -> int:
+        """Release what is durable, in order: commands released."""
+        released = 0
+        seq = self._journal.durable_seq
+        while self._held and self._held[0].last_seq <= seq:
+            first_seq, _, commands, events = self._held.popleft()
+            self.rows -= len(commands) + len(events)
+            released += len(commands)
+            self._publish(first_seq, commands, events)
+        return released
+
+    def down_to_bound(self) -> None:
+        """Wait until no more than the bound is held."""
+        while self.full:
             self._wait_and_release(self._held[0].last_seq)
 
     def all(self) -> None:
@@ -127,14 +214,11 @@ class Release:
     def _wait_and_release(self, seq: int) -> None:
         if not self._journal.wait_durable(seq):
             raise PumpError(f"command {seq} did not become durable")
-        self._release_up_to(self._journal.durable_seq)
+        self.durable()
 
-    def _release_up_to(self, seq: int) -> None:
-        while self._held and self._held[0].last_seq <= seq:
-            first_seq, commands, events = self._held.popleft()
-            self._held_rows -= len(commands) + len(events)
-            for publish in self._publishers:
-                publish(first_seq, commands, events)
+    def _publish(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        for publish in self._publishers:
+            publish(first_seq, commands, events)
 
 
 def _check_start(journal: Journal, engine: MarketEngine, durability: str) -> None:

@@ -333,13 +333,14 @@ def test_a_read_only_directory_is_read_and_not_written(node: Path) -> None:
 class Unchecked(Store):
     """Negative control: ignores what LMDB answers to an append."""
 
-    def _put(self, transaction: lmdb.Transaction, tree: bytes, seq: int, value: "bytes | bytearray") -> None:
-        transaction.put(key_of(seq), value, append=True, db=self._trees[tree])
+    def _append(self, transaction: lmdb.Transaction, tree: bytes, items: list[tuple[bytes, bytes | bytearray]]) -> None:
+        with transaction.cursor(self._trees[tree]) as cursor:
+            cursor.putmulti(items, append=True)
 
 
 @pytest.mark.parametrize("store", [Store, Unchecked])
 def test_an_append_that_lmdb_refuses_is_an_error(tmp_path: Path, store: type[Store]) -> None:
-    """LMDB answers False, no more. The control build goes on, reports it durable, and the reader catches the loss."""
+    """LMDB leaves it out, no more. The control build goes on, reports it durable, and the reader catches the loss."""
 
     class Chosen(Journal):
         store_class = store
