@@ -2,8 +2,9 @@
 
 Numba's own cache does not see an edit in a function that a cached one calls, so a stale kernel could answer. The
 cache folder is therefore named by a digest of every source file of the engine and of the versions that compile
-them; it is set before Numba is imported. With NUMBA_DISABLE_JIT=1 every kernel runs as plain Python, and with
-NUMBA_BOUNDSCHECK=1 a compiled one checks every index; all three must give the same bytes.
+them; it is set before Numba is imported. Kernels of another folder, which may call these and each other, have a cache
+folder beside it, named by a digest of their sources too. With NUMBA_DISABLE_JIT=1 every kernel runs as plain Python,
+and with NUMBA_BOUNDSCHECK=1 a compiled one checks every index; all three must give the same bytes.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +43,23 @@ def cache_directory() -> Path:
     tools = "-".join((platform.python_version(), version("numba"), version("numpy"), platform.machine()))
     mode = "boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0") else "plain"
     return Path(base) / "kernels" / f"{SOURCE_DIGEST[:16]}-{tools}-{mode}"
+
+
+def cache_directory_of(folder: Path) -> Path:
+    """Folder of the compiled kernels of a folder of sources: of the engine's own, or one beside it."""
+    if folder == _HERE:
+        return cache_directory()
+    return cache_directory().with_name(f"{cache_directory().name}-{folder.name}-{_kernels_digest(folder)}")
+
+
+@cache
+def _kernels_digest(folder: Path) -> str:
+    hasher = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        source = path.read_bytes()
+        if b"from engine.jit import" in source:
+            hasher.update(path.name.encode() + b"\0" + source + b"\0")
+    return hasher.hexdigest()[:16]
 
 
 os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
@@ -81,6 +100,7 @@ def _no_index_from_the_end() -> Iterator[None]:
 
 def _one_variant(kernel: Kernel, **options: Any) -> Kernel:
     """A kernel that is compiled once for int64, not again for every constant that a caller passes."""
+    numba.config.CACHE_DIR = str(cache_directory_of(Path(kernel.__code__.co_filename).resolve().parent))
     compiled = numba.njit(cache=True, nogil=True, _nrt=False, **options)(kernel)
     if not INTERPRETED:
         call_template = compiled.get_call_template
