@@ -16,13 +16,14 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from cli.market import levels, shown_price
+from cli.market import shown_price
 from cli.traders import SYMBOLS, Traders, set_up
 from engine.limits import Capacity
 from engine.names import unpack
 from engine.records import EventKind, Side
 from replay.aside import CheckpointAside
 from replay.engines import prefault
+from replay.ladder import levels
 from replay.recover import create
 from replay.scenario_print import price
 from sequencer.pump import pump

@@ -1,0 +1,210 @@
+"""One connection: a buffered protocol that receives into its region of the gateway's buffer, and what is sent to it.
+
+Until the login is answered its bytes go to ``wire.ServerSession``. Then it is *live*: the gateway's kernel cuts its
+packets. What it is sent comes from the spool until it has caught up, and from then on straight from the block that was
+released. A reader that is slow falls back to the spool, so that no more than ``BUFFER_BYTES_MAX`` waits for it in
+memory; one that takes nothing for ``SLOW_NS``, or falls too far behind, is disconnected.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from wire import ProtocolError, ServerSession, soup
+from wire.soup import Debug, LoginRequest, Logout
+from wire.soup_session import Due
+
+if TYPE_CHECKING:
+    from gateway.server import Gateway
+
+#: Bytes of a connection's region: what it can send before the gateway's turn comes.
+REGION_BYTES: Final = 131_072
+#: What waits for a reader in memory, and where it is taken up again.
+BUFFER_BYTES_MAX: Final = 1 << 20
+BUFFER_BYTES_LOW: Final = 1 << 18
+#: What is read from the spool at once.
+CHUNK_BYTES: Final = 1 << 18
+#: A reader that takes nothing for so long, or is so far behind, is disconnected.
+SLOW_NS: Final = 10_000_000_000
+LAG_BYTES_MAX: Final = 1 << 30
+
+_LEAST_ROOM_BYTES: Final = 2_048
+
+
+class Connection(asyncio.BufferedProtocol):
+    """What the gateway knows of one connection. ``user`` is 0 until it is live."""
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self.transport: asyncio.Transport | None = None
+        self.session = ServerSession(gateway.now_ns())
+        self.slot = -1
+        self.begin = self.end = self._limit = 0
+        self.user = 0
+        self.participant = 0
+        self.address = ""
+        self.since_ns = gateway.now_ns()
+        self.dirty = False
+        self.closing = ""
+        self.caught_up = False
+        self.position = 0
+        self._holding = False  # reading is paused: the region is full
+        self._paused_ns = 0  # since when the reader takes nothing
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.address} user {self.user} {self.session.state.value}>"
+
+    @property
+    def live(self) -> bool:
+        """Whether a user is logged in and may send."""
+        return self.user != 0 and not self.closing
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected; refused where there is no room."""
+        self.transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        self.transport.set_write_buffer_limits(BUFFER_BYTES_MAX, BUFFER_BYTES_LOW)
+        if not self._gateway.opened(self):
+            self.closing = "too many connections"
+            self.transport.abort()
+            return
+        self.begin = self.end = self.slot * REGION_BYTES
+        self._limit = self.begin + REGION_BYTES
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """The free part of the region."""
+        if self.slot < 0:
+            return memoryview(bytearray(1))
+        return self._gateway.buffer[self.end : self._limit]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came."""
+        if self.closing:
+            return
+        self.end += nbytes
+        if self.user:
+            if self._limit - self.end < _LEAST_ROOM_BYTES and self.transport is not None:
+                self._holding = True
+                self.transport.pause_reading()
+            self._gateway.arrived(self)
+            return
+        data = bytes(self._gateway.buffer[self.begin : self.end])
+        self.end = self.begin
+        for event in self.session.receive(data, self._gateway.now_ns()):
+            if isinstance(event, LoginRequest):
+                self._gateway.asked(self, event)
+            elif isinstance(event, ProtocolError):
+                self.close(str(event))
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; the connection ends."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        if not self.closing:
+            self.closing = str(exc) or type(exc).__name__ if exc else "the client closed the connection"
+        self._gateway.lost(self)
+
+    def pause_writing(self) -> None:
+        """So much waits for the reader that it is served from the spool from here on."""
+        self._paused_ns = self._gateway.now_ns()
+        if self.caught_up:
+            self.caught_up = False
+            self.position = self._gateway.end_of(self.user)
+
+    def resume_writing(self) -> None:
+        """The reader takes again."""
+        self._paused_ns = 0
+        if self.user and not self.closing:
+            self.catch_up()
+
+    # What the gateway calls.
+
+    def taken(self, end: int, packets: int, now_ns: int) -> None:
+        """A turn has taken packets; what is left ends at ``end``."""
+        self.end = end
+        if packets:
+            self.session.heard(now_ns)
+        if self._holding and self._limit - self.end >= _LEAST_ROOM_BYTES and self.transport is not None:
+            self._holding = False
+            self.transport.resume_reading()
+
+    def enter(self, user: int, participant: int, accepted: bytes, position: int) -> None:
+        """The login was accepted: ``accepted`` is the answer, and the stream goes on at ``position``."""
+        self.user, self.participant, self.position = user, participant, position
+        self.write(accepted)
+        self.catch_up()
+        rest = self.session.release()
+        if rest and not self.closing:
+            self._gateway.buffer[self.begin : self.begin + len(rest)] = rest
+            self.end = self.begin + len(rest)
+            self._gateway.arrived(self)
+
+    def catch_up(self) -> None:
+        """Send what the spool has, as long as the reader takes it."""
+        while not self._paused_ns and not self.closing:
+            data = self._gateway.spooled(self.user, self.position, CHUNK_BYTES)
+            if not data:
+                self.caught_up = True
+                return
+            self.position += len(data)
+            self.write(data)
+
+    def deliver(self, data: bytes, count: int, now_ns: int) -> None:
+        """The next messages of the stream, if the reader has all before them."""
+        if self.caught_up and not self.closing:
+            self.session.sent(count, now_ns)
+            self.write(data)
+
+    def beat(self, now_ns: int) -> None:
+        """Time has passed: a heartbeat is due, or the client is silent, or it does not read."""
+        if self.closing:
+            return
+        if self._paused_ns:
+            behind = self._gateway.end_of(self.user) - self.position
+            if now_ns - self._paused_ns > SLOW_NS or behind > LAG_BYTES_MAX:
+                self.close(f"a slow reader: {behind} bytes behind, and nothing taken for a while")
+            return
+        due = self.session.tick(now_ns)
+        if due is Due.HEARTBEAT:
+            self.write(self.session.heartbeat(now_ns))
+        elif due is Due.TIMED_OUT:
+            self.close("nothing was heard from the client, not even a heartbeat" if self.user else "no login came")
+
+    def other(self, kind: int, payload: bytes, now_ns: int) -> None:
+        """A packet that the kernel left: of a live client, a logout or a debug packet, or what is not allowed."""
+        try:
+            event = self.session.packet(kind, payload, now_ns)
+        except ProtocolError as error:
+            self.close(str(error))
+            return
+        if isinstance(event, Logout):
+            self.close("the client logged out", debug=False)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, unless the connection is closing."""
+        if self.transport is not None and not self.closing:
+            self.transport.write(data)
+            self._gateway.bytes_out += len(data)
+
+    def close(self, why: str, *, debug: bool = True, last: bytes = b"") -> None:
+        """End the connection: the reason goes out in a debug packet, then ``last``, as far as the client takes it."""
+        if self.closing or self.transport is None:
+            return
+        if debug:
+            self.write(Debug(f"closed: {why}").packet())
+        if last:
+            self.write(last)
+        self.closing = why
+        if self._paused_ns:
+            self.transport.abort()  # it takes nothing, so what waits for it would wait for ever
+        else:
+            self.transport.close()
+
+    def end_session(self) -> None:
+        """The stream is complete."""
+        if self.live:
+            self.close("the session has ended", last=soup.packet(soup.PacketType.END_OF_SESSION))

@@ -1,0 +1,87 @@
+"""What the gateway writes into a command for its own use: the memo, and an order token as a client order id.
+
+The *memo* is eight bytes that the market never looks at. It says which user sent a command, and what its OUCH message
+had that the market has no use for but an answer repeats. It is in the journal, so answers can be made again from there.
+
+    byte 0, 1   number of the user, in order of first definition, from 1; 0: of no user
+    byte 2      buy_sell        byte 3  display           byte 4  capacity
+    byte 5      intermarket     byte 6  customer_type     byte 7  flags
+
+A *token* has 14 characters, padded on the right with spaces. One of 1 to 8 printable characters without a space among
+them is the client order id itself (``engine.names.pack``). Any other stands in an EXTEND row before its command, as two
+numbers (``token_words``), and the client order id is a mix of the two with the top bit set, which no short token has.
+"""
+
+from typing import Final
+
+SYSTEM_HOURS: Final = 1  # flag: the time in force was system hours
+MODIFY: Final = 2  # flag of a CANCEL: the message was a Modify Order
+
+USERS_MAX: Final = 2**16 - 1
+
+_WORD: Final = 2**64
+_SPACES: Final = b" " * 6
+_MIX_HEAD: Final = 0x9E3779B97F4A7C15
+_MIX_TAIL: Final = 0xBF58476D1CE4E5B9
+
+
+def signed(word: int) -> int:
+    """A 64-bit word as the int64 of the same bits."""
+    word &= _WORD - 1
+    return word - _WORD if word >= _WORD // 2 else word
+
+
+def token_words(token: bytes) -> tuple[int, int]:
+    """The two int64 of a token of 14 bytes: its first 8, and its last 6 above two bytes of zero.
+
+    >>> [hex(word) for word in token_words(b"ABCDEFGHIJKLMN")]
+    ['0x4142434445464748', '0x494a4b4c4d4e0000']
+    """
+    return int.from_bytes(token[:8], "big", signed=True), int.from_bytes(token[8:14] + b"\0\0", "big", signed=True)
+
+
+def token_of(head: int, tail: int) -> bytes:
+    """The token of 14 bytes of two words.
+
+    >>> token_of(*token_words(b"ABCDEFGHIJKLMN"))
+    b'ABCDEFGHIJKLMN'
+    """
+    return head.to_bytes(8, "big", signed=True) + tail.to_bytes(8, "big", signed=True)[:6]
+
+
+def is_short(token: bytes) -> bool:
+    """Whether a token of 14 bytes is a client order id by itself."""
+    shown = token[:8].rstrip(b" ")
+    return token[8:] == _SPACES and shown != b"" and all(0x21 <= byte <= 0x7E for byte in shown)
+
+
+def order_id(token: bytes) -> int:
+    """The client order id of a token of 14 bytes.
+
+    >>> hex(order_id(b"a1            ")), order_id(b"ABCDEFGHIJKLMN") < 0
+    ('0x6131', True)
+    """
+    if is_short(token):
+        return int.from_bytes(token[:8].rstrip(b" "), "big")
+    head, tail = token_words(token)
+    mixed = (head * _MIX_HEAD) % _WORD
+    mixed = ((mixed ^ (mixed >> 32)) + tail) * _MIX_TAIL % _WORD
+    return signed((mixed ^ (mixed >> 29)) | 1 << 63)
+
+
+def token_of_id(client_order_id: int) -> bytes:
+    """The token of 14 bytes of a short one's client order id.
+
+    >>> token_of_id(0x6131)
+    b'a1            '
+    """
+    return client_order_id.to_bytes(8, "big").lstrip(b"\0").ljust(14)
+
+
+def user_of(memo: int) -> int:
+    """Number of the user in a memo.
+
+    >>> user_of(0x42_0002)
+    2
+    """
+    return memo & 0xFFFF

@@ -1,0 +1,101 @@
+"""Passwords of users: hashed when the operator sets one, checked at each login. Pure, and slow on purpose.
+
+The journal keeps a CREDENTIAL row: a random salt and scrypt over password and salt (r = 8, p = 1, 24 bytes, N = 2 to
+the power of ``cost``). SoupBinTCP has 1 to 10 characters for a password and takes capital and small letters as the
+same, so a password is hashed in capitals. No error here repeats a password, or a part of one.
+
+A hash at the default cost takes about 50 ms and 16 MB: call it outside the event loop.
+"""
+
+import hashlib
+import hmac
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: The longest password that fits the login packet.
+PASSWORD_CHARACTERS: Final = 10
+#: The longest name of a user that does.
+USER_CHARACTERS: Final = 6
+COST_DEFAULT: Final = 14
+COST_MIN: Final = 4
+COST_MAX: Final = 20
+SALT_BYTES: Final = 16
+HASH_BYTES: Final = 24
+
+_BLOCK: Final = 8  # scrypt's r
+_USER_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
+
+
+class PasswordError(ValueError):
+    """A password, user or cost that cannot be; the message says what can, and never what was given as password."""
+
+
+def normalised(password: str) -> bytes:
+    """A password as it is hashed. Raises PasswordError unless it is 1 to 10 printable ASCII characters, no space.
+
+    >>> normalised("Secret1!")
+    b'SECRET1!'
+    """
+    if not 1 <= len(password) <= PASSWORD_CHARACTERS:
+        raise PasswordError(f"the password has {len(password)} characters; give 1 to {PASSWORD_CHARACTERS}")
+    if not all("!" <= character <= "~" for character in password):
+        raise PasswordError("the password has a character that is no printable ASCII, or a space; leave it out")
+    return password.upper().encode("ascii")
+
+
+def hash_password(password: str, salt: bytes, cost: int = COST_DEFAULT) -> bytes:
+    """24 bytes: scrypt over a password and a salt of 16 bytes, N = 2 ** cost. Raises PasswordError."""
+    if not COST_MIN <= cost <= COST_MAX:
+        raise PasswordError(f"the cost is {cost}; give {COST_MIN} to {COST_MAX}")
+    if len(salt) != SALT_BYTES:
+        raise PasswordError(f"the salt has {len(salt)} bytes; give {SALT_BYTES}")
+    # OpenSSL refuses to use more memory than it was told; scrypt needs 128 * r * N bytes and a little.
+    memory_bytes = 128 * _BLOCK * (1 << cost) + (1 << 20)
+    return hashlib.scrypt(
+        normalised(password), salt=salt, n=1 << cost, r=_BLOCK, p=1, maxmem=memory_bytes, dklen=HASH_BYTES
+    )
+
+
+def verify(password: str, salt: bytes, expected: bytes, cost: int) -> bool:
+    """Whether a password is the one of ``expected``; in the same time whatever differs. False for one that none can be.
+
+    >>> salt = bytes(16)
+    >>> verify("secret", salt, hash_password("SECRET", salt, 4), 4), verify("other", salt, bytes(24), 4)
+    (True, False)
+    """
+    try:
+        found = hash_password(password, salt, cost)
+    except PasswordError:
+        return False
+    return hmac.compare_digest(found, expected)
+
+
+def credential_row(user: str, password: str, cost: int = COST_DEFAULT) -> "np.ndarray[Any, np.dtype[np.void]]":
+    """One CREDENTIAL row for a user, under a new salt. Raises PasswordError."""
+    import numpy as np
+
+    from engine.names import pack
+    from engine.records import COMMAND, CommandKind
+
+    name = user.upper()
+    if not 1 <= len(name) <= USER_CHARACTERS or not _USER_CHARACTERS.issuperset(name):
+        raise PasswordError(f"the user is {user[:20]!r}; users have 1 to {USER_CHARACTERS} characters of A-Z 0-9 . -")
+    salt = secrets.token_bytes(SALT_BYTES)
+    words = np.frombuffer(salt + hash_password(password, salt, cost), ">i8")
+    row = np.zeros(1, COMMAND)
+    row["kind"] = CommandKind.CREDENTIAL
+    row["name"] = pack(name)
+    for place, word in zip(("salt_0", "salt_1", "hash_0", "hash_1", "hash_2"), words, strict=True):
+        row[place] = word
+    row["cost"] = cost
+    return row
+
+
+def salt_and_hash(row: "np.void") -> tuple[bytes, bytes]:
+    """The salt (16 bytes) and hash (24 bytes) of a CREDENTIAL row, as ``verify`` wants them."""
+    numbers = [int(row[place]) for place in ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2")]
+    raw = b"".join(number.to_bytes(8, "big", signed=True) for number in numbers)
+    return raw[:SALT_BYTES], raw[SALT_BYTES:]

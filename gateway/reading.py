@@ -1,0 +1,444 @@
+"""The way in: one kernel cuts what arrived on all connections and writes COMMAND rows, once a turn.
+
+Each connection has a region of one buffer. Its whole packets are taken in order: OUCH messages become rows, heartbeats
+are noted, and any other packet stops the stream there and is left to ``wire.ServerSession``. A stream also stops before
+what is not OUCH, with an error for the caller to name, and when there is no more room for rows. Bytes that were not
+taken move to the region's beginning.
+
+Kernels are cached by their own file, so these call nothing but each other and the instructions of ``engine.jit``.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from engine.jit import called, inlined, lshr, wrapping_multiply
+from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
+from gateway import memo
+from wire import ouch, ouch_codes
+from wire.soup import PAYLOAD_BYTES_MAX, PacketType
+
+_ENTER: Final = int(CommandKind.ENTER)
+_CANCEL: Final = int(CommandKind.CANCEL)
+_REPLACE: Final = int(CommandKind.REPLACE)
+_EXTEND: Final = int(CommandKind.EXTEND)
+_MARKET: Final = int(Instruction.MARKET)
+_POST_ONLY: Final = int(Instruction.POST_ONLY)
+_HIDDEN: Final = int(Instruction.HIDDEN)
+_PEG: Final = int(Instruction.PEG)
+_MIN_QTY: Final = int(Instruction.MIN_QTY)
+_UNTIL: Final = int(Instruction.UNTIL)
+_BUY: Final = int(Side.BUY)
+_SELL: Final = int(Side.SELL)
+_DAY: Final = int(TimeInForce.DAY)
+_IOC: Final = int(TimeInForce.IOC)
+_GTD: Final = int(TimeInForce.GTD)
+_OPENING: Final = int(TimeInForce.OPENING)
+_CLOSING: Final = int(TimeInForce.CLOSING)
+_CANCEL_NEWEST: Final = int(SelfTrade.CANCEL_NEWEST)
+
+_UNSEQUENCED: Final = int(PacketType.UNSEQUENCED)
+_HEARTBEAT: Final = int(PacketType.CLIENT_HEARTBEAT)
+_HEAD_BYTES: Final = 3
+_LENGTH_MAX: Final = PAYLOAD_BYTES_MAX + 1
+
+_MSG_ENTER: Final = int(ouch_codes.ClientMessage.ENTER_ORDER)
+_MSG_REPLACE: Final = int(ouch_codes.ClientMessage.REPLACE_ORDER)
+_MSG_CANCEL: Final = int(ouch_codes.ClientMessage.CANCEL_ORDER)
+_MSG_MODIFY: Final = int(ouch_codes.ClientMessage.MODIFY_ORDER)
+_BYTES_ENTER: Final = ouch.ENTER_ORDER.itemsize
+_BYTES_REPLACE: Final = ouch.REPLACE_ORDER.itemsize
+_BYTES_CANCEL: Final = ouch.CANCEL_ORDER.itemsize
+_BYTES_MODIFY: Final = ouch.MODIFY_ORDER.itemsize
+
+
+def _places(dtype: "np.dtype[Any]", *names: str) -> tuple[int, ...]:
+    """Offsets of fields in a message."""
+    fields = dtype.fields or {}
+    return tuple(fields[name][1] for name in names)
+
+
+_E_SIDE, _E_SHARES, _E_STOCK, _E_PRICE, _E_TIF, _E_DISPLAY, _E_CAPACITY, _E_SWEEP, _E_MIN, _E_CROSS, _E_CUSTOMER = (
+    _places(
+        ouch.ENTER_ORDER,
+        "buy_sell",
+        "shares",
+        "stock",
+        "price_e4",
+        "time_in_force_s",
+        "display",
+        "capacity",
+        "intermarket_sweep",
+        "minimum_quantity",
+        "cross_type",
+        "customer_type",
+    )
+)
+_R_TOKEN, _R_SHARES, _R_PRICE, _R_TIF, _R_DISPLAY, _R_SWEEP = _places(
+    ouch.REPLACE_ORDER,
+    "replacement_order_token",
+    "shares",
+    "price_e4",
+    "time_in_force_s",
+    "display",
+    "intermarket_sweep",
+)
+_C_SHARES: Final = _places(ouch.CANCEL_ORDER, "shares")[0]
+_M_SIDE, _M_SHARES = _places(ouch.MODIFY_ORDER, "buy_sell", "shares")
+_TOKEN: Final = 1  # of every message, after its first byte
+
+_PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
+_TIF_IOC: Final = int(ouch_codes.TimeInForce.IMMEDIATE_OR_CANCEL)
+_TIF_MARKET_HOURS: Final = int(ouch_codes.TimeInForce.MARKET_HOURS)
+_TIF_SYSTEM_HOURS: Final = int(ouch_codes.TimeInForce.SYSTEM_HOURS)
+_SIDE_BUY: Final = int(ouch_codes.BuySell.BUY)
+_SIDE_SELL: Final = int(ouch_codes.BuySell.SELL)
+_SIDE_SHORT: Final = int(ouch_codes.BuySell.SELL_SHORT)
+_SIDE_EXEMPT: Final = int(ouch_codes.BuySell.SELL_SHORT_EXEMPT)
+_DISPLAY_ATTRIBUTABLE: Final = int(ouch_codes.Display.ATTRIBUTABLE)
+_DISPLAY_ANONYMOUS: Final = int(ouch_codes.Display.ANONYMOUS)
+_DISPLAY_POST_ONLY: Final = int(ouch_codes.Display.POST_ONLY)
+_DISPLAY_POST_ONLY_ATTRIBUTABLE: Final = int(ouch_codes.Display.POST_ONLY_ATTRIBUTABLE)
+_DISPLAY_HIDDEN: Final = int(ouch_codes.Display.NON_DISPLAY)
+_NO_CROSS: Final = int(ouch_codes.CrossType.NO_CROSS)
+_CROSS_CLOSING: Final = int(ouch_codes.CrossType.CLOSING)
+
+_MIX_HEAD: Final = np.int64(memo.signed(0x9E3779B97F4A7C15))
+_MIX_TAIL: Final = np.int64(memo.signed(0xBF58476D1CE4E5B9))
+_TOP_BIT: Final = np.int64(-(2**63))
+_SYSTEM_HOURS: Final = memo.SYSTEM_HOURS
+_MODIFY: Final = memo.MODIFY
+
+#: Why a stream was not gone on with. The sentence is made by ``wire``, from the packet where it stopped.
+FINE: Final = 0
+OTHER: Final = 1  # a packet that is no message and no heartbeat stands where it stopped
+BROKEN: Final = 2  # no packet, or no OUCH message of a client, stands there
+
+#: One stream of a turn. begin, end: of the bytes in the buffer; ``begin`` moves. stop: FINE, OTHER or BROKEN.
+STREAM: Final = np.dtype(
+    [
+        ("region", "<i8"),  # where its region begins
+        ("begin", "<i8"),
+        ("end", "<i8"),
+        ("user", "<i8"),  # number of the user that is logged in
+        ("participant", "<i8"),
+        ("packets", "<i8"),  # whole packets taken in this turn
+        ("rows", "<i8"),  # rows written for it in this turn
+        ("stop", "<i8"),
+    ]
+)
+
+#: Rows of a table of symbols: open addressing, symbol 0 free.
+SYMBOL: Final = np.dtype([("symbol", "<i8"), ("instrument", "<i8")])
+
+
+@inlined
+def _u32(buffer, at):
+    return (
+        (np.int64(buffer[at]) << 24)
+        | (np.int64(buffer[at + 1]) << 16)
+        | (np.int64(buffer[at + 2]) << 8)
+        | np.int64(buffer[at + 3])
+    )
+
+
+@inlined
+def _u64(buffer, at):
+    return (_u32(buffer, at) << 32) | _u32(buffer, at + 4)
+
+
+@inlined
+def _tail(buffer, at):
+    return (_u32(buffer, at) << 32) | (np.int64(buffer[at + 4]) << 24) | (np.int64(buffer[at + 5]) << 16)
+
+
+@inlined
+def _unpadded(word):
+    """Eight characters without the spaces at their end, right-aligned."""
+    for _ in range(8):
+        if word & 255 != 32:
+            break
+        word = lshr(word, 8)
+    return word
+
+
+@inlined
+def _printable(word):
+    """Whether each byte of a right-aligned word, up to its highest that is not zero, is 0x21 to 0x7e; 0: no."""
+    if word <= 0:
+        return False
+    while word != 0:
+        c = word & 255
+        if c < 33 or c > 126:
+            return False
+        word >>= 8
+    return True
+
+
+@inlined
+def _order_id(head, tail):
+    """The client order id of a token (``gateway.memo.order_id``); below 0 for one that needs an EXTEND row."""
+    if tail == 0x202020202020_0000:
+        short = _unpadded(head)
+        if _printable(short):
+            return short
+    mixed = wrapping_multiply(head, _MIX_HEAD)
+    mixed = wrapping_multiply((mixed ^ lshr(mixed, 32)) + tail, _MIX_TAIL)
+    return (mixed ^ lshr(mixed, 29)) | _TOP_BIT
+
+
+@inlined
+def symbol_place(symbols, symbol):
+    """Row of a symbol in a table, or the free row for it; -1 where the table is full."""
+    mask = len(symbols) - 1
+    place = lshr(wrapping_multiply(symbol, _MIX_HEAD), 40) & mask
+    for _ in range(len(symbols)):
+        there = symbols[place]["symbol"]
+        if there == symbol or there == 0:
+            return place
+        place = (place + 1) & mask
+    return np.int64(-1)
+
+
+@called
+def add_symbol(symbols, symbol, instrument):
+    """Writes the number of a new instrument into the table; its rows must be more than there are instruments."""
+    place = symbol_place(symbols, symbol)
+    if place >= 0:
+        row = symbols[place]
+        row["symbol"] = symbol
+        row["instrument"] = instrument
+
+
+@inlined
+def _clear(row):
+    row["client_order_id"] = 0
+    row["new_client_order_id"] = 0
+    row["price_e4"] = 0
+    row["qty"] = 0
+    row["min_qty"] = 0
+    row["display_qty"] = 0
+    row["participant"] = 0
+    row["instrument"] = 0
+    row["side"] = 0
+    row["time_in_force"] = 0
+    row["self_trade"] = 0
+    row["instructions"] = 0
+    row["book"] = 0
+    row["phase"] = 0
+
+
+@inlined
+def _extend(commands, n, symbol, head, tail, new_head, new_tail):
+    row = commands[n]
+    _clear(row)
+    row["kind"] = _EXTEND
+    row["symbol"] = symbol
+    row["token_head"] = head
+    row["token_tail"] = tail
+    row["new_token_head"] = new_head
+    row["new_token_tail"] = new_tail
+    return n + 1
+
+
+@inlined
+def _instructions_of(display):
+    """What of an order's display this market knows; what it does not know is an instruction that it refuses."""
+    if display == _DISPLAY_ANONYMOUS or display == _DISPLAY_ATTRIBUTABLE:
+        return 0
+    if display == _DISPLAY_POST_ONLY or display == _DISPLAY_POST_ONLY_ATTRIBUTABLE:
+        return _POST_ONLY
+    if display == _DISPLAY_HIDDEN:
+        return _HIDDEN
+    return _PEG
+
+
+@inlined
+def _read_enter(buffer, at, stream, symbols, commands, n):
+    head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
+    client_order_id = _order_id(head, tail)
+    stock = _u64(buffer, at + _E_STOCK)
+    symbol = _unpadded(stock)
+    place = symbol_place(symbols, symbol) if symbol != 0 else np.int64(-1)
+    instrument = symbols[place]["instrument"] if place >= 0 else np.int64(0)
+    if client_order_id < 0 or instrument == 0:
+        unknown = symbol if instrument == 0 else np.int64(0)
+        long_head = head if client_order_id < 0 else np.int64(0)
+        long_tail = tail if client_order_id < 0 else np.int64(0)
+        n = _extend(commands, n, unknown, long_head, long_tail, np.int64(0), np.int64(0))
+    side = np.int64(buffer[at + _E_SIDE])
+    display = np.int64(buffer[at + _E_DISPLAY])
+    cross = np.int64(buffer[at + _E_CROSS])
+    tif_s = _u32(buffer, at + _E_TIF)
+    price_e4 = _u32(buffer, at + _E_PRICE)
+    min_qty = _u32(buffer, at + _E_MIN)
+    instructions = _instructions_of(display)
+    flags = np.int64(0)
+    if price_e4 == _PRICE_MARKET:
+        price_e4 = np.int64(0)
+        instructions |= _MARKET
+    if min_qty != 0:
+        instructions |= _MIN_QTY
+    if cross != _NO_CROSS:
+        time_in_force = _CLOSING if cross == _CROSS_CLOSING else _OPENING
+    elif tif_s == _TIF_IOC:
+        time_in_force = _IOC
+    elif tif_s == _TIF_MARKET_HOURS:
+        time_in_force = _DAY
+    elif tif_s == _TIF_SYSTEM_HOURS:
+        time_in_force = _DAY
+        flags = np.int64(_SYSTEM_HOURS)
+    else:
+        time_in_force = _GTD
+        instructions |= _UNTIL
+    row = commands[n]
+    row["client_order_id"] = client_order_id
+    row["memo"] = (
+        stream["user"]
+        | (side << 16)
+        | (display << 24)
+        | (np.int64(buffer[at + _E_CAPACITY]) << 32)
+        | (np.int64(buffer[at + _E_SWEEP]) << 40)
+        | (np.int64(buffer[at + _E_CUSTOMER]) << 48)
+        | (flags << 56)
+    )
+    row["price_e4"] = price_e4
+    row["qty"] = _u32(buffer, at + _E_SHARES)
+    row["min_qty"] = min_qty
+    row["display_qty"] = 0
+    row["participant"] = stream["participant"]
+    row["instrument"] = instrument
+    row["kind"] = _ENTER
+    if side == _SIDE_BUY:
+        row["side"] = _BUY
+    elif side == _SIDE_SELL or side == _SIDE_SHORT or side == _SIDE_EXEMPT:
+        row["side"] = _SELL
+    else:
+        row["side"] = 0
+    row["time_in_force"] = time_in_force
+    row["self_trade"] = _CANCEL_NEWEST
+    row["instructions"] = instructions
+    row["book"] = 0
+    row["phase"] = 0
+    return n + 1
+
+
+@inlined
+def _read_replace(buffer, at, stream, commands, n):
+    head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
+    new_head, new_tail = _u64(buffer, at + _R_TOKEN), _tail(buffer, at + _R_TOKEN + 8)
+    client_order_id = _order_id(head, tail)
+    new_client_order_id = _order_id(new_head, new_tail)
+    if client_order_id < 0 or new_client_order_id < 0:
+        if client_order_id > 0:
+            head, tail = np.int64(0), np.int64(0)
+        if new_client_order_id > 0:
+            new_head, new_tail = np.int64(0), np.int64(0)
+        n = _extend(commands, n, np.int64(0), head, tail, new_head, new_tail)
+    flags = np.int64(_SYSTEM_HOURS) if _u32(buffer, at + _R_TIF) == _TIF_SYSTEM_HOURS else np.int64(0)
+    price_e4 = _u32(buffer, at + _R_PRICE)
+    row = commands[n]
+    _clear(row)
+    row["kind"] = _REPLACE
+    row["client_order_id"] = client_order_id
+    row["new_client_order_id"] = new_client_order_id
+    if price_e4 == _PRICE_MARKET:
+        price_e4 = np.int64(0)
+        row["instructions"] = _MARKET
+    row["price_e4"] = price_e4
+    row["qty"] = _u32(buffer, at + _R_SHARES)
+    row["new_memo"] = (
+        stream["user"]
+        | (np.int64(buffer[at + _R_DISPLAY]) << 24)
+        | (np.int64(buffer[at + _R_SWEEP]) << 40)
+        | (flags << 56)
+    )
+    row["participant"] = stream["participant"]
+    return n + 1
+
+
+@inlined
+def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
+    head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
+    client_order_id = _order_id(head, tail)
+    if client_order_id < 0:
+        n = _extend(commands, n, np.int64(0), head, tail, np.int64(0), np.int64(0))
+    row = commands[n]
+    _clear(row)
+    row["kind"] = _CANCEL
+    row["client_order_id"] = client_order_id
+    row["memo"] = stream["user"] | (side << 16) | (flags << 56)
+    row["qty"] = qty
+    row["participant"] = stream["participant"]
+    return n + 1
+
+
+@inlined
+def _read_message(buffer, at, payload_bytes, stream, symbols, commands, n):
+    """Row n on for the message at ``at``; the number of rows written then, or -1 for what no client sends."""
+    if payload_bytes == 0:
+        return np.int64(-1)
+    kind = np.int64(buffer[at])
+    if kind == _MSG_ENTER and payload_bytes == _BYTES_ENTER:
+        return _read_enter(buffer, at, stream, symbols, commands, n)
+    if kind == _MSG_CANCEL and payload_bytes == _BYTES_CANCEL:
+        return _read_cancel(buffer, at, stream, commands, n, _u32(buffer, at + _C_SHARES), np.int64(0), np.int64(0))
+    if kind == _MSG_REPLACE and payload_bytes == _BYTES_REPLACE:
+        return _read_replace(buffer, at, stream, commands, n)
+    if kind == _MSG_MODIFY and payload_bytes == _BYTES_MODIFY:
+        shares, side = _u32(buffer, at + _M_SHARES), np.int64(buffer[at + _M_SIDE])
+        return _read_cancel(buffer, at, stream, commands, n, shares, side, np.int64(_MODIFY))
+    return np.int64(-1)
+
+
+@inlined
+def _read_stream(buffer, stream, symbols, commands, n, rows_max):
+    at, end = stream["begin"], stream["end"]
+    began = n
+    packets = np.int64(0)
+    stop = FINE
+    while end - at >= 2 and n + 2 <= rows_max:
+        length = (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
+        if length < 1 or length > _LENGTH_MAX:
+            stop = BROKEN
+            break
+        if end - at < 2 + length:
+            break
+        kind = np.int64(buffer[at + 2])
+        if kind == _UNSEQUENCED:
+            after = _read_message(buffer, at + _HEAD_BYTES, length - 1, stream, symbols, commands, n)
+            if after < 0:
+                stop = BROKEN
+                break
+            n = after
+        elif kind != _HEARTBEAT or length != 1:
+            stop = OTHER
+            break
+        packets += 1
+        at += 2 + length
+    stream["packets"] = packets
+    stream["rows"] = n - began
+    stream["stop"] = stop
+    stream["begin"] = at
+    return n
+
+
+@called
+def read_streams(buffer, streams, count, symbols, commands, rows_max):
+    """Reads ``count`` streams of ``buffer`` (uint8) into rows of ``commands``; gives the number of rows.
+
+    streams: STREAM rows, whose ``begin`` moves behind what was taken; then the rest is at its region's beginning. With
+    fewer than two rows of room left, streams may have more: call again. ``end`` must be within the buffer.
+    """
+    n = np.int64(0)
+    rows_max = min(rows_max, len(commands))
+    for number in range(min(count, len(streams))):
+        stream = streams[number]
+        n = _read_stream(buffer, stream, symbols, commands, n, rows_max)
+        if stream["begin"] != stream["region"]:
+            left = stream["end"] - stream["begin"]
+            for byte in range(left):
+                buffer[stream["region"] + byte] = buffer[stream["begin"] + byte]
+            stream["begin"] = stream["region"]
+            stream["end"] = stream["region"] + left
+    return n

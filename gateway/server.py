@@ -1,0 +1,322 @@
+"""The gateway: all connections of a node, read together once a turn of the event loop, and sent to user by user.
+
+It owns no socket and no thread: ``protocol`` makes a protocol for each connection that an event loop accepts. What has
+arrived becomes one batch of COMMAND rows a turn, given to ``take``; what a released block says to the users comes back
+through ``deliver``. A turn that ``take`` has no room for waits (``has_room``), and connections whose region is full are
+not read meanwhile, so that the bound is the senders' own.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.limits import COMMANDS_PER_CALL_MAX
+from engine.records import COMMAND, UserPermission
+from gateway.admission import Admission
+from gateway.connection import REGION_BYTES, Connection
+from gateway.outbox import Outbox
+from gateway.passwords import COST_DEFAULT, salt_and_hash, verify
+from gateway.reading import BROKEN, FINE, STREAM, read_streams
+from gateway.streams import Segment
+from wire import ProtocolError, ouch, soup
+from wire.soup import LoginRequest, RejectCode
+
+#: Rows of a turn at most: a block, with room for the clock in front.
+ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
+#: Connections that a turn reads at most.
+TURN_STREAMS_MAX: Final = 1_024
+#: How long a turn that found no room waits, in seconds.
+NO_ROOM_S: Final = 0.001
+#: How often time is looked at for heartbeats, in seconds.
+BEAT_S: Final = 0.25
+
+
+class Say(Protocol):
+    """Where what happened to a session is told (``node.logs``)."""
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """One thing that happened."""
+        ...
+
+
+class Gateway:
+    """All connections of a node. One thread, that of the event loop."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        take: Callable[[NDArray[Any], int], None],
+        has_room: Callable[[], bool],
+        disconnected: Callable[[int], None],
+        say: Say,
+        connections_max: int = 1_024,
+        busy_poll_ns: int = 0,
+    ) -> None:
+        self.streams = outbox.streams
+        self._outbox = outbox
+        outbox.forward = self.deliver
+        outbox.began = self.end_sessions
+        self._take = take
+        self._has_room = has_room
+        self._disconnected = disconnected
+        self._say = say
+        self._arena = np.zeros(connections_max * REGION_BYTES, np.uint8)
+        self.buffer = self._arena.data
+        self._free = list(range(connections_max - 1, -1, -1))
+        self.connections: set[Connection] = set()
+        self.logged_in: dict[int, Connection] = {}
+        self._table = np.zeros(TURN_STREAMS_MAX, STREAM)
+        self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
+        self._waiting: list[Connection] = []
+        self._scheduled = False
+        self._busy_poll_ns = busy_poll_ns
+        self._busy_until_ns = 0
+        self._polling = False
+        self._loop = asyncio.get_running_loop()
+        self._admission = Admission()
+        self._hashing = ThreadPoolExecutor(1, "login")
+        self.open_for_logins = True
+        self.bytes_in = self.bytes_out = self.turns = self.orders = self.refused_connections = 0
+
+    @staticmethod
+    def now_ns() -> int:
+        """A clock that does not go back, for heartbeats and patience."""
+        return time.monotonic_ns()
+
+    def protocol(self) -> Connection:
+        """A protocol for a new connection."""
+        return Connection(self)
+
+    # Connections come and go.
+
+    def opened(self, connection: Connection) -> bool:
+        """Whether there is room for a connection, which then has a slot."""
+        if not self._free or not self.open_for_logins:
+            self.refused_connections += 1
+            if self.refused_connections & (self.refused_connections - 1) == 0:  # told seldom: it may be a flood
+                self._say("connection refused", address=connection.address, refused=self.refused_connections)
+            return False
+        connection.slot = self._free.pop()
+        self.connections.add(connection)
+        return True
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone; its slot is free again."""
+        if connection.slot < 0:
+            return
+        self._free.append(connection.slot)
+        connection.slot = -1
+        self.connections.discard(connection)
+        user = connection.user
+        if user:
+            self._say("session ended", user=self.streams.name(user), address=connection.address, why=connection.closing)
+        elif not connection.closing.startswith("the client"):
+            self._say("connection ended", address=connection.address, why=connection.closing)
+        if user and self.logged_in.get(user) is connection:
+            del self.logged_in[user]
+            if self.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
+                self._disconnected(user)
+
+    def disconnect(self, user: int, why: str) -> bool:
+        """End a user's connection; whether there was one."""
+        connection = self.logged_in.get(user)
+        if connection is not None:
+            connection.close(why)
+        return connection is not None
+
+    # Logins.
+
+    def asked(self, connection: Connection, request: LoginRequest) -> None:
+        """A login request came. Its password is looked at in another thread, if it is to be looked at."""
+        if not self._admission.may_try(connection.address, request.user.upper(), self.now_ns()):
+            self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "too many logins failed or wait")
+            return
+        user = self.streams.user(request.user)
+        row = self.streams.row(user)
+        cost = int(row["cost"])
+        salt, hashed = salt_and_hash(row)
+        stored = salt + hashed
+        if user and self._admission.knows(request.user.upper(), request.password, stored):
+            self._known(connection, request, user)
+            return
+        self._admission.pending += 1
+        # A user that does not exist, or has no password yet, takes as long to be refused as a wrong password.
+        future = self._loop.run_in_executor(self._hashing, verify, request.password, salt, hashed, cost or COST_DEFAULT)
+
+        def decided(done: "asyncio.Future[bool]") -> None:
+            self._admission.pending -= 1
+            if connection.closing:
+                return
+            if not done.cancelled() and done.exception() is None and done.result() and user and cost:
+                self._admission.learn(request.user.upper(), request.password, stored)
+                self._known(connection, request, user)
+            else:
+                self._admission.failed(connection.address, request.user.upper(), self.now_ns())
+                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
+
+        future.add_done_callback(decided)
+
+    def _refuse(self, connection: Connection, request: LoginRequest, code: RejectCode, why: str) -> None:
+        self._say("login refused", user=request.user, address=connection.address, why=why)
+        connection.close(why, debug=False, last=connection.session.reject(code))
+
+    def _known(self, connection: Connection, request: LoginRequest, user: int) -> None:
+        """The password is right: is the session there, and is the user in already?"""
+        if not self.streams.may(user, UserPermission.ENABLED):
+            self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "the user may not log in")
+            return
+        if request.session not in ("", self.streams.session):
+            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "there is no such session")
+            return
+        next_seq, end = self._outbox.spool.end(user)
+        if request.requested_seq > next_seq:
+            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the stream does not go so far")
+            return
+        before = self.logged_in.get(user)
+        if before is not None and before.closing:
+            before = None
+        if before is not None and not self.streams.may(user, UserPermission.NEWEST_WINS):
+            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the user is logged in already")
+            return
+        self.logged_in[user] = connection
+        if before is not None:
+            before.close("the same user logged in again")
+        accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns())
+        position = self._outbox.spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
+        self._say("login", user=request.user, address=connection.address, from_seq=connection.session.next_seq)
+        connection.since_ns = self.now_ns()
+        connection.enter(user, int(self.streams.row(user)["participant"]), accepted, position)
+
+    # The turn.
+
+    def arrived(self, connection: Connection) -> None:
+        """Bytes of a live connection wait for the turn."""
+        if not connection.dirty:
+            connection.dirty = True
+            self._waiting.append(connection)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        """Read all that arrived, as far as there is room, and hand it on as one batch."""
+        self._scheduled = False
+        if not self._waiting:
+            return
+        if not self._has_room():
+            # Whoever makes room calls ``go_on``; this is for room that is made without a word.
+            self._loop.call_later(NO_ROOM_S, self.go_on)
+            return
+        began_ns = time.perf_counter_ns()
+        now_ns = self.now_ns()
+        reading, self._waiting = self._waiting[:TURN_STREAMS_MAX], self._waiting[TURN_STREAMS_MAX:]
+        table = self._table
+        for at, each in enumerate(reading):
+            end = each.end if each.live else each.begin
+            table[at] = (each.begin, each.begin, end, each.user, each.participant, 0, 0, FINE)
+            self.bytes_in += end - each.begin
+        rows = read_streams(self._arena, table, len(reading), self.streams.symbols, self._rows, ROWS_MAX)
+        full = rows + 2 > ROWS_MAX
+        for each, (_, begin, end, _, _, packets, _, stop) in zip(reading, table[: len(reading)].tolist(), strict=True):
+            self.bytes_in -= end - begin
+            each.dirty = False
+            if each.closing:
+                continue
+            each.taken(end, packets, now_ns)
+            if stop != FINE:
+                self._stopped(each, stop, now_ns)
+            elif full and end - begin > 2:
+                self.arrived(each)
+        self.turns += 1
+        if rows:
+            self.orders += rows
+            self._take(self._rows[:rows], began_ns)
+            if self._busy_poll_ns:
+                self._busy_until_ns = time.perf_counter_ns() + self._busy_poll_ns
+                if not self._polling:
+                    self._polling = True
+                    self._loop.call_soon(self._poll)
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.turn)
+
+    def _poll(self) -> None:
+        """Keep the loop from going to sleep for a while after an order: where one came, more come, and waking up costs
+        more than all that is done for an order."""
+        if time.perf_counter_ns() < self._busy_until_ns:
+            self._loop.call_soon(self._poll)
+        else:
+            self._polling = False
+
+    def go_on(self) -> None:
+        """There may be room again for a turn that had to wait."""
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.turn)
+
+    def _stopped(self, connection: Connection, stop: int, now_ns: int) -> None:
+        """The first packet in the region is not one for the kernel."""
+        region = self.buffer[connection.begin : connection.end]
+        length = int.from_bytes(region[:2], "big")
+        if not 1 <= length <= soup.PAYLOAD_BYTES_MAX + 1:
+            connection.close(str(soup.length_error(length, soup.PAYLOAD_BYTES_MAX)))
+            return
+        kind, payload = region[2], bytes(region[3 : 2 + length])
+        if stop == BROKEN:
+            connection.close(_why_not_ouch(payload))
+            return
+        left = len(region) - 2 - length
+        region[:left] = bytes(region[2 + length :])
+        connection.taken(connection.begin + left, 1, now_ns)
+        connection.other(kind, payload, now_ns)
+        if left and connection.live:
+            self.arrived(connection)
+
+    # The way out.
+
+    def deliver(self, segment: Segment) -> None:
+        """Messages of a user, which are in the spool: to the user where one is logged in."""
+        connection = self.logged_in.get(segment.user)
+        if connection is not None:
+            connection.deliver(segment.data, segment.messages, self.now_ns())
+
+    def spooled(self, user: int, position: int, bytes_max: int) -> bytes:
+        """Bytes of a user's stream."""
+        return self._outbox.spool.read(user, position, bytes_max)
+
+    def end_of(self, user: int) -> int:
+        """Bytes of a user's stream in all."""
+        return self._outbox.spool.end(user)[1]
+
+    def beat(self) -> None:
+        """Heartbeats and patience; call it every ``BEAT_S``."""
+        now_ns = self.now_ns()
+        for connection in list(self.connections):
+            connection.beat(now_ns)
+
+    def end_sessions(self) -> None:
+        """Says to every client that the stream is complete."""
+        for connection in list(self.connections):
+            if connection.live:
+                connection.end_session()
+            else:
+                connection.close("the session has ended", debug=False)
+
+    def close(self) -> None:
+        """Nobody is let in any more."""
+        self.open_for_logins = False
+        self._hashing.shutdown(wait=False, cancel_futures=True)
+
+
+def _why_not_ouch(payload: bytes) -> str:
+    try:
+        ouch.read_client(payload)
+    except ProtocolError as error:
+        return str(error)
+    return "a message that this exchange cannot read came"

@@ -1,0 +1,206 @@
+"""The users' outgoing streams of a day, in one file: what a client that comes back asks to have again.
+
+The file is cut into extents; each stream has a list of them, and grows at its own pace. What is written is kept for a
+moment, so that many small messages become one write. Nothing in the file is the truth: it is made again from the
+journal, so it is never synced for an answer, only for a checkpoint that says how far it goes (``image``).
+"""
+
+import os
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Bytes of an extent. A stream of one message takes one, of which the file system keeps one page.
+EXTENT_BYTES: Final = 65_536
+#: What is kept before it is written, in bytes, over all streams.
+PENDING_BYTES_MAX: Final = 4 << 20
+FOLDER: Final = "streams"
+
+
+class _Stream:
+    """One user's: its extents, an index of some of its messages, and what is not written yet."""
+
+    __slots__ = ("bytes", "extents", "index_position", "index_seq", "next_seq", "pending", "written")
+
+    def __init__(self) -> None:
+        self.extents = array("q")
+        self.index_seq = array("q")
+        self.index_position = array("q")
+        self.pending: list[bytes] = []
+        self.written = 0
+        self.bytes = 0
+        self.next_seq = 1
+
+
+class Spool:
+    """The streams of one trading day, by user number. Positions are bytes from a stream's beginning.
+
+    Only one process writes it; a stream is appended to in order. Raises OSError where the disk does.
+    """
+
+    def __init__(self, directory: Path | str, session: str) -> None:
+        """Opens ``directory/streams/SESSION``; what is there counts only as far as ``restore`` says."""
+        self.session = session
+        self._folder = Path(directory) / FOLDER
+        self._folder.mkdir(exist_ok=True)
+        self.path = self._folder / session
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._streams: dict[int, _Stream] = {}
+        self._extents = 0
+        self._dirty: list[_Stream] = []
+        self._pending_bytes = 0
+
+    def append(self, user: int, first_seq: int, count: int, data: bytes) -> None:
+        """Messages ``first_seq`` on of a user, ``count`` of them, as framed packets."""
+        stream = self._streams.get(user)
+        if stream is None:
+            stream = self._streams[user] = _Stream()
+        if not stream.index_position or stream.bytes - stream.index_position[-1] >= EXTENT_BYTES:
+            stream.index_seq.append(first_seq)
+            stream.index_position.append(stream.bytes)
+        if not stream.pending:
+            self._dirty.append(stream)
+        stream.pending.append(data)
+        stream.bytes += len(data)
+        stream.next_seq = first_seq + count
+        self._pending_bytes += len(data)
+        if self._pending_bytes > PENDING_BYTES_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is kept."""
+        while self._dirty:
+            stream = self._dirty[-1]
+            self._write(stream, b"".join(stream.pending))
+            stream.pending.clear()
+            self._dirty.pop()
+        self._pending_bytes = 0
+
+    def _write(self, stream: _Stream, data: bytes) -> None:
+        view = memoryview(data)
+        # What was written before a write failed is written once more, at the same place.
+        position = stream.bytes - len(data)
+        while view:
+            within = position % EXTENT_BYTES
+            if position // EXTENT_BYTES == len(stream.extents):
+                stream.extents.append(self._extents)
+                self._extents += 1
+            base = stream.extents[position // EXTENT_BYTES] * EXTENT_BYTES
+            done = os.pwrite(self._fd, view[: EXTENT_BYTES - within], base + within)
+            position += done
+            view = view[done:]
+        stream.written = position
+
+    def end(self, user: int) -> tuple[int, int]:
+        """(number of the next message, bytes) of a stream."""
+        stream = self._streams.get(user)
+        return (1, 0) if stream is None else (stream.next_seq, stream.bytes)
+
+    def position_of(self, user: int, seq: int) -> int:
+        """Where message ``seq`` begins; ``seq`` is from 1 to the number of the next message."""
+        next_seq, end = self.end(user)
+        if not 1 <= seq <= next_seq:
+            raise ValueError(f"there is no message {seq} in this stream, whose next one is {next_seq}")
+        if seq == next_seq:
+            return end
+        stream = self._streams[user]
+        at = bisect_right(stream.index_seq, seq) - 1
+        position, number = stream.index_position[at], stream.index_seq[at]
+        data, within = b"", 0
+        while number < seq:
+            if within + 2 > len(data):
+                position, within = position + within, 0
+                data = self.read(user, position, 2 * EXTENT_BYTES)
+            within += 2 + int.from_bytes(data[within : within + 2], "big")
+            number += 1
+            if within > len(data):
+                position, within, data = position + within, 0, b""
+        return position + within
+
+    def read(self, user: int, position: int, bytes_max: int) -> bytes:
+        """At most so many bytes of a stream from a position on; none at its end."""
+        stream = self._streams[user]
+        if stream.pending:
+            self.flush()
+        end = min(stream.bytes, position + bytes_max)
+        pieces = []
+        while position < end:
+            within = position % EXTENT_BYTES
+            base = stream.extents[position // EXTENT_BYTES] * EXTENT_BYTES
+            piece = os.pread(self._fd, min(EXTENT_BYTES - within, end - position), base + within)
+            if not piece:
+                raise OSError(f"{self.path} is shorter than it was: end the node and remove {self._folder}")
+            pieces.append(piece)
+            position += len(piece)
+        return b"".join(pieces)
+
+    def image(self) -> dict[str, NDArray[Any]]:
+        """What ``restore`` takes, of all that was written; call ``flush`` first. The file must be synced with it."""
+        users = sorted(self._streams)
+        streams = [self._streams[user] for user in users]
+
+        def joined(name: str) -> NDArray[np.int64]:
+            return np.array([value for stream in streams for value in getattr(stream, name)], np.int64)
+
+        heads = [
+            (user, s.next_seq, s.bytes, len(s.extents), len(s.index_seq))
+            for user, s in zip(users, streams, strict=True)
+        ]
+        return {
+            "heads": np.array(heads, np.int64).reshape(-1, 5),
+            "extents": joined("extents"),
+            "index_seq": joined("index_seq"),
+            "index_position": joined("index_position"),
+        }
+
+    def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
+        """Goes on from an image. Raises ValueError when the file does not hold what it speaks of."""
+        extent_at = index_at = 0
+        for user, next_seq, number_bytes, extents, indexed in image["heads"].tolist():
+            stream = self._streams[user] = _Stream()
+            stream.next_seq, stream.bytes, stream.written = next_seq, number_bytes, number_bytes
+            stream.extents = array("q", image["extents"][extent_at : extent_at + extents].tolist())
+            stream.index_seq = array("q", image["index_seq"][index_at : index_at + indexed].tolist())
+            stream.index_position = array("q", image["index_position"][index_at : index_at + indexed].tolist())
+            extent_at, index_at = extent_at + extents, index_at + indexed
+            self._check(stream)
+        self._extents = 1 + max((max(s.extents) for s in self._streams.values() if s.extents), default=-1)
+
+    def _check(self, stream: _Stream) -> None:
+        size = os.fstat(self._fd).st_size
+        whole = len(stream.extents) == -(-stream.bytes // EXTENT_BYTES)
+        if stream.bytes and whole:
+            last = (stream.bytes - 1) % EXTENT_BYTES + 1
+            ends = [extent * EXTENT_BYTES for extent in stream.extents[:-1]] + [
+                stream.extents[-1] * EXTENT_BYTES + last
+            ]
+            whole = max(ends) <= size
+        if not whole:
+            raise ValueError(f"{self.path} does not hold all messages that it held at the checkpoint")
+
+    def clear(self) -> None:
+        """Begins anew, with no stream."""
+        self._streams.clear()
+        self._dirty.clear()
+        self._extents = self._pending_bytes = 0
+        os.ftruncate(self._fd, 0)
+
+    def remove_others(self) -> None:
+        """Removes the files of other days, which nobody can ask for any more."""
+        for name in os.listdir(self._folder):
+            if name != self.session:
+                (self._folder / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Writes what is kept and closes the file."""
+        if self._fd >= 0:
+            try:
+                self.flush()
+            finally:
+                os.close(self._fd)
+                self._fd = -1

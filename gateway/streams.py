@@ -1,0 +1,281 @@
+"""The users and their streams as a fold over the journal: blocks in, messages out, user by user.
+
+``Streams`` is a publisher of the pump. Nothing in it comes from elsewhere than commands and events, so replay makes the
+same messages with the same numbers, and a checkpoint carries it (``image``) beside the state of the market.
+
+A stream lasts a trading day. Its first message says that the day begins, its last that it ends; the first clock value
+of another day ends one and begins the other, for each user.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.limits import DAY_NS, Capacity
+from engine.names import unpack
+from engine.records import CommandKind, UserPermission
+from gateway.answering import (
+    EVENT_BYTES_MAX,
+    OPEN,
+    OPEN_REST,
+    STOCK,
+    USER,
+    Fold,
+    answer_events,
+    new_fold,
+    orders_of,
+    survey,
+    system_event,
+)
+from gateway.reading import SYMBOL, add_symbol
+from wire.ouch_codes import EventCode
+
+#: Bytes of messages that are made at once.
+OUT_BYTES: Final = 2 << 20
+#: Users of a node at most.
+USERS_MAX: Final = 4_096
+
+_CREDENTIAL_FIELDS: Final = ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2", "cost")
+
+
+class Segment(NamedTuple):
+    """Messages ``first_seq`` on of one user, ``messages`` of them, as framed packets.
+
+    ``position``: in bytes from the beginning of the stream.
+    """
+
+    user: int
+    first_seq: int
+    messages: int
+    position: int
+    data: bytes
+
+
+#: Called with each segment, in order.
+Deliver = Callable[[Segment], None]
+#: Called when a trading day begins, with its session name, before the messages of that day.
+NewSession = Callable[[str], None]
+
+
+def session_of(time_ns: int) -> str:
+    """Name of the session of a trading day.
+
+    >>> session_of(1_705_311_000_000_000_000)
+    '20240115'
+    """
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y%m%d")
+
+
+class Streams:
+    """What the users are told, from a block on. ``deliver`` takes what there is to send."""
+
+    def __init__(self, capacity: Capacity, deliver: Deliver, new_session: NewSession, *, users_max: int = USERS_MAX):
+        self._deliver = deliver
+        self._new_session = new_session
+        self.fold: Fold = new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES)
+        rows = 4
+        while rows < 2 * capacity.instruments_max + 2:
+            rows *= 2
+        #: SYMBOL rows, for the kernel that reads orders.
+        self.symbols: NDArray[Any] = np.zeros(rows, SYMBOL)
+        self._participants: dict[int, int] = {}
+        self._by_name: dict[str, int] = {}
+        self._instruments = 0
+        self._carries = False
+        self._clock_at = np.zeros(8_192, np.int64)
+        self._clock_ns = np.zeros(8_192, np.int64)
+        self.now_ns = 0
+
+    @property
+    def tallies(self) -> NDArray[np.int64]:
+        """int64[2, 256]: events by kind, and refusals by reason, that passed since the process began."""
+        return self.fold.tallies
+
+    @property
+    def session(self) -> str:
+        """Name of the present session; of none before the first clock value."""
+        return session_of(self.now_ns)
+
+    def user(self, name: str) -> int:
+        """Number of a user, 0 where there is none."""
+        return self._by_name.get(name.upper(), 0)
+
+    def row(self, user: int) -> Any:
+        """The USER row of a number."""
+        return self.fold.users[user]
+
+    def users(self) -> Iterator[tuple[int, Any]]:
+        """Number and USER row of each user."""
+        for user in self._by_name.values():
+            yield user, self.fold.users[user]
+
+    def name(self, user: int) -> str:
+        """A user's name."""
+        return unpack(int(self.fold.users[user]["name"]))
+
+    def users_of(self, participant: int) -> int:
+        """How many users a participant has."""
+        return sum(1 for _, row in self.users() if row["participant"] == participant)
+
+    def open_orders(self, user: int) -> NDArray[np.int64]:
+        """Client order ids of a user's open orders, in order of acceptance."""
+        room = int((self.fold.open["user"] == user).sum())
+        numbers, ids = np.zeros(room, np.int64), np.zeros(room, np.int64)
+        count = orders_of(self.fold, user, numbers, ids)
+        return ids[:count][np.argsort(numbers[:count])]
+
+    def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
+        if len(commands) > len(self._clock_at):
+            self._clock_at, self._clock_ns = np.zeros((2, len(commands)), np.int64)
+        clocks, definitions, extends = survey(
+            commands, events, first_seq, self._clock_at, self._clock_ns, self.fold.tallies
+        )
+        if clocks:
+            days = self._clock_ns[:clocks] // DAY_NS
+            if days[-1] != self.now_ns // DAY_NS:
+                self._over_days(first_seq, commands, events, days)
+                return
+        if definitions:
+            self._define(first_seq, commands, events)
+        if len(events):
+            self._answer(first_seq, commands, events, clocks)
+        if clocks:
+            self.now_ns = int(self._clock_ns[clocks - 1])
+        if extends or self._carries:
+            self.fold.carried[:1].view(np.uint8)[:] = commands[-1:].view(np.uint8) if extends else 0
+            self._carries = bool(extends)
+
+    def _answer(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], clocks: int) -> None:
+        start = 0
+        while start < len(events):
+            start, segments = answer_events(
+                self.fold, first_seq, commands, events, start, self._clock_at, self._clock_ns, clocks, self.now_ns
+            )
+            self._send(segments)
+
+    def _send(self, segments: int) -> None:
+        data = (self.fold.out if segments == 1 else self.fold.grouped).data
+        for user, first_seq, count, begin, number_bytes, position in self.fold.segments[:segments].tolist():
+            self._deliver(Segment(user, first_seq, count, position, bytes(data[begin : begin + number_bytes])))
+
+    def _over_days(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], days: NDArray[np.int64]) -> None:
+        """A block in which another trading day begins: what is before, the end of one, the beginning, what is after."""
+        at = int(np.argmax(days != self.now_ns // DAY_NS))
+        row, time_ns = int(self._clock_at[at]), int(self._clock_ns[at])
+        cut = int(np.searchsorted(events["seq"], first_seq + row))
+        if row:
+            self(first_seq, commands[:row], events[:cut])
+        users = [user for user, _ in self.users()]
+        if self.now_ns:
+            for user in users:
+                self._send(system_event(self.fold, user, int(EventCode.END_OF_DAY), time_ns))
+        self.now_ns = time_ns
+        self._new_session(self.session)
+        for user in users:
+            self._begin_stream(user)
+        self(first_seq + row, commands[row:], events[cut:])
+
+    def _begin_stream(self, user: int) -> None:
+        self.fold.users[user]["next_seq"] = 1
+        self.fold.users[user]["bytes"] = 0
+        self._send(system_event(self.fold, user, int(EventCode.START_OF_DAY), self.now_ns))
+
+    def _define(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        """Definitions that were not refused: instruments, participants, users and their passwords."""
+        refused = set(events["seq"].tolist())
+        for at in np.flatnonzero(np.isin(commands["kind"], _DEFINING)).tolist():
+            if first_seq + at not in refused:
+                row = commands[at]
+                match int(row["kind"]):
+                    case CommandKind.INSTRUMENT:
+                        self._define_instrument(int(row["name"]))
+                    case CommandKind.PARTICIPANT:
+                        self._participants[int(row["name"])] = len(self._participants) + 1
+                    case CommandKind.USER:
+                        self._define_user(row)
+                    case _:
+                        self._define_credential(row)
+
+    def _define_instrument(self, symbol: int) -> None:
+        self._instruments += 1
+        row = self.fold.stocks[self._instruments]
+        row["symbol"] = symbol
+        row["stock"] = int.from_bytes(unpack(symbol).encode("ascii").ljust(8), "big")
+        add_symbol(self.symbols, symbol, self._instruments)
+
+    def _define_user(self, command: Any) -> None:
+        name = unpack(int(command["name"]))
+        user = self._by_name.get(name, 0)
+        if user == 0 and len(self._by_name) + 1 >= len(self.fold.users):
+            return  # there is no room for more users; such a one cannot log in
+        fresh = user == 0
+        if fresh:
+            user = self._by_name[name] = len(self._by_name) + 1
+        row = self.fold.users[user]
+        row["name"] = command["name"]
+        row["participant_name"] = command["participant_name"]
+        row["participant"] = self._participants[int(command["participant_name"])]
+        row["firm"] = command["firm"]
+        row["permissions"] = int(command["permissions"])
+        if fresh:
+            self._begin_stream(user)
+
+    def _define_credential(self, command: Any) -> None:
+        user = self._by_name.get(unpack(int(command["name"])), 0)
+        if user:
+            for field in _CREDENTIAL_FIELDS:
+                self.fold.users[user][field] = command[field]
+
+    def may(self, user: int, permission: UserPermission) -> bool:
+        """Whether a user has a permission."""
+        return bool(int(self.fold.users[user]["permissions"]) & permission)
+
+    def image(self) -> dict[str, NDArray[Any]]:
+        """What ``restore`` takes: copies and views; they must be written before the next block is taken."""
+        fold = self.fold
+        places = np.flatnonzero(fold.open["participant"])
+        return {
+            "users": fold.users[: len(self._by_name) + 1],
+            "stocks": fold.stocks[: self._instruments + 1],
+            "participants": np.array(list(self._participants), np.int64),
+            "places": places,
+            "open": fold.open[places],
+            "rest": fold.rest[places],
+            "room": np.array([len(fold.open), len(fold.users), len(fold.stocks)], np.int64),
+            "carried": fold.carried[:1].view(np.uint8).copy(),
+            "now_ns": np.array([self.now_ns], np.int64),
+        }
+
+    def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
+        """Goes on from an image, into fresh streams. Raises ValueError for one that is not of these."""
+        fold = self.fold
+        try:
+            room = [len(fold.open), len(fold.users), len(fold.stocks)]
+            dtypes = [image[name].dtype for name in ("users", "stocks", "open", "rest")]
+            if image["room"].tolist() != room or dtypes != [USER, STOCK, OPEN, OPEN_REST]:
+                raise ValueError("an image of streams of another size or version")
+            fold.users[: len(image["users"])] = image["users"]
+            fold.stocks[: len(image["stocks"])] = image["stocks"]
+            fold.open[image["places"]] = image["open"]
+            fold.rest[image["places"]] = image["rest"]
+            fold.carried[:1].view(np.uint8)[:] = image["carried"]
+            self.now_ns = int(image["now_ns"][0])
+            participants = image["participants"].tolist()
+        except KeyError as error:
+            raise ValueError(f"an image of streams without {error}") from error
+        self._carries = bool(fold.carried[:1].view(np.uint8).any())
+        self._participants = {name: number for number, name in enumerate(participants, 1)}
+        self._instruments = len(image["stocks"]) - 1
+        for number in range(1, self._instruments + 1):
+            add_symbol(self.symbols, int(fold.stocks[number]["symbol"]), number)
+        self._by_name = {unpack(int(row["name"])): user for user, row in enumerate(image["users"]) if user}
+
+
+_DEFINING: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.USER, CommandKind.CREDENTIAL)
+
+if OUT_BYTES < EVENT_BYTES_MAX:
+    raise ValueError("there is no room for the messages of one event")
