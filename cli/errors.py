@@ -38,6 +38,11 @@ KNOWN: Final = {
     ("replay", "LobsterError"): WRONG,
     ("sequencer", "StampError"): WRONG,
     ("sequencer", "PumpError"): WRONG,
+    ("gateway", "PasswordError"): WRONG,
+    ("node", "AdminError"): WRONG,
+    ("node", "Answered"): WRONG,
+    ("node", "LinkError"): WRONG,
+    ("node", "LinkLost"): FOUND,
 }
 
 _MACHINE: Final = {

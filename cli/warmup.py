@@ -3,28 +3,42 @@
 import platform
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version as version_of
 
 from cli import errors, screen
 
 
-def ready() -> None:
-    """Compile the kernels if they are not cached: a progress display on a terminal, one line elsewhere."""
+def ready(*, gateway: bool = False) -> None:
+    """Compile the kernels if they are not cached: a progress display on a terminal, one line elsewhere.
+
+    gateway: those of the gateway too, which a node needs before it opens a port.
+    """
     import engine
 
-    if engine.warm():
-        return
+    if not engine.warm():
+        _compile("the engine", engine.compile_kernels)
+    if gateway:
+        from gateway import kernels
+
+        if kernels.warm():
+            kernels.compile_kernels()
+        else:
+            _compile("the gateway", lambda _step: kernels.compile_kernels())
+
+
+def _compile(what: str, compile_kernels: Callable[[Callable[[str], None]], None]) -> None:
     if not sys.stderr.isatty():
-        screen.notice("compiling the engine: once for this machine and version, up to a minute")
-        engine.compile_kernels(lambda _step: None)
+        screen.notice(f"compiling {what}: once for this machine and version, up to a minute")
+        compile_kernels(lambda _step: None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("once, up to a minute"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("compiling the engine", total=None)
-        engine.compile_kernels(lambda step: progress.update(task, description=step))
+        task = progress.add_task(f"compiling {what}", total=None)
+        compile_kernels(lambda step: progress.update(task, description=step))
 
 
 def warmup(*, as_json: bool) -> int:
@@ -33,8 +47,10 @@ def warmup(*, as_json: bool) -> int:
     from engine.jit import cache_directory
 
     began_s = time.monotonic()
-    was_warm = engine.warm()
-    ready()
+    from gateway import kernels
+
+    was_warm = engine.warm() and kernels.warm()
+    ready(gateway=True)
     seconds = time.monotonic() - began_s
     if as_json:
         screen.say_json({"compiled": not was_warm, "seconds": round(seconds, 3), "cache": str(cache_directory())})

@@ -1,0 +1,321 @@
+"""What `lockstep admin` does: requests to a running node, through the socket that its data directory names.
+
+Commands to the market are sent in scenario notation, and what they caused is shown as the node printed it. A command
+that the market refuses ends with status 1; one that the node does not take (bad notation, a node that is not there)
+with 2.
+"""
+
+import getpass
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from cli import errors, screen
+from cli.errors import Found, WrongUse
+from node.link import Answered, Link, is_open_to_others
+
+#: Lines and characters of one request: well within the bounds of a line and of a node's turn, whatever JSON adds.
+_LINES_MAX: Final = 500
+_CHARACTERS_MAX: Final = 24_000
+_INPUT_CHARACTERS_MAX: Final = 64_000_000
+_REFUSALS: Final = ("> rejected", "> cancel_rejected")
+_EMERGENCY: Final = "This closes every instrument and cancels every order, good-till-canceled ones too."
+
+
+def connected(directory: Path) -> Link:
+    """A connection to the node of a data directory; says so where its token may be read by others."""
+    link = Link(directory)
+    if is_open_to_others(directory):
+        screen.notice(
+            f"note: others may read {directory / 'admin.json'} and so control the node; chmod 600 it, and restart the "
+            "node for a new token"
+        )
+    return link
+
+
+def word(text: str, what: str) -> str:
+    """A word as it may stand in a command. Raises WrongUse for one that would be several, or none."""
+    if not text or any(character.isspace() or character == "#" for character in text):
+        raise WrongUse(f"{what} is {text!r}; give one word without spaces and without #")
+    return text
+
+
+def pair(key: str, value: object) -> list[str]:
+    """``key=value`` of an option as a command has it; nothing where the option was not given."""
+    return [] if value is None else [f"{key}={word(str(value), f'--{key}')}"]
+
+
+def send(directory: Path, words: Sequence[str], *, as_json: bool) -> int:
+    """One command, of words that are each one."""
+    return send_lines(directory, [" ".join(word(each, "a word of the command") for each in words)], as_json=as_json)
+
+
+def do(directory: Path, commands: list[str], *, as_json: bool) -> int:
+    """`lockstep admin do`: command lines as they are; ``-`` stands for those of standard input."""
+    lines: list[str] = []
+    for text in commands:
+        lines += (_standard_input() if text == "-" else text).split("\n")
+    if not any(line.partition("#")[0].strip() for line in lines):
+        raise WrongUse("there is no command to send; give one, such as: phase XYZ continuous")
+    return send_lines(directory, lines, as_json=as_json)
+
+
+def _standard_input() -> str:
+    try:
+        text = sys.stdin.read(_INPUT_CHARACTERS_MAX + 1)
+    except UnicodeDecodeError:
+        raise WrongUse("standard input is not UTF-8 text; give commands in scenario notation") from None
+    if len(text) > _INPUT_CHARACTERS_MAX:
+        raise WrongUse(f"standard input has more than {_INPUT_CHARACTERS_MAX:,} characters; send less at once")
+    return text
+
+
+def send_lines(directory: Path, lines: list[str], *, as_json: bool) -> int:
+    """Commands in scenario notation, in as many requests as it takes."""
+    parts = list(_parts(lines))
+    if len(parts) > 1:
+        from replay.scenario_parse import parse
+
+        parse("\n".join(lines), "commands")  # a fault in the last line is told before the first is done
+    with connected(directory) as link:
+        told = _sent(link, parts)
+    return _shown(told, as_json=as_json)
+
+
+def _parts(lines: list[str]) -> Iterable[list[str]]:
+    part: list[str] = []
+    characters = 0
+    for line in lines:
+        if part and (len(part) == _LINES_MAX or characters + len(line) > _CHARACTERS_MAX):
+            yield part
+            part, characters = [], 0
+        part.append(line)
+        characters += len(line) + 1
+    if part:
+        yield part
+
+
+def _sent(link: Link, parts: list[list[str]]) -> dict[str, Any]:
+    """The answers to all parts as one."""
+    told: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0, "events": []}
+    lines = 0
+    for part in parts:
+        if any(line.partition("#")[0].strip() for line in part):
+            try:
+                answer = link.ask("commands", text="\n".join(part))
+            except Answered as error:
+                if not lines:
+                    raise
+                raise WrongUse(
+                    f"{error} It is said of a part that begins at line {lines + 1}; what is before it was done."
+                ) from None
+            told["seq"] = answer["seq"]
+            told["events"] += answer["events"]
+            for key in ("commands", "rejected", "left_out"):
+                told[key] += answer.get(key, 0)
+        lines += len(part)
+    return told
+
+
+def _shown(told: dict[str, Any], *, as_json: bool) -> int:
+    """Show what commands caused. Raises Found when one was refused."""
+    if as_json:
+        screen.say_json(told)
+    else:
+        for line in told["events"]:
+            screen.say(line)
+        if told["left_out"]:
+            screen.say(f"and {screen.counted(told['left_out'], 'event')} more; see `lockstep events`")
+        if not told["events"]:
+            screen.say(f"done, command {screen.count(told['seq'])}")
+    if told["rejected"]:
+        screen.flush()
+        first = next((line for line in told["events"] if line.startswith(_REFUSALS)), "")
+        seen = f", the first: {first.removeprefix('> ')}" if first else ""
+        raise Found(f"the market refused {screen.counted(told['rejected'], 'command')}{seen}")
+    return errors.FINE
+
+
+# Users and their passwords.
+
+
+def password(from_stdin: bool) -> str:
+    """A new password: asked for twice without an echo, or a line of standard input; never a word of the command line.
+
+    Raises WrongUse, which does not repeat it.
+    """
+    from gateway.passwords import PasswordError, normalised
+
+    if from_stdin:
+        given = sys.stdin.readline(1_024).rstrip("\r\n")
+    elif not sys.stdin.isatty():
+        raise WrongUse("standard input is no terminal to ask for a password; give --password-stdin and a line with it")
+    else:
+        given = getpass.getpass("Password: ")
+        if getpass.getpass("The same again: ") != given:
+            raise WrongUse("the two passwords differ; try again")
+    try:
+        normalised(given)
+    except PasswordError as error:
+        raise WrongUse(str(error)) from None
+    return given
+
+
+def add_user(
+    directory: Path,
+    name: str,
+    participant: str,
+    firm: str | None,
+    allow: str | None,
+    from_stdin: bool,
+    *,
+    as_json: bool,
+) -> int:
+    """`lockstep admin user add`: define a user and set its password."""
+    words = ["user", word(name, "NAME"), *pair("participant", participant), *pair("firm", firm), *pair("allow", allow)]
+    given = password(from_stdin)
+    with connected(directory) as link:
+        told = _sent(link, [[" ".join(words)]])
+        if not told["rejected"]:
+            told |= link.ask("password", user=name, password=given)
+            told.pop("ok", None)
+    return _shown(told, as_json=as_json)
+
+
+def set_password(directory: Path, name: str, from_stdin: bool, *, as_json: bool) -> int:
+    """`lockstep admin user password`."""
+    given = password(from_stdin)
+    with connected(directory) as link:
+        told = {"commands": 1, "left_out": 0} | link.ask("password", user=word(name, "NAME"), password=given)
+    told.pop("ok", None)
+    return _shown(told, as_json=as_json)
+
+
+def emergency_close(directory: Path, yes: bool, *, as_json: bool) -> int:
+    """`lockstep admin emergency-close`: only when it is meant."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise WrongUse(f"{_EMERGENCY} Give --yes if that is meant")
+        screen.notice(_EMERGENCY)
+        sys.stderr.write("Type yes to do it: ")
+        sys.stderr.flush()
+        if sys.stdin.readline(100).strip().lower() != "yes":
+            raise Found("nothing was done")
+    return send_lines(directory, ["emergency_close"], as_json=as_json)
+
+
+# The node itself.
+
+
+def simple(directory: Path, what: str, said: str, *, as_json: bool) -> int:
+    """`lockstep admin drain|shutdown`: a request without an answer of its own."""
+    with connected(directory) as link:
+        link.ask(what)
+    if as_json:
+        screen.say_json({"done": what})
+    else:
+        screen.say(said)
+    return errors.FINE
+
+
+def checkpoint(directory: Path, *, as_json: bool) -> int:
+    """`lockstep admin checkpoint`."""
+    with connected(directory) as link:
+        made = link.ask("checkpoint")["checkpoint"]
+    if as_json:
+        screen.say_json(made)
+    else:
+        screen.facts([(key, _fact(key, value)) for key, value in made.items()], title="a checkpoint was written")
+    return errors.FINE
+
+
+def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
+    """`lockstep admin disconnect`."""
+    with connected(directory) as link:
+        ended = link.ask("disconnect", user=user)["disconnected"]
+    if as_json:
+        screen.say_json({"user": user, "disconnected": ended})
+    elif ended:
+        screen.say(f"the connection of {user} was ended")
+    if not ended:
+        screen.flush()
+        raise Found(f"{user!r} has no connection")
+    return errors.FINE
+
+
+def status(directory: Path, *, as_json: bool) -> int:
+    """`lockstep admin status`."""
+    with connected(directory) as link:
+        told = link.ask("status")["status"]
+    if as_json:
+        screen.say_json(told)
+    else:
+        screen.facts(
+            (key.removesuffix("_ns") if key.startswith("latency_") else key, _fact(key, value))
+            for key, value in told.items()
+        )
+    return errors.FINE
+
+
+def _fact(key: str, value: Any) -> str:
+    """A value of ``status`` for people."""
+    if key.endswith("_bytes") and isinstance(value, int):
+        return screen.size(value)
+    if key.startswith("latency_") and isinstance(value, int):
+        return f"{value / 1000:,.1f} µs"
+    if isinstance(value, bool) or key in ("pid", "clock_ns"):
+        return str(value)
+    return (
+        f"{value:,.1f}" if isinstance(value, float) else screen.count(value) if isinstance(value, int) else str(value)
+    )
+
+
+def sessions(directory: Path, *, as_json: bool) -> int:
+    """`lockstep admin sessions`."""
+    found: list[dict[str, Any]] = []
+    with connected(directory) as link:
+        answer = link.ask("sessions")
+        found += answer["sessions"]
+        while "next" in answer:
+            answer = link.ask("sessions", **{"from": answer["next"]})
+            found += answer["sessions"]
+    if as_json:
+        screen.say_json({"sessions": found})
+    elif not found:
+        screen.say("nobody is connected")
+    else:
+        columns = list(found[0])
+        numbers = [column for column in columns if isinstance(found[0][column], int)]
+        heads = [column.replace("_", " ") for column in columns]
+        rows = [[session.get(column, "") for column in columns] for session in found]
+        screen.table(heads, rows, right=[column.replace("_", " ") for column in numbers])
+    return errors.FINE
+
+
+def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
+    """`lockstep admin book`: the ladder of one instrument now."""
+    with connected(directory) as link:
+        told = link.ask("books", symbol=symbol, depth=depth)["book"]
+    if as_json:
+        screen.say_json(told)
+        return errors.FINE
+    last = f"last {told['last']}" if told["last"] else "no trade yet"
+    screen.say(
+        f"{told['symbol']}  {told['phase']}  {last}  after command {screen.count(told['seq'])} at {told['time']}"
+    )
+    if not told["bids"] and not told["offers"]:
+        screen.say("the book is empty")
+        return errors.FINE
+    rows = []
+    for at in range(max(len(told["bids"]), len(told["offers"]))):
+        left = _cells(told["bids"][at]) if at < len(told["bids"]) else ["", "", ""]
+        right = _cells(told["offers"][at])[::-1] if at < len(told["offers"]) else ["", "", ""]
+        rows.append(left + right)
+    heads = ["orders", "bid qty", "bid", "offer", "offer qty", "offers"]
+    screen.table(heads, rows, right=("orders", "bid qty", "bid", "offer qty", "offers"))
+    return errors.FINE
+
+
+def _cells(level: dict[str, Any]) -> list[str]:
+    return [screen.count(level["orders"]), screen.count(level["qty"]), str(level["price"])]

@@ -1,0 +1,344 @@
+"""What operates a running node, as typer knows it: `lockstep admin` and `lockstep top`.
+
+Each command imports the file that does its work only when it is called.
+"""
+
+from typing import Annotated, Final
+
+import typer
+
+from cli.options import Directory, Json
+
+PANEL: Final = "Operate a node"
+app = typer.Typer()
+admin = typer.Typer(
+    help="Tell a running node what to do, and ask it how it is.\n\n"
+    "A command that the market refuses ends with status 1.\n\nExample: lockstep admin status node1",
+    no_args_is_help=True,
+)
+user = typer.Typer(
+    help="Who may log in: add, password.\n\nExample: lockstep admin user add node1 TRADER --participant ALPHA",
+    no_args_is_help=True,
+)
+app.add_typer(admin, name="admin", rich_help_panel=PANEL)
+admin.add_typer(user, name="user")
+
+Symbol = Annotated[str, typer.Argument(metavar="SYM|*", help="An instrument, or * for each.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A participant.")]
+NameOrEvery = Annotated[str, typer.Argument(metavar="NAME|*", help="A participant, or * for each.")]
+User = Annotated[str, typer.Argument(metavar="NAME", help="1 to 6 characters of A-Z 0-9 . -")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from a line of standard input, not from a terminal.")
+]
+
+
+@app.command(rich_help_panel=PANEL)
+def top(
+    directory: Directory,
+    seconds: Annotated[float | None, typer.Option(min=0, help="How long to watch.", show_default="until ^C")] = None,
+    symbols: Annotated[
+        list[str] | None, typer.Option("--symbol", metavar="SYM", help="Books to show.", show_default="the first four")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Watch a running node: rates, latencies by stage, journal, sessions and books, live; a line a second on a pipe.
+
+    Example: lockstep top node1 --seconds 10
+    """
+    from cli.top import top as command
+
+    return command(directory, seconds, symbols or [], as_json=as_json)
+
+
+@admin.command("do")
+def admin_do(
+    directory: Directory,
+    commands: Annotated[
+        list[str], typer.Argument(metavar="COMMAND...", help="Each a line in scenario notation; - for standard input.")
+    ],
+    as_json: Json = False,
+) -> int:
+    """Send commands in the rulebook's scenario notation, and show what they caused.
+
+    Example: lockstep admin do node1 "phase XYZ continuous" "halt ABC"
+    """
+    from cli.admin import do
+
+    return do(directory, commands, as_json=as_json)
+
+
+@admin.command("instrument")
+def admin_instrument(
+    directory: Directory,
+    symbol: Annotated[str, typer.Argument(metavar="SYM", help="1 to 8 characters of A-Z 0-9 . -")],
+    tick: Annotated[str, typer.Option(help="Smallest step of its prices.")],
+    reference: Annotated[str, typer.Option(help="Reference price before its first trade.")],
+    lot: Annotated[int, typer.Option(help="Smallest step of its quantities.")] = 1,
+    as_json: Json = False,
+) -> int:
+    """Define an instrument; it is closed at first.
+
+    Example: lockstep admin instrument node1 XYZ --tick 0.01 --reference 10.00
+    """
+    from cli.admin import pair, send
+
+    options = [*pair("tick", tick), *pair("lot", lot), *pair("reference", reference)]
+    return send(directory, ["instrument", symbol, *options], as_json=as_json)
+
+
+@admin.command("participant")
+def admin_participant(
+    directory: Directory,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 8 characters of A-Z 0-9 . -")],
+    group: Annotated[str | None, typer.Option(help="Whose orders are not to trade with its own.")] = None,
+    allow: Annotated[
+        str | None, typer.Option(metavar="market,stp_none|none", help="What it may.", show_default="market")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Define a participant.
+
+    Example: lockstep admin participant node1 ALPHA
+    """
+    from cli.admin import pair, send
+
+    return send(directory, ["participant", name, *pair("group", group), *pair("allow", allow)], as_json=as_json)
+
+
+@user.command("add")
+def admin_user_add(
+    directory: Directory,
+    name: User,
+    participant: Annotated[str, typer.Option(help="For whom the user trades.")],
+    firm: Annotated[str | None, typer.Option(help="1 to 4 characters of A-Z 0-9.")] = None,
+    allow: Annotated[
+        str | None,
+        typer.Option(metavar="login,cancel_on_disconnect,newest_wins|none", help="What.", show_default="login"),
+    ] = None,
+    password_stdin: PasswordStdin = False,
+    as_json: Json = False,
+) -> int:
+    """Define a user and set the password, which is asked for without an echo and kept as a salted hash only.
+
+    Passwords have 1 to 10 characters; capital and small letters are the same (SoupBinTCP). A user who exists is
+    defined anew.
+
+    Example: lockstep admin user add node1 TRADER --participant ALPHA --allow login,cancel_on_disconnect
+    """
+    from cli.admin import add_user
+
+    return add_user(directory, name, participant, firm, allow, password_stdin, as_json=as_json)
+
+
+@user.command("password")
+def admin_user_password(
+    directory: Directory, name: User, password_stdin: PasswordStdin = False, as_json: Json = False
+) -> int:
+    """Set a user's password, which is asked for without an echo.
+
+    Example: lockstep admin user password node1 TRADER
+    """
+    from cli.admin import set_password
+
+    return set_password(directory, name, password_stdin, as_json=as_json)
+
+
+@admin.command("phase")
+def admin_phase(
+    directory: Directory,
+    symbol: Symbol,
+    phase: Annotated[str, typer.Argument(metavar="PHASE", help="closed, pre_open, continuous, ...")],
+    as_json: Json = False,
+) -> int:
+    """Take an instrument, or each, to a trading phase.
+
+    Example: lockstep admin phase node1 XYZ continuous
+    """
+    from cli.admin import send
+
+    return send(directory, ["phase", symbol, phase], as_json=as_json)
+
+
+@admin.command("halt")
+def admin_halt(
+    directory: Directory,
+    symbol: Symbol,
+    duration: Annotated[
+        str | None, typer.Option("--for", metavar="5m", help="How long.", show_default="until a resume")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Halt an instrument, or each: no orders, cancels only.
+
+    Example: lockstep admin halt node1 XYZ
+    """
+    from cli.admin import pair, send
+
+    return send(directory, ["halt", symbol, *pair("for", duration)], as_json=as_json)
+
+
+@admin.command("resume")
+def admin_resume(directory: Directory, symbol: Symbol, as_json: Json = False) -> int:
+    """End the halt of an instrument, or of each.
+
+    Example: lockstep admin resume node1 XYZ
+    """
+    from cli.admin import send
+
+    return send(directory, ["resume", symbol], as_json=as_json)
+
+
+@admin.command("kill")
+def admin_kill(directory: Directory, name: NameOrEvery, as_json: Json = False) -> int:
+    """Cancel all orders of a participant, or of each, and refuse new ones until unkill.
+
+    Example: lockstep admin kill node1 ALPHA
+    """
+    from cli.admin import send
+
+    return send(directory, ["kill", name], as_json=as_json)
+
+
+@admin.command("unkill")
+def admin_unkill(directory: Directory, name: NameOrEvery, as_json: Json = False) -> int:
+    """Take orders of a participant, or of each, again.
+
+    Example: lockstep admin unkill node1 ALPHA
+    """
+    from cli.admin import send
+
+    return send(directory, ["unkill", name], as_json=as_json)
+
+
+@admin.command("emergency-close")
+def admin_emergency_close(
+    directory: Directory,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Close every instrument at once and cancel every order, without an auction.
+
+    Example: lockstep admin emergency-close node1 --yes
+    """
+    from cli.admin import emergency_close
+
+    return emergency_close(directory, yes, as_json=as_json)
+
+
+@admin.command("mass-cancel")
+def admin_mass_cancel(
+    directory: Directory,
+    name: Name,
+    symbol: Annotated[str | None, typer.Option(help="Only of this instrument.")] = None,
+    side: Annotated[str | None, typer.Option(metavar="buy|sell", help="Only of this side.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Cancel all open orders of a participant.
+
+    Example: lockstep admin mass-cancel node1 ALPHA --side buy
+    """
+    from cli.admin import pair, send
+
+    return send(directory, ["mass_cancel", name, *pair("symbol", symbol), *pair("side", side)], as_json=as_json)
+
+
+@admin.command("limits")
+def admin_limits(
+    directory: Directory,
+    name: Name,
+    limits: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="As in the rulebook, section 12.")],
+    as_json: Json = False,
+) -> int:
+    """Set a participant's limits.
+
+    Example: lockstep admin limits node1 ALPHA max_order_qty=10000 credit=5000000
+    """
+    from cli.admin import send
+
+    return send(directory, ["limits", name, *limits], as_json=as_json)
+
+
+@admin.command("checkpoint")
+def admin_checkpoint(directory: Directory, as_json: Json = False) -> int:
+    """Have the node write an image of its state, so that a later start is quick.
+
+    Example: lockstep admin checkpoint node1
+    """
+    from cli.admin import checkpoint
+
+    return checkpoint(directory, as_json=as_json)
+
+
+@admin.command("sessions")
+def admin_sessions(directory: Directory, as_json: Json = False) -> int:
+    """Say who is connected.
+
+    Example: lockstep admin sessions node1
+    """
+    from cli.admin import sessions
+
+    return sessions(directory, as_json=as_json)
+
+
+@admin.command("status")
+def admin_status(directory: Directory, as_json: Json = False) -> int:
+    """Say how the node is: sequence, digest, rates, latencies, memory, disk.
+
+    Example: lockstep admin status node1
+    """
+    from cli.admin import status
+
+    return status(directory, as_json=as_json)
+
+
+@admin.command("book")
+def admin_book(
+    directory: Directory,
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="An instrument.")],
+    depth: Annotated[int, typer.Option(metavar="N", min=1, max=200, help="Price levels a side.")] = 10,
+    as_json: Json = False,
+) -> int:
+    """Show an instrument's book as it stands now.
+
+    Example: lockstep admin book node1 XYZ --depth 5
+    """
+    from cli.admin import book
+
+    return book(directory, symbol, depth, as_json=as_json)
+
+
+@admin.command("disconnect")
+def admin_disconnect(
+    directory: Directory,
+    name: Annotated[str, typer.Argument(metavar="USER", help="Who is logged in.")],
+    as_json: Json = False,
+) -> int:
+    """End a user's connection; the user may log in again.
+
+    Example: lockstep admin disconnect node1 TRADER
+    """
+    from cli.admin import disconnect
+
+    return disconnect(directory, name, as_json=as_json)
+
+
+@admin.command("drain")
+def admin_drain(directory: Directory, as_json: Json = False) -> int:
+    """Take no new logins and orders from now on.
+
+    Example: lockstep admin drain node1
+    """
+    from cli.admin import simple
+
+    return simple(directory, "drain", "the node takes no new logins and orders", as_json=as_json)
+
+
+@admin.command("shutdown")
+def admin_shutdown(directory: Directory, as_json: Json = False) -> int:
+    """End the node in good order: what is under way is made durable and answered.
+
+    Example: lockstep admin shutdown node1
+    """
+    from cli.admin import simple
+
+    return simple(directory, "shutdown", "the node ends", as_json=as_json)

@@ -1,0 +1,63 @@
+"""What runs a node, as typer knows it: `lockstep serve`.
+
+Each command imports the file that does its work only when it is called.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cli.options import Durability, Json
+
+PANEL: Final = "Operate a node"
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=PANEL)
+def serve(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Data directory: new, or a node's.")],
+    host: Annotated[str, typer.Option(help="Address on which clients are let in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="OUCH over SoupBinTCP; 0: any free one.")] = 9_001,
+    admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="The operator's, on loopback; 0: any.")] = 0,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Prometheus and health, on loopback.", show_default="none")
+    ] = None,
+    durability: Annotated[
+        Durability, typer.Option(help="none is for measurements: a crash may lose what was answered.")
+    ] = Durability.fsync,
+    orders_max: Annotated[int, typer.Option(min=1, help="Open orders, of a new directory.")] = 1 << 20,
+    ids_max: Annotated[int, typer.Option(min=1, help="Order ids a day, of a new directory.")] = 1 << 23,
+    instruments_max: Annotated[int, typer.Option(min=1, help="Of a new directory.")] = 256,
+    participants_max: Annotated[int, typer.Option(min=1, help="Of a new directory.")] = 2_048,
+    checkpoint_every: Annotated[int, typer.Option(metavar="N", min=1, help="Checkpoint each N commands.")] = 10_000_000,
+    connections_max: Annotated[int, typer.Option(metavar="N", min=1, max=4_096, help="Clients at once.")] = 1_024,
+    password_cost: Annotated[
+        int, typer.Option(min=4, max=20, help="Of new passwords: log2 of scrypt's N; low only for tests.")
+    ] = 14,
+    as_json: Json = False,
+) -> int:
+    """Run a node that traders connect to, until SIGTERM or Ctrl-C; then it checkpoints and ends.
+
+    Example: lockstep serve --data node1 --port 9001
+    """
+    from cli.serve import serve as command
+    from engine.limits import Capacity
+
+    try:
+        capacity = Capacity(orders_max, ids_max, instruments_max, participants_max)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return command(
+        data,
+        host,
+        port,
+        admin_port,
+        metrics_port,
+        durability,
+        capacity,
+        checkpoint_every,
+        connections_max,
+        password_cost,
+        as_json=as_json,
+    )

@@ -1,0 +1,211 @@
+"""`lockstep top`: a running node, watched live on a terminal, a line a second elsewhere.
+
+It asks the node's admin server, as any operator may, and so shows what the node says of itself. Books are asked for
+less often than the rest, since listing them is work for the node.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cli import errors, screen
+from cli.admin import connected
+from node.link import Link
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_LIVE_S: Final = 0.5
+_LINE_S: Final = 1.0
+_BOOKS_S: Final = 2.0
+_BOOKS: Final = 4
+_SESSIONS: Final = 4
+
+Told = dict[str, Any]
+
+
+def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: bool) -> int:
+    """Watch until ``seconds`` have passed, or until interrupted, which is an ordinary end of it."""
+    with connected(directory) as link:
+        try:
+            if as_json or not sys.stdout.isatty():
+                for told in _samples(link, seconds, symbols, _LINE_S):
+                    screen.say(screen.json_line(told) if as_json else line(told))
+                    screen.flush()
+            else:
+                _watch(link, seconds, symbols)
+        except KeyboardInterrupt:
+            return errors.FINE
+    return errors.FINE
+
+
+def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: float) -> Iterator[Told]:
+    """What the node says, at once and then every so often: status, sessions (the first ones), and books."""
+    began_s = time.monotonic()
+    booked_s = -1e9
+    books: list[Told] = []
+    at_s = 0.0
+    while True:
+        if time.monotonic() - booked_s >= _BOOKS_S:
+            books = _books(link, symbols)
+            booked_s = time.monotonic()
+        sessions = link.ask("sessions")
+        yield {
+            "at_s": round(at_s, 3),
+            "status": link.ask("status")["status"],
+            "sessions": sessions["sessions"],
+            "sessions_total": sessions["total"],
+            "books": books,
+        }
+        passed_s = time.monotonic() - began_s
+        at_s = (passed_s // every_s + 1) * every_s  # on the beat, whatever asking took
+        if seconds is not None and at_s > seconds:
+            time.sleep(max(0.0, seconds - passed_s))
+            return
+        time.sleep(at_s - passed_s)
+
+
+def _books(link: Link, symbols: list[str]) -> list[Told]:
+    """The best levels of the symbols, or of the first instruments."""
+    chosen = symbols or link.ask("books")["symbols"][:_BOOKS]
+    return [link.ask("books", symbol=symbol, depth=1)["book"] for symbol in chosen]
+
+
+def line(told: Told) -> str:
+    """A sample as one line."""
+    status = told["status"]
+    rates = ", ".join(
+        f"{screen.count(round(status.get(f'{what}_per_s', 0)))} {what}/s" for what in ("orders", "events", "trades")
+    )
+    answer = " ".join(f"{word} {_microseconds(status, 'order_to_answer', word)}" for word in ("p50", "p99", "p999"))
+    return (
+        f"{told['at_s']:5.1f} s  seq {screen.count(status.get('seq', 0))}, {rates}, answered in {answer}, "
+        f"disk {_lag(status)} behind, {screen.counted(told['sessions_total'], 'session')}, "
+        f"digest {str(status.get('event_digest', ''))[:12]}, clock {status.get('clock', 'unset')}"
+    )
+
+
+def _lag(status: Told) -> str:
+    return screen.count(max(0, status.get("seq", 0) - status.get("durable_seq", 0)))
+
+
+def _microseconds(status: Told, stage: str, word: str) -> str:
+    """A percentile of a stage in microseconds, or in milliseconds where that reads better."""
+    ns = status.get(f"latency_{stage}_{word}_ns", 0)
+    return f"{ns / 1e3:.1f} µs" if ns < 1_000_000 else f"{ns / 1e6:.1f} ms"
+
+
+# The live view. Rich is loaded here only.
+
+
+def _watch(link: Link, seconds: float | None, symbols: list[str]) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    with errors.output(), Live(console=Console(), auto_refresh=False, transient=False) as live:
+        for told in _samples(link, seconds, symbols, _LIVE_S):
+            live.update(drawn(told), refresh=True)
+
+
+def drawn(told: Told) -> "RenderableType":
+    """A sample as a screen of 80 by 24: what the node is, rates, stages, books and sessions."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    status = told["status"]
+    grid = Table.grid(padding=(0, 3))
+    grid.add_row(_facts(_about(status)), _facts(_flow(status)))
+    grid.add_row("", "")
+    grid.add_row(_stages(status), _best(told["books"]))
+    more = told["sessions_total"] - len(told["sessions"][:_SESSIONS])
+    return Group(grid, Text(), _connected(told), Text(f"and {screen.count(more)} more" if more > 0 else ""))
+
+
+def _about(status: Told) -> list[tuple[str, str]]:
+    state = "draining" if status.get("draining") else "open" if status.get("room", "open") == "open" else "no room"
+    return [
+        ("state", f"{state}, {status.get('durability', '?')}"),
+        ("up", _duration(status.get("uptime_s", 0))),
+        ("clock", str(status.get("clock", "unset"))),
+        ("discipline", str(status.get("clock_discipline", "unknown"))),
+        ("digest", str(status.get("event_digest", ""))),
+        ("memory", screen.size(status.get("memory_rss_bytes", 0))),
+        ("journal", screen.size(status.get("journal_bytes", 0))),
+        ("disk free", screen.size(status.get("disk_free_bytes", 0))),
+    ]
+
+
+def _flow(status: Told) -> list[tuple[str, str]]:
+    rates = [
+        (f"{what}/s", screen.count(round(status.get(f"{what}_per_s", 0))))
+        for what in ("commands", "orders", "events", "trades")
+    ]
+    return [
+        *rates,
+        ("sequence", screen.count(status.get("seq", 0))),
+        ("disk behind", _lag(status)),
+        ("held rows", screen.count(status.get("held_rows", 0))),
+        ("checkpoint", screen.count(status.get("checkpoint_seq", 0))),
+    ]
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _duration(3_725.4)
+    '1:02:05'
+    """
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _facts(pairs: list[tuple[str, str]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in pairs:
+        table.add_row(Text(name, style="cyan"), Text(value))
+    return table
+
+
+def _table(heads: list[tuple[str, bool]], rows: list[list[str]]) -> "Table":
+    """heads: name, and whether the column holds numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold cyan")
+    for name, number in heads:
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _stages(status: Told) -> "Table":
+    names = [key.removeprefix("latency_").removesuffix("_p50_ns") for key in status if key.endswith("_p50_ns")]
+    rows = [
+        [name.replace("_", " "), *(_microseconds(status, name, word) for word in ("p50", "p99", "p999"))]
+        for name in names
+    ]
+    return _table([("last 10 s", False), ("p50", True), ("p99", True), ("p99.9", True)], rows)
+
+
+def _best(books: list[Told]) -> "Table":
+    rows = [
+        [book["symbol"], *(str(book[side][0]["price"]) if book[side] else "-" for side in ("bids", "offers"))]
+        for book in books
+    ]
+    lasts = [str(book["last"] or "-") for book in books]
+    heads = [("book", False), ("bid", True), ("offer", True), ("last", True)]
+    return _table(heads, [[*row, last] for row, last in zip(rows, lasts, strict=True)])
+
+
+def _connected(told: Told) -> "Table":
+    columns = ("user", "participant", "address", "state", "next_seq", "lag_bytes")
+    rows = [[str(session.get(column, "")) for column in columns] for session in told["sessions"][:_SESSIONS]]
+    return _table([(column.replace("_", " "), column in ("next_seq", "lag_bytes")) for column in columns], rows)

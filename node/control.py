@@ -1,0 +1,141 @@
+"""What the operator's side (admin server, metrics) needs of a node, and nothing more.
+
+All of it is called on the node's event loop. What is no coroutine answers at once from what the node knows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from numpy.typing import NDArray
+
+from engine.names import Directory
+from engine.records import Phase
+from node.stages import StageClock
+
+#: What ``status`` tells: flat, numbers and words only. A key that a node does not have is left out everywhere.
+Status = dict[str, int | float | str]
+
+#: The keys of ``status`` that a reader may look for. Besides: ``phase_continuous`` and so on, instruments in each
+#: phase; ``rejected_invalid_qty`` and so on, refusals by reason since the start; and ``StageClock.latencies``.
+STATUS_KEYS: Final = (
+    "pid",
+    "uptime_s",
+    "data",  # the data directory
+    "durability",  # fsync or none
+    "draining",  # 0 or 1
+    "room",  # open, or why no new order is taken, as in: disk
+    "seq",  # of the last command applied
+    "durable_seq",
+    "published_seq",
+    "event_digest",  # after seq, hexadecimal
+    "clock",  # of the market, as 2026-03-02T14:30:00.000000001
+    "clock_ns",
+    "clock_discipline",  # whether the machine's clock is kept right, in a word
+    "clock_offset_ns",  # how far it is off, as far as known
+    "checkpoint_seq",  # of the newest checkpoint
+    "held_rows",  # rows that wait to be durable
+    "instruments",
+    "participants",
+    "commands",  # since the start, as are the next three
+    "orders",
+    "events",
+    "trades",
+    "commands_per_s",  # over the last seconds, as are the next three
+    "orders_per_s",
+    "events_per_s",
+    "trades_per_s",
+    "connections",
+    "logged_in",
+    "bytes_in",
+    "bytes_out",
+    "journal_bytes",
+    "disk_free_bytes",
+    "memory_rss_bytes",
+)
+#: The keys with which ``status`` counts instruments by phase.
+PHASE_KEYS: Final = tuple(f"phase_{phase.name.lower()}" for phase in Phase)
+
+
+class Refused(ValueError):
+    """What was asked for cannot be done now; the message is one sentence for the operator."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What became of rows that were submitted.
+
+    first_seq: the sequence number of ``commands[0]``. commands: the COMMAND rows as sequenced; CLOCK rows of the
+    sequencer may be among them. events: the EVENT rows that they caused, and no others.
+    """
+
+    first_seq: int
+    commands: NDArray[Any]
+    events: NDArray[Any]
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the last of them."""
+        return self.first_seq + len(self.commands) - 1
+
+
+class NodeControl(Protocol):
+    """A node, as its operator's side sees it."""
+
+    @property
+    def stages(self) -> StageClock:
+        """The latency histograms that the node adds to."""
+        ...
+
+    async def submit(self, rows: NDArray[Any]) -> Submitted:
+        """Take COMMAND rows (none of them CLOCK) through sequencer, journal and engine; done when they are durable.
+
+        Raises Refused when the node takes none any more.
+        """
+        ...
+
+    def directory(self) -> Directory:
+        """Symbols and participants defined so far."""
+        ...
+
+    def has_user(self, user: str) -> bool:
+        """Whether a USER row has defined the user."""
+        ...
+
+    def status(self) -> Status:
+        """The node's own account of itself (``STATUS_KEYS``)."""
+        ...
+
+    def unhealthy(self) -> list[str]:
+        """A sentence for each thing that only a restart mends; none where the node works."""
+        ...
+
+    def unready(self) -> list[str]:
+        """A sentence for each reason why the node takes no orders now; none where it does."""
+        ...
+
+    def sessions(self) -> list[dict[str, int | str]]:
+        """One a connection: user, participant, address, state, next_seq, lag_bytes, since (UTC)."""
+        ...
+
+    def book(self, symbol: str, depth: int) -> dict[str, Any]:
+        """symbol, seq, time, phase, last (a price or None), bids and offers: lists of {price, qty, orders}, best first.
+
+        Raises Refused for an unknown symbol.
+        """
+        ...
+
+    async def checkpoint(self) -> dict[str, Any]:
+        """Write an image of the state; done when it is on the disk: seq, path, bytes, seconds. Raises Refused."""
+        ...
+
+    async def drain(self) -> None:
+        """Take no new logins and orders from now on; what is under way is answered. May be repeated."""
+        ...
+
+    async def shutdown(self) -> None:
+        """Begin an orderly end and return; the node ends when all that is held is durable and answered."""
+        ...
+
+    def disconnect(self, user: str, why: str) -> bool:
+        """End the connection of a user; False when there is none."""
+        ...

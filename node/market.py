@@ -1,0 +1,197 @@
+"""The market of a node: pipeline, streams and spool put together, and how long each stage takes.
+
+One thread, that of the event loop, calls everything here. A batch is taken whole; what it caused comes back through
+``_published`` once it is durable, in order, and goes on to the users' streams and to whoever submitted it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.records import EventKind
+from gateway.streams import Streams
+from journal import Journal, JournalError
+from node.control import Submitted
+from node.stages import ANSWER, APPLY, CUT, DURABLE_WAIT, ORDER_TO_ANSWER, SEQUENCE, StageClock
+from replay.engines import MarketEngine
+from replay.rebuild import Durability
+from sequencer.pump import Boundary, Pipeline, Stamp
+
+
+class _Timed:
+    """The engine as the pipeline sees it, and when each block was applied."""
+
+    def __init__(self, engine: MarketEngine, stages: StageClock) -> None:
+        self._engine = engine
+        self._stages = stages
+        self.read_ns = 0  # when the bytes of the batch that is being taken were read
+        self.times: deque[tuple[int, int]] = deque()  # by block not published: when it was read, and applied
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def apply(self, commands: NDArray[Any]) -> NDArray[Any]:
+        """As the engine's."""
+        began_ns = time.perf_counter_ns()
+        events = self._engine.apply(commands)
+        ended_ns = time.perf_counter_ns()
+        self._stages.add(APPLY, (ended_ns - began_ns) // len(commands), len(commands))
+        self.times.append((self.read_ns, ended_ns))
+        return events
+
+
+class _Submission:
+    """Rows on their way, and what became of them so far."""
+
+    def __init__(self, first_seq: int, done: "asyncio.Future[Submitted]") -> None:
+        self.first_seq = first_seq
+        self.last_seq: int | None = None
+        self.done = done
+        self.commands: list[NDArray[Any]] = []
+        self.events: list[NDArray[Any]] = []
+
+
+class Market:
+    """Takes batches of COMMAND rows. ``failed`` is told, once, when the journal cannot be written any more."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        engine: MarketEngine,
+        streams: Streams,
+        stamp: Stamp,
+        *,
+        durability: Durability,
+        stages: StageClock,
+        failed: Callable[[JournalError], None],
+        released: Callable[[], None],
+        at_boundary: Boundary | None = None,
+    ) -> None:
+        self.journal = journal
+        self.engine = engine
+        self.streams = streams
+        self.published_seq = engine.seq
+        self._stages = stages
+        self._failed = failed
+        self._released = released
+        self._loop = asyncio.get_running_loop()
+        self._waits = durability == "fsync"
+        self._submissions: deque[_Submission] = deque()
+        self._broken = False
+        boundary = None if at_boundary is None else (lambda journal, _: at_boundary(journal, engine))
+        self._timed: Any = _Timed(engine, stages)
+        self.pipeline = Pipeline(
+            stamp, journal, self._timed, publishers=[self._published], durability=durability, at_boundary=boundary
+        )
+        journal.on_durable = self._durable
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a batch may be taken now."""
+        return not self._broken and not self.pipeline.full
+
+    def take(self, rows: NDArray[Any], began_ns: int) -> None:
+        """A batch from the gateway; ``began_ns``: of ``time.perf_counter_ns``, when it began to be read."""
+        taking_ns = time.perf_counter_ns()
+        self._stages.add(CUT, taking_ns - began_ns)
+        self._take(rows, began_ns)
+        self._stages.add(SEQUENCE, time.perf_counter_ns() - taking_ns)
+
+    def _take(self, rows: NDArray[Any], began_ns: int) -> None:
+        self._timed.read_ns = began_ns
+        try:
+            self.pipeline.take(rows)
+        except JournalError as error:
+            self._break(error)
+
+    def submit(self, rows: NDArray[Any]) -> "asyncio.Future[Submitted]":
+        """A batch of the node's own, or of the operator's: what becomes of it, once it is durable."""
+        submission = _Submission(self.engine.seq + 1, self._loop.create_future())
+        self._submissions.append(submission)
+        self._take(rows, time.perf_counter_ns())
+        submission.last_seq = self.engine.seq
+        self._settle()
+        return submission.done
+
+    def release(self) -> None:
+        """Publish what is durable now."""
+        try:
+            self.pipeline.release()
+        except JournalError as error:
+            self._break(error)
+            return
+        self._released()
+
+    def finish(self) -> None:
+        """Wait until all that was taken is durable, and publish it. Raises JournalError."""
+        self.pipeline.all()
+
+    def _durable(self) -> None:
+        """In the journal's thread: the durable mark has moved, or writing has failed."""
+        if not self._waits:
+            try:
+                self.journal.raise_failure()
+            except JournalError:
+                pass
+            else:
+                return
+        self._loop.call_soon_threadsafe(self.release)
+
+    def _break(self, error: JournalError) -> None:
+        if not self._broken:
+            self._broken = True
+            for submission in self._submissions:
+                if not submission.done.done():
+                    submission.done.set_exception(error)
+            self._submissions.clear()
+            self._failed(error)
+
+    def _published(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        began_ns = time.perf_counter_ns()
+        self.streams(first_seq, commands, events)
+        ended_ns = time.perf_counter_ns()
+        read_ns, applied_ns = self._timed.times.popleft()
+        self.published_seq = first_seq + len(commands) - 1
+        stages = self._stages
+        stages.add(DURABLE_WAIT, began_ns - applied_ns)
+        stages.add(ANSWER, ended_ns - began_ns)
+        stages.add(ORDER_TO_ANSWER, ended_ns - read_ns, len(commands))
+        if self._submissions:
+            self._collect(first_seq, commands, events)
+
+    def _collect(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        for submission in self._submissions:
+            if first_seq < submission.first_seq:
+                break
+            if submission.last_seq is None or first_seq <= submission.last_seq:
+                submission.commands.append(commands)
+                submission.events.append(events)
+                break
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._submissions:
+            first = self._submissions[0]
+            if first.last_seq is None or first.last_seq > self.published_seq:
+                return
+            self._submissions.popleft()
+            if not first.done.done():
+                first.done.set_result(_submitted(first))
+
+    def counts(self) -> dict[str, int]:
+        """Commands, events and trades since the start."""
+        trades = int(self.streams.tallies[0, EventKind.TRADE])
+        return {"commands": self.pipeline.commands, "events": self.pipeline.events, "trades": trades}
+
+
+def _submitted(submission: _Submission) -> Submitted:
+    def joined(batches: list[NDArray[Any]]) -> NDArray[Any]:
+        raw = [np.ascontiguousarray(batch).view(np.uint8) for batch in batches]
+        return np.concatenate(raw).view(batches[0].dtype)
+
+    return Submitted(submission.first_seq, joined(submission.commands), joined(submission.events))

@@ -1,0 +1,179 @@
+"""What Prometheus is told of a node, and whether it lives and takes orders: /metrics, /healthz and /readyz.
+
+Everything is made when it is asked for, out of ``status()`` and the stages' histograms: nothing here is on the path of
+an order. Durations are in seconds and named so, as Prometheus has it; a stage's buckets end at powers of two of
+nanoseconds, which are ends of buckets in ``StageClock`` too, so that no count is guessed.
+"""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Final
+
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from node.control import PHASE_KEYS, NodeControl, Status
+from node.responder import HttpServer, Response, json_response
+from node.stages import STAGES, StageClock, bucket
+
+#: (key of ``status``, name, help) of what only rises. Prometheus adds ``_total``.
+COUNTERS: Final = (
+    ("commands", "lockstep_commands", "Commands sequenced since the start"),
+    ("orders", "lockstep_orders", "Orders entered since the start, whatever became of them"),
+    ("events", "lockstep_events", "Events released since the start"),
+    ("trades", "lockstep_trades", "Trades since the start"),
+    ("bytes_in", "lockstep_received_bytes", "Bytes received from clients since the start"),
+    ("bytes_out", "lockstep_sent_bytes", "Bytes sent to clients since the start"),
+)
+#: (key, name, help, what one unit of the key is in the unit of the metric).
+GAUGES: Final = (
+    ("uptime_s", "lockstep_uptime_seconds", "Seconds since the start", 1.0),
+    ("seq", "lockstep_seq", "Sequence number of the last command applied", 1.0),
+    ("durable_seq", "lockstep_durable_seq", "Sequence number of the last command that is durable", 1.0),
+    ("published_seq", "lockstep_published_seq", "Sequence number of the last command answered", 1.0),
+    ("checkpoint_seq", "lockstep_checkpoint_seq", "Sequence number of the newest checkpoint", 1.0),
+    ("orders_per_s", "lockstep_order_rate", "Orders a second, over the last seconds", 1.0),
+    ("commands_per_s", "lockstep_command_rate", "Commands a second, over the last seconds", 1.0),
+    ("events_per_s", "lockstep_event_rate", "Events a second, over the last seconds", 1.0),
+    ("trades_per_s", "lockstep_trade_rate", "Trades a second, over the last seconds", 1.0),
+    ("held_rows", "lockstep_held_rows", "Rows that wait to be durable", 1.0),
+    ("connections", "lockstep_connections", "Open connections of clients", 1.0),
+    ("logged_in", "lockstep_sessions", "Users logged in", 1.0),
+    ("journal_bytes", "lockstep_journal_bytes", "Size of the journal", 1.0),
+    ("disk_free_bytes", "lockstep_disk_free_bytes", "Free space where the journal is", 1.0),
+    ("memory_rss_bytes", "lockstep_memory_rss_bytes", "Resident memory of the process", 1.0),
+    ("clock_offset_ns", "lockstep_clock_offset_seconds", "How far the machine's clock is off, as far as known", 1e-9),
+    ("clock_ns", "lockstep_clock_seconds", "The market's clock, seconds since 1970", 1e-9),
+    ("draining", "lockstep_draining", "1 while the node takes no new orders because it was told so", 1.0),
+)
+#: Ends of a histogram's buckets, as powers of two of nanoseconds: a quarter of a microsecond to 17 seconds.
+_POWERS: Final = range(8, 35)
+#: For each of them the last bucket of ``StageClock`` below it.
+_BELOW: Final = np.array([bucket((1 << power) - 1) for power in _POWERS])
+_ENDS: Final = tuple(repr((1 << power) / 1e9) for power in _POWERS)
+
+
+class Metrics:
+    """The metrics of a node, in a registry of their own."""
+
+    def __init__(self, node: NodeControl) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_NodeCollector(node))
+
+    def text(self) -> bytes:
+        """All of them as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class _NodeCollector(Collector):
+    """Makes the families anew each time it is asked."""
+
+    def __init__(self, node: NodeControl) -> None:
+        self._node = node
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand: else the registry would ask the node when it is only being put together."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._node.status()
+        yield from _counters(status)
+        yield from _gauges(status)
+        yield _info(status)
+        yield _phases(status)
+        yield _stages(self._node.stages)
+        ready = GaugeMetricFamily("lockstep_ready", "1 while the node takes orders")
+        ready.add_metric([], 0.0 if self._node.unready() or self._node.unhealthy() else 1.0)
+        yield ready
+
+
+def _counters(status: Status) -> Iterator[Metric]:
+    for key, name, text in COUNTERS:
+        if (value := _number(status, key)) is not None:
+            counter = CounterMetricFamily(name, text)
+            counter.add_metric([], value)
+            yield counter
+    rejected = CounterMetricFamily("lockstep_rejected", "Refusals by reason since the start", labels=["reason"])
+    for key in sorted(status):
+        if key.startswith("rejected_") and (value := _number(status, key)) is not None:
+            rejected.add_metric([key.removeprefix("rejected_")], value)
+    yield rejected
+
+
+def _gauges(status: Status) -> Iterator[Metric]:
+    for key, name, text, unit in GAUGES:
+        if (value := _number(status, key)) is not None:
+            gauge = GaugeMetricFamily(name, text)
+            gauge.add_metric([], value * unit)
+            yield gauge
+    seq, durable_seq = _number(status, "seq"), _number(status, "durable_seq")
+    if seq is not None and durable_seq is not None:
+        lag = GaugeMetricFamily("lockstep_journal_lag_commands", "Commands applied that are not durable yet")
+        lag.add_metric([], max(seq - durable_seq, 0.0))
+        yield lag
+    room = GaugeMetricFamily("lockstep_room_open", "1 while there is room for new orders on the disk")
+    room.add_metric([], 1.0 if status.get("room", "open") == "open" else 0.0)
+    yield room
+
+
+def _info(status: Status) -> Metric:
+    words = ("data", "durability", "room", "clock_discipline")
+    info = InfoMetricFamily("lockstep_node", "What the node is")
+    info.add_metric([], {key: str(status[key]) for key in words if key in status})
+    return info
+
+
+def _phases(status: Status) -> Metric:
+    phases = GaugeMetricFamily("lockstep_instruments", "Instruments by phase", labels=["phase"])
+    for key in PHASE_KEYS:
+        if (value := _number(status, key)) is not None:
+            phases.add_metric([key.removeprefix("phase_")], value)
+    return phases
+
+
+def _stages(stages: StageClock) -> Metric:
+    family = HistogramMetricFamily("lockstep_stage_seconds", "Seconds that each stage takes", labels=["stage"])
+    for number, name in enumerate(STAGES):
+        below = np.cumsum(stages.counts(number))
+        counts = [float(count) for count in below[_BELOW]]
+        buckets = [*zip(_ENDS, counts, strict=True), ("+Inf", float(below[-1]))]
+        family.add_metric([name], buckets, stages.sum_ns(number) / 1e9)
+    return family
+
+
+def _number(status: Status, key: str) -> float | None:
+    value = status.get(key)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def metrics_server(node: NodeControl, metrics: Metrics, *, host: str = "127.0.0.1", port: int = 0) -> HttpServer:
+    """/metrics, /healthz (does it work) and /readyz (does it take orders), not yet started.
+
+    The latter two answer 200, or 503 with the reasons. Raises AdminError for a host that others can reach.
+    """
+
+    def text() -> Response:
+        return Response(HTTPStatus.OK, CONTENT_TYPE_LATEST, metrics.text())
+
+    def healthy() -> Response:
+        reasons = node.unhealthy()
+        return json_response(_status_of(reasons), {"healthy": not reasons, "reasons": reasons})
+
+    def ready() -> Response:
+        reasons = list(dict.fromkeys((*node.unhealthy(), *node.unready())))
+        return json_response(_status_of(reasons), {"ready": not reasons, "reasons": reasons})
+
+    return HttpServer({"/metrics": text, "/healthz": healthy, "/readyz": ready}, host=host, port=port)
+
+
+def _status_of(reasons: list[str]) -> HTTPStatus:
+    return HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK

@@ -1,0 +1,386 @@
+"""A node: the market, the gateway, the operator's door and the clock, on one event loop; from its start to its end."""
+
+import asyncio
+import gc
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.names import Directory, unpack
+from engine.records import COMMAND, CommandKind, EventKind, Phase, Reason, Side, UserPermission
+from gateway.server import BEAT_S, Gateway
+from journal import JournalError
+from node.control import Refused, Status, Submitted
+from node.logs import Log
+from node.market import Market
+from node.opening import Opened
+from node.rates import Rates
+from node.stages import StageClock
+from replay.aside import CheckpointAside
+from replay.ladder import levels
+from replay.rebuild import Durability
+from replay.scenario_print import price
+from replay.scenario_print import time as shown_time
+from sequencer.stamp import LiveStamp
+
+#: How long clients of users that cancel on disconnect have to come back after a start, in seconds.
+GRACE_S: Final = 10.0
+#: How long a batch that is under way has to become durable at the end.
+END_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """What a node was started with; the names are those of the options of `lockstep serve`."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    durability: Durability = "fsync"
+    checkpoint_every: int = 10_000_000
+    connections_max: int = 1_024
+    grace_s: float = GRACE_S
+    busy_poll_us: int = 200
+
+
+class Node:
+    """A running node; what the operator's side needs of it is ``node.control.NodeControl``."""
+
+    def __init__(self, opened: Opened, options: NodeOptions, log: Log) -> None:
+        """On a running event loop. The journal stays the caller's to close."""
+        self.options = options
+        self.stages = StageClock()
+        self._journal, self._engine, self._outbox = opened.journal, opened.engine, opened.outbox
+        self._log = log
+        self._began_s = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._rates = Rates()
+        self._failure: BaseException | None = None
+        self._draining = False
+        self.ended = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._aside = CheckpointAside(
+            self._journal, options.data, options.checkpoint_every, failed=self._checkpoint_failed
+        )
+        self.market = Market(
+            self._journal,
+            self._engine,
+            self._outbox.streams,
+            LiveStamp(self._engine.now_ns),
+            durability=options.durability,
+            stages=self.stages,
+            failed=self._fail,
+            released=self._released,
+            at_boundary=self._aside,
+        )
+        self.gateway = Gateway(
+            self._outbox,
+            take=self.market.take,
+            has_room=lambda: self.market.has_room and not self._draining,
+            disconnected=self._disconnected,
+            say=log.info,
+            connections_max=options.connections_max,
+            busy_poll_ns=options.busy_poll_us * 1_000,
+        )
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._loop.set_exception_handler(self._unforeseen)
+
+    # The life of a node.
+
+    async def start(self) -> None:
+        """Listen for clients. Raises OSError."""
+        self._server = await self._loop.create_server(
+            self.gateway.protocol, self.options.host, self.options.port, backlog=1_024
+        )
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        self._tasks += [
+            self._loop.create_task(self._every(BEAT_S, self.gateway.beat)),
+            self._loop.create_task(self._every(1.0, self._second)),
+        ]
+        absent = self._absent()
+        if absent:
+            self._loop.call_later(self.options.grace_s, self._still_absent, absent)
+        gc.collect()
+        gc.freeze()  # what is there now stays; a full collection would stop the market for its sake
+
+    async def run(self) -> None:
+        """Until the node has ended. Raises what ended it, if that was a fault."""
+        await self.ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def drain(self) -> None:
+        """Take no new logins and orders; what is under way is answered. May be repeated."""
+        if not self._draining:
+            self._draining = True
+            self.gateway.open_for_logins = False
+            if self._server is not None:
+                self._server.close()
+            self._log.info("draining")
+        await self._settled()
+
+    async def shutdown(self) -> None:
+        """Begin an orderly end and return."""
+        self._tasks.append(self._loop.create_task(self._end()))
+
+    async def _end(self) -> None:
+        await self.drain()
+        self.gateway.end_sessions()
+        await asyncio.sleep(0)
+        try:
+            await self.checkpoint()
+        except Refused as refused:
+            self._log.warning("no checkpoint at the end", why=str(refused))
+        self._stop()
+
+    def _stop(self) -> None:
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._aside.give_up()
+        self.gateway.close()
+        if self._server is not None:
+            self._server.close()
+        try:
+            self._outbox.spool.close()
+        except OSError as error:
+            self._failure = self._failure or error
+        self.ended.set()
+
+    async def _settled(self) -> None:
+        """Until all that was taken is published."""
+        deadline_s = time.monotonic() + END_S
+        while self.market.published_seq < self._engine.seq and self._failure is None:
+            if time.monotonic() > deadline_s:
+                raise Refused("what was taken did not become durable in time; look at the disk")
+            await asyncio.sleep(0.002)
+
+    def _fail(self, error: BaseException) -> None:
+        """A fault of the machine, or of ours: nothing is answered any more, and the node ends."""
+        if self._failure is None:
+            self._failure = error
+            self._log.error("the node stops", why=str(error))
+            for connection in list(self.gateway.connections):
+                connection.close("the node stops", debug=False)
+            self._stop()
+
+    def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and context.get("transport") is not None:
+            return  # a connection broke; the gateway hears of it by itself
+        self._fail(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
+
+    # Time.
+
+    async def _every(self, seconds: float, call: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            call()
+
+    def _second(self) -> None:
+        self.stages.roll()
+        self._rates.roll(time.monotonic(), {**self.market.counts(), "orders": self.gateway.orders})
+        self._outbox.spool.flush()
+        self._aside(self._journal, self._engine)  # looks after one that is being written
+
+    def _released(self) -> None:
+        self.gateway.go_on()
+
+    # Users that cancel on disconnect.
+
+    def _disconnected(self, user: int) -> None:
+        if not self._draining and self._failure is None:
+            self._loop.create_task(self._cancel_all(user))
+
+    def _absent(self) -> list[int]:
+        streams = self._outbox.streams
+        cancels = UserPermission.CANCEL_ON_DISCONNECT
+        return [user for user, _ in streams.users() if streams.may(user, cancels) and len(streams.open_orders(user))]
+
+    def _still_absent(self, absent: list[int]) -> None:
+        for user in absent:
+            if user not in self.gateway.logged_in:
+                self._disconnected(user)
+
+    async def _cancel_all(self, user: int) -> None:
+        """The open orders of a user whose connection is gone go by commands like any other (rulebook section 9)."""
+        await self._settled()
+        streams = self._outbox.streams
+        ids = streams.open_orders(user)
+        row = streams.row(user)
+        if not len(ids) or user in self.gateway.logged_in:
+            return
+        if streams.users_of(int(row["participant"])) == 1:
+            rows = np.zeros(1, COMMAND)
+            rows["kind"], rows["name"], rows["reason"] = (
+                CommandKind.MASS_CANCEL,
+                row["participant_name"],
+                Reason.DISCONNECT,
+            )
+        else:
+            rows = np.zeros(len(ids), COMMAND)
+            rows["kind"], rows["client_order_id"], rows["participant"] = CommandKind.CANCEL, ids, row["participant"]
+        self._log.info("orders canceled on disconnect", user=streams.name(user), orders=len(ids))
+        await self.submit(rows)
+
+    # What the operator's side asks for.
+
+    async def submit(self, rows: NDArray[Any]) -> Submitted:
+        """Take COMMAND rows through sequencer, journal and engine; done when they are durable."""
+        if self._failure is not None or self.ended.is_set():
+            raise Refused("the node is ending")
+        while not self.market.has_room:
+            await asyncio.sleep(0.001)
+        try:
+            return await self.market.submit(rows)
+        except JournalError as error:
+            raise Refused(str(error)) from error
+
+    def directory(self) -> Directory:
+        """Symbols and participants defined so far."""
+        return self._engine.directory
+
+    def has_user(self, user: str) -> bool:
+        """Whether a USER row has defined the user."""
+        return self._outbox.streams.user(user) != 0
+
+    def unhealthy(self) -> list[str]:
+        """What only a restart mends."""
+        return [] if self._failure is None else [str(self._failure)]
+
+    def unready(self) -> list[str]:
+        """Why the node takes no orders now."""
+        reasons = self.unhealthy()
+        if self._draining:
+            reasons.append("the node is draining")
+        return reasons
+
+    def sessions(self) -> list[dict[str, int | str]]:
+        """One a connection."""
+        streams = self._outbox.streams
+        now_ns, wall_ns = self.gateway.now_ns(), time.time_ns()
+        told: list[dict[str, int | str]] = []
+        for each in self.gateway.connections:
+            next_seq, end = self._outbox.spool.end(each.user)
+            row = streams.row(each.user)
+            told.append(
+                {
+                    "user": streams.name(each.user) if each.user else "",
+                    "participant": _name(int(row["participant_name"])),
+                    "address": each.address,
+                    "state": each.session.state.value,
+                    "next_seq": next_seq if each.user else 0,
+                    "lag_bytes": 0 if each.caught_up or not each.user else end - each.position,
+                    "since": shown_time(wall_ns - (now_ns - each.since_ns)),
+                }
+            )
+        return sorted(told, key=lambda one: (str(one["user"]), str(one["address"])))
+
+    def book(self, symbol: str, depth: int) -> dict[str, Any]:
+        """The ladder of one instrument. Raises Refused for an unknown symbol."""
+        symbols = self._engine.directory.symbols
+        if symbol not in symbols:
+            raise Refused(f"there is no instrument {symbol}")
+        number = symbols.index(symbol) + 1
+        instrument = self._engine.instruments()[number - 1]
+        orders = self._engine.open_orders(number)
+        last_e4 = int(instrument["last_trade_e4"])
+        sides = {
+            name: [
+                {
+                    "price": price(level.price_e4) if level.price_e4 else "market",
+                    "qty": level.qty,
+                    "orders": level.orders,
+                }
+                for level in levels(orders, side)[:depth]
+            ]
+            for name, side in (("bids", Side.BUY), ("offers", Side.SELL))
+        }
+        return {
+            "symbol": symbol,
+            "seq": self._engine.seq,
+            "time": shown_time(self._engine.now_ns),
+            "phase": Phase(int(instrument["phase"])).name.lower(),
+            "last": price(last_e4) if last_e4 else None,
+            **sides,
+        }
+
+    async def checkpoint(self) -> dict[str, Any]:
+        """Write an image of the state; done when it is on the disk."""
+        raise Refused("not yet")
+
+    def _checkpoint_failed(self, sentence: str) -> None:
+        self._log.warning("checkpoint failed", why=sentence)
+
+    def disconnect(self, user: str, why: str) -> bool:
+        """End the connection of a user; False when there is none."""
+        return self.gateway.disconnect(self._outbox.streams.user(user), why)
+
+    def status(self) -> Status:
+        """The node's own account of itself (``node.control.STATUS_KEYS``)."""
+        engine, journal, gateway = self._engine, self._journal, self.gateway
+        phases = engine.instruments()["phase"]
+        tallies = self._outbox.streams.tallies
+        status: Status = {
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._began_s, 1),
+            "data": str(self.options.data),
+            "durability": self.options.durability,
+            "draining": int(self._draining),
+            "room": "open",
+            "seq": engine.seq,
+            "durable_seq": journal.durable_seq,
+            "published_seq": self.market.published_seq,
+            "event_digest": engine.event_digest.hex(),
+            "clock": shown_time(engine.now_ns),
+            "clock_ns": engine.now_ns,
+            "held_rows": self.market.pipeline.held_rows,
+            "instruments": len(phases),
+            "participants": len(engine.directory.participants),
+            "users": sum(1 for _ in self._outbox.streams.users()),
+            "session": self._outbox.streams.session,
+            **self.market.counts(),
+            "orders": gateway.orders,
+            **self._rates.per_s(),
+            "connections": len(gateway.connections),
+            "logged_in": len(gateway.logged_in),
+            "bytes_in": gateway.bytes_in,
+            "bytes_out": gateway.bytes_out,
+            "journal_bytes": _size(self.options.data / "journal" / "data.mdb"),
+            "disk_free_bytes": shutil.disk_usage(self.options.data).free,
+            "memory_rss_bytes": _resident_bytes(),
+        }
+        status |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
+        refused = {reason: int(tallies[1, reason]) for reason in Reason}
+        status |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items() if count}
+        status |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind if tallies[0, kind]}
+        return status | self.stages.latencies()
+
+
+def _name(number: int) -> str:
+    return unpack(number) if number else ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _resident_bytes() -> int:
+    """Resident memory of this process."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

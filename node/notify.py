@@ -1,0 +1,75 @@
+"""What systemd is told: that the node is ready, alive, ending, and in one line what it does (``sd_notify``).
+
+The protocol is a datagram to the socket that ``$NOTIFY_SOCKET`` names. Without one nothing is sent; nothing here
+raises, because a supervisor that cannot be told is no reason to stop.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+_STATUS_CHARACTERS_MAX: Final = 500
+
+
+class Notifier:
+    """Tells the supervisor that started this process; tells nobody when there is none.
+
+    ``environment``: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are looked up.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        found = os.environ if environment is None else environment
+        self._address = _address(found.get("NOTIFY_SOCKET", ""))
+        self._watchdog_s = _watchdog_s(found)
+
+    @property
+    def watchdog_s(self) -> float | None:
+        """How often ``watchdog`` has to be called: half of what the supervisor waits; None where it does not watch."""
+        return self._watchdog_s
+
+    def ready(self, status: str = "") -> bool:
+        """The node takes orders."""
+        return self._tell("READY=1", status)
+
+    def stopping(self, status: str = "") -> bool:
+        """The node has begun to end."""
+        return self._tell("STOPPING=1", status)
+
+    def watchdog(self, status: str = "") -> bool:
+        """The node is alive."""
+        return self._tell("WATCHDOG=1", status)
+
+    def status(self, status: str) -> bool:
+        """What the node does, in a line for `systemctl status`."""
+        return self._tell("", status)
+
+    def _tell(self, state: str, status: str) -> bool:
+        """Whether it was told."""
+        if self._address is None:
+            return False
+        line = "".join(c if c.isprintable() else " " for c in status)[:_STATUS_CHARACTERS_MAX]
+        text = "\n".join(filter(None, (state, f"STATUS={line}" if line else "")))
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)  # a supervisor that does not read must not hold the market up
+                sender.sendto(text.encode("utf-8", "replace"), self._address)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def _address(name: str) -> bytes | None:
+    """The socket's address: a path, or with ``@`` in front a name in the abstract namespace."""
+    if name.startswith("@"):
+        return b"\0" + os.fsencode(name[1:])
+    return os.fsencode(name) if name.startswith("/") else None
+
+
+def _watchdog_s(environment: Mapping[str, str]) -> float | None:
+    try:
+        pid = int(environment.get("WATCHDOG_PID", os.getpid()))
+        waited_us = int(environment["WATCHDOG_USEC"])
+    except (KeyError, ValueError):
+        return None
+    return waited_us / 2e6 if waited_us > 0 and pid == os.getpid() else None

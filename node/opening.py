@@ -1,0 +1,49 @@
+"""A node's data directory, opened: journal, engine, users' streams and spool, all at the same command."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.limits import Capacity
+from gateway.outbox import Outbox
+from journal import Journal
+from replay.engines import MarketEngine, prefault
+from replay.rebuild import Durability, Progress
+from replay.recover import create, recover
+
+
+class Opened(NamedTuple):
+    """A data directory, open for writing. ``notes``: what the operator should know."""
+
+    journal: Journal
+    engine: MarketEngine
+    outbox: Outbox
+    notes: tuple[str, ...]
+
+
+def open_directory(
+    directory: Path, capacity: Capacity, durability: Durability, progress: Progress | None = None
+) -> Opened:
+    """Create a data directory, or recover it. Raises what ``replay`` and ``journal`` raise.
+
+    capacity: of a new one; one that is there keeps its own.
+    """
+    if (directory / "journal").is_dir():
+        journal, engine, outbox, notes = _recovered(directory, durability, progress)
+    else:
+        journal, engine = create(directory, capacity, durability=durability)
+        outbox, notes = Outbox(directory, capacity), ()
+    prefault(engine)
+    return Opened(journal, engine, outbox, notes)
+
+
+def _recovered(directory: Path, durability: Durability, progress: Progress | None) -> Opened:
+    outbox = Outbox(directory, _capacity(directory))
+    journal, engine, recovered = recover(directory, durability=durability, observe=outbox.observe, progress=progress)
+    return Opened(journal, engine, outbox, recovered.notes)
+
+
+def _capacity(directory: Path) -> Capacity:
+    from replay.rebuild import capacity_of, journal_of
+
+    with journal_of(directory) as journal:
+        return capacity_of(journal)

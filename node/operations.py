@@ -1,0 +1,272 @@
+"""What the operator may ask of a node, request by request; ``node.admin`` brings the requests in.
+
+A request is a JSON object with ``do`` and the fields of that name, and no others. Market commands come in scenario
+notation and go through the sequencer like anybody's. What would reach further than a command is refused: only the
+sequencer sets the clock, and an EXTEND row at the end would take up a trader's command.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.names import ID_CHARACTERS
+from engine.records import CommandKind, EventKind
+from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
+from node.control import NodeControl, Refused, Submitted
+from node.logs import Log
+from replay.scenario import KIND_BYTE, Translator
+from replay.scenario_parse import RAW, Line, ScenarioError, parse
+from replay.scenario_print import print_event_values
+
+DEPTH_MAX: Final = 200
+#: Commands of one request at most: reading and printing them must not hold the market up.
+COMMANDS_MAX: Final = 1_000
+#: Events of one answer at most, for the same reason.
+EVENTS_MAX: Final = 1_000
+
+#: How much of an answer's line a list may take; the rest is counted, or asked for again.
+_LIST_BYTES_MAX: Final = 48 * 1024
+_REFUSALS: Final = (int(EventKind.REJECTED), int(EventKind.CANCEL_REJECTED))
+_UNTOUCHED: Final = frozenset(map(int, (CommandKind.CLOCK, CommandKind.EXTEND, CommandKind.EPOCH)))
+_NAME: Final = "commands"
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+
+class _Operation(NamedTuple):
+    """What a name does. fields: name to type of each field; those in ``optional`` may be left out."""
+
+    run: Callable[[Request], Awaitable[Answer]]
+    fields: dict[str, type]
+    optional: frozenset[str] = frozenset()
+
+
+class Operations:
+    """The requests that an operator may make of ``node``.
+
+    metrics: the text of the Prometheus endpoint. password_cost: of new passwords' hashes, log2 of scrypt's N.
+    """
+
+    def __init__(
+        self,
+        node: NodeControl,
+        log: Log,
+        *,
+        metrics: Callable[[], bytes] | None = None,
+        password_cost: int = COST_DEFAULT,
+    ) -> None:
+        self._node = node
+        self._log = log
+        self._metrics = metrics
+        self._password_cost = password_cost
+        # One thread: hashing is slow on purpose, and must not take the processors from the market.
+        self._hasher = ThreadPoolExecutor(1, "passwords")
+        self._operations = {
+            "commands": _Operation(self._commands, {"text": str}),
+            "status": _Operation(self._status, {}),
+            "sessions": _Operation(self._sessions, {"from": int}, frozenset({"from"})),
+            "books": _Operation(self._books, {"symbol": str, "depth": int}, frozenset({"symbol", "depth"})),
+            "checkpoint": _Operation(self._checkpoint, {}),
+            "drain": _Operation(self._drain, {}),
+            "shutdown": _Operation(self._shutdown, {}),
+            "disconnect": _Operation(self._disconnect, {"user": str}),
+            "password": _Operation(self._password, {"user": str, "password": str}),
+            "metrics": _Operation(self._metrics_text, {}),
+        }
+
+    def close(self) -> None:
+        """End the thread that hashes."""
+        self._hasher.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, request: object) -> Answer:
+        """The answer to a request, whatever it is: ``{"ok": True, ...}``, or False and the ``error`` in a sentence."""
+        try:
+            operation, fields = self._understood(request)
+            return {"ok": True, **await operation.run(fields)}
+        except (Refused, ScenarioError, PasswordError) as error:
+            return _refusal(str(error))
+        except Exception as error:  # a defect of ours must not end the connection by which it is looked into
+            self._log.error("a request of the operator failed", do=_do(request), error=type(error).__name__)
+            return _refusal(f"{_do(request)} failed in the node ({type(error).__name__}), see its log")
+
+    def _understood(self, request: object) -> tuple[_Operation, Request]:
+        if not isinstance(request, dict):
+            raise Refused('a request is a JSON object, such as {"do": "status"}')
+        name = request.get("do")
+        if name is None:
+            raise Refused(f"the request lacks do; there are {', '.join(self._operations)}")
+        if not isinstance(name, str) or name not in self._operations:
+            raise Refused(f"there is no operation {_quoted(name)}; there are {', '.join(self._operations)}")
+        operation = self._operations[name]
+        fields = {key: value for key, value in request.items() if key != "do"}
+        for key, value in fields.items():
+            wanted = operation.fields.get(key)
+            if wanted is None:
+                known = ", ".join(operation.fields) or "none"
+                raise Refused(f"{name} has no field {_quoted(key)}; its fields are {known}")
+            if type(value) is not wanted:  # exactly: True is an int to isinstance
+                raise Refused(f"{key} of {name} is to be a {'text' if wanted is str else 'whole number'}")
+        for key in operation.fields:
+            if key not in fields and key not in operation.optional:
+                raise Refused(f"{name} lacks {key}; give it")
+        return operation, fields
+
+    async def _commands(self, request: Request) -> Answer:
+        lines = _lines(request["text"])
+        words = Counter(line.text.split(maxsplit=1)[0] for line in lines)
+        events = _Events()
+        # The clock is the sequencer's. Given one, the translator does not begin with the default clock of a file.
+        translator = Translator(lines, replace(self._node.directory(), now_ns=1), _NAME)
+        while (batch := translator.next_batch(self._node.directory())) is not None:
+            try:
+                done = await self._node.submit(batch.rows)
+            except Refused as error:
+                if not events.seq:
+                    raise
+                raise Refused(f"{error}; what stood before it was done, up to command {events.seq}") from None
+            events.take(done, self._node)
+        told = events.answer()
+        self._log.info("the operator sent commands", words=dict(words), seq=events.seq, rejected=told["rejected"])
+        return {"commands": len(lines), **told}
+
+    async def _password(self, request: Request) -> Answer:
+        user = request["user"].upper()
+        if not self._node.has_user(user):
+            raise Refused(f"there is no user {_quoted(request['user'])}; add it first")
+        hashed = asyncio.get_running_loop().run_in_executor(
+            self._hasher, credential_row, user, request["password"], self._password_cost
+        )
+        events = _Events()
+        events.take(await self._node.submit(await hashed), self._node)
+        self._log.info("the operator set a password", user=user, seq=events.seq)
+        return events.answer()
+
+    async def _status(self, _request: Request) -> Answer:
+        return {"status": dict(self._node.status())}
+
+    async def _sessions(self, request: Request) -> Answer:
+        """As many as fit; ``next`` says from which on to ask for the rest."""
+        every = self._node.sessions()
+        first = max(request.get("from", 0), 0)
+        shown: list[dict[str, int | str]] = []
+        size = 0
+        for session in every[first:]:
+            size += sum(len(key) + 6 * len(str(value)) + 8 for key, value in session.items())
+            if size > _LIST_BYTES_MAX and shown:
+                return {"sessions": shown, "total": len(every), "next": first + len(shown)}
+            shown.append(session)
+        return {"sessions": shown, "total": len(every)}
+
+    async def _books(self, request: Request) -> Answer:
+        """The book of a symbol; without one, which symbols there are."""
+        if "symbol" not in request:
+            symbols = list(self._node.directory().symbols)
+            shown = symbols[: _LIST_BYTES_MAX // 12]
+            return {"symbols": shown, "total": len(symbols)}
+        depth = request.get("depth", 10)
+        if not 1 <= depth <= DEPTH_MAX:
+            raise Refused(f"depth is {str(depth)[:20]}; give 1 to {DEPTH_MAX}")
+        symbol = request["symbol"]
+        symbols_known = self._node.directory().symbols
+        if symbol not in symbols_known:
+            known = f"there are {', '.join(symbols_known[:10])}" if symbols_known else "there is none"
+            raise Refused(f"there is no instrument {_quoted(symbol)}; {known}")
+        return {"book": self._node.book(symbol, depth)}
+
+    async def _checkpoint(self, _request: Request) -> Answer:
+        made = await self._node.checkpoint()
+        self._log.info("the operator had a checkpoint written", **made)
+        return {"checkpoint": made}
+
+    async def _drain(self, _request: Request) -> Answer:
+        self._log.warning("the operator drains the node")
+        await self._node.drain()
+        return {}
+
+    async def _shutdown(self, _request: Request) -> Answer:
+        self._log.warning("the operator shuts the node down")
+        await self._node.shutdown()
+        return {}
+
+    async def _disconnect(self, request: Request) -> Answer:
+        user = request["user"].upper()
+        ended = bool(user) and self._node.disconnect(user, "the operator ended the connection")
+        self._log.warning("the operator disconnects a user", user=user, connected=ended)
+        return {"disconnected": ended}
+
+    async def _metrics_text(self, _request: Request) -> Answer:
+        if self._metrics is None:
+            raise Refused("this node has no metrics; start it with --metrics-port")
+        return {"metrics": self._metrics().decode()}
+
+
+class _Events:
+    """What commands caused, as printed, of bounded size; what does not fit is counted."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._lines: list[str] = []
+        self._bytes = 0
+        self._left_out = 0
+        self._rejected = 0
+
+    def take(self, done: Submitted, node: NodeControl) -> None:
+        """The events of one submission; names are told by the directory after it."""
+        self.seq = done.last_seq
+        self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
+        directory = node.directory()
+        shown = 0
+        for values in done.events[: EVENTS_MAX - len(self._lines)].tolist():
+            line = print_event_values(values, directory)
+            self._bytes += len(line) + 4
+            if self._bytes > _LIST_BYTES_MAX:
+                break
+            self._lines.append(line)
+            shown += 1
+        self._left_out += len(done.events) - shown
+
+    def answer(self) -> Answer:
+        """seq: of the last command. rejected: how many events refuse. left_out: how many do not fit the answer."""
+        told: Answer = {"events": self._lines, "seq": self.seq, "rejected": self._rejected}
+        return told | ({"left_out": self._left_out} if self._left_out else {})
+
+
+def _lines(text: str) -> list[Line]:
+    """The commands of a text, none of which may do what only the sequencer does. Raises Refused or ScenarioError."""
+    if text.count("\n") > COMMANDS_MAX:
+        raise Refused(f"the text has more than {COMMANDS_MAX:,} lines; send them in several requests")
+    lines = parse(text, _NAME)
+    if not lines:
+        raise Refused("there is no command in the text; write one a line, such as: phase XYZ continuous")
+    for line in lines:
+        if line.expected:
+            raise Refused(f"{_NAME}:{line.number}: an expected event stands under it; give commands only")
+        if line.time is not None:
+            raise Refused(f"{_NAME}:{line.number}: at sets the clock, which only the sequencer does; leave it out")
+        if line.kind == RAW and line.row[KIND_BYTE] in _UNTOUCHED:
+            word = CommandKind(line.row[KIND_BYTE]).name
+            raise Refused(f"{_NAME}:{line.number}: a raw {word} row is the sequencer's own; leave it out")
+    return lines
+
+
+def _refusal(sentence: str) -> Answer:
+    return {"ok": False, "error": sentence.rstrip(".") + "."}
+
+
+def _do(request: object) -> str:
+    name = request.get("do") if isinstance(request, dict) else None
+    return _quoted(name).strip("'")
+
+
+def _quoted(value: object) -> str:
+    """A value out of a request as it may stand in a sentence."""
+    text = value if isinstance(value, str) else str(value)[:40]
+    if 0 < len(text) <= 20 and ID_CHARACTERS.issuperset(text.replace("_", "").replace(" ", "")):
+        return text
+    return ascii(text[:40])

@@ -1,0 +1,117 @@
+"""A node as a program: opened, served on uvloop with its operator's door, told to a supervisor, and ended in order."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import uvloop
+
+from engine.limits import Capacity
+from gateway.passwords import COST_DEFAULT
+from node.admin import AdminServer
+from node.logs import Log
+from node.metrics import Metrics, metrics_server
+from node.node import Node, NodeOptions
+from node.notify import Notifier
+from node.opening import Opened, open_directory
+from node.operations import Operations
+from replay.rebuild import Progress
+
+
+class Listening(NamedTuple):
+    """Where a node listens, and its process."""
+
+    host: str
+    port: int
+    admin_port: int
+    metrics_port: int | None
+    pid: int
+
+
+def serve(
+    options: NodeOptions,
+    capacity: Capacity,
+    log: Log,
+    *,
+    admin_port: int = 0,
+    metrics_port: int | None = None,
+    password_cost: int = COST_DEFAULT,
+    progress: Progress | None = None,
+    listening: Callable[[Listening], None] = lambda _: None,
+) -> None:
+    """Run a node until it is told to end, by its operator or by SIGTERM or SIGINT.
+
+    ``listening``: is told where, once clients can come. Raises what opening raises, OSError for a port, and the fault
+    that ended the node.
+    """
+    opened = open_directory(options.data, capacity, options.durability, progress)
+    try:
+        for note in opened.notes:
+            log.warning("recovery", note=note)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_served(opened, options, log, admin_port, metrics_port, password_cost, listening))
+    except BaseException:
+        with suppress(Exception):  # what went wrong first is what is told
+            opened.journal.close()
+        raise
+    opened.journal.close()
+
+
+async def _served(
+    opened: Opened,
+    options: NodeOptions,
+    log: Log,
+    admin_port: int,
+    metrics_port: int | None,
+    password_cost: int,
+    listening: Callable[[Listening], None],
+) -> None:
+    node = Node(opened, options, log)
+    figures = Metrics(node)
+    operations = Operations(node, log, metrics=figures.text, password_cost=password_cost)
+    admin = AdminServer(node, operations, options.data, log, port=admin_port)
+    metrics = None if metrics_port is None else metrics_server(node, figures, port=metrics_port)
+    notify = Notifier()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: loop.create_task(node.shutdown()))
+    try:
+        await node.start()
+        await admin.start()
+        if metrics is not None:
+            await metrics.start()
+        log.info(
+            "listening",
+            host=options.host,
+            port=node.port,
+            admin_port=admin.port,
+            seq=opened.engine.seq,
+            durability=options.durability,
+        )
+        listening(
+            Listening(options.host, node.port, admin.port, metrics.port if metrics is not None else None, os.getpid())
+        )
+        notify.ready(f"listening on {options.host}:{node.port}")
+        beating = loop.create_task(_watched(notify, node))
+        try:
+            await node.run()
+        finally:
+            beating.cancel()
+            notify.stopping()
+    finally:
+        await admin.close()
+        if metrics is not None:
+            await metrics.close()
+        log.info("ended", seq=opened.engine.seq)
+
+
+async def _watched(notify: Notifier, node: Node) -> None:
+    """Tell a supervisor that the event loop turns, if it wants to know."""
+    seconds = notify.watchdog_s
+    while seconds is not None:
+        if not node.unhealthy():
+            notify.watchdog()
+        await asyncio.sleep(seconds / 2)

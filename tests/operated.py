@@ -1,0 +1,309 @@
+"""A node for tests of its operator's side: a real engine, small, behind a real admin server; no sockets for traders."""
+
+import asyncio
+import gc
+import io
+import json
+import os
+import pty
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from cli.market import shown_price
+from engine import Capacity, Engine, compile_kernels, warm
+from engine.names import Directory, unpack
+from engine.records import CommandKind, EventKind, Phase, Reason, Side, concatenate
+from node import stages
+from node.admin import AdminServer
+from node.control import Refused, Status, Submitted
+from node.link import read_place
+from node.logs import Log
+from node.metrics import Metrics, metrics_server
+from node.operations import Operations
+from node.stages import StageClock
+from replay.ladder import levels
+from replay.scenario_print import price
+from replay.scenario_print import time as clock_text
+from sequencer.stamp import LiveStamp
+
+SMALL = Capacity(orders_max=256, ids_max=4_096, instruments_max=8, participants_max=16)
+#: A market to operate, in scenario notation.
+MARKET = """\
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase XYZ continuous
+enter ALPHA a1 sell 100 XYZ @ 10.00
+enter BETA b1 buy 30 XYZ @ 10.00
+enter BETA b2 buy 70 XYZ @ 9.90
+"""
+
+_T = TypeVar("_T")
+
+
+class FakeNode:
+    """A ``NodeControl`` over an engine. ``users`` are known beside those whom USER rows define."""
+
+    def __init__(self) -> None:
+        if not warm():
+            compile_kernels()  # here, and not within the first request, which would time out
+        self.engine = Engine(SMALL)
+        self.stages = StageClock()
+        self.users = {"TRADER"}
+        self.rows: list[NDArray[Any]] = []
+        self.disconnected: list[str] = []
+        self.listed: list[dict[str, int | str]] = [session("TRADER", "ALPHA", 7), session("OTHER", "BETA", 1)]
+        self.unhealthy_because: list[str] = []
+        self.draining = self.ended = self.broken = False
+        self.counts: Counter[str] = Counter()
+        self._stamp = LiveStamp()
+        self._began_s = time.monotonic()
+
+    async def submit(self, rows: NDArray[Any]) -> Submitted:
+        if self.draining:
+            raise Refused("the node is draining and takes no commands")
+        if self.broken:
+            raise RuntimeError("a defect, with a secret in its text: hunter2")
+        first_seq = self.engine.seq + 1
+        began_ns = time.perf_counter_ns()
+        blocks = [block.commands for block in self._stamp(rows)]
+        events = np.concatenate([self.engine.apply(block) for block in blocks])
+        self.stages.add(stages.APPLY, (time.perf_counter_ns() - began_ns) // len(rows), len(rows))
+        commands = concatenate(blocks)
+        self.rows.append(commands)
+        for row in commands[commands["kind"] == CommandKind.USER]:
+            self.users.add(unpack(int(row["name"])))
+        self.counts["orders"] += int((commands["kind"] == CommandKind.ENTER).sum())
+        self.counts["trades"] += int((events["kind"] == EventKind.TRADE).sum())
+        self.counts["events"] += len(events)
+        for reason in events["reason"][events["kind"] == EventKind.REJECTED]:
+            self.counts[f"rejected_{Reason(int(reason)).name.lower()}"] += 1
+        await asyncio.sleep(0)
+        return Submitted(first_seq, commands, events)
+
+    def directory(self) -> Directory:
+        return self.engine.directory
+
+    def has_user(self, user: str) -> bool:
+        return user in self.users
+
+    def status(self) -> Status:
+        phases = Counter(Phase(int(row["phase"])).name.lower() for row in self.engine.instruments())
+        return {
+            "pid": 1234,
+            "uptime_s": round(time.monotonic() - self._began_s, 3),
+            "data": "/srv/node1",
+            "durability": "fsync",
+            "draining": int(self.draining),
+            "room": "open",
+            "seq": self.engine.seq,
+            "durable_seq": self.engine.seq,
+            "event_digest": self.engine.event_digest.hex(),
+            "clock": clock_text(self.engine.now_ns),
+            "clock_ns": self.engine.now_ns,
+            "clock_offset_ns": -1_500,
+            "commands": self.engine.seq,
+            "orders": self.counts["orders"],
+            "events": self.counts["events"],
+            "trades": self.counts["trades"],
+            "orders_per_s": 12.5,
+            "trades_per_s": 2.0,
+            "logged_in": len(self.listed),
+            "bytes_in": 4_900,
+            "memory_rss_bytes": 123_000_000,
+            **{f"phase_{phase}": count for phase, count in phases.items()},
+            **{key: count for key, count in self.counts.items() if key.startswith("rejected_")},
+            **self.stages.latencies(),
+        }
+
+    def unhealthy(self) -> list[str]:
+        return self.unhealthy_because
+
+    def unready(self) -> list[str]:
+        return ["the node is draining"] if self.draining else []
+
+    def sessions(self) -> list[dict[str, int | str]]:
+        return self.listed
+
+    def book(self, symbol: str, depth: int) -> dict[str, Any]:
+        number = self.engine.directory.symbols.index(symbol) + 1
+        row, orders = self.engine.instruments()[number - 1], self.engine.open_orders(number)
+        sides = {
+            name: [
+                {"price": shown_price(level.price_e4), "qty": level.qty, "orders": level.orders}
+                for level in levels(orders, side)[:depth]
+            ]
+            for name, side in (("bids", Side.BUY), ("offers", Side.SELL))
+        }
+        last_e4 = int(row["last_trade_e4"])
+        return {
+            "symbol": symbol,
+            "seq": self.engine.seq,
+            "time": clock_text(self.engine.now_ns),
+            "phase": Phase(int(row["phase"])).name.lower(),
+            "last": price(last_e4) if last_e4 else None,
+            **sides,
+        }
+
+    async def checkpoint(self) -> dict[str, Any]:
+        if self.draining:
+            raise Refused("a checkpoint is being written already")
+        return {"seq": self.engine.seq, "path": "checkpoints/1", "bytes": np.int64(70_000), "seconds": 0.01}
+
+    async def drain(self) -> None:
+        self.draining = True
+
+    async def shutdown(self) -> None:
+        self.ended = True
+
+    def disconnect(self, user: str, why: str) -> bool:
+        self.disconnected.append(f"{user}: {why}")
+        return any(each["user"] == user for each in self.listed)
+
+
+def session(user: str, participant: str, next_seq: int) -> dict[str, int | str]:
+    """A connection as ``sessions`` tells it."""
+    return {
+        "user": user,
+        "participant": participant,
+        "address": "127.0.0.1:40000",
+        "state": "open",
+        "next_seq": next_seq,
+        "lag_bytes": 0,
+        "since": "2026-03-02T14:30:00Z",
+    }
+
+
+class Operated:
+    """A fake node with its admin and metrics servers, on an event loop in a thread of its own."""
+
+    def __init__(self, directory: Path, **bounds: float) -> None:
+        self.directory = directory
+        self.node = FakeNode()
+        self.said = io.StringIO()
+        log = Log(self.said)
+        metrics = Metrics(self.node)
+        self.admin = AdminServer(
+            self.node,
+            Operations(self.node, log, metrics=metrics.text, password_cost=4),
+            directory,
+            log,
+            login_s=bounds.get("login_s", 5.0),
+            write_s=bounds.get("write_s", 5.0),
+        )
+        self.monitor = metrics_server(self.node, metrics)
+        self._loop = uvloop.new_event_loop()
+        self._loop.set_exception_handler(lambda _, context: self.unforeseen.append(context))
+        #: What nobody caught on the loop, which would end a node.
+        self.unforeseen: list[dict[str, Any]] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> "Operated":
+        self._thread.start()
+        self.run(self.admin.start())
+        self.run(self.monitor.start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self.monitor.close())
+        self.run(self.admin.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+        gc.collect()  # an error that nobody asked a task for is told when the task goes
+        assert self.unforeseen == []
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do something on the node's loop."""
+        done: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return done.result(20)
+
+    def peer(self, *, token: bool = True) -> "Peer":
+        """A connection to the admin server; with its token shown and answered, unless told otherwise."""
+        peer = Peer(self.admin.port)
+        if token:
+            assert peer.ask({"token": read_place(self.directory).token})["ok"] is True
+        return peer
+
+
+class Peer:
+    """A raw connection that speaks lines."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._lines = self.socket.makefile("rb")
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self.socket.close()
+
+    def send(self, raw: bytes) -> None:
+        """Send bytes."""
+        self.socket.sendall(raw)
+
+    def answer(self) -> dict[str, Any] | None:
+        """The next answer; None at the end of the connection."""
+        line = self._lines.readline()
+        if not line:
+            return None
+        assert len(line) <= 64 * 1024
+        told = json.loads(line)
+        assert isinstance(told, dict)
+        return told
+
+    def ask(self, request: object) -> dict[str, Any]:
+        """The answer to a request."""
+        self.send(json.dumps(request).encode() + b"\n")
+        told = self.answer()
+        assert told is not None
+        return told
+
+    def error(self, raw: bytes) -> str:
+        """The sentence with which bytes are refused."""
+        if raw:
+            self.send(raw)
+        told = self.answer()
+        assert told is not None
+        assert told["ok"] is False
+        sentence: str = told["error"]
+        assert sentence.endswith(".")
+        assert sentence.isprintable()
+        assert len(sentence) < 900
+        return sentence
+
+
+def on_terminal(words: list[str], answers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+    """Run a command line on a terminal, giving each answer when its prompt is seen: (exit status, all that is seen)."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", COLUMNS="80", LINES="24")
+        os.execv(sys.executable, [sys.executable, "-m", "cli.main", *words])
+    seen = b""
+    waiting = list(answers)
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        try:
+            piece = os.read(terminal, 4_096)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+        if waiting and waiting[0][0] in seen:
+            os.write(terminal, waiting.pop(0)[1] + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen

@@ -1,0 +1,268 @@
+"""`lockstep admin`: each command against a node, its output for people and for programs, and its exit status."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from cli.main import app
+from gateway.passwords import salt_and_hash, verify
+from node.link import FILE
+from tests.conftest import Lockstep
+from tests.operated import MARKET, Operated, on_terminal
+
+
+@pytest.fixture
+def operated(tmp_path: Path) -> Iterator[Operated]:
+    """A node that is operated, with a market in it."""
+    with Operated(tmp_path / "node") as running:
+        with running.peer() as peer:
+            assert peer.ask({"do": "commands", "text": MARKET})["ok"] is True
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _directory(tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir()
+
+
+#: Words after `lockstep admin COMMAND NODE`, and what a person reads.
+LINES = [
+    ("do", ["phase XYZ closed", "# nothing"], "> phase XYZ closed\n> canceled a1 qty=70 reason=end_of_day\n"),
+    ("instrument", ["NEW", "--tick", "0.01", "--reference", "5.00"], "done, command "),
+    ("participant", ["GAMMA", "--group", "G1", "--allow", "market,stp_none"], "done, command "),
+    ("phase", ["*", "pre_open"], "> phase XYZ pre_open\n"),
+    ("halt", ["XYZ"], "> halted XYZ reason=command\n"),
+    ("mass-cancel", ["BETA", "--symbol", "XYZ", "--side", "buy"], "> canceled b2 qty=70 reason=mass_cancel\n"),
+    ("checkpoint", [], "a checkpoint was written\n  seq      "),
+    ("sessions", [], "user    participant  address"),
+    ("status", [], "  pid  "),
+    ("book", ["XYZ", "--depth", "1"], "XYZ  continuous  last 10.00  after command "),
+    ("disconnect", ["TRADER"], "the connection of TRADER was ended\n"),
+    ("drain", [], "the node takes no new logins and orders\n"),
+    ("shutdown", [], "the node ends\n"),
+]
+
+
+@pytest.mark.parametrize(("command", "words", "said"), LINES, ids=[command for command, *_ in LINES])
+def test_a_command_says_what_came_of_it_to_people_and_to_programs(
+    command: str, words: list[str], said: str, operated: Operated, lockstep: Lockstep
+) -> None:
+    status, out, complaint = lockstep("admin", command, operated.directory, *words)
+    assert (status, complaint) == (0, "")
+    assert re.sub(" +", " ", out).startswith(re.sub(" +", " ", said))
+
+
+@pytest.mark.parametrize(("command", "words"), [line[:2] for line in LINES], ids=[command for command, *_ in LINES])
+def test_a_command_writes_one_json_object_with_json(
+    command: str, words: list[str], operated: Operated, lockstep: Lockstep
+) -> None:
+    status, out, complaint = lockstep("admin", command, operated.directory, *words, "--json")
+    assert (status, complaint, out.count("\n")) == (0, "", 1)
+    assert isinstance(json.loads(out), dict)
+
+
+def test_every_command_of_the_operator_is_run_here() -> None:
+    others = {"kill", "unkill", "emergency-close", "limits", "resume", "user"}
+    commands = get_command(app).commands["admin"].commands  # type: ignore[attr-defined]
+    assert {command for command, *_ in LINES} | others == set(commands)
+
+
+def test_kill_unkill_and_an_emergency_close_are_sent(operated: Operated, lockstep: Lockstep) -> None:
+    directory = operated.directory
+    assert lockstep("admin", "kill", directory, "BETA")[:2] == (0, "> killed BETA\n> canceled b2 qty=70 reason=kill\n")
+    assert lockstep("admin", "unkill", directory, "*")[0] == 0
+    assert lockstep("admin", "emergency-close", directory, "--yes")[:2] == (
+        0,
+        "> phase XYZ closed\n> canceled a1 qty=70 reason=kill\n",
+    )
+
+
+def test_what_this_release_does_not_build_is_answered_so(operated: Operated, lockstep: Lockstep) -> None:
+    for words in (["limits", operated.directory, "ALPHA", "credit=5"], ["resume", operated.directory, "XYZ"]):
+        status, out, complaint = lockstep("admin", *words)
+        assert (status, out) in {(2, ""), (1, out)}
+        assert "is not built in this release" in complaint or "refused" in complaint
+
+
+def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: Operated, lockstep: Lockstep) -> None:
+    for as_json in ([], ["--json"]):
+        status, out, complaint = lockstep("admin", "phase", operated.directory, "GHOST", "closed", *as_json)
+        assert (status, complaint) == (
+            1,
+            "lockstep: the market refused 1 command, the first: rejected GHOST reason=unknown_instrument\n",
+        )
+        assert "rejected GHOST reason=unknown_instrument" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["do", "NODE", "frob"], "commands:1: there is no command 'frob'"),
+        (["do", "NODE", "at 09:30"], "commands:1: at sets the clock, which only the sequencer does; leave it out."),
+        (["do", "NODE", ""], "there is no command to send; give one"),
+        (["do", "NODE", "# x", "\n"], "there is no command to send; give one"),
+        (["phase", "NODE", "XYZ", "closed # x"], "a word of the command is 'closed # x'; give one word"),
+        (["phase", "NODE", "XYZ\nkill *", "closed"], r"a word of the command is 'XYZ\nkill *'; give one word"),
+        (["phase", "NODE", "", "closed"], "a word of the command is ''; give one word"),
+        (["halt", "NODE", "XYZ", "--for", "5 m"], "--for is '5 m'; give one word"),
+        (["book", "NODE", "GHOST"], "there is no instrument GHOST; there are XYZ."),
+        (["book", "NODE", "XYZ", "--depth", "0"], "--depth is '0'; give 1 or more"),
+        (["status", "NOWHERE"], "NOWHERE is not there; check the path"),
+        (["emergency-close", "NODE"], "This closes every instrument and cancels every order"),
+        (["user", "add", "NODE", "T", "--participant", "A"], "standard input is no terminal to ask for a password"),
+        (["user", "password", "NODE", "T"], "standard input is no terminal to ask for a password"),
+    ],
+    ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_one_sentence_and_2_and_the_market_stays_as_it_is(
+    words: list[str], sentence: str, operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    seq = operated.node.engine.seq
+    status, out, complaint = lockstep("admin", *(str(operated.directory) if word == "NODE" else word for word in words))
+    assert (status, out, complaint.count("\n")) == (2, "", 1)
+    assert complaint.startswith(f"lockstep: {sentence}")
+    assert operated.node.engine.seq == seq
+
+
+def test_a_user_without_a_connection_cannot_be_disconnected(operated: Operated, lockstep: Lockstep) -> None:
+    assert lockstep("admin", "disconnect", operated.directory, "GHOST") == (
+        1,
+        "",
+        "lockstep: 'GHOST' has no connection\n",
+    )
+
+
+def test_a_stale_file_a_draining_node_and_open_permissions_are_told_as_what_they_are(
+    operated: Operated, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    (operated.directory / FILE).chmod(0o644)
+    status, _, complaint = lockstep("admin", "drain", operated.directory)
+    assert (status, complaint.startswith("note: others may read ")) == (0, True)
+    (operated.directory / FILE).chmod(0o600)
+    status, _, complaint = lockstep("admin", "phase", operated.directory, "XYZ", "closed")
+    assert (status, complaint) == (2, "lockstep: the node is draining and takes no commands.\n")
+    place = json.loads((operated.directory / FILE).read_text())
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    (tmp_path / FILE).write_text(json.dumps(place | {"pid": int(ended.stdout)}))
+    (tmp_path / FILE).chmod(0o600)
+    status, _, complaint = lockstep("admin", "status", tmp_path)
+    assert (status, "which wrote admin.json, has ended; start one with" in complaint) == (2, True)
+
+
+def test_commands_of_standard_input_are_sent_in_as_many_requests_as_they_need(
+    operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = [f"enter ALPHA o{number} sell 1 XYZ @ 12.00" for number in range(200)]
+    cancels = [f"cancel ALPHA o{number}" for number in range(200)]
+    text = "\n".join([*orders, *cancels] * 5) + "\n"
+    text = text.replace("ALPHA o", "ALPHA p", 400)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text.replace("\n", "  # a comment\n")))
+    status, out, complaint = lockstep("admin", "do", operated.directory, "-", "--json")
+    told = json.loads(out)
+    assert (told["commands"], len(told["events"]) + told["left_out"], told["seq"]) == (
+        2_000,
+        2_000,
+        operated.node.engine.seq,
+    )
+    assert (status, told["rejected"] > 0, "the market refused" in complaint) == (1, True, True)  # ids are used once
+
+
+def test_a_fault_in_the_last_line_of_a_long_input_keeps_the_first_from_being_sent(
+    operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = operated.node.engine.seq
+    monkeypatch.setattr(sys, "stdin", io.StringIO("phase XYZ closed\n" * 2_000 + "frob\n"))
+    status, _, complaint = lockstep("admin", "do", operated.directory, "-")
+    assert (status, complaint.startswith("lockstep: commands:2001: there is no command 'frob'")) == (2, True)
+    assert operated.node.engine.seq == seq
+    # What only the node can refuse comes as far as it comes, and it is said how far that is.
+    monkeypatch.setattr(sys, "stdin", io.StringIO("phase XYZ closed\n" * 700 + "at 09:30\n"))
+    status, _, complaint = lockstep("admin", "do", operated.directory, "-")
+    assert (status, "It is said of a part that begins at line 501; what is before it was done." in complaint) == (
+        2,
+        True,
+    )
+
+
+def test_a_node_without_instruments_sessions_and_orders_says_so(tmp_path: Path, lockstep: Lockstep) -> None:
+    with Operated(tmp_path / "node") as running:
+        running.node.listed = []
+        assert lockstep("admin", "sessions", running.directory)[:2] == (0, "nobody is connected\n")
+        assert lockstep("admin", "instrument", running.directory, "A", "--tick", "1", "--reference", "1")[0] == 0
+        assert lockstep("admin", "book", running.directory, "A")[1].endswith("the book is empty\n")
+
+
+# What must never be seen.
+
+
+def test_a_password_comes_from_standard_input_and_is_nowhere_afterwards(
+    operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Zq9!xyWv#K\n"))
+    status, out, complaint = lockstep("admin", "user", "password", operated.directory, "TRADER", "--password-stdin")
+    row = operated.node.rows[-1][-1]
+    assert verify("zq9!xywv#k", *salt_and_hash(row), int(row["cost"]))
+    seen = (out + complaint + operated.said.getvalue()).encode() + b"".join(r.tobytes() for r in operated.node.rows)
+    assert b"zq9!xywv" not in seen.lower()
+    assert status == 0
+
+
+def test_a_user_is_added_with_a_password(
+    operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["add", operated.directory, "T1", "--participant", "ALPHA", "--firm", "FIRM", "--password-stdin"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
+    status, out, complaint = lockstep("admin", "user", *words, "--allow", "login,cancel_on_disconnect", "--json")
+    assert (status, complaint) == (0, "")
+    assert json.loads(out)["seq"] == operated.node.engine.seq
+    assert verify("SECRET", *salt_and_hash(operated.node.rows[-1][-1]), 4)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
+    words[3:5] = ["--participant", "GHOST"]
+    count = len(operated.node.rows)
+    status, _, complaint = lockstep("admin", "user", *words)
+    assert (status, "reason=unknown_participant" in complaint) == (1, True)
+    assert len(operated.node.rows) == count + 1  # no password for a user who is none
+
+
+@pytest.mark.parametrize("given", ["", "\n", "elevenchars\n", "a b\n", "x" * 5_000])
+def test_a_password_that_cannot_be_is_refused_before_anything_is_sent(
+    given: str, operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = len(operated.node.rows)
+    for words in (["password"], ["add", "--participant", "ALPHA"]):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        status, _, complaint = lockstep("admin", "user", *words, operated.directory, "TRADER", "--password-stdin")
+        assert (status, complaint.startswith("lockstep: the password has ")) == (2, True)
+        assert not given.strip() or given.strip() not in complaint
+    assert len(operated.node.rows) == count
+
+
+def test_on_a_terminal_a_password_is_asked_for_twice_and_not_shown(operated: Operated) -> None:
+    words = ["admin", "user", "password", str(operated.directory), "TRADER"]
+    status, seen = on_terminal(words, [(b"Password: ", b"hunter2"), (b"again: ", b"hunter2")])
+    assert (status, b"hunter2" in seen) == (0, False), seen
+    row = operated.node.rows[-1][-1]
+    assert verify("hunter2", *salt_and_hash(row), int(row["cost"]))
+    status, seen = on_terminal(words, [(b"Password: ", b"hunter2"), (b"again: ", b"hunter3")])
+    assert (status, b"the two passwords differ" in seen, b"hunter" in seen) == (2, True, False)
+
+
+def test_on_a_terminal_an_emergency_close_is_done_only_after_yes(operated: Operated) -> None:
+    words = ["admin", "emergency-close", str(operated.directory)]
+    count = len(operated.node.rows)
+    status, seen = on_terminal(words, [(b"Type yes to do it: ", b"y")])
+    assert (status, b"nothing was done" in seen, len(operated.node.rows)) == (1, True, count)
+
+
+def test_after_yes_an_emergency_close_is_done(operated: Operated) -> None:
+    words = ["admin", "emergency-close", str(operated.directory)]
+    status, seen = on_terminal(words, [(b"Type yes to do it: ", b"yes")])
+    assert (status, b"> phase XYZ closed" in seen) == (0, True)

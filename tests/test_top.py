@@ -1,0 +1,123 @@
+"""`lockstep top`: a node watched on a pipe, by a program and on a terminal."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cli.top import drawn, line
+from node import stages
+from tests.conftest import Lockstep
+from tests.operated import MARKET, Operated, on_terminal
+
+
+@pytest.fixture
+def operated(tmp_path: Path) -> Iterator[Operated]:
+    """A node that is watched, with a market in it."""
+    with Operated(tmp_path) as running:
+        with running.peer() as peer:
+            assert peer.ask({"do": "commands", "text": MARKET})["ok"] is True
+        running.node.stages.add(stages.ORDER_TO_ANSWER, 25_000, 99)
+        running.node.stages.add(stages.ORDER_TO_ANSWER, 3_000_000)
+        yield running
+
+
+def test_on_a_pipe_it_says_a_line_a_second(operated: Operated, lockstep: Lockstep) -> None:
+    began_s = time.monotonic()
+    status, out, complaint = lockstep("top", operated.directory, "--seconds", "1")
+    assert time.monotonic() - began_s < 5
+    assert (status, complaint) == (0, "")
+    lines = out.splitlines()
+    assert [each[:7] for each in lines] == ["  0.0 s", "  1.0 s"]
+    assert "12 orders/s, 0 events/s, 2 trades/s, answered in p50 25.1 µs p99 25.1 µs p999 3.0 ms" in lines[0]
+    assert f"seq {operated.node.engine.seq}, " in lines[0]
+    assert f"digest {operated.node.engine.event_digest.hex()[:12]}, clock 20" in lines[1]
+
+
+def test_with_json_each_line_is_an_object_with_status_sessions_and_books(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    status, out, _ = lockstep("top", operated.directory, "--seconds", "0", "--symbol", "XYZ", "--json")
+    told = json.loads(out)
+    assert status == 0
+    assert told["status"]["event_digest"] == operated.node.engine.event_digest.hex()
+    assert [each["user"] for each in told["sessions"]] == ["TRADER", "OTHER"]
+    assert told["books"][0]["bids"] == [{"price": "9.90", "qty": 70, "orders": 1}]
+
+
+def test_the_screen_has_rates_stages_books_and_sessions_and_takes_any_names(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    told = json.loads(lockstep("top", operated.directory, "--seconds", "0", "--json")[1])
+    told["sessions"][0]["user"] = "[red]x"
+    told["sessions_total"] = 48
+    shown = Console(file=io.StringIO(), width=80)
+    shown.print(drawn(told))
+    text = shown.file.getvalue()  # type: ignore[attr-defined]
+    for word in (
+        "order to answer",
+        "durable wait",
+        "3.0 ms",
+        "and 46 more",
+        "XYZ",
+        "9.90",
+        "10.00",
+        "ALPHA",
+        "[red]x",
+        "123.0 MB",
+    ):
+        assert word in text
+    empty = Console(file=io.StringIO(), width=80)
+    empty.print(drawn({"at_s": 0, "status": {}, "sessions": [], "sessions_total": 0, "books": []}))
+    assert line({"at_s": 0, "status": {}, "sessions": [], "sessions_total": 0, "books": []}).startswith("  0.0 s")
+
+
+def test_on_a_terminal_the_screen_is_drawn_and_its_last_state_stays(operated: Operated) -> None:
+    status, seen = on_terminal(["top", str(operated.directory), "--seconds", "0.6"], [])
+    text = seen.decode()
+    assert (status, text.count("order to answer") >= 2) == (0, True)
+    assert "…" not in text  # it fits a small terminal
+
+
+def test_a_node_without_instruments_is_watched_too(tmp_path: Path, lockstep: Lockstep) -> None:
+    with Operated(tmp_path) as running:
+        assert lockstep("top", running.directory, "--seconds", "0")[0] == 0
+        status, _, complaint = lockstep("top", running.directory, "--symbol", "GHOST")
+        assert (status, complaint) == (2, "lockstep: there is no instrument GHOST; there is none.\n")
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "x"])
+def test_a_time_that_is_none_is_refused(seconds: str, operated: Operated, lockstep: Lockstep) -> None:
+    status, _, complaint = lockstep("top", operated.directory, "--seconds", seconds)
+    assert (status, complaint.startswith(f"lockstep: --seconds is '{seconds}'; ")) == (2, True)
+
+
+def test_a_node_that_ends_while_it_is_watched_ends_the_watch_with_1(operated: Operated) -> None:
+    words = [sys.executable, "-m", "cli.main", "top", str(operated.directory)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        assert watch.stdout.readline().startswith("  0.0 s")
+        operated.run(operated.admin.close())
+        _, complaint = watch.communicate(timeout=20)
+    assert (watch.returncode, "went away; see its log" in complaint) == (1, True)
+
+
+def test_an_interrupt_is_an_ordinary_end_and_a_reader_that_goes_away_is_told_by_the_status(operated: Operated) -> None:
+    words = [sys.executable, "-m", "cli.main", "top", str(operated.directory)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        watch.stdout.readline()
+        os.kill(watch.pid, signal.SIGINT)
+        assert watch.communicate(timeout=20)[1] == ""
+    assert watch.returncode == 0
+    script = f'"$0" -m cli.main top {operated.directory} | head -1 > /dev/null; exit "${{PIPESTATUS[0]}}"'
+    gone = subprocess.run(["bash", "-c", script, sys.executable], capture_output=True, timeout=30, check=False)
+    assert (gone.returncode, gone.stderr) == (141, b"")
