@@ -1,4 +1,4 @@
-"""`lockstep bench engine|journal|replay`: the project's benchmarks, from the installed program."""
+"""`lockstep bench engine|journal|replay|wire`: the project's benchmarks, from the installed program."""
 
 from importlib import import_module
 from typing import Any
@@ -22,6 +22,48 @@ def replay(*, as_json: bool) -> int:
     return _run("replay", as_json)
 
 
+def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None, *, quick: bool, as_json: bool) -> int:
+    """Orders per second and round trips over OUCH. existing: host, port, users and symbol of a node that is there.
+
+    Exit status 1 when an answer was missing or wrong, which ends it.
+    """
+    ready()
+    from benchmarks import wire as benchmark
+    from benchmarks.measure import machine
+    from benchmarks.wire_lines import LoadError
+    from benchmarks.wire_node import Node
+
+    plans = benchmark.Plan(**plan)
+    plans = plans.quick() if quick else plans
+    if as_json:
+        screen.say_json({"machine": machine()})
+    else:
+        screen.facts(machine().items())
+        screen.say()
+    rows = []
+    try:
+        node = Node(existing[0], existing[1], existing[2], [existing[3]]) if existing else None
+        with screen.Bar("loading") as bar:
+            for row in benchmark.run_on(node, plans) if node else benchmark.run(plans):
+                bar.text(str(row["name"]))
+                rows.append(row)
+                if as_json:
+                    screen.say_json(row)
+                    screen.flush()
+    except LoadError as error:
+        raise errors.Found(str(error)) from None
+    finally:
+        if not as_json:
+            _table(rows)
+    return errors.FINE
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    if rows:
+        columns = list(rows[0])
+        screen.table(columns, [[row.get(column, "") for column in columns] for row in rows], right=columns[1:])
+
+
 def _run(what: str, as_json: bool) -> int:
     ready()
     benchmark = import_module(f"benchmarks.{what}")
@@ -29,7 +71,6 @@ def _run(what: str, as_json: bool) -> int:
     for row in rows:
         if as_json:
             screen.say_json(row)
-    if rows and not as_json:
-        columns = list(rows[0])
-        screen.table(columns, [[row.get(column, "") for column in columns] for row in rows], right=columns[1:])
+    if not as_json:
+        _table(rows)
     return errors.FINE

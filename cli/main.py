@@ -15,7 +15,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import commands_keep, commands_look, commands_market, commands_prove, errors, screen
+from cli import (
+    commands_keep,
+    commands_load,
+    commands_look,
+    commands_market,
+    commands_node,
+    commands_prove,
+    commands_serve,
+    errors,
+    screen,
+)
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 
@@ -58,7 +68,15 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for commands in (commands_market, commands_look, commands_prove, commands_keep):
+for commands in (
+    commands_market,
+    commands_serve,
+    commands_node,
+    commands_load,
+    commands_look,
+    commands_prove,
+    commands_keep,
+):
     app.add_typer(commands.app)
 
 

@@ -1,9 +1,11 @@
-"""Simulated traders for `lockstep demo`: market makers that quote around a drifting price, and takers that hit them.
+"""Simulated traders: market makers that quote around a drifting price, and takers that hit them.
 
+`lockstep demo` feeds their COMMAND rows to a market, `lockstep simulate` sends them as OUCH (``cli.traders_ouch``).
 Batches are made with NumPy, a few microseconds a row, from one seed. The traders do not listen: a cancel of an order
 that has traded meanwhile is refused, as it is on any venue.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +16,8 @@ from engine.records import COMMAND, CommandKind, Instruction, Permission, Phase,
 
 SYMBOLS: Final = (("ACME", 100_0000), ("BOLT", 25_0000), ("CORE", 410_0000))
 PARTICIPANTS: Final = ("ALPHA", "BETA", "GAMMA", "DELTA", "OMEGA")
-_MAKERS: Final = 3  # the first of the participants
 _TICK_E4: Final = 100
+_DEEP_TICKS: Final = 25
 #: Orders that the makers keep in the books; beyond it the oldest are canceled.
 _QUOTES_MAX: Final = 900
 _ENTER, _REPLACE, _CANCEL, _TAKE, _MARKET = range(5)
@@ -36,19 +38,44 @@ def set_up() -> list[NDArray[Any]]:
     return [rows, opening]
 
 
+def q_ids(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Client order ids of numbers: q and seven digits."""
+    ids = np.full(len(numbers), ord("q") << 56, np.int64)
+    for place in range(7):
+        ids |= (ord("0") + numbers % 10) << (8 * place)
+        numbers = numbers // 10
+    return ids
+
+
 class Traders:
     """A source of COMMAND rows that never ends. The same seed gives the same rows."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        symbols: Sequence[tuple[str, int]] = SYMBOLS,
+        traders: int = len(PARTICIPANTS),
+        *,
+        market_orders: bool = True,
+        ids: Callable[[NDArray[np.int64]], NDArray[np.int64]] = q_ids,
+    ) -> None:
+        """symbols: with their reference prices (e4). traders: participants 1 to so many, three in five make markets.
+
+        market_orders: without them takers go deep into the book by a limit instead. ids: of numbers that count up.
+        """
         self._random = np.random.default_rng(seed)
-        self._mid_e4 = np.array([reference_e4 for _, reference_e4 in SYMBOLS], np.float64)
+        self._mid_e4 = np.array([reference_e4 for _, reference_e4 in symbols], np.float64)
+        self._makers = max(traders * 3 // 5, 1)
+        self._traders = traders
+        self._market_orders = market_orders
+        self._ids_of = ids
         self._quotes = np.zeros(0, _QUOTE)  # oldest first
         self._ids = 0
 
     def batch(self, rows: int) -> NDArray[Any]:
         """The next ``rows`` COMMAND rows."""
         random = self._random
-        self._mid_e4 *= np.exp(random.normal(0.0, 0.0001, len(SYMBOLS)))
+        self._mid_e4 *= np.exp(random.normal(0.0, 0.0001, len(self._mid_e4)))
         kinds = random.choice(5, rows, p=_SHARES)
         surplus = len(self._quotes) - _QUOTES_MAX
         if surplus > 0:
@@ -70,19 +97,21 @@ class Traders:
         rows = np.zeros(count, COMMAND)
         rows["kind"] = CommandKind.ENTER
         rows["client_order_id"] = self._new_ids(count)
-        makers = random.integers(1, _MAKERS + 1, count)
-        takers = random.integers(_MAKERS + 1, len(PARTICIPANTS) + 1, count)
+        makers = random.integers(1, self._makers + 1, count)
+        takers = random.integers(min(self._makers, self._traders - 1) + 1, self._traders + 1, count)
         rows["participant"] = np.where(quotes, makers, takers)
-        rows["instrument"] = random.integers(1, len(SYMBOLS) + 1, count)
+        rows["instrument"] = random.integers(1, len(self._mid_e4) + 1, count)
         rows["side"] = random.choice((1, -1), count)
         rows["qty"] = np.where(quotes, random.integers(5, 80, count), random.integers(1, 40, count)) * 10
         rows["time_in_force"] = np.where(quotes, TimeInForce.DAY, TimeInForce.IOC)
         rows["self_trade"] = SelfTrade.CANCEL_OLDEST
         away = np.where(quotes, 1 + random.exponential(4.0, count).astype(np.int64), -random.integers(2, 9, count))
-        rows["price_e4"] = self._price_e4(rows["instrument"], rows["side"], away)
         market = kinds == _MARKET
-        rows["price_e4"][market] = 0
-        rows["instructions"][market] = Instruction.MARKET
+        away[market] = -_DEEP_TICKS
+        rows["price_e4"] = self._price_e4(rows["instrument"], rows["side"], away)
+        if self._market_orders:
+            rows["price_e4"][market] = 0
+            rows["instructions"][market] = Instruction.MARKET
         out[at] = rows
         fresh = np.zeros(int(quotes.sum()), _QUOTE)
         fresh["id"] = rows["client_order_id"][quotes]
@@ -119,11 +148,7 @@ class Traders:
         return prices
 
     def _new_ids(self, count: int) -> NDArray[np.int64]:
-        """The next client order ids: q and seven digits."""
+        """The next client order ids."""
         numbers = np.arange(self._ids, self._ids + count, dtype=np.int64)
         self._ids += count
-        ids = np.full(count, ord("q") << 56, np.int64)
-        for place in range(7):
-            ids |= (ord("0") + numbers % 10) << (8 * place)
-            numbers //= 10
-        return ids
+        return self._ids_of(numbers)

@@ -56,7 +56,7 @@ def lacks(program: Any) -> list[str]:
 
 
 def test_every_help_page_of_groups_and_commands_has_an_example_and_every_command_has_json() -> None:
-    assert {(), ("checkpoint",), ("journal",), ("bench",)} == GROUPS
+    assert {(), ("admin",), ("admin", "user"), ("checkpoint",), ("journal",), ("bench",)} == GROUPS
     assert len(LEAVES) > 20
     assert lacks(get_command(app)) == []
 
@@ -153,6 +153,15 @@ LEFT_OUT: Final = {
     ("bench", "engine"): "measures for a minute; its rows are printed below, without the measurement",
     ("bench", "journal"): "likewise",
     ("bench", "replay"): "likewise",
+    ("bench", "wire"): "likewise; test_wire_load runs what loads the node",
+    ("simulate",): "wants a running node; test_simulate runs it, with --json",
+    ("serve",): "runs until it is told to end",
+    ("top",): "wants a running node; test_top runs it, with --json",
+    **{
+        words: "wants a running node; test_admin_commands runs each, with --json"
+        for words in LEAVES
+        if words[0] == "admin"
+    },
 }
 
 

@@ -12,6 +12,7 @@ LAYERS = [
     {"checkpoints", "wire"},
     {"replay"},
     {"gateway", "marketdata", "surveillance", "clearing", "sequencer", "replication", "client"},
+    {"node"},
     {"benchmarks"},
     {"cli"},
 ]
@@ -30,6 +31,9 @@ HOMES = {
     "xxhash": ("journal/", "engine/digest.py"),
     "typer": ("cli/",),
     "rich": ("cli/",),
+    "uvloop": ("node/",),
+    "prometheus_client": ("node/metrics.py",),
+    "hdrh": ("benchmarks/",),
 }
 
 

@@ -1,0 +1,232 @@
+"""OUCH over loopback TCP: a node in a process of its own, loaded by this one, both on the same machine.
+
+Every request is answered and every answer checked; a run with a fault is no measurement and ends the benchmark. The
+numbers include the client. What the client alone costs is measured against a server that has no market
+(``benchmarks.wire_sink``): the row "client alone".
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.measure import Row, row, seconds
+from benchmarks.wire_lines import LoadError, User, close_lines, idle, open_lines
+from benchmarks.wire_load import Generator, Result, one_at_a_time
+from benchmarks.wire_node import Node, running_node
+from engine.records import COMMAND, RULES_VERSION
+from journal import Journal
+
+#: Orders/s that are to be reached with a number of connections (design section 12).
+_TARGETS: Final = {1: 2e6, 100: 1e6}
+_P50_US: Final = 30.0
+_P99_US: Final = 150.0
+#: How much longer than its commit an order may take that is answered when it is durable.
+_OVER_COMMIT_US: Final = 100.0
+_COMMITS: Final = 300
+_WINDOW: Final = 32_768
+#: Requests of a connection that may be unanswered at least: fewer would measure the round trip.
+_WINDOW_EACH: Final = 64
+#: Requests in flight in an open loop, on all connections: a second and more of a node that has stalled.
+_OPEN_WINDOW: Final = 1 << 18
+_RUNS: Final = 3
+_IDLE_SESSIONS: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run. rate: requests a second of an open loop; 0: none. idle_s: how long idle sessions are watched."""
+
+    connections: tuple[int, ...] = (1, 100, 1_000)
+    orders: int = 500_000
+    round_trips: int = 20_000
+    rate: float = 100_000.0
+    rate_s: float = 3.0
+    durability: tuple[str, ...] = ("none", "fsync")
+    idle_sessions: int = _IDLE_SESSIONS
+    idle_s: float = 10.0
+    runs: int = _RUNS
+    symbols: int = 1
+
+    def quick(self) -> "Plan":
+        """The same, in a fraction of the time; the numbers are rough."""
+        return replace(self, orders=min(self.orders, 100_000), round_trips=2_000, rate_s=1.0, idle_s=3.0, runs=1)
+
+
+def run(plan: Plan | None = None) -> Iterator[Row]:
+    """All measurements against nodes of its own, one after the other. Raises LoadError when one cannot be taken."""
+    plan = plan or Plan()
+    yield client_alone(plan)
+    for durability in plan.durability:
+        for connections in plan.connections:
+            # A node takes so many orders a day, so each measurement has a node of its own.
+            with running_node(durability, connections, plan.symbols) as node:
+                yield from _saturated(node, plan, durability)
+        commit_us = None
+        if durability == "fsync":
+            commits = [_commit_us() for _ in range(plan.runs)]
+            commit_us = median(commits)
+            yield row("the journal alone: commit of one order", commits, "us")
+        with running_node(durability, 1, plan.symbols) as node:
+            yield from _round_trips(node, plan, durability, commit_us)
+        if plan.rate:
+            connections = plan.connections[len(plan.connections) // 2]
+            with running_node(durability, connections, plan.symbols) as node:
+                yield from _open_loop(node, plan, durability)
+    if plan.idle_sessions:
+        with running_node(plan.durability[0], plan.idle_sessions, plan.symbols) as node:
+            yield _idle(node, plan)
+
+
+def run_on(node: Node, plan: Plan) -> Iterator[Row]:
+    """The measurements that an existing node allows: with each number of connections that there are users for."""
+    durability = "as it is"
+    for connections in plan.connections:
+        if connections <= len(node.users):
+            some = node._replace(users=node.users[:connections])
+            yield from _saturated(some, plan, durability)
+    yield from _round_trips(node._replace(users=node.users[:1]), plan, durability)
+    if plan.rate:
+        yield from _open_loop(node, plan, durability)
+
+
+@contextmanager
+def _generator(
+    node: Node, *, window: int, latencies_max: int = 0, in_flight_max: int | None = None
+) -> Iterator[Generator]:
+    lines = open_lines(node.host, node.port, node.users)
+    try:
+        generator = Generator(
+            lines, node.symbols, window=window, latencies_max=latencies_max, in_flight_max=in_flight_max
+        )
+        try:
+            yield generator
+        finally:
+            generator.close()
+    finally:
+        close_lines(lines)
+
+
+def checked(result: Result, node: Node) -> Result:
+    """The result, when nothing was wrong with it. Raises LoadError with what was.
+
+    Of a node of its own, what was bought must be what was sold. An existing one may have users' orders of earlier days
+    and runs, and tells of them.
+    """
+    if node.pid is None:
+        result = replace(result, faults={**result.faults, "unknown": 0})
+    if not result.good:
+        raise LoadError(f"of {result.requests:,} requests and their answers: {result.complaint()}")
+    if node.pid is not None and result.unpaired_qty:
+        raise LoadError(f"{abs(result.unpaired_qty):,} shares more were bought than sold, or the reverse")
+    rejected = result.counts["rejected"]
+    if rejected * 100 > result.requests:
+        raise LoadError(f"the node rejected {rejected:,} of {result.requests:,} orders; see its log and its limits")
+    return result
+
+
+def _window(connections: int) -> int:
+    return max(_WINDOW, _WINDOW_EACH * connections)
+
+
+def _saturated(node: Node, plan: Plan, durability: str) -> list[Row]:
+    count = len(node.users)
+    with _generator(node, window=_window(count)) as generator:
+        checked(generator.saturate(max(plan.orders // 10, 1)), node)  # memory touched, buffers grown, caches warm
+        results = [checked(generator.saturate(plan.orders), node) for _ in range(plan.runs)]
+    name = f"{count:,} connection{'s' * (count > 1)}, {durability}"
+    target = _TARGETS.get(count)
+    return [
+        row(f"{name}: orders in and answered", [r.orders_per_s for r in results], "orders/s", at_least=target),
+        row(f"{name}: messages out", [r.messages_per_s for r in results], "messages/s"),
+    ]
+
+
+def _round_trips(node: Node, plan: Plan, durability: str, commit_us: float | None = None) -> list[Row]:
+    """One request at a time, by a client that sleeps until the answer comes, and by one that asks for it all the time,
+    which is what a trader in a hurry does, at the price of a core."""
+    rows = []
+    with _generator(node, window=1) as generator:
+        checked(one_at_a_time(generator, max(plan.round_trips // 10, 1)), node)
+        for busy in (False, True) if durability == "none" else (False,):
+            results = [checked(one_at_a_time(generator, plan.round_trips, busy=busy), node) for _ in range(plan.runs)]
+            name = f"one at a time, {durability}, client {'spins' if busy else 'sleeps'}"
+            for percentile, at_most in ((50.0, _P50_US), (99.0, _P99_US), (99.9, None)):
+                values = [result.latencies.at(percentile) / 1_000 for result in results]
+                bound = at_most if durability == "none" else None
+                if commit_us is not None and percentile == 50.0:
+                    bound = commit_us + _OVER_COMMIT_US
+                rows.append(row(f"{name}: p{percentile:g} round trip", values, "us", at_most=bound))
+    return rows
+
+
+def _commit_us() -> float:
+    """Microseconds that the journal takes to make one row durable, in the middle."""
+    rows = np.zeros(1, COMMAND)
+    took_us = []
+    with (
+        tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name,
+        Journal.create(Path(name) / "node", {"rules_version": RULES_VERSION}) as journal,
+    ):
+        for _ in range(_COMMITS):
+            took_us.append(1e6 * seconds(lambda: _commit(journal, rows)))
+    return median(took_us)
+
+
+def _commit(journal: Journal, rows: "np.ndarray[Any, Any]") -> None:
+    journal.append(len(rows), rows.view("u1").data, 0)
+    journal.wait_durable(journal.last_seq)
+
+
+def _open_loop(node: Node, plan: Plan, durability: str) -> list[Row]:
+    count = len(node.users)
+    requests = int(plan.rate * plan.rate_s)
+    each = requests // count + 1
+    results = []
+    with _generator(node, window=_OPEN_WINDOW, latencies_max=each, in_flight_max=_OPEN_WINDOW // count) as generator:
+        checked(generator.at_rate(max(requests // 10, 1), plan.rate), node)
+        for _ in range(plan.runs):
+            results.append(checked(generator.at_rate(requests, plan.rate), node))
+    rows = []
+    name = f"{plan.rate:,.0f} orders/s over {count:,}, {durability}"
+    for percentile in (50.0, 99.0, 99.9, 100.0):
+        values = [result.latencies.at(percentile) / 1_000 for result in results]
+        rows.append(row(f"{name}: p{percentile:g} from the intended time", values, "us"))
+    return rows
+
+
+def _idle(node: Node, plan: Plan) -> Row:
+    lines = open_lines(node.host, node.port, node.users)
+    try:
+        used = idle(lines, plan.idle_s, node.pid)
+    finally:
+        close_lines(lines)
+    return row(f"{len(lines):,} idle sessions: processor time of the node", [100 * (used or 0.0)], "% of a core")
+
+
+def client_alone(plan: Plan) -> Row:
+    """Processor time of the client an order, over one connection, against the server without a market."""
+    command = [sys.executable, "-m", "benchmarks.wire_sink"]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as child:
+        line = child.stdout.readline() if child.stdout else ""
+        if not line:
+            raise LoadError("the server without a market did not start; run `python -m benchmarks.wire_sink`")
+        sink = Node("127.0.0.1", int(json.loads(line)["listening"]["port"]), [User("U0000", "any")], ["S0"])
+        costs = []
+        with _generator(sink, window=_WINDOW) as generator:
+            generator.saturate(max(plan.orders // 10, 1))
+            for _ in range(plan.runs):
+                result = checked(generator.saturate(plan.orders), sink)
+                costs.append(1e9 * result.cpu_s / result.answered)
+        if child.stdin is not None:
+            child.stdin.close()
+    return row("client alone, 1 connection: processor time", costs, "ns/order")

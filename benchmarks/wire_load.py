@@ -1,0 +1,382 @@
+"""The load generator: OUCH orders over many SoupBinTCP connections, as fast as asked for, and each answer checked.
+
+One turn takes what arrived on all connections, has one kernel judge it (``wire_answers``) and one make the next
+requests (``wire_orders``), and sends those. So Python's part is a few calls a connection and turn, whatever is in them.
+
+Three ways to load: ``saturate`` keeps a window of requests unanswered; ``one_at_a_time`` has one; ``at_rate`` sends at
+fixed times whether or not answers come, and takes latencies from those times.
+"""
+
+import gc
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks import wire_state
+from benchmarks.latency import Latencies
+from benchmarks.wire_answers import take_answers
+from benchmarks.wire_lines import Line, LoadError
+from benchmarks.wire_orders import make_requests
+from benchmarks.wire_state import HELD_BYTES, W1, Load, Mix, new_load
+
+#: A node that sends nothing for so long while answers are due is given up on.
+PATIENCE_S: Final = 10.0
+#: After the last answer, what else belongs to the orders comes before such a silence.
+_QUIET_S: Final = 0.2
+#: An open loop sleeps until its next request, unless that is nearer than it could wake up.
+_NEAR_NS: Final = 30_000
+_LEISURE_NS: Final = 1_000_000
+_IN: Final = select.EPOLLIN
+_OUT: Final = select.EPOLLOUT
+
+
+@dataclass
+class Result:
+    """What a load did. seconds: from the first request to the last answer. cpu_s: processor time of the client."""
+
+    connections: int
+    requests: int
+    answered: int
+    messages: int
+    seconds: float
+    cpu_s: float
+    counts: dict[str, int]
+    faults: dict[str, int]
+    unpaired_qty: int
+    latencies: Latencies = field(default_factory=Latencies)
+
+    @property
+    def orders_per_s(self) -> float:
+        """Requests a second that were answered."""
+        return self.answered / self.seconds if self.seconds else 0.0
+
+    @property
+    def messages_per_s(self) -> float:
+        """Messages of the exchange a second."""
+        return self.messages / self.seconds if self.seconds else 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether each request was answered once, in order, and nothing came that does not belong here."""
+        return not any(self.faults.values())
+
+    def complaint(self) -> str:
+        """What was wrong, for a sentence; "" when nothing was."""
+        return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.faults.items() if count)
+
+
+class Generator:
+    """Connections under load. Each is used for one load after another; tokens go on rising."""
+
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        symbols: Sequence[str],
+        *,
+        window: int,
+        mix: Mix = W1,
+        seed: int = 1,
+        latencies_max: int = 0,
+        in_flight_max: int | None = None,
+    ) -> None:
+        """window: requests unanswered at a time, on all connections together. Raises ValueError as ``new_load``."""
+        self.lines = list(lines)
+        count = len(self.lines)
+        self.load: Load = new_load(
+            count,
+            symbols=list(symbols),
+            window=max(window // count, 1),
+            mix=mix,
+            seed=seed,
+            ms_of_day=int(time.time() * 1_000) % 86_400_000,
+            latencies_max=latencies_max,
+            in_flight_max=in_flight_max,
+        )
+        self.load.connections["sent_ns"] = time.monotonic_ns()
+        self._sockets = [line.socket for line in self.lines]
+        self._places = {connection.fileno(): n for n, connection in enumerate(self._sockets)}
+        self._arrived = [memoryview(region)[HELD_BYTES:] for region in self.load.arrived]
+        self._out = [memoryview(region) for region in self.load.out]
+        self._all = np.arange(count)
+        self._which = np.zeros(count, np.int64)
+        self._bytes = np.zeros(count, np.int64)
+        self._senders = np.zeros(count, np.int64)
+        self._lengths = np.zeros(count, np.int64)
+        self._poll = select.epoll()
+        for number in self._places:
+            self._poll.register(number, _IN)
+        self._take_early()
+
+    def close(self) -> None:
+        """Lets the event loop go; the connections stay."""
+        self._poll.close()
+
+    def _take_early(self) -> None:
+        for n, line in enumerate(self.lines):
+            if line.early:
+                self._arrived[n][: len(line.early)] = line.early
+                self._which[0], self._bytes[0] = n, len(line.early)
+                take_answers(self.load, self._which, self._bytes, 1, time.monotonic_ns())
+                line.early = b""
+
+    def turn(self, timeout_s: float, *, all_connections: bool) -> int:
+        """Takes what arrived, or waits for it so long, and sends what is due; bytes that arrived or could go out.
+
+        all_connections: those too on which nothing arrived, as an open loop needs. Raises LoadError when the node
+        closes a connection.
+        """
+        count = came = 0
+        for number, event in self._poll.poll(timeout_s):
+            n = self._places[number]
+            if event & _OUT:
+                self._send_rest(n)
+                came += 1
+            if event & ~_OUT:
+                arrived = self._receive(n)
+                if arrived:
+                    self._which[count], self._bytes[count] = n, arrived
+                    count += 1
+                    came += arrived
+        now_ns = time.monotonic_ns()
+        take_answers(self.load, self._which, self._bytes, count, now_ns)
+        which, many = (self._all, len(self._all)) if all_connections else (self._which, count)
+        self._send(which, many, now_ns)
+        return came
+
+    def start(self) -> None:
+        """Sends the first requests of every connection."""
+        self._send(self._all, len(self._all), time.monotonic_ns())
+
+    def _receive(self, n: int) -> int:
+        try:
+            arrived = self._sockets[n].recv_into(self._arrived[n])
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise LoadError(f"the node broke a connection under load: {error.strerror or error}") from None
+        if not arrived:
+            raise LoadError(f"the node closed the connection of user {self.lines[n].user.name} under load")
+        return arrived
+
+    def _send(self, which: Any, count: int, now_ns: int) -> None:
+        found = make_requests(self.load, which, count, now_ns, self._senders, self._lengths)
+        for n, length in zip(self._senders[:found].tolist(), self._lengths[:found].tolist(), strict=True):
+            sent = self._try(n, length)
+            if sent < length:
+                self._keep(n, sent, length)
+
+    def _try(self, n: int, length: int) -> int:
+        try:
+            return self._sockets[n].send(self._out[n][:length])
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise LoadError(f"the node broke a connection under load: {error.strerror or error}") from None
+
+    def _keep(self, n: int, sent: int, length: int) -> None:
+        """What the socket did not take goes out when it has room again; until then nothing new is made for it."""
+        region = self.load.out[n]
+        region[: length - sent] = region[sent:length].copy()
+        self.load.connections["out"][n] = length - sent
+        self._poll.modify(self._sockets[n].fileno(), _IN | _OUT)
+
+    def _send_rest(self, n: int) -> None:
+        length = int(self.load.connections["out"][n])
+        sent = self._try(n, length)
+        if sent == length:
+            self.load.connections["out"][n] = 0
+            self._poll.modify(self._sockets[n].fileno(), _IN)
+            # The connection may have nothing to wait for but this, so it is asked at once for more.
+            self._send(np.array([n]), 1, time.monotonic_ns())
+        elif sent:
+            self._keep(n, sent, length)
+
+    def saturate(self, requests: int) -> Result:
+        """Sends so many requests as fast as answers come. Raises LoadError."""
+        self._allow(requests, interval_ns=0)
+        return self._run(lambda: self.turn(1.0, all_connections=False))
+
+    def at_rate(self, requests: int, requests_per_s: float) -> Result:
+        """Sends so many requests at fixed times, spread evenly over the connections. Raises LoadError."""
+        self._allow(requests, interval_ns=max(round(1e9 * len(self.lines) / requests_per_s), 1))
+        return self._run(self._turn_at_rate)
+
+    def _turn_at_rate(self) -> int:
+        rows = self.load.connections
+        due = rows["requests"] < rows["requests_max"]
+        left_ns = int(rows["due_ns"][due].min()) - time.monotonic_ns() if due.any() else _LEISURE_NS
+        if left_ns > _NEAR_NS:
+            # An epoll object waits whole milliseconds; asked as a file by select, it waits microseconds.
+            select.select([self._poll], [], [], min(left_ns, _LEISURE_NS) / 1e9)
+        return self.turn(0.0, all_connections=True)
+
+    def _allow(self, requests: int, interval_ns: int) -> None:
+        """So many more requests, the first connections one more where they do not divide."""
+        rows = self.load.connections
+        share, rest = divmod(requests, len(rows))
+        rows["requests_max"] = rows["requests"] + share + (np.arange(len(rows)) < rest)
+        rows["interval_ns"] = interval_ns
+        rows["latencies"] = 0
+
+    def _run(self, turn: Callable[[], int]) -> Result:
+        rows = self.load.connections
+        before = self._told()
+        messages = wire_state.total(self.load, "messages")
+        answered = wire_state.total(self.load, "answered")
+        until = int(rows["requests_max"].sum())
+        with _quiet_collector():
+            began_ns, began_cpu_s = time.monotonic_ns(), time.process_time()
+            rows["due_ns"] = began_ns + np.arange(len(rows)) * rows["interval_ns"] // len(rows)
+            self.start()
+            done_ns = self._until_answered(turn, until)
+            cpu_s = time.process_time() - began_cpu_s
+            self.until_quiet()
+        told = self._told()
+        return Result(
+            connections=len(self.lines),
+            requests=told["requests"] - before["requests"],
+            answered=wire_state.total(self.load, "answered") - answered,
+            messages=wire_state.total(self.load, "messages") - messages,
+            seconds=(done_ns - began_ns) / 1e9,
+            cpu_s=cpu_s,
+            counts={name: told[name] - before[name] for name in wire_state.counts(self.load)},
+            faults=wire_state.faults(self.load),
+            unpaired_qty=wire_state.unpaired_qty(self.load),
+            latencies=self._latencies(),
+        )
+
+    def _told(self) -> dict[str, int]:
+        return {"requests": wire_state.total(self.load, "requests"), **wire_state.counts(self.load)}
+
+    def _until_answered(self, turn: Callable[[], int], until: int) -> int:
+        """Turns until so many requests are answered, or nothing moves any more; the time of the last answer."""
+        rows = self.load.connections
+        answered, before = rows["answered"], -1
+        moved_ns = time.monotonic_ns()
+        while before < until:
+            turn()
+            now = int(answered.sum())
+            if now > before:
+                before, moved_ns = now, time.monotonic_ns()
+            elif rows["broken"].any() or rows["ended"].any() or self._in_vain(moved_ns):
+                break
+        return moved_ns
+
+    def _in_vain(self, moved_ns: int) -> bool:
+        """Whether answers were waited for long enough."""
+        rows = self.load.connections
+        return time.monotonic_ns() - moved_ns > PATIENCE_S * 1e9 and bool((rows["requests"] > rows["answered"]).any())
+
+    def until_quiet(self) -> None:
+        """Takes what still comes, until there is a short silence. Raises LoadError."""
+        while self.turn(_QUIET_S, all_connections=False):
+            pass
+
+    def _latencies(self) -> Latencies:
+        latencies = Latencies()
+        rows = self.load.connections
+        for at, count in zip(rows["latencies_at"].tolist(), rows["latencies"].tolist(), strict=True):
+            if count:
+                latencies.record(self.load.latency_ns[at : at + count])
+        return latencies
+
+
+def one_at_a_time(generator: Generator, requests: int, *, busy: bool = False) -> Result:
+    """Sends a request on the first connection when the one before is answered; latencies are whole round trips.
+
+    busy: ask the socket over and over instead of sleeping in it, which takes a core for itself. Raises LoadError.
+    """
+    load = generator.load
+    rows = load.connections
+    rows["window"] = 1
+    rows["requests_max"] = rows["requests"]
+    rows["requests_max"][0] += requests
+    rows["interval_ns"] = 0
+    rows["latencies"] = 0
+    connection = generator.lines[0].socket
+    connection.setblocking(not busy)
+    patience = struct.pack("ll", int(PATIENCE_S), 0)  # Python's own timeout would ask the kernel twice each time.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+    before = (wire_state.counts(load), wire_state.total(load, "messages"), int(rows["answered"][0]))
+    took_ns = np.zeros(requests, np.int64)
+    with _quiet_collector():
+        began_ns, began_cpu_s = time.monotonic_ns(), time.process_time()
+        done = _ping(generator, took_ns, busy)
+        ended_ns, cpu_s = time.monotonic_ns(), time.process_time() - began_cpu_s
+    connection.setblocking(False)
+    generator.until_quiet()
+    latencies = Latencies()
+    latencies.record(took_ns[:done])
+    counts = wire_state.counts(load)
+    return Result(
+        connections=1,
+        requests=requests,
+        answered=int(rows["answered"][0]) - before[2],
+        messages=wire_state.total(load, "messages") - before[1],
+        seconds=(ended_ns - began_ns) / 1e9,
+        cpu_s=cpu_s,
+        counts={name: counts[name] - before[0][name] for name in counts},
+        faults=wire_state.faults(load),
+        unpaired_qty=wire_state.unpaired_qty(load),
+        latencies=latencies,
+    )
+
+
+def _ping(generator: Generator, took_ns: Any, busy: bool) -> int:
+    """The round trips; how many there were."""
+    load = generator.load
+    connection = generator.lines[0].socket
+    first, lengths, arrived = np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    senders = np.zeros(1, np.int64)
+    answered = load.connections["answered"]
+    out, region = memoryview(load.out[0]), memoryview(load.arrived[0])[HELD_BYTES:]
+    clock, send, receive = time.perf_counter_ns, connection.send, connection.recv_into
+    for done in range(len(took_ns)):
+        if not make_requests(load, first, 1, time.monotonic_ns(), senders, lengths):
+            return done
+        message = out[: int(lengths[0])]
+        wanted = int(answered[0]) + 1
+        began_ns = clock()
+        send(message)
+        while True:
+            came = _received(receive, region, busy)
+            ended_ns = clock()
+            if not came:
+                raise LoadError("the node closed the connection, or left a request without an answer")
+            arrived[0] = came
+            take_answers(load, first, arrived, 1, ended_ns)
+            if answered[0] >= wanted:
+                break
+        took_ns[done] = ended_ns - began_ns
+    return len(took_ns)
+
+
+def _received(receive: Callable[[memoryview], int], region: memoryview, busy: bool) -> int:
+    """Bytes that came; 0 when the connection ended, or nothing came for long."""
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return receive(region)
+        except BlockingIOError:
+            if not busy or time.monotonic() > until_s:
+                return 0
+
+
+@contextmanager
+def _quiet_collector() -> Iterator[None]:
+    """Without Python's garbage collection, which there is nothing to do for."""
+    gc.collect()
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

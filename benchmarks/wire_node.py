@@ -1,0 +1,130 @@
+"""A node of its own to put load on: a child process in a temporary directory, set up through its admin socket."""
+
+import json
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+from benchmarks.wire_lines import LoadError, User
+from gateway.passwords import COST_MIN, SALT_BYTES, hash_password
+from node.link import Answered, Link, LinkError
+
+SYMBOL: Final = "S0"
+#: A new node compiles nothing when the kernels are cached, and else up to two minutes.
+_START_S: Final = 180.0
+_END_S: Final = 20.0
+#: Lines of scenario notation that go in one request: well below what a line of the admin protocol may have.
+_LINES: Final = 200
+
+
+class Node(NamedTuple):
+    """Where to log in, who may, and which instruments there are. ``pid``: None when it is nobody's child."""
+
+    host: str
+    port: int
+    users: list[User]
+    symbols: list[str]
+    pid: int | None = None
+
+
+@contextmanager
+def running_node(durability: str, users: int, symbols: int = 1, arguments: Sequence[str] = ()) -> Iterator[Node]:
+    """A node with so many users, a participant each, and instruments in continuous trading. Ended afterwards.
+
+    arguments: further ones of `lockstep serve`. Raises LoadError when it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name, tempfile.TemporaryFile("w+") as complaints:
+        directory = Path(name) / "node"
+        command = [sys.executable, "-m", "cli.main", "serve", "--data", str(directory), "--port", "0", "--json"]
+        command += ["--durability", durability, *arguments]
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=complaints, text=True, cwd=Path(__file__).parent.parent
+        )
+        try:
+            port = _port(child, complaints)
+            with _link(directory) as link:
+                who = set_up(link, users, symbols)
+                yield Node("127.0.0.1", port, who, symbol_names(symbols), child.pid)
+        finally:
+            _end(child)
+
+
+def symbol_names(symbols: int) -> list[str]:
+    """The instruments of a node that was set up here."""
+    return [f"S{number}" for number in range(symbols)]
+
+
+def set_up(link: Link, users: int, symbols: int) -> list[User]:
+    """Defines instruments, and users with a participant each; who they are. Raises LoadError.
+
+    Passwords are hashed at the lowest cost: it is not the login that is measured.
+    """
+    password = secrets.token_hex(5)
+    lines = []
+    for symbol in symbol_names(symbols):
+        lines.append(f"instrument {symbol} tick=0.01 lot=1 reference=100.00")
+    lines.append("phase * continuous")
+    names = [f"U{number:04}" for number in range(users)]
+    for number, name in enumerate(names):
+        salt = secrets.token_bytes(SALT_BYTES)
+        digest = hash_password(password, salt, COST_MIN)
+        lines.append(f"participant P{number:04}")
+        lines.append(f"user {name} participant=P{number:04}")
+        lines.append(f"credential {name} cost={COST_MIN} salt={salt.hex()} hash={digest.hex()}")
+    for start in range(0, len(lines), _LINES):
+        try:
+            answer = link.ask("commands", text="\n".join(lines[start : start + _LINES]))
+        except (Answered, LinkError) as error:
+            raise LoadError(f"the node could not be set up: {error}") from None
+        refused = [event for event in answer["events"] if "rejected" in event]
+        if refused:
+            raise LoadError(f"the node could not be set up: {refused[0]}")
+    return [User(name, password) for name in names]
+
+
+def _link(directory: Path) -> Link:
+    try:
+        return Link(directory)
+    except (LinkError, OSError) as error:
+        raise LoadError(f"the node's admin socket cannot be used: {error}") from None
+
+
+def _port(child: "subprocess.Popen[str]", complaints: IO[str]) -> int:
+    """Where the node listens, from the first line that it says on standard output."""
+    until_s = time.monotonic() + _START_S
+    told: dict[str, Any] = {}
+    while "listening" not in told:
+        if time.monotonic() > until_s:
+            raise LoadError(f"the node did not listen within {_START_S:.0f} s")
+        if child.stdout is None or not select.select([child.stdout], [], [], 0.2)[0]:
+            continue
+        line = child.stdout.readline()
+        if not line:
+            complaints.seek(0)
+            last = (complaints.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise LoadError(f"the node ended by itself: {last}")
+        try:
+            told = json.loads(line)
+        except ValueError:
+            raise LoadError(f"the node said {line.strip()[:80]!r}, which is no JSON") from None
+    return int(told["listening"]["port"])
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    if child.stdout is not None:
+        child.stdout.close()

@@ -1,0 +1,105 @@
+"""What puts load on a node, as typer knows it: `lockstep simulate`, `lockstep bench wire`.
+
+Each command imports the file that does its work only when it is called.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cli.commands_keep import bench
+from cli.options import Durability, Json
+
+PANEL: Final = "Load"
+app = typer.Typer()
+
+Users = Annotated[
+    Path | None,
+    typer.Option("--users", metavar="FILE", help="Who logs in: a line each of name and password.", show_default=False),
+]
+UserNames = Annotated[
+    list[str] | None, typer.Option("--user", metavar="NAME", help="Or this one, and others.", show_default=False)
+]
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Their password is on standard input.")]
+
+
+@app.command(rich_help_panel=PANEL)
+def simulate(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="The node's, for OUCH.")] = 9_001,
+    host: Annotated[str, typer.Option(help="The node's.")] = "127.0.0.1",
+    users: Users = None,
+    names: UserNames = None,
+    password_stdin: PasswordStdin = False,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option("--symbol", metavar="NAME=PRICE", help="An instrument that trades.", show_default="those of demo"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="How long they trade.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=0.1, max=20_000, help="Requests a second, of all together.")] = 1_000.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the traders.")] = 1,
+    as_json: Json = False,
+) -> int:
+    """Simulated traders on a node, over OUCH: market makers around a drifting price, and takers.
+
+    One line a second, and a summary. A lost connection is made again. Exit status 1 when an order got no answer.
+
+    Example: lockstep simulate --port 9001 --users traders.txt --seconds 30
+    """
+    from cli.simulate import SimulateOptions, check_users
+    from cli.simulate import simulate as command
+    from cli.traders import SYMBOLS
+    from cli.who import symbols_of, users_of
+
+    who = check_users(users_of(users, names or [], password_stdin=password_stdin))
+    traded = symbols_of(symbols) if symbols else SYMBOLS
+    return command(SimulateOptions(host, port, who, traded, seconds, rate, seed), as_json=as_json)
+
+
+@bench.command("wire")
+def bench_wire(
+    connections: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", min=1, max=1_000, help="Connections; may be repeated.", show_default="1, 100, 1000"),
+    ] = None,
+    orders: Annotated[int, typer.Option(min=100, help="Requests of a measurement.")] = 500_000,
+    rate: Annotated[float, typer.Option(min=0, help="Requests a second of the open loop; 0: none.")] = 100_000.0,
+    durability: Annotated[
+        list[Durability] | None, typer.Option(help="May be repeated.", show_default="none and fsync")
+    ] = None,
+    symbols: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Instruments.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="Rough numbers in a fraction of the time.")] = False,
+    host: Annotated[
+        str | None, typer.Option(help="Load an existing node instead of new ones.", show_default=False)
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="That node's, for OUCH.")] = 9_001,
+    users: Users = None,
+    names: UserNames = None,
+    password_stdin: PasswordStdin = False,
+    symbol: Annotated[str, typer.Option(help="What to trade on an existing node, around 100.00.")] = "S0",
+    as_json: Json = False,
+) -> int:
+    """Orders a second and round trips over OUCH, client included, each answer checked.
+
+    Starts a node for each measurement, on this machine. With --host it loads one that is there: its instrument is to
+    trade around 100.00, and nobody else is to be logged in as its users.
+
+    Example: lockstep bench wire --quick
+
+    Example: lockstep bench wire --connections 1 --durability none
+    """
+    from cli.bench import wire
+
+    plan = {
+        "connections": tuple(connections or (1, 100, 1_000)),
+        "orders": orders,
+        "rate": rate,
+        "durability": tuple(each.value for each in durability or (Durability.none, Durability.fsync)),
+        "symbols": symbols,
+    }
+    existing = None
+    if host is not None:
+        from cli.who import users_of
+
+        existing = (host, port, users_of(users, names or [], password_stdin=password_stdin), symbol)
+    return wire(plan, existing, quick=quick, as_json=as_json)

@@ -1,0 +1,279 @@
+"""A simulated trader's desk: one user's connection, what it asked for, and which of it is answered.
+
+A connection that is lost is made again and the stream goes on where it was seen last. What was not answered by then
+is sent again: an exchange refuses a token that it knows, so nothing is done twice. The refusal comes after the first
+answer, and is no answer.
+"""
+
+import socket
+import time
+from collections import Counter
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.wire_lines import LoadError, User, connect
+from cli.traders_ouch import Request
+from wire import ClientSession, Due, LoginRequest, ProtocolError, ouch
+from wire.ouch import TOKEN_CHARACTERS, read_server
+from wire.ouch_codes import CancelReason, Liquidity, RejectReason, ServerMessage
+from wire.soup import EndOfSession, LoginAccepted, LoginRejected, RejectCode, Sequenced
+
+#: A login is answered within this, or the connection is given up.
+_LOGIN_S: Final = 10.0
+_RECEIVE_BYTES: Final = 1 << 18
+#: Bytes that wait for a socket with no room; beyond it nothing more is asked.
+_WAITING_BYTES_MAX: Final = 1 << 20
+
+
+_ACCEPTED: Final = int(ServerMessage.ACCEPTED)
+_REPLACED: Final = int(ServerMessage.REPLACED)
+_EXECUTED: Final = int(ServerMessage.EXECUTED)
+_CANCELED: Final = int(ServerMessage.CANCELED)
+_REJECTED: Final = int(ServerMessage.REJECTED)
+_CANCEL_REJECT: Final = int(ServerMessage.CANCEL_REJECT)
+_LENGTHS: Final = {int(kind): dtype.itemsize for kind, dtype in ouch.FROM_SERVER.items()}
+
+
+def _place(dtype: "np.dtype[Any]", name: str) -> int:
+    fields: Any = dtype.fields
+    return int(fields[name][1])
+
+
+#: Where the token is in every message about an order; of a Replaced, the new order's.
+_TOKEN: Final = slice(_place(ouch.ACCEPTED, "order_token"), _place(ouch.ACCEPTED, "order_token") + TOKEN_CHARACTERS)
+_LIQUIDITY: Final = _place(ouch.EXECUTED, "liquidity")
+_CANCEL_REASON: Final = _place(ouch.CANCELED, "cancel_reason")
+_REJECT_REASON: Final = _place(ouch.REJECTED, "reject_reason")
+
+
+class Refused(LoadError):
+    """The node does not let the user in, now or ever; the message says so."""
+
+
+class Sent:
+    """A request that is not answered, when it was to be sent, and how often it was."""
+
+    __slots__ = ("intended_ns", "request", "times")
+
+    def __init__(self, request: Request, intended_ns: int) -> None:
+        self.request = request
+        self.intended_ns = intended_ns
+        self.times = 1
+
+
+class Desk:
+    """One user. ``taken_ns``: latencies of answers since they were last taken away."""
+
+    def __init__(self, host: str, port: int, user: User) -> None:
+        self._host, self._port, self.user = host, port, user
+        self.socket: socket.socket | None = None
+        self._session = ClientSession(time.monotonic_ns())
+        self._day = ""
+        self._next_seq = 0  # at first, nothing of the past is wanted
+        self._out = bytearray()
+        self._making: dict[bytes, Sent] = {}
+        self._changing: dict[bytes, Sent] = {}
+        self._again: set[bytes] = set()
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.taken_ns: list[int] = []
+
+    @property
+    def unanswered(self) -> int:
+        """Requests without an answer."""
+        making = sum(1 for sent in self._making.values() if not sent.request.existing)
+        return making + len(self._changing)
+
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether bytes wait for room in the socket."""
+        return bool(self._out)
+
+    def login(self) -> None:
+        """Connects and logs in, where the stream was seen last; asks again for what is open. Raises LoadError."""
+        self.close()
+        self._session = ClientSession(time.monotonic_ns())
+        connection = connect(self._host, self._port)
+        connection.settimeout(_LOGIN_S)
+        try:
+            accepted, rest = self._let_in(connection)
+        except (LoadError, OSError) as error:
+            connection.close()
+            if isinstance(error, LoadError):
+                raise
+            raise LoadError(f"the login of user {self.user.name} broke off: {error}") from None
+        connection.setblocking(False)
+        self.socket = connection
+        self._day = accepted.session
+        self._out.clear()
+        self._take(rest)
+        self._ask_again()
+
+    def _let_in(self, connection: socket.socket) -> tuple[LoginAccepted, list[object]]:
+        request = LoginRequest(self.user.name, self.user.password, self._day, self._next_seq)
+        connection.sendall(self._session.login(request, time.monotonic_ns()))
+        while True:
+            data = connection.recv(_RECEIVE_BYTES)
+            if not data:
+                raise LoadError(f"the node closed the connection of user {self.user.name} instead of an answer")
+            events: list[object] = list(self._session.receive(data, time.monotonic_ns()))
+            for place, event in enumerate(events):
+                if isinstance(event, LoginAccepted):
+                    return event, events[place + 1 :]
+                if isinstance(event, LoginRejected):
+                    raise self._refused(event)
+                if isinstance(event, ProtocolError):
+                    raise LoadError(f"the node answered the login of user {self.user.name} with nonsense: {event}")
+
+    def _refused(self, event: LoginRejected) -> LoadError:
+        if event.code is RejectCode.SESSION_NOT_AVAILABLE and self._day:
+            # A new trading day has another stream, which is wanted from its beginning.
+            self._day, self._next_seq = "", 1
+            return LoadError(f"the session of user {self.user.name} is over; the next login is for the new day's")
+        return Refused(f"the node refused the login of user {self.user.name} ({event.code.name.lower()})")
+
+    def _ask_again(self) -> None:
+        for sent in dict.fromkeys((*self._making.values(), *self._changing.values())):
+            sent.times += 1
+            self.counts["sent_again"] += 1
+            self._again.update(token for token in (sent.request.token, sent.request.existing) if token)
+            self._out += self._session.unsequenced([sent.request.message], time.monotonic_ns())
+        self.flush()
+
+    def close(self) -> None:
+        """Closes the connection, if there is one."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+    def logout(self) -> None:
+        """Logs out in good order, if that still can be."""
+        if self.socket is not None and not self._session.ended:
+            try:
+                self.socket.settimeout(1.0)
+                self.socket.sendall(bytes(self._out) + self._session.logout(time.monotonic_ns()))
+            except OSError:
+                pass
+        self.close()
+
+    def ask(self, request: Request, intended_ns: int) -> None:
+        """Sends a request. Nothing is sent without a connection, or when the node reads too slowly: it is left out."""
+        if self.socket is None or len(self._out) > _WAITING_BYTES_MAX:
+            self.counts["left_out"] += 1
+            return
+        sent = Sent(request, intended_ns)
+        if request.token:
+            self._making[request.token] = sent
+        if request.existing:
+            self._changing[request.existing] = sent
+        self.counts["orders"] += 1
+        self._out += self._session.unsequenced([request.message], time.monotonic_ns())
+
+    def flush(self) -> None:
+        """Sends what the socket takes. Raises LoadError when the connection is lost."""
+        if self.socket is None or not self._out:
+            return
+        try:
+            sent = self.socket.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise LoadError(error.strerror or str(error)) from None
+        del self._out[:sent]
+
+    def beat(self) -> None:
+        """A heartbeat, if one is due. Raises LoadError when the node has been silent for too long."""
+        now_ns = time.monotonic_ns()
+        due = self._session.tick(now_ns)
+        if due is Due.HEARTBEAT:
+            self._out += self._session.heartbeat(now_ns)
+        elif due is Due.TIMED_OUT:
+            raise LoadError("the node has been silent for too long")
+
+    def receive(self) -> None:
+        """Takes what came. Raises LoadError when the connection is lost."""
+        if self.socket is None:
+            return
+        try:
+            data = self.socket.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise LoadError(error.strerror or str(error)) from None
+        if not data:
+            raise LoadError("the node closed the connection")
+        self._take(self._session.receive(data, time.monotonic_ns()))
+
+    def _take(self, events: object) -> None:
+        for event in events if isinstance(events, list) else []:
+            if isinstance(event, Sequenced):
+                self._next_seq = event.seq + 1
+                try:
+                    self._message(event.payload)
+                except ProtocolError as error:
+                    raise LoadError(f"the node sent nonsense: {error}") from None
+            elif isinstance(event, EndOfSession):
+                raise LoadError("the node ended the session")
+            elif isinstance(event, ProtocolError):
+                raise LoadError(f"the node sent nonsense: {event}")
+
+    def _message(self, payload: bytes) -> None:
+        # As bytes at their places, since a NumPy row for each message would be most of the work.
+        kind = payload[0] if payload else 0
+        if _LENGTHS.get(kind) != len(payload):
+            read_server(payload)  # which says what is wrong with it
+        self.counts["messages"] += 1
+        token = payload[_TOKEN]
+        if kind in (_ACCEPTED, _REPLACED):
+            self._made(token)
+        elif kind == _EXECUTED:
+            # Both sides of a trade are told of it; the one that came later counts it.
+            self.counts["trades"] += payload[_LIQUIDITY] == Liquidity.REMOVED
+        elif kind == _CANCELED:
+            if payload[_CANCEL_REASON] == CancelReason.USER:
+                self._changed(token)
+        elif kind == _REJECTED:
+            if self._made(token):
+                self.counts["rejects"] += 1
+                self.reasons[_reason(payload[_REJECT_REASON])] += 1
+        elif kind == _CANCEL_REJECT and self._changed(token):
+            self.counts["too_late"] += 1
+
+    def _made(self, token: bytes) -> bool:
+        """The order of a token is accepted or refused; False if that was said before, of a request sent again."""
+        sent = self._making.pop(token, None)
+        if sent is None:
+            self._unexpected(token)
+            return False
+        if sent.request.existing:
+            self._changing.pop(sent.request.existing, None)
+        self._answered(sent)
+        return True
+
+    def _changed(self, token: bytes) -> bool:
+        sent = self._changing.pop(token, None)
+        if sent is None:
+            self._unexpected(token)
+            return False
+        if sent.request.token:
+            self._making.pop(sent.request.token, None)
+        self._answered(sent)
+        return True
+
+    def _unexpected(self, token: bytes) -> None:
+        if token in self._again:
+            self.counts["answered_again"] += 1
+        else:
+            self.counts["unexpected"] += 1
+
+    def _answered(self, sent: Sent) -> None:
+        self.counts["answers"] += 1
+        self.taken_ns.append(time.monotonic_ns() - sent.intended_ns)
+
+
+def _reason(code: int) -> str:
+    try:
+        return RejectReason(code).name.lower()
+    except ValueError:
+        return f"0x{code:02x}"

@@ -1,0 +1,69 @@
+"""Users and instruments as they are named on the command line: who logs in, by which password, and what is traded."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.wire_lines import User
+from cli.errors import WrongUse
+from wire.soup import PASSWORD_CHARACTERS, USER_CHARACTERS
+
+_PRICE_MAX_E4: Final = 1_999_999_900
+
+
+def users_of(file: Path | None, names: Sequence[str], *, password_stdin: bool) -> list[User]:
+    """Users of a file, a line each of name and password, and those of ``names``, who share the password on standard
+    input. Raises WrongUse, which repeats no password."""
+    users = _of_file(file) if file is not None else []
+    if names:
+        if not password_stdin:
+            raise WrongUse("--user needs a password: give --password-stdin and write it to standard input")
+        password = sys.stdin.readline().rstrip("\r\n")
+        users += [User(name, password) for name in names]
+    elif password_stdin:
+        raise WrongUse("--password-stdin is for --user; name one, or leave it out")
+    if not users:
+        raise WrongUse("nobody is to log in; give --users FILE, or --user NAME and --password-stdin")
+    for user in users:
+        _check(user)
+    doubled = {user.name.upper() for user in users}
+    if len(doubled) < len(users):
+        raise WrongUse("a user is named twice; a user has one connection")
+    return users
+
+
+def _of_file(file: Path) -> list[User]:
+    users = []
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 2:
+            raise WrongUse(f"line {number} of {file} has {len(words)} words; write a name and a password, no more")
+        users.append(User(words[0], words[1]))
+    if not users:
+        raise WrongUse(f"{file} names no user; write a name and a password on a line, for each")
+    return users
+
+
+def _check(user: User) -> None:
+    for what, text, most in (("name", user.name, USER_CHARACTERS), ("password", user.password, PASSWORD_CHARACTERS)):
+        if not 1 <= len(text) <= most or not all("!" <= character <= "~" for character in text):
+            whose = f"the name {user.name[:20]!r}" if what == "name" else f"the password of user {user.name}"
+            raise WrongUse(f"{whose} is no {what} here; it has 1 to {most} printable ASCII characters and no space")
+
+
+def symbols_of(words: Sequence[str]) -> list[tuple[str, int]]:
+    """Instruments with their prices (e4), of words such as ACME=100.00. Raises WrongUse."""
+    symbols = []
+    for word in words:
+        name, _, price = word.partition("=")
+        try:
+            price_e4 = round(float(price) * 10_000)
+        except (ValueError, OverflowError):
+            price_e4 = 0
+        if not 1 <= len(name) <= 8 or not name.isascii() or not 100 <= price_e4 <= _PRICE_MAX_E4:
+            raise WrongUse(f"{word!r} is no instrument with a price; write it as ACME=100.00")
+        symbols.append((name, price_e4))
+    return symbols

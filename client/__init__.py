@@ -1,0 +1,106 @@
+"""The library that a trader imports: order entry at the exchange, for asyncio (AsyncClient) and for scripts (Client).
+
+    with Client("localhost", 4000, "ALICE", "secret") as client:
+        order = client.enter("XYZ", Side.BUY, 100, "10.05")
+        order.replace(price="10.06")
+        for event in client.events(timeout_s=1.0):
+            print(event)
+        order.cancel()
+
+Prices are decimals, as text or ``Decimal``; there are no floats. Whatever happens to the connection, a request has one
+outcome and an order is never doubled (``client.order_entry`` says how). Nothing here needs more than the standard
+library, so a program that imports it starts fast.
+"""
+
+from client.async_client import AsyncClient, AsyncOrder
+from client.errors import (
+    CannotConnect,
+    ClientError,
+    ConnectionLost,
+    LoginRefused,
+    NotConnected,
+    NotReceived,
+    OutcomeUnknown,
+    Refused,
+    StreamLost,
+)
+from client.events import (
+    Accepted,
+    Canceled,
+    CancelRejected,
+    CaughtUp,
+    Connected,
+    DebugText,
+    Disconnected,
+    Event,
+    EventsLost,
+    Executed,
+    LostOnTheWay,
+    NewSession,
+    OrderModified,
+    OtherMessage,
+    Rejected,
+    Replaced,
+    SelfTradePrevented,
+    SessionEnded,
+    Side,
+    SystemEvent,
+    Unanswered,
+)
+from client.order_entry import OrderEntry, Phase
+from client.orders import NewOrder, Order, OrderState, Request, RequestKind, RequestState
+from client.prices import KEEP
+from client.sync_client import Client, SyncOrder
+from client.tokens import Tokens
+from wire.ouch_codes import CancelReason, Display, RejectReason, TimeInForce
+
+__all__ = [
+    "KEEP",
+    "Accepted",
+    "AsyncClient",
+    "AsyncOrder",
+    "CancelReason",
+    "CancelRejected",
+    "Canceled",
+    "CannotConnect",
+    "CaughtUp",
+    "Client",
+    "ClientError",
+    "Connected",
+    "ConnectionLost",
+    "DebugText",
+    "Disconnected",
+    "Display",
+    "Event",
+    "EventsLost",
+    "Executed",
+    "LoginRefused",
+    "LostOnTheWay",
+    "NewOrder",
+    "NewSession",
+    "NotConnected",
+    "NotReceived",
+    "Order",
+    "OrderEntry",
+    "OrderModified",
+    "OrderState",
+    "OtherMessage",
+    "OutcomeUnknown",
+    "Phase",
+    "Refused",
+    "RejectReason",
+    "Rejected",
+    "Replaced",
+    "Request",
+    "RequestKind",
+    "RequestState",
+    "SelfTradePrevented",
+    "SessionEnded",
+    "Side",
+    "StreamLost",
+    "SyncOrder",
+    "SystemEvent",
+    "TimeInForce",
+    "Tokens",
+    "Unanswered",
+]

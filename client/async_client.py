@@ -1,0 +1,372 @@
+"""The client for asyncio, on any event loop: a thin shell around ``client.order_entry``.
+
+A method that asks something of the exchange waits for a connection, sends, and waits for the answer, all within
+``timeout_s``. An ``OutcomeUnknown`` then says that the answer is missing, not that nothing happened; the request goes
+on being settled. A connection that breaks is made again, for up to ``reconnect_for_s`` at a time.
+
+Events wait until they are read by ``events()``. There is room for ``events_max``; if more come, the oldest are
+dropped, and ``EventsLost`` says how many. Orders and answers do not depend on that.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+
+from client import outcome
+from client.errors import ClientError, ConnectionLost, NotConnected
+from client.event_queue import EVENTS_MAX, EventQueue
+from client.events import Event, Side
+from client.order_entry import OrderEntry, Phase
+from client.orders import NewOrder, Order, Request
+from client.prices import KEEP, Keep, Price
+from client.reconnect import Retry, cannot_connect
+from wire.ouch_codes import TimeInForce
+
+#: How long a goodbye may take to leave.
+_GOODBYE_S = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class AsyncOrder(Order):
+    """An order that can be acted upon.
+
+    Each method returns when what was asked is done, and raises NotConnected, Refused, NotReceived or OutcomeUnknown.
+    """
+
+    client: "AsyncClient" = field(kw_only=True, repr=False)
+
+    async def cancel(self, qty: int = 0) -> None:
+        """Cancels what is open; or makes the order smaller, so that ``qty`` is its whole, the executed included."""
+        await self.client.cancel(self, qty)
+
+    async def replace(self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None) -> None:
+        """Gives it another whole quantity (the executed included), or price, or both; and another token."""
+        await self.client.replace(self, qty, price, token)
+
+    async def modify(self, side: Side, qty: int | None = None) -> None:
+        """Changes the kind of a sale, or makes the order smaller: ``qty`` as in ``cancel``."""
+        await self.client.modify(self, side, qty)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection; all it does is in the client."""
+
+    def __init__(self, client: "AsyncClient", gone: "asyncio.Future[str]") -> None:
+        self._client = client
+        self._gone = gone
+        self.transport: asyncio.Transport | None = None
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self.transport = transport
+        self._client._made(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._client._pump(self._client.core.receive(data, time.monotonic_ns()))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.writable.set()
+        if not self._gone.done():
+            self._gone.set_result("the connection broke" if exc else "the exchange closed the connection")
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+
+class AsyncClient:
+    """A user's order entry. Use it as ``async with``, or ``connect`` and ``close``.
+
+    from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: whether a request that was
+    lost with its connection is sent again; if not, it ends as ``NotReceived``. reconnect_for_s: 0 for not at all.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        user: str,
+        password: str,
+        *,
+        session: str = "",
+        from_seq: int = 1,
+        resend: bool = True,
+        timeout_s: float = 10.0,
+        reconnect_for_s: float = 60.0,
+        events_max: int = EVENTS_MAX,
+    ) -> None:
+        """Connects to nothing yet. Raises ValueError for what does not fit into a login."""
+        self.core = OrderEntry(
+            user, password, partial(AsyncOrder, client=self), session=session, next_seq=from_seq, resend=resend
+        )
+        self._host, self._port = host, port
+        self._timeout_s = timeout_s
+        self._retry = Retry(reconnect_for_s)
+        self._queue = EventQueue(events_max)
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._connection: _Connection | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._was_live = False
+        self._closing = False
+        self._ended = False
+        self._error: ClientError | None = None
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient {self._host}:{self._port} {self.core!r}>"
+
+    async def __aenter__(self) -> "AsyncClient":
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Connects, logs in, and takes in what happened so far.
+
+        Raises CannotConnect, LoginRefused, ConnectionLost. Of these there is no second try: it is the first connection.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._live: asyncio.Future[None] = self._loop.create_future()
+        self._news = asyncio.Event()
+        self._task = self._loop.create_task(self._run())
+        try:
+            await self._until_live(self._loop.time() + self._timeout_s)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Logs out and disconnects. Requests without an answer end as unknown for good."""
+        if self._task is None or self._ended:
+            return
+        self._closing = True
+        self.core.logout(time.monotonic_ns())
+        self._pump([])
+        if self._connection is not None and self._connection.transport is not None:
+            self._connection.transport.close()
+            await asyncio.wait({self._gone}, timeout=_GOODBYE_S)
+        if self._connection is not None and self._connection.transport is not None:
+            self._connection.transport.abort()
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        self._end(None)
+
+    # What there is
+
+    @property
+    def orders(self) -> dict[str, AsyncOrder]:
+        """The day's orders, by every token that they have had."""
+        return self.core.day.orders
+
+    def open_orders(self) -> list[AsyncOrder]:
+        """Orders that may yet trade, oldest first."""
+        return self.core.open_orders()
+
+    def open_requests(self) -> list[Request]:
+        """Requests whose outcome is not known yet."""
+        return list(self.core.day.requests)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a connection, and all that was missed has come."""
+        return self.core.phase is Phase.LIVE
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Events as they come, for one reader, until the client is closed. Raises ConnectionLost if it failed."""
+        while True:
+            while (event := self._queue.take()) is not None:
+                yield event
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def events_now(self) -> list[Event]:
+        """The events that are there, without waiting."""
+        return list(iter(self._queue.take, None))
+
+    # What can be asked
+
+    async def enter(
+        self,
+        symbol: str,
+        side: Side,
+        qty: int,
+        price: Price,
+        *,
+        time_in_force_s: int = TimeInForce.MARKET_HOURS,
+        token: str | None = None,
+    ) -> AsyncOrder:
+        """Enters an order, and returns it when it is accepted. Raises as the methods of an order do.
+
+        price: "10.05", a Decimal, or None for a market order. time_in_force_s: 0 for immediate or cancel.
+        """
+        return await self.submit(NewOrder(symbol, side, qty, price, time_in_force_s), token)
+
+    async def submit(self, new: NewOrder, token: str | None = None) -> AsyncOrder:
+        """``enter`` for an order with all its terms."""
+        deadline_s = await self._ready()
+        order, request = self.core.enter(new, token)
+        await self._answered(request, deadline_s)
+        return order
+
+    async def send(self, new: NewOrder, token: str | None = None) -> tuple[AsyncOrder, Request]:
+        """``submit`` without waiting for the answer: for that there is ``outcome``."""
+        await self._ready()
+        order, request = self.core.enter(new, token)
+        self._pump([])
+        return order, request
+
+    async def cancel(self, order: Order, qty: int = 0) -> None:
+        """See ``AsyncOrder.cancel``."""
+        deadline_s = await self._ready()
+        await self._answered(self.core.cancel(order, qty), deadline_s)
+
+    async def replace(
+        self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
+    ) -> None:
+        """See ``AsyncOrder.replace``."""
+        deadline_s = await self._ready()
+        await self._answered(self.core.replace(order, qty, price, token), deadline_s)
+
+    async def modify(self, order: Order, side: Side, qty: int | None = None) -> None:
+        """See ``AsyncOrder.modify``."""
+        deadline_s = await self._ready()
+        await self._answered(self.core.modify(order, side, qty), deadline_s)
+
+    async def outcome(self, request: Request) -> None:
+        """Waits for what becomes of a request; may be asked again. Returns and raises as an order's methods do."""
+        await self._answered(request, self._loop.time() + self._timeout_s)
+
+    # Inside
+
+    async def _ready(self) -> float:
+        """Waits until something can be sent. Returns until when an answer may take, on the loop's clock."""
+        if self._task is None:
+            raise NotConnected("nothing was sent: this client was not connected; use `async with`, or connect()")
+        deadline_s = self._loop.time() + self._timeout_s
+        while not self._ended and self._connection is not None and not self._connection.writable.is_set():
+            try:
+                await asyncio.wait_for(self._connection.writable.wait(), deadline_s - self._loop.time())
+            except TimeoutError:
+                raise outcome.not_live(self._timeout_s) from None
+        await self._until_live(deadline_s)
+        return deadline_s
+
+    async def _until_live(self, deadline_s: float) -> None:
+        while self.core.phase is not Phase.LIVE or self._ended:
+            done, _ = await asyncio.wait({self._live}, timeout=max(0.0, deadline_s - self._loop.time()))
+            if not done:
+                raise outcome.not_live(self._timeout_s)
+            self._live.result()
+
+    async def _answered(self, request: Request, deadline_s: float) -> None:
+        self._pump([])
+        if not request.settled:
+            answered = self._waiting.get(request.number)
+            if answered is None:
+                answered = self._waiting[request.number] = self._loop.create_future()
+            done, _ = await asyncio.wait({answered}, timeout=max(0.0, deadline_s - self._loop.time()))
+            if not done:
+                raise outcome.too_late(request, self._timeout_s)
+        outcome.check(request, self.orders.get(request.token))
+
+    async def _run(self) -> None:
+        """Makes one connection after the other, until one ends that is to be the last."""
+        try:
+            while True:
+                self._was_live = False
+                error = await self._one_connection()
+                now_s = self._loop.time()
+                delay_s = self._retry.delay_s(self.core, was_live=self._was_live, error=error, now_s=now_s)
+                await asyncio.sleep(delay_s)
+        except ClientError as error:
+            self._end(error)
+
+    async def _one_connection(self) -> ClientError:
+        """From its beginning to its end, and why it ended."""
+        self._gone: asyncio.Future[str] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._loop.create_connection(partial(_Connection, self, self._gone), self._host, self._port)
+        except OSError as error:
+            return cannot_connect(error, self._host, self._port)
+        why = await self._gone
+        why = "this client was closed" if self._closing else self.core.why or why
+        self._connection = None
+        self._pump(self.core.lost(why))
+        return self.core.refused or ConnectionLost(f"{self._host}:{self._port}: {why}")
+
+    def _made(self, connection: _Connection) -> None:
+        self._connection = connection
+        self.core.connected(time.monotonic_ns())
+        self._pump([])
+
+    def _pump(self, events: list[Event]) -> None:
+        """After anything was done with the core: lets out what it has to say, to the exchange and to who waits."""
+        transport = self._connection.transport if self._connection is not None else None
+        data = self.core.take()
+        if data and transport is not None:
+            transport.write(data)
+        if transport is not None and self.core.over:
+            transport.close() if data else transport.abort()
+        if events:
+            self._queue.put(events)
+            self._news.set()
+        for request in self.core.day.requests.take_settled():
+            answered = self._waiting.pop(request.number, None)
+            if answered is not None and not answered.done():
+                answered.set_result(None)
+        if self.core.phase is Phase.LIVE:
+            self._was_live = True
+            if not self._live.done():
+                self._live.set_result(None)
+        elif self._live.done() and not self._ended:
+            self._live = self._loop.create_future()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        due_ns = self.core.due_ns()
+        if due_ns is None:
+            return
+        when_s = self._loop.time() + max(0, due_ns - time.monotonic_ns()) / 1e9
+        if self._timer is None or when_s < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(when_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.core.tick(time.monotonic_ns())
+        self._pump([])
+
+    def _end(self, error: ClientError | None) -> None:
+        """Nothing comes any more: all who wait are told."""
+        if self._ended:
+            return
+        self._connection = None
+        self._pump(self.core.lost("this client was closed"))
+        self._pump(self.core.give_up())
+        self._ended = True
+        self._error = error
+        if self._live.done():
+            self._live = self._loop.create_future()
+        self._live.set_exception(error or NotConnected("nothing was sent: this client was closed"))
+        self._live.exception()  # whoever does not ask is not told
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._news.set()

@@ -1,0 +1,251 @@
+"""What a trader is told, as facts that do not change: messages of the exchange, and what became of the connection.
+
+Messages of the exchange have ``seq``, their number in the day's stream from 1, and ``time_ns``, nanoseconds since
+midnight at the exchange. They name an order by its token; ``client.orders[token]`` is the order as it stands. Events
+before the first ``CaughtUp`` tell what happened earlier in the day.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from client import prices
+from wire.ouch_codes import BuySell, CancelReason, Display, EventCode, Liquidity, RejectReason, TimeInForce
+
+Side = BuySell
+
+
+def code_name(code: int) -> str:
+    """A code for people: its name in small letters, or the byte itself if this release does not know it.
+
+    >>> code_name(CancelReason.USER), code_name(0x21)
+    ('user', "'!'")
+    """
+    name = getattr(code, "name", None)
+    return str(name).lower() if name is not None else repr(chr(code))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the exchange said, and where in the stream."""
+
+    seq: int
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEvent(Message):
+    """The day began or ended."""
+
+    code: EventCode | int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Message):
+    """What an order is at the exchange, as Accepted and Replaced say it.
+
+    qty: of Accepted the quantity entered, of Replaced what is open. live: whether it is open after this message.
+    """
+
+    token: str
+    side: Side | int
+    qty: int
+    symbol: str
+    price_e4: int
+    time_in_force_s: int
+    firm: str
+    display: Display | int
+    order_reference: int
+    capacity: str
+    intermarket_sweep: str
+    min_qty: int
+    cross_type: str
+    live: bool
+
+    @property
+    def price(self) -> Decimal | None:
+        """The limit, None for a market order."""
+        return prices.decimal(self.price_e4)
+
+    @property
+    def immediate(self) -> bool:
+        """Whether what does not trade at once is canceled."""
+        return self.time_in_force_s == TimeInForce.IMMEDIATE_OR_CANCEL
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Placed):
+    """An order was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced(Placed):
+    """An order goes on under a new token, with a new quantity and price."""
+
+    previous_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled(Message):
+    """``qty`` of an order is no longer open."""
+
+    token: str
+    qty: int
+    reason: CancelReason | int
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTradePrevented(Message):
+    """``qty`` of an order is no longer open: it would have traded with the participant's own order."""
+
+    token: str
+    qty: int
+    prevented_qty: int
+    price_e4: int
+
+    @property
+    def price(self) -> Decimal | None:
+        """At which it would have traded."""
+        return prices.decimal(self.price_e4)
+
+
+@dataclass(frozen=True, slots=True)
+class Executed(Message):
+    """``qty`` of an order traded."""
+
+    token: str
+    qty: int
+    price_e4: int
+    liquidity: Liquidity | int
+    match_number: int
+
+    @property
+    def price(self) -> Decimal | None:
+        """The trade's."""
+        return prices.decimal(self.price_e4)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected(Message):
+    """An order was refused, or a replacement under this token; of a replacement the old order stands."""
+
+    token: str
+    reason: RejectReason | int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRejected(Message):
+    """A cancel, replace or modify was refused; mostly because the order is not open any more."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderModified(Message):
+    """The side of a sale was changed, or an order was made smaller; ``qty`` is open."""
+
+    token: str
+    side: Side | int
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class OtherMessage(Message):
+    """A message of OUCH that does not change what this library keeps of an order."""
+
+    kind: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The exchange let the user in; ``next_seq`` is the first message that comes."""
+
+    session: str
+    next_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """All that was missed has come, up to ``seq``: from here on events are news, and requests can be made."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection broke; it is made again unless that was turned off."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A new trading day: no order of the one before is known any more."""
+
+    session: str
+    previous: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The exchange said that the stream of the day is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class DebugText:
+    """Text of the exchange for a person."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A request has no answer and its connection broke.
+
+    final: nobody will tell any more (a new day, or the client ended). Otherwise it is settled once the stream has
+    caught up: by its answer, by the answer to its repetition, or as not received.
+    """
+
+    number: int
+    kind: str
+    token: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LostOnTheWay:
+    """A request that was not to be repeated never reached the exchange: nothing was done, and nothing will be."""
+
+    number: int
+    kind: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLost:
+    """``count`` events were dropped here, since nobody read them. Orders did not miss them."""
+
+    count: int
+
+
+Event = (
+    SystemEvent
+    | Accepted
+    | Replaced
+    | Canceled
+    | SelfTradePrevented
+    | Executed
+    | Rejected
+    | CancelRejected
+    | OrderModified
+    | OtherMessage
+    | Connected
+    | CaughtUp
+    | Disconnected
+    | NewSession
+    | SessionEnded
+    | DebugText
+    | Unanswered
+    | LostOnTheWay
+    | EventsLost
+)

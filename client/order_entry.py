@@ -1,0 +1,352 @@
+"""The heart of the library: bytes in, events out, and orders as the exchange's stream tells them. No socket, no clock.
+
+    DOWN -- connected() --> LOGIN -- accepted --> CATCHING_UP -- the marker's answer --> LIVE
+      ^----------------------- lost(), or the exchange ends the connection ---------------'
+
+**When has all that was missed come?** SoupBinTCP says with which number the stream goes on and not where it ends. So
+the first thing that is sent after a login is a *marker*: the cancel of an order that nobody has. Its Cancel Reject
+comes in the stream behind the answer to everything that the exchange had taken from this user before, since it takes
+nothing more from a user's earlier connection once it has accepted a new login. What has no answer by then has never
+arrived, and is sent again, or reported as not received.
+
+Waiting for that matters: an order that was rejected uses no token. Were it sent again before its rejection is read, it
+could be accepted the second time and have two outcomes. Should an exchange take an order twice all the same, the token
+is the same, so the second is rejected as a duplicate and not reported: an order is never doubled.
+
+Requests can be made only when LIVE (``NotConnected`` otherwise): what would be sent in between could overtake
+what is to be sent again.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Generic
+
+from client import messages
+from client.day import OrderT, TradingDay
+from client.errors import LoginRefused, NotConnected, StreamLost
+from client.events import (
+    CancelRejected,
+    CaughtUp,
+    Connected,
+    DebugText,
+    Disconnected,
+    Event,
+    LostOnTheWay,
+    NewSession,
+    SessionEnded,
+    Side,
+    Unanswered,
+)
+from client.orders import NewOrder, Order, OrderState, Request, RequestKind, RequestState, checked_qty
+from client.prices import KEEP, Keep, Price, price_e4
+from client.tokens import Tokens, checked
+from wire import ClientSession, Due, LoginRequest, ProtocolError, RejectCode
+from wire.soup import Debug, EndOfSession, LoginAccepted, LoginRejected, Sequenced
+from wire.soup_session import SILENCE_NS, ClientEvent
+
+
+class Phase(Enum):
+    """How far the connection is."""
+
+    DOWN = "not there"
+    LOGIN = "logging in"
+    CATCHING_UP = "catching up"
+    LIVE = "live"
+
+
+class OrderEntry(Generic[OrderT]):
+    """One user's order entry, over as many connections as it takes.
+
+    A shell makes connections, calls ``connected``, gives ``receive`` what arrives, sends what ``take`` gives, calls
+    ``tick`` at ``due_ns``, and closes and calls ``lost`` when the connection is ``over``. Then it makes another:
+    without delay if ``at_once``, and not at all if ``failed``.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        password: str,
+        make_order: Callable[..., OrderT],
+        *,
+        session: str = "",
+        next_seq: int = 1,
+        resend: bool = True,
+        tokens: Tokens | None = None,
+    ) -> None:
+        """next_seq: the first message wanted; 1: the day from its beginning, 0: from now on.
+
+        Raises ValueError for a login that does not fit.
+        """
+        LoginRequest(user, password, session, next_seq).packet()
+        self.user = user
+        self.session = session
+        self.next_seq = next_seq
+        self.resend = resend
+        self.phase = Phase.DOWN
+        self.day = TradingDay(make_order)
+        self.refused: LoginRefused | None = None  # the last login
+        self.failed: StreamLost | None = None
+        self.at_once = False
+        self._password = password
+        self._tokens = tokens or Tokens()
+        self._soup: ClientSession | None = None
+        self._out: list[bytes] = []
+        self._marker = ""
+        self._why = ""
+        self._now_ns = 0
+
+    def __repr__(self) -> str:
+        return f"<OrderEntry of {self.user}: {self.phase.value}, message {self.next_seq} next>"
+
+    # The connection
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection is to be closed; ``take`` may have last words."""
+        return self._soup is not None and (self._soup.ended or bool(self._why))
+
+    def connected(self, now_ns: int) -> None:
+        """A new connection was made: asks to be let in."""
+        self._now_ns = now_ns
+        self._soup = ClientSession(now_ns)
+        self._why = ""
+        self.refused = None
+        session, seq = ("", 1) if self.at_once else (self.session, self.next_seq)
+        self._out = [self._soup.login(LoginRequest(self.user, self._password, session, seq), now_ns)]
+        self.phase = Phase.LOGIN
+
+    def take(self) -> bytes:
+        """What is to be sent now."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def receive(self, data: bytes, now_ns: int) -> list[Event]:
+        """What the bytes say, in their order."""
+        self._now_ns = now_ns
+        events: list[Event] = []
+        if self._soup is None or self._why:
+            return events
+        try:
+            for heard in self._soup.receive(data, now_ns):
+                for event in self._heard(heard):
+                    events.append(event)  # one by one: what came before an error counts
+        except (ProtocolError, StreamLost) as error:
+            self._why = str(error)
+            if isinstance(error, StreamLost):
+                self.failed = error
+        return events
+
+    def tick(self, now_ns: int) -> None:
+        """What the passing of time asks for: a heartbeat, or the end of a connection that fell silent."""
+        self._now_ns = now_ns
+        if self._soup is None:
+            return
+        match self._soup.tick(now_ns):
+            case Due.HEARTBEAT:
+                self._out.append(self._soup.heartbeat(now_ns))
+            case Due.TIMED_OUT:
+                self._why = f"the exchange said nothing for {SILENCE_NS // 10**9} seconds"
+
+    def due_ns(self) -> int | None:
+        """When ``tick`` has something to do; None: never."""
+        return self._soup.due_ns() if self._soup else None
+
+    def lost(self, why: str = "the exchange closed the connection") -> list[Event]:
+        """The connection is gone. What was sent and not answered has an unknown outcome from here on."""
+        was, self.phase = self.phase, Phase.DOWN
+        self._soup = None
+        self._out.clear()
+        events: list[Event] = []
+        if was in (Phase.CATCHING_UP, Phase.LIVE):
+            events.append(Disconnected(self._why or why))
+        for request in self.day.requests:
+            if request.state is RequestState.SENT:
+                request.state = RequestState.UNKNOWN
+                events.append(_unanswered(request, final=False))
+        return events
+
+    @property
+    def why(self) -> str:
+        """Why the last connection was not gone on with, "" if the exchange or the network ended it."""
+        return self._why
+
+    def logout(self, now_ns: int) -> None:
+        """Says goodbye, if there is somebody to say it to."""
+        if self._soup is not None and not self.over and self.phase in (Phase.CATCHING_UP, Phase.LIVE):
+            self._out.append(self._soup.logout(now_ns))
+
+    def give_up(self) -> list[Event]:
+        """Nobody will tell any more what became of the open requests: a new day, or no connection any more."""
+        events: list[Event] = []
+        for request in self.day.requests:
+            self._end_unanswered(request, RequestState.GIVEN_UP, OrderState.UNKNOWN)
+            events.append(_unanswered(request, final=True))
+        return events
+
+    # Requests
+
+    def enter(self, new: NewOrder, token: str | None = None) -> tuple[OrderT, Request]:
+        """Enters an order. Raises NotConnected, and ValueError for a token that was used this day."""
+        self._must_be_live()
+        own = self._own_token(token)
+        request = self._ask(RequestKind.ENTER, own, "", messages.enter(new, own))
+        order = self.day.new_order(
+            own,
+            symbol=new.symbol,
+            side=new.side,
+            qty=new.qty,
+            price_e4=new.price_e4,
+            time_in_force_s=new.time_in_force_s,
+            display=new.display,
+            intermarket_sweep=int(new.intermarket_sweep),
+            min_qty=new.min_qty,
+        )
+        return order, request
+
+    def cancel(self, order: Order, qty: int = 0) -> Request:
+        """Cancels what is open; or makes the order smaller, so that ``qty`` is its whole, the executed included."""
+        checked_qty(qty, 0)
+        return self._ask(RequestKind.CANCEL, order.token, "", messages.cancel(order.token, qty))
+
+    def replace(
+        self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
+    ) -> Request:
+        """Gives an order a new token, and a new whole quantity (the executed included) or price, or both."""
+        qty = checked_qty(order.qty if qty is None else qty)
+        number = order.price_e4 if isinstance(price, Keep) else price_e4(price)
+        self._must_be_live()
+        new_token = self._own_token(token)
+        return self._ask(RequestKind.REPLACE, order.token, new_token, messages.replace(order, new_token, qty, number))
+
+    def modify(self, order: Order, side: Side, qty: int | None = None) -> Request:
+        """Changes the kind of a sale, or makes the order smaller: ``qty`` as in ``cancel``."""
+        qty = checked_qty(order.qty if qty is None else qty)
+        return self._ask(RequestKind.MODIFY, order.token, "", messages.modify(order.token, Side(side), qty))
+
+    def find(self, token: str) -> OrderT:
+        """The order that has or had a token. Raises ValueError."""
+        order = self.day.orders.get(token)
+        if order is None:
+            raise ValueError(f"there is no order {token!r} today")
+        return order
+
+    def open_orders(self) -> list[OrderT]:
+        """Orders that may yet trade, oldest first."""
+        return [order for token, order in self.day.orders.items() if order.is_open and order.token == token]
+
+    def _own_token(self, token: str | None) -> str:
+        if token is not None:
+            if self._used(checked(token)):
+                raise ValueError(f"the token {token!r} was used today; give another, or none")
+            return token
+        while self._used(made := self._tokens.next()):
+            pass
+        return made
+
+    def _used(self, token: str) -> bool:
+        return token in self.day.orders or self.day.requests.of_token(token) is not None
+
+    def _must_be_live(self) -> ClientSession:
+        if self.phase is not Phase.LIVE or self._soup is None or self.over:
+            raise NotConnected(f"nothing was sent: the connection to the exchange is {self.phase.value}; wait for it")
+        return self._soup
+
+    def _ask(self, kind: RequestKind, token: str, new_token: str, payload: bytes) -> Request:
+        self._out.append(self._must_be_live().unsequenced([payload], self._now_ns))
+        return self.day.requests.add(kind, token, new_token, payload, resend=self.resend)
+
+    # What the exchange says
+
+    def _heard(self, heard: ClientEvent) -> Iterator[Event]:
+        match heard:
+            case Sequenced(seq, payload):
+                yield from self._sequenced(seq, payload)
+            case LoginAccepted(session, next_seq):
+                yield from self._accepted(session, next_seq)
+            case LoginRejected(code):
+                self._refused(code)
+            case EndOfSession():
+                self._why = "the exchange ended the session"
+                yield SessionEnded()
+            case Debug(text):
+                yield DebugText(text)
+            case ProtocolError():
+                raise heard
+
+    def _accepted(self, session: str, next_seq: int) -> Iterator[Event]:
+        """Let in. Another session's name means another day: its stream starts anew, and so does all that is kept."""
+        self.at_once = False
+        if self.session and session != self.session:
+            yield from self.give_up()
+            yield NewSession(session, self.session)
+            self.day.orders.clear()
+            self.next_seq = 1
+        self.session = session
+        self.next_seq = self.next_seq or next_seq
+        if next_seq > self.next_seq:
+            raise StreamLost(
+                f"the exchange goes on with message {next_seq}, and {self.next_seq} is the next one wanted"
+            )
+        self.phase = Phase.CATCHING_UP
+        self._marker = self._tokens.next_marker()
+        self._send(messages.cancel(self._marker))
+        yield Connected(session, next_seq)
+
+    def _refused(self, code: RejectCode) -> None:
+        """Not let in. A session that is gone is asked for once more, without its name: it may be another day."""
+        asked, self.at_once = self.at_once, False
+        if code is RejectCode.SESSION_NOT_AVAILABLE and not asked and (self.session or self.next_seq > 1):
+            self.at_once = True
+            return
+        why = "user or password is wrong, or the user may not log in now"
+        if code is RejectCode.SESSION_NOT_AVAILABLE:
+            why = "it is logged in already, or there is no such session with so many messages"
+        self.refused = LoginRefused(chr(code), f"the exchange refused the login of {self.user!r}: {why}")
+
+    def _sequenced(self, seq: int, payload: bytes) -> Iterator[Event]:
+        message = messages.read(seq, payload)
+        if self._marker and isinstance(message, CancelRejected) and message.token == self._marker:
+            yield from self._caught_up(seq)
+        elif seq >= self.next_seq:
+            is_news = self.day.apply(message)
+            self.next_seq = seq + 1
+            if is_news:
+                yield message  # type: ignore[misc]  # whatever ``read`` gives is an Event
+
+    def _caught_up(self, seq: int) -> Iterator[Event]:
+        """Now it is known what had been answered; the rest goes out again, in its order, or is given up as lost."""
+        if seq < self.next_seq:
+            raise StreamLost(
+                f"the exchange is at message {seq} of session {self.session}, and message {self.next_seq - 1} came "
+                "here before: it has lost some; compare your orders with what it has"
+            )
+        self.next_seq = seq + 1
+        self._marker = ""
+        self.phase = Phase.LIVE
+        yield CaughtUp(seq)
+        for request in self.day.requests:
+            if request.resend:
+                if self._send(request.payload):
+                    request.state = RequestState.SENT
+                    request.sends += 1
+            else:
+                self._end_unanswered(request, RequestState.NOT_RECEIVED, OrderState.NOT_RECEIVED)
+                yield LostOnTheWay(request.number, request.kind.value, request.token)
+
+    def _send(self, payload: bytes) -> bool:
+        """Sends a message, unless the end of the connection came together with what is being heard."""
+        if self._soup is None or self._soup.ended:
+            return False
+        self._out.append(self._soup.unsequenced([payload], self._now_ns))
+        return True
+
+    def _end_unanswered(self, request: Request, state: RequestState, order_state: OrderState) -> None:
+        order = self.day.orders.get(request.token)
+        if request.kind is RequestKind.ENTER and order is not None and order.state is OrderState.PENDING:
+            order.state = order_state
+        self.day.requests.settle(request, state)
+
+
+def _unanswered(request: Request, *, final: bool) -> Unanswered:
+    return Unanswered(request.number, request.kind.value, request.token, final)

@@ -1,0 +1,43 @@
+"""What has become of a request, as a return or an error: the same for both clients."""
+
+from client.errors import NotConnected, NotReceived, OutcomeUnknown, Refused
+from client.events import Rejected, code_name
+from client.orders import Order, OrderState, Request, RequestKind, RequestState
+
+
+def _named(request: Request) -> str:
+    return f"the {request.kind.value} of order {request.token}"
+
+
+def check(request: Request, order: Order | None) -> None:
+    """Returns for a request that is done. Raises Refused, NotReceived, OutcomeUnknown."""
+    match request.state:
+        case RequestState.DONE:
+            return
+        case RequestState.REFUSED:
+            raise _refused(request, order)
+        case RequestState.NOT_RECEIVED:
+            raise NotReceived(request, f"{_named(request)} was lost with its connection: nothing was done")
+    raise OutcomeUnknown(request, f"{_named(request)} has no answer; whether it was done is not known")
+
+
+def _refused(request: Request, order: Order | None) -> Refused:
+    if isinstance(request.answer, Rejected):
+        reason = code_name(request.answer.reason)
+        return Refused(request, reason, f"{_named(request)} was refused: {reason}")
+    state = "it is not known" if order is None else f"it is {order.state.value}"
+    if order is not None and order.state is OrderState.LIVE and request.kind is not RequestKind.REPLACE:
+        state = "the quantity does not fit"
+    return Refused(request, "", f"{_named(request)} was refused: {state}")
+
+
+def too_late(request: Request, timeout_s: float) -> OutcomeUnknown:
+    """No answer in time: it may come yet."""
+    return OutcomeUnknown(
+        request, f"{_named(request)} was not answered within {timeout_s:g} s; whether it was or will be done is open"
+    )
+
+
+def not_live(timeout_s: float) -> NotConnected:
+    """No connection in time."""
+    return NotConnected(f"nothing was sent: there was no connection to the exchange for {timeout_s:g} s")

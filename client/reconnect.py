@@ -1,0 +1,93 @@
+"""When to try again after a connection broke, and how to say why it could not be made."""
+
+import random
+import socket
+from collections.abc import Callable
+
+from client.day import OrderT
+from client.errors import CannotConnect, ClientError, ConnectionLost
+from client.order_entry import OrderEntry
+
+
+class Backoff:
+    """Delays that double, up to a top, and vary by chance so that not all clients come back at once.
+
+    for_s: how long to try from the first failure on; a success begins it anew (``reset``).
+    """
+
+    def __init__(
+        self,
+        for_s: float,
+        first_s: float = 0.05,
+        top_s: float = 5.0,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._for_s = for_s
+        self._first_s = first_s
+        self._top_s = top_s
+        self._chance = chance
+        self._tries = 0
+        self._since_s = 0.0
+
+    def reset(self) -> None:
+        """It worked."""
+        self._tries = 0
+
+    def next_s(self, now_s: float) -> float | None:
+        """How long to wait before the next try; None: enough has been tried.
+
+        >>> backoff = Backoff(for_s=1.0, first_s=0.5, chance=lambda: 1.0)
+        >>> backoff.next_s(10.0), backoff.next_s(10.5), backoff.next_s(11.0)
+        (0.5, 0.5, None)
+        """
+        if not self._tries:
+            self._since_s = now_s
+        left_s = self._since_s + self._for_s - now_s
+        if left_s < 0.001:
+            return None
+        delay_s = min(self._top_s, self._first_s * 2.0 ** min(self._tries, 30)) * (0.5 + self._chance() / 2)
+        self._tries += 1
+        return min(delay_s, left_s)
+
+
+class Retry:
+    """What to do after a connection ended: make another, when, or none and why."""
+
+    def __init__(self, for_s: float) -> None:
+        self._for_s = for_s
+        self._backoff = Backoff(for_s)
+        self._ever_live = False
+
+    def delay_s(self, core: OrderEntry[OrderT], *, was_live: bool, error: ClientError, now_s: float) -> float:
+        """When to make the next one. Raises the error there is to be none for.
+
+        error: how the connection ended, or could not be made. The very first is not made again, since then it is
+        probably host, port, user or password that is wrong; later, a refused login may be the exchange that has not
+        noticed yet that the connection before is gone.
+        """
+        if was_live:
+            self._ever_live = True
+            self._backoff.reset()
+        if core.failed is not None:
+            raise core.failed
+        if core.at_once:
+            return 0.0
+        if not self._ever_live:
+            raise error
+        delay_s = self._backoff.next_s(now_s)
+        if delay_s is None:
+            within = f" within {self._for_s:g} s" if self._for_s else ""
+            raise ConnectionLost(f"the connection was lost and did not come back{within}: {error}") from error
+        return delay_s
+
+
+def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:
+    """Why there is no connection, in a sentence."""
+    where = f"{host}:{port}"
+    if isinstance(error, socket.gaierror):
+        return CannotConnect(f"the host {host!r} is unknown; check its name")
+    if isinstance(error, ConnectionRefusedError):
+        return CannotConnect(f"nobody listens on {where}; check the port, and whether the exchange runs")
+    if isinstance(error, TimeoutError):
+        return CannotConnect(f"{where} does not answer; check host and port, and the network between")
+    return CannotConnect(f"no connection to {where}: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,70 @@
+"""Which answer is whose: the requests that have no answer yet, in the order in which they were made.
+
+The answer to an entry, and the rejection of a replacement, bear the request's own token, which no other request has.
+Everything else bears the token of the order that was there before, so the exchange's order must tell: it takes the
+requests of one connection in their order and answers each once, so an answer belongs to the oldest request about that
+order which it can be an answer to. An answer that fits no open request is one to a repetition, or to nobody here.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+
+from client.events import Event
+from client.orders import Request, RequestKind, RequestState
+
+
+class OpenRequests:
+    """Requests by the token that their answers bear. ``take_settled`` gives each once, when its outcome stands."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._by_number: dict[int, Request] = {}
+        self._by_own_token: dict[str, Request] = {}
+        self._by_order: dict[str, list[Request]] = {}
+        self._settled: list[Request] = []
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __iter__(self) -> Iterator[Request]:
+        """From the oldest on; may be settled meanwhile."""
+        return iter(list(self._by_number.values()))
+
+    def add(self, kind: RequestKind, token: str, new_token: str, payload: bytes, *, resend: bool) -> Request:
+        """A request that is being sent."""
+        request = Request(next(self._numbers), kind, token, new_token, payload, resend)
+        self._by_number[request.number] = request
+        if kind in (RequestKind.ENTER, RequestKind.REPLACE):
+            self._by_own_token[new_token or token] = request
+        if kind is not RequestKind.ENTER:
+            self._by_order.setdefault(token, []).append(request)
+        return request
+
+    def of_token(self, token: str) -> Request | None:
+        """The entry or replacement that is to have this token."""
+        return self._by_own_token.get(token)
+
+    def of_order(self, token: str) -> Request | None:
+        """The oldest cancel, replace or modify of this order."""
+        waiting = self._by_order.get(token)
+        return waiting[0] if waiting else None
+
+    def settle(self, request: Request, state: RequestState, answer: Event | None = None) -> None:
+        """Its outcome stands; a second one would be a defect of ours."""
+        if request.settled:
+            raise RuntimeError(f"request {request.number} is {request.state.value} already")
+        request.state = state
+        request.answer = answer
+        del self._by_number[request.number]
+        self._by_own_token.pop(request.new_token or request.token, None)
+        if request.kind is not RequestKind.ENTER:
+            waiting = self._by_order[request.token]
+            waiting.remove(request)
+            if not waiting:
+                del self._by_order[request.token]
+        self._settled.append(request)
+
+    def take_settled(self) -> list[Request]:
+        """Those whose outcome stands since this was asked last."""
+        settled, self._settled = self._settled, []
+        return settled

@@ -1,0 +1,363 @@
+"""The client for plain scripts: blocking calls, a thin shell around ``client.order_entry``.
+
+One thread in the background reads the stream, sends heartbeats and makes a connection that breaks again, for up to
+``reconnect_for_s`` at a time; so a script may sleep or compute as long as it likes. Requests are sent by the caller.
+
+A method that asks something of the exchange waits for a connection, sends, and waits for the answer, all within
+``timeout_s``. An ``OutcomeUnknown`` then says that the answer is missing, not that nothing happened; the request goes
+on being settled. Events wait until they are read, as with ``client.async_client``: the oldest of too many are dropped.
+"""
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Final
+
+from client import outcome
+from client.errors import ClientError, ConnectionLost, NotConnected
+from client.event_queue import EVENTS_MAX, EventQueue
+from client.events import Event, Side
+from client.order_entry import OrderEntry, Phase
+from client.orders import NewOrder, Order, Request
+from client.prices import KEEP, Keep, Price
+from client.reconnect import Retry, cannot_connect
+from wire.ouch_codes import TimeInForce
+
+#: How long a goodbye may take to leave.
+_GOODBYE_S: Final = 1.0
+_READ_BYTES: Final = 65_536
+#: With more than that unsent, who wants to send more waits.
+_UNSENT_BYTES_MAX: Final = 1_048_576
+
+
+@dataclass(slots=True, eq=False)
+class SyncOrder(Order):
+    """An order that can be acted upon.
+
+    Each method returns when what was asked is done, and raises NotConnected, Refused, NotReceived or OutcomeUnknown.
+    """
+
+    client: "Client" = field(kw_only=True, repr=False)
+
+    def cancel(self, qty: int = 0) -> None:
+        """Cancels what is open; or makes the order smaller, so that ``qty`` is its whole, the executed included."""
+        self.client.cancel(self, qty)
+
+    def replace(self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None) -> None:
+        """Gives it another whole quantity (the executed included), or price, or both; and another token."""
+        self.client.replace(self, qty, price, token)
+
+    def modify(self, side: Side, qty: int | None = None) -> None:
+        """Changes the kind of a sale, or makes the order smaller: ``qty`` as in ``cancel``."""
+        self.client.modify(self, side, qty)
+
+
+class Client:
+    """A user's order entry. Use it as ``with``, or ``connect`` and ``close``. Several threads may use it.
+
+    from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: whether a request that was
+    lost with its connection is sent again; if not, it ends as ``NotReceived``. reconnect_for_s: 0 for not at all.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        user: str,
+        password: str,
+        *,
+        session: str = "",
+        from_seq: int = 1,
+        resend: bool = True,
+        timeout_s: float = 10.0,
+        reconnect_for_s: float = 60.0,
+        events_max: int = EVENTS_MAX,
+    ) -> None:
+        """Connects to nothing yet. Raises ValueError for what does not fit into a login."""
+        self.core = OrderEntry(
+            user, password, partial(SyncOrder, client=self), session=session, next_seq=from_seq, resend=resend
+        )
+        self._host, self._port = host, port
+        self._timeout_s = timeout_s
+        self._retry = Retry(reconnect_for_s)
+        self._queue = EventQueue(events_max)
+        self._changed = threading.Condition()  # its lock is held for whatever is done with what is below
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+        self._unsent = bytearray()
+        self._was_live = False
+        self._closing = False
+        self._ended = False
+        self._error: ClientError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Client {self._host}:{self._port} {self.core!r}>"
+
+    def __enter__(self) -> "Client":
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def connect(self) -> None:
+        """Connects, logs in, and takes in what happened so far.
+
+        Raises CannotConnect, LoginRefused, ConnectionLost. Of these there is no second try: it is the first connection.
+        """
+        if self._thread is not None:
+            raise RuntimeError("this client was connected before; make another")
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_writer.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="lockstep client", daemon=True)
+        self._thread.start()
+        try:
+            with self._changed:
+                self._until_live(time.monotonic() + self._timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Logs out and disconnects. Requests without an answer end as unknown for good."""
+        if self._thread is None:
+            return
+        with self._changed:
+            already, self._closing = self._closing, True
+            self.core.logout(time.monotonic_ns())
+            self._pump([])
+            self._wake()
+            self._changed.notify_all()
+        self._thread.join(_GOODBYE_S + self._timeout_s)
+        if not already:
+            self._wake_reader.close()
+            self._wake_writer.close()
+
+    # What there is
+
+    @property
+    def orders(self) -> dict[str, SyncOrder]:
+        """The day's orders, by every token that they have had."""
+        return self.core.day.orders
+
+    def open_orders(self) -> list[SyncOrder]:
+        """Orders that may yet trade, oldest first."""
+        with self._changed:
+            return self.core.open_orders()
+
+    def open_requests(self) -> list[Request]:
+        """Requests whose outcome is not known yet."""
+        with self._changed:
+            return list(self.core.day.requests)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a connection, and all that was missed has come."""
+        return self.core.phase is Phase.LIVE
+
+    def next_event(self, timeout_s: float | None = None) -> Event | None:
+        """The next event; None if none comes in time, or ever. Raises ConnectionLost if the client failed."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._queue) or self._ended, timeout_s)
+            event = self._queue.take()
+            if event is None and self._error is not None:
+                raise self._error
+            return event
+
+    def events(self, timeout_s: float | None = None) -> Iterator[Event]:
+        """Events as they come, until none comes for ``timeout_s`` or the client is closed. Raises ConnectionLost."""
+        return iter(partial(self.next_event, timeout_s), None)
+
+    # What can be asked
+
+    def enter(
+        self,
+        symbol: str,
+        side: Side,
+        qty: int,
+        price: Price,
+        *,
+        time_in_force_s: int = TimeInForce.MARKET_HOURS,
+        token: str | None = None,
+    ) -> SyncOrder:
+        """Enters an order, and returns it when it is accepted. Raises as the methods of an order do.
+
+        price: "10.05", a Decimal, or None for a market order. time_in_force_s: 0 for immediate or cancel.
+        """
+        return self.submit(NewOrder(symbol, side, qty, price, time_in_force_s), token)
+
+    def submit(self, new: NewOrder, token: str | None = None) -> SyncOrder:
+        """``enter`` for an order with all its terms."""
+        with self._changed:
+            deadline_s = self._ready()
+            order, request = self.core.enter(new, token)
+            self._answered(request, deadline_s)
+            return order
+
+    def send(self, new: NewOrder, token: str | None = None) -> tuple[SyncOrder, Request]:
+        """``submit`` without waiting for the answer: for that there is ``outcome``."""
+        with self._changed:
+            self._ready()
+            order, request = self.core.enter(new, token)
+            self._pump([])
+            return order, request
+
+    def cancel(self, order: Order, qty: int = 0) -> None:
+        """See ``SyncOrder.cancel``."""
+        self._ask(lambda: self.core.cancel(order, qty))
+
+    def replace(
+        self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
+    ) -> None:
+        """See ``SyncOrder.replace``."""
+        self._ask(lambda: self.core.replace(order, qty, price, token))
+
+    def modify(self, order: Order, side: Side, qty: int | None = None) -> None:
+        """See ``SyncOrder.modify``."""
+        self._ask(lambda: self.core.modify(order, side, qty))
+
+    def outcome(self, request: Request) -> None:
+        """Waits for what becomes of a request; may be asked again. Returns and raises as an order's methods do."""
+        with self._changed:
+            self._answered(request, time.monotonic() + self._timeout_s)
+
+    # Inside, with the lock held
+
+    def _ask(self, make: Callable[[], Request]) -> None:
+        with self._changed:
+            deadline_s = self._ready()
+            self._answered(make(), deadline_s)
+
+    def _ready(self) -> float:
+        """Waits until something can be sent. Returns until when an answer may take, on the monotonic clock."""
+        if self._thread is None:
+            raise NotConnected("nothing was sent: this client was not connected; use `with`, or connect()")
+        deadline_s = time.monotonic() + self._timeout_s
+        self._until_live(deadline_s)
+        return deadline_s
+
+    def _until_live(self, deadline_s: float) -> None:
+        def can_send() -> bool:
+            return self._ended or (self.core.phase is Phase.LIVE and len(self._unsent) <= _UNSENT_BYTES_MAX)
+
+        came = self._changed.wait_for(can_send, deadline_s - time.monotonic())
+        if self._ended:
+            raise self._error or NotConnected("nothing was sent: this client was closed")
+        if not came:
+            raise outcome.not_live(self._timeout_s)
+
+    def _answered(self, request: Request, deadline_s: float) -> None:
+        self._pump([])
+        if not self._changed.wait_for(lambda: request.settled, deadline_s - time.monotonic()):
+            raise outcome.too_late(request, self._timeout_s)
+        outcome.check(request, self.orders.get(request.token))
+
+    def _pump(self, events: list[Event]) -> None:
+        """After anything was done with the core: lets out what it has to say, to the exchange and to who waits."""
+        self._unsent += self.core.take()
+        self._flush()
+        self._queue.put(events)
+        self._was_live |= self.core.phase is Phase.LIVE
+        if self.core.day.requests.take_settled() or events:
+            self._changed.notify_all()
+
+    def _flush(self) -> None:
+        """Sends what goes at once; the thread sends the rest."""
+        if self._socket is None or not self._unsent:
+            return
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return  # the thread reads that the connection is gone
+        if self._unsent or self.core.over:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Lets the thread look at what there is to do."""
+        with contextlib.suppress(OSError):  # full: it has been woken; closed: it has ended
+            self._wake_writer.send(b"\0")
+
+    # The thread
+
+    def _run(self) -> None:
+        """Makes one connection after the other, until one ends that is to be the last."""
+        failure: ClientError | None = None
+        try:
+            while not self._closing:
+                self._was_live = False
+                error = self._one_connection()
+                now_s = time.monotonic()
+                with self._changed:
+                    delay_s = self._retry.delay_s(self.core, was_live=self._was_live, error=error, now_s=now_s)
+                    self._changed.wait_for(lambda: self._closing, delay_s)
+        except ClientError as error:
+            failure = error
+        with self._changed:
+            self._ended = True
+            self._error = None if self._closing else failure
+            self._pump(self.core.give_up())
+            self._changed.notify_all()
+
+    def _one_connection(self) -> ClientError:
+        """From its beginning to its end, and why it ended."""
+        try:
+            connection = socket.create_connection((self._host, self._port), self._timeout_s)
+        except OSError as error:
+            return cannot_connect(error, self._host, self._port)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        with self._changed:
+            self._unsent.clear()
+            self._socket = connection
+            self.core.connected(time.monotonic_ns())
+            self._pump([])
+        why = ""
+        while not why:
+            why = self._turn(connection)
+        with self._changed:
+            why = self.core.why or why
+            self._socket = None
+            connection.close()
+            self._pump(self.core.lost(why))
+            self._changed.notify_all()
+        return self.core.refused or ConnectionLost(f"{self._host}:{self._port}: {why}")
+
+    def _turn(self, connection: socket.socket) -> str:
+        """Waits for bytes, room to send, or the next heartbeat, and does it. Gives why the connection ended, or ""."""
+        poll = select.poll()
+        with self._changed:
+            poll.register(connection, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+            due_ns = self.core.due_ns()
+        poll.register(self._wake_reader, select.POLLIN)
+        wait_ns = max(0, due_ns - time.monotonic_ns()) if due_ns is not None else 1_000_000_000
+        ready = dict(poll.poll(wait_ns / 1e6))
+        if self._wake_reader.fileno() in ready:
+            self._wake_reader.recv(_READ_BYTES)
+        data = None
+        if ready.get(connection.fileno(), 0) & ~select.POLLOUT:
+            try:
+                data = connection.recv(_READ_BYTES)
+            except BlockingIOError:
+                data = None
+            except OSError:
+                return "the connection broke"
+            if data == b"":
+                return "the exchange closed the connection"
+        with self._changed:
+            now_ns = time.monotonic_ns()
+            events = self.core.receive(data, now_ns) if data else []
+            self.core.tick(now_ns)
+            self._pump(events)
+            if len(self._unsent) <= _UNSENT_BYTES_MAX:
+                self._changed.notify_all()
+            return "this client was closed" if self.core.over or self._closing else ""

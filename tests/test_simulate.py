@@ -1,0 +1,174 @@
+"""`lockstep simulate`: traders who send what they mean, over connections that may break, and tell what is missing."""
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.wire_sink import Server
+from cli.traders_ouch import OuchTraders
+from tests.conftest import Lockstep
+from tests.test_wire_load import cut, framed
+from wire.ouch import read_client
+from wire.ouch_codes import ClientMessage, ServerMessage
+
+SYMBOLS = (("ACME", 100_0000), ("BOLT", 25_0000))
+
+
+@contextmanager
+def serving(alter: Callable[[bytes], bytes] | None = None) -> Iterator[Server]:
+    """The server without a market, in a thread."""
+    server = Server(8, alter)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stopped = True
+        thread.join(10)
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """A file of three users."""
+    path = tmp_path / "users.txt"
+    path.write_text("# who trades\nU1 secret1\nU2 secret2\n\nU3 secret3\n")
+    return path
+
+
+def test_what_the_traders_ask_for_is_ouch_and_each_token_is_new() -> None:
+    traders = OuchTraders(5, SYMBOLS, 3, 1_000)
+    requests = [request for _ in range(30) for request in traders.batch(100)]
+    kinds: Counter[int] = Counter()
+    made: list[bytes] = []
+    for request in requests:
+        row = read_client(request.message)[0]
+        kinds[int(row["kind"])] += 1
+        assert 0 <= request.user < 3
+        if row["kind"] == ClientMessage.ENTER_ORDER:
+            assert (request.token, request.existing) == (row["order_token"], b"")
+            assert row["stock"] in (b"ACME    ", b"BOLT    ")
+            assert row["shares"] > 0
+            assert row["price_e4"] % 100 == 0
+            assert row["price_e4"] > 0
+        elif row["kind"] == ClientMessage.REPLACE_ORDER:
+            assert (request.token, request.existing) == (row["replacement_order_token"], row["existing_order_token"])
+        else:
+            assert (request.token, request.existing) == (b"", row["order_token"])
+        if request.existing:
+            assert request.existing in made
+        if request.token:
+            made.append(request.token)
+            assert len(request.token.rstrip(b" ")) == 8
+    assert len(set(made)) == len(made)
+    assert min(kinds.values()) > 100
+    assert len(kinds) == 3
+
+
+def test_the_same_seed_gives_the_same_requests() -> None:
+    one, same, other = (OuchTraders(seed, SYMBOLS, 3, 1) for seed in (5, 5, 6))
+    assert one.batch(300) == same.batch(300)
+    assert one.batch(300) != other.batch(300)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_traders_of_any_number_make_markets_and_take(count: int) -> None:
+    requests = OuchTraders(1, SYMBOLS, count, 1).batch(2_000)
+    assert {request.user for request in requests} == set(range(count))
+    iocs = [r for r in requests if r.message[:1] == b"O" and read_client(r.message)[0]["time_in_force_s"] == 0]
+    assert len(iocs) > 100
+
+
+def test_every_order_is_answered_and_told_in_a_summary(lockstep: Lockstep, users: Path) -> None:
+    with serving() as server:
+        arguments = ("simulate", "--port", server.port, "--users", users, "--seconds", 1.3, "--rate", 800)
+        status, out, err = lockstep(*arguments)
+        assert (status, err) == (0, "")
+        assert re.search(r"1\.0 s  \d{3} orders, \d+ answered, 0 trades, 0 rejected, p50 [\d.]+ us", out)
+        assert "every order was answered" in out
+        status, out, _err = lockstep(*arguments, "--json")
+    assert status == 0
+    *lines, last = [json.loads(line) for line in out.splitlines()]
+    summary = last["summary"]
+    assert len(lines) == 1
+    assert 700 < summary["orders"] < 1_100
+    assert (summary["answers"], summary["missing"], last["good"]) == (summary["orders"], 0, True)
+    assert summary["p99_us"] >= summary["p50_us"] > 0
+
+
+def test_an_answer_that_never_comes_is_missed_and_the_exit_status_is_1(
+    lockstep: Lockstep, users: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.simulate._PATIENCE_S", 0.3)
+    left = [3]
+
+    def alter(data: bytes) -> bytes:
+        messages = [payload for _kind, payload in cut(data)]
+        if left[0] and messages[0][0] == ServerMessage.ACCEPTED:
+            left[0] -= 1
+            del messages[0]
+        return framed(messages)
+
+    with serving(alter) as server:
+        status, out, _err = lockstep("simulate", "--port", server.port, "--users", users, "--seconds", 0.5)
+    assert status == 1
+    assert "3 orders without an answer" in out
+
+
+def test_a_connection_that_breaks_is_made_again_and_what_was_open_is_asked_again(
+    lockstep: Lockstep, users: Path
+) -> None:
+    turns = iter(range(1_000_000))
+
+    def alter(data: bytes) -> bytes:
+        if next(turns) == 100:
+            raise ConnectionResetError  # the answers are lost, and the connection with them
+        return data
+
+    with serving(alter) as server:
+        status, out, err = lockstep(
+            "simulate", "--port", server.port, "--users", users, "--seconds", 1.5, "--rate", 400, "--json"
+        )
+    summary = json.loads(out.splitlines()[-1])["summary"]
+    assert status == 0
+    assert re.search(r"note: user U\d lost the connection: the node closed the connection; it is tried again", err)
+    assert re.search(r"note: user U\d is connected again, after \d\.\d s", err)
+    assert summary["reconnects"] == 1
+    assert summary["sent_again"] >= 1
+    assert (summary["missing"], summary["unexpected"]) == (0, 0)
+
+
+def test_users_and_symbols_that_cannot_be_are_refused_in_a_sentence(lockstep: Lockstep, tmp_path: Path) -> None:
+    path = tmp_path / "users.txt"
+    for text, said in (
+        ("", "names no user"),
+        ("U1\n", "line 1 of"),
+        ("TOOLONGNAME secret\n", "is no name here"),
+        ("U1 elevenchars\n", "the password of user U1 is no password here"),
+        ("U1 a\nu1 b\n", "a user is named twice"),
+    ):
+        path.write_text(text)
+        status, out, err = lockstep("simulate", "--users", path)
+        assert (status, out) == (2, "")
+        assert said in err
+        assert "elevenchars" not in err
+    assert "nobody is to log in" in lockstep("simulate")[2]
+    assert "--password-stdin" in lockstep("simulate", "--user", "U1")[2]
+    path.write_text("U1 secret\n")
+    status, _out, err = lockstep("simulate", "--users", path, "--symbol", "ACME")
+    assert status == 2
+    assert "'ACME' is no instrument with a price" in err
+
+
+def test_a_node_that_is_not_there_is_found_missing(lockstep: Lockstep, users: Path) -> None:
+    server = Server(1)
+    server.stopped = True
+    server.run()
+    status, _out, err = lockstep("simulate", "--port", server.port, "--users", users)
+    assert status == 1
+    assert f"no connection to 127.0.0.1 port {server.port}" in err
