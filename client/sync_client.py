@@ -350,9 +350,9 @@ class Client:
             except BlockingIOError:
                 data = None
             except OSError:
-                return "the connection broke"
+                return self._ended_by("the connection broke")
             if data == b"":
-                return "the exchange closed the connection"
+                return self._ended_by("the exchange closed the connection")
         with self._changed:
             now_ns = time.monotonic_ns()
             events = self.core.receive(data, now_ns) if data else []
@@ -361,3 +361,8 @@ class Client:
             if len(self._unsent) <= _UNSENT_BYTES_MAX:
                 self._changed.notify_all()
             return "this client was closed" if self.core.over or self._closing else ""
+
+    def _ended_by(self, why: str) -> str:
+        """Why the connection ended: after a logout of our own, both sides close it, whichever is seen first."""
+        with self._changed:
+            return "this client was closed" if self.core.over or self._closing else why
