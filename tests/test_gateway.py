@@ -1,4 +1,4 @@
-"""Bytes of clients become rows, and events become the bytes of answers: the kernels of the gateway, without a socket."""
+"""Bytes of clients become rows, and events the bytes of answers: the kernels of the gateway, without a socket."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def row(kind: CommandKind, **fields: int) -> NDArray[Any]:
 
 
 class Venue:
-    """An engine with the gateway's two kernels around it. User 1 is of participant 1, users 2 and 3 of participant 2."""
+    """An engine between the gateway's two kernels. User 1 is of participant 1, users 2 and 3 are of participant 2."""
 
     def __init__(self) -> None:
         self.engine = Engine(CAPACITY)
