@@ -6,11 +6,14 @@ The header lists parts and arrays (dtype, shape, offset, xxh3-128) and the diges
 checkpoints are compared without reading them. Arrays are written from where they are and read into new arrays that
 the caller owns: a million resting orders go at the speed of memory and disk. Bytes between arrays are zero, and
 checked.
+
+Arrays of folds over the events may stand beside the state: they are no part of it or of its digest. Version 2 of the
+header lists them; a checkpoint without any is written as version 1, and both are read.
 """
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgpack
@@ -19,7 +22,9 @@ import numpy as np
 from checkpoints.errors import CheckpointError
 from engine import digest
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+#: Of a checkpoint with nothing beside the state.
+_PLAIN_VERSION: Final = 1
 _MAGIC: Final = b"lkcheck\x01"
 _START_BYTES: Final = 32
 _ALIGN_BYTES: Final = 64
@@ -36,8 +41,11 @@ _FIELDS: Final = {
     "arrays": list,
     "size": int,
 }
+_BESIDE_FIELDS: Final = {"folds": list, "beside": list}
 
 Array = np.ndarray[Any, Any]
+#: Name, dtype, shape, offset and checksum of an array, and what it belongs to.
+_Listed = tuple[str, str, "np.dtype[Any]", tuple[int, ...], int, bytes]
 
 
 class Origin(NamedTuple):
@@ -50,7 +58,10 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The whole state of an engine after command ``seq``: what ``Engine.restore`` takes."""
+    """The whole state of an engine after command ``seq``: what ``Engine.restore`` takes.
+
+    ``beside``: fold to array name to array, as the folds over the events stood at that command.
+    """
 
     seq: int
     event_digest: bytes
@@ -58,6 +69,7 @@ class Checkpoint:
     source_digest: str
     capacity: dict[str, int]
     parts: dict[str, dict[str, Array]]
+    beside: dict[str, dict[str, Array]] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:
@@ -67,7 +79,8 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Header:
-    """A verified header. ``arrays``: (part, name, dtype, shape, offset, checksum) in the order of the file."""
+    """A verified header. ``arrays``: (part, name, dtype, shape, offset, checksum) in the order of the file, and
+    ``beside`` those after them, of the folds ``folds``."""
 
     seq: int
     event_digest: bytes
@@ -75,7 +88,9 @@ class Header:
     source_digest: str
     capacity: dict[str, int]
     part_digests: dict[str, bytes]
-    arrays: list[tuple[str, str, "np.dtype[Any]", tuple[int, ...], int, bytes]]
+    arrays: list[_Listed]
+    folds: tuple[str, ...]
+    beside: list[_Listed]
     start: int
     size: int
 
@@ -112,31 +127,36 @@ def _aligned(offset: int) -> int:
 
 def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
     """The file's bytes, piece by piece; arrays are not copied. They must not change meanwhile."""
-    arrays: list[tuple[str, str, str, list[int], int, bytes]] = []
     pieces: list[tuple[int, Array]] = []
     offset = 0
-    for part, named in checkpoint.parts.items():
-        for name, array in named.items():
-            dtype_text = _dtype_text(array.dtype)
-            flat = _flat(array)
-            offset = _aligned(offset)
-            checksum = digest.checksum(flat)
-            arrays.append((part, name, dtype_text, list(array.shape), offset, checksum))
-            pieces.append((offset, flat))
-            offset += len(flat)
-    header = msgpack.packb(
-        {
-            "version": FORMAT_VERSION,
-            "seq": checkpoint.seq,
-            "event_digest": checkpoint.event_digest,
-            "rules_version": checkpoint.rules_version,
-            "source_digest": checkpoint.source_digest,
-            "capacity": checkpoint.capacity,
-            "part_digests": {part: digest.part_digest(named) for part, named in checkpoint.parts.items()},
-            "arrays": arrays,
-            "size": offset,
-        }
-    )
+
+    def listed(groups: Mapping[str, Mapping[str, Array]]) -> list[tuple[str, str, str, list[int], int, bytes]]:
+        nonlocal offset
+        arrays = []
+        for group, named in groups.items():
+            for name, array in named.items():
+                dtype_text = _dtype_text(array.dtype)
+                flat = _flat(array)
+                offset = _aligned(offset)
+                arrays.append((group, name, dtype_text, list(array.shape), offset, digest.checksum(flat)))
+                pieces.append((offset, flat))
+                offset += len(flat)
+        return arrays
+
+    arrays = listed(checkpoint.parts)
+    fields: dict[str, Any] = {
+        "version": FORMAT_VERSION if checkpoint.beside else _PLAIN_VERSION,
+        "seq": checkpoint.seq,
+        "event_digest": checkpoint.event_digest,
+        "rules_version": checkpoint.rules_version,
+        "source_digest": checkpoint.source_digest,
+        "capacity": checkpoint.capacity,
+        "part_digests": {part: digest.part_digest(named) for part, named in checkpoint.parts.items()},
+        "arrays": arrays,
+    }
+    if checkpoint.beside:
+        fields |= {"folds": list(checkpoint.beside), "beside": listed(checkpoint.beside)}
+    header = msgpack.packb({**fields, "size": offset})
     start = _MAGIC + len(header).to_bytes(8, "little")
     yield start + digest.checksum(start + header) + header
     written = _START_BYTES + len(header)
@@ -162,23 +182,27 @@ def decode_header(stream: BinaryIO, file_bytes: int, name: str) -> Header:
         fields = msgpack.unpackb(packed)
     except ValueError as error:
         raise CheckpointError(f"{name} has a header that cannot be read") from error
-    if not isinstance(fields, dict) or fields.get("version") != FORMAT_VERSION:
-        version = fields.get("version") if isinstance(fields, dict) else None
-        raise CheckpointError(f"{name} has format version {version}; this release reads {FORMAT_VERSION}")
-    if any(type(fields.get(field)) is not kind for field, kind in _FIELDS.items()):
+    version = fields.get("version") if isinstance(fields, dict) else None
+    if version not in (_PLAIN_VERSION, FORMAT_VERSION):
+        raise CheckpointError(
+            f"{name} has format version {version}; this release reads {_PLAIN_VERSION} and {FORMAT_VERSION}"
+        )
+    expected_fields = _FIELDS if version == _PLAIN_VERSION else _FIELDS | _BESIDE_FIELDS
+    if any(type(fields.get(field)) is not kind for field, kind in expected_fields.items()):
         raise CheckpointError(f"{name} has other fields than this release writes")
     header = _header(fields, _aligned(_START_BYTES + header_bytes), name)
-    expected = header.start + header.size if header.arrays else _START_BYTES + header_bytes
+    expected = header.start + header.size if header.arrays or header.beside else _START_BYTES + header_bytes
     if expected != file_bytes:
         raise CheckpointError(f"{name} has {file_bytes} bytes and must have {expected}")
     return header
 
 
 def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
-    arrays = []
+    parts = fields["arrays"]
+    listed: list[_Listed] = []
     end = 0
     try:
-        for part, array, text, shape, offset, checksum in fields["arrays"]:
+        for part, array, text, shape, offset, checksum in [*parts, *fields.get("beside", [])]:
             dtype = _dtype(text)
             size = dtype.itemsize
             for length in shape:
@@ -186,13 +210,20 @@ def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
             if dtype.hasobject or min(shape, default=0) < 0 or offset != _aligned(end) or size > _ARRAY_BYTES_MAX:
                 raise CheckpointError(f"{name} has an array {array} that cannot be right")
             end = offset + size
-            arrays.append((part, array, dtype, tuple(shape), offset, checksum))
+            listed.append((part, array, dtype, tuple(shape), offset, checksum))
     except (TypeError, ValueError, SyntaxError) as error:
         raise CheckpointError(f"{name} lists arrays that this release cannot read") from error
     if end != fields["size"]:
         raise CheckpointError(f"{name} has arrays that do not fill it")
     known = {field: fields[field] for field in _FIELDS if field not in ("version", "arrays", "size")}
-    return Header(**known, arrays=arrays, start=start, size=end)
+    return Header(
+        **known,
+        arrays=listed[: len(parts)],
+        folds=tuple(fields.get("folds", ())),
+        beside=listed[len(parts) :],
+        start=start,
+        size=end,
+    )
 
 
 def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
@@ -202,16 +233,18 @@ def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
     """
     header = decode_header(stream, file_bytes, name)
     parts: dict[str, dict[str, Array]] = {part: {} for part in header.part_digests}
+    beside: dict[str, dict[str, Array]] = {fold: {} for fold in header.folds}
     at = stream.tell()
-    for part, array_name, dtype, shape, offset, checksum in header.arrays:
+    for number, (group, array_name, dtype, shape, offset, checksum) in enumerate([*header.arrays, *header.beside]):
         gap = stream.read(header.start + offset - at)
         array = np.empty(shape, dtype)
         flat = array.reshape(-1).view(np.uint8)
         _read_into(stream, flat.data, name)
         if gap.strip(b"\0") or digest.checksum(flat) != checksum:
-            raise CheckpointError(f"{name} is damaged: its array {part}.{array_name} does not match its checksum")
+            raise CheckpointError(f"{name} is damaged: its array {group}.{array_name} does not match its checksum")
         at = header.start + offset + len(flat)
-        parts.setdefault(part, {})[array_name] = array
+        into = parts if number < len(header.arrays) else beside
+        into.setdefault(group, {})[array_name] = array
     return Checkpoint(
         seq=header.seq,
         event_digest=header.event_digest,
@@ -219,6 +252,7 @@ def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
         source_digest=header.source_digest,
         capacity=header.capacity,
         parts=parts,
+        beside=beside,
     )
 
 

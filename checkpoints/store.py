@@ -8,7 +8,7 @@ it, and the one before is used; damage deletes nothing. Files ``.tmp`` are those
 import fcntl
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class CheckpointInfo:
     """What is known of a checkpoint by its name and header, its arrays unread.
 
     ``why``: what is wrong with it, "" when ``valid``. ``state_digest`` is empty, and ``origin`` None, where the header
-    cannot be read.
+    cannot be read. ``folds``: the folds that have arrays beside the state.
     """
 
     seq: int
@@ -42,6 +42,7 @@ class CheckpointInfo:
     valid: bool
     why: str
     origin: Origin | None = None
+    folds: tuple[str, ...] = ()
 
 
 class CheckpointStore:
@@ -99,10 +100,11 @@ class CheckpointStore:
     def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo | None:
         """What is known of one; None when it was removed meanwhile."""
         digest, size, origin = b"", 0, None
+        folds: tuple[str, ...] = ()
         try:
             size = path.stat().st_size
             header = _header(path)
-            digest, origin = header.state_digest, header.origin
+            digest, origin, folds = header.state_digest, header.origin, header.folds
             why = "" if header.seq == seq else f"{path} is the checkpoint of seq {header.seq}"
         except CheckpointError as error:
             why = str(error)
@@ -114,7 +116,7 @@ class CheckpointStore:
             with suppress(OSError):
                 why = _reason_path(path).read_text(encoding="utf-8", errors="replace").strip()
             why = why or "it was marked invalid"
-        return CheckpointInfo(seq, path, size, digest, not why, why, origin)
+        return CheckpointInfo(seq, path, size, digest, not why, why, origin, folds)
 
     def newest(self, at_or_before: int | None = None) -> Checkpoint | None:
         """The newest good checkpoint with a seq of at most ``at_or_before``; None when there is none.
@@ -178,10 +180,13 @@ class CheckpointStore:
             _reason_path(target).write_text(why + "\n", encoding="utf-8")
             _sync_folder(self.folder)
 
-    def prune(self, keep: int, *, up_to: int | None = None, origin: Origin | None = None) -> None:
+    def prune(
+        self, keep: int, *, up_to: int | None = None, origin: Origin | None = None, folds: Iterable[str] = ()
+    ) -> None:
         """Delete what is older than the newest ``keep`` checkpoints that are not marked invalid.
 
-        Those after ``up_to``, and those of another ``origin``, do not count.
+        Those after ``up_to``, those of another ``origin``, and those without one of ``folds`` beside the state do not
+        count.
 
         For the node that writes them: it goes by their headers. ``replay.recover.prune`` reads them whole.
         """
@@ -190,7 +195,10 @@ class CheckpointStore:
         good = [
             info.seq
             for info in self.list()
-            if info.valid and (up_to is None or info.seq <= up_to) and origin in (None, info.origin)
+            if info.valid
+            and (up_to is None or info.seq <= up_to)
+            and origin in (None, info.origin)
+            and set(folds) <= set(info.folds)
         ]
         if len(good) > keep:
             self.remove_before(good[-keep])

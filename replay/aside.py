@@ -11,14 +11,17 @@ child hears nothing and removes what it wrote.
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
+
+from numpy.typing import NDArray
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointStore
 from journal import Journal
-from replay.engines import MarketEngine
+from replay.engines import MarketEngine, StatefulEngine
 from replay.errors import ReplayError
 from replay.forking import deaf_to_ctrl_c, undisturbed
 from replay.rebuild import capacity_of, why_not_origin
@@ -29,6 +32,9 @@ _DONE = b"done"
 #: Lower priority of the child: the market goes first.
 _NICE = 10
 _SENTENCE_BYTES_MAX = 4_096
+
+#: What folds over the events have: fold to array name to array.
+Beside = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
 class _Child(NamedTuple):
@@ -48,8 +54,16 @@ class CheckpointAside:
     that, so that none is late. ``keep``: how many of the newest checkpoints stay. At the end it waits for the one that
     is being written; when something was raised, it gives that one up.
 
+    A node that takes its own time does the same by ``tend``, ``due`` and ``now``.
+
     A checkpoint that fails does not stop the market: its sentence goes to ``failed``, and the next is taken when it is
     due. Without ``failed``, CheckpointError is raised at the end. Those before it are as they were.
+
+    ``beside``: the arrays of folds that are to stand in the checkpoint, asked for in the child; they must have seen the
+    events of every command that the engine has applied, so with folds a checkpoint is begun only where nothing is held.
+    ``before_named``: called in the child when all is written and the journal is durable up to there, before the file
+    gets its name: what else must be on the disk by then is synced there. In the child nothing is open that was open
+    in the parent. ``finished``: told the sequence number of each checkpoint that is done; ``finished_seq`` is the last.
     """
 
     def __init__(
@@ -61,6 +75,9 @@ class CheckpointAside:
         keep: int = 8,
         waits: bool = False,
         failed: Callable[[str], object] | None = None,
+        finished: Callable[[int], object] | None = None,
+        beside: Callable[[], Beside] | None = None,
+        before_named: Callable[[], object] | None = None,
     ) -> None:
         if commands < 1:
             raise ReplayError(f"a checkpoint every {commands} commands is not possible; give 1 or more")
@@ -72,6 +89,9 @@ class CheckpointAside:
         self._waits = waits
         self._failures: list[str] = []
         self._failed = self._failures.append if failed is None else failed
+        self._finished = finished
+        self._beside = beside
+        self._before_named = before_named
         self._child: _Child | None = None
         self._told = False
         # One beyond the journal's end is of another life of the directory.
@@ -81,6 +101,8 @@ class CheckpointAside:
             if info.valid and info.seq <= journal.last_seq and why_not_origin(info.origin, self._capacity) is None
         ]
         self._last_seq = max(known, default=0)
+        #: The last command of which there is a checkpoint that could be used; 0 before the first.
+        self.finished_seq = self._last_seq
 
     def __enter__(self) -> "CheckpointAside":
         return self
@@ -93,14 +115,33 @@ class CheckpointAside:
 
     def __call__(self, _journal: Journal, engine: MarketEngine) -> None:
         """Look after the checkpoint that is being written, and begin one that is due."""
+        self.tend()
+        if self.due(engine.seq):
+            if self._waits:
+                self._wait()
+            self.now(engine)
+
+    def tend(self) -> None:
+        """Look after the checkpoint that is being written; never waits."""
         if self._child is not None:
             self._tell(self._child)
             self._reap(self._child, os.WNOHANG)
-        if engine.seq - self._last_seq >= self._commands:
-            if self._waits:
-                self._wait()
-            if self._child is None:
-                self._begin(engine)
+
+    def due(self, seq: int) -> bool:
+        """Whether so many commands have passed at command ``seq`` that the next checkpoint is due."""
+        return seq - self._last_seq >= self._commands
+
+    def now(self, engine: MarketEngine) -> bool:
+        """Begin a checkpoint, due or not; False, and nothing happens, while one is being written.
+
+        The engine must be at the end of the journal, and folds at the same command. True is no promise: one that
+        cannot be begun is told like any that fails.
+        """
+        self.tend()
+        if self._child is not None:
+            return False
+        self._begin(engine)
+        return True
 
     @property
     def busy(self) -> bool:
@@ -145,7 +186,7 @@ class CheckpointAside:
                 pid = os.fork()
                 if pid == 0:
                     # Views of the state are taken here, in the child, so that the parent spends no time on it.
-                    _write_and_end(self._store, lambda: image(machine, self._capacity), self._keep, hears, says)
+                    _write_and_end(self._store, lambda: self._image(machine), self._keep, hears, says, self._ready)
                 self._child, self._told = _Child(pid, engine.seq, go, said), False
             ends = [hears, says]
         except OSError as error:
@@ -153,6 +194,19 @@ class CheckpointAside:
         finally:
             for end in ends:
                 os.close(end)
+
+    def _image(self, machine: StatefulEngine) -> Checkpoint:
+        taken = image(machine, self._capacity)
+        if self._beside is None:
+            return taken
+        return replace(taken, beside={fold: dict(arrays) for fold, arrays in self._beside().items()})
+
+    def _ready(self) -> None:
+        if self._before_named is not None:
+            try:
+                self._before_named()
+            except OSError as error:
+                raise CheckpointError(f"what goes with it could not be put on the disk: {error}") from error
 
     def _tell(self, child: _Child) -> None:
         if not self._told and self._journal.durable_seq >= child.seq:
@@ -171,7 +225,11 @@ class CheckpointAside:
         said = os.read(child.said, _SENTENCE_BYTES_MAX)
         self._forget(child)
         self._child = None
-        if said != _DONE:
+        if said == _DONE:
+            self.finished_seq = child.seq
+            if self._finished is not None:
+                self._finished(child.seq)
+        else:
             why = said.decode(errors="replace") or f"its process ended with status {status}"
             self._failed(f"the checkpoint of command {child.seq} was not taken: {why}")
 
@@ -181,7 +239,12 @@ class CheckpointAside:
 
 
 def _write_and_end(
-    store: CheckpointStore, take: Callable[[], Checkpoint], keep: int, hears: int, says: int
+    store: CheckpointStore,
+    take: Callable[[], Checkpoint],
+    keep: int,
+    hears: int,
+    says: int,
+    ready: Callable[[], None],
 ) -> NoReturn:
     """The child's whole life. It ends without the interpreter's farewells, which belong to its parent."""
     try:
@@ -190,8 +253,15 @@ def _write_and_end(
         _drop_others(hears, says)
         os.nice(_NICE)
         taken = take()
-        store.write(taken, named_when=lambda: os.read(hears, 1) == _DURABLE)
-        store.prune(keep, up_to=taken.seq, origin=taken.origin)
+
+        def may_be_named() -> bool:
+            durable = os.read(hears, 1) == _DURABLE
+            if durable:
+                ready()
+            return durable
+
+        store.write(taken, named_when=may_be_named)
+        store.prune(keep, up_to=taken.seq, origin=taken.origin, folds=taken.beside)
         os.write(says, _DONE)
     except BaseException as error:  # whatever it is, the parent must hear of it, and nothing here may go on
         with suppress(OSError):

@@ -5,10 +5,10 @@ against the one recorded when the block was first applied. A difference is a div
 it: either the journal was applied by another engine, or one of the two runs was wrong.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,22 @@ Durability = Literal["fsync", "none"]
 Observe = Callable[[int, NDArray[Any], NDArray[Any]], None]
 #: Called for each block applied: commands done, commands in all.
 Progress = Callable[[int, int], None]
+
+
+class Fold(Protocol):
+    """What follows from commands and events beside the market, such as the streams of a gateway's users."""
+
+    def restore(self, beside: Mapping[str, Mapping[str, NDArray[Any]]], seq: int, /) -> bool:
+        """Take the state at command ``seq`` out of the arrays that stand beside the market in a checkpoint.
+
+        False when they do not hold it, or what else it needs is not there; the fold is then as before its first
+        command. The arrays belong to the fold from then on.
+        """
+        ...
+
+    def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
+        """A block from ``first_seq`` on, in order and none left out."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -171,15 +187,20 @@ def rebuild_from(
     engine: EngineKind = "kernel",
     use_checkpoints: bool = True,
     observe: Observe | None = None,
+    fold: Fold | None = None,
     progress: Progress | None = None,
     on_divergence: Literal["raise", "note"] = "raise",
 ) -> Rebuilt:
-    """``rebuild`` with a journal that is open already."""
+    """``rebuild`` with a journal that is open already.
+
+    ``fold``: restored from the newest good checkpoint that it accepts, and shown the blocks after that; where it
+    accepts none, all from command 1.
+    """
     to_seq = journal.last_seq if at is None else at
     if to_seq != 0:
         check_range(directory, 1, to_seq, journal.last_seq)
     notes: list[str] = []
-    machine = start(journal, directory, to_seq, engine, use_checkpoints, notes)
+    machine = start(journal, directory, to_seq, engine, use_checkpoints, notes, fold)
     started = machine.seq
     # A crash may come between a checkpoint and the digest of the block it stands at the end of; nobody else has it.
     missing = [
@@ -200,6 +221,8 @@ def rebuild_from(
             elif recorded != machine.event_digest:
                 agrees = False
                 _diverged(directory, play.block, recorded, machine.event_digest, on_divergence, notes)
+        if fold is not None:
+            fold.observe(play.first_seq, play.commands, play.events)
         if observe is not None:
             observe(play.first_seq, play.commands, play.events)
         if progress is not None:
@@ -215,10 +238,16 @@ def rebuild_from(
 
 
 def start(
-    journal: Journal, directory: Path | str, to_seq: int, kind: EngineKind, use_checkpoints: bool, notes: list[str]
+    journal: Journal,
+    directory: Path | str,
+    to_seq: int,
+    kind: EngineKind,
+    use_checkpoints: bool,
+    notes: list[str],
+    fold: Fold | None = None,
 ) -> MarketEngine:
-    """An engine at the newest good checkpoint not after ``to_seq``, else a new one; what was odd is added to
-    ``notes``."""
+    """An engine at the newest good checkpoint not after ``to_seq``, which ``fold`` then was restored from too, else a
+    new one; what was odd is added to ``notes``."""
     capacity = capacity_of(journal)
     if kind != "kernel" or not use_checkpoints:
         return new_engine(kind, capacity)
@@ -233,6 +262,9 @@ def start(
                 machine = Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
             except ValueError as error:
                 wrong = f"cannot be restored: {error}"
+        # The fold comes last: once it has taken a checkpoint, nothing refuses that one any more.
+        if wrong is None and fold is not None and not fold.restore(checkpoint.beside, checkpoint.seq):
+            machine, wrong = None, "does not hold all that is kept beside the market"
         if wrong is not None:
             notes.append(f"checkpoint {checkpoint.seq} {wrong}; it was not used")
             at_or_before = checkpoint.seq - 1

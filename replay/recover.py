@@ -17,6 +17,7 @@ from replay.engines import EngineKind, MarketEngine, StatefulEngine, new_engine
 from replay.errors import ReplayError
 from replay.rebuild import (
     Durability,
+    Fold,
     Observe,
     Progress,
     Rebuilt,
@@ -64,11 +65,13 @@ def recover(
     engine: EngineKind = "kernel",
     durability: Durability = "fsync",
     observe: Observe | None = None,
+    fold: Fold | None = None,
     progress: Progress | None = None,
 ) -> tuple[Journal, MarketEngine, Recovered]:
     """Open a data directory for writing and bring the engine to the journal's end.
 
-    ``observe``: sees every block from the first; then no checkpoint is used.
+    ``observe``: sees every block from the first; then no checkpoint is used. ``fold``: what the node keeps beside the
+    market; the newest good checkpoint that it accepts is used, and it sees the blocks after that one, or all.
     Raises Divergence when a recomputed event digest is not the recorded one (the node may not start), other
     ReplayErrors as ``rebuild`` does, JournalError from the journal. Whatever is raised, the journal is closed.
     """
@@ -76,7 +79,13 @@ def recover(
     try:
         journal.rules_version, journal.source_digest = RULES_VERSION, source_digest()
         rebuilt = rebuild_from(
-            journal, directory, engine=engine, use_checkpoints=observe is None, observe=observe, progress=progress
+            journal,
+            directory,
+            engine=engine,
+            use_checkpoints=observe is None,
+            observe=observe,
+            fold=fold,
+            progress=progress,
         )
         # A crash leaves them out at the end only; one that is missing before others is for `verify` to report.
         missing = [(seq, digest) for seq, digest in rebuilt.missing if seq > journal.last_digest_seq]

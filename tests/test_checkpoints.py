@@ -42,6 +42,19 @@ def small_checkpoint(seq: int = 1_000) -> Checkpoint:
     )
 
 
+def with_folds(seq: int = 1_000) -> Checkpoint:
+    """The same state with the arrays of folds beside it, one of them called like a part."""
+    chance = np.random.default_rng(seq + 1)
+    sessions = {"sent": chance.integers(0, 10**6, (5, 2)), "users": np.zeros(3, NESTED), "none": np.zeros(0, "<i8")}
+    feed = {"books": chance.integers(0, 255, 77, dtype=np.uint8)}
+    return replace(small_checkpoint(seq), beside={"sessions": sessions, "feed": feed, "idle": {}})
+
+
+def as_parts(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with what is beside in the place of its parts, to be compared."""
+    return replace(checkpoint, parts=checkpoint.beside, beside={})
+
+
 def same(got: Checkpoint, expected: Checkpoint) -> bool:
     if replace(got, parts={}) != replace(expected, parts={}) or got.parts.keys() != expected.parts.keys():
         return False
@@ -172,11 +185,67 @@ def test_a_checkpoint_under_another_name_is_not_taken_for_that_seq(tmp_path: Pat
 
 
 def test_another_format_version_is_refused_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "FORMAT_VERSION", 2)
-    content = encoded(small_checkpoint())
-    monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format version 2; this release reads 1"):
-        decoded(content)
+    for name, checkpoint in (("FORMAT_VERSION", with_folds()), ("_PLAIN_VERSION", small_checkpoint())):
+        monkeypatch.setattr(image, name, 3)
+        content = encoded(checkpoint)
+        monkeypatch.undo()
+        with pytest.raises(CheckpointError, match="format version 3; this release reads 1 and 2"):
+            decoded(content)
+
+
+def test_arrays_of_folds_come_back_beside_the_state_and_change_neither_it_nor_its_digest(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    path = store.write(with_folds(10))
+    got = store.load(path)
+    assert same(replace(got, beside={}), small_checkpoint(10))
+    assert same(as_parts(got), as_parts(with_folds(10)))
+    arrays = [array for fold in got.beside.values() for array in fold.values()]
+    assert all(array.flags.writeable and array.flags.owndata for array in arrays)
+    store.verify(path)
+    (info,) = store.list()
+    assert (info.valid, info.folds) == (True, ("sessions", "feed", "idle"))
+    store.write(small_checkpoint(10))
+    (plain,) = store.list()
+    assert (plain.state_digest, plain.folds) == (info.state_digest, ())
+
+
+def test_a_checkpoint_of_the_first_format_is_read_and_has_nothing_beside() -> None:
+    """Written by the first release: a checkpoint without folds is the same bytes today."""
+    content = (ROOT / "tests" / "golden" / "format-1.checkpoint").read_bytes()
+    assert same(decoded(content), small_checkpoint())
+    assert content == encoded(small_checkpoint())
+
+
+def test_a_checkpoint_with_nothing_but_folds_comes_back() -> None:
+    checkpoint = replace(with_folds(), parts={"timers": {}})
+    assert same(as_parts(decoded(encoded(checkpoint))), as_parts(checkpoint))
+    for beside in ({"fold": {}}, {"fold": {"none": np.zeros(0)}}):
+        assert decoded(encoded(replace(checkpoint, beside=beside))).beside.keys() == beside.keys()
+
+
+def test_a_flipped_bit_or_a_cut_is_found_beside_the_state_too() -> None:
+    content = encoded(with_folds())
+    chance = random.Random(6)
+    plain = len(encoded(small_checkpoint()))
+    for number in range(FLIPS):
+        bit = chance.randrange(plain * 8 if number % 2 else 0, len(content) * 8)
+        bad = bytearray(content)
+        bad[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CheckpointError, match=r"^the checkpoint [^\n]*$"):
+            decoded(bytes(bad))
+    for size in range(0, len(content), 7):
+        with pytest.raises(CheckpointError):
+            decoded(content[:size])
+
+
+def test_checkpoints_without_what_a_fold_needs_do_not_count_for_a_prune_that_needs_it(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for made in (with_folds(10), with_folds(20), small_checkpoint(30), with_folds(40), small_checkpoint(50)):
+        store.write(made)
+    store.prune(2, folds=("sessions",))
+    assert [info.seq for info in store.list()] == [20, 30, 40, 50]
+    store.prune(2)
+    assert [info.seq for info in store.list()] == [40, 50]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(40), b"lkcheck\x01" + b"\xff" * 100, os.urandom(5_000)])
