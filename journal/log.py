@@ -28,7 +28,7 @@ from journal.opening import (
 from journal.pages import Meta, PageDamage, check_file, read_meta, read_metas
 from journal.reading import ADVICE, LABELS_KEY, TREES, Reader, Snapshot
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
-from journal.store import LMDB_VERSION, ReaderLock, Store, create_folder, reason
+from journal.store import LMDB_VERSION, MAP_BYTES, ReaderLock, Store, create_folder, reason
 
 DURABILITIES: Final = {"fsync": "fsync", "none": "none: a crash of the machine can lose or destroy the journal"}
 _TRIES: Final = 10
@@ -374,6 +374,10 @@ class Journal:
     def crowded(self) -> bool:
         """Whether so much waits for the disk that a further ``append`` might have to wait."""
         return self._writer is not None and self._writer.queue_bytes > QUEUE_BYTES_MAX // 2
+
+    def room(self) -> tuple[int, int]:
+        """Bytes of the file, and to how many it may grow; the disk may be full before."""
+        return os.fstat(self._fd).st_size, MAP_BYTES
 
     def _tell(self) -> None:
         if self.on_durable is not None:

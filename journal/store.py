@@ -32,10 +32,12 @@ NEW_FOLDER: Final = "journal.new"
 _DISK_RESERVE_BYTES: Final = 1 << 20
 #: LMDB's lock.mdb with max_readers 126: its header of three cache lines, and a line a reader.
 _READER_TABLE_BYTES: Final = 8_192
-# Every option is named: py-lmdb's defaults are not to decide how safe the journal is. The map is address space, not
-# disk, and is never resized while open.
+#: The most that the file may grow to: address space, not disk, and never resized. A commit beyond it fails like one on
+#: a full disk, so somebody looks at it before (``Journal.room``).
+MAP_BYTES: Final = 1 << 40
+# Every option is named: py-lmdb's defaults are not to decide how safe the journal is.
 _OPTIONS: Final[dict[str, Any]] = {
-    "map_size": 1 << 40,
+    "map_size": MAP_BYTES,
     "subdir": True,
     "create": False,
     "sync": True,

@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
 ]
 #: Folders that may import of ours only what is named: what is pure has no need of the rest.
-ONLY = {"wire": ("engine.jit",)}
+ONLY = {"wire": ("engine.jit",), "client": ("wire", "wire.errors", "wire.ouch_codes", "wire.soup", "wire.soup_session")}
 
 RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
 
@@ -76,6 +76,8 @@ def test_planted_violations_are_found() -> None:
     assert faults("journal/frame.py", "import lmdb as db\n")
     assert faults("wire/soup.py", "from engine.names import pack\n")
     assert faults("wire/cut.py", "import engine\n")
+    assert faults("client/messages.py", "import wire.ouch\n")
+    assert faults("client/orders.py", "from engine.names import pack\n")
     assert faults("wire/cut.py", "from checkpoints import image\n")
     assert faults("wire/cut.py", "import numba\n")
     assert not faults("wire/cut.py", "from engine.jit import called\nfrom wire.soup import packet\n")

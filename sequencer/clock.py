@@ -1,0 +1,96 @@
+"""Market time: what the sequencer puts into CLOCK rows, out of two clocks of the machine.
+
+The wall clock says what time it is, and may be set: by an operator, by NTP at a start, by a leap second, by a virtual
+machine that was moved. The monotonic clock does not know the time, but measures what passes. Market time is the wall
+clock's, unless it would then go on by less than fifteen sixteenths of what has passed since the last reading: then it
+goes on by just that, until the wall clock has caught up. So
+
+- it never goes back: the journal's order and that of its times are the same, whatever the machine does;
+- it never stands still: a halt of five minutes ends after five minutes and twenty seconds at most, though the clock
+  was set back by an hour, and no two turns bear one time for that hour;
+- it comes back to the wall clock by itself: an hour takes sixteen hours, a second sixteen seconds. A leap second, which
+  Linux makes by setting the clock back by one, is spread over the sixteen seconds after it.
+
+A step ahead is taken at once. Either the clock was wrong before, and every moment more under the old time would be a
+wrong time stamp, or the machine has slept. If the step itself was the mistake, market time is ahead until the wall
+clock catches up, since a time that is journaled cannot be taken back. The CLOCK rows before and after it are its
+record. A step back decides no outcome, so nothing of it is journaled but the times that market time takes; both are
+told to ``jumped``, for the log and for an alarm.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+#: What differs by more from what the monotonic clock lets expect is a jump, in ns.
+JUMP_BOUND_NS: Final = 1_000_000_000
+#: While the wall clock is behind, market time loses one part in so many.
+SLEW: Final = 16
+
+#: Two clocks are read as one when this is not exceeded between, in ns; else they are read again, so many times.
+_READING_NS: Final = 20_000
+_READINGS_MAX: Final = 3
+
+#: Told of a jump: the wall clock's last reading, its reading now, and what it should be now, in ns since 1970.
+Jumped = Callable[[int, int, int], object]
+
+
+class MarketClock:
+    """Gives market time in ns since 1970 at each call; for the sequencer's thread, as the ``clock`` of ``LiveStamp``.
+
+    ``now_ns``: market time so far (``engine.now_ns``). ``wall`` and ``monotonic`` give ns. ``jumped`` is called where
+    the wall clock is more than ``jump_bound_ns`` from where the time that has passed would put it, once for each such
+    jump, and at once where a journal is ahead of the wall clock by as much; it must not raise. A pause of the process
+    or of the machine's processors moves both clocks and is no jump; a machine that was suspended has one ahead.
+    """
+
+    def __init__(
+        self,
+        now_ns: int = 0,
+        *,
+        wall: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], int] = time.monotonic_ns,
+        jump_bound_ns: int = JUMP_BOUND_NS,
+        jumped: Jumped | None = None,
+    ) -> None:
+        if jump_bound_ns < 1:
+            raise ValueError(f"a bound of {jump_bound_ns} ns would make every reading of the clock a jump")
+        self._wall = wall
+        self._monotonic = monotonic
+        self._bound_ns = jump_bound_ns
+        self._jumped = jumped
+        #: How often the wall clock has jumped.
+        self.jumps = 0
+        self._now_ns = now_ns
+        self._monotonic_ns, self._wall_ns = self._read()
+        if now_ns - self._wall_ns > jump_bound_ns:
+            self._tell(now_ns, self._wall_ns, now_ns)
+
+    def __call__(self) -> int:
+        """Market time now: not before the last, and after it as soon as time has passed."""
+        monotonic_ns, wall_ns = self._read()
+        passed_ns = max(monotonic_ns - self._monotonic_ns, 0)
+        was_ns, expected_ns = self._wall_ns, self._wall_ns + passed_ns
+        self._monotonic_ns, self._wall_ns = monotonic_ns, wall_ns
+        self._now_ns = max(wall_ns, self._now_ns + passed_ns - passed_ns // SLEW)
+        if not -self._bound_ns <= wall_ns - expected_ns <= self._bound_ns:
+            self._tell(was_ns, wall_ns, expected_ns)
+        return self._now_ns
+
+    @property
+    def ahead_ns(self) -> int:
+        """How far market time was ahead of the wall clock at the last call; 0 while it follows it."""
+        return max(self._now_ns - self._wall_ns, 0)
+
+    def _read(self) -> tuple[int, int]:
+        """Both clocks at one moment: a thread that loses the processor in between would see a step that is none."""
+        for _ in range(_READINGS_MAX):
+            monotonic_ns, wall_ns = self._monotonic(), self._wall()
+            if self._monotonic() - monotonic_ns <= _READING_NS:
+                break
+        return monotonic_ns, wall_ns
+
+    def _tell(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
+        self.jumps += 1
+        if self._jumped is not None:
+            self._jumped(was_ns, now_ns, expected_ns)

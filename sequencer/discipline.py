@@ -1,0 +1,92 @@
+"""Whether the machine's wall clock is worth its time stamps: what the kernel knows of its own clock.
+
+NTP, PTP or chrony discipline the kernel's clock and leave there how well: ``adjtimex(2)``, called without a change,
+tells it to anybody. ``parse`` makes a reading of its bytes, ``read`` calls it, ``complaint`` judges; nothing here
+changes a clock.
+"""
+
+import ctypes
+import os
+import struct
+from dataclasses import dataclass
+from typing import Final, Literal
+
+#: The rules of the US markets (CAT, FINRA 4590) ask for 50 ms, those of Europe for 1 ms or 0.1 ms (MiFID II, RTS 25).
+ERROR_BOUND_NS: Final = 50_000_000
+
+#: struct timex of Linux as C lays it out: modes; offset, freq, maxerror, esterror; status; constant, precision,
+#: tolerance; time; tick, ppsfreq, jitter; shift; stabil, jitcnt, calcnt, errcnt, stbcnt; tai; reserved.
+TIMEX: Final = struct.Struct("@I4li3l2l3li5li11i")
+_TAI_AT: Final = 21  # the values up to tai, which is the last
+_STATE_ERROR: Final = 5  # what the call gives for a clock that nobody disciplines
+_STATUS_UNSYNC: Final = 0x0040
+_STATUS_NANO: Final = 0x2000
+_LEAPS: Final[dict[int, Literal["insert", "delete"]]] = {1: "insert", 2: "delete"}
+
+State = Literal["synchronized", "unsynchronized", "unknown"]
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """What the kernel says of its clock. Without ``state`` known, ``why`` says why, and the numbers are 0.
+
+    ``offset_ns``: still to be slewed away. ``error_ns``: estimated; ``error_max_ns``: the most that it can be, which
+    grows by itself while nobody corrects the clock. ``frequency_ppb``: the correction of the rate. ``tai_offset_s``:
+    TAI less UTC, 0 where nobody has said it. ``leap``: what the end of this UTC day brings.
+    """
+
+    state: State
+    offset_ns: int = 0
+    error_ns: int = 0
+    error_max_ns: int = 0
+    frequency_ppb: int = 0
+    tai_offset_s: int = 0
+    leap: Literal["", "insert", "delete"] = ""
+    why: str = ""
+
+
+def parse(returned: int, timex: bytes) -> ClockReading:
+    """The reading in a ``struct timex`` of ``TIMEX.size`` bytes that a call which gave ``returned`` has filled."""
+    _, offset, frequency, error_max_us, error_us, status, *_, tai_offset_s = TIMEX.unpack(timex)[:_TAI_AT]
+    undisciplined = returned == _STATE_ERROR or bool(status & _STATUS_UNSYNC)
+    return ClockReading(
+        state="unsynchronized" if undisciplined else "synchronized",
+        offset_ns=offset if status & _STATUS_NANO else offset * 1_000,
+        error_ns=error_us * 1_000,
+        error_max_ns=error_max_us * 1_000,
+        frequency_ppb=round(frequency * 1_000 / 65_536),  # the kernel counts in 1/65536 of a millionth
+        tai_offset_s=tai_offset_s,
+        leap=_LEAPS.get(returned, ""),
+    )
+
+
+def read() -> ClockReading:
+    """What the kernel says now; needs no rights. ``unknown`` where it cannot be asked."""
+    try:
+        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
+    except (AttributeError, OSError, TypeError):
+        return ClockReading("unknown", why="this system has no adjtimex")
+    timex = ctypes.create_string_buffer(TIMEX.size)  # modes 0: nothing is set
+    returned = adjtimex(timex)
+    if returned < 0:
+        return ClockReading("unknown", why=f"adjtimex: {os.strerror(ctypes.get_errno())}")
+    return parse(returned, timex.raw)
+
+
+def complaint(reading: ClockReading, error_bound_ns: int = ERROR_BOUND_NS) -> str | None:
+    """What is wrong with a clock whose error must be at most ``error_bound_ns``, in a sentence; None: nothing."""
+    if reading.state == "unknown":
+        return f"nobody can say whether the wall clock is right: {reading.why}"
+    if reading.state == "unsynchronized":
+        return "the wall clock is not synchronized, so its error has no bound; start chrony, ntpd or ptp4l"
+    for what, value_ns in (("may be wrong by", reading.error_max_ns), ("is still off by", abs(reading.offset_ns))):
+        if value_ns > error_bound_ns:
+            return (
+                f"the wall clock {what} {_ms(value_ns)}, more than the {_ms(error_bound_ns)} allowed; "
+                "look at its source of time"
+            )
+    return None
+
+
+def _ms(time_ns: int) -> str:
+    return f"{time_ns / 1e6:g} ms"
