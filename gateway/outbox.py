@@ -30,9 +30,9 @@ class Outbox:
 
     def __init__(self, directory: Path, capacity: Capacity) -> None:
         self._directory = directory
+        self._capacity = capacity
         self.streams = Streams(capacity, self._deliver, self._new_session)
         self.spool = Spool(directory, self.streams.session)
-        self.spool.clear()
 
     def _deliver(self, segment: Segment) -> None:
         self.spool.append(segment.user, segment.first_seq, segment.messages, segment.data)
@@ -56,13 +56,19 @@ class Outbox:
         """Go on from what a checkpoint has beside the state; False where it has nothing that can be used."""
         if PART_STREAMS not in beside or PART_SPOOL not in beside:
             return False
+        streams = Streams(self._capacity, self._deliver, self._new_session)
         try:
-            self.streams.restore(beside[PART_STREAMS])
-            self.spool.close()
-            self.spool = Spool(self._directory, self.streams.session)
-            self.spool.restore(beside[PART_SPOOL])
+            streams.restore(beside[PART_STREAMS])
+            spool = Spool(self._directory, streams.session)
         except ValueError:
             return False
+        try:
+            spool.restore(beside[PART_SPOOL])
+        except (KeyError, ValueError):
+            spool.close()
+            return False
+        self.spool.close()
+        self.streams, self.spool = streams, spool
         return True
 
     def image(self) -> dict[str, dict[str, NDArray[Any]]]:

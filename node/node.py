@@ -19,22 +19,28 @@ from engine.records import COMMAND, CommandKind, EventKind, Phase, Reason, Side,
 from gateway.server import BEAT_S, Gateway
 from journal import JournalError
 from node.control import Refused, Status, Submitted
+from node.images import Images
 from node.logs import Log
 from node.market import Market
 from node.opening import Opened
 from node.rates import Rates
+from node.scarcity import Scarcity
 from node.stages import StageClock
-from replay.aside import CheckpointAside
 from replay.ladder import levels
 from replay.rebuild import Durability
 from replay.scenario_print import price
 from replay.scenario_print import time as shown_time
+from sequencer import discipline
+from sequencer.clock import MarketClock
+from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
 
 #: How long clients of users that cancel on disconnect have to come back after a start, in seconds.
 GRACE_S: Final = 10.0
 #: How long a batch that is under way has to become durable at the end.
 END_S: Final = 10.0
+#: How often the room for the journal is looked at, in seconds.
+ROOM_S: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class NodeOptions:
     connections_max: int = 1_024
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
+    clock_error_max_ns: int | None = None
 
 
 class Node:
@@ -67,28 +74,40 @@ class Node:
         self._draining = False
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._aside = CheckpointAside(
-            self._journal, options.data, options.checkpoint_every, failed=self._checkpoint_failed
-        )
+        self._clock = MarketClock(self._engine.now_ns, jumped=self._jumped)
+        self._discipline = discipline.read()
         self.market = Market(
             self._journal,
             self._engine,
             self._outbox.streams,
-            LiveStamp(self._engine.now_ns),
+            LiveStamp(self._engine.now_ns, self._clock),
             durability=options.durability,
             stages=self.stages,
             failed=self._fail,
             released=self._released,
-            at_boundary=self._aside,
         )
         self.gateway = Gateway(
             self._outbox,
             take=self.market.take,
-            has_room=lambda: self.market.has_room and not self._draining,
+            has_room=self._has_room,
             disconnected=self._disconnected,
             say=log.info,
             connections_max=options.connections_max,
             busy_poll_ns=options.busy_poll_us * 1_000,
+        )
+        self._images = Images(
+            self._journal,
+            self._engine,
+            self._outbox,
+            options.data,
+            options.checkpoint_every,
+            settled=lambda: self.market.published_seq == self._engine.seq,
+            go_on=self.gateway.go_on,
+            say=log.info,
+            warn=log.warning,
+        )
+        self._scarcity = Scarcity(
+            RoomWatch(options.data, self._journal.room), self._engine, self.submit, log.info, log.warning
         )
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -105,6 +124,7 @@ class Node:
         self._tasks += [
             self._loop.create_task(self._every(BEAT_S, self.gateway.beat)),
             self._loop.create_task(self._every(1.0, self._second)),
+            self._loop.create_task(self._watch_room()),
         ]
         absent = self._absent()
         if absent:
@@ -146,7 +166,7 @@ class Node:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._aside.give_up()
+        self._images.give_up()
         self.gateway.close()
         if self._server is not None:
             self._server.close()
@@ -190,9 +210,29 @@ class Node:
         self.stages.roll()
         self._rates.roll(time.monotonic(), {**self.market.counts(), "orders": self.gateway.orders})
         self._outbox.spool.flush()
-        self._aside(self._journal, self._engine)  # looks after one that is being written
+        self._discipline = discipline.read()
+        self._images.look()
+
+    async def _watch_room(self) -> None:
+        while True:
+            await self._scarcity.look()
+            await asyncio.sleep(ROOM_S)
+
+    def _jumped(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
+        """The wall clock jumped: market time goes on without going back (``sequencer.clock``)."""
+        self._log.warning(
+            "clock jumped", was=shown_time(was_ns), now=shown_time(now_ns), by_s=(now_ns - expected_ns) / 1e9
+        )
+
+    def _has_room(self) -> bool:
+        """Whether the gateway's turn may take."""
+        return (
+            self.market.has_room and not self._draining and not self._images.wanted and self._scarcity.state != "full"
+        )
 
     def _released(self) -> None:
+        if self._images.wanted:
+            self._images.look()
         self.gateway.go_on()
 
     # Users that cancel on disconnect.
@@ -262,6 +302,12 @@ class Node:
         reasons = self.unhealthy()
         if self._draining:
             reasons.append("the node is draining")
+        if self._scarcity.state != "fine":
+            reasons.append(self._scarcity.sentence)
+        if self.options.clock_error_max_ns is not None:
+            complaint = discipline.complaint(self._discipline, self.options.clock_error_max_ns)
+            if complaint is not None:
+                reasons.append(complaint)
         return reasons
 
     def sessions(self) -> list[dict[str, int | str]]:
@@ -316,10 +362,7 @@ class Node:
 
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk."""
-        raise Refused("not yet")
-
-    def _checkpoint_failed(self, sentence: str) -> None:
-        self._log.warning("checkpoint failed", why=sentence)
+        return await self._images.take()
 
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False when there is none."""
@@ -336,7 +379,12 @@ class Node:
             "data": str(self.options.data),
             "durability": self.options.durability,
             "draining": int(self._draining),
-            "room": "open",
+            "room": "open" if self._scarcity.state == "fine" else f"disk {self._scarcity.state}",
+            "checkpoint_seq": self._images.finished_seq,
+            "clock_discipline": self._discipline.state,
+            "clock_offset_ns": self._discipline.offset_ns,
+            "clock_error_max_ns": self._discipline.error_max_ns,
+            "clock_jumps": self._clock.jumps,
             "seq": engine.seq,
             "durable_seq": journal.durable_seq,
             "published_seq": self.market.published_seq,

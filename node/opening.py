@@ -38,7 +38,7 @@ def open_directory(
 
 def _recovered(directory: Path, durability: Durability, progress: Progress | None) -> Opened:
     outbox = Outbox(directory, _capacity(directory))
-    journal, engine, recovered = recover(directory, durability=durability, observe=outbox.observe, progress=progress)
+    journal, engine, recovered = recover(directory, durability=durability, fold=outbox, progress=progress)
     return Opened(journal, engine, outbox, recovered.notes)
 
 

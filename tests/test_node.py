@@ -204,6 +204,29 @@ def test_sigterm_ends_sessions_and_the_node_in_order(node: Running) -> None:
     assert kinds(Client(node.port, "UA").take(2)) == ["SYSTEM_EVENT", "ACCEPTED"]
 
 
+def test_a_node_goes_on_from_its_checkpoint_with_the_same_bytes(node: Running) -> None:
+    client = Client(node.port, "UA")
+    client.socket.sendall(b"".join(enter(f"o{number}", "B", 10, 90_000) for number in range(30)))
+    client.take(31)
+    with Link(node.data) as link:
+        taken = link.ask("checkpoint")["checkpoint"]
+    assert Path(taken["path"]).stat().st_size == taken["bytes"]
+    client.socket.sendall(b"".join(enter(f"LONGTOKEN{number:05d}", "S", 5, 90_000) for number in range(30)))
+    before = client.take(31 + 60)
+    node.end(signal.SIGKILL)
+    node.start()
+    assert node.status()["checkpoint_seq"] == taken["seq"]
+    for seq in (1, 20, 32, 90):
+        again = Client(node.port, "UA", seq=seq)
+        assert before.endswith(again.take(92 - seq))
+        again.socket.sendall(soup.packet(PacketType.LOGOUT))
+        again.until_end()
+    assert node.end(signal.SIGTERM) == 0
+    node.start()
+    assert node.status()["checkpoint_seq"] >= node.status()["seq"] - 1, "a node checkpoints at its end"
+    assert Client(node.port, "UA", seq=1).take(91) == before
+
+
 def test_no_password_is_in_any_file_of_a_node(node: Running) -> None:
     Client(node.port, "UA")
     node.end(signal.SIGTERM)

@@ -1,0 +1,114 @@
+"""A node's checkpoints: begun where nothing is held, written by a fork, with the users' streams beside the market.
+
+What the streams have seen must be what the engine has applied, so before a fork the gateway stops taking until all that
+was taken is published: as long as a commit takes, a few milliseconds.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gateway.outbox import Outbox
+from journal import Journal
+from node.control import Refused
+from replay.aside import CheckpointAside
+from replay.engines import MarketEngine
+
+#: How often a checkpoint that is being written is looked after while somebody waits for it, in seconds.
+_LOOK_S = 0.005
+
+
+class Images:
+    """Checkpoints of a node, on its event loop. ``settled``: whether all that was taken is published; ``go_on``: called
+    once the gateway may take again; ``say``: told of each that is done, and ``warn`` of each that failed.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        engine: MarketEngine,
+        outbox: Outbox,
+        directory: Path,
+        commands: int,
+        *,
+        settled: Callable[[], bool],
+        go_on: Callable[[], None],
+        say: Callable[..., None],
+        warn: Callable[..., None],
+    ) -> None:
+        self._journal, self._engine, self._outbox = journal, engine, outbox
+        self._directory = directory
+        self._settled = settled
+        self._go_on = go_on
+        self._say, self._warn = say, warn
+        #: Whether one is to be begun, for which the gateway must stop taking.
+        self.wanted = False
+        self._failure = ""
+        self._aside = CheckpointAside(
+            journal,
+            directory,
+            commands,
+            failed=self._failed,
+            finished=lambda seq: say("checkpoint", seq=seq),
+            beside=outbox.image,
+            before_named=self._sync_spool,
+        )
+
+    @property
+    def finished_seq(self) -> int:
+        """The last command of which there is a checkpoint; 0: none."""
+        return self._aside.finished_seq
+
+    def look(self) -> None:
+        """Look after one that is being written, and begin one that is due or wanted. Never waits."""
+        self._aside.tend()
+        if self._aside.due(self._engine.seq) and not self._aside.busy:
+            self.wanted = True
+        if self.wanted and self._settled() and not self._aside.busy:
+            self.wanted = False
+            self._outbox.spool.flush()
+            self._aside.now(self._engine)
+            self._go_on()
+
+    async def take(self) -> dict[str, Any]:
+        """Begin one now, and wait for it: seq, path, bytes, seconds. Raises Refused when it fails."""
+        began_s = time.monotonic()
+        if self._engine.seq == 0:
+            raise Refused("there is no command yet, so there is nothing to take a checkpoint of")
+        while self._aside.busy:
+            await self._moment()
+        self._failure = ""
+        self.wanted = True
+        self.look()
+        while self.wanted or self._aside.busy:
+            await self._moment()
+            self.look()
+        if self._failure:
+            raise Refused(self._failure)
+        path = self._directory / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
+        seconds = round(time.monotonic() - began_s, 3)
+        return {"seq": self.finished_seq, "path": str(path), "bytes": path.stat().st_size, "seconds": seconds}
+
+    def give_up(self) -> None:
+        """Drop the one that is being written, if there is one."""
+        self.wanted = False
+        self._aside.give_up()
+
+    async def _moment(self) -> None:
+        await asyncio.sleep(_LOOK_S)
+        self._aside.tend()
+
+    def _failed(self, sentence: str) -> None:
+        self._failure = sentence
+        self._warn("checkpoint failed", why=sentence)
+
+    def _sync_spool(self) -> None:
+        """In the child: what the image says of the spool is on the disk before the image has its name."""
+        fd = os.open(self._outbox.spool.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
