@@ -48,7 +48,7 @@ class Plan:
     connections: tuple[int, ...] = (1, 100, 1_000)
     orders: int = 500_000
     round_trips: int = 20_000
-    rate: float = 100_000.0
+    rate: float = 20_000.0
     rate_s: float = 3.0
     durability: tuple[str, ...] = ("none", "fsync")
     idle_sessions: int = _IDLE_SESSIONS

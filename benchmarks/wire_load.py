@@ -112,6 +112,9 @@ class Generator:
         self._poll = select.epoll()
         for number in self._places:
             self._poll.register(number, _IN)
+        # Called with nothing to do, so that no load waits for a kernel to be compiled, or to come from the cache.
+        make_requests(self.load, self._which, 0, 0, self._senders, self._lengths)
+        take_answers(self.load, self._which, self._bytes, 0, 0)
         self._take_early()
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ def bench_wire(
         typer.Option(metavar="N", min=1, max=1_000, help="Connections; may be repeated.", show_default="1, 100, 1000"),
     ] = None,
     orders: Annotated[int, typer.Option(min=100, help="Requests of a measurement.")] = 500_000,
-    rate: Annotated[float, typer.Option(min=0, help="Requests a second of the open loop; 0: none.")] = 100_000.0,
+    rate: Annotated[float, typer.Option(min=0, help="Requests a second of the open loop; 0: none.")] = 20_000.0,
     durability: Annotated[
         list[Durability] | None, typer.Option(help="May be repeated.", show_default="none and fsync")
     ] = None,

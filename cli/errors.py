@@ -38,6 +38,8 @@ KNOWN: Final = {
     ("replay", "LobsterError"): WRONG,
     ("sequencer", "StampError"): WRONG,
     ("sequencer", "PumpError"): WRONG,
+    ("client", "ConnectionLost"): FOUND,
+    ("client", "ClientError"): WRONG,
     ("gateway", "PasswordError"): WRONG,
     ("node", "AdminError"): WRONG,
     ("node", "Answered"): WRONG,

@@ -23,6 +23,7 @@ from cli import (
     commands_node,
     commands_prove,
     commands_serve,
+    commands_trade,
     errors,
     screen,
 )
@@ -72,6 +73,7 @@ for commands in (
     commands_market,
     commands_serve,
     commands_node,
+    commands_trade,
     commands_load,
     commands_look,
     commands_prove,

@@ -4,6 +4,7 @@ Most tests run without sockets: the generator's requests go to the kernel of the
 come back altered, cut anywhere, or whole.
 """
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -21,9 +22,11 @@ import pytest
 
 from benchmarks import wire_state
 from benchmarks.latency import Latencies
+from benchmarks.wire import checked
 from benchmarks.wire_answers import take_answers
 from benchmarks.wire_lines import LoadError, User, close_lines, idle, open_lines
 from benchmarks.wire_load import Generator, one_at_a_time
+from benchmarks.wire_node import running_node
 from benchmarks.wire_orders import make_requests
 from benchmarks.wire_sink import Server
 from benchmarks.wire_sink_kernel import answer_all, new_sink
@@ -487,6 +490,24 @@ def test_a_server_that_is_not_there_is_said_in_a_sentence() -> None:
     server.run()
     with pytest.raises(LoadError, match=f"no connection to 127.0.0.1 port {port}"):
         open_lines("127.0.0.1", port, [User("U0", "any")])
+
+
+def test_a_node_answers_each_request_once_and_what_was_bought_was_sold() -> None:
+    with running_node("none", 3, symbols=2) as node:
+        lines = open_lines(node.host, node.port, node.users)
+        generator = Generator(lines, node.symbols, window=300, mix=MIXED, latencies_max=2_000)
+        try:
+            results = [generator.saturate(5_000), generator.at_rate(1_000, 5_000), one_at_a_time(generator, 200)]
+        finally:
+            generator.close()
+            close_lines(lines)
+    for result in results:
+        assert checked(result, node).answered == result.requests
+    assert results[0].counts["executed"] > 100
+    assert results[0].counts["replaced"] > 100
+    unpaired = dataclasses.replace(results[0], unpaired_qty=1)
+    with pytest.raises(LoadError, match="1 shares more were bought than sold"):
+        checked(unpaired, node)
 
 
 def made_bytes() -> str:

@@ -1,0 +1,48 @@
+"""What a trader does, as typer knows it: `lockstep trade`.
+
+It imports the file that does its work only when it is called.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cli.options import Json
+
+PANEL: Final = "Trade"
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=PANEL)
+def trade(
+    user: Annotated[str, typer.Option(help="Who logs in.")],
+    host: Annotated[str, typer.Option(help="The node's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="The node's, for OUCH.")] = 9_001,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Its first line is the password.",
+            show_default="the variable LOCKSTEP_PASSWORD, or asked for",
+        ),
+    ] = None,
+    resend: Annotated[
+        bool, typer.Option(help="Send again what was lost with its connection; otherwise only say that it was.")
+    ] = True,
+    as_json: Json = False,
+) -> int:
+    """Enter, replace and cancel orders, by hand or from a file of lines; what happens is printed as it comes.
+
+    Lines: `buy 100 XYZ @ 10.05 [ioc]`, `sell ...`, `cancel TOKEN [QTY]`, `replace TOKEN QTY @ PRICE`, `orders`,
+    `fills`, `help`, `quit`. Where they come from a pipe or file, the exit status is 1
+    when a request was not done, 2 when a line is wrong.
+
+    Example: lockstep trade --user ALICE --port 9001
+
+    Example: lockstep trade --user ALICE --password-file secret.txt --json
+    """
+    from cli.trade import TradeOptions
+    from cli.trade import trade as command
+
+    return command(TradeOptions(host, port, user, password_file, resend), as_json=as_json)

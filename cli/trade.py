@@ -1,0 +1,226 @@
+"""`lockstep trade`: order entry by hand, or by lines of a file. Lines come from standard input, events go out as lines.
+
+A line that asks something of the exchange is answered before the next one is read, so a file of lines is a script. An
+event that nobody asked for is printed when it comes.
+"""
+
+import asyncio
+import contextlib
+import getpass
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cli import errors, screen, trade_words
+from cli.errors import WrongUse
+from cli.trade_words import Cancel, Enter, Line, Replace, Show
+from client import AsyncClient, CaughtUp, ClientError, ConnectionLost, Event, Executed, Refused
+from client.prices import shown
+
+PASSWORD_VARIABLE: Final = "LOCKSTEP_PASSWORD"
+#: After the last line of a file: what trades at once has its events by then.
+_LAST_EVENTS_S: Final = 0.2
+_READ_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True)
+class TradeOptions:
+    """What the command line gave."""
+
+    host: str
+    port: int
+    user: str
+    password_file: Path | None
+    resend: bool
+
+
+def trade(options: TradeOptions, *, as_json: bool) -> int:
+    """Runs until `quit`, the end of the lines, or the end of the connection."""
+    by_hand = sys.stdin is not None and sys.stdin.isatty()
+    password = _password(options, by_hand=by_hand)
+    try:
+        client = AsyncClient(options.host, options.port, options.user, password, resend=options.resend)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    return asyncio.run(_Desk(client, by_hand=by_hand, as_json=as_json).trade())
+
+
+def _password(options: TradeOptions, *, by_hand: bool) -> str:
+    if options.password_file is not None:
+        lines = options.password_file.read_text("utf-8", "backslashreplace").splitlines()
+        if not lines:
+            raise WrongUse(f"{options.password_file} is empty; it should have the password in its first line")
+        return lines[0].strip()
+    if (password := os.environ.get(PASSWORD_VARIABLE)) is not None:
+        return password
+    if not by_hand:
+        raise WrongUse(f"there is no password: give --password-file, or set {PASSWORD_VARIABLE}")
+    try:
+        return getpass.getpass(f"password of {options.user}: ")
+    except EOFError:
+        raise WrongUse("no password was given") from None
+
+
+class _Desk:
+    """A trader's desk: lines in, events out."""
+
+    def __init__(self, client: AsyncClient, *, by_hand: bool, as_json: bool) -> None:
+        self._client = client
+        self._by_hand = by_hand
+        self._as_json = as_json
+        self._fills: list[Executed] = []
+        self._status = errors.FINE
+        self._past = True
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def trade(self) -> int:
+        """Returns the exit status: 2 where a line was not understood, 1 where a request was not done."""
+        async with self._client:
+            self._show_events()
+            if not self._as_json:
+                screen.say(self._greeting())
+                screen.flush()
+            self._read_aside()
+            listening = asyncio.create_task(self._listen())
+            try:
+                await self._work(listening)
+            finally:
+                listening.cancel()
+        return errors.FINE if self._by_hand else self._status
+
+    def _greeting(self) -> str:
+        core = self._client.core
+        there = screen.counted(len(self._client.open_orders()), "open order")
+        return f"{core.user} is logged in to session {core.session}: {there}; `help` shows what can be asked"
+
+    async def _listen(self) -> None:
+        """Events that come while nothing is asked."""
+        async for event in self._client.events():
+            self._show(event)
+            self._show_events()
+
+    async def _work(self, listening: "asyncio.Task[None]") -> None:
+        while True:
+            reading = asyncio.create_task(self._lines.get())
+            await asyncio.wait({reading, listening}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                reading.cancel()
+                listening.result()
+                return
+            line = reading.result()
+            if line is None:
+                await asyncio.sleep(_LAST_EVENTS_S)
+                self._show_events()
+                return
+            if not await self._line(line):
+                return
+
+    async def _line(self, line: str) -> bool:
+        """Does what one line says; whether to go on."""
+        try:
+            asked = trade_words.parse(line)
+            if asked is Show.QUIT:
+                return False
+            if isinstance(asked, Show):
+                self._look(asked)
+            elif asked is not None:
+                await self._ask(asked)
+        except (WrongUse, ValueError) as error:
+            self._complain(str(error), errors.WRONG)
+        except ConnectionLost:
+            raise
+        except ClientError as error:
+            # A refusal is an event, and is shown as such.
+            self._complain("" if isinstance(error, Refused) else str(error), errors.FOUND)
+        self._show_events()
+        return True
+
+    async def _ask(self, asked: Line) -> None:
+        match asked:
+            case Enter(new, token):
+                await self._client.submit(new, token)
+            case Cancel(token, qty):
+                await self._client.cancel(self._client.core.find(token), qty)
+            case Replace(token, qty, price):
+                await self._client.replace(self._client.core.find(token), qty, price)
+
+    def _complain(self, text: str, status: int) -> None:
+        self._status = max(self._status, status)
+        self._show_events()
+        if text:
+            screen.notice(f"lockstep: {text}")
+
+    # What is shown
+
+    def _show_events(self) -> None:
+        for event in self._client.events_now():
+            self._show(event)
+        screen.flush()
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, Executed):
+            self._fills.append(event)
+        if self._as_json:
+            screen.say_json(trade_words.as_json(event))
+        elif not self._past:
+            screen.say(trade_words.text(event, self._client.orders))
+        self._past = self._past and not isinstance(event, CaughtUp)
+
+    def _look(self, what: Show) -> None:
+        self._show_events()
+        if what is Show.HELP:
+            screen.notice(trade_words.HELP)
+        elif what is Show.ORDERS:
+            self._look_at_orders()
+        else:
+            self._look_at_fills()
+
+    def _look_at_orders(self) -> None:
+        orders = [order for token, order in self._client.orders.items() if token == order.token]
+        if self._as_json:
+            for order in orders:
+                screen.say_json({"order": order.token, **trade_words.order_json(order)})
+        elif orders:
+            rows = [(o.token, trade_words.order_text(o), o.leaves_qty, o.cum_qty, o.state.value) for o in orders]
+            screen.table(("token", "order", "open", "executed", "state"), rows, right=("open", "executed"))
+        else:
+            screen.say("no orders today")
+
+    def _look_at_fills(self) -> None:
+        rows = [(fill.token, fill.qty, shown(fill.price_e4), fill.match_number) for fill in self._fills]
+        if self._as_json:
+            for token, qty, price, match_number in rows:
+                screen.say_json({"fill": match_number, "token": token, "qty": qty, "price": price})
+        elif rows:
+            screen.table(("token", "executed", "price", "match"), rows, right=("executed", "price", "match"))
+        else:
+            screen.say("no fills today")
+
+    # Where lines come from
+
+    def _read_aside(self) -> None:
+        """Standard input is read in a thread: it may be a terminal, a pipe or a file, and not all can be waited for."""
+        loop = asyncio.get_running_loop()
+
+        def read() -> None:
+            held = b""
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody wants the rest
+                while data := _read():
+                    *lines, held = (held + data).split(b"\n")
+                    for line in lines:
+                        loop.call_soon_threadsafe(self._lines.put_nowait, line.decode("utf-8", "backslashreplace"))
+                for last in (held.decode("utf-8", "backslashreplace"), None):
+                    loop.call_soon_threadsafe(self._lines.put_nowait, last)
+
+        threading.Thread(target=read, name="standard input", daemon=True).start()
+
+
+def _read() -> bytes:
+    """Bytes of standard input, none at its end. Not through ``sys.stdin``, whose lock would be held at the exit."""
+    try:
+        return os.read(0, _READ_BYTES)
+    except OSError:
+        return b""

@@ -1,0 +1,224 @@
+"""The words of `lockstep trade`: lines that a person types, as requests; events, as lines that a person reads."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any, Final
+
+from cli.errors import WrongUse
+from client import (
+    Accepted,
+    Canceled,
+    CancelRejected,
+    CaughtUp,
+    Connected,
+    DebugText,
+    Disconnected,
+    Display,
+    Event,
+    EventsLost,
+    Executed,
+    LostOnTheWay,
+    NewOrder,
+    NewSession,
+    Order,
+    OrderModified,
+    OtherMessage,
+    Rejected,
+    Replaced,
+    SelfTradePrevented,
+    SessionEnded,
+    Side,
+    SystemEvent,
+    TimeInForce,
+    Unanswered,
+)
+from client.events import code_name
+from client.prices import shown
+
+HELP: Final = """\
+buy QTY SYMBOL @ PRICE [ioc] [post_only|hidden] [TOKEN]    PRICE: as 10.05, or market
+sell ... , short ...                                       likewise
+cancel TOKEN [QTY]                                         QTY: what the order is to be in all, 0 for nothing more
+replace TOKEN QTY @ PRICE                                  QTY likewise; gives the order another token
+orders   fills   help   quit"""
+
+_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
+_DISPLAYS: Final = {"post_only": Display.POST_ONLY, "hidden": Display.NON_DISPLAY}
+
+
+@dataclass(frozen=True)
+class Enter:
+    """An order to be entered; ``token`` is the user's own, if given."""
+
+    new: NewOrder
+    token: str | None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """An order to be canceled, or made smaller."""
+
+    token: str
+    qty: int
+
+
+@dataclass(frozen=True)
+class Replace:
+    """An order to be replaced."""
+
+    token: str
+    qty: int
+    price: str | None
+
+
+class Show(Enum):
+    """What is only looked at."""
+
+    ORDERS = "orders"
+    FILLS = "fills"
+    HELP = "help"
+    QUIT = "quit"
+
+
+Line = Enter | Cancel | Replace | Show
+
+
+def parse(line: str) -> Line | None:
+    """What a line asks for; None for an empty one, or one that begins with ``#``. Raises WrongUse.
+
+    >>> parse("cancel 1ABC")
+    Cancel(token='1ABC', qty=0)
+    """
+    words = line.split()
+    if not words or words[0].startswith("#"):
+        return None
+    verb, rest = words[0].lower(), words[1:]
+    try:
+        match verb, rest:
+            case ("buy" | "sell" | "short", [qty, symbol, "@", price, *terms]):
+                return _enter(_SIDES[verb], qty, symbol, price, terms)
+            case ("cancel", [token]):
+                return Cancel(token, 0)
+            case ("cancel", [token, qty]):
+                return Cancel(token, _whole(qty))
+            case ("replace", [token, qty, "@", price]):
+                return Replace(token, _whole(qty), _price(price))
+            case (("orders" | "fills" | "help" | "quit" | "exit"), []):
+                return Show("quit" if verb == "exit" else verb)
+    except ValueError as error:
+        raise WrongUse(f"{line.strip()!r}: {error}") from error
+    raise WrongUse(f"{line.strip()!r} is not understood; `help` shows what is, as buy 100 XYZ @ 10.05")
+
+
+def _whole(word: str) -> int:
+    if not word.isdecimal():
+        raise ValueError(f"{word!r} is no whole number of shares")
+    return int(word)
+
+
+def _price(word: str) -> str | None:
+    return None if word == "market" else word
+
+
+def _enter(side: Side, qty: str, symbol: str, price: str, terms: Iterable[str]) -> Enter:
+    token, time_in_force_s, display = None, int(TimeInForce.MARKET_HOURS), Display.ANONYMOUS
+    for term in terms:
+        if term == "ioc":
+            time_in_force_s = TimeInForce.IMMEDIATE_OR_CANCEL
+        elif term in _DISPLAYS:
+            display = _DISPLAYS[term]
+        elif token is None:
+            token = term
+        else:
+            raise ValueError(f"{token!r} and {term!r} cannot both be the order's token")
+    return Enter(NewOrder(symbol, side, _whole(qty), _price(price), time_in_force_s, display), token)
+
+
+def _side(side: int) -> str:
+    return code_name(side).replace("_", " ")
+
+
+def order_text(order: Order) -> str:
+    """An order in a few words."""
+    return f"{_side(order.side)} {order.qty} {order.symbol} @ {shown(order.price_e4)}"
+
+
+def order_json(order: Order) -> dict[str, Any]:
+    """An order for programs."""
+    return {
+        "side": code_name(order.side),
+        "qty": order.qty,
+        "symbol": order.symbol,
+        "price": shown(order.price_e4),
+        "leaves_qty": order.leaves_qty,
+        "cum_qty": order.cum_qty,
+        "state": order.state.value,
+    }
+
+
+def text(event: Event, orders: Mapping[str, Order]) -> str:
+    """An event as a line. What became of an order is said as it stands now."""
+    match event:
+        case Accepted(token=token, side=side, qty=qty, symbol=symbol, price_e4=price_e4):
+            return f"accepted {token}: {_side(side)} {qty} {symbol} @ {shown(price_e4)}"
+        case Replaced(token=token, qty=qty, price_e4=price_e4, previous_token=previous):
+            return f"replaced {previous} by {token}: {qty} open @ {shown(price_e4)}"
+        case Executed(token=token, qty=qty, price_e4=price_e4, liquidity=liquidity):
+            return f"executed {token}: {qty} @ {shown(price_e4)}, {code_name(liquidity)} liquidity"
+        case Canceled(token=token, qty=qty, reason=reason):
+            return f"canceled {token}: {qty}, {code_name(reason).replace('_', ' ')}"
+        case SelfTradePrevented(token=token, qty=qty, price_e4=price_e4):
+            return f"canceled {token}: {qty}, it would have traded with your own order @ {shown(price_e4)}"
+        case OrderModified(token=token, side=side, qty=qty):
+            return f"modified {token}: {_side(side)}, {qty} open"
+        case Rejected(token=token, reason=reason):
+            return f"rejected {token}: {code_name(reason).replace('_', ' ')}"
+        case CancelRejected(token=token):
+            order = orders.get(token)
+            return f"refused {token}: {'no such order' if order is None else f'the order is {order.state.value}'}"
+        case SystemEvent(code=code):
+            return f"system: {code_name(code).replace('_', ' ')}"
+        case OtherMessage(kind=kind):
+            return f"message: {kind.replace('_', ' ')}"
+        case LostOnTheWay(kind=kind, token=token):
+            return f"not received: {kind} {token}; nothing was done"
+        case Unanswered(kind=kind, token=token, final=final):
+            return (
+                f"outcome unknown: {kind} {token}{', for good' if final else '; it will be settled after a new login'}"
+            )
+    return _connection_text(event)
+
+
+def _connection_text(event: Event) -> str:
+    match event:
+        case Connected(session=session, next_seq=next_seq):
+            return f"logged in to session {session}, from message {next_seq}"
+        case CaughtUp(seq=seq):
+            return f"caught up at message {seq}"
+        case Disconnected(why=why):
+            return f"disconnected: {why}"
+        case NewSession(session=session, previous=previous):
+            return f"a new day: session {session} after {previous}; orders of the day before are gone"
+        case SessionEnded():
+            return "the session has ended"
+        case DebugText(text=said):
+            return f"the exchange says: {said}"
+        case EventsLost(count=count):
+            return f"{count} events were dropped here"
+    raise TypeError(f"{event!r} is no event")
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """An event for programs: its name, and its fields; codes by name, prices as decimals."""
+    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(event).__name__).lstrip("_")
+    made: dict[str, Any] = {"event": name}
+    for each in fields(event):
+        value = getattr(event, each.name)
+        if each.name == "price_e4":
+            made["price"] = shown(value)
+        elif each.name in ("side", "display", "liquidity", "reason", "code"):
+            made[each.name] = code_name(value)
+        else:
+            made[each.name] = value
+    return made
