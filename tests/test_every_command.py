@@ -156,6 +156,7 @@ LEFT_OUT: Final = {
     ("bench", "wire"): "likewise; test_wire_load runs what loads the node",
     ("simulate",): "wants a running node; test_simulate runs it, with --json",
     ("serve",): "runs until it is told to end",
+    ("trade",): "wants a running node; test_trade runs it against an exchange of its own, with --json",
     ("top",): "wants a running node; test_top runs it, with --json",
     **{
         words: "wants a running node; test_admin_commands runs each, with --json"
