@@ -80,7 +80,7 @@ class Node:
             self._journal,
             self._engine,
             self._outbox.streams,
-            LiveStamp(self._engine.now_ns, self._clock),
+            LiveStamp(self._engine.now_ns, self._clock, extended=opened.extended),
             durability=options.durability,
             stages=self.stages,
             failed=self._fail,

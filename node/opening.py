@@ -7,17 +7,20 @@ from engine.limits import Capacity
 from gateway.outbox import Outbox
 from journal import Journal
 from replay.engines import MarketEngine, prefault
-from replay.rebuild import Durability, Progress
+from replay.rebuild import Durability, Progress, capacity_of, journal_of
 from replay.recover import create, recover
+from replay.times import position_after
 
 
 class Opened(NamedTuple):
-    """A data directory, open for writing. ``notes``: what the operator should know."""
+    """A data directory, open for writing. ``notes``: what the operator should know. ``extended``: whether the journal
+    ends with an EXTEND row, which belongs to the next command."""
 
     journal: Journal
     engine: MarketEngine
     outbox: Outbox
     notes: tuple[str, ...]
+    extended: bool = False
 
 
 def open_directory(
@@ -28,12 +31,12 @@ def open_directory(
     capacity: of a new one; one that is there keeps its own.
     """
     if (directory / "journal").is_dir():
-        journal, engine, outbox, notes = _recovered(directory, durability, progress)
+        journal, engine, outbox, notes, _ = _recovered(directory, durability, progress)
     else:
         journal, engine = create(directory, capacity, durability=durability)
         outbox, notes = Outbox(directory, capacity), ()
     prefault(engine)
-    return Opened(journal, engine, outbox, notes)
+    return Opened(journal, engine, outbox, notes, position_after(journal, engine.now_ns).extended)
 
 
 def _recovered(directory: Path, durability: Durability, progress: Progress | None) -> Opened:
@@ -43,7 +46,5 @@ def _recovered(directory: Path, durability: Durability, progress: Progress | Non
 
 
 def _capacity(directory: Path) -> Capacity:
-    from replay.rebuild import capacity_of, journal_of
-
     with journal_of(directory) as journal:
         return capacity_of(journal)
