@@ -170,7 +170,7 @@ class AsyncClient:
         return self.core.day.orders
 
     def open_orders(self) -> list[AsyncOrder]:
-        """Orders that may yet trade, oldest first."""
+        """Orders that may yet trade, as their tokens came."""
         return self.core.open_orders()
 
     def open_requests(self) -> list[Request]:

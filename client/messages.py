@@ -108,7 +108,8 @@ def modify(token: str, side: BuySell, qty: int) -> bytes:
 
 
 def _read_text(field: bytes) -> str:
-    return field.decode("ascii", "backslashreplace").rstrip(" ")
+    text = field.decode("ascii", "backslashreplace").rstrip(" ")
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _code(codes: type[_CodeT], code: int) -> _CodeT | int:

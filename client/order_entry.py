@@ -232,7 +232,7 @@ class OrderEntry(Generic[OrderT]):
         return order
 
     def open_orders(self) -> list[OrderT]:
-        """Orders that may yet trade, oldest first."""
+        """Orders that may yet trade, as their tokens came."""
         return [order for token, order in self.day.orders.items() if order.is_open and order.token == token]
 
     def _own_token(self, token: str | None) -> str:

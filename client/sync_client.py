@@ -149,7 +149,7 @@ class Client:
         return self.core.day.orders
 
     def open_orders(self) -> list[SyncOrder]:
-        """Orders that may yet trade, oldest first."""
+        """Orders that may yet trade, as their tokens came."""
         with self._changed:
             return self.core.open_orders()
 
@@ -325,7 +325,7 @@ class Client:
         while not why:
             why = self._turn(connection)
         with self._changed:
-            why = self.core.why or why
+            why = "this client was closed" if self._closing else self.core.why or why
             self._socket = None
             connection.close()
             self._pump(self.core.lost(why))

@@ -56,6 +56,7 @@ class Market:
     log: list[tuple[str, str, bytes]] = field(default_factory=list)
     peers: "list[Peer]" = field(default_factory=list)
     refuse_logins: int = 0
+    trades: int = 0
     silent: bool = False
 
     def stream(self, user: str) -> list[bytes]:
@@ -139,6 +140,7 @@ class Market:
             crosses = order.price_e4 >= other.price_e4 if buys else order.price_e4 <= other.price_e4
             if order.open and crosses and (other.side == BuySell.BUY) != buys:
                 qty = min(order.open, other.open)
+                self.trades += 1
                 for side, liquidity in ((other, Liquidity.ADDED), (order, Liquidity.REMOVED)):
                     side.open -= qty
                     side.executed += qty
@@ -149,7 +151,7 @@ class Market:
                         executed_shares=qty,
                         execution_price_e4=other.price_e4,
                         liquidity=liquidity,
-                        match_number=len(self.log),
+                        match_number=self.trades,
                     )
 
     def _lose(self, order: Resting, qty: int, reason: CancelReason) -> None:
@@ -335,7 +337,8 @@ def serve_aside(market: Market) -> Iterator["Aside"]:
         aside.ready.wait(10)
         yield aside
     finally:
-        aside.loop.call_soon_threadsafe(aside.done.set)
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            aside.loop.call_soon_threadsafe(aside.done.set)
         thread.join(10)
 
 

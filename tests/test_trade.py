@@ -1,0 +1,361 @@
+"""`lockstep trade` by pipe and on a terminal, and the example bot, before a small exchange in this process."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import socket
+import subprocess
+import sys
+import termios
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import trade_words
+from cli.errors import WrongUse
+from cli.trade_words import Cancel, Enter, Replace, Show, parse
+from client import NewOrder, Side, messages
+from examples import market_maker
+from tests.conftest import Lockstep
+from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve, serve_aside
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(port: int, *arguments: object, user: str = USER) -> list[str]:
+    words = ("trade", "--user", user, "--port", port, *arguments)
+    return [sys.executable, "-m", "cli.main", *map(str, words)]
+
+
+def environment(password: str | None = PASSWORD) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "LOCKSTEP_PASSWORD"}
+    return {**kept, **({"LOCKSTEP_PASSWORD": password} if password is not None else {})}
+
+
+def trade(port: int, lines: str, *arguments: object, **options: Any) -> tuple[int, str, str]:
+    """Runs the program over lines from a pipe: exit status, standard output, standard error."""
+    password, user = options.get("password", PASSWORD), options.get("user", USER)
+    done = subprocess.run(
+        command(port, *arguments, user=user),
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment(password),
+        cwd=ROOT,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_lines_of_a_pipe_are_a_script() -> None:
+    with serve_aside(Market()) as aside:
+        lines = """\
+# a day
+buy 300 XYZ @ 10.05 mine
+orders
+sell 100 XYZ @ 10 ioc s1
+cancel mine 250
+replace mine 400 @ 10.06
+
+orders
+fills
+help
+"""
+        status, said, complained = trade(aside.port, lines)
+    replaced = re.findall(r"replaced mine by (\w+)", said)
+    assert (status, len(replaced)) == (0, 1)
+    assert said.replace(replaced[0], "MINE2---").splitlines() == [
+        "ALICE is logged in to session 20260302: 0 open orders; `help` shows what can be asked",
+        "accepted mine: buy 300 XYZ @ 10.05",
+        "token  order                open  executed  state",
+        "mine   buy 300 XYZ @ 10.05   300         0  live",
+        "accepted s1: sell 100 XYZ @ 10.00",
+        "executed mine: 100 @ 10.05, added liquidity",
+        "executed s1: 100 @ 10.05, removed liquidity",
+        "canceled mine: 50, user",
+        "replaced mine by MINE2---: 300 open @ 10.06",
+        "token     order                 open  executed  state",
+        "s1        sell 100 XYZ @ 10.00     0       100  filled",
+        "MINE2---  buy 400 XYZ @ 10.06    300       100  live",
+        "token  executed  price  match",
+        "mine        100  10.05      1",
+        "s1          100  10.05      1",
+    ]
+    assert complained == trade_words.HELP + "\n"
+
+
+def test_programs_get_one_event_a_line() -> None:
+    with serve_aside(Market()) as aside:
+        trade(aside.port, "buy 10 XYZ @ 10.05 early\n")
+        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 a1\ncancel a1\norders\nfills\n", "--json")
+    events = [json.loads(line) for line in said.splitlines()]
+    assert (status, complained) == (0, "")
+    assert [event["event"] for event in events if "event" in event] == [
+        "connected", "system_event", "accepted", "caught_up", "accepted", "canceled",
+    ]  # fmt: skip
+    accepted = next(event for event in events if event.get("token") == "a1")
+    assert (accepted["price"], accepted["side"], accepted["qty"], accepted["live"]) == ("10.00", "buy", 5, True)
+    assert "price_e4" not in accepted
+    assert events[-1] == {
+        "order": "a1", "side": "buy", "qty": 5, "symbol": "XYZ", "price": "10.00", "leaves_qty": 0, "cum_qty": 0,
+        "state": "canceled",
+    }  # fmt: skip
+
+
+def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() -> None:
+    with serve_aside(Market()) as aside:
+        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 a1\ncancel a1\ncancel a1\n")
+        assert (status, said.splitlines()[-1], complained) == (1, "refused a1: the order is canceled", "")
+        status, said, complained = trade(aside.port, "hold 5 XYZ\ncancel nobody\nbuy 5 XYZ @ 10 a2\ncancel a2\n")
+        assert (status, said.splitlines()[-1]) == (2, "canceled a2: 5, user")
+        assert complained.splitlines() == [
+            "lockstep: 'hold 5 XYZ' is not understood; `help` shows what is, as buy 100 XYZ @ 10.05",
+            "lockstep: there is no order 'nobody' today",
+        ]
+
+
+def test_a_connection_that_breaks_is_told_and_the_lines_go_on() -> None:
+    with serve_aside(Market(faults=faults_of("NB"))) as aside:
+        status, said, _ = trade(aside.port, "buy 5 XYZ @ 10 a1\ncancel a1\n")
+        assert status == 0
+        assert [line.split(":")[0] for line in said.splitlines()[1:]] == [
+            "disconnected",
+            "outcome unknown",
+            "logged in to session 20260302, from message 3",
+            "caught up at message 3",
+            "accepted a1",
+            "canceled a1",
+        ]
+        aside.market.faults = after(1, Fault.BEFORE)
+        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 a2\n", "--no-resend")
+        assert (status, said.splitlines()[-1]) == (1, "not received: enter a2; nothing was done")
+        assert complained == "lockstep: the enter of order a2 was lost with its connection: nothing was done\n"
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def test_a_login_that_cannot_be_is_one_sentence_and_exit_status_2(lockstep: Lockstep, monkeypatch: Any) -> None:
+    monkeypatch.setenv("LOCKSTEP_PASSWORD", "wrong")
+    with serve_aside(Market()) as aside:
+        for arguments, sentence in [
+            (("--port", free_port()), "nobody listens on 127.0.0.1:"),
+            (
+                ("--port", aside.port),
+                "the exchange refused the login of 'ALICE': user or password is wrong, or the user",
+            ),
+            (("--host", "no-such-host.invalid"), "the host 'no-such-host.invalid' is unknown; check its name"),
+            (("--user", "SEVENCH"), "the user 'SEVENCH' has 7 characters; SoupBinTCP has room for 6"),
+            (("--password-file", "no-such-file"), "there is no no-such-file; check the path"),
+            (("--password-file", os.devnull), "/dev/null is empty; it should have the password in its first line"),
+        ]:
+            status, said, complained = lockstep("trade", "--user", USER, *arguments)
+            assert (status, said) == (2, "")
+            assert complained.startswith(f"lockstep: {sentence}")
+            assert complained.count("\n") == 1
+            assert "wrong:" not in complained
+        assert trade(aside.port, "", password=None) == (
+            2, "", "lockstep: there is no password: give --password-file, or set LOCKSTEP_PASSWORD\n",
+        )  # fmt: skip
+
+
+def test_the_password_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{PASSWORD}\nmore\n")
+    with serve_aside(Market()) as aside:
+        status, said, _ = trade(
+            aside.port, "quit\nbuy 5 XYZ @ 10\n", "--password-file", tmp_path / "secret", password=None
+        )
+        assert (status, len(said.splitlines())) == (0, 1)
+        assert aside.market.orders == {}
+
+
+class Terminal:
+    """The program on a terminal of its own, as a person has it."""
+
+    def __init__(self, port: int) -> None:
+        self.master, slave = pty.openpty()
+        self.shown = ""
+        self.program = subprocess.Popen(
+            command(port),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment(None),
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        self.slave = slave
+
+    def until(self, text: str) -> str:
+        end_s = time.monotonic() + 20
+        while text not in self.shown:
+            assert time.monotonic() < end_s, f"{text!r} does not come: {self.shown!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.shown += os.read(self.master, 65_536).decode()
+        return self.shown
+
+    def types(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def echoes(self) -> bool:
+        return bool(termios.tcgetattr(self.slave)[3] & termios.ECHO)
+
+    def close(self) -> int:
+        try:
+            return self.program.wait(20)
+        finally:
+            if self.program.poll() is None:
+                self.program.kill()
+            os.close(self.master)
+            os.close(self.slave)
+
+
+@contextlib.contextmanager
+def terminal(aside: Aside) -> Any:
+    made = Terminal(aside.port)
+    try:
+        yield made
+    finally:
+        if made.program.poll() is None:
+            made.program.kill()
+            made.program.wait(20)
+
+
+def test_on_a_terminal_the_password_is_asked_for_unseen_and_events_come_as_they_happen() -> None:
+    with serve_aside(Market()) as aside, terminal(aside) as screen:
+        screen.until("password of ALICE: ")
+        end_s = time.monotonic() + 5
+        while screen.echoes() and time.monotonic() < end_s:
+            time.sleep(0.01)
+        assert not screen.echoes()
+        screen.types(PASSWORD + "\n")
+        screen.until("ALICE is logged in to session 20260302: 0 open orders")
+        assert screen.echoes()
+        screen.types("buy 100 XYZ @ 10.05 a1\n")
+        screen.until("accepted a1: buy 100 XYZ @ 10.05")
+        aside.do(lambda: aside.market.take("BOB", messages.enter(NewOrder("XYZ", Side.SELL, 100, "10"), "b1")))
+        screen.until("executed a1: 100 @ 10.05, added liquidity")
+        screen.types("nonsense\n")
+        screen.until("lockstep: 'nonsense' is not understood")
+        screen.types("orders\n")
+        screen.until("filled")
+        assert PASSWORD not in screen.shown
+        screen.types("quit\n")
+        assert screen.close() == 0
+
+
+def test_an_interrupt_logs_out_and_ends() -> None:
+    with serve_aside(Market()) as aside, terminal(aside) as screen:
+        screen.until("password")
+        screen.types(PASSWORD + "\n")
+        screen.until("logged in")
+        screen.program.send_signal(2)
+        assert screen.until("lockstep: interrupted")
+        assert screen.close() == 130
+
+
+def test_an_exchange_that_goes_away_for_good_ends_it(monkeypatch: Any, lockstep: Lockstep) -> None:
+    from client import async_client
+
+    real = async_client.AsyncClient
+    monkeypatch.setattr("cli.trade.AsyncClient", lambda *a, **o: real(*a, **o, reconnect_for_s=0.2))
+    monkeypatch.setenv("LOCKSTEP_PASSWORD", PASSWORD)
+    reading, writing = os.pipe()
+    kept = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        with serve_aside(Market()) as aside:
+            aside.loop.call_soon_threadsafe(aside.loop.call_later, 0.3, aside.done.set)
+            status, _, complained = lockstep("trade", "--user", USER, "--port", aside.port)
+    finally:
+        os.dup2(kept, 0)
+        for each in (reading, writing, kept):
+            os.close(each)
+    assert status == 1
+    assert complained.startswith("lockstep: the connection was lost and did not come back within 0.2 s: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("", None),
+        ("  # later", None),
+        ("BUY 100 XYZ @ 10.05 ioc", Enter(NewOrder("XYZ", Side.BUY, 100, "10.05", 0), None)),
+        ("short 1 A @ market mine", Enter(NewOrder("A", Side.SELL_SHORT, 1, None), "mine")),
+        ("cancel a1 50", Cancel("a1", 50)),
+        ("replace a1 50 @ market", Replace("a1", 50, None)),
+        ("exit", Show.QUIT),
+    ],
+)
+def test_a_line_is_read(line: str, asked: object) -> None:
+    assert parse(line) == asked
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["buy", "buy 100 XYZ 10", "buy 1.5 XYZ @ 10", "buy 0 XYZ @ 10", "buy 5 XYZ @ x", "buy 5 TOOLONGXY @ 1",
+     "buy 5 XYZ @ 1 one two", "cancel", "cancel a -1", "replace a 5 10", "orders now", "\x1b[2J"],
+)  # fmt: skip
+def test_a_line_that_is_wrong_is_refused_with_a_sentence(line: str) -> None:
+    with pytest.raises(WrongUse) as caught:
+        parse(line)
+    assert repr(line)[1:-1] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# The example
+
+
+def test_the_example_bot_is_short() -> None:
+    source = (ROOT / "examples/market_maker.py").read_text().split('"""')[2]
+    lines = [line for line in source.splitlines() if line.strip() and not line.startswith(("import", "from"))]
+    assert len(lines) < 25
+
+
+def test_the_example_bot_quotes_around_its_middle_and_moves_with_what_trades(monkeypatch: Any) -> None:
+    monkeypatch.setenv("LOCKSTEP_PASSWORD", PASSWORD)
+
+    async def run() -> list[list[str]]:
+        market, seen = Market(), []
+
+        async def quotes() -> list[str]:
+            for _ in range(500):
+                await asyncio.sleep(0.01)
+                there = [o for (user, _), o in market.orders.items() if user == USER and o.open]
+                shown = sorted(
+                    f"{'buy' if o.side == Side.BUY else 'sell'} {Decimal(o.price_e4) / 10_000}" for o in there
+                )
+                if len(there) == 2 and (not seen or seen[-1] != shown):
+                    return shown
+            return ["nothing more came"]
+
+        async with serve(market) as port:
+            bot = asyncio.create_task(market_maker.main("127.0.0.1", str(port), USER, "XYZ", "10.00"))
+            for n, (side, price) in enumerate([(Side.BUY, "11"), (Side.BUY, "11"), (Side.SELL, "9"), (Side.SELL, "9")]):
+                seen.append(await quotes())
+                market.take("BOB", messages.enter(NewOrder("XYZ", side, 40, price), f"b{n}"))
+                market.flush()
+            seen.append(await quotes())
+            bot.cancel()
+            await asyncio.wait({bot})
+            assert not [order for order in market.orders.values() if order.open]
+        return seen
+
+    assert asyncio.run(run()) == [
+        ["buy 9.99", "sell 10.01"],
+        ["buy 10", "sell 10.02"],
+        ["buy 10.01", "sell 10.03"],
+        ["buy 10", "sell 10.02"],
+        ["buy 9.99", "sell 10.01"],
+    ]
