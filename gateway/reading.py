@@ -4,8 +4,6 @@ Each connection has a region of one buffer. Its whole packets are taken in order
 are noted, and any other packet stops the stream there and is left to ``wire.ServerSession``. A stream also stops before
 what is not OUCH, with an error for the caller to name, and when there is no more room for rows. Bytes that were not
 taken move to the region's beginning.
-
-Kernels are cached by their own file, so these call nothing but each other and the instructions of ``engine.jit``.
 """
 
 from typing import Any, Final

@@ -17,19 +17,9 @@ from numpy.typing import NDArray
 from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
 from engine.records import CommandKind, UserPermission
-from gateway.answering import (
-    EVENT_BYTES_MAX,
-    OPEN,
-    OPEN_REST,
-    STOCK,
-    USER,
-    Fold,
-    answer_events,
-    new_fold,
-    orders_of,
-    survey,
-    system_event,
-)
+from gateway.answering import answer_events, survey, system_event
+from gateway.fold import EVENT_BYTES_MAX, OPEN, OPEN_REST, STOCK, USER, Fold, new_fold
+from gateway.open_orders import orders_of
 from gateway.reading import SYMBOL, add_symbol
 from wire.ouch_codes import EventCode
 

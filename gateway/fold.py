@@ -1,0 +1,140 @@
+"""What the messages to users depend on, as arrays: users, instruments, open orders, and room to write messages."""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.records import COMMAND, Reason
+from wire import ouch, ouch_codes
+from wire.soup import HEAD_BYTES
+
+_REJECT: Final = ouch_codes.RejectReason
+_CANCEL_REASON: Final = ouch_codes.CancelReason
+#: How a refusal of the market reads in OUCH; any other is ``OTHER``.
+REJECT_REASONS: Final = {
+    Reason.KILLED: _REJECT.REJECT_ALL,
+    Reason.HALTED: _REJECT.HALTED,
+    Reason.CLOSED: _REJECT.CLOSED,
+    Reason.NOT_CONTINUOUS: _REJECT.CLOSED,
+    Reason.NOT_AUCTION: _REJECT.NOT_IN_THIS_CROSS,
+    Reason.UNKNOWN_INSTRUMENT: _REJECT.INVALID_STOCK,
+    Reason.INVALID_QTY: _REJECT.SAFETY_THRESHOLD,
+    Reason.INVALID_LOT: _REJECT.SAFETY_THRESHOLD,
+    Reason.INVALID_PRICE: _REJECT.INVALID_PRICE,
+    Reason.INVALID_TICK: _REJECT.INVALID_PRICE,
+    Reason.INVALID_INSTRUCTION: _REJECT.INVALID_DISPLAY,
+    Reason.RESTRICTED: _REJECT.RESTRICTED_STOCK,
+    Reason.MARKET_NOT_PERMITTED: _REJECT.INVALID_PRICE,
+    Reason.PRICE_BAND: _REJECT.INVALID_PRICE,
+    Reason.MAX_ORDER_QTY: _REJECT.SHARES_LIMIT,
+    Reason.MAX_ORDER_VALUE: _REJECT.VALUE_LIMIT,
+    Reason.ORDER_RATE: _REJECT.REJECT_ALL,
+    Reason.ADV: _REJECT.SHARES_LIMIT,
+    Reason.POSITION_LIMIT: _REJECT.SHARES_LIMIT,
+    Reason.CREDIT: _REJECT.VALUE_LIMIT,
+    Reason.WOULD_CROSS: _REJECT.INVALID_PRICE,
+}
+#: How the market's reason of a cancel reads in OUCH; any other is ``SYSTEM``.
+CANCEL_REASONS: Final = {
+    Reason.USER: _CANCEL_REASON.USER,
+    Reason.REPLACED: _CANCEL_REASON.USER,
+    Reason.MASS_CANCEL: _CANCEL_REASON.SUPERVISORY,
+    Reason.IOC: _CANCEL_REASON.IMMEDIATE_OR_CANCEL,
+    Reason.FOK: _CANCEL_REASON.IMMEDIATE_OR_CANCEL,
+    Reason.MIN_QTY: _CANCEL_REASON.IMMEDIATE_OR_CANCEL,
+    Reason.NO_LIQUIDITY: _CANCEL_REASON.IMMEDIATE_OR_CANCEL,
+    Reason.SELF_TRADE: _CANCEL_REASON.SELF_MATCH,
+    Reason.EXPIRED: _CANCEL_REASON.TIMEOUT,
+    Reason.END_OF_DAY: _CANCEL_REASON.CLOSED,
+    Reason.AUCTION: _CANCEL_REASON.CROSS,
+    Reason.HALT: _CANCEL_REASON.HALTED,
+    Reason.KILL: _CANCEL_REASON.SUPERVISORY,
+    Reason.PRICE_BAND: _CANCEL_REASON.MARKET_COLLAR,
+}
+
+
+def _codes(table: "dict[Reason, Any]", other: int) -> "np.ndarray[Any, Any]":
+    codes = np.full(256, other, np.uint8)
+    for reason, code in table.items():
+        codes[reason] = code
+    return codes
+
+
+#: A user; row 0 is of none. ``participant``: its number. ``next_seq``, ``bytes``: of its stream of the day.
+USER: Final = np.dtype(
+    [
+        ("name", "<i8"),
+        ("participant_name", "<i8"),
+        ("participant", "<i8"),
+        ("firm", "<i8"),
+        ("permissions", "<i8"),
+        ("next_seq", "<i8"),
+        ("bytes", "<i8"),
+        ("salt_0", "<i8"),
+        ("salt_1", "<i8"),
+        ("hash_0", "<i8"),
+        ("hash_1", "<i8"),
+        ("hash_2", "<i8"),
+        ("cost", "<i8"),  # 0: no password yet
+        ("reserved", "<i8", (3,)),
+    ]
+)
+#: An open order of a user, found by participant and client order id (0: a free row), and the cold rest of it.
+OPEN: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u2"), ("user", "<u2"), ("leaves_qty", "<u4")])
+OPEN_REST: Final = np.dtype([("memo", "<i8"), ("token_head", "<i8"), ("token_tail", "<i8"), ("number", "<i8")])
+#: An instrument; row 0 is of none. ``stock``: its symbol as eight characters, big-endian, padded on the right.
+STOCK: Final = np.dtype([("symbol", "<i8"), ("stock", "<i8"), ("phase", "<i8"), ("cross", "<i8")])
+#: A message that was written, and all of one user's together. ``begin``: of its bytes. ``position``: in its stream.
+MESSAGE: Final = np.dtype([("user", "<i8"), ("begin", "<i8"), ("bytes", "<i8")])
+SEGMENT: Final = np.dtype(
+    [("user", "<i8"), ("first_seq", "<i8"), ("count", "<i8"), ("begin", "<i8"), ("bytes", "<i8"), ("position", "<i8")]
+)
+
+#: Bytes of messages that one event can cause at most, and how many messages.
+EVENT_BYTES_MAX: Final = 2 * (HEAD_BYTES + ouch.MESSAGE_BYTES_MAX)
+EVENT_MESSAGES_MAX: Final = 2
+
+
+class Fold(NamedTuple):
+    """What the messages of the next block depend on, and room to write them.
+
+    ``carried``: two COMMAND rows: the EXTEND row that the block before ended with, else zeros; and always zeros.
+    ``counts``: messages and bytes by user while a call lasts, zero between calls.
+    """
+
+    users: np.ndarray[Any, Any]  # USER[users_max + 1]
+    stocks: np.ndarray[Any, Any]  # STOCK[instruments_max + 1]
+    open: np.ndarray[Any, Any]  # OPEN[power of two]
+    rest: np.ndarray[Any, Any]  # OPEN_REST[as many]
+    carried: np.ndarray[Any, Any]  # COMMAND[2]
+    reject_codes: np.ndarray[Any, Any]  # uint8[256]
+    cancel_codes: np.ndarray[Any, Any]  # uint8[256]
+    out: np.ndarray[Any, Any]  # uint8[n]: messages in the order of events
+    grouped: np.ndarray[Any, Any]  # uint8[n]: the same, user by user
+    messages: np.ndarray[Any, Any]  # MESSAGE[n]
+    segments: np.ndarray[Any, Any]  # SEGMENT[users_max + 1]
+    counts: np.ndarray[Any, Any]  # int64[users_max + 1, 2]
+    tallies: np.ndarray[Any, Any]  # int64[2, 256]: events by kind, refusals by reason, since the process began
+
+
+def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> Fold:
+    """A fold before the first command. Memory is taken from the system as it is first written."""
+    rows = 16
+    while rows < 2 * orders_max:
+        rows *= 2
+    messages = out_bytes // (HEAD_BYTES + ouch.SYSTEM_EVENT.itemsize) + EVENT_MESSAGES_MAX
+    return Fold(
+        users=np.zeros(users_max + 1, USER),
+        stocks=np.zeros(instruments_max + 1, STOCK),
+        open=np.zeros(rows, OPEN),
+        rest=np.zeros(rows, OPEN_REST),
+        carried=np.zeros(2, COMMAND),
+        reject_codes=_codes(REJECT_REASONS, _REJECT.OTHER),
+        cancel_codes=_codes(CANCEL_REASONS, _CANCEL_REASON.SYSTEM),
+        out=np.zeros(out_bytes, np.uint8),
+        grouped=np.zeros(out_bytes, np.uint8),
+        messages=np.zeros(messages, MESSAGE),
+        segments=np.zeros(users_max + 1, SEGMENT),
+        counts=np.zeros((users_max + 1, 2), np.int64),
+        tallies=np.zeros((2, 256), np.int64),
+    )

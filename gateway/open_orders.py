@@ -1,0 +1,96 @@
+"""Kernels of the table of users' open orders: open addressing; neighbouring ids of a participant lie near each other."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.jit import called, inlined, lshr, wrapping_multiply
+from gateway.fold import Fold
+
+_MIX: Final = np.int64(-7046029254386353131)
+_MIX_PARTICIPANT: Final = np.int64(-4658895280553007687)
+
+
+@inlined
+def _home(fold: Fold, participant, client_order_id):
+    mixed = (client_order_id >> 6) ^ wrapping_multiply(participant, _MIX_PARTICIPANT)
+    mixed = wrapping_multiply(mixed, _MIX)
+    return (lshr(mixed, 20) + (client_order_id & 63)) & (len(fold.open) - 1)
+
+
+@inlined
+def find(fold: Fold, participant, client_order_id):
+    """Place of an open order, or -1."""
+    place = _home(fold, participant, client_order_id)
+    mask = len(fold.open) - 1
+    for _ in range(len(fold.open)):
+        row = fold.open[place]
+        if np.int64(row["participant"]) == participant and row["client_order_id"] == client_order_id:
+            return place
+        if np.int64(row["participant"]) == 0:
+            return np.int64(-1)
+        place = (place + 1) & mask
+    return np.int64(-1)
+
+
+@inlined
+def insert(fold: Fold, participant, client_order_id):
+    """Place of a new row; the table is at least twice as large as there can be open orders."""
+    place = _home(fold, participant, client_order_id)
+    mask = len(fold.open) - 1
+    for _ in range(len(fold.open)):
+        if np.int64(fold.open[place]["participant"]) == 0:
+            break
+        place = (place + 1) & mask
+    row = fold.open[place]
+    row["client_order_id"] = client_order_id
+    row["participant"] = participant
+    return place
+
+
+@inlined
+def _move(fold: Fold, source, target):
+    there, row = fold.open[target], fold.open[source]
+    there["client_order_id"] = row["client_order_id"]
+    there["participant"] = row["participant"]
+    there["user"] = row["user"]
+    there["leaves_qty"] = row["leaves_qty"]
+    there_rest, rest = fold.rest[target], fold.rest[source]
+    there_rest["memo"] = rest["memo"]
+    there_rest["token_head"] = rest["token_head"]
+    there_rest["token_tail"] = rest["token_tail"]
+    there_rest["number"] = rest["number"]
+
+
+@inlined
+def remove(fold: Fold, place):
+    """Takes a row out; those behind it that would no longer be found move up."""
+    mask = len(fold.open) - 1
+    free = place
+    for step in range(1, len(fold.open)):
+        at = (place + step) & mask
+        row = fold.open[at]
+        if np.int64(row["participant"]) == 0:
+            break
+        home = _home(fold, np.int64(row["participant"]), row["client_order_id"])
+        if ((at - home) & mask) >= ((at - free) & mask):
+            _move(fold, at, free)
+            free = at
+    row = fold.open[free]
+    row["client_order_id"] = 0
+    row["participant"] = 0
+    row["user"] = 0
+    row["leaves_qty"] = 0
+
+
+@called
+def orders_of(fold: Fold, user, numbers, client_order_ids):
+    """The open orders of a user, by number in order of acceptance and client order id, in no order; how many."""
+    count = np.int64(0)
+    for place in range(len(fold.open)):
+        row = fold.open[place]
+        if np.int64(row["participant"]) != 0 and np.int64(row["user"]) == user and count < len(numbers):
+            numbers[count] = fold.rest[place]["number"]
+            client_order_ids[count] = row["client_order_id"]
+            count += 1
+    return count
