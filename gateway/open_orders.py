@@ -1,4 +1,4 @@
-"""Kernels of the table of users' open orders: open addressing; neighbouring ids of a participant lie near each other."""
+"""Kernels of the table of users' open orders: open addressing; neighbouring ids of a participant lie together."""
 
 from typing import Final
 
