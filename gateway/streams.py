@@ -124,17 +124,15 @@ class Streams:
         clocks, definitions, extends = survey(
             commands, events, first_seq, self._clock_at, self._clock_ns, self.fold.tallies
         )
-        if clocks:
-            days = self._clock_ns[:clocks] // DAY_NS
-            if days[-1] != self.now_ns // DAY_NS:
-                self._over_days(first_seq, commands, events, days)
-                return
+        now_ns = int(self._clock_ns[clocks - 1]) if clocks else self.now_ns
+        if now_ns // DAY_NS != self.now_ns // DAY_NS:
+            self._over_days(first_seq, commands, events, self._clock_ns[:clocks] // DAY_NS)
+            return
         if definitions:
             self._define(first_seq, commands, events)
         if len(events):
             self._answer(first_seq, commands, events, clocks)
-        if clocks:
-            self.now_ns = int(self._clock_ns[clocks - 1])
+        self.now_ns = now_ns
         if extends or self._carries:
             self.fold.carried[:1].view(np.uint8)[:] = commands[-1:].view(np.uint8) if extends else 0
             self._carries = bool(extends)

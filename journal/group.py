@@ -2,8 +2,8 @@
 
 A block is committed at once, since somebody waits for it. An event digest is not: it waits a little for the next block,
 or each single order would be followed by a sync of its own, and the next order would wait for that. Without sync nobody
-waits for a block either; then the thread commits once a millisecond what has come, because each time it wakes up it
-takes the interpreter from the market's thread. Whoever does wait (``wait_durable``, ``close``, a queue that has grown)
+waits for a block either; then the thread commits every 20 milliseconds what has come, because while it works it takes
+the interpreter from the market's thread again and again. Whoever does wait (``wait_durable``, ``close``, a queue that has grown)
 cuts that short.
 
 The queue between the pump and the disk is bounded in bytes: a pump that is faster than the disk waits in ``put``.
@@ -25,7 +25,7 @@ GROUP_BYTES_MAX: Final = 4 << 20
 #: How long an event digest waits for a block to be committed with.
 DIGEST_LINGER_S: Final = 0.1
 #: How long a block waits for company where nobody waits for it, and the bytes that end this.
-LINGER_S: Final = 0.001
+LINGER_S: Final = 0.02
 LINGER_BYTES_MAX: Final = 1 << 20
 #: How often the thread looks again by itself in vain before it sleeps until it is called.
 _EMPTY_TURNS_MAX: Final = 100
