@@ -35,6 +35,13 @@ def serve(
     password_cost: Annotated[
         int, typer.Option(min=4, max=20, help="Of new passwords: log2 of scrypt's N; low only for tests.")
     ] = 14,
+    busy_poll_us: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="How long to poll after an order before sleeping; 0: not at all.")
+    ] = 200,
+    clock_error_max_ms: Annotated[
+        float | None,
+        typer.Option(min=0, help="Open no phase while the clock may be wrong by more.", show_default="none"),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Run a node that traders connect to, until SIGTERM or Ctrl-C; then it checkpoints and ends.
@@ -59,5 +66,7 @@ def serve(
         checkpoint_every,
         connections_max,
         password_cost,
+        busy_poll_us,
+        None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         as_json=as_json,
     )

@@ -20,6 +20,8 @@ def serve(
     checkpoint_every: int,
     connections_max: int,
     password_cost: int,
+    busy_poll_us: int,
+    clock_error_max_ns: int | None,
     *,
     as_json: bool,
 ) -> int:
@@ -43,7 +45,14 @@ def serve(
         screen.flush()
 
     options = NodeOptions(
-        data, host, port, durability.value, checkpoint_every=checkpoint_every, connections_max=connections_max
+        data,
+        host,
+        port,
+        durability.value,
+        checkpoint_every=checkpoint_every,
+        connections_max=connections_max,
+        busy_poll_us=busy_poll_us,
+        clock_error_max_ns=clock_error_max_ns,
     )
     if durability is Durability.none:
         screen.notice("note: durability none: a crash can lose what was answered; for measurements only")

@@ -55,7 +55,7 @@ class NodeOptions:
     connections_max: int = 1_024
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
-    clock_error_max_ns: int | None = None
+    clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
 
 
 class Node:
@@ -278,12 +278,24 @@ class Node:
         """Take COMMAND rows through sequencer, journal and engine; done when they are durable."""
         if self._failure is not None or self.ended.is_set():
             raise Refused("the node is ending")
+        self._check_opening(rows)
         while not self.market.has_room:
             await asyncio.sleep(0.001)
         try:
             return await self.market.submit(rows)
         except JournalError as error:
             raise Refused(str(error)) from error
+
+    def _check_opening(self, rows: NDArray[Any]) -> None:
+        """No phase in which orders are entered begins by a clock that is not kept as was required. Raises Refused."""
+        opens = (rows["kind"] == CommandKind.PHASE) & (rows["phase"] != Phase.CLOSED)
+        complaint = self._clock_complaint() if opens.any() else None
+        if complaint is not None:
+            raise Refused(f"nothing is opened: {complaint}")
+
+    def _clock_complaint(self) -> str | None:
+        error_max_ns = self.options.clock_error_max_ns
+        return None if error_max_ns is None else discipline.complaint(self._discipline, error_max_ns)
 
     def directory(self) -> Directory:
         """Symbols and participants defined so far."""
@@ -304,10 +316,9 @@ class Node:
             reasons.append("the node is draining")
         if self._scarcity.state != "fine":
             reasons.append(self._scarcity.sentence)
-        if self.options.clock_error_max_ns is not None:
-            complaint = discipline.complaint(self._discipline, self.options.clock_error_max_ns)
-            if complaint is not None:
-                reasons.append(complaint)
+        complaint = self._clock_complaint()
+        if complaint is not None:
+            reasons.append(complaint)
         return reasons
 
     def sessions(self) -> list[dict[str, int | str]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from node.link import Link
+from node.link import Answered, Link
 from tests.ouch_messages import cancel, enter, messages
 from wire import soup
 from wire.soup import LoginAccepted, LoginRequest, PacketType
@@ -225,6 +225,19 @@ def test_a_node_goes_on_from_its_checkpoint_with_the_same_bytes(node: Running) -
     node.start()
     assert node.status()["checkpoint_seq"] >= node.status()["seq"] - 1, "a node checkpoints at its end"
     assert Client(node.port, "UA", seq=1).take(91) == before
+
+
+def test_nothing_is_opened_by_a_clock_that_is_not_kept_as_required(tmp_path: Path) -> None:
+    running = Running(tmp_path / "node", "--clock-error-max-ms", "0")
+    running.start()
+    try:
+        with Link(running.data) as link:
+            link.ask("commands", text="instrument XYZ tick=0.01 lot=1 reference=10.00")
+            with pytest.raises(Answered, match="nothing is opened: .*clock"):
+                link.ask("commands", text="phase XYZ continuous")
+            assert link.ask("commands", text="phase XYZ closed")["rejected"] == 0
+    finally:
+        running.end(signal.SIGKILL)
 
 
 def test_no_password_is_in_any_file_of_a_node(node: Running) -> None:
