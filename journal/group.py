@@ -3,8 +3,8 @@
 A block is committed at once, since somebody waits for it. An event digest is not: it waits a little for the next block,
 or each single order would be followed by a sync of its own, and the next order would wait for that. Without sync nobody
 waits for a block either; then the thread commits every 20 milliseconds what has come, because while it works it takes
-the interpreter from the market's thread again and again. Whoever does wait (``wait_durable``, ``close``, a queue that has grown)
-cuts that short.
+the interpreter from the market's thread again and again. Whoever does wait (``wait_durable``, ``close``, a queue that
+has grown) cuts that short.
 
 The queue between the pump and the disk is bounded in bytes: a pump that is faster than the disk waits in ``put``.
 The first exception of a commit ends the writer for good. What of that group is on the disk is unknown then, and

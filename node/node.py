@@ -2,11 +2,8 @@
 
 import asyncio
 import gc
-import os
-import resource
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.names import Directory, unpack
-from engine.records import COMMAND, CommandKind, EventKind, Phase, Reason, Side, UserPermission
+from engine.names import Directory
+from engine.records import COMMAND, CommandKind, Phase, Reason, UserPermission
 from gateway.server import BEAT_S, Gateway
 from journal import JournalError
+from node import account
 from node.control import Refused, Status, Submitted
 from node.images import Images
 from node.logs import Log
@@ -26,9 +24,7 @@ from node.opening import Opened
 from node.rates import Rates
 from node.scarcity import Scarcity
 from node.stages import StageClock
-from replay.ladder import levels
 from replay.rebuild import Durability
-from replay.scenario_print import price
 from replay.scenario_print import time as shown_time
 from sequencer import discipline
 from sequencer.clock import MarketClock
@@ -65,29 +61,29 @@ class Node:
         """On a running event loop. The journal stays the caller's to close."""
         self.options = options
         self.stages = StageClock()
-        self._journal, self._engine, self._outbox = opened.journal, opened.engine, opened.outbox
+        self.journal, self.engine, self.outbox = opened.journal, opened.engine, opened.outbox
         self._log = log
-        self._began_s = time.monotonic()
+        self.began_s = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._rates = Rates()
+        self.rates = Rates()
         self._failure: BaseException | None = None
-        self._draining = False
+        self.draining = False
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._clock = MarketClock(self._engine.now_ns, jumped=self._jumped)
-        self._discipline = discipline.read()
+        self.clock = MarketClock(self.engine.now_ns, jumped=self._jumped)
+        self.discipline = discipline.read()
         self.market = Market(
-            self._journal,
-            self._engine,
-            self._outbox.streams,
-            LiveStamp(self._engine.now_ns, self._clock, extended=opened.extended),
+            self.journal,
+            self.engine,
+            self.outbox.streams,
+            LiveStamp(self.engine.now_ns, self.clock, extended=opened.extended),
             durability=options.durability,
             stages=self.stages,
             failed=self._fail,
             released=self._released,
         )
         self.gateway = Gateway(
-            self._outbox,
+            self.outbox,
             take=self.market.take,
             has_room=self._has_room,
             disconnected=self._disconnected,
@@ -95,19 +91,19 @@ class Node:
             connections_max=options.connections_max,
             busy_poll_ns=options.busy_poll_us * 1_000,
         )
-        self._images = Images(
-            self._journal,
-            self._engine,
-            self._outbox,
+        self.images = Images(
+            self.journal,
+            self.engine,
+            self.outbox,
             options.data,
             options.checkpoint_every,
-            settled=lambda: self.market.published_seq == self._engine.seq,
+            settled=lambda: self.market.published_seq == self.engine.seq,
             go_on=self.gateway.go_on,
             say=log.info,
             warn=log.warning,
         )
-        self._scarcity = Scarcity(
-            RoomWatch(options.data, self._journal.room), self._engine, self.submit, log.info, log.warning
+        self.scarcity = Scarcity(
+            RoomWatch(options.data, self.journal.room), self.engine, self.submit, log.info, log.warning
         )
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -121,11 +117,8 @@ class Node:
             self.gateway.protocol, self.options.host, self.options.port, backlog=1_024
         )
         self.port = int(self._server.sockets[0].getsockname()[1])
-        self._tasks += [
-            self._loop.create_task(self._every(BEAT_S, self.gateway.beat)),
-            self._loop.create_task(self._every(1.0, self._second)),
-            self._loop.create_task(self._watch_room()),
-        ]
+        for task in (self._every(BEAT_S, self.gateway.beat), self._every(1.0, self._second), self._watch_room()):
+            self._begin(task)
         absent = self._absent()
         if absent:
             self._loop.call_later(self.options.grace_s, self._still_absent, absent)
@@ -140,8 +133,8 @@ class Node:
 
     async def drain(self) -> None:
         """Take no new logins and orders; what is under way is answered. May be repeated."""
-        if not self._draining:
-            self._draining = True
+        if not self.draining:
+            self.draining = True
             self.gateway.open_for_logins = False
             if self._server is not None:
                 self._server.close()
@@ -150,7 +143,18 @@ class Node:
 
     async def shutdown(self) -> None:
         """Begin an orderly end and return."""
-        self._tasks.append(self._loop.create_task(self._end()))
+        self._begin(self._end())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work of the node's own, beside the market; what it raises ends the node."""
+        task = self._loop.create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.remove(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     async def _end(self) -> None:
         await self.drain()
@@ -163,15 +167,15 @@ class Node:
         self._stop()
 
     def _stop(self) -> None:
-        for task in self._tasks:
+        for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
-        self._images.give_up()
+        self.images.give_up()
         self.gateway.close()
         if self._server is not None:
             self._server.close()
         try:
-            self._outbox.spool.close()
+            self.outbox.spool.close()
         except OSError as error:
             self._failure = self._failure or error
         self.ended.set()
@@ -179,7 +183,7 @@ class Node:
     async def _settled(self) -> None:
         """Until all that was taken is published."""
         deadline_s = time.monotonic() + END_S
-        while self.market.published_seq < self._engine.seq and self._failure is None:
+        while self.market.published_seq < self.engine.seq and self._failure is None:
             if time.monotonic() > deadline_s:
                 raise Refused("what was taken did not become durable in time; look at the disk")
             await asyncio.sleep(0.002)
@@ -208,14 +212,14 @@ class Node:
 
     def _second(self) -> None:
         self.stages.roll()
-        self._rates.roll(time.monotonic(), {**self.market.counts(), "orders": self.gateway.orders})
-        self._outbox.spool.flush()
-        self._discipline = discipline.read()
-        self._images.look()
+        self.rates.roll(time.monotonic(), {**self.market.counts(), "orders": self.gateway.orders})
+        self.outbox.spool.flush()
+        self.discipline = discipline.read()
+        self.images.look()
 
     async def _watch_room(self) -> None:
         while True:
-            await self._scarcity.look()
+            await self.scarcity.look()
             await asyncio.sleep(ROOM_S)
 
     def _jumped(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
@@ -226,23 +230,21 @@ class Node:
 
     def _has_room(self) -> bool:
         """Whether the gateway's turn may take."""
-        return (
-            self.market.has_room and not self._draining and not self._images.wanted and self._scarcity.state != "full"
-        )
+        return self.market.has_room and not self.draining and not self.images.wanted and self.scarcity.state != "full"
 
     def _released(self) -> None:
-        if self._images.wanted:
-            self._images.look()
+        if self.images.wanted:
+            self.images.look()
         self.gateway.go_on()
 
     # Users that cancel on disconnect.
 
     def _disconnected(self, user: int) -> None:
-        if not self._draining and self._failure is None:
-            self._loop.create_task(self._cancel_all(user))
+        if not self.draining and self._failure is None:
+            self._begin(self._cancel_all(user))
 
     def _absent(self) -> list[int]:
-        streams = self._outbox.streams
+        streams = self.outbox.streams
         cancels = UserPermission.CANCEL_ON_DISCONNECT
         return [user for user, _ in streams.users() if streams.may(user, cancels) and len(streams.open_orders(user))]
 
@@ -254,7 +256,7 @@ class Node:
     async def _cancel_all(self, user: int) -> None:
         """The open orders of a user whose connection is gone go by commands like any other (rulebook section 9)."""
         await self._settled()
-        streams = self._outbox.streams
+        streams = self.outbox.streams
         ids = streams.open_orders(user)
         row = streams.row(user)
         if not len(ids) or user in self.gateway.logged_in:
@@ -295,15 +297,15 @@ class Node:
 
     def _clock_complaint(self) -> str | None:
         error_max_ns = self.options.clock_error_max_ns
-        return None if error_max_ns is None else discipline.complaint(self._discipline, error_max_ns)
+        return None if error_max_ns is None else discipline.complaint(self.discipline, error_max_ns)
 
     def directory(self) -> Directory:
         """Symbols and participants defined so far."""
-        return self._engine.directory
+        return self.engine.directory
 
     def has_user(self, user: str) -> bool:
         """Whether a USER row has defined the user."""
-        return self._outbox.streams.user(user) != 0
+        return self.outbox.streams.user(user) != 0
 
     def unhealthy(self) -> list[str]:
         """What only a restart mends."""
@@ -312,10 +314,10 @@ class Node:
     def unready(self) -> list[str]:
         """Why the node takes no orders now."""
         reasons = self.unhealthy()
-        if self._draining:
+        if self.draining:
             reasons.append("the node is draining")
-        if self._scarcity.state != "fine":
-            reasons.append(self._scarcity.sentence)
+        if self.scarcity.state != "fine":
+            reasons.append(self.scarcity.sentence)
         complaint = self._clock_complaint()
         if complaint is not None:
             reasons.append(complaint)
@@ -323,123 +325,20 @@ class Node:
 
     def sessions(self) -> list[dict[str, int | str]]:
         """One a connection."""
-        streams = self._outbox.streams
-        now_ns, wall_ns = self.gateway.now_ns(), time.time_ns()
-        told: list[dict[str, int | str]] = []
-        for each in self.gateway.connections:
-            next_seq, end = self._outbox.spool.end(each.user)
-            row = streams.row(each.user)
-            told.append(
-                {
-                    "user": streams.name(each.user) if each.user else "",
-                    "participant": _name(int(row["participant_name"])),
-                    "address": each.address,
-                    "state": each.session.state.value,
-                    "next_seq": next_seq if each.user else 0,
-                    "lag_bytes": 0 if each.caught_up or not each.user else end - each.position,
-                    "since": shown_time(wall_ns - (now_ns - each.since_ns)),
-                }
-            )
-        return sorted(told, key=lambda one: (str(one["user"]), str(one["address"])))
+        return account.sessions(self)
 
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
         """The ladder of one instrument. Raises Refused for an unknown symbol."""
-        symbols = self._engine.directory.symbols
-        if symbol not in symbols:
-            raise Refused(f"there is no instrument {symbol}")
-        number = symbols.index(symbol) + 1
-        instrument = self._engine.instruments()[number - 1]
-        orders = self._engine.open_orders(number)
-        last_e4 = int(instrument["last_trade_e4"])
-        sides = {
-            name: [
-                {
-                    "price": price(level.price_e4) if level.price_e4 else "market",
-                    "qty": level.qty,
-                    "orders": level.orders,
-                }
-                for level in levels(orders, side)[:depth]
-            ]
-            for name, side in (("bids", Side.BUY), ("offers", Side.SELL))
-        }
-        return {
-            "symbol": symbol,
-            "seq": self._engine.seq,
-            "time": shown_time(self._engine.now_ns),
-            "phase": Phase(int(instrument["phase"])).name.lower(),
-            "last": price(last_e4) if last_e4 else None,
-            **sides,
-        }
+        return account.book(self, symbol, depth)
 
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk."""
-        return await self._images.take()
+        return await self.images.take()
 
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False when there is none."""
-        return self.gateway.disconnect(self._outbox.streams.user(user), why)
+        return self.gateway.disconnect(self.outbox.streams.user(user), why)
 
     def status(self) -> Status:
         """The node's own account of itself (``node.control.STATUS_KEYS``)."""
-        engine, journal, gateway = self._engine, self._journal, self.gateway
-        phases = engine.instruments()["phase"]
-        tallies = self._outbox.streams.tallies
-        status: Status = {
-            "pid": os.getpid(),
-            "uptime_s": round(time.monotonic() - self._began_s, 1),
-            "data": str(self.options.data),
-            "durability": self.options.durability,
-            "draining": int(self._draining),
-            "room": "open" if self._scarcity.state == "fine" else f"disk {self._scarcity.state}",
-            "checkpoint_seq": self._images.finished_seq,
-            "clock_discipline": self._discipline.state,
-            "clock_offset_ns": self._discipline.offset_ns,
-            "clock_error_max_ns": self._discipline.error_max_ns,
-            "clock_jumps": self._clock.jumps,
-            "seq": engine.seq,
-            "durable_seq": journal.durable_seq,
-            "published_seq": self.market.published_seq,
-            "event_digest": engine.event_digest.hex(),
-            "clock": shown_time(engine.now_ns),
-            "clock_ns": engine.now_ns,
-            "held_rows": self.market.pipeline.held_rows,
-            "instruments": len(phases),
-            "participants": len(engine.directory.participants),
-            "users": sum(1 for _ in self._outbox.streams.users()),
-            "session": self._outbox.streams.session,
-            **self.market.counts(),
-            "orders": gateway.orders,
-            **self._rates.per_s(),
-            "connections": len(gateway.connections),
-            "logged_in": len(gateway.logged_in),
-            "bytes_in": gateway.bytes_in,
-            "bytes_out": gateway.bytes_out,
-            "journal_bytes": _size(self.options.data / "journal" / "data.mdb"),
-            "disk_free_bytes": shutil.disk_usage(self.options.data).free,
-            "memory_rss_bytes": _resident_bytes(),
-        }
-        status |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
-        refused = {reason: int(tallies[1, reason]) for reason in Reason}
-        status |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items() if count}
-        status |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind if tallies[0, kind]}
-        return status | self.stages.latencies()
-
-
-def _name(number: int) -> str:
-    return unpack(number) if number else ""
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _resident_bytes() -> int:
-    """Resident memory of this process."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return account.status(self)

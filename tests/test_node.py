@@ -233,7 +233,7 @@ def test_nothing_is_opened_by_a_clock_that_is_not_kept_as_required(tmp_path: Pat
     try:
         with Link(running.data) as link:
             link.ask("commands", text="instrument XYZ tick=0.01 lot=1 reference=10.00")
-            with pytest.raises(Answered, match="nothing is opened: .*clock"):
+            with pytest.raises(Answered, match="nothing is opened"):
                 link.ask("commands", text="phase XYZ continuous")
             assert link.ask("commands", text="phase XYZ closed")["rejected"] == 0
     finally:

@@ -1,0 +1,136 @@
+"""What a node tells of itself: status, sessions and books, out of what its parts know at this moment."""
+
+import os
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.names import unpack
+from engine.records import EventKind, Phase, Reason, Side
+from node.control import Refused, Status
+from replay.ladder import levels
+from replay.scenario_print import price
+from replay.scenario_print import time as shown_time
+
+if TYPE_CHECKING:
+    from node.node import Node
+
+
+def sessions(node: "Node") -> list[dict[str, int | str]]:
+    """One a connection."""
+    streams = node.outbox.streams
+    now_ns, wall_ns = node.gateway.now_ns(), time.time_ns()
+    told: list[dict[str, int | str]] = []
+    for each in node.gateway.connections:
+        next_seq, end = node.outbox.spool.end(each.user)
+        row = streams.row(each.user)
+        told.append(
+            {
+                "user": streams.name(each.user) if each.user else "",
+                "participant": _name(int(row["participant_name"])),
+                "address": each.address,
+                "state": each.session.state.value,
+                "next_seq": next_seq if each.user else 0,
+                "lag_bytes": 0 if each.caught_up or not each.user else end - each.position,
+                "since": shown_time(wall_ns - (now_ns - each.since_ns)),
+            }
+        )
+    return sorted(told, key=lambda one: (str(one["user"]), str(one["address"])))
+
+
+def book(node: "Node", symbol: str, depth: int) -> dict[str, Any]:
+    """The ladder of one instrument. Raises Refused for an unknown symbol."""
+    symbols = node.engine.directory.symbols
+    if symbol not in symbols:
+        raise Refused(f"there is no instrument {symbol}")
+    number = symbols.index(symbol) + 1
+    instrument = node.engine.instruments()[number - 1]
+    orders = node.engine.open_orders(number)
+    last_e4 = int(instrument["last_trade_e4"])
+    sides = {
+        name: [
+            {
+                "price": price(level.price_e4) if level.price_e4 else "market",
+                "qty": level.qty,
+                "orders": level.orders,
+            }
+            for level in levels(orders, side)[:depth]
+        ]
+        for name, side in (("bids", Side.BUY), ("offers", Side.SELL))
+    }
+    return {
+        "symbol": symbol,
+        "seq": node.engine.seq,
+        "time": shown_time(node.engine.now_ns),
+        "phase": Phase(int(instrument["phase"])).name.lower(),
+        "last": price(last_e4) if last_e4 else None,
+        **sides,
+    }
+
+
+def status(node: "Node") -> Status:
+    """The node's own account of itself (``node.control.STATUS_KEYS``)."""
+    engine, journal, gateway = node.engine, node.journal, node.gateway
+    phases = engine.instruments()["phase"]
+    tallies = node.outbox.streams.tallies
+    told: Status = {
+        "pid": os.getpid(),
+        "uptime_s": round(time.monotonic() - node.began_s, 1),
+        "data": str(node.options.data),
+        "durability": node.options.durability,
+        "draining": int(node.draining),
+        "room": "open" if node.scarcity.state == "fine" else f"disk {node.scarcity.state}",
+        "checkpoint_seq": node.images.finished_seq,
+        "clock_discipline": node.discipline.state,
+        "clock_offset_ns": node.discipline.offset_ns,
+        "clock_error_max_ns": node.discipline.error_max_ns,
+        "clock_jumps": node.clock.jumps,
+        "seq": engine.seq,
+        "durable_seq": journal.durable_seq,
+        "published_seq": node.market.published_seq,
+        "event_digest": engine.event_digest.hex(),
+        "clock": shown_time(engine.now_ns),
+        "clock_ns": engine.now_ns,
+        "held_rows": node.market.pipeline.held_rows,
+        "instruments": len(phases),
+        "participants": len(engine.directory.participants),
+        "users": sum(1 for _ in node.outbox.streams.users()),
+        "session": node.outbox.streams.session,
+        **node.market.counts(),
+        "orders": gateway.orders,
+        **node.rates.per_s(),
+        "connections": len(gateway.connections),
+        "logged_in": len(gateway.logged_in),
+        "bytes_in": gateway.bytes_in,
+        "bytes_out": gateway.bytes_out,
+        "journal_bytes": _size(node.options.data / "journal" / "data.mdb"),
+        "disk_free_bytes": shutil.disk_usage(node.options.data).free,
+        "memory_rss_bytes": _resident_bytes(),
+    }
+    told |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
+    refused = {reason: int(tallies[1, reason]) for reason in Reason}
+    told |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items() if count}
+    told |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind if tallies[0, kind]}
+    return told | node.stages.latencies()
+
+
+def _name(number: int) -> str:
+    return unpack(number) if number else ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _resident_bytes() -> int:
+    """Resident memory of this process."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
