@@ -30,7 +30,7 @@ def serve(
     ids_max: Annotated[int, typer.Option(min=1, help="Order ids a day, of a new directory.")] = 1 << 23,
     instruments_max: Annotated[int, typer.Option(min=1, help="Of a new directory.")] = 256,
     participants_max: Annotated[int, typer.Option(min=1, help="Of a new directory.")] = 2_048,
-    checkpoint_every: Annotated[int, typer.Option(metavar="N", min=1, help="Checkpoint each N commands.")] = 10_000_000,
+    checkpoint_every: Annotated[int, typer.Option(metavar="N", min=1, help="Checkpoint each N commands.")] = 4_000_000,
     connections_max: Annotated[int, typer.Option(metavar="N", min=1, max=4_096, help="Clients at once.")] = 1_024,
     password_cost: Annotated[
         int, typer.Option(min=4, max=20, help="Of new passwords: log2 of scrypt's N; low only for tests.")

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gateway.outbox import Outbox
 from journal import Journal
@@ -17,13 +17,19 @@ from node.control import Refused
 from replay.aside import CheckpointAside
 from replay.engines import MarketEngine
 
+#: Blocks after which one is taken whatever is in them: replay takes its time for each, so they bound a restart.
+BLOCKS_MAX: Final = 40_000
+#: The least time from one to the next that nobody asked for, in seconds: each stops the market for milliseconds.
+APART_S: Final = 10.0
 #: How often a checkpoint that is being written is looked after while somebody waits for it, in seconds.
 _LOOK_S = 0.005
 
 
 class Images:
-    """Checkpoints of a node, on its event loop. ``settled``: whether all that was taken is published; ``go_on``: called
-    once the gateway may take again; ``say``: told of each that is done, and ``warn`` of each that failed.
+    """Checkpoints of a node, on its event loop.
+
+    ``blocks``: how many were taken so far. ``settled``: whether all that was taken is published; ``go_on``: called once
+    the gateway may take again; ``say``: told of each that is done, and ``warn`` of each that failed.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class Images:
         directory: Path,
         commands: int,
         *,
+        blocks: Callable[[], int],
         settled: Callable[[], bool],
         go_on: Callable[[], None],
         say: Callable[..., None],
@@ -41,6 +48,9 @@ class Images:
     ) -> None:
         self._journal, self._engine, self._outbox = journal, engine, outbox
         self._directory = directory
+        self._blocks = blocks
+        self._blocks_before = 0
+        self._begun_s = time.monotonic()
         self._settled = settled
         self._go_on = go_on
         self._say, self._warn = say, warn
@@ -65,13 +75,19 @@ class Images:
     def look(self) -> None:
         """Look after one that is being written, and begin one that is due or wanted. Never waits."""
         self._aside.tend()
-        if self._aside.due(self._engine.seq) and not self._aside.busy:
+        if self._is_due() and not self._aside.busy:
             self.wanted = True
         if self.wanted and self._settled() and not self._aside.busy:
             self.wanted = False
+            self._blocks_before, self._begun_s = self._blocks(), time.monotonic()
             self._outbox.spool.flush()
             self._aside.now(self._engine)
             self._go_on()
+
+    def _is_due(self) -> bool:
+        if time.monotonic() - self._begun_s < APART_S:
+            return False
+        return self._aside.due(self._engine.seq) or self._blocks() - self._blocks_before >= BLOCKS_MAX
 
     async def take(self) -> dict[str, Any]:
         """Begin one now, and wait for it: seq, path, bytes, seconds. Raises Refused when it fails."""

@@ -47,7 +47,7 @@ class NodeOptions:
     host: str = "127.0.0.1"
     port: int = 0
     durability: Durability = "fsync"
-    checkpoint_every: int = 10_000_000
+    checkpoint_every: int = 4_000_000
     connections_max: int = 1_024
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
@@ -97,6 +97,7 @@ class Node:
             self.outbox,
             options.data,
             options.checkpoint_every,
+            blocks=lambda: self.market.pipeline.blocks,
             settled=lambda: self.market.published_seq == self.engine.seq,
             go_on=self.gateway.go_on,
             say=log.info,
