@@ -32,7 +32,7 @@ $(READY): $(VENV)/pyvenv.cfg requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(READY)  ## the exchange in a minute: simulated traders, a kill, a recovery and the proof (lockstep demo)
+run: $(READY)  ## the exchange in a minute: a node, clients over TCP, a kill, a restart and the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
 test: $(READY)  ## the fast suite

@@ -21,7 +21,7 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Keep the data here.", show_default="a temporary directory")] = None,
     as_json: Json = False,
 ) -> int:
-    """A market in a minute: simulated traders, live; then a kill, a recovery, and the proof that replay agrees.
+    """An exchange in a minute: a node and its clients, live; a kill, a restart, and the proof that nothing was lost.
 
     Example: lockstep demo --seconds 5 --seed 7
     """

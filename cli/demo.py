@@ -1,31 +1,34 @@
-"""`lockstep demo`: a market under simulated traders, a real SIGKILL in the middle of it, a recovery, and the proof.
+"""`lockstep demo`: a node under simulated clients, a real SIGKILL in the middle of it, a restart, and the proof.
 
-The market runs in a process of its own (``cli.demo_market``). This one shows what that one tells, kills it, and then
-does what an operator would do: recover the directory, and verify it with both engines.
+Node and clients are processes of their own (``cli.demo_node``, ``cli.demo_clients``). This one shows what both tell,
+kills the node, starts it again, and proves from the directory what the clients may rely on (``cli.demo_proof``).
 """
 
 import contextlib
-import json
-import os
-import select
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Final
 
 from cli import errors, screen
-from cli.demo_market import COMMANDS_PER_S
+from cli.demo_clients import Clients, Orders
+from cli.demo_node import USERS, DemoNode, environment
+from cli.demo_proof import Facts, judged, replayed
+from cli.demo_proof import told as told_proof
 from cli.demo_view import LiveView, PlainView, View
 from cli.errors import Found, WrongUse
+from cli.traders import SYMBOLS
 from cli.warmup import ready
-from replay.rebuild import rebuild
-from replay.recover import recover
 from replay.verify import VerifyReport, verify
+
+#: Requests a second of all clients together: what leaves the node's answers quick beside them on two cores.
+RATE: Final = 3_000.0
+_LOOK_S: Final = 0.1
+#: How long the clients may take to come back, once the node is there again.
+_BACK_S: Final = 30.0
 
 
 class Silent(PlainView):
@@ -36,35 +39,20 @@ class Silent(PlainView):
 
 
 def demo(seconds: float, seed: int, data: Path | None, *, as_json: bool) -> int:
-    """Exit status 1 when anything that was reported durable is missing, or a digest differs."""
-    ready()
+    """Exit status 1 when anything that a client was told is missing or doubled, or a digest differs."""
+    ready(gateway=True)
     with _directory(data) as directory:
-        _tell(as_json, f"a market of 3 instruments and 5 participants trades for {seconds:g} s in {directory}")
-        told, trading_s = _trade(directory, seconds, seed, _view(as_json))
-        _tell(
-            as_json,
-            f"\nkilled the market's process (SIGKILL); its last word was of command {screen.count(told['seq'])}",
-        )
-        facts = _recover(directory, told) | {"trading_seconds": round(trading_s, 3)}
-        tail = screen.counted(facts["tail_commands"], "command")
-        start = f"checkpoint {screen.count(facts['checkpoint_seq'])} and {tail}" if facts["checkpoint_seq"] else tail
-        _tell(as_json, f"recovered in {facts['recovery_seconds']:.2f} s from {start}")
-        _tell(as_json, _between(int(told["seq"]), int(facts["seq"])))
-        reports = {}
-        for engine in ("kernel", "reference"):
-            with screen.Bar(f"verifying with the {engine} engine") as bar:
-                reports[engine] = verify(directory, engine=engine, workers=1, progress=bar.to)
-            _tell(as_json, _verified(engine, reports[engine]))
-        verified = all(report.ok for report in reports.values())
-        good = bool(verified and facts["nothing_lost"] and facts["restore_equals_replay"])
+        clients, restart = _trade(directory, seconds, seed, as_json)
+        with screen.Bar("replaying from command 1") as bar:
+            replay = replayed(directory, bar.to)
+        facts = {"seed": seed, **judged(clients, restart, replay, _verified(directory, as_json))}
         if as_json:
-            agrees = {engine: report.ok for engine, report in reports.items()}
-            screen.say_json({"ok": good, "seed": seed} | facts | {"verified": agrees})
+            screen.say_json(facts)
         else:
-            _summary(facts, verified, good)
+            _summary(facts)
             if data is not None:
                 screen.say(f"\nthe data is in {data}; go on with `lockstep book {data} ACME`, `lockstep events {data}`")
-    return errors.FINE if good else errors.FOUND
+    return errors.FINE if facts["ok"] else errors.FOUND
 
 
 @contextlib.contextmanager
@@ -97,112 +85,106 @@ def _tell(as_json: bool, text: str) -> None:
         screen.flush()
 
 
-def _trade(directory: Path, seconds: float, seed: int, view: View) -> tuple[dict[str, Any], float]:
-    """Run the market for some seconds and kill it. Returns its last account of itself, and how long it traded."""
-    ids_max = max(1 << 20, 2 * int(seconds * COMMANDS_PER_S))
-    command = [sys.executable, "-m", "cli.demo_market", str(directory), str(seed), str(ids_max)]
-    path = os.pathsep.join([str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with tempfile.TemporaryFile("w+") as complaints:
-        market = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=complaints, text=True, env={**os.environ, "PYTHONPATH": path}
-        )
-        try:
-            told, trading_s = _watch(market, seconds, view)
-        finally:
-            market.send_signal(signal.SIGKILL)
-            market.wait()
-        if market.returncode != -signal.SIGKILL or not told:
-            complaints.seek(0)
-            last = (complaints.read().strip().splitlines() or ["it said nothing"])[-1]
-            raise Found(f"the market's process ended by itself: {last}; run `lockstep doctor`")
-        return told, trading_s
+def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[Facts, Facts]:
+    """Half of the time, the kill, the restart, and the other half. The clients' last account, and of the restart."""
+    ids_max = max(1 << 20, 2 * int(seconds * RATE))
+    with contextlib.ExitStack() as stack:
+        log, complaints = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
+        node = stack.enter_context(DemoNode(directory, ids_max, environment(), log))
+        node.start()
+        users = node.set_up()
+        where = f"a node listens on 127.0.0.1 port {node.port}, its data in {directory}"
+        _tell(as_json, f"{where};\n{len(SYMBOLS)} instruments, {len(USERS)} clients, {RATE:,.0f} requests a second")
+        orders = Orders(str(directory), node.port, users, RATE, seed)
+        clients = stack.enter_context(Clients(orders, environment(), complaints))
+        shown = _Shown(node, clients, as_json)
+        shown.watch(seconds / 2, halfway=node.checkpoint)
+        before = shown.status
+        restart = _kill_and_start(node, clients, before, as_json)
+        shown.watch(seconds / 2)
+        if shown.status["session"] != before["session"]:
+            raise Found("a day (UTC) ended meanwhile, and the users' streams with it; run the demo again")
+        ended = clients.end()
+        node.end()
+        streams = "stopped the clients, who then asked for their streams from message 1; ended the node (SIGTERM)"
+        _tell(as_json, f"\n{streams}")
+        return ended, restart | {"trading_seconds": round(shown.seconds, 3)}
 
 
-def _watch(market: "subprocess.Popen[str]", seconds: float, view: View) -> tuple[dict[str, Any], float]:
-    told: dict[str, Any] = {}
-    began_s = 0.0
-    with view:
-        for line in _lines(market.stdout, seconds):
-            began_s = began_s or time.monotonic()
-            told = json.loads(line)
-            view.show(told, time.monotonic() - began_s)
-    return told, time.monotonic() - began_s
+class _Shown:
+    """Node and clients, watched and shown. status: the newest of the node. seconds: how long it was watched."""
+
+    def __init__(self, node: DemoNode, clients: Clients, as_json: bool) -> None:
+        self._node, self._clients = node, clients
+        self._as_json = as_json
+        self.status: dict[str, Any] = {}
+        self.seconds = 0.0
+        self._view = _view(as_json)
+
+    def watch(self, seconds: float, halfway: Callable[[], None] | None = None) -> None:
+        """So many seconds of trading, from the clients' first word on; and what is to be done in the middle of it."""
+        self._clients.newest(_BACK_S)
+        began_s = time.monotonic()
+        with self._view as view:
+            while (passed_s := time.monotonic() - began_s) < seconds:
+                view.show({**self._look(), "clients": self._clients.newest()}, self.seconds + passed_s)
+                if halfway is not None and passed_s > seconds / 2:
+                    halfway()
+                    halfway = None
+                time.sleep(max(min(view.every_s, seconds - (time.monotonic() - began_s)), 0.0))
+        self._look()
+        self.seconds += time.monotonic() - began_s
+
+    def _look(self) -> dict[str, Any]:
+        told = self._node.told()
+        self.status = told["status"]
+        return told
 
 
-def _lines(stream: IO[str] | None, seconds: float) -> Iterator[str]:
-    """Lines of a stream until it ends, or for so many seconds after the first."""
-    if stream is None:
-        return
-    until_s = float("inf")
-    while time.monotonic() < until_s:
-        if select.select([stream], [], [], 0.2)[0]:
-            line = stream.readline()
-            if not line.endswith("\n"):
-                return
-            until_s = min(until_s, time.monotonic() + seconds)
-            yield line
-
-
-def _recover(directory: Path, told: dict[str, Any]) -> dict[str, Any]:
-    began_s = time.perf_counter()
-    with screen.Bar("recovering") as bar:
-        journal, engine, recovered = recover(directory, progress=bar.to)
-    recovery_s = time.perf_counter() - began_s
-    journal.close()
-    engine.check()
-    from_checkpoint: Any = engine
-    with screen.Bar("replaying from command 1") as bar:
-        from_beginning: Any = rebuild(directory, use_checkpoints=False, progress=bar.to).engine
+def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as_json: bool) -> Facts:
+    """Kill the node, start it where it was, and wait until its clients are back. What is told of it."""
+    connections = clients.newest()["reconnects"] + len(USERS)
+    node.kill()
+    killed_s = time.monotonic()
+    last = f"its last word was of command {screen.count(before['seq'])}, {screen.count(before['durable_seq'])} durable"
+    _tell(as_json, f"\nkilled the node (SIGKILL) in the middle of it; {last}")
+    with screen.Bar("starting the node again"):
+        recovered_seq = node.start()
+    start_s = time.monotonic() - killed_s
+    checkpoint_seq = before["checkpoint_seq"]
+    tail = screen.counted(recovered_seq - checkpoint_seq, "command")
+    start = f"checkpoint {screen.count(checkpoint_seq)} and {tail}" if checkpoint_seq else tail
+    _tell(as_json, f"it listens again after {start_s:.2f} s, recovered from {start}")
+    until_s = time.monotonic() + _BACK_S
+    while (account := clients.newest(_LOOK_S))["reconnects"] < connections:
+        if time.monotonic() > until_s:
+            raise Found(f"{connections - account['reconnects']} clients did not come back within {_BACK_S:.0f} s")
+    away_s, again = account["outage_seconds"], screen.counted(account["sent_again"], "request")
+    _tell(as_json, f"its clients are back by themselves, {away_s:.1f} s after they lost it; they sent {again} again\n")
     return {
-        "seq": engine.seq,
-        "durable_seq_reported": told["durable_seq"],
-        "published_seq_reported": told["published_seq"],
-        "nothing_lost": engine.seq >= max(told["durable_seq"], told["published_seq"]),
-        "restore_equals_replay": from_checkpoint.state_digest() == from_beginning.state_digest(),
-        "event_digest": engine.event_digest.hex(),
-        "state_digest": from_checkpoint.state_digest().hex(),
-        "events": told["events"],
-        "trades": told["traded"],
-        "recovery_seconds": round(recovery_s, 3),
-        "checkpoint_seq": recovered.rebuilt.checkpoint_seq,
-        "tail_commands": engine.seq - recovered.rebuilt.checkpoint_seq,
+        "durable_seq_reported": before["durable_seq"],
+        "published_seq_reported": before["published_seq"],
+        "recovered_seq": recovered_seq,
+        "checkpoint_seq": checkpoint_seq,
+        "tail_commands": recovered_seq - checkpoint_seq,
+        "recovery_seconds": round(start_s, 3),
     }
 
 
-def _between(told_seq: int, journaled_seq: int) -> str:
-    """Why the journal does not end where the market was when it last told.
-
-    >>> _between(1_000, 999)
-    'the last 1 command was still on the way to the disk: nothing that it caused had been published'
-    >>> _between(1_000, 1_024)
-    'it had come to 1,024 since then, all of it on the disk'
-    """
-    if journaled_seq < told_seq:
-        late = screen.counted(told_seq - journaled_seq, "command")
-        were, they = ("was", "it") if told_seq - journaled_seq == 1 else ("were", "they")
-        return f"the last {late} {were} still on the way to the disk: nothing that {they} caused had been published"
-    if journaled_seq > told_seq:
-        return f"it had come to {screen.count(journaled_seq)} since then, all of it on the disk"
-    return "all of it had reached the disk"
+def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
+    reports = {}
+    for engine in ("kernel", "reference"):
+        with screen.Bar(f"verifying with the {engine} engine") as bar:
+            report = reports[engine] = verify(directory, engine=engine, workers=1, progress=bar.to)
+        rate = f"{screen.count(report.commands)} commands, {screen.count(round(report.commands_per_second))}/s"
+        agrees = "every digest agrees" if report.ok else "DIFFERENT"
+        _tell(as_json, f"verified with the {engine} engine ({rate}): {agrees}")
+    return reports
 
 
-def _verified(engine: str, report: VerifyReport) -> str:
-    rate = f"{screen.count(report.commands)} commands, {screen.count(round(report.commands_per_second))}/s"
-    return f"verified with the {engine} engine ({rate}): {'every digest agrees' if report.ok else 'DIFFERENT'}"
-
-
-def _summary(facts: dict[str, Any], verified: bool, good: bool) -> None:
+def _summary(facts: Facts) -> None:
     screen.say("\nwhat was shown")
-    commands, trades = screen.count(facts["seq"]), screen.count(facts["trades"])
-    durable = screen.count(facts["durable_seq_reported"])
-    for true, text in (
-        (True, f"{commands} commands were journaled, {trades} trades published"),
-        (facts["nothing_lost"], f"durable by its last word: {durable} commands; the journal holds {commands}"),
-        (
-            facts["restore_equals_replay"],
-            f"checkpoint and tail give the state of a replay from 1, {facts['state_digest']}",
-        ),
-        (verified, "two independent engines give the recorded events, byte for byte"),
-    ):
+    for true, text in told_proof(facts):
         screen.say(f"  {'yes' if true else 'NO '}  {text}")
-    screen.verdict(good, "nothing was lost, and replay agrees" if good else "SOMETHING DIFFERS")
+    good = bool(facts["ok"])
+    screen.verdict(good, "nothing was lost or doubled, and replay agrees" if good else "SOMETHING DIFFERS")

@@ -1,4 +1,8 @@
-"""What `lockstep demo` looks like: a live ladder with tape and counters on a terminal, a line a second elsewhere."""
+"""What `lockstep demo` looks like: book, tape and counters, live on a terminal, a line a second elsewhere.
+
+What is shown is what the node says of itself through its operator's door (``status``, ``book``) and what its clients
+say of what they got over TCP (``clients``).
+"""
 
 import time
 from types import TracebackType
@@ -16,7 +20,9 @@ from cli import screen
 
 
 class View(Protocol):
-    """Something that shows the market's own account of itself while it trades."""
+    """Something that shows the accounts of a node and its clients while they trade, each so many seconds."""
+
+    every_s: float
 
     def __enter__(self) -> "View":
         """Begin."""
@@ -36,8 +42,10 @@ class View(Protocol):
 class PlainView:
     """One line a second."""
 
+    every_s = 0.5  # to ask is work for the node
+
     def __init__(self) -> None:
-        self._said_s = -1.0
+        self._said_s = 0.0
 
     def __enter__(self) -> "PlainView":
         return self
@@ -52,22 +60,30 @@ class PlainView:
         if seconds - self._said_s < 1.0:
             return
         self._said_s = seconds
-        bid = f"{told['bids'][0][1]} @ {told['bids'][0][0]}" if told["bids"] else "none"
-        offer = f"{told['offers'][0][1]} @ {told['offers'][0][0]}" if told["offers"] else "none"
-        counts = f"{screen.count(told['seq'])} commands, {screen.count(told['traded'])} trades"
-        behind = f"disk {told['seq'] - told['durable_seq']} behind, digest {told['digest'][:12]}"
-        screen.say(f"{seconds:4.1f} s  {counts}, {told['symbol']} bid {bid}, offer {offer}, {behind}")
+        clients, status, book = told["clients"], told["status"], told["book"]
+        prices = "/".join(str(book[side][0]["price"]) if book[side] else "none" for side in ("bids", "offers"))
+        screen.say(
+            f"{seconds:4.1f} s  {screen.count(clients['answers'])} answers, p50 {_ms(clients['p50_us'])}, "
+            f"p99 {_ms(clients['p99_us'])}, {screen.count(clients['trades'])} trades, {book['symbol']} {prices}, "
+            f"disk {_behind(status)} behind, digest {status['event_digest'][:12]}"
+        )
+        screen.flush()
 
 
 class LiveView:
-    """The whole screen, ten times a second."""
+    """The whole screen, five times a second."""
+
+    every_s = 0.2
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, refresh_per_second=10, transient=False)
-        self._before = (time.monotonic(), 0)
-        self._rate = 0.0
+        self._console = console
+        self._live = Live(console=console)
+        self._before = (time.monotonic(), 0, 0)
+        self._rates = (0.0, 0.0)
 
     def __enter__(self) -> "LiveView":
+        """Begin, below what was shown before."""
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._live.start()
         return self
 
@@ -79,51 +95,73 @@ class LiveView:
     def show(self, told: dict[str, Any], seconds: float) -> None:
         """Draw the newest account."""
         now_s = time.monotonic()
-        then_s, seq = self._before
+        then_s, answers, trades = self._before
+        clients = told["clients"]
         if now_s - then_s >= 0.5:
-            self._rate = (told["seq"] - seq) / (now_s - then_s)
-            self._before = (now_s, told["seq"])
-        self._live.update(self._drawn(told, seconds))
+            passed_s = now_s - then_s
+            self._rates = ((clients["answers"] - answers) / passed_s, (clients["trades"] - trades) / passed_s)
+            self._before = (now_s, clients["answers"], clients["trades"])
+        self._live.update(self._drawn(told, seconds), refresh=True)
 
     def _drawn(self, told: dict[str, Any], seconds: float) -> RenderableType:
-        ladder = Panel(_ladder(told), title=f"{told['symbol']}: the book", border_style="cyan")
-        tape = Panel(_tape(told), title="trades, durable", border_style="cyan")
+        book, status, clients = told["book"], told["status"], told["clients"]
+        ladder = Panel(_ladder(book), title=f"{book['symbol']}: the book", border_style="cyan")
+        tape = Panel(_tape(clients["tape"]), title="trades, as the clients heard", border_style="cyan")
         counters = Table.grid(padding=(0, 2))
+        answers, trades = (screen.count(round(rate)) for rate in self._rates)
         for name, value in (
-            ("commands", screen.count(told["seq"])),
-            ("rate", f"{screen.count(round(self._rate))} commands/s (paced)"),
-            ("events", screen.count(told["events"])),
-            ("trades", screen.count(told["traded"])),
-            ("refused", screen.count(told["refused"])),
-            ("durable", f"{screen.count(told['durable_seq'])}, {told['seq'] - told['durable_seq']} behind"),
-            ("event digest", told["digest"]),
+            ("answers", f"{screen.count(clients['answers'])}, {answers}/s (paced), {clients['unanswered']} under way"),
+            (
+                "round trip",
+                f"p50 {_ms(clients['p50_us'])}, p99 {_ms(clients['p99_us'])}, over TCP and through the disk",
+            ),
+            ("trades", f"{screen.count(clients['trades'])}, {trades}/s"),
+            ("sessions", f"{status['logged_in']} logged in"),
+            ("journal", f"command {screen.count(status['seq'])}, disk {_behind(status)} behind, {_size(status)}"),
+            ("digest", str(status["event_digest"])),
         ):
             counters.add_row(Text(name, style="bold"), value)
-        return Group(
-            Columns([ladder, tape]), Panel(counters, title=f"the market, {seconds:.0f} s", border_style="cyan")
-        )
+        title = f"node {status['pid']} and its clients, {seconds:.0f} s"
+        return Group(Columns([ladder, tape]), Panel(counters, title=title, border_style="cyan"))
 
 
-def _ladder(told: dict[str, Any]) -> Table:
+def _behind(status: dict[str, Any]) -> str:
+    return screen.count(max(status["seq"] - status["durable_seq"], 0))
+
+
+def _size(status: dict[str, Any]) -> str:
+    return screen.size(status["journal_bytes"])
+
+
+def _ms(us: float) -> str:
+    """Microseconds in milliseconds.
+
+    >>> _ms(1234.5), _ms(0.0)
+    ('1.2 ms', '0.0 ms')
+    """
+    return f"{us / 1_000:.1f} ms"
+
+
+def _ladder(ladder: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, style in (("orders", "dim"), ("qty", "green"), ("price", "bold"), ("qty", "red"), ("orders", "dim")):
         table.add_column(name, justify="right", style=style, min_width=6)
-    offers, bids = told["offers"][:6], told["bids"][:6]
-    for price, qty, orders in reversed(offers):
-        table.add_row("", "", f"[red]{price}[/]", screen.count(qty), str(orders))
-    for price, qty, orders in bids:
-        table.add_row(str(orders), screen.count(qty), f"[green]{price}[/]", "", "")
+    offers, bids = ladder["offers"][:6], ladder["bids"][:6]
+    for level in reversed(offers):
+        table.add_row("", "", f"[red]{level['price']}[/]", screen.count(level["qty"]), str(level["orders"]))
+    for level in bids:
+        table.add_row(str(level["orders"]), screen.count(level["qty"]), f"[green]{level['price']}[/]", "", "")
     for _ in range(12 - len(offers) - len(bids)):
         table.add_row("", "", "", "", "")
     return table
 
 
-def _tape(told: dict[str, Any]) -> Table:
+def _tape(told: list[Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("symbol", min_width=6)
     table.add_column("qty", justify="right", min_width=6)
     table.add_column("price", justify="right", min_width=9)
-    trades = told["trades"][::-1][:12]
+    trades = told[::-1][:12]
     for symbol, price, qty in trades:
         table.add_row(symbol, screen.count(qty), price)
     for _ in range(12 - len(trades)):

@@ -56,11 +56,12 @@ def check_users(users: Sequence[User]) -> Sequence[User]:
 
 
 class Simulation:
-    """The traders, their desks and the clock. Desks that lost their connection are in ``lost``, with the time."""
+    """The traders, their desks and the clock. Desks that lost their connection are in ``_lost``, with the time."""
 
-    def __init__(self, options: SimulateOptions) -> None:
+    def __init__(self, options: SimulateOptions, desks: Sequence[Desk] | None = None) -> None:
+        """desks: of the users, where they are not to be ordinary ones."""
         self._options = options
-        self.desks = [Desk(options.host, options.port, user) for user in options.users]
+        self.desks = desks or [Desk(options.host, options.port, user) for user in options.users]
         self._traders = OuchTraders(options.seed, options.symbols, len(self.desks), first_token_now())
         self._pending: deque[tuple[int, Request]] = deque()
         self._interval_ns = 1e9 / options.rate
@@ -87,6 +88,11 @@ class Simulation:
     def unanswered(self) -> int:
         """Requests without an answer."""
         return sum(desk.unanswered for desk in self.desks)
+
+    @property
+    def lost(self) -> int:
+        """Connections that are lost at present."""
+        return len(self._lost)
 
     def counts(self) -> Counter[str]:
         """What happened, of all desks."""
@@ -214,6 +220,11 @@ def _trade(simulation: Simulation, options: SimulateOptions, began_s: float, as_
             told_s = now_s
             _line(simulation, now_s - began_s, as_json)
             warned = warned or _warn(simulation)
+    settle(simulation)
+
+
+def settle(simulation: Simulation) -> None:
+    """Waits for the answers that are missing, as long as any come."""
     moved_s, before = time.monotonic(), simulation.unanswered
     while before and time.monotonic() - moved_s < _PATIENCE_S:
         simulation.turn(trading=False)

@@ -8,6 +8,7 @@ answer, and is no answer.
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from benchmarks.wire_lines import LoadError, User, connect
 from cli.traders_ouch import Request
 from wire import ClientSession, Due, LoginRequest, ProtocolError, ouch
-from wire.ouch import TOKEN_CHARACTERS, read_server
+from wire.ouch import read_server
 from wire.ouch_codes import CancelReason, Liquidity, RejectReason, ServerMessage
 from wire.soup import EndOfSession, LoginAccepted, LoginRejected, RejectCode, Sequenced
 
@@ -35,16 +36,18 @@ _CANCEL_REJECT: Final = int(ServerMessage.CANCEL_REJECT)
 _LENGTHS: Final = {int(kind): dtype.itemsize for kind, dtype in ouch.FROM_SERVER.items()}
 
 
-def _place(dtype: "np.dtype[Any]", name: str) -> int:
+def place(dtype: "np.dtype[Any]", name: str) -> slice:
+    """Where a field is in the bytes of a message."""
     fields: Any = dtype.fields
-    return int(fields[name][1])
+    of, start = fields[name][:2]
+    return slice(int(start), int(start) + int(of.itemsize))
 
 
 #: Where the token is in every message about an order; of a Replaced, the new order's.
-_TOKEN: Final = slice(_place(ouch.ACCEPTED, "order_token"), _place(ouch.ACCEPTED, "order_token") + TOKEN_CHARACTERS)
-_LIQUIDITY: Final = _place(ouch.EXECUTED, "liquidity")
-_CANCEL_REASON: Final = _place(ouch.CANCELED, "cancel_reason")
-_REJECT_REASON: Final = _place(ouch.REJECTED, "reject_reason")
+TOKEN: Final = place(ouch.ACCEPTED, "order_token")
+LIQUIDITY: Final = place(ouch.EXECUTED, "liquidity").start
+_CANCEL_REASON: Final = place(ouch.CANCELED, "cancel_reason").start
+_REJECT_REASON: Final = place(ouch.REJECTED, "reject_reason").start
 
 
 class Refused(LoadError):
@@ -63,14 +66,27 @@ class Sent:
 
 
 class Desk:
-    """One user. ``taken_ns``: latencies of answers since they were last taken away."""
+    """One user. ``taken_ns``: latencies of answers since they were last taken away.
 
-    def __init__(self, host: str, port: int, user: User) -> None:
+    from_seq: where the stream is to begin, 0 for nothing of the past. heard: is told the number and the payload of
+    each message of the stream.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        user: User,
+        *,
+        from_seq: int = 0,
+        heard: Callable[[int, bytes], None] | None = None,
+    ) -> None:
         self._host, self._port, self.user = host, port, user
         self.socket: socket.socket | None = None
         self._session = ClientSession(time.monotonic_ns())
         self._day = ""
-        self._next_seq = 0  # at first, nothing of the past is wanted
+        self._next_seq = from_seq
+        self._heard = heard
         self._out = bytearray()
         self._making: dict[bytes, Sent] = {}
         self._changing: dict[bytes, Sent] = {}
@@ -209,6 +225,8 @@ class Desk:
         for event in events if isinstance(events, list) else []:
             if isinstance(event, Sequenced):
                 self._next_seq = event.seq + 1
+                if self._heard is not None:
+                    self._heard(event.seq, event.payload)
                 try:
                     self._message(event.payload)
                 except ProtocolError as error:
@@ -224,12 +242,12 @@ class Desk:
         if _LENGTHS.get(kind) != len(payload):
             read_server(payload)  # which says what is wrong with it
         self.counts["messages"] += 1
-        token = payload[_TOKEN]
+        token = payload[TOKEN]
         if kind in (_ACCEPTED, _REPLACED):
             self._made(token)
         elif kind == _EXECUTED:
             # Both sides of a trade are told of it; the one that came later counts it.
-            self.counts["trades"] += payload[_LIQUIDITY] == Liquidity.REMOVED
+            self.counts["trades"] += payload[LIQUIDITY] == Liquidity.REMOVED
         elif kind == _CANCELED:
             if payload[_CANCEL_REASON] == CancelReason.USER:
                 self._changed(token)

@@ -1,8 +1,9 @@
 """Simulated traders: market makers that quote around a drifting price, and takers that hit them.
 
-`lockstep demo` feeds their COMMAND rows to a market, `lockstep simulate` sends them as OUCH (``cli.traders_ouch``).
-Batches are made with NumPy, a few microseconds a row, from one seed. The traders do not listen: a cancel of an order
-that has traded meanwhile is refused, as it is on any venue.
+`lockstep demo` and `lockstep simulate` send their COMMAND rows as OUCH (``cli.traders_ouch``), which has market orders
+in a cross only; so who wants to trade at once goes deep into the book by a limit. Batches are made with NumPy, a few
+microseconds a row, from one seed. The traders do not listen: a cancel of an order that has traded meanwhile is
+refused, as it is on any venue.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.names import pack
-from engine.records import COMMAND, CommandKind, Instruction, Permission, Phase, SelfTrade, TimeInForce
+from engine.records import COMMAND, CommandKind, SelfTrade, TimeInForce
 
 SYMBOLS: Final = (("ACME", 100_0000), ("BOLT", 25_0000), ("CORE", 410_0000))
 PARTICIPANTS: Final = ("ALPHA", "BETA", "GAMMA", "DELTA", "OMEGA")
@@ -20,31 +20,9 @@ _TICK_E4: Final = 100
 _DEEP_TICKS: Final = 25
 #: Orders that the makers keep in the books; beyond it the oldest are canceled.
 _QUOTES_MAX: Final = 900
-_ENTER, _REPLACE, _CANCEL, _TAKE, _MARKET = range(5)
+_ENTER, _REPLACE, _CANCEL, _TAKE, _DEEP = range(5)
 _SHARES: Final = (0.50, 0.15, 0.25, 0.08, 0.02)
 _QUOTE: Final = np.dtype([("id", "<i8"), ("participant", "<u4"), ("instrument", "<u4"), ("side", "i1")])
-
-
-def set_up() -> list[NDArray[Any]]:
-    """The batches that define the venue and open it: instruments and participants, then the phase."""
-    rows = np.zeros(len(SYMBOLS) + len(PARTICIPANTS), COMMAND)
-    for row, (symbol, reference_e4) in zip(rows, SYMBOLS, strict=False):
-        row["kind"], row["name"] = CommandKind.INSTRUMENT, pack(symbol)
-        row["tick_e4"], row["lot"], row["reference_e4"] = _TICK_E4, 1, reference_e4
-    for row, name in zip(rows[len(SYMBOLS) :], PARTICIPANTS, strict=True):
-        row["kind"], row["name"], row["permissions"] = CommandKind.PARTICIPANT, pack(name), Permission.MARKET
-    opening = np.zeros(1, COMMAND)
-    opening["kind"], opening["name"], opening["phase"] = CommandKind.PHASE, pack("*"), Phase.CONTINUOUS
-    return [rows, opening]
-
-
-def q_ids(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Client order ids of numbers: q and seven digits."""
-    ids = np.full(len(numbers), ord("q") << 56, np.int64)
-    for place in range(7):
-        ids |= (ord("0") + numbers % 10) << (8 * place)
-        numbers = numbers // 10
-    return ids
 
 
 class Traders:
@@ -53,21 +31,18 @@ class Traders:
     def __init__(
         self,
         seed: int,
-        symbols: Sequence[tuple[str, int]] = SYMBOLS,
-        traders: int = len(PARTICIPANTS),
-        *,
-        market_orders: bool = True,
-        ids: Callable[[NDArray[np.int64]], NDArray[np.int64]] = q_ids,
+        symbols: Sequence[tuple[str, int]],
+        traders: int,
+        ids: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     ) -> None:
         """symbols: with their reference prices (e4). traders: participants 1 to so many, three in five make markets.
 
-        market_orders: without them takers go deep into the book by a limit instead. ids: of numbers that count up.
+        ids: of numbers that count up.
         """
         self._random = np.random.default_rng(seed)
         self._mid_e4 = np.array([reference_e4 for _, reference_e4 in symbols], np.float64)
         self._makers = max(traders * 3 // 5, 1)
         self._traders = traders
-        self._market_orders = market_orders
         self._ids_of = ids
         self._quotes = np.zeros(0, _QUOTE)  # oldest first
         self._ids = 0
@@ -106,12 +81,8 @@ class Traders:
         rows["time_in_force"] = np.where(quotes, TimeInForce.DAY, TimeInForce.IOC)
         rows["self_trade"] = SelfTrade.CANCEL_OLDEST
         away = np.where(quotes, 1 + random.exponential(4.0, count).astype(np.int64), -random.integers(2, 9, count))
-        market = kinds == _MARKET
-        away[market] = -_DEEP_TICKS
+        away[kinds == _DEEP] = -_DEEP_TICKS
         rows["price_e4"] = self._price_e4(rows["instrument"], rows["side"], away)
-        if self._market_orders:
-            rows["price_e4"][market] = 0
-            rows["instructions"][market] = Instruction.MARKET
         out[at] = rows
         fresh = np.zeros(int(quotes.sum()), _QUOTE)
         fresh["id"] = rows["client_order_id"][quotes]

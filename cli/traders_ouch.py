@@ -1,6 +1,6 @@
 """The simulated traders' orders as OUCH: COMMAND rows of ``cli.traders`` become requests of users.
 
-Nothing here knows of a connection. OUCH has market orders in a cross only, so the traders are to be made without them.
+Nothing here knows of a connection.
 """
 
 import time
@@ -50,7 +50,7 @@ class OuchTraders:
         """symbols: with their reference prices (e4). first_token: number of the first order's token, in base 64."""
         self._stocks = np.array([ouch.alpha(name, ouch.STOCK_CHARACTERS) for name, _ in symbols], "S8")
         self._first_token = first_token
-        self._traders = Traders(seed, symbols, users, market_orders=False, ids=self._ids)
+        self._traders = Traders(seed, symbols, users, self._ids)
 
     def batch(self, count: int) -> list[Request]:
         """The next requests, in their order."""

@@ -1,0 +1,308 @@
+"""The clients of `lockstep demo`: a process of their own, in which simulated users trade over TCP with a real node.
+
+    python -m cli.demo_clients      reads one JSON object (``Orders``), then the word ``end``, from standard input
+
+Ten times a second it tells, as a JSON line on standard output, what its users know: their counts, round trips and
+trades. The node may be killed at any time; the desks come back by themselves (``cli.simulate_desk``). Told to end,
+the users wait for what is unanswered, leave, and ask for their whole streams again, from message 1. Where standard
+input ends without that word, the audience has died, and the node is shut down through its operator's door.
+"""
+
+import hashlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+from benchmarks.wire_lines import LoadError, User
+from cli.errors import Found
+from cli.simulate import SimulateOptions, Simulation, settle
+from cli.simulate_desk import LIQUIDITY, TOKEN, Desk, Refused, place
+from cli.traders import SYMBOLS
+from node.link import Answered, Link, LinkError
+from replay.scenario_print import price
+from wire import PacketType, ouch
+from wire.ouch_codes import Liquidity, ServerMessage
+from wire.soup import packet
+
+_TELL_S: Final = 0.1
+_PERCENTILES_S: Final = 0.5
+#: How long a whole stream may take to come again, and how long a node may take to see that a user has left.
+_AGAIN_S: Final = 30.0
+#: How long what the node has published may take to come.
+_SOON_S: Final = 5.0
+#: How long the clients may take to end.
+_END_S: Final = 60.0
+#: How long an orphan looks for the node that it is to shut down.
+_ORPHAN_S: Final = 10.0
+_TAPE: Final = 12
+_ACCEPTED_STOCK: Final = place(ouch.ACCEPTED, "stock")
+_REPLACED_STOCK: Final = place(ouch.REPLACED, "stock")
+_SHARES: Final = place(ouch.EXECUTED, "executed_shares")
+_PRICE: Final = place(ouch.EXECUTED, "execution_price_e4")
+
+Trade = tuple[str, str, int]
+
+
+class Orders(NamedTuple):
+    """What the process is to do. data: of the node, whose operator's door an orphan uses."""
+
+    data: str
+    port: int
+    users: Sequence[tuple[str, str]]
+    rate: float
+    seed: int
+
+
+class Stream:
+    """What one user was told: how many messages, the digest of their bytes, and whether each number came once."""
+
+    def __init__(self, tape: "deque[Trade] | None" = None) -> None:
+        """tape: gets the trades of orders that took."""
+        self.messages = 0
+        self.in_order = True
+        self._digest = hashlib.sha256()
+        self._tape = tape
+        self._made = (b"", "")
+
+    def __call__(self, seq: int, payload: bytes) -> None:
+        """A message and its number."""
+        self.take(seq, 1, packet(PacketType.SEQUENCED, payload))
+        if self._tape is not None:
+            self._look(self._tape, payload)
+
+    def take(self, first_seq: int, messages: int, data: bytes) -> None:
+        """Messages from ``first_seq`` on, as packets."""
+        self.in_order = self.in_order and first_seq == self.messages + 1
+        self.messages += messages
+        self._digest.update(data)
+
+    def facts(self) -> dict[str, Any]:
+        """Two streams are the same when these are."""
+        return {"messages": self.messages, "in_order": self.in_order, "sha256": self._digest.hexdigest()}
+
+    def _look(self, tape: "deque[Trade]", payload: bytes) -> None:
+        """An order that takes does so as soon as it is made, so the last one tells what is traded."""
+        kind = payload[0]
+        if kind in (ServerMessage.ACCEPTED, ServerMessage.REPLACED):
+            stock = payload[_ACCEPTED_STOCK if kind == ServerMessage.ACCEPTED else _REPLACED_STOCK]
+            self._made = (payload[TOKEN], stock.decode("ascii").rstrip())
+        elif kind == ServerMessage.EXECUTED and payload[LIQUIDITY] == Liquidity.REMOVED:
+            token, symbol = self._made
+            if token == payload[TOKEN]:
+                price_e4, shares = (int.from_bytes(payload[field], "big") for field in (_PRICE, _SHARES))
+                tape.append((symbol, price(price_e4), shares))
+
+
+class Clients:
+    """The process, as its parent sees it. Use it as ``with``; it is killed at the end if it is still there."""
+
+    def __init__(self, orders: Orders, environment: dict[str, str], complaints: IO[str]) -> None:
+        self._complaints = complaints
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "cli.demo_clients"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            env=environment,
+        )
+        self._rest = b""
+        self._told: dict[str, Any] = {}
+        self._say(json.dumps(orders._asdict()))
+
+    def __enter__(self) -> "Clients":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.kill()
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue
+
+    def newest(self, wait_s: float = 0.0) -> dict[str, Any]:
+        """The newest account, the one before if none came within ``wait_s``. Raises Found when the clients gave up."""
+        pipe = self._child.stdout
+        while pipe is not None and select.select([pipe], [], [], wait_s)[0]:
+            data = os.read(pipe.fileno(), 1 << 16)
+            if not data:
+                self._child.wait()
+                raise Found(f"the clients ended by themselves: {last_line(self._complaints)}; run `lockstep doctor`")
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            if lines:
+                wait_s = 0.0
+                self._told = json.loads(lines[-1])
+        if "failed" in self._told:
+            raise Found(f"the clients gave up: {self._told['failed']}; run `lockstep doctor`")
+        if not self._told:
+            raise Found(f"the clients did nothing within {wait_s:.0f} s; run `lockstep doctor`")
+        return self._told
+
+    def end(self) -> dict[str, Any]:
+        """Have them end; their last account, with each user's stream as it came and as it came again."""
+        self._say("end")
+        until_s = time.monotonic() + _END_S
+        while time.monotonic() < until_s:
+            told = self.newest(0.2)
+            if "streams" in told:
+                return told
+        raise Found(f"the clients did not end within {_END_S:.0f} s; run `lockstep doctor`")
+
+    def _say(self, line: str) -> None:
+        try:
+            if self._child.stdin is not None:
+                self._child.stdin.write(line + "\n")
+                self._child.stdin.flush()
+        except BrokenPipeError:
+            raise Found(f"the clients ended by themselves: {last_line(self._complaints)}") from None
+
+
+def last_line(complaints: IO[str]) -> str:
+    """The last line of a file that another process may still be writing; its offset stays."""
+    size = os.fstat(complaints.fileno()).st_size
+    data = os.pread(complaints.fileno(), 4_096, max(size - 4_096, 0))
+    return (data.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+
+
+class _Trading:
+    """The users at their desks, and what is told of them."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._tape: deque[Trade] = deque(maxlen=_TAPE)
+        self._users = [User(*user) for user in orders.users]
+        self._streams = {user.name: Stream(self._tape) for user in self._users}
+        desks = [
+            Desk("127.0.0.1", orders.port, user, from_seq=1, heard=self._streams[user.name]) for user in self._users
+        ]
+        options = SimulateOptions("127.0.0.1", orders.port, self._users, SYMBOLS, 0.0, orders.rate, orders.seed)
+        self._simulation = Simulation(options, desks)
+        self._recent: dict[str, float] = {"p50_us": 0.0, "p99_us": 0.0}
+        self._told_s = self._recent_s = time.monotonic()
+
+    def run(self) -> None:
+        """Until told to end."""
+        self._simulation.open()
+        while not (word := _word()):
+            self._simulation.turn(trading=True)
+            now_s = time.monotonic()
+            if now_s - self._told_s >= _TELL_S:
+                self._told_s = now_s
+                self._tell(now_s)
+        if word != b"end\n":
+            _shut_down(Path(self._orders.data))
+            return
+        settle(self._simulation)
+        self._hear_out()
+        self._simulation.take_second()
+        self._simulation.close()
+        again = {user.name: _asked_again(self._orders.port, user, self._streams[user.name]) for user in self._users}
+        streams = {
+            name: {"came": stream.facts(), "again": again[name].facts()} for name, stream in self._streams.items()
+        }
+        of_all = self._simulation.latencies.summary()
+        _say(self._account() | {"streams": streams, "p50_us": of_all["p50_us"], "p99_us": of_all["p99_us"]})
+
+    def _hear_out(self) -> None:
+        """All is answered, but who is traded with hears of it unasked: until each user has its stream to the end."""
+        with Link(Path(self._orders.data)) as link:
+            ends = {session["user"]: session["next_seq"] - 1 for session in link.ask("sessions")["sessions"]}
+        until_s = time.monotonic() + _SOON_S
+        while any(stream.messages < ends.get(name, 0) for name, stream in self._streams.items()):
+            if time.monotonic() > until_s:
+                return  # the judge sees what is missing
+            self._simulation.turn(trading=False)
+
+    def _tell(self, now_s: float) -> None:
+        if now_s - self._recent_s >= _PERCENTILES_S:
+            self._recent_s = now_s
+            recent = self._simulation.take_second()
+            if recent.count:
+                self._recent = {name: recent.summary()[name] for name in self._recent}
+        _say(self._account() | self._recent)
+
+    def _account(self) -> dict[str, Any]:
+        simulation = self._simulation
+        counts: Counter[str] = simulation.counts()
+        names = ("orders", "answers", "trades", "rejects", "messages", "sent_again", "answered_again", "unexpected")
+        return {name: counts[name] for name in names} | {
+            "unanswered": simulation.unanswered,
+            "connected": len(simulation.desks) - simulation.lost,
+            "reconnects": simulation.reconnects,
+            "outage_seconds": round(simulation.outage_s, 3),
+            "tape": list(self._tape),
+        }
+
+
+def _asked_again(port: int, user: User, came: Stream) -> Stream:
+    """A user's stream from message 1, as far as it goes within a time."""
+    stream = Stream()
+    until_s = time.monotonic() + _AGAIN_S
+    desk = Desk("127.0.0.1", port, user, from_seq=1, heard=stream)
+    while True:
+        try:
+            desk.login()
+            break
+        except Refused:  # for a moment, until the node has seen that the user left
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)
+    while stream.messages < came.messages and time.monotonic() < until_s:
+        if desk.socket is not None and select.select([desk.socket], [], [], 0.2)[0]:
+            desk.receive()
+        desk.beat()
+        desk.flush()
+    desk.logout()
+    return stream
+
+
+def _word() -> bytes:
+    """What came on standard input: nothing yet, a word, or the end of it."""
+    if not select.select([0], [], [], 0)[0]:
+        return b""
+    return os.read(0, 64) or b"gone"
+
+
+def _shut_down(data: Path) -> None:
+    """Nobody is left to end the node; it may just be starting."""
+    until_s = time.monotonic() + _ORPHAN_S
+    while data.exists() and time.monotonic() < until_s:
+        try:
+            with Link(data) as link:
+                link.ask("shutdown")
+            return
+        except (LinkError, Answered, OSError):
+            time.sleep(0.2)
+
+
+def _say(told: dict[str, Any]) -> None:
+    os.write(1, json.dumps(told).encode("ascii") + b"\n")
+
+
+def main() -> None:
+    """One run of the clients."""
+    with open(0, "rb", buffering=0, closefd=False) as words:  # unbuffered: what comes next is looked for by select
+        orders = Orders(**json.loads(words.readline()))
+    try:
+        _Trading(orders).run()
+    except (LoadError, LinkError, Answered) as error:
+        _say({"failed": str(error)})
+    except BrokenPipeError:
+        _shut_down(Path(orders.data))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(0)

@@ -1,0 +1,175 @@
+"""What `lockstep demo` proves when all is over: the users' streams and the state, each made again and compared.
+
+Each user's stream is had three times: as it came while the node was killed and started, as it came when asked for from
+message 1, and as it follows from nothing but the journal. The node's last checkpoint is compared with a replay from
+command 1, and both engines verify every digest.
+"""
+
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import screen
+from cli.demo_clients import Stream
+from cli.simulate_desk import LIQUIDITY, TOKEN, place
+from engine.records import EventKind
+from gateway.streams import Segment, Streams
+from replay.rebuild import Progress, capacity_of, journal_of, rebuild
+from replay.verify import VerifyReport
+from wire import ouch
+from wire.ouch_codes import Liquidity, ServerMessage
+
+_MATCH: Final = place(ouch.EXECUTED, "match_number")
+#: Length and type of a packet stand before its message.
+_HEAD_BYTES: Final = 3
+
+Facts = dict[str, Any]
+
+
+class Journaled:
+    """What follows from the journal alone: each user's stream, and whether anything in them is there twice."""
+
+    def __init__(self) -> None:
+        self.streams: dict[int, Stream] = {}
+        self._made = bytearray()
+        self._took, self._gave = bytearray(), bytearray()
+
+    def deliver(self, segment: Segment) -> None:
+        """A publisher of ``gateway.streams``."""
+        stream = self.streams.setdefault(segment.user, Stream())
+        stream.take(segment.first_seq, segment.messages, segment.data)
+        at = 0
+        while at < len(segment.data):
+            end = at + 2 + int.from_bytes(segment.data[at : at + 2], "big")
+            self._look(segment.data[at + _HEAD_BYTES : end])
+            at = end
+
+    def _look(self, message: bytes) -> None:
+        if message[0] in (ServerMessage.ACCEPTED, ServerMessage.REPLACED):
+            self._made += message[TOKEN]
+        elif message[0] == ServerMessage.EXECUTED:
+            side = self._took if message[LIQUIDITY] == Liquidity.REMOVED else self._gave
+            side += message[_MATCH]
+
+    @property
+    def trades(self) -> int:
+        """Trades that those who took were told of."""
+        return len(self._took) // 8
+
+    @property
+    def doubled(self) -> int:
+        """Orders that were accepted, and sides of trades that were told, more than once."""
+        return _repeated(self._made, f"S{ouch.TOKEN_CHARACTERS}") + sum(
+            _repeated(side, "<i8") for side in (self._took, self._gave)
+        )
+
+    @property
+    def is_two_sided(self) -> bool:
+        """Whether each trade was told to both of its sides."""
+        took, gave = (np.unique(np.frombuffer(side, "<i8")) for side in (self._took, self._gave))
+        return bool(np.array_equal(took, gave))
+
+
+class Replayed(NamedTuple):
+    """What a replay gave: from command 1 the streams and the state; and from the last checkpoint."""
+
+    journaled: Journaled
+    streams: dict[str, Facts]
+    trades: int
+    event_digest: str
+    state_digest: str
+    checkpoint_state_digest: str
+    seq: int
+
+
+def replayed(data: Path, progress: Progress) -> Replayed:
+    """Replay the journal from command 1, and from the last checkpoint."""
+    with journal_of(data) as journal:
+        capacity = capacity_of(journal)
+    journaled = Journaled()
+    streams = Streams(capacity, journaled.deliver, lambda _: None)
+    beginning = rebuild(data, use_checkpoints=False, observe=streams, progress=progress)
+    from_beginning: Any = beginning.engine
+    from_checkpoint: Any = rebuild(data, progress=progress).engine
+    return Replayed(
+        journaled,
+        {streams.name(user): stream.facts() for user, stream in journaled.streams.items()},
+        int(streams.tallies[0, EventKind.TRADE]),
+        beginning.engine.event_digest.hex(),
+        from_beginning.state_digest().hex(),
+        from_checkpoint.state_digest().hex(),
+        beginning.seq,
+    )
+
+
+def judged(clients: Facts, restart: Facts, replay: Replayed, reports: dict[str, VerifyReport]) -> Facts:
+    """What was found, and whether each of what is claimed is so.
+
+    clients: their last account (``cli.demo_clients``). restart: durable_seq_reported, published_seq_reported,
+    recovered_seq and what else is told of it.
+    """
+    streams: dict[str, dict[str, Facts]] = clients["streams"]
+    came = {name: stream["came"] for name, stream in streams.items()}
+    again = {name: stream["again"] for name, stream in streams.items()}
+    doubled = replay.journaled.doubled
+    claims = {
+        "nothing_lost": restart["recovered_seq"]
+        >= max(restart["durable_seq_reported"], restart["published_seq_reported"]),
+        "all_answered": clients["orders"] == clients["answers"] and not clients["unanswered"] + clients["unexpected"],
+        "same_again": came == again and all(stream["in_order"] for stream in came.values()),
+        "same_from_journal": came == replay.streams,
+        "nothing_doubled": not doubled
+        and replay.journaled.is_two_sided
+        and clients["trades"] == replay.journaled.trades == replay.trades,
+        "restore_equals_replay": replay.state_digest == replay.checkpoint_state_digest,
+        "verified": all(report.ok for report in reports.values()),
+    }
+    names = ("orders", "answers", "messages", "rejects", "sent_again", "answered_again", "reconnects")
+    return {
+        "ok": all(claims.values()),
+        **claims,
+        "verified": {engine: report.ok for engine, report in reports.items()},
+        "seq": replay.seq,
+        **restart,
+        **{name: clients[name] for name in (*names, "outage_seconds", "p50_us", "p99_us")},
+        "users": len(streams),
+        "doubled": doubled,
+        "events": reports["kernel"].events,
+        "trades": replay.trades,
+        "event_digest": replay.event_digest,
+        "state_digest": replay.state_digest,
+    }
+
+
+def told(facts: Facts) -> list[tuple[bool, str]]:
+    """What was claimed, in sentences, and whether it is so."""
+    number = {name: screen.count(value) for name, value in facts.items() if isinstance(value, int)}
+    return [
+        (
+            facts["nothing_lost"],
+            f"durable by the killed node's last word: {number['durable_seq_reported']} commands; it came back with "
+            f"{number['recovered_seq']}",
+        ),
+        (
+            facts["all_answered"],
+            f"each of {number['orders']} requests was answered; {number['sent_again']} were sent again after the kill",
+        ),
+        (facts["same_again"], f"the {number['messages']} messages that they got come again from message 1, same bytes"),
+        (facts["same_from_journal"], "the journal alone gives them too, byte for byte, and no other"),
+        (
+            facts["nothing_doubled"],
+            f"no order was accepted twice; each of {number['trades']} trades was told to both its sides, once",
+        ),
+        (
+            facts["restore_equals_replay"],
+            f"the last checkpoint is the state of a replay from 1, {facts['state_digest']}",
+        ),
+        (all(facts["verified"].values()), "two independent engines give the recorded events, byte for byte"),
+    ]
+
+
+def _repeated(values: bytearray, dtype: str) -> int:
+    rows: NDArray[Any] = np.frombuffer(values, dtype)
+    return len(rows) - len(np.unique(rows))
