@@ -32,10 +32,12 @@ class Admission:
         self.refused = 0
 
     def may_try(self, address: str, user: str, now_ns: int) -> bool:
-        """Whether a request is looked at now."""
-        if self.pending >= PENDING_MAX:
-            return False
-        return (
+        """Whether a request is looked at now, or waits to be."""
+        return self.pending < PENDING_MAX and not self.barred(address, user, now_ns)
+
+    def barred(self, address: str, user: str, now_ns: int) -> bool:
+        """Whether too many failed of late; asked again when a request's turn has come."""
+        return not (
             self._count((address, user), now_ns) < FAILURES_MAX
             and self._count((address, ""), now_ns) < ADDRESS_FAILURES_MAX
         )

@@ -26,6 +26,8 @@ CHUNK_BYTES: Final = 1 << 18
 #: A reader that takes nothing for so long, or is so far behind, is disconnected.
 SLOW_NS: Final = 10_000_000_000
 LAG_BYTES_MAX: Final = 1 << 30
+#: How long a connection that was ended has, to take what it is still told and to go.
+LEAVE_NS: Final = 2_000_000_000
 
 _LEAST_ROOM_BYTES: Final = 2_048
 
@@ -45,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         self.since_ns = gateway.now_ns()
         self.dirty = False
         self.closing = ""
+        self._closing_ns = 0  # since when
         self.caught_up = False
         self.position = 0
         self._holding = False  # reading is paused: the region is full
@@ -80,7 +83,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._gateway.buffer[self.end : self._limit]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes came."""
+        """Bytes came; those of a connection that was ended go unread."""
         if self.closing:
             return
         self.end += nbytes
@@ -160,8 +163,10 @@ class Connection(asyncio.BufferedProtocol):
             self.write(data)
 
     def beat(self, now_ns: int) -> None:
-        """Time has passed: a heartbeat is due, or the client is silent, or it does not read."""
+        """Time has passed: a heartbeat is due, or the client is silent, or does not read, or does not go."""
         if self.closing:
+            if now_ns - self._closing_ns > LEAVE_NS and self.transport is not None:
+                self.transport.abort()
             return
         if self._paused_ns:
             behind = self._gateway.end_of(self.user) - self.position
@@ -191,7 +196,11 @@ class Connection(asyncio.BufferedProtocol):
             self._gateway.bytes_out += len(data)
 
     def close(self, why: str, *, debug: bool = True, last: bytes = b"") -> None:
-        """End the connection: the reason goes out in a debug packet, then ``last``, as far as the client takes it."""
+        """End the connection: the reason goes out in a debug packet, then ``last``, as far as the client takes it.
+
+        A user is heard out, unread, until it has closed its side too: a connection that is closed while something of
+        the client's waits in it is reset, and what it was told last would be lost on the way.
+        """
         if self.closing or self.transport is None:
             return
         if debug:
@@ -199,10 +208,18 @@ class Connection(asyncio.BufferedProtocol):
         if last:
             self.write(last)
         self.closing = why
+        self._closing_ns = self._gateway.now_ns()
         if self._paused_ns:
             self.transport.abort()  # it takes nothing, so what waits for it would wait for ever
+        elif self.user and not self.transport.is_closing():
+            self.end = self.begin
+            if self._holding:
+                self._holding = False
+                self.transport.resume_reading()
+            self.transport.write_eof()
         else:
             self.transport.close()
+        self._gateway.left(self)
 
     def end_session(self) -> None:
         """The stream is complete."""

@@ -9,7 +9,7 @@ not read meanwhile, so that the bound is the senders' own.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
 from gateway.admission import Admission
 from gateway.connection import REGION_BYTES, Connection
+from gateway.hashing import Hashing, Question
 from gateway.outbox import Outbox
 from gateway.passwords import COST_DEFAULT, salt_and_hash, verify
 from gateway.reading import BROKEN, FINE, STREAM, read_streams
@@ -80,7 +81,7 @@ class Gateway:
         self._polling = False
         self._loop = asyncio.get_running_loop()
         self._admission = Admission()
-        self._hashing = ThreadPoolExecutor(1, "login")
+        self._hashing = Hashing()
         self.open_for_logins = True
         self.bytes_in = self.bytes_out = self.turns = self.orders = self.refused_connections = 0
 
@@ -106,6 +107,14 @@ class Gateway:
         self.connections.add(connection)
         return True
 
+    def left(self, connection: Connection) -> None:
+        """A connection was ended, or is gone: its user is not logged in any more. May be repeated."""
+        user = connection.user
+        if user and self.logged_in.get(user) is connection:
+            del self.logged_in[user]
+            if self.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
+                self._disconnected(user)
+
     def lost(self, connection: Connection) -> None:
         """A connection is gone; its slot is free again."""
         if connection.slot < 0:
@@ -113,15 +122,12 @@ class Gateway:
         self._free.append(connection.slot)
         connection.slot = -1
         self.connections.discard(connection)
-        user = connection.user
-        if user:
-            self._say("session ended", user=self.streams.name(user), address=connection.address, why=connection.closing)
+        if connection.user:
+            name = self.streams.name(connection.user)
+            self._say("session ended", user=name, address=connection.address, why=connection.closing)
         elif not connection.closing.startswith("the client"):
             self._say("connection ended", address=connection.address, why=connection.closing)
-        if user and self.logged_in.get(user) is connection:
-            del self.logged_in[user]
-            if self.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
-                self._disconnected(user)
+        self.left(connection)
 
     def disconnect(self, user: int, why: str) -> bool:
         """End a user's connection; whether there was one."""
@@ -146,21 +152,27 @@ class Gateway:
             self._known(connection, request, user)
             return
         self._admission.pending += 1
-        # A user that does not exist, or has no password yet, takes as long to be refused as a wrong password.
-        future = self._loop.run_in_executor(self._hashing, verify, request.password, salt, hashed, cost or COST_DEFAULT)
+        name, address = request.user.upper(), connection.address
 
-        def decided(done: "asyncio.Future[bool]") -> None:
+        def wanted() -> bool:
+            return not connection.closing and not self._admission.barred(address, name, self.now_ns())
+
+        def decided(right: bool) -> None:
             self._admission.pending -= 1
             if connection.closing:
                 return
-            if not done.cancelled() and done.exception() is None and done.result() and user and cost:
-                self._admission.learn(request.user.upper(), request.password, stored)
+            if right and user and cost:
+                self._admission.learn(name, request.password, stored)
                 self._known(connection, request, user)
+            elif self._admission.barred(address, name, self.now_ns()):
+                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "too many logins failed")
             else:
-                self._admission.failed(connection.address, request.user.upper(), self.now_ns())
+                self._admission.failed(address, name, self.now_ns())
                 self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
 
-        future.add_done_callback(decided)
+        # A user that does not exist, or has no password yet, takes as long to be refused as a wrong password.
+        check = partial(verify, request.password, salt, hashed, cost or COST_DEFAULT)
+        self._hashing.ask(address, Question(check, wanted, decided))
 
     def _refuse(self, connection: Connection, request: LoginRequest, code: RejectCode, why: str) -> None:
         self._say("login refused", user=request.user, address=connection.address, why=why)
@@ -179,8 +191,6 @@ class Gateway:
             self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the stream does not go so far")
             return
         before = self.logged_in.get(user)
-        if before is not None and before.closing:
-            before = None
         if before is not None and not self.streams.may(user, UserPermission.NEWEST_WINS):
             self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the user is logged in already")
             return
@@ -311,7 +321,7 @@ class Gateway:
     def close(self) -> None:
         """Nobody is let in any more."""
         self.open_for_logins = False
-        self._hashing.shutdown(wait=False, cancel_futures=True)
+        self._hashing.close()
 
 
 def _why_not_ouch(payload: bytes) -> str:

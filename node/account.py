@@ -31,7 +31,7 @@ def sessions(node: "Node") -> list[dict[str, int | str]]:
                 "user": streams.name(each.user) if each.user else "",
                 "participant": _name(int(row["participant_name"])),
                 "address": each.address,
-                "state": each.session.state.value,
+                "state": "ending" if each.closing else each.session.state.value,
                 "next_seq": next_seq if each.user else 0,
                 "lag_bytes": 0 if each.caught_up or not each.user else end - each.position,
                 "since": shown_time(wall_ns - (now_ns - each.since_ns)),

@@ -28,8 +28,10 @@ _LOOK_S = 0.005
 class Images:
     """Checkpoints of a node, on its event loop.
 
-    ``blocks``: how many were taken so far. ``settled``: whether all that was taken is published; ``go_on``: called once
-    the gateway may take again; ``say``: told of each that is done, and ``warn`` of each that failed.
+    ``blocks``: how many were taken so far. ``has_room``: whether the disk has room for one that nobody asked for; what
+    is left of a disk that is nearly full is for the journal. ``settled``: whether all that was taken is published;
+    ``go_on``: called once the gateway may take again; ``say``: told of each that is done, and ``warn`` of each that
+    failed.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Images:
         commands: int,
         *,
         blocks: Callable[[], int],
+        has_room: Callable[[], bool],
         settled: Callable[[], bool],
         go_on: Callable[[], None],
         say: Callable[..., None],
@@ -51,6 +54,7 @@ class Images:
         self._blocks = blocks
         self._blocks_before = 0
         self._begun_s = time.monotonic()
+        self._has_room = has_room
         self._settled = settled
         self._go_on = go_on
         self._say, self._warn = say, warn
@@ -85,7 +89,7 @@ class Images:
             self._go_on()
 
     def _is_due(self) -> bool:
-        if time.monotonic() - self._begun_s < APART_S:
+        if time.monotonic() - self._begun_s < APART_S or not self._has_room():
             return False
         return self._aside.due(self._engine.seq) or self._blocks() - self._blocks_before >= BLOCKS_MAX
 

@@ -35,6 +35,8 @@ from sequencer.stamp import LiveStamp
 GRACE_S: Final = 10.0
 #: How long a batch that is under way has to become durable at the end.
 END_S: Final = 10.0
+#: How long clients have at the end to take what they are told last.
+LEAVE_S: Final = 1.0
 #: How often the room for the journal is looked at, in seconds.
 ROOM_S: Final = 0.5
 
@@ -98,6 +100,7 @@ class Node:
             options.data,
             options.checkpoint_every,
             blocks=lambda: self.market.pipeline.blocks,
+            has_room=lambda: self.scarcity.state == "fine",
             settled=lambda: self.market.published_seq == self.engine.seq,
             go_on=self.gateway.go_on,
             say=log.info,
@@ -160,11 +163,13 @@ class Node:
     async def _end(self) -> None:
         await self.drain()
         self.gateway.end_sessions()
-        await asyncio.sleep(0)
+        deadline_s = time.monotonic() + LEAVE_S
         try:
             await self.checkpoint()
         except Refused as refused:
             self._log.warning("no checkpoint at the end", why=str(refused))
+        while self.gateway.connections and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.002)  # they take what they are told last, and go
         self._stop()
 
     def _stop(self) -> None:

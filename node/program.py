@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 import uvloop
@@ -12,6 +13,7 @@ import uvloop
 from engine.limits import Capacity
 from gateway.passwords import COST_DEFAULT
 from node.admin import AdminServer
+from node.descriptors import connections_within
 from node.logs import Log
 from node.metrics import Metrics, metrics_server
 from node.node import Node, NodeOptions
@@ -47,6 +49,15 @@ def serve(
     ``listening``: is told where, once clients can come. Raises what opening raises, OSError for a port, and the fault
     that ended the node.
     """
+    connections = connections_within(options.connections_max)
+    if connections < options.connections_max:
+        log.warning(
+            "fewer connections",
+            wanted=options.connections_max,
+            taken=connections,
+            why="the limit of open files is too low for more; raise it (ulimit -n, or LimitNOFILE= of the service)",
+        )
+        options = replace(options, connections_max=connections)
     opened = open_directory(options.data, capacity, options.durability, progress)
     try:
         for note in opened.notes:

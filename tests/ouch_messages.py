@@ -51,10 +51,11 @@ def modify(name: str, side: str, shares: int) -> bytes:
 def messages(data: bytes) -> list[tuple[str, dict[str, Any]]]:
     """(name, fields) of each sequenced message in framed bytes; text without its padding, codes as letters."""
     found = []
-    while data:
-        length = int.from_bytes(data[:2], "big")
-        if data[2] == soup.PacketType.SEQUENCED:
-            row = ouch.read_server(data[3 : 2 + length])[0]
+    at = 0
+    while at < len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        if data[at + 2] == soup.PacketType.SEQUENCED:
+            row = ouch.read_server(data[at + 3 : end])[0]
             fields = {}
             for name in row.dtype.names:
                 value = row[name]
@@ -63,6 +64,6 @@ def messages(data: bytes) -> list[tuple[str, dict[str, Any]]]:
                 elif row.dtype[name].itemsize == 1:
                     value = chr(value)
                 fields[name] = value if isinstance(value, str) else int(value)
-            found.append((ouch_codes.ServerMessage(data[3]).name, fields))
-        data = data[2 + length :]
+            found.append((ouch_codes.ServerMessage(data[at + 3]).name, fields))
+        at = end
     return found

@@ -1,108 +1,18 @@
 """A node as its clients meet it: a process of its own, over loopback, ended in order or killed, and started again."""
 
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from node.link import Answered, Link
-from tests.ouch_messages import cancel, enter, messages
+from tests.ouch_messages import cancel, enter
+from tests.running import Client, Running, kinds
 from wire import soup
-from wire.soup import LoginAccepted, LoginRequest, PacketType
-
-ROOT = Path(__file__).parent.parent
-SET_UP = """instrument XYZ tick=0.01 lot=1 reference=10.00
-participant ALPHA
-participant BETA
-user UA participant=ALPHA firm=FIRM
-user UB participant=BETA firm=FIRM allow=login,newest_wins
-user UC participant=BETA allow=login,cancel_on_disconnect
-phase XYZ continuous"""
-START_S = 150.0
-
-
-class Running:
-    """A node in a process of its own."""
-
-    def __init__(self, data: Path, *options: str) -> None:
-        self.data = data
-        self._options = options
-        self.process: subprocess.Popen[str] | None = None
-        self.port = 0
-
-    def start(self) -> None:
-        line = [sys.executable, "-m", "cli.main", "serve", "--data", str(self.data), "--port", "0", "--json"]
-        line += ["--password-cost", "4", "--orders-max", "4096", "--ids-max", "65536", *self._options]
-        self.process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        assert said, self.process.stderr.read() if self.process.stderr else ""
-        self.port = json.loads(said)["listening"]["port"]
-
-    def end(self, number: int) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        status = self.process.wait(30)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-        self.process = None
-        return status
-
-    def set_up(self) -> None:
-        with Link(self.data) as link:
-            assert link.ask("commands", text=SET_UP)["rejected"] == 0
-            for user in ("UA", "UB", "UC"):
-                link.ask("password", user=user, password="secret")
-
-    def status(self) -> dict[str, Any]:
-        with Link(self.data) as link:
-            return dict(link.ask("status")["status"])
-
-
-class Client:
-    """A socket that speaks packets."""
-
-    def __init__(self, port: int, user: str, password: str = "secret", session: str = "", seq: int = 1) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self.socket.sendall(LoginRequest(user, password, session, seq).packet())
-        self.rest = b""
-        self.stream = b""
-        self.answer = self.packet()
-
-    def packet(self) -> tuple[int, bytes]:
-        """Type and payload of the next packet; (0, nothing) at the end."""
-        while len(self.rest) < 2 or len(self.rest) < 2 + int.from_bytes(self.rest[:2], "big"):
-            data = self.socket.recv(65_536)
-            if not data:
-                return 0, b""
-            self.rest += data
-        length = int.from_bytes(self.rest[:2], "big")
-        whole, self.rest = self.rest[: 2 + length], self.rest[2 + length :]
-        if whole[2] == PacketType.SEQUENCED:
-            self.stream += whole
-        return whole[2], whole[3:]
-
-    def take(self, count: int) -> bytes:
-        """The stream up to ``count`` messages since the login."""
-        while len(messages(self.stream)) < count:
-            assert self.packet()[0] in (PacketType.SEQUENCED, PacketType.SERVER_HEARTBEAT)
-        return self.stream
-
-    def until_end(self) -> list[tuple[int, bytes]]:
-        """What comes until the server closes."""
-        found = []
-        while (packet := self.packet())[0]:
-            found.append(packet)
-        return found
+from wire.soup import LoginAccepted, PacketType
 
 
 @pytest.fixture
@@ -111,12 +21,7 @@ def node(tmp_path: Path) -> Iterator[Running]:
     running.start()
     running.set_up()
     yield running
-    if running.process is not None:
-        running.end(signal.SIGKILL)
-
-
-def kinds(stream: bytes) -> list[str]:
-    return [kind for kind, _ in messages(stream)]
+    running.stop()
 
 
 def test_an_order_is_answered_and_a_trade_goes_to_both(node: Running) -> None:

@@ -1,0 +1,25 @@
+"""How many connections the system's limit of open files leaves room for.
+
+A node that has no descriptor left could write no checkpoint, and its operator could not reach it. So some are kept for
+its own use, and clients get the rest: more of them are refused before that, as any beyond ``connections_max`` are.
+"""
+
+import resource
+from typing import Final
+
+#: What a node needs for itself: journal, spool, checkpoints, the operator, monitors, and connections being refused.
+RESERVED: Final = 128
+
+
+def connections_within(wanted: int) -> int:
+    """So many of the wanted connections as there are descriptors for; the soft limit is raised first, if it may be."""
+    needed = wanted + RESERVED
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _less(soft, needed) and soft != hard:
+        soft = hard if _less(hard, needed) else needed
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(wanted, soft - RESERVED)) if _less(soft, needed) else wanted
+
+
+def _less(limit: int, needed: int) -> bool:
+    return limit != resource.RLIM_INFINITY and limit < needed

@@ -1,0 +1,244 @@
+"""A node in a process of its own, and sockets that speak packets with it: for tests over loopback."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from node.link import Link
+from tests.ouch_messages import cancel, messages
+from wire import soup
+from wire.soup import LoginRequest, PacketType
+
+ROOT = Path(__file__).parent.parent
+USERS = ("UA", "UB", "UC")
+SET_UP = """instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+user UA participant=ALPHA firm=FIRM
+user UB participant=BETA firm=FIRM allow=login,newest_wins
+user UC participant=BETA allow=login,cancel_on_disconnect
+phase XYZ continuous"""
+#: Of ``lockstep serve`` where nothing else is said: small, so that a start takes a second.
+SMALL = ("--password-cost", "4", "--orders-max", "4096", "--ids-max", "65536")
+#: An answer to one client, whatever others do, comes within this.
+SOON_S = 1.0
+HEARTBEAT = soup.packet(PacketType.CLIENT_HEARTBEAT)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Running:
+    """A node in a process of its own.
+
+    ``program``: what runs instead of the command line (``tests.faulty_node``). ``around``: a command that ends by
+    executing its arguments, such as one that mounts a disk or sets a limit.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        port: int = 0,
+        program: Sequence[str] = ("-m", "cli.main"),
+        around: Sequence[str] = (),
+    ) -> None:
+        self.data = data
+        self.port = port
+        self._line = [*around, sys.executable, *program, "serve", "--data", str(data), "--json", *SMALL, *options]
+        self.log = data.parent / f"{data.name}.log"
+        self.process: subprocess.Popen[str] | None = None
+
+    def spawn(self) -> None:
+        """Begin a process, and do not wait until it listens."""
+        with self.log.open("a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [*self._line, "--port", str(self.port)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def start(self) -> None:
+        """Begin a process; it listens then."""
+        self.spawn()
+        assert self.process is not None
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline()
+        assert said, self.logged()
+        self.port = json.loads(said)["listening"]["port"]
+
+    def end(self, number: int) -> int:
+        """Send it a signal and wait for its end; its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        status = self.process.wait(30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.process = None
+        return status
+
+    def stop(self) -> None:
+        """At the end of a test: nothing of it is left."""
+        if self.process is not None:
+            self.end(signal.SIGKILL)
+
+    def logged(self) -> str:
+        """What it wrote to its log in all its lives."""
+        return self.log.read_text(encoding="utf-8")
+
+    @property
+    def seen(self) -> Path:
+        """Its data directory as this process can reach it, be it on a disk that only the node has mounted."""
+        return self.data if self.process is None else Path(f"/proc/{self.process.pid}/root{self.data}")
+
+    def set_up(self) -> None:
+        """The market of ``SET_UP``."""
+        with self.link() as link:
+            assert link.ask("commands", text=SET_UP)["rejected"] == 0
+            for user in USERS:
+                link.ask("password", user=user, password="secret")
+
+    def link(self) -> Link:
+        """The operator's door."""
+        return Link(self.data if self.data.exists() else self.seen)
+
+    def status(self) -> dict[str, Any]:
+        """The node's account of itself."""
+        with self.link() as link:
+            return dict(link.ask("status")["status"])
+
+
+def started(directory: Path, *options: str, faults: str = "", around: Sequence[str] = ()) -> Running:
+    """A node that runs and has the market of ``SET_UP``. ``faults``: as ``tests.faulty_node`` has them."""
+    program = ("-m", "tests.faulty_node", faults) if faults else ("-m", "cli.main")
+    running = Running(directory / "node", *options, program=program, around=around)
+    running.start()
+    running.set_up()
+    return running
+
+
+class Client:
+    """A socket that speaks packets. ``source``: its own address. ``receive_bytes``: of its receive buffer."""
+
+    def __init__(
+        self,
+        port: int,
+        user: str,
+        password: str = "secret",
+        session: str = "",
+        seq: int = 1,
+        *,
+        source: str = "127.0.0.1",
+        receive_bytes: int = 0,
+    ) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(20)
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.bind((source, 0))
+        self.socket.connect(("127.0.0.1", port))
+        self._begin()
+        self.socket.sendall(LoginRequest(user, password, session, seq).packet())
+        self.answer = self.packet()
+
+    @classmethod
+    def of(cls, connected: socket.socket) -> "Client":
+        """One that has not asked to be let in."""
+        client = cls.__new__(cls)
+        client.socket = connected
+        client._begin()
+        return client
+
+    def _begin(self) -> None:
+        self._rest, self._at = b"", 0
+        self._stream, self._count = bytearray(), 0
+
+    @property
+    def stream(self) -> bytes:
+        """The sequenced messages that came, as packets."""
+        return bytes(self._stream)
+
+    def forget(self) -> None:
+        """Let the stream begin anew."""
+        self._stream, self._count = bytearray(), 0
+
+    def packet(self) -> tuple[int, bytes]:
+        """Type and payload of the next packet; (0, nothing) at the end."""
+        while (left := len(self._rest) - self._at) < 2 or left < 2 + self._length():
+            data = self.socket.recv(65_536)
+            if not data:
+                return 0, b""
+            self._rest, self._at = self._rest[self._at :] + data, 0
+        begin, self._at = self._at, self._at + 2 + self._length()
+        whole = self._rest[begin : self._at]
+        if whole[2] == PacketType.SEQUENCED:
+            self._stream += whole
+            self._count += 1
+        return whole[2], whole[3:]
+
+    def _length(self) -> int:
+        return int.from_bytes(self._rest[self._at : self._at + 2], "big")
+
+    def take(self, count: int) -> bytes:
+        """The stream up to ``count`` messages since the login."""
+        while self._count < count:
+            assert self.packet()[0] in (PacketType.SEQUENCED, PacketType.SERVER_HEARTBEAT)
+        return self.stream
+
+    def until_end(self) -> list[tuple[int, bytes]]:
+        """What comes until the server closes."""
+        found = []
+        while (packet := self.packet())[0]:
+            found.append(packet)
+        return found
+
+    def log_out(self) -> None:
+        """Say goodbye, and wait until the server has closed."""
+        self.socket.sendall(soup.packet(PacketType.LOGOUT))
+        self.until_end()
+        self.socket.close()
+
+
+def answered_in_s(client: Client) -> float:
+    """How long one question and its answer take."""
+    began_s = time.monotonic()
+    client.socket.sendall(cancel("none"))
+    while client.packet()[0] != PacketType.SEQUENCED:
+        pass
+    return time.monotonic() - began_s
+
+
+def kinds(stream: bytes) -> list[str]:
+    """Names of the messages of a stream."""
+    return [kind for kind, _ in messages(stream)]
+
+
+def until(condition: Callable[[], object], seconds: float = 15.0, what: str = "it did not come about") -> None:
+    """Wait until something is so."""
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.02)
+
+
+def descriptors(pid: int) -> int:
+    """Open files of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

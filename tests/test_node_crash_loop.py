@@ -1,0 +1,290 @@
+"""A node is killed again and again while clients trade: what they were told stays so, nothing is lost, nothing twice.
+
+Three clients of the library trade at random and keep every message that came, by its number. The node dies by SIGKILL
+at any moment, its start and its checkpoints included, and begins again on the same port; nobody tells the clients.
+At the end three accounts have to agree byte for byte: what each client kept, the stream that the node sends when asked
+from message 1 on, and the stream made from nothing but the journal. ``LOCKSTEP_KILLS`` sets how many kills (default 8).
+"""
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpoints import CheckpointStore
+from client import AsyncClient, ClientError, NewOrder, NotConnected, Request, RequestState, Side
+from gateway.streams import Segment, Streams
+from replay.rebuild import capacity_of, journal_of, rebuild
+from replay.verify import verify
+from tests.ouch_messages import messages
+from tests.running import USERS, Client, Running, free_port
+from wire import ouch, soup
+from wire.ouch_codes import ServerMessage
+from wire.soup import LoginAccepted, PacketType
+
+KILLS = int(os.environ.get("LOCKSTEP_KILLS", "8"))
+CHECKPOINT_EVERY = 200
+START_S = 1.2
+SETTLED = {RequestState.DONE, RequestState.REFUSED}
+
+
+class Trader:
+    """A client of the library that trades at random. ``kept``: each message that came, by its number."""
+
+    def __init__(self, port: int, user: str, seed: int) -> None:
+        self.user = user
+        self.client = AsyncClient("127.0.0.1", port, user, "secret", resend=True, reconnect_for_s=60, timeout_s=30)
+        self.client._retry._backoff._top_s = 0.2  # a test may try more often than a trader should
+        self.kept: dict[int, bytes] = {}
+        self.changed = 0  # messages that came again, and were others
+        self.connections = 0
+        self.requests: list[Request] = []
+        self.failure: ClientError | None = None
+        self._chance = random.Random(seed)
+        self._names = 0
+        self._rest = b""
+        self._number = 1
+        self._receive: Callable[[bytes, int], Any] = self.client.core.receive
+        self._connected: Callable[[int], None] = self.client.core.connected
+        self.client.core.receive = self._heard  # type: ignore[method-assign]
+        self.client.core.connected = self._begun  # type: ignore[method-assign]
+
+    def _begun(self, now_ns: int) -> None:
+        self._rest = b""
+        self._connected(now_ns)
+
+    def _heard(self, data: bytes, now_ns: int) -> Any:
+        self._rest += data
+        while len(self._rest) >= 2 and len(self._rest) >= (end := 2 + int.from_bytes(self._rest[:2], "big")):
+            packet, self._rest = self._rest[:end], self._rest[end:]
+            if packet[2] == PacketType.LOGIN_ACCEPTED:
+                self._number = LoginAccepted.read(packet[3:]).next_seq
+                self.connections += 1
+            elif packet[2] == PacketType.SEQUENCED:
+                self.changed += self.kept.setdefault(self._number, packet) != packet
+                self._number += 1
+        return self._receive(data, now_ns)
+
+    async def trade(self, enough: asyncio.Event) -> None:
+        """Until it is enough, or the client has given up."""
+        try:
+            while not enough.is_set():
+                await self._turn()
+                await asyncio.sleep(self._chance.random() ** 3 * 0.02)
+        except ClientError as error:
+            self.failure = error
+
+    async def _turn(self) -> None:
+        """Some orders at once, then a change of one of them, each with its answer."""
+        entered = []
+        for _ in range(self._chance.randint(1, 12)):
+            self._names += 1
+            token = f"LONG-{self.user}-{self._names:06d}" if self._chance.random() < 0.3 else None
+            side = self._chance.choice((Side.BUY, Side.SELL))
+            price = f"{10 + self._chance.randint(-3, 3) / 100:.2f}"
+            tif_s = 0 if self._chance.random() < 0.4 else 99_998
+            new = NewOrder("XYZ", side, self._chance.randint(1, 50), price, tif_s)
+            try:
+                order, request = await self.client.send(new, token)
+            except NotConnected:
+                if self.client._ended:
+                    raise
+                continue
+            entered.append(order)
+            self.requests.append(request)
+        await self._answers(self.requests[-len(entered) :] if entered else [])
+        changes = []
+        for order in entered:
+            if order.is_open and self._chance.random() < 0.9:
+                try:
+                    if self._chance.random() < 0.3:
+                        changes.append(self.client.core.replace(order, order.qty + 5, "10.00"))
+                    else:
+                        changes.append(self.client.core.cancel(order))
+                except NotConnected:
+                    break
+        self.requests += changes
+        await self._answers(changes)
+
+    async def _answers(self, requests: list[Request]) -> None:
+        await asyncio.gather(*map(self.client.outcome, requests), return_exceptions=True)
+
+    @property
+    def settled(self) -> bool:
+        return self.failure is not None or (self.client.is_live and not self.client.open_requests())
+
+
+@dataclass
+class Account:
+    """What came of a loop: ``lost`` messages and requests, ``doubled`` orders, and how much was tried."""
+
+    kills: int = 0
+    answers: int = 0
+    connections: int = 0
+    lost: int = 0
+    doubled: int = 0
+    unsettled: int = 0
+    given_up: list[str] = field(default_factory=list)
+
+
+async def crash_loop(data: Path, kills: int, seed: int, *faults: str) -> tuple[Account, list[Trader]]:
+    """Kill the node so often while three clients trade; then let them come to an end. ``faults``: of the node."""
+    chance = random.Random(seed)
+    port = free_port()
+    nodes = [
+        Running(
+            data,
+            *("--ids-max", str(1 << 18), "--checkpoint-every", str(CHECKPOINT_EVERY)),
+            port=port,
+            program=("-m", "tests.faulty_node", ",".join(("often", *more))),
+        )
+        for more in (faults, (*faults, "slow-disk"))
+    ]
+    node = nodes[0]
+    account, enough = Account(), asyncio.Event()
+    try:
+        await asyncio.to_thread(node.start)
+        await asyncio.to_thread(node.set_up)
+        traders = [Trader(port, user, seed + number) for number, user in enumerate(USERS)]
+        for trader in traders:
+            await trader.client.connect()
+        tasks = [asyncio.create_task(trader.trade(enough)) for trader in traders]
+        while account.kills < kills:
+            await _life(node, traders, chance)
+            account.kills += node.end(signal.SIGKILL) == -signal.SIGKILL
+            node = nodes[chance.random() < 0.5 or "slow-disk" in faults]
+            if chance.random() < 0.15:
+                await asyncio.to_thread(node.spawn)
+                await asyncio.sleep(chance.random() * START_S)
+                account.kills += node.end(signal.SIGKILL) == -signal.SIGKILL
+            await asyncio.to_thread(node.start)
+        await _settled(traders)
+        enough.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)
+        await _settled(traders)
+        for trader in traders:
+            await trader.client.close()
+        streams = {user: await asyncio.to_thread(_whole_stream, port, user) for user in USERS}
+        assert node.end(signal.SIGTERM) == 0, node.logged()
+    finally:
+        for each in nodes:
+            each.stop()
+    _judge(account, traders, streams, streams_of_journal(data))
+    return account, traders
+
+
+async def _life(node: Running, traders: list[Trader], chance: random.Random) -> None:
+    """Until the moment of the kill: the clients are back, by themselves, and have traded for a while."""
+    assert node.process is not None
+    for _ in range(1_000):
+        if all(trader.client.is_live or trader.failure for trader in traders):
+            break
+        await asyncio.sleep(0.01)
+    else:
+        raise AssertionError(f"no client came back in 10 s: {node.logged()[-2_000:]}")
+    await asyncio.sleep(chance.random() ** 2 * 0.8)
+    assert node.process.poll() is None, f"the node ended by itself: {node.logged()[-2_000:]}"
+
+
+async def _settled(traders: list[Trader]) -> None:
+    for _ in range(3_000):
+        if all(trader.settled for trader in traders):
+            return
+        await asyncio.sleep(0.01)
+
+
+def _whole_stream(port: int, user: str) -> bytes:
+    """A user's stream, asked for from its first message on."""
+    probe = Client(port, user, seq=0)
+    next_seq = LoginAccepted.read(probe.answer[1]).next_seq
+    probe.log_out()
+    client = Client(port, user, seq=1)
+    stream = client.take(next_seq - 1)
+    client.log_out()
+    return stream
+
+
+def streams_of_journal(data: Path) -> dict[str, bytes]:
+    """The users' streams of the day, made from nothing but the journal, from command 1 on."""
+    with journal_of(data) as journal:
+        capacity = capacity_of(journal)
+    made: dict[int, list[bytes]] = {}
+
+    def deliver(segment: Segment) -> None:
+        made.setdefault(segment.user, []).append(segment.data)
+
+    streams = Streams(capacity, deliver, lambda _: made.clear())
+    rebuild(data, use_checkpoints=False, observe=streams)
+    return {streams.name(user): b"".join(pieces) for user, pieces in made.items()}
+
+
+def packets(stream: bytes) -> list[bytes]:
+    """Packet by packet."""
+    found = []
+    at = 0
+    while at < len(stream):
+        end = at + 2 + int.from_bytes(stream[at : at + 2], "big")
+        found.append(stream[at:end])
+        at = end
+    return found
+
+
+def _judge(account: Account, traders: list[Trader], streams: dict[str, bytes], of_journal: dict[str, bytes]) -> None:
+    for trader in traders:
+        there = packets(streams[trader.user])
+        kept = trader.kept
+        account.lost += trader.changed
+        account.lost += sum(not (n <= len(there) and there[n - 1] == packet) for n, packet in kept.items())
+        account.lost += streams[trader.user] != of_journal[trader.user]
+        accepted = Counter(f["order_token"] for kind, f in messages(streams[trader.user]) if kind == "ACCEPTED")
+        account.doubled += sum(count - 1 for count in accepted.values())
+        account.unsettled += sum(request.state not in SETTLED for request in trader.requests)
+        account.answers += len(kept)
+        account.connections += trader.connections
+        if trader.failure is not None:
+            account.given_up.append(str(trader.failure))
+
+
+def check(account: Account, traders: list[Trader], data: Path) -> None:
+    """Nothing lost, nothing doubled, every request with its one outcome, and the journal verified."""
+    print(account)
+    assert account.given_up == []
+    assert (account.lost, account.doubled, account.unsettled) == (0, 0, 0)
+    for trader in traders:
+        assert sorted(trader.kept) == list(range(1, len(trader.kept) + 1)), "the client missed a message"
+    report = verify(data)
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(max(200, KILLS), marks=pytest.mark.long)])
+def test_whatever_a_client_was_told_is_so_after_any_kill(tmp_path: Path, kills: int) -> None:
+    account, traders = asyncio.run(crash_loop(tmp_path / "node", kills, 4711))
+    check(account, traders, tmp_path / "node")
+    assert account.kills >= kills
+    assert account.connections > 2 * kills, "clients resumed by themselves"
+    assert account.answers > 100 * kills, "there was load"
+    assert CheckpointStore(tmp_path / "node").list(), "and checkpoints"
+
+
+def test_an_order_that_is_accepted_twice_is_counted() -> None:
+    """A control of the judge."""
+    trader, account = Trader(1, "UA", 1), Account()
+    accepted = soup.packet(PacketType.SEQUENCED, ouch.server_rows(ServerMessage.ACCEPTED).tobytes())
+    trader.kept = {1: accepted}
+    _judge(account, [trader], {"UA": 2 * accepted}, {"UA": 2 * accepted})
+    assert (account.lost, account.doubled) == (0, 1)
+
+
+def test_a_node_that_tells_too_early_is_caught(tmp_path: Path) -> None:
+    """The negative control: the same loop, with a node that answers before the journal is durable."""
+    account, _ = asyncio.run(crash_loop(tmp_path / "node", 3, 12, "slow-disk", "tells-early"))
+    print(account)
+    assert account.lost > 0
+    assert verify(tmp_path / "node").ok, "the journal alone does not show it"

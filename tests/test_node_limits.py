@@ -1,0 +1,242 @@
+"""A node at its limits: floods of connections and of logins, want of descriptors, a full disk, and its own end under
+load. Who is in is answered meanwhile, and the node goes on."""
+
+import contextlib
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ouch_messages import IOC, cancel, enter, messages, replace
+from tests.running import (
+    HEARTBEAT,
+    SOON_S,
+    USERS,
+    Client,
+    Running,
+    answered_in_s,
+    descriptors,
+    kinds,
+    started,
+    until,
+)
+from tests.test_journal_damage import needs_mounts
+from wire.soup import LoginAccepted, LoginRequest, PacketType
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = started(tmp_path_factory.mktemp("plain"))
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_thousands_of_connects_and_disconnects_leave_nothing_behind(node: Running, count: int) -> None:
+    assert node.process is not None
+    good = Client(node.port, "UA", seq=0)
+    before = descriptors(node.process.pid)
+    login = LoginRequest("UB", "secret", "", 0).packet()
+    for number in range(count):
+        with socket.create_connection(("127.0.0.1", node.port), timeout=20) as one:
+            if number % 3 == 1:  # with a reset
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if number % 5 == 2:
+                one.sendall(login[: number % len(login)])
+            elif number % 100 == 3:
+                one.sendall(login)
+        if number % 100 == 0:
+            good.socket.sendall(HEARTBEAT)
+    assert answered_in_s(good) < SOON_S
+    until(lambda: node.status()["connections"] == 1, what="every slot is free again")
+    until(lambda: descriptors(node.process.pid if node.process else 0) <= before, what="every descriptor is closed")
+    good.log_out()
+
+
+def is_let_in(port: int) -> socket.socket | None:
+    """A connection that stays, or None for one that is refused."""
+    one = socket.create_connection(("127.0.0.1", port), timeout=0.3)
+    try:
+        one.recv(1)
+    except TimeoutError:
+        return one
+    except ConnectionError:
+        pass
+    one.close()
+    return None
+
+
+def test_too_many_connections_are_refused_and_the_rest_are_served(tmp_path: Path) -> None:
+    node = started(tmp_path, "--connections-max", "4")
+    try:
+        good = Client(node.port, "UA", seq=0)
+        others = [is_let_in(node.port) for _ in range(3)]
+        assert None not in others
+        assert [is_let_in(node.port) for _ in range(20)] == [None] * 20
+        assert answered_in_s(good) < SOON_S
+        assert "connection refused" in node.logged()
+        assert others[0] is not None
+        others[0].close()
+        until(lambda: node.status()["connections"] == 3)
+        assert Client(node.port, "UB", seq=0).answer[0] == PacketType.LOGIN_ACCEPTED
+    finally:
+        node.stop()
+
+
+def test_a_node_without_descriptors_takes_fewer_connections_and_goes_on(tmp_path: Path) -> None:
+    node = started(tmp_path, around=("prlimit", "--nofile=192:192"))
+    try:
+        assert "fewer connections" in node.logged()
+        good = Client(node.port, "UA", seq=0)
+        crowd = []
+        for _ in range(3):
+            for _ in range(150):
+                one = socket.socket()
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", node.port))
+                crowd.append(one)
+            assert answered_in_s(good) < SOON_S
+        with node.link() as link:
+            link.ask("checkpoint")
+        assert answered_in_s(good) < SOON_S
+        for one in crowd:
+            one.close()
+        until(lambda: node.status()["connections"] == 1)
+        assert Client(node.port, "UB", seq=0).answer[0] == PacketType.LOGIN_ACCEPTED
+        assert node.end(signal.SIGTERM) == 0
+    finally:
+        node.stop()
+
+
+def test_a_flood_of_wrong_logins_keeps_nobody_out_who_comes_from_elsewhere(tmp_path: Path) -> None:
+    node = started(tmp_path, "--password-cost", "14")
+    try:
+        good = Client(node.port, "UA", seq=0)
+        flood = []
+        for number in range(400):
+            one = socket.create_connection(("127.0.0.1", node.port), timeout=20)
+            one.sendall(LoginRequest(f"X{number}" if number % 2 else "UB", "wrong", "", 0).packet())
+            flood.append(one)
+        assert answered_in_s(good) < SOON_S
+        began_s = time.monotonic()
+        other = Client(node.port, "UB", seq=0, source="127.0.0.2")
+        assert other.answer[0] == PacketType.LOGIN_ACCEPTED
+        assert time.monotonic() - began_s < 3, "400 hashes in front of it would take 20 seconds"
+        until(lambda: "too many logins failed" in node.logged(), 30)
+        assert Client(node.port, "UC", seq=0).answer == (PacketType.LOGIN_REJECTED, b"A"), "not from this address now"
+        assert answered_in_s(good) < SOON_S
+        for one in flood:
+            one.close()
+    finally:
+        node.stop()
+
+
+# The disk.
+
+
+def fill(path: Path) -> None:
+    """Somebody else's file, up to the last byte."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 16)) == 1 << 16:
+            pass
+        while file.write(bytes(4_096)) == 4_096:
+            pass
+
+
+@needs_mounts
+def test_on_a_full_disk_new_orders_are_refused_cancels_work_and_it_goes_on_with_room(tmp_path: Path) -> None:
+    mount = f'mount -t tmpfs -o size=48m none "{tmp_path}" && exec "$0" "$@"'
+    log = tmp_path.parent / f"{tmp_path.name}.log"
+    node = Running(
+        tmp_path / "node",
+        *("--checkpoint-every", "50"),
+        program=("-m", "tests.faulty_node", "small-room,often"),
+        around=("unshare", "-m", "sh", "-c", mount),
+    )
+    node.log = log
+    try:
+        node.start()
+        node.set_up()
+        client = Client(node.port, "UA", seq=0)
+        client.socket.sendall(enter("d1", "B", 5, 90_000) + enter("d2", "B", 5, 90_000))
+        assert kinds(client.take(2)) == ["ACCEPTED", "ACCEPTED"]
+        fill(node.seen.parent / "other")
+        until(lambda: "new orders are refused" in node.logged(), what=node.logged())
+        assert "free some disk" in node.logged()
+        assert node.status()["phase_halted"] == 1
+        assert node.status()["room"] == "disk low"
+        client.socket.sendall(enter("d3", "B", 5, 90_000) + replace("d1", "d4", 6, 90_000) + cancel("d2"))
+        told = [(kind, fields.get("reject_reason")) for kind, fields in messages(client.take(5))[2:]]
+        assert told[0] == ("REJECTED", "H")
+        assert told[2] == ("CANCELED", None)
+        before = node.status()["checkpoint_seq"]
+        for _ in range(200):
+            answered_in_s(client)
+        time.sleep(1.2)
+        assert node.status()["checkpoint_seq"] == before, "what is left of the disk is for the journal"
+        (node.seen.parent / "other").unlink()
+        until(lambda: node.status()["room"] == "open")
+        until(lambda: node.status()["phase_continuous"] == 1)
+        until(lambda: node.status()["checkpoint_seq"] > before)
+        client.forget()
+        client.socket.sendall(enter("d5", "B", 5, 90_000))
+        assert kinds(client.take(1)) == ["ACCEPTED"]
+        assert node.end(signal.SIGTERM) == 0, node.logged()
+    finally:
+        node.stop()
+
+
+# Its end.
+
+
+def test_sigterm_under_load_drains_ends_the_sessions_and_loses_nothing(tmp_path: Path) -> None:
+    node = started(tmp_path, "--ids-max", "262144")
+    try:
+        clients = {user: Client(node.port, user) for user in USERS}
+        enough = threading.Event()
+
+        def load(user: str) -> None:
+            number = 0
+            with contextlib.suppress(OSError):
+                while not enough.is_set():
+                    names = [f"{user}{number + n}" for n in range(20)]
+                    number += 20
+                    clients[user].socket.sendall(b"".join(enter(name, "B", 1, 90_000, tif_s=IOC) for name in names))
+                    time.sleep(0.001)
+
+        ends: dict[str, list[tuple[int, bytes]]] = {}
+
+        def read(user: str) -> None:
+            ends[user] = clients[user].until_end()
+
+        threads = [threading.Thread(target=work, args=(user,)) for user in USERS for work in (load, read)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.7)
+        assert node.process is not None
+        node.process.send_signal(signal.SIGTERM)
+        status = node.process.wait(20)
+        enough.set()
+        for thread in threads:
+            thread.join()
+        assert status == 0, node.logged()
+        assert all(ends[user][-1][0] == PacketType.END_OF_SESSION for user in USERS)
+        node.stop()
+        node.start()
+        assert node.status()["checkpoint_seq"] >= node.status()["seq"] - 1
+        for user in USERS:
+            had = clients[user].stream
+            probe = Client(node.port, user, seq=0)
+            next_seq = LoginAccepted.read(probe.answer[1]).next_seq
+            probe.log_out()
+            again = Client(node.port, user, seq=1)
+            assert again.take(next_seq - 1) == had, "every answer was sent before the end, and is the same"
+            assert len(messages(had)) > 100
+            again.log_out()
+    finally:
+        node.stop()
