@@ -328,13 +328,16 @@ def answer_events(fold: Fold, first_seq, commands, events, start, clock_at, cloc
         if end_of_messages(fold, m) + EVENT_BYTES_MAX > len(fold.out) or m + EVENT_MESSAGES_MAX > len(fold.messages):
             return number, _group(fold, m)
         event = events[number]
+        kind = np.int64(event["kind"])
+        fold.tallies[0, kind] += 1
+        if kind == _REJECTED or kind == _CANCEL_REJECTED:
+            fold.tallies[1, np.int64(event["reason"])] += 1
         at = event["seq"] - first_seq
         if at < 0 or at >= len(commands):
             continue
         while clock < clocks and clock_at[clock] <= at:
             time_ns = clock_ns[clock] % DAY_NS
             clock += 1
-        kind = np.int64(event["kind"])
         command = commands[at]
         if kind == _TRADE:
             m = _trade(fold, m, event, time_ns)
@@ -356,9 +359,8 @@ def answer_events(fold: Fold, first_seq, commands, events, start, clock_at, cloc
 
 
 @called
-def survey(commands, events, first_seq, clock_at, clock_ns, tallies):
+def survey(commands, events, first_seq, clock_at, clock_ns):
     """What of a block the shell has to see: (CLOCK rows taken, rows that define, whether it ends with an EXTEND row).
-    Counts its events.
 
     clock_at, clock_ns: where the CLOCK rows that were not refused stand, and their values; with room for each row.
     """
@@ -376,11 +378,6 @@ def survey(commands, events, first_seq, clock_at, clock_ns, tallies):
                 clock_at[clocks] = at
                 clock_ns[clocks] = commands[at]["time_ns"]
                 clocks += 1
-    for e in range(len(events)):
-        caused = np.int64(events[e]["kind"])
-        tallies[0, caused] += 1
-        if caused == _REJECTED or caused == _CANCEL_REJECTED:
-            tallies[1, np.int64(events[e]["reason"])] += 1
     return clocks, definitions, kind == _EXTEND
 
 

@@ -69,6 +69,7 @@ class Outbox:
             return False
         self.spool.close()
         self.streams, self.spool = streams, spool
+        spool.remove_others()
         return True
 
     def image(self) -> dict[str, dict[str, NDArray[Any]]]:

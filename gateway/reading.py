@@ -121,7 +121,7 @@ STREAM: Final = np.dtype(
         ("user", "<i8"),  # number of the user that is logged in
         ("participant", "<i8"),
         ("packets", "<i8"),  # whole packets taken in this turn
-        ("rows", "<i8"),  # rows written for it in this turn
+        ("messages", "<i8"),  # messages among them, which became rows
         ("stop", "<i8"),
     ]
 )
@@ -392,8 +392,8 @@ def _read_message(buffer, at, payload_bytes, stream, symbols, commands, n):
 @inlined
 def _read_stream(buffer, stream, symbols, commands, n, rows_max):
     at, end = stream["begin"], stream["end"]
-    began = n
     packets = np.int64(0)
+    messages = np.int64(0)
     stop = FINE
     while end - at >= 2 and n + 2 <= rows_max:
         length = (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
@@ -409,13 +409,14 @@ def _read_stream(buffer, stream, symbols, commands, n, rows_max):
                 stop = BROKEN
                 break
             n = after
+            messages += 1
         elif kind != _HEARTBEAT or length != 1:
             stop = OTHER
             break
         packets += 1
         at += 2 + length
     stream["packets"] = packets
-    stream["rows"] = n - began
+    stream["messages"] = messages
     stream["stop"] = stop
     stream["begin"] = at
     return n

@@ -233,8 +233,11 @@ class Gateway:
             self.bytes_in += end - each.begin
         rows = read_streams(self._arena, table, len(reading), self.streams.symbols, self._rows, ROWS_MAX)
         full = rows + 2 > ROWS_MAX
-        for each, (_, begin, end, _, _, packets, _, stop) in zip(reading, table[: len(reading)].tolist(), strict=True):
+        for each, (_, begin, end, _, _, packets, messages, stop) in zip(
+            reading, table[: len(reading)].tolist(), strict=True
+        ):
             self.bytes_in -= end - begin
+            self.orders += messages
             each.dirty = False
             if each.closing:
                 continue
@@ -245,7 +248,6 @@ class Gateway:
                 self.arrived(each)
         self.turns += 1
         if rows:
-            self.orders += rows
             self._take(self._rows[:rows], began_ns)
             if self._busy_poll_ns:
                 self._busy_until_ns = time.perf_counter_ns() + self._busy_poll_ns

@@ -121,9 +121,7 @@ class Streams:
         """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
         if len(commands) > len(self._clock_at):
             self._clock_at, self._clock_ns = np.zeros((2, len(commands)), np.int64)
-        clocks, definitions, extends = survey(
-            commands, events, first_seq, self._clock_at, self._clock_ns, self.fold.tallies
-        )
+        clocks, definitions, extends = survey(commands, events, first_seq, self._clock_at, self._clock_ns)
         now_ns = int(self._clock_ns[clocks - 1]) if clocks else self.now_ns
         if now_ns // DAY_NS != self.now_ns // DAY_NS:
             self._over_days(first_seq, commands, events, self._clock_ns[:clocks] // DAY_NS)

@@ -28,7 +28,7 @@ from node.stages import STAGES, StageClock, bucket
 #: (key of ``status``, name, help) of what only rises. Prometheus adds ``_total``.
 COUNTERS: Final = (
     ("commands", "lockstep_commands", "Commands sequenced since the start"),
-    ("orders", "lockstep_orders", "Orders entered since the start, whatever became of them"),
+    ("orders", "lockstep_orders", "Orders, replaces and cancels of clients since the start, whatever became of them"),
     ("events", "lockstep_events", "Events released since the start"),
     ("trades", "lockstep_trades", "Trades since the start"),
     ("bytes_in", "lockstep_received_bytes", "Bytes received from clients since the start"),

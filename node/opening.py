@@ -35,6 +35,7 @@ def open_directory(
     else:
         journal, engine = create(directory, capacity, durability=durability)
         outbox, notes = Outbox(directory, capacity), ()
+    outbox.streams.tallies[:] = 0  # what is counted is what happens from here on
     prefault(engine)
     return Opened(journal, engine, outbox, notes, position_after(journal, engine.now_ns).extended)
 

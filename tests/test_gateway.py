@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine import Capacity, Engine
 from engine.names import pack
-from engine.records import COMMAND, CommandKind, Permission, Phase, UserPermission, concatenate
+from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
 from gateway import memo
 from gateway.connection import REGION_BYTES
 from gateway.reading import BROKEN, FINE, OTHER, STREAM, read_streams
@@ -111,6 +111,27 @@ def test_each_stream_begins_with_the_start_of_the_day() -> None:
     assert venue.sessions == ["20240115"]
     for user in (1, 2, 3):
         assert venue.told(user) == [("SYSTEM_EVENT", {"kind": "S", "time_ns": BEGIN_NS % DAY_NS, "event_code": "S"})]
+
+
+def test_an_event_is_counted_once_also_in_the_block_in_which_a_day_begins() -> None:
+    venue = Venue()
+    assert int(venue.streams.tallies[0, EventKind.PHASE]) == 1
+    random_traffic(venue, 9, 50)
+    venue.take(
+        concatenate(
+            [
+                row(CommandKind.CANCEL, client_order_id=pack("none"), participant=1),
+                row(CommandKind.CLOCK, time_ns=BEGIN_NS + DAY_NS),
+                row(CommandKind.CANCEL, client_order_id=pack("none"), participant=1),
+            ]
+        )
+    )
+    engine = Engine(CAPACITY)
+    kinds = np.concatenate([engine.apply(rows)["kind"] for rows in venue.journal])
+    assert venue.streams.tallies[0].tolist() == np.bincount(kinds, minlength=256).tolist()
+    assert int(venue.streams.tallies[1].sum()) == int(
+        np.isin(kinds, (EventKind.REJECTED, EventKind.CANCEL_REJECTED)).sum()
+    )
 
 
 def test_an_accepted_order_repeats_what_was_entered() -> None:
