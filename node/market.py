@@ -20,7 +20,7 @@ from node.control import Submitted
 from node.stages import ANSWER, APPLY, CUT, DURABLE_WAIT, ORDER_TO_ANSWER, SEQUENCE, StageClock
 from replay.engines import MarketEngine
 from replay.rebuild import Durability
-from sequencer.pump import Boundary, Pipeline, Stamp
+from sequencer.pump import Pipeline, Stamp
 
 
 class _Timed:
@@ -70,7 +70,6 @@ class Market:
         stages: StageClock,
         failed: Callable[[JournalError], None],
         released: Callable[[], None],
-        at_boundary: Boundary | None = None,
     ) -> None:
         self.journal = journal
         self.engine = engine
@@ -83,11 +82,8 @@ class Market:
         self._waits = durability == "fsync"
         self._submissions: deque[_Submission] = deque()
         self._broken = False
-        boundary = None if at_boundary is None else (lambda journal, _: at_boundary(journal, engine))
         self._timed: Any = _Timed(engine, stages)
-        self.pipeline = Pipeline(
-            stamp, journal, self._timed, publishers=[self._published], durability=durability, at_boundary=boundary
-        )
+        self.pipeline = Pipeline(stamp, journal, self._timed, publishers=[self._published], durability=durability)
         journal.on_durable = self._durable
 
     @property

@@ -187,9 +187,9 @@ class Node:
         self.ended.set()
 
     async def _settled(self) -> None:
-        """Until all that was taken is published."""
-        deadline_s = time.monotonic() + END_S
-        while self.market.published_seq < self.engine.seq and self._failure is None:
+        """Until all that was taken so far is published; under load there is always more behind it. Raises Refused."""
+        seq, deadline_s = self.engine.seq, time.monotonic() + END_S
+        while self.market.published_seq < seq and self._failure is None:
             if time.monotonic() > deadline_s:
                 raise Refused("what was taken did not become durable in time; look at the disk")
             await asyncio.sleep(0.002)
@@ -260,12 +260,22 @@ class Node:
                 self._disconnected(user)
 
     async def _cancel_all(self, user: int) -> None:
-        """The open orders of a user whose connection is gone go by commands like any other (rulebook section 9)."""
-        await self._settled()
+        """The open orders of a user whose connection is gone go by commands like any other (rulebook section 9).
+
+        What it had sent may be on its way to the disk still, so that is waited for. Whoever is back by then has lost
+        them all the same: a client could not know otherwise which of them are left.
+        """
+        try:
+            await self._settled()
+            await self._cancel_open(user)
+        except Refused as refused:
+            self._log.error("orders not canceled on disconnect", user=self.outbox.streams.name(user), why=str(refused))
+
+    async def _cancel_open(self, user: int) -> None:
         streams = self.outbox.streams
         ids = streams.open_orders(user)
         row = streams.row(user)
-        if not len(ids) or user in self.gateway.logged_in:
+        if not len(ids):
             return
         if streams.users_of(int(row["participant"])) == 1:
             rows = np.zeros(1, COMMAND)
@@ -289,6 +299,8 @@ class Node:
         self._check_opening(rows)
         while not self.market.has_room:
             await asyncio.sleep(0.001)
+            if self._failure is not None or self.ended.is_set():
+                raise Refused("the node is ending")
         try:
             return await self.market.submit(rows)
         except JournalError as error:

@@ -1,7 +1,10 @@
 """A node as its clients meet it: a process of its own, over loopback, ended in order or killed, and started again."""
 
+import contextlib
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +97,59 @@ def test_orders_go_with_the_connection_where_the_user_has_it_so(node: Running) -
         time.sleep(0.05)
     again = Client(node.port, "UC")
     assert kinds(again.take(5)) == ["SYSTEM_EVENT", "ACCEPTED", "ACCEPTED", "CANCELED", "CANCELED"]
+
+
+def test_orders_go_with_the_connection_also_while_others_never_stop_sending(node: Running) -> None:
+    loader, client = Client(node.port, "UA"), Client(node.port, "UC")
+    client.socket.sendall(enter("c1", "B", 5, 90_000))
+    client.take(2)
+    stop = threading.Event()
+
+    def send() -> None:
+        orders = enter("x", "B", 0, 90_000) * 50
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                loader.socket.sendall(orders)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.is_set() and loader.socket.recv(1 << 20):
+                pass
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (send, listen)]
+    for thread in threads:
+        thread.start()
+    client.socket.close()
+    time.sleep(1.5)
+    with Link(node.data) as link:
+        canceled = link.ask("status")["status"].get("events_canceled", 0)
+    stop.set()
+    loader.socket.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(10)
+    assert canceled == 1
+
+
+def test_a_user_that_is_back_at_once_has_lost_its_orders_all_the_same(node: Running) -> None:
+    client = Client(node.port, "UC")
+    client.socket.sendall(enter("c1", "B", 5, 90_000))
+    client.take(2)
+    client.socket.shutdown(socket.SHUT_RDWR)
+    again = Client(node.port, "UC")
+    while again.answer[0] != PacketType.LOGIN_ACCEPTED:
+        again = Client(node.port, "UC")
+    assert kinds(again.take(3)) == ["SYSTEM_EVENT", "ACCEPTED", "CANCELED"]
+
+
+def test_counts_are_of_what_happened_since_the_start(node: Running) -> None:
+    client = Client(node.port, "UA")
+    client.socket.sendall(enter("LONGTOKEN00001", "B", 5, 90_000) + cancel("LONGTOKEN00001"))
+    client.take(3)
+    assert node.status()["orders"] == 2, "a token's own row is no order"
+    node.end(signal.SIGKILL)
+    node.start()
+    status = node.status()
+    assert (status["orders"], status["events"], status.get("events_accepted", 0)) == (0, 0, 0)
 
 
 def test_sigterm_ends_sessions_and_the_node_in_order(node: Running) -> None:
