@@ -22,6 +22,10 @@ PENDING_BYTES_MAX: Final = 4 << 20
 FOLDER: Final = "streams"
 
 
+class SpoolError(Exception):
+    """What was written cannot be read again: a fault of the machine, not of the connection that asked for it."""
+
+
 class _Stream:
     """One user's: its extents, an index of some of its messages, and what is not written yet."""
 
@@ -40,7 +44,7 @@ class _Stream:
 class Spool:
     """The streams of one trading day, by user number. Positions are bytes from a stream's beginning.
 
-    Only one process writes it; a stream is appended to in order. Raises OSError where the disk does.
+    Only one process writes it; a stream is appended to in order. Raises OSError where the disk does when it is written.
     """
 
     def __init__(self, directory: Path | str, session: str) -> None:
@@ -123,7 +127,13 @@ class Spool:
         return position + within
 
     def read(self, user: int, position: int, bytes_max: int) -> bytes:
-        """At most so many bytes of a stream from a position on; none at its end."""
+        """At most so many bytes of a stream from a position on; none at its end. Raises SpoolError."""
+        try:
+            return self._read(user, position, bytes_max)
+        except OSError as error:
+            raise SpoolError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+    def _read(self, user: int, position: int, bytes_max: int) -> bytes:
         stream = self._streams[user]
         if stream.pending:
             self.flush()
@@ -134,7 +144,7 @@ class Spool:
             base = stream.extents[position // EXTENT_BYTES] * EXTENT_BYTES
             piece = os.pread(self._fd, min(EXTENT_BYTES - within, end - position), base + within)
             if not piece:
-                raise OSError(f"{self.path} is shorter than it was: end the node and remove {self._folder}")
+                raise SpoolError(f"{self.path} is shorter than it was; a start makes it anew from the journal")
             pieces.append(piece)
             position += len(piece)
         return b"".join(pieces)

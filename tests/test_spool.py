@@ -1,0 +1,108 @@
+"""The streams of a day in one file: any message is found again, and a file that lost something is not believed."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from gateway.spool import EXTENT_BYTES, Spool, SpoolError
+
+SESSION = "20240115"
+
+
+def message(chance: random.Random) -> bytes:
+    length = chance.randint(1, 90)
+    return length.to_bytes(2, "big") + bytes([chance.randrange(256)]) * length
+
+
+def filled(spool: Spool, seed: int, rounds: int) -> dict[int, list[bytes]]:
+    """Messages by user, in the spool too; flushed now and then."""
+    chance = random.Random(seed)
+    held: dict[int, list[bytes]] = {}
+    for number in range(rounds):
+        messages = [message(chance) for _ in range(chance.randint(1, 4))]
+        mine = held.setdefault(chance.randint(1, 5), [])
+        user = next(user for user, theirs in held.items() if theirs is mine)
+        spool.append(user, len(mine) + 1, len(messages), b"".join(messages))
+        mine += messages
+        if number % 1_000 == 0:
+            spool.flush()
+    return held
+
+
+def test_every_message_is_found_where_it_begins(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, SESSION)
+    held = filled(spool, 1, 8_000)
+    chance = random.Random(2)
+    for user, messages in held.items():
+        whole = b"".join(messages)
+        assert len(whole) > 2 * EXTENT_BYTES
+        for seq in (1, 2, len(messages), len(messages) + 1, *(chance.randint(1, len(messages)) for _ in range(100))):
+            assert spool.position_of(user, seq) == sum(map(len, messages[: seq - 1]))
+        for position in (0, 1, EXTENT_BYTES - 1, EXTENT_BYTES, len(whole) - 1, len(whole)):
+            assert spool.read(user, position, 1 << 30) == whole[position:]
+        assert spool.end(user) == (len(messages) + 1, len(whole))
+    assert spool.end(9) == (1, 0)
+    with pytest.raises(ValueError, match="no message"):
+        spool.position_of(1, len(held[1]) + 2)
+    spool.close()
+
+
+def test_a_spool_goes_on_from_an_image_and_writes_over_what_came_after(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, SESSION)
+    before = {user: list(messages) for user, messages in filled(spool, 3, 3_000).items()}
+    spool.flush()
+    image = spool.image()
+    for user, messages in before.items():
+        spool.append(user, len(messages) + 1, 1, b"\0\1x" * 50_000)
+    spool.close()
+    again = Spool(tmp_path, SESSION)
+    again.restore(image)
+    for user, messages in before.items():
+        again.append(user, len(messages) + 1, 1, b"\0\1y")
+        assert again.read(user, 0, 1 << 30) == b"".join(messages) + b"\0\1y"
+    again.close()
+
+
+def test_a_file_that_is_shorter_than_its_image_is_refused(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, SESSION)
+    filled(spool, 4, 3_000)
+    spool.flush()
+    image = spool.image()
+    os.truncate(spool.path, spool.path.stat().st_size - 1)
+    spool.close()
+    again = Spool(tmp_path, SESSION)
+    with pytest.raises(ValueError, match="does not hold all messages"):
+        again.restore(image)
+    again.close()
+
+
+def test_what_cannot_be_read_again_is_a_fault_of_the_machine(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, SESSION)
+    spool.append(1, 1, 1, b"\0\1x")
+    spool.flush()
+    os.truncate(spool.path, 0)
+    with pytest.raises(SpoolError, match="shorter than it was"):
+        spool.read(1, 0, 10)
+    assert not issubclass(SpoolError, OSError), "which would pass for a connection that broke"
+    spool.close()
+
+
+def test_a_write_that_failed_is_made_again_at_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path, SESSION)
+    data = b"\0\1x" * EXTENT_BYTES
+    spool.append(1, 1, EXTENT_BYTES, data)
+    write, calls = os.pwrite, []
+
+    def failing(fd: int, piece: memoryview, offset: int) -> int:
+        calls.append(offset)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return write(fd, piece, offset)
+
+    monkeypatch.setattr(os, "pwrite", failing)
+    with pytest.raises(OSError, match="No space"):
+        spool.flush()
+    assert spool.read(1, 0, len(data)) == data
+    spool.close()
