@@ -50,19 +50,24 @@ class RunOptions:
         return ", ".join(shown) if len(shown) < 4 else f"{shown[0]} and {len(shown) - 1} more files"
 
 
-def goes_on(options: RunOptions) -> bool:
-    """Whether the data directory holds a journal; else a new one is to be made there. Raises WrongUse where neither
-    can be."""
-    directory = options.data
+def holds_journal(directory: Path) -> bool:
+    """Whether a data directory holds a journal; else one can be made there. Raises WrongUse where neither is so."""
     if (directory / "journal").is_dir():
         return True
     if directory.exists() and not directory.is_dir():
         raise WrongUse(f"{directory} is a file; name a directory, new or one of lockstep's")
     if directory.exists() and not set(os.listdir(directory)) <= _LEFT_OVER:
         raise WrongUse(f"{directory} is not empty and holds no journal; name a new directory, or one of lockstep's")
-    if options.append:
-        raise WrongUse(f"there is no journal in {directory} to append to; check the path, or leave out --append")
     return False
+
+
+def goes_on(options: RunOptions) -> bool:
+    """Whether the run goes on with a journal that is there; else it makes a new one. Raises WrongUse where neither can
+    be."""
+    found = holds_journal(options.data)
+    if options.append and not found:
+        raise WrongUse(f"there is no journal in {options.data} to append to; check the path, or leave out --append")
+    return found
 
 
 class Met(NamedTuple):

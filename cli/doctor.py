@@ -31,7 +31,7 @@ from replay.scenario_print import time
 
 _FREE_BYTES_MIN: Final = 1 << 30
 _FREE_SHARE_MIN: Final = 0.1
-_PARTS: Final = ("engine", "journal", "checkpoints", "replay", "sequencer", "cli")
+_PARTS: Final = ("engine", "journal", "checkpoints", "wire", "replay", "sequencer", "gateway", "client", "node", "cli")
 _RELEASED_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01, before the first release: a clock before it is wrong
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cli import errors, screen
-from cli.errors import WrongUse
+from cli.begin import holds_journal
 from cli.options import Durability
 from cli.warmup import ready
 from engine.limits import Capacity
@@ -26,7 +26,7 @@ def serve(
     as_json: bool,
 ) -> int:
     """Exit status 0 after an orderly end; 2 where the directory, a port or the disk does not let it run."""
-    _check(data)
+    holds_journal(data)
     ready(gateway=True)
     from node.logs import Log
     from node.node import NodeOptions
@@ -68,10 +68,3 @@ def serve(
             listening=listening,
         )
     return errors.FINE
-
-
-def _check(data: Path) -> None:
-    if data.exists() and not data.is_dir():
-        raise WrongUse(f"{data} is a file; name a directory, new or one of lockstep's")
-    if data.is_dir() and not (data / "journal").is_dir() and any(data.iterdir()):
-        raise WrongUse(f"{data} is not empty and holds no journal; name a new directory, or one of lockstep's")

@@ -1,0 +1,59 @@
+"""What the user of `lockstep serve` sees where no node can run: one sentence, exit status 2, nothing changed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.running import ROOT, Running
+
+
+def served(*arguments: object) -> tuple[int, str]:
+    """Exit status and the last line of standard error."""
+    line = [sys.executable, "-m", "cli.main", "serve", "--orders-max", "16", "--ids-max", "16", *map(str, arguments)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+def test_a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    node = Running(tmp_path / "node")
+    node.start()
+    try:
+        assert node.process is not None
+        status, said = served("--data", node.data, "--port", 0)
+        assert (status, f"process {node.process.pid}" in said) == (2, True)
+        assert node.status()["seq"] == 0
+    finally:
+        node.end(signal.SIGTERM)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for option in ("--port", "--admin-port", "--metrics-port"):
+            status, said = served("--data", tmp_path / "node", "--port", 0, option, port)
+            assert (status, f"{port}" in said, "in use" in said) == (2, True, True), said
+    assert not (tmp_path / "node" / "admin.json").exists()
+
+
+def test_a_path_that_is_no_data_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert served("--data", tmp_path / "file")[0] == 2
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").touch()
+    status, said = served("--data", tmp_path / "full")
+    assert (status, "holds no journal" in said) == (2, True)
+    status, said = served("--data", tmp_path / "none" / "deep", "--host", "256.1.1.1", "--port", 0)
+    assert status == 2, said
+
+
+def test_what_a_kill_left_of_a_directory_that_was_being_made_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / "lock").touch()
+    node = Running(tmp_path / "node")
+    node.start()
+    assert node.end(signal.SIGTERM) == 0
+    assert os.listdir(tmp_path / "node" / "journal")
