@@ -22,6 +22,7 @@ from benchmarks.measure import Row, row, seconds
 from benchmarks.wire_lines import LoadError, User, close_lines, idle, open_lines
 from benchmarks.wire_load import Generator, Result, one_at_a_time
 from benchmarks.wire_node import Node, running_node
+from benchmarks.wire_restart import restart
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal
 
@@ -53,6 +54,7 @@ class Plan:
     durability: tuple[str, ...] = ("none", "fsync")
     idle_sessions: int = _IDLE_SESSIONS
     idle_s: float = 10.0
+    tail_commands: int = 1_000_000
     runs: int = _RUNS
     symbols: int = 1
 
@@ -81,6 +83,7 @@ def run(plan: Plan | None = None) -> Iterator[Row]:
             connections = plan.connections[len(plan.connections) // 2]
             with running_node(durability, connections, plan.symbols) as node:
                 yield from _open_loop(node, plan, durability)
+    yield restart(plan.tail_commands, plan.runs)
     if plan.idle_sessions:
         with running_node(plan.durability[0], plan.idle_sessions, plan.symbols) as node:
             yield _idle(node, plan)

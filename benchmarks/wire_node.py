@@ -41,18 +41,26 @@ def running_node(durability: str, users: int, symbols: int = 1, arguments: Seque
 
     arguments: further ones of `lockstep serve`. Raises LoadError when it does not start.
     """
-    with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name, tempfile.TemporaryFile("w+") as complaints:
-        directory = Path(name) / "node"
+    with (
+        tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name,
+        serving(Path(name) / "node", durability, arguments) as (port, pid),
+        link_to(Path(name) / "node") as link,
+    ):
+        yield Node("127.0.0.1", port, set_up(link, users, symbols), symbol_names(symbols), pid)
+
+
+@contextmanager
+def serving(directory: Path, durability: str, arguments: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
+    """A node on a data directory, new or not: its port and process, once it listens. Ended afterwards, if it has not
+    been killed. Raises LoadError when it does not start."""
+    with tempfile.TemporaryFile("w+") as complaints:
         command = [sys.executable, "-m", "cli.main", "serve", "--data", str(directory), "--port", "0", "--json"]
         command += ["--durability", durability, *arguments]
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=complaints, text=True, cwd=Path(__file__).parent.parent
         )
         try:
-            port = _port(child, complaints)
-            with _link(directory) as link:
-                who = set_up(link, users, symbols)
-                yield Node("127.0.0.1", port, who, symbol_names(symbols), child.pid)
+            yield _port(child, complaints), child.pid
         finally:
             _end(child)
 
@@ -90,7 +98,8 @@ def set_up(link: Link, users: int, symbols: int) -> list[User]:
     return [User(name, password) for name in names]
 
 
-def _link(directory: Path) -> Link:
+def link_to(directory: Path) -> Link:
+    """The operator's door of a node on a directory. Raises LoadError."""
     try:
         return Link(directory)
     except (LinkError, OSError) as error:

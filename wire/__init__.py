@@ -1,7 +1,4 @@
-"""What goes over the wire, as pure functions of bytes: SoupBinTCP packets and sessions, OUCH messages.
-
-The kernels (``wire.cut``) are imported by themselves, so that what needs none starts without a compiler.
-"""
+"""What goes over the wire, as pure functions of bytes: SoupBinTCP packets and sessions, OUCH messages."""
 
 from wire.errors import ProtocolError
 from wire.soup import LoginRequest, PacketType, RejectCode

@@ -109,7 +109,7 @@ class _Session:
         return self._send(Debug(text).packet(), now_ns)
 
     def release(self) -> bytes:
-        """Hands over the bytes that are not cut yet, for a caller that cuts by itself from now on (``wire.cut``).
+        """Hands over the bytes that are not cut yet, for a caller that cuts by itself (``gateway.reading``).
 
         Of what it cuts, the caller then gives this session ``heard``, and every packet but messages to ``packet``.
         """
