@@ -153,7 +153,7 @@ LEFT_OUT: Final = {
     ("bench", "engine"): "measures for a minute; its rows are printed below, without the measurement",
     ("bench", "journal"): "likewise",
     ("bench", "replay"): "likewise",
-    ("bench", "wire"): "likewise; test_wire_load runs what loads the node",
+    ("bench", "wire"): "likewise; test_wire_sockets runs what loads the node",
     ("simulate",): "wants a running node; test_simulate runs it, with --json",
     ("serve",): "runs until it is told to end",
     ("trade",): "wants a running node; test_trade runs it against an exchange of its own, with --json",

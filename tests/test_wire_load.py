@@ -1,19 +1,15 @@
 """The load generator says what it means, and notices whatever an exchange does wrong: negative controls for each.
 
-Most tests run without sockets: the generator's requests go to the kernel of the server without a market, whose answers
-come back altered, cut anywhere, or whole.
+No socket is needed: the generator's requests go to the kernel of the server without a market, whose answers come back
+altered, cut anywhere, or whole. Over loopback it runs in ``test_wire_sockets.py``.
 """
 
-import dataclasses
 import hashlib
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +18,8 @@ import pytest
 
 from benchmarks import wire_state
 from benchmarks.latency import Latencies
-from benchmarks.wire import checked
 from benchmarks.wire_answers import take_answers
-from benchmarks.wire_lines import LoadError, User, close_lines, idle, open_lines
-from benchmarks.wire_load import Generator, one_at_a_time
-from benchmarks.wire_node import running_node
 from benchmarks.wire_orders import make_requests
-from benchmarks.wire_sink import Server
 from benchmarks.wire_sink_kernel import answer_all, new_sink
 from benchmarks.wire_state import HELD_BYTES, Load, Mix, faults, new_load, token
 from wire.ouch import client_rows, read_client, read_server, server_rows
@@ -376,138 +367,6 @@ def test_percentiles_are_those_of_the_values() -> None:
     for percentile in (50.0, 99.0, 99.9, 100.0):
         assert latencies.at(percentile) == pytest.approx(percentile * 1_000_000, rel=0.002)
     assert latencies.count == 100_000
-
-
-@contextmanager
-def serving(connections: int = 8, alter: Callable[[bytes], bytes] | None = None) -> Iterator[Server]:
-    """The server without a market, in a thread."""
-    server = Server(connections, alter)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.stopped = True
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-@contextmanager
-def loading(server: Server, connections: int, window: int, **options: Any) -> Iterator[Generator]:
-    """A generator on so many connections."""
-    lines = open_lines("127.0.0.1", server.port, [User(f"U{n}", "any") for n in range(connections)])
-    generator = Generator(lines, ["S0"], window=window, **options)
-    try:
-        yield generator
-    finally:
-        generator.close()
-        close_lines(lines)
-
-
-@pytest.mark.parametrize(("connections", "window"), [(1, 2_000), (7, 350)])
-def test_a_saturating_load_is_answered_whole(connections: int, window: int) -> None:
-    with serving() as server, loading(server, connections, window) as generator:
-        for requests in (1, 10_001, 5_000):
-            result = generator.saturate(requests)
-            assert (result.requests, result.answered) == (requests, requests)
-            assert result.good, result.complaint()
-            assert result.messages >= requests
-            assert result.counts["rejected"] == 0
-
-
-@pytest.mark.parametrize("busy", [False, True])
-def test_one_at_a_time_gives_a_latency_for_each_round_trip(busy: bool) -> None:
-    with serving() as server, loading(server, 1, 1) as generator:
-        result = one_at_a_time(generator, 500, busy=busy)
-        assert (result.answered, result.latencies.count) == (500, 500)
-        assert 0 < result.latencies.at(50.0) < 1e9 * result.seconds
-        assert result.good, result.complaint()
-        assert generator.saturate(0).good
-
-
-def test_an_open_loop_sends_all_at_its_rate() -> None:
-    with serving() as server, loading(server, 3, 3_000, latencies_max=1_000, in_flight_max=1_000) as generator:
-        result = generator.at_rate(2_000, 10_000)
-        assert (result.answered, result.latencies.count) == (2_000, 2_000)
-        assert result.good, result.complaint()
-        assert 0.15 < result.seconds < 2.0
-
-
-def test_a_server_that_stalls_shows_in_the_percentiles_of_an_open_loop_and_hides_from_a_closed_one() -> None:
-    """Coordinated omission: whoever waits for an answer before the next request sees one slow answer, whatever is
-    kept waiting by it."""
-    stall_s = 0.4
-    stall_at = [-1.0]
-
-    def alter(data: bytes) -> bytes:
-        if 0 < stall_at[0] <= time.monotonic():
-            stall_at[0] = -1.0
-            time.sleep(stall_s)
-        return data
-
-    with serving(alter=alter) as server:
-        with loading(server, 1, 1) as generator:
-            stall_at[0] = time.monotonic() + 0.05
-            closed = one_at_a_time(generator, 3_000)
-        with loading(server, 1, 4_096, latencies_max=4_000, in_flight_max=4_096) as generator:
-            stall_at[0] = time.monotonic() + 0.3
-            opened = generator.at_rate(2_000, 2_000)
-    assert closed.good, closed.complaint()
-    assert opened.good, opened.complaint()
-    assert opened.latencies.count == 2_000
-    # 0.4 s of a second's requests were kept waiting, the first of them for all of it.
-    assert opened.latencies.at(99.0) > 0.6 * stall_s * 1e9
-    assert opened.latencies.at(80.0) > 0.2 * stall_s * 1e9
-    assert closed.latencies.at(100.0) > 0.9 * stall_s * 1e9
-    assert closed.latencies.at(99.0) < 0.2 * stall_s * 1e9
-
-
-def test_an_answer_that_a_server_loses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.wire_load.PATIENCE_S", 0.3)
-    with serving(alter=once(without(ServerMessage.ACCEPTED))) as server, loading(server, 1, 50) as generator:
-        result = generator.saturate(400)
-        assert not result.good
-        assert result.faults["lost"] == 1
-        assert "1 lost" in result.complaint()
-
-
-def test_idle_sessions_stay_logged_in_and_the_server_s_time_is_told() -> None:
-    with serving() as server:
-        lines = open_lines("127.0.0.1", server.port, [User(f"U{n}", "any") for n in range(8)])
-        try:
-            used = idle(lines, 0.3, os.getpid())
-            assert used is not None
-            assert 0 <= used < 3
-            assert idle(lines, 0.05, None) is None
-        finally:
-            close_lines(lines)
-
-
-def test_a_server_that_is_not_there_is_said_in_a_sentence() -> None:
-    server = Server(1)
-    port = server.port
-    server.stopped = True
-    server.run()
-    with pytest.raises(LoadError, match=f"no connection to 127.0.0.1 port {port}"):
-        open_lines("127.0.0.1", port, [User("U0", "any")])
-
-
-def test_a_node_answers_each_request_once_and_what_was_bought_was_sold() -> None:
-    with running_node("none", 3, symbols=2) as node:
-        lines = open_lines(node.host, node.port, node.users)
-        generator = Generator(lines, node.symbols, window=300, mix=MIXED, latencies_max=2_000)
-        try:
-            results = [generator.saturate(5_000), generator.at_rate(1_000, 5_000), one_at_a_time(generator, 200)]
-        finally:
-            generator.close()
-            close_lines(lines)
-    for result in results:
-        assert checked(result, node).answered == result.requests
-    assert results[0].counts["executed"] > 100
-    assert results[0].counts["replaced"] > 100
-    unpaired = dataclasses.replace(results[0], unpaired_qty=1)
-    with pytest.raises(LoadError, match="1 shares more were bought than sold"):
-        checked(unpaired, node)
 
 
 def made_bytes() -> str:
