@@ -45,7 +45,7 @@ test-long: $(READY)  ## the long suite: more kills, more commands, more bit flip
 
 test-modes: $(READY)  ## the engine compiled, compiled with bounds checks, and interpreted
 	@$(PYTEST) tests/test_engine_modes.py
-	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py tests/test_calls_and_limits.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_engine_modes.py
 
 check: lint types layers doctest test test-modes  ## everything that must hold before a change goes in

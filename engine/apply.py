@@ -4,38 +4,39 @@ from typing import Final
 
 import numpy as np
 
-from engine.control import (
-    clock,
-    define_instrument,
-    define_participant,
-    halt_command,
-    mass_cancel,
-    phase_command,
-)
+from engine.amend import cancel, replace
+from engine.calls import say_after_order
+from engine.control import clock, clock_jump, mass_cancel
+from engine.definitions import define_instrument, define_participant, no_codes
 from engine.emit import emit_rejected
-from engine.entry import cancel, enter, replace
+from engine.entry import enter
 from engine.index import ask_for_id
-from engine.jit import called, prefetch
+from engine.jit import called, prefetch, rare
 from engine.kill import emergency_close, kill_command
+from engine.limit_command import extend_command, forget_extension, limits_command
+from engine.phases import halt_command, phase_command, resume_command
 from engine.records import CommandKind, Reason
 from engine.state import State
-from engine.users import credential_command, no_codes, user_command
+from engine.users import credential_command, user_command
 
 _CLOCK: Final = int(CommandKind.CLOCK)
 _INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
 _PARTICIPANT: Final = int(CommandKind.PARTICIPANT)
+_LIMITS: Final = int(CommandKind.LIMITS)
 _ENTER: Final = int(CommandKind.ENTER)
 _CANCEL: Final = int(CommandKind.CANCEL)
 _REPLACE: Final = int(CommandKind.REPLACE)
 _MASS_CANCEL: Final = int(CommandKind.MASS_CANCEL)
 _PHASE: Final = int(CommandKind.PHASE)
 _HALT: Final = int(CommandKind.HALT)
+_RESUME: Final = int(CommandKind.RESUME)
 _KILL: Final = int(CommandKind.KILL)
 _UNKILL: Final = int(CommandKind.UNKILL)
 _EMERGENCY_CLOSE: Final = int(CommandKind.EMERGENCY_CLOSE)
 _EXTEND: Final = int(CommandKind.EXTEND)
 _USER: Final = int(CommandKind.USER)
 _CREDENTIAL: Final = int(CommandKind.CREDENTIAL)
+_CLOCK_JUMP: Final = int(CommandKind.CLOCK_JUMP)
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 
 #: How many commands ahead the rows of client order ids are fetched, so that their cache misses overlap.
@@ -52,7 +53,8 @@ def apply_batch(state: State, commands, start, events, n):
     """
     venue = state.venue[0]
     for i in range(start, len(commands)):
-        # One command causes at most two events an open order, one or two an instrument, one a participant, and its own.
+        # One command causes at most two events an open order (of self-trade prevention; of a kill, its cancel and the
+        # indicative after it), two an instrument (its phase and its indicative), one a participant, and its own.
         if n + 2 * (venue["orders_open"] + venue["instruments"]) + venue["participants"] + 8 > len(events):
             return i, n
         # The system maps memory in pages, and no processor fetches the next one ahead by itself.
@@ -66,11 +68,7 @@ def apply_batch(state: State, commands, start, events, n):
         venue["seq"] += 1
         kind = np.int64(command["kind"])
         if venue["extended"] != 0:
-            venue["extended"] = 0
-            venue["extended_name"] = 0
-            venue["extended_symbol"] = 0
-            if kind != _ENTER and kind != _CANCEL and kind != _REPLACE and kind != _EXTEND:
-                kind = 0
+            kind = _use_extension(venue, kind)
         if kind == _ENTER:
             n = enter(state, command, events, n)
         elif kind == _CANCEL:
@@ -79,10 +77,23 @@ def apply_batch(state: State, commands, start, events, n):
             n = replace(state, command, events, n)
         else:
             n = _apply_rare(state, command, kind, events, n)
+            continue
+        if venue["calls"] != 0:
+            n = say_after_order(state, events, n)
     return len(commands), n
 
 
-@called
+@rare
+def _use_extension(venue, kind):
+    """What the row after an EXTEND row is: of no kind, where it has no use for it."""
+    venue["extended"] = 0
+    if kind == _LIMITS:
+        return kind
+    forget_extension(venue)
+    return kind if kind == _ENTER or kind == _CANCEL or kind == _REPLACE or kind == _EXTEND else np.int64(0)
+
+
+@rare
 def _apply_rare(state: State, command, kind, events, n):
     if kind == _CLOCK:
         return clock(state, command, events, n)
@@ -96,6 +107,10 @@ def _apply_rare(state: State, command, kind, events, n):
         return phase_command(state, command, events, n)
     if kind == _HALT:
         return halt_command(state, command, events, n)
+    if kind == _RESUME:
+        return resume_command(state, command, events, n)
+    if kind == _LIMITS:
+        return limits_command(state, command, events, n)
     if kind == _KILL or kind == _UNKILL:
         return kill_command(state, command, events, n, 1 if kind == _KILL else 0)
     if kind == _EMERGENCY_CLOSE:
@@ -104,10 +119,9 @@ def _apply_rare(state: State, command, kind, events, n):
         return user_command(state, command, events, n)
     if kind == _CREDENTIAL:
         return credential_command(state, command, events, n)
+    if kind == _CLOCK_JUMP:
+        return clock_jump(state, command, events, n)
     if kind == _EXTEND and no_codes(command, 1):
-        venue = state.venue[0]
-        venue["extended"] = 1
-        venue["extended_name"] = command["name"]
-        venue["extended_symbol"] = command["symbol"]
+        extend_command(state.venue[0], command)
         return n
     return emit_rejected(state, events, n, command["name"], 0, 0, _INVALID_COMMAND)

@@ -1,7 +1,8 @@
-"""The uncross: one price for all (rulebook section 6).
+"""The uncross: one price for all (rulebook section 6), and what it would be now, for the indicative events of a call.
 
 The candidates are the limit prices in the book and the reference price rounded down to the tick. The ladder holds
-both sides' levels, best first, so that each candidate's executable quantity comes out of one pass over both.
+both sides' levels, best first, as far as they can matter, so that each candidate's executable quantity comes out of
+one pass over both.
 """
 
 from typing import Final
@@ -10,6 +11,7 @@ import numpy as np
 
 from engine.book import level_of, market_level, next_tick, side_row
 from engine.emit import emit_trade
+from engine.exposure import count_resting_trade, reference_of, value_price_of
 from engine.jit import called
 from engine.match import reduce_head
 from engine.records import Reason
@@ -17,12 +19,13 @@ from engine.state import State
 from engine.sweep import cancel_gathered, gather_market_orders
 
 _REASON_AUCTION: Final = int(Reason.AUCTION)
+_NO_TICK: Final = 2**62
 
 
 @called
 def uncross(state: State, events, n, instrument):
     """Trades what can trade at one price, and cancels market orders that are left."""
-    tick = _uncross_tick(state, instrument)
+    tick, _, _ = uncross_price(state, instrument)
     if tick != 0:
         n = _trade_at(state, events, n, instrument, tick)
     count = gather_market_orders(state, instrument)
@@ -30,15 +33,36 @@ def uncross(state: State, events, n, instrument):
 
 
 @called
-def _load_ladder(state: State, b, side, start):
+def uncross_price(state: State, instrument):
+    """Returns (tick of the uncross, executable quantity, buys less sells there), zeros when nothing is executable."""
+    nothing = np.int64(0), np.int64(0), np.int64(0)
+    buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
+    market_buys = state.levels[market_level(state, buy_row)]["qty"]
+    market_sells = state.levels[market_level(state, sell_row)]["qty"]
+    best_buy, best_sell = state.books[buy_row]["best_tick"], state.books[sell_row]["best_tick"]
+    if market_buys == 0 and market_sells == 0 and (best_buy == 0 or best_sell == 0 or best_buy < best_sell):
+        return nothing
+    sells_start = 2 * len(state.scratch)
+    buys = _load_ladder(state, buy_row, 1, 0, best_sell, market_sells)
+    sells = _load_ladder(state, sell_row, -1, sells_start, best_buy, market_buys)
+    row = state.instruments[instrument - 1]
+    reference = max(reference_of(row) // row["tick_e4"], 1)
+    return _best_candidate(state.ladder, buys, sells, sells_start, market_buys, market_sells, reference)
+
+
+@called
+def _load_ladder(state: State, b, side, start, best_opposite, market_opposite_qty):
     """Writes ticks and quantities of a side, best first, to ``ladder`` from ``start`` on; returns how many levels.
 
-    Quantities are cumulative from the market orders and the best price down.
+    Quantities are cumulative from the market orders and the best price down. At prices worse than every limit of the
+    other side only its market orders accept. Once they are all served, a worse price executes no more and leaves a
+    larger surplus; one such level is kept, to tell of a reference price in between.
     """
     span = len(state.scratch)
     count = 0
     qty = state.levels[market_level(state, b)]["qty"]
     tick = state.books[b]["best_tick"]
+    served = False
     for _ in range(state.venue[0]["orders_open"]):
         if tick == 0:
             break
@@ -46,47 +70,39 @@ def _load_ladder(state: State, b, side, start):
         state.ladder[start + count] = tick
         state.ladder[start + span + count] = qty
         count += 1
+        if served:
+            break
+        served = (best_opposite == 0 or (tick - best_opposite) * side < 0) and qty >= market_opposite_qty
         tick = next_tick(state, b, side, tick)
     return count
 
 
 @called
-def _uncross_tick(state: State, instrument):
-    """The tick of the uncross, or 0 when nothing is executable."""
-    span = len(state.scratch)
-    buys_start, sells_start = 0, 2 * span
-    buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
-    buys = _load_ladder(state, buy_row, 1, buys_start)
-    sells = _load_ladder(state, sell_row, -1, sells_start)
-    market_buys = state.levels[market_level(state, buy_row)]["qty"]
-    market_sells = state.levels[market_level(state, sell_row)]["qty"]
-    row = state.instruments[instrument - 1]
-    reference_e4 = row["last_trade_e4"] if row["last_trade_e4"] != 0 else row["reference_e4"]
-    reference = max(reference_e4 // row["tick_e4"], 1)
+def _best_candidate(ladder, buys, sells, sells_start, market_buys, market_sells, reference):
+    """As ``uncross_price``, out of the ladder: rules 1 to 4 of section 6."""
+    span = sells_start // 2
     best_qty, best_surplus = np.int64(0), np.int64(0)
-    lowest, highest, nearest = np.int64(0), np.int64(0), np.int64(0)
+    lowest, highest, nearest, nearest_surplus = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     all_buy, all_sell = True, True
     # Candidates rise: i sells are at or below the candidate, buys from j on are below it.
     i, j = 0, buys
     reference_done = False
-    candidate = np.int64(0)
     for _ in range(buys + sells + 1):
-        above = np.int64(2**62)
+        candidate = np.int64(_NO_TICK)
         if not reference_done:
-            above = reference
+            candidate = reference
         if i < sells:
-            above = min(above, state.ladder[sells_start + i])
+            candidate = min(candidate, ladder[sells_start + i])
         if j > 0:
-            above = min(above, state.ladder[buys_start + j - 1])
-        if above == 2**62:
+            candidate = min(candidate, ladder[j - 1])
+        if candidate == _NO_TICK:
             break
-        candidate = above
         # Buys at the candidate itself accept it, so they are counted before they are passed.
-        buy_qty = state.ladder[buys_start + span + j - 1] if j > 0 else market_buys
-        if i < sells and state.ladder[sells_start + i] == candidate:
+        buy_qty = ladder[span + j - 1] if j > 0 else market_buys
+        if i < sells and ladder[sells_start + i] == candidate:
             i += 1
-        sell_qty = state.ladder[sells_start + span + i - 1] if i > 0 else market_sells
-        if j > 0 and state.ladder[buys_start + j - 1] == candidate:
+        sell_qty = ladder[sells_start + span + i - 1] if i > 0 else market_sells
+        if j > 0 and ladder[j - 1] == candidate:
             j -= 1
         if candidate == reference:
             reference_done = True
@@ -95,22 +111,21 @@ def _uncross_tick(state: State, instrument):
         better = executable > best_qty or (executable == best_qty and abs(surplus) < best_surplus)
         if better:
             best_qty, best_surplus = executable, abs(surplus)
-            lowest = candidate
-            nearest = candidate
+            lowest, nearest, nearest_surplus = candidate, candidate, surplus
             all_buy, all_sell = True, True
         if better or (executable == best_qty and abs(surplus) == best_surplus):
             highest = candidate
             all_buy &= surplus > 0
             all_sell &= surplus < 0
             if abs(candidate - reference) < abs(nearest - reference):
-                nearest = candidate
+                nearest, nearest_surplus = candidate, surplus
     if best_qty == 0:
-        return np.int64(0)
+        return np.int64(0), np.int64(0), np.int64(0)
     if all_buy:
-        return highest
+        return highest, best_qty, best_surplus
     if all_sell:
-        return lowest
-    return nearest
+        return lowest, best_qty, -best_surplus
+    return nearest, best_qty, nearest_surplus
 
 
 @called
@@ -142,6 +157,8 @@ def _trade_at(state: State, events, n, instrument, tick):
         sell = state.orders[sell_slot]
         qty = min(np.int64(buy["leaves_qty"]), np.int64(sell["leaves_qty"]))
         n = emit_trade(state, events, n, buy, sell, price_e4, qty, 0)
+        count_resting_trade(state, np.int64(buy["participant"]), instrument, 1, qty, value_price_of(buy))
+        count_resting_trade(state, np.int64(sell["participant"]), instrument, -1, qty, value_price_of(sell))
         buy["cum_qty"] += qty
         sell["cum_qty"] += qty
         reduce_head(state, buy_row, 1, buy_tick, buy_slot, qty)

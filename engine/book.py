@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
-from engine.jit import called, ctz, inlined, lshr, shl, top_bit
+from engine.jit import called, ctz, inlined, lshr, rare, shl, top_bit
 from engine.state import WINDOW, WINDOW_WORDS, State
 
 #: Where the market may move within the window before the window follows: its middle half.
@@ -88,7 +88,7 @@ def _window_next_word(state: State, b, side, tick):
     return ((first + place) << 6) + ctz(state.words[b * WINDOW_WORDS + ((turn + place) & (WINDOW_WORDS - 1))])
 
 
-@called
+@rare
 def _next_tick_far(state: State, b, side, tick):
     """``next_tick`` of a book that has prices outside the window, or of a tick outside it."""
     far = far_next(state, b, side, tick)
@@ -108,7 +108,7 @@ def _next_tick_far(state: State, b, side, tick):
     return max(near, far) if side > 0 else min(near, far)
 
 
-@called
+@rare
 def _window_end(state: State, b, side):
     """The best tick of the whole window, or 0."""
     first = state.instruments[b >> 1]["window_tick"]
@@ -143,7 +143,7 @@ def open_level(state: State, b, side, tick):
     return _open_far_level(state, b, side, tick)
 
 
-@called
+@rare
 def _open_far_level(state: State, b, side, tick):
     if tick < 0:
         return market_level(state, b)
@@ -172,7 +172,7 @@ def close_level(state: State, b, side, tick):
         _close_far_level(state, b, side, tick)
 
 
-@called
+@rare
 def _close_far_level(state: State, b, side, tick):
     if tick < 0:
         return
@@ -229,7 +229,7 @@ def follow(state: State, instrument, tick):
         _slide(state, instrument, offset)
 
 
-@called
+@rare
 def _slide(state: State, instrument, offset):
     """Moves the window by one word towards an offset that is near its end or outside it."""
     row = state.instruments[instrument - 1]

@@ -3,11 +3,11 @@
 Nothing here is fast, and nothing here trusts a kernel: queues, windows and trees are walked anew.
 """
 
-from typing import Any
-
 import numpy as np
 
-from engine.errors import InvariantError
+from engine.check_calls import check_calls
+from engine.check_risk import check_risk
+from engine.errors import require
 from engine.index import find_place
 from engine.limits import QTY_MAX
 from engine.records import Phase, TimeInForce
@@ -16,45 +16,42 @@ from engine.state import WINDOW, WINDOW_WORDS, State
 _CARRIED = 2**31
 
 
-def _require(condition: Any, promise: str) -> None:
-    if not condition:
-        raise InvariantError(promise)
-
-
 def check_state(state: State) -> None:
     """Raises InvariantError naming the first invariant that does not hold."""
     open_slots = _check_slots(state)
     seen: set[int] = set()
     for b in range(2 * int(state.venue[0]["instruments"])):
         _check_book(state, b, seen)
-    _require(seen == set(open_slots), "every open order is in exactly one queue")
+    require(seen == set(open_slots), "every open order is in exactly one queue")
     _check_ids(state, open_slots)
     _check_far_pools(state)
     _check_participants(state, open_slots)
+    check_risk(state, open_slots)
+    check_calls(state)
 
 
 def _check_slots(state: State) -> list[int]:
     venue = state.venue[0]
     orders = state.orders
     open_slots = [int(s) for s in np.flatnonzero(orders["participant"])]
-    _require(0 not in open_slots, "slot 0 is never used")
-    _require(len(open_slots) == venue["orders_open"], "orders_open counts the open orders")
-    _require(venue["orders_open"] <= venue["orders_max"], "no more orders than there is room for")
-    _require(not open_slots or open_slots[-1] <= venue["orders_high"], "no open order above the highest slot used")
+    require(0 not in open_slots, "slot 0 is never used")
+    require(len(open_slots) == venue["orders_open"], "orders_open counts the open orders")
+    require(venue["orders_open"] <= venue["orders_max"], "no more orders than there is room for")
+    require(not open_slots or open_slots[-1] <= venue["orders_high"], "no open order above the highest slot used")
     free: set[int] = set()
     slot = int(venue["orders_free"])
     while slot:
-        _require(slot not in free and not orders[slot]["participant"], "the free list holds each free slot once")
+        require(slot not in free and not orders[slot]["participant"], "the free list holds each free slot once")
         free.add(slot)
         slot = int(orders[slot]["next"])
-    _require(len(free) + len(open_slots) == venue["orders_high"], "every slot ever used is open or free")
+    require(len(free) + len(open_slots) == venue["orders_high"], "every slot ever used is open or free")
     live = orders[open_slots]
-    _require(len(set(live["number"].tolist())) == len(live), "order numbers are unique")
-    _require((live["number"] <= venue["orders_accepted"]).all(), "no order number above the newest")
-    _require((live["leaves_qty"] > 0).all() and (live["qty"] <= QTY_MAX).all(), "an open order has a quantity")
-    _require((live["cum_qty"] + live["leaves_qty"] <= live["qty"]).all(), "executed and open are within the quantity")
+    require(len(set(live["number"].tolist())) == len(live), "order numbers are unique")
+    require((live["number"] <= venue["orders_accepted"]).all(), "no order number above the newest")
+    require((live["leaves_qty"] > 0).all() and (live["qty"] <= QTY_MAX).all(), "an open order has a quantity")
+    require((live["cum_qty"] + live["leaves_qty"] <= live["qty"]).all(), "executed and open are within the quantity")
     resting = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.GTC))
-    _require(resting.all(), "only day and gtc orders rest")
+    require(resting.all(), "only day and gtc orders rest")
     return open_slots
 
 
@@ -62,31 +59,31 @@ def _check_book(state: State, b: int, seen: set[int]) -> None:
     instrument = state.instruments[b >> 1]
     side = 1 if b % 2 == 0 else -1
     first = int(instrument["window_tick"])
-    _require(first >= 0 and first % 64 == 0, "the window starts at a multiple of 64 ticks")
+    require(first >= 0 and first % 64 == 0, "the window starts at a multiple of 64 ticks")
     rows = {}
     words = state.words[b * WINDOW_WORDS : (b + 1) * WINDOW_WORDS]
     summary = int(state.books[b]["summary"])
     for ring in range(WINDOW):
         row = b * WINDOW + ring
         bit = int(words[ring >> 6]) >> (ring & 63) & 1
-        _require(bit == bool(state.levels[row]["head"]), "the bit of a tick tells whether it has orders")
+        require(bit == bool(state.levels[row]["head"]), "the bit of a tick tells whether it has orders")
         if bit:
             rows[first + (ring - first) % WINDOW] = row
     for word in range(WINDOW_WORDS):
-        _require((summary >> word & 1) == (int(words[word]) != 0), "the summary tells which words are not zero")
+        require((summary >> word & 1) == (int(words[word]) != 0), "the summary tells which words are not zero")
     far = _far_ticks(state, int(state.books[b]["far_root"]), 34)
-    _require(not any(first <= tick < first + WINDOW for tick in far), "far ticks are outside the window")
+    require(not any(first <= tick < first + WINDOW for tick in far), "far ticks are outside the window")
     leaf_base = len(state.levels) - len(state.leaf_ticks)
     rows.update({tick: leaf_base + leaf for tick, leaf in far.items()})
     best = (max(rows) if side > 0 else min(rows)) if rows else 0
-    _require(state.books[b]["best_tick"] == best, "the best tick is the best of all")
+    require(state.books[b]["best_tick"] == best, "the best tick is the best of all")
     rows[-1] = WINDOW * len(state.books) + b
     for tick, row in rows.items():
         _check_level(state, b, side, tick, row, seen)
     if instrument["phase"] == Phase.CONTINUOUS:
         other = int(state.books[b ^ 1]["best_tick"])
-        _require(not best or not other or side * (other - best) > 0, "a continuous book is not crossed")
-        _require(not state.levels[rows[-1]]["head"], "no market order rests in continuous trading")
+        require(not best or not other or side * (other - best) > 0, "a continuous book is not crossed")
+        require(not state.levels[rows[-1]]["head"], "no market order rests in continuous trading")
 
 
 def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set[int]) -> None:
@@ -94,18 +91,21 @@ def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set
     qty, before, slot = 0, 0, int(level["head"])
     while slot:
         order = state.orders[slot]
-        _require(slot not in seen, "an order is in one queue only")
+        require(slot not in seen, "an order is in one queue only")
         seen.add(slot)
-        _require(order["prev"] == before, "an order knows the one before it")
-        _require(order["instrument"] == (b >> 1) + 1 and order["side"] == side, "an order is in its own book")
-        _require(order["tick"] == tick, "an order is at its own price")
-        price_e4 = tick * int(state.instruments[b >> 1]["tick_e4"]) if tick > 0 else 0
-        _require(order["price_e4"] == price_e4, "an order's tick is its price in ticks")
+        require(order["prev"] == before, "an order knows the one before it")
+        require(order["instrument"] == (b >> 1) + 1 and order["side"] == side, "an order is in its own book")
+        price_e4 = int(order["price_e4"])
+        if tick < 0:
+            require(order["tick"] < 0 and price_e4 == 0, "a market order bears a reference price, below 0, as its tick")
+        else:
+            require(order["tick"] == tick, "an order is at its own price")
+            require(price_e4 == tick * state.instruments[b >> 1]["tick_e4"], "its tick is its price in ticks")
         qty += int(order["leaves_qty"])
         before, slot = slot, int(order["next"])
-    _require(level["tail"] == before, "a level knows its last order")
-    _require(level["qty"] == qty, "a level counts what its orders have open")
-    _require(tick == -1 or before, "a level has an order")
+    require(level["tail"] == before, "a level knows its last order")
+    require(level["qty"] == qty, "a level counts what its orders have open")
+    require(tick == -1 or before, "a level has an order")
 
 
 def _far_ticks(state: State, ref: int, below_bit: int) -> dict[int, int]:
@@ -116,12 +116,12 @@ def _far_ticks(state: State, ref: int, below_bit: int) -> dict[int, int]:
         return {int(state.leaf_ticks[ref >> 1]): ref >> 1}
     node = state.nodes[ref >> 1]
     bit = int(node["bit"])
-    _require(bit < below_bit, "bits fall on the way down the far tree")
+    require(bit < below_bit, "bits fall on the way down the far tree")
     zero = _far_ticks(state, int(node["zero"]), bit)
     one = _far_ticks(state, int(node["one"]), bit)
-    _require(zero and one, "a branching of the far tree has two ways")
-    _require(all(not t >> bit & 1 for t in zero) and all(t >> bit & 1 for t in one), "a way holds ticks of its bit")
-    _require(len({t >> (bit + 1) for t in (*zero, *one)}) == 1, "ticks agree above the bit that divides them")
+    require(zero and one, "a branching of the far tree has two ways")
+    require(all(not t >> bit & 1 for t in zero) and all(t >> bit & 1 for t in one), "a way holds ticks of its bit")
+    require(len({t >> (bit + 1) for t in (*zero, *one)}) == 1, "ticks agree above the bit that divides them")
     return zero | one
 
 
@@ -135,13 +135,13 @@ def _check_far_pools(state: State) -> None:
     free, leaf = 0, int(venue["leaves_free"])
     while leaf:
         free, leaf = free + 1, int(state.leaf_ticks[leaf])
-        _require(free <= venue["leaves_high"], "the free leaves end")
-    _require(used + free == venue["leaves_high"], "every leaf ever used is in a tree or free")
+        require(free <= venue["leaves_high"], "the free leaves end")
+    require(used + free == venue["leaves_high"], "every leaf ever used is in a tree or free")
     free, node = 0, int(venue["nodes_free"])
     while node:
         free, node = free + 1, int(state.nodes[node]["zero"])
-        _require(free <= venue["nodes_high"], "the free nodes end")
-    _require(used - trees + free == venue["nodes_high"], "every node ever used is in a tree or free")
+        require(free <= venue["nodes_high"], "the free nodes end")
+    require(used - trees + free == venue["nodes_high"], "every node ever used is in a tree or free")
 
 
 def _check_ids(state: State, open_slots: list[int]) -> None:
@@ -152,21 +152,21 @@ def _check_ids(state: State, open_slots: list[int]) -> None:
     for place in (*rows, *leaves):
         row = state.ids[place] if place < len(state.ids) else state.id_tree[place - len(state.ids)]
         found = find_place(state, np.int64(row["participant"]), np.int64(row["client_order_id"]))
-        _require(found == place, "the search for an id leads to its row")
+        require(found == place, "the search for an id leads to its row")
         table[int(row["participant"]), int(row["client_order_id"])] = int(row["slot"])
-    _require(len(table) == len(rows) + len(leaves), "an id of a participant has one row")
+    require(len(table) == len(rows) + len(leaves), "an id of a participant has one row")
     freed = 0
     for (participant, client_order_id), slot in table.items():
         order = state.orders[slot % _CARRIED]
         bears = order["participant"] == participant and order["client_order_id"] == client_order_id
         freed += slot >= _CARRIED and not bears
-        _require(not bears or order["carried"] == (slot >= _CARRIED), "an order knows whether its id is of today")
+        require(not bears or order["carried"] == (slot >= _CARRIED), "an order knows whether its id is of today")
     for slot in open_slots:
         order = state.orders[slot]
         key = (int(order["participant"]), int(order["client_order_id"]))
-        _require(key in table and table[key] % _CARRIED == slot, "the id of an open order leads to it")
-    _require(venue["ids_used"] == len(table) - freed, "ids_used counts the ids in use")
-    _require(venue["ids_used"] <= venue["ids_max"], "no more ids than there is room for")
+        require(key in table and table[key] % _CARRIED == slot, "the id of an open order leads to it")
+    require(venue["ids_used"] == len(table) - freed, "ids_used counts the ids in use")
+    require(venue["ids_used"] <= venue["ids_max"], "no more ids than there is room for")
 
 
 def _check_participants(state: State, open_slots: list[int]) -> None:
@@ -174,7 +174,7 @@ def _check_participants(state: State, open_slots: list[int]) -> None:
     for number in range(1, int(state.venue[0]["participants"]) + 1):
         row = state.participants[number - 1]
         mine = live[live["participant"] == number]
-        _require(len(mine) == row["orders_open"], "a participant's open orders are counted")
-        _require((mine["group"] == row["group"]).all(), "an order bears its participant's group")
-        _require(row["killed"] in (0, 1), "a participant is killed or not")
-        _require(not row["killed"] or len(mine) == 0, "a participant that is killed has no open order")
+        require(len(mine) == row["orders_open"], "a participant's open orders are counted")
+        require((mine["group"] == row["group"]).all(), "an order bears its participant's group")
+        require(row["killed"] in (0, 1), "a participant is killed or not")
+        require(not row["killed"] or len(mine) == 0, "a participant that is killed has no open order")

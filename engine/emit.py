@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import called, inlined
+from engine.jit import called, inlined, rare
 from engine.records import EventKind
 from engine.state import State
 
@@ -15,6 +15,7 @@ _TRADE: Final = int(EventKind.TRADE)
 _CANCELED: Final = int(EventKind.CANCELED)
 _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
+_INDICATIVE: Final = int(EventKind.INDICATIVE)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
 _KILLED: Final = int(EventKind.KILLED)
@@ -86,7 +87,7 @@ def emit_trade(state: State, events, n, resting, incoming, price_e4, qty, side):
     return n + 1
 
 
-@called
+@rare
 def _emit_answer(state: State, events, n, kind, subject, participant, instrument, reason, phase):
     event = events[n]
     event["seq"] = state.venue[0]["seq"]
@@ -102,13 +103,13 @@ def _emit_answer(state: State, events, n, kind, subject, participant, instrument
     return n + 1
 
 
-@called
+@rare
 def emit_rejected(state: State, events, n, subject, participant, instrument, reason):
     """The answer to a command that was refused; ``subject`` is the id or name it is answered to."""
     return _emit_answer(state, events, n, _REJECTED, subject, participant, instrument, reason, 0)
 
 
-@called
+@rare
 def emit_cancel_rejected(state: State, events, n, client_order_id, participant, reason):
     """There is no such open order of that participant, or it cannot be reduced to what a cancel wants."""
     known = participant <= state.venue[0]["participants"]
@@ -132,3 +133,20 @@ def emit_halted(state: State, events, n, instrument, reason, phase):
 def emit_killed(state: State, events, n, participant, killed):
     """A participant's entries are refused from now on (``killed`` 1), or taken again (0)."""
     return _emit_answer(state, events, n, _KILLED if killed != 0 else _UNKILLED, 0, participant, 0, 0, 0)
+
+
+@called
+def emit_indicative(state: State, events, n, instrument, price_e4, qty, surplus):
+    """What the uncross of an instrument would give now; surplus: buys less sells."""
+    event = events[n]
+    event["seq"] = state.venue[0]["seq"]
+    event["client_order_id"] = 0
+    event["contra_client_order_id"] = 0
+    event["price_e4"] = price_e4
+    event["qty"] = qty
+    event["number"] = abs(surplus)
+    event["participant"] = 0
+    event["contra_participant"] = 0
+    event["instrument"] = instrument
+    _codes(event, _INDICATIVE, 0, np.int64(surplus > 0) - np.int64(surplus < 0), 0)
+    return n + 1

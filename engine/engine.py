@@ -9,12 +9,20 @@ from engine import jit
 from engine.apply import apply_batch
 from engine.check import check_state
 from engine.digest import EventChain, part_digest, state_digest
-from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
+from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
-from engine.records import COMMAND, EVENT, INSTRUMENT_STATE, OPEN_ORDER
-from engine.state import State, new_state, prefault
+from engine.records import (
+    COMMAND,
+    EVENT,
+    INSTRUMENT_STATE,
+    LIMITS_STATE,
+    OPEN_ORDER,
+    PARTICIPANT_STATE,
+    POSITION,
+)
+from engine.state import EXPOSURE, State, new_state, prefault
 
 Rows = np.ndarray[Any, Any]
 
@@ -39,6 +47,7 @@ class Engine:
         self.capacity = capacity or Capacity()
         self._chain = EventChain()
         self._state: State = new_state(self.capacity)
+        self._timers_first: Rows = self._state.venue["timers_first"]
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
         worst = 2 * (room.orders_max + room.instruments_max) + room.participants_max + 8
@@ -66,6 +75,15 @@ class Engine:
     def now_ns(self) -> int:
         """The clock in force, nanoseconds since 1970 UTC; 0 before the first value."""
         return int(self._state.venue[0]["now_ns"])
+
+    @property
+    def next_due_ns(self) -> int:
+        """The earliest end of a halt, or of the call after one, that a clock value would meet; 0: none."""
+        first = self._timers_first.item()
+        if first == 0:
+            return 0
+        due_ns = int(self._state.instruments[first - 1]["due_ns"])
+        return due_ns if due_ns <= TIME_NS_MAX else 0
 
     @property
     def directory(self) -> Directory:
@@ -108,6 +126,36 @@ class Engine:
         rows = np.zeros(len(here), INSTRUMENT_STATE)
         for name in ("symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "phase"):
             rows[name] = here[name]
+        return rows
+
+    def participants(self) -> Rows:
+        """PARTICIPANT_STATE rows, in order of definition."""
+        here = self._state.participants[: self._state.venue[0]["participants"]]
+        rows = np.zeros(len(here), PARTICIPANT_STATE)
+        for name in ("name", "open_notional_e4", "orders_open", "permissions", "killed"):
+            rows[name] = here[name]
+        return rows
+
+    def positions(self) -> Rows:
+        """POSITION rows, in order of participant and instrument, of those that hold or have open anything."""
+        here = self._state.exposures.view(EXPOSURE)
+        held = here["position_qty"] | here["open_buy_qty"] | here["open_sell_qty"]
+        return self._pairs(here, held, POSITION)
+
+    def limits(self) -> Rows:
+        """LIMITS_STATE rows, in order of participant and instrument (0: in all), of those that have a limit set."""
+        here = self._state.limits
+        return self._pairs(here, here["limits"], LIMITS_STATE)
+
+    def _pairs(self, here: Rows, number: Rows, kind: "np.dtype[Any]") -> Rows:
+        """Rows of a kind out of those of participants and instruments whose number is not 0."""
+        places = np.flatnonzero(number)
+        stride = len(self._state.instruments) + 1
+        rows = np.zeros(len(places), kind)
+        rows["participant"] = places // stride
+        rows["instrument"] = places % stride
+        for name in (kind.names or ())[2:]:
+            rows[name] = here[name][places]
         return rows
 
     def open_orders(self, instrument: int = 0) -> Rows:

@@ -10,7 +10,7 @@ order, so that leaves and nodes never run out before orders do.
 
 import numpy as np
 
-from engine.jit import called, inlined, lshr, top_bit
+from engine.jit import called, inlined, lshr, rare, top_bit
 from engine.state import State
 
 TICK_BITS = 34  # a tick is at most 9,999,999,999
@@ -22,7 +22,7 @@ def leaf_level(state: State, leaf):
     return len(state.levels) - len(state.leaf_ticks) + leaf
 
 
-@called
+@rare
 def far_find(state: State, b, tick):
     """Leaf of a tick in the far tree of book side b, or 0."""
     ref = state.books[b]["far_root"]
@@ -127,7 +127,7 @@ def _lead(state: State, b, above, tick, ref):
         node["zero"] = ref
 
 
-@called
+@rare
 def far_next(state: State, b, side, tick):
     """The best tick of the far tree that is worse than ``tick`` for the side (buys: lower), or 0.
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import called, inlined, lshr, top_bit
+from engine.jit import inlined, lshr, rare, top_bit
 from engine.state import State
 
 #: Bits of a key: the id below, the participant above it.
@@ -43,7 +43,7 @@ def _leaf_towards(state: State, participant, client_order_id):
     return ref >> 1
 
 
-@called
+@rare
 def leaf_of(state: State, participant, client_order_id):
     """Leaf of an id of a participant, or 0 when the tree does not have it."""
     if state.venue[0]["id_root"] == 0:
@@ -55,7 +55,7 @@ def leaf_of(state: State, participant, client_order_id):
     return np.int64(0)
 
 
-@called
+@rare
 def plant(state: State, participant, client_order_id, slot):
     """Adds an id that the tree does not have, with the slot of its order."""
     venue = state.venue[0]

@@ -68,6 +68,7 @@ import numba  # noqa: E402  the cache folder has to be set first
 import numpy as np  # noqa: E402
 from numba import types  # noqa: E402
 from numba.core import cgutils  # noqa: E402
+from numba.core.base import BaseContext  # noqa: E402
 from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 from numba.np import arrayobj  # noqa: E402
@@ -82,9 +83,23 @@ def _index_as_it_is(context: Any, builder: Any, index_type: Any, index: Any, _si
     return context.cast(builder, index, index_type, types.intp if index_type.signed else types.uintp)
 
 
+#: Module and name of the kernels that are rarely called.
+_RARE: Final[set[tuple[str, str]]] = set()
+
+_declare_function: Final = BaseContext.declare_function
+
+
+def _declare_rare_as_such(context: Any, module: Any, described: Any) -> Any:
+    function = _declare_function(context, module, described)
+    if (described.modname, described.qualname) in _RARE:
+        function.attributes.add("cold")
+        function.attributes.add("noinline")
+    return function
+
+
 @contextmanager
-def _no_index_from_the_end() -> Iterator[None]:
-    """While a kernel is compiled: an index below 0 does not count from the end of an array.
+def _our_compiler() -> Iterator[None]:
+    """While a kernel is compiled: an index below 0 does not count from the end of an array, and rare kernels are cold.
 
     Kernels use no such index; not looking for one saves up to a tenth of their instructions, and under
     NUMBA_BOUNDSCHECK it is an error like any other index outside the array.
@@ -92,10 +107,12 @@ def _no_index_from_the_end() -> Iterator[None]:
     with global_compiler_lock:
         kept = arrayobj.fix_integer_index
         arrayobj.fix_integer_index = _index_as_it_is
+        BaseContext.declare_function = _declare_rare_as_such
         try:
             yield
         finally:
             arrayobj.fix_integer_index = kept
+            BaseContext.declare_function = _declare_function
 
 
 def _one_variant(kernel: Kernel, **options: Any) -> Kernel:
@@ -107,7 +124,7 @@ def _one_variant(kernel: Kernel, **options: Any) -> Kernel:
         compile_variant = compiled.compile
 
         def compile_kernel(signature: Any) -> Any:
-            with _no_index_from_the_end():
+            with _our_compiler():
                 return compile_variant(signature)
 
         compiled.get_call_template = lambda args, kws: call_template(tuple(types.unliteral(each) for each in args), kws)
@@ -121,8 +138,14 @@ def inlined(kernel: Kernel) -> Kernel:
 
 
 def called(kernel: Kernel) -> Kernel:
-    """A kernel that is called: the rare paths, kept out of the way of the frequent ones."""
-    return _one_variant(kernel)
+    """A kernel that is called, unless LLVM finds it small enough to put it into its callers."""
+    return _one_variant(kernel, forceinline=False)
+
+
+def rare(kernel: Kernel) -> Kernel:
+    """A kernel that is seldom called: never put into its callers, which keep their registers for the frequent paths."""
+    _RARE.add((kernel.__module__, kernel.__qualname__))
+    return _one_variant(kernel, forceinline=False)
 
 
 _WORD: Final = 2**64

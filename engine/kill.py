@@ -2,15 +2,18 @@
 
 from typing import Final
 
-from engine.control import find_participant, unused
+import numpy as np
+
+from engine.calls import cancel_listed
+from engine.definitions import find_participant, unused
 from engine.emit import emit_killed, emit_phase, emit_rejected
 from engine.jit import called
 from engine.listing import list_open_orders
-from engine.match import cancel_resting
 from engine.names import EVERY
+from engine.phases import set_phase
 from engine.records import Phase, Reason
 from engine.state import State
-from engine.sweep import cancel_gathered, gather_by_participant, gather_of_participant
+from engine.sweep import cancel_gathered, gather_by_participant, gather_of_participant, sort_slots
 
 _CLOSED: Final = int(Phase.CLOSED)
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
@@ -32,7 +35,9 @@ def kill_command(state: State, command, events, n, killed):
     state.participants[participant - 1]["killed"] = killed
     n = emit_killed(state, events, n, participant, killed)
     if killed != 0:
-        n = cancel_gathered(state, events, n, gather_of_participant(state, participant, 0, 0), _KILL)
+        count = gather_of_participant(state, participant, 0, 0)
+        sort_slots(state, count, 0)
+        n = cancel_listed(state, events, n, 0, count, _KILL)
     return n
 
 
@@ -47,9 +52,9 @@ def _set_all(state: State, events, n, killed):
         row["killed"] = killed
         n = emit_killed(state, events, n, participant, killed)
         if killed != 0:
-            for _ in range(row["orders_open"]):
-                n = cancel_resting(state, events, n, state.scratch[place], _KILL)
-                place += 1
+            count = row["orders_open"]
+            n = cancel_listed(state, events, n, place, count, _KILL)
+            place += count
     return n
 
 
@@ -59,7 +64,7 @@ def emergency_close(state: State, command, events, n):
     if not unused(command, 1, 1, 1, 1, 1) or command["name"] != 0:
         return emit_rejected(state, events, n, command["name"], 0, 0, _INVALID_COMMAND)
     for instrument in range(1, state.venue[0]["instruments"] + 1):
-        state.instruments[instrument - 1]["phase"] = _CLOSED
+        set_phase(state, instrument, _CLOSED, np.int64(0))
         n = emit_phase(state, events, n, instrument, _CLOSED)
         n = cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), _KILL)
     return n

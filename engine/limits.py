@@ -17,6 +17,17 @@ DAY_NS: Final = 86_400 * 1_000_000_000
 CREDENTIAL_COST_MIN: Final = 4
 CREDENTIAL_COST_MAX: Final = 20
 
+#: Values of ``limits``. An order rate looks back over as many entries as are remembered of each participant.
+RATE_ORDERS_MAX: Final = 4_096
+RATE_WINDOW_NS_MAX: Final = DAY_NS
+BPS_MAX: Final = 10_000
+
+#: Average daily volume of an instrument, so that a share of it is within int64.
+ADV_QTY_MAX: Final = INT64_MAX // BPS_MAX
+
+#: How long the call after a halt lasts.
+CALL_AFTER_HALT_NS: Final = 60 * 1_000_000_000
+
 #: Lines of four rows of the table of client order ids that a search looks at before it goes on in the tree.
 ID_LINES_MAX: Final = 8
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from engine.book import close_level, leave, level_of, next_tick, side_row
 from engine.emit import emit_canceled, emit_trade
+from engine.exposure import count_incoming_trades, count_open, count_resting_trade, value_price_of
 from engine.index import drop_carried_id
-from engine.jit import called, inlined
+from engine.jit import called, inlined, rare
 from engine.records import Instruction, Reason, SelfTrade
 from engine.state import State
 
@@ -50,7 +51,10 @@ def limit_tick_of(order):
 
 @inlined
 def reduce_head(state: State, b, side, tick, slot, qty):
-    """Takes ``qty`` off the first order of a level, and the order out of the book when nothing is left of it."""
+    """Takes ``qty`` off the first order of a level, and the order out of the book when nothing is left of it.
+
+    What its owner has open is the caller's to count.
+    """
     order = state.orders[slot]
     level = state.levels[level_of(state, b, tick)]
     level["qty"] -= qty
@@ -104,16 +108,18 @@ def match(state: State, events, n, slot):
             price_e4 = resting["price_e4"]
             n = emit_trade(state, events, n, resting, incoming, price_e4, qty, side)
             state.instruments[instrument - 1]["last_trade_e4"] = price_e4
+            count_resting_trade(state, np.int64(resting["participant"]), instrument, -side, qty, price_e4)
             resting["cum_qty"] += qty
             leaves_qty -= qty
             traded_qty += qty
             reduce_head(state, b, -side, tick, head, qty)
     incoming["leaves_qty"] = leaves_qty
     incoming["cum_qty"] += traded_qty
+    count_incoming_trades(state, np.int64(incoming["participant"]), instrument, side * traded_qty)
     return n, ended
 
 
-@called
+@rare
 def _prevent(state: State, events, n, b, head, slot, leaves_qty):
     """Self-trade prevention takes off the resting order: whole, or (decrement) as much as of the incoming one.
 
@@ -126,6 +132,8 @@ def _prevent(state: State, events, n, b, head, slot, leaves_qty):
     if np.int64(incoming["self_trade"]) == _DECREMENT:
         qty = min(qty, leaves_qty)
     n = emit_canceled(state, events, n, resting, qty, _REASON_SELF_TRADE)
+    participant, instrument = np.int64(resting["participant"]), np.int64(resting["instrument"])
+    count_open(state, participant, instrument, side, -qty, resting["price_e4"])
     reduce_head(state, b, side, resting["tick"], head, qty)
     if np.int64(incoming["self_trade"]) == _DECREMENT:
         n = emit_canceled(state, events, n, incoming, qty, _REASON_SELF_TRADE)
@@ -133,7 +141,7 @@ def _prevent(state: State, events, n, b, head, slot, leaves_qty):
     return n, leaves_qty
 
 
-@called
+@rare
 def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, self_trade):
     """Whether at least ``needed_qty`` of an incoming order of ``qty`` would trade at once (rulebook section 4).
 
@@ -177,8 +185,18 @@ def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, se
 @called
 def cancel_resting(state: State, events, n, slot, reason):
     """Cancels an order of the book, whole."""
+    return take_back(state, events, n, slot, reason)
+
+
+@inlined
+def take_back(state: State, events, n, slot, reason):
+    """``cancel_resting``, where it is the frequent way."""
     order = state.orders[slot]
-    n = emit_canceled(state, events, n, order, np.int64(order["leaves_qty"]), reason)
-    leave(state, side_row(np.int64(order["instrument"]), np.int64(order["side"])), slot)
+    leaves_qty = np.int64(order["leaves_qty"])
+    instrument = np.int64(order["instrument"])
+    side = np.int64(order["side"])
+    n = emit_canceled(state, events, n, order, leaves_qty, reason)
+    count_open(state, np.int64(order["participant"]), instrument, side, -leaves_qty, value_price_of(order))
+    leave(state, side_row(instrument, side), slot)
     release(state, slot)
     return n

@@ -1,14 +1,15 @@
 """The state cut into parts, each a few arrays without their unused ends: what a checkpoint keeps and a digest covers.
 
-Arrays that are used here and there (client order ids, price levels) are given as the pages that are not zero and
-their places, so that an image is about as large as what is in it.
+Arrays that are used here and there (client order ids, price levels, exposures) are given as the pages that are not
+zero and their places, so that an image is about as large as what is in it.
 """
 
 from typing import Any, Final
 
 import numpy as np
 
-from engine.state import WINDOW, WINDOW_WORDS, State
+from engine.limits import RATE_ORDERS_MAX
+from engine.state import PAIRS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 
@@ -39,6 +40,24 @@ def _fill(array: "np.ndarray[Any, Any]", arrays: Arrays, name: str) -> None:
         _pages(array)[places] = arrays[f"{name}_pages"]
 
 
+def _pairs(state: State) -> int:
+    """Rows of pairs of those that are defined, in whole pages."""
+    pairs = (int(state.venue[0]["participants"]) + 1) * (len(state.instruments) + 1)
+    return pairs + -pairs % PAIRS_OF_A_PAGE
+
+
+def _exposures(state: State) -> "np.ndarray[Any, Any]":
+    return state.exposures[: 4 * _pairs(state)]
+
+
+def _limits(state: State) -> "np.ndarray[Any, Any]":
+    return state.limits[: _pairs(state)]
+
+
+def _entry_times(state: State) -> "np.ndarray[Any, Any]":
+    return state.entry_times[: int(state.venue[0]["participants"]) * RATE_ORDERS_MAX]
+
+
 def state_parts(state: State) -> dict[str, Arrays]:
     """Part name to array name to array; views of the state where an array is dense, else copies."""
     venue = state.venue[0]
@@ -65,6 +84,11 @@ def state_parts(state: State) -> dict[str, Arrays]:
             "far_levels": state.levels[far : far + leaves],
             "leaf_ticks": state.leaf_ticks[:leaves],
             "nodes": state.nodes[: int(venue["nodes_high"]) + 1],
+        },
+        "risk": {
+            **_sparse(_exposures(state), "exposures"),
+            **_sparse(_limits(state), "limits"),
+            **_sparse(_entry_times(state), "entry_times"),
         },
     }
 
@@ -100,3 +124,6 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         target[: len(source)] = source
     _fill(state.ids, parts["ids"], "ids")
     _fill(state.levels[: 2 * int(venue["instruments"]) * WINDOW], books, "window")
+    _fill(_exposures(state), parts["risk"], "exposures")
+    _fill(_limits(state), parts["risk"], "limits")
+    _fill(_entry_times(state), parts["risk"], "entry_times")

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 #: Moves whenever any event for any input changes. A slice of a journal belongs to one value.
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 3
 
 
 class CommandKind(IntEnum):
@@ -49,6 +49,7 @@ class CommandKind(IntEnum):
     EPOCH = 20  # a new primary's reign
     USER = 21  # who may log in for a participant, and how
     CREDENTIAL = 22  # the salted hash of a user's password
+    CLOCK_JUMP = 23  # the machine's clock was found elsewhere than it should be; for the record
 
 
 class EventKind(IntEnum):
@@ -147,6 +148,22 @@ class UserPermission(IntFlag):
     NEWEST_WINS = 4  # a second login ends the first; without it the second is refused
 
 
+class Limit(IntFlag):
+    """Bits of ``limits``: which limits the command names. The same bits 8 higher say ``off`` of those named.
+
+    RESTRICTED has no value: named it restricts, ``off`` (``restricted=no``) it does not.
+    """
+
+    MAX_ORDER_QTY = 1
+    MAX_ORDER_VALUE = 2
+    ORDER_RATE = 4
+    MAX_POSITION = 8
+    CREDIT = 16
+    MARGIN = 32
+    ADV = 64
+    RESTRICTED = 128
+
+
 class Reason(IntEnum):
     """Why a command was refused, an order canceled or an instrument halted (rulebook sections 8, 9, 11, 12)."""
 
@@ -207,19 +224,19 @@ def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], it
 
 #: Offset of each place of a COMMAND row, and the names it goes by.
 COMMAND_PLACES: Final = {
-    0: ("client_order_id", "name", "time_ns"),
-    8: ("new_client_order_id", "symbol", "group", "memo", "participant_name", "salt_0"),
-    16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1"),
-    24: ("qty", "lot", "token_tail", "hash_0"),
-    32: ("min_qty", "tick_e4", "duration_ns", "new_memo", "new_token_head", "hash_1"),
-    40: ("display_qty", "adv", "new_token_tail", "hash_2"),
+    0: ("client_order_id", "name", "time_ns", "rate_orders"),
+    8: ("new_client_order_id", "symbol", "group", "memo", "participant_name", "salt_0", "rate_window_ns", "jump_ns"),
+    16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
+    24: ("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps"),
+    32: ("min_qty", "tick_e4", "duration_ns", "new_memo", "new_token_head", "hash_1", "max_position_qty"),
+    40: ("display_qty", "adv_qty", "new_token_tail", "hash_2", "credit_e4"),
     48: ("participant",),
     52: ("instrument",),
     56: ("kind",),
     57: ("side",),
     58: ("time_in_force",),
     59: ("self_trade",),
-    60: ("instructions", "permissions"),
+    60: ("instructions", "permissions", "limits"),
     62: ("book",),
     63: ("phase", "reason", "cost"),
 }
@@ -232,6 +249,7 @@ _NARROW: Final = {
     "self_trade": "u1",
     "instructions": "<u2",
     "permissions": "<u2",
+    "limits": "<u2",
     "book": "u1",
     "phase": "u1",
     "reason": "u1",
@@ -245,8 +263,18 @@ COMMAND: Final = _overlapping(COMMAND_PLACES, _NARROW, 64)
 #: An id or a name is 1 to 8 ASCII characters, big-endian and right-aligned (``engine.names``).
 COMMAND_FIELDS: Final = {
     CommandKind.CLOCK: ("time_ns",),
-    CommandKind.INSTRUMENT: ("name", "reference_e4", "lot", "tick_e4"),
+    CommandKind.INSTRUMENT: ("name", "reference_e4", "lot", "tick_e4", "adv_qty"),  # adv_qty 0: none
     CommandKind.PARTICIPANT: ("name", "group", "permissions"),
+    # symbol 0: the participant's in all instruments. The other four values are in the EXTEND row before it.
+    CommandKind.LIMITS: (
+        "name",
+        "symbol",
+        "max_order_value_e4",
+        "max_order_qty",
+        "max_position_qty",
+        "credit_e4",
+        "limits",
+    ),
     CommandKind.ENTER: (
         "client_order_id",
         "memo",  # of the gateway, for the record: the market does not look at it
@@ -275,16 +303,20 @@ COMMAND_FIELDS: Final = {
     ),
     CommandKind.MASS_CANCEL: ("name", "symbol", "side", "reason"),  # symbol 0: all; side 0: both
     CommandKind.PHASE: ("name", "phase"),  # name: a symbol, or * for each
-    CommandKind.HALT: ("name", "duration_ns"),
+    CommandKind.HALT: ("name", "duration_ns"),  # duration_ns 0: until it is resumed
+    CommandKind.RESUME: ("name",),
     CommandKind.KILL: ("name",),  # a participant's, or * for each
     CommandKind.UNKILL: ("name",),
     CommandKind.EMERGENCY_CLOSE: (),
     # Before an ENTER, CANCEL or REPLACE: the name of an unknown participant and the symbol of an unknown instrument,
-    # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too.
+    # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too. Before a
+    # LIMITS: rate_orders, rate_window_ns, margin_bps and adv_share_bps, in the first four of the same places.
     CommandKind.EXTEND: ("name", "symbol", "token_head", "token_tail", "new_token_head", "new_token_tail"),
     CommandKind.USER: ("name", "participant_name", "firm", "permissions"),
     # cost: of scrypt, log2 of its N, with r = 8 and p = 1; salt 16 bytes, hash 24, big-endian.
     CommandKind.CREDENTIAL: ("name", "salt_0", "salt_1", "hash_0", "hash_1", "hash_2", "cost"),
+    # time_ns: what the machine's clock says. jump_ns: how far that is from where it was expected, ahead or (< 0) back.
+    CommandKind.CLOCK_JUMP: ("time_ns", "jump_ns"),
 }
 
 #: The kinds that this release interprets; any other is answered ``invalid_command``.
@@ -344,6 +376,9 @@ EVENT_FIELDS: Final = {
         "side",
     ),
     EventKind.CANCEL_REJECTED: ("client_order_id", "participant", "reason"),  # participant 0 where unknown
+    # qty: executable. price_e4: 0 where there is none. number: buys less sells there, without its sign. side: which
+    # of them there is more of, 0 for neither.
+    EventKind.INDICATIVE: ("price_e4", "qty", "number", "instrument", "side"),
     EventKind.PHASE: ("instrument", "phase"),
     EventKind.HALTED: ("instrument", "reason", "phase"),
     EventKind.KILLED: ("participant",),
@@ -381,6 +416,48 @@ INSTRUMENT_STATE: Final = np.dtype(
         ("last_trade_e4", "<i8"),  # 0 before the first trade
         ("phase", "u1"),
         ("reserved", "u1", (7,)),
+    ]
+)
+
+#: What a participant holds and has open in an instrument, as ``positions()`` of either engine shows it, in order of
+#: participant and instrument; where all three are zero there is no row.
+POSITION: Final = np.dtype(
+    [
+        ("participant", "<u4"),
+        ("instrument", "<u4"),
+        ("position_qty", "<i8"),  # bought less sold, in every trade since the venue began
+        ("open_buy_qty", "<i8"),
+        ("open_sell_qty", "<i8"),
+    ]
+)
+
+#: One participant as ``participants()`` of either engine shows it, in order of definition.
+PARTICIPANT_STATE: Final = np.dtype(
+    [
+        ("name", "<i8"),
+        ("open_notional_e4", "<i8"),
+        ("orders_open", "<i8"),
+        ("permissions", "<u2"),
+        ("killed", "u1"),
+        ("reserved", "u1", (5,)),
+    ]
+)
+
+#: The limits of a participant (instrument 0) or of it in an instrument, as ``limits()`` of either engine shows them,
+#: in order of participant and instrument; where none is set there is no row. A value that is not set is 0.
+LIMITS_STATE: Final = np.dtype(
+    [
+        ("participant", "<u4"),
+        ("instrument", "<u4"),
+        ("limits", "<i8"),  # bits of ``Limit``: which are set
+        ("max_order_qty", "<i8"),
+        ("max_order_value_e4", "<i8"),
+        ("rate_orders", "<i8"),
+        ("rate_window_ns", "<i8"),
+        ("max_position_qty", "<i8"),
+        ("credit_e4", "<i8"),
+        ("margin_bps", "<i8"),
+        ("adv_share_bps", "<i8"),
     ]
 )
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import called, inlined
+from engine.jit import inlined, rare
 from engine.limits import PRICE_E4_MAX, QTY_MAX
 from engine.records import Instruction, Phase, Reason, TimeInForce
 
@@ -42,7 +42,7 @@ def check_phase(phase, time_in_force, instructions, book):
     return _check_other_phase(phase, time_in_force, instructions, book)
 
 
-@called
+@rare
 def _check_other_phase(phase, time_in_force, instructions, book):
     if phase == _CLOSED:
         return _REASON_CLOSED
@@ -84,7 +84,7 @@ def check_instructions(command, instructions, time_in_force):
     return _check_rare_instructions(command, instructions, time_in_force)
 
 
-@called
+@rare
 def _check_rare_instructions(command, instructions, time_in_force):
     if instructions & ~_BUILT or np.int64(command["book"]) != 0 or time_in_force == _GTD or time_in_force > _FOK:
         return _INVALID_INSTRUCTION

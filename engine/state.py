@@ -13,11 +13,17 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.limits import Capacity
+from engine.limits import RATE_ORDERS_MAX, Capacity
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
 WINDOW: Final = 4_096
 WINDOW_WORDS: Final = 64
+
+#: Exposures and limits have whole pages of rows, which ``parts.py`` looks at page by page.
+PAIRS_OF_A_PAGE: Final = 128
+
+_LINE_BYTES: Final = 64
+_INT64: Final = np.dtype(np.int64)
 
 #: One row: counters and heads of free lists.
 VENUE: Final = np.dtype(
@@ -43,11 +49,17 @@ VENUE: Final = np.dtype(
         ("nodes_free", "<i8"),
         ("nodes_high", "<i8"),
         ("extended", "<i8"),  # an EXTEND row waits for its command
-        ("extended_name", "<i8"),
-        ("extended_symbol", "<i8"),
+        ("extended_0", "<i8"),  # its six numbers
+        ("extended_8", "<i8"),
+        ("extended_16", "<i8"),
+        ("extended_24", "<i8"),
+        ("extended_32", "<i8"),
+        ("extended_40", "<i8"),
         ("id_leaves", "<i8"),  # the newest leaf of the tree of ids
         ("id_root", "<i8"),  # of that tree: 0, or a reference into it
-        ("reserved", "<i8", (7,)),
+        ("calls", "<i8"),  # how many instruments are in a call
+        ("timers_first", "<i8"),  # instrument with the earliest timer, and with the latest; 0: none (``timers.py``)
+        ("timers_last", "<i8"),
     ]
 )
 
@@ -60,19 +72,63 @@ INSTRUMENT: Final = np.dtype(
         ("last_trade_e4", "<i8"),
         ("window_tick", "<i8"),  # lowest tick of the window, a multiple of 64
         ("phase", "<i8"),
-        ("reserved", "<i8", (9,)),
+        ("adv_qty", "<i8"),  # average daily volume; 0: none
+        ("due_ns", "<i8"),  # when the halt, or the call after it, ends; 0: not by the clock
+        ("timer_before", "<i8"),  # instruments with the next earlier and the next later timer (``timers.py``)
+        ("timer_after", "<i8"),
+        ("indicative_e4", "<i8"),  # what the last indicative event of this call said; zeros where it has said none
+        ("indicative_qty", "<i8"),
+        ("indicative_surplus", "<i8"),  # buys less sells
+        ("touched", "<i8"),  # only within a command: its book has changed, and its indicative is to be looked at
+        ("reserved", "<i8"),
     ]
 )
 
+#: What an order touches is in the first cache line.
 PARTICIPANT: Final = np.dtype(
     [
-        ("name", "<i8"),
-        ("group_name", "<i8"),  # 0: none
         ("group", "<i8"),  # number of the first participant of the group: what self-trade prevention compares
         ("permissions", "<i8"),
         ("orders_open", "<i8"),
+        ("open_notional_e4", "<i8"),
+        ("entries", "<i8"),  # counted for the order rate, ever
+        ("entered_ns", "<i8"),  # time of the newest of them
+        ("limited", "<i8"),  # for how many instruments, or for all of them, it has limits
         ("killed", "<i8"),  # 1: its entries are refused; it has no open order then
-        ("reserved", "<i8", (10,)),
+        ("name", "<i8"),
+        ("group_name", "<i8"),  # 0: none
+        ("entry_times", "<i8"),  # how often an entry had another time than the one before it (``exposure.py``)
+        ("reserved", "<i8", (5,)),
+    ]
+)
+
+#: What a participant holds and has open in an instrument (``exposure.py``); kernels see it as four numbers.
+EXPOSURE: Final = np.dtype(
+    [
+        ("position_qty", "<i8"),
+        ("open_buy_qty", "<i8"),
+        ("open_sell_qty", "<i8"),
+        ("limits", "<i8"),  # bits of ``Limit``: which are set for the participant in just this instrument
+    ]
+)
+
+#: A time at which a participant made entries, and how many it had made before.
+ENTRY_TIME: Final = np.dtype([("time_ns", "<i8"), ("entries", "<i8")])
+
+#: Limits of a participant: in all instruments (row of instrument 0), or in one. The value of one not set is 0.
+LIMITS: Final = np.dtype(
+    [
+        ("limits", "<i4"),  # bits of ``Limit``
+        ("max_order_qty", "<i4"),
+        ("rate_orders", "<i4"),
+        ("margin_bps", "<i4"),
+        ("adv_share_bps", "<i4"),
+        ("reserved", "<i4"),
+        ("max_order_value_e4", "<i8"),
+        ("rate_window_ns", "<i8"),
+        ("max_position_qty", "<i8"),
+        ("credit_e4", "<i8"),
+        ("reserved_2", "<i8"),
     ]
 )
 
@@ -82,7 +138,7 @@ ORDER: Final = np.dtype(
         ("client_order_id", "<i8"),
         ("number", "<i8"),  # order of acceptance in the venue
         ("price_e4", "<i8"),  # 0: market
-        ("tick", "<i8"),  # price_e4 / tick_e4
+        ("tick", "<i8"),  # price_e4 / tick_e4; of a market order minus the reference price when it was entered
         ("next", "<u4"),
         ("prev", "<u4"),
         ("qty", "<i4"),
@@ -155,6 +211,9 @@ class State(NamedTuple):
     levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, far levels]
     leaf_ticks: np.ndarray[Any, Any]  # int64[orders_max + 1]: tick of a far level; of a free one the next free
     nodes: np.ndarray[Any, Any]  # NODE[orders_max + 1]; of a free one zero is the next free
+    exposures: np.ndarray[Any, Any]  # int64: EXPOSURE rows of each participant (0: none), of each instrument (0: all)
+    limits: np.ndarray[Any, Any]  # LIMITS of the same
+    entry_times: np.ndarray[Any, Any]  # ENTRY_TIME[participants_max * RATE_ORDERS_MAX]: a ring each
     scratch: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots to go through in order of acceptance
     ladder: np.ndarray[Any, Any]  # int64[4 * (orders_max + 1)]: ticks and quantities of an uncross
 
@@ -168,20 +227,26 @@ def new_state(capacity: Capacity) -> State:
     ids_rows = 8
     while 3 * ids_rows < 4 * ids:
         ids_rows *= 2
+    # Instrument 0 of a participant stands for all of them, and keeps rows of one instrument out of one cache set.
+    pairs = (capacity.participants_max + 1) * (capacity.instruments_max + 1)
+    pairs += -pairs % PAIRS_OF_A_PAGE
     state = State(
-        venue=np.zeros(1, VENUE),
-        instruments=np.zeros(capacity.instruments_max, INSTRUMENT),
-        participants=np.zeros(capacity.participants_max, PARTICIPANT),
-        orders=np.zeros(slots, ORDER),
-        ids=np.zeros(ids_rows, ID),
+        venue=_in_lines(1, VENUE),
+        instruments=_in_lines(capacity.instruments_max, INSTRUMENT),
+        participants=_in_lines(capacity.participants_max, PARTICIPANT),
+        orders=_in_lines(slots, ORDER),
+        ids=_in_lines(ids_rows, ID),
         id_tree=_in_small_pages(ids + 1, ID_TREE),
-        books=np.zeros(sides, BOOK),
-        words=np.zeros(sides * WINDOW_WORDS, np.int64),
-        levels=np.zeros(sides * WINDOW + sides + slots, LEVEL),
-        leaf_ticks=np.zeros(slots, np.int64),
-        nodes=np.zeros(slots, NODE),
-        scratch=_in_small_pages(slots, np.dtype(np.int64)),
-        ladder=_in_small_pages(4 * slots, np.dtype(np.int64)),
+        books=_in_lines(sides, BOOK),
+        words=_in_lines(sides * WINDOW_WORDS, _INT64),
+        levels=_in_lines(sides * WINDOW + sides + slots, LEVEL),
+        leaf_ticks=_in_lines(slots, _INT64),
+        nodes=_in_lines(slots, NODE),
+        exposures=_in_lines(pairs, EXPOSURE).view(np.int64),
+        limits=_in_small_pages(pairs, LIMITS),
+        entry_times=_in_small_pages(capacity.participants_max * RATE_ORDERS_MAX, ENTRY_TIME),
+        scratch=_in_small_pages(slots, _INT64),
+        ladder=_in_small_pages(4 * slots, _INT64),
     )
     venue = state.venue[0]
     venue["orders_max"] = capacity.orders_max
@@ -190,6 +255,13 @@ def new_state(capacity: Capacity) -> State:
     venue["instruments_max"] = capacity.instruments_max
     venue["participants_max"] = capacity.participants_max
     return state
+
+
+def _in_lines(rows: int, dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]":
+    """Zeroed room that starts with a cache line, so that a row of 64 bytes is in one line and not in two."""
+    octets = np.zeros(rows * dtype.itemsize + _LINE_BYTES, np.uint8)
+    start = -octets.ctypes.data % _LINE_BYTES
+    return octets[start : start + rows * dtype.itemsize].view(dtype)
 
 
 def _in_small_pages(rows: int, dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]":
@@ -209,6 +281,7 @@ def prefault(state: State) -> None:
 
     What is used from its start on (``_in_small_pages``) is left out: it costs little when it is first touched.
     """
-    for array in (state.orders, state.ids, state.words, state.levels, state.leaf_ticks, state.nodes):
+    touched = (state.orders, state.ids, state.words, state.levels, state.leaf_ticks, state.nodes)
+    for array in (*touched, state.exposures):
         page_starts = array.view(np.uint8).reshape(-1)[:: mmap.PAGESIZE]
         page_starts[:] = page_starts.copy()

@@ -17,7 +17,7 @@ _GTC: Final = int(TimeInForce.GTC)
 @called
 def cancel_gathered(state: State, events, n, count, reason):
     """Cancels the orders of the first ``count`` slots in ``scratch``, in order of acceptance."""
-    _sort(state, count, 0)
+    sort_slots(state, count, 0)
     for place in range(count):
         n = cancel_resting(state, events, n, state.scratch[place], reason)
     return n
@@ -50,7 +50,7 @@ def gather_by_participant(state: State):
         if np.int64(state.orders[slot]["participant"]) != 0:
             state.scratch[count] = slot
             count += 1
-    _sort(state, count, 1)
+    sort_slots(state, count, 1)
 
 
 @called
@@ -75,7 +75,7 @@ def gather_market_orders(state: State, instrument):
 
 
 @called
-def _sort(state: State, count, by_participant):
+def sort_slots(state: State, count, by_participant):
     """Heap sort of the slots in ``scratch`` by order number, where ``by_participant`` is 1 by participant first.
 
     Bounded, in place, whatever the input.

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.control import find_participant, is_name, unused
+from engine.definitions import find_participant, is_name, no_codes, unused
 from engine.emit import emit_rejected
 from engine.jit import called, lshr
 from engine.limits import CREDENTIAL_COST_MAX, CREDENTIAL_COST_MIN
@@ -20,21 +20,6 @@ _UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
 #: Numbers below these have at most six, and at most four, characters.
 _SIX_CHARACTERS: Final = 2**48
 _FOUR_CHARACTERS: Final = 2**32
-
-
-@called
-def no_codes(command, phase):
-    """Whether a row whose six numbers are all used has no other value (``phase``: 1 where that place is unused)."""
-    word = (
-        np.int64(command["participant"])
-        | np.int64(command["instrument"])
-        | np.int64(command["side"])
-        | np.int64(command["time_in_force"])
-        | np.int64(command["self_trade"])
-        | np.int64(command["instructions"])
-        | np.int64(command["book"])
-    )
-    return (word | np.int64(command["phase"]) * phase) == 0
 
 
 @called

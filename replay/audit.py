@@ -34,7 +34,7 @@ class EventDifference:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What was audited. ``state``: what differs at the end though all events agree ("open_orders", "instruments")."""
+    """What was audited. ``state``: what differs at the end though all events agree (names of ``compare.VIEWS``)."""
 
     blocks: int
     commands: int

@@ -12,7 +12,7 @@ reference engine replays the commands from 1 and says whether what they hold is 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from journal import Block, Journal, JournalDamaged
 from replay.engines import EngineKind, MarketEngine, StatefulEngine
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, journal_of, rebuild_from
+
+#: What any engine can show of its state, in the same bytes.
+VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limits")
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class CompareReport:
     journal is a beginning of b's, "b" the other way, "" when they end together (or differ in commands).
 
     ``parts``: parts of the state that differ at ``state_seq`` (0: not compared). ``unlike_a`` and ``unlike_b``, by the
-    reference engine alone: what of each state is not as it gives it ("open_orders", "instruments"). ``damage``:
-    sentences on what could not be read.
+    reference engine alone: what of each state is not as it gives it (names of ``VIEWS``). ``damage``: sentences on what
+    could not be read.
     """
 
     seq: int
@@ -124,7 +127,7 @@ def compare(
     """The first block, sequence and part where two data directories part.
 
     ``state``: also rebuild both, where commands and digests agree, and compare the state by part. ``engine``: judges
-    digests that differ; the reference engine also judges both states by their open orders and instruments. Raises
+    digests that differ; the reference engine also judges both states by what both engines can show. Raises
     ReplayError for rules or capacities that differ (their outcomes cannot be compared), JournalError when a journal
     cannot be opened.
     """
@@ -230,7 +233,5 @@ def _compare_states(
 
 
 def unlike(a: MarketEngine, b: MarketEngine) -> tuple[str, ...]:
-    """What differs between any two engines: "open_orders" and "instruments" are what both can show."""
-    return tuple(
-        name for name in ("open_orders", "instruments") if getattr(a, name)().tobytes() != getattr(b, name)().tobytes()
-    )
+    """What differs between any two engines of what both can show."""
+    return tuple(name for name in VIEWS if getattr(a, name)().tobytes() != getattr(b, name)().tobytes())

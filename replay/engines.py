@@ -47,6 +47,23 @@ class MarketEngine(Protocol):
         """INSTRUMENT_STATE rows, in order of definition."""
         ...
 
+    def positions(self) -> NDArray[Any]:
+        """POSITION rows, in order of participant and instrument; none where all is zero."""
+        ...
+
+    def participants(self) -> NDArray[Any]:
+        """PARTICIPANT_STATE rows, in order of definition."""
+        ...
+
+    def limits(self) -> NDArray[Any]:
+        """LIMITS_STATE rows, in order of participant and instrument; none where no limit is set."""
+        ...
+
+    @property
+    def next_due_ns(self) -> int:
+        """The earliest end of a halt or of the call after a halt that a clock value would meet, ns; 0: none."""
+        ...
+
     def check(self) -> None:
         """Raise InvariantError when an invariant is broken."""
         ...

@@ -9,6 +9,7 @@ The clock: an ``at`` without a date is of the clock's date, a relative one count
 command is neither ``at`` nor ``raw`` begins at 09:30:00 on 2024-01-15 UTC, if the venue has no clock yet.
 """
 
+import struct
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.names import Directory, pack
 from engine.records import COMMAND, CommandKind
-from replay.scenario_parse import RAW, ROW, Line, ScenarioError
+from replay.scenario_parse import RAW, ROW, Line, ScenarioError, extend_row
 from replay.scenario_words import INT64_MAX
 
 #: 2024-01-15 09:30:00 UTC.
@@ -27,6 +28,8 @@ DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
 #: The kinds whose rows hold the numbers of names.
 NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
 KIND_BYTE: Final = 56
+_CLOCK_VALUE: Final = struct.Struct("<q")
+_CLOCK: Final = int(CommandKind.CLOCK)
 _NO_TOKENS: Final = (0, 0, 0, 0)
 
 
@@ -40,11 +43,6 @@ class Batch(NamedTuple):
 def clock_row(time_ns: int) -> bytes:
     """The CLOCK row of a time."""
     return ROW.pack(time_ns, 0, 0, 0, 0, 0, 0, 0, int(CommandKind.CLOCK), 0, 0, 0, 0, 0, 0)
-
-
-def extend_row(participant: int, symbol: int, tokens: tuple[int, ...] = ()) -> bytes:
-    """The EXTEND row that names an unknown participant and symbol, 0 for one that is known, and holds order tokens."""
-    return ROW.pack(participant, symbol, *(tokens or _NO_TOKENS), 0, 0, int(CommandKind.EXTEND), 0, 0, 0, 0, 0, 0)
 
 
 class Clock:
@@ -88,7 +86,8 @@ class Translator:
         for line in self._lines:
             row = line.row
             if line.time is not None:
-                row = clock_row(_resolved(line, clock.time_ns, name))
+                time_ns = _resolved(line, clock.time_ns, name)
+                row = clock_row(time_ns) if line.kind == _CLOCK else _CLOCK_VALUE.pack(time_ns) + row[8:]
             clock.saw(row)
             rows.append(row)
         return rows
@@ -125,14 +124,16 @@ class Translator:
                     owners.append(self._next)
             else:
                 defined = defined or row[KIND_BYTE] in DEFINITIONS
-                rows.append(row)
-                owners.append(self._next)
+                for each in (line.before, row) if line.before else (row,):
+                    rows.append(each)
+                    owners.append(self._next)
             self._next += 1
         return Batch(np.frombuffer(bytearray(b"".join(rows)), COMMAND), owners)
 
 
 def _resolved(line: Line, now_ns: int, name: str) -> int:
-    """The clock value of an ``at`` line. Raises ScenarioError when it lies before ``now_ns`` or outside 64 bits."""
+    """The time of a line: of an ``at`` one, ScenarioError is raised when it lies before ``now_ns``, and of any when it
+    lies outside 64 bits."""
     if line.time is None:
         raise ValueError(f"line {line.number} has no time")
     base_ns = now_ns or DEFAULT_CLOCK_NS
@@ -141,7 +142,7 @@ def _resolved(line: Line, now_ns: int, name: str) -> int:
         time_ns += base_ns
     elif line.time.form == "of_day":
         time_ns += base_ns // DAY_NS * DAY_NS
-    if time_ns < now_ns:
+    if line.kind == _CLOCK and time_ns < now_ns:
         raise ScenarioError(
             f"{name}:{line.number}: the clock would go back: it is at {np.datetime64(now_ns, 'ns')} already; write a "
             "later time."
@@ -171,10 +172,10 @@ class Numbers:
         if line.kind != CommandKind.ENTER:
             nobody = line.participant if participant is None else 0
             numbered = row if participant is None else row[:48] + participant + row[52:]
-            return (extend_row(nobody, 0, tokens), numbered) if nobody or tokens else (numbered,)
+            return (extend_row(nobody, 0, *(tokens or _NO_TOKENS)), numbered) if nobody or tokens else (numbered,)
         instrument = self._symbols.get(line.symbol)
         if participant is not None and instrument is not None and not tokens:
             return (row[:48] + participant + instrument + row[56:],)
         unknown = (line.participant if participant is None else 0, line.symbol if instrument is None else 0)
         numbered = row[:48] + (participant or bytes(4)) + (instrument or bytes(4)) + row[56:]
-        return (extend_row(*unknown, tokens), numbered) if any(unknown) or tokens else (numbered,)
+        return (extend_row(*unknown, *(tokens or _NO_TOKENS)), numbered) if any(unknown) or tokens else (numbered,)

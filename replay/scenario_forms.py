@@ -13,6 +13,7 @@ from engine.records import (
     Book,
     CommandKind,
     Instruction,
+    Limit,
     Permission,
     Phase,
     Reason,
@@ -21,16 +22,34 @@ from engine.records import (
     TimeInForce,
     UserPermission,
 )
-from replay.scenario_words import Fault, duration_ns, hexadecimal, id_number, price_e4, token_of, whole
+from replay.scenario_words import (
+    Fault,
+    Time,
+    duration_ns,
+    hexadecimal,
+    id_number,
+    percent_bps,
+    price_e4,
+    rate_of,
+    time_of,
+    token_of,
+    whole,
+)
 
 
 class Parts(NamedTuple):
-    """What a command's words give: the places of the row that are used, names still to be looked up, order tokens."""
+    """What a command's words give: the places of the row that are used, and what is still to be looked up or added.
+
+    tokens: of an EXTEND row: head and tail of the token, then of the new one. before: the first four numbers of the
+    EXTEND row that stands before a LIMITS. time: for the row's ``time_ns``, where it counts from the clock.
+    """
 
     places: dict[str, int]
     participant: int = 0
     symbol: int = 0
-    tokens: tuple[int, ...] = ()  # of an EXTEND row: head and tail of the token, then of the new one
+    tokens: tuple[int, ...] = ()
+    before: tuple[int, ...] = ()
+    time: Time | None = None
 
 
 _SIDES: Final = {side.name.lower(): int(side) for side in Side}
@@ -189,8 +208,8 @@ def _replace(words: list[str]) -> Parts:
 def _instrument(words: list[str]) -> Parts:
     form = "instrument SYM tick= lot= reference="
     plain_words(words[:2], "instrument SYM")
-    known = frozenset({"tick=", "lot=", "reference="} | {f"{key}=" for key in _INSTRUMENT_IS})
-    options = options_of(words[2:], known, frozenset({"adv"}), "instrument")
+    known = frozenset({"tick=", "lot=", "reference=", "adv="} | {f"{key}=" for key in _INSTRUMENT_IS})
+    options = options_of(words[2:], known, frozenset(), "instrument")
     for key, value in _INSTRUMENT_IS.items():
         if options.get(key, value) != value:
             raise Fault(f"{key}={options[key]} of instrument {NOT_BUILT}")
@@ -202,6 +221,7 @@ def _instrument(words: list[str]) -> Parts:
             "tick_e4": price_e4(options["tick"], "tick"),
             "lot": whole(options["lot"], "lot"),
             "reference_e4": price_e4(options["reference"], "reference"),
+            "adv_qty": whole(options["adv"], "adv") if "adv" in options else 0,
         }
     )
 
@@ -212,6 +232,52 @@ def _participant(words: list[str]) -> Parts:
     permissions = _allowed(options.get("allow", "market"), _PERMISSIONS)
     group = id_number(options["group"], "the group") if "group" in options else 0
     return Parts({"name": id_number(words[1], "the participant"), "group": group, "permissions": permissions})
+
+
+_LIMITS_OPTIONS: Final = frozenset(
+    {"symbol=", *(f"{limit.name.lower()}=" for limit in Limit if limit.name), Limit.RESTRICTED.name.lower()}
+)
+#: Of each limit that is one number: where its value stands, and what reads it.
+_LIMIT_VALUES: Final = {
+    "max_order_qty": ("max_order_qty", whole),
+    "max_order_value": ("max_order_value_e4", price_e4),
+    "max_position": ("max_position_qty", whole),
+    "credit": ("credit_e4", price_e4),
+    "margin": ("margin_bps", percent_bps),
+    "adv": ("adv_share_bps", percent_bps),
+}
+#: What stands in the EXTEND row before, in the order of its places.
+_LIMITS_BEFORE: Final = ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")
+
+
+def _limits(words: list[str]) -> Parts:
+    plain_words(words[:2], "limits NAME")
+    options = options_of(words[2:], _LIMITS_OPTIONS, frozenset(), "limits")
+    values: dict[str, int] = {}
+    bits = 0
+    for limit in Limit:
+        key = str(limit.name).lower()
+        if key not in options:
+            continue
+        given = options[key]
+        bits |= int(limit)
+        if given == ("no" if limit is Limit.RESTRICTED else "off"):
+            bits |= int(limit) << 8
+        elif limit is Limit.RESTRICTED:
+            if given:
+                raise Fault(f"restricted is {given!r}; write restricted, or restricted=no")
+        elif limit is Limit.ORDER_RATE:
+            values["rate_orders"], values["rate_window_ns"] = rate_of(given, key)
+        else:
+            place, read = _LIMIT_VALUES[key]
+            values[place] = read(given, key)
+    before = tuple(values.pop(place, 0) for place in _LIMITS_BEFORE) if values.keys() & set(_LIMITS_BEFORE) else ()
+    values |= {
+        "name": id_number(words[1], "the participant"),
+        "symbol": id_number(options["symbol"], "the symbol") if "symbol" in options else 0,
+        "limits": bits,
+    }
+    return Parts(values, before=before)
 
 
 def _allowed(words: str, permissions: dict[str, int]) -> int:
@@ -292,7 +358,25 @@ def _halt(words: list[str]) -> Parts:
     plain_words(words, "halt SYM|*")
     options = options_of(words[2:], frozenset({"for="}), frozenset(), "halt")
     duration = duration_ns(options["for"], "for") if "for" in options else 0
+    if "for" in options and not duration:
+        raise Fault(f"for is {options['for']}, which would be a halt without an end; leave it out if that is meant")
     return Parts({"name": _symbol_or_every(words[1]), "duration_ns": duration})
+
+
+def _resume(words: list[str]) -> Parts:
+    plain_words(words, "resume SYM|*")
+    options_of(words[2:], frozenset(), frozenset(), "resume")
+    return Parts({"name": _symbol_or_every(words[1])})
+
+
+def _clock_jump(words: list[str]) -> Parts:
+    options = options_of(words[1:], frozenset({"by=", "to="}), frozenset(), "clock_jump")
+    if len(options) < 2:
+        raise Fault("the command is not complete; its form is: clock_jump by=-3s to=TIME")
+    to = time_of(options["to"])
+    dated = to.form == "dated"
+    places = {"jump_ns": duration_ns(options["by"], "by"), "time_ns": to.value_ns if dated else 0}
+    return Parts(places, time=None if dated else to)
 
 
 #: By its word: the kind of the row, and what reads the words. Raises Fault.
@@ -305,6 +389,9 @@ FORMS: Final[dict[str, tuple[CommandKind, Callable[[list[str]], Parts]]]] = {
     "participant": (CommandKind.PARTICIPANT, _participant),
     "phase": (CommandKind.PHASE, _phase),
     "halt": (CommandKind.HALT, _halt),
+    "resume": (CommandKind.RESUME, _resume),
+    "limits": (CommandKind.LIMITS, _limits),
+    "clock_jump": (CommandKind.CLOCK_JUMP, _clock_jump),
     "kill": (CommandKind.KILL, _kill),
     "unkill": (CommandKind.UNKILL, _kill),
     "emergency_close": (CommandKind.EMERGENCY_CLOSE, _emergency_close),
@@ -312,4 +399,4 @@ FORMS: Final[dict[str, tuple[CommandKind, Callable[[list[str]], Parts]]]] = {
     "credential": (CommandKind.CREDENTIAL, _credential),
 }
 #: Words of the rulebook that this release does not build.
-LATER: Final = frozenset({"venue", "limits", "index", "schedule", "cross", "resume"})
+LATER: Final = frozenset({"venue", "index", "schedule", "cross"})

@@ -48,10 +48,11 @@ class ScenarioError(ValueError):
 
 
 class Line(NamedTuple):
-    """One command of a file. ``row``: 64 bytes; participant, instrument and time are left 0 for the translation.
+    """One command of a file. ``row``: 64 bytes; participant, instrument and ``time`` are left 0 for the translation.
 
     participant, symbol: the names' numbers (``engine.names.pack``) where the row wants the numbers of the two.
     expected: the events that stand under it, as they are written, without the ``>``. tokens: as those of ``Parts``.
+    before: an EXTEND row that goes before, or nothing.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Line(NamedTuple):
     time: Time | None
     expected: list[str]
     tokens: tuple[int, ...] = ()
+    before: bytes = b""
 
 
 #: Of each name of a place the number of the place.
@@ -70,6 +72,11 @@ _PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.val
 #: Lines between two reports of progress: some hundredths of a second.
 _PROGRESS_LINES: Final = 4_096
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
+
+
+def extend_row(*numbers: int) -> bytes:
+    """The EXTEND row of six numbers."""
+    return ROW.pack(*numbers, 0, 0, int(CommandKind.EXTEND), 0, 0, 0, 0, 0, 0)
 
 
 def command(text: str, number: int) -> Line:
@@ -85,7 +92,8 @@ def command(text: str, number: int) -> Line:
             places[_PLACE_OF[name]] = value
         places[_PLACE_OF["kind"]] = int(kind)
         row = ROW.pack(*places)
-        return Line(number, text, int(kind), row, parts.participant, parts.symbol, None, [], parts.tokens)
+        before = extend_row(*parts.before, 0, 0) if parts.before else b""
+        return Line(number, text, int(kind), row, parts.participant, parts.symbol, parts.time, [], parts.tokens, before)
     if word == "at":
         plain_words(words, "at TIME")
         options_of(words[2:], frozenset(), frozenset(), "at")

@@ -19,6 +19,7 @@ from engine.records import (
     CommandKind,
     EventKind,
     Instruction,
+    Limit,
     Permission,
     Phase,
     Reason,
@@ -41,6 +42,19 @@ _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (
         Instruction.DISPLAY,
         Instruction.MIN_QTY,
     )
+)
+#: Limits by their words in the order of section 12, with their bits, and what the eight values of them are, in the
+#: order of LIMITS_STATE.
+LIMIT_WORDS: Final = {str(limit.name).lower(): int(limit) for limit in Limit}
+LIMIT_VALUES: Final = (
+    "max_order_qty",
+    "max_order_value_e4",
+    "rate_orders",
+    "rate_window_ns",
+    "max_position_qty",
+    "credit_e4",
+    "margin_bps",
+    "adv_share_bps",
 )
 _64_BITS: Final = 2**64 - 1
 _NOT_EXTENDED: Final = (0, 0, 0, 0, 0, 0)
@@ -99,6 +113,54 @@ def duration(duration_ns: int) -> str:
     return f"{duration_ns}ns"
 
 
+def percent(bps: int) -> str:
+    """Hundredths of a percent as a percentage.
+
+    >>> percent(2_000), percent(50), percent(-1)
+    ('20%', '0.5%', '-0.01%')
+    """
+    units, places = divmod(abs(bps), 100)
+    decimals = f".{places:02d}".rstrip("0").rstrip(".")
+    return f"{'-' if bps < 0 else ''}{units}{decimals}%"
+
+
+def limit_texts(bits: int, values: tuple[int, ...]) -> dict[str, str]:
+    """Each limit of ``bits`` by its word, with its value as section 12 writes it, of RESTRICTED "".
+
+    ``values``: those of LIMIT_VALUES.
+
+    >>> limit_texts(Limit.CREDIT | Limit.RESTRICTED, (0, 0, 0, 0, 0, 50_000, 0, 0))
+    {'credit': '5.00', 'restricted': ''}
+    """
+    order_qty, order_value_e4, orders, window_ns, position_qty, credit_e4, margin_bps, adv_bps = values
+    texts = (
+        str(order_qty),
+        price(order_value_e4),
+        f"{orders}/{duration(window_ns)}",
+        str(position_qty),
+        price(credit_e4),
+        percent(margin_bps),
+        percent(adv_bps),
+        "",
+    )
+    return {word: text for (word, bit), text in zip(LIMIT_WORDS.items(), texts, strict=True) if bits & bit}
+
+
+def _limits_text(values: tuple[int, ...], extended: tuple[int, ...]) -> str:
+    """A LIMITS row, given the EXTEND row before it."""
+    name, symbol, order_value_e4, order_qty, position_qty, credit_e4 = values[:6]
+    orders, window_ns, margin_bps, adv_bps = extended[:4]
+    text = f"limits {unpack(name)}" + (f" symbol={unpack(symbol)}" if symbol else "")
+    bits = values[12]
+    shown = (order_qty, order_value_e4, orders, window_ns, position_qty, credit_e4, margin_bps, adv_bps)
+    for word, value in limit_texts(bits, shown).items():
+        if bits & LIMIT_WORDS[word] << 8:
+            text += " restricted=no" if word == "restricted" else f" {word}=off"
+        else:
+            text += f" {word}={value}" if value else f" {word}"
+    return text
+
+
 def _symbol(number: int) -> str:
     return "*" if number == EVERY else unpack(number)
 
@@ -123,7 +185,7 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         contra,
         price_e4,
         qty,
-        _number,
+        number,
         owner,
         _contra_owner,
         instrument,
@@ -147,6 +209,10 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         return f"> {word} {unpack(order)} reason={_REASONS[reason]}"
     if kind == EventKind.PHASE:
         return f"> {word} {_of(directory.symbols, instrument)} {_PHASES[phase]}"
+    if kind == EventKind.INDICATIVE:
+        at = price(price_e4) if price_e4 else "none"
+        surplus = f"surplus={number} side={_SIDES.get(side, 'none')}"
+        return f"> {word} {_of(directory.symbols, instrument)} {qty} @ {at} {surplus}"
     if kind == EventKind.HALTED:
         return f"> {word} {_of(directory.symbols, instrument)} reason={_REASONS[reason]}"
     if kind in _KILLS:
@@ -229,11 +295,12 @@ class Printer:
             return line.time.value_ns >= self._clock.time_ns and rows == (clock_row(line.time.value_ns),)
         if line.participant or line.symbol or line.kind in NAMED:
             return self._numbers.rows(line, line.row) == rows
-        return rows == (line.row,)
+        return rows == ((line.before, line.row) if line.before else (line.row,))
 
     def _define(self, row: bytes, events: list[tuple[int, ...]]) -> None:
-        """Takes up a definition that the venue took: it caused no event."""
-        if events or row[56] not in (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT):
+        """Takes up a definition that the venue took: it was not refused."""
+        refused = any(values[9] == EventKind.REJECTED for values in events)
+        if refused or row[56] not in (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT):
             return
         name = unpack(int.from_bytes(row[:8], "little"))
         if row[56] == CommandKind.INSTRUMENT:
@@ -252,7 +319,8 @@ class Printer:
             return self._order_text(values, held)
         name = _symbol(values[0])
         if kind == CommandKind.INSTRUMENT:
-            return f"instrument {name} tick={price(values[4])} lot={values[3]} reference={price(values[2])}"
+            adv = f" adv={values[5]}" if values[5] else ""
+            return f"instrument {name} tick={price(values[4])} lot={values[3]} reference={price(values[2])}{adv}"
         if kind == CommandKind.PARTICIPANT:
             return f"participant {name}{_group(values[1])}{_allow(values[12])}"
         if kind == CommandKind.MASS_CANCEL:
@@ -264,6 +332,12 @@ class Printer:
             return f"phase {name} {_PHASES.get(values[14], '?')}"
         if kind == CommandKind.HALT:
             return f"halt {name}" + (f" for={duration(values[4])}" if values[4] else "")
+        if kind == CommandKind.RESUME:
+            return f"resume {name}"
+        if kind == CommandKind.LIMITS:
+            return _limits_text(values, ROW.unpack(held) if held else _NOT_EXTENDED)
+        if kind == CommandKind.CLOCK_JUMP:
+            return f"clock_jump by={duration(values[1])} to={time(values[0])}"
         if kind in (CommandKind.KILL, CommandKind.UNKILL):
             return f"{'kill' if kind == CommandKind.KILL else 'unkill'} {name}"
         if kind == CommandKind.EMERGENCY_CLOSE:

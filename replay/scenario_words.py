@@ -1,4 +1,4 @@
-"""The values that stand in scenario files: numbers, prices, ids, durations and times (rulebook section 12).
+"""The values that stand in scenario files: numbers, prices, percentages, ids, durations, times (rulebook section 12).
 
 Whatever fits 64 bits is a value, negative or absurd as it may be: refusing it is the engine's part. What does not is a
 ``Fault``.
@@ -23,7 +23,8 @@ UNIT_NS: Final = {
 }
 
 _RAW_ID: Final = re.compile(r"~[0-9a-f]{16}")
-_PRICE: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]{1,4}))?")
+_DECIMAL: Final = re.compile(r"-?[0-9]+(?:\.[0-9]{1,4})?")
+_PERCENT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]{1,2})?%")
 _WHOLE: Final = re.compile(r"-?[0-9]+")
 _DURATION: Final = re.compile(r"(-?[0-9]+)(ns|us|ms|s|m|h|d)")
 _TIME: Final = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)T)?(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?", re.ASCII)
@@ -54,14 +55,29 @@ def whole(word: str, what: str) -> int:
 
 def price_e4(word: str, what: str) -> int:
     """A decimal with up to four places, as a count of 1/10000. Raises Fault."""
-    match = _PRICE.fullmatch(word)
-    if match is None:
+    if not _DECIMAL.fullmatch(word):
         raise Fault(f"{what} is {word!r}; write a decimal number with at most four places, such as 10.05")
-    sign, units, places = match.groups()
+    return _decimal(word, 4, word, what)
+
+
+def percent_bps(word: str, what: str) -> int:
+    """A decimal with up to two places and %, as a count of hundredths of a percent. Raises Fault.
+
+    >>> percent_bps("20%", "margin"), percent_bps("0.5%", "margin")
+    (2000, 50)
+    """
+    if not _PERCENT.fullmatch(word):
+        raise Fault(f"{what} is {word!r}; write a decimal number with at most two places and %, such as 12.5%")
+    return _decimal(word[:-1], 2, word, what)
+
+
+def _decimal(text: str, places: int, word: str, what: str) -> int:
+    """The decimal ``text`` as a count of its smallest step, of ``places`` places."""
+    units, _, decimals = text.removeprefix("-").partition(".")
     if len(units) > 40:
         return _fits(INT64_MAX + 1, word, what)
-    value = int(units) * 10_000 + int((places or "").ljust(4, "0"))
-    return _fits(-value if sign else value, word, what)
+    value = int(units + decimals.ljust(places, "0"))
+    return _fits(-value if text[0] == "-" else value, word, what)
 
 
 def _fits(value: int, word: str, what: str) -> int:
@@ -117,6 +133,14 @@ def duration_ns(word: str, what: str) -> int:
     if match is None:
         raise Fault(f"{what} is {word!r}; write a whole number and one of ns us ms s m h d, such as 350us")
     return _fits(whole(match[1], what) * UNIT_NS[match[2]], word, what)
+
+
+def rate_of(word: str, what: str) -> tuple[int, int]:
+    """A number of entries and a duration in ns, such as 100/1s. Raises Fault."""
+    orders, slash, window = word.partition("/")
+    if not slash:
+        raise Fault(f"{what} is {word!r}; write a whole number, / and a duration, such as 100/1s")
+    return whole(orders, what), duration_ns(window, what)
 
 
 def time_of(word: str) -> Time:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.names import EVERY, pack
-from engine.records import COMMAND, CommandKind, Instruction, Phase, Reason
+from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase, Reason, TimeInForce
 
 #: 2024-01-15 09:30:00 UTC.
 OPEN_NS: Final = 1_705_311_000 * 1_000_000_000
@@ -43,8 +43,8 @@ def random_stream(
     """``n`` COMMAND rows: definitions and openings first, then a market.
 
     ``hostile``, ``garbage``: shares of rows with a value at the edge of a rule, and of rows that may be anything at
-    all. ``control``: share of phase changes, halts, kills, mass cancels, definitions and users. CLOCK rows are about
-    one in twenty, EXTEND rows with a token one in fifty.
+    all. ``control``: share of limits, phase changes, halts, kills, mass cancels, definitions and users. CLOCK rows are
+    about one in twenty, EXTEND rows with a token one in fifty.
     """
     rng = np.random.default_rng(seed)
     rows = orders(rng, n, instruments, participants)
@@ -57,6 +57,38 @@ def random_stream(
     return np.concatenate((opening.view(np.uint8), rows.view(np.uint8)))[: n * COMMAND.itemsize].view(COMMAND)
 
 
+def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 5, far: float = 0.0) -> NDArray[Any]:
+    """``n`` COMMAND rows of a market that is mostly in calls, with crossed books, market orders and many phases.
+
+    ``far``: share of orders whose price is anywhere, so that books are deep.
+    """
+    rng = np.random.default_rng(seed)
+    rows = orders(rng, n, instruments, participants)
+    enter, replace = rows["kind"] == CommandKind.ENTER, rows["kind"] == CommandKind.REPLACE
+    rows["time_in_force"][enter] = rng.choice([1, 1, 2], int(enter.sum()))
+    rows["instructions"], rows["min_qty"] = 0, 0
+    priced = enter | replace
+    rows["price_e4"][priced] = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, int(priced.sum()))
+    wide = priced & (rng.random(n) < far)
+    rows["price_e4"][wide] = TICK_E4 * rng.integers(1, 40_000, int(wide.sum()))
+    market = enter & (rows["time_in_force"] == 1) & (rng.random(n) < rng.choice([0.0, 0.05, 0.3]))
+    rows["instructions"][market], rows["price_e4"][market] = Instruction.MARKET, 0
+    _clocks(rng, rows)
+    for at in np.flatnonzero(rng.random(n) < 0.03):
+        _blank(rows, np.array([at]))
+        if rng.random() < 0.6:
+            rows[at]["kind"], rows[at]["name"] = CommandKind.PHASE, _symbol(rng, instruments)
+            rows[at]["phase"] = rng.choice([*Phase, Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION])
+        elif rng.random() < 0.7:
+            _market_control(rng, rows[at], instruments)
+        else:
+            _other_control(rng, rows[at], instruments, participants)
+    opening = definitions(instruments, participants)
+    opening[-1]["phase"] = Phase.OPENING_AUCTION
+    opening["permissions"][opening["kind"] == CommandKind.PARTICIPANT] |= 1
+    return np.concatenate((opening.view(np.uint8), rows.view(np.uint8))).view(COMMAND)
+
+
 def definitions(instruments: int, participants: int) -> NDArray[Any]:
     """The clock, the instruments I1, I2 … and participants P1, P2 …, and every instrument opened."""
     rows = np.zeros(2 + instruments + participants, COMMAND)
@@ -65,6 +97,7 @@ def definitions(instruments: int, participants: int) -> NDArray[Any]:
         row = rows[1 + number]
         row["kind"], row["name"] = CommandKind.INSTRUMENT, pack(f"I{number + 1}")
         row["reference_e4"], row["lot"], row["tick_e4"] = REFERENCE_E4, 1 if number % 2 == 0 else LOT, TICK_E4
+        row["adv_qty"] = number * 10_000
     for number in range(participants):
         row = rows[1 + instruments + number]
         row["kind"], row["name"] = CommandKind.PARTICIPANT, pack(f"P{number + 1}")
@@ -123,6 +156,7 @@ def _clocks(rng: np.random.Generator, rows: NDArray[Any]) -> None:
     at = np.flatnonzero(rng.random(len(rows)) < 0.05)
     _blank(rows, at)
     steps = rng.integers(0, 50_000_000, len(at))
+    steps[rng.random(len(at)) < 0.03] = 61 * 10**9  # the call after a halt is over
     steps[rng.random(len(at)) < 0.01] = DAY_NS // 3  # now and then another trading day begins
     steps[rng.random(len(at)) < 0.01] = -1  # and a clock goes back
     rows["kind"][at] = CommandKind.CLOCK
@@ -145,41 +179,123 @@ def _controls(rng: np.random.Generator, rows: NDArray[Any], share: float, instru
     for at in np.flatnonzero(rng.random(len(rows)) < share):
         _blank(rows, np.array([at]))
         row = rows[at]
-        symbol = EVERY if rng.random() < 0.2 else pack(f"I{rng.integers(1, instruments + 2)}")
-        what = int(rng.integers(0, 11))
-        if what == 0:
-            row["kind"], row["name"], row["duration_ns"] = CommandKind.HALT, symbol, int(rng.random() < 0.1)
-        elif what == 1:
-            row["kind"], row["name"] = CommandKind.MASS_CANCEL, pack(f"P{rng.integers(1, participants + 2)}")
-            row["symbol"] = 0 if rng.random() < 0.5 or symbol == EVERY else symbol
-            row["side"] = rng.integers(-1, 2)
-            row["reason"] = rng.choice([Reason.MASS_CANCEL, Reason.DISCONNECT])
-        elif what == 2:
-            row["kind"], row["name"] = CommandKind.INSTRUMENT, pack(f"I{rng.integers(1, instruments + 3)}")
-            row["reference_e4"], row["lot"], row["tick_e4"] = rng.integers(0, 3, 3) * 100
-        elif what == 3:
-            row["kind"], row["name"] = CommandKind.PARTICIPANT, pack(f"P{rng.integers(1, participants + 3)}")
-        elif what == 4:
-            row["kind"], row["name"] = CommandKind.EXTEND, pack("NOBODY")
-        elif what == 5:
-            row["kind"] = CommandKind.KILL if rng.random() < 0.6 else CommandKind.UNKILL
-            row["name"] = EVERY if rng.random() < 0.2 else pack(f"P{rng.integers(1, participants + 2)}")
-        elif what == 6:
-            row["kind"] = CommandKind.EMERGENCY_CLOSE
-        elif what == 7:
-            row["kind"], row["name"] = CommandKind.USER, pack(str(rng.choice(["USER-1", "u", "USER.22"])))
-            row["participant_name"] = pack(f"P{rng.integers(1, participants + 2)}")
-            row["firm"] = rng.choice([0, pack("FIRM"), pack("F-1"), pack("FIRM5")])
-            row["permissions"] = rng.integers(0, 9)
-        elif what == 8:
-            row["kind"], row["name"], row["cost"] = CommandKind.CREDENTIAL, pack("USER-1"), rng.integers(3, 22)
-            for place in ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2"):
-                row[place] = rng.integers(-(2**63), 2**63 - 1)
+        what = rng.random()
+        if what < 0.3:
+            _limits(rng, rows, int(at), instruments, participants)
+        elif what < 0.7:
+            _market_control(rng, row, instruments)
         else:
-            row["kind"], row["name"] = CommandKind.PHASE, symbol
-            row["phase"] = rng.choice([Phase.CLOSED, Phase.PRE_OPEN, Phase.HALTED, Phase.AUCTION, 0])
-        if (int(rng.integers(0, 3)) < 2 or what == 6) and at + 30 < len(rows):
+            _other_control(rng, row, instruments, participants)
+        must = row["kind"] in (CommandKind.EMERGENCY_CLOSE, CommandKind.KILL)
+        if (rng.random() < 0.5 or must) and at + 30 < len(rows):
             _open_again(rows, at + 30, int(row["kind"]))
+
+
+def _symbol(rng: np.random.Generator, instruments: int) -> int:
+    return EVERY if rng.random() < 0.2 else pack(f"I{rng.integers(1, instruments + 2)}")
+
+
+def _name(rng: np.random.Generator, participants: int) -> int:
+    return pack(f"P{rng.integers(1, participants + 2)}")
+
+
+def _market_control(rng: np.random.Generator, row: Any, instruments: int) -> None:
+    """Phases, halts that end by the clock or not, and what ends them."""
+    row["name"] = _symbol(rng, instruments)
+    what = int(rng.integers(0, 6))
+    if what == 0:
+        row["kind"] = CommandKind.HALT
+    elif what <= 2:
+        row["kind"], row["duration_ns"] = CommandKind.HALT, rng.choice([1, 10**7, 3 * 10**8, 10**11, -1, TIME_NS_MAX])
+    elif what == 3:
+        row["kind"] = CommandKind.RESUME
+    else:
+        row["kind"], row["phase"] = CommandKind.PHASE, rng.choice([0, *Phase, Phase.CONTINUOUS, Phase.CONTINUOUS])
+
+
+def _other_control(rng: np.random.Generator, row: Any, instruments: int, participants: int) -> None:
+    """Kill switches, mass cancels, definitions, users, and what is for the record."""
+    what = int(rng.integers(0, 9))
+    if what == 0:
+        row["kind"], row["name"] = CommandKind.MASS_CANCEL, _name(rng, participants)
+        row["symbol"] = 0 if rng.random() < 0.5 else pack(f"I{rng.integers(1, instruments + 2)}")
+        row["side"] = rng.integers(-1, 2)
+        row["reason"] = rng.choice([Reason.MASS_CANCEL, Reason.DISCONNECT])
+    elif what == 1:
+        row["kind"], row["name"] = CommandKind.INSTRUMENT, pack(f"I{rng.integers(1, instruments + 3)}")
+        row["reference_e4"], row["lot"], row["tick_e4"] = rng.integers(0, 3, 3) * 100
+        row["adv_qty"] = rng.choice([0, 0, 1, 5_000, -1, (2**63 - 1) // 10_000, (2**63 - 1) // 10_000 + 1])
+    elif what == 2:
+        row["kind"], row["name"] = CommandKind.PARTICIPANT, pack(f"P{rng.integers(1, participants + 3)}")
+    elif what == 3:
+        row["kind"], row["name"] = CommandKind.EXTEND, pack("NOBODY")
+    elif what == 4:
+        row["kind"] = CommandKind.KILL if rng.random() < 0.6 else CommandKind.UNKILL
+        row["name"] = EVERY if rng.random() < 0.2 else _name(rng, participants)
+    elif what == 5:
+        row["kind"] = CommandKind.EMERGENCY_CLOSE
+    elif what == 6:
+        row["kind"], row["name"] = CommandKind.USER, pack(str(rng.choice(["USER-1", "u", "USER.22"])))
+        row["participant_name"] = _name(rng, participants)
+        row["firm"] = rng.choice([0, pack("FIRM"), pack("F-1"), pack("FIRM5")])
+        row["permissions"] = rng.integers(0, 9)
+    elif what == 7:
+        row["kind"], row["name"], row["cost"] = CommandKind.CREDENTIAL, pack("USER-1"), rng.integers(3, 22)
+        for place in ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2"):
+            row[place] = rng.integers(-(2**63), 2**63 - 1)
+    else:
+        row["kind"] = CommandKind.CLOCK_JUMP
+        row["time_ns"], row["jump_ns"] = rng.integers(-(2**63), 2**63 - 1, 2)
+
+
+#: Values of limits that bite in these streams, and some at and beyond their bounds.
+_LIMIT_VALUES: Final = {
+    Limit.MAX_ORDER_QTY: {"max_order_qty": (0, 1, 200, 400, QTY_MAX, QTY_MAX + 1)},
+    Limit.MAX_ORDER_VALUE: {"max_order_value_e4": (0, 1, 2 * 10**8, 4 * 10**8, 2**63 - 1)},
+    Limit.MAX_POSITION: {"max_position_qty": (-1, 0, 500, 2_000, 5_000, 2**63 - 1)},
+    Limit.CREDIT: {"credit_e4": (-1, 0, 10**9, 10**10, 10**11, 2**63 - 1)},
+}
+_EXTENDED_VALUES: Final = {
+    Limit.ORDER_RATE: {
+        "rate_orders": (0, 1, 3, 20, 4_096, 4_097),
+        "rate_window_ns": (0, 1, 10**7, 10**8, 10**9, DAY_NS, DAY_NS + 1),
+    },
+    Limit.MARGIN: {"margin_bps": (0, 1, 2_000, 9_999, 10_000, 10_001)},
+    Limit.ADV: {"adv_share_bps": (0, 1, 150, 300, 10_000, 10_001)},
+}
+
+
+def _limits(rng: np.random.Generator, rows: NDArray[Any], at: int, instruments: int, participants: int) -> None:
+    """A LIMITS row, and an EXTEND row before it where it says what that has to say; now and then one too many."""
+    row = rows[at]
+    row["kind"], row["name"] = CommandKind.LIMITS, _name(rng, participants)
+    named = int(rng.integers(0, 256)) & int(rng.integers(0, 256))
+    if rng.random() < 0.5:
+        row["symbol"] = pack(f"I{rng.integers(1, instruments + 2)}")
+        if rng.random() < 0.95:
+            named &= ~int(Limit.ORDER_RATE | Limit.CREDIT | Limit.MARGIN)
+    if rng.random() < 0.8:
+        named &= ~int(Limit.RESTRICTED)  # it would end most of the trading
+    off = named & int(rng.integers(0, 256))
+    if rng.random() < 0.3:  # as it was before
+        off = named = int(Limit.RESTRICTED | Limit.MAX_POSITION | Limit.MAX_ORDER_QTY | Limit.MAX_ORDER_VALUE)
+    row["limits"] = named | off << 8 | (256 << int(rng.integers(0, 8)) if rng.random() < 0.02 else 0)
+    _say_values(rng, row, named & ~off, _LIMIT_VALUES)
+    extended = np.zeros(1, COMMAND)
+    _say_values(rng, extended[0], named & ~off, _EXTENDED_VALUES)
+    if (extended.view(np.uint8).any() or rng.random() < 0.1) and at > 0 and rng.random() < 0.95:
+        extended["kind"] = CommandKind.EXTEND
+        if rng.random() < 0.03:
+            extended[str(rng.choice(["new_token_head", "new_token_tail", "symbol"]))] = 7
+        rows.view(np.uint8).reshape(-1, COMMAND.itemsize)[at - 1] = extended.view(np.uint8)
+
+
+def _say_values(rng: np.random.Generator, row: Any, said: int, values: dict[Limit, dict[str, tuple[int, ...]]]) -> None:
+    for limit, places in values.items():
+        for name, choices in places.items():
+            if said & limit or rng.random() < 0.01:
+                # Those in the middle are the ones that are good.
+                row[name] = rng.choice(choices if rng.random() < 0.15 else choices[2:-1])
 
 
 def _open_again(rows: NDArray[Any], at: int, closed_by: int) -> None:
@@ -203,6 +319,11 @@ def _hostile(rng: np.random.Generator, rows: NDArray[Any], share: float) -> None
     places = rng.integers(48, COMMAND.itemsize, len(narrow))
     places[places == 56] = 60  # the kind stays
     octets[narrow, places] = rng.integers(0, 10, len(narrow))
+    # Orders of which a participant can have nine open, and no tenth, for its open notional.
+    huge = np.flatnonzero((rng.random(len(rows)) < share / 2) & (rows["kind"] == CommandKind.ENTER))
+    rows["side"][huge], rows["time_in_force"][huge] = -1, TimeInForce.GTC
+    rows["qty"][huge], rows["price_e4"][huge] = QTY_MAX, PRICE_E4_MAX - PRICE_E4_MAX % TICK_E4
+    rows["instrument"][huge] = 1
 
 
 def _garbage(rng: np.random.Generator, rows: NDArray[Any], share: float) -> None:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from engine import COMMAND, Capacity, Engine
 from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX
 from engine.names import EVERY, pack
-from engine.records import CommandKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import CommandKind, Instruction, Limit, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
 from replay.audit import first_difference
-from tests.streams import LOT, OPEN_NS, REFERENCE_E4, TICK_E4, definitions, random_stream
+from tests.limit_rows import limits
+from tests.streams import LOT, OPEN_NS, REFERENCE_E4, TICK_E4, call_stream, definitions, random_stream
 
 ROOMY = Capacity(orders_max=4_096, ids_max=65_536, instruments_max=8, participants_max=16)
 TIGHT = Capacity(orders_max=60, ids_max=300, instruments_max=3, participants_max=6)
@@ -43,6 +44,10 @@ def same_state(kernel: Engine, reference: ReferenceEngine) -> None:
     reference.check()
     assert kernel.open_orders().tobytes() == reference.open_orders().tobytes()
     assert kernel.instruments().tobytes() == reference.instruments().tobytes()
+    assert kernel.positions().tobytes() == reference.positions().tobytes()
+    assert kernel.participants().tobytes() == reference.participants().tobytes()
+    assert kernel.limits().tobytes() == reference.limits().tobytes()
+    assert kernel.next_due_ns == reference.next_due_ns
     assert kernel.directory == reference.directory
     assert kernel.now_ns == reference.now_ns
 
@@ -68,6 +73,16 @@ def test_both_engines_agree_on_seeded_streams(seed: int, capacity: Capacity) -> 
         if start % 2_500 == 0:
             same_state(kernel, reference)
     same_state(kernel, reference)
+
+
+@pytest.mark.parametrize("far", [0.0, 0.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_both_engines_agree_on_markets_in_calls(seed: int, far: float) -> None:
+    rows = call_stream(200 + seed, COMMANDS // 75, far=far)
+    kernel, reference = Engine(ROOMY), ReferenceEngine(ROOMY)
+    for start in range(0, len(rows), 50):
+        same(kernel, reference, rows[start : start + 50], f"calls {200 + seed}")
+        same_state(kernel, reference)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -108,12 +123,47 @@ QUANTITIES = st.one_of(
 IDS = st.integers(1, 12)
 
 
+#: After the opening, and durations of halts: such that clock values meet their ends, and those of the calls after them.
+TIMES = [0, 1, 2, 3, 10**10, 60 * 10**9, 60 * 10**9 + 1, 60 * 10**9 + 3, 130 * 10**9, DAY_NS, 2 * DAY_NS]
+DURATIONS = [0, 0, 1, 2, 3, 10**10, 2**62 - OPEN_NS, 2**62 - OPEN_NS + 1, -1]
+
+
+@st.composite
+def limit_rows(draw: st.DrawFn) -> NDArray[Any]:
+    """``limits``, most of them well formed, with what an EXTEND row before it says."""
+    chosen: dict[str, Any] = {}
+    symbol = draw(st.sampled_from([0, 0, 0, pack("I1"), pack("I2"), pack("I3")]))
+    choices = {
+        "max_order_qty": [10, 30, 50, QTY_MAX, 0, QTY_MAX + 1],
+        "max_order_value_e4": [30 * REFERENCE_E4, 1, 2**63 - 1, 0],
+        "max_position_qty": [0, 20, 50, 10**9, -1],
+        "adv_share_bps": [1, 20, 100, 10_000, 10_001],
+    }
+    if not symbol:
+        choices |= {
+            "order_rate": [(1, 1), (2, 10**10), (3, DAY_NS), (4_096, 5), (4_097, 5), (0, 5), (1, 0)],
+            "credit_e4": [0, 40 * REFERENCE_E4, 100 * REFERENCE_E4, 2**63 - 1, -1],
+            "margin_bps": [0, 1, 5_000, 10_000, 10_001],
+        }
+    for name in draw(st.lists(st.sampled_from(sorted(choices)), max_size=3)):
+        chosen[name] = draw(st.sampled_from(choices[name]))  # type: ignore[arg-type]
+    off = draw(st.sampled_from([0, 0, 0, 0, *Limit, 255]))
+    restricted = draw(st.sampled_from([None, None, None, True]))
+    rows = limits(f"P{draw(st.integers(1, 5))}", symbol, restricted=restricted, **chosen)
+    rows["limits"][-1] |= off | off << 8
+    return rows
+
+
 @st.composite
 def commands(draw: st.DrawFn) -> NDArray[Any]:
     """One command of a market with two instruments, four participants and a dozen ids, most of them well formed."""
     row = np.zeros(1, COMMAND)
     kind = draw(
-        st.sampled_from([CommandKind.ENTER] * 8 + [CommandKind.CANCEL, CommandKind.REPLACE] * 2 + [*CommandKind])
+        st.sampled_from(
+            [CommandKind.ENTER] * 8
+            + [CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CLOCK, CommandKind.LIMITS] * 2
+            + [*CommandKind]
+        )
     )
     row["kind"] = kind
     if kind in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE):
@@ -137,10 +187,15 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:
     elif kind == CommandKind.REPLACE:
         row["new_client_order_id"] = draw(IDS)
     elif kind == CommandKind.CLOCK:
-        row["time_ns"] = OPEN_NS + draw(st.sampled_from([0, 1, DAY_NS, 2 * DAY_NS]))
-    elif kind in (CommandKind.PHASE, CommandKind.HALT):
+        row["time_ns"] = OPEN_NS + draw(st.sampled_from(TIMES))
+    elif kind in (CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME):
         row["name"] = draw(st.sampled_from([EVERY, pack("I1"), pack("I2"), pack("I3")]))
         row["phase"] = draw(st.sampled_from([*Phase])) if kind == CommandKind.PHASE else 0
+        row["duration_ns"] = draw(st.sampled_from(DURATIONS)) if kind == CommandKind.HALT else 0
+    elif kind == CommandKind.CLOCK_JUMP:
+        row["time_ns"], row["jump_ns"] = draw(st.sampled_from([0, -1, 2**62 + 1])), draw(st.sampled_from([0, -1, 1]))
+    elif kind == CommandKind.LIMITS:
+        return draw(limit_rows())
     elif kind in (CommandKind.KILL, CommandKind.UNKILL):
         row["name"] = draw(st.sampled_from([EVERY, pack("P1"), pack("P2"), pack("P5")]))
     elif kind == CommandKind.USER:

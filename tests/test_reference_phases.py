@@ -190,14 +190,14 @@ def test_the_present_phase_is_answered_and_changes_nothing() -> None:
     assert len(engine.open_orders()) == 1
 
 
-def test_a_phase_that_no_command_may_name_is_refused_after_the_symbol() -> None:
+def test_halted_is_no_phase_that_a_command_may_name() -> None:
     engine = ReferenceEngine()
     engine.apply(market_of(1))
-    impossible = (Phase.HALTED, Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
-    for named in impossible:
-        assert events_of(engine.apply(phase("XYZ", named))) == ["rejected XYZ invalid_command"]
-        assert events_of(engine.apply(phase("ABC", named))) == ["rejected ABC unknown_instrument"]
-    assert engine.instruments()["phase"].tolist() == [Phase.CONTINUOUS]
+    assert events_of(engine.apply(phase("XYZ", Phase.HALTED))) == ["rejected XYZ invalid_command"]
+    assert events_of(engine.apply(phase("ABC", Phase.HALTED))) == ["rejected ABC unknown_instrument"]
+    engine.apply(halt("XYZ"))
+    assert events_of(engine.apply(phase("XYZ", Phase.HALTED))) == ["rejected XYZ invalid_command"]
+    assert engine.instruments()["phase"].tolist() == [Phase.HALTED]
 
 
 def test_every_instrument_is_one_command_each_in_order_of_definition() -> None:
@@ -214,7 +214,7 @@ def test_every_instrument_is_one_command_each_in_order_of_definition() -> None:
         "phase 2 continuous",
         "trade 1 @ 100000 b2 s2",
     ]
-    answers = events_of(engine.apply(phase("*", Phase.AUCTION)))
+    answers = events_of(engine.apply(phase("*", Phase.HALTED)))
     assert answers == ["rejected XYZ invalid_command", "rejected ABC invalid_command"]
 
 
@@ -235,12 +235,6 @@ def test_a_halt_is_answered_each_time_and_a_closed_instrument_is_skipped_or_reje
         "rejected a2 halted",
     ]
     assert events_of(engine.apply(cancel(1, "a1"))) == ["canceled a1 10 user"]
-
-
-def test_a_halt_with_a_duration_is_not_built() -> None:
-    engine = ReferenceEngine()
-    engine.apply(market_of(1))
-    assert events_of(engine.apply(halt("XYZ", duration_ns=1))) == ["rejected XYZ invalid_command"]
 
 
 def _best_price_by_trying_all(orders: Orders, reference_e4: int) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.limits import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX, Capacity
+from engine.limits import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX, Capacity
 from engine.records import (
     COMMAND,
     COMMAND_FIELDS,
@@ -16,6 +16,7 @@ from engine.records import (
     Reason,
 )
 from engine.reference import ReferenceEngine
+from tests.limit_rows import clock_jump, limits, resume
 from tests.rows import (
     BUY,
     NANOSECONDS_2024_01_15_0930,
@@ -50,9 +51,10 @@ def _market() -> ReferenceEngine:
     return engine
 
 
+TO_THE_LAST = TIME_NS_MAX - NANOSECONDS_2024_01_15_0930
 ORDER = {"participant": 1, "instrument": 1}
 UNREADABLE: list[Rows] = [
-    *(row(kind) for kind in (0, 23, 255)),
+    *(row(kind) for kind in (0, 24, 255)),
     *(row(kind) for kind in CommandKind if kind not in COMMAND_FIELDS),
     enter(1, 0, BUY, 10, 100_000),
     enter(1, "x", 0, 10, 100_000),
@@ -112,10 +114,12 @@ UNREADABLE: list[Rows] = [
     *(instrument("NEW", tick_e4=tick) for tick in (0, -1, PRICE_E4_MAX + 1)),
     *(instrument("NEW", lot=lot) for lot in (0, -1, QTY_MAX + 1)),
     *(instrument("NEW", reference_e4=reference) for reference in (0, -1, PRICE_E4_MAX + 1)),
+    *(instrument("NEW", adv_qty=adv) for adv in (-1, ADV_QTY_MAX + 1, 2**63 - 1, -(2**63))),
     *(participant(name) for name in (0, "P1", "p1", "*")),
     *(participant("NEW", group=group) for group in ("g", -1, "*")),
     *(participant("NEW", permissions=bits) for bits in (4, 0x8000)),
     row(CommandKind.EMERGENCY_CLOSE, name=1),
+    *(halt(name, ns) for name in ("XYZ", "*", "NO") for ns in (-1, -(2**63), 2**63 - 1, TO_THE_LAST + 1)),
     *(user(name, "P1") for name in (0, "u", "SEVEN-7", "*", -1)),
     *(user("U", "NOBODY", firm) for firm in ("FIRM5", "a", "A.B", "A-B", "*", -1, 1 << 40)),
     *(user("U", "NOBODY", permissions=bits) for bits in (8, 0x8000)),
@@ -149,6 +153,11 @@ READABLE: list[Rows] = [
     mass_cancel("P1"),
     phase("XYZ", Phase.CONTINUOUS),
     halt("XYZ"),
+    halt("XYZ", TO_THE_LAST),
+    resume("XYZ"),
+    clock_jump(-1, -(2**63)),
+    limits("P1", "XYZ", max_order_qty=1, max_order_value_e4=1, max_position_qty=1),
+    limits("P1", credit_e4=1),
     kill("P1"),
     unkill("P1"),
     row(CommandKind.EMERGENCY_CLOSE),
@@ -222,7 +231,7 @@ def test_definitions_and_the_clock_cause_no_events_when_accepted() -> None:
     assert (engine.now_ns, engine.directory.now_ns, engine.seq) == (6, 6, 5)
 
 
-def test_a_further_row_may_stand_only_before_an_order_command() -> None:
+def test_a_further_row_may_stand_only_before_limits_and_an_order_command() -> None:
     engine = _market()
     rows = batch(
         extend("NO"),
@@ -247,4 +256,7 @@ def test_a_further_row_may_stand_only_before_an_order_command() -> None:
         Reason.INVALID_COMMAND,
     ]
     assert engine.apply(phase("XYZ", Phase.CLOSED))["reason"].tolist() == [Reason.INVALID_COMMAND]
+    for other in (resume("XYZ"), clock_jump(1, 1), halt("XYZ", 1)):
+        assert engine.apply(batch(extend(), other))["reason"].tolist() == [Reason.INVALID_COMMAND]
+    assert events_of(engine.apply(batch(extend(), limits("P1")))) == []
     assert events_of(engine.apply(phase("XYZ", Phase.CONTINUOUS))) == ["phase 1 continuous"]

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace as altered
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from engine.limits import Capacity
 from engine.records import COMMAND, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.reference.book import Level, LitBook
-from engine.reference.venue import Order
+from engine.reference.venue import NOTHING_EXECUTABLE, Order
+from tests.limit_rows import OFF, limits, resume
 from tests.rows import (
     BUY,
     DAY_NS,
@@ -33,10 +35,19 @@ from tests.rows import (
 )
 
 SMALL = Capacity(orders_max=40, ids_max=200, instruments_max=2, participants_max=6)
-PHASES = (*[Phase.CONTINUOUS] * 5, *[Phase.PRE_OPEN] * 3, Phase.CLOSED)
+PHASES = (
+    *[Phase.CONTINUOUS] * 5,
+    *[Phase.PRE_OPEN] * 2,
+    Phase.OPENING_AUCTION,
+    Phase.AUCTION,
+    *[Phase.CLOSING_AUCTION] * 2,
+    Phase.CLOSED,
+)
+LIMITED = ("P1", "P2", "G1")
+MINUTE = 60 * 1_000_000_000
 MARKETS = batch(
     market_of(3),
-    instrument("ABC", tick_e4=500, lot=5, reference_e4=100_700),
+    instrument("ABC", tick_e4=500, lot=5, reference_e4=100_700, adv_qty=1_000),
     *(participant(name, group="FUND", permissions=3) for name in ("G1", "G2")),
     phase("ABC", Phase.CONTINUOUS),
 )
@@ -46,13 +57,54 @@ def _price(chance: random.Random) -> int | None:
     return None if chance.random() < 0.25 else 100_000 + 500 * chance.randint(-4, 4)
 
 
+def _limits(chance: random.Random) -> Rows:
+    """One or two limits, tight enough to be met now and then, or all of them off."""
+    name, symbol = chance.choice(LIMITED), chance.choice((0, "XYZ", "ABC"))
+    values: dict[str, Any] = {
+        "max_order_qty": 5 * chance.randint(6, 12),
+        "max_order_value_e4": 100_000 * chance.randint(30, 70),
+        "max_position_qty": 5 * chance.randint(5, 60),
+        "adv_share_bps": 100 * chance.randint(3, 8),
+        "restricted": chance.random() < 0.2,
+        "order_rate": (chance.randint(1, 4), chance.randint(1, MINUTE)),
+        "credit_e4": 100_000 * chance.randint(0, 90),
+        "margin_bps": 100 * chance.randint(0, 100),
+    }
+    if symbol:
+        values = {
+            name: value for name, value in values.items() if name not in ("order_rate", "credit_e4", "margin_bps")
+        }
+    if chance.random() < 0.2:
+        return limits(name, symbol, **{each: False if each == "restricted" else OFF for each in values})
+    chosen = chance.sample(sorted(values), chance.randint(1, 2))
+    return limits(name, symbol, **{each: values[each] for each in chosen})
+
+
+def _control(chance: random.Random, engine: ReferenceEngine | None, day: int) -> Rows:
+    """A change of phase, halt, limit or clock value; the clock goes on by up to a minute, or to the day."""
+    kind, symbol = chance.random(), chance.choice(("XYZ", "ABC", "*"))
+    if kind < 0.35:
+        return phase(symbol, chance.choice(PHASES))
+    if kind < 0.45:
+        return halt(symbol, chance.choice((0, 1, MINUTE // 2, 2 * MINUTE)))
+    if kind < 0.5:
+        return resume(symbol)
+    if kind < 0.7:
+        return _limits(chance)
+    if kind < 0.75:
+        return mass_cancel(f"P{chance.randint(1, 5)}", chance.choice((0, "XYZ")), chance.choice((0, BUY, SELL)))
+    if kind < 0.95 and engine is not None:
+        return clock(engine.now_ns + chance.choice((1, MINUTE // 4, MINUTE)))
+    return clock(NANOSECONDS_2024_01_15_0930 + day * DAY_NS)
+
+
 def _command(chance: random.Random, day: int, engine: ReferenceEngine | None = None) -> Rows:
     """A command that may well be refused; with an engine, cancels and replaces are mostly of its open orders."""
     number = chance.randint(1, 5)
     one: str | int = f"i{chance.randint(1, 400)}"
     two = f"i{chance.randint(1, 400)}"
     kind = chance.random()
-    live = engine.open_orders() if engine is not None and 0.6 <= kind < 0.95 else None
+    live = engine.open_orders() if engine is not None and 0.6 <= kind < 0.86 else None
     if live is not None and len(live) and chance.random() < 0.8:
         chosen = live[chance.randrange(len(live))]
         number, one = int(chosen["participant"]), int(chosen["client_order_id"])
@@ -64,17 +116,11 @@ def _command(chance: random.Random, day: int, engine: ReferenceEngine | None = N
         side, qty, price_e4 = chance.choice((BUY, SELL)), 5 * chance.randint(1, 12), _price(chance)
         listed = chance.randint(1, 2)
         return enter(number, one, side, qty, price_e4, listed, tif, stp, post_only=post_only, min_qty=minimum)
-    if kind < 0.75:
+    if kind < 0.73:
         return replace(number, one, two, 5 * chance.randint(1, 12), _price(chance))
-    if kind < 0.95:
+    if kind < 0.86:
         return cancel(number, one)
-    if kind < 0.975:
-        return phase(chance.choice(("XYZ", "ABC", "*")), chance.choice(PHASES))
-    if kind < 0.98:
-        return halt(chance.choice(("XYZ", "ABC", "*")))
-    if kind < 0.99:
-        return mass_cancel(f"P{number}", chance.choice((0, "XYZ")), chance.choice((0, BUY, SELL)))
-    return clock(NANOSECONDS_2024_01_15_0930 + day * DAY_NS)
+    return _control(chance, engine, day)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -93,7 +139,18 @@ def test_every_invariant_holds_after_every_command_of_a_random_stream(seed: int)
         EventKind.REPLACED,
         EventKind.REJECTED,
         EventKind.CANCEL_REJECTED,
+        EventKind.HALTED,
+        EventKind.INDICATIVE,
     }
+
+
+def test_those_streams_reach_every_reason_that_they_are_there_for() -> None:
+    seen = []
+    for seed in range(6):
+        chance = random.Random(seed)
+        engine = ReferenceEngine(SMALL)
+        engine.apply(MARKETS)
+        seen += [engine.apply(_command(chance, step // 600, engine)) for step in range(2_500)]
     reasons = set(np.concatenate(seen)["reason"].tolist())
     assert reasons >= {
         Reason.DUPLICATE_ID,
@@ -101,6 +158,10 @@ def test_every_invariant_holds_after_every_command_of_a_random_stream(seed: int)
         Reason.FOK,
         Reason.MIN_QTY,
         Reason.CAPACITY,
+        Reason.AUCTION,
+        Reason.END_OF_DAY,
+        *range(Reason.MAX_ORDER_QTY, Reason.CREDIT + 1),
+        Reason.RESTRICTED,
     }
 
 
@@ -183,6 +244,7 @@ def test_a_broken_promise_is_named() -> None:
         engine.apply(
             batch(enter(1, "a1", BUY, 10, 99_000), enter(1, "a2", BUY, 10, 99_000), enter(2, "b1", SELL, 10, 101_000))
         )
+        engine.apply(batch(limits("P1", "XYZ", max_order_qty=50), phase("ABC", Phase.AUCTION)))
         engine.check()
         return engine
 
@@ -195,6 +257,10 @@ def test_a_broken_promise_is_named() -> None:
     def crossed(engine: ReferenceEngine) -> None:
         engine.apply(batch(phase("XYZ", Phase.PRE_OPEN), enter(1, "c", BUY, 1, 101_000)))
         engine._venue.instruments[0].phase = Phase.CONTINUOUS
+
+    def told(engine: ReferenceEngine) -> None:
+        engine.apply(batch(phase("XYZ", Phase.AUCTION), enter(3, "c", BUY, 1, 101_000)))
+        engine._venue.instruments[0].told = NOTHING_EXECUTABLE
 
     breaks: dict[str, Callable[[ReferenceEngine], None]] = {
         "wrong sum": lambda engine: setattr(level(engine), "leaves_qty", 19),
@@ -212,6 +278,17 @@ def test_a_broken_promise_is_named() -> None:
         "room for": lambda engine: setattr(engine._venue, "capacity", altered(SMALL, orders_max=2, ids_max=2)),
         "that of the clock": lambda engine: setattr(engine._venue, "trading_day", 3),
         "crossed in continuous": crossed,
+        "told is": told,
+        "1980000 are counted": lambda engine: setattr(engine._venue.participants[0].open_orders[2], "price_e4", 98_000),
+        "moves another holding": lambda engine: engine._venue.participants[1].holdings.clear(),
+        "open quantity is": lambda engine: first(engine).holding.open_qty.update({1: 21}),
+        "positions sum to": lambda engine: setattr(engine._venue.participants[0].holdings[1], "position_qty", 1),
+        "has a timer in continuous": lambda engine: setattr(engine._venue.instruments[0], "due_ns", 2**62),
+        "a timer that was due": lambda engine: engine._venue.set_phase(engine._venue.instruments[0], Phase.HALTED, 1),
+        "by their list": lambda engine: engine._venue.calls.clear(),
+        "limit out of bounds": lambda engine: setattr(engine._venue.participants[0].limits, "margin_bps", -1),
+        "in all only": lambda engine: setattr(engine._venue.participants[0].limits_in[1], "credit_e4", 1),
+        "entry is counted later": lambda engine: engine._venue.participants[0].counted_ns.append(2**62),
         "is closed and day order": lambda engine: setattr(engine._venue.instruments[0], "phase", Phase.CLOSED),
     }
     for promise, broken in breaks.items():

@@ -35,6 +35,7 @@ CODES = {
         "EPOCH": 20,
         "USER": 21,
         "CREDENTIAL": 22,
+        "CLOCK_JUMP": 23,
     },
     "EventKind": {
         "ACCEPTED": 1,
@@ -105,6 +106,16 @@ CODES = {
         "CANCEL_ON_DISCONNECT": 2,
         "NEWEST_WINS": 4,
     },
+    "Limit": {
+        "MAX_ORDER_QTY": 1,
+        "MAX_ORDER_VALUE": 2,
+        "ORDER_RATE": 4,
+        "MAX_POSITION": 8,
+        "CREDIT": 16,
+        "MARGIN": 32,
+        "ADV": 64,
+        "RESTRICTED": 128,
+    },
     "Reason": {
         "UNKNOWN_PARTICIPANT": 1,
         "UNKNOWN_INSTRUMENT": 2,
@@ -156,19 +167,19 @@ CODES = {
 
 #: Offset, bytes and names of each place.
 COMMAND_PLACES = [
-    (0, "<i8", "client_order_id name time_ns"),
-    (8, "<i8", "new_client_order_id symbol group memo participant_name salt_0"),
-    (16, "<i8", "price_e4 reference_e4 token_head firm salt_1"),
-    (24, "<i8", "qty lot token_tail hash_0"),
-    (32, "<i8", "min_qty tick_e4 duration_ns new_memo new_token_head hash_1"),
-    (40, "<i8", "display_qty adv new_token_tail hash_2"),
+    (0, "<i8", "client_order_id name time_ns rate_orders"),
+    (8, "<i8", "new_client_order_id symbol group memo participant_name salt_0 rate_window_ns jump_ns"),
+    (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
+    (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
+    (32, "<i8", "min_qty tick_e4 duration_ns new_memo new_token_head hash_1 max_position_qty"),
+    (40, "<i8", "display_qty adv_qty new_token_tail hash_2 credit_e4"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
     (56, "|u1", "kind"),
     (57, "|i1", "side"),
     (58, "|u1", "time_in_force"),
     (59, "|u1", "self_trade"),
-    (60, "<u2", "instructions permissions"),
+    (60, "<u2", "instructions permissions limits"),
     (62, "|u1", "book"),
     (63, "|u1", "phase reason cost"),
 ]

@@ -17,6 +17,8 @@ from engine.records import (
     EVENT_FIELDS,
     Book,
     CommandKind,
+    EventKind,
+    Limit,
     Phase,
     Reason,
     SelfTrade,
@@ -89,12 +91,11 @@ def test_every_scenario_printed_and_run_again_gives_the_same_rows_and_passes(pat
 def test_every_reason_that_a_command_can_be_given_has_a_scenario() -> None:
     text = "\n".join(path.read_text() for path in SCENARIOS)
     built = {
-        *range(Reason.UNKNOWN_PARTICIPANT, Reason.RESTRICTED),
-        Reason.MARKET_NOT_PERMITTED,
-        Reason.STP_NOT_PERMITTED,
-        Reason.WOULD_CROSS,
+        *range(Reason.UNKNOWN_PARTICIPANT, Reason.PRICE_BAND),
+        *range(Reason.MAX_ORDER_QTY, Reason.CAPACITY),
         Reason.INVALID_COMMAND,
         Reason.UNKNOWN_ORDER,
+        Reason.NOT_HALTED,
         *range(Reason.USER, Reason.EXPIRED),
         Reason.END_OF_DAY,
         Reason.AUCTION,
@@ -139,15 +140,51 @@ values = {
     "book": st.sampled_from([*Book, 255]),
     "phase": st.sampled_from([*Phase, 0, 255]),
     "reason": st.sampled_from([Reason.MASS_CANCEL, Reason.DISCONNECT, 0, 255]),
+    "limits": st.one_of(st.integers(0, 255), st.integers(0, 65_535), st.integers(0, 255).map(lambda bits: bits * 257)),
+    "adv_qty": st.sampled_from([0, 1, 50_000]) | numbers,
+    "jump_ns": st.sampled_from([0, -3 * 10**9, 90 * 10**9]) | numbers,
+    "duration_ns": st.sampled_from([0, 1, -1, 300 * 10**9]) | numbers,
 }
+
+
+def limits_rows(draw: st.DrawFn) -> bytes:
+    """A LIMITS row, mostly with only the values that its bits name, and mostly with the EXTEND row that these want."""
+    row = np.zeros(2, COMMAND)
+    row["kind"] = CommandKind.EXTEND, CommandKind.LIMITS
+    bits = draw(values["limits"])
+    given = bits & ~(bits >> 8) if draw(st.booleans()) else 255
+    places = {
+        Limit.MAX_ORDER_QTY: ("max_order_qty",),
+        Limit.MAX_ORDER_VALUE: ("max_order_value_e4",),
+        Limit.MAX_POSITION: ("max_position_qty",),
+        Limit.CREDIT: ("credit_e4",),
+        Limit.ORDER_RATE: ("rate_orders", "rate_window_ns"),
+        Limit.MARGIN: ("margin_bps",),
+        Limit.ADV: ("adv_share_bps",),
+    }
+    for limit, names in places.items():
+        at = 0 if limit in EXTENDED else 1
+        for name in names if given & limit else ():
+            row[name][at] = draw(numbers)
+    row["name"][1] = draw(ids)
+    row["symbol"][1] = draw(ids)
+    row["limits"][1] = bits
+    extended = bool(given & sum(EXTENDED)) if draw(st.integers(0, 7)) else draw(st.booleans())
+    return row.tobytes() if extended else row[1:].tobytes()
+
+
+EXTENDED = (Limit.ORDER_RATE, Limit.MARGIN, Limit.ADV)
 
 
 @st.composite
 def command_rows(draw: st.DrawFn) -> bytes:
-    """One row: of a kind with its own places filled, now and then a byte too many, or 64 bytes of anything."""
-    shape = draw(st.sampled_from(["kind", "kind", "kind", "spoiled", "garbage"]))
+    """One row: of a kind with its own places filled, now and then a byte too many, or 64 bytes of anything; of limits
+    perhaps two."""
+    shape = draw(st.sampled_from(["kind", "kind", "kind", "limits", "spoiled", "garbage"]))
     if shape == "garbage":
         return draw(st.binary(min_size=64, max_size=64))
+    if shape == "limits":
+        return limits_rows(draw)
     row = np.zeros(1, COMMAND)
     kind = draw(st.sampled_from([*COMMAND_FIELDS, CommandKind.ENTER, CommandKind.EXTEND, CommandKind.CLOCK]))
     row["kind"] = kind
@@ -184,6 +221,30 @@ def test_any_rows_at_all_are_printed_so_that_they_read_back_byte_for_byte(
         "unkill *",
         "unkill NOBODY",
         "emergency_close",
+        "instrument ABC tick=0.01 lot=1 reference=10.00 adv=250000",
+        "instrument ABC tick=0.01 lot=1 reference=10.00 adv=-1",
+        "phase XYZ opening_auction",
+        "phase * auction",
+        "phase XYZ closing_auction",
+        "halt XYZ for=5m",
+        "halt * for=-1ns",
+        "resume XYZ",
+        "resume *",
+        "limits ALPHA",
+        "limits NOBODY symbol=ABC max_order_qty=0",
+        "limits ALPHA max_order_qty=500 max_order_value=2500000.00 order_rate=100/1s max_position=10000 "
+        "credit=5000000.00 margin=20% adv=10% restricted",
+        "limits ALPHA max_order_qty=off max_order_value=off order_rate=off max_position=off credit=off margin=off "
+        "adv=off restricted=no",
+        "limits ALPHA symbol=XYZ max_order_qty=-9223372036854775808 max_order_value=-922337203685477.5808",
+        "limits ALPHA order_rate=-1/-350us margin=-0.01% adv=92233720368547758.07%",
+        "limits ALPHA order_rate=0/0ns margin=off adv=0.5% restricted",
+        "limits ALPHA margin=0%",
+        "limits ~8000000000000000 symbol=~00000000000000ff credit=0.0001 restricted=no",
+        "clock_jump by=-3s to=2024-01-15T09:29:57",
+        "clock_jump by=9223372036854775807ns to=2262-04-11T23:47:16.854775807",
+        "clock_jump by=-9223372036854775808ns to=1677-09-21T00:12:43.145224192",
+        "clock_jump by=0ns to=1969-12-31T23:59:59.999999999",
         "user USER-1 participant=NOBODY",
         "user USER-1 participant=ALPHA firm=FRM1 allow=login,newest_wins",
         "user ~0000000000000000 participant=~ffffffffffffffff firm=a.b.c allow=none",
@@ -228,7 +289,25 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("instrument XYZ tick=0.01 lot=1", "tick= lot= reference="),
         ("instrument XYZ tick=0.01 lot=1 reference=1 band=5%", "band=5% of instrument is not built"),
         ("participant ALPHA allow=market,market", "each permission once"),
-        ("resume XYZ", "the command resume is not built"),
+        ("resume XYZ now", "resume has no option 'now'"),
+        ("instrument XYZ tick=0.01 lot=1 reference=1 adv=10%", "adv is '10%'; write a whole number"),
+        ("limits", "its form is: limits NAME"),
+        ("limits ALPHA max_order_qty", "limits has no option 'max_order_qty'"),
+        ("limits ALPHA max_order_qty=many", "max_order_qty is 'many'; write a whole number"),
+        ("limits ALPHA max_order_value=1.00001", "at most four places"),
+        ("limits ALPHA credit=off credit=5", "credit stands twice"),
+        ("limits ALPHA order_rate=100", "order_rate is '100'; write a whole number, / and a duration, such as 100/1s"),
+        ("limits ALPHA order_rate=100/second", "order_rate is 'second'; write a whole number and one of ns us"),
+        ("limits ALPHA margin=20", "at most two places and %, such as 12.5%"),
+        ("limits ALPHA margin=0.125%", "at most two places and %, such as 12.5%"),
+        ("limits ALPHA adv=92233720368547758.08%", "does not fit 64 bits"),
+        ("limits ALPHA restricted=yes", "restricted is 'yes'; write restricted, or restricted=no"),
+        ("limits ALPHA restricted restricted=no", "restricted stands twice"),
+        ("halt XYZ for=0s", "for is 0s, which would be a halt without an end"),
+        ("clock_jump by=3s", "its form is: clock_jump by=-3s to=TIME"),
+        ("clock_jump by=3 to=09:30", "by is '3'; write a whole number and one of ns us"),
+        ("clock_jump by=3s to=noon", "the time is 'noon'"),
+        ("schedule XYZ 09:30 continuous", "the command schedule is not built"),
         ("cancel ALPHA a1 qty=half", "qty is 'half'"),
         ("cancel ALPHA a1 new_token=A", "cancel has no option 'new_token=A'"),
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 memo=1", "memo is '1'; write 16 hexadecimal digits"),
@@ -307,6 +386,23 @@ def test_a_file_without_a_time_begins_at_half_past_nine_and_one_with_a_time_does
     assert len(rows_of("at 2020-01-01T00:00\nparticipant ALPHA")) == 2
 
 
+def test_a_time_that_a_clock_is_said_to_show_is_of_the_clocks_day_and_may_lie_behind_it() -> None:
+    rows = rows_of("clock_jump by=-3s to=09:29:57\nclock_jump by=1d to=+1d\nclock_jump by=0s to=2020-01-01T00:00")[1:]
+    assert (rows["time_ns"][:2] - DEFAULT_CLOCK_NS).tolist() == [-3 * 10**9, 86_400 * 10**9]
+    assert rows["jump_ns"].tolist() == [-3 * 10**9, 86_400 * 10**9, 0]
+    assert set(rows["kind"].tolist()) == {CommandKind.CLOCK_JUMP}
+
+
+def test_values_that_a_row_of_limits_has_no_room_for_stand_in_a_row_before_it() -> None:
+    rows = rows_of(OPENED + "limits ALPHA credit=5 order_rate=off\nlimits ALPHA symbol=XYZ adv=10% max_order_qty=7\n")[
+        5:
+    ]
+    assert rows["kind"].tolist() == [CommandKind.LIMITS, CommandKind.EXTEND, CommandKind.LIMITS]
+    assert rows["limits"].tolist() == [Limit.CREDIT | Limit.ORDER_RATE | Limit.ORDER_RATE << 8, 0, Limit.ADV | 1]
+    assert (rows["credit_e4"][0], rows["adv_share_bps"][1], rows["max_order_qty"][2]) == (50_000, 1_000, 7)
+    assert rows["symbol"].tolist() == [0, 0, pack("XYZ")]
+
+
 def test_the_implicit_clock_is_left_out_where_the_venue_has_a_later_one() -> None:
     engine = ReferenceEngine()
     run_scenario(parse("at 2024-01-16T10:00\n", "one.txt"), engine, compare=True)
@@ -347,7 +443,7 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         1,
     )
     event["participant"] = 1
-    event["phase"], event["reason"], event["side"] = Phase.HALTED, Reason.COMMAND, Side.SELL
+    event["phase"], event["reason"], event["side"], event["number"] = Phase.HALTED, Reason.COMMAND, Side.SELL, 40
     lines = {}
     for kind in EVENT_FIELDS:
         event["kind"] = kind
@@ -359,8 +455,14 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         "CANCELED": "> canceled a1 qty=5 reason=command",
         "REPLACED": "> replaced a1 b1 qty=5",
         "CANCEL_REJECTED": "> cancel_rejected a1 reason=command",
+        "INDICATIVE": "> indicative XYZ 5 @ 10.0001 surplus=40 side=sell",
         "PHASE": "> phase XYZ halted",
         "HALTED": "> halted XYZ reason=command",
         "KILLED": "> killed ALPHA",
         "UNKILLED": "> unkilled ALPHA",
     }
+    event[["kind", "qty", "price_e4", "number", "side"]] = EventKind.INDICATIVE, 0, 0, 0, 0
+    assert print_event(event[0], directory) == "> indicative XYZ 0 @ none surplus=0 side=none"
+    assert event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ none surplus=0 side=none")
+    assert not event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ 10.00 surplus=0 side=none")
+    assert not event_agrees("indicative XYZ 5 @ 10 side=buy", "indicative XYZ 5 @ 10.00 surplus=0 side=none")

@@ -36,15 +36,20 @@ class Level:
 
 
 class LitBook:
-    """Both sides of the book: ``sides[side]`` maps rank to level. A level is never empty."""
+    """Both sides of the book: ``sides[side]`` maps rank to level. A level is never empty.
 
-    __slots__ = ("sides",)
+    ``changes`` counts what has been done to it, so that who has looked at it can tell whether to look again.
+    """
+
+    __slots__ = ("changes", "sides")
 
     def __init__(self) -> None:
+        self.changes = 0
         self.sides: dict[int, SortedDict[int, Level]] = {int(Side.BUY): SortedDict(), int(Side.SELL): SortedDict()}
 
     def add(self, order: "Order") -> None:
         """Rests the order behind all others at its price."""
+        self.changes += 1
         levels = self.sides[order.side]
         rank = -order.side * order.price_e4 if order.price_e4 else MARKET_RANK
         level = levels.get(rank)
@@ -59,6 +64,7 @@ class LitBook:
         level = order.level
         if level is None:
             raise ValueError(f"order {order.number} does not rest")
+        self.changes += 1
         level.leaves_qty -= qty
         order.leaves_qty -= qty
         if order.leaves_qty == 0:
@@ -69,6 +75,7 @@ class LitBook:
         level = order.level
         if level is None:
             raise ValueError(f"order {order.number} does not rest")
+        self.changes += 1
         level.leaves_qty -= order.leaves_qty
         self._take_out(order, level)
 

@@ -2,6 +2,7 @@
 
 from engine.records import Reason
 from engine.reference.events import EventLog
+from engine.reference.exposure import take_off
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
 from engine.reference.venue import Instrument, Order, Venue
@@ -30,7 +31,7 @@ def _cancel_part(venue: Venue, order: Order, qty: int, events: EventLog) -> None
     else:
         lost_qty = order.leaves_qty - open_qty
         events.canceled(order, lost_qty, Reason.USER)
-        order.instrument.book.reduce(order, lost_qty)
+        take_off(order, lost_qty)
         order.qty = qty
 
 

@@ -4,12 +4,23 @@ Nothing here is used by the rules: a promise is worth checking because another f
 """
 
 from engine.errors import InvariantError
-from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
+from engine.limits import (
+    ADV_QTY_MAX,
+    BPS_MAX,
+    DAY_NS,
+    INT64_MAX,
+    PRICE_E4_MAX,
+    QTY_MAX,
+    RATE_ORDERS_MAX,
+    RATE_WINDOW_NS_MAX,
+    TIME_NS_MAX,
+)
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
 from engine.reference.book import MARKET_RANK, Level
 from engine.reference.rows import MARKET, POST_ONLY
-from engine.reference.venue import Instrument, Order, Participant, Venue
+from engine.reference.uncross import indicative
+from engine.reference.venue import CALLS, NOTHING_EXECUTABLE, Instrument, Limits, Order, Participant, Venue
 
 
 def check_venue(venue: Venue) -> None:
@@ -18,8 +29,11 @@ def check_venue(venue: Venue) -> None:
     _check_counters(venue)
     for participant in venue.participants:
         _check_participant(venue, participant)
+        _check_exposure(participant)
+        _check_limits(venue, participant)
     for instrument in venue.instruments:
         _check_instrument(instrument)
+        _check_phase(venue, instrument)
     resting = sum(len(level.orders) for each in venue.instruments for side in Side for level in each.book.levels(side))
     _promise(resting == venue.open_order_count, f"{resting} orders rest, {venue.open_order_count} are open")
 
@@ -38,6 +52,7 @@ def _check_definitions(venue: Venue) -> None:
         _promise(1 <= instrument.tick_e4 <= PRICE_E4_MAX, f"{symbol} has tick {instrument.tick_e4}")
         _promise(1 <= instrument.lot <= QTY_MAX, f"{symbol} has lot {instrument.lot}")
         _promise(1 <= instrument.defined_reference_e4 <= PRICE_E4_MAX, f"{symbol} has a reference out of bounds")
+        _promise(0 <= instrument.adv_qty <= ADV_QTY_MAX, f"{symbol} has average daily volume {instrument.adv_qty}")
         _promise(instrument.last_trade_e4 % instrument.tick_e4 == 0, f"{symbol} last traded off the tick")
     for at, participant in enumerate(venue.participants, 1):
         name = unpack(participant.name)
@@ -47,6 +62,8 @@ def _check_definitions(venue: Venue) -> None:
         own = participant.group == -participant.number
         _promise(own or is_name(participant.group), f"participant {name} has group {participant.group}")
     _promise(len(venue.instrument_by_symbol) == len(venue.instruments), "a symbol stands for no instrument")
+    calls = [instrument.number for instrument in venue.instruments if instrument.phase in CALLS]
+    _promise(list(venue.calls) == calls, f"instruments {calls} are in a call, {list(venue.calls)} by their list")
     _promise(len(venue.participant_by_name) == len(venue.participants), "a name stands for no participant")
 
 
@@ -99,7 +116,78 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(order.price_e4 % instrument.tick_e4 == 0, f"order {number} is off the tick")
     _promise(not order.instructions & ~(MARKET | POST_ONLY), f"order {number} rests with an instruction that cannot")
     _promise(order.time_in_force in (TimeInForce.DAY, TimeInForce.GTC), f"order {number} rests with its time in force")
+    _promise(1 <= order.entry_reference_e4 <= PRICE_E4_MAX, f"order {number} was entered without a reference price")
+    holding = order.participant.holdings.get(instrument.number)
+    _promise(order.holding is holding, f"order {number} moves another holding than that of its participant")
     _promise(order.level is not None, f"order {number} is open and rests nowhere")
+
+
+def _check_exposure(participant: Participant) -> None:
+    """Open quantity and notional are the sums over open orders, and no sum is past int64."""
+    name = unpack(participant.name)
+    open_qty: dict[tuple[int, int], int] = {}
+    open_notional_e4 = 0
+    for order in participant.open_orders.values():
+        key = (order.instrument.number, order.side)
+        open_qty[key] = open_qty.get(key, 0) + order.leaves_qty
+        open_notional_e4 += order.leaves_qty * (order.price_e4 or order.entry_reference_e4)
+    counted_e4 = participant.open_notional_e4
+    _promise(open_notional_e4 == counted_e4, f"{name} has {open_notional_e4} open, {counted_e4} are counted")
+    _promise(counted_e4 <= INT64_MAX, f"{name} has an open notional past int64")
+    counted_qty = {
+        (number, side): qty
+        for number, holding in participant.holdings.items()
+        for side, qty in holding.open_qty.items()
+        if qty
+    }
+    _promise(open_qty == counted_qty, f"{name}: open quantity is {open_qty}, counted as {counted_qty}")
+    for number, holding in participant.holdings.items():
+        _promise(abs(holding.position_qty) <= INT64_MAX, f"{name} has a position past int64 in instrument {number}")
+
+
+def _check_limits(venue: Venue, participant: Participant) -> None:
+    name = unpack(participant.name)
+    times_ns = list(participant.counted_ns)
+    _promise(times_ns == sorted(times_ns), f"{name}: counted entries are out of order")
+    _promise(len(times_ns) <= RATE_ORDERS_MAX, f"{name}: more entries are remembered than a rate may ask for")
+    _promise(not times_ns or 0 <= times_ns[0] <= times_ns[-1] <= venue.now_ns, f"{name}: an entry is counted later")
+    _check_values(name, participant.limits)
+    for number, limits in participant.limits_in.items():
+        _promise(venue.instrument(number) is not None, f"{name} has limits in instrument {number}, which is unknown")
+        _check_values(name, limits)
+        own = (limits.order_rate, limits.credit_e4, limits.margin_bps)
+        _promise(own == (None, None, None), f"{name} has a limit in instrument {number} that it can have in all only")
+
+
+def _check_values(name: str, limits: Limits) -> None:
+    rate_orders, rate_window_ns = limits.order_rate or (None, None)
+    for value, least, most in (
+        (limits.max_order_qty, 1, QTY_MAX),
+        (limits.max_order_value_e4, 1, INT64_MAX),
+        (limits.max_position_qty, 0, INT64_MAX),
+        (limits.credit_e4, 0, INT64_MAX),
+        (limits.margin_bps, 0, BPS_MAX),
+        (limits.adv_share_bps, 0, BPS_MAX),
+        (rate_orders, 1, RATE_ORDERS_MAX),
+        (rate_window_ns, 1, RATE_WINDOW_NS_MAX),
+    ):
+        _promise(value is None or least <= value <= most, f"{name} has a limit out of bounds: {value}")
+
+
+def _check_phase(venue: Venue, instrument: Instrument) -> None:
+    """Timers, what the call has told, and that what one participant holds another one owes."""
+    symbol = unpack(instrument.symbol)
+    timed = instrument.phase in (Phase.HALTED, Phase.AUCTION)
+    _promise(timed or instrument.due_ns == 0, f"{symbol} has a timer in {instrument.phase.name.lower()}")
+    _promise(instrument.due_ns == 0 or instrument.due_ns > venue.now_ns, f"{symbol} has a timer that was due")
+    in_call = instrument.phase in CALLS
+    now = indicative(instrument) if in_call else NOTHING_EXECUTABLE
+    _promise(
+        not in_call or instrument.told == now, f"{symbol}: the uncross would give {now}, told is {instrument.told}"
+    )
+    held = (each.holdings.get(instrument.number) for each in venue.participants)
+    position_qty = sum(holding.position_qty for holding in held if holding is not None)
+    _promise(position_qty == 0, f"{symbol}: positions sum to {position_qty}")
 
 
 def _check_instrument(instrument: Instrument) -> None:

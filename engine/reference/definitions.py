@@ -1,8 +1,8 @@
-"""The clock and the reference data, which are input like orders (section 2). They cause no events when accepted."""
+"""Reference data, which is input like orders (section 2). Definitions cause no events when accepted."""
 
 from typing import Final
 
-from engine.limits import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
+from engine.limits import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.names import is_name
 from engine.records import Permission, Reason
 from engine.reference.events import EventLog
@@ -12,13 +12,6 @@ from engine.reference.venue import Instrument, Participant, Venue
 _EVERY_PERMISSION: Final = sum(int(permission) for permission in Permission)
 
 
-def clock(venue: Venue, row: Row, events: EventLog) -> None:
-    if venue.now_ns <= row.time_ns <= TIME_NS_MAX:
-        venue.set_clock(row.time_ns)
-    else:
-        events.rejected(row.time_ns, Reason.INVALID_COMMAND)
-
-
 def define_instrument(venue: Venue, row: Row, events: EventLog) -> None:
     acceptable = (
         is_name(row.name)
@@ -26,13 +19,15 @@ def define_instrument(venue: Venue, row: Row, events: EventLog) -> None:
         and 1 <= row.tick_e4 <= PRICE_E4_MAX
         and 1 <= row.lot <= QTY_MAX
         and 1 <= row.reference_e4 <= PRICE_E4_MAX
+        and 0 <= row.adv_qty <= ADV_QTY_MAX
     )
     if not acceptable:
         events.rejected(row.name, Reason.INVALID_COMMAND)
     elif len(venue.instruments) >= venue.capacity.instruments_max:
         events.rejected(row.name, Reason.CAPACITY)
     else:
-        instrument = Instrument(len(venue.instruments) + 1, row.name, row.tick_e4, row.lot, row.reference_e4)
+        number = len(venue.instruments) + 1
+        instrument = Instrument(number, row.name, row.tick_e4, row.lot, row.reference_e4, row.adv_qty)
         venue.instruments.append(instrument)
         venue.instrument_by_symbol[row.name] = instrument
 

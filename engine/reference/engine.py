@@ -1,6 +1,6 @@
 """The shell: batches of COMMAND rows in, EVENT rows out, the chain of event digests, and views of the state."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -8,19 +8,25 @@ import numpy as np
 from engine.digest import EventChain
 from engine.limits import Capacity
 from engine.names import Directory, unpack
-from engine.records import INSTRUMENT_STATE, OPEN_ORDER, CommandKind, Reason, Side
+from engine.records import CommandKind, Reason
+from engine.reference import views
+from engine.reference.calls import tell_indicatives
 from engine.reference.cancel import cancel, mass_cancel
 from engine.reference.check import check_venue
-from engine.reference.definitions import clock, define_instrument, define_participant
+from engine.reference.clock import clock, clock_jump
+from engine.reference.definitions import define_instrument, define_participant
 from engine.reference.entry import enter, replace
 from engine.reference.events import EventLog
+from engine.reference.halts import halt, resume
 from engine.reference.kill import emergency_close, kill, unkill
-from engine.reference.phases import halt, phase
+from engine.reference.limits import limits
+from engine.reference.phases import phase
 from engine.reference.rows import Row, can_be_interpreted, rows_of
 from engine.reference.users import credential, user
-from engine.reference.venue import Instrument, Order, Venue
+from engine.reference.venue import Venue
 
 _EXTEND: Final = int(CommandKind.EXTEND)
+_LIMITS: Final = int(CommandKind.LIMITS)
 
 _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CLOCK): clock,
@@ -32,14 +38,18 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.MASS_CANCEL): mass_cancel,
     int(CommandKind.PHASE): phase,
     int(CommandKind.HALT): halt,
+    int(CommandKind.RESUME): resume,
     int(CommandKind.KILL): kill,
     int(CommandKind.UNKILL): unkill,
     int(CommandKind.EMERGENCY_CLOSE): emergency_close,
     int(CommandKind.USER): user,
     int(CommandKind.CREDENTIAL): credential,
+    int(CommandKind.CLOCK_JUMP): clock_jump,
 }
-#: The kinds that an ``extend`` may stand before (section 13, 12).
-_EXTENDABLE: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
+#: The kinds that an ``extend`` may stand before, of which it is one itself (section 13, 12).
+_EXTENDABLE: Final = frozenset(
+    map(int, (_EXTEND, _LIMITS, CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)),
+)
 
 
 class ReferenceEngine:
@@ -86,22 +96,30 @@ class ReferenceEngine:
             now_ns=self._venue.now_ns,
         )
 
+    @property
+    def next_due_ns(self) -> int:
+        """The earliest time at which a clock value ends a halt or the call after one; 0: none does."""
+        return views.next_due_ns(self._venue)
+
     def open_orders(self, instrument: int = 0) -> "np.ndarray[Any, Any]":
         """OPEN_ORDER rows of one instrument by number, or of all (0): buys before sells, in the order of trading."""
-        shown = [each for each in self._venue.instruments if instrument in (0, each.number)]
-        return np.array([_open_order(order) for each in shown for order in _in_book_order(each)], OPEN_ORDER)
+        return views.open_orders(self._venue, instrument)
 
     def instruments(self) -> "np.ndarray[Any, Any]":
         """INSTRUMENT_STATE rows, in order of definition."""
-        states = np.zeros(len(self._venue.instruments), INSTRUMENT_STATE)
-        for state, instrument in zip(states, self._venue.instruments, strict=True):
-            state["symbol"] = instrument.symbol
-            state["tick_e4"] = instrument.tick_e4
-            state["lot"] = instrument.lot
-            state["reference_e4"] = instrument.defined_reference_e4
-            state["last_trade_e4"] = instrument.last_trade_e4
-            state["phase"] = instrument.phase
-        return states
+        return views.instruments(self._venue)
+
+    def positions(self) -> "np.ndarray[Any, Any]":
+        """POSITION rows, in order of participant and instrument; none where nothing is held or open."""
+        return views.positions(self._venue)
+
+    def participants(self) -> "np.ndarray[Any, Any]":
+        """PARTICIPANT_STATE rows, in order of definition."""
+        return views.participants(self._venue)
+
+    def limits(self) -> "np.ndarray[Any, Any]":
+        """LIMITS_STATE rows, in order of participant and instrument (0: in all); none where no limit is set."""
+        return views.limits(self._venue)
 
     def check(self) -> None:
         """Raises InvariantError, naming what is broken, when the state is not one that the rules can reach."""
@@ -109,35 +127,13 @@ class ReferenceEngine:
 
 
 def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
-    extended, venue.extended = venue.extended, False
-    if not can_be_interpreted(row) or (extended and row.kind not in _EXTENDABLE and row.kind != _EXTEND):
+    extension, venue.extension = venue.extension, None
+    if not can_be_interpreted(row) or (extension is not None and row.kind not in _EXTENDABLE):
         log.rejected(row.client_order_id, Reason.INVALID_COMMAND)
     elif row.kind == _EXTEND:
-        venue.extended = True
+        venue.extension = row
+    elif row.kind == _LIMITS:
+        limits(venue, row, extension, log)
     else:
         _RULES[row.kind](venue, row, log)
-
-
-def _in_book_order(instrument: Instrument) -> Iterator[Order]:
-    for side in (Side.BUY, Side.SELL):
-        for level in instrument.book.levels(side):
-            yield from level.orders.values()
-
-
-def _open_order(order: Order) -> tuple[int, ...]:
-    return (
-        order.client_order_id,
-        order.number,
-        order.price_e4,
-        order.qty,
-        order.leaves_qty,
-        order.cum_qty,
-        order.participant.number,
-        order.instrument.number,
-        order.side,
-        order.time_in_force,
-        order.self_trade,
-        0,
-        order.instructions,
-        0,
-    )
+        tell_indicatives(venue, log)

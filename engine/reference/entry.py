@@ -10,7 +10,9 @@ from engine.limits import PRICE_E4_MAX, QTY_MAX
 from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference.book import accepts
 from engine.reference.events import EventLog
+from engine.reference.exposure import add_open
 from engine.reference.matching import cancel_open, run_as_incoming
+from engine.reference.risk import count_entry, entered, limits_refuse, replaced, restricted
 from engine.reference.rows import DISPLAY, MARKET, MIN_QTY, POST_ONLY, STOP, Row
 from engine.reference.venue import Instrument, Order, Participant, Venue
 
@@ -30,9 +32,11 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
         events.rejected(row.client_order_id, Reason.UNKNOWN_PARTICIPANT, None, instrument)
         return
     if instrument is None:
+        count_entry(venue, participant, Reason.UNKNOWN_INSTRUMENT)
         events.rejected(row.client_order_id, Reason.UNKNOWN_INSTRUMENT, participant, None)
         return
     refused = _entry_refused(venue, row, participant, instrument)
+    count_entry(venue, participant, refused)
     if refused is not None:
         events.rejected(row.client_order_id, refused, participant, instrument)
         return
@@ -43,31 +47,40 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
 
 def replace(venue: Venue, row: Row, events: EventLog) -> None:
     participant = venue.participant(row.participant)
-    order = participant.open_order(row.client_order_id) if participant else None
-    if participant is None or order is None:
+    if participant is None:
+        events.cancel_rejected(row.client_order_id, None)
+        return
+    order = participant.open_order(row.client_order_id)
+    if order is None:
+        count_entry(venue, participant, Reason.UNKNOWN_ORDER)
         events.cancel_rejected(row.client_order_id, participant)
         return
-    instrument = order.instrument
-    refused = _new_terms_refused(order, row)
-    if refused is not None:
-        events.rejected(row.new_client_order_id, refused, participant, instrument)
-        return
     open_qty = row.qty - order.cum_qty
-    if open_qty <= 0:
-        cancel_open(venue, order, Reason.REPLACED, events)
-        return
     keeps_priority = row.price_e4 == order.price_e4 and open_qty <= order.leaves_qty
-    refused = _new_place_refused(venue, order, row, keeps_priority)
+    refused = _new_terms_refused(order, row)
+    if refused is None and open_qty > 0:
+        refused = _new_place_refused(venue, order, row, keeps_priority)
+    count_entry(venue, participant, refused)
     if refused is not None:
-        events.rejected(row.new_client_order_id, refused, participant, instrument)
-        return
-    if keeps_priority:
-        instrument.book.reduce(order, order.leaves_qty - open_qty)
+        events.rejected(row.new_client_order_id, refused, participant, order.instrument)
+    elif open_qty <= 0:
+        cancel_open(venue, order, Reason.REPLACED, events)
     else:
-        instrument.book.remove(order)
+        _change(venue, order, row, keeps_priority, events)
+
+
+def _change(venue: Venue, order: Order, row: Row, keeps_priority: bool, events: EventLog) -> None:
+    """Gives the order the id, quantity and price of a replace that nothing refuses."""
+    open_qty = row.qty - order.cum_qty
+    add_open(order, -order.leaves_qty)
+    if keeps_priority:
+        order.instrument.book.reduce(order, order.leaves_qty - open_qty)
+    else:
+        order.instrument.book.remove(order)
         order.leaves_qty = open_qty
     order.qty = row.qty
     order.price_e4 = row.price_e4
+    add_open(order, order.leaves_qty)
     venue.rename(order, row.new_client_order_id)
     events.replaced(order, row.client_order_id)
     if not keeps_priority:
@@ -88,7 +101,9 @@ def _entry_refused(venue: Venue, row: Row, participant: Participant, instrument:
         or _value_refused(instrument, row)
         or _instructions_refused(row)
         or _id_used(participant, row.client_order_id)
+        or restricted(participant, instrument)
         or _not_permitted(participant, row)
+        or limits_refuse(venue, entered(participant, instrument, row.side, row.qty, row.price_e4))
         or (_post_only_refused(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
         or _no_room_for_order(venue)
     )
@@ -111,8 +126,11 @@ def _new_place_refused(venue: Venue, order: Order, row: Row, keeps_priority: boo
     """The checks of a replace after its open quantity is known to be above zero."""
     judged_again = order.post_only and not keeps_priority
     return (
-        _post_only_refused(order.instrument, order.side, row.price_e4) if judged_again else None
-    ) or _no_room_for_id(venue)
+        restricted(order.participant, order.instrument)
+        or limits_refuse(venue, replaced(order, row.qty, row.price_e4))
+        or (_post_only_refused(order.instrument, order.side, row.price_e4) if judged_again else None)
+        or _no_room_for_id(venue)
+    )
 
 
 def _phase_refuses(phase: Phase, time_in_force: int, instructions: int, book: int) -> Reason | None:
@@ -124,6 +142,8 @@ def _phase_refuses(phase: Phase, time_in_force: int, instructions: int, book: in
         return Reason.HALTED
     if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or instructions & POST_ONLY or book == Book.MIDPOINT:
         return Reason.NOT_CONTINUOUS
+    if time_in_force == TimeInForce.OPENING and phase not in (Phase.PRE_OPEN, Phase.OPENING_AUCTION):
+        return Reason.NOT_AUCTION
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.records import EVENT, EventKind, Phase, Reason
-from engine.reference.venue import Instrument, Order, Participant
+from engine.reference.venue import Indicative, Instrument, Order, Participant
 
 #: The places of an EVENT row as bytes: six of 8, three of 4, and four of 1, the third of which has a sign.
 _pack: Final = Struct("<6q3I2BbB").pack
@@ -21,6 +21,7 @@ _TRADE: Final = int(EventKind.TRADE)
 _CANCELED: Final = int(EventKind.CANCELED)
 _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
+_INDICATIVE: Final = int(EventKind.INDICATIVE)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
 _KILLED: Final = int(EventKind.KILLED)
@@ -105,6 +106,17 @@ class EventLog:
             client_order_id=client_order_id,
             participant=participant.number if participant else 0,
             reason=reason,
+        )
+
+    def indicative(self, instrument: Instrument, now: Indicative) -> None:
+        surplus_qty = now.surplus_qty
+        self._append(
+            _INDICATIVE,
+            price_e4=now.price_e4,
+            qty=now.qty,
+            number=abs(surplus_qty),
+            instrument=instrument.number,
+            side=(surplus_qty > 0) - (surplus_qty < 0),
         )
 
     def phase(self, instrument: Instrument) -> None:

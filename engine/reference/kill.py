@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from engine.names import EVERY
 from engine.records import Phase, Reason
+from engine.reference.calls import tell_indicatives
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
@@ -16,6 +17,7 @@ def kill(venue: Venue, row: Row, events: EventLog) -> None:
         events.killed(participant)
         for order in list(participant.open_orders.values()):
             cancel_open(venue, order, Reason.KILL, events)
+        tell_indicatives(venue, events)
 
 
 def unkill(venue: Venue, row: Row, events: EventLog) -> None:
@@ -26,7 +28,7 @@ def unkill(venue: Venue, row: Row, events: EventLog) -> None:
 
 def emergency_close(venue: Venue, _row: Row, events: EventLog) -> None:
     for instrument in venue.instruments:
-        instrument.phase = Phase.CLOSED
+        venue.set_phase(instrument, Phase.CLOSED)
         events.phase(instrument)
         for order in list(instrument.open_orders.values()):
             cancel_open(venue, order, Reason.KILL, events)

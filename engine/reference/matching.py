@@ -7,6 +7,7 @@ a price.
 from engine.records import Reason, SelfTrade, TimeInForce
 from engine.reference.book import accepts
 from engine.reference.events import EventLog
+from engine.reference.exposure import execute, take_off
 from engine.reference.rows import MARKET, MIN_QTY
 from engine.reference.venue import Order, Venue
 
@@ -81,8 +82,10 @@ def _prevent_self_trade(venue: Venue, incoming: Order, resting: Order, events: E
         qty = min(incoming.leaves_qty, resting.leaves_qty)
         events.canceled(resting, qty, Reason.SELF_TRADE)
         events.canceled(incoming, qty, Reason.SELF_TRADE)
-        _take_off_resting(venue, resting, qty)
-        incoming.leaves_qty -= qty
+        take_off(resting, qty)
+        take_off(incoming, qty)
+        if resting.leaves_qty == 0:
+            venue.close(resting)
         return False
     if choice in (SelfTrade.CANCEL_OLDEST, SelfTrade.CANCEL_BOTH):
         cancel_open(venue, resting, Reason.SELF_TRADE, events)
@@ -98,14 +101,8 @@ def _trade(venue: Venue, incoming: Order, resting: Order, events: EventLog) -> N
     venue.trade_number += 1
     events.trade(resting, incoming, resting.price_e4, qty, venue.trade_number, incoming.side)
     incoming.instrument.last_trade_e4 = resting.price_e4
-    incoming.leaves_qty -= qty
-    incoming.cum_qty += qty
-    resting.cum_qty += qty
-    _take_off_resting(venue, resting, qty)
-
-
-def _take_off_resting(venue: Venue, resting: Order, qty: int) -> None:
-    resting.instrument.book.reduce(resting, qty)
+    execute(incoming, qty)
+    execute(resting, qty)
     if resting.leaves_qty == 0:
         venue.close(resting)
 

@@ -1,40 +1,29 @@
-"""Trading phases (section 6) and the halt by command (section 9)."""
+"""Trading phases (section 6): the command, and what a change from one phase to another does."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from engine.names import EVERY
 from engine.records import Phase, Reason, TimeInForce
+from engine.reference.calls import tell_indicatives
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
 from engine.reference.uncross import uncross
 from engine.reference.venue import Instrument, Venue
 
-#: The phases that a ``phase`` command of this release may name; ``halted`` is no phase that one can name.
-_NAMED: Final = frozenset({Phase.CLOSED, Phase.PRE_OPEN, Phase.CONTINUOUS})
-
 
 def phase(venue: Venue, row: Row, events: EventLog) -> None:
-    for instrument in _named(venue, row, events):
-        if row.phase not in _NAMED:
+    for instrument in named(venue, row, events):
+        if row.phase == Phase.HALTED:
             events.rejected(instrument.symbol, Reason.INVALID_COMMAND)
+        elif row.phase == instrument.phase:
+            events.phase(instrument)
         else:
-            _change_phase(venue, instrument, Phase(row.phase), events)
+            change_phase(venue, instrument, Phase(row.phase), events)
+        tell_indicatives(venue, events)
 
 
-def halt(venue: Venue, row: Row, events: EventLog) -> None:
-    for instrument in _named(venue, row, events):
-        if row.duration_ns:
-            events.rejected(instrument.symbol, Reason.INVALID_COMMAND)
-        elif instrument.phase != Phase.CLOSED:
-            instrument.phase = Phase.HALTED
-            events.halted(instrument, Reason.COMMAND)
-        elif row.name != EVERY:
-            events.rejected(instrument.symbol, Reason.CLOSED)
-
-
-def _named(venue: Venue, row: Row, events: EventLog) -> Iterable[Instrument]:
+def named(venue: Venue, row: Row, events: EventLog) -> Iterable[Instrument]:
     """The instrument that the row names, or each in order of definition; an unknown symbol is rejected here."""
     if row.name == EVERY:
         return venue.instruments
@@ -45,14 +34,17 @@ def _named(venue: Venue, row: Row, events: EventLog) -> Iterable[Instrument]:
     return (instrument,)
 
 
-def _change_phase(venue: Venue, instrument: Instrument, new: Phase, events: EventLog) -> None:
-    old, instrument.phase = instrument.phase, new
+def change_phase(venue: Venue, instrument: Instrument, new: Phase, events: EventLog, due_ns: int = 0) -> None:
+    """From the present phase to another one, which a clock value at or after ``due_ns`` ends (0: none does).
+
+    A timer of the phase that is left is dropped.
+    """
+    old = instrument.phase
+    venue.set_phase(instrument, new, due_ns)
     events.phase(instrument)
-    if new == old:
-        return
-    if new == Phase.CONTINUOUS:
+    if new == Phase.CONTINUOUS or (old == Phase.CLOSING_AUCTION and new == Phase.CLOSED):
         uncross(venue, instrument, events)
-    elif new == Phase.CLOSED:
+    if new == Phase.CLOSED:
         for order in list(instrument.open_orders.values()):
             if order.time_in_force == TimeInForce.DAY:
                 cancel_open(venue, order, Reason.END_OF_DAY, events)

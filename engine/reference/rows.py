@@ -106,7 +106,47 @@ class Row(NamedTuple):
         return self.min_qty
 
     @property
+    def rate_orders(self) -> int:
+        return self.client_order_id
+
+    @property
+    def rate_window_ns(self) -> int:
+        return self.new_client_order_id
+
+    @property
+    def margin_bps(self) -> int:
+        return self.price_e4
+
+    @property
+    def adv_share_bps(self) -> int:
+        return self.qty
+
+    @property
+    def max_order_value_e4(self) -> int:
+        return self.price_e4
+
+    @property
+    def max_order_qty(self) -> int:
+        return self.qty
+
+    @property
+    def max_position_qty(self) -> int:
+        return self.min_qty
+
+    @property
+    def credit_e4(self) -> int:
+        return self.display_qty
+
+    @property
+    def adv_qty(self) -> int:
+        return self.display_qty
+
+    @property
     def permissions(self) -> int:
+        return self.instructions
+
+    @property
+    def limits(self) -> int:
         return self.instructions
 
     @property

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from engine.records import Reason, Side
 from engine.reference.book import LitBook, accepts
 from engine.reference.events import EventLog
+from engine.reference.exposure import execute
 from engine.reference.matching import cancel_open
 from engine.reference.rows import MARKET
-from engine.reference.venue import Instrument, Order, Venue
+from engine.reference.venue import NOTHING_EXECUTABLE, Indicative, Instrument, Order, Venue
 
 
 class Candidate(NamedTuple):
@@ -30,7 +31,7 @@ class Candidate(NamedTuple):
 
 def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     """Trades the book at the uncross price, if it has one; what is left of market orders is canceled."""
-    price_e4 = uncross_price_e4(instrument)
+    price_e4 = indicative(instrument).price_e4
     if price_e4:
         _trade_all(venue, instrument, price_e4, events)
     for order in list(instrument.open_orders.values()):
@@ -38,26 +39,28 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
             cancel_open(venue, order, Reason.AUCTION, events)
 
 
-def uncross_price_e4(instrument: Instrument) -> int:
-    """The price by rules 1 to 4 of section 6, or 0 when nothing is executable."""
+def indicative(instrument: Instrument) -> Indicative:
+    """What an uncross would give now: its price by rules 1 to 4 of section 6, the quantity and the surplus."""
     # R is the reference price rounded down to the tick, and never below one tick.
     rounded_e4 = max(instrument.reference_e4 // instrument.tick_e4, 1) * instrument.tick_e4
     candidates = _candidates(instrument.book, rounded_e4)
     executable_qty = max(candidate.executable_qty for candidate in candidates)
     if executable_qty == 0:
-        return 0
+        return NOTHING_EXECUTABLE
     candidates = [candidate for candidate in candidates if candidate.executable_qty == executable_qty]
     least_qty = min(abs(candidate.surplus_qty) for candidate in candidates)
     candidates = [candidate for candidate in candidates if abs(candidate.surplus_qty) == least_qty]
     if all(candidate.surplus_qty > 0 for candidate in candidates):
-        return max(candidate.price_e4 for candidate in candidates)
-    if all(candidate.surplus_qty < 0 for candidate in candidates):
-        return min(candidate.price_e4 for candidate in candidates)
-    return min((candidate.price_e4 for candidate in candidates), key=_distance_from(rounded_e4))
+        chosen = candidates[-1]  # they rise
+    elif all(candidate.surplus_qty < 0 for candidate in candidates):
+        chosen = candidates[0]
+    else:
+        chosen = min(candidates, key=_distance_from(rounded_e4))
+    return Indicative(chosen.price_e4, executable_qty, chosen.surplus_qty)
 
 
-def _distance_from(rounded_e4: int) -> Callable[[int], int]:
-    return lambda price_e4: abs(price_e4 - rounded_e4)
+def _distance_from(rounded_e4: int) -> Callable[[Candidate], int]:
+    return lambda candidate: abs(candidate.price_e4 - rounded_e4)
 
 
 def _candidates(book: LitBook, rounded_e4: int) -> list[Candidate]:
@@ -83,8 +86,7 @@ def _trade_all(venue: Venue, instrument: Instrument, price_e4: int, events: Even
         venue.trade_number += 1
         events.trade(buy, sell, price_e4, qty, venue.trade_number, 0)
         for order in (buy, sell):
-            order.cum_qty += qty
-            instrument.book.reduce(order, qty)
+            execute(order, qty)
             if order.leaves_qty == 0:
                 venue.close(order)
 

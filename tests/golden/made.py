@@ -1,4 +1,4 @@
-"""What the golden journal of RULES_VERSION 2 was made of: every kind of command, hostile rows and garbage included.
+"""What the golden journal of RULES_VERSION 3 was made of: every kind of command, hostile rows and garbage included.
 
 Those of earlier versions were made by this file as it was then.
 """
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.limits import DAY_NS, Capacity
 from engine.records import CommandKind, Phase, TimeInForce, UserPermission
+from tests.limit_rows import clock_jump, limits, resume
 from tests.rows import (
     BUY,
     SELL,
@@ -18,8 +19,10 @@ from tests.rows import (
     credential,
     enter,
     extend,
+    halt,
     instrument,
     kill,
+    mass_cancel,
     participant,
     phase,
     replace,
@@ -30,13 +33,14 @@ from tests.rows import (
 from tests.streams import random_stream
 
 CAPACITY = Capacity(orders_max=400, ids_max=4_000, instruments_max=4, participants_max=8)
+SIDES = (BUY, SELL)
 _TOKEN = {"token_head": int.from_bytes(b"ORDER-20", "big"), "token_tail": int.from_bytes(b"240115\0\0", "big")}
 _NEW_TOKEN = {"new_token_head": int.from_bytes(b"ORDER-20", "big"), "new_token_tail": int.from_bytes(b"2 \0\0", "big")}
 
 
 def commands() -> NDArray[Any]:
-    """1,800 random rows, and a second day that begins with orders of the first and an uncross, ends with a kill, and is
-    followed by a third that is closed in an emergency."""
+    """1,800 random rows; a second day that begins with orders of the first and an uncross and ends with a kill; a third
+    that is closed in an emergency; a fourth of limits, halts that end by the clock, and calls."""
     first = random_stream(77, 1_800, hostile=0.1, garbage=0.03, control=0.01)
     second = batch(
         clock(30_000 * DAY_NS),
@@ -74,4 +78,38 @@ def commands() -> NDArray[Any]:
         *(enter(2, 930_000 + n, SELL, 5, 100_000 + 100 * n, 3) for n in range(5)),
         phase("GLD", Phase.CLOSED),
     )
-    return batch(first, second, third)
+    opened_ns = 30_003 * DAY_NS
+    fourth = batch(
+        clock(opened_ns),
+        clock_jump(opened_ns - 10**12, -(10**12)),
+        instrument("ADV", adv_qty=2_000),
+        participant("LIMITED"),
+        limits("LIMITED", max_order_qty=500, max_order_value_e4=16 * 10**6, order_rate=(24, 10**10), margin_bps=2_000),
+        limits("LIMITED", max_position_qty=500, credit_e4=4 * 10**7),
+        limits("LIMITED", "ADV", adv_share_bps=1_000, max_order_qty=220),
+        limits("LIMITED", "GLD", restricted=True),
+        limits("GOLDEN", order_rate=(22, 10**10), max_position_qty="off"),
+        phase("*", Phase.OPENING_AUCTION),
+        *(enter(7, 940_000 + n, SIDES[n % 2], 40 + 10 * n, 100_000 + 100 * (n % 5), 4) for n in range(20)),
+        *(enter(6, 940_000 + n, SIDES[n % 3 == 0], 40 + n, 100_000 - 100 * (n % 5), 4) for n in range(20)),
+        enter(7, 941_000, BUY, 10, 100_000, 3),
+        *(enter(6, 941_000 + n, SELL, 10, 100_000, 4) for n in range(5)),
+        limits("LIMITED", order_rate="off", max_order_value_e4="off"),
+        phase("*", Phase.CONTINUOUS),
+        *(replace(7, 940_000 + n, 942_000 + n, 20 + 20 * n, 100_100) for n in range(10)),
+        limits("LIMITED", "GLD", restricted=False),
+        halt("ADV", duration_ns=10**11),
+        halt("ADV", duration_ns=10**10),
+        halt("GLD"),
+        enter(6, 943_000, BUY, 10, 100_000, 4),
+        clock(opened_ns + 10**11),
+        *(enter(6, 943_001 + n, SIDES[n % 2], 30, 100_000 + 100 * n, 4) for n in range(6)),
+        resume("*"),
+        clock(opened_ns + 2 * 10**11),
+        phase("*", Phase.CLOSING_AUCTION),
+        *(enter(6, 944_000 + n, SIDES[n % 2], 25, 100_000 - 100 * n, 4) for n in range(6)),
+        *(enter(7, 944_000 + n, SIDES[n % 2 == 0], 25, 100_000 - 100 * n, 4) for n in range(6)),
+        mass_cancel("LIMITED", "ADV", SELL),
+        phase("*", Phase.CLOSED),
+    )
+    return batch(first, second, third, fourth)

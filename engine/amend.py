@@ -1,0 +1,218 @@
+"""What an owner changes of an order of the book: cancel and replace (rulebook sections 4 and 8)."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.book import join, leave, shrink, side_row
+from engine.emit import emit_cancel_rejected, emit_canceled, emit_rejected, emit_replaced
+from engine.entry import run
+from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
+from engine.index import drop_carried_id, find_id, open_slot, take_id
+from engine.jit import inlined, rare
+from engine.limit_checks import check_with_limits
+from engine.limits import INT64_MAX
+from engine.match import cancel_resting, take_back
+from engine.records import Instruction, Phase, Reason
+from engine.risk import check_phase, check_price, check_qty
+from engine.state import State
+
+_CONTINUOUS: Final = int(Phase.CONTINUOUS)
+_MARKET: Final = int(Instruction.MARKET)
+_POST_ONLY: Final = int(Instruction.POST_ONLY)
+_DISPLAY: Final = int(Instruction.DISPLAY)
+_STOP: Final = int(Instruction.STOP)
+_INVALID_INSTRUCTION: Final = int(Reason.INVALID_INSTRUCTION)
+_DUPLICATE_ID: Final = int(Reason.DUPLICATE_ID)
+_ORDER_RATE: Final = int(Reason.ORDER_RATE)
+_CAPACITY: Final = int(Reason.CAPACITY)
+_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
+_INVALID_QTY: Final = int(Reason.INVALID_QTY)
+_INVALID_LOT: Final = int(Reason.INVALID_LOT)
+_UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
+_REASON_USER: Final = int(Reason.USER)
+_REASON_REPLACED: Final = int(Reason.REPLACED)
+
+
+@inlined
+def cancel(state: State, command, events, n):
+    """The owner takes an order back, or (with a quantity) a part of it; accepted in every phase."""
+    client_order_id = command["client_order_id"]
+    participant = np.int64(command["participant"])
+    if (
+        command["price_e4"]
+        | command["min_qty"]
+        | command["display_qty"]
+        | np.int64(command["instrument"])
+        | np.int64(command["side"])
+        | np.int64(command["time_in_force"])
+        | np.int64(command["self_trade"])
+        | np.int64(command["instructions"])
+        | np.int64(command["book"])
+        | np.int64(command["phase"])
+    ) != 0:
+        return emit_rejected(state, events, n, client_order_id, 0, 0, _INVALID_COMMAND)
+    slot = open_slot(state, participant, client_order_id)
+    if slot == 0:
+        return emit_cancel_rejected(state, events, n, client_order_id, participant, _UNKNOWN_ORDER)
+    if command["qty"] != 0:
+        return _cancel_part(state, command["qty"], events, n, slot)
+    return take_back(state, events, n, slot, _REASON_USER)
+
+
+@rare
+def _cancel_part(state: State, qty, events, n, slot):
+    """An order of the book keeps its place and its id with a smaller quantity in all: ``qty``, any number."""
+    order = state.orders[slot]
+    instrument = np.int64(order["instrument"])
+    leaves_qty = np.int64(order["leaves_qty"])
+    open_qty = qty - np.int64(order["cum_qty"])
+    reason = 0
+    if qty < 0 or open_qty >= leaves_qty:
+        reason = _INVALID_QTY
+    elif qty % state.instruments[instrument - 1]["lot"] != 0:
+        reason = _INVALID_LOT
+    if reason != 0:
+        participant = np.int64(order["participant"])
+        return emit_cancel_rejected(state, events, n, order["client_order_id"], participant, reason)
+    if open_qty <= 0:
+        return cancel_resting(state, events, n, slot, _REASON_USER)
+    n = emit_canceled(state, events, n, order, leaves_qty - open_qty, _REASON_USER)
+    side = np.int64(order["side"])
+    participant = np.int64(order["participant"])
+    count_open(state, participant, instrument, side, open_qty - leaves_qty, value_price_of(order))
+    shrink(state, side_row(instrument, side), slot, open_qty)
+    order["qty"] = qty
+    return n
+
+
+@inlined
+def _is_replace(command, instructions):
+    """Whether the row can be interpreted as a replace (rulebook section 13, 1)."""
+    unused = (
+        np.int64(command["instrument"])
+        | np.int64(command["side"])
+        | np.int64(command["time_in_force"])
+        | np.int64(command["self_trade"])
+        | np.int64(command["book"])
+        | np.int64(command["phase"])
+    )
+    if unused != 0 or command["new_client_order_id"] == 0 or instructions & ~(_MARKET | _DISPLAY | _STOP):
+        return False
+    if command["display_qty"] != 0 and not instructions & _DISPLAY:
+        return False
+    return not (instructions & _MARKET and command["price_e4"] != 0)
+
+
+@inlined
+def replace(state: State, command, events, n):
+    """The owner gives an order another id, quantity and price; its checks in the order of the rulebook."""
+    participant = np.int64(command["participant"])
+    new_id = command["new_client_order_id"]
+    instructions = np.int64(command["instructions"])
+    if not _is_replace(command, instructions):
+        return emit_rejected(state, events, n, command["client_order_id"], 0, 0, _INVALID_COMMAND)
+    slot = open_slot(state, participant, command["client_order_id"])
+    if slot == 0:
+        if participant > 0 and participant <= state.venue[0]["participants"]:
+            count_refused_entry(state.venue, state.participants, state.entry_times, participant)
+        return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, _UNKNOWN_ORDER)
+    order = state.orders[slot]
+    instrument = np.int64(order["instrument"])
+    row = state.instruments[instrument - 1]
+    reason = check_phase(row["phase"], np.int64(order["time_in_force"]), np.int64(order["instructions"]), 0)
+    if reason == 0:
+        reason = check_qty(command["qty"], row["lot"])
+    tick = order["tick"]
+    if reason == 0 and not instructions & _MARKET:
+        reason, tick = check_price(command["price_e4"], row["tick_e4"])
+    if reason == 0 and (instructions ^ (np.int64(order["instructions"]) & _MARKET)) != 0:
+        reason = _INVALID_INSTRUCTION
+    place = np.int64(0)
+    open_qty = np.int64(0)
+    keeps = False
+    if reason == 0:
+        place = find_id(state, participant, new_id)
+        open_qty = command["qty"] - np.int64(order["cum_qty"])
+        keeps = (tick == order["tick"]) & (open_qty <= np.int64(order["leaves_qty"]))
+        reason = _check_replace(state, command, place, participant, slot, tick, open_qty, keeps)
+    if reason != 0:
+        if reason != _ORDER_RATE:
+            count_refused_entry(state.venue, state.participants, state.entry_times, participant)
+        return emit_rejected(state, events, n, new_id, participant, instrument, reason)
+    count_entry(state.venue[0], state.participants[participant - 1], state.entry_times, participant)
+    if open_qty <= 0:
+        return cancel_resting(state, events, n, slot, _REASON_REPLACED)
+    drop_carried_id(state, order)
+    take_id(state, place, participant, new_id, slot)
+    return _replace(state, command, events, n, slot, tick, open_qty, keeps)
+
+
+@inlined
+def _check_replace(state: State, command, place, participant, slot, tick, open_qty, keeps):
+    """The checks from ``duplicate_id`` on; none of them when nothing would stay open."""
+    if place >= 0:
+        return _DUPLICATE_ID
+    if open_qty <= 0:
+        return 0
+    order = state.orders[slot]
+    owner = state.participants[participant - 1]
+    instructions = np.int64(order["instructions"])
+    # Where even all that is open leaves room for it, what is open of the order itself need not be taken out.
+    is_small = owner["open_notional_e4"] <= INT64_MAX - open_qty * command["price_e4"]
+    if instructions | owner["limited"] or not is_small:
+        reason = check_with_limits(
+            state.venue,
+            state.instruments,
+            state.participants,
+            state.exposures,
+            state.limits,
+            state.entry_times,
+            state.books,
+            participant,
+            np.int64(order["instrument"]),
+            np.int64(order["side"]),
+            np.int64(0),
+            np.int64(0) if keeps else instructions & _POST_ONLY,
+            tick,
+            command["qty"],
+            open_qty,
+            command["price_e4"] if tick > 0 else -tick,
+            np.int64(order["leaves_qty"]),
+            np.int64(order["leaves_qty"]) * value_price_of(order),
+        )
+        if reason != 0:
+            return reason
+    if state.venue[0]["ids_used"] >= state.venue[0]["ids_max"]:
+        return _CAPACITY
+    return 0
+
+
+@inlined
+def _replace(state: State, command, events, n, slot, tick, open_qty, keeps):
+    """Every check has passed: the order keeps its place with less, or runs as incoming with a new time."""
+    order = state.orders[slot]
+    participant = np.int64(order["participant"])
+    instrument = np.int64(order["instrument"])
+    side = np.int64(order["side"])
+    leaves_qty = np.int64(order["leaves_qty"])
+    b = side_row(instrument, side)
+    if keeps:
+        count_open(state, participant, instrument, side, open_qty - leaves_qty, value_price_of(order))
+        shrink(state, b, slot, open_qty)
+    else:
+        count_open(state, participant, instrument, side, -leaves_qty, value_price_of(order))
+        leave(state, b, slot)
+        order["price_e4"] = command["price_e4"]
+        order["tick"] = tick
+        order["leaves_qty"] = open_qty
+    order["qty"] = command["qty"]
+    n = emit_replaced(state, events, n, order, command["new_client_order_id"], open_qty)
+    order["client_order_id"] = command["new_client_order_id"]
+    if keeps:
+        return n
+    if state.instruments[instrument - 1]["phase"] != _CONTINUOUS:
+        join(state, b, slot)
+        count_open(state, participant, instrument, side, open_qty, value_price_of(order))
+        return n
+    return run(state, events, n, slot, 0)

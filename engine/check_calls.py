@@ -1,0 +1,74 @@
+"""Invariants of calls, indicative events and timers; what an uncross would give is reckoned anew, price by price."""
+
+from engine.errors import require
+from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
+from engine.records import Phase
+from engine.state import State
+
+CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
+
+
+def check_calls(state: State) -> None:
+    """Raises InvariantError naming the first invariant of calls and timers that does not hold."""
+    venue = state.venue[0]
+    rows = state.instruments[: int(venue["instruments"])]
+    calls = [number for number, row in enumerate(rows, 1) if row["phase"] in CALLS]
+    require(venue["calls"] == len(calls), "the venue counts the instruments in a call")
+    for number, row in enumerate(rows, 1):
+        said = (int(row["indicative_e4"]), int(row["indicative_qty"]), int(row["indicative_surplus"]))
+        expected = uncross_outcome(state, number) if number in calls else (0, 0, 0)
+        require(said == expected, "what was said last in a call is what its uncross would give")
+        require(row["touched"] == 0, "nothing is left to look at after a command")
+    extended = [int(venue[f"extended_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
+    require(venue["extended"] in (0, 1), "an EXTEND row waits or not")
+    require(venue["extended"] or not any(extended), "the numbers of an EXTEND row are used up with it")
+    _check_timers(state)
+
+
+def _check_timers(state: State) -> None:
+    venue = state.venue[0]
+    chain: list[tuple[int, int]] = []
+    number, before = int(venue["timers_first"]), 0
+    while number:
+        row = state.instruments[number - 1]
+        require(row["timer_before"] == before, "a timer knows the one before it")
+        chain.append((int(row["due_ns"]), number))
+        require(len(chain) <= venue["instruments"], "the chain of timers ends")
+        before, number = number, int(row["timer_after"])
+    require(venue["timers_last"] == before, "the venue knows the last timer")
+    require(chain == sorted(chain), "timers are in order of time and definition")
+    timed = [number for number, row in enumerate(state.instruments, 1) if row["due_ns"] != 0]
+    require(sorted(number for _, number in chain) == timed, "every timer is in the chain")
+    for due_ns, number in chain:
+        phase = state.instruments[number - 1]["phase"]
+        require(phase in (Phase.HALTED, Phase.AUCTION), "only a halt and the call after it end by the clock")
+        require(due_ns > venue["now_ns"], "what is due has happened")
+        require(due_ns <= TIME_NS_MAX + (CALL_AFTER_HALT_NS if phase == Phase.AUCTION else 0), "a timer ends in time")
+
+
+def uncross_outcome(state: State, instrument: int) -> tuple[int, int, int]:
+    """(price_e4, executable quantity, buys less sells) of an uncross now, by the words of rulebook section 6."""
+    row = state.instruments[instrument - 1]
+    tick_e4 = int(row["tick_e4"])
+    reference = max(int(row["last_trade_e4"] or row["reference_e4"]) // tick_e4, 1)
+    here = state.orders[state.orders["participant"] != 0]
+    here = here[here["instrument"] == instrument]
+    orders = [(int(o["side"]), int(o["tick"]), int(o["leaves_qty"])) for o in here]
+    outcomes = []
+    for tick in {reference} | {tick for _, tick, _ in orders if tick > 0}:
+        buys = sum(qty for side, limit, qty in orders if side > 0 and (limit < 0 or limit >= tick))
+        sells = sum(qty for side, limit, qty in orders if side < 0 and (limit < 0 or limit <= tick))
+        outcomes.append((min(buys, sells), buys - sells, tick))
+    most = max(executable for executable, _, _ in outcomes)
+    if most == 0:
+        return 0, 0, 0
+    outcomes = [outcome for outcome in outcomes if outcome[0] == most]
+    least = min(abs(surplus) for _, surplus, _ in outcomes)
+    left = {tick: surplus for _, surplus, tick in outcomes if abs(surplus) == least}
+    if all(surplus > 0 for surplus in left.values()):
+        best = max(left)
+    elif all(surplus < 0 for surplus in left.values()):
+        best = min(left)
+    else:
+        best = min(left, key=lambda tick: abs(tick - reference))
+    return best * tick_e4, most, left[best]

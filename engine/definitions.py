@@ -1,0 +1,154 @@
+"""Instruments and participants: how they are found by name, and how they are defined (rulebook section 2)."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.book import MARGIN
+from engine.emit import emit_rejected
+from engine.jit import called, lshr
+from engine.limits import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.records import Permission, Phase, Reason
+from engine.state import State
+
+_CLOSED: Final = int(Phase.CLOSED)
+_PERMISSIONS: Final = int(~Permission(0))
+_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
+_CAPACITY: Final = int(Reason.CAPACITY)
+
+
+@called
+def is_name(number):
+    """Whether a number is a symbol or a participant's name: 1 to 8 of A-Z 0-9 . - (rulebook section 2)."""
+    if number <= 0:
+        return False
+    for place in range(8):
+        if place > 0 and lshr(number, 8 * place) == 0:
+            break
+        c = lshr(number, 8 * place) & 255
+        if not ((65 <= c <= 90) or (48 <= c <= 57) or c == 45 or c == 46):
+            return False
+    return True
+
+
+@called
+def find_instrument(state: State, symbol):
+    """Number of the instrument with that symbol, or 0."""
+    for row in range(state.venue[0]["instruments"]):
+        if state.instruments[row]["symbol"] == symbol:
+            return row + 1
+    return 0
+
+
+@called
+def find_participant(state: State, name):
+    """Number of the participant with that name, or 0."""
+    for row in range(state.venue[0]["participants"]):
+        if state.participants[row]["name"] == name:
+            return row + 1
+    return 0
+
+
+@called
+def unused(command, new_client_order_id, price_e4, qty, min_qty, codes):
+    """Whether the places that a definition or control command does not use are zero.
+
+    An argument is 1 where that place is unused (``codes``: instructions, side and phase together). The other places
+    are used by none of these commands, and always looked at.
+    """
+    word = (
+        command["display_qty"]
+        | np.int64(command["participant"])
+        | np.int64(command["instrument"])
+        | np.int64(command["time_in_force"])
+        | np.int64(command["self_trade"])
+        | np.int64(command["book"])
+    )
+    word |= command["new_client_order_id"] * new_client_order_id
+    word |= command["price_e4"] * price_e4 | command["qty"] * qty | command["min_qty"] * min_qty
+    word |= (np.int64(command["instructions"]) | np.int64(command["side"]) | np.int64(command["phase"])) * codes
+    return word == 0
+
+
+@called
+def no_codes(command, phase):
+    """Whether a row whose six numbers are all used has no other value (``phase``: 1 where that place is unused)."""
+    word = (
+        np.int64(command["participant"])
+        | np.int64(command["instrument"])
+        | np.int64(command["side"])
+        | np.int64(command["time_in_force"])
+        | np.int64(command["self_trade"])
+        | np.int64(command["instructions"])
+        | np.int64(command["book"])
+    )
+    return (word | np.int64(command["phase"]) * phase) == 0
+
+
+@called
+def define_instrument(state: State, command, events, n):
+    """A new instrument is ``closed``; its price window starts around the reference price."""
+    venue = state.venue[0]
+    symbol = command["name"]
+    if (
+        not no_codes(command, 1)
+        or command["symbol"] != 0
+        or not is_name(symbol)
+        or find_instrument(state, symbol) != 0
+        or command["tick_e4"] < 1
+        or command["tick_e4"] > PRICE_E4_MAX
+        or command["lot"] < 1
+        or command["lot"] > QTY_MAX
+        or command["reference_e4"] < 1
+        or command["reference_e4"] > PRICE_E4_MAX
+        or command["adv_qty"] < 0
+        or command["adv_qty"] > ADV_QTY_MAX
+    ):
+        return emit_rejected(state, events, n, symbol, 0, 0, _INVALID_COMMAND)
+    if venue["instruments"] >= venue["instruments_max"]:
+        return emit_rejected(state, events, n, symbol, 0, 0, _CAPACITY)
+    row = state.instruments[venue["instruments"]]
+    venue["instruments"] += 1
+    row["symbol"] = symbol
+    row["tick_e4"] = command["tick_e4"]
+    row["lot"] = command["lot"]
+    row["reference_e4"] = command["reference_e4"]
+    row["adv_qty"] = command["adv_qty"]
+    row["window_tick"] = max(command["reference_e4"] // command["tick_e4"] - 2 * MARGIN, 0) & ~63
+    row["phase"] = _CLOSED
+    return n
+
+
+@called
+def define_participant(state: State, command, events, n):
+    """A participant, with its group and permissions."""
+    venue = state.venue[0]
+    name = command["name"]
+    group = command["group"]
+    permissions = np.int64(command["permissions"])
+    if (
+        not unused(command, 0, 1, 1, 1, 0)
+        or np.int64(command["side"]) != 0
+        or np.int64(command["phase"]) != 0
+        or not is_name(name)
+        or find_participant(state, name) != 0
+        or (group != 0 and not is_name(group))
+        or permissions & ~_PERMISSIONS
+    ):
+        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+    if venue["participants"] >= venue["participants_max"]:
+        return emit_rejected(state, events, n, name, 0, 0, _CAPACITY)
+    number = venue["participants"] + 1
+    first = number
+    if group != 0:
+        for row in range(number - 1):
+            if state.participants[row]["group_name"] == group:
+                first = row + 1
+                break
+    row = state.participants[number - 1]
+    row["name"] = name
+    row["group_name"] = group
+    row["group"] = first
+    row["permissions"] = permissions
+    venue["participants"] = number
+    return n

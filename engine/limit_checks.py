@@ -1,0 +1,171 @@
+"""Permissions, the checks that limits set, and ``would_cross`` (rulebook sections 8 and 13, 21).
+
+Only orders come here that are not plain: of participants with limits, without a limit price, ``stp=none`` or
+post-only, or with so large a notional that it has to be looked at closely. What is set for the instrument goes before
+what is set for the participant in all of them, field by field.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.book import side_row
+from engine.exposure import OPEN_QTY, POSITION_QTY, SET_LIMITS, entries_since, reference_of
+from engine.jit import called, inlined, rare
+from engine.limits import BPS_MAX, INT64_MAX
+from engine.records import Instruction, Limit, Permission, Reason, SelfTrade
+
+_MAX_ORDER_QTY: Final = int(Limit.MAX_ORDER_QTY)
+_MAX_ORDER_VALUE: Final = int(Limit.MAX_ORDER_VALUE)
+_ORDER_RATE: Final = int(Limit.ORDER_RATE)
+_MAX_POSITION: Final = int(Limit.MAX_POSITION)
+_CREDIT: Final = int(Limit.CREDIT)
+_MARGIN: Final = int(Limit.MARGIN)
+_ADV: Final = int(Limit.ADV)
+_RESTRICTED: Final = int(Limit.RESTRICTED)
+_MARKET: Final = int(Instruction.MARKET)
+_POST_ONLY: Final = int(Instruction.POST_ONLY)
+_STP_NONE: Final = int(SelfTrade.NONE)
+_MAY_MARKET: Final = int(Permission.MARKET)
+_MAY_STP_NONE: Final = int(Permission.STP_NONE)
+_REASON_RESTRICTED: Final = int(Reason.RESTRICTED)
+_MARKET_NOT_PERMITTED: Final = int(Reason.MARKET_NOT_PERMITTED)
+_STP_NOT_PERMITTED: Final = int(Reason.STP_NOT_PERMITTED)
+_WOULD_CROSS: Final = int(Reason.WOULD_CROSS)
+_REASON_MAX_ORDER_QTY: Final = int(Reason.MAX_ORDER_QTY)
+_REASON_MAX_ORDER_VALUE: Final = int(Reason.MAX_ORDER_VALUE)
+_REASON_ORDER_RATE: Final = int(Reason.ORDER_RATE)
+_REASON_ADV: Final = int(Reason.ADV)
+_REASON_POSITION_LIMIT: Final = int(Reason.POSITION_LIMIT)
+_REASON_CREDIT: Final = int(Reason.CREDIT)
+
+
+@inlined
+def would_cross(books, instrument, side, tick):
+    """Whether a limit order would trade at once."""
+    best = books[side_row(instrument, -side)]["best_tick"]
+    return best != 0 and (tick - best) * side >= 0
+
+
+@inlined
+def _place_of(limits, wide, pair, limit):
+    """Row of ``limits`` that says a limit which is set: that of the instrument, if it is set there."""
+    return pair if np.int64(limits[pair]["limits"]) & limit else wide
+
+
+@rare
+def check_with_limits(
+    venues,
+    instruments,
+    participants,
+    exposures,
+    limits,
+    entry_times,
+    books,
+    participant,
+    instrument,
+    side,
+    self_trade,
+    instructions,
+    tick,
+    qty,
+    open_qty,
+    value_price_e4,
+    own_open_qty,
+    own_notional_e4,
+):
+    """The rows of section 8 from ``restricted`` to ``would_cross``, of an order that is not plain: a reason, or 0.
+
+    qty: of the whole order. open_qty: what would be open of it. own_*: what is open of the order that a replace
+    changes, else 0. instructions, self_trade: those that are to be looked at.
+    """
+    wide = participant * (len(instruments) + 1)
+    pair = wide + instrument
+    owner = participants[participant - 1]
+    is_set = np.int64(limits[wide]["limits"]) | exposures[4 * pair + SET_LIMITS]
+    if is_set & _RESTRICTED:
+        return _REASON_RESTRICTED
+    if instructions & _MARKET and not owner["permissions"] & _MAY_MARKET:
+        return _MARKET_NOT_PERMITTED
+    if self_trade == _STP_NONE and not owner["permissions"] & _MAY_STP_NONE:
+        return _STP_NOT_PERMITTED
+    if is_set != 0:
+        reason = _check_order_limits(
+            venues[0], owner, instruments, limits, entry_times, is_set, wide, pair, instrument, qty, value_price_e4
+        )
+        # A replace that does not raise what is open passes.
+        if reason == 0 and is_set & _MAX_POSITION and open_qty > own_open_qty:
+            reason = _check_position(exposures, limits, wide, pair, side, open_qty - own_open_qty)
+        if reason == 0 and is_set & _CREDIT and open_qty * value_price_e4 > own_notional_e4:
+            margin_bps = np.int64(limits[wide]["margin_bps"]) if is_set & _MARGIN else BPS_MAX
+            margin_e4 = _margin_of_positions(instruments, exposures, wide, margin_bps, venues[0]["instruments"])
+            others_e4 = owner["open_notional_e4"] - own_notional_e4
+            reason = _check_credit(limits[wide]["credit_e4"], others_e4, open_qty * value_price_e4, margin_e4)
+        if reason != 0:
+            return reason
+    if owner["open_notional_e4"] - own_notional_e4 > INT64_MAX - open_qty * value_price_e4:
+        return _REASON_CREDIT
+    if instructions & _POST_ONLY and would_cross(books, instrument, side, tick):
+        return _WOULD_CROSS
+    return 0
+
+
+@called
+def _check_order_limits(
+    venue, owner, instruments, limits, entry_times, is_set, wide, pair, instrument, qty, value_price_e4
+):
+    """Quantity, value, rate and share of the volume."""
+    if is_set & _MAX_ORDER_QTY:
+        place = _place_of(limits, wide, pair, _MAX_ORDER_QTY)
+        if qty > np.int64(limits[place]["max_order_qty"]):
+            return _REASON_MAX_ORDER_QTY
+    if is_set & _MAX_ORDER_VALUE:
+        place = _place_of(limits, wide, pair, _MAX_ORDER_VALUE)
+        if qty * value_price_e4 > limits[place]["max_order_value_e4"]:
+            return _REASON_MAX_ORDER_VALUE
+    if is_set & _ORDER_RATE:
+        row = limits[wide]
+        start_ns = venue["now_ns"] - row["rate_window_ns"]
+        participant = wide // (len(instruments) + 1)
+        if entries_since(owner, entry_times, participant, np.int64(row["rate_orders"]), start_ns):
+            return _REASON_ORDER_RATE
+    if is_set & _ADV:
+        adv_qty = instruments[instrument - 1]["adv_qty"]
+        share_bps = np.int64(limits[_place_of(limits, wide, pair, _ADV)]["adv_share_bps"])
+        if adv_qty != 0 and qty * BPS_MAX > share_bps * adv_qty:
+            return _REASON_ADV
+    return 0
+
+
+@called
+def _check_position(exposures, limits, wide, pair, side, more_qty):
+    """What is held, what is open and what is asked for, all in the order's own direction."""
+    held = side * exposures[4 * pair + POSITION_QTY]
+    open_qty = exposures[4 * pair + OPEN_QTY + ((1 - side) >> 1)]
+    limit = limits[_place_of(limits, wide, pair, _MAX_POSITION)]["max_position_qty"]
+    return _REASON_POSITION_LIMIT if held + open_qty + more_qty > limit else 0
+
+
+@called
+def _check_credit(credit_e4, others_e4, notional_e4, margin_e4):
+    """Whether the sum of the three is within the credit; taken off one by one, since the sum may leave int64."""
+    if margin_e4 < 0 or margin_e4 > credit_e4 or notional_e4 > credit_e4 - margin_e4:
+        return _REASON_CREDIT
+    return _REASON_CREDIT if others_e4 > credit_e4 - margin_e4 - notional_e4 else 0
+
+
+@called
+def _margin_of_positions(instruments, exposures, wide, margin_bps, instruments_defined):
+    """Margin x sum of absolute position x reference price, rounded down; -1 where that would leave int64."""
+    total_e4 = np.int64(0)
+    for number in range(1, instruments_defined + 1):
+        held = abs(exposures[4 * (wide + number) + POSITION_QTY])
+        if held == 0:
+            continue
+        price_e4 = reference_of(instruments[number - 1])
+        if held > (INT64_MAX - total_e4) // price_e4:
+            return np.int64(-1)
+        total_e4 += held * price_e4
+    if margin_bps != 0 and total_e4 > INT64_MAX // margin_bps:
+        return np.int64(-1)
+    return total_e4 * margin_bps // BPS_MAX

@@ -1,0 +1,142 @@
+"""``limits``: what a participant may have, in all instruments or in one (rulebook sections 2 and 13, 20)."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.definitions import find_instrument, find_participant
+from engine.emit import emit_rejected
+from engine.exposure import SET_LIMITS, pair_of
+from engine.jit import called, inlined
+from engine.limits import BPS_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.records import Limit, Reason
+from engine.state import State
+
+_MAX_ORDER_QTY: Final = int(Limit.MAX_ORDER_QTY)
+_MAX_ORDER_VALUE: Final = int(Limit.MAX_ORDER_VALUE)
+_ORDER_RATE: Final = int(Limit.ORDER_RATE)
+_MAX_POSITION: Final = int(Limit.MAX_POSITION)
+_CREDIT: Final = int(Limit.CREDIT)
+_MARGIN: Final = int(Limit.MARGIN)
+_ADV: Final = int(Limit.ADV)
+_ALL: Final = int(~Limit(0))
+_OF_ALL_INSTRUMENTS: Final = _ORDER_RATE | _CREDIT | _MARGIN
+_OFF_SHIFT: Final = 8
+_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
+_UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
+_UNKNOWN_INSTRUMENT: Final = int(Reason.UNKNOWN_INSTRUMENT)
+
+
+@inlined
+def _is_value(said, limit, value, lowest, highest):
+    """Whether a value is within its bounds where it is said, and zero where it is not."""
+    return lowest <= value <= highest if said & limit else value == 0
+
+
+@called
+def _is_limits(venue, command):
+    """Whether the row can be interpreted, its values are in bounds, and so are those of the EXTEND row before it."""
+    word = (
+        np.int64(command["participant"])
+        | np.int64(command["instrument"])
+        | np.int64(command["side"])
+        | np.int64(command["time_in_force"])
+        | np.int64(command["self_trade"])
+        | np.int64(command["book"])
+        | np.int64(command["phase"])
+    )
+    named = np.int64(command["limits"]) & _ALL
+    off = np.int64(command["limits"]) >> _OFF_SHIFT
+    if (word | venue["extended_32"] | venue["extended_40"] | (off & ~named)) != 0:
+        return False
+    if command["symbol"] != 0 and named & _OF_ALL_INSTRUMENTS:
+        return False
+    said = named & ~off
+    any_number = np.int64(2**63 - 1)
+    return (
+        _is_value(said, _MAX_ORDER_QTY, command["max_order_qty"], 1, QTY_MAX)
+        and _is_value(said, _MAX_ORDER_VALUE, command["max_order_value_e4"], 1, any_number)
+        and _is_value(said, _ORDER_RATE, venue["extended_0"], 1, RATE_ORDERS_MAX)
+        and _is_value(said, _ORDER_RATE, venue["extended_8"], 1, RATE_WINDOW_NS_MAX)
+        and _is_value(said, _MAX_POSITION, command["max_position_qty"], 0, any_number)
+        and _is_value(said, _CREDIT, command["credit_e4"], 0, any_number)
+        and _is_value(said, _MARGIN, venue["extended_16"], 0, BPS_MAX)
+        and _is_value(said, _ADV, venue["extended_24"], 0, BPS_MAX)
+    )
+
+
+@called
+def limits_command(state: State, command, events, n):
+    """``limits NAME [symbol=SYM] ...``; uses up the values of an EXTEND row before it."""
+    venue = state.venue[0]
+    n = _limits(state, command, events, n)
+    forget_extension(venue)
+    return n
+
+
+@called
+def _limits(state: State, command, events, n):
+    name = command["name"]
+    symbol = command["symbol"]
+    if not _is_limits(state.venue[0], command):
+        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+    participant = find_participant(state, name)
+    if participant == 0:
+        return emit_rejected(state, events, n, name, 0, 0, _UNKNOWN_PARTICIPANT)
+    instrument = find_instrument(state, symbol) if symbol != 0 else 0
+    if symbol != 0 and instrument == 0:
+        return emit_rejected(state, events, n, symbol, 0, 0, _UNKNOWN_INSTRUMENT)
+    pair = pair_of(state, participant, instrument)
+    was_set = np.int64(state.limits[pair]["limits"])
+    _set_limits(state.venue[0], command, state.limits[pair])
+    is_set = np.int64(state.limits[pair]["limits"])
+    state.participants[participant - 1]["limited"] += np.int64(is_set != 0) - np.int64(was_set != 0)
+    if instrument != 0:
+        state.exposures[4 * pair + SET_LIMITS] = is_set
+    return n
+
+
+@called
+def _set_limits(venue, command, row):
+    """Writes the values that the command names; those that are off are zero in it."""
+    named = np.int64(command["limits"]) & _ALL
+    off = np.int64(command["limits"]) >> _OFF_SHIFT
+    row["limits"] = (np.int64(row["limits"]) | named) & ~off
+    if named & _MAX_ORDER_QTY:
+        row["max_order_qty"] = command["max_order_qty"]
+    if named & _MAX_ORDER_VALUE:
+        row["max_order_value_e4"] = command["max_order_value_e4"]
+    if named & _ORDER_RATE:
+        row["rate_orders"] = venue["extended_0"]
+        row["rate_window_ns"] = venue["extended_8"]
+    if named & _MAX_POSITION:
+        row["max_position_qty"] = command["max_position_qty"]
+    if named & _CREDIT:
+        row["credit_e4"] = command["credit_e4"]
+    if named & _MARGIN:
+        row["margin_bps"] = venue["extended_16"]
+    if named & _ADV:
+        row["adv_share_bps"] = venue["extended_24"]
+
+
+@called
+def extend_command(venue, command):
+    """An EXTEND row waits for the next row, which uses it up."""
+    venue["extended"] = 1
+    venue["extended_0"] = command["name"]
+    venue["extended_8"] = command["symbol"]
+    venue["extended_16"] = command["token_head"]
+    venue["extended_24"] = command["token_tail"]
+    venue["extended_32"] = command["new_token_head"]
+    venue["extended_40"] = command["new_token_tail"]
+
+
+@called
+def forget_extension(venue):
+    """Its six numbers are of no use any more."""
+    venue["extended_0"] = 0
+    venue["extended_8"] = 0
+    venue["extended_16"] = 0
+    venue["extended_24"] = 0
+    venue["extended_32"] = 0
+    venue["extended_40"] = 0

@@ -1,0 +1,59 @@
+"""Halts (section 9, section 13: 24): by command, with an end or without, and the call that follows them.
+
+A timer is the time from which on a clock value ends the phase. It runs only in ``halted`` and in the call after a halt.
+"""
+
+from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
+from engine.names import EVERY
+from engine.records import Phase, Reason
+from engine.reference.calls import tell_indicatives
+from engine.reference.events import EventLog
+from engine.reference.phases import change_phase, named
+from engine.reference.rows import Row
+from engine.reference.venue import Instrument, Venue
+
+
+def halt(venue: Venue, row: Row, events: EventLog) -> None:
+    if not 0 <= row.duration_ns <= TIME_NS_MAX - venue.now_ns:
+        events.rejected(row.name, Reason.INVALID_COMMAND)
+        return
+    end_ns = venue.now_ns + row.duration_ns if row.duration_ns else 0
+    for instrument in named(venue, row, events):
+        if instrument.phase != Phase.CLOSED:
+            later_ns = _later(instrument.due_ns, end_ns) if instrument.phase == Phase.HALTED else end_ns
+            venue.set_phase(instrument, Phase.HALTED, later_ns)
+            events.halted(instrument, Reason.COMMAND)
+        elif row.name != EVERY:
+            events.rejected(instrument.symbol, Reason.CLOSED)
+
+
+def resume(venue: Venue, row: Row, events: EventLog) -> None:
+    for instrument in named(venue, row, events):
+        if instrument.phase == Phase.HALTED:
+            _begin_call(venue, instrument, events)
+        elif row.name != EVERY:
+            events.rejected(instrument.symbol, Reason.NOT_HALTED)
+        tell_indicatives(venue, events)
+
+
+def meet_what_is_due(venue: Venue, events: EventLog) -> None:
+    """What the clock value in force ends: in order of due time, of the same time in order of definition.
+
+    What begins here ends later than this clock value, so that one pass does it all.
+    """
+    due = [instrument for instrument in venue.instruments if 0 < instrument.due_ns <= venue.now_ns]
+    for instrument in sorted(due, key=lambda each: (each.due_ns, each.number)):
+        if instrument.phase == Phase.HALTED:
+            _begin_call(venue, instrument, events)
+        else:
+            change_phase(venue, instrument, Phase.CONTINUOUS, events)
+        tell_indicatives(venue, events)
+
+
+def _begin_call(venue: Venue, instrument: Instrument, events: EventLog) -> None:
+    change_phase(venue, instrument, Phase.AUCTION, events, venue.now_ns + CALL_AFTER_HALT_NS)
+
+
+def _later(one_ns: int, other_ns: int) -> int:
+    """Of two ends the later one; none (0) is the latest."""
+    return max(one_ns, other_ns) if one_ns and other_ns else 0

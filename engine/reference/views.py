@@ -1,0 +1,116 @@
+"""Views of the state as rows of ``engine.records``, for people, tools and the comparison with the compiled engine."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from engine.limits import TIME_NS_MAX
+from engine.records import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION, Side
+from engine.reference.limits import limit_bits
+from engine.reference.venue import Instrument, Limits, Order, Participant, Venue
+
+Rows = np.ndarray[Any, Any]
+
+
+def open_orders(venue: Venue, number: int) -> Rows:
+    """OPEN_ORDER rows of one instrument by number, or of all (0): buys before sells, in the order of trading."""
+    shown = [each for each in venue.instruments if number in (0, each.number)]
+    return np.array([_open_order(order) for each in shown for order in _in_book_order(each)], OPEN_ORDER)
+
+
+def instruments(venue: Venue) -> Rows:
+    """INSTRUMENT_STATE rows, in order of definition."""
+    states = np.zeros(len(venue.instruments), INSTRUMENT_STATE)
+    for state, instrument in zip(states, venue.instruments, strict=True):
+        state["symbol"] = instrument.symbol
+        state["tick_e4"] = instrument.tick_e4
+        state["lot"] = instrument.lot
+        state["reference_e4"] = instrument.defined_reference_e4
+        state["last_trade_e4"] = instrument.last_trade_e4
+        state["phase"] = instrument.phase
+    return states
+
+
+def positions(venue: Venue) -> Rows:
+    """POSITION rows, in order of participant and instrument; none where nothing is held or open."""
+    return np.array([each for participant in venue.participants for each in _positions_of(participant)], POSITION)
+
+
+def participants(venue: Venue) -> Rows:
+    """PARTICIPANT_STATE rows, in order of definition."""
+    states = np.zeros(len(venue.participants), PARTICIPANT_STATE)
+    for state, participant in zip(states, venue.participants, strict=True):
+        state["name"] = participant.name
+        state["open_notional_e4"] = participant.open_notional_e4
+        state["orders_open"] = len(participant.open_orders)
+        state["permissions"] = participant.permissions
+        state["killed"] = participant.killed
+    return states
+
+
+def limits(venue: Venue) -> Rows:
+    """LIMITS_STATE rows, in order of participant and instrument (0: in all); none where no limit is set."""
+    rows = []
+    for participant in venue.participants:
+        for number, each in [(0, participant.limits), *sorted(participant.limits_in.items())]:
+            if limit_bits(each):
+                rows.append((participant.number, number, *_limits(each)))
+    return np.array(rows, LIMITS_STATE)
+
+
+def next_due_ns(venue: Venue) -> int:
+    """The earliest time at which a clock value ends a halt or the call after one; 0: none does.
+
+    A call that begins in the last minute of all time has an end that no clock value can meet.
+    """
+    ends_ns = (instrument.due_ns for instrument in venue.instruments)
+    return min((end_ns for end_ns in ends_ns if 0 < end_ns <= TIME_NS_MAX), default=0)
+
+
+def _in_book_order(instrument: Instrument) -> Iterator[Order]:
+    for side in (Side.BUY, Side.SELL):
+        for level in instrument.book.levels(side):
+            yield from level.orders.values()
+
+
+def _open_order(order: Order) -> tuple[int, ...]:
+    return (
+        order.client_order_id,
+        order.number,
+        order.price_e4,
+        order.qty,
+        order.leaves_qty,
+        order.cum_qty,
+        order.participant.number,
+        order.instrument.number,
+        order.side,
+        order.time_in_force,
+        order.self_trade,
+        0,
+        order.instructions,
+        0,
+    )
+
+
+def _positions_of(participant: Participant) -> Iterator[tuple[int, ...]]:
+    for number, holding in sorted(participant.holdings.items(), key=lambda each: each[0]):
+        values = (holding.position_qty, holding.open_qty[Side.BUY], holding.open_qty[Side.SELL])
+        if any(values):
+            yield (participant.number, number, *values)
+
+
+def _limits(limits: Limits) -> tuple[int, ...]:
+    """The places of LIMITS_STATE after the two numbers."""
+    rate_orders, rate_window_ns = limits.order_rate or (0, 0)
+    return (
+        limit_bits(limits),
+        limits.max_order_qty or 0,
+        limits.max_order_value_e4 or 0,
+        rate_orders,
+        rate_window_ns,
+        limits.max_position_qty or 0,
+        limits.credit_e4 or 0,
+        limits.margin_bps or 0,
+        limits.adv_share_bps or 0,
+    )

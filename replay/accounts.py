@@ -1,0 +1,103 @@
+"""What participants hold, have open and may, in words: for `lockstep state` and for a node's operator.
+
+Out of the views that both engines have: POSITION, PARTICIPANT_STATE and LIMITS_STATE rows. Quantities are shares, money
+is a decimal string.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.names import Directory, unpack
+from engine.records import Permission
+from replay.engines import MarketEngine
+from replay.scenario_print import LIMIT_VALUES, limit_texts, price
+
+Facts = dict[str, Any]
+
+
+def participants(engine: MarketEngine) -> list[Facts]:
+    """Each participant in order of definition: its open orders, their notional, and what it may."""
+    return [_participant(row) for row in engine.participants()]
+
+
+def positions(engine: MarketEngine) -> list[Facts]:
+    """What each participant holds and has open in each instrument, where that is anything."""
+    return [_position(row, engine.directory) for row in engine.positions()]
+
+
+def limits(engine: MarketEngine) -> list[Facts]:
+    """What limits each participant has; ``symbol`` is None for those of all instruments together."""
+    names = engine.directory
+    return [
+        {
+            "participant": names.participants[int(row["participant"]) - 1],
+            "symbol": names.symbols[int(row["instrument"]) - 1] if row["instrument"] else None,
+            "limits": _limits(row),
+        }
+        for row in engine.limits()
+    ]
+
+
+def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
+    """One participant with its limits in all, and each instrument in which it holds, has open or is limited anything.
+
+    Raises KeyError for an unknown name.
+    """
+    names = engine.directory
+    if name not in names.participants:
+        raise KeyError(name)
+    number = names.participants.index(name) + 1
+    held, limited = (_own(rows, number) for rows in (engine.positions(), engine.limits()))
+    of_limits = {int(row["instrument"]): _limits(row) for row in limited}
+    whole = _participant(engine.participants()[number - 1]) | {"limits": of_limits.pop(0, {})}
+    of_positions = {int(row["instrument"]): row for row in held}
+    none = np.zeros((), held.dtype)
+    instruments = []
+    for instrument in sorted(of_positions.keys() | of_limits.keys()):
+        facts = {"symbol": names.symbols[instrument - 1]} | _quantities(of_positions.get(instrument, none))
+        instruments.append(facts | {"limits": of_limits.get(instrument, {})})
+    return whole, instruments
+
+
+def limit_words(limits: Facts) -> str:
+    """Limits as a line has them; "" for none.
+
+    >>> limit_words({"max_order_qty": 100, "restricted": True})
+    'max_order_qty=100 restricted'
+    """
+    return " ".join(word if value is True else f"{word}={value}" for word, value in limits.items())
+
+
+def _own(rows: NDArray[Any], participant: int) -> NDArray[Any]:
+    own: NDArray[Any] = rows[rows["participant"] == participant]
+    return own
+
+
+def _participant(row: Any) -> Facts:
+    permissions = int(row["permissions"])
+    return {
+        "participant": unpack(int(row["name"])),
+        "open_orders": int(row["orders_open"]),
+        "open_notional": price(int(row["open_notional_e4"])),
+        "killed": bool(row["killed"]),
+        "allow": [str(each.name).lower() for each in Permission if each & permissions],
+    }
+
+
+def _position(row: Any, names: Directory) -> Facts:
+    return {
+        "participant": names.participants[int(row["participant"]) - 1],
+        "symbol": names.symbols[int(row["instrument"]) - 1],
+    } | _quantities(row)
+
+
+def _quantities(row: Any) -> Facts:
+    return {name: int(row[name]) for name in ("position_qty", "open_buy_qty", "open_sell_qty")}
+
+
+def _limits(row: Any) -> Facts:
+    """Whole numbers as numbers, RESTRICTED as True, all else as section 12 writes it."""
+    texts = limit_texts(int(row["limits"]), tuple(int(row[name]) for name in LIMIT_VALUES))
+    return {word: (int(text) if text.isdecimal() else text) if text else True for word, text in texts.items()}

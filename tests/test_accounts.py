@@ -1,0 +1,176 @@
+"""Positions, limits and calls as `lockstep state`, `commands` and `events` show them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.reference import ReferenceEngine
+from replay import accounts
+from replay.scenario_parse import parse
+from replay.scenario_run import run_scenario
+from tests.conftest import Lockstep
+
+TEXT = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00 adv=2000
+instrument ABC tick=0.01 lot=1 reference=20.00
+participant ALPHA
+participant BETA allow=market,stp_none
+participant GAMMA
+limits ALPHA order_rate=100/1s credit=5000.00 margin=20%
+limits ALPHA symbol=XYZ max_order_qty=500 adv=10% restricted=no
+limits BETA symbol=ABC restricted
+limits GAMMA max_order_value=off max_position=10
+limits GAMMA max_position=off
+phase XYZ opening_auction
+enter ALPHA a1 sell 100 XYZ @ 10.00
+enter BETA b1 buy 40 XYZ @ 10.00
+phase XYZ continuous
+enter ALPHA a2 buy 5 XYZ @ market tif=ioc
+halt XYZ for=5m
+clock_jump by=-3s to=2024-01-15T09:29:57
+at 2024-01-15T09:35:00
+kill GAMMA
+resume *
+"""
+EVENTS = """\
+> phase XYZ opening_auction
+> accepted a1
+> accepted b1
+> indicative XYZ 40 @ 10.00 surplus=60 side=sell
+> phase XYZ continuous
+> trade XYZ 40 @ 10.00 buy=b1 sell=a1
+> accepted a2
+> canceled a2 qty=5 reason=self_trade
+> halted XYZ reason=command
+> phase XYZ auction
+> killed GAMMA
+"""
+LIMITS = [
+    {
+        "participant": "ALPHA",
+        "symbol": None,
+        "limits": {"order_rate": "100/1s", "credit": "5000.00", "margin": "20%"},
+    },
+    {"participant": "ALPHA", "symbol": "XYZ", "limits": {"max_order_qty": 500, "adv": "10%"}},
+    {"participant": "BETA", "symbol": "ABC", "limits": {"restricted": True}},
+]
+POSITIONS = [
+    {"participant": "ALPHA", "symbol": "XYZ", "position_qty": -40, "open_buy_qty": 0, "open_sell_qty": 60},
+    {"participant": "BETA", "symbol": "XYZ", "position_qty": 40, "open_buy_qty": 0, "open_sell_qty": 0},
+]
+
+
+@pytest.fixture
+def node(tmp_path: Path, lockstep: Lockstep) -> Path:
+    """A data directory with TEXT in it."""
+    (tmp_path / "day.txt").write_text(TEXT)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    return tmp_path / "node"
+
+
+def test_an_account_is_what_the_rules_say() -> None:
+    engine = ReferenceEngine()
+    run_scenario(parse(TEXT, "day.txt"), engine, compare=False)
+    assert accounts.limits(engine) == LIMITS
+    assert accounts.positions(engine) == POSITIONS
+    whole, instruments = accounts.account(engine, "ALPHA")
+    assert whole == {
+        "participant": "ALPHA",
+        "open_orders": 1,
+        "open_notional": "600.00",
+        "killed": False,
+        "allow": ["market"],
+        "limits": LIMITS[0]["limits"],
+    }
+    assert instruments == [
+        {"symbol": "XYZ", "position_qty": -40, "open_buy_qty": 0, "open_sell_qty": 60, "limits": LIMITS[1]["limits"]}
+    ]
+    whole, instruments = accounts.account(engine, "BETA")
+    assert (whole["limits"], whole["allow"]) == ({}, ["market", "stp_none"])
+    assert [(each["symbol"], each["position_qty"], each["limits"]) for each in instruments] == [
+        ("XYZ", 40, {}),
+        ("ABC", 0, {"restricted": True}),
+    ]
+    assert [facts["killed"] for facts in accounts.participants(engine)] == [False, False, True]
+    with pytest.raises(KeyError):
+        accounts.account(engine, "NOBODY")
+
+
+def test_state_shows_positions_limits_and_open_notional(node: Path, lockstep: Lockstep) -> None:
+    status, said, _ = lockstep("state", node, "--json")
+    told = json.loads(said)
+    assert (status, told["positions"], told["limits"]) == (0, POSITIONS, LIMITS)
+    assert [(facts["participant"], facts["open_notional"]) for facts in told["accounts"]] == [
+        ("ALPHA", "600.00"),
+        ("BETA", "0.00"),
+        ("GAMMA", "0.00"),
+    ]
+    status, said, _ = lockstep("state", node)
+    assert said.endswith(
+        "participant  open orders  open notional  killed\n"
+        "ALPHA                  1         600.00  no\n"
+        "GAMMA                  0           0.00  yes\n"
+        "participant  symbol  position qty  open buy qty  open sell qty\n"
+        "ALPHA        XYZ              -40             0             60\n"
+        "BETA         XYZ               40             0              0\n"
+        "participant  symbol  limits\n"
+        "ALPHA        -       order_rate=100/1s credit=5000.00 margin=20%\n"
+        "ALPHA        XYZ     max_order_qty=500 adv=10%\n"
+        "BETA         ABC     restricted\n"
+    )
+
+
+def test_more_positions_than_a_screen_holds_are_counted(tmp_path: Path, lockstep: Lockstep) -> None:
+    names = [f"P{number}" for number in range(60)]
+    lines = [f"participant {name}\nlimits {name} max_position=1" for name in names]
+    (tmp_path / "day.txt").write_text("\n".join(lines))
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    status, said, _ = lockstep("state", tmp_path / "node")
+    assert (status, said.count("max_position=1")) == (0, 50)
+    assert said.endswith("and 10 more; --json has them all\n")
+    assert len(json.loads(lockstep("state", tmp_path / "node", "--json")[1])["limits"]) == 60
+
+
+def test_what_was_asked_is_printed_in_the_words_it_was_written_in(node: Path, lockstep: Lockstep) -> None:
+    assert lockstep("commands", node)[:2] == (0, TEXT)
+    assert lockstep("events", node)[:2] == (0, EVENTS)
+
+
+def test_json_shows_limits_by_name_and_an_indicative_price_that_is_none(node: Path, lockstep: Lockstep) -> None:
+    rows = [json.loads(line) for line in lockstep("commands", node, "--kind", "limits", "--json")[1].splitlines()]
+    assert [row["kind"] for row in rows] == ["extend", "limits", "extend", "limits", "limits", "limits", "limits"]
+    before, first = rows[:2]
+    assert [before[place] for place in ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")] == [
+        *(100, 1_000_000_000, 2_000, 0)
+    ]
+    assert (first["named"], first["off"], first["credit"]) == (["order_rate", "credit", "margin"], [], "5000.00")
+    assert (rows[3]["named"], rows[3]["off"]) == (["max_order_qty", "adv", "restricted"], ["restricted"])
+    (event,) = map(json.loads, lockstep("events", node, "--kind", "indicative", "--json")[1].splitlines())
+    assert {key: event[key] for key in ("symbol", "qty", "price", "surplus", "side")} == {
+        "symbol": "XYZ",
+        "qty": 40,
+        "price": "10.00",
+        "surplus": 60,
+        "side": "sell",
+    }
+
+
+def test_a_selection_has_the_limits_of_its_participant_and_of_its_instrument(node: Path, lockstep: Lockstep) -> None:
+    words = lockstep("commands", node, "--participant", "BETA")[1].splitlines()
+    assert words == [TEXT.splitlines()[at] for at in (4, 8, 13)]
+    words = lockstep("commands", node, "--symbol", "ABC")[1].splitlines()
+    assert words == [TEXT.splitlines()[at] for at in (2, 8, 20)]
+
+
+def test_the_order_of_a_halt_and_a_call_is_followed_through_the_uncross(node: Path, lockstep: Lockstep) -> None:
+    status, said, _ = lockstep("order", node, "a1", "--json")
+    life = json.loads(said)
+    assert (status, life["leaves_qty"], life["cum_qty"]) == (0, 60, 40)
+    assert [event["kind"] for event in life["events"]] == ["accepted", "trade"]
+
+
+def test_both_engines_verify_what_was_written(node: Path, lockstep: Lockstep) -> None:
+    for engine in ("kernel", "reference"):
+        assert lockstep("verify", node, "--engine", engine, "--workers", 1)[0] == 0

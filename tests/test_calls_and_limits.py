@@ -1,0 +1,238 @@
+"""Calls, timers and limits where the compiled engine has bounds of its own: rings, chains, ladders and room for events.
+
+What they do is in the scenarios; here both engines must agree where there is much of it, and a restored one with both.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import Capacity, Engine, InvariantError
+from engine.limits import CALL_AFTER_HALT_NS, DAY_NS, RATE_ORDERS_MAX, TIME_NS_MAX
+from engine.records import EventKind, Phase, Reason
+from engine.reference import ReferenceEngine
+from tests.limit_rows import limits, resume
+from tests.rows import (
+    BUY,
+    NANOSECONDS_2024_01_15_0930,
+    SELL,
+    Rows,
+    batch,
+    clock,
+    enter,
+    events_of,
+    halt,
+    instrument,
+    market_of,
+    phase,
+)
+from tests.streams import call_stream, random_stream
+
+NOW_NS = NANOSECONDS_2024_01_15_0930
+CAPACITY = Capacity(orders_max=200, ids_max=20_000, instruments_max=64, participants_max=8)
+
+
+def both(rows: Rows) -> tuple[Engine, ReferenceEngine]:
+    """Both engines after the rows, which they answered alike."""
+    engine, reference = Engine(CAPACITY), ReferenceEngine(CAPACITY)
+    assert engine.apply(rows).tobytes() == reference.apply(rows).tobytes()
+    return engine, reference
+
+
+def restored(engine: Engine) -> Engine:
+    """Another engine with the state of the first."""
+    parts = {name: {key: array.copy() for key, array in arrays.items()} for name, arrays in engine.parts().items()}
+    again = Engine.restore(CAPACITY, engine.seq, engine.event_digest, parts)
+    again.check()
+    return again
+
+
+@pytest.mark.parametrize("stride_ns", [0, 1, 3])
+@pytest.mark.parametrize("orders", [1, 2, RATE_ORDERS_MAX - 1, RATE_ORDERS_MAX])
+def test_an_order_rate_looks_back_over_as_many_entries_as_it_says(orders: int, stride_ns: int) -> None:
+    """Of entries ``stride_ns`` apart, the one that is refused is the first with so many before it in the window."""
+    engine, reference = both(market_of(1))
+    rows = [enter(1, 1_000 + at, BUY, 1, 100, tif=4) for at in range(RATE_ORDERS_MAX + 100)]
+    if stride_ns:
+        rows = [each for at, row in enumerate(rows) for each in (clock(NOW_NS + stride_ns * at), row)]
+    before = batch(*rows)
+    window_ns = max(orders * stride_ns, 1)
+    last_ns = NOW_NS + stride_ns * (RATE_ORDERS_MAX + 99)
+    after = batch(
+        limits("P1", order_rate=(orders, min(window_ns + 1, DAY_NS))),
+        enter(1, 1, BUY, 1, 100),
+        limits("P1", order_rate=(orders, window_ns)),
+        enter(1, 2, BUY, 1, 100),
+        clock(last_ns + 1),
+        enter(1, 3, BUY, 1, 100),
+        clock(last_ns + 1 + window_ns),
+        enter(1, 4, BUY, 1, 100),
+        enter(1, 5, BUY, 1, 100),
+    )
+    for venue in (engine, reference):
+        venue.apply(before)
+    engine = restored(engine)
+    answers = engine.apply(after)
+    assert answers.tobytes() == reference.apply(after).tobytes()
+    assert answers[0]["reason"] == Reason.ORDER_RATE
+    engine.check()
+
+
+def test_a_clock_value_meets_many_timers_in_order_of_their_time_and_then_of_definition() -> None:
+    count = 60
+    draw = np.random.default_rng(5)
+    names = [f"T{at}" for at in range(count)]
+    opening = batch(clock(NOW_NS), *(instrument(name) for name in names), phase("*", Phase.CONTINUOUS))
+    engine, reference = both(opening)
+    due_ns: dict[int, int] = {}
+    for at in draw.permutation(count).tolist():
+        duration_ns = int(draw.integers(1, 12))
+        row = halt(names[at], duration_ns)
+        assert engine.apply(row).tobytes() == reference.apply(row).tobytes()
+        due_ns[at + 1] = NOW_NS + duration_ns
+        assert engine.next_due_ns == reference.next_due_ns == min(due_ns.values())
+        engine.check()
+    for at in draw.permutation(count).tolist()[: count // 3]:  # some are halted for longer, or let go
+        row = halt(names[at], 20) if at % 2 else phase(names[at], Phase.PRE_OPEN)
+        assert engine.apply(row).tobytes() == reference.apply(row).tobytes()
+        due_ns.pop(at + 1)
+        if at % 2:
+            due_ns[at + 1] = NOW_NS + 20
+        engine.check()
+    engine = restored(engine)
+    answers = engine.apply(clock(NOW_NS + 30))
+    assert answers.tobytes() == reference.apply(clock(NOW_NS + 30)).tobytes()
+    assert answers["instrument"].tolist() == sorted(due_ns, key=lambda number: (due_ns[number], number))
+    assert engine.next_due_ns == reference.next_due_ns == NOW_NS + 30 + CALL_AFTER_HALT_NS
+    answers = engine.apply(clock(NOW_NS + 30 + CALL_AFTER_HALT_NS))
+    assert answers["instrument"].tolist() == sorted(due_ns)
+    assert engine.next_due_ns == 0
+    engine.check()
+
+
+@pytest.mark.parametrize("engine", [Engine, ReferenceEngine])
+def test_a_call_whose_end_is_after_the_end_of_time_does_not_end(engine: Any) -> None:
+    venue = engine(CAPACITY)
+    venue.apply(batch(market_of(1), clock(TIME_NS_MAX - 5), halt("XYZ", 5)))
+    assert venue.next_due_ns == TIME_NS_MAX
+    assert events_of(venue.apply(batch(halt("XYZ", 6), clock(TIME_NS_MAX)))) == [
+        "rejected XYZ invalid_command",
+        "phase 1 auction",
+    ]
+    assert venue.next_due_ns == 0
+    assert len(venue.apply(clock(TIME_NS_MAX))) == 0
+    venue.check()
+
+
+def test_halts_calls_and_limits_outlive_a_restore() -> None:
+    rows = random_stream(31, 3_000, hostile=0.05, control=0.05, participants=6)
+    capacity = Capacity(orders_max=300, ids_max=4_000, instruments_max=4, participants_max=8)
+    whole, pieces = Engine(capacity), Engine(capacity)
+    for start in range(0, len(rows), 100):
+        whole.apply(rows[start : start + 100])
+        pieces.apply(rows[start : start + 100])
+        pieces = Engine.restore(capacity, pieces.seq, pieces.event_digest, pieces.parts())
+        assert pieces.part_digests() == whole.part_digests()
+        for view in ("positions", "participants", "limits", "instruments", "open_orders"):
+            assert getattr(pieces, view)().tobytes() == getattr(whole, view)().tobytes()
+        assert pieces.next_due_ns == whole.next_due_ns
+    assert len(whole.limits()) > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_command_causes_more_events_than_there_is_room_kept_for(seed: int) -> None:
+    """The bound is that of ``apply_batch``."""
+    rows = call_stream(seed, 1_500)
+    engine = Engine(CAPACITY)
+    most = 0
+    for start in range(len(rows)):
+        open_orders, instruments = len(engine.open_orders()), len(engine.instruments())
+        participants = len(engine.participants())
+        count = len(engine.apply(rows[start : start + 1]))
+        assert count <= 2 * (open_orders + instruments) + participants + 8
+        most = max(most, count)
+    assert most > 30
+
+
+def test_positions_and_limits_are_a_part_of_the_state_of_their_own() -> None:
+    engine, _ = both(batch(market_of(2), enter(1, "a", BUY, 10, 100_000)))
+    before = engine.part_digests()
+    engine.apply(limits("P2", max_order_qty=5))
+    assert {part for part, digest in engine.part_digests().items() if digest != before[part]} >= {"risk"}
+    before = engine.part_digests()
+    engine.apply(enter(2, "b", SELL, 5, 100_000))
+    changed = {part for part, digest in engine.part_digests().items() if digest != before[part]}
+    assert changed == {"venue", "reference", "orders", "ids", "books", "risk", "events"}
+    assert engine.positions()[["participant", "position_qty"]].tolist() == [(1, 5), (2, -5)]
+
+
+def _wrong_position(engine: Engine) -> None:
+    engine._state.exposures[4 * (len(engine._state.instruments) + 2)] += 1
+
+
+def _wrong_notional(engine: Engine) -> None:
+    engine._state.participants[0]["open_notional_e4"] += 1
+
+
+def _wrong_limits(engine: Engine) -> None:
+    engine._state.participants[1]["limited"] = 0
+
+
+def _wrong_indicative(engine: Engine) -> None:
+    engine._state.instruments[0]["indicative_qty"] += 1
+
+
+def _wrong_calls(engine: Engine) -> None:
+    engine._state.venue[0]["calls"] = 0
+
+
+def _wrong_timer(engine: Engine) -> None:
+    engine._state.instruments[1]["due_ns"] += 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "promise"),
+    [
+        (_wrong_position, "what one participant holds"),
+        (_wrong_notional, "open notional"),
+        (_wrong_limits, "whether it has limits"),
+        (_wrong_indicative, "what was said last"),
+        (_wrong_calls, "counts the instruments in a call"),
+        (_wrong_timer, "timer"),
+    ],
+)
+def test_a_state_that_is_wrong_is_found(spoil: Any, promise: str) -> None:
+    rows = batch(
+        market_of(2),
+        instrument("ABC"),
+        instrument("DEF"),
+        phase("*", Phase.CONTINUOUS),
+        halt("ABC", 10),
+        halt("DEF", 10),
+        phase("XYZ", Phase.AUCTION),
+        limits("P2", "XYZ", max_order_qty=5),
+        enter(1, "a", BUY, 10, 100_000),
+    )
+    engine, _ = both(rows)
+    engine.check()
+    spoil(engine)
+    with pytest.raises(InvariantError, match=promise):
+        engine.check()
+
+
+@pytest.mark.parametrize("engine", [Engine, ReferenceEngine])
+def test_a_deep_crossed_book_with_market_orders_has_the_price_of_the_whole_of_it(engine: Any) -> None:
+    """Far from the market only what the other side's market orders leave decides."""
+    venue = engine(Capacity(orders_max=4_000, ids_max=8_000, instruments_max=1, participants_max=4))
+    venue.apply(market_of(3, opening=Phase.OPENING_AUCTION))
+    for at in range(300):
+        venue.apply(enter(1, 10_000 + at, SELL, 1, 100_000 + 7_700 * at))
+        venue.apply(enter(2, 20_000 + at, BUY, 1, 99_900 - 300 * at))
+    said = venue.apply(enter(3, "m", BUY, 250, None))
+    assert events_of(said)[1:] == [f"indicative 1 250 @ {100_000 + 7_700 * 249} 0 0"]
+    said = venue.apply(enter(3, "n", SELL, 100, None))
+    assert said["kind"].tolist() == [EventKind.ACCEPTED, EventKind.INDICATIVE]
+    venue.check()
+    assert events_of(venue.apply(batch(halt("XYZ"), resume("XYZ"))))[:2] == ["halted 1 command", "phase 1 auction"]
+    venue.check()
