@@ -19,6 +19,7 @@ from node.link import Answered, Link, is_open_to_others
 _LINES_MAX: Final = 500
 _CHARACTERS_MAX: Final = 24_000
 _INPUT_CHARACTERS_MAX: Final = 64_000_000
+_QUANTITIES: Final = ("position_qty", "open_buy_qty", "open_sell_qty")
 _REFUSALS: Final = ("> rejected", "> cancel_rejected")
 _EMERGENCY: Final = "This closes every instrument and cancels every order, good-till-canceled ones too."
 
@@ -43,7 +44,7 @@ def word(text: str, what: str) -> str:
 
 def pair(key: str, value: object) -> list[str]:
     """``key=value`` of an option as a command has it; nothing where the option was not given."""
-    return [] if value is None else [f"{key}={word(str(value), f'--{key}')}"]
+    return [] if value is None else [f"{key}={word(str(value), '--' + key.replace('_', '-'))}"]
 
 
 def send(directory: Path, words: Sequence[str], *, as_json: bool) -> int:
@@ -290,6 +291,43 @@ def sessions(directory: Path, *, as_json: bool) -> int:
         heads = [column.replace("_", " ") for column in columns]
         rows = [[session.get(column, "") for column in columns] for session in found]
         screen.table(heads, rows, right=[column.replace("_", " ") for column in numbers])
+    return errors.FINE
+
+
+def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
+    """`lockstep admin limits`: set limits, or, without ``words`` that set any, show them and what they are of."""
+    from replay.accounts import limit_words
+
+    if words:
+        return send(directory, ["limits", name, *pair("symbol", symbol), *words], as_json=as_json)
+    with connected(directory) as link:
+        told = link.ask("account", participant=name)
+        found = told["instruments"]
+        while "next" in told:
+            told = link.ask("account", participant=name, **{"from": told["next"]})
+            found += told["instruments"]
+    if symbol is not None:
+        found = [each for each in found if each["symbol"] == symbol]
+    whole = told["account"]
+    if as_json:
+        screen.say_json(whole | {"instruments": found})
+        return errors.FINE
+    screen.facts(
+        [
+            ("participant", whole["participant"] + (", killed" if whole["killed"] else "")),
+            ("allowed", ", ".join(whole["allow"]) or "nothing"),
+            ("open orders", screen.count(whole["open_orders"])),
+            ("open notional", whole["open_notional"]),
+            ("limits", limit_words(whole["limits"]) or "none"),
+        ]
+    )
+    heads = ["symbol", "position", "open buys", "open sells", "limits"]
+    rows = [
+        [each["symbol"], *(screen.count(each[key]) for key in _QUANTITIES), limit_words(each["limits"]) or "-"]
+        for each in found
+    ]
+    if rows:
+        screen.table(heads, rows, right=heads[1:4])
     return errors.FINE
 
 

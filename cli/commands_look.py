@@ -93,7 +93,7 @@ def order(
 
 @app.command(rich_help_panel=PANEL)
 def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
-    """Show the state: digests by part, counts, phases.
+    """Show the state: digests by part, counts, phases, positions, limits.
 
     Example: lockstep state node1 --at 120000
     """

@@ -74,6 +74,9 @@ def admin_instrument(
     tick: Annotated[str, typer.Option(help="Smallest step of its prices.")],
     reference: Annotated[str, typer.Option(help="Reference price before its first trade.")],
     lot: Annotated[int, typer.Option(help="Smallest step of its quantities.")] = 1,
+    adv: Annotated[
+        int | None, typer.Option(metavar="SHARES", help="Its average daily volume, for --adv limits.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Define an instrument; it is closed at first.
@@ -82,7 +85,7 @@ def admin_instrument(
     """
     from cli.admin import pair, send
 
-    options = [*pair("tick", tick), *pair("lot", lot), *pair("reference", reference)]
+    options = [*pair("tick", tick), *pair("lot", lot), *pair("reference", reference), *pair("adv", adv)]
     return send(directory, ["instrument", symbol, *options], as_json=as_json)
 
 
@@ -147,7 +150,12 @@ def admin_user_password(
 def admin_phase(
     directory: Directory,
     symbol: Symbol,
-    phase: Annotated[str, typer.Argument(metavar="PHASE", help="closed, pre_open, continuous, ...")],
+    phase: Annotated[
+        str,
+        typer.Argument(
+            metavar="PHASE", help="closed, pre_open, opening_auction, continuous, auction or closing_auction."
+        ),
+    ],
     as_json: Json = False,
 ) -> int:
     """Take an instrument, or each, to a trading phase.
@@ -168,9 +176,9 @@ def admin_halt(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Halt an instrument, or each: no orders, cancels only.
+    """Halt an instrument, or each: no orders, cancels only. A call of a minute follows, then continuous trading.
 
-    Example: lockstep admin halt node1 XYZ
+    Example: lockstep admin halt node1 XYZ --for 5m
     """
     from cli.admin import pair, send
 
@@ -179,7 +187,7 @@ def admin_halt(
 
 @admin.command("resume")
 def admin_resume(directory: Directory, symbol: Symbol, as_json: Json = False) -> int:
-    """End the halt of an instrument, or of each.
+    """End the halt of an instrument, or of each: a call of a minute follows, then continuous trading.
 
     Example: lockstep admin resume node1 XYZ
     """
@@ -246,16 +254,42 @@ def admin_mass_cancel(
 def admin_limits(
     directory: Directory,
     name: Name,
-    limits: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="As in the rulebook, section 12.")],
+    symbol: Annotated[str | None, typer.Option(help="Only in this instrument.")] = None,
+    max_order_qty: Annotated[str | None, typer.Option(metavar="N|off", help="Shares of one order.")] = None,
+    max_order_value: Annotated[str | None, typer.Option(metavar="MONEY|off", help="Value of one order.")] = None,
+    order_rate: Annotated[str | None, typer.Option(metavar="100/1s|off", help="Entries in that time.")] = None,
+    max_position: Annotated[str | None, typer.Option(metavar="N|off", help="Shares held, long or short.")] = None,
+    credit: Annotated[str | None, typer.Option(metavar="MONEY|off", help="For open orders and positions.")] = None,
+    margin: Annotated[str | None, typer.Option(metavar="20%|off", help="Part of positions that credit covers.")] = None,
+    adv: Annotated[str | None, typer.Option(metavar="10%|off", help="Part of the daily volume, one order.")] = None,
+    restricted: Annotated[
+        bool | None, typer.Option("--restricted/--not-restricted", help="No orders.", show_default="unchanged")
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Set a participant's limits.
+    """Set limits of a participant; without any, show those in force, its positions and what it has open.
 
-    Example: lockstep admin limits node1 ALPHA max_order_qty=10000 credit=5000000
+    --order-rate, --credit and --margin are of all instruments together.
+
+    Example: lockstep admin limits node1 ALPHA --credit 5000000 --order-rate 100/1s
+
+    Example: lockstep admin limits node1 ALPHA --symbol XYZ --max-order-qty 1000
+
+    Example: lockstep admin limits node1 ALPHA
     """
-    from cli.admin import send
+    from cli.admin import limits, pair
 
-    return send(directory, ["limits", name, *limits], as_json=as_json)
+    words = [
+        *pair("max_order_qty", max_order_qty),
+        *pair("max_order_value", max_order_value),
+        *pair("order_rate", order_rate),
+        *pair("max_position", max_position),
+        *pair("credit", credit),
+        *pair("margin", margin),
+        *pair("adv", adv),
+        *([] if restricted is None else ["restricted" if restricted else "restricted=no"]),
+    ]
+    return limits(directory, name, symbol, words, as_json=as_json)
 
 
 @admin.command("checkpoint")

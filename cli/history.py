@@ -21,6 +21,7 @@ from engine.records import (
     EVENT_FIELDS,
     CommandKind,
     EventKind,
+    Limit,
     Phase,
     Reason,
     SelfTrade,
@@ -47,8 +48,15 @@ _IDS: Final = frozenset(
 #: Eight bytes that are no number: sixteen hexadecimal digits, as in scenarios.
 _BYTES: Final = frozenset({"memo", "new_memo", "salt_0", "salt_1", "hash_0", "hash_1", "hash_2"})
 #: The kinds that name an instrument, and those that name a participant.
-_OF_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT)
-_OF_PARTICIPANT: Final = (CommandKind.PARTICIPANT, CommandKind.MASS_CANCEL, CommandKind.KILL, CommandKind.UNKILL)
+_OF_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME)
+_OF_PARTICIPANT: Final = (
+    *(CommandKind.PARTICIPANT, CommandKind.LIMITS, CommandKind.MASS_CANCEL),
+    *(CommandKind.KILL, CommandKind.UNKILL),
+)
+#: The kinds that may name an instrument beside a participant.
+_WITH_SYMBOL: Final = (CommandKind.MASS_CANCEL, CommandKind.LIMITS)
+#: What an EXTEND row holds before a LIMITS.
+_BEFORE_LIMITS: Final = ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,8 @@ def commands(directory: Path, selection: Selection, *, with_seq: bool, with_even
             if seq + len(rows) <= selection.from_seq or not _chosen(rows[-1], caused, names, selection, kinds):
                 continue
             if as_json:
-                _write(screen.json_line(command_facts(row, seq + at, names)) for at, row in enumerate(rows))
+                kind = int(rows[-1]["kind"])
+                _write(screen.json_line(command_facts(row, seq + at, names, kind)) for at, row in enumerate(rows))
             elif with_seq:
                 _write([f"{lines[0]}  # {seq + len(rows) - 1}", *lines[1:]])
             else:
@@ -121,16 +130,25 @@ def commands(directory: Path, selection: Selection, *, with_seq: bool, with_even
 def event_facts(row: "np.void", names: Directory) -> dict[str, Any]:
     """An EVENT row as JSON shows it: words for codes, decimals for prices, only the places that its kind uses."""
     kind = EventKind(int(row["kind"]))
-    return {"seq": int(row["seq"]), "kind": kind.name.lower()} | _facts(row, EVENT_FIELDS[kind], names)
+    facts = {"seq": int(row["seq"]), "kind": kind.name.lower()} | _facts(row, EVENT_FIELDS[kind], names)
+    if kind == EventKind.INDICATIVE:
+        facts["surplus"] = facts.pop("number")
+        facts["price"] = facts["price"] if row["price_e4"] else None
+    return facts
 
 
-def command_facts(row: "np.void", seq: int, names: Directory) -> dict[str, Any]:
-    """A COMMAND row likewise; of a kind that is not built, its bytes."""
+def command_facts(row: "np.void", seq: int, names: Directory, before: int = 0) -> dict[str, Any]:
+    """A COMMAND row likewise; of a kind that is not built, its bytes.
+
+    ``before``: the kind of the command that an EXTEND row stands before, where that is known.
+    """
     number = int(row["kind"])
     if number not in COMMAND_FIELDS:
         return {"seq": seq, "kind": number, "row": row.tobytes().hex()}
     kind = CommandKind(number)
-    return {"seq": seq, "kind": kind.name.lower()} | _facts(row, COMMAND_FIELDS[kind], names)
+    limits = kind == CommandKind.EXTEND and before == CommandKind.LIMITS
+    places = _BEFORE_LIMITS if limits else COMMAND_FIELDS[kind]
+    return {"seq": seq, "kind": kind.name.lower()} | _facts(row, places, names)
 
 
 def _facts(row: "np.void", places: tuple[str, ...], names: Directory) -> dict[str, Any]:
@@ -155,9 +173,15 @@ def _facts(row: "np.void", places: tuple[str, ...], names: Directory) -> dict[st
         elif place in _CODES:
             codes = _CODES[place]
             facts[place] = codes(value).name.lower() if value in set(codes) else value or None
+        elif place == "limits":
+            facts["named"], facts["off"] = _limits(value), _limits(value >> 8)
         else:
             facts[place] = value
     return facts
+
+
+def _limits(bits: int) -> list[str]:
+    return [str(limit.name).lower() for limit in Limit if bits & limit]
 
 
 def _name(names: tuple[str, ...], number: int) -> str | None:
@@ -187,9 +211,7 @@ def _chosen(
     if selection.symbol is not None:
         number = _number(names.symbols, selection.symbol)
         own = row["kind"] == CommandKind.ENTER and row["instrument"] == number
-        word = (
-            row["symbol"] if row["kind"] == CommandKind.MASS_CANCEL else row["name"] if row["kind"] in _OF_SYMBOL else 0
-        )
+        word = row["symbol"] if row["kind"] in _WITH_SYMBOL else row["name"] if row["kind"] in _OF_SYMBOL else 0
         if not (own or int(word) in (pack(selection.symbol), EVERY) or (caused["instrument"] == number).any()):
             return False
     if selection.participant is not None:

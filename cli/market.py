@@ -1,15 +1,19 @@
 """The market as it stood at a moment: `lockstep book` and `lockstep state`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.node import check_name, rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
+from replay import accounts
 from replay.ladder import Level, levels
 from replay.scenario_print import price, time
+
+#: Lines of a table of positions or limits; what is more is counted, and in the JSON.
+_LINES_MAX: Final = 50
 
 
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: bool) -> int:
@@ -77,7 +81,7 @@ def shown_price(price_e4: int) -> str:
 
 
 def state(directory: Path, at: str | None, *, as_json: bool) -> int:
-    """`lockstep state`: what the whole state is, in digests and counts."""
+    """`lockstep state`: what the whole state is, in digests, counts, positions and limits."""
     rebuilt = rebuilt_at(directory, at)
     engine: Any = rebuilt.engine
     parts = engine.part_digests()
@@ -102,7 +106,9 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
         about = {"seq": rebuilt.seq, "time": time(engine.now_ns), "from_checkpoint": rebuilt.checkpoint_seq}
         digests = {"state_digest": engine.state_digest(), "event_digest": engine.event_digest, "parts": parts}
         hexadecimal = {name: _hex(value) for name, value in digests.items()}
-        screen.say_json(about | hexadecimal | counted | {"books": instruments})
+        held = {"accounts": accounts.participants(engine), "positions": accounts.positions(engine)}
+        limited = {"limits": accounts.limits(engine)}
+        screen.say_json(about | hexadecimal | counted | {"books": instruments} | held | limited)
         return errors.FINE
     replayed = f"checkpoint {screen.count(rebuilt.checkpoint_seq)} and " if rebuilt.checkpoint_seq else ""
     screen.facts(
@@ -120,7 +126,37 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
         columns = ["symbol", "phase", "last", "buys", "sells", "open qty"]
         rows = [[shown if shown is not None else "-" for shown in facts.values()] for facts in instruments]
         screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
+    _show_accounts(engine)
     return errors.FINE
+
+
+def _show_accounts(engine: Any) -> None:
+    """What participants have open, hold and may, where that is anything."""
+    whole = accounts.participants(engine)
+    active = [facts for facts in whole if facts["open_orders"] or facts["killed"]]
+    _table(["participant", "open orders", "open notional", "killed"], active)
+    _table(["participant", "symbol", "position qty", "open buy qty", "open sell qty"], accounts.positions(engine))
+    limited = [facts | {"limits": accounts.limit_words(facts["limits"])} for facts in accounts.limits(engine)]
+    _table(["participant", "symbol", "limits"], limited)
+
+
+def _table(columns: list[str], facts: list[dict[str, Any]]) -> None:
+    """The first lines of a list of facts, by the names of its columns; nothing of an empty list."""
+    if not facts:
+        return
+    rows = [[_cell(each[column.replace(" ", "_")]) for column in columns] for each in facts[:_LINES_MAX]]
+    screen.table(columns, rows, right=[column for column in columns if column.startswith(("open", "position"))])
+    if len(facts) > _LINES_MAX:
+        screen.say(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json has them all")
+
+
+def _cell(value: Any) -> str:
+    """A fact in a table: a count with its thousands apart, yes or no, - for nothing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return screen.count(value)
+    return "-" if value is None else str(value)
 
 
 def _hex(value: Any) -> Any:

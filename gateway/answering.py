@@ -47,8 +47,9 @@ _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
 _SELF_TRADE: Final = int(Reason.SELF_TRADE)
-_CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _PHASE_HALTED: Final = int(Phase.HALTED)
+_AUCTION: Final = int(Phase.AUCTION)
+_CLOSING_AUCTION: Final = int(Phase.CLOSING_AUCTION)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _IOC: Final = int(TimeInForce.IOC)
 _MODIFY: Final = _memo.MODIFY
@@ -75,6 +76,7 @@ _UNSPECIFIED: Final = int(ouch_codes.BboWeight.UNSPECIFIED)
 _ADDED: Final = int(ouch_codes.Liquidity.ADDED)
 _REMOVED: Final = int(ouch_codes.Liquidity.REMOVED)
 _OPENING_CROSS: Final = int(ouch_codes.Liquidity.OPENING_CROSS)
+_CLOSING_CROSS: Final = int(ouch_codes.Liquidity.CLOSING_CROSS)
 _HALT_CROSS: Final = int(ouch_codes.Liquidity.HALT_OR_IPO_CROSS)
 _TAIL_SPACES: Final = 0x202020202020_0000
 
@@ -266,12 +268,15 @@ def _refused(fold: Fold, m, event, command, extend, time_ns):
 
 @called
 def _phase(fold: Fold, event):
-    """Remembers an instrument's phase, and of what kind the next uncross is."""
+    """Remembers an instrument's phase, and of what kind an uncross is that comes with it: the phase it ends says so."""
     row = fold.stocks[np.int64(event["instrument"])]
-    phase = np.int64(event["phase"])
-    if phase == _CONTINUOUS:
-        row["cross"] = _HALT_CROSS if row["phase"] == _PHASE_HALTED else _OPENING_CROSS
-    row["phase"] = phase
+    ended = row["phase"]
+    row["cross"] = _OPENING_CROSS
+    if ended == _PHASE_HALTED or ended == _AUCTION:
+        row["cross"] = _HALT_CROSS
+    elif ended == _CLOSING_AUCTION:
+        row["cross"] = _CLOSING_CROSS
+    row["phase"] = event["phase"]
 
 
 @called
@@ -373,7 +378,10 @@ def survey(commands, events, first_seq, clock_at, clock_ns):
         elif kind == _CLOCK:
             while e < len(events) and events[e]["seq"] < first_seq + at:
                 e += 1
-            refused = e < len(events) and events[e]["seq"] == first_seq + at
+            # One that was taken may have caused events too: the end of a halt, with its uncross.
+            refused = (
+                e < len(events) and events[e]["seq"] == first_seq + at and np.int64(events[e]["kind"]) == _REJECTED
+            )
             if not refused:
                 clock_at[clocks] = at
                 clock_ns[clocks] = commands[at]["time_ns"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
-from engine.records import CommandKind, UserPermission
+from engine.records import CommandKind, EventKind, UserPermission
 from gateway.answering import answer_events, survey, system_event
 from gateway.fold import EVENT_BYTES_MAX, OPEN, OPEN_REST, STOCK, USER, Fold, new_fold
 from gateway.open_orders import orders_of
@@ -172,7 +172,7 @@ class Streams:
 
     def _define(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Definitions that were not refused: instruments, participants, users and their passwords."""
-        refused = set(events["seq"].tolist())
+        refused = set(events["seq"][events["kind"] == EventKind.REJECTED].tolist())
         for at in np.flatnonzero(np.isin(commands["kind"], _DEFINING)).tolist():
             if first_seq + at not in refused:
                 row = commands[at]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.names import unpack
 from engine.records import EventKind, Phase, Reason, Side
 from node.control import Refused, Status
+from replay import accounts
 from replay.ladder import levels
 from replay.scenario_print import price
 from replay.scenario_print import time as shown_time
@@ -68,6 +69,14 @@ def book(node: "Node", symbol: str, depth: int) -> dict[str, Any]:
         "last": price(last_e4) if last_e4 else None,
         **sides,
     }
+
+
+def account(node: "Node", participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A participant's account in all, and by instrument. Raises Refused for an unknown participant."""
+    try:
+        return accounts.account(node.engine, participant)
+    except KeyError:
+        raise Refused(f"there is no participant {participant}") from None
 
 
 def status(node: "Node") -> Status:

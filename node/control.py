@@ -124,6 +124,13 @@ class NodeControl(Protocol):
         """
         ...
 
+    def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """What a participant has open, holds and may (``replay.accounts.account``): in all, and by instrument.
+
+        Raises Refused for an unknown participant.
+        """
+        ...
+
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk: seq, path, bytes, seconds. Raises Refused."""
         ...

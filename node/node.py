@@ -309,6 +309,7 @@ class Node:
     def _check_opening(self, rows: NDArray[Any]) -> None:
         """No phase in which orders are entered begins by a clock that is not kept as was required. Raises Refused."""
         opens = (rows["kind"] == CommandKind.PHASE) & (rows["phase"] != Phase.CLOSED)
+        opens |= rows["kind"] == CommandKind.RESUME
         complaint = self._clock_complaint() if opens.any() else None
         if complaint is not None:
             raise Refused(f"nothing is opened: {complaint}")
@@ -348,6 +349,10 @@ class Node:
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
         """The ladder of one instrument. Raises Refused for an unknown symbol."""
         return account.book(self, symbol, depth)
+
+    def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """What a participant has open, holds and may. Raises Refused for an unknown participant."""
+        return account.account(self, participant)
 
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk."""

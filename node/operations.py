@@ -7,7 +7,7 @@ sequencer sets the clock, and an EXTEND row at the end would take up a trader's 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -32,7 +32,9 @@ EVENTS_MAX: Final = 1_000
 #: How much of an answer's line a list may take; the rest is counted, or asked for again.
 _LIST_BYTES_MAX: Final = 48 * 1024
 _REFUSALS: Final = (int(EventKind.REJECTED), int(EventKind.CANCEL_REJECTED))
-_UNTOUCHED: Final = frozenset(map(int, (CommandKind.CLOCK, CommandKind.EXTEND, CommandKind.EPOCH)))
+_UNTOUCHED: Final = frozenset(
+    map(int, (CommandKind.CLOCK, CommandKind.EXTEND, CommandKind.EPOCH, CommandKind.CLOCK_JUMP))
+)
 _NAME: Final = "commands"
 
 Request = dict[str, Any]
@@ -71,6 +73,7 @@ class Operations:
             "commands": _Operation(self._commands, {"text": str}),
             "status": _Operation(self._status, {}),
             "sessions": _Operation(self._sessions, {"from": int}, frozenset({"from"})),
+            "account": _Operation(self._account, {"participant": str, "from": int}, frozenset({"from"})),
             "books": _Operation(self._books, {"symbol": str, "depth": int}, frozenset({"symbol", "depth"})),
             "checkpoint": _Operation(self._checkpoint, {}),
             "drain": _Operation(self._drain, {}),
@@ -151,17 +154,17 @@ class Operations:
         return {"status": dict(self._node.status())}
 
     async def _sessions(self, request: Request) -> Answer:
-        """As many as fit; ``next`` says from which on to ask for the rest."""
-        every = self._node.sessions()
-        first = max(request.get("from", 0), 0)
-        shown: list[dict[str, int | str]] = []
-        size = 0
-        for session in every[first:]:
-            size += sum(len(key) + 6 * len(str(value)) + 8 for key, value in session.items())
-            if size > _LIST_BYTES_MAX and shown:
-                return {"sessions": shown, "total": len(every), "next": first + len(shown)}
-            shown.append(session)
-        return {"sessions": shown, "total": len(every)}
+        return _fitting("sessions", self._node.sessions(), request)
+
+    async def _account(self, request: Request) -> Answer:
+        """What a participant has open, holds and may, and instruments by it, as many as fit."""
+        participant = request["participant"]
+        known = self._node.directory().participants
+        if participant not in known:
+            some = f"there are {', '.join(known[:10])}" if known else "there is none"
+            raise Refused(f"there is no participant {_quoted(participant)}; {some}")
+        whole, instruments = self._node.account(participant)
+        return {"account": whole, **_fitting("instruments", instruments, request)}
 
     async def _books(self, request: Request) -> Answer:
         """The book of a symbol; without one, which symbols there are."""
@@ -247,12 +250,27 @@ def _lines(text: str) -> list[Line]:
     for line in lines:
         if line.expected:
             raise Refused(f"{_NAME}:{line.number}: an expected event stands under it; give commands only")
+        if line.kind == CommandKind.CLOCK_JUMP:
+            raise Refused(f"{_NAME}:{line.number}: clock_jump says what a node found itself; leave it out")
         if line.time is not None:
             raise Refused(f"{_NAME}:{line.number}: at sets the clock, which only the sequencer does; leave it out")
         if line.kind == RAW and line.row[KIND_BYTE] in _UNTOUCHED:
             word = CommandKind(line.row[KIND_BYTE]).name
             raise Refused(f"{_NAME}:{line.number}: a raw {word} row is the sequencer's own; leave it out")
     return lines
+
+
+def _fitting(name: str, every: Sequence[Mapping[str, Any]], request: Request) -> Answer:
+    """As many of a list as fit an answer, from ``from`` on; ``next`` says from which on to ask for the rest."""
+    first = max(request.get("from", 0), 0)
+    shown: list[Mapping[str, Any]] = []
+    size = 0
+    for each in every[first:]:
+        size += sum(len(key) + 6 * len(str(value)) + 8 for key, value in each.items())
+        if size > _LIST_BYTES_MAX and shown:
+            return {name: shown, "total": len(every), "next": first + len(shown)}
+        shown.append(each)
+    return {name: shown, "total": len(every)}
 
 
 def _refusal(sentence: str) -> Answer:

@@ -1,7 +1,8 @@
 """What a node does when the room for its journal gets low: a journaled halt, and the market again once there is room.
 
 Entries are then refused as in any halt, and cancels go on, out of the reserve. The phases that the halt ended are put
-back by commands too; what an operator has changed meanwhile stays as it is.
+back by commands too, a call after another halt by a resume, which begins it anew. What an operator has changed
+meanwhile stays as it is, and so does a halt that was there before; it has no end any more, since this one has none.
 """
 
 from collections.abc import Awaitable, Callable
@@ -74,7 +75,8 @@ class Scarcity:
         self._say("room", state="fine", instruments=len(back))
         if back:
             rows = np.zeros(len(back), COMMAND)
-            rows["kind"] = CommandKind.PHASE
+            calls = np.array([phase == Phase.AUCTION for _, phase in back])
+            rows["kind"] = np.where(calls, CommandKind.RESUME, CommandKind.PHASE)
             rows["name"] = [symbol for symbol, _ in back]
-            rows["phase"] = [phase for _, phase in back]
+            rows["phase"] = np.where(calls, 0, [phase for _, phase in back])
             await self._submit(rows)

@@ -32,6 +32,7 @@ from node.logs import Log
 from node.metrics import Metrics, metrics_server
 from node.operations import Operations
 from node.stages import StageClock
+from replay import accounts
 from replay.ladder import levels
 from replay.scenario_print import price
 from replay.scenario_print import time as clock_text
@@ -155,6 +156,9 @@ class FakeNode:
             "last": price(last_e4) if last_e4 else None,
             **sides,
         }
+
+    def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        return accounts.account(self.engine, participant)
 
     async def checkpoint(self) -> dict[str, Any]:
         if self.draining:

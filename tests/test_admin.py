@@ -78,7 +78,11 @@ def test_names_that_are_defined_in_a_text_are_known_to_its_next_lines_and_to_the
         ("# nothing\n\n", "there is no command in the text"),
         ("frobnicate XYZ", "commands:1: there is no command 'frobnicate'"),
         ("phase XYZ", "commands:1: the command is not complete; its form is: phase SYM|* PHASE"),
-        ("phase XYZ continuous\nlimits ALPHA credit=1", "commands:2: the command limits is not built in this release"),
+        ("raw " + "00" * 56 + "17" + "00" * 7, "commands:1: a raw CLOCK_JUMP row is the sequencer's own"),
+        ("clock_jump by=3s to=09:30", "commands:1: clock_jump says what a node found itself; leave it out"),
+        ("halt XYZ\nclock_jump by=3s to=2024-01-15T09:30", "commands:2: clock_jump says what a node found itself"),
+        ("phase XYZ continuous\nlimits ALPHA margin=1", "commands:2: margin is '1'; write a decimal number with"),
+        ("schedule XYZ 09:30 continuous", "commands:1: the command schedule is not built in this release"),
         ("\x00\x1b[31m", "commands:1: there is no command"),
         ("\n" * (COMMANDS_MAX + 1), "the text has more than 1,000 lines"),
     ],
@@ -145,6 +149,55 @@ def test_status_sessions_books_and_the_rest_are_answered(operated: Operated) -> 
         assert peer.ask({"do": "checkpoint"})["error"] == "a checkpoint is being written already."
 
 
+def test_an_account_has_what_a_participant_holds_has_open_and_may(operated: Operated) -> None:
+    with operated.peer() as peer:
+        text = "limits ALPHA credit=5000 order_rate=100/1s\nlimits ALPHA symbol=XYZ adv=10%\nkill BETA"
+        assert peer.ask({"do": "commands", "text": text})["rejected"] == 0
+        told = peer.ask({"do": "account", "participant": "ALPHA"})
+        assert told == {
+            "ok": True,
+            "account": {
+                "participant": "ALPHA",
+                "open_orders": 1,
+                "open_notional": "700.00",
+                "killed": False,
+                "allow": ["market"],
+                "limits": {"order_rate": "100/1s", "credit": "5000.00"},
+            },
+            "instruments": [
+                {
+                    "symbol": "XYZ",
+                    "position_qty": -30,
+                    "open_buy_qty": 0,
+                    "open_sell_qty": 70,
+                    "limits": {"adv": "10%"},
+                }
+            ],
+            "total": 1,
+        }
+        other = peer.ask({"do": "account", "participant": "BETA"})
+        assert (other["account"]["killed"], other["account"]["open_notional"], other["account"]["limits"]) == (
+            True,
+            "0.00",
+            {},
+        )
+        assert [each["position_qty"] for each in other["instruments"]] == [30]
+
+
+def test_an_account_in_thousands_of_instruments_comes_in_lines_that_each_keep_the_bound(operated: Operated) -> None:
+    row = {"symbol": "XYZ", "position_qty": -99_999_999, "open_buy_qty": 1, "open_sell_qty": 1, "limits": {}}
+    original = operated.node.account
+    operated.node.account = lambda name: (original(name)[0], [row] * 3_000)  # type: ignore[method-assign]
+    found = 0
+    with operated.peer() as peer:
+        told = peer.ask({"do": "account", "participant": "ALPHA"})
+        found += len(told["instruments"])
+        while "next" in told:
+            told = peer.ask({"do": "account", "participant": "ALPHA", "from": told["next"]})
+            found += len(told["instruments"])
+    assert found == told["total"] == 3_000
+
+
 def test_thousands_of_sessions_come_in_lines_that_each_keep_the_bound(operated: Operated) -> None:
     operated.node.listed = [session(f"U{number}", "ALPHA", number) for number in range(3_000)]
     found: list[str] = []
@@ -192,6 +245,9 @@ def test_a_defect_in_the_node_is_answered_and_logged_without_what_the_error_says
         (b'{"do": "books", "symbol": "XYZ", "depth": 0}\n', "depth is 0; give 1 to 200"),
         (b'{"do": "books", "symbol": "XYZ", "depth": 9' + b"9" * 400 + b"}\n", "depth is 99999999999999999999; give"),
         (b'{"do": "books", "symbol": "NONE"}\n', "there is no instrument NONE; there are XYZ"),
+        (b'{"do": "account", "participant": "NONE"}\n', "there is no participant NONE; there are ALPHA, BETA"),
+        (b'{"do": "account", "participant": "\\u001b[1m"}\n', "there is no participant '\\x1b[1m'; there are ALPHA"),
+        (b'{"do": "account"}\n', "account lacks participant; give it"),
         (b'{"do": "commands"}\n', "commands lacks text; give it"),
         (b'{"do": "password", "user": "TRADER"}\n', "password lacks password; give it"),
         (b'{"do": "sessions", "from": "x"}\n', "from of sessions is to be a whole number"),

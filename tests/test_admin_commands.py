@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from cli.main import app
+from engine.records import CommandKind
 from gateway.passwords import salt_and_hash, verify
 from node.link import FILE
 from tests.conftest import Lockstep
@@ -35,10 +36,12 @@ def _directory(tmp_path: Path) -> None:
 #: Words after `lockstep admin COMMAND NODE`, and what a person reads.
 LINES = [
     ("do", ["phase XYZ closed", "# nothing"], "> phase XYZ closed\n> canceled a1 qty=70 reason=end_of_day\n"),
-    ("instrument", ["NEW", "--tick", "0.01", "--reference", "5.00"], "done, command "),
+    ("instrument", ["NEW", "--tick", "0.01", "--reference", "5.00", "--adv", "50000"], "done, command "),
     ("participant", ["GAMMA", "--group", "G1", "--allow", "market,stp_none"], "done, command "),
     ("phase", ["*", "pre_open"], "> phase XYZ pre_open\n"),
-    ("halt", ["XYZ"], "> halted XYZ reason=command\n"),
+    ("halt", ["XYZ", "--for", "5m"], "> halted XYZ reason=command\n"),
+    ("resume", ["*"], "done, command "),
+    ("limits", ["ALPHA", "--credit", "5000", "--not-restricted"], "done, command "),
     ("mass-cancel", ["BETA", "--symbol", "XYZ", "--side", "buy"], "> canceled b2 qty=70 reason=mass_cancel\n"),
     ("checkpoint", [], "a checkpoint was written\n  seq      "),
     ("sessions", [], "user    participant  address"),
@@ -69,7 +72,7 @@ def test_a_command_writes_one_json_object_with_json(
 
 
 def test_every_command_of_the_operator_is_run_here() -> None:
-    others = {"kill", "unkill", "emergency-close", "limits", "resume", "user"}
+    others = {"kill", "unkill", "emergency-close", "user"}
     commands = get_command(app).commands["admin"].commands  # type: ignore[attr-defined]
     assert {command for command, *_ in LINES} | others == set(commands)
 
@@ -84,11 +87,63 @@ def test_kill_unkill_and_an_emergency_close_are_sent(operated: Operated, lockste
     )
 
 
-def test_what_this_release_does_not_build_is_answered_so(operated: Operated, lockstep: Lockstep) -> None:
-    for words in (["limits", operated.directory, "ALPHA", "credit=5"], ["resume", operated.directory, "XYZ"]):
-        status, out, complaint = lockstep("admin", *words)
-        assert (status, out) in {(2, ""), (1, out)}
-        assert "is not built in this release" in complaint or "refused" in complaint
+def test_a_halt_is_ended_by_the_operator_and_a_call_follows(operated: Operated, lockstep: Lockstep) -> None:
+    directory = operated.directory
+    assert lockstep("admin", "halt", directory, "*")[0] == 0
+    assert lockstep("admin", "resume", directory, "XYZ")[:2] == (0, "> phase XYZ auction\n")
+    told = "> accepted b3\n> indicative XYZ 70 @ 10.00 surplus=30 side=buy\n"
+    assert lockstep("admin", "do", directory, "enter BETA b3 buy 100 XYZ @ 10.00")[:2] == (0, told)
+    status, out, complaint = lockstep("admin", "resume", directory, "XYZ")
+    assert (status, out) == (1, "> rejected XYZ reason=not_halted\n")
+    assert complaint.endswith("the first: rejected XYZ reason=not_halted\n")
+    for call in ("opening_auction", "closing_auction"):
+        assert lockstep("admin", "phase", directory, "XYZ", call)[1].startswith(f"> phase XYZ {call}\n")
+
+
+def test_limits_are_set_in_a_line_and_shown_with_what_they_are_of(operated: Operated, lockstep: Lockstep) -> None:
+    directory = operated.directory
+    every = [
+        "--max-order-qty",
+        "1000",
+        "--max-order-value",
+        "2500.5",
+        "--order-rate",
+        "100/1s",
+        "--max-position",
+        "500",
+    ]
+    every += ["--credit", "5000", "--margin", "20%", "--adv", "10%", "--restricted"]
+    assert lockstep("admin", "limits", directory, "ALPHA", *every)[0] == 0
+    assert operated.node.rows[-1]["kind"].tolist()[-2:] == [CommandKind.EXTEND, CommandKind.LIMITS]
+    own = ["--symbol", "XYZ", "--max-order-qty", "7", "--not-restricted"]
+    assert lockstep("admin", "limits", directory, "ALPHA", *own)[0] == 0
+    assert lockstep("admin", "limits", directory, "ALPHA", "--margin", "off", "--adv", "off")[0] == 0
+    status, out, complaint = lockstep("admin", "limits", directory, "ALPHA")
+    assert (status, complaint) == (0, "")
+    assert out == (
+        "  participant    ALPHA\n"
+        "  allowed        market\n"
+        "  open orders    1\n"
+        "  open notional  700.00\n"
+        "  limits         max_order_qty=1000 max_order_value=2500.50 order_rate=100/1s max_position=500 "
+        "credit=5000.00 restricted\n"
+        "symbol  position  open buys  open sells  limits\n"
+        "XYZ          -30          0          70  max_order_qty=7\n"
+    )
+    status, out, _ = lockstep("admin", "limits", directory, "ALPHA", "--symbol", "ABC", "--json")
+    told = json.loads(out)
+    assert (told["instruments"], told["limits"]["max_position"], told["limits"]["restricted"]) == ([], 500, True)
+    status, out, complaint = lockstep("admin", "do", directory, "enter ALPHA a9 sell 1 XYZ @ 10.00")
+    assert (status, out) == (1, "> rejected a9 reason=restricted\n")
+
+
+def test_the_limits_of_one_who_has_none_and_holds_nothing(operated: Operated, lockstep: Lockstep) -> None:
+    assert lockstep("admin", "participant", operated.directory, "GAMMA", "--allow", "none")[0] == 0
+    status, out, _ = lockstep("admin", "limits", operated.directory, "GAMMA")
+    assert (status, out.splitlines()[1:]) == (
+        0,
+        ["  allowed        nothing", "  open orders    0", "  open notional  0.00", "  limits         none"],
+    )
 
 
 def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: Operated, lockstep: Lockstep) -> None:
@@ -112,6 +167,10 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
         (["phase", "NODE", "XYZ\nkill *", "closed"], r"a word of the command is 'XYZ\nkill *'; give one word"),
         (["phase", "NODE", "", "closed"], "a word of the command is ''; give one word"),
         (["halt", "NODE", "XYZ", "--for", "5 m"], "--for is '5 m'; give one word"),
+        (["limits", "NODE", "GHOST"], "there is no participant GHOST; there are ALPHA, BETA."),
+        (["limits", "NODE", "ALPHA", "--margin", "20"], "commands:1: margin is '20'; write a decimal number with"),
+        (["limits", "NODE", "ALPHA", "--order-rate", "100 /1s"], "--order-rate is '100 /1s'; give one word"),
+        (["halt", "NODE", "XYZ", "--for", "0s"], "commands:1: for is 0s, which would be a halt without an end"),
         (["book", "NODE", "GHOST"], "there is no instrument GHOST; there are XYZ."),
         (["book", "NODE", "XYZ", "--depth", "0"], "--depth is '0'; give 1 or more"),
         (["status", "NOWHERE"], "NOWHERE is not there; check the path"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from node.link import Answered, Link
-from tests.ouch_messages import cancel, enter
+from tests.ouch_messages import cancel, enter, messages
 from tests.running import Client, Running, kinds
 from wire import soup
 from wire.soup import LoginAccepted, PacketType
@@ -188,14 +188,44 @@ def test_a_node_goes_on_from_its_checkpoint_with_the_same_bytes(node: Running) -
     assert Client(node.port, "UA", seq=1).take(91) == before
 
 
+def test_limits_positions_and_a_halt_outlive_a_kill(node: Running) -> None:
+    seller, buyer = Client(node.port, "UA"), Client(node.port, "UB")
+    seller.socket.sendall(enter("s1", "S", 100, 100_500))
+    buyer.socket.sendall(enter("b1", "B", 60, 100_500))
+    seller.take(3)
+    with Link(node.data) as link:
+        name = link.ask("sessions")["sessions"][0]["participant"]
+        text = f"limits {name} max_position=100 margin=20%\nlimits {name} symbol=XYZ max_order_qty=50\nhalt XYZ for=1h"
+        assert link.ask("commands", text=text)["rejected"] == 0
+        before = [link.ask("account", participant=name)[key] for key in ("account", "instruments")]
+    assert node.end(signal.SIGKILL) == -signal.SIGKILL
+    node.start()
+    again = Client(node.port, "UA", seq=0)
+    with Link(node.data) as link:
+        assert [link.ask("account", participant=name)[key] for key in ("account", "instruments")] == before
+        assert before[0]["limits"] == {"max_position": 100, "margin": "20%"}
+        held = {"symbol": "XYZ", "position_qty": -60, "open_buy_qty": 0, "open_sell_qty": 40}
+        assert before[1] == [held | {"limits": {"max_order_qty": 50}}]
+        again.socket.sendall(enter("s2", "S", 1, 100_500))
+        assert messages(again.take(1))[0][1]["reject_reason"] == "H"
+        assert link.ask("commands", text="resume XYZ")["events"] == ["> phase XYZ auction"]
+        again.socket.sendall(enter("s3", "S", 51, 100_500) + enter("s4", "S", 1, 100_500) + enter("s5", "B", 1, 90_000))
+        told = messages(again.take(4))[1:]
+        assert [fields.get("reject_reason") for _, fields in told] == ["m", "m", None]
+        assert link.ask("commands", text=f"limits {name} max_position=off")["rejected"] == 0
+        again.socket.sendall(enter("s6", "S", 1, 100_500))
+        assert kinds(again.take(5))[-1] == "ACCEPTED"
+
+
 def test_nothing_is_opened_by_a_clock_that_is_not_kept_as_required(tmp_path: Path) -> None:
     running = Running(tmp_path / "node", "--clock-error-max-ms", "0")
     running.start()
     try:
         with Link(running.data) as link:
             link.ask("commands", text="instrument XYZ tick=0.01 lot=1 reference=10.00")
-            with pytest.raises(Answered, match="nothing is opened"):
-                link.ask("commands", text="phase XYZ continuous")
+            for opening in ("phase XYZ continuous", "phase XYZ opening_auction", "resume XYZ"):
+                with pytest.raises(Answered, match="nothing is opened"):
+                    link.ask("commands", text=opening)
             assert link.ask("commands", text="phase XYZ closed")["rejected"] == 0
     finally:
         running.end(signal.SIGKILL)
