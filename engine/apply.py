@@ -16,7 +16,7 @@ from engine.kill import emergency_close, kill_command
 from engine.limit_command import extend_command, forget_extension, limits_command
 from engine.phases import halt_command, phase_command, resume_command
 from engine.records import CommandKind, Reason
-from engine.state import State
+from engine.state import State, state_at
 from engine.users import credential_command, user_command
 
 _CLOCK: Final = int(CommandKind.CLOCK)
@@ -46,11 +46,12 @@ _PAGE_ROWS: Final = 64
 
 
 @called
-def apply_batch(state: State, commands, start, events, n):
-    """Applies commands from ``start`` on, writing their events from row ``n`` on.
+def apply_batch(places, commands, start, events, n):
+    """Applies commands from ``start`` on, writing their events from row ``n`` on; ``places``: of the state (``jit``).
 
     Returns (commands applied, events written): it stops before a command whose events might not have room.
     """
+    state = state_at(places)
     venue = state.venue[0]
     for i in range(start, len(commands)):
         # One command causes at most two events an open order (of self-trade prevention; of a kill, its cancel and the

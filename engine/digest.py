@@ -35,28 +35,28 @@ class EventChain:
             raise ValueError("a link is 16 bytes, and less than 512 rows of 64 bytes follow it")
         self._link = link
         self._tail = bytearray(tail)
+        # Over the link and the tail, so that a digest costs the same however long the tail is.
+        self._hasher = xxhash.xxh3_128(self._link)
+        self._hasher.update(self._tail)
 
-    def add(self, events: Rows) -> None:
-        """Takes the next EVENT rows, contiguous, any number."""
-        raw = memoryview(events.view(np.uint8).data)
+    def add(self, events: Rows | memoryview) -> None:
+        """Takes the next EVENT rows, contiguous, any number; or the bytes that they are."""
+        raw = events if isinstance(events, memoryview) else memoryview(events.view(np.uint8).data)
         start = 0
         while len(raw) - start >= _LINK_BYTES - len(self._tail):
             end = start + _LINK_BYTES - len(self._tail)
-            hasher = xxhash.xxh3_128(self._link)
-            hasher.update(self._tail)
-            hasher.update(raw[start:end])
-            self._link = hasher.digest()
+            self._hasher.update(raw[start:end])
+            self._link = self._hasher.digest()
+            self._hasher = xxhash.xxh3_128(self._link)
             self._tail.clear()
             start = end
-        self._tail += raw[start:]
+        rest = raw[start:] if start else raw
+        self._hasher.update(rest)
+        self._tail += rest
 
     def digest(self) -> bytes:
         """16 bytes: what all events so far come to."""
-        if not self._tail:
-            return self._link
-        hasher = xxhash.xxh3_128(self._link)
-        hasher.update(self._tail)
-        return hasher.digest()
+        return self._hasher.digest() if self._tail else self._link
 
     def arrays(self) -> dict[str, Rows]:
         """The chain as arrays, for a checkpoint; ``from_arrays`` reads them."""

@@ -27,6 +27,9 @@ from engine.state import EXPOSURE, State, new_state, prefault
 Rows = np.ndarray[Any, Any]
 
 
+_apply = jit.quiet(apply_batch)
+
+
 def _copy(rows: Rows) -> Rows:
     """A copy as bytes: NumPy copies structured rows field by field, thirty times slower."""
     return rows.view(f"V{rows.itemsize}").copy().view(rows.dtype)
@@ -48,10 +51,12 @@ class Engine:
         self._chain = EventChain()
         self._state: State = new_state(self.capacity)
         self._timers_first: Rows = self._state.venue["timers_first"]
+        self._places = jit.places(self._state)
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
         worst = 2 * (room.orders_max + room.instruments_max) + room.participants_max + 8
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
+        self._event_bytes = self._events.view(np.uint8).data
 
     def prefault(self) -> None:
         """Has the system find the memory now that commands will touch: about 300 MB at the default capacity.
@@ -103,22 +108,25 @@ class Engine:
         """
         if commands.dtype != COMMAND or commands.ndim != 1:
             raise TypeError("commands is not a one-dimensional array of COMMAND rows")
-        if not (commands.flags.c_contiguous and commands.flags.writeable and commands.flags.aligned):
+        if not commands.flags.carray:
             commands = _copy(np.ascontiguousarray(commands))
-        events = self._events
-        full: list[Rows] = []
-        start, count = 0, 0
+        start, count = _apply(self._places, commands, 0, self._events, 0)
+        if start < len(commands):
+            return self._apply_rest(commands, start, count)
+        events = self._event_bytes[: EVENT.itemsize * count]
+        self._chain.add(events)
+        # A block of a few rows is copied as bytes: asking NumPy for it takes longer than the commands do.
+        return np.frombuffer(bytearray(events), EVENT) if copy and count else self._events[:count]
+
+    def _apply_rest(self, commands: Rows, start: int, count: int) -> Rows:
+        """A batch whose events do not fit at once."""
+        full = [_copy(self._events[:count])]
         while start < len(commands):
-            with jit.quiet():
-                start, count = apply_batch(self._state, commands, start, events, count)
-            if start < len(commands):
-                full.append(_copy(events[:count]))
-                count = 0
-        rows = events[:count]
-        if full:
-            rows = np.concatenate([*full, rows])
+            start, count = _apply(self._places, commands, start, self._events, 0)
+            full.append(_copy(self._events[:count]))
+        rows: Rows = np.concatenate(full)
         self._chain.add(rows)
-        return _copy(rows) if copy and not full else rows
+        return rows
 
     def instruments(self) -> Rows:
         """INSTRUMENT_STATE rows, in order of definition."""

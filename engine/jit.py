@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -182,7 +182,56 @@ if INTERPRETED:
     def prefetch(array: Any, index: Any) -> None:
         """Asks for a row of an array ahead of its use; changes nothing."""
 
+    def places(arrays: Any) -> Any:
+        """What a kernel is given for a NamedTuple of arrays that outlives the call."""
+        return arrays
+
+    def at_places(_example: Any) -> Any:
+        """What gives a kernel the NamedTuple back."""
+        return lambda arrays: arrays
+
 else:
+
+    def places(arrays: Any) -> Any:
+        """What a kernel is given for a NamedTuple of arrays that outlives the call: where each is, and its length.
+
+        Numba takes a NamedTuple apart at each call, half a microsecond an array: for one order that is longer than all
+        that the kernel then does. The caller keeps the arrays alive as long as it keeps the places.
+        """
+        return np.array([(each.ctypes.data, len(each)) for each in arrays], np.int64)
+
+    def at_places(example: Any) -> Any:
+        """What gives a kernel the NamedTuple back: a function of ``places`` for arrays of the types of ``example``'s,
+        which are contiguous and, but for the last axes of the type, one-dimensional."""
+        kind = numba.typeof(example)
+        inner = [each.shape[1:] for each in example]
+
+        @intrinsic  # type: ignore[untyped-decorator]
+        def rebuilt(_context: Any, table: Any) -> Any:
+            def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+                view = ctx.make_array(sig.args[0])(ctx, builder, args[0])
+                word = ctx.get_value_type(types.int64)
+
+                def number(row: int, column: int) -> Any:
+                    pointer = builder.gep(view.data, [word(2 * row + column)])
+                    return builder.load(pointer)
+
+                members = []
+                for row, array_type in enumerate(kind.types):
+                    array = ctx.make_array(array_type)(ctx, builder)
+                    data = builder.inttoptr(number(row, 0), array.data.type)
+                    shape = [number(row, 1), *(word(n) for n in inner[row])]
+                    itemsize = ctx.get_abi_sizeof(ctx.get_data_type(array_type.dtype))
+                    strides = [word(itemsize * int(np.prod(inner[row][axis:]))) for axis in range(len(shape))]
+                    arrayobj.populate_array(
+                        array, data, shape=shape, strides=strides, itemsize=word(itemsize), meminfo=None
+                    )
+                    members.append(array._getvalue())
+                return ctx.make_tuple(builder, kind, members)
+
+            return kind(table), generate
+
+        return rebuilt
 
     @intrinsic  # type: ignore[untyped-decorator]
     def ctz(_context: Any, _word: Any) -> Any:
@@ -248,6 +297,6 @@ else:
         return types.void(array, types.int64), generate
 
 
-def quiet() -> Any:
-    """Context in which interpreted kernels run: int64 wraps there as it does compiled, without a warning."""
-    return np.errstate(over="ignore") if INTERPRETED else nullcontext()
+def quiet(kernel: Kernel) -> Kernel:
+    """The kernel as Python calls it: int64 wraps in an interpreted one as it does compiled, without a warning."""
+    return np.errstate(over="ignore")(kernel) if INTERPRETED else kernel

@@ -13,7 +13,7 @@ from engine.jit import called, inlined
 from engine.limits import DAY_NS
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
 from gateway import memo as _memo
-from gateway.fold import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, Fold
+from gateway.fold import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, Fold, fold_at
 from gateway.open_orders import find, insert, remove
 from gateway.writing import (
     begin_message,
@@ -79,6 +79,11 @@ _OPENING_CROSS: Final = int(ouch_codes.Liquidity.OPENING_CROSS)
 _CLOSING_CROSS: Final = int(ouch_codes.Liquidity.CLOSING_CROSS)
 _HALT_CROSS: Final = int(ouch_codes.Liquidity.HALT_OR_IPO_CROSS)
 _TAIL_SPACES: Final = 0x202020202020_0000
+
+#: What ``answer_block`` says of a block: it ends with an EXTEND row; it defines; a trading day begins in it.
+EXTENDS: Final = 1
+DEFINES: Final = 2
+NEW_DAY: Final = 4
 
 
 @inlined
@@ -317,14 +322,9 @@ def _group(fold: Fold, m):
     return count
 
 
-@called
-def answer_events(fold: Fold, first_seq, commands, events, start, clock_at, clock_ns, clocks, now_ns):
-    """Messages for ``events`` from ``start`` on; gives (next event, segments).
-
-    first_seq: of ``commands``, which are all that the events are of. clock_at, clock_ns: the first ``clocks`` are the
-    CLOCK rows among them that were taken (``survey``), and ``now_ns`` is the time before the first. It stops when there
-    may be no more room: call again. What is in ``out`` (one segment) or ``grouped`` (several) is to be taken first.
-    """
+@inlined
+def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
+    """Messages for ``events`` from ``start`` on; gives (next event, segments)."""
     m = np.int64(0)
     clock = np.int64(0)
     time_ns = now_ns % DAY_NS
@@ -340,8 +340,8 @@ def answer_events(fold: Fold, first_seq, commands, events, start, clock_at, cloc
         at = event["seq"] - first_seq
         if at < 0 or at >= len(commands):
             continue
-        while clock < clocks and clock_at[clock] <= at:
-            time_ns = clock_ns[clock] % DAY_NS
+        while clock < clocks and fold.clock_at[clock] <= at:
+            time_ns = fold.clock_ns[clock] % DAY_NS
             clock += 1
         command = commands[at]
         if kind == _TRADE:
@@ -363,12 +363,9 @@ def answer_events(fold: Fold, first_seq, commands, events, start, clock_at, cloc
     return len(events), _group(fold, m)
 
 
-@called
-def survey(commands, events, first_seq, clock_at, clock_ns):
-    """What of a block the shell has to see: (CLOCK rows taken, rows that define, whether it ends with an EXTEND row).
-
-    clock_at, clock_ns: where the CLOCK rows that were not refused stand, and their values; with room for each row.
-    """
+@inlined
+def _survey(fold: Fold, first_seq, commands, events):
+    """Finds the CLOCK rows that were not refused; gives (how many, rows that define, whether it ends with EXTEND)."""
     clocks, definitions, e = np.int64(0), np.int64(0), np.int64(0)
     kind = np.int64(0)
     for at in range(len(commands)):
@@ -383,10 +380,39 @@ def survey(commands, events, first_seq, clock_at, clock_ns):
                 e < len(events) and events[e]["seq"] == first_seq + at and np.int64(events[e]["kind"]) == _REJECTED
             )
             if not refused:
-                clock_at[clocks] = at
-                clock_ns[clocks] = commands[at]["time_ns"]
+                fold.clock_at[clocks] = at
+                fold.clock_ns[clocks] = commands[at]["time_ns"]
                 clocks += 1
     return clocks, definitions, kind == _EXTEND
+
+
+@called
+def answer_block(places, first_seq, commands, events, start, clocks, now_ns):
+    """Messages for the events of a block from ``start`` on; gives (next event, segments, clocks, its time, WORDS).
+
+    places: of the fold (``jit``). first_seq: of ``commands``, at most BLOCK_ROWS_MAX, which are all that the events are
+    of. clocks: -1, or how many the call before found, when it did not come to the end. now_ns: the time before the
+    block. Where the shell has something to do before (``DEFINES``, ``NEW_DAY``), a first call only says so; then call
+    again. It stops when there may be no more room: call again. What is in ``out`` (one segment) or ``grouped``
+    (several) is to be taken first.
+    """
+    fold = fold_at(places)
+    words = np.int64(0)
+    time_ns = now_ns
+    if clocks < 0:
+        clocks, definitions, extends = _survey(fold, first_seq, commands, events)
+        if clocks > 0:
+            time_ns = fold.clock_ns[clocks - 1]
+        if extends:
+            words |= EXTENDS
+        if definitions > 0:
+            words |= DEFINES
+        if time_ns // DAY_NS != now_ns // DAY_NS:
+            words |= NEW_DAY
+        if words & (DEFINES | NEW_DAY):
+            return start, np.int64(0), clocks, time_ns, words
+    start, segments = _answer(fold, first_seq, commands, events, start, clocks, now_ns)
+    return start, segments, clocks, time_ns, words
 
 
 @called

@@ -4,6 +4,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.jit import at_places
+from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, Reason
 from wire import ouch, ouch_codes
 from wire.soup import HEAD_BYTES
@@ -90,6 +92,9 @@ SEGMENT: Final = np.dtype(
     [("user", "<i8"), ("first_seq", "<i8"), ("count", "<i8"), ("begin", "<i8"), ("bytes", "<i8"), ("position", "<i8")]
 )
 
+#: Rows of a block that are answered at once.
+BLOCK_ROWS_MAX: Final = COMMANDS_PER_CALL_MAX
+
 #: Bytes of messages that one event can cause at most, and how many messages.
 EVENT_BYTES_MAX: Final = 2 * (HEAD_BYTES + ouch.MESSAGE_BYTES_MAX)
 EVENT_MESSAGES_MAX: Final = 2
@@ -115,6 +120,8 @@ class Fold(NamedTuple):
     segments: np.ndarray[Any, Any]  # SEGMENT[users_max + 1]
     counts: np.ndarray[Any, Any]  # int64[users_max + 1, 2]
     tallies: np.ndarray[Any, Any]  # int64[2, 256]: events by kind, refusals by reason, since the process began
+    clock_at: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: where the CLOCK rows of the block stand that were taken
+    clock_ns: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: their values
 
 
 def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> Fold:
@@ -137,4 +144,10 @@ def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: i
         segments=np.zeros(users_max + 1, SEGMENT),
         counts=np.zeros((users_max + 1, 2), np.int64),
         tallies=np.zeros((2, 256), np.int64),
+        clock_at=np.zeros(BLOCK_ROWS_MAX, np.int64),
+        clock_ns=np.zeros(BLOCK_ROWS_MAX, np.int64),
     )
+
+
+#: Gives a kernel its fold back from ``jit.places``.
+fold_at = at_places(new_fold(1, 1, 1, 1_024))

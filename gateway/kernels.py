@@ -5,11 +5,11 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import INTERPRETED, cache_directory_of
+from engine.jit import INTERPRETED, cache_directory_of, places
 from engine.limits import Capacity
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.answering import system_event
-from gateway.reading import STREAM, add_symbol, read_streams
+from gateway.reading import STREAM, Arrivals, add_symbol, read_streams
 from gateway.streams import Segment, Streams
 
 _HERE: Final = Path(__file__).resolve().parent
@@ -26,7 +26,8 @@ def compile_kernels() -> None:
     streams = Streams(Capacity(1, 1, 1, 1), sent.append, lambda _: None, users_max=1)
     add_symbol(streams.symbols, 1, 1)
     rows = np.zeros(1, COMMAND)
-    read_streams(np.zeros(64, np.uint8), np.zeros(1, STREAM), 1, streams.symbols, rows, 1)
+    arrivals = Arrivals(np.zeros(64, np.uint8), np.zeros(1, STREAM), streams.symbols, rows)
+    read_streams(places(arrivals), 1, 1)
     rows["kind"] = CommandKind.ENTER
     streams(1, rows, np.zeros(1, EVENT))
     rows["kind"], rows["time_ns"] = CommandKind.CLOCK, 1

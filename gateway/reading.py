@@ -6,12 +6,12 @@ what is not OUCH, with an error for the caller to name, and when there is no mor
 taken move to the region's beginning.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import called, inlined, lshr, wrapping_multiply
-from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
+from engine.jit import at_places, called, inlined, lshr, wrapping_multiply
+from engine.records import COMMAND, CommandKind, Instruction, SelfTrade, Side, TimeInForce
 from gateway import memo
 from wire import ouch, ouch_codes
 from wire.soup import PAYLOAD_BYTES_MAX, PacketType
@@ -128,6 +128,20 @@ STREAM: Final = np.dtype(
 
 #: Rows of a table of symbols: open addressing, symbol 0 free.
 SYMBOL: Final = np.dtype([("symbol", "<i8"), ("instrument", "<i8")])
+
+
+class Arrivals(NamedTuple):
+    """What ``read_streams`` reads, and where it writes."""
+
+    buffer: np.ndarray[Any, Any]  # uint8[n]: the regions of all connections
+    streams: np.ndarray[Any, Any]  # STREAM[n]
+    symbols: np.ndarray[Any, Any]  # SYMBOL[power of two]
+    commands: np.ndarray[Any, Any]  # COMMAND[n]
+
+
+_arrivals_at = at_places(
+    Arrivals(np.zeros(1, np.uint8), np.zeros(1, STREAM), np.zeros(1, SYMBOL), np.zeros(1, COMMAND))
+)
 
 
 @inlined
@@ -423,12 +437,13 @@ def _read_stream(buffer, stream, symbols, commands, n, rows_max):
 
 
 @called
-def read_streams(buffer, streams, count, symbols, commands, rows_max):
-    """Reads ``count`` streams of ``buffer`` (uint8) into rows of ``commands``; gives the number of rows.
+def read_streams(places, count, rows_max):
+    """Reads the first ``count`` streams of ``Arrivals`` (``places``: of it, see ``jit``) into rows; gives their number.
 
-    streams: STREAM rows, whose ``begin`` moves behind what was taken; then the rest is at its region's beginning. With
-    fewer than two rows of room left, streams may have more: call again. ``end`` must be within the buffer.
+    A stream's ``begin`` moves behind what was taken; then the rest is at its region's beginning. With fewer than two
+    rows of room left, streams may have more: call again. ``end`` must be within the buffer.
     """
+    buffer, streams, symbols, commands = _arrivals_at(places)
     n = np.int64(0)
     rows_max = min(rows_max, len(commands))
     for number in range(min(count, len(streams))):

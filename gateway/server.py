@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.jit import places
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
 from gateway.admission import Admission
@@ -22,13 +23,14 @@ from gateway.connection import REGION_BYTES, Connection
 from gateway.hashing import Hashing, Question
 from gateway.outbox import Outbox
 from gateway.passwords import COST_DEFAULT, salt_and_hash, verify
-from gateway.reading import BROKEN, FINE, STREAM, read_streams
+from gateway.reading import BROKEN, FINE, STREAM, Arrivals, read_streams
 from gateway.streams import Segment
 from wire import ProtocolError, ouch, soup
 from wire.soup import LoginRequest, RejectCode
 
 #: Rows of a turn at most: a block, with room for the clock in front.
 ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
+_STREAM_WORDS: Final = STREAM.itemsize // 8
 #: Connections that a turn reads at most.
 TURN_STREAMS_MAX: Final = 1_024
 #: How long a turn that found no room waits, in seconds.
@@ -72,8 +74,11 @@ class Gateway:
         self._free = list(range(connections_max - 1, -1, -1))
         self.connections: set[Connection] = set()
         self.logged_in: dict[int, Connection] = {}
-        self._table = np.zeros(TURN_STREAMS_MAX, STREAM)
+        table = np.zeros(TURN_STREAMS_MAX, STREAM)
+        self._table = table.view(np.int64).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
+        self._arrivals = Arrivals(self._arena, table, self.streams.symbols, self._rows)
+        self._places = places(self._arrivals)
         self._waiting: list[Connection] = []
         self._scheduled = False
         self._busy_poll_ns = busy_poll_ns
@@ -225,22 +230,29 @@ class Gateway:
             return
         began_ns = time.perf_counter_ns()
         now_ns = self.now_ns()
-        reading, self._waiting = self._waiting[:TURN_STREAMS_MAX], self._waiting[TURN_STREAMS_MAX:]
-        table = self._table
-        for at, each in enumerate(reading):
-            end = each.end if each.live else each.begin
-            table[at] = (each.begin, each.begin, end, each.user, each.participant, 0, 0, FINE)
-            self.bytes_in += end - each.begin
-        rows = read_streams(self._arena, table, len(reading), self.streams.symbols, self._rows, ROWS_MAX)
+        reading = self._waiting
+        if len(reading) > TURN_STREAMS_MAX:
+            reading, self._waiting = reading[:TURN_STREAMS_MAX], reading[TURN_STREAMS_MAX:]
+        else:
+            self._waiting = []
+        table, at = self._table, 0
+        for each in reading:
+            table[at] = table[at + 1] = each.begin
+            table[at + 2] = each.end if each.live else each.begin
+            table[at + 3] = each.user
+            table[at + 4] = each.participant
+            at += _STREAM_WORDS
+        rows = read_streams(self._places, len(reading), ROWS_MAX)
         full = rows + 2 > ROWS_MAX
-        for each, (_, begin, end, _, _, packets, messages, stop) in zip(
-            reading, table[: len(reading)].tolist(), strict=True
-        ):
-            self.bytes_in -= end - begin
-            self.orders += messages
+        at = 0
+        for each in reading:
+            _, begin, end, _, _, packets, messages, stop = table[at : at + _STREAM_WORDS]
+            at += _STREAM_WORDS
             each.dirty = False
             if each.closing:
                 continue
+            self.bytes_in += each.end - end
+            self.orders += messages
             each.taken(end, packets, now_ns)
             if stop != FINE:
                 self._stopped(each, stop, now_ns)

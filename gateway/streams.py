@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.jit import places
 from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, UserPermission
-from gateway.answering import answer_events, survey, system_event
-from gateway.fold import EVENT_BYTES_MAX, OPEN, OPEN_REST, STOCK, USER, Fold, new_fold
+from gateway.answering import DEFINES, EXTENDS, NEW_DAY, answer_block, system_event
+from gateway.fold import BLOCK_ROWS_MAX, EVENT_BYTES_MAX, OPEN, OPEN_REST, SEGMENT, STOCK, USER, Fold, new_fold
 from gateway.open_orders import orders_of
 from gateway.reading import SYMBOL, add_symbol
 from wire.ouch_codes import EventCode
@@ -28,6 +29,7 @@ OUT_BYTES: Final = 2 << 20
 #: Users of a node at most.
 USERS_MAX: Final = 4_096
 
+_SEGMENT_WORDS: Final = SEGMENT.itemsize // 8
 _CREDENTIAL_FIELDS: Final = ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2", "cost")
 
 
@@ -66,6 +68,9 @@ class Streams:
         self._deliver = deliver
         self._new_session = new_session
         self.fold: Fold = new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES)
+        self._places = places(self.fold)
+        self._out, self._grouped = self.fold.out.data, self.fold.grouped.data
+        self._segments = self.fold.segments.view(np.int64).data
         rows = 4
         while rows < 2 * capacity.instruments_max + 2:
             rows *= 2
@@ -75,8 +80,6 @@ class Streams:
         self._by_name: dict[str, int] = {}
         self._instruments = 0
         self._carries = False
-        self._clock_at = np.zeros(8_192, np.int64)
-        self._clock_ns = np.zeros(8_192, np.int64)
         self.now_ns = 0
 
     @property
@@ -119,39 +122,43 @@ class Streams:
 
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
-        if len(commands) > len(self._clock_at):
-            self._clock_at, self._clock_ns = np.zeros((2, len(commands)), np.int64)
-        clocks, definitions, extends = survey(commands, events, first_seq, self._clock_at, self._clock_ns)
-        now_ns = int(self._clock_ns[clocks - 1]) if clocks else self.now_ns
-        if now_ns // DAY_NS != self.now_ns // DAY_NS:
-            self._over_days(first_seq, commands, events, self._clock_ns[:clocks] // DAY_NS)
+        if len(commands) > BLOCK_ROWS_MAX:
+            self._in_pieces(first_seq, commands, events)
             return
-        if definitions:
+        at, segments, clocks, now_ns, words = answer_block(
+            self._places, first_seq, commands, events, 0, -1, self.now_ns
+        )
+        if words & NEW_DAY:
+            self._over_days(first_seq, commands, events, self.fold.clock_ns[:clocks] // DAY_NS)
+            return
+        if words & DEFINES:
             self._define(first_seq, commands, events)
-        if len(events):
-            self._answer(first_seq, commands, events, clocks)
-        self.now_ns = now_ns
-        if extends or self._carries:
-            self.fold.carried[:1].view(np.uint8)[:] = commands[-1:].view(np.uint8) if extends else 0
-            self._carries = bool(extends)
-
-    def _answer(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], clocks: int) -> None:
-        start = 0
-        while start < len(events):
-            start, segments = answer_events(
-                self.fold, first_seq, commands, events, start, self._clock_at, self._clock_ns, clocks, self.now_ns
-            )
+        if segments:
             self._send(segments)
+        while at < len(events):
+            at, segments, *_ = answer_block(self._places, first_seq, commands, events, at, clocks, self.now_ns)
+            self._send(segments)
+        self.now_ns = now_ns
+        if words & EXTENDS or self._carries:
+            self._carries = bool(words & EXTENDS)
+            self.fold.carried[:1].view(np.uint8)[:] = commands[-1:].view(np.uint8) if self._carries else 0
+
+    def _in_pieces(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        for row in range(0, len(commands), BLOCK_ROWS_MAX):
+            piece = commands[row : row + BLOCK_ROWS_MAX]
+            begin, end = np.searchsorted(events["seq"], [first_seq + row, first_seq + row + len(piece)])
+            self(first_seq + row, piece, events[begin:end])
 
     def _send(self, segments: int) -> None:
-        data = (self.fold.out if segments == 1 else self.fold.grouped).data
-        for user, first_seq, count, begin, number_bytes, position in self.fold.segments[:segments].tolist():
+        data = self._out if segments == 1 else self._grouped
+        for at in range(0, _SEGMENT_WORDS * segments, _SEGMENT_WORDS):
+            user, first_seq, count, begin, number_bytes, position = self._segments[at : at + _SEGMENT_WORDS]
             self._deliver(Segment(user, first_seq, count, position, bytes(data[begin : begin + number_bytes])))
 
     def _over_days(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], days: NDArray[np.int64]) -> None:
         """A block in which another trading day begins: what is before, the end of one, the beginning, what is after."""
         at = int(np.argmax(days != self.now_ns // DAY_NS))
-        row, time_ns = int(self._clock_at[at]), int(self._clock_ns[at])
+        row, time_ns = int(self.fold.clock_at[at]), int(self.fold.clock_ns[at])
         cut = int(np.searchsorted(events["seq"], first_seq + row))
         if row:
             self(first_seq, commands[:row], events[:cut])

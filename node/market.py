@@ -17,31 +17,37 @@ from engine.records import EventKind
 from gateway.streams import Streams
 from journal import Journal, JournalError
 from node.control import Submitted
-from node.stages import ANSWER, APPLY, CUT, DURABLE_WAIT, ORDER_TO_ANSWER, SEQUENCE, StageClock
+from node.stages import StageClock
 from replay.engines import MarketEngine
 from replay.rebuild import Durability
-from sequencer.pump import Pipeline, Stamp
+from sequencer.pump import Pipeline
+from sequencer.stamp import LiveStamp
 
 
 class _Timed:
     """The engine as the pipeline sees it, and when each block was applied."""
 
-    def __init__(self, engine: MarketEngine, stages: StageClock) -> None:
+    def __init__(self, engine: MarketEngine) -> None:
         self._engine = engine
-        self._stages = stages
-        self.read_ns = 0  # when the bytes of the batch that is being taken were read
-        self.times: deque[tuple[int, int]] = deque()  # by block not published: when it was read, and applied
+        self.read_ns = self.taken_ns = 0  # of the batch that is being taken: when it was begun to be read, and was rows
+        #: By block not published: when it was read, taken, begun to be applied, and was applied.
+        self.times: deque[tuple[int, int, int, int]] = deque()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
+    @property
+    def seq(self) -> int:
+        """As the engine's."""
+        return self._engine.seq
+
+    @property
+    def event_digest(self) -> bytes:
+        """As the engine's."""
+        return self._engine.event_digest
 
     def apply(self, commands: NDArray[Any]) -> NDArray[Any]:
         """As the engine's."""
         began_ns = time.perf_counter_ns()
         events = self._engine.apply(commands)
-        ended_ns = time.perf_counter_ns()
-        self._stages.add(APPLY, (ended_ns - began_ns) // len(commands), len(commands))
-        self.times.append((self.read_ns, ended_ns))
+        self.times.append((self.read_ns, self.taken_ns, began_ns, time.perf_counter_ns()))
         return events
 
 
@@ -64,7 +70,7 @@ class Market:
         journal: Journal,
         engine: MarketEngine,
         streams: Streams,
-        stamp: Stamp,
+        stamp: LiveStamp,
         *,
         durability: Durability,
         stages: StageClock,
@@ -75,6 +81,7 @@ class Market:
         self.engine = engine
         self.streams = streams
         self.published_seq = engine.seq
+        self._stamp = stamp
         self._stages = stages
         self._failed = failed
         self._released = released
@@ -82,8 +89,9 @@ class Market:
         self._waits = durability == "fsync"
         self._submissions: deque[_Submission] = deque()
         self._broken = False
-        self._timed: Any = _Timed(engine, stages)
-        self.pipeline = Pipeline(stamp, journal, self._timed, publishers=[self._published], durability=durability)
+        self._timed = _Timed(engine)
+        timed: Any = self._timed
+        self.pipeline = Pipeline(stamp, journal, timed, publishers=[self._published], durability=durability)
         journal.on_durable = self._durable
 
     @property
@@ -93,15 +101,18 @@ class Market:
 
     def take(self, rows: NDArray[Any], began_ns: int) -> None:
         """A batch from the gateway; ``began_ns``: of ``time.perf_counter_ns``, when it began to be read."""
-        taking_ns = time.perf_counter_ns()
-        self._stages.add(CUT, taking_ns - began_ns)
-        self._take(rows, began_ns)
-        self._stages.add(SEQUENCE, time.perf_counter_ns() - taking_ns)
-
-    def _take(self, rows: NDArray[Any], began_ns: int) -> None:
-        self._timed.read_ns = began_ns
+        timed = self._timed
+        timed.read_ns, timed.taken_ns = began_ns, time.perf_counter_ns()
         try:
             self.pipeline.take(rows)
+        except JournalError as error:
+            self._break(error)
+
+    def tick(self) -> None:
+        """The time alone: what is due by it happens."""
+        self._timed.read_ns = self._timed.taken_ns = time.perf_counter_ns()
+        try:
+            self.pipeline.sequence(self._stamp.alone())
         except JournalError as error:
             self._break(error)
 
@@ -109,7 +120,7 @@ class Market:
         """A batch of the node's own, or of the operator's: what becomes of it, once it is durable."""
         submission = _Submission(self.engine.seq + 1, self._loop.create_future())
         self._submissions.append(submission)
-        self._take(rows, time.perf_counter_ns())
+        self.take(rows, time.perf_counter_ns())
         submission.last_seq = self.engine.seq
         self._settle()
         return submission.done
@@ -150,13 +161,10 @@ class Market:
     def _published(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         began_ns = time.perf_counter_ns()
         self.streams(first_seq, commands, events)
-        ended_ns = time.perf_counter_ns()
-        read_ns, applied_ns = self._timed.times.popleft()
         self.published_seq = first_seq + len(commands) - 1
-        stages = self._stages
-        stages.add(DURABLE_WAIT, began_ns - applied_ns)
-        stages.add(ANSWER, ended_ns - began_ns)
-        stages.add(ORDER_TO_ANSWER, ended_ns - read_ns, len(commands))
+        read_ns, taken_ns, applying_ns, applied_ns = self._timed.times.popleft()
+        told_ns = time.perf_counter_ns()
+        self._stages.passed(read_ns, taken_ns, applying_ns, applied_ns, began_ns, told_ns, len(commands))
         if self._submissions:
             self._collect(first_seq, commands, events)
 

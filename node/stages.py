@@ -1,8 +1,8 @@
 """How long each stage of the node takes: a log-linear histogram a stage, cheap enough for the path of every order.
 
 A value in nanoseconds is put into a bucket by its highest six bits, so that a bucket is at most 1/32 of its value wide
-and the highest one is above 18 minutes. ``StageClock.add`` is shifts and integer adds into arrays that were made
-before; whatever costs more (percentiles, sums over buckets) is done by whoever asks.
+and the highest one is above 18 minutes. ``StageClock.passed`` only writes down the seven moments of a block; they are
+put into buckets, many blocks at once, when there is no more room or somebody asks.
 
 Percentiles are of the last seconds (``roll`` is called once a second), because those since the start would hide what
 happens now; the histograms since the start are for Prometheus, which takes differences by itself.
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 #: The stages, in the order in which an order passes them.
 STAGES: Final = ("cut", "sequence", "apply", "durable_wait", "answer", "order_to_answer")
 #: Their numbers. CUT: reading the bytes of a turn, cutting packets and making rows. SEQUENCE: stamp and hand-over to
-#: the journal. APPLY: the engine, for one command. DURABLE_WAIT: from then until the block may be seen. ANSWER: folding
-#: events into messages and writing them. ORDER_TO_ANSWER: from the bytes of an order to those of its answer.
+#: the journal. APPLY: the engine, for one command. DURABLE_WAIT: from then until the block may be seen, its digest
+#: included. ANSWER: folding events into messages and writing them. ORDER_TO_ANSWER: from the bytes of an order to those
+#: of its answer. CUT, SEQUENCE, DURABLE_WAIT and ANSWER count blocks, APPLY and ORDER_TO_ANSWER commands.
 CUT, SEQUENCE, APPLY, DURABLE_WAIT, ANSWER, ORDER_TO_ANSWER = range(6)
 
 #: Bits of a value that its bucket tells apart: 32 buckets for each doubling.
@@ -28,6 +29,9 @@ _SUB: Final = 1 << _BITS
 NS_MAX: Final = (1 << 40) - 1
 #: Buckets of one stage.
 BUCKETS: Final = (40 - _BITS - 1) * _SUB + 2 * _SUB
+#: Blocks whose moments are kept before they are put into buckets: that takes a tenth of a millisecond then.
+_KEPT_BLOCKS: Final = 1_024
+_MOMENTS: Final = 7
 #: Seconds over which ``recent`` looks back.
 RECENT_S: Final = 10
 
@@ -64,40 +68,92 @@ def percentile_ns(counts: NDArray[np.int64], q: float) -> int:
     return top_ns(int(np.searchsorted(below, rank)))
 
 
+def buckets(ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``bucket`` of each value from 0 to ``NS_MAX``."""
+    shift = np.maximum(np.frexp(ns.astype(np.float64))[1].astype(np.int64) - 6, 0)
+    found: NDArray[np.int64] = (shift << _BITS) + (ns >> shift)
+    return found
+
+
 class StageClock:
-    """The histograms of all stages. One thread adds; any may read, and may then miss what is being added."""
+    """The histograms of all stages, for one thread."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(len(STAGES) * BUCKETS, np.int64)
+        self._counted = np.zeros((len(STAGES), BUCKETS), np.int64)
         self._sums = np.zeros(len(STAGES), np.int64)
+        self._kept = np.zeros((_KEPT_BLOCKS, _MOMENTS), np.int64)
         # Item by item, a memoryview of an array is a third faster than the array.
-        self._count = self._counts.data
-        self._sum = self._sums.data
-        self._past: deque[NDArray[np.int64]] = deque([self._counts.copy()], maxlen=RECENT_S)
+        self._moments = self._kept.reshape(-1).data
+        self._at = 0
+        self._past: deque[NDArray[np.int64]] = deque([self._counted.copy()], maxlen=RECENT_S)
+
+    def passed(
+        self,
+        read_ns: int,
+        taken_ns: int,
+        applying_ns: int,
+        applied_ns: int,
+        answering_ns: int,
+        told_ns: int,
+        commands: int,
+    ) -> None:
+        """Take a block of ``commands`` that went through all stages, and the moments between them: when its bytes were
+        begun to be read, were rows, were journaled, were applied, were durable, and when its answers were written."""
+        moments, at = self._moments, self._at
+        moments[at] = read_ns
+        moments[at + 1] = taken_ns
+        moments[at + 2] = applying_ns
+        moments[at + 3] = applied_ns
+        moments[at + 4] = answering_ns
+        moments[at + 5] = told_ns
+        moments[at + 6] = commands
+        self._at = at + _MOMENTS
+        if self._at == len(moments):
+            self._count_kept()
+
+    def _count_kept(self) -> None:
+        kept = self._kept[: self._at // _MOMENTS]
+        self._at = 0
+        commands = np.maximum(kept[:, 6], 1)
+        ones = np.ones(len(kept), np.int64)
+        for stage, ns, count in (
+            (CUT, kept[:, 1] - kept[:, 0], ones),
+            (SEQUENCE, kept[:, 2] - kept[:, 1], ones),
+            (APPLY, (kept[:, 3] - kept[:, 2]) // commands, commands),
+            (DURABLE_WAIT, kept[:, 4] - kept[:, 3], ones),
+            (ANSWER, kept[:, 5] - kept[:, 4], ones),
+            (ORDER_TO_ANSWER, kept[:, 5] - kept[:, 0], commands),
+        ):
+            self._add(stage, ns, count)
+
+    def _add(self, stage: int, ns: NDArray[np.int64], count: NDArray[np.int64]) -> None:
+        ns = np.clip(ns, 0, NS_MAX)
+        np.add.at(self._counted[stage], buckets(ns), count)
+        self._sums[stage] += int((ns * count).sum())
 
     def add(self, stage: int, ns: int, count: int = 1) -> None:
-        """Take ``count`` passages of a stage (``CUT`` to ``ORDER_TO_ANSWER``) that lasted ``ns`` each.
+        """Take ``count`` passages of one stage (``CUT`` to ``ORDER_TO_ANSWER``) that lasted ``ns`` each.
 
         A value below 0 counts as 0, one above ``NS_MAX`` as that.
         """
-        shift = ns.bit_length() - 6
-        if shift <= 0:
-            ns = max(ns, 0)
-            number = ns
-        elif 0 < ns <= NS_MAX:
-            number = (shift << _BITS) + (ns >> shift)
-        else:
-            ns = NS_MAX if ns > 0 else 0
-            number = bucket(ns)
-        self._count[stage * BUCKETS + number] += count
-        self._sum[stage] += ns * count
+        ns = min(max(ns, 0), NS_MAX)
+        self._add(stage, np.array([ns], np.int64), np.array([count], np.int64))
+
+    @property
+    def _counts(self) -> NDArray[np.int64]:
+        if self._at:
+            self._count_kept()
+        return self._counted
 
     def counts(self, stage: int) -> NDArray[np.int64]:
         """The counts of a stage by bucket, since the start: a copy of ``BUCKETS`` numbers."""
-        return self._counts[stage * BUCKETS : (stage + 1) * BUCKETS].copy()
+        counted: NDArray[np.int64] = self._counts[stage].copy()
+        return counted
 
     def sum_ns(self, stage: int) -> int:
         """The sum of all values of a stage since the start."""
+        if self._at:
+            self._count_kept()
         return int(self._sums[stage])
 
     def percentile(self, stage: int, q: float) -> int:
@@ -110,8 +166,7 @@ class StageClock:
 
     def recent(self, stage: int) -> NDArray[np.int64]:
         """The counts of a stage by bucket over the last ``RECENT_S`` seconds, as ``roll`` tells them."""
-        first = stage * BUCKETS
-        counted: NDArray[np.int64] = self.counts(stage) - self._past[0][first : first + BUCKETS]
+        counted: NDArray[np.int64] = self._counts[stage] - self._past[0][stage]
         return counted
 
     def latencies(self) -> dict[str, int]:

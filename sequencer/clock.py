@@ -13,9 +13,8 @@ goes on by just that, until the wall clock has caught up. So
 
 A step ahead is taken at once. Either the clock was wrong before, and every moment more under the old time would be a
 wrong time stamp, or the machine has slept. If the step itself was the mistake, market time is ahead until the wall
-clock catches up, since a time that is journaled cannot be taken back. The CLOCK rows before and after it are its
-record. A step back decides no outcome, so nothing of it is journaled but the times that market time takes; both are
-told to ``jumped``, for the log and for an alarm.
+clock catches up, since a time that is journaled cannot be taken back. Neither step decides an outcome but by the times
+that market time takes; both are told to ``jumped``, for the log, for an alarm, and for a CLOCK_JUMP row in the journal.
 """
 
 import time
@@ -68,7 +67,9 @@ class MarketClock:
 
     def __call__(self) -> int:
         """Market time now: not before the last, and after it as soon as time has passed."""
-        monotonic_ns, wall_ns = self._read()
+        monotonic_ns, wall_ns = self._monotonic(), self._wall()
+        if self._monotonic() - monotonic_ns > _READING_NS:
+            monotonic_ns, wall_ns = self._read()
         passed_ns = max(monotonic_ns - self._monotonic_ns, 0)
         was_ns, expected_ns = self._wall_ns, self._wall_ns + passed_ns
         self._monotonic_ns, self._wall_ns = monotonic_ns, wall_ns

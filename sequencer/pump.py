@@ -1,4 +1,4 @@
-"""The pipeline: stamp, journal, apply, digest, release. The order of the lines in ``Pipeline.take`` is the guarantee.
+"""The pipeline: stamp, journal, apply, digest, release. The order of lines in ``sequence`` is the guarantee.
 
 The engine works ahead of the disk: a block is applied while the journal's writer thread still commits it. What it
 caused is held back until the block is durable, so nobody is told of an event that a crash could undo. What is
@@ -117,9 +117,13 @@ class Pipeline:
 
         Raises JournalError when the journal fails (the node must then stop); what a publisher raises passes up.
         """
+        return self.sequence(self._stamp(batch))
+
+    def sequence(self, blocks: Iterable[Stamped]) -> int:
+        """As ``take``, for blocks that are stamped."""
         journal, engine, release = self._journal, self._engine, self._release
         taken = 0
-        for commands, time_ns, rows in self._stamp(batch):
+        for commands, time_ns, rows in blocks:
             first_seq = journal.append(len(commands), rows, time_ns)
             caused = engine.apply(commands)  # works ahead of the disk
             journal.put_digest(first_seq, engine.event_digest)

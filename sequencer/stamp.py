@@ -71,7 +71,8 @@ class LiveStamp:
     def __call__(self, batch: NDArray[Any]) -> Iterator[Stamped]:
         """The batch in blocks, the time in front. Raises StampError when the batch has a CLOCK row or is no COMMAND
         rows; nothing of a batch with a CLOCK row is stamped."""
-        _check(batch)
+        if batch.dtype is not COMMAND or batch.ndim != 1:
+            _check(batch)
         # Bytes are looked at and joined, not rows: that costs a batch of one a few microseconds less each time.
         arrived = batch.tobytes() if batch.flags.c_contiguous else _owned(batch).tobytes()
         if _CLOCK in arrived[_KIND_AT::_ROW_BYTES]:
@@ -83,12 +84,19 @@ class LiveStamp:
             return iter((self._block(arrived),) if arrived else ())
         return (self._block(arrived[start : start + step]) for start in range(0, len(arrived), step))
 
+    def alone(self) -> Iterator[Stamped]:
+        """The time alone, for what happens by the clock where nobody sends anything. No block where it has not moved,
+        or where an EXTEND row waits for its command."""
+        moved = not self._extended and min(self._clock(), TIME_NS_MAX) > self._now_ns
+        return iter((self._block(b""),) if moved else ())
+
     def _block(self, arrived: bytes) -> Stamped:
         now_ns = min(self._clock(), TIME_NS_MAX)
         # An EXTEND row and its command stay together, so the time then moves with the next block.
         if now_ns > self._now_ns and not self._extended:
-            rows = bytearray().join((_CLOCK_ROW.pack(now_ns, _CLOCK), arrived))
             self._now_ns = now_ns
+            rows = bytearray(_CLOCK_ROW.pack(now_ns, _CLOCK))
+            rows += arrived
         else:
             rows = bytearray(arrived)
         commands = np.frombuffer(rows, COMMAND)

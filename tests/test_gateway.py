@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import Capacity, Engine
+from engine.jit import places
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
 from gateway import memo
 from gateway.connection import REGION_BYTES
-from gateway.reading import BROKEN, FINE, OTHER, STREAM, read_streams
+from gateway.reading import BROKEN, FINE, OTHER, STREAM, Arrivals, read_streams
 from gateway.streams import Segment, Streams
 from tests.ouch_messages import IOC, cancel, enter, messages, modify, replace
 from wire import soup
@@ -84,7 +85,8 @@ class Venue:
             begin = at * REGION_BYTES
             self.buffer[begin : begin + len(data)] = np.frombuffer(data, np.uint8)
             streams[at] = (begin, begin, begin + len(data), user, int(self.streams.row(user)["participant"]), 0, 0, 0)
-        count = read_streams(self.buffer, streams, len(sent), self.streams.symbols, self.rows, rows_max)
+        arrivals = Arrivals(self.buffer, streams, self.streams.symbols, self.rows)
+        count = read_streams(places(arrivals), len(sent), rows_max)
         return self.rows[:count].view("V64").copy().view(COMMAND), streams
 
     def send(self, *sent: tuple[int, bytes]) -> None:

@@ -243,8 +243,11 @@ class ServerSession(_Session):
 
     def sent(self, messages: int, now_ns: int) -> None:
         """So many messages of the stream were framed elsewhere and sent."""
-        self._send(b"", now_ns if messages else self._sent_ns)
-        self.next_seq += messages
+        if self.state is not State.LIVE:
+            raise RuntimeError(f"a {type(self).__name__} that is not live ({self.state.value}) has nothing to send")
+        if messages:
+            self._sent_ns = now_ns
+            self.next_seq += messages
 
     def end_session(self, now_ns: int) -> bytes:
         """Says that the stream is complete; the connection is to be closed after these bytes."""
