@@ -24,6 +24,7 @@ from node.opening import Opened
 from node.rates import Rates
 from node.scarcity import Scarcity
 from node.stages import StageClock
+from node.timekeeping import LOOK_S, Timekeeping
 from replay.rebuild import Durability
 from replay.scenario_print import time as shown_time
 from sequencer import discipline
@@ -72,6 +73,13 @@ class Node:
         self.draining = False
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.timekeeping = Timekeeping(
+            self.engine,
+            lambda: self.clock(),  # noqa: PLW0108  it is made below, since it tells of a jump at once
+            has_room=self._has_room,
+            take=lambda rows: self.market.take(rows, time.perf_counter_ns()),
+            tick=lambda: self.market.tick(),  # noqa: PLW0108  it is made below
+        )
         self.clock = MarketClock(self.engine.now_ns, jumped=self._jumped)
         self.discipline = discipline.read()
         self.market = Market(
@@ -107,7 +115,7 @@ class Node:
             warn=log.warning,
         )
         self.scarcity = Scarcity(
-            RoomWatch(options.data, self.journal.room), self.engine, self.submit, log.info, log.warning
+            RoomWatch(options.data, self.journal.room), self.engine, self.submit, log.info, log.warning, options.data
         )
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -121,7 +129,12 @@ class Node:
             self.gateway.protocol, self.options.host, self.options.port, backlog=1_024
         )
         self.port = int(self._server.sockets[0].getsockname()[1])
-        for task in (self._every(BEAT_S, self.gateway.beat), self._every(1.0, self._second), self._watch_room()):
+        for task in (
+            self._every(BEAT_S, self.gateway.beat),
+            self._every(1.0, self._second),
+            self._every(LOOK_S, self.timekeeping.look),
+            self._watch_room(),
+        ):
             self._begin(task)
         absent = self._absent()
         if absent:
@@ -233,6 +246,7 @@ class Node:
         self._log.warning(
             "clock jumped", was=shown_time(was_ns), now=shown_time(now_ns), by_s=(now_ns - expected_ns) / 1e9
         )
+        self.timekeeping.jumped(now_ns, now_ns - expected_ns)
 
     def _has_room(self) -> bool:
         """Whether the gateway's turn may take."""

@@ -217,6 +217,17 @@ def test_limits_positions_and_a_halt_outlive_a_kill(node: Running) -> None:
         assert kinds(again.take(5))[-1] == "ACCEPTED"
 
 
+def test_a_halt_ends_on_a_node_to_which_nobody_sends_anything(node: Running) -> None:
+    with Link(node.data) as link:
+        began_s = time.monotonic()
+        link.ask("commands", text="halt XYZ for=400ms")
+        while link.ask("books", symbol="XYZ")["book"]["phase"] == "halted":
+            assert time.monotonic() - began_s < 10
+            time.sleep(0.02)
+        assert time.monotonic() - began_s >= 0.4
+        assert link.ask("books", symbol="XYZ")["book"]["phase"] == "auction"
+
+
 def test_nothing_is_opened_by_a_clock_that_is_not_kept_as_required(tmp_path: Path) -> None:
     running = Running(tmp_path / "node", "--clock-error-max-ms", "0")
     running.start()

@@ -1,0 +1,69 @@
+"""Time where no order brings it: halts and days end on a quiet market too, and the clock's jumps are journaled.
+
+The market's time is in the CLOCK rows alone, and those come with commands. So somebody has to look at the clock while
+none come. The end of a halt, of the call after it, and of a trading day are then sequenced within ``LOOK_S``.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.limits import DAY_NS
+from engine.records import COMMAND, CommandKind
+from replay.engines import MarketEngine
+
+#: How often the clock is looked at, in seconds.
+LOOK_S: Final = 0.02
+#: Jumps that are kept until they can be journaled; of more, the newest.
+JUMPS_MAX: Final = 16
+
+
+class Timekeeping:
+    """Sequences what time brings. ``clock``: market time; ``has_room``: whether anything may be sequenced now;
+    ``take``, ``tick``: sequence rows, or the time alone."""
+
+    def __init__(
+        self,
+        engine: MarketEngine,
+        clock: Callable[[], int],
+        *,
+        has_room: Callable[[], bool],
+        take: Callable[[NDArray[Any]], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._has_room = has_room
+        self._take = take
+        self._tick = tick
+        self._jumps: deque[tuple[int, int]] = deque(maxlen=JUMPS_MAX)
+
+    def jumped(self, now_ns: int, by_ns: int) -> None:
+        """The machine's clock says ``now_ns``, which is ``by_ns`` ahead of where it was expected, or (< 0) behind.
+
+        It may be told in the middle of a turn, so it is journaled with the next look.
+        """
+        self._jumps.append((now_ns, by_ns))
+
+    def look(self) -> None:
+        """Sequence what is due; call it every ``LOOK_S``."""
+        if not self._has_room():
+            return
+        now_ns = self._clock()
+        if self._jumps:
+            rows = np.zeros(len(self._jumps), COMMAND)
+            rows["kind"] = CommandKind.CLOCK_JUMP
+            rows["time_ns"], rows["jump_ns"] = zip(*self._jumps, strict=True)
+            self._jumps.clear()
+            self._take(rows)
+        elif self._is_due(now_ns):
+            self._tick()
+
+    def _is_due(self, now_ns: int) -> bool:
+        since_ns, due_ns = self._engine.now_ns, self._engine.next_due_ns
+        if 0 < due_ns <= now_ns:
+            return True
+        return since_ns > 0 and now_ns // DAY_NS > since_ns // DAY_NS
