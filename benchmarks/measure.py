@@ -34,22 +34,23 @@ def row(
     value = median(samples)
     target, met = "", ""
     if at_least is not None:
-        target, met = f">= {_short(at_least)}", "yes" if value >= at_least else "NO"
+        target, met = f">= {short(at_least)}", "yes" if value >= at_least else "NO"
     if at_most is not None:
-        target, met = f"<= {_short(at_most)}", "yes" if value <= at_most else "NO"
+        target, met = f"<= {short(at_most)}", "yes" if value <= at_most else "NO"
     return {
         "name": name,
-        "value": _short(value),
+        "value": short(value),
         "unit": unit,
-        "min": _short(min(samples)),
-        "max": _short(max(samples)),
+        "min": short(min(samples)),
+        "max": short(max(samples)),
         "runs": len(samples),
         "target": target,
         "met": met,
     }
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
+    """A number with three digits, or whole."""
     return f"{number:,.0f}" if abs(number) >= 1_000 else f"{number:.3g}"
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.measure import Row, row, seconds
 from benchmarks.wire_lines import LoadError, User, close_lines, idle, open_lines
 from benchmarks.wire_load import Generator, Result, one_at_a_time
-from benchmarks.wire_node import Node, running_node
+from benchmarks.wire_node import Node, running_node, stages
 from benchmarks.wire_restart import restart
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal
@@ -92,6 +92,7 @@ def run(plan: Plan | None = None) -> Iterator[Row]:
 def run_on(node: Node, plan: Plan) -> Iterator[Row]:
     """The measurements that an existing node allows: with each number of connections that there are users for."""
     durability = "as it is"
+    yield client_alone(plan)  # and the client is compiled before it logs in, or it would be silent for too long
     for connections in plan.connections:
         if connections <= len(node.users):
             some = node._replace(users=node.users[:connections])
@@ -150,6 +151,7 @@ def _saturated(node: Node, plan: Plan, durability: str) -> list[Row]:
     return [
         row(f"{name}: orders in and answered", [r.orders_per_s for r in results], "orders/s", at_least=target),
         row(f"{name}: messages out", [r.messages_per_s for r in results], "messages/s"),
+        *stages(node, name),
     ]
 
 
@@ -168,6 +170,7 @@ def _round_trips(node: Node, plan: Plan, durability: str, commit_us: float | Non
                 if commit_us is not None and percentile == 50.0:
                     bound = commit_us + _OVER_COMMIT_US
                 rows.append(row(f"{name}: p{percentile:g} round trip", values, "us", at_most=bound))
+            rows += stages(node, name)
     return rows
 
 
@@ -203,7 +206,7 @@ def _open_loop(node: Node, plan: Plan, durability: str) -> list[Row]:
     for percentile in (50.0, 99.0, 99.9, 100.0):
         values = [result.latencies.at(percentile) / 1_000 for result in results]
         rows.append(row(f"{name}: p{percentile:g} from the intended time", values, "us"))
-    return rows
+    return rows + stages(node, name)
 
 
 def _idle(node: Node, plan: Plan) -> Row:

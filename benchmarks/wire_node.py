@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
+from benchmarks.measure import Row, row, short
 from benchmarks.wire_lines import LoadError, User
 from gateway.passwords import COST_MIN, SALT_BYTES, hash_password
 from node.link import Answered, Link, LinkError
+from node.stages import STAGES
 
 SYMBOL: Final = "S0"
 #: A new node compiles nothing when the kernels are cached, and else up to two minutes.
@@ -26,13 +28,14 @@ _LINES: Final = 200
 
 
 class Node(NamedTuple):
-    """Where to log in, who may, and which instruments there are. ``pid``: None when it is nobody's child."""
+    """Where to log in, who may, and which instruments there are. ``pid``, ``link``: of a child, else None."""
 
     host: str
     port: int
     users: list[User]
     symbols: list[str]
     pid: int | None = None
+    link: Link | None = None
 
 
 @contextmanager
@@ -46,7 +49,7 @@ def running_node(durability: str, users: int, symbols: int = 1, arguments: Seque
         serving(Path(name) / "node", durability, arguments) as (port, pid),
         link_to(Path(name) / "node") as link,
     ):
-        yield Node("127.0.0.1", port, set_up(link, users, symbols), symbol_names(symbols), pid)
+        yield Node("127.0.0.1", port, set_up(link, users, symbols), symbol_names(symbols), pid, link)
 
 
 @contextmanager
@@ -137,3 +140,24 @@ def _end(child: "subprocess.Popen[str]") -> None:
             child.wait()
     if child.stdout is not None:
         child.stdout.close()
+
+
+def stages(node: Node, name: str) -> list[Row]:
+    """A row a stage of the node: p50, p99 and p99.9 over its last ten seconds, as it tells them itself.
+
+    Reading, sequencing, waiting for the disk and answering are of blocks, the engine and the whole of commands.
+    """
+    if node.link is None:
+        return []
+    try:
+        status = node.link.ask("status")["status"]
+    except (Answered, LinkError) as error:
+        raise LoadError(f"the node could not be asked how long its stages take: {error}") from None
+    rows = []
+    for stage in STAGES:
+        values = [status[f"latency_{stage}_{word}_ns"] / 1_000 for word in ("p50", "p99", "p999")]
+        rows.append(
+            row(f"{name}: stage {stage.replace('_', ' ')}, p50", values[:1], "us")
+            | {"min": f"p99 {short(values[1])}", "max": f"p99.9 {short(values[2])}"}
+        )
+    return rows
