@@ -13,16 +13,9 @@ from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
-from engine.records import (
-    COMMAND,
-    EVENT,
-    INSTRUMENT_STATE,
-    LIMITS_STATE,
-    OPEN_ORDER,
-    PARTICIPANT_STATE,
-    POSITION,
-)
+from engine.records import COMMAND, EVENT
 from engine.state import EXPOSURE, State, new_state, prefault
+from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]
 

@@ -6,8 +6,9 @@
 import pytest
 
 from engine.limits import INT64_MAX, PRICE_E4_MAX, QTY_MAX
-from engine.records import PARTICIPANT_STATE, POSITION, Phase, SelfTrade, TimeInForce
+from engine.records import Phase, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
+from engine.views import PARTICIPANT_STATE, POSITION
 from tests.limit_rows import OFF, emergency_close, limits, told
 from tests.rows import (
     BUY,

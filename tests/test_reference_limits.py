@@ -19,8 +19,9 @@ from engine.limits import (
     RATE_WINDOW_NS_MAX,
 )
 from engine.names import pack
-from engine.records import EVENT, LIMITS_STATE, CommandKind, EventKind, Limit, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import EVENT, CommandKind, EventKind, Limit, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
+from engine.views import LIMITS_STATE
 from tests.limit_rows import OFF, limits, told
 from tests.rows import (
     BUY,

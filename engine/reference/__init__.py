@@ -5,8 +5,8 @@ queues), ``exposure`` (positions and what is open), ``entry`` and ``risk`` (chec
 ``matching`` (an order runs as incoming), ``uncross``, ``calls``, ``phases``, ``halts``, ``clock``, ``limits``,
 ``kill``, ``users``, ``events`` (what is answered), ``views``, ``check`` (every invariant), ``engine`` (the shell).
 
-For every input it gives the same event bytes as the compiled engine, of which it shares only the records, bounds,
-names and digests.
+For every input it gives the same event bytes as the compiled engine, of which it shares only the records, views,
+bounds, names and digests.
 """
 
 from engine.errors import InvariantError

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from engine.limits import TIME_NS_MAX
-from engine.records import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION, Side
+from engine.records import Side
 from engine.reference.limits import limit_bits
 from engine.reference.venue import Instrument, Limits, Order, Participant, Venue
+from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]
 

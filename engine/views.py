@@ -1,0 +1,83 @@
+"""What both engines show of their state: rows of orders, instruments, participants, positions and limits.
+
+They are for whoever looks (reports, comparisons, tests). No journal and no checkpoint holds them.
+"""
+
+from typing import Final
+
+import numpy as np
+
+#: One open order as ``open_orders()`` of either engine shows it, in the order in which the book would trade them.
+OPEN_ORDER: Final = np.dtype(
+    [
+        ("client_order_id", "<i8"),
+        ("number", "<i8"),  # order of acceptance in the venue
+        ("price_e4", "<i8"),  # 0: market
+        ("qty", "<i8"),  # total intended
+        ("leaves_qty", "<i8"),
+        ("cum_qty", "<i8"),  # executed
+        ("participant", "<u4"),
+        ("instrument", "<u4"),
+        ("side", "i1"),
+        ("time_in_force", "u1"),
+        ("self_trade", "u1"),
+        ("reserved", "u1"),
+        ("instructions", "<u2"),
+        ("reserved_2", "<u2"),
+    ]
+)
+
+#: One instrument as ``instruments()`` of either engine shows it.
+INSTRUMENT_STATE: Final = np.dtype(
+    [
+        ("symbol", "<i8"),
+        ("tick_e4", "<i8"),
+        ("lot", "<i8"),
+        ("reference_e4", "<i8"),  # as defined
+        ("last_trade_e4", "<i8"),  # 0 before the first trade
+        ("phase", "u1"),
+        ("reserved", "u1", (7,)),
+    ]
+)
+
+#: What a participant holds and has open in an instrument, as ``positions()`` of either engine shows it, in order of
+#: participant and instrument; where all three are zero there is no row.
+POSITION: Final = np.dtype(
+    [
+        ("participant", "<u4"),
+        ("instrument", "<u4"),
+        ("position_qty", "<i8"),  # bought less sold, in every trade since the venue began
+        ("open_buy_qty", "<i8"),
+        ("open_sell_qty", "<i8"),
+    ]
+)
+
+#: One participant as ``participants()`` of either engine shows it, in order of definition.
+PARTICIPANT_STATE: Final = np.dtype(
+    [
+        ("name", "<i8"),
+        ("open_notional_e4", "<i8"),
+        ("orders_open", "<i8"),
+        ("permissions", "<u2"),
+        ("killed", "u1"),
+        ("reserved", "u1", (5,)),
+    ]
+)
+
+#: The limits of a participant (instrument 0) or of it in an instrument, as ``limits()`` of either engine shows them,
+#: in order of participant and instrument; where none is set there is no row. A value that is not set is 0.
+LIMITS_STATE: Final = np.dtype(
+    [
+        ("participant", "<u4"),
+        ("instrument", "<u4"),
+        ("limits", "<i8"),  # bits of ``Limit``: which are set
+        ("max_order_qty", "<i8"),
+        ("max_order_value_e4", "<i8"),
+        ("rate_orders", "<i8"),
+        ("rate_window_ns", "<i8"),
+        ("max_position_qty", "<i8"),
+        ("credit_e4", "<i8"),
+        ("margin_bps", "<i8"),
+        ("adv_share_bps", "<i8"),
+    ]
+)
