@@ -294,20 +294,38 @@ def sessions(directory: Path, *, as_json: bool) -> int:
     return errors.FINE
 
 
+#: Limits that no single instrument has.
+_IN_ALL: Final = ("order_rate", "credit", "margin")
+_LIMIT_BOUNDS: Final = (
+    "bounds are 1 to 99,999,999 for --max-order-qty, above 0 for --max-order-value, 0 or more for --max-position "
+    "and --credit, 1 to 4,096 entries in at most a day for --order-rate, and 0% to 100% for --margin and --adv"
+)
+
+
 def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
     """`lockstep admin limits`: set limits, or, without ``words`` that set any, show them and what they are of."""
     from replay.accounts import limit_words
 
     if words:
-        return send(directory, ["limits", name, *pair("symbol", symbol), *words], as_json=as_json)
+        for each in words if symbol is not None else ():
+            option = each.partition("=")[0]
+            if option in _IN_ALL:
+                raise WrongUse(f"--{option.replace('_', '-')} is of all instruments together; give it without --symbol")
+        try:
+            return send(directory, ["limits", name, *pair("symbol", symbol), *words], as_json=as_json)
+        except Found as refused:
+            if "invalid_command" not in str(refused):
+                raise
+            raise Found(f"{refused}; {_LIMIT_BOUNDS}") from None
     with connected(directory) as link:
         told = link.ask("account", participant=name)
         found = told["instruments"]
         while "next" in told:
             told = link.ask("account", participant=name, **{"from": told["next"]})
             found += told["instruments"]
-    if symbol is not None:
-        found = [each for each in found if each["symbol"] == symbol]
+        if symbol is not None:
+            link.ask("books", symbol=symbol, depth=1)  # it says so where there is no such instrument
+            found = [each for each in found if each["symbol"] == symbol]
     whole = told["account"]
     if as_json:
         screen.say_json(whole | {"instruments": found})

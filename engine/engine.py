@@ -125,8 +125,9 @@ class Engine:
         """INSTRUMENT_STATE rows, in order of definition."""
         here = self._state.instruments[: self._state.venue[0]["instruments"]]
         rows = np.zeros(len(here), INSTRUMENT_STATE)
-        for name in ("symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "phase"):
+        for name in ("symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "due_ns", "phase"):
             rows[name] = here[name]
+        rows["due_ns"][rows["due_ns"] > TIME_NS_MAX] = 0
         return rows
 
     def participants(self) -> Rows:
@@ -137,26 +138,35 @@ class Engine:
             rows[name] = here[name]
         return rows
 
-    def positions(self) -> Rows:
-        """POSITION rows, in order of participant and instrument, of those that hold or have open anything."""
-        here = self._state.exposures.view(EXPOSURE)
+    def positions(self, participant: int = 0) -> Rows:
+        """POSITION rows of a participant (0: of all), in order of participant and instrument, where there is any."""
+        pairs = self._pairs(participant)
+        here = self._state.exposures.view(EXPOSURE)[pairs]
         held = here["position_qty"] | here["open_buy_qty"] | here["open_sell_qty"]
-        return self._pairs(here, held, POSITION)
+        return self._shown(here, held, pairs.start, POSITION)
 
-    def limits(self) -> Rows:
-        """LIMITS_STATE rows, in order of participant and instrument (0: in all), of those that have a limit set."""
-        here = self._state.limits
-        return self._pairs(here, here["limits"], LIMITS_STATE)
+    def limits(self, participant: int = 0) -> Rows:
+        """LIMITS_STATE rows of a participant (0: of all), in order of participant and instrument (0: in all)."""
+        pairs = self._pairs(participant)
+        here = self._state.limits[pairs]
+        return self._shown(here, here["limits"], pairs.start, LIMITS_STATE)
 
-    def _pairs(self, here: Rows, number: Rows, kind: "np.dtype[Any]") -> Rows:
-        """Rows of a kind out of those of participants and instruments whose number is not 0."""
-        places = np.flatnonzero(number)
+    def _pairs(self, participant: int) -> slice:
+        """Where the rows of a participant (0: of all that are defined) with each instrument are."""
         stride = len(self._state.instruments) + 1
-        rows = np.zeros(len(places), kind)
+        first, last = (participant, participant) if participant else (0, int(self._state.venue[0]["participants"]))
+        return slice(first * stride, (last + 1) * stride)
+
+    def _shown(self, here: Rows, number: Rows, start: int, kind: "np.dtype[Any]") -> Rows:
+        """Rows of a kind out of those of pairs, of which ``start`` is the first, whose number is not 0."""
+        held = np.flatnonzero(number)
+        stride = len(self._state.instruments) + 1
+        rows = np.zeros(len(held), kind)
+        places = start + held
         rows["participant"] = places // stride
         rows["instrument"] = places % stride
         for name in (kind.names or ())[2:]:
-            rows[name] = here[name][places]
+            rows[name] = here[name][held]
         return rows
 
     def open_orders(self, instrument: int = 0) -> Rows:

@@ -35,6 +35,7 @@ INSTRUMENT_STATE: Final = np.dtype(
         ("lot", "<i8"),
         ("reference_e4", "<i8"),  # as defined
         ("last_trade_e4", "<i8"),  # 0 before the first trade
+        ("due_ns", "<i8"),  # when a clock value ends the halt, or the call after one; 0: never
         ("phase", "u1"),
         ("reserved", "u1", (7,)),
     ]

@@ -115,7 +115,7 @@ class Node:
             warn=log.warning,
         )
         self.scarcity = Scarcity(
-            RoomWatch(options.data, self.journal.room), self.engine, self.submit, log.info, log.warning, options.data
+            RoomWatch(options.data, self.journal.room), self.engine, self._submit, log.info, log.warning, options.data
         )
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -308,6 +308,10 @@ class Node:
 
     async def submit(self, rows: NDArray[Any]) -> Submitted:
         """Take COMMAND rows through sequencer, journal and engine; done when they are durable."""
+        self.scarcity.commanded(rows)
+        return await self._submit(rows)
+
+    async def _submit(self, rows: NDArray[Any]) -> Submitted:
         if self._failure is not None or self.ended.is_set():
             raise Refused("the node is ending")
         self._check_opening(rows)

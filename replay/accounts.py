@@ -7,7 +7,6 @@ is a decimal string.
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.names import Directory, unpack
 from engine.records import Permission
@@ -49,7 +48,7 @@ def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
     if name not in names.participants:
         raise KeyError(name)
     number = names.participants.index(name) + 1
-    held, limited = (_own(rows, number) for rows in (engine.positions(), engine.limits()))
+    held, limited = engine.positions(number), engine.limits(number)
     of_limits = {int(row["instrument"]): _limits(row) for row in limited}
     whole = _participant(engine.participants()[number - 1]) | {"limits": of_limits.pop(0, {})}
     of_positions = {int(row["instrument"]): row for row in held}
@@ -68,11 +67,6 @@ def limit_words(limits: Facts) -> str:
     'max_order_qty=100 restricted'
     """
     return " ".join(word if value is True else f"{word}={value}" for word, value in limits.items())
-
-
-def _own(rows: NDArray[Any], participant: int) -> NDArray[Any]:
-    own: NDArray[Any] = rows[rows["participant"] == participant]
-    return own
 
 
 def _participant(row: Any) -> Facts:

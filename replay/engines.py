@@ -47,16 +47,16 @@ class MarketEngine(Protocol):
         """INSTRUMENT_STATE rows, in order of definition."""
         ...
 
-    def positions(self) -> NDArray[Any]:
-        """POSITION rows, in order of participant and instrument; none where all is zero."""
+    def positions(self, participant: int = 0) -> NDArray[Any]:
+        """POSITION rows of a participant by number, or of all (0), in order of both; none where all is zero."""
         ...
 
     def participants(self) -> NDArray[Any]:
         """PARTICIPANT_STATE rows, in order of definition."""
         ...
 
-    def limits(self) -> NDArray[Any]:
-        """LIMITS_STATE rows, in order of participant and instrument; none where no limit is set."""
+    def limits(self, participant: int = 0) -> NDArray[Any]:
+        """LIMITS_STATE rows of a participant by number, or of all (0), in order of both; none where no limit is set."""
         ...
 
     @property

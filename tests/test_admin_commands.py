@@ -130,11 +130,19 @@ def test_limits_are_set_in_a_line_and_shown_with_what_they_are_of(operated: Oper
         "symbol  position  open buys  open sells  limits\n"
         "XYZ          -30          0          70  max_order_qty=7\n"
     )
+    assert lockstep("admin", "instrument", directory, "ABC", "--tick", "0.01", "--reference", "5.00")[0] == 0
     status, out, _ = lockstep("admin", "limits", directory, "ALPHA", "--symbol", "ABC", "--json")
     told = json.loads(out)
     assert (told["instruments"], told["limits"]["max_position"], told["limits"]["restricted"]) == ([], 500, True)
     status, out, complaint = lockstep("admin", "do", directory, "enter ALPHA a9 sell 1 XYZ @ 10.00")
     assert (status, out) == (1, "> rejected a9 reason=restricted\n")
+
+
+def test_limits_out_of_bounds_are_refused_with_the_bounds(operated: Operated, lockstep: Lockstep) -> None:
+    status, out, complaint = lockstep("admin", "limits", operated.directory, "ALPHA", "--order-rate", "4097/1s")
+    assert (status, out) == (1, "> rejected ALPHA reason=invalid_command\n")
+    assert "bounds are" in complaint
+    assert "1 to 4,096 entries" in complaint
 
 
 def test_the_limits_of_one_who_has_none_and_holds_nothing(operated: Operated, lockstep: Lockstep) -> None:
@@ -167,6 +175,8 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
         (["phase", "NODE", "XYZ\nkill *", "closed"], r"a word of the command is 'XYZ\nkill *'; give one word"),
         (["phase", "NODE", "", "closed"], "a word of the command is ''; give one word"),
         (["halt", "NODE", "XYZ", "--for", "5 m"], "--for is '5 m'; give one word"),
+        (["limits", "NODE", "ALPHA", "--symbol", "NOPE"], "there is no instrument NOPE; there are XYZ"),
+        (["limits", "NODE", "ALPHA", "--symbol", "XYZ", "--credit", "5"], "--credit is of all instruments together"),
         (["limits", "NODE", "GHOST"], "there is no participant GHOST; there are ALPHA, BETA."),
         (["limits", "NODE", "ALPHA", "--margin", "20"], "commands:1: margin is '20'; write a decimal number with"),
         (["limits", "NODE", "ALPHA", "--order-rate", "100 /1s"], "--order-rate is '100 /1s'; give one word"),

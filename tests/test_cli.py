@@ -75,12 +75,17 @@ def program(*arguments: object, **options: object) -> "subprocess.CompletedProce
 def test_help_loads_nothing_heavy_and_is_quick() -> None:
     loaded = "import sys, cli.main; print([m for m in ('numpy', 'numba', 'lmdb', 'hypothesis') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "[]\n"
-    took_s = []
-    for _ in range(5):
+    # Beside what an interpreter with the one library needs that it cannot do without, turn by turn: the machine may be
+    # slow, or have other work.
+    took_s, bare_s = [], []
+    for _ in range(7):
         began_s = time.perf_counter()
         assert program("--help").returncode == 0
         took_s.append(time.perf_counter() - began_s)
-    assert min(took_s) < 0.3
+        began_s = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import typer, rich.console"], check=True)
+        bare_s.append(time.perf_counter() - began_s)
+    assert min(took_s) < 2 * min(bare_s)
 
 
 def test_a_scenario_run_into_a_directory_prints_as_what_happened(written: Path, lockstep: Lockstep) -> None:

@@ -1,4 +1,4 @@
-"""A disk that runs out halts the market, and room on it puts back the phases that the halt ended."""
+"""A disk that runs out halts the market, and room on it puts back the phases that the halts ended."""
 
 import asyncio
 from pathlib import Path
@@ -6,86 +6,146 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from engine.records import CommandKind, Phase
+from engine.records import Phase
 from engine.reference import ReferenceEngine
-from node.control import Submitted
+from node.control import Refused, Submitted
 from node.scarcity import FILE, Scarcity
-from tests.rows import NANOSECONDS_2024_01_15_0930, batch, clock, halt, instrument, phase, row
+from tests.limit_rows import resume
+from tests.rows import NANOSECONDS_2024_01_15_0930 as MORNING_NS
+from tests.rows import batch, clock, halt, instrument, phase
 
 SECOND_NS = 1_000_000_000
+HALTED, CONTINUOUS, AUCTION = Phase.HALTED, Phase.CONTINUOUS, Phase.AUCTION
 
 
 class Watch:
     """The room of a disk, as it is said to be."""
 
     state: Any = "fine"
-    following: Any = "low"
     sentence = "the disk is said to be full"
 
+    def __init__(self) -> None:
+        self.next: Any = "fine"
+
     def look(self) -> Any:
-        self.state, self.following = self.following, self.state
+        self.state = self.next
         return self.state
 
 
+class Venue:
+    """A market of instruments in given phases, a disk, and a node that starts again whenever it is asked to."""
+
+    def __init__(self, directory: Path, **phases: Phase) -> None:
+        self.directory, self.watch, self.engine = directory, Watch(), ReferenceEngine()
+        self.warned: list[str] = []
+        self.refusing = ""
+        self.engine.apply(batch(clock(), *(instrument(symbol) for symbol in phases)))
+        for symbol, at in phases.items():
+            self.engine.apply(phase(symbol, at))
+        self.restarts()
+
+    def restarts(self) -> None:
+        self.scarcity = Scarcity(
+            self.watch,  # type: ignore[arg-type]
+            self.engine,
+            self._submit,
+            lambda *_, **__: None,
+            lambda word, **_: self.warned.append(word),
+            self.directory,
+        )
+
+    async def _submit(self, rows: NDArray[Any]) -> Submitted:
+        if self.refusing:
+            raise Refused(self.refusing)
+        return Submitted(self.engine.seq + 1, rows, self.engine.apply(rows))
+
+    def looks(self, room: str, times: int = 2) -> list[int]:
+        """The phases after as many looks at a disk that is so."""
+        self.watch.next = room
+        for _ in range(times):
+            asyncio.run(self.scarcity.look())
+        return self.phases()
+
+    def commands(self, rows: NDArray[Any]) -> None:
+        """An operator's."""
+        self.scarcity.commanded(rows)
+        self.engine.apply(rows)
+
+    def passes(self, seconds: int) -> list[int]:
+        self.engine.apply(clock(max(self.engine.now_ns, MORNING_NS) + seconds * SECOND_NS))
+        return self.phases()
+
+    def phases(self) -> list[int]:
+        phases: list[int] = self.engine.instruments()["phase"].tolist()
+        return phases
+
+
 def test_phases_come_back_and_a_call_after_a_halt_ends_again(tmp_path: Path) -> None:
-    engine = ReferenceEngine()
-    symbols = ("XYZ", "ABC", "DEF", "GHI")
-    phases = (Phase.CONTINUOUS, Phase.CONTINUOUS, Phase.CLOSING_AUCTION)
-    engine.apply(batch(clock(), *(instrument(symbol) for symbol in symbols)))
-    engine.apply(batch(*(phase(symbol, to) for symbol, to in zip(symbols, phases, strict=False))))
-    engine.apply(batch(halt("ABC"), row(CommandKind.RESUME, name=instrument("ABC")["name"][0])))
-    taken: list[NDArray[Any]] = []
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=CONTINUOUS, DEF=Phase.CLOSING_AUCTION, GHI=Phase.CLOSED)
+    venue.commands(batch(halt("ABC"), resume("ABC")))
+    before = [CONTINUOUS, AUCTION, Phase.CLOSING_AUCTION, Phase.CLOSED]
+    assert venue.phases() == before
+    assert venue.looks("low") == [HALTED, HALTED, HALTED, Phase.CLOSED]
+    assert venue.looks("fine") == before
+    assert venue.passes(60)[:2] == [CONTINUOUS, CONTINUOUS]
 
-    async def submit(rows: NDArray[Any]) -> Submitted:
-        taken.append(rows)
-        return Submitted(engine.seq + 1, rows, engine.apply(rows))
 
-    def say(*_: object, **__: object) -> None:
-        pass
+def test_a_call_that_an_operator_began_comes_back_without_an_end(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=AUCTION)
+    assert venue.looks("low") == [HALTED]
+    assert venue.looks("fine") == [AUCTION]
+    assert venue.passes(3_600) == [AUCTION]
 
-    scarcity = Scarcity(Watch(), engine, submit, say, say, tmp_path)  # type: ignore[arg-type]
-    before = engine.instruments()["phase"].tolist()
-    assert before == [Phase.CONTINUOUS, Phase.AUCTION, Phase.CLOSING_AUCTION, Phase.CLOSED]
-    asyncio.run(scarcity.look())
-    assert engine.instruments()["phase"].tolist() == [Phase.HALTED] * 3 + [Phase.CLOSED]
-    asyncio.run(scarcity.look())
-    assert engine.instruments()["phase"].tolist() == before
-    assert [len(rows) for rows in taken] == [3, 3]
-    engine.apply(clock(NANOSECONDS_2024_01_15_0930 + 60 * SECOND_NS))
-    assert engine.instruments()["phase"].tolist()[:2] == [Phase.CONTINUOUS, Phase.CONTINUOUS]
+
+def test_what_gets_open_while_room_is_low_is_halted_again_and_put_back_later(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=CONTINUOUS)
+    venue.commands(halt("XYZ", duration_ns=60 * SECOND_NS))
+    assert venue.looks("low") == [HALTED, HALTED]
+    assert venue.passes(60) == [AUCTION, HALTED], "a halt that was there before keeps its end"
+    assert venue.looks("low") == [HALTED, HALTED]
+    venue.commands(phase("ABC", CONTINUOUS))
+    assert venue.looks("low") == [HALTED, HALTED]
+    assert venue.looks("fine") == [AUCTION, CONTINUOUS]
+    assert venue.passes(60) == [CONTINUOUS, CONTINUOUS]
+
+
+def test_what_an_operator_halts_meanwhile_stays_halted(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=CONTINUOUS)
+    venue.looks("low")
+    venue.commands(halt("XYZ"))
+    venue.restarts()
+    assert venue.looks("fine") == [HALTED, CONTINUOUS]
+    venue.looks("low")
+    venue.commands(halt("*"))
+    assert venue.looks("fine") == [HALTED, HALTED]
 
 
 def test_a_node_that_starts_again_before_there_is_room_still_puts_the_phases_back(tmp_path: Path) -> None:
-    engine = ReferenceEngine()
-    engine.apply(batch(clock(), instrument("XYZ"), instrument("ABC"), instrument("DEF")))
-    engine.apply(batch(phase("XYZ", Phase.CONTINUOUS), phase("ABC", Phase.PRE_OPEN), phase("DEF", Phase.CONTINUOUS)))
-    engine.apply(halt("DEF", duration_ns=60 * SECOND_NS))
-    warned: list[object] = []
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=Phase.PRE_OPEN)
+    assert venue.looks("low") == [HALTED] * 2
+    venue.restarts()
+    assert venue.looks("low") == [HALTED] * 2
+    venue.restarts()
+    assert venue.looks("fine") == [CONTINUOUS, Phase.PRE_OPEN]
+    assert not list(tmp_path.iterdir()), "what is remembered is for one shortage"
+    assert set(venue.warned) == {"room"}
 
-    async def submit(rows: NDArray[Any]) -> Submitted:
-        return Submitted(engine.seq + 1, rows, engine.apply(rows))
 
-    def node(watch: Watch) -> Scarcity:
-        return Scarcity(watch, engine, submit, lambda *_, **__: None, lambda *_, **k: warned.append(k), tmp_path)  # type: ignore[arg-type]
-
-    asyncio.run(node(Watch()).look())
-    assert engine.instruments()["phase"].tolist() == [Phase.HALTED] * 3
-    again, watch = None, Watch()
-    again = node(watch)
-    asyncio.run(again.look())  # low still
-    assert engine.instruments()["phase"].tolist() == [Phase.HALTED] * 3
-    watch.following = "fine"
-    asyncio.run(again.look())
-    assert engine.instruments()["phase"].tolist() == [Phase.CONTINUOUS, Phase.PRE_OPEN, Phase.HALTED]
-    assert not list(tmp_path.iterdir()), "what is remembered is for one halt"
-    engine.apply(clock(NANOSECONDS_2024_01_15_0930 + 60 * SECOND_NS))
-    assert engine.instruments()["phase"].tolist()[2] == Phase.AUCTION, "a halt that was there before keeps its end"
-    assert len(warned) == 2
+def test_phases_that_may_not_be_put_back_yet_are_tried_again_and_told_once(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.looks("low")
+    venue.warned.clear()
+    venue.refusing = "nothing is opened: the clock is not kept"
+    assert venue.looks("fine", 5) == [HALTED]
+    venue.restarts()
+    assert venue.looks("fine", 5) == [HALTED]
+    assert venue.warned == ["phases are not put back yet"] * 2
+    venue.refusing = ""
+    assert venue.looks("fine") == [CONTINUOUS]
 
 
 def test_what_a_full_disk_cut_short_is_told_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"XYZ": "CONT')
-    warned: list[str] = []
-    engine = ReferenceEngine()
-    Scarcity(Watch(), engine, None, lambda *_, **__: None, lambda word, **_: warned.append(word), tmp_path)  # type: ignore[arg-type]
-    assert warned == ["the phases that a halt for want of room ended are lost"]
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    assert venue.warned == ["the phases that a halt for want of room ended are lost"]
+    assert venue.looks("fine") == [CONTINUOUS]

@@ -109,17 +109,17 @@ class ReferenceEngine:
         """INSTRUMENT_STATE rows, in order of definition."""
         return views.instruments(self._venue)
 
-    def positions(self) -> "np.ndarray[Any, Any]":
-        """POSITION rows, in order of participant and instrument; none where nothing is held or open."""
-        return views.positions(self._venue)
+    def positions(self, participant: int = 0) -> "np.ndarray[Any, Any]":
+        """POSITION rows of a participant by number, or of all (0), in order of participant and instrument."""
+        return views.positions(self._venue, participant)
 
     def participants(self) -> "np.ndarray[Any, Any]":
         """PARTICIPANT_STATE rows, in order of definition."""
         return views.participants(self._venue)
 
-    def limits(self) -> "np.ndarray[Any, Any]":
-        """LIMITS_STATE rows, in order of participant and instrument (0: in all); none where no limit is set."""
-        return views.limits(self._venue)
+    def limits(self, participant: int = 0) -> "np.ndarray[Any, Any]":
+        """LIMITS_STATE rows of a participant by number, or of all (0), in order of participant and instrument."""
+        return views.limits(self._venue, participant)
 
     def check(self) -> None:
         """Raises InvariantError, naming what is broken, when the state is not one that the rules can reach."""

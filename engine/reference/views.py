@@ -30,12 +30,14 @@ def instruments(venue: Venue) -> Rows:
         state["reference_e4"] = instrument.defined_reference_e4
         state["last_trade_e4"] = instrument.last_trade_e4
         state["phase"] = instrument.phase
+        state["due_ns"] = instrument.due_ns if instrument.due_ns <= TIME_NS_MAX else 0
     return states
 
 
-def positions(venue: Venue) -> Rows:
-    """POSITION rows, in order of participant and instrument; none where nothing is held or open."""
-    return np.array([each for participant in venue.participants for each in _positions_of(participant)], POSITION)
+def positions(venue: Venue, number: int) -> Rows:
+    """POSITION rows of a participant by number, or of all (0), in order of participant and instrument."""
+    shown = [participant for participant in venue.participants if number in (0, participant.number)]
+    return np.array([each for participant in shown for each in _positions_of(participant)], POSITION)
 
 
 def participants(venue: Venue) -> Rows:
@@ -50,13 +52,13 @@ def participants(venue: Venue) -> Rows:
     return states
 
 
-def limits(venue: Venue) -> Rows:
-    """LIMITS_STATE rows, in order of participant and instrument (0: in all); none where no limit is set."""
+def limits(venue: Venue, number: int) -> Rows:
+    """LIMITS_STATE rows of a participant by number, or of all (0), in order of participant and instrument (0: all)."""
     rows = []
     for participant in venue.participants:
-        for number, each in [(0, participant.limits), *sorted(participant.limits_in.items())]:
-            if limit_bits(each):
-                rows.append((participant.number, number, *_limits(each)))
+        for instrument, each in [(0, participant.limits), *sorted(participant.limits_in.items())]:
+            if limit_bits(each) and number in (0, participant.number):
+                rows.append((participant.number, instrument, *_limits(each)))
     return np.array(rows, LIMITS_STATE)
 
 
