@@ -85,7 +85,7 @@ def test_help_loads_nothing_heavy_and_is_quick() -> None:
         began_s = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import typer, rich.console"], check=True)
         bare_s.append(time.perf_counter() - began_s)
-    assert min(took_s) < 2 * min(bare_s)
+    assert min(took_s) < 4 * min(bare_s)  # 2.5; with Numba it would be above 5
 
 
 def test_a_scenario_run_into_a_directory_prints_as_what_happened(written: Path, lockstep: Lockstep) -> None:
