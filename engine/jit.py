@@ -138,13 +138,14 @@ def inlined(kernel: Kernel) -> Kernel:
 
 
 def called(kernel: Kernel) -> Kernel:
-    """A kernel that is called, unless LLVM finds it small enough to put it into its callers."""
-    return _one_variant(kernel, forceinline=False)
+    """A kernel that the compiler puts into its callers where it likes; into those that are inlined it always does."""
+    return _one_variant(kernel)
 
 
 def rare(kernel: Kernel) -> Kernel:
     """A kernel that is seldom called: never put into its callers, which keep their registers for the frequent paths."""
     _RARE.add((kernel.__module__, kernel.__qualname__))
+    # Said outright, because Numba lets a kernel inherit it from the inlined one for which it is compiled first.
     return _one_variant(kernel, forceinline=False)
 
 

@@ -11,7 +11,7 @@ from engine.book import close_level, leave, level_of, next_tick, side_row
 from engine.emit import emit_canceled, emit_trade
 from engine.exposure import count_incoming_trades, count_open, count_resting_trade, value_price_of
 from engine.index import drop_carried_id
-from engine.jit import called, inlined, rare
+from engine.jit import inlined, rare
 from engine.records import Instruction, Reason, SelfTrade
 from engine.state import State
 
@@ -182,7 +182,7 @@ def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, se
     return traded_qty >= needed_qty
 
 
-@called
+@rare
 def cancel_resting(state: State, events, n, slot, reason):
     """Cancels an order of the book, whole."""
     return take_back(state, events, n, slot, reason)
