@@ -33,6 +33,10 @@ ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
 _STREAM_WORDS: Final = STREAM.itemsize // 8
 #: Connections that a turn reads at most.
 TURN_STREAMS_MAX: Final = 1_024
+#: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
+#: by one of twice as many. Where commands are slow (a call over a deep book), others still get their turn.
+TURN_NS_MAX: Final = 50_000_000
+ROWS_LEAST: Final = 64
 #: How long a turn that found no room waits, in seconds.
 NO_ROOM_S: Final = 0.001
 #: How often time is looked at for heartbeats, in seconds.
@@ -79,6 +83,7 @@ class Gateway:
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
         self._arrivals = Arrivals(self._arena, table, self.streams.symbols, self._rows)
         self._places = places(self._arrivals)
+        self._rows_max = ROWS_MAX
         self._waiting: list[Connection] = []
         self._scheduled = False
         self._busy_poll_ns = busy_poll_ns
@@ -242,8 +247,9 @@ class Gateway:
             table[at + 3] = each.user
             table[at + 4] = each.participant
             at += _STREAM_WORDS
-        rows = read_streams(self._places, len(reading), ROWS_MAX)
-        full = rows + 2 > ROWS_MAX
+        rows = read_streams(self._places, len(reading), self._rows_max)
+        full = rows + 2 > self._rows_max
+        heard: list[Connection] = []
         at = 0
         for each in reading:
             _, begin, end, _, _, packets, messages, stop = table[at : at + _STREAM_WORDS]
@@ -257,10 +263,17 @@ class Gateway:
             if stop != FINE:
                 self._stopped(each, stop, now_ns)
             elif full and end - begin > 2:
-                self.arrived(each)
+                # Whoever had nothing taken yet is read first in the next turn.
+                if messages:
+                    heard.append(each)
+                else:
+                    self.arrived(each)
+        for each in heard:
+            self.arrived(each)
         self.turns += 1
         if rows:
             self._take(self._rows[:rows], began_ns)
+            self._fit(time.perf_counter_ns() - began_ns)
             if self._busy_poll_ns:
                 self._busy_until_ns = time.perf_counter_ns() + self._busy_poll_ns
                 if not self._polling:
@@ -269,6 +282,13 @@ class Gateway:
         if self._waiting and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.turn)
+
+    def _fit(self, took_ns: int) -> None:
+        """How many rows the next turn may read, after one that took so long."""
+        if took_ns > TURN_NS_MAX:
+            self._rows_max = max(self._rows_max // 2, ROWS_LEAST)
+        elif self._rows_max < ROWS_MAX and took_ns < TURN_NS_MAX // 10:
+            self._rows_max = min(2 * self._rows_max, ROWS_MAX)
 
     def _poll(self) -> None:
         """Keep the loop from going to sleep for a while after an order: where one came, more come, and waking up costs

@@ -1,0 +1,146 @@
+"""The turns of the gateway: where the market is slow they get short, and nobody waits for more than one of them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import Capacity
+from engine.names import pack
+from engine.records import COMMAND, EVENT, CommandKind, UserPermission, concatenate
+from gateway.connection import Connection
+from gateway.outbox import Outbox
+from gateway.server import ROWS_LEAST, ROWS_MAX, TURN_NS_MAX, Gateway
+from tests.ouch_messages import cancel
+from tests.rows import clock, instrument, participant, row
+from wire.soup import LoginRequest
+
+NAMES = ("UA", "UB", "UC")
+SMALL = Capacity(orders_max=64, ids_max=64, instruments_max=2, participants_max=4)
+
+
+class Wire(asyncio.Transport):
+    """A transport that nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Turns:
+    """A gateway before a market that takes ``slow_s`` for each batch, and three users who are logged in."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        outbox = Outbox(directory, SMALL)
+        rows = concatenate(
+            [clock(), instrument("XYZ"), participant("ALPHA")]
+            + [
+                row(
+                    CommandKind.USER,
+                    name=pack(name),
+                    participant_name=pack("ALPHA"),
+                    permissions=int(UserPermission.ENABLED),
+                )
+                for name in NAMES
+            ]
+        )
+        outbox.observe(1, rows, np.zeros(0, EVENT))
+        self.slow_s = 0.0
+        self.taken: list[NDArray[Any]] = []
+        self.gateway = Gateway(
+            outbox,
+            take=self._take,
+            has_room=lambda: True,
+            disconnected=lambda _: None,
+            say=lambda *_, **__: None,
+        )
+        self.connections = [self._connection(name, outbox) for name in NAMES]
+
+    def _connection(self, name: str, outbox: Outbox) -> Connection:
+        connection, user = self.gateway.protocol(), outbox.streams.user(name)
+        connection.connection_made(Wire())
+        connection.session.receive(LoginRequest(name, "any", "", 0).packet(), self.gateway.now_ns())
+        self.gateway.logged_in[user] = connection
+        accepted = connection.session.accept(outbox.streams.session, outbox.spool.end(user)[0], self.gateway.now_ns())
+        connection.enter(user, 1, accepted, outbox.spool.end(user)[1])
+        return connection
+
+    def _take(self, rows: NDArray[Any], _began_ns: int) -> None:
+        self.taken.append(rows.view("V64").copy().view(COMMAND))
+        time.sleep(self.slow_s)
+
+    def sends(self, number: int, messages: int) -> int:
+        """How many messages of a user found room in its connection's buffer."""
+        connection = self.connections[number]
+        data = cancel(f"T{number}") * messages
+        buffer = connection.get_buffer(0)
+        whole = min(len(buffer), len(data)) // len(cancel("T")) * len(cancel("T"))
+        buffer[:whole] = data[:whole]
+        connection.buffer_updated(whole)
+        return whole // len(cancel("T"))
+
+    def of(self, at: int) -> set[int]:
+        """Whose messages are in a batch: by the digit of their token."""
+        ids = self.taken[at]["client_order_id"].tolist()
+        return {int(chr(number & 255)) for number in ids if number}
+
+
+def on_a_loop(test: Callable[[Turns], None]) -> Callable[[Path], None]:
+    def run(tmp_path: Path) -> None:
+        async def with_gateway() -> None:
+            test(Turns(tmp_path / "node"))
+
+        asyncio.run(with_gateway())
+
+    run.__name__ = test.__name__
+    return run
+
+
+@on_a_loop
+def test_turns_get_short_while_the_market_is_slow_and_long_again_afterwards(turns: Turns) -> None:
+    turns.slow_s = 1.2 * TURN_NS_MAX / 1e9
+    sizes = []
+    for _ in range(10):
+        turns.sends(0, 2_500)
+        turns.gateway.turn()
+        sizes.append(len(turns.taken[-1]))
+    assert sizes[0] > 2_000
+    assert sizes[-1] <= ROWS_LEAST
+    assert min(sizes) >= ROWS_LEAST // 2
+    turns.slow_s = 0.0
+    for _ in range(10):
+        turns.sends(0, 2_500)
+        turns.gateway.turn()
+    assert len(turns.taken[-1]) > 1_000
+    assert cast(Any, turns.gateway)._rows_max == ROWS_MAX
+
+
+@on_a_loop
+def test_an_order_waits_for_one_turn_of_those_who_flood(turns: Turns) -> None:
+    cast(Any, turns.gateway)._rows_max = ROWS_LEAST
+    turns.slow_s = 0.006  # neither slow nor quick: turns stay as short as they are
+    for number in (0, 1):
+        assert turns.sends(number, 2_500) > 2_000
+    turns.sends(2, 1)
+    for _ in range(3):
+        turns.gateway.turn()
+        for number in (0, 1):
+            turns.sends(number, 50)
+    assert turns.of(0) == {0}
+    assert 2 in turns.of(1) | turns.of(2)
