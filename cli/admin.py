@@ -357,9 +357,8 @@ def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
         screen.say_json(told)
         return errors.FINE
     last = f"last {told['last']}" if told["last"] else "no trade yet"
-    screen.say(
-        f"{told['symbol']}  {told['phase']}  {last}  after command {screen.count(told['seq'])} at {told['time']}"
-    )
+    phase = told["phase"] + (f" until {told['until']}" if told["until"] else "")
+    screen.say(f"{told['symbol']}  {phase}  {last}  after command {screen.count(told['seq'])} at {told['time']}")
     if not told["bids"] and not told["offers"]:
         screen.say("the book is empty")
         return errors.FINE

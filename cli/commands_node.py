@@ -181,7 +181,10 @@ def admin_halt(
     Example: lockstep admin halt node1 XYZ --for 5m
     """
     from cli.admin import pair, send
+    from cli.errors import WrongUse
 
+    if duration is not None and duration.startswith("-"):
+        raise WrongUse(f"--for is {duration}; give a time above 0, such as 5m, or leave it out to halt until a resume")
     return send(directory, ["halt", symbol, *pair("for", duration)], as_json=as_json)
 
 
@@ -257,7 +260,9 @@ def admin_limits(
     symbol: Annotated[str | None, typer.Option(help="Only in this instrument.")] = None,
     max_order_qty: Annotated[str | None, typer.Option(metavar="N|off", help="Shares of one order.")] = None,
     max_order_value: Annotated[str | None, typer.Option(metavar="MONEY|off", help="Value of one order.")] = None,
-    order_rate: Annotated[str | None, typer.Option(metavar="100/1s|off", help="Entries in that time.")] = None,
+    order_rate: Annotated[
+        str | None, typer.Option(metavar="100/1s|off", help="Entries in a time, refused too.")
+    ] = None,
     max_position: Annotated[str | None, typer.Option(metavar="N|off", help="Shares held, long or short.")] = None,
     credit: Annotated[str | None, typer.Option(metavar="MONEY|off", help="For open orders and positions.")] = None,
     margin: Annotated[str | None, typer.Option(metavar="20%|off", help="Part of positions that credit covers.")] = None,

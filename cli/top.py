@@ -195,9 +195,14 @@ def _stages(status: Told) -> "Table":
     return _table([("last 10 s", False), ("p50", True), ("p99", True), ("p99.9", True)], rows)
 
 
+def _named(book: Told) -> str:
+    """A book by its symbol, and the phase where that is not the usual one."""
+    return f"{book['symbol']}" if book["phase"] == "continuous" else f"{book['symbol']} {book['phase']}"
+
+
 def _best(books: list[Told]) -> "Table":
     rows = [
-        [book["symbol"], *(str(book[side][0]["price"]) if book[side] else "-" for side in ("bids", "offers"))]
+        [_named(book), *(str(book[side][0]["price"]) if book[side] else "-" for side in ("bids", "offers"))]
         for book in books
     ]
     lasts = [str(book["last"] or "-") for book in books]

@@ -25,6 +25,7 @@ from client import (
     OrderModified,
     OtherMessage,
     Rejected,
+    RejectReason,
     Replaced,
     SelfTradePrevented,
     SessionEnded,
@@ -82,6 +83,13 @@ class Show(Enum):
 
 
 Line = Enter | Cancel | Replace | Show
+
+#: Reasons whose code stands for several rules of the market (docs/PROTOCOL.md), in their words.
+_REASONS: Final[dict[int, str]] = {
+    RejectReason.SHARES_LIMIT: "shares limit (size of an order, position, or share of the daily volume)",
+    RejectReason.VALUE_LIMIT: "value limit (value of an order, or credit)",
+    RejectReason.REJECT_ALL: "reject all (too many orders in the time allowed, or killed)",
+}
 
 
 def parse(line: str) -> Line | None:
@@ -173,7 +181,7 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
         case OrderModified(token=token, side=side, qty=qty):
             return f"modified {token}: {_side(side)}, {qty} open"
         case Rejected(token=token, reason=reason):
-            return f"rejected {token}: {code_name(reason).replace('_', ' ')}"
+            return f"rejected {token}: {_REASONS.get(reason) or code_name(reason).replace('_', ' ')}"
         case CancelRejected(token=token):
             order = orders.get(token)
             return f"refused {token}: {'no such order' if order is None else f'the order is {order.state.value}'}"

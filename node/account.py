@@ -49,7 +49,7 @@ def book(node: "Node", symbol: str, depth: int) -> dict[str, Any]:
     number = symbols.index(symbol) + 1
     instrument = node.engine.instruments()[number - 1]
     orders = node.engine.open_orders(number)
-    last_e4 = int(instrument["last_trade_e4"])
+    last_e4, due_ns = int(instrument["last_trade_e4"]), int(instrument["due_ns"])
     sides = {
         name: [
             {
@@ -66,6 +66,7 @@ def book(node: "Node", symbol: str, depth: int) -> dict[str, Any]:
         "seq": node.engine.seq,
         "time": shown_time(node.engine.now_ns),
         "phase": Phase(int(instrument["phase"])).name.lower(),
+        "until": shown_time(due_ns) if due_ns else None,
         "last": price(last_e4) if last_e4 else None,
         **sides,
     }

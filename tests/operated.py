@@ -153,6 +153,7 @@ class FakeNode:
             "seq": self.engine.seq,
             "time": clock_text(self.engine.now_ns),
             "phase": Phase(int(row["phase"])).name.lower(),
+            "until": clock_text(int(row["due_ns"])) if row["due_ns"] else None,
             "last": price(last_e4) if last_e4 else None,
             **sides,
         }
