@@ -40,7 +40,7 @@ def serve(
     ] = 200,
     clock_error_max_ms: Annotated[
         float | None,
-        typer.Option(min=0, help="Open no phase while the clock may be wrong by more.", show_default="none"),
+        typer.Option(min=0, help="Open no phase by command while the clock may be wrong by more.", show_default="none"),
     ] = None,
     as_json: Json = False,
 ) -> int:

@@ -325,7 +325,10 @@ class Node:
             raise Refused(str(error)) from error
 
     def _check_opening(self, rows: NDArray[Any]) -> None:
-        """No phase in which orders are entered begins by a clock that is not kept as was required. Raises Refused."""
+        """No command begins a phase in which orders are entered by a clock that is not kept as was required.
+
+        A halt that was given an end ends by it all the same: it is journaled already. Raises Refused.
+        """
         opens = (rows["kind"] == CommandKind.PHASE) & (rows["phase"] != Phase.CLOSED)
         opens |= rows["kind"] == CommandKind.RESUME
         complaint = self._clock_complaint() if opens.any() else None
