@@ -9,7 +9,8 @@ from engine.jit import INTERPRETED, cache_directory_of, places
 from engine.limits import Capacity
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.answering import system_event
-from gateway.reading import STREAM, Arrivals, add_symbol, read_streams
+from gateway.arrivals import STREAM, Arrivals, read_streams
+from gateway.reading import add_symbol
 from gateway.streams import Segment, Streams
 
 _HERE: Final = Path(__file__).resolve().parent

@@ -1,20 +1,13 @@
-"""The way in: one kernel cuts what arrived on all connections and writes COMMAND rows, once a turn.
+"""One OUCH message as COMMAND rows: kernels, for the one that cuts what arrived on all connections (``arrivals``)."""
 
-Each connection has a region of one buffer. Its whole packets are taken in order: OUCH messages become rows, heartbeats
-are noted, and any other packet stops the stream there and is left to ``wire.ServerSession``. A stream also stops before
-what is not OUCH, with an error for the caller to name, and when there is no more room for rows. Bytes that were not
-taken move to the region's beginning.
-"""
-
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from engine.jit import at_places, called, inlined, lshr, wrapping_multiply
-from engine.records import COMMAND, CommandKind, Instruction, SelfTrade, Side, TimeInForce
+from engine.jit import called, inlined, lshr, wrapping_multiply
+from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
 from gateway import memo
 from wire import ouch, ouch_codes
-from wire.soup import PAYLOAD_BYTES_MAX, PacketType
 
 _ENTER: Final = int(CommandKind.ENTER)
 _CANCEL: Final = int(CommandKind.CANCEL)
@@ -35,10 +28,6 @@ _OPENING: Final = int(TimeInForce.OPENING)
 _CLOSING: Final = int(TimeInForce.CLOSING)
 _CANCEL_NEWEST: Final = int(SelfTrade.CANCEL_NEWEST)
 
-_UNSEQUENCED: Final = int(PacketType.UNSEQUENCED)
-_HEARTBEAT: Final = int(PacketType.CLIENT_HEARTBEAT)
-_HEAD_BYTES: Final = 3
-_LENGTH_MAX: Final = PAYLOAD_BYTES_MAX + 1
 
 _MSG_ENTER: Final = int(ouch_codes.ClientMessage.ENTER_ORDER)
 _MSG_REPLACE: Final = int(ouch_codes.ClientMessage.REPLACE_ORDER)
@@ -107,41 +96,8 @@ _TOP_BIT: Final = np.int64(-(2**63))
 _SYSTEM_HOURS: Final = memo.SYSTEM_HOURS
 _MODIFY: Final = memo.MODIFY
 
-#: Why a stream was not gone on with. The sentence is made by ``wire``, from the packet where it stopped.
-FINE: Final = 0
-OTHER: Final = 1  # a packet that is no message and no heartbeat stands where it stopped
-BROKEN: Final = 2  # no packet, or no OUCH message of a client, stands there
-
-#: One stream of a turn. begin, end: of the bytes in the buffer; ``begin`` moves. stop: FINE, OTHER or BROKEN.
-STREAM: Final = np.dtype(
-    [
-        ("region", "<i8"),  # where its region begins
-        ("begin", "<i8"),
-        ("end", "<i8"),
-        ("user", "<i8"),  # number of the user that is logged in
-        ("participant", "<i8"),
-        ("packets", "<i8"),  # whole packets taken in this turn
-        ("messages", "<i8"),  # messages among them, which became rows
-        ("stop", "<i8"),
-    ]
-)
-
 #: Rows of a table of symbols: open addressing, symbol 0 free.
 SYMBOL: Final = np.dtype([("symbol", "<i8"), ("instrument", "<i8")])
-
-
-class Arrivals(NamedTuple):
-    """What ``read_streams`` reads, and where it writes."""
-
-    buffer: np.ndarray[Any, Any]  # uint8[n]: the regions of all connections
-    streams: np.ndarray[Any, Any]  # STREAM[n]
-    symbols: np.ndarray[Any, Any]  # SYMBOL[power of two]
-    commands: np.ndarray[Any, Any]  # COMMAND[n]
-
-
-_arrivals_at = at_places(
-    Arrivals(np.zeros(1, np.uint8), np.zeros(1, STREAM), np.zeros(1, SYMBOL), np.zeros(1, COMMAND))
-)
 
 
 @inlined
@@ -386,7 +342,7 @@ def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
 
 
 @inlined
-def _read_message(buffer, at, payload_bytes, stream, symbols, commands, n):
+def read_message(buffer, at, payload_bytes, stream, symbols, commands, n):
     """Row n on for the message at ``at``; the number of rows written then, or -1 for what no client sends."""
     if payload_bytes == 0:
         return np.int64(-1)
@@ -401,58 +357,3 @@ def _read_message(buffer, at, payload_bytes, stream, symbols, commands, n):
         shares, side = _u32(buffer, at + _M_SHARES), np.int64(buffer[at + _M_SIDE])
         return _read_cancel(buffer, at, stream, commands, n, shares, side, np.int64(_MODIFY))
     return np.int64(-1)
-
-
-@inlined
-def _read_stream(buffer, stream, symbols, commands, n, rows_max):
-    at, end = stream["begin"], stream["end"]
-    packets = np.int64(0)
-    messages = np.int64(0)
-    stop = FINE
-    while end - at >= 2 and n + 2 <= rows_max:
-        length = (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
-        if length < 1 or length > _LENGTH_MAX:
-            stop = BROKEN
-            break
-        if end - at < 2 + length:
-            break
-        kind = np.int64(buffer[at + 2])
-        if kind == _UNSEQUENCED:
-            after = _read_message(buffer, at + _HEAD_BYTES, length - 1, stream, symbols, commands, n)
-            if after < 0:
-                stop = BROKEN
-                break
-            n = after
-            messages += 1
-        elif kind != _HEARTBEAT or length != 1:
-            stop = OTHER
-            break
-        packets += 1
-        at += 2 + length
-    stream["packets"] = packets
-    stream["messages"] = messages
-    stream["stop"] = stop
-    stream["begin"] = at
-    return n
-
-
-@called
-def read_streams(places, count, rows_max):
-    """Reads the first ``count`` streams of ``Arrivals`` (``places``: of it, see ``jit``) into rows; gives their number.
-
-    A stream's ``begin`` moves behind what was taken; then the rest is at its region's beginning. With fewer than two
-    rows of room left, streams may have more: call again. ``end`` must be within the buffer.
-    """
-    buffer, streams, symbols, commands = _arrivals_at(places)
-    n = np.int64(0)
-    rows_max = min(rows_max, len(commands))
-    for number in range(min(count, len(streams))):
-        stream = streams[number]
-        n = _read_stream(buffer, stream, symbols, commands, n, rows_max)
-        if stream["begin"] != stream["region"]:
-            left = stream["end"] - stream["begin"]
-            for byte in range(left):
-                buffer[stream["region"] + byte] = buffer[stream["begin"] + byte]
-            stream["begin"] = stream["region"]
-            stream["end"] = stream["region"] + left
-    return n

@@ -19,11 +19,11 @@ from engine.jit import places
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
 from gateway.admission import Admission
+from gateway.arrivals import BROKEN, FINE, STREAM, Arrivals, read_streams
 from gateway.connection import REGION_BYTES, Connection
 from gateway.hashing import Hashing, Question
 from gateway.outbox import Outbox
 from gateway.passwords import COST_DEFAULT, salt_and_hash, verify
-from gateway.reading import BROKEN, FINE, STREAM, Arrivals, read_streams
 from gateway.streams import Segment
 from wire import ProtocolError, ouch, soup
 from wire.soup import LoginRequest, RejectCode
@@ -81,6 +81,7 @@ class Gateway:
         table = np.zeros(TURN_STREAMS_MAX, STREAM)
         self._table = table.view(np.int64).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
+        # Kept, since the kernel is given no more than where its arrays are.
         self._arrivals = Arrivals(self._arena, table, self.streams.symbols, self._rows)
         self._places = places(self._arrivals)
         self._rows_max = ROWS_MAX

@@ -11,8 +11,8 @@ from engine.jit import places
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
 from gateway import memo
+from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, Arrivals, read_streams
 from gateway.connection import REGION_BYTES
-from gateway.reading import BROKEN, FINE, OTHER, STREAM, Arrivals, read_streams
 from gateway.streams import Segment, Streams
 from tests.ouch_messages import IOC, cancel, enter, messages, modify, replace
 from wire import soup

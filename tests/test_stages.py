@@ -88,4 +88,4 @@ def test_the_moments_of_a_block_are_told_stage_by_stage_whenever_somebody_asks()
 def test_writing_down_the_moments_of_a_block_takes_about_a_microsecond() -> None:
     clock = StageClock()
     took_s = min(timeit.repeat(lambda: clock.passed(1, 2, 3, 4, 5, 6, 7), number=20_000, repeat=7)) / 20_000
-    assert took_s < 5e-6  # 0.4 µs on an idle machine, putting them into buckets included; room for a busy one
+    assert took_s < 5e-6  # 0.6 µs on an idle machine, putting them into buckets included; room for a busy one
