@@ -21,17 +21,18 @@ class Outbox:
     """Users' streams and their spool as one fold over the journal.
 
     ``forward``: takes each segment once it is in the spool. ``began``: is called when a session begins, whose spool is
-    there, and before any of its messages. Without them it only makes what a client may ask for later: so a node goes
-    through its journal before it listens.
+    there, and before any of its messages. ``login_ends``: is called with a user whose login ends, and why. Without
+    them it only makes what a client may ask for later: so a node goes through its journal before it listens.
     """
 
     forward: Callable[[Segment], None] | None = None
     began: Callable[[], None] | None = None
+    login_ends: Callable[[int, str], object] | None = None
 
     def __init__(self, directory: Path, capacity: Capacity) -> None:
         self._directory = directory
         self._capacity = capacity
-        self.streams = Streams(capacity, self._deliver, self._new_session)
+        self.streams = Streams(capacity, self._deliver, self._new_session, self._login_ends)
         self.spool = Spool(directory, self.streams.session)
 
     def _deliver(self, segment: Segment) -> None:
@@ -48,6 +49,10 @@ class Outbox:
             if self.began is not None:
                 self.began()
 
+    def _login_ends(self, user: int, why: str) -> None:
+        if self.login_ends is not None:
+            self.login_ends(user, why)
+
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """A block of the journal, applied."""
         self.streams(first_seq, commands, events)
@@ -56,7 +61,7 @@ class Outbox:
         """Go on from what a checkpoint has beside the state; False where it has nothing that can be used."""
         if PART_STREAMS not in beside or PART_SPOOL not in beside:
             return False
-        streams = Streams(self._capacity, self._deliver, self._new_session)
+        streams = Streams(self._capacity, self._deliver, self._new_session, self._login_ends)
         try:
             streams.restore(beside[PART_STREAMS])
             spool = Spool(self._directory, streams.session)

@@ -69,6 +69,7 @@ class Gateway:
         self._outbox = outbox
         outbox.forward = self.deliver
         outbox.began = self.end_sessions
+        outbox.login_ends = self.disconnect
         self._take = take
         self._has_room = has_room
         self._disconnected = disconnected
@@ -158,7 +159,7 @@ class Gateway:
         row = self.streams.row(user)
         cost = int(row["cost"])
         salt, hashed = salt_and_hash(row)
-        stored = salt + hashed
+        stored = self._password_of(user)
         if user and self._admission.knows(request.user.upper(), request.password, stored):
             self._known(connection, request, user)
             return
@@ -172,7 +173,9 @@ class Gateway:
             self._admission.pending -= 1
             if connection.closing:
                 return
-            if right and user and cost:
+            if right and user and self._password_of(user) != stored:
+                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
+            elif right and user and cost:
                 self._admission.learn(name, request.password, stored)
                 self._known(connection, request, user)
             elif self._admission.barred(address, name, self.now_ns()):
@@ -184,6 +187,10 @@ class Gateway:
         # A user that does not exist, or has no password yet, takes as long to be refused as a wrong password.
         check = partial(verify, request.password, salt, hashed, cost or COST_DEFAULT)
         self._hashing.ask(address, Question(check, wanted, decided))
+
+    def _password_of(self, user: int) -> bytes:
+        """Salt and hash of a user's password, as it is now."""
+        return b"".join(salt_and_hash(self.streams.row(user)))
 
     def _refuse(self, connection: Connection, request: LoginRequest, code: RejectCode, why: str) -> None:
         self._say("login refused", user=request.user, address=connection.address, why=why)

@@ -50,6 +50,8 @@ class Segment(NamedTuple):
 Deliver = Callable[[Segment], None]
 #: Called when a trading day begins, with its session name, before the messages of that day.
 NewSession = Callable[[str], None]
+#: Called with a user that may not go on with its present login, and why; after the messages of the block.
+LoginEnds = Callable[[int, str], None]
 
 
 def session_of(time_ns: int) -> str:
@@ -64,9 +66,19 @@ def session_of(time_ns: int) -> str:
 class Streams:
     """What the users are told, from a block on. ``deliver`` takes what there is to send."""
 
-    def __init__(self, capacity: Capacity, deliver: Deliver, new_session: NewSession, *, users_max: int = USERS_MAX):
+    def __init__(
+        self,
+        capacity: Capacity,
+        deliver: Deliver,
+        new_session: NewSession,
+        login_ends: LoginEnds = lambda _user, _why: None,
+        *,
+        users_max: int = USERS_MAX,
+    ) -> None:
         self._deliver = deliver
         self._new_session = new_session
+        self._login_ends = login_ends
+        self._ending: dict[int, str] = {}
         self.fold: Fold = new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES)
         self._places = places(self.fold)
         self._out, self._grouped = self.fold.out.data, self.fold.grouped.data
@@ -142,6 +154,10 @@ class Streams:
         if words & EXTENDS or self._carries:
             self._carries = bool(words & EXTENDS)
             self.fold.carried[:1].view(np.uint8)[:] = commands[-1:].view(np.uint8) if self._carries else 0
+        if self._ending:
+            ending, self._ending = self._ending, {}
+            for user, why in ending.items():
+                self._login_ends(user, why)
 
     def _in_pieces(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         for row in range(0, len(commands), BLOCK_ROWS_MAX):
@@ -209,6 +225,10 @@ class Streams:
         if fresh:
             user = self._by_name[name] = len(self._by_name) + 1
         row = self.fold.users[user]
+        if not fresh and row["participant_name"] != command["participant_name"]:
+            self._ending[user] = "the user belongs to another participant now; log in again"
+        if not fresh and not int(command["permissions"]) & UserPermission.ENABLED:
+            self._ending[user] = "the user may not log in any more; ask the operator"
         row["name"] = command["name"]
         row["participant_name"] = command["participant_name"]
         row["participant"] = self._participants[int(command["participant_name"])]
@@ -220,6 +240,7 @@ class Streams:
     def _define_credential(self, command: Any) -> None:
         user = self._by_name.get(unpack(int(command["name"])), 0)
         if user:
+            self._ending.setdefault(user, "the user has a new password; log in with it")
             for field in _CREDENTIAL_FIELDS:
                 self.fold.users[user][field] = command[field]
 

@@ -24,13 +24,27 @@ SMALL = Capacity(orders_max=64, ids_max=64, instruments_max=2, participants_max=
 
 
 class Wire(asyncio.Transport):
-    """A transport that nobody reads."""
+    """A transport that keeps what is written, and whose client never closes its side."""
 
-    def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 1)})
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__({"peername": (address, 1)})
+        self.written = b""
+        self.closed = False
 
     def write(self, data: Any) -> None:
-        pass
+        self.written += data
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
@@ -61,6 +75,7 @@ class Turns:
             ]
         )
         outbox.observe(1, rows, np.zeros(0, EVENT))
+        self.outbox = outbox
         self.slow_s = 0.0
         self.taken: list[NDArray[Any]] = []
         self.gateway = Gateway(

@@ -1,0 +1,90 @@
+"""Logins at the gateway, with transports that are no sockets: what ends a live session, and whose turn it is."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.names import pack
+from engine.records import EVENT, EventKind
+from gateway.connection import Connection
+from gateway.passwords import credential_row
+from tests.rows import batch, credential, participant, user
+from tests.test_gateway_turns import Turns, Wire
+from wire.soup import LoginRequest, PacketType, RejectCode
+
+
+def observe(turns: Turns, rows: NDArray[Any], refused: bool = False) -> None:
+    """Rows that came into the journal, whoever sent them."""
+    first_seq = 1_000
+    events = np.zeros(int(refused), EVENT)
+    events["seq"], events["kind"] = first_seq, EventKind.REJECTED
+    turns.outbox.observe(first_seq, rows, events)
+
+
+def wire_of(connection: Connection) -> Wire:
+    return cast(Wire, connection.transport)
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (credential("UA"), "the user has a new password"),
+        (user("UA", "ALPHA", permissions=0), "the user may not log in any more"),
+        (batch(participant("BETA"), user("UA", "BETA")), "the user belongs to another participant now"),
+    ],
+    ids=["password", "allow=none", "participant"],
+)
+def test_a_row_that_takes_a_login_away_ends_the_live_session_with_its_reason(
+    rows: NDArray[Any], why: str, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        turns = Turns(tmp_path / "node")
+        observe(turns, rows)
+        first, *others = turns.connections
+        assert first.closing.startswith(why)
+        assert f"closed: {why}".encode() in wire_of(first).written
+        assert turns.outbox.streams.user("UA") not in turns.gateway.logged_in
+        assert all(other.live for other in others)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        (user("UA", "ALPHA", "FIRM"), False),
+        (credential("UA"), True),
+        (user("UA", "ALPHA", permissions=0), True),
+        (credential("NOBODY"), False),
+    ],
+)
+def test_rows_that_take_no_login_away_end_no_session(rows: NDArray[Any], refused: bool, tmp_path: Path) -> None:
+    async def run() -> None:
+        turns = Turns(tmp_path / "node")
+        observe(turns, rows, refused)
+        assert all(connection.live for connection in turns.connections)
+
+    asyncio.run(run())
+
+
+def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        turns = Turns(tmp_path / "node")
+        observe(turns, batch(user("UD", "ALPHA"), credential_row("UD", "old", 4)))
+        connection = turns.gateway.protocol()
+        connection.connection_made(Wire())
+        login = LoginRequest("UD", "old", "", 0).packet()
+        connection.get_buffer(0)[: len(login)] = login
+        connection.buffer_updated(len(login))
+        observe(turns, credential_row("UD", "new", 4))
+        async with asyncio.timeout(30):
+            while not connection.closing and not connection.live:
+                await asyncio.sleep(0.001)
+        assert wire_of(connection).written == bytes([0, 2, PacketType.LOGIN_REJECTED, RejectCode.NOT_AUTHORIZED])
+        assert turns.outbox.streams.row(turns.outbox.streams.user("UD"))["name"] == pack("UD")
+
+    asyncio.run(run())
