@@ -72,11 +72,7 @@ def _directory(data: Path | None) -> Iterator[Path]:
 def _view(as_json: bool) -> View:
     if as_json:
         return Silent()
-    if not sys.stdout.isatty():
-        return PlainView()
-    from rich.console import Console
-
-    return LiveView(Console())
+    return LiveView() if screen.is_live(sys.stdout) else PlainView()
 
 
 def _tell(as_json: bool, text: str) -> None:

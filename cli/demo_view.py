@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 from rich import box
 from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -75,15 +74,14 @@ class LiveView:
 
     every_s = 0.2
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console)
+    def __init__(self) -> None:
+        self._live = screen.live_view()
         self._before = (time.monotonic(), 0, 0)
         self._rates = (0.0, 0.0)
 
     def __enter__(self) -> "LiveView":
         """Begin, below what was shown before."""
-        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._live = screen.live_view()
         self._live.start()
         return self
 

@@ -5,14 +5,16 @@ standard output or standard error is a terminal.
 """
 
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TextIO
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress
 
 from cli import errors
@@ -21,8 +23,19 @@ from cli import errors
 _PATIENCE_S: Final = 0.5
 
 
+def is_live(stream: TextIO) -> bool:
+    """True for a terminal whose cursor can be moved, as bars and live views need; not where TERM is dumb."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+def is_colored(stream: TextIO) -> bool:
+    """True for a terminal that is to show colors: NO_COLOR is not set, or empty (https://no-color.org)."""
+    return is_live(stream) and not os.environ.get("NO_COLOR")
+
+
 def say(text: str = "") -> None:
     """A line of the result, or several."""
+    Bar.end_before_result()
     with errors.output():
         sys.stdout.write(text + "\n")
 
@@ -36,8 +49,9 @@ def flush() -> None:
 def notice(text: str) -> None:
     """A line beside the result, on standard error; where that takes nothing, the line is lost and the work goes on."""
     try:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        if not Bar.print_above(text):
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
     except OSError:
         errors.close_output(sys.stderr)
 
@@ -66,6 +80,7 @@ def table(
     """Rows under column heads; those named in ``right`` are aligned to the right. Without a terminal: spaces only."""
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
+        Bar.end_before_result()
         from rich import box
         from rich.console import Console
         from rich.table import Table
@@ -94,14 +109,14 @@ def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
         say(title)
     listed = [(name, str(value)) for name, value in pairs]
     width = max((len(name) for name, _ in listed), default=0)
-    bold, off = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+    bold, off = ("\x1b[1m", "\x1b[0m") if is_colored(sys.stdout) else ("", "")
     for name, value in listed:
         say(f"  {bold}{name.ljust(width)}{off}  {value}")
 
 
 def verdict(good: bool, text: str) -> None:
     """The line that the eye looks for: green or red on a terminal."""
-    if sys.stdout.isatty():
+    if is_colored(sys.stdout):
         text = f"\x1b[1;{32 if good else 31}m{text}\x1b[0m"
     say(text)
 
@@ -138,23 +153,40 @@ def size(number_bytes: int) -> str:
     return f"{value:.1f} TB"
 
 
+def live_view() -> "Live":
+    """A part of the terminal that is drawn again and again; what goes to standard error appears above it.
+
+    Standard error that is no terminal is left alone: by default rich would show it, and not write it where it belongs.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    above = sys.stderr.isatty()
+    return Live(console=Console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=above)
+
+
 class Bar:
-    """A progress bar on standard error, on a terminal only, once the work has taken longer than half a second.
+    """A progress bar on standard error, on a live terminal only, once the work has taken longer than half a second.
 
     ``bar.to(done, total)`` and ``bar.text(what)`` may be called as often as one likes; until they are, it only pulses.
+    One bar is visible at a time: of nested ones the first that appeared. It never touches standard output; where that
+    is a terminal too, the first line of the result ends the bar, since the result then shows that the work goes on.
     """
+
+    _visible: ClassVar["Bar | None"] = None
+    #: Of all bars, since one may appear in its timer's thread while the main thread writes.
+    _lock: ClassVar = threading.RLock()
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._moved_s = 0.0
         self._progress: Progress | None = None
+        self._ended = not is_live(sys.stderr)
         # It appears by a thread of its own: some work is one long call, in which nobody would ask for it.
-        self._lock = threading.Lock()
-        self._ended = False
-        self._timer = threading.Timer(_PATIENCE_S, self._appear) if sys.stderr.isatty() else None
+        self._timer = threading.Timer(_PATIENCE_S, self._appear)
 
     def __enter__(self) -> "Bar":
-        if self._timer is not None:
+        if not self._ended:
             self._timer.daemon = True
             self._timer.start()
         return self
@@ -162,12 +194,18 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        with self._lock:
+        self.end()
+
+    def end(self) -> None:
+        """Take the bar away for good, before the end of its block: the work that it stands for is done."""
+        self._timer.cancel()
+        with Bar._lock:
             self._ended = True
+            if Bar._visible is self:
+                Bar._visible = None
             if self._progress is not None:
                 self._progress.stop()
+                self._progress = None
 
     def text(self, what: str) -> None:
         """Say what is being done now."""
@@ -176,19 +214,39 @@ class Bar:
 
     def to(self, done: int, total: int | None) -> None:
         """Move the bar; without a total it only pulses."""
-        now_s = time.monotonic()
-        if self._progress is None or now_s - self._moved_s < 0.05:
+        progress, now_s = self._progress, time.monotonic()
+        if progress is None or now_s - self._moved_s < 0.05:
             return
         self._moved_s = now_s
-        self._progress.update(self._progress.task_ids[0], description=self._what, completed=done, total=total)
+        progress.update(progress.task_ids[0], description=self._what, completed=done, total=total)
 
     def _appear(self) -> None:
-        with self._lock:
-            if not self._ended:
+        with Bar._lock:
+            if not self._ended and Bar._visible is None:
                 progress = _progress()
                 progress.add_task(self._what, total=None)
                 progress.start()
                 self._progress = progress
+                Bar._visible = self
+
+    @classmethod
+    def end_before_result(cls) -> None:
+        """End the visible bar where standard output is a terminal, and so probably the same one."""
+        if cls._visible is not None and sys.stdout.isatty():
+            with cls._lock:
+                if cls._visible is not None:
+                    cls._visible.end()
+
+    @classmethod
+    def print_above(cls, text: str) -> bool:
+        """Print lines on standard error above the visible bar; False where none is visible, and nothing is printed."""
+        with cls._lock:
+            if cls._visible is None or cls._visible._progress is None:
+                return False
+            from rich.text import Text
+
+            cls._visible._progress.console.print(Text(text), soft_wrap=True)
+            return True
 
 
 def _progress() -> "Progress":
@@ -209,7 +267,10 @@ def _progress() -> "Progress":
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    # By default rich takes standard output over, and what is redirected to a file is lost.
+    return Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
 
 
 #: What long work is given to report through: (done, total or None if nobody knows).

@@ -31,7 +31,7 @@ def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: 
     """Watch until ``seconds`` have passed, or until interrupted, which is an ordinary end of it."""
     with connected(directory) as link:
         try:
-            if as_json or not sys.stdout.isatty():
+            if as_json or not screen.is_live(sys.stdout):
                 for told in _samples(link, seconds, symbols, _LINE_S):
                     screen.say(screen.json_line(told) if as_json else line(told))
                     screen.flush()
@@ -102,10 +102,7 @@ def _microseconds(status: Told, stage: str, word: str) -> str:
 
 
 def _watch(link: Link, seconds: float | None, symbols: list[str]) -> None:
-    from rich.console import Console
-    from rich.live import Live
-
-    with errors.output(), Live(console=Console(), auto_refresh=False, transient=False) as live:
+    with errors.output(), screen.live_view() as live:
         for told in _samples(link, seconds, symbols, _LIVE_S):
             live.update(drawn(told), refresh=True)
 

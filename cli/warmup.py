@@ -28,7 +28,7 @@ def ready(*, gateway: bool = False) -> None:
 
 
 def _compile(what: str, compile_kernels: Callable[[Callable[[str], None]], None]) -> None:
-    if not sys.stderr.isatty():
+    if not screen.is_live(sys.stderr):
         screen.notice(f"compiling {what}: once for this machine and version, up to a minute")
         compile_kernels(lambda _step: None)
         return
@@ -36,7 +36,9 @@ def _compile(what: str, compile_kernels: Callable[[Callable[[str], None]], None]
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("once, up to a minute"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
         task = progress.add_task(f"compiling {what}", total=None)
         compile_kernels(lambda step: progress.update(task, description=step))
 
