@@ -89,6 +89,7 @@ _REASONS: Final[dict[int, str]] = {
     RejectReason.SHARES_LIMIT: "shares limit (size of an order, position, or share of the daily volume)",
     RejectReason.VALUE_LIMIT: "value limit (value of an order, or credit)",
     RejectReason.REJECT_ALL: "reject all (too many orders in the time allowed, or killed)",
+    RejectReason.DUPLICATE_ID: "duplicate id (the participant used this token before on this trading day)",
 }
 
 

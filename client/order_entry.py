@@ -88,7 +88,7 @@ class OrderEntry(Generic[OrderT]):
         self.failed: StreamLost | None = None
         self.at_once = False
         self._password = password
-        self._tokens = tokens or Tokens()
+        self._tokens = tokens or Tokens(user)
         self._soup: ClientSession | None = None
         self._out: list[bytes] = []
         self._marker = ""

@@ -3,6 +3,7 @@
 from client.errors import NotConnected, NotReceived, OutcomeUnknown, Refused
 from client.events import Rejected, code_name
 from client.orders import Order, OrderState, Request, RequestKind, RequestState
+from wire.ouch_codes import RejectReason
 
 
 def _named(request: Request) -> str:
@@ -24,7 +25,10 @@ def check(request: Request, order: Order | None) -> None:
 def _refused(request: Request, order: Order | None) -> Refused:
     if isinstance(request.answer, Rejected):
         reason = code_name(request.answer.reason)
-        return Refused(request, reason, f"{_named(request)} was refused: {reason}")
+        why = reason
+        if request.answer.reason == RejectReason.DUPLICATE_ID:
+            why = f"{reason}, the token was used before on this trading day; take another"
+        return Refused(request, reason, f"{_named(request)} was refused: {why}")
     state = "it is not known" if order is None else f"it is {order.state.value}"
     if order is not None and order.state is OrderState.LIVE and request.kind is not RequestKind.REPLACE:
         state = "the quantity does not fit"

@@ -1,14 +1,15 @@
-"""Order tokens: what a client calls its orders. Unique for the trading day, restarts of the program included.
+"""Order tokens: the names that a client gives its orders. Unique for a participant and trading day.
 
-A token counts up from the time of the program's start in microseconds, in base 36 and 8 digits: the next start is
-later than the count has got unless a program sends a million orders a second. Eight characters are short enough to be
-the exchange's own order id, and neighbours lie near each other in its index. The count comes round after 32 days.
+A token is the user's name and a count of 8 digits in base 36. The count starts at the time of the program's start in
+microseconds: the next start is later than the count has got unless a program sends a million orders a second. It comes
+round after 32 days. Ids are those of the participant, not of the user: without the name in front, the counts of two
+users of one participant would meet. The name and the count fill the 14 characters of OUCH.
 """
 
 import time
 from typing import Final
 
-#: As OUCH has it; up to 8 without a space among them is what the exchange handles fastest.
+#: As OUCH has it.
 TOKEN_CHARACTERS: Final = 14
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -24,33 +25,37 @@ def _base36(number: int, characters: int) -> str:
 
 
 class Tokens:
-    """A source of tokens that only rise."""
+    """A source of tokens of one user that only rise."""
 
-    def __init__(self, start: int | None = None) -> None:
-        """start: what to count from; the time in microseconds if not given."""
+    def __init__(self, user: str, start: int | None = None) -> None:
+        """user: a name of 1 to 6 characters. start: the first count; the time in microseconds if not given."""
+        self._user = user.upper()
         self._next = time.time_ns() // 1_000 if start is None else start
 
     def next(self) -> str:
         """The next token.
 
-        >>> tokens = Tokens(start=35)
+        >>> tokens = Tokens("ALICE", start=35)
         >>> tokens.next(), tokens.next()
-        ('0000000Z', '00000010')
+        ('ALICE0000000Z', 'ALICE00000010')
         """
-        self._next += 1
-        return _base36((self._next - 1) % 36**_CHARACTERS, _CHARACTERS)
+        return self._user + self._count(_CHARACTERS)
 
     def next_marker(self) -> str:
-        """A token that is no order's, for the question whether all that was missed has come.
+        """A token that no order has. The answer to its cancel shows that all missed messages have come.
 
-        >>> Tokens(start=35).next_marker()
-        '-000000Z'
+        >>> Tokens("ALICE", start=35).next_marker()
+        'ALICE-000000Z'
         """
-        return f"-{self.next()[1:]}"
+        return f"{self._user}-{self._count(_CHARACTERS - 1)}"
+
+    def _count(self, digits: int) -> str:
+        self._next += 1
+        return _base36((self._next - 1) % 36**digits, digits)
 
 
 def checked(token: str) -> str:
-    """A token of the user's own. Raises ValueError for one that OUCH has no room for.
+    """A token of the user's own. Raises ValueError for one that the exchange refuses.
 
     >>> checked("a1")
     'a1'

@@ -35,6 +35,7 @@ REJECT_REASONS: Final = {
     Reason.POSITION_LIMIT: _REJECT.SHARES_LIMIT,
     Reason.CREDIT: _REJECT.VALUE_LIMIT,
     Reason.WOULD_CROSS: _REJECT.INVALID_PRICE,
+    Reason.DUPLICATE_ID: _REJECT.DUPLICATE_ID,
 }
 #: How the market's reason of a cancel reads in OUCH; any other is ``SYSTEM``.
 CANCEL_REASONS: Final = {

@@ -24,7 +24,7 @@ class Link:
 
     def __init__(self, market: Market, core: Entry | None = None, **options: Any) -> None:
         self.market = market
-        self.core = core or Entry(USER, PASSWORD, Order, tokens=Tokens(1), **options)
+        self.core = core or Entry(USER, PASSWORD, Order, tokens=Tokens(USER, 1), **options)
         self.events: list[Event] = []
         self.settled: list[Request] = []
         self.connections = 0

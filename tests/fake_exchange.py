@@ -14,7 +14,16 @@ from enum import Enum
 from typing import Any
 
 from wire import LoginRequest, RejectCode, ServerSession, State, ouch
-from wire.ouch_codes import BuySell, CancelReason, ClientMessage, Display, Liquidity, OrderState, ServerMessage
+from wire.ouch_codes import (
+    BuySell,
+    CancelReason,
+    ClientMessage,
+    Display,
+    Liquidity,
+    OrderState,
+    RejectReason,
+    ServerMessage,
+)
 from wire.soup import Logout, Unsequenced
 
 USER, PASSWORD, DAY = "ALICE", "secret", "20260302"
@@ -105,8 +114,8 @@ class Market:
     def _enter(self, user: str, row: Any, *, refuse: bool) -> None:
         token = row["order_token"]
         if (user, token) in self.orders or refuse:
-            reason = "H" if refuse and (user, token) not in self.orders else "O"
-            self.say(user, ServerMessage.REJECTED, order_token=token, reject_reason=ord(reason))
+            reason = RejectReason.DUPLICATE_ID if (user, token) in self.orders else RejectReason.HALTED
+            self.say(user, ServerMessage.REJECTED, order_token=token, reject_reason=reason)
             return
         qty = int(row["shares"])
         order = Resting(user, token, row["stock"], int(row["buy_sell"]), int(row["price_e4"]), qty, qty)
@@ -186,7 +195,8 @@ class Market:
         if order is None:
             self.say(user, ServerMessage.CANCEL_REJECT, order_token=token)
         elif (user, new) in self.orders or refuse:
-            self.say(user, ServerMessage.REJECTED, order_token=new, reject_reason=ord("O"))
+            reason = RejectReason.DUPLICATE_ID if (user, new) in self.orders else RejectReason.OTHER
+            self.say(user, ServerMessage.REJECTED, order_token=new, reject_reason=reason)
         elif row["shares"] <= order.executed:
             self._lose(order, order.open, CancelReason.USER)
         else:

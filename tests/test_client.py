@@ -98,9 +98,11 @@ def test_a_refusal_is_an_error_that_says_why() -> None:
         with pytest.raises(Refused, match="the cancel of order mine was refused: it is canceled"):
             await order.cancel()
         market.orders[USER, b"taken".ljust(14)] = market.orders[USER, b"mine".ljust(14)]
-        with pytest.raises(Refused, match="the enter of order taken was refused: other") as caught:
+        with pytest.raises(
+            Refused, match="the enter of order taken was refused: duplicate_id, the token was used before"
+        ) as caught:
             await client.enter("XYZ", Side.BUY, 100, "10.05", token="taken")
-        assert (caught.value.token, caught.value.reason) == ("taken", "other")
+        assert (caught.value.token, caught.value.reason) == ("taken", "duplicate_id")
         assert client.orders["taken"].state is OrderState.REJECTED
 
     traded(Market(), test)

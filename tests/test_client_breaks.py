@@ -139,6 +139,6 @@ def test_a_client_that_sends_again_otherwise_is_found_out(kind: type[Entry], com
     for seed in range(30):
         chance = random.Random(seed)
         market = Market(faults=faults_by_chance(chance, 0.3))
-        link = Link(market, kind(USER, PASSWORD, Order, tokens=Tokens(1)))
+        link = Link(market, kind(USER, PASSWORD, Order, tokens=Tokens(USER, 1)))
         found += complaints(link, trade(link, chance, 40))
     assert any(complaint in said for said in found), found

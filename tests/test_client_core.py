@@ -56,7 +56,7 @@ def busy_stream() -> bytes:
 
 
 def heard(pieces: list[bytes]) -> tuple[list[Event], dict[str, str], int]:
-    core = Entry(USER, PASSWORD, Order, tokens=Tokens(5))
+    core = Entry(USER, PASSWORD, Order, tokens=Tokens(USER, 5))
     core.connected(NOW_NS)
     events = [event for piece in pieces for event in core.receive(piece, NOW_NS)]
     return events, {token: repr(order) for token, order in core.day.orders.items()}, core.next_seq
@@ -104,7 +104,7 @@ def test_a_program_that_starts_later_finds_the_orders_of_the_day() -> None:
     market = Market()
     before = Link(market).connect()
     order, _ = before.enter()
-    after = Link(market, Entry(USER, PASSWORD, Order, tokens=Tokens(9_999))).connect()
+    after = Link(market, Entry(USER, PASSWORD, Order, tokens=Tokens(USER, 9_999))).connect()
     assert repr(after.core.open_orders()) == repr([order])
     assert after.kinds() == ["Connected", "SystemEvent", "Accepted", "CaughtUp"]
     after.core.cancel(after.core.open_orders()[0])
@@ -148,10 +148,10 @@ def test_a_token_is_used_once_a_day() -> None:
     for again in ("mine", "", "fifteen-letters", " a", "ü"):
         with pytest.raises(ValueError, match="the token"):
             link.core.enter(NewOrder("XYZ", Side.BUY, 100, "10"), again)
-    other = Link(Market(), Entry(USER, PASSWORD, Order, tokens=Tokens(1))).connect()
-    other.core.enter(NewOrder("XYZ", Side.BUY, 100, "10"), "00000003")
+    other = Link(Market(), Entry(USER, PASSWORD, Order, tokens=Tokens(USER, 1))).connect()
+    other.core.enter(NewOrder("XYZ", Side.BUY, 100, "10"), "ALICE00000003")
     tokens = [other.enter()[0].token for _ in range(2)]
-    assert tokens == ["00000002", "00000004"]
+    assert tokens == ["ALICE00000002", "ALICE00000004"]
 
 
 @pytest.mark.parametrize("letter", "BAM")

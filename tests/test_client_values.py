@@ -15,12 +15,15 @@ from client import (
     Accepted,
     NewOrder,
     OtherMessage,
+    Rejected,
     Side,
     TimeInForce,
     Tokens,
     messages,
     prices,
 )
+from client.events import code_name
+from client.tokens import checked
 from tests.client_link import Link
 from tests.fake_exchange import Market
 from wire import ouch
@@ -147,13 +150,33 @@ def test_an_order_that_cannot_be_sent_is_refused_here(terms: dict[str, Any]) -> 
 
 
 def test_tokens_rise_and_a_restarted_program_does_not_use_them_again() -> None:
-    before = Tokens()
+    before = Tokens("ALICE")
     made = [before.next() for _ in range(1000)]
-    made += [Tokens().next()]
+    made += [Tokens("alice").next()]
     assert all(one < other for one, other in pairwise(made))
-    assert {len(token) for token in made} == {8}
+    assert {len(token) for token in made} == {13}
     assert all(token.isalnum() and token.isascii() for token in made)
-    assert before.next_marker().startswith("-")
+    assert before.next_marker().startswith("ALICE-")
+
+
+def test_tokens_of_two_users_never_meet_whatever_their_names_and_counts() -> None:
+    users = ("A", "AB", "A-", "-", "0", "00", "ABCDEF", "ABCDE0", "ABCDE-")
+    made = [
+        make()
+        for user in users
+        for start in (0, 1, 36**7, 36**8 - 1)
+        for tokens in (Tokens(user, start),)
+        for make in (tokens.next, tokens.next_marker, tokens.next, tokens.next)
+    ]
+    by_user = [set(made[at : at + 16]) for at in range(0, len(made), 16)]
+    assert len(set.union(*by_user)) == sum(map(len, by_user))
+    assert all(checked(token) == token for token in made)
+
+
+def test_a_used_token_has_a_name_of_its_own_in_a_refusal() -> None:
+    rejected = messages.read(7, messages.REJECTED.pack(ServerMessage.REJECTED, 1, b"a1".ljust(14), ord("U")))
+    assert isinstance(rejected, Rejected)
+    assert code_name(rejected.reason) == "duplicate_id"
 
 
 def test_the_library_loads_neither_numpy_nor_a_compiler() -> None:

@@ -185,7 +185,7 @@ def test_what_the_market_refuses_is_answered_with_the_token_and_a_reason() -> No
         )
     )
     assert venue.short(1) == [
-        "REJECTED a1 O", "REJECTED a2 Z", "REJECTED a3 X", "REJECTED a4 D", "REJECTED UNKNOWNTOKEN O", "REJECTED a2 Z",
+        "REJECTED a1 U", "REJECTED a2 Z", "REJECTED a3 X", "REJECTED a4 D", "REJECTED UNKNOWNTOKEN O", "REJECTED a2 Z",
         "CANCEL_REJECT none", "CANCEL_REJECT NOSUCHTOKEN", "CANCEL_REJECT a1",
     ]  # fmt: skip
 

@@ -72,7 +72,7 @@ help
         status, said, complained = trade(aside.port, lines)
     replaced = re.findall(r"replaced mine by (\w+)", said)
     assert (status, len(replaced)) == (0, 1)
-    assert said.replace(replaced[0], "MINE2---").splitlines() == [
+    assert said.replace(replaced[0], "ALICEMINE2---").splitlines() == [
         "ALICE is logged in to session 20260302: 0 open orders; `help` shows what can be asked",
         "accepted mine: buy 300 XYZ @ 10.05",
         "token  order                open  executed  state",
@@ -81,10 +81,10 @@ help
         "executed mine: 100 @ 10.05, added liquidity",
         "executed s1: 100 @ 10.05, removed liquidity",
         "canceled mine: 50, user",
-        "replaced mine by MINE2---: 300 open @ 10.06",
-        "token     order                 open  executed  state",
-        "s1        sell 100 XYZ @ 10.00     0       100  filled",
-        "MINE2---  buy 400 XYZ @ 10.06    300       100  live",
+        "replaced mine by ALICEMINE2---: 300 open @ 10.06",
+        "token          order                 open  executed  state",
+        "s1             sell 100 XYZ @ 10.00     0       100  filled",
+        "ALICEMINE2---  buy 400 XYZ @ 10.06    300       100  live",
         "token  executed  price  match",
         "mine        100  10.05      1",
         "s1          100  10.05      1",

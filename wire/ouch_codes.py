@@ -1,7 +1,8 @@
 """OUCH 4.2, the codes: each is one byte, and equals the number of that byte.
 
 They are the ones that Wireshark 4.0 knows for OUCH 4.2, which ``tests/test_ouch.py`` compares; revisions of the
-specification since 2020 are said to have a few more. This exchange need not give or take each of them.
+specification since 2020 are said to have a few more. This exchange need not give or take each of them. It has one of
+its own, ``RejectReason.DUPLICATE_ID``: OUCH ignores a token used twice, and this exchange answers everything.
 """
 
 from enum import IntEnum
@@ -179,6 +180,7 @@ class RejectReason(IntEnum):
     TWO_SIDED_QUOTE = ord("l")
     SHARES_LIMIT = ord("m")
     VALUE_LIMIT = ord("n")
+    DUPLICATE_ID = ord("U")  # of this exchange alone: the token was used before
 
 
 class BrokenTradeReason(IntEnum):
