@@ -19,7 +19,15 @@ def serve(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Data directory: new, or a node's.")],
     host: Annotated[str, typer.Option(help="Address on which clients are let in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="OUCH over SoupBinTCP; 0: any free one.")] = 9_001,
-    admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="The operator's, on loopback; 0: any.")] = 0,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="The operator's over TCP too, on loopback, with a token; 0: any.",
+            show_default="only DIR/operator.sock",
+        ),
+    ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Prometheus and health, on loopback.", show_default="none")
     ] = None,

@@ -13,7 +13,7 @@ def serve(
     data: Path,
     host: str,
     port: int,
-    admin_port: int,
+    admin_port: int | None,
     metrics_port: int | None,
     durability: Durability,
     capacity: Capacity,

@@ -1,8 +1,9 @@
-"""The operator's door: a server on the loopback interface that takes requests in JSON lines (``node.link``).
+"""The operator's door: JSON lines (``node.link``) on a unix socket in the data directory, and on TCP where asked for.
 
 It runs on the node's event loop beside the market, so it is bounded in all it takes: length of a line, connections,
-seconds without a token, seconds for a reader to take an answer. Whatever comes in is answered by one sentence; what
-cannot be gone on with after that ends its own connection and nothing else.
+seconds without a token, seconds for a reader to take an answer. A connection that is idle makes room for a new one, so
+that nobody keeps the operator out; the two ways in have bounds of their own. Each request gets an answer of one line;
+an error that leaves the connection unusable ends that connection and nothing else.
 """
 
 import asyncio
@@ -17,14 +18,17 @@ from typing import Any, Final
 
 from engine.records import RULES_VERSION
 from node.control import NodeControl
-from node.link import LINE_BYTES_MAX, Place, new_token, remove_place, write_place
+from node.link import LINE_BYTES_MAX, Place, discard_place, new_token, remove_place, write_place
 from node.logs import Log
 from node.operations import Answer, Operations
+from node.operator_socket import BoundSocket, peer_uid
+from node.seats import Seat, Seats
 
+#: Connections on the unix socket, and on TCP.
 CONNECTIONS_MAX: Final = 16
-#: Connections that have not shown a token yet. They have room of their own, and so keep no operator out for long.
+#: TCP connections that have not shown a token yet.
 WAITING_MAX: Final = 8
-#: All connections, those that are only being told that they are too many among them; beyond it they end without a word.
+#: Connections of one way in, those that are only being told why they end among them; beyond it they end without a word.
 _TASKS_MAX: Final = 64
 #: Seconds in which the token has to come, in which an answer has to be taken, and without a request.
 LOGIN_S: Final = 5.0
@@ -46,10 +50,19 @@ class _Ended(Exception):
     """A connection that has to be ended; the message is what its peer is told, "" for nothing."""
 
 
-class AdminServer:
-    """Serves the operator of ``node``; ``directory`` gets ``admin.json``.
+class _Way:
+    """One way in: its connections, and how many there may be."""
 
-    port: 0 for any that is free. Raises AdminError for a host that others can reach; nothing is bound yet then.
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.seats = Seats(CONNECTIONS_MAX)
+
+
+class AdminServer:
+    """Serves the operator of ``node`` on ``directory``/operator.sock.
+
+    port: of TCP on loopback beside it, with a token that ``admin.json`` in the directory carries; 0 for any that is
+    free, None for no TCP. Raises AdminError for a host that others can reach; nothing is bound yet then.
     """
 
     def __init__(
@@ -60,7 +73,7 @@ class AdminServer:
         log: Log,
         *,
         host: str = "127.0.0.1",
-        port: int = 0,
+        port: int | None = None,
         login_s: float = LOGIN_S,
         write_s: float = WRITE_S,
     ) -> None:
@@ -72,65 +85,137 @@ class AdminServer:
         self._host, self._port = host, port
         self._login_s, self._write_s = login_s, write_s
         self._token = new_token()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting = 0
-        self._open = 0
+        self._bound: BoundSocket | None = None
+        self._servers: list[asyncio.Server] = []
+        self._local, self._tcp = _Way(), _Way()
+        self._waiting = Seats(WAITING_MAX)
         self._failed_s: deque[float] = deque(maxlen=int(_FAILED_S_MAX / _FAILED_S))
 
     @property
-    def port(self) -> int:
-        """Where it listens."""
+    def port(self) -> int | None:
+        """The TCP port; None where there is none."""
         return self._port
 
     async def start(self) -> None:
-        """Listen, then write ``admin.json``. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=LINE_BYTES_MAX)
-        self._port = int(self._server.sockets[0].getsockname()[1])
+        """Listen, then write ``admin.json`` where there is a TCP port. Raises OSError."""
+        self._bound = BoundSocket(self._directory)
         try:
-            write_place(self._directory, Place(self._host, self._port, self._token, os.getpid()))
+            self._servers.append(
+                await asyncio.start_unix_server(self._serve_local, sock=self._bound.socket, limit=LINE_BYTES_MAX)
+            )
+            if self._port is None:
+                discard_place(self._directory)  # of a node that was killed: its port may be anybody's by now
+                return
+            self._servers.append(
+                await asyncio.start_server(self._serve_tcp, self._host, self._port, limit=LINE_BYTES_MAX)
+            )
+            self._port = int(self._servers[-1].sockets[0].getsockname()[1])
+            write_place(self._directory, Place(self._host, self._port, self._token, os.getpid(), *self._bound.identity))
         except OSError:
-            self._server.close()
+            self._stop_listening()
             raise
 
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        if self._bound is not None:
+            self._bound.close()
+
     async def close(self) -> None:
-        """Remove ``admin.json``, let what is being answered be said, and end every connection. May be repeated."""
-        remove_place(self._directory, self._token)
-        if self._server is not None:
-            self._server.close()
+        """Stop listening, finish answers that are under way, and end every connection. May be repeated."""
+        if self._port is not None:
+            remove_place(self._directory, self._token)
+        self._stop_listening()
         own = asyncio.current_task()
-        tasks = {task for task in self._tasks if task is not own}
+        tasks = {task for way in (self._local, self._tcp) for task in way.tasks if task is not own}
         for task in tasks:
             task.cancel()  # between two requests; within one, the answer is shielded
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_S + self._write_s)
         self._operations.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_local(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(self._local, reader, writer)
+
+    async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(self._tcp, reader, writer)
+
+    async def _serve(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            way.tasks.add(task)
+            task.add_done_callback(way.tasks.discard)
         transport = writer.transport
         transport.set_write_buffer_limits(high=0)  # a peer that reads no answer gets no second one
         try:
-            if len(self._tasks) <= _TASKS_MAX:
-                await self._let_in(reader, writer)
+            if len(way.tasks) <= _TASKS_MAX:
+                await self._let_in(way, reader, writer)
         except (TimeoutError, OSError, asyncio.CancelledError):
-            pass  # the peer went away, reads nothing, or the node ends
+            pass  # the peer went away, reads nothing, has made room for another, or the node ends
         except Exception as error:  # of one connection, and none of the market's business
             self._log.error("a connection of the operator failed", error=type(error).__name__)
         finally:
             await self._end(writer)
 
-    async def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _let_in(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer a connection until it ends; one that has to end is told why."""
         try:
-            await self._answered(reader, writer)
+            if way is self._local:
+                self._check_user(writer)
+            else:
+                await self._check_login(reader, writer)
+            await self._answer_requests(way, reader, writer)
         except _Ended as end:
             if str(end):
                 await self._say(writer, {"ok": False, "error": str(end)})
                 await self._hear_out(reader, writer)
+
+    def _check_user(self, writer: asyncio.StreamWriter) -> None:
+        """Let in the user who runs the node, and root. Raises _Ended."""
+        uid = peer_uid(writer.get_extra_info("socket"))
+        if uid not in (0, os.geteuid()):
+            self._log.warning("a connection to the operator's socket was refused", uid=uid)
+            raise _Ended(f"user {os.geteuid()} runs this node, not user {uid}; run this as that user, or with sudo.")
+
+    async def _check_login(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seat = self._seat(self._waiting, writer, "it has shown no token yet")
+        try:
+            await self._check_token(reader)
+        finally:
+            self._waiting.leave(seat)
+
+    def _seat(self, seats: Seats, writer: asyncio.StreamWriter, why: str) -> Seat:
+        """A place among ``seats`` for the connection of the current task. Raises _Ended where all are busy."""
+        task = asyncio.current_task()
+
+        def end() -> None:
+            told = {"ok": False, "error": f"this connection was ended to make room for another: {why}."}
+            writer.write(json.dumps(told).encode("ascii") + b"\n")
+            if task is not None:
+                task.cancel()
+
+        seat = seats.take("", end)
+        if seat is None:
+            raise _Ended(f"{CONNECTIONS_MAX} connections wait for an answer already; try again in some seconds.")
+        return seat
+
+    async def _answer_requests(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seat = self._seat(way.seats, writer, "it was idle the longest")
+        try:
+            status = self._node.status()
+            known: dict[str, Any] = {
+                key: status[key] for key in ("pid", "data", "durability", "uptime_s") if key in status
+            }
+            if self._bound is not None:
+                known["directory"] = self._bound.identity._asdict()
+            await self._say(writer, {"ok": True, "node": {**known, "rules_version": RULES_VERSION}})
+            while True:
+                request = _json(await self._line(reader, IDLE_S))
+                way.seats.work(seat)
+                await self._unbroken(self._reply(request, writer))
+                way.seats.rest(seat)
+        finally:
+            way.seats.leave(seat)
 
     async def _hear_out(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Let go unread what a peer still sends: a connection closed before it would take the last answer along."""
@@ -147,27 +232,6 @@ class AdminServer:
                 await writer.wait_closed()
         except (TimeoutError, OSError, RuntimeError, asyncio.CancelledError):
             writer.transport.abort()
-
-    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._waiting >= WAITING_MAX:
-            raise _Ended(f"{WAITING_MAX} connections have not shown a token yet; try again in some seconds.")
-        self._waiting += 1
-        try:
-            await self._check_token(reader)
-        finally:
-            self._waiting -= 1
-        if self._open >= CONNECTIONS_MAX:
-            raise _Ended(f"{CONNECTIONS_MAX} connections are open already; end one of them.")
-        self._open += 1
-        try:
-            status = self._node.status()
-            known = {key: status[key] for key in ("pid", "data", "durability", "uptime_s") if key in status}
-            await self._say(writer, {"ok": True, "node": {**known, "rules_version": RULES_VERSION}})
-            while True:
-                request = _json(await self._line(reader, IDLE_S))
-                await self._unbroken(self._reply(request, writer))
-        finally:
-            self._open -= 1
 
     async def _reply(self, request: object, writer: asyncio.StreamWriter) -> None:
         if isinstance(request, _Unreadable):

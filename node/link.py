@@ -1,8 +1,11 @@
 """The admin protocol as both ends see it: where a node is found, what a line may be; and the operator's end of it.
 
-A node writes ``admin.json`` into its data directory: host and port of a socket on the loopback interface, a token made
-anew at each start, and its process id. The file's mode, 0600, is what keeps others out. Then each way one JSON object
-a line: the token first, which is answered, then requests ``{"do": NAME, ...}``, each answered in turn.
+A node listens on ``operator.sock`` in its data directory (``node.operator_socket``) and greets with a line that says
+which directory it serves; then each way one JSON object a line: requests ``{"do": NAME, ...}``, each answered in turn.
+
+Started with ``--admin-port`` it listens on TCP too, for programs that cannot open a unix socket: ``admin.json`` in the
+data directory, mode 0600, gives host, port, process, a token made anew at each start, and the directory's device and
+inode. The token is the first line there, and the greeting is its answer. Nothing of this module uses that way.
 
 Nothing here needs NumPy or an engine, so that the operator's commands start at once.
 """
@@ -17,14 +20,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from node import operator_socket
+from node.operator_socket import NAME, Identity
+
 FILE: Final = "admin.json"
 #: Bytes of a line at most, its end included.
 LINE_BYTES_MAX: Final = 64 * 1024
-#: Seconds for a connection and the answer to the token; and for any other answer, since a checkpoint takes its time.
+#: Seconds for a connection and its greeting; and for any answer, since a checkpoint takes its time.
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0
-
-_FILE_BYTES_MAX: Final = 4_096
 
 
 class LinkError(ValueError):
@@ -40,12 +44,14 @@ class Answered(ValueError):
 
 
 class Place(NamedTuple):
-    """Where a node's admin server is, and the token that it wants."""
+    """Where a node takes operators over TCP, the token that it wants, and which directory it serves."""
 
     host: str
     port: int
     token: str
     pid: int
+    device: int
+    inode: int
 
 
 def new_token() -> str:
@@ -76,38 +82,15 @@ def remove_place(directory: Path, token: str) -> None:
             path.unlink()
 
 
+def discard_place(directory: Path) -> None:
+    """Remove an ``admin.json`` that a node which was killed has left. Raises OSError."""
+    (directory / FILE).unlink(missing_ok=True)
+
+
 def read_place(directory: Path) -> Place:
-    """Where the node of a data directory is. Raises LinkError when none runs there, or OSError."""
-    path = directory / FILE
-    if not directory.is_dir():
-        raise LinkError(f"{directory} is {'no directory' if directory.exists() else 'not there'}; check the path")
-    try:
-        text = _text(path)
-    except FileNotFoundError:
-        raise LinkError(
-            f"no node runs on {directory}: there is no {FILE} in it; start one with `lockstep serve --data {directory}`"
-        ) from None
-    except PermissionError:
-        owner = path.stat().st_uid
-        raise LinkError(
-            f"{path} may be read by user {owner} only, who runs the node; run this as that user, or with sudo"
-        ) from None
-    try:
-        found = json.loads(text)
-        place = Place(str(found.get("host", "127.0.0.1")), int(found["port"]), str(found["token"]), int(found["pid"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise LinkError(f"{path} is damaged; restart the node, which writes it again") from None
-    if not lives(place.pid):
-        raise LinkError(
-            f"no node runs on {directory}: process {place.pid}, which wrote {FILE}, has ended; "
-            f"start one with `lockstep serve --data {directory}`"
-        )
-    return place
-
-
-def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_FILE_BYTES_MAX).decode("utf-8", "replace")
+    """The content of ``admin.json``. Raises OSError, or ValueError where it is damaged."""
+    found = json.loads((directory / FILE).read_text(encoding="ascii"))
+    return Place(**found)
 
 
 def is_open_to_others(directory: Path) -> bool:
@@ -119,29 +102,22 @@ def is_open_to_others(directory: Path) -> bool:
     return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def lives(pid: int) -> bool:
-    """Whether a process lives."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 class Link:
-    """A connection to the admin server of the node in a data directory. Raises LinkError or OSError when made."""
+    """A connection to the node that serves a data directory. Raises LinkError or OSError when made."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._place = read_place(directory)
-        self._socket = self._connected()
         self._rest = bytearray()
+        directory_fd = self._opened()
         try:
-            self.node: dict[str, Any] = self._exchange({"token": self._place.token})["node"]
+            identity = operator_socket.identity(directory_fd)
+            self._socket = self._connected(directory_fd)
+        finally:
+            os.close(directory_fd)
+        try:
+            self._check_server()
+            self.node: dict[str, Any] = self._taken()["node"]
+            self._check_directory(identity)
         except (Answered, KeyError) as error:
             self.close()
             raise LinkError(f"the node on {directory} lets nobody in: {error}") from None
@@ -166,14 +142,50 @@ class Link:
         """The node's answer to a request. Raises Answered with its sentence when it refuses, LinkLost."""
         return self._exchange({"do": do, **fields})
 
-    def _connected(self) -> socket.socket:
+    def _opened(self) -> int:
         try:
-            return socket.create_connection(self._place[:2], timeout=CONNECT_S)
-        except (OSError, OverflowError):
+            return operator_socket.open_directory(self._directory)
+        except NotADirectoryError:
+            raise LinkError(f"{self._directory} is no directory; check the path") from None
+        except FileNotFoundError:
+            raise LinkError(f"{self._directory} is not there; check the path") from None
+
+    def _connected(self, directory_fd: int) -> socket.socket:
+        start = f"start one with `lockstep serve --data {self._directory}`"
+        try:
+            return operator_socket.connect(directory_fd, CONNECT_S)
+        except FileNotFoundError:
+            raise LinkError(f"no node runs on {self._directory}: there is no {NAME} in it; {start}") from None
+        except ConnectionRefusedError:
             raise LinkError(
-                f"process {self._place.pid}, which wrote {FILE} in {self._directory}, lives, but takes no connection "
-                f"on port {self._place.port}; if it is no node, remove {self._directory / FILE}"
+                f"no node runs on {self._directory}: nobody listens on its {NAME}, which an ended node has left; "
+                f"{start}"
             ) from None
+        except PermissionError:
+            raise LinkError(
+                f"{self._directory / NAME} may be used by user {os.fstat(directory_fd).st_uid} only, who runs the "
+                "node; run this as that user, or with sudo"
+            ) from None
+        except TimeoutError:
+            raise LinkError(f"the node on {self._directory} takes no connection; see its log") from None
+
+    def _check_server(self) -> None:
+        """Send nothing to a socket that a stranger has put there. Raises LinkError."""
+        uid = operator_socket.peer_uid(self._socket)
+        if uid not in (0, os.geteuid(), self._directory.stat().st_uid):
+            raise LinkError(
+                f"user {uid}, who does not own {self._directory}, listens on its {NAME}; nothing was sent: "
+                "find out who may write that directory"
+            )
+
+    def _check_directory(self, own: Identity) -> None:
+        """Command the node of this directory only, not the one of a directory that it was copied from."""
+        served = self.node["directory"]
+        if own != (served["device"], served["inode"]):
+            raise LinkError(
+                f"{self._directory} is not the directory that the node behind its {NAME} serves, {self.node['data']}; "
+                "nothing was sent: name that one, or start a node on this one"
+            )
 
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
         line = json.dumps(request).encode("ascii") + b"\n"
@@ -186,6 +198,10 @@ class Link:
             raise LinkLost(f"the node on {self._directory} reads nothing; see its log") from None
         except OSError:
             refused = True  # it has gone, but may have said why before
+        return self._taken(refused)
+
+    def _taken(self, refused: bool = False) -> dict[str, Any]:
+        """The next answer. Raises Answered, LinkLost."""
         answer = self._answer(refused)
         if answer.get("ok") is not True:
             raise Answered(str(answer.get("error", "no reason was given")))

@@ -28,7 +28,7 @@ class Listening(NamedTuple):
 
     host: str
     port: int
-    admin_port: int
+    admin_port: int | None
     metrics_port: int | None
     pid: int
 
@@ -38,7 +38,7 @@ def serve(
     capacity: Capacity,
     log: Log,
     *,
-    admin_port: int = 0,
+    admin_port: int | None = None,
     metrics_port: int | None = None,
     password_cost: int = COST_DEFAULT,
     progress: Progress | None = None,
@@ -75,7 +75,7 @@ async def _served(
     opened: Opened,
     options: NodeOptions,
     log: Log,
-    admin_port: int,
+    admin_port: int | None,
     metrics_port: int | None,
     password_cost: int,
     listening: Callable[[Listening], None],

@@ -1,7 +1,8 @@
 """A small HTTP/1.1 responder for what monitors ask: GET of a few paths, one request a connection.
 
-It knows no more than it needs: no bodies, no encodings, no kept connections. A head of more than a few kilobytes, one
-that does not come within seconds, and any connection beyond a bound are refused, since it runs beside the market.
+It knows no more than it needs: no bodies, no encodings, no kept connections. A request has a few kilobytes and a
+deadline, from the connection to its end, since it runs beside the market. Connections are bounded, in all and for one
+address; a new one ends the oldest, so that nobody who holds connections open keeps a monitor out.
 """
 
 import asyncio
@@ -11,9 +12,15 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from node.admin import check_loopback
+from node.seats import Seats
 
 HEAD_BYTES_MAX: Final = 8_192
-CONNECTIONS_MAX: Final = 16
+CONNECTIONS_MAX: Final = 32
+#: Of one address.
+PEER_CONNECTIONS_MAX: Final = 16
+#: Connections that are being ended among them; beyond it a connection ends without a word.
+_TASKS_MAX: Final = 128
+#: Seconds for the head of a request, and for its reader to take the response.
 HEAD_S: Final = 5.0
 WRITE_S: Final = 10.0
 
@@ -48,6 +55,7 @@ class HttpServer:
         self._head_s = head_s
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._seats = Seats(CONNECTIONS_MAX, PEER_CONNECTIONS_MAX)
 
     @property
     def port(self) -> int:
@@ -71,19 +79,21 @@ class HttpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        assert task is not None, "asyncio runs this as a task"
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        seat = None
         try:
-            if len(self._tasks) > CONNECTIONS_MAX:
-                response = _said(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open; try again")
-            else:
-                response = await self._response(reader)
-            await self._write(writer, response)
-            await self._hear_out(reader)
+            if len(self._tasks) <= _TASKS_MAX:
+                peer = writer.get_extra_info("peername")
+                seat = self._seats.take(str(peer[0]) if isinstance(peer, tuple) else "", task.cancel)
+                await self._write(writer, await self._response(reader))
+                await self._hear_out(reader)
         except (TimeoutError, OSError, RuntimeError, asyncio.CancelledError):
-            pass  # the peer went away, reads nothing, or the node ends
+            pass  # the peer went away, reads nothing, has made room for another, or the node ends
         finally:
+            if seat is not None:
+                self._seats.leave(seat)
             try:
                 writer.close()
                 async with asyncio.timeout(_CLOSE_S):

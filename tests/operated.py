@@ -31,6 +31,7 @@ from node.link import read_place
 from node.logs import Log
 from node.metrics import Metrics, metrics_server
 from node.operations import Operations
+from node.operator_socket import connect, open_directory
 from node.stages import StageClock
 from replay import accounts
 from replay.ladder import levels
@@ -193,7 +194,7 @@ def session(user: str, participant: str, next_seq: int) -> dict[str, int | str]:
 class Operated:
     """A fake node with its admin and metrics servers, on an event loop in a thread of its own."""
 
-    def __init__(self, directory: Path, **bounds: float) -> None:
+    def __init__(self, directory: Path, *, tcp: bool = True, **bounds: float) -> None:
         self.directory = directory
         self.node = FakeNode()
         self.said = io.StringIO()
@@ -204,6 +205,7 @@ class Operated:
             Operations(self.node, log, metrics=metrics.text, password_cost=4),
             directory,
             log,
+            port=0 if tcp else None,
             login_s=bounds.get("login_s", 5.0),
             write_s=bounds.get("write_s", 5.0),
         )
@@ -235,18 +237,26 @@ class Operated:
         return done.result(20)
 
     def peer(self, *, token: bool = True) -> "Peer":
-        """A connection to the admin server; with its token shown and answered, unless told otherwise."""
-        peer = Peer(self.admin.port)
+        """A TCP connection to the admin server; with its token shown and answered, unless told otherwise."""
+        peer = Peer(socket.create_connection(("127.0.0.1", self.admin.port or 0), timeout=10))
         if token:
             assert peer.ask({"token": read_place(self.directory).token})["ok"] is True
         return peer
+
+    def local(self) -> "Peer":
+        """A connection to the operator's socket, before its greeting is read."""
+        fd = open_directory(self.directory)
+        try:
+            return Peer(connect(fd, 10))
+        finally:
+            os.close(fd)
 
 
 class Peer:
     """A raw connection that speaks lines."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
         self._lines = self.socket.makefile("rb")
 
     def __enter__(self) -> "Peer":

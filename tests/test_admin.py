@@ -12,7 +12,7 @@ from engine.records import CommandKind
 from gateway.passwords import salt_and_hash, verify
 from node.admin import CONNECTIONS_MAX, WAITING_MAX
 from node.control import NodeControl
-from node.link import LINE_BYTES_MAX, read_place
+from node.link import LINE_BYTES_MAX, Link, read_place
 from node.operations import COMMANDS_MAX
 from tests.operated import MARKET, FakeNode, Operated, Peer, session
 
@@ -343,31 +343,46 @@ def test_wrong_tokens_are_answered_ever_later_and_a_right_one_at_once(operated: 
 def test_connections_that_show_no_token_are_few_and_end_by_themselves(tmp_path: Path) -> None:
     with Operated(tmp_path, login_s=0.5) as running:
         silent = [running.peer(token=False) for _ in range(WAITING_MAX)]
-        time.sleep(0.1)
-        with running.peer(token=False) as peer:
-            assert peer.error(b"").startswith("8 connections have not shown a token yet")
         assert all(peer.error(b"") == "no whole line came within 0.5 seconds." for peer in silent)
-        with running.peer() as peer:
-            assert peer.ask({"do": "status"})["ok"] is True
         for peer in silent:
             peer.__exit__()
 
 
-def test_there_are_only_so_many_connections_and_one_that_ends_makes_room(operated: Operated) -> None:
-    token = {"token": read_place(operated.directory).token}
-    peers = [operated.peer() for _ in range(CONNECTIONS_MAX)]
-    with operated.peer(token=False) as peer:
-        assert peer.ask(token)["error"].startswith("16 connections are open already")
-    peers.pop().__exit__()
-    deadline_s = time.monotonic() + 5
-    while time.monotonic() < deadline_s:
-        with operated.peer(token=False) as peer:
-            if peer.ask(token)["ok"]:
-                break
-    else:
-        pytest.fail("no room was made")
-    for peer in peers:
+def test_connections_that_show_no_token_keep_nobody_out_who_has_it(operated: Operated) -> None:
+    silent = [operated.peer(token=False) for _ in range(3 * WAITING_MAX)]
+    with operated.peer() as peer:
         assert peer.ask({"do": "books"})["ok"] is True
+    assert silent[0].error(b"").startswith("this connection was ended to make room for another: it has shown no token")
+    for each in silent:
+        each.__exit__()
+
+
+@pytest.mark.parametrize("local", [True, False], ids=["unix", "tcp"])
+def test_a_connection_that_was_idle_the_longest_makes_room_for_a_new_one(local: bool, operated: Operated) -> None:
+    def another() -> Peer:
+        if not local:
+            return operated.peer()
+        peer = operated.local()
+        greeting = peer.answer()
+        assert greeting is not None
+        assert greeting["ok"] is True
+        return peer
+
+    peers = [another() for _ in range(CONNECTIONS_MAX)]
+    assert peers[0].ask({"do": "books"})["ok"] is True
+    peers.append(another())
+    assert peers[1].error(b"").startswith("this connection was ended to make room for another: it was idle the longest")
+    for peer in [peers[0], *peers[2:]]:
+        assert peer.ask({"do": "books"})["ok"] is True
+    for peer in peers:
+        peer.__exit__()
+
+
+def test_the_operator_s_socket_is_not_reached_by_a_flood_on_tcp(operated: Operated) -> None:
+    flood = [operated.peer(token=False) for _ in range(100)]
+    with Link(operated.directory) as link:
+        assert link.ask("commands", text="kill BETA")["rejected"] == 0
+    for peer in flood:
         peer.__exit__()
 
 
@@ -444,6 +459,6 @@ def test_the_peer_of_these_tests_would_see_an_answer_that_is_too_long(operated: 
     """The control of the bound that ``Peer.answer`` checks: a status that does not fit is refused, not sent."""
     original = operated.node.status
     operated.node.status = lambda: original() | {"data": "x" * 70_000}  # type: ignore[method-assign]
-    with Peer(operated.admin.port) as peer:
+    with operated.peer(token=False) as peer:
         told = peer.ask({"token": read_place(operated.directory).token})
         assert told["error"].startswith("the answer has 70,")

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from cli.main import app
 from engine.records import CommandKind
 from gateway.passwords import salt_and_hash, verify
 from node.link import FILE
+from node.operator_socket import BoundSocket
 from tests.conftest import Lockstep
 from tests.operated import MARKET, Operated, on_terminal
 
@@ -218,12 +218,9 @@ def test_a_stale_file_a_draining_node_and_open_permissions_are_told_as_what_they
     (operated.directory / FILE).chmod(0o600)
     status, _, complaint = lockstep("admin", "phase", operated.directory, "XYZ", "closed")
     assert (status, complaint) == (2, "lockstep: the node is draining and takes no commands.\n")
-    place = json.loads((operated.directory / FILE).read_text())
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    (tmp_path / FILE).write_text(json.dumps(place | {"pid": int(ended.stdout)}))
-    (tmp_path / FILE).chmod(0o600)
+    BoundSocket(tmp_path).socket.close()
     status, _, complaint = lockstep("admin", "status", tmp_path)
-    assert (status, "which wrote admin.json, has ended; start one with" in complaint) == (2, True)
+    assert (status, "which an ended node has left; start one with" in complaint) == (2, True)
 
 
 def test_commands_of_standard_input_are_sent_in_as_many_requests_as_they_need(

@@ -1,10 +1,8 @@
 """How an operator finds a node: admin.json, and what is said where there is none, or no node behind it."""
 
 import os
-import socket
+import shutil
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from node.admin import AdminError, AdminServer, check_loopback
 from node.link import FILE, Answered, Link, LinkError, LinkLost, Place, read_place, write_place
 from node.logs import Log
 from node.operations import Operations
+from node.operator_socket import NAME, BoundSocket
 from tests.operated import FakeNode, Operated
 
 
@@ -31,7 +30,8 @@ def test_the_file_is_for_its_owner_only_and_new_at_each_start_and_goes_at_a_clea
             place = read_place(tmp_path)
             assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
             assert (place.port, place.pid, len(place.token) > 30) == (running.admin.port, os.getpid(), True)
-            assert os.listdir(tmp_path) == [FILE]
+            assert (place.device, place.inode) == (tmp_path.stat().st_dev, tmp_path.stat().st_ino)
+            assert sorted(os.listdir(tmp_path)) == [FILE, NAME]
             tokens.add(place.token)
         assert os.listdir(tmp_path) == []
     assert len(tokens) == 2
@@ -39,8 +39,84 @@ def test_the_file_is_for_its_owner_only_and_new_at_each_start_and_goes_at_a_clea
 
 def test_a_file_of_another_node_is_not_removed(tmp_path: Path) -> None:
     with Operated(tmp_path):
-        write_place(tmp_path, Place("127.0.0.1", 1, "another", os.getpid()))
+        write_place(tmp_path, Place("127.0.0.1", 1, "another", os.getpid(), 1, 1))
     assert read_place(tmp_path).token == "another"
+
+
+def test_without_a_port_there_is_no_token_and_one_that_a_killed_node_left_is_removed(tmp_path: Path) -> None:
+    write_place(tmp_path, Place("127.0.0.1", 1, "old", os.getpid(), 1, 1))
+    with Operated(tmp_path, tcp=False) as running:
+        assert running.admin.port is None
+        assert os.listdir(tmp_path) == [NAME]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_the_socket_is_for_its_owner_only_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        bound = BoundSocket(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) & 0o177 == 0
+    assert umask == 0o777 or stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
+    bound.close()
+    bound.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_path_longer_than_a_socket_s_address_is_bound_and_connected(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*(f"a-directory-with-a-long-name-{number}" for number in range(8)))
+    deep.mkdir(parents=True)
+    assert len(str(deep / NAME)) > 200
+    with Operated(deep), Link(deep) as link:
+        assert link.ask("books")["ok"] is True
+
+
+def test_what_a_dead_node_left_in_the_socket_s_place_is_replaced(tmp_path: Path) -> None:
+    dead = BoundSocket(tmp_path)
+    dead.socket.close()
+    with pytest.raises(
+        LinkError, match=r"nobody listens on its operator\.sock, which an ended node has left; start one"
+    ):
+        Link(tmp_path)
+    with Operated(tmp_path), Link(tmp_path) as link:
+        assert link.ask("books")["ok"] is True
+        dead.close()  # its file is gone already, and the living node's stays
+        assert (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("how", ["linked", "moved", "a symbolic link"])
+def test_a_copied_directory_does_not_command_the_original_node(how: str, tmp_path: Path) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    copy.mkdir()
+    with Operated(original) as running:
+        if how == "linked":
+            os.link(original / NAME, copy / NAME)
+        elif how == "moved":
+            (original / NAME).rename(copy / NAME)
+        else:
+            (copy / NAME).symlink_to(original / NAME)
+        shutil.copy(original / FILE, copy / FILE)
+        expected = "no node runs on" if how == "a symbolic link" else "is not the directory that the node behind its"
+        with pytest.raises(LinkError, match=expected):
+            Link(copy)
+        assert not running.node.rows
+        if how == "moved":
+            (copy / NAME).rename(original / NAME)
+    assert list(copy.iterdir())
+
+
+def test_a_directory_that_was_renamed_is_still_the_one_that_the_node_serves(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    with Operated(tmp_path / "before"):
+        (tmp_path / "before").rename(tmp_path / "after")
+        with Link(tmp_path / "after") as link:
+            assert link.ask("books")["ok"] is True
+        (tmp_path / "before").mkdir()
+        with pytest.raises(LinkError, match="no node runs on"):
+            Link(tmp_path / "before")
+    assert NAME not in os.listdir(tmp_path / "after")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "localhost", "192.0.2.1", "::", "example.com\x00"])
@@ -55,35 +131,41 @@ def test_an_address_that_others_can_reach_is_refused(host: str, tmp_path: Path) 
 def test_a_node_that_is_not_there_is_told_as_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(LinkError, match="is not there; check the path"):
         Link(tmp_path / "none")
-    with pytest.raises(LinkError, match=r"no node runs on .*: there is no admin\.json in it; start one with"):
+    with pytest.raises(LinkError, match=r"no node runs on .*: there is no operator\.sock in it; start one with"):
         Link(tmp_path)
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    write_place(tmp_path, Place("127.0.0.1", 1, "old", int(ended.stdout)))
-    with pytest.raises(LinkError, match=r"no node runs on .*: process \d+, which wrote admin\.json, has ended"):
+    (tmp_path / NAME).write_text("no socket")
+    with pytest.raises(LinkError, match=r"no node runs on .*: nobody listens on its operator\.sock"):
         Link(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        closed = int(taken.getsockname()[1])
-    write_place(tmp_path, Place("127.0.0.1", closed, "old", os.getpid()))
-    with pytest.raises(LinkError, match=r"lives, but takes no connection on port"):
-        Link(tmp_path)
-    for text in ("", "{", "[]", "{}", '{"port": "x", "token": "t", "pid": 1}', "\xff" * 5_000):
-        (tmp_path / FILE).write_text(text, encoding="latin-1")
-        with pytest.raises(LinkError, match="is damaged; restart the node"):
-            Link(tmp_path)
+    with pytest.raises(LinkError, match="is no directory; check the path"):
+        Link(tmp_path / NAME)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads any file")
-def test_a_file_of_somebody_else_is_told_as_what_it_is(tmp_path: Path) -> None:
-    write_place(tmp_path, Place("127.0.0.1", 1, "t", os.getpid()))
-    (tmp_path / FILE).chmod(0)
-    with pytest.raises(LinkError, match=r"may be read by user .* only"):
-        Link(tmp_path)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_another_user_is_refused_whatever_the_modes_say(operated: Operated) -> None:
+    def tried() -> str:
+        """What another user is told, in a process of its own."""
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setresuid(65_534, 65_534, 65_534)
+                Link(operated.directory)
+            except BaseException as error:
+                os.write(write, str(error).encode())
+            os._exit(0)
+        os.close(write)
+        os.waitpid(child, 0)
+        with os.fdopen(read) as said:
+            return said.read()
+
+    for each in (operated.directory, *operated.directory.parents[:-2]):
+        each.chmod(0o755)
+    assert "may be used by user 0 only, who runs the node; run this as that user, or with sudo" in tried()
+    (operated.directory / NAME).chmod(0o666)
+    assert "lets nobody in: user 0 runs this node, not user 65534" in tried()
 
 
 def test_a_link_tells_a_refusal_from_a_node_that_goes_away(operated: Operated) -> None:
-    write_place(operated.directory, read_place(operated.directory)._replace(token="wrong"))
-    with pytest.raises(LinkError, match="lets nobody in: the token is not the one of this node"):
-        Link(operated.directory)
     operated.run(operated.admin.close())
     with Operated(operated.directory) as again, Link(operated.directory) as link:
         with pytest.raises(Answered, match="there is no operation nothing"):

@@ -18,6 +18,7 @@ import pytest
 from cli.demo_clients import Stream, Trade
 from cli.demo_proof import Journaled, Replayed, judged, told
 from gateway.streams import Segment
+from node.link import Link
 from replay.verify import VerifyReport
 from tests.conftest import Lockstep
 from wire import PacketType
@@ -71,7 +72,8 @@ def test_a_node_that_ends_by_itself_is_told_and_the_exit_status_is_1(tmp_path: P
     assert demo.stdout is not None
     for _ in range(3):
         demo.stdout.readline()
-    os.kill(json.loads((tmp_path / "node" / "admin.json").read_text())["pid"], signal.SIGKILL)
+    with Link(tmp_path / "node") as link:
+        os.kill(link.node["pid"], signal.SIGKILL)
     _, complaint = demo.communicate(timeout=60)
     assert demo.returncode == 1
     assert complaint.startswith("lockstep: the node ended by itself with status -9; its last word was ")

@@ -160,7 +160,7 @@ def test_sigterm_ends_sessions_and_the_node_in_order(node: Running) -> None:
     os.kill(node.process.pid, signal.SIGTERM)
     assert client.until_end()[-1][0] == PacketType.END_OF_SESSION
     assert node.end(signal.SIGTERM) == 0
-    assert not (node.data / "admin.json").exists()
+    assert not (node.data / "operator.sock").exists()
     node.start()
     assert kinds(Client(node.port, "UA").take(2)) == ["SYSTEM_EVENT", "ACCEPTED"]
 

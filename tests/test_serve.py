@@ -36,7 +36,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         for option in ("--port", "--admin-port", "--metrics-port"):
             status, said = served("--data", tmp_path / "node", "--port", 0, option, port)
             assert (status, f"{port}" in said, "in use" in said) == (2, True, True), said
-    assert not (tmp_path / "node" / "admin.json").exists()
+    assert not {"admin.json", "operator.sock"} & set(os.listdir(tmp_path / "node"))
 
 
 def test_a_path_that_is_no_data_directory_is_told(tmp_path: Path) -> None:
