@@ -42,7 +42,7 @@ from client.prices import KEEP, Keep, Price, price_e4
 from client.tokens import Tokens, checked
 from wire import ClientSession, Due, LoginRequest, ProtocolError, RejectCode
 from wire.soup import Debug, EndOfSession, LoginAccepted, LoginRejected, Sequenced
-from wire.soup_session import SILENCE_NS, ClientEvent
+from wire.soup_session import HEARTBEAT_NS, SILENCE_NS, ClientEvent
 
 
 class Phase(Enum):
@@ -142,6 +142,9 @@ class OrderEntry(Generic[OrderT]):
         self._now_ns = now_ns
         if self._soup is None:
             return
+        late_ns = now_ns - (self._soup.due_ns() or now_ns)
+        if late_ns > HEARTBEAT_NS:  # this process did not run, so it did not listen either
+            self._soup.excuse(late_ns, now_ns)
         match self._soup.tick(now_ns):
             case Due.HEARTBEAT:
                 self._out.append(self._soup.heartbeat(now_ns))

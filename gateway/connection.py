@@ -9,6 +9,7 @@ memory; one that takes nothing for ``SLOW_NS``, or falls too far behind, is disc
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
+from gateway.attention import Beat
 from wire import ProtocolError, ServerSession, soup
 from wire.soup import Debug, LoginRequest, Logout
 from wire.soup_session import Due
@@ -162,18 +163,26 @@ class Connection(asyncio.BufferedProtocol):
             self.session.sent(count, now_ns)
             self.write(data)
 
-    def beat(self, now_ns: int) -> None:
-        """Time has passed: a heartbeat is due, or the client is silent, or does not read, or does not go."""
+    def beat(self, beat: Beat) -> None:
+        """Send a heartbeat that is due; end a client that is silent, does not read, or does not leave.
+
+        Time in which the node did not run counts for nobody, nor for silence the time in which bytes of the client
+        wait in its region.
+        """
+        now_ns = beat.now_ns
+        self.session.excuse(beat.passed_ns if self.dirty or self._holding else beat.away_ns, now_ns)
         if self.closing:
+            self._closing_ns = min(self._closing_ns + beat.away_ns, now_ns)
             if now_ns - self._closing_ns > LEAVE_NS and self.transport is not None:
                 self.transport.abort()
             return
         if self._paused_ns:
+            self._paused_ns = min(self._paused_ns + beat.away_ns, now_ns)
             behind = self._gateway.end_of(self.user) - self.position
             if now_ns - self._paused_ns > SLOW_NS or behind > LAG_BYTES_MAX:
                 self.close(f"a slow reader: {behind} bytes behind, and nothing taken for a while")
             return
-        due = self.session.tick(now_ns)
+        due = self.session.tick(now_ns, beat.read_ns)
         if due is Due.HEARTBEAT:
             self.write(self.session.heartbeat(now_ns))
         elif due is Due.TIMED_OUT:

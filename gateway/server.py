@@ -19,7 +19,8 @@ from engine.jit import places
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
 from gateway.admission import Admission
-from gateway.arrivals import BROKEN, FINE, STREAM, Arrivals, read_streams
+from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, Arrivals, read_streams
+from gateway.attention import Attention
 from gateway.connection import REGION_BYTES, Connection
 from gateway.hashing import Hashing, Question
 from gateway.outbox import Outbox
@@ -28,6 +29,7 @@ from gateway.streams import Segment
 from wire import ProtocolError, ouch, soup
 from wire.soup import LoginRequest, RejectCode
 
+_HEARTBEAT: Final = soup.packet(soup.PacketType.CLIENT_HEARTBEAT)
 #: Rows of a turn at most: a block, with room for the clock in front.
 ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
 _STREAM_WORDS: Final = STREAM.itemsize // 8
@@ -95,6 +97,7 @@ class Gateway:
         self._admission = Admission()
         self._hashing = Hashing()
         self.open_for_logins = True
+        self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
         self.bytes_in = self.bytes_out = self.turns = self.orders = self.refused_connections = 0
 
     @staticmethod
@@ -330,6 +333,23 @@ class Gateway:
         if left and connection.live:
             self.arrived(connection)
 
+    def _read_packets(self, connection: Connection, now_ns: int) -> None:
+        """Read what stands in front of a client's first order, while orders wait for room: heartbeats, a logout."""
+        if not connection.live:
+            return
+        region = self.buffer[connection.begin : connection.end]
+        at = 0
+        while region[at : at + len(_HEARTBEAT)] == _HEARTBEAT:
+            at += len(_HEARTBEAT)
+        if at:
+            left = len(region) - at
+            region[:left] = bytes(region[at:])
+            connection.taken(connection.begin + left, at // len(_HEARTBEAT), now_ns)
+            region = region[:left]
+        length = int.from_bytes(region[:2], "big")
+        if len(region) > 2 and len(region) >= 2 + length and region[2] != soup.PacketType.UNSEQUENCED:
+            self._stopped(connection, OTHER, now_ns)
+
     # The way out.
 
     def deliver(self, segment: Segment) -> None:
@@ -348,9 +368,12 @@ class Gateway:
 
     def beat(self) -> None:
         """Heartbeats and patience; call it every ``BEAT_S``."""
-        now_ns = self.now_ns()
+        beat = self.attention.beat(self.now_ns())
+        if self._waiting and not self._has_room():
+            for connection in list(self._waiting):
+                self._read_packets(connection, beat.now_ns)
         for connection in list(self.connections):
-            connection.beat(now_ns)
+            connection.beat(beat)
 
     def end_sessions(self) -> None:
         """Says to every client that the stream is complete."""

@@ -138,7 +138,7 @@ class Node:
             self._begin(task)
         absent = self._absent()
         if absent:
-            self._loop.call_later(self.options.grace_s, self._still_absent, absent)
+            self._begin(self._cancel_absent(absent))
         gc.collect()
         gc.freeze()  # what is there now stays; a full collection would stop the market for its sake
 
@@ -268,7 +268,12 @@ class Node:
         cancels = UserPermission.CANCEL_ON_DISCONNECT
         return [user for user, _ in streams.users() if streams.may(user, cancels) and len(streams.open_orders(user))]
 
-    def _still_absent(self, absent: list[int]) -> None:
+    async def _cancel_absent(self, absent: list[int]) -> None:
+        """Give them ``grace_s`` in which the node reads, then cancel the orders of those who did not come back."""
+        attention = self.gateway.attention
+        until_ns = attention.present_ns + int(self.options.grace_s * 1e9)
+        while attention.present_ns < until_ns:
+            await asyncio.sleep(BEAT_S)
         for user in absent:
             if user not in self.gateway.logged_in:
                 self._disconnected(user)

@@ -3,6 +3,7 @@ own session, with the reason; others are answered meanwhile."""
 
 import contextlib
 import random
+import signal
 import socket
 import threading
 import time
@@ -280,3 +281,24 @@ def test_a_connection_that_is_ended_and_does_not_go_is_cut_off(monkeypatch: pyte
     assert not stuck.aborted
     ended.beat(1_001 + gateway_connection.LEAVE_NS)
     assert stuck.aborted
+
+
+@pytest.mark.long
+def test_a_node_that_was_stopped_for_longer_than_silence_is_borne_ends_no_client_that_beats(impatient: Running) -> None:
+    assert impatient.process is not None
+    client = Client(impatient.port, "UC", seq=0)  # a user that cancels on disconnect
+    client.socket.sendall(enter("stop1", "B", 5, 90_000))
+    assert kinds(client.take(1)) == ["ACCEPTED"]
+    impatient.process.send_signal(signal.SIGSTOP)
+    for _ in range(20):
+        client.socket.sendall(HEARTBEAT)
+        time.sleep(0.2)
+    impatient.process.send_signal(signal.SIGCONT)
+    for _ in range(10):
+        client.socket.sendall(HEARTBEAT)
+        assert answered_in_s(client) < SOON_S
+        time.sleep(0.1)
+    client.socket.sendall(cancel("stop1"))
+    while kinds(client.stream)[-1] != "CANCELED":
+        assert client.packet()[0], "the connection stays, and so does the order until its own cancel"
+    client.log_out()

@@ -82,9 +82,17 @@ class _Session:
         """Whole packets of this session were cut elsewhere: the peer is there."""
         self._heard_ns = now_ns
 
-    def tick(self, now_ns: int) -> Due:
-        """What is due now. A session that timed out has ended; its connection is to be closed."""
-        if self._silence_counts() and now_ns - self._heard_ns >= SILENCE_NS:
+    def excuse(self, away_ns: int, now_ns: int) -> None:
+        """Take so much time, which ends now, off the peer's silence: this side was not reading."""
+        self._heard_ns = max(self._heard_ns, min(self._heard_ns + away_ns, now_ns))
+
+    def tick(self, now_ns: int, read_ns: int | None = None) -> Due:
+        """What is due now. A session that timed out has ended; its connection is to be closed.
+
+        read_ns: what arrived before this time was read, so silence is judged up to it; None: up to ``now_ns``.
+        """
+        judged_ns = now_ns if read_ns is None else read_ns
+        if self._silence_counts() and judged_ns - self._heard_ns >= SILENCE_NS:
             self.state = State.ENDED
             return Due.TIMED_OUT
         if self.state is State.LIVE and now_ns - self._sent_ns >= HEARTBEAT_NS:
