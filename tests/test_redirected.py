@@ -116,8 +116,14 @@ def test_in_a_terminal_a_file_or_pipe_gets_the_whole_result(
     words: tuple[str, ...], into: str, made: Path, tmp_path: Path
 ) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)  # the program runs in another folder
     wanted = subprocess.run(
-        [sys.executable, "-m", "cli.main", *words], cwd=made, capture_output=True, check=True, timeout=LIMIT_S
+        [sys.executable, "-m", "cli.main", *words],
+        cwd=made,
+        capture_output=True,
+        check=True,
+        timeout=LIMIT_S,
+        env=environment,
     ).stdout
     with terminal() as (stream, shown):
         result = (tmp_path / "result").open("wb") if into == "file" else None
