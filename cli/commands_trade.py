@@ -34,9 +34,10 @@ def trade(
 ) -> int:
     """Enter, replace and cancel orders, by hand or from a file of lines; what happens is printed as it comes.
 
-    Lines: `buy 100 XYZ @ 10.05 [ioc]`, `sell ...`, `cancel TOKEN [QTY]`, `replace TOKEN QTY @ PRICE`, `orders`,
-    `fills`, `help`, `quit`. Where they come from a pipe or file, the exit status is 1
-    when a request was not done, 2 when a line is wrong.
+    Lines: `buy 100 XYZ @ 10.05`, `sell ...`, `short ...`, `cancel TOKEN [QTY]`, `replace TOKEN QTY @ PRICE`, `orders`,
+    `fills`, `help`, `quit`. After the price: `ioc`, `post_only`, `hidden`, `token=TOKEN`; a line with any other word
+    is refused, and no order is entered. Where lines come from a pipe or file, the exit status is 1 when a request was
+    not done, 2 when a line is wrong.
 
     Example: lockstep trade --user ALICE --port 9001
 

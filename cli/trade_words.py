@@ -1,6 +1,6 @@
 """The words of `lockstep trade`: lines that a person types, as requests; events, as lines that a person reads."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final
@@ -35,14 +35,23 @@ from client import (
     Unanswered,
 )
 from client.events import code_name
-from client.prices import shown
+from client.orders import QTY_MAX, checked_qty
+from client.prices import price_e4, shown
+from client.tokens import checked as checked_token
 
 HELP: Final = """\
-buy QTY SYMBOL @ PRICE [ioc] [post_only|hidden] [TOKEN]    PRICE: as 10.05, or market
-sell ... , short ...                                       likewise
-cancel TOKEN [QTY]                                         QTY: what the order is to be in all, 0 for nothing more
-replace TOKEN QTY @ PRICE                                  QTY likewise; gives the order another token
+buy QTY SYMBOL @ PRICE [ioc] [post_only|hidden] [token=TOKEN]    PRICE: as 10.05, or market
+sell ... , short ...                                             likewise
+cancel TOKEN [QTY]                                               QTY: the order's new total, 0 for nothing more
+replace TOKEN QTY @ PRICE                                        QTY likewise; gives the order another token
 orders   fills   help   quit"""
+
+#: The form of each line that asks something of the exchange, for those who leave a word out or write one too many.
+_FORMS: Final = {
+    **dict.fromkeys(("buy", "sell", "short"), "QTY SYMBOL @ PRICE, then ioc, post_only, hidden or token=TOKEN"),
+    "cancel": "TOKEN, or TOKEN QTY",
+    "replace": "TOKEN QTY @ PRICE, and nothing after that",
+}
 
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
 _DISPLAYS: Final = {"post_only": Display.POST_ONLY, "hidden": Display.NON_DISPLAY}
@@ -110,37 +119,53 @@ def parse(line: str) -> Line | None:
             case ("cancel", [token]):
                 return Cancel(token, 0)
             case ("cancel", [token, qty]):
-                return Cancel(token, _whole(qty))
+                return Cancel(token, checked_qty(_whole(qty), 0))
             case ("replace", [token, qty, "@", price]):
-                return Replace(token, _whole(qty), _price(price))
+                return Replace(token, checked_qty(_whole(qty)), _price(price))
             case (("orders" | "fills" | "help" | "quit" | "exit"), []):
                 return Show("quit" if verb == "exit" else verb)
     except ValueError as error:
-        raise WrongUse(f"{line.strip()!r}: {error}") from error
-    raise WrongUse(f"{line.strip()!r} is not understood; `help` shows what is, as buy 100 XYZ @ 10.05")
+        raise WrongUse(f"{line.strip()[:200]!r}: {error}") from error
+    said = f"{line.strip()[:200]!r} is not understood"
+    if verb in _FORMS:
+        raise WrongUse(f"{said}; after {verb} write {_FORMS[verb]}")
+    raise WrongUse(f"{said}; `help` shows what is, as buy 100 XYZ @ 10.05")
 
 
 def _whole(word: str) -> int:
-    if not word.isdecimal():
-        raise ValueError(f"{word!r} is no whole number of shares")
+    if not (word.isascii() and word.isdecimal()) or len(word) > len(str(QTY_MAX)):
+        raise ValueError(f"{word[:40]!r} is no whole number of shares from 0 to {QTY_MAX}")
     return int(word)
 
 
 def _price(word: str) -> str | None:
-    return None if word == "market" else word
+    """A limit price as it was written, None for market. Raises ValueError for what is no price."""
+    if word.lower() == "market":
+        return None
+    price_e4(word)
+    return word
 
 
-def _enter(side: Side, qty: str, symbol: str, price: str, terms: Iterable[str]) -> Enter:
+def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) -> Enter:
+    """An order; a word that is no instruction is refused, since the order would not be the one that was meant."""
     token, time_in_force_s, display = None, int(TimeInForce.MARKET_HOURS), Display.ANONYMOUS
+    seen: set[str] = set()
     for term in terms:
-        if term == "ioc":
+        key, equals, value = term.partition("=")
+        word = f"{key.lower()}{equals}"
+        if word == "ioc":
             time_in_force_s = TimeInForce.IMMEDIATE_OR_CANCEL
-        elif term in _DISPLAYS:
-            display = _DISPLAYS[term]
-        elif token is None:
-            token = term
+        elif word in _DISPLAYS:
+            display = _DISPLAYS[word]
+        elif word == "token=":
+            token = checked_token(value)
         else:
-            raise ValueError(f"{token!r} and {term!r} cannot both be the order's token")
+            raise ValueError(f"{term!r} is no instruction; give ioc, post_only, hidden or token=TOKEN, or none")
+        if word in seen:
+            raise ValueError(f"{word} stands twice; write it once")
+        seen.add(word)
+    if seen.issuperset(_DISPLAYS):
+        raise ValueError("post_only and hidden cannot both be; give one of them")
     return Enter(NewOrder(symbol, side, _whole(qty), _price(price), time_in_force_s, display), token)
 
 

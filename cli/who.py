@@ -3,13 +3,11 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from benchmarks.wire_lines import User
 from cli.errors import WrongUse
+from client.prices import PRICE_E4_MAX, price_e4
 from wire.soup import PASSWORD_CHARACTERS, USER_CHARACTERS
-
-_PRICE_MAX_E4: Final = 1_999_999_900
 
 
 def users_of(file: Path | None, names: Sequence[str], *, password_stdin: bool) -> list[User]:
@@ -60,10 +58,10 @@ def symbols_of(words: Sequence[str]) -> list[tuple[str, int]]:
     for word in words:
         name, _, price = word.partition("=")
         try:
-            price_e4 = round(float(price) * 10_000)
-        except (ValueError, OverflowError):
-            price_e4 = 0
-        if not 1 <= len(name) <= 8 or not name.isascii() or not 100 <= price_e4 <= _PRICE_MAX_E4:
+            number = price_e4(price)
+        except ValueError:
+            number = 0
+        if not 1 <= len(name) <= 8 or not name.isascii() or not 100 <= number <= PRICE_E4_MAX:
             raise WrongUse(f"{word!r} is no instrument with a price; write it as ACME=100.00")
-        symbols.append((name, price_e4))
+        symbols.append((name, number))
     return symbols

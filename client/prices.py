@@ -1,6 +1,7 @@
 """Prices: decimals for people, whole numbers of a ten-thousandth inside. A float is refused, since it is neither."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from enum import Enum
 from typing import Final
 
@@ -21,6 +22,8 @@ class Keep(Enum):
 
 KEEP: Final = Keep.KEEP
 
+#: A decimal as text: ASCII digits alone, so that "1e3", "1_000", "+5" and digits of other scripts are no prices.
+_TEXT: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _ONE_E4: Final = Decimal("0.0001")
 
 
@@ -34,11 +37,10 @@ def price_e4(price: Price) -> int:
         return PRICE_E4_MARKET
     if isinstance(price, bool) or not isinstance(price, str | Decimal | int):
         raise TypeError(f"the price {price!r} is a {type(price).__name__}; give it as text, '10.05', or as a Decimal")
-    try:
-        exact = Decimal(price)
-        number = int(exact.scaleb(4)) if exact.is_finite() and abs(exact) < 10**9 else 0
-    except InvalidOperation:
-        raise ValueError(f"the price {price!r} is no decimal number; give one as '10.05'") from None
+    if isinstance(price, str) and not _TEXT.fullmatch(price):
+        raise ValueError(f"the price {price[:40]!r} is no decimal number; give one as '10.05'")
+    exact = Decimal(price)
+    number = int(exact.scaleb(4)) if exact.is_finite() and abs(exact) < 10**9 else 0
     if not 0 < number <= PRICE_E4_MAX or number * _ONE_E4 != exact:
         raise ValueError(f"the price {price} is not from 0.0001 to 199999.99 with at most four decimals")
     return number

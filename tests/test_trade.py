@@ -59,9 +59,9 @@ def test_lines_of_a_pipe_are_a_script() -> None:
     with serve_aside(Market()) as aside:
         lines = """\
 # a day
-buy 300 XYZ @ 10.05 mine
+buy 300 XYZ @ 10.05 token=mine
 orders
-sell 100 XYZ @ 10 ioc s1
+sell 100 XYZ @ 10 ioc token=s1
 cancel mine 250
 replace mine 400 @ 10.06
 
@@ -94,8 +94,8 @@ help
 
 def test_programs_get_one_event_a_line() -> None:
     with serve_aside(Market()) as aside:
-        trade(aside.port, "buy 10 XYZ @ 10.05 early\n")
-        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 a1\ncancel a1\norders\nfills\n", "--json")
+        trade(aside.port, "buy 10 XYZ @ 10.05 token=early\n")
+        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\norders\nfills\n", "--json")
     events = [json.loads(line) for line in said.splitlines()]
     assert (status, complained) == (0, "")
     assert [event["event"] for event in events if "event" in event] == [
@@ -112,9 +112,9 @@ def test_programs_get_one_event_a_line() -> None:
 
 def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() -> None:
     with serve_aside(Market()) as aside:
-        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 a1\ncancel a1\ncancel a1\n")
+        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\ncancel a1\n")
         assert (status, said.splitlines()[-1], complained) == (1, "refused a1: the order is canceled", "")
-        status, said, complained = trade(aside.port, "hold 5 XYZ\ncancel nobody\nbuy 5 XYZ @ 10 a2\ncancel a2\n")
+        status, said, complained = trade(aside.port, "hold 5 XYZ\ncancel nobody\nbuy 5 XYZ @ 10 token=a2\ncancel a2\n")
         assert (status, said.splitlines()[-1]) == (2, "canceled a2: 5, user")
         assert complained.splitlines() == [
             "lockstep: 'hold 5 XYZ' is not understood; `help` shows what is, as buy 100 XYZ @ 10.05",
@@ -124,7 +124,7 @@ def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() ->
 
 def test_a_connection_that_breaks_is_told_and_the_lines_go_on() -> None:
     with serve_aside(Market(faults=faults_of("NB"))) as aside:
-        status, said, _ = trade(aside.port, "buy 5 XYZ @ 10 a1\ncancel a1\n")
+        status, said, _ = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\n")
         assert status == 0
         assert [line.split(":")[0] for line in said.splitlines()[1:]] == [
             "disconnected",
@@ -135,7 +135,7 @@ def test_a_connection_that_breaks_is_told_and_the_lines_go_on() -> None:
             "canceled a1",
         ]
         aside.market.faults = after(1, Fault.BEFORE)
-        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 a2\n", "--no-resend")
+        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 token=a2\n", "--no-resend")
         assert (status, said.splitlines()[-1]) == (1, "not received: enter a2; nothing was done")
         assert complained == "lockstep: the enter of order a2 was lost with its connection: nothing was done\n"
 
@@ -242,7 +242,7 @@ def test_on_a_terminal_the_password_is_asked_for_unseen_and_events_come_as_they_
         screen.types(PASSWORD + "\n")
         screen.until("ALICE is logged in to session 20260302: 0 open orders")
         assert screen.echoes()
-        screen.types("buy 100 XYZ @ 10.05 a1\n")
+        screen.types("buy 100 XYZ @ 10.05 token=a1\n")
         screen.until("accepted a1: buy 100 XYZ @ 10.05")
         aside.do(lambda: aside.market.take("BOB", messages.enter(NewOrder("XYZ", Side.SELL, 100, "10"), "b1")))
         screen.until("executed a1: 100 @ 10.05, added liquidity")
@@ -292,7 +292,9 @@ def test_an_exchange_that_goes_away_for_good_ends_it(monkeypatch: Any, lockstep:
         ("", None),
         ("  # later", None),
         ("BUY 100 XYZ @ 10.05 ioc", Enter(NewOrder("XYZ", Side.BUY, 100, "10.05", 0), None)),
-        ("short 1 A @ market mine", Enter(NewOrder("A", Side.SELL_SHORT, 1, None), "mine")),
+        ("buy 100 XYZ @ 10.05 IOC", Enter(NewOrder("XYZ", Side.BUY, 100, "10.05", 0), None)),
+        ("short 1 A @ market token=mine", Enter(NewOrder("A", Side.SELL_SHORT, 1, None), "mine")),
+        ("Short 1 A @ Market Token=FOK", Enter(NewOrder("A", Side.SELL_SHORT, 1, None), "FOK")),
         ("cancel a1 50", Cancel("a1", 50)),
         ("replace a1 50 @ market", Replace("a1", 50, None)),
         ("exit", Show.QUIT),
@@ -305,13 +307,31 @@ def test_a_line_is_read(line: str, asked: object) -> None:
 @pytest.mark.parametrize(
     "line",
     ["buy", "buy 100 XYZ 10", "buy 1.5 XYZ @ 10", "buy 0 XYZ @ 10", "buy 5 XYZ @ x", "buy 5 TOOLONGXY @ 1",
-     "buy 5 XYZ @ 1 one two", "cancel", "cancel a -1", "replace a 5 10", "orders now", "\x1b[2J"],
+     "buy 5 XYZ @ 1 one two", "cancel", "cancel a -1", "replace a 5 10", "orders now", "\x1b[2J",
+     "buy 5 XYZ @ 1e1", "buy 5 XYZ @ 1_0", "buy 5 XYZ @ +1", "buy 5 XYZ @ ５", "buy ５ XYZ @ 1", "buy 1e3 XYZ @ 1",
+     "buy 5 XYZ @ NaN", "buy 5 XYZ @ 1,5", "cancel a ５", "cancel a 1e3", "cancel a 1000000",
+     "cancel a 5 ioc", "replace a 5 @ x", "replace a 5 @ 1e1", "replace a 1000000 @ 1", "replace a 5 @ 1 ioc",
+     "buy 5 XYZ @ 1 ioc ioc", "buy 5 XYZ @ 1 hidden post_only", "buy 5 XYZ @ 1 token=", "buy 5 XYZ @ 1 token=a token=a",
+     "buy 5 XYZ @ 1 token=FIFTEEN-LETTERS"],
 )  # fmt: skip
 def test_a_line_that_is_wrong_is_refused_with_a_sentence(line: str) -> None:
     with pytest.raises(WrongUse) as caught:
         parse(line)
     assert repr(line)[1:-1] in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_a_short_sentence() -> None:
+    with pytest.raises(WrongUse) as caught:
+        parse(f"cancel a {'9' * 5_000}")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("term", ["FOK", "fok", "iok", "gtc", "tif=ioc", "day", "mine", "post-only", "#", "5"])
+def test_a_mistyped_instruction_enters_no_order_and_the_words_are_listed(term: str) -> None:
+    with pytest.raises(WrongUse) as caught:
+        parse(f"buy 5 XYZ @ 9.43 {term}")
+    assert f"{term!r} is no instruction; give ioc, post_only, hidden or token=TOKEN" in str(caught.value)
 
 
 # The example
