@@ -6,6 +6,7 @@ standard output or standard error is a terminal.
 
 import json
 import os
+import select
 import sys
 import threading
 import time
@@ -46,8 +47,22 @@ def flush() -> None:
         sys.stdout.flush()
 
 
+#: How long a notice waits for a reader of standard error; None: for ever. A node waits no longer than this.
+notice_wait_s: float | None = None
+
+
+def takes(stream: TextIO, wait_s: float) -> bool:
+    """True where a line can be written without waiting for longer than ``wait_s`` for somebody to read."""
+    try:
+        return bool(select.select([], [stream], [], wait_s)[1])
+    except (OSError, ValueError):
+        return True  # no descriptor, as in tests; or it is closed, and writing says so at once
+
+
 def notice(text: str) -> None:
     """A line beside the result, on standard error; where that takes nothing, the line is lost and the work goes on."""
+    if notice_wait_s is not None and not takes(sys.stderr, notice_wait_s):
+        return
     try:
         if not Bar.print_above(text):
             sys.stderr.write(text + "\n")

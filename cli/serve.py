@@ -1,12 +1,20 @@
 """`lockstep serve`: a node, from its start to its end."""
 
+import contextlib
+import os
+import sys
+import threading
 from pathlib import Path
+from typing import Final
 
 from cli import errors, screen
 from cli.begin import holds_journal
 from cli.options import Durability
 from cli.warmup import ready
 from engine.limits import Capacity
+
+#: How long the node's own sentences wait for a reader of standard error.
+_NOTICE_WAIT_S: Final = 1.0
 
 
 def serve(
@@ -35,14 +43,14 @@ def serve(
 
     def listening(where: Listening) -> None:
         if as_json:
-            screen.say_json({"listening": {**where._asdict(), "data": str(data)}})
+            line = screen.json_line({"listening": {**where._asdict(), "data": str(data)}})
         else:
             metrics = f", metrics on port {where.metrics_port}" if where.metrics_port is not None else ""
-            screen.say(
+            line = (
                 f"listening on {where.host} port {where.port}{metrics}; tell it what to do with `lockstep admin`, "
                 f"end it with Ctrl-C"
             )
-        screen.flush()
+        _say_beside(line)
 
     options = NodeOptions(
         data,
@@ -56,11 +64,13 @@ def serve(
     )
     if durability is Durability.none:
         screen.notice("note: durability none: a crash can lose what was answered; for measurements only")
-    with screen.Bar("recovering") as bar:
+    log = Log(pretty=False if as_json else None)
+    screen.notice_wait_s = _NOTICE_WAIT_S
+    with contextlib.closing(log), screen.Bar("recovering") as bar:
         run(
             options,
             capacity,
-            Log(pretty=False if as_json else None),
+            log,
             admin_port=admin_port,
             metrics_port=metrics_port,
             password_cost=password_cost,
@@ -68,3 +78,17 @@ def serve(
             listening=listening,
         )
     return errors.FINE
+
+
+def _say_beside(line: str) -> None:
+    """Say a line on standard output, from a thread where nobody reads it yet: the market does not wait for a reader."""
+    if screen.takes(sys.stdout, 0.0):
+        screen.say(line)
+        screen.flush()
+        return
+
+    def write() -> None:
+        with contextlib.suppress(OSError):
+            os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+    threading.Thread(target=write, daemon=True).start()

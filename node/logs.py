@@ -1,31 +1,37 @@
-"""The node's log: one JSON object a line for programs, one plain line a thing for people on a terminal.
+"""The node's log: records of the standard logging module, written by a thread of its own, so that it never blocks.
 
-A line has time (UTC), level, event (a fixed phrase, to search for) and fields (what is particular). Writing never
-raises: a log that cannot be written must not stop a market; lines that were lost are counted. Whatever a field is
-called that may be a secret is hidden, and what a terminal would obey is escaped.
+Whoever logs puts a record into a bounded queue and goes on. A stream that takes nothing, such as a pipe that nobody
+reads, fills the queue; further lines are counted, and the count is told when lines are taken again, and as a metric.
+Repeated lines are folded (``log_folding``). ``Log.adopted`` sends here what libraries log, and what Python would
+otherwise write to standard error from the market's thread.
 """
 
-import json
+import contextlib
+import logging
+import os
+import queue
+import select
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TextIO
 
-LEVELS: Final = ("info", "warning", "error")
-HIDDEN: Final = "[hidden]"
-#: Characters of one value at most; what is longer is cut.
-VALUE_CHARACTERS_MAX: Final = 2_000
+from node.log_folding import WINDOW_S, Folding
+from node.log_format import JsonFormatter, TerminalFormatter, shown_fields
 
-_SECRET: Final = ("password", "passwd", "token", "secret", "credential", "salt", "hash")
-_OWN: Final = frozenset({"time", "level", "event"})
-_COLOURS: Final = {"info": "\x1b[36m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
-_DEPTH_MAX: Final = 6
+LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+#: Lines that wait to be written at most.
+QUEUE_LINES_MAX: Final = 4_096
+#: How long the end of the process waits for lines to be written.
+CLOSE_S: Final = 1.0
 
 
 class Log:
     """Writes lines to a stream (standard error, unless told otherwise).
 
-    pretty: lines for people; by default on a terminal. level: the least that is written.
+    pretty: lines for people; by default on a terminal. level: the least that is written. Nothing here raises or waits,
+    but for ``flush`` and ``close``, which have a bound.
     """
 
     def __init__(
@@ -36,36 +42,193 @@ class Log:
         level: str = "info",
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._stream = stream if stream is not None else sys.stderr
-        self._pretty = _is_terminal(self._stream) if pretty is None else pretty
-        self._least = LEVELS.index(level)
+        taken = stream if stream is not None else sys.stderr
+        formatter = TerminalFormatter() if (_is_terminal(taken) if pretty is None else pretty) else JsonFormatter()
+        self._outlet = _Outlet(taken, formatter)
+        self._logger = logging.Logger("lockstep", LEVELS[level])
+        self._logger.addHandler(self._outlet)
         self._clock = clock
-        #: Lines that could not be written.
-        self.lost = 0
+
+    @property
+    def lost(self) -> int:
+        """Lines that were not written: the queue was full, or the stream failed."""
+        return self._outlet.lost
 
     def info(self, event: str, /, **fields: Any) -> None:
         """What the node does in the ordinary way."""
-        self._write("info", event, fields)
+        self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
         """What an operator should look at when there is time."""
-        self._write("warning", event, fields)
+        self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
         """What an operator has to look at now."""
-        self._write("error", event, fields)
+        self._write(logging.ERROR, event, fields)
 
-    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+    def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
         try:
-            if LEVELS.index(level) < self._least:
-                return
-            shown = {f"{name}_" if name in _OWN else name: _shown(name, value, 0) for name, value in fields.items()}
-            when = _utc(self._clock())
-            line = _pretty(when, level, event, shown) if self._pretty else _json(when, level, event, shown)
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            if self._logger.isEnabledFor(level):
+                extra = {"fields": shown_fields(fields), "time_ns": self._clock()}
+                self._logger.handle(self._logger.makeRecord("lockstep", level, "", 0, event, (), None, extra=extra))
         except Exception:  # whatever it is, the caller has something better to do than to fail for its log
-            self.lost += 1
+            self._outlet.lose()
+
+    def flush(self, seconds: float = CLOSE_S) -> bool:
+        """Wait until what was logged so far is written; False where it was not within ``seconds``."""
+        return self._outlet.drain(seconds)
+
+    def close(self, seconds: float = CLOSE_S) -> None:
+        """Write what waits, within ``seconds``, and end the thread. Further lines are lost."""
+        self._outlet.end(seconds)
+
+    @contextlib.contextmanager
+    def adopted(self) -> Iterator[None]:
+        """Within it, what libraries log and what Python says of errors that nobody caught becomes lines of this log."""
+        root = logging.getLogger()
+        unraisable, excepthook = sys.unraisablehook, threading.excepthook
+
+        def on_unraisable(found: Any) -> None:
+            self.error("an error was not caught", error=f"{type(found.exc_value).__name__}: {found.exc_value}")
+
+        root.addHandler(self._outlet)
+        logging.captureWarnings(True)
+        sys.unraisablehook = on_unraisable
+        threading.excepthook = on_unraisable
+        try:
+            yield
+        finally:
+            sys.unraisablehook, threading.excepthook = unraisable, excepthook
+            logging.captureWarnings(False)
+            root.removeHandler(self._outlet)
+
+
+class _Outlet(logging.Handler):
+    """The queue and the thread that writes."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._stream = stream
+        self._fd = _descriptor(stream)
+        self._queue: queue.Queue[logging.LogRecord | threading.Event] = queue.Queue(QUEUE_LINES_MAX)
+        self._folding = Folding()
+        self._mutex = threading.Lock()  # of the counts; never held while something is written
+        self._lost = self._told = 0
+        self._thread: threading.Thread | None = None
+        self._ending = False
+
+    @property
+    def lost(self) -> int:
+        """Lines that were not written."""
+        return self._lost
+
+    def lose(self) -> None:
+        """Count a line that is not written."""
+        with self._mutex:
+            self._lost += 1
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record, or count it."""
+        with self._mutex:
+            now_s = time.monotonic()
+            self._fold(now_s)
+            if self._folding.writes((record.name, record.levelno, record.getMessage()), now_s):
+                self._put(record)
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  the name is that of the standard library
+        """Count a record that cannot be told; the standard handler would write to standard error."""
+        self.lose()
+
+    def _fold(self, now_s: float, *, every: bool = False) -> None:
+        for (name, level, event), count in self._folding.ended(now_s, every=every):
+            record = logging.LogRecord(name, level, "", 0, event, None, None)
+            record.fields = {"more": count, "within_s": WINDOW_S}
+            self._put(record)
+
+    def _put(self, record: logging.LogRecord) -> None:
+        try:
+            if self._ending:
+                raise queue.Full
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self._lost += 1
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._mutex:
+                end_s = self._folding.next_end_s()
+            try:
+                # A window can begin to have a count meanwhile, so nobody sleeps for longer than one.
+                wait_s = WINDOW_S if end_s is None else max(end_s - time.monotonic(), 0.01)
+                found = self._queue.get(timeout=min(wait_s, WINDOW_S))
+            except queue.Empty:
+                with self._mutex:
+                    self._fold(time.monotonic())
+                continue
+            if isinstance(found, threading.Event):
+                found.set()
+                if self._ending and self._queue.empty():
+                    return
+                continue
+            try:
+                self._write(self.format(found) + "\n")
+            except Exception:  # the stream, or a value that cannot be shown
+                self.lose()
+            if self._lost > self._told and self._queue.empty():
+                self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        lost = self._lost
+        record = logging.LogRecord("lockstep", logging.WARNING, "", 0, "log lines lost", None, None)
+        record.fields = {"lines": lost - self._told, "since_start": lost}
+        with contextlib.suppress(Exception):  # the stream takes nothing still; it is told later
+            self._write(self.format(record) + "\n")
+            self._told = lost
+
+    def _write(self, line: str) -> None:
+        if self._fd is None:
+            self._stream.write(line)
+            self._stream.flush()
+            return
+        # Not through the stream: at the end of the process the interpreter waits for a stream that a thread is using.
+        left = memoryview(line.encode("utf-8", "backslashreplace"))
+        while left:
+            try:
+                left = left[os.write(self._fd, left) :]
+            except BlockingIOError:
+                select.select([], [self._fd], [])
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until what is queued is written."""
+        if self._thread is None or not self._thread.is_alive():
+            return True
+        deadline_s = time.monotonic() + seconds
+        written = threading.Event()
+        try:
+            self._queue.put(written, timeout=seconds)
+        except queue.Full:
+            return False
+        return written.wait(max(deadline_s - time.monotonic(), 0))
+
+    def end(self, seconds: float) -> None:
+        """Write what is queued and folded, within ``seconds``."""
+        with self._mutex:
+            self._fold(time.monotonic(), every=True)
+            self._ending = True
+        self.drain(seconds)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        stream.flush()
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -73,54 +236,3 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except (AttributeError, ValueError):
         return False
-
-
-def _utc(time_ns: int) -> str:
-    seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction_ns // 1000:06d}Z"
-
-
-def _shown(name: str, value: Any, depth: int) -> Any:
-    """A field's value as JSON can have it, with secrets hidden, of bounded size."""
-    if any(word in name.lower() for word in _SECRET):
-        return HIDDEN
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if value - value == 0 else str(value)  # JSON has no NaN and no infinity
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value[:VALUE_CHARACTERS_MAX]).hex()
-    if isinstance(value, str):
-        return _cut(value)
-    if depth == _DEPTH_MAX and isinstance(value, dict | list | tuple | set | frozenset):
-        return "…"
-    if isinstance(value, dict):
-        return {str(key): _shown(str(key), inner, depth + 1) for key, inner in list(value.items())[:100]}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_shown("", inner, depth + 1) for inner in list(value)[:100]]
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1:  # a NumPy number
-        return _shown("", value.item(), depth)
-    return _cut(str(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
-
-
-def _json(when: str, level: str, event: str, fields: dict[str, Any]) -> str:
-    return json.dumps({"time": when, "level": level, "event": _cut(event), **fields})
-
-
-def _pretty(when: str, level: str, event: str, fields: dict[str, Any]) -> str:
-    told = "".join(f"  {_plain(name)}={_value(value)}" for name, value in fields.items())
-    return f"{when[11:23]} {_COLOURS[level]}{level:7}\x1b[0m {_plain(_cut(event))}{told}"
-
-
-def _value(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return _plain(repr(text) if any(character in " =\"'" for character in text) and isinstance(value, str) else text)
-
-
-def _plain(text: str) -> str:
-    """A text without anything that a terminal would obey."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -58,6 +58,20 @@ def serve(
             why="the limit of open files is too low for more; raise it (ulimit -n, or LimitNOFILE= of the service)",
         )
         options = replace(options, connections_max=connections)
+    with log.adopted():
+        _opened_and_served(options, capacity, log, admin_port, metrics_port, password_cost, progress, listening)
+
+
+def _opened_and_served(
+    options: NodeOptions,
+    capacity: Capacity,
+    log: Log,
+    admin_port: int | None,
+    metrics_port: int | None,
+    password_cost: int,
+    progress: Progress | None,
+    listening: Callable[[Listening], None],
+) -> None:
     opened = open_directory(options.data, capacity, options.durability, progress)
     try:
         for note in opened.notes:

@@ -197,8 +197,8 @@ class Operated:
     def __init__(self, directory: Path, *, tcp: bool = True, **bounds: float) -> None:
         self.directory = directory
         self.node = FakeNode()
-        self.said = io.StringIO()
-        log = Log(self.said)
+        self._said = io.StringIO()
+        self._log = log = Log(self._said)
         metrics = Metrics(self.node)
         self.admin = AdminServer(
             self.node,
@@ -230,6 +230,11 @@ class Operated:
         self._loop.close()
         gc.collect()  # an error that nobody asked a task for is told when the task goes
         assert self.unforeseen == []
+
+    def said(self) -> str:
+        """What the node has logged."""
+        assert self._log.flush(10)
+        return self._said.getvalue()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do something on the node's loop."""

@@ -216,8 +216,8 @@ def test_a_defect_in_the_node_is_answered_and_logged_without_what_the_error_says
         told = peer.ask({"do": "commands", "text": "phase XYZ closed"})
         assert told["error"] == "commands failed in the node (RuntimeError), see its log."
         assert peer.ask({"do": "status"})["ok"] is True
-    assert "RuntimeError" in operated.said.getvalue()
-    assert "hunter2" not in operated.said.getvalue() + json.dumps(told)
+    assert "RuntimeError" in operated.said()
+    assert "hunter2" not in operated.said() + json.dumps(told)
 
 
 # What comes in that is no request.
@@ -337,7 +337,7 @@ def test_wrong_tokens_are_answered_ever_later_and_a_right_one_at_once(operated: 
     with operated.peer() as peer:
         peer.ask({"do": "status"})
     assert time.monotonic() - began_s < 0.3
-    assert operated.said.getvalue().count("showed no valid token") == 1  # not a line for each
+    assert operated.said().count("showed no valid token") == 1  # not a line for each
 
 
 def test_connections_that_show_no_token_are_few_and_end_by_themselves(tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_a_password_becomes_a_row_that_verifies_it_and_is_seen_nowhere(operated:
     assert (int(row["kind"]), int(row["cost"])) == (CommandKind.CREDENTIAL, 4)
     assert verify("zQ9!XYwV#k", salt, expected, 4)
     assert not verify("Zq9!xyWv#L", salt, expected, 4)
-    seen = operated.said.getvalue().encode() + json.dumps(told).encode() + row.tobytes()
+    seen = operated.said().encode() + json.dumps(told).encode() + row.tobytes()
     assert b"zq9!xywv" not in seen.lower()
     assert b"set a password" in seen
 

@@ -276,7 +276,7 @@ def test_a_password_comes_from_standard_input_and_is_nowhere_afterwards(
     status, out, complaint = lockstep("admin", "user", "password", operated.directory, "TRADER", "--password-stdin")
     row = operated.node.rows[-1][-1]
     assert verify("zq9!xywv#k", *salt_and_hash(row), int(row["cost"]))
-    seen = (out + complaint + operated.said.getvalue()).encode() + b"".join(r.tobytes() for r in operated.node.rows)
+    seen = (out + complaint + operated.said()).encode() + b"".join(r.tobytes() for r in operated.node.rows)
     assert b"zq9!xywv" not in seen.lower()
     assert status == 0
 

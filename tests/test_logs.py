@@ -1,13 +1,21 @@
 """The log: one object a line, no secret, nothing that a terminal obeys, and never an error of its own."""
 
+import contextlib
 import io
 import json
+import logging
+import os
+import threading
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 
-from node.logs import HIDDEN, VALUE_CHARACTERS_MAX, Log
+from node import logs
+from node.log_folding import BURST, KINDS_MAX, WINDOW_S, Folding
+from node.log_format import HIDDEN, VALUE_CHARACTERS_MAX
+from node.logs import Log
 
 NOON_NS = 1_772_452_800_123_456_789  # 2026-03-02T12:00:00.123456789 UTC
 
@@ -17,6 +25,7 @@ def written(pretty: bool = False, **fields: Any) -> str:
     stream = io.StringIO()
     log = Log(stream, pretty=pretty, clock=lambda: NOON_NS)
     log.info("a thing happened", **fields)
+    assert log.flush(10)
     assert log.lost == 0
     line = stream.getvalue()
     assert line.endswith("\n")
@@ -47,7 +56,8 @@ def test_a_line_is_a_json_object_with_time_level_event_and_fields() -> None:
         {"request": {"user": "A", "Password": "hunter2"}},
         {"requests": [{"user": "A", "password": ["hunter2"]}]},
         {"secret": b"hunter2"},
-        {"salt": "hunter2", "hash": "hunter2"},
+        {"salt": "hunter2", "password_hash": "hunter2"},
+        {"adminToken": "hunter2"},
     ],
     ids=str,
 )
@@ -59,12 +69,18 @@ def test_a_field_that_may_be_a_secret_is_hidden_however_deep_it_stands(fields: d
     assert "hunter2" in written(pretty, word="hunter2")  # the control
 
 
+@pytest.mark.parametrize("name", ["hash", "block_hash", "event_digest", "tokenized", "salted", "user", "why"])
+def test_a_field_that_only_sounds_like_a_secret_is_shown(name: str) -> None:
+    assert json.loads(written(**{name: "0f3a"}))[name] == "0f3a"
+
+
 @pytest.mark.parametrize("pretty", [False, True])
 def test_control_characters_and_line_ends_of_others_are_escaped(pretty: bool) -> None:
     hostile = "a\nb\r\x1b[31m\x00\x9b\u202e\ud800 c"
     stream = io.StringIO()
     log = Log(stream, pretty=pretty, clock=lambda: NOON_NS)
     log.warning(hostile, **{"name": hostile, hostile: 1, "list": [hostile], "map": {hostile: hostile}})
+    assert log.flush(10)
     line = stream.getvalue()
     assert line.count("\n") == 1
     for colour in ("\x1b[33m", "\x1b[0m"):
@@ -121,15 +137,18 @@ def test_a_log_that_cannot_be_written_raises_nothing_and_counts_what_was_lost() 
     log = Log(Spoilt())
     log.info("one")
     log.error("two", password="x")
+    assert log.flush(10)
     assert log.lost == 2
     closed = io.StringIO()
     log = Log(closed)
     closed.close()
     log.info("three")
+    assert log.flush(10)
     assert log.lost == 1
     log = Log(io.StringIO())
     log.info("four", value=Hostile())
     log.info("five", big=10**5_000)  # more digits than Python writes
+    assert log.flush(10)
     assert log.lost == 2
 
 
@@ -139,6 +158,7 @@ def test_lines_below_the_level_are_not_written() -> None:
     log.info("no")
     log.warning("yes")
     log.error("yes too")
+    assert log.flush(10)
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["yes", "yes too"]
 
 
@@ -148,5 +168,139 @@ def test_on_a_terminal_a_line_is_for_people() -> None:
     )
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]
-    Log(terminal).info("seen")
+    log = Log(terminal)
+    log.info("seen")
+    assert log.flush(10)
     assert "\x1b[36minfo" in terminal.getvalue()
+
+
+# A reader that takes nothing, and lines that repeat.
+
+
+class Stuck(io.StringIO):
+    """A stream that takes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.let_go = threading.Event(), threading.Event()
+
+    def write(self, text: str) -> int:
+        self.entered.set()
+        assert self.let_go.wait(30)
+        return super().write(text)
+
+
+def test_a_stream_that_takes_nothing_holds_nobody_up_and_what_was_dropped_is_told_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "QUEUE_LINES_MAX", 5)
+    stream = Stuck()
+    log = Log(stream)
+    log.info("first")
+    assert stream.entered.wait(10)
+    for number in range(100):
+        log.info(f"line {number}")  # would wait here for ever
+    assert log.lost == 95
+    assert not log.flush(0.01)
+    log.close(0.01)  # and here
+    log = Log(stream)
+    stream.let_go.set()
+
+
+def test_lines_that_were_dropped_are_counted_in_a_line_once_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "QUEUE_LINES_MAX", 5)
+    stream = Stuck()
+    log = Log(stream)
+    log.info("first")
+    assert stream.entered.wait(10)
+    for number in range(100):
+        log.info(f"line {number}")
+    stream.let_go.set()
+    while "log lines lost" not in stream.getvalue():
+        assert log.flush(10)
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in told] == ["first", *(f"line {number}" for number in range(5)), "log lines lost"]
+    assert (told[-1]["lines"], told[-1]["since_start"], told[-1]["level"]) == (95, 95, "warning")
+
+
+def test_a_pipe_that_nobody_reads_does_not_hold_the_end() -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4_096)
+    os.set_blocking(write, True)
+    with os.fdopen(write, "w") as full, os.fdopen(read) as unread:
+        log = Log(full)
+        log.info("one")
+        log.close(0.05)
+        unread.close()  # the thread gets an error, and ends
+        assert log.flush(10)
+        assert log.lost == 1
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+def test_lines_that_repeat_are_folded_into_a_count(pretty: bool) -> None:
+    stream = io.StringIO()
+    log = Log(stream, pretty=pretty)
+    for number in range(1_309):
+        log.info("connection ended", address=f"10.0.0.{number}")
+    log.info("another thing")
+    log.close()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == BURST + 2
+    if pretty:
+        assert "… 1,299 more like this in 10 s: connection ended" in lines[-1]
+    else:
+        told = json.loads(lines[-1])
+        assert (told["event"], told["more"], told["within_s"]) == ("connection ended", 1_299, WINDOW_S)
+    assert log.lost == 0
+
+
+def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
+    folding, kind, other = Folding(), ("", 20, "a"), ("", 20, "b")
+    assert [folding.writes(kind, 100.0) for _ in range(BURST + 3)] == [True] * BURST + [False] * 3
+    assert folding.writes(other, 105.0)
+    assert folding.next_end_s() == 100.0 + WINDOW_S
+    assert folding.ended(109.9) == []
+    assert folding.ended(110.0) == [(kind, 3)]
+    assert folding.writes(kind, 111.0)
+    assert folding.next_end_s() is None
+    assert folding.ended(500.0, every=True) == []
+
+
+def test_kinds_of_line_without_end_take_no_memory_without_end() -> None:
+    folding = Folding()
+    for number in range(KINDS_MAX + 100):
+        assert folding.writes(("", 20, str(number)), 0.0)
+    assert all(folding.writes(("", 20, "new"), 0.0) for _ in range(2 * BURST))
+    assert len(folding._windows) == KINDS_MAX
+
+
+def test_what_libraries_and_python_itself_say_becomes_lines_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    log = Log(stream)
+    with log.adopted():
+        logging.getLogger("asyncio").error("Task exception was never retrieved")
+        try:
+            raise ValueError("why")
+        except ValueError:
+            logging.getLogger("asyncio").exception("a callback failed")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        thread = threading.Thread(target=int, args=("x",))
+        thread.start()
+        thread.join()
+    logging.getLogger("asyncio").disabled = False
+    assert log.flush(10)
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["level"], line["event"]) for line in told][:2] == [
+        ("error", "Task exception was never retrieved"),
+        ("error", "a callback failed"),
+    ]
+    assert told[0]["logger"] == "asyncio"
+    assert told[1]["traceback"].endswith("ValueError: why")
+    assert (told[-1]["event"], told[-1]["error"]) == (
+        "an error was not caught",
+        "ValueError: invalid literal for int() with base 10: 'x'",
+    )
+    assert capfd.readouterr().err == ""
