@@ -40,6 +40,18 @@ def serve(
     participants_max: Annotated[int, typer.Option(min=1, help="Of a new directory.")] = 2_048,
     checkpoint_every: Annotated[int, typer.Option(metavar="N", min=1, help="Checkpoint each N commands.")] = 4_000_000,
     connections_max: Annotated[int, typer.Option(metavar="N", min=1, max=4_096, help="Clients at once.")] = 1_024,
+    connections_per_address_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Connections of one address.", show_default="all")
+    ] = None,
+    waiting_per_address_max: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Connections of one address that are not logged in.",
+            show_default="a quarter of connections-max",
+        ),
+    ] = None,
     password_cost: Annotated[
         int, typer.Option(min=4, max=20, help="Of new passwords: log2 of scrypt's N; low only for tests.")
     ] = 14,
@@ -73,6 +85,8 @@ def serve(
         capacity,
         checkpoint_every,
         connections_max,
+        connections_per_address_max,
+        waiting_per_address_max,
         password_cost,
         busy_poll_us,
         None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),

@@ -27,6 +27,8 @@ def serve(
     capacity: Capacity,
     checkpoint_every: int,
     connections_max: int,
+    connections_per_address_max: int | None,
+    waiting_per_address_max: int | None,
     password_cost: int,
     busy_poll_us: int,
     clock_error_max_ns: int | None,
@@ -59,6 +61,8 @@ def serve(
         durability.value,
         checkpoint_every=checkpoint_every,
         connections_max=connections_max,
+        connections_per_address_max=connections_per_address_max,
+        waiting_per_address_max=waiting_per_address_max,
         busy_poll_us=busy_poll_us,
         clock_error_max_ns=clock_error_max_ns,
     )

@@ -1,10 +1,14 @@
-"""Who is let in: what a login request is answered, and how often one may be tried. Pure: times are given.
+"""Login throttling: how soon a password may be checked, and passwords that were right. Pure: times are given.
 
-A hash of a password takes long on purpose, so it is worked out elsewhere, and only for as many requests at once as
-``PENDING_MAX``. Who fails is made to wait: after ``FAILURES_MAX`` failures of a user from an address, or
-``ADDRESS_FAILURES_MAX`` of an address, its requests are refused unseen until the failures are ``WINDOW_NS`` old. A
-password that was right is remembered, as a keyed digest that is of no use outside of this process, so that a thousand
-clients that come back after a restart of the network need a thousand hashes once, not each time.
+No login is refused unseen: after ``FAILURES_MAX`` failures of a user from an address, further ones of that pair are
+checked once in ``PAIR_PACE_NS``; after ``ADDRESS_FAILURES_MAX`` failures of an address, its logins are checked once in
+``ADDRESS_PACE_NS``, until the failures are ``WINDOW_NS`` old. So passwords cannot be guessed quickly, and the right
+user with the right password gets in.
+
+A password that was right is remembered, as a keyed digest that is of no use outside of this process: a thousand
+clients that come back after a restart of the network need a thousand hashes once, not each time. It passes at once,
+whatever else fails at the address. A wrong password of a remembered user counts as a failure at once, before its hash
+is worked out, or many guesses could be made while the first hashes are.
 """
 
 import hashlib
@@ -16,40 +20,45 @@ from typing import Final
 FAILURES_MAX: Final = 5
 ADDRESS_FAILURES_MAX: Final = 100
 WINDOW_NS: Final = 30_000_000_000
-PENDING_MAX: Final = 2_048
+#: Time between two checks where too many have failed.
+PAIR_PACE_NS: Final = 1_000_000_000
+ADDRESS_PACE_NS: Final = 250_000_000
 #: Addresses and users whose failures are remembered at most.
 REMEMBERED_MAX: Final = 10_000
 
 
 class Admission:
-    """Failures of the last while, and passwords that were right."""
+    """Failures within the window, and passwords that were right."""
 
     def __init__(self) -> None:
         self._failures: dict[tuple[str, str], deque[int]] = {}
         self._key = secrets.token_bytes(32)
-        self._known: dict[str, bytes] = {}
-        self.pending = 0
+        self._known: dict[str, tuple[bytes, bytes]] = {}
         self.refused = 0
 
-    def may_try(self, address: str, user: str, now_ns: int) -> bool:
-        """Whether a request is looked at now, or waits to be."""
-        return self.pending < PENDING_MAX and not self.barred(address, user, now_ns)
+    def due_ns(self, address: str, user: str, now_ns: int, *, remembered: bool = False) -> int:
+        """When the next password of a user from an address may be checked; ``now_ns`` or earlier: now.
 
-    def barred(self, address: str, user: str, now_ns: int) -> bool:
-        """Whether too many failed of late; asked again when a request's turn has come."""
-        return not (
-            self._count((address, user), now_ns) < FAILURES_MAX
-            and self._count((address, ""), now_ns) < ADDRESS_FAILURES_MAX
-        )
+        remembered: the password is known to be right, so that only failures of the pair count.
+        """
+        due_ns = self._due((address, user), FAILURES_MAX, PAIR_PACE_NS, now_ns)
+        if not remembered:
+            due_ns = max(due_ns, self._due((address, ""), ADDRESS_FAILURES_MAX, ADDRESS_PACE_NS, now_ns))
+        return due_ns
 
     def failed(self, address: str, user: str, now_ns: int) -> None:
-        """A request was refused for its user or password."""
+        """A user or password was wrong."""
         self.refused += 1
         if len(self._failures) > REMEMBERED_MAX:
             self._failures = {key: times for key, times in self._failures.items() if self._count(key, now_ns)}
-        if len(self._failures) <= REMEMBERED_MAX:
-            for key, bound in (((address, user), FAILURES_MAX), ((address, ""), ADDRESS_FAILURES_MAX)):
+        for key, bound in (((address, user), FAILURES_MAX), ((address, ""), ADDRESS_FAILURES_MAX)):
+            if key in self._failures or len(self._failures) <= REMEMBERED_MAX:
                 self._failures.setdefault(key, deque(maxlen=bound)).append(now_ns)
+
+    def _due(self, key: tuple[str, str], failures_max: int, pace_ns: int, now_ns: int) -> int:
+        if self._count(key, now_ns) < failures_max:
+            return now_ns
+        return self._failures[key][-1] + pace_ns
 
     def _count(self, key: tuple[str, str], now_ns: int) -> int:
         times = self._failures.get(key)
@@ -59,14 +68,16 @@ class Admission:
             times.popleft()
         return len(times)
 
-    def _digest(self, user: str, password: str, stored: bytes) -> bytes:
-        return hmac.digest(self._key, f"{user}\0{password}\0".encode() + stored, hashlib.sha256)
+    def _digest(self, user: str, password: str) -> bytes:
+        return hmac.digest(self._key, f"{user}\0{password.upper()}".encode(), hashlib.sha256)
 
-    def knows(self, user: str, password: str, stored: bytes) -> bool:
-        """Whether this password was right for the stored hash before."""
+    def remembers(self, user: str, password: str, stored: bytes) -> bool | None:
+        """Whether a password is the one that was right for the stored hash; None where none is remembered for it."""
         known = self._known.get(user)
-        return known is not None and hmac.compare_digest(known, self._digest(user, password, stored))
+        if known is None or known[0] != stored:
+            return None
+        return hmac.compare_digest(known[1], self._digest(user, password))
 
     def learn(self, user: str, password: str, stored: bytes) -> None:
         """A password was found right for a stored hash."""
-        self._known[user] = self._digest(user, password, stored)
+        self._known[user] = (stored, self._digest(user, password))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from gateway.attention import Beat
 from wire import ProtocolError, ServerSession, soup
 from wire.soup import Debug, LoginRequest, Logout
-from wire.soup_session import Due
+from wire.soup_session import Due, State
 
 if TYPE_CHECKING:
     from gateway.server import Gateway
@@ -27,6 +27,10 @@ CHUNK_BYTES: Final = 1 << 18
 #: A reader that takes nothing for so long, or is so far behind, is disconnected.
 SLOW_NS: Final = 10_000_000_000
 LAG_BYTES_MAX: Final = 1 << 30
+#: How long a new connection has for its login request, and how long the request may wait for its answer, both from the
+#: beginning of the connection.
+LOGIN_NS: Final = 5_000_000_000
+CHECK_NS: Final = 15_000_000_000
 #: How long a connection that was ended has, to take what it is still told and to go.
 LEAVE_NS: Final = 2_000_000_000
 
@@ -45,7 +49,7 @@ class Connection(asyncio.BufferedProtocol):
         self.user = 0
         self.participant = 0
         self.address = ""
-        self.since_ns = gateway.now_ns()
+        self.since_ns = self._awaited_ns = gateway.now_ns()
         self.dirty = False
         self.closing = ""
         self._closing_ns = 0  # since when
@@ -182,11 +186,22 @@ class Connection(asyncio.BufferedProtocol):
             if now_ns - self._paused_ns > SLOW_NS or behind > LAG_BYTES_MAX:
                 self.close(f"a slow reader: {behind} bytes behind, and nothing taken for a while")
             return
+        if not self.user and self._login_is_late(beat):
+            return
         due = self.session.tick(now_ns, beat.read_ns)
         if due is Due.HEARTBEAT:
             self.write(self.session.heartbeat(now_ns))
         elif due is Due.TIMED_OUT:
-            self.close("nothing was heard from the client, not even a heartbeat" if self.user else "no login came")
+            self.close("nothing was heard from the client, not even a heartbeat")
+
+    def _login_is_late(self, beat: Beat) -> bool:
+        """End a connection that has not asked for a login in time, or whose login waits for too long."""
+        self._awaited_ns += beat.away_ns
+        if self.session.state is State.LOGIN and beat.read_ns - self._awaited_ns >= LOGIN_NS:
+            self.close(f"no login came within {LOGIN_NS // 10**9} s")
+        elif self.session.state is State.ASKED and beat.now_ns - self._awaited_ns >= CHECK_NS:
+            self._gateway.unanswered(self)
+        return bool(self.closing)
 
     def other(self, kind: int, payload: bytes, now_ns: int) -> None:
         """A packet that the kernel left: of a live client, a logout or a debug packet, or what is not allowed."""

@@ -1,24 +1,59 @@
 """Passwords checked in one thread, away from the event loop, and address by address in turn.
 
 A check takes 50 ms on purpose. Were they done as they come, a flood of wrong logins from one address would keep all
-others waiting for a minute; in turn, they wait for one check of each address that asks. What nobody waits for any more
-when its turn comes is not checked at all.
+others waiting for a minute; in turn, they wait for one check of each address that asks. Of the logins of one address
+the newest is checked first: under a flood the old ones have lost their patience.
 """
 
 import asyncio
-from collections import deque
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 
 class Question(NamedTuple):
-    """``check``: called in the thread. ``wanted``: whether it is still to be. ``decided``: told what came of it, once;
-    False where it was not wanted or has failed."""
+    """``check``: called in the thread. ``due_ns``: given the time, when it may be checked; that or earlier: now.
+    ``decided``: called with the answer, once; with False where the check failed."""
 
     check: Callable[[], bool]
-    wanted: Callable[[], bool]
+    due_ns: Callable[[int], int]
     decided: Callable[[bool], None]
+
+
+class Turns:
+    """Questions that wait. Pure: times are given. A key is whoever asks, and has one question at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, dict[object, Question]] = {}  # by address, in the order of their turns
+
+    def __len__(self) -> int:
+        return sum(len(questions) for questions in self._waiting.values())
+
+    def add(self, address: str, key: object, question: Question) -> None:
+        """A question of an address waits for its turn."""
+        self._waiting.setdefault(address, {})[key] = question
+
+    def withdraw(self, address: str, key: object) -> None:
+        """Whoever asked waits no more. May be repeated."""
+        questions = self._waiting.get(address)
+        if questions is not None and questions.pop(key, None) is not None and not questions:
+            del self._waiting[address]
+
+    def next(self, now_ns: int) -> tuple[Question | None, int | None]:
+        """The question whose turn it is, or None and the time to ask again (None: when another is added)."""
+        again_ns: int | None = None
+        for address, questions in self._waiting.items():
+            for key in reversed(questions):
+                due_ns = questions[key].due_ns(now_ns)
+                if due_ns <= now_ns:
+                    question = questions.pop(key)
+                    del self._waiting[address]
+                    if questions:
+                        self._waiting[address] = questions  # behind the others
+                    return question, None
+                again_ns = due_ns if again_ns is None else min(again_ns, due_ns)
+        return None, again_ns
 
 
 class Hashing:
@@ -27,29 +62,34 @@ class Hashing:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "login")
-        self._waiting: dict[str, deque[Question]] = {}  # by address, in the order of their turns
+        self._turns = Turns()
         self._busy = False
         self._closed = False
+        self._timer: asyncio.TimerHandle | None = None
 
-    def ask(self, address: str, question: Question) -> None:
+    def ask(self, address: str, key: object, question: Question) -> None:
         """Have a question of an address answered."""
-        self._waiting.setdefault(address, deque()).append(question)
-        if not self._busy:
-            self._next()
+        self._turns.add(address, key, question)
+        self._next()
+
+    def withdraw(self, address: str, key: object) -> None:
+        """Whoever asked waits no more; a check that is under way is finished all the same. May be repeated."""
+        self._turns.withdraw(address, key)
 
     def _next(self) -> None:
-        while self._waiting and not self._closed:
-            address = next(iter(self._waiting))
-            queue = self._waiting.pop(address)
-            question = queue.popleft()
-            if queue:
-                self._waiting[address] = queue  # behind the others
-            if question.wanted():
-                self._busy = True
-                future = self._loop.run_in_executor(self._thread, question.check)
-                future.add_done_callback(lambda done, question=question: self._done(question, done))  # type: ignore[misc]
-                return
-            question.decided(False)
+        if self._busy or self._closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now_ns = time.monotonic_ns()
+        question, again_ns = self._turns.next(now_ns)
+        if question is not None:
+            self._busy = True
+            future = self._loop.run_in_executor(self._thread, question.check)
+            future.add_done_callback(lambda done: self._done(question, done))
+        elif again_ns is not None:
+            self._timer = self._loop.call_later((again_ns - now_ns) / 1e9, self._next)
 
     def _done(self, question: Question, done: "asyncio.Future[bool]") -> None:
         self._busy = False
@@ -59,5 +99,7 @@ class Hashing:
     def close(self) -> None:
         """Nothing more is checked."""
         self._closed = True
-        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._turns = Turns()
         self._thread.shutdown(wait=False, cancel_futures=True)

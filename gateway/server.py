@@ -9,7 +9,6 @@ not read meanwhile, so that the bound is the senders' own.
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -18,16 +17,17 @@ from numpy.typing import NDArray
 from engine.jit import places
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
-from gateway.admission import Admission
 from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, Arrivals, read_streams
 from gateway.attention import Attention
 from gateway.connection import REGION_BYTES, Connection
-from gateway.hashing import Hashing, Question
+from gateway.logins import Logins, Stored
 from gateway.outbox import Outbox
-from gateway.passwords import COST_DEFAULT, salt_and_hash, verify
+from gateway.passwords import salt_and_hash
+from gateway.slots import Slots, waiting_of
 from gateway.streams import Segment
 from wire import ProtocolError, ouch, soup
 from wire.soup import LoginRequest, RejectCode
+from wire.soup_session import State
 
 _HEARTBEAT: Final = soup.packet(soup.PacketType.CLIENT_HEARTBEAT)
 #: Rows of a turn at most: a block, with room for the clock in front.
@@ -43,6 +43,8 @@ ROWS_LEAST: Final = 64
 NO_ROOM_S: Final = 0.001
 #: How often time is looked at for heartbeats, in seconds.
 BEAT_S: Final = 0.25
+#: What a connection is told that makes room for another.
+DISPLACED: Final = "no login came, and another connection needs the room"
 
 
 class Say(Protocol):
@@ -65,6 +67,8 @@ class Gateway:
         disconnected: Callable[[int], None],
         say: Say,
         connections_max: int = 1_024,
+        per_address_max: int | None = None,
+        waiting_per_address_max: int | None = None,
         busy_poll_ns: int = 0,
     ) -> None:
         self.streams = outbox.streams
@@ -78,7 +82,11 @@ class Gateway:
         self._say = say
         self._arena = np.zeros(connections_max * REGION_BYTES, np.uint8)
         self.buffer = self._arena.data
-        self._free = list(range(connections_max - 1, -1, -1))
+        self._slots: Slots[Connection] = Slots(
+            connections_max,
+            per_address_max=per_address_max,
+            waiting_per_address_max=waiting_of(connections_max, waiting_per_address_max),
+        )
         self.connections: set[Connection] = set()
         self.logged_in: dict[int, Connection] = {}
         table = np.zeros(TURN_STREAMS_MAX, STREAM)
@@ -94,11 +102,11 @@ class Gateway:
         self._busy_until_ns = 0
         self._polling = False
         self._loop = asyncio.get_running_loop()
-        self._admission = Admission()
-        self._hashing = Hashing()
+        self._logins = Logins(self.now_ns)
         self.open_for_logins = True
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
-        self.bytes_in = self.bytes_out = self.turns = self.orders = self.refused_connections = 0
+        self.bytes_in = self.bytes_out = self.turns = self.orders = 0
+        self.refused_connections = self.displaced_connections = 0
 
     @staticmethod
     def now_ns() -> int:
@@ -113,17 +121,39 @@ class Gateway:
 
     def opened(self, connection: Connection) -> bool:
         """Whether there is room for a connection, which then has a slot."""
-        if not self._free or not self.open_for_logins:
-            self.refused_connections += 1
-            if self.refused_connections & (self.refused_connections - 1) == 0:  # told seldom: it may be a flood
-                self._say("connection refused", address=connection.address, refused=self.refused_connections)
-            return False
-        connection.slot = self._free.pop()
+        if not self.open_for_logins:
+            return self._refused(connection, "the node takes no logins now")
+        place = self._slots.open(connection, connection.address)
+        if place.slot < 0:
+            return self._refused(connection, place.refused)
+        if place.displaces is not None:
+            self._displace(place.displaces)
+        connection.slot = place.slot
         self.connections.add(connection)
         return True
 
+    def _refused(self, connection: Connection, why: str) -> bool:
+        self.refused_connections += 1
+        if _is_told(self.refused_connections):
+            self._say("connection refused", address=connection.address, why=why, refused=self.refused_connections)
+        return False
+
+    def _displace(self, connection: Connection) -> None:
+        """End a connection that is not logged in; its slot has a new owner."""
+        self.displaced_connections += 1
+        connection.slot = -1
+        self.connections.discard(connection)
+        if connection.session.state is State.ASKED:
+            self.unanswered(connection)
+        else:
+            connection.close(DISPLACED)
+        if _is_told(self.displaced_connections):
+            count = self.displaced_connections
+            self._say("connection ended", address=connection.address, why=connection.closing, displaced=count)
+
     def left(self, connection: Connection) -> None:
         """A connection was ended, or is gone: its user is not logged in any more. May be repeated."""
+        self._logins.withdraw(connection, connection.address)
         user = connection.user
         if user and self.logged_in.get(user) is connection:
             del self.logged_in[user]
@@ -134,7 +164,7 @@ class Gateway:
         """A connection is gone; its slot is free again."""
         if connection.slot < 0:
             return
-        self._free.append(connection.slot)
+        self._slots.closed(connection)
         connection.slot = -1
         self.connections.discard(connection)
         if connection.user:
@@ -154,46 +184,31 @@ class Gateway:
     # Logins.
 
     def asked(self, connection: Connection, request: LoginRequest) -> None:
-        """A login request came. Its password is looked at in another thread, if it is to be looked at."""
-        if not self._admission.may_try(connection.address, request.user.upper(), self.now_ns()):
-            self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "too many logins failed or wait")
-            return
+        """A login request came: have its password checked."""
+        self._slots.asked(connection)
         user = self.streams.user(request.user)
-        row = self.streams.row(user)
-        cost = int(row["cost"])
-        salt, hashed = salt_and_hash(row)
         stored = self._password_of(user)
-        if user and self._admission.knows(request.user.upper(), request.password, stored):
-            self._known(connection, request, user)
-            return
-        self._admission.pending += 1
-        name, address = request.user.upper(), connection.address
-
-        def wanted() -> bool:
-            return not connection.closing and not self._admission.barred(address, name, self.now_ns())
 
         def decided(right: bool) -> None:
-            self._admission.pending -= 1
             if connection.closing:
                 return
-            if right and user and self._password_of(user) != stored:
-                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
-            elif right and user and cost:
-                self._admission.learn(name, request.password, stored)
-                self._known(connection, request, user)
-            elif self._admission.barred(address, name, self.now_ns()):
-                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "too many logins failed")
-            else:
-                self._admission.failed(address, name, self.now_ns())
+            if not right or not user:
                 self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
+            elif self._password_of(user) != stored:
+                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
+            else:
+                self._known(connection, request, user)
 
-        # A user that does not exist, or has no password yet, takes as long to be refused as a wrong password.
-        check = partial(verify, request.password, salt, hashed, cost or COST_DEFAULT)
-        self._hashing.ask(address, Question(check, wanted, decided))
+        self._logins.check(connection, connection.address, request.user.upper(), request.password, stored, decided)
 
-    def _password_of(self, user: int) -> bytes:
-        """Salt and hash of a user's password, as it is now."""
-        return b"".join(salt_and_hash(self.streams.row(user)))
+    def _password_of(self, user: int) -> Stored:
+        """A user's password, as it is now."""
+        row = self.streams.row(user)
+        return Stored(*salt_and_hash(row), int(row["cost"]))
+
+    def unanswered(self, connection: Connection) -> None:
+        """A login request has waited for its check for too long."""
+        connection.close("too many logins wait", debug=False, last=connection.session.reject(RejectCode.NOT_AUTHORIZED))
 
     def _refuse(self, connection: Connection, request: LoginRequest, code: RejectCode, why: str) -> None:
         self._say("login refused", user=request.user, address=connection.address, why=why)
@@ -216,6 +231,7 @@ class Gateway:
             self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the user is logged in already")
             return
         self.logged_in[user] = connection
+        self._slots.logged_in(connection)
         if before is not None:
             before.close("the same user logged in again")
         accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns())
@@ -386,7 +402,12 @@ class Gateway:
     def close(self) -> None:
         """Nobody is let in any more."""
         self.open_for_logins = False
-        self._hashing.close()
+        self._logins.close()
+
+
+def _is_told(count: int) -> bool:
+    """Whether the log gets the count-th of its kind: the 1st, 2nd, 4th, 8th … since it may be a flood."""
+    return count & (count - 1) == 0
 
 
 def _why_not_ouch(payload: bytes) -> str:

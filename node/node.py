@@ -52,6 +52,8 @@ class NodeOptions:
     durability: Durability = "fsync"
     checkpoint_every: int = 4_000_000
     connections_max: int = 1_024
+    connections_per_address_max: int | None = None  # None: no bound but connections_max
+    waiting_per_address_max: int | None = None  # None: a quarter of connections_max
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
@@ -99,6 +101,8 @@ class Node:
             disconnected=self._disconnected,
             say=log.info,
             connections_max=options.connections_max,
+            per_address_max=options.connections_per_address_max,
+            waiting_per_address_max=options.waiting_per_address_max,
             busy_poll_ns=options.busy_poll_us * 1_000,
         )
         self.images = Images(

@@ -50,7 +50,8 @@ def impatient() -> None:
     import gateway.connection
     import wire.soup_session
 
-    gateway.connection.SLOW_NS = wire.soup_session.SILENCE_NS = 2_000_000_000  # type: ignore[misc]
+    gateway.connection.SLOW_NS = gateway.connection.LOGIN_NS = 2_000_000_000  # type: ignore[misc]
+    wire.soup_session.SILENCE_NS = 2_000_000_000  # type: ignore[misc]
 
 
 def small_room() -> None:

@@ -1,0 +1,176 @@
+"""Connection slots and login throttling: the cores, with names for connections and times that are given."""
+
+import pytest
+
+from gateway.admission import (
+    ADDRESS_FAILURES_MAX,
+    ADDRESS_PACE_NS,
+    FAILURES_MAX,
+    PAIR_PACE_NS,
+    WINDOW_NS,
+    Admission,
+)
+from gateway.hashing import Question, Turns
+from gateway.slots import Slots, waiting_of
+
+NOW_NS = 1_000_000_000_000
+MS = 1_000_000
+
+
+def slots(slots_max: int = 8, waiting: int | None = None, per_address: int | None = None) -> Slots[str]:
+    return Slots(slots_max, per_address_max=per_address, waiting_per_address_max=waiting_of(slots_max, waiting))
+
+
+def log_in(where: Slots[str], key: str, address: str) -> None:
+    assert where.open(key, address).slot >= 0
+    where.asked(key)
+    where.logged_in(key)
+
+
+def test_silent_connections_of_one_address_displace_each_other_and_leave_room_for_all_others() -> None:
+    where = slots(8, waiting=3)
+    assert [where.open(f"m{n}", "mallory").displaces for n in range(3)] == [None] * 3
+    assert [where.open(f"m{n}", "mallory").displaces for n in range(3, 100)] == [f"m{n}" for n in range(97)]
+    for n in range(5):
+        log_in(where, f"u{n}", f"address {n}")
+    assert sorted(where) == ["m97", "m98", "m99", "u0", "u1", "u2", "u3", "u4"]
+
+
+def test_a_connection_that_asked_for_a_login_makes_room_after_the_silent_ones() -> None:
+    where = slots(8, waiting=2)
+    where.open("asks", "a")
+    where.asked("asks")
+    where.open("silent", "a")
+    assert where.open("new", "a").displaces == "silent"
+    assert where.open("newer", "a").displaces == "new"
+
+
+def test_when_slots_run_out_the_oldest_of_the_address_with_most_waiting_makes_room() -> None:
+    where = slots(6, waiting=4)
+    for key, address in (("a1", "a"), ("b1", "b"), ("b2", "b"), ("b3", "b"), ("c1", "c"), ("c2", "c")):
+        assert where.open(key, address).displaces is None
+    assert where.open("d1", "d").displaces == "b1"
+    assert where.open("e1", "e").displaces in ("b2", "c1")
+
+
+def test_a_known_address_keeps_its_waiting_connections_and_takes_the_place_of_unknown_ones() -> None:
+    where = slots(4, waiting=4)
+    log_in(where, "user", "office")
+    where.closed("user")
+    for key in ("o1", "o2", "o3"):
+        where.open(key, "office")
+    where.open("x1", "x")
+    assert where.open("y1", "y").displaces == "x1"
+    assert where.open("o4", "office").displaces == "y1"
+    place = where.open("z1", "z")
+    assert (place.slot, place.refused) == (-1, "all connections are taken")
+
+
+def test_a_logged_in_user_makes_room_for_nobody_and_a_free_slot_is_used_again() -> None:
+    where = slots(2)
+    log_in(where, "u1", "a")
+    log_in(where, "u2", "b")
+    assert where.open("new", "a").slot == -1
+    where.closed("u1")
+    where.closed("u1")
+    assert where.open("new", "c").slot >= 0
+    assert where.open("newer", "d").displaces == "new"
+    assert len(where) == 2
+
+
+def test_connections_of_one_address_in_all_may_be_bounded() -> None:
+    where = slots(8, waiting=8, per_address=2)
+    log_in(where, "u1", "a")
+    log_in(where, "u2", "a")
+    assert where.open("u3", "a").refused == "too many connections from this address"
+    assert where.open("u3", "b").slot >= 0
+
+
+def test_every_slot_has_one_owner_whatever_happens() -> None:
+    import random
+
+    chance = random.Random(7)
+    where = slots(6, waiting=3)
+    owner: dict[int, str] = {}
+    for n in range(5_000):
+        key, alive = f"k{n}", list(where)
+        if alive and chance.random() < 0.4:
+            victim = chance.choice(alive)
+            chance.choice([where.asked, where.logged_in, where.closed])(victim)
+            if victim not in list(where):
+                owner = {slot: key for slot, key in owner.items() if key != victim}
+        place = where.open(key, f"address {chance.randrange(5)}")
+        if place.slot >= 0:
+            assert owner.get(place.slot) == place.displaces
+            owner[place.slot] = key
+        assert sorted(owner.values()) == sorted(where)
+        assert len(where) <= 6
+
+
+# Throttling.
+
+
+def test_wrong_passwords_of_a_pair_slow_it_down_and_shut_nobody_out() -> None:
+    admission = Admission()
+    for n in range(FAILURES_MAX):
+        assert admission.due_ns("a", "UA", NOW_NS + n) <= NOW_NS + n
+        admission.failed("a", "UA", NOW_NS + n)
+    now_ns = NOW_NS + FAILURES_MAX
+    assert admission.due_ns("a", "UA", now_ns) == now_ns - 1 + PAIR_PACE_NS
+    assert admission.due_ns("b", "UA", now_ns) == now_ns, "the same user from elsewhere"
+    assert admission.due_ns("a", "UB", now_ns) == now_ns, "another user from there"
+    assert admission.due_ns("a", "UA", now_ns + WINDOW_NS) == now_ns + WINDOW_NS
+
+
+def test_wrong_passwords_of_an_address_slow_it_down_but_for_passwords_that_were_right() -> None:
+    admission = Admission()
+    for n in range(ADDRESS_FAILURES_MAX):
+        admission.failed("a", f"X{n}", NOW_NS)
+    assert admission.due_ns("a", "UA", NOW_NS) == NOW_NS + ADDRESS_PACE_NS
+    assert admission.due_ns("a", "UA", NOW_NS, remembered=True) == NOW_NS
+    assert admission.due_ns("b", "UA", NOW_NS) == NOW_NS
+
+
+def test_a_password_is_remembered_for_its_hash_in_small_and_capital_letters() -> None:
+    admission = Admission()
+    assert admission.remembers("UA", "secret", b"hash") is None
+    admission.learn("UA", "secret", b"hash")
+    assert admission.remembers("UA", "SECRET", b"hash") is True
+    assert admission.remembers("UA", "wrong", b"hash") is False
+    assert admission.remembers("UA", "secret", b"new hash") is None
+    assert admission.remembers("UB", "secret", b"hash") is None
+
+
+def question(due_ns: int = 0) -> Question:
+    return Question(lambda: True, lambda _now_ns: due_ns, lambda _right: None)
+
+
+def test_addresses_take_turns_and_of_one_the_newest_goes_first() -> None:
+    turns = Turns()
+    questions = {f"{address}{n}": question() for n in range(3) for address in "ab"}
+    for key, each in questions.items():
+        turns.add(key[0], key, each)
+    turns.withdraw("a", "a1")
+    turns.withdraw("a", "a1")
+    order = []
+    while (found := turns.next(NOW_NS)[0]) is not None:
+        order.append(next(key for key, each in questions.items() if each is found))
+    assert order == ["a2", "b2", "a0", "b1", "b0"]
+
+
+def test_a_question_that_is_not_due_lets_others_pass_and_says_when_to_ask_again() -> None:
+    turns = Turns()
+    late, later, due = question(NOW_NS + 5 * MS), question(NOW_NS + 9 * MS), question()
+    turns.add("a", 1, later)
+    turns.add("a", 2, late)
+    turns.add("b", 3, due)
+    assert turns.next(NOW_NS) == (due, None)
+    assert turns.next(NOW_NS) == (None, NOW_NS + 5 * MS)
+    assert turns.next(NOW_NS + 5 * MS) == (late, None)
+    assert len(turns) == 1
+    assert Turns().next(NOW_NS) == (None, None)
+
+
+@pytest.mark.parametrize(("slots_max", "bound"), [(1, 1), (4, 1), (1_024, 256)])
+def test_an_address_may_have_a_quarter_of_the_slots_waiting_where_nothing_is_said(slots_max: int, bound: int) -> None:
+    assert waiting_of(slots_max, None) == bound
