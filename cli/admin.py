@@ -305,6 +305,7 @@ _LIMIT_BOUNDS: Final = (
 def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
     """`lockstep admin limits`: set limits, or, without ``words`` that set any, show them and what they are of."""
     from replay.accounts import limit_words
+    from replay.scenario_print import price
 
     if words:
         for each in words if symbol is not None else ():
@@ -335,7 +336,7 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
             ("participant", whole["participant"] + (", killed" if whole["killed"] else "")),
             ("allowed", ", ".join(whole["allow"]) or "nothing"),
             ("open orders", screen.count(whole["open_orders"])),
-            ("open notional", whole["open_notional"]),
+            ("open notional", price(whole["open_notional_e4"])),
             ("limits", limit_words(whole["limits"]) or "none"),
         ]
     )
@@ -356,21 +357,19 @@ def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
     if as_json:
         screen.say_json(told)
         return errors.FINE
-    last = f"last {told['last']}" if told["last"] else "no trade yet"
+    from cli.market import ladder
+    from replay.ladder import Level
+    from replay.scenario_print import price
+
+    last = f"last {price(told['last_price_e4'])}" if told["last_price_e4"] else "no trade yet"
     phase = told["phase"] + (f" until {told['until']}" if told["until"] else "")
     screen.say(f"{told['symbol']}  {phase}  {last}  after command {screen.count(told['seq'])} at {told['time']}")
     if not told["bids"] and not told["offers"]:
         screen.say("the book is empty")
         return errors.FINE
-    rows = []
-    for at in range(max(len(told["bids"]), len(told["offers"]))):
-        left = _cells(told["bids"][at]) if at < len(told["bids"]) else ["", "", ""]
-        right = _cells(told["offers"][at])[::-1] if at < len(told["offers"]) else ["", "", ""]
-        rows.append(left + right)
-    heads = ["orders", "bid qty", "bid", "offer", "offer qty", "offers"]
-    screen.table(heads, rows, right=("orders", "bid qty", "bid", "offer qty", "offers"))
+    bids, offers = (
+        [Level(each["price_e4"] or 0, each["qty"], each["orders"]) for each in told[side]]
+        for side in ("bids", "offers")
+    )
+    screen.table(*ladder(bids, offers), right=("orders", "bid qty", "bid", "offer qty", "offers"))
     return errors.FINE
-
-
-def _cells(level: dict[str, Any]) -> list[str]:
-    return [screen.count(level["orders"]), screen.count(level["qty"]), str(level["price"])]

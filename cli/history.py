@@ -15,38 +15,12 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.node import check_name, plays
-from engine.names import EVERY, Directory, pack, unpack
-from engine.records import (
-    COMMAND_FIELDS,
-    EVENT_FIELDS,
-    CommandKind,
-    EventKind,
-    Limit,
-    Phase,
-    Reason,
-    SelfTrade,
-    Side,
-    TimeInForce,
-)
-from replay.scenario_print import Printer, price, print_event_values
-from replay.scenario_words import token_word
+from engine.names import EVERY, Directory, pack
+from engine.records import CommandKind, EventKind
+from replay.objects import command_object, event_objects
+from replay.scenario_print import Printer, print_event_values
+from replay.times import ClockPosition, clock_at_each
 
-_64_BITS: Final = 2**64 - 1
-_CODES: Final = {
-    "side": Side,
-    "reason": Reason,
-    "phase": Phase,
-    "time_in_force": TimeInForce,
-    "self_trade": SelfTrade,
-}
-_IDS: Final = frozenset(
-    {
-        *("client_order_id", "contra_client_order_id", "new_client_order_id"),
-        *("name", "symbol", "group", "participant_name", "firm"),
-    }
-)
-#: Eight bytes that are no number: sixteen hexadecimal digits, as in scenarios.
-_BYTES: Final = frozenset({"memo", "new_memo", "salt_0", "salt_1", "hash_0", "hash_1", "hash_2"})
 #: The kinds that name an instrument, and those that name a participant.
 _OF_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME)
 _OF_PARTICIPANT: Final = (
@@ -55,8 +29,6 @@ _OF_PARTICIPANT: Final = (
 )
 #: The kinds that may name an instrument beside a participant.
 _WITH_SYMBOL: Final = (CommandKind.MASS_CANCEL, CommandKind.LIMITS)
-#: What an EXTEND row holds before a LIMITS.
-_BEFORE_LIMITS: Final = ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")
 
 
 @dataclass(frozen=True)
@@ -80,7 +52,7 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
     kinds = _kinds(selection.kinds, EventKind)
     selection.check()
     names = Directory()
-    for play, _before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
+    for play, before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
         rows = play.events
         wanted = rows["seq"] >= selection.from_seq
         if kinds is not None:
@@ -92,7 +64,8 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
             wanted &= (rows["participant"] == number) | (rows["contra_participant"] == number)
         chosen = rows[wanted]
         if as_json:
-            _write(screen.json_line(event_facts(row, names)) for row in chosen)
+            clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))[chosen["seq"] - play.first_seq]
+            _write(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
         elif with_seq:
             _write(f"{print_event_values(values, names)}  # {values[0]}" for values in chosen.tolist())
         else:
@@ -109,6 +82,7 @@ def commands(directory: Path, selection: Selection, *, with_seq: bool, with_even
     printer: Printer | None = None
     for play, before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
         printer = printer or Printer(before)
+        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
         for first, last in _units(play.commands):
             seq = play.first_seq + first
             low, high = np.searchsorted(play.events["seq"], (seq, play.first_seq + last))
@@ -117,75 +91,17 @@ def commands(directory: Path, selection: Selection, *, with_seq: bool, with_even
             if seq + len(rows) <= selection.from_seq or not _chosen(rows[-1], caused, names, selection, kinds):
                 continue
             if as_json:
-                kind = int(rows[-1]["kind"])
-                _write(screen.json_line(command_facts(row, seq + at, names, kind)) for at, row in enumerate(rows))
+                time_ns = int(clock_ns[last - 1])
+                events = event_objects(caused, names, np.full(len(caused), time_ns)) if with_events else None
+                raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
+                told = command_object(list(rows), seq + len(rows) - 1, names, time_ns, raw=raw, events=events)
+                screen.say_json(told)
             elif with_seq:
                 _write([f"{lines[0]}  # {seq + len(rows) - 1}", *lines[1:]])
             else:
                 _write(lines)
     _check_names(selection, names, directory)
     return errors.FINE
-
-
-def event_facts(row: "np.void", names: Directory) -> dict[str, Any]:
-    """An EVENT row as JSON shows it: words for codes, decimals for prices, only the places that its kind uses."""
-    kind = EventKind(int(row["kind"]))
-    facts = {"seq": int(row["seq"]), "kind": kind.name.lower()} | _facts(row, EVENT_FIELDS[kind], names)
-    if kind == EventKind.INDICATIVE:
-        facts["surplus"] = facts.pop("number")
-        facts["price"] = facts["price"] if row["price_e4"] else None
-    return facts
-
-
-def command_facts(row: "np.void", seq: int, names: Directory, before: int = 0) -> dict[str, Any]:
-    """A COMMAND row likewise; of a kind that is not built, its bytes.
-
-    ``before``: the kind of the command that an EXTEND row stands before, where that is known.
-    """
-    number = int(row["kind"])
-    if number not in COMMAND_FIELDS:
-        return {"seq": seq, "kind": number, "row": row.tobytes().hex()}
-    kind = CommandKind(number)
-    limits = kind == CommandKind.EXTEND and before == CommandKind.LIMITS
-    places = _BEFORE_LIMITS if limits else COMMAND_FIELDS[kind]
-    return {"seq": seq, "kind": kind.name.lower()} | _facts(row, places, names)
-
-
-def _facts(row: "np.void", places: tuple[str, ...], names: Directory) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for place in places:
-        value = int(row[place])
-        if place in _IDS:
-            facts[place] = "*" if value == EVERY else unpack(value) if value else None
-        elif place.endswith("_e4"):
-            facts[place.removesuffix("_e4")] = price(value)
-        elif place in ("participant", "contra_participant"):
-            facts[place] = _name(names.participants, value)
-        elif place == "instrument":
-            facts["symbol"] = _name(names.symbols, value)
-        elif place in _BYTES:
-            facts[place] = f"{value & _64_BITS:016x}" if value else None
-        elif place.endswith("_head"):
-            token, tail = place.removesuffix("_head"), int(row[place.replace("_head", "_tail")])
-            facts[token] = token_word(value, tail) if value or tail else None
-        elif place.endswith("_tail"):
-            continue  # with its head
-        elif place in _CODES:
-            codes = _CODES[place]
-            facts[place] = codes(value).name.lower() if value in set(codes) else value or None
-        elif place == "limits":
-            facts["named"], facts["off"] = _limits(value), _limits(value >> 8)
-        else:
-            facts[place] = value
-    return facts
-
-
-def _limits(bits: int) -> list[str]:
-    return [str(limit.name).lower() for limit in Limit if bits & limit]
-
-
-def _name(names: tuple[str, ...], number: int) -> str | None:
-    return names[number - 1] if 0 < number <= len(names) else None
 
 
 def _number(names: tuple[str, ...], name: str) -> int:

@@ -10,6 +10,7 @@ from engine.names import unpack
 from engine.records import Phase, Side
 from replay import accounts
 from replay.ladder import Level, levels
+from replay.objects import book_object, iso_time
 from replay.scenario_print import price, time
 
 #: Lines of a table of positions or limits; what is more is counted, and in the JSON.
@@ -26,24 +27,14 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: b
         known = f"there are {', '.join(symbols[:10])}" if symbols else "there is none"
         raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq}; {known}")
     number = symbols.index(symbol) + 1
+    if as_json:
+        screen.say_json(book_object(engine, number, depth))
+        return errors.FINE
     instrument = engine.instruments()[number - 1]
     orders = engine.open_orders(number)
     bids, offers = levels(orders, Side.BUY)[:depth], levels(orders, Side.SELL)[:depth]
     last_e4 = int(instrument["last_trade_e4"])
     phase = Phase(int(instrument["phase"])).name.lower()
-    if as_json:
-        sides = {name: [_level_facts(level) for level in side] for name, side in (("bids", bids), ("offers", offers))}
-        screen.say_json(
-            {
-                "symbol": symbol,
-                "seq": rebuilt.seq,
-                "time": time(engine.now_ns),
-                "phase": phase,
-                "last": price(last_e4) if last_e4 else None,
-                **sides,
-            }
-        )
-        return errors.FINE
     last = f"last {price(last_e4)}" if last_e4 else "no trade yet"
     screen.say(f"{symbol}  {phase}  {last}  after command {screen.count(rebuilt.seq)} at {time(engine.now_ns)}")
     if not bids and not offers:
@@ -67,10 +58,6 @@ def _bid_cells(level: Level) -> list[str]:
     return [screen.count(level.orders), screen.count(level.qty), shown_price(level.price_e4)]
 
 
-def _level_facts(level: Level) -> dict[str, Any]:
-    return {"price": shown_price(level.price_e4), "qty": level.qty, "orders": level.orders}
-
-
 def shown_price(price_e4: int) -> str:
     """The price of an open order for people: a market order that waits for an auction has none.
 
@@ -87,7 +74,7 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
     parts = engine.part_digests()
     names = engine.directory
     orders = engine.open_orders()
-    instruments = []
+    instruments: list[dict[str, Any]] = []
     for number, row in enumerate(engine.instruments(), 1):
         own = orders[orders["instrument"] == number]
         last_e4 = int(row["last_trade_e4"])
@@ -95,21 +82,21 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
             {
                 "symbol": unpack(int(row["symbol"])),
                 "phase": Phase(int(row["phase"])).name.lower(),
-                "last": price(last_e4) if last_e4 else None,
-                "buys": int((own["side"] == Side.BUY).sum()),
-                "sells": int((own["side"] == Side.SELL).sum()),
+                "last_price_e4": last_e4 or None,
+                "open_buys": int((own["side"] == Side.BUY).sum()),
+                "open_sells": int((own["side"] == Side.SELL).sum()),
                 "open_qty": int(own["leaves_qty"].sum()),
             }
         )
-    counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
     if as_json:
-        about = {"seq": rebuilt.seq, "time": time(engine.now_ns), "from_checkpoint": rebuilt.checkpoint_seq}
-        digests = {"state_digest": engine.state_digest(), "event_digest": engine.event_digest, "parts": parts}
-        hexadecimal = {name: _hex(value) for name, value in digests.items()}
-        held = {"accounts": accounts.participants(engine), "positions": accounts.positions(engine)}
+        about = {"seq": rebuilt.seq, "time": iso_time(engine.now_ns), "checkpoint_seq": rebuilt.checkpoint_seq or None}
+        digests = {"state_digest": engine.state_digest().hex(), "event_digest": engine.event_digest.hex()}
+        by_part = {"part_digests": {name: parts[name].hex() for name in sorted(parts)}, "open_orders": len(orders)}
+        held = {"participants": accounts.participants(engine), "positions": accounts.positions(engine)}
         limited = {"limits": accounts.limits(engine)}
-        screen.say_json(about | hexadecimal | counted | {"books": instruments} | held | limited)
+        screen.say_json(about | digests | by_part | {"instruments": instruments} | held | limited)
         return errors.FINE
+    counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
     replayed = f"checkpoint {screen.count(rebuilt.checkpoint_seq)} and " if rebuilt.checkpoint_seq else ""
     screen.facts(
         [
@@ -124,7 +111,13 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
     screen.table(["part", "digest"], [(name, parts[name].hex()) for name in sorted(parts)])
     if instruments:
         columns = ["symbol", "phase", "last", "buys", "sells", "open qty"]
-        rows = [[shown if shown is not None else "-" for shown in facts.values()] for facts in instruments]
+        rows = [
+            [
+                price(value) if key == "last_price_e4" and value else "-" if value is None else value
+                for key, value in facts.items()
+            ]
+            for facts in instruments
+        ]
         screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
     _show_accounts(engine)
     return errors.FINE
@@ -134,7 +127,8 @@ def _show_accounts(engine: Any) -> None:
     """What participants have open, hold and may, where that is anything."""
     whole = accounts.participants(engine)
     active = [facts for facts in whole if facts["open_orders"] or facts["killed"]]
-    _table(["participant", "open orders", "open notional", "killed"], active)
+    shown = [facts | {"open_notional": price(facts["open_notional_e4"])} for facts in active]
+    _table(["participant", "open orders", "open notional", "killed"], shown)
     _table(["participant", "symbol", "position qty", "open buy qty", "open sell qty"], accounts.positions(engine))
     limited = [facts | {"limits": accounts.limit_words(facts["limits"])} for facts in accounts.limits(engine)]
     _table(["participant", "symbol", "limits"], limited)
@@ -157,7 +151,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return screen.count(value)
     return "-" if value is None else str(value)
-
-
-def _hex(value: Any) -> Any:
-    return {name: part.hex() for name, part in value.items()} if isinstance(value, dict) else value.hex()

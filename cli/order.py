@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.history import event_facts
 from cli.market import shown_price
 from cli.node import check_name, plays
 from engine.names import Directory
 from engine.records import EventKind, Side
+from replay.objects import event_object
 from replay.scenario_print import print_event, time
 from replay.scenario_words import Fault, id_number
-from replay.times import ClockPosition, clock_rows
+from replay.times import ClockPosition, clock_at_each
 
 _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
 
@@ -106,7 +106,7 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     lives = Lives(wanted, numbers)
     names = Directory()
     for play, before, after in plays(directory, 1, last_seq or None, "following the order", again=True):
-        lives.follow(play.events, _clock(play.commands, before.now_ns), play.first_seq)
+        lives.follow(play.events, clock_at_each(play.commands, ClockPosition(before.now_ns)), play.first_seq)
         names = after
     known = [*lives.orders, *lives.unanswered.values()]
     if participant is not None:
@@ -135,24 +135,22 @@ def _numbers(directory: Path, wanted: int) -> tuple[set[int], int]:
     return numbers, last_seq
 
 
-def _clock(commands: NDArray[Any], now_ns: int) -> NDArray[np.int64]:
-    """The clock in force at each command of a block (ns)."""
-    at, values = clock_rows(commands, ClockPosition(now_ns))
-    clock: NDArray[np.int64] = np.concatenate((np.array([now_ns], np.int64), values))
-    return clock[np.searchsorted(at, np.arange(len(commands)), side="right")]
-
-
 def _whose(life: Life, names: Directory) -> str:
     return names.participants[life.participant - 1] if life.participant else "nobody known"
 
 
 def _facts(life: Life, names: Directory) -> dict[str, Any]:
-    moments = [
-        {"time": time(moment.time_ns)} | event_facts(moment.event, names) | {"leaves_qty": moment.leaves_qty}
+    history = [
+        {"leaves_qty": moment.leaves_qty, "event": event_object(moment.event, names, moment.time_ns)}
         for moment in life.moments
     ]
-    whole = {"number": life.number or None, "participant": _whose(life, names)}
-    return whole | {"leaves_qty": life.leaves_qty, "cum_qty": life.cum_qty, "events": moments}
+    return {
+        "order_number": life.number or None,
+        "participant": names.participants[life.participant - 1] if life.participant else None,
+        "leaves_qty": life.leaves_qty,
+        "cum_qty": life.cum_qty,
+        "history": history,
+    }
 
 
 def _show(life: Life, names: Directory) -> None:

@@ -1,5 +1,6 @@
 """Proof that the record is right: `lockstep verify` and `lockstep compare`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
-from cli.history import command_facts, event_facts
 from cli.node import check_whole
 from cli.options import EngineChoice
 from cli.warmup import ready
 from replay.audit import EventDifference, audit
 from replay.compare import CompareReport
 from replay.compare import compare as compare_directories
+from replay.objects import command_object, event_object
 from replay.rebuild import rebuild
+from replay.scenario_print import price
 from replay.verify import VerifyReport
 from replay.verify import verify as verify_directory
 
@@ -37,9 +39,7 @@ def verify(
         with screen.Bar("looking for the event") as bar:
             parted = audit(directory, to_seq=report.difference.last_seq, progress=bar.to).difference
     if as_json:
-        facts = {"ok": report.ok, "engine": engine.value, "commands_per_second": round(report.commands_per_second)}
-        event = _parted_facts(directory, parted) if parted is not None else None
-        screen.say_json(facts | asdict(report) | {"event": event})
+        screen.say_json(_verified_facts(directory, report, engine, parted))
     else:
         _show(directory, report, engine, parted)
     return errors.FINE if report.ok else errors.FOUND
@@ -68,7 +68,7 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
         screen.facts([("recorded", difference.expected.hex()), ("replayed", difference.got.hex())])
     if parted is not None:
         event = _parted_facts(directory, parted)
-        screen.say(f"the engines part at event {parted.index + 1} of command {parted.seq}: {', '.join(parted.fields)}")
+        screen.say(f"the engines part at event {parted.index + 1} of command {parted.seq}: {_fields(parted.fields)}")
         sides = (("kernel", event["kernel"]), ("reference", event["reference"]))
         screen.facts([(name, "no further event" if side is None else _in_words(side)) for name, side in sides])
     said = (
@@ -77,16 +77,34 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
     screen.verdict(report.ok, said)
 
 
+def _verified_facts(
+    directory: Path, report: VerifyReport, engine: EngineChoice, parted: EventDifference | None
+) -> dict[str, Any]:
+    """A report for programs. Digests are hexadecimal digits."""
+    facts = {"ok": report.ok, "engine": engine.value} | asdict(report)
+    elapsed = {"elapsed_s": round(facts.pop("seconds"), 6), "commands_per_s": round(report.commands_per_second)}
+    event = _parted_facts(directory, parted) if parted is not None else None
+    return facts | elapsed | {"event_difference": event}
+
+
 def _span(first: int, last: int) -> str:
     """From which command to which, in words."""
     return f"{screen.count(first)} to {screen.count(last)}" if last else "none yet"
 
 
 def _parted_facts(directory: Path, parted: EventDifference) -> dict[str, Any]:
-    names = rebuild(directory, at=parted.seq, on_divergence="note").engine.directory
-    sides = {"kernel": parted.kernel, "reference": parted.reference}
-    facts = {name: None if row is None else event_facts(_one(row), names) for name, row in sides.items()}
-    return {"seq": parted.seq, "index": parted.index, "fields": parted.fields, **facts}
+    engine = rebuild(directory, at=parted.seq, on_divergence="note").engine
+    names, now_ns = engine.directory, engine.now_ns
+    facts = {
+        name: None if row is None else event_object(_one(row), names, now_ns)
+        for name, row in (("kernel", parted.kernel), ("reference", parted.reference))
+    }
+    return {"seq": parted.seq, "index": parted.index, "fields": _unlike(*facts.values()), **facts}
+
+
+def _unlike(a: dict[str, Any] | None, b: dict[str, Any] | None) -> list[str]:
+    """The keys in which two objects differ; of one that is not there, none."""
+    return [key for key in a if a[key] != b[key]] if a is not None and b is not None else []
 
 
 def _one(row: NDArray[Any]) -> "np.void":
@@ -111,19 +129,30 @@ def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_js
 
 def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
     facts = {"same": report.same, "differs": report.differs} | asdict(report)
+    facts |= {"state_seq": report.state_seq or None, "prefix_of": report.prefix_of or None}
+    if report.digest is not None:
+        facts["digest"]["agrees"] = report.digest.agrees or None
     if report.command is not None:
         # What was defined before the difference is the same in both.
         names = rebuild(directory_a, at=report.command.seq - 1, on_divergence="note").engine.directory
-        a = command_facts(_one(report.command.a), report.command.seq, names)
-        b = command_facts(_one(report.command.b), report.command.seq, names)
-        fields = tuple(name for name in a | b if a.get(name) != b.get(name))
-        facts["command"] = {"seq": report.command.seq, "fields": fields, "a": a, "b": b}
+        seq, rows = report.command.seq, (_one(report.command.a), _one(report.command.b))
+        a, b = (command_object([row], seq, names, 0, raw=[row.tobytes().hex()]) for row in rows)
+        facts["command"] = {"seq": seq, "fields": _unlike(a, b), "a": a, "b": b}
     return facts
 
 
 def _in_words(facts: dict[str, Any]) -> str:
-    """A row's facts on one line, without what is empty."""
-    return ", ".join(f"{name} {value}" for name, value in facts.items() if name != "seq" and value not in (None, 0))
+    """An object of a row on one line, without what is empty."""
+    said = {
+        key.removesuffix("_e4"): price(value) if key.endswith("_e4") else value for key, value in facts.items() if value
+    }
+    return ", ".join(f"{key} {value}" for key, value in said.items() if key not in ("seq", "raw"))
+
+
+def _fields(keys: Sequence[str]) -> str:
+    """Keys that differ, in words; the row itself only where nothing else does."""
+    named = [key.removesuffix("_e4") for key in keys if key != "raw"]
+    return ", ".join(named) or "places that its kind does not use"
 
 
 def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) -> None:
@@ -144,7 +173,7 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         screen.say(f"damaged: {sentence}")
     if report.command is not None:
         facts = _compared_facts(directory_a, report)["command"]
-        screen.say(f"first difference: command {report.command.seq}, in {', '.join(facts['fields'])}")
+        screen.say(f"first difference: command {report.command.seq}, in {_fields(facts['fields'])}")
         screen.facts([("A", _in_words(facts["a"])), ("B", _in_words(facts["b"]))])
     if report.digest is not None:
         digest = report.digest

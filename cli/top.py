@@ -198,11 +198,16 @@ def _named(book: Told) -> str:
 
 
 def _best(books: list[Told]) -> "Table":
+    from cli.market import shown_price
+
     rows = [
-        [_named(book), *(str(book[side][0]["price"]) if book[side] else "-" for side in ("bids", "offers"))]
+        [
+            _named(book),
+            *(shown_price(book[side][0]["price_e4"] or 0) if book[side] else "-" for side in ("bids", "offers")),
+        ]
         for book in books
     ]
-    lasts = [str(book["last"] or "-") for book in books]
+    lasts = [shown_price(book["last_price_e4"]) if book["last_price_e4"] else "-" for book in books]
     heads = [("book", False), ("bid", True), ("offer", True), ("last", True)]
     return _table(heads, [[*row, last] for row, last in zip(rows, lasts, strict=True)])
 

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.names import unpack
-from engine.records import EventKind, Phase, Reason, Side
+from engine.records import EventKind, Phase, Reason
 from node.control import Refused, Status
 from replay import accounts
-from replay.ladder import levels
-from replay.scenario_print import price
-from replay.scenario_print import time as shown_time
+from replay.objects import book_object, iso_time
 
 if TYPE_CHECKING:
     from node.node import Node
@@ -35,7 +33,7 @@ def sessions(node: "Node") -> list[dict[str, int | str]]:
                 "state": "ending" if each.closing else each.session.state.value,
                 "next_seq": next_seq if each.user else 0,
                 "lag_bytes": 0 if each.caught_up or not each.user else end - each.position,
-                "since": shown_time(wall_ns - (now_ns - each.since_ns)),
+                "since": iso_time(wall_ns - (now_ns - each.since_ns)) or "",
             }
         )
     return sorted(told, key=lambda one: (str(one["user"]), str(one["address"])))
@@ -46,30 +44,7 @@ def book(node: "Node", symbol: str, depth: int) -> dict[str, Any]:
     symbols = node.engine.directory.symbols
     if symbol not in symbols:
         raise Refused(f"there is no instrument {symbol}")
-    number = symbols.index(symbol) + 1
-    instrument = node.engine.instruments()[number - 1]
-    orders = node.engine.open_orders(number)
-    last_e4, due_ns = int(instrument["last_trade_e4"]), int(instrument["due_ns"])
-    sides = {
-        name: [
-            {
-                "price": price(level.price_e4) if level.price_e4 else "market",
-                "qty": level.qty,
-                "orders": level.orders,
-            }
-            for level in levels(orders, side)[:depth]
-        ]
-        for name, side in (("bids", Side.BUY), ("offers", Side.SELL))
-    }
-    return {
-        "symbol": symbol,
-        "seq": node.engine.seq,
-        "time": shown_time(node.engine.now_ns),
-        "phase": Phase(int(instrument["phase"])).name.lower(),
-        "until": shown_time(due_ns) if due_ns else None,
-        "last": price(last_e4) if last_e4 else None,
-        **sides,
-    }
+    return book_object(node.engine, symbols.index(symbol) + 1, depth)
 
 
 def account(node: "Node", participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -101,7 +76,7 @@ def status(node: "Node") -> Status:
         "durable_seq": journal.durable_seq,
         "published_seq": node.market.published_seq,
         "event_digest": engine.event_digest.hex(),
-        "clock": shown_time(engine.now_ns),
+        "clock": iso_time(engine.now_ns) or "unset",
         "clock_ns": engine.now_ns,
         "held_rows": node.market.pipeline.held_rows,
         "instruments": len(phases),

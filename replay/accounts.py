@@ -1,7 +1,7 @@
 """What participants hold, have open and may, in words: for `lockstep state` and for a node's operator.
 
 Out of the views that both engines have: POSITION, PARTICIPANT_STATE and LIMITS_STATE rows. Quantities are shares, money
-is a decimal string.
+is in 1/10000.
 """
 
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from engine.names import Directory, unpack
-from engine.records import Permission
+from engine.records import Limit, Permission
 from replay.engines import MarketEngine
-from replay.scenario_print import LIMIT_VALUES, limit_texts, price
+from replay.objects import LIMIT_BITS, limits_object
+from replay.scenario_print import limit_texts
 
 Facts = dict[str, Any]
 
@@ -50,23 +51,27 @@ def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
     number = names.participants.index(name) + 1
     held, limited = engine.positions(number), engine.limits(number)
     of_limits = {int(row["instrument"]): _limits(row) for row in limited}
-    whole = _participant(engine.participants()[number - 1]) | {"limits": of_limits.pop(0, {})}
+    unlimited = limits_object(0, [0] * len(LIMIT_BITS))
+    whole = _participant(engine.participants()[number - 1]) | {"limits": of_limits.pop(0, unlimited)}
     of_positions = {int(row["instrument"]): row for row in held}
     none = np.zeros((), held.dtype)
     instruments = []
     for instrument in sorted(of_positions.keys() | of_limits.keys()):
         facts = {"symbol": names.symbols[instrument - 1]} | _quantities(of_positions.get(instrument, none))
-        instruments.append(facts | {"limits": of_limits.get(instrument, {})})
+        instruments.append(facts | {"limits": of_limits.get(instrument, unlimited)})
     return whole, instruments
 
 
 def limit_words(limits: Facts) -> str:
-    """Limits as a line has them; "" for none.
+    """Limits (``replay.objects.limits_object``) as a line of section 12 has them; "" for none.
 
-    >>> limit_words({"max_order_qty": 100, "restricted": True})
+    >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0)))
     'max_order_qty=100 restricted'
     """
-    return " ".join(word if value is True else f"{word}={value}" for word, value in limits.items())
+    bits = sum({int(bit) for key, bit in LIMIT_BITS.items() if limits[key] is not None})
+    bits |= Limit.RESTRICTED if limits["restricted"] else 0
+    texts = limit_texts(bits, tuple(limits[key] or 0 for key in LIMIT_BITS))
+    return " ".join(f"{word}={text}" if text else word for word, text in texts.items())
 
 
 def _participant(row: Any) -> Facts:
@@ -74,7 +79,7 @@ def _participant(row: Any) -> Facts:
     return {
         "participant": unpack(int(row["name"])),
         "open_orders": int(row["orders_open"]),
-        "open_notional": price(int(row["open_notional_e4"])),
+        "open_notional_e4": int(row["open_notional_e4"]),
         "killed": bool(row["killed"]),
         "allow": [str(each.name).lower() for each in Permission if each & permissions],
     }
@@ -92,6 +97,4 @@ def _quantities(row: Any) -> Facts:
 
 
 def _limits(row: Any) -> Facts:
-    """Whole numbers as numbers, RESTRICTED as True, all else as section 12 writes it."""
-    texts = limit_texts(int(row["limits"]), tuple(int(row[name]) for name in LIMIT_VALUES))
-    return {word: (int(text) if text.isdecimal() else text) if text else True for word, text in texts.items()}
+    return limits_object(int(row["limits"]), [int(row[key]) for key in LIMIT_BITS])

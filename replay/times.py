@@ -55,6 +55,13 @@ def clock_rows(commands: NDArray[Any], position: ClockPosition) -> tuple[NDArray
     return at[taken], values[taken]
 
 
+def clock_at_each(commands: NDArray[Any], position: ClockPosition) -> NDArray[np.int64]:
+    """The clock in force at each of ``commands`` (ns): a CLOCK row that the engine takes already counts at itself."""
+    at, values = clock_rows(commands, position)
+    clock: NDArray[np.int64] = np.concatenate((np.array([position.now_ns], np.int64), values))
+    return clock[np.searchsorted(at, np.arange(len(commands)), side="right")]
+
+
 def clock_after(commands: NDArray[Any], position: ClockPosition) -> ClockPosition:
     """The clock's position after ``commands``."""
     if len(commands) == 0:

@@ -20,10 +20,9 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from cli.market import shown_price
 from engine import Capacity, Engine, compile_kernels, warm
 from engine.names import Directory, unpack
-from engine.records import CommandKind, EventKind, Phase, Reason, Side, concatenate
+from engine.records import CommandKind, EventKind, Phase, Reason, concatenate
 from node import stages
 from node.admin import AdminServer
 from node.control import Refused, Status, Submitted
@@ -34,8 +33,7 @@ from node.operations import Operations
 from node.operator_socket import connect, open_directory
 from node.stages import StageClock
 from replay import accounts
-from replay.ladder import levels
-from replay.scenario_print import price
+from replay.objects import book_object
 from replay.scenario_print import time as clock_text
 from sequencer.stamp import LiveStamp
 
@@ -139,25 +137,7 @@ class FakeNode:
         return self.listed
 
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
-        number = self.engine.directory.symbols.index(symbol) + 1
-        row, orders = self.engine.instruments()[number - 1], self.engine.open_orders(number)
-        sides = {
-            name: [
-                {"price": shown_price(level.price_e4), "qty": level.qty, "orders": level.orders}
-                for level in levels(orders, side)[:depth]
-            ]
-            for name, side in (("bids", Side.BUY), ("offers", Side.SELL))
-        }
-        last_e4 = int(row["last_trade_e4"])
-        return {
-            "symbol": symbol,
-            "seq": self.engine.seq,
-            "time": clock_text(self.engine.now_ns),
-            "phase": Phase(int(row["phase"])).name.lower(),
-            "until": clock_text(int(row["due_ns"])) if row["due_ns"] else None,
-            "last": price(last_e4) if last_e4 else None,
-            **sides,
-        }
+        return book_object(self.engine, self.engine.directory.symbols.index(symbol) + 1, depth)
 
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return accounts.account(self.engine, participant)

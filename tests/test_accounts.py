@@ -7,6 +7,7 @@ import pytest
 
 from engine.reference import ReferenceEngine
 from replay import accounts
+from replay.objects import limits_object
 from replay.scenario_parse import parse
 from replay.scenario_run import run_scenario
 from tests.conftest import Lockstep
@@ -47,14 +48,16 @@ EVENTS = """\
 > phase XYZ auction
 > killed GAMMA
 """
+NO_LIMITS = limits_object(0, [0] * 8)
 LIMITS = [
     {
         "participant": "ALPHA",
         "symbol": None,
-        "limits": {"order_rate": "100/1s", "credit": "5000.00", "margin": "20%"},
+        "limits": NO_LIMITS
+        | {"rate_orders": 100, "rate_window_ns": 1_000_000_000, "credit_e4": 50_000_000, "margin_bps": 2_000},
     },
-    {"participant": "ALPHA", "symbol": "XYZ", "limits": {"max_order_qty": 500, "adv": "10%"}},
-    {"participant": "BETA", "symbol": "ABC", "limits": {"restricted": True}},
+    {"participant": "ALPHA", "symbol": "XYZ", "limits": NO_LIMITS | {"max_order_qty": 500, "adv_share_bps": 1_000}},
+    {"participant": "BETA", "symbol": "ABC", "limits": NO_LIMITS | {"restricted": True}},
 ]
 POSITIONS = [
     {"participant": "ALPHA", "symbol": "XYZ", "position_qty": -40, "open_buy_qty": 0, "open_sell_qty": 60},
@@ -79,7 +82,7 @@ def test_an_account_is_what_the_rules_say() -> None:
     assert whole == {
         "participant": "ALPHA",
         "open_orders": 1,
-        "open_notional": "600.00",
+        "open_notional_e4": 6_000_000,
         "killed": False,
         "allow": ["market"],
         "limits": LIMITS[0]["limits"],
@@ -88,10 +91,10 @@ def test_an_account_is_what_the_rules_say() -> None:
         {"symbol": "XYZ", "position_qty": -40, "open_buy_qty": 0, "open_sell_qty": 60, "limits": LIMITS[1]["limits"]}
     ]
     whole, instruments = accounts.account(engine, "BETA")
-    assert (whole["limits"], whole["allow"]) == ({}, ["market", "stp_none"])
+    assert (whole["limits"], whole["allow"]) == (NO_LIMITS, ["market", "stp_none"])
     assert [(each["symbol"], each["position_qty"], each["limits"]) for each in instruments] == [
-        ("XYZ", 40, {}),
-        ("ABC", 0, {"restricted": True}),
+        ("XYZ", 40, NO_LIMITS),
+        ("ABC", 0, NO_LIMITS | {"restricted": True}),
     ]
     assert [facts["killed"] for facts in accounts.participants(engine)] == [False, False, True]
     with pytest.raises(KeyError):
@@ -102,10 +105,10 @@ def test_state_shows_positions_limits_and_open_notional(node: Path, lockstep: Lo
     status, said, _ = lockstep("state", node, "--json")
     told = json.loads(said)
     assert (status, told["positions"], told["limits"]) == (0, POSITIONS, LIMITS)
-    assert [(facts["participant"], facts["open_notional"]) for facts in told["accounts"]] == [
-        ("ALPHA", "600.00"),
-        ("BETA", "0.00"),
-        ("GAMMA", "0.00"),
+    assert [(facts["participant"], facts["open_notional_e4"]) for facts in told["participants"]] == [
+        ("ALPHA", 6_000_000),
+        ("BETA", 0),
+        ("GAMMA", 0),
     ]
     status, said, _ = lockstep("state", node)
     assert said.endswith(
@@ -140,20 +143,23 @@ def test_what_was_asked_is_printed_in_the_words_it_was_written_in(node: Path, lo
 
 def test_json_shows_limits_by_name_and_an_indicative_price_that_is_none(node: Path, lockstep: Lockstep) -> None:
     rows = [json.loads(line) for line in lockstep("commands", node, "--kind", "limits", "--json")[1].splitlines()]
-    assert [row["kind"] for row in rows] == ["extend", "limits", "extend", "limits", "limits", "limits", "limits"]
-    before, first = rows[:2]
-    assert [before[place] for place in ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")] == [
-        *(100, 1_000_000_000, 2_000, 0)
-    ]
-    assert (first["named"], first["off"], first["credit"]) == (["order_rate", "credit", "margin"], [], "5000.00")
-    assert (rows[3]["named"], rows[3]["off"]) == (["max_order_qty", "adv", "restricted"], ["restricted"])
+    assert [row["kind"] for row in rows] == ["limits"] * 5
+    first, second = rows[0]["limits"], rows[1]["limits"]
+    assert {key: value for key, value in first.items() if value} == {
+        "rate_orders": 100,
+        "rate_window_ns": 1_000_000_000,
+        "credit_e4": 50_000_000,
+        "margin_bps": 2_000,
+    }
+    assert (second["restricted"], rows[1]["limits_off"]) == (False, ["restricted"])
+    assert {key for key, value in second.items() if value} == {"max_order_qty", "adv_share_bps"}
     (event,) = map(json.loads, lockstep("events", node, "--kind", "indicative", "--json")[1].splitlines())
-    assert {key: event[key] for key in ("symbol", "qty", "price", "surplus", "side")} == {
+    assert {key: event[key] for key in ("symbol", "qty", "price_e4", "surplus_qty", "surplus_side")} == {
         "symbol": "XYZ",
         "qty": 40,
-        "price": "10.00",
-        "surplus": 60,
-        "side": "sell",
+        "price_e4": 100_000,
+        "surplus_qty": 60,
+        "surplus_side": "sell",
     }
 
 
@@ -168,7 +174,7 @@ def test_the_order_of_a_halt_and_a_call_is_followed_through_the_uncross(node: Pa
     status, said, _ = lockstep("order", node, "a1", "--json")
     life = json.loads(said)
     assert (status, life["leaves_qty"], life["cum_qty"]) == (0, 60, 40)
-    assert [event["kind"] for event in life["events"]] == ["accepted", "trade"]
+    assert [moment["event"]["kind"] for moment in life["history"]] == ["accepted", "trade"]
 
 
 def test_both_engines_verify_what_was_written(node: Path, lockstep: Lockstep) -> None:

@@ -133,7 +133,7 @@ def test_limits_are_set_in_a_line_and_shown_with_what_they_are_of(operated: Oper
     assert lockstep("admin", "instrument", directory, "ABC", "--tick", "0.01", "--reference", "5.00")[0] == 0
     status, out, _ = lockstep("admin", "limits", directory, "ALPHA", "--symbol", "ABC", "--json")
     told = json.loads(out)
-    assert (told["instruments"], told["limits"]["max_position"], told["limits"]["restricted"]) == ([], 500, True)
+    assert (told["instruments"], told["limits"]["max_position_qty"], told["limits"]["restricted"]) == ([], 500, True)
     status, out, complaint = lockstep("admin", "do", directory, "enter ALPHA a9 sell 1 XYZ @ 10.00")
     assert (status, out) == (1, "> rejected a9 reason=restricted\n")
 

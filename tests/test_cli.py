@@ -119,9 +119,10 @@ def test_a_selection_of_commands_is_what_was_selected(written: Path, lockstep: L
 
 def test_the_book_of_any_moment_is_shown(written: Path, lockstep: Lockstep) -> None:
     now = json.loads(lockstep("book", written, "XYZ", "--json")[1])
-    assert (now["bids"], now["offers"], now["last"]) == ([{"price": "10.05", "qty": 15, "orders": 1}], [], "10.05")
+    assert (now["bids"], now["offers"]) == ([{"price_e4": 100_500, "qty": 15, "orders": 1}], [])
+    assert now["last_price_e4"] == 100_500
     then = json.loads(lockstep("book", written, "XYZ", "--at", "09:30:30", "--json")[1])
-    assert (then["seq"], then["bids"]) == (7, [{"price": "10.10", "qty": 50, "orders": 1}])
+    assert (then["seq"], then["bids"]) == (7, [{"price_e4": 101_000, "qty": 50, "orders": 1}])
     assert "the book is empty" in lockstep("book", written, "XYZ", "--at", 5)[1]
 
 
@@ -132,13 +133,13 @@ def test_a_market_order_that_waits_is_shown_as_market_by_run_as_by_book(tmp_path
     assert status == 0
     assert [" ".join(line.split()) for line in said.splitlines()][-1] == "XYZ 370 @ market 20 @ 10.05 2"
     shown = json.loads(lockstep("book", tmp_path / "auction", "XYZ", "--json")[1])
-    assert (shown["bids"][0]["price"], shown["offers"][0]["price"]) == ("market", "10.05")
+    assert (shown["bids"][0]["price_e4"], shown["offers"][0]["price_e4"]) == (None, 100_500)
 
 
 def test_an_order_is_followed_through_its_replaces_from_either_id(written: Path, lockstep: Lockstep) -> None:
     for name in ("b1", "b2"):
         life = json.loads(lockstep("order", written, name, "--json")[1])
-        kinds = [(event["kind"], event["leaves_qty"]) for event in life["events"]]
+        kinds = [(moment["event"]["kind"], moment["leaves_qty"]) for moment in life["history"]]
         assert kinds == [("accepted", 150), ("trade", 50), ("replaced", 20), ("trade", 15)]
         assert (life["participant"], life["cum_qty"]) == ("BETA", 105)
     said = lockstep("order", written, "a2")[1]
@@ -170,11 +171,11 @@ def test_checkpoints_are_taken_listed_verified_and_pruned(node: Path, tmp_path: 
     listed = [json.loads(line) for line in lockstep("checkpoint", "list", node, "--json")[1].splitlines()]
     assert [(info["seq"], info["valid"]) for info in listed] == [(15, True), (16, True)]
     state = json.loads(lockstep("state", node, "--json")[1])
-    assert (state["from_checkpoint"], state["state_digest"]) == (16, listed[1]["state_digest"])
+    assert (state["checkpoint_seq"], state["state_digest"]) == (16, listed[1]["state_digest"])
     flip(Path(listed[1]["path"]), 0.5)
     assert lockstep("checkpoint", "verify", node)[0] == 1
     status, said, _ = lockstep("state", node, "--json")
-    assert (status, json.loads(said)["from_checkpoint"]) == (0, 15)
+    assert (status, json.loads(said)["checkpoint_seq"]) == (0, 15)
     assert lockstep("checkpoint", "prune", node, "--keep", 1)[0] == 0
 
 

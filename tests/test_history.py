@@ -47,16 +47,17 @@ def test_json_shows_memos_and_tokens_as_the_notation_writes_them(node: Path, loc
     rows = [json.loads(line) for line in said.splitlines()]
     enter = next(row for row in rows if row["kind"] == "enter")
     assert (enter["client_order_id"], enter["memo"]) == ("~8000000000000001", "8000000000000001")
-    extends = [(row["token"], row["new_token"]) for row in rows if row["kind"] == "extend"]
-    assert extends == [("ORDER-20240115", None)] * 2
-    assert [row["new_memo"] for row in rows if row["kind"] == "replace"] == ["0000000000000002"]
+    tokens = [(row["token"], row["new_token"]) for row in rows if row["kind"] in ("enter", "replace", "cancel")]
+    assert tokens.count(("ORDER-20240115", None)) == 2
+    assert "extend" not in {row["kind"] for row in rows}
+    assert [row["memo"] for row in rows if row["kind"] == "replace"] == ["0000000000000002"]
     assert [(row["memo"], row["qty"]) for row in rows if row["kind"] == "cancel"] == [(None, 50)]
     user = next(row for row in rows if row["kind"] == "user")
-    assert (user["name"], user["participant_name"], user["firm"]) == ("USER-1", "ALPHA", "FRM1")
+    assert (user["user"], user["participant"], user["firm"]) == ("USER-1", "ALPHA", "FRM1")
     credential = next(row for row in rows if row["kind"] == "credential")
-    assert [credential[place] for place in ("cost", "salt_0", "hash_0", "hash_1", "hash_2")] == [
-        *(14, "0001020304050607", "f0f1f2f3f4f5f6f7", None, "e0e1e2e3e4e5e6e7")
-    ]
+    assert credential["password_cost"] == 14
+    assert credential["password_salt"].startswith("0001020304050607")
+    assert credential["password_hash"] == "f0f1f2f3f4f5f6f7" + "0" * 16 + "e0e1e2e3e4e5e6e7"
 
 
 def test_a_selection_by_participant_has_its_users_and_its_kills(node: Path, lockstep: Lockstep) -> None:
