@@ -1,0 +1,27 @@
+"""The order flow that is shipped, in LOBSTER's format: generated, the same as its generator writes, and run to the end."""
+
+import importlib.util
+from pathlib import Path
+
+from tests.conftest import Lockstep
+
+FOLDER = Path(__file__).parent.parent / "examples" / "lobster"
+ACME = "ACME_2024-01-15_0930"
+
+
+def test_the_shipped_files_are_those_that_the_generator_writes() -> None:
+    spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = module.generated()
+    assert {name: (FOLDER / name).read_text() for name in written} == written
+    assert {file.name for file in FOLDER.glob("*.csv")} == set(written)
+
+
+def test_the_best_bid_and_offer_of_every_shipped_row_are_the_published_ones(tmp_path: Path, lockstep: Lockstep) -> None:
+    book = ("--book", FOLDER / f"{ACME}_book10.csv", "--check", FOLDER / f"{ACME}_top1.csv")
+    line = ("run", FOLDER / f"{ACME}_message.csv", "--format", "lobster", *book, "--data", tmp_path / "acme")
+    status, said, _ = lockstep(*line)
+    assert (status, said.splitlines()[-1]) == (0, "equal on every row")
