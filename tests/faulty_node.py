@@ -2,11 +2,15 @@
 
 often        checkpoints follow each other without a pause
 slow-disk    every commit of the journal takes 30 ms longer
+stalls       one commit in 200 stands still for 3 seconds, longer than an ``impatient`` node bears silence
+clock-steps  the wall clock is up to 30 minutes off and steps every second, on the same UTC day
 tells-early  what happened is told before it is durable: the hole that the crash loop has to find
 impatient    silence, and a reader that takes nothing, are borne for 2 seconds
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
 
+import os
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +36,40 @@ def slow_disk() -> None:
         made(self, late, *arguments, **named)
 
     GroupWriter.__init__ = slow  # type: ignore[method-assign]
+
+
+def stalls() -> None:
+    from journal.group import GroupWriter
+
+    made = GroupWriter.__init__
+    chance = random.Random(os.getpid())
+
+    def stalling(self: Any, commit: Callable[[Any], None], *arguments: Any, **named: Any) -> None:
+        def late(group: Any) -> None:
+            if chance.random() < 1 / 200:
+                time.sleep(3)
+            commit(group)
+
+        made(self, late, *arguments, **named)
+
+    GroupWriter.__init__ = stalling  # type: ignore[method-assign]
+
+
+def clock_steps() -> None:
+    from sequencer.clock import MarketClock
+
+    made = MarketClock.__init__
+    day_ns = 86_400_000_000_000
+
+    def wall() -> int:
+        now_ns = time.time_ns()
+        stepped_ns = now_ns + random.Random(now_ns // 1_000_000_000).randrange(-1_800, 1_800) * 1_000_000_000
+        return stepped_ns if stepped_ns // day_ns == now_ns // day_ns else now_ns
+
+    def stepping(self: Any, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **{**named, "wall": wall})
+
+    MarketClock.__init__ = stepping  # type: ignore[method-assign]
 
 
 def tells_early() -> None:
@@ -67,6 +105,8 @@ def small_room() -> None:
 FAULTS: Final = {
     "often": often,
     "slow-disk": slow_disk,
+    "stalls": stalls,
+    "clock-steps": clock_steps,
     "tells-early": tells_early,
     "impatient": impatient,
     "small-room": small_room,

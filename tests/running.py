@@ -1,5 +1,6 @@
 """A node in a process of its own, and sockets that speak packets with it: for tests over loopback."""
 
+import contextlib
 import json
 import os
 import signal
@@ -43,7 +44,8 @@ class Running:
     """A node in a process of its own.
 
     ``program``: what runs instead of the command line (``tests.faulty_node``). ``around``: a command that ends by
-    executing its arguments, such as one that mounts a disk or sets a limit.
+    executing its arguments, such as one that mounts a disk or sets a limit. ``unread``: its log goes to a full pipe
+    that nobody reads.
     """
 
     def __init__(
@@ -53,8 +55,11 @@ class Running:
         port: int = 0,
         program: Sequence[str] = ("-m", "cli.main"),
         around: Sequence[str] = (),
+        unread: bool = False,
     ) -> None:
         self.data = data
+        self.unread = unread
+        self._pipes: list[int] = []
         self.port = port
         self._line = [*around, sys.executable, *program, "serve", "--data", str(data), "--json", *SMALL, *options]
         self.log = data.parent / f"{data.name}.log"
@@ -67,9 +72,25 @@ class Running:
                 [*self._line, "--port", str(self.port)],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=self._full_pipe() if self.unread else log,
                 text=True,
             )
+
+    def _full_pipe(self) -> int:
+        """The end for writing of a pipe that has no room left, and whose reader is open and idle."""
+        self._close_pipes()
+        self._pipes = list(os.pipe())
+        os.set_blocking(self._pipes[1], False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self._pipes[1], b"." * 4_096)
+        os.set_blocking(self._pipes[1], True)
+        return self._pipes[1]
+
+    def _close_pipes(self) -> None:
+        for end in self._pipes:
+            os.close(end)
+        self._pipes = []
 
     def start(self) -> None:
         """Begin a process; it listens then."""
@@ -94,6 +115,7 @@ class Running:
         """At the end of a test: nothing of it is left."""
         if self.process is not None:
             self.end(signal.SIGKILL)
+        self._close_pipes()
 
     def logged(self) -> str:
         """What it wrote to its log in all its lives."""

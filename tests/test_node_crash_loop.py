@@ -4,6 +4,8 @@ Three clients of the library trade at random and keep every message that came, b
 at any moment, its start and its checkpoints included, and begins again on the same port; nobody tells the clients.
 At the end three accounts have to agree byte for byte: what each client kept, the stream that the node sends when asked
 from message 1 on, and the stream made from nothing but the journal. ``LOCKSTEP_KILLS`` sets how many kills (default 8).
+In the loop with hardships the disk stands still at times, for longer than the node bears silence, the log goes to a
+full pipe, and the wall clock steps. None of that is a client's fault, so none may be told that it is.
 """
 
 import asyncio
@@ -45,6 +47,7 @@ class Trader:
         self.kept: dict[int, bytes] = {}
         self.changed = 0  # messages that came again, and were others
         self.connections = 0
+        self.told: list[str] = []  # texts of debug packets: why the node ended a connection
         self.requests: list[Request] = []
         self.failure: ClientError | None = None
         self._chance = random.Random(seed)
@@ -67,6 +70,8 @@ class Trader:
             if packet[2] == PacketType.LOGIN_ACCEPTED:
                 self._number = LoginAccepted.read(packet[3:]).next_seq
                 self.connections += 1
+            elif packet[2] == PacketType.DEBUG:
+                self.told.append(packet[3:].decode("ascii", "replace"))
             elif packet[2] == PacketType.SEQUENCED:
                 self.changed += self.kept.setdefault(self._number, packet) != packet
                 self._number += 1
@@ -131,11 +136,17 @@ class Account:
     lost: int = 0
     doubled: int = 0
     unsettled: int = 0
+    false_words: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
 
 
-async def crash_loop(data: Path, kills: int, seed: int, *faults: str) -> tuple[Account, list[Trader]]:
-    """Kill the node so often while three clients trade; then let them come to an end. ``faults``: of the node."""
+async def crash_loop(
+    data: Path, kills: int, seed: int, *faults: str, other: tuple[str, ...] = ("slow-disk",), unread: bool = False
+) -> tuple[Account, list[Trader]]:
+    """Kill the node so often while three clients trade; then let them come to an end.
+
+    ``faults``: of every node; ``other``: more of them, of every second one. ``unread``: nobody reads the log.
+    """
     chance = random.Random(seed)
     port = free_port()
     nodes = [
@@ -144,8 +155,9 @@ async def crash_loop(data: Path, kills: int, seed: int, *faults: str) -> tuple[A
             *("--ids-max", str(1 << 18), "--checkpoint-every", str(CHECKPOINT_EVERY)),
             port=port,
             program=("-m", "tests.faulty_node", ",".join(("often", *more))),
+            unread=unread,
         )
-        for more in (faults, (*faults, "slow-disk"))
+        for more in (faults, (*faults, *other))
     ]
     node = nodes[0]
     account, enough = Account(), asyncio.Event()
@@ -247,6 +259,7 @@ def _judge(account: Account, traders: list[Trader], streams: dict[str, bytes], o
         account.doubled += sum(count - 1 for count in accepted.values())
         account.unsettled += sum(request.state not in SETTLED for request in trader.requests)
         account.answers += len(kept)
+        account.false_words += [text for text in trader.told if "heard" in text or "slow" in text or "password" in text]
         account.connections += trader.connections
         if trader.failure is not None:
             account.given_up.append(str(trader.failure))
@@ -257,6 +270,7 @@ def check(account: Account, traders: list[Trader], data: Path) -> None:
     print(account)
     assert account.given_up == []
     assert (account.lost, account.doubled, account.unsettled) == (0, 0, 0)
+    assert account.false_words == []
     for trader in traders:
         assert sorted(trader.kept) == list(range(1, len(trader.kept) + 1)), "the client missed a message"
     report = verify(data)
@@ -271,6 +285,16 @@ def test_whatever_a_client_was_told_is_so_after_any_kill(tmp_path: Path, kills: 
     assert account.connections > 2 * kills, "clients resumed by themselves"
     assert account.answers > 100 * kills, "there was load"
     assert CheckpointStore(tmp_path / "node").list(), "and checkpoints"
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.long)])
+def test_so_it_is_with_a_stalled_disk_a_stopped_log_reader_and_a_stepping_clock(tmp_path: Path, kills: int) -> None:
+    data = tmp_path / "node"
+    hard = ("impatient", "clock-steps", "stalls")
+    account, traders = asyncio.run(crash_loop(data, kills, 911, *hard, other=("slow-disk",), unread=True))
+    check(account, traders, data)
+    assert account.kills >= kills
+    assert account.connections > kills
 
 
 def test_an_order_that_is_accepted_twice_is_counted() -> None:
