@@ -60,7 +60,7 @@ class CheckpointStore:
         path = self.folder / f"{checkpoint.seq:020d}.checkpoint"
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._clear_leftovers()
             with _open_aside(aside) as file:
                 for piece in image.encode(checkpoint):
@@ -177,7 +177,8 @@ class CheckpointStore:
             target = path.with_suffix(f".invalid.{number}")
         with suppress(OSError):
             path.rename(target)
-            _reason_path(target).write_text(why + "\n", encoding="utf-8")
+            with open(_reason_path(target), "w", encoding="utf-8", opener=_private) as file:
+                file.write(why + "\n")
             _sync_folder(self.folder)
 
     def prune(
@@ -221,11 +222,16 @@ class CheckpointStore:
 def _open_aside(path: Path) -> BinaryIO:
     """A new file, unbuffered, under a lock that says to others that it is no leftover of a crash."""
     while True:
-        file = path.open("wb", buffering=0)
+        file = os.fdopen(_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC), "wb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # somebody took it for a leftover between the two
+
+
+def _private(path: str | Path, flags: int) -> int:
+    """Open a file that, if it is new, its owner alone may read and write."""
+    return os.open(path, flags, 0o600)
 
 
 def _header(path: Path) -> Header:

@@ -14,7 +14,7 @@ from cli import screen
 from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
 from engine.limits import Capacity
-from journal import Journal
+from journal import Journal, JournalBusy
 from journal.lock import LOCK_NAME, writer_pid
 from journal.store import NEW_FOLDER
 from replay.engines import MarketEngine
@@ -85,12 +85,12 @@ def compare(
     """Meet the journal's commands at the beginning of the input. ``skip`` takes them off it and tells whether anything
     is left.
 
-    ``place``: names a row of the input for people. Raises WrongUse when a command is another one, or somebody writes
-    the journal, and what the journal raises.
+    ``place``: names a row of the input for people. Raises WrongUse when a command is another one, JournalBusy
+    when somebody writes the journal, and what the journal raises.
     """
     pid = writer_pid(options.data)
     if pid is not None:
-        raise WrongUse(f"{options.data} is being written by process {pid}; stop it first")
+        raise JournalBusy(f"{options.data} is being written by process {pid}; stop it first")
     with journal_of(options.data) as journal, screen.Bar("comparing with the journal") as bar:
         beginning = Beginning(journal)
         try:

@@ -5,6 +5,7 @@ Each check looks at one thing and gives one finding; none of them writes to the 
 
 import os
 import shutil
+import stat
 import sys
 import time as clock
 from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ def doctor(directory: Path | None, *, as_json: bool) -> int:
         raise WrongUse(f"{directory} is {'no directory' if directory.exists() else 'not there'}; check the path")
     checks: list[Callable[[], Finding]] = [_python, _libraries, _folders, _clock, _kernels]
     if directory is not None:
-        checks += [partial(_space, directory), partial(_writer, directory)]
+        checks += [partial(_space, directory), partial(_modes, directory), partial(_writer, directory)]
     findings = [check() for check in checks]
     if directory is not None:
         with screen.Bar(f"examining {directory}") as bar:
@@ -159,6 +160,27 @@ def _space(directory: Path) -> Finding:
             "disk", Grade.notice, f"{directory} cannot be written", "it can be read and verified; a node needs to write"
         )
     return Finding("disk", Grade.good, said)
+
+
+def _modes(directory: Path) -> Finding:
+    """Files and folders that others than their owner may use; a journal holds password hashes and every order."""
+    wide = [path for path in (directory, *sorted(directory.rglob("*"))) if _is_open_to_others(path)]
+    if wide:
+        return Finding(
+            "modes",
+            Grade.notice,
+            f"others may use {screen.counted(len(wide), 'file or folder')}, the first is {wide[0]}",
+            f"run `chmod -R go= {directory}`",
+        )
+    return Finding("modes", Grade.good, "its owner's alone")
+
+
+def _is_open_to_others(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISLNK(mode) and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def _writer(directory: Path) -> Finding:

@@ -1,8 +1,9 @@
 """How the command line ends: one table from known errors to exit statuses, one sentence for each.
 
-0 fine; 1 a difference or failure was found; 2 wrong use or bad input; 70 a defect of lockstep itself; 130
-interrupted; 141 whoever read the output went away, as the shell reports it. Errors are known by the name of
-their class and the folder it comes from, so that this table loads none of them.
+0 fine; 1 a difference or failure was found; 2 wrong use or bad input; 70 a defect of lockstep itself; 75 the machine
+does not let it run now (a port in use, no room, another writer, a failed disk), try again later; 130 interrupted; 141
+whoever read the output went away, as the shell reports it. Errors are known by the name of their class and the folder
+it comes from, so that this table loads none of them.
 
 Damage of a journal or a checkpoint is bad input, 2, for a command that needs it to be whole; where looking for damage
 is the command's job, it is what the command found, 1 (``finding``).
@@ -22,6 +23,8 @@ FINE: Final = 0
 FOUND: Final = 1
 WRONG: Final = 2
 DEFECT: Final = 70
+#: EX_TEMPFAIL of sysexits.h. A supervisor restarts on it, and not on ``WRONG``.
+LATER: Final = 75
 INTERRUPTED: Final = 130
 READER_GONE: Final = 141
 
@@ -31,6 +34,8 @@ KNOWN: Final = {
     ("cli", "Found"): FOUND,
     ("cli", "OutputFailed"): WRONG,
     ("journal", "JournalError"): WRONG,
+    ("journal", "JournalBusy"): LATER,
+    ("journal", "JournalFault"): LATER,
     ("checkpoints", "CheckpointError"): WRONG,
     ("replay", "Divergence"): FOUND,
     ("replay", "ReplayError"): WRONG,
@@ -45,6 +50,7 @@ KNOWN: Final = {
     ("node", "Answered"): WRONG,
     ("node", "LinkError"): WRONG,
     ("node", "LinkLost"): FOUND,
+    ("node", "PortInUse"): LATER,
 }
 
 _MACHINE: Final = {
@@ -60,7 +66,10 @@ _MACHINE: Final = {
     errno.ENAMETOOLONG: ("the name {path} is too long", "name a shorter one"),
     errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n) and run again"),
     errno.ENOMEM: ("the machine has no memory left", "stop something else, or use a smaller capacity"),
+    errno.EIO: ("the disk of {path} failed", "look at the system's log; restore from a copy if the disk is broken"),
 }
+#: Errors of the machine that may be gone at the next attempt.
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 
 
 class WrongUse(ValueError):
@@ -146,9 +155,9 @@ def sentence(error: BaseException) -> tuple[str, int]:
         what, then = _MACHINE.get(
             error.errno or 0, ("{path} cannot be used: " + (error.strerror or str(error)), "see `lockstep doctor`")
         )
-        return _plain(f"{what.format(path=name)}; {then}"), WRONG
+        return _plain(f"{what.format(path=name)}; {then}"), LATER if error.errno in _PASSING else WRONG
     if isinstance(error, MemoryError):
-        return "the machine has no memory left; stop something else, or use a smaller capacity", WRONG
+        return "the machine has no memory left; stop something else, or use a smaller capacity", LATER
     return defect(error), DEFECT
 
 

@@ -30,7 +30,7 @@ from cli import (
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 
-Exit status: 0 fine, 1 a difference or failure was found, 2 wrong use or bad input.
+Exit status: 0 fine, 1 a difference or failure was found, 2 wrong use or bad input, 75 try again later.
 
 Example: lockstep demo --seconds 5"""
 

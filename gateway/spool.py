@@ -51,7 +51,7 @@ class Spool:
         """Opens ``directory/streams/SESSION``; what is there counts only as far as ``restore`` says."""
         self.session = session
         self._folder = Path(directory) / FOLDER
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         self.path = self._folder / session
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._streams: dict[int, _Stream] = {}

@@ -1,6 +1,6 @@
 """The journal: an append-only log of opaque blocks with chained checksums, made durable in groups."""
 
-from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalForeign
+from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalFault, JournalForeign
 from journal.frame import Block
 from journal.log import Journal
 from journal.report import CheckReport, JournalInfo, Problem
@@ -13,6 +13,7 @@ __all__ = [
     "JournalBusy",
     "JournalDamaged",
     "JournalError",
+    "JournalFault",
     "JournalForeign",
     "JournalInfo",
     "Problem",

@@ -13,5 +13,9 @@ class JournalBusy(JournalError):
     """Another process writes this journal."""
 
 
+class JournalFault(JournalError):
+    """The machine failed: no room, no memory, an error of the disk. Remove the cause and open the journal again."""
+
+
 class JournalForeign(JournalError):
     """Not a journal of this program, or of another format version."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from journal.errors import JournalError
+from journal.errors import JournalFault
 
 QUEUE_BYTES_MAX: Final = 32 << 20
 GROUP_BYTES_MAX: Final = 4 << 20
@@ -133,7 +133,7 @@ class GroupWriter:
     def raise_failure(self) -> None:
         """Raise JournalError if the writer has failed."""
         if self._failure is not None:
-            raise JournalError(self._explain(self._failure)) from self._failure
+            raise JournalFault(self._explain(self._failure)) from self._failure
 
     def _call(self) -> None:
         self._state = _Thread.BUSY

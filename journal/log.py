@@ -89,7 +89,7 @@ class Journal:
         if type(meta.get("rules_version")) is not int:
             raise ValueError("the meta record of a journal needs rules_version, a whole number")
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise JournalError(f"{directory} cannot be made: {error.strerror}") from error
         lock = WriterLock(directory)

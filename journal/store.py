@@ -10,6 +10,7 @@ LMDB is never asked to read the trees for us (``pages`` does). It writes, after 
 reader table keeps a snapshot as it is while somebody writes.
 """
 
+import errno
 import os
 import shutil
 import threading
@@ -21,7 +22,7 @@ from typing import Any, Final
 import lmdb
 
 from journal import frame, marks
-from journal.errors import JournalError
+from journal.errors import JournalError, JournalFault
 from journal.group import Entry
 from journal.opening import FOLDER
 from journal.reading import BLOCKS, DIGESTS, GENESIS_KEY, LABELS_KEY, MARK_KEY, META, TREES, key_of, seq_of
@@ -40,6 +41,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "map_size": MAP_BYTES,
     "subdir": True,
     "create": False,
+    "mode": 0o600,  # py-lmdb's default is 0755, less the umask
     "sync": True,
     "metasync": True,
     "writemap": False,
@@ -75,7 +77,7 @@ _changed = threading.Condition()
 def _reserve_reader_table(folder: Path) -> None:
     """Have the disk give the room of lock.mdb now: LMDB maps a sparse file, and a full disk would end the process by
     SIGBUS in the middle. Only while no environment of this process is open there: closing the file drops its locks."""
-    fd = os.open(folder / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(folder / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, _READER_TABLE_BYTES)
     finally:
@@ -88,7 +90,7 @@ def _lmdb_open(folder: Path, **changes: Any) -> lmdb.Environment:
         environment = lmdb.open(str(folder), **{**_OPTIONS, **changes})
         environment.reader_check()
     except (lmdb.Error, OSError, MemoryError) as error:
-        raise JournalError(f"LMDB cannot open {folder}: {reason(folder, error)}") from error
+        raise failed(folder, f"LMDB cannot open {folder}", error) from error
     return environment
 
 
@@ -175,10 +177,10 @@ class Store:
         self._environment = self.reader_lock.environment
         try:
             self._trees = {name: self._environment.open_db(name, create=False) for name in TREES}
-            self._tail_fd = os.open(folder / "tail", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._tail_fd = os.open(folder / "tail", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (lmdb.Error, OSError) as error:
             self.reader_lock.close()
-            raise JournalError(f"the journal in {folder} cannot be written: {reason(folder, error)}") from error
+            raise failed(folder, f"the journal in {folder} cannot be written", error) from error
 
     def _append(self, transaction: lmdb.Transaction, tree: bytes, items: "list[_Item]") -> None:
         if not items:
@@ -241,6 +243,18 @@ def reason(folder: Path, error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+#: What may pass by itself, or once somebody makes room.
+_PASSING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+def failed(folder: Path, what: str, error: BaseException) -> JournalError:
+    """The error to raise: a JournalFault where the machine is to blame and a later start can succeed."""
+    why = reason(folder, error)
+    passes = why.startswith("the disk is full") or isinstance(error, MemoryError | lmdb.DiskError | lmdb.MapFullError)
+    passes = passes or (isinstance(error, OSError) and error.errno in _PASSING)
+    return (JournalFault if passes else JournalError)(f"{what}: {why}")
+
+
 def create_folder(directory: Path, meta: dict[str, Any]) -> None:
     """Make DIR/journal aside and rename it into place, so that it is there whole or not at all. Raises JournalError."""
     try:
@@ -248,13 +262,13 @@ def create_folder(directory: Path, meta: dict[str, Any]) -> None:
         (directory / NEW_FOLDER).rename(directory / FOLDER)
         _sync_folder(directory)
     except (lmdb.Error, OSError) as error:
-        raise JournalError(f"the journal in {directory} cannot be created: {reason(directory, error)}") from error
+        raise failed(directory, f"the journal in {directory} cannot be created", error) from error
 
 
 def _create_aside(new: Path, meta: dict[str, Any]) -> None:
     if new.exists():
         shutil.rmtree(new)
-    new.mkdir()
+    new.mkdir(mode=0o700)
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     sealed = marks.encode_genesis(meta, int(meta.get("row_bytes", ROW_BYTES)), page_bytes)
     _reserve_reader_table(new)
@@ -269,7 +283,7 @@ def _create_aside(new: Path, meta: dict[str, Any]) -> None:
     finally:
         environment.close()
     for name, content in (("genesis", sealed), ("tail", mark)):
-        fd = os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        fd = os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(fd, content)
             os.fsync(fd)

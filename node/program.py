@@ -1,9 +1,10 @@
 """A node as a program: opened, served on uvloop with its operator's door, told to a supervisor, and ended in order."""
 
 import asyncio
+import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -21,6 +22,10 @@ from node.notify import Notifier
 from node.opening import Opened, open_directory
 from node.operations import Operations
 from replay.rebuild import Progress
+
+
+class PortInUse(OSError):
+    """A port that the node was to listen on is taken; the message says which, then what to do."""
 
 
 class Listening(NamedTuple):
@@ -46,7 +51,7 @@ def serve(
 ) -> None:
     """Run a node until it is told to end, by its operator or by SIGTERM or SIGINT.
 
-    ``listening``: is told where, once clients can come. Raises what opening raises, OSError for a port, and the fault
+    ``listening``: is told where, once clients can come. Raises what opening raises, PortInUse, OSError, and the fault
     that ended the node.
     """
     connections = connections_within(options.connections_max)
@@ -104,10 +109,10 @@ async def _served(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: loop.create_task(node.shutdown()))
     try:
-        await node.start()
-        await admin.start()
+        await _listen(node.start(), "--port", options.port)
+        await _listen(admin.start(), "--admin-port", admin_port)
         if metrics is not None:
-            await metrics.start()
+            await _listen(metrics.start(), "--metrics-port", metrics_port)
         log.info(
             "listening",
             host=options.host,
@@ -131,6 +136,17 @@ async def _served(
         if metrics is not None:
             await metrics.close()
         log.info("ended", seq=opened.engine.seq)
+
+
+async def _listen(starting: Awaitable[None], option: str, port: int | None) -> None:
+    try:
+        await starting
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PortInUse(
+            f"port {port} of {option} is in use; end the program that listens there (`ss -ltnp`), or give another port"
+        ) from error
 
 
 async def _watched(notify: Notifier, node: Node) -> None:

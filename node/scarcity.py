@@ -119,7 +119,7 @@ class Scarcity:
                 self._path.unlink(missing_ok=True)
                 return
             words = {unpack(symbol): Phase(at).name if at else "RESUME" for symbol, at in self._ended.items()}
-            with aside.open("w") as file:
+            with open(aside, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
                 json.dump(words, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -317,7 +317,7 @@ def test_a_second_writer_is_refused_by_name(node: Path, tmp_path: Path, lockstep
         if holder.stdout is not None:
             holder.stdout.readline()
         status, _, complaint = lockstep("run", tmp_path / "more.txt", "--data", node)
-        assert (status, str(holder.pid) in complaint) == (2, True)
+        assert (status, str(holder.pid) in complaint) == (75, True)
         assert lockstep("events", node)[:2] == (0, EVENTS)
     finally:
         holder.communicate(b"\n")
