@@ -30,6 +30,8 @@ phase XYZ continuous"""
 SMALL = ("--password-cost", "4", "--orders-max", "4096", "--ids-max", "65536")
 #: An answer to one client, whatever others do, comes within this.
 SOON_S = 1.0
+#: Patience with a server that beats and does not do what is waited for.
+WAIT_S = 120.0
 HEARTBEAT = soup.packet(PacketType.CLIENT_HEARTBEAT)
 
 
@@ -216,15 +218,19 @@ class Client:
 
     def take(self, count: int) -> bytes:
         """The stream up to ``count`` messages since the login."""
+        deadline_s = time.monotonic() + WAIT_S
         while self._count < count:
             assert self.packet()[0] in (PacketType.SEQUENCED, PacketType.SERVER_HEARTBEAT)
+            assert time.monotonic() < deadline_s, f"{self._count} of {count} messages came"
         return self.stream
 
     def until_end(self) -> list[tuple[int, bytes]]:
         """What comes until the server closes."""
         found = []
+        deadline_s = time.monotonic() + WAIT_S
         while (packet := self.packet())[0]:
             found.append(packet)
+            assert time.monotonic() < deadline_s, "the server does not close"
         return found
 
     def log_out(self) -> None:
@@ -239,7 +245,7 @@ def answered_in_s(client: Client) -> float:
     began_s = time.monotonic()
     client.socket.sendall(cancel("none"))
     while client.packet()[0] != PacketType.SEQUENCED:
-        pass
+        assert time.monotonic() - began_s < WAIT_S, "no answer"
     return time.monotonic() - began_s
 
 

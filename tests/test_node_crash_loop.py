@@ -12,6 +12,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -183,7 +184,7 @@ async def crash_loop(
         await _settled(traders)
         for trader in traders:
             await trader.client.close()
-        streams = {user: await asyncio.to_thread(_whole_stream, port, user) for user in USERS}
+        streams = await asyncio.to_thread(_whole_streams, port, data)
         assert node.end(signal.SIGTERM) == 0, node.logged()
     finally:
         for each in nodes:
@@ -210,6 +211,16 @@ async def _settled(traders: list[Trader]) -> None:
         if all(trader.settled for trader in traders):
             return
         await asyncio.sleep(0.01)
+
+
+def _whole_streams(port: int, data: Path) -> dict[str, bytes]:
+    """The streams of all users, once the journal has nothing more for them: a disconnect still cancels orders."""
+    for _ in range(100):
+        streams = {user: _whole_stream(port, user) for user in USERS}
+        if streams == streams_of_journal(data):
+            break
+        time.sleep(0.1)
+    return streams
 
 
 def _whole_stream(port: int, user: str) -> bytes:
