@@ -11,9 +11,10 @@ from engine.definitions import define_instrument, define_participant, no_codes
 from engine.emit import emit_rejected
 from engine.entry import enter
 from engine.index import ask_for_id
-from engine.jit import called, prefetch, rare
+from engine.jit import called, inlined, prefetch, rare
 from engine.kill import emergency_close, kill_command
 from engine.limit_command import extend_command, forget_extension, limits_command
+from engine.limits import events_max
 from engine.phases import halt_command, phase_command, resume_command
 from engine.records import CommandKind, Reason
 from engine.state import State, state_at
@@ -39,6 +40,8 @@ _CREDENTIAL: Final = int(CommandKind.CREDENTIAL)
 _CLOCK_JUMP: Final = int(CommandKind.CLOCK_JUMP)
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 
+_events_max = inlined(events_max)
+
 #: How many commands ahead the rows of client order ids are fetched, so that their cache misses overlap.
 _AHEAD: Final = 12
 #: COMMAND rows of a page of memory.
@@ -54,9 +57,7 @@ def apply_batch(places, commands, start, events, n):
     state = state_at(places)
     venue = state.venue[0]
     for i in range(start, len(commands)):
-        # One command causes at most two events an open order (of self-trade prevention; of a kill, its cancel and the
-        # indicative after it), two an instrument (its phase and its indicative), one a participant, and its own.
-        if n + 2 * (venue["orders_open"] + venue["instruments"]) + venue["participants"] + 8 > len(events):
+        if n + _events_max(venue["orders_open"], venue["instruments"], venue["participants"]) > len(events):
             return i, n
         # The system maps memory in pages, and no processor fetches the next one ahead by itself.
         prefetch(commands, min(i + _PAGE_ROWS, len(commands) - 1))

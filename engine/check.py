@@ -52,6 +52,8 @@ def _check_slots(state: State) -> list[int]:
     require((live["cum_qty"] + live["leaves_qty"] <= live["qty"]).all(), "executed and open are within the quantity")
     resting = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.GTC))
     require(resting.all(), "only day and gtc orders rest")
+    of_day = live["time_in_force"] == TimeInForce.DAY
+    require(not live["carried"][of_day].any(), "no order good for the day is of an earlier day")
     return open_slots
 
 
@@ -156,10 +158,13 @@ def _check_ids(state: State, open_slots: list[int]) -> None:
         table[int(row["participant"]), int(row["client_order_id"])] = int(row["slot"])
     require(len(table) == len(rows) + len(leaves), "an id of a participant has one row")
     freed = 0
+    used = dict.fromkeys(range(1, int(venue["participants"]) + 1), 0)
     for (participant, client_order_id), slot in table.items():
         order = state.orders[slot % _CARRIED]
         bears = order["participant"] == participant and order["client_order_id"] == client_order_id
-        freed += slot >= _CARRIED and not bears
+        free = slot >= _CARRIED and not bears
+        freed += free
+        used[participant] += not free
         require(not bears or order["carried"] == (slot >= _CARRIED), "an order knows whether its id is of today")
     for slot in open_slots:
         order = state.orders[slot]
@@ -167,6 +172,8 @@ def _check_ids(state: State, open_slots: list[int]) -> None:
         require(key in table and table[key] % _CARRIED == slot, "the id of an open order leads to it")
     require(venue["ids_used"] == len(table) - freed, "ids_used counts the ids in use")
     require(venue["ids_used"] <= venue["ids_max"], "no more ids than there is room for")
+    counted = state.participants["ids_used"][: len(used)].tolist()
+    require(list(used.values()) == counted, "a participant's ids in use are counted")
 
 
 def _check_participants(state: State, open_slots: list[int]) -> None:

@@ -5,7 +5,15 @@ from typing import Any
 import numpy as np
 
 from engine.errors import require
-from engine.limits import BPS_MAX, INT64_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.limits import (
+    BPS_MAX,
+    IDS_MAX_MAX,
+    INT64_MAX,
+    ORDERS_MAX_MAX,
+    QTY_MAX,
+    RATE_ORDERS_MAX,
+    RATE_WINDOW_NS_MAX,
+)
 from engine.records import Limit
 from engine.state import EXPOSURE, State
 
@@ -20,8 +28,10 @@ _VALUES = {
     Limit.CREDIT: (("credit_e4", 0, INT64_MAX),),
     Limit.MARGIN: (("margin_bps", 0, BPS_MAX),),
     Limit.ADV: (("adv_share_bps", 0, BPS_MAX),),
+    Limit.MAX_OPEN_ORDERS: (("max_open_orders", 1, ORDERS_MAX_MAX),),
+    Limit.MAX_IDS: (("max_ids", 1, IDS_MAX_MAX),),
 }
-_OF_ALL_INSTRUMENTS = Limit.ORDER_RATE | Limit.CREDIT | Limit.MARGIN
+_OF_ALL_INSTRUMENTS = Limit.ORDER_RATE | Limit.CREDIT | Limit.MARGIN | Limit.MAX_OPEN_ORDERS | Limit.MAX_IDS
 
 
 def check_risk(state: State, open_slots: list[int]) -> None:

@@ -13,18 +13,19 @@ from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.phases import meet_timers
 from engine.records import Reason
 from engine.state import State
-from engine.sweep import gather_of_participant, sort_slots
+from engine.sweep import gather_day_orders, gather_of_participant, sort_slots
 
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 _UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
 _UNKNOWN_INSTRUMENT: Final = int(Reason.UNKNOWN_INSTRUMENT)
 _MASS_CANCEL: Final = int(Reason.MASS_CANCEL)
 _DISCONNECT: Final = int(Reason.DISCONNECT)
+_END_OF_DAY: Final = int(Reason.END_OF_DAY)
 
 
 @called
 def clock(state: State, command, events, n):
-    """The clock has a new value; a new trading day frees the ids of the day before, then timers are met."""
+    """The clock has a new value. A new trading day first ends the day orders and frees ids; then timers are met."""
     venue = state.venue[0]
     time_ns = command["time_ns"]
     if not unused(command, 1, 1, 1, 1, 1) or time_ns < venue["now_ns"] or time_ns > TIME_NS_MAX:
@@ -32,9 +33,18 @@ def clock(state: State, command, events, n):
     venue["now_ns"] = time_ns
     day = time_ns // DAY_NS
     if day != venue["trading_day"]:
+        n = _end_day_orders(state, events, n)
         venue["trading_day"] = day
         forget_ids(state)
     return meet_timers(state, events, n)
+
+
+@called
+def _end_day_orders(state: State, events, n):
+    """Every order good for the day is canceled, in order of acceptance (rulebook section 13, 27)."""
+    count = gather_day_orders(state)
+    sort_slots(state, count, 0)
+    return cancel_listed(state, events, n, 0, count, _END_OF_DAY)
 
 
 @called

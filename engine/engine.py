@@ -9,7 +9,7 @@ from engine import jit
 from engine.apply import apply_batch
 from engine.check import check_state
 from engine.digest import EventChain, part_digest, state_digest
-from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity
+from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity, events_max
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
@@ -47,7 +47,7 @@ class Engine:
         self._places = jit.places(self._state)
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
-        worst = 2 * (room.orders_max + room.instruments_max) + room.participants_max + 8
+        worst = events_max(room.orders_max, room.instruments_max, room.participants_max)
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
         self._event_bytes = self._events.view(np.uint8).data
 
@@ -134,7 +134,7 @@ class Engine:
         """PARTICIPANT_STATE rows, in order of definition."""
         here = self._state.participants[: self._state.venue[0]["participants"]]
         rows = np.zeros(len(here), PARTICIPANT_STATE)
-        for name in ("name", "open_notional_e4", "orders_open", "permissions", "killed"):
+        for name in ("name", "open_notional_e4", "orders_open", "ids_used", "permissions", "killed"):
             rows[name] = here[name]
         return rows
 

@@ -92,7 +92,7 @@ def enter(state: State, command, events, n):
         return emit_rejected(state, events, n, client_order_id, participant, 0, _UNKNOWN_INSTRUMENT)
     owner = state.participants[participant - 1]
     # A replace needs no such check: whoever is killed has no open order.
-    if owner["killed"] != 0:
+    if np.int64(owner["killed"]) != 0:
         count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_rejected(state, events, n, client_order_id, participant, instrument, _KILLED)
     row = state.instruments[instrument - 1]
@@ -166,7 +166,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
     else:
         value_price_e4 = command["price_e4"]
         if instructions & _MARKET:
-            if not owner["permissions"] & _MAY_MARKET:
+            if not np.int64(owner["permissions"]) & _MAY_MARKET:
                 return _MARKET_NOT_PERMITTED
             value_price_e4 = -tick
         if owner["open_notional_e4"] > INT64_MAX - qty * value_price_e4:

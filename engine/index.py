@@ -101,6 +101,7 @@ def open_slot(state: State, participant, client_order_id):
 def take_id(state: State, free, participant, client_order_id, slot):
     """Writes an id that ``find_id`` did not find (its answer is ``free``)."""
     state.venue[0]["ids_used"] += 1
+    state.participants[participant - 1]["ids_used"] += 1
     place = -1 - free
     if place < len(state.ids):
         row = state.ids[place]
@@ -137,6 +138,8 @@ def forget_ids(state: State):
         node["one"] = 0
         node["bit"] = 0
     venue["ids_used"] = 0
+    for number in range(venue["participants"]):
+        state.participants[number]["ids_used"] = 0
     venue["id_leaves"] = 0
     venue["id_root"] = 0
     for slot in range(1, venue["orders_high"] + 1):
@@ -154,3 +157,4 @@ def drop_carried_id(state: State, order):
     if np.int64(order["carried"]) != 0:
         order["carried"] = 0
         state.venue[0]["ids_used"] -= 1
+        state.participants[np.int64(order["participant"]) - 1]["ids_used"] -= 1

@@ -1,4 +1,4 @@
-"""Permissions, the checks that limits set, and ``would_cross`` (rulebook sections 8 and 13, 21).
+"""Permissions, the checks that limits set, and the last row of section 8 (rulebook sections 8 and 13, 21 and 28).
 
 Only orders come here that are not plain: of participants with limits, without a limit price, ``stp=none`` or
 post-only, or with so large a notional that it has to be looked at closely. What is set for the instrument goes before
@@ -23,6 +23,8 @@ _CREDIT: Final = int(Limit.CREDIT)
 _MARGIN: Final = int(Limit.MARGIN)
 _ADV: Final = int(Limit.ADV)
 _RESTRICTED: Final = int(Limit.RESTRICTED)
+_MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
+_MAX_IDS: Final = int(Limit.MAX_IDS)
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _STP_NONE: Final = int(SelfTrade.NONE)
@@ -38,6 +40,7 @@ _REASON_ORDER_RATE: Final = int(Reason.ORDER_RATE)
 _REASON_ADV: Final = int(Reason.ADV)
 _REASON_POSITION_LIMIT: Final = int(Reason.POSITION_LIMIT)
 _REASON_CREDIT: Final = int(Reason.CREDIT)
+_CAPACITY: Final = int(Reason.CAPACITY)
 
 
 @inlined
@@ -74,7 +77,9 @@ def check_with_limits(
     own_open_qty,
     own_notional_e4,
 ):
-    """The rows of section 8 from ``restricted`` to ``would_cross``, of an order that is not plain: a reason, or 0.
+    """The rows of section 8 from ``restricted`` on, of an order that is not plain: a reason, or 0.
+
+    Of the last row all but the room of the venue, which every order is looked at for.
 
     qty: of the whole order. open_qty: what would be open of it. own_*: what is open of the order that a replace
     changes, else 0. instructions, self_trade: those that are to be looked at.
@@ -85,9 +90,9 @@ def check_with_limits(
     is_set = np.int64(limits[wide]["limits"]) | exposures[4 * pair + SET_LIMITS]
     if is_set & _RESTRICTED:
         return _REASON_RESTRICTED
-    if instructions & _MARKET and not owner["permissions"] & _MAY_MARKET:
+    if instructions & _MARKET and not np.int64(owner["permissions"]) & _MAY_MARKET:
         return _MARKET_NOT_PERMITTED
-    if self_trade == _STP_NONE and not owner["permissions"] & _MAY_STP_NONE:
+    if self_trade == _STP_NONE and not np.int64(owner["permissions"]) & _MAY_STP_NONE:
         return _STP_NOT_PERMITTED
     if is_set != 0:
         reason = _check_order_limits(
@@ -107,6 +112,15 @@ def check_with_limits(
         return _REASON_CREDIT
     if instructions & _POST_ONLY and would_cross(books, instrument, side, tick):
         return _WOULD_CROSS
+    # A replace opens no further order, and takes an id.
+    if (
+        is_set & _MAX_OPEN_ORDERS
+        and own_open_qty == 0
+        and owner["orders_open"] >= np.int64(limits[wide]["max_open_orders"])
+    ):
+        return _CAPACITY
+    if is_set & _MAX_IDS and owner["ids_used"] >= np.int64(limits[wide]["max_ids"]):
+        return _CAPACITY
     return 0
 
 

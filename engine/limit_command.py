@@ -8,7 +8,7 @@ from engine.definitions import find_instrument, find_participant
 from engine.emit import emit_rejected
 from engine.exposure import SET_LIMITS, pair_of
 from engine.jit import called, inlined
-from engine.limits import BPS_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.limits import BPS_MAX, IDS_MAX_MAX, ORDERS_MAX_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
 from engine.records import Limit, Reason
 from engine.state import State
 
@@ -19,12 +19,25 @@ _MAX_POSITION: Final = int(Limit.MAX_POSITION)
 _CREDIT: Final = int(Limit.CREDIT)
 _MARGIN: Final = int(Limit.MARGIN)
 _ADV: Final = int(Limit.ADV)
+_MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
+_MAX_IDS: Final = int(Limit.MAX_IDS)
 _ALL: Final = int(~Limit(0))
-_OF_ALL_INSTRUMENTS: Final = _ORDER_RATE | _CREDIT | _MARGIN
-_OFF_SHIFT: Final = 8
+_OF_ALL_INSTRUMENTS: Final = _ORDER_RATE | _CREDIT | _MARGIN | _MAX_OPEN_ORDERS | _MAX_IDS
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 _UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
 _UNKNOWN_INSTRUMENT: Final = int(Reason.UNKNOWN_INSTRUMENT)
+
+
+@inlined
+def _named(command):
+    """Bits of the limits that the row names."""
+    return np.int64(command["limits"]) & 255 | np.int64(command["further_limits"]) << 8
+
+
+@inlined
+def _off(command):
+    """Bits of those that are off."""
+    return np.int64(command["limits"]) >> 8 | np.int64(command["further_off"]) << 8
 
 
 @inlined
@@ -42,12 +55,10 @@ def _is_limits(venue, command):
         | np.int64(command["side"])
         | np.int64(command["time_in_force"])
         | np.int64(command["self_trade"])
-        | np.int64(command["book"])
-        | np.int64(command["phase"])
     )
-    named = np.int64(command["limits"]) & _ALL
-    off = np.int64(command["limits"]) >> _OFF_SHIFT
-    if (word | venue["extended_32"] | venue["extended_40"] | (off & ~named)) != 0:
+    named = _named(command)
+    off = _off(command)
+    if (word | (named & ~_ALL) | (off & ~named)) != 0:
         return False
     if command["symbol"] != 0 and named & _OF_ALL_INSTRUMENTS:
         return False
@@ -62,6 +73,8 @@ def _is_limits(venue, command):
         and _is_value(said, _CREDIT, command["credit_e4"], 0, any_number)
         and _is_value(said, _MARGIN, venue["extended_16"], 0, BPS_MAX)
         and _is_value(said, _ADV, venue["extended_24"], 0, BPS_MAX)
+        and _is_value(said, _MAX_OPEN_ORDERS, venue["extended_32"], 1, ORDERS_MAX_MAX)
+        and _is_value(said, _MAX_IDS, venue["extended_40"], 1, IDS_MAX_MAX)
     )
 
 
@@ -99,8 +112,8 @@ def _limits(state: State, command, events, n):
 @called
 def _set_limits(venue, command, row):
     """Writes the values that the command names; those that are off are zero in it."""
-    named = np.int64(command["limits"]) & _ALL
-    off = np.int64(command["limits"]) >> _OFF_SHIFT
+    named = _named(command)
+    off = _off(command)
     row["limits"] = (np.int64(row["limits"]) | named) & ~off
     if named & _MAX_ORDER_QTY:
         row["max_order_qty"] = command["max_order_qty"]
@@ -117,6 +130,10 @@ def _set_limits(venue, command, row):
         row["margin_bps"] = venue["extended_16"]
     if named & _ADV:
         row["adv_share_bps"] = venue["extended_24"]
+    if named & _MAX_OPEN_ORDERS:
+        row["max_open_orders"] = venue["extended_32"]
+    if named & _MAX_IDS:
+        row["max_ids"] = venue["extended_40"]
 
 
 @called

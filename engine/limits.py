@@ -39,6 +39,15 @@ IDS_MAX_MAX: Final = 2**30
 COMMANDS_PER_CALL_MAX: Final = 8_192
 
 
+def events_max(orders: int, instruments: int, participants: int) -> int:
+    """The most events that one command causes, given how many open orders, instruments and participants there are.
+
+    Two an open order (of self-trade prevention; of a kill or of the end of a day, its cancel and an indicative), two
+    an instrument (its phase and its indicative), one a participant, and the answer. Python and kernels ask it.
+    """
+    return 2 * (orders + instruments) + participants + 8
+
+
 @dataclass(frozen=True)
 class Capacity:
     """How much a venue has room for. Reaching one is answered ``capacity``, and nothing else changes.

@@ -13,7 +13,7 @@ from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.names import EVERY
 from engine.records import Phase, Reason
 from engine.state import State
-from engine.sweep import cancel_gathered, gather_day_orders
+from engine.sweep import cancel_gathered, gather_day_orders_of
 from engine.timers import due_instrument, set_timer
 
 _CLOSED: Final = int(Phase.CLOSED)
@@ -50,7 +50,7 @@ def _change_phase(state: State, events, n, instrument, phase, due_ns):
     if phase == _CONTINUOUS or (phase == _CLOSED and before == _CLOSING_AUCTION):
         n = uncross(state, events, n, instrument)
     if phase == _CLOSED:
-        n = cancel_gathered(state, events, n, gather_day_orders(state, instrument), _END_OF_DAY)
+        n = cancel_gathered(state, events, n, gather_day_orders_of(state, instrument), _END_OF_DAY)
     return say_indicative(state, events, n, instrument)
 
 

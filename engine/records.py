@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 #: Moves whenever any event for any input changes. A slice of a journal belongs to one value.
-RULES_VERSION: Final = 3
+RULES_VERSION: Final = 4
 
 
 class CommandKind(IntEnum):
@@ -149,7 +149,7 @@ class UserPermission(IntFlag):
 
 
 class Limit(IntFlag):
-    """Bits of ``limits``: which limits the command names. The same bits 8 higher say ``off`` of those named.
+    """The limits of a participant. In a command, which are named, and which of those are ``off`` (``limit_places``).
 
     RESTRICTED has no value: named it restricts, ``off`` (``restricted=no``) it does not.
     """
@@ -162,6 +162,8 @@ class Limit(IntFlag):
     MARGIN = 32
     ADV = 64
     RESTRICTED = 128
+    MAX_OPEN_ORDERS = 256
+    MAX_IDS = 512
 
 
 class Reason(IntEnum):
@@ -228,8 +230,17 @@ COMMAND_PLACES: Final = {
     8: ("new_client_order_id", "symbol", "group", "memo", "participant_name", "salt_0", "rate_window_ns", "jump_ns"),
     16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
     24: ("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps"),
-    32: ("min_qty", "tick_e4", "duration_ns", "new_memo", "new_token_head", "hash_1", "max_position_qty"),
-    40: ("display_qty", "adv_qty", "new_token_tail", "hash_2", "credit_e4"),
+    32: (
+        "min_qty",
+        "tick_e4",
+        "duration_ns",
+        "new_memo",
+        "new_token_head",
+        "hash_1",
+        "max_position_qty",
+        "max_open_orders",
+    ),
+    40: ("display_qty", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
     48: ("participant",),
     52: ("instrument",),
     56: ("kind",),
@@ -237,8 +248,8 @@ COMMAND_PLACES: Final = {
     58: ("time_in_force",),
     59: ("self_trade",),
     60: ("instructions", "permissions", "limits"),
-    62: ("book",),
-    63: ("phase", "reason", "cost"),
+    62: ("book", "further_limits"),
+    63: ("phase", "reason", "cost", "further_off"),
 }
 _NARROW: Final = {
     "participant": "<u4",
@@ -254,6 +265,8 @@ _NARROW: Final = {
     "phase": "u1",
     "reason": "u1",
     "cost": "u1",
+    "further_limits": "u1",
+    "further_off": "u1",
 }
 
 #: One row, one command. ``participant`` and ``instrument`` are numbers in order of definition, from 1; 0 is unknown.
@@ -265,7 +278,7 @@ COMMAND_FIELDS: Final = {
     CommandKind.CLOCK: ("time_ns",),
     CommandKind.INSTRUMENT: ("name", "reference_e4", "lot", "tick_e4", "adv_qty"),  # adv_qty 0: none
     CommandKind.PARTICIPANT: ("name", "group", "permissions"),
-    # symbol 0: the participant's in all instruments. The other four values are in the EXTEND row before it.
+    # symbol 0: the participant's in all instruments. The other six values are in the EXTEND row before it.
     CommandKind.LIMITS: (
         "name",
         "symbol",
@@ -273,7 +286,9 @@ COMMAND_FIELDS: Final = {
         "max_order_qty",
         "max_position_qty",
         "credit_e4",
-        "limits",
+        "limits",  # the first eight: those named, and 8 bits higher those of them that are off
+        "further_limits",  # the limits after the first eight: those named
+        "further_off",  # and those of them that are off
     ),
     CommandKind.ENTER: (
         "client_order_id",
@@ -310,7 +325,7 @@ COMMAND_FIELDS: Final = {
     CommandKind.EMERGENCY_CLOSE: (),
     # Before an ENTER, CANCEL or REPLACE: the name of an unknown participant and the symbol of an unknown instrument,
     # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too. Before a
-    # LIMITS: rate_orders, rate_window_ns, margin_bps and adv_share_bps, in the first four of the same places.
+    # LIMITS: rate_orders, rate_window_ns, margin_bps, adv_share_bps, max_open_orders and max_ids, in the same places.
     CommandKind.EXTEND: ("name", "symbol", "token_head", "token_tail", "new_token_head", "new_token_tail"),
     CommandKind.USER: ("name", "participant_name", "firm", "permissions"),
     # cost: of scrypt, log2 of its N, with r = 8 and p = 1; salt 16 bytes, hash 24, big-endian.
@@ -384,6 +399,36 @@ EVENT_FIELDS: Final = {
     EventKind.KILLED: ("participant",),
     EventKind.UNKILLED: ("participant",),
 }
+
+
+#: Bits of the limits that have both their bits in ``limits`` of a LIMITS row; those of the others are in its further
+#: places, as many bits lower.
+_FIRST_LIMITS: Final = 255
+_FIRST_LIMITS_BITS: Final = 8
+
+
+def limit_places(named: int, off: int) -> dict[str, int]:
+    """The places of a LIMITS row that say which limits (bits of ``Limit``) it names, and which of them are ``off``.
+
+    >>> limit_places(Limit.CREDIT | Limit.MAX_IDS, Limit.MAX_IDS)
+    {'limits': 16, 'further_limits': 2, 'further_off': 2}
+    """
+    first = (named & _FIRST_LIMITS) | (off & _FIRST_LIMITS) << _FIRST_LIMITS_BITS
+    return {
+        "limits": int(first),
+        "further_limits": int(named) >> _FIRST_LIMITS_BITS,
+        "further_off": int(off) >> _FIRST_LIMITS_BITS,
+    }
+
+
+def limit_bits(limits: int, further_limits: int, further_off: int) -> tuple[int, int]:
+    """Bits of ``Limit`` that a LIMITS row with those three places names, and those of them that are ``off``.
+
+    >>> limit_bits(16, 2, 2)
+    (528, 512)
+    """
+    named = (limits & _FIRST_LIMITS) | further_limits << _FIRST_LIMITS_BITS
+    return named, limits >> _FIRST_LIMITS_BITS | further_off << _FIRST_LIMITS_BITS
 
 
 def concatenate(batches: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":

@@ -89,13 +89,14 @@ INSTRUMENT: Final = np.dtype(
 PARTICIPANT: Final = np.dtype(
     [
         ("group", "<i8"),  # number of the first participant of the group: what self-trade prevention compares
-        ("permissions", "<i8"),
+        ("permissions", "<i4"),
+        ("killed", "<i4"),  # 1: its entries are refused; it has no open order then
         ("orders_open", "<i8"),
         ("open_notional_e4", "<i8"),
         ("entries", "<i8"),  # counted for the order rate, ever
         ("entered_ns", "<i8"),  # time of the newest of them
         ("limited", "<i8"),  # for how many instruments, or for all of them, it has limits
-        ("killed", "<i8"),  # 1: its entries are refused; it has no open order then
+        ("ids_used", "<i8"),  # of the ids in use, those that are its own
         ("name", "<i8"),
         ("group_name", "<i8"),  # 0: none
         ("entry_times", "<i8"),  # how often an entry had another time than the one before it (``exposure.py``)
@@ -124,12 +125,13 @@ LIMITS: Final = np.dtype(
         ("rate_orders", "<i4"),
         ("margin_bps", "<i4"),
         ("adv_share_bps", "<i4"),
-        ("reserved", "<i4"),
+        ("max_open_orders", "<i4"),
         ("max_order_value_e4", "<i8"),
         ("rate_window_ns", "<i8"),
         ("max_position_qty", "<i8"),
         ("credit_e4", "<i8"),
-        ("reserved_2", "<i8"),
+        ("max_ids", "<i4"),
+        ("reserved", "<i4"),
     ]
 )
 

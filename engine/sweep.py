@@ -5,13 +5,15 @@ from typing import Final
 import numpy as np
 
 from engine.book import market_level
-from engine.jit import called, inlined
+from engine.jit import called
 from engine.listing import list_level, list_open_orders
 from engine.match import cancel_resting
 from engine.records import TimeInForce
 from engine.state import State
 
 _GTC: Final = int(TimeInForce.GTC)
+#: Bits of an order number in the key of a sort; the participant is above it. A venue gives out fewer in 1,000 years.
+_NUMBER_BITS: Final = 46
 
 
 @called
@@ -54,7 +56,19 @@ def gather_by_participant(state: State):
 
 
 @called
-def gather_day_orders(state: State, instrument):
+def gather_day_orders(state: State):
+    """Puts the slots of all open orders that end with the day into ``scratch``."""
+    count = 0
+    for slot in range(1, state.venue[0]["orders_high"] + 1):
+        order = state.orders[slot]
+        if np.int64(order["participant"]) != 0 and np.int64(order["time_in_force"]) != _GTC:
+            state.scratch[count] = slot
+            count += 1
+    return count
+
+
+@called
+def gather_day_orders_of(state: State, instrument):
     """Puts the slots of an instrument's orders that end with the day into ``scratch``."""
     count = 0
     for place in range(list_open_orders(state, instrument, state.scratch)):
@@ -76,36 +90,40 @@ def gather_market_orders(state: State, instrument):
 
 @called
 def sort_slots(state: State, count, by_participant):
-    """Heap sort of the slots in ``scratch`` by order number, where ``by_participant`` is 1 by participant first.
+    """Merge sort of the slots in ``scratch`` by order number, where ``by_participant`` is 1 by participant first.
 
-    Bounded, in place, whatever the input.
+    Keys are copied beside each other into ``ladder``: the rows of a million orders are further from the processor. Runs
+    that are in order already, as slots mostly are, stay as they are. Bounded, whatever the input.
     """
-    for start in range(count // 2 - 1, -1, -1):
-        _sift(state, start, count, by_participant)
-    for end in range(count - 1, 0, -1):
-        state.scratch[0], state.scratch[end] = state.scratch[end], state.scratch[0]
-        _sift(state, 0, end, by_participant)
-
-
-@inlined
-def _comes_before(state: State, slot, other_slot, by_participant):
-    order = state.orders[slot]
-    other = state.orders[other_slot]
-    if by_participant != 0 and np.int64(order["participant"]) != np.int64(other["participant"]):
-        return np.int64(order["participant"]) < np.int64(other["participant"])
-    return order["number"] < other["number"]
+    keys = state.ladder
+    for place in range(count):
+        order = state.orders[state.scratch[place]]
+        keys[place] = order["number"] | (np.int64(order["participant"]) << _NUMBER_BITS) * by_participant
+    width = 1
+    for _ in range(32):
+        if width >= count:
+            break
+        for low in range(0, count - width, 2 * width):
+            _merge(state, low, low + width, min(low + 2 * width, count), count)
+        width *= 2
 
 
 @called
-def _sift(state: State, root, end, by_participant):
-    scratch = state.scratch
-    for _ in range(64):
-        child = 2 * root + 1
-        if child >= end:
-            break
-        if child + 1 < end and _comes_before(state, scratch[child], scratch[child + 1], by_participant):
-            child += 1
-        if not _comes_before(state, scratch[root], scratch[child], by_participant):
-            break
-        scratch[root], scratch[child] = scratch[child], scratch[root]
-        root = child
+def _merge(state: State, low, middle, end, count):
+    """Merges two sorted runs that lie beside each other, by way of the free room of ``ladder`` after ``count``."""
+    keys = state.ladder
+    slots = state.scratch
+    if keys[middle - 1] <= keys[middle]:
+        return
+    left = low
+    right = middle
+    for out in range(low, end):
+        take_left = right >= end or (left < middle and keys[left] <= keys[right])
+        taken = left if take_left else right
+        keys[count + out] = keys[taken]
+        keys[2 * count + out] = slots[taken]
+        left += np.int64(take_left)
+        right += np.int64(not take_left)
+    for out in range(low, end):
+        keys[out] = keys[count + out]
+        slots[out] = keys[2 * count + out]

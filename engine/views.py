@@ -59,6 +59,7 @@ PARTICIPANT_STATE: Final = np.dtype(
         ("name", "<i8"),
         ("open_notional_e4", "<i8"),
         ("orders_open", "<i8"),
+        ("ids_used", "<i8"),  # client order ids of the trading day, those of open orders included
         ("permissions", "<u2"),
         ("killed", "u1"),
         ("reserved", "u1", (5,)),
@@ -80,5 +81,7 @@ LIMITS_STATE: Final = np.dtype(
         ("credit_e4", "<i8"),
         ("margin_bps", "<i8"),
         ("adv_share_bps", "<i8"),
+        ("max_open_orders", "<i8"),
+        ("max_ids", "<i8"),
     ]
 )

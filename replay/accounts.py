@@ -65,7 +65,7 @@ def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
 def limit_words(limits: Facts) -> str:
     """Limits (``replay.objects.limits_object``) as a line of section 12 has them; "" for none.
 
-    >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0)))
+    >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0, 0, 0)))
     'max_order_qty=100 restricted'
     """
     bits = sum({int(bit) for key, bit in LIMIT_BITS.items() if limits[key] is not None})
@@ -79,6 +79,7 @@ def _participant(row: Any) -> Facts:
     return {
         "participant": unpack(int(row["name"])),
         "open_orders": int(row["orders_open"]),
+        "ids_used": int(row["ids_used"]),
         "open_notional_e4": int(row["open_notional_e4"]),
         "killed": bool(row["killed"]),
         "allow": [str(each.name).lower() for each in Permission if each & permissions],

@@ -29,6 +29,7 @@ from engine.records import (
     Side,
     TimeInForce,
     UserPermission,
+    limit_bits,
 )
 from replay.ladder import levels
 from replay.scenario_words import token_word
@@ -47,7 +48,7 @@ COMMAND_KEYS: Final = (
     *("group", "firm", "allow", "limits", "limits_off", "clock_time", "jump_ns"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),
 )
-#: Keys of the limits of a participant; the first eight in the order of LIMITS_STATE, each with its bit.
+#: Keys of the limits of a participant; those with values in the order of LIMITS_STATE, each with its bit.
 LIMIT_BITS: Final = {
     "max_order_qty": Limit.MAX_ORDER_QTY,
     "max_order_value_e4": Limit.MAX_ORDER_VALUE,
@@ -57,6 +58,8 @@ LIMIT_BITS: Final = {
     "credit_e4": Limit.CREDIT,
     "margin_bps": Limit.MARGIN,
     "adv_share_bps": Limit.ADV,
+    "max_open_orders": Limit.MAX_OPEN_ORDERS,
+    "max_ids": Limit.MAX_IDS,
 }
 
 _SECOND_NS: Final = 1_000_000_000
@@ -65,7 +68,7 @@ _NO_COMMAND: Final = dict.fromkeys(COMMAND_KEYS)
 _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 _ORDER_COMMANDS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 #: Values of limits that stand in the EXTEND row before a LIMITS.
-_LIMITS_BEFORE: Final = ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")
+_LIMITS_BEFORE: Final = ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps", "max_open_orders", "max_ids")
 _NO_ROW: Final = np.zeros(1, COMMAND)[0]
 _NAMES_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME)
 
@@ -201,8 +204,8 @@ def _extend(row: "np.void") -> Object:
 
 
 def _limits_command(row: "np.void", before: "np.void | None") -> Object:
-    """A LIMITS row; the values of ORDER_RATE, MARGIN and ADV are in the EXTEND row before it."""
-    named, off = int(row["limits"]) & 0xFF, int(row["limits"]) >> 8
+    """A LIMITS row; the values of _LIMITS_BEFORE are in the EXTEND row before it."""
+    named, off = limit_bits(int(row["limits"]), int(row["further_limits"]), int(row["further_off"]))
     values = [int(_limit_row(row, before, key)[key]) for key in LIMIT_BITS]
     return {
         "participant": _id(row["name"]),

@@ -21,6 +21,7 @@ from engine.records import (
     Side,
     TimeInForce,
     UserPermission,
+    limit_places,
 )
 from replay.scenario_words import (
     Fault,
@@ -40,8 +41,8 @@ from replay.scenario_words import (
 class Parts(NamedTuple):
     """What a command's words give: the places of the row that are used, and what is still to be looked up or added.
 
-    tokens: of an EXTEND row: head and tail of the token, then of the new one. before: the first four numbers of the
-    EXTEND row that stands before a LIMITS. time: for the row's ``time_ns``, where it counts from the clock.
+    tokens: of an EXTEND row: head and tail of the token, then of the new one. before: the six numbers of the EXTEND row
+    that stands before a LIMITS. time: for the row's ``time_ns``, where it counts from the clock.
     """
 
     places: dict[str, int]
@@ -245,24 +246,26 @@ _LIMIT_VALUES: Final = {
     "credit": ("credit_e4", price_e4),
     "margin": ("margin_bps", percent_bps),
     "adv": ("adv_share_bps", percent_bps),
+    "max_open_orders": ("max_open_orders", whole),
+    "max_ids": ("max_ids", whole),
 }
 #: What stands in the EXTEND row before, in the order of its places.
-_LIMITS_BEFORE: Final = ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")
+LIMITS_BEFORE: Final = ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps", "max_open_orders", "max_ids")
 
 
 def _limits(words: list[str]) -> Parts:
     plain_words(words[:2], "limits NAME")
     options = options_of(words[2:], _LIMITS_OPTIONS, frozenset(), "limits")
     values: dict[str, int] = {}
-    bits = 0
+    named = off = 0
     for limit in Limit:
         key = str(limit.name).lower()
         if key not in options:
             continue
         given = options[key]
-        bits |= int(limit)
+        named |= int(limit)
         if given == ("no" if limit is Limit.RESTRICTED else "off"):
-            bits |= int(limit) << 8
+            off |= int(limit)
         elif limit is Limit.RESTRICTED:
             if given:
                 raise Fault(f"restricted is {given!r}; write restricted, or restricted=no")
@@ -271,11 +274,11 @@ def _limits(words: list[str]) -> Parts:
         else:
             place, read = _LIMIT_VALUES[key]
             values[place] = read(given, key)
-    before = tuple(values.pop(place, 0) for place in _LIMITS_BEFORE) if values.keys() & set(_LIMITS_BEFORE) else ()
+    before = tuple(values.pop(place, 0) for place in LIMITS_BEFORE) if values.keys() & set(LIMITS_BEFORE) else ()
+    values |= limit_places(named, off)
     values |= {
         "name": id_number(words[1], "the participant"),
         "symbol": id_number(options["symbol"], "the symbol") if "symbol" in options else 0,
-        "limits": bits,
     }
     return Parts(values, before=before)
 

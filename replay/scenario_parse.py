@@ -92,7 +92,7 @@ def command(text: str, number: int) -> Line:
             places[_PLACE_OF[name]] = value
         places[_PLACE_OF["kind"]] = int(kind)
         row = ROW.pack(*places)
-        before = extend_row(*parts.before, 0, 0) if parts.before else b""
+        before = extend_row(*parts.before) if parts.before else b""
         return Line(number, text, int(kind), row, parts.participant, parts.symbol, parts.time, [], parts.tokens, before)
     if word == "at":
         plain_words(words, "at TIME")

@@ -27,6 +27,7 @@ from engine.records import (
     Side,
     TimeInForce,
     UserPermission,
+    limit_bits,
 )
 from replay.scenario import NAMED, Clock, Numbers, clock_row
 from replay.scenario_parse import ROW, command
@@ -43,8 +44,7 @@ _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (
         Instruction.MIN_QTY,
     )
 )
-#: Limits by their words in the order of section 12, with their bits, and what the eight values of them are, in the
-#: order of LIMITS_STATE.
+#: Limits by their words in the order of section 12, with their bits, and their values in the order of LIMITS_STATE.
 LIMIT_WORDS: Final = {str(limit.name).lower(): int(limit) for limit in Limit}
 LIMIT_VALUES: Final = (
     "max_order_qty",
@@ -55,6 +55,8 @@ LIMIT_VALUES: Final = (
     "credit_e4",
     "margin_bps",
     "adv_share_bps",
+    "max_open_orders",
+    "max_ids",
 )
 _64_BITS: Final = 2**64 - 1
 _NOT_EXTENDED: Final = (0, 0, 0, 0, 0, 0)
@@ -129,10 +131,12 @@ def limit_texts(bits: int, values: tuple[int, ...]) -> dict[str, str]:
 
     ``values``: those of LIMIT_VALUES.
 
-    >>> limit_texts(Limit.CREDIT | Limit.RESTRICTED, (0, 0, 0, 0, 0, 50_000, 0, 0))
+    >>> limit_texts(Limit.CREDIT | Limit.RESTRICTED, (0, 0, 0, 0, 0, 50_000, 0, 0, 0, 0))
     {'credit': '5.00', 'restricted': ''}
     """
-    order_qty, order_value_e4, orders, window_ns, position_qty, credit_e4, margin_bps, adv_bps = values
+    order_qty, order_value_e4, orders, window_ns, position_qty, credit_e4, margin_bps, adv_bps, open_orders, ids = (
+        values
+    )
     texts = (
         str(order_qty),
         price(order_value_e4),
@@ -142,6 +146,8 @@ def limit_texts(bits: int, values: tuple[int, ...]) -> dict[str, str]:
         percent(margin_bps),
         percent(adv_bps),
         "",
+        str(open_orders),
+        str(ids),
     )
     return {word: text for (word, bit), text in zip(LIMIT_WORDS.items(), texts, strict=True) if bits & bit}
 
@@ -149,12 +155,12 @@ def limit_texts(bits: int, values: tuple[int, ...]) -> dict[str, str]:
 def _limits_text(values: tuple[int, ...], extended: tuple[int, ...]) -> str:
     """A LIMITS row, given the EXTEND row before it."""
     name, symbol, order_value_e4, order_qty, position_qty, credit_e4 = values[:6]
-    orders, window_ns, margin_bps, adv_bps = extended[:4]
+    orders, window_ns, margin_bps, adv_bps, open_orders, ids = extended[:6]
     text = f"limits {unpack(name)}" + (f" symbol={unpack(symbol)}" if symbol else "")
-    bits = values[12]
-    shown = (order_qty, order_value_e4, orders, window_ns, position_qty, credit_e4, margin_bps, adv_bps)
-    for word, value in limit_texts(bits, shown).items():
-        if bits & LIMIT_WORDS[word] << 8:
+    named, off = limit_bits(*values[12:15])
+    of_row = (order_qty, order_value_e4, orders, window_ns, position_qty, credit_e4, margin_bps, adv_bps)
+    for word, value in limit_texts(named, (*of_row, open_orders, ids)).items():
+        if off & LIMIT_WORDS[word]:
             text += " restricted=no" if word == "restricted" else f" {word}=off"
         else:
             text += f" {word}={value}" if value else f" {word}"

@@ -6,7 +6,7 @@ They go with ``tests.rows``, and take names and further places as its functions 
 from typing import Final, Literal
 
 from engine.names import pack
-from engine.records import CommandKind, EventKind, Limit, Side
+from engine.records import CommandKind, EventKind, Limit, Side, limit_places
 from tests.rows import Rows, batch, events_of, row
 
 #: In place of a value: the limit is named and ``off``.
@@ -30,6 +30,8 @@ def limits(
     margin_bps: int | Off | None = None,
     adv_share_bps: int | Off | None = None,
     restricted: bool | None = None,
+    max_open_orders: int | Off | None = None,
+    max_ids: int | Off | None = None,
     **places: int,
 ) -> Rows:
     """A LIMITS row that names what is given, after an EXTEND row where one of its values needs that."""
@@ -45,16 +47,20 @@ def limits(
         "rate_window_ns": (Limit.ORDER_RATE, window_ns),
         "margin_bps": (Limit.MARGIN, margin_bps),
         "adv_share_bps": (Limit.ADV, adv_share_bps),
+        "max_open_orders": (Limit.MAX_OPEN_ORDERS, max_open_orders),
+        "max_ids": (Limit.MAX_IDS, max_ids),
     }
-    bits = 0
+    bits = off = 0
     for limit, value in (*own.values(), *further.values()):
         if value is not None:
-            bits |= int(limit) | (int(limit) << 8 if value == OFF else 0)
+            bits |= int(limit)
+            off |= int(limit) if value == OFF else 0
     if restricted is not None:
-        bits |= int(Limit.RESTRICTED) | (0 if restricted else int(Limit.RESTRICTED) << 8)
+        bits |= int(Limit.RESTRICTED)
+        off |= 0 if restricted else int(Limit.RESTRICTED)
     values = {place: value for place, (_, value) in own.items() if isinstance(value, int)}
     extended = {place: value for place, (_, value) in further.items() if isinstance(value, int)}
-    named = {"name": _number(name), "symbol": _number(symbol), "limits": bits}
+    named = {"name": _number(name), "symbol": _number(symbol), **limit_places(bits, off)}
     limits_row = row(CommandKind.LIMITS, **{**named, **values, **places})
     return batch(row(CommandKind.EXTEND, **extended), limits_row) if extended else limits_row
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.names import EVERY, pack
-from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase, Reason, TimeInForce
+from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase, Reason, TimeInForce, limit_places
 
 #: 2024-01-15 09:30:00 UTC.
 OPEN_NS: Final = 1_705_311_000 * 1_000_000_000
@@ -157,7 +157,7 @@ def _clocks(rng: np.random.Generator, rows: NDArray[Any]) -> None:
     _blank(rows, at)
     steps = rng.integers(0, 50_000_000, len(at))
     steps[rng.random(len(at)) < 0.03] = 61 * 10**9  # the call after a halt is over
-    steps[rng.random(len(at)) < 0.01] = DAY_NS // 3  # now and then another trading day begins
+    steps[rng.random(len(at)) < 0.02] = DAY_NS // 3  # now and then another trading day begins, with open day orders
     steps[rng.random(len(at)) < 0.01] = -1  # and a clock goes back
     rows["kind"][at] = CommandKind.CLOCK
     rows["time_ns"][at] = OPEN_NS + np.cumsum(steps)
@@ -262,24 +262,33 @@ _EXTENDED_VALUES: Final = {
     },
     Limit.MARGIN: {"margin_bps": (0, 1, 2_000, 9_999, 10_000, 10_001)},
     Limit.ADV: {"adv_share_bps": (0, 1, 150, 300, 10_000, 10_001)},
+    Limit.MAX_OPEN_ORDERS: {"max_open_orders": (0, 1, 2, 10, 100, 2**29, 2**29 + 1)},
+    Limit.MAX_IDS: {"max_ids": (0, 1, 20, 200, 2**30, 2**30 + 1)},
 }
+_OF_ALL_INSTRUMENTS: Final = int(
+    Limit.ORDER_RATE | Limit.CREDIT | Limit.MARGIN | Limit.MAX_OPEN_ORDERS | Limit.MAX_IDS,
+)
 
 
 def _limits(rng: np.random.Generator, rows: NDArray[Any], at: int, instruments: int, participants: int) -> None:
     """A LIMITS row, and an EXTEND row before it where it says what that has to say; now and then one too many."""
     row = rows[at]
     row["kind"], row["name"] = CommandKind.LIMITS, _name(rng, participants)
-    named = int(rng.integers(0, 256)) & int(rng.integers(0, 256))
+    named = int(rng.integers(0, 1_024)) & int(rng.integers(0, 1_024))
     if rng.random() < 0.5:
         row["symbol"] = pack(f"I{rng.integers(1, instruments + 2)}")
         if rng.random() < 0.95:
-            named &= ~int(Limit.ORDER_RATE | Limit.CREDIT | Limit.MARGIN)
+            named &= ~_OF_ALL_INSTRUMENTS
     if rng.random() < 0.8:
         named &= ~int(Limit.RESTRICTED)  # it would end most of the trading
-    off = named & int(rng.integers(0, 256))
+    if rng.random() < 0.8:
+        named &= ~int(Limit.MAX_IDS)  # for the rest of the day
+    off = named & int(rng.integers(0, 1_024))
     if rng.random() < 0.3:  # as it was before
         off = named = int(Limit.RESTRICTED | Limit.MAX_POSITION | Limit.MAX_ORDER_QTY | Limit.MAX_ORDER_VALUE)
-    row["limits"] = named | off << 8 | (256 << int(rng.integers(0, 8)) if rng.random() < 0.02 else 0)
+    stray = 1 << int(rng.integers(0, 16)) if rng.random() < 0.02 else 0
+    for place, bits in limit_places(named, off ^ stray).items():
+        row[place] = bits
     _say_values(rng, row, named & ~off, _LIMIT_VALUES)
     extended = np.zeros(1, COMMAND)
     _say_values(rng, extended[0], named & ~off, _EXTENDED_VALUES)

@@ -7,7 +7,7 @@ import pytest
 
 from engine.reference import ReferenceEngine
 from replay import accounts
-from replay.objects import limits_object
+from replay.objects import LIMIT_BITS, limits_object
 from replay.scenario_parse import parse
 from replay.scenario_run import run_scenario
 from tests.conftest import Lockstep
@@ -48,7 +48,7 @@ EVENTS = """\
 > phase XYZ auction
 > killed GAMMA
 """
-NO_LIMITS = limits_object(0, [0] * 8)
+NO_LIMITS = limits_object(0, [0] * len(LIMIT_BITS))
 LIMITS = [
     {
         "participant": "ALPHA",
@@ -82,6 +82,7 @@ def test_an_account_is_what_the_rules_say() -> None:
     assert whole == {
         "participant": "ALPHA",
         "open_orders": 1,
+        "ids_used": 2,
         "open_notional_e4": 6_000_000,
         "killed": False,
         "allow": ["market"],

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from engine import Capacity, Engine, InvariantError
-from engine.limits import CALL_AFTER_HALT_NS, DAY_NS, RATE_ORDERS_MAX, TIME_NS_MAX
-from engine.records import EventKind, Phase, Reason
+from engine.limits import CALL_AFTER_HALT_NS, DAY_NS, RATE_ORDERS_MAX, TIME_NS_MAX, events_max
+from engine.records import EventKind, Phase, Reason, TimeInForce
 from engine.reference import ReferenceEngine
 from tests.limit_rows import limits, resume
 from tests.rows import (
@@ -25,6 +25,7 @@ from tests.rows import (
     halt,
     instrument,
     market_of,
+    participant,
     phase,
 )
 from tests.streams import call_stream, random_stream
@@ -153,6 +154,31 @@ def test_no_command_causes_more_events_than_there_is_room_kept_for(seed: int) ->
         assert count <= 2 * (open_orders + instruments) + participants + 8
         most = max(most, count)
     assert most > 30
+
+
+def test_a_day_that_ends_in_many_calls_and_halts_keeps_within_the_room_for_the_events_of_a_command() -> None:
+    count = 60
+    names = [f"T{at}" for at in range(count)]
+    each = range(1, count + 1)
+    engine, reference = both(
+        batch(
+            clock(NOW_NS),
+            *(instrument(name) for name in names),
+            participant("P1"),
+            phase("*", Phase.AUCTION),
+            *(enter(1, 10 * at, BUY, 9, 100_000, at) for at in each),
+            *(enter(1, 10 * at + 1, SELL, 9, 100_000, at, TimeInForce.GTC) for at in each),
+            *(enter(1, 10 * at + 2, BUY, 5, 100_000, at, TimeInForce.GTC) for at in each),
+            *(halt(name, DAY_NS // 2) for name in names[::2]),
+        )
+    )
+    end = clock(NOW_NS + DAY_NS)
+    answers = engine.apply(end)
+    assert answers.tobytes() == reference.apply(end).tobytes()
+    # A cancel of each, an indicative of each that is in a call, then the call of each that was halted, with its own.
+    assert len(answers) == count + count // 2 + 2 * (count // 2) <= events_max(2 * count, count, 1)
+    engine.check()
+    assert engine.participants()["ids_used"].tolist() == reference.participants()["ids_used"].tolist() == [2 * count]
 
 
 def test_positions_and_limits_are_a_part_of_the_state_of_their_own() -> None:

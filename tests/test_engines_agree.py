@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine import COMMAND, Capacity, Engine
 from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX
 from engine.names import EVERY, pack
-from engine.records import CommandKind, Instruction, Limit, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import CommandKind, Instruction, Limit, Phase, Reason, SelfTrade, TimeInForce, limit_places
 from engine.reference import ReferenceEngine
 from replay.audit import first_difference
 from tests.limit_rows import limits
@@ -144,13 +144,16 @@ def limit_rows(draw: st.DrawFn) -> NDArray[Any]:
             "order_rate": [(1, 1), (2, 10**10), (3, DAY_NS), (4_096, 5), (4_097, 5), (0, 5), (1, 0)],
             "credit_e4": [0, 40 * REFERENCE_E4, 100 * REFERENCE_E4, 2**63 - 1, -1],
             "margin_bps": [0, 1, 5_000, 10_000, 10_001],
+            "max_open_orders": [1, 2, 5, 2**29, 0, 2**29 + 1],
+            "max_ids": [1, 3, 8, 2**30, 0, 2**30 + 1],
         }
     for name in draw(st.lists(st.sampled_from(sorted(choices)), max_size=3)):
         chosen[name] = draw(st.sampled_from(choices[name]))  # type: ignore[arg-type]
-    off = draw(st.sampled_from([0, 0, 0, 0, *Limit, 255]))
+    off = int(draw(st.sampled_from([0, 0, 0, 0, *Limit, int(~Limit(0))])))
     restricted = draw(st.sampled_from([None, None, None, True]))
     rows = limits(f"P{draw(st.integers(1, 5))}", symbol, restricted=restricted, **chosen)
-    rows["limits"][-1] |= off | off << 8
+    for place, bits in limit_places(off, off).items():
+        rows[place][-1] |= bits
     return rows
 
 

@@ -12,14 +12,16 @@ from engine.limits import (
     ADV_QTY_MAX,
     BPS_MAX,
     DAY_NS,
+    IDS_MAX_MAX,
     INT64_MAX,
+    ORDERS_MAX_MAX,
     PRICE_E4_MAX,
     QTY_MAX,
     RATE_ORDERS_MAX,
     RATE_WINDOW_NS_MAX,
 )
 from engine.names import pack
-from engine.records import EVENT, CommandKind, EventKind, Limit, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import EVENT, CommandKind, EventKind, Limit, Phase, Reason, SelfTrade, TimeInForce, limit_places
 from engine.reference import ReferenceEngine
 from engine.views import LIMITS_STATE
 from tests.limit_rows import OFF, limits, told
@@ -53,39 +55,38 @@ def _market(*set_before: Rows, **terms: int) -> ReferenceEngine:
     return engine
 
 
-def _bits(*named: Limit, off: int = 0) -> int:
-    return sum(map(int, named)) | off << 8
-
-
-def _limits_row(bits: int, **places: int) -> Rows:
-    return row(CommandKind.LIMITS, name=pack("P1"), limits=bits, **places)
+def _limits_row(named: int, off: int = 0, **places: int) -> Rows:
+    return row(CommandKind.LIMITS, name=pack("P1"), **limit_places(named, off), **places)
 
 
 QTY, VALUE, RATE, POSITION = Limit.MAX_ORDER_QTY, Limit.MAX_ORDER_VALUE, Limit.ORDER_RATE, Limit.MAX_POSITION
 CREDIT, MARGIN, ADV, RESTRICTED = Limit.CREDIT, Limit.MARGIN, Limit.ADV, Limit.RESTRICTED
+OPEN_ORDERS, IDS = Limit.MAX_OPEN_ORDERS, Limit.MAX_IDS
 
 UNREADABLE: dict[str, Rows] = {
-    **{f"{each.name} off without its own bit": _limits_row(_bits(off=each)) for each in Limit},
-    "a bit of off beside others": _limits_row(_bits(RESTRICTED, off=RESTRICTED | QTY)),
+    **{f"{each.name} off without its own bit": _limits_row(0, each) for each in Limit},
+    "a bit of off beside others": _limits_row(RESTRICTED, RESTRICTED | QTY),
     "max_order_qty not named": _limits_row(0, max_order_qty=1),
     "max_order_value not named": _limits_row(0, max_order_value_e4=1),
     "max_position not named": _limits_row(0, max_position_qty=-1),
-    "credit not named": _limits_row(_bits(QTY), credit_e4=1, max_order_qty=1),
-    "max_order_qty that is off": _limits_row(_bits(QTY, off=QTY), max_order_qty=1),
-    "max_order_value that is off": _limits_row(_bits(VALUE, off=VALUE), max_order_value_e4=1),
-    "max_position that is off": _limits_row(_bits(POSITION, off=POSITION), max_position_qty=1),
-    "credit that is off": _limits_row(_bits(CREDIT, off=CREDIT), credit_e4=1),
+    "credit not named": _limits_row(QTY, credit_e4=1, max_order_qty=1),
+    "max_order_qty that is off": _limits_row(QTY, QTY, max_order_qty=1),
+    "max_order_value that is off": _limits_row(VALUE, VALUE, max_order_value_e4=1),
+    "max_position that is off": _limits_row(POSITION, POSITION, max_position_qty=1),
+    "credit that is off": _limits_row(CREDIT, CREDIT, credit_e4=1),
     **{
         f"{place} not named": batch(row(CommandKind.EXTEND, **{place: 1}), _limits_row(0))
-        for place in ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps")
+        for place in ("rate_orders", "rate_window_ns", "margin_bps", "adv_share_bps", "max_open_orders", "max_ids")
     },
     **{
-        f"{place} that is off": batch(row(CommandKind.EXTEND, **{place: 1}), _limits_row(_bits(each, off=each)))
+        f"{place} that is off": batch(row(CommandKind.EXTEND, **{place: 1}), _limits_row(each, each))
         for place, each in (
             ("rate_orders", RATE),
             ("rate_window_ns", RATE),
             ("margin_bps", MARGIN),
             ("adv_share_bps", ADV),
+            ("max_open_orders", OPEN_ORDERS),
+            ("max_ids", IDS),
         )
     },
     **{
@@ -98,7 +99,13 @@ UNREADABLE: dict[str, Rows] = {
     "credit off beside a symbol": limits("P1", "XYZ", credit_e4=OFF, max_order_qty=5),
     "margin beside a symbol": limits("P1", "XYZ", margin_bps=1),
     "margin off beside a symbol that is unknown": limits("P1", "NONE", margin_bps=OFF),
-    "order rate without a further row": _limits_row(_bits(RATE)),
+    "a limit that there is none of": _limits_row(1_024),
+    "max_open_orders beside a symbol": limits("P1", "XYZ", max_open_orders=1),
+    "max_ids off beside a symbol": limits("P1", "XYZ", max_ids=OFF),
+    "order rate without a further row": _limits_row(RATE),
+    "max_ids without a further row": _limits_row(IDS),
+    **{f"max_open_orders {at}": limits("P1", max_open_orders=at) for at in (0, -1, LEAST, ORDERS_MAX_MAX + 1)},
+    **{f"max_ids {at}": limits("P1", max_ids=at) for at in (0, -1, LEAST, IDS_MAX_MAX + 1)},
     "order rate without a window": limits("P1", order_rate=(1, 0)),
     "order rate without orders": limits("P1", order_rate=(0, 1)),
     "order rate of too many": limits("P1", order_rate=(RATE_ORDERS_MAX + 1, 1)),
@@ -142,6 +149,8 @@ BOUNDS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
             ("credit_e4", CREDIT, (0, INT64_MAX)),
             ("margin_bps", MARGIN, (0, BPS_MAX)),
             ("adv_share_bps", ADV, (0, BPS_MAX)),
+            ("max_open_orders", OPEN_ORDERS, (1, ORDERS_MAX_MAX)),
+            ("max_ids", IDS, (1, IDS_MAX_MAX)),
         )
         for value in values
     },
@@ -173,8 +182,8 @@ def test_a_limit_may_be_at_its_bounds_is_seen_and_taken_away_by_off(
 
 
 def test_margin_and_share_without_a_further_row_are_zero() -> None:
-    engine = _market(_limits_row(_bits(MARGIN, ADV)))
-    assert engine.limits().tolist() == [(1, 0, _bits(MARGIN, ADV), 0, 0, 0, 0, 0, 0, 0, 0)]
+    engine = _market(_limits_row(MARGIN | ADV))
+    assert engine.limits().tolist() == [(1, 0, MARGIN | ADV, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)]
 
 
 def test_a_further_row_of_zeros_and_one_that_another_took_are_none() -> None:
@@ -210,9 +219,9 @@ def test_limits_given_again_replace_what_they_name_and_nothing_else() -> None:
     engine.apply(limits("P1", "ABC", max_order_qty=7, adv_share_bps=1, restricted=False))
     engine.apply(limits("P1", "XYZ", restricted=True))
     assert engine.limits().tolist() == [
-        (1, 0, _bits(QTY, RATE, POSITION, RESTRICTED), 6, 0, 1, 2, 0, 0, 0, 0),
-        (1, 1, _bits(RESTRICTED), 0, 0, 0, 0, 0, 0, 0, 0),
-        (1, 2, _bits(QTY, ADV), 7, 0, 0, 0, 0, 0, 0, 1),
+        (1, 0, QTY | RATE | POSITION | RESTRICTED, 6, 0, 1, 2, 0, 0, 0, 0, 0, 0),
+        (1, 1, RESTRICTED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        (1, 2, QTY | ADV, 7, 0, 0, 0, 0, 0, 0, 1, 0, 0),
     ]
     engine.check()
 

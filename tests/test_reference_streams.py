@@ -69,10 +69,14 @@ def _limits(chance: random.Random) -> Rows:
         "order_rate": (chance.randint(1, 4), chance.randint(1, MINUTE)),
         "credit_e4": 100_000 * chance.randint(0, 90),
         "margin_bps": 100 * chance.randint(0, 100),
+        "max_open_orders": chance.randint(2, 12),
+        "max_ids": chance.randint(10, 200),
     }
     if symbol:
         values = {
-            name: value for name, value in values.items() if name not in ("order_rate", "credit_e4", "margin_bps")
+            name: value
+            for name, value in values.items()
+            if name not in ("order_rate", "credit_e4", "margin_bps", "max_open_orders", "max_ids")
         }
     if chance.random() < 0.2:
         return limits(name, symbol, **{each: False if each == "restricted" else OFF for each in values})

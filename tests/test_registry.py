@@ -115,6 +115,8 @@ CODES = {
         "MARGIN": 32,
         "ADV": 64,
         "RESTRICTED": 128,
+        "MAX_OPEN_ORDERS": 256,
+        "MAX_IDS": 512,
     },
     "Reason": {
         "UNKNOWN_PARTICIPANT": 1,
@@ -171,8 +173,8 @@ COMMAND_PLACES = [
     (8, "<i8", "new_client_order_id symbol group memo participant_name salt_0 rate_window_ns jump_ns"),
     (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
     (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
-    (32, "<i8", "min_qty tick_e4 duration_ns new_memo new_token_head hash_1 max_position_qty"),
-    (40, "<i8", "display_qty adv_qty new_token_tail hash_2 credit_e4"),
+    (32, "<i8", "min_qty tick_e4 duration_ns new_memo new_token_head hash_1 max_position_qty max_open_orders"),
+    (40, "<i8", "display_qty adv_qty new_token_tail hash_2 credit_e4 max_ids"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
     (56, "|u1", "kind"),
@@ -180,8 +182,8 @@ COMMAND_PLACES = [
     (58, "|u1", "time_in_force"),
     (59, "|u1", "self_trade"),
     (60, "<u2", "instructions permissions limits"),
-    (62, "|u1", "book"),
-    (63, "|u1", "phase reason cost"),
+    (62, "|u1", "book further_limits"),
+    (63, "|u1", "phase reason cost further_off"),
 ]
 
 EVENT_PLACES = [

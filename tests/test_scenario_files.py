@@ -24,6 +24,7 @@ from engine.records import (
     SelfTrade,
     Side,
     TimeInForce,
+    limit_places,
 )
 from engine.reference import ReferenceEngine
 from replay.scenario import DEFAULT_CLOCK_NS, Translator
@@ -141,6 +142,7 @@ values = {
     "phase": st.sampled_from([*Phase, 0, 255]),
     "reason": st.sampled_from([Reason.MASS_CANCEL, Reason.DISCONNECT, 0, 255]),
     "limits": st.one_of(st.integers(0, 255), st.integers(0, 65_535), st.integers(0, 255).map(lambda bits: bits * 257)),
+    **dict.fromkeys(("further_limits", "further_off"), st.sampled_from([0, 0, 1, 2, 3, 4, 255])),
     "adv_qty": st.sampled_from([0, 1, 50_000]) | numbers,
     "jump_ns": st.sampled_from([0, -3 * 10**9, 90 * 10**9]) | numbers,
     "duration_ns": st.sampled_from([0, 1, -1, 300 * 10**9]) | numbers,
@@ -151,8 +153,8 @@ def limits_rows(draw: st.DrawFn) -> bytes:
     """A LIMITS row, mostly with only the values that its bits name, and mostly with the EXTEND row that these want."""
     row = np.zeros(2, COMMAND)
     row["kind"] = CommandKind.EXTEND, CommandKind.LIMITS
-    bits = draw(values["limits"])
-    given = bits & ~(bits >> 8) if draw(st.booleans()) else 255
+    bits = draw(st.one_of(st.integers(0, 1_023), st.integers(0, 2**20 - 1)))
+    given = bits & ~(bits >> 10) if draw(st.booleans()) else 1_023
     places = {
         Limit.MAX_ORDER_QTY: ("max_order_qty",),
         Limit.MAX_ORDER_VALUE: ("max_order_value_e4",),
@@ -161,6 +163,8 @@ def limits_rows(draw: st.DrawFn) -> bytes:
         Limit.ORDER_RATE: ("rate_orders", "rate_window_ns"),
         Limit.MARGIN: ("margin_bps",),
         Limit.ADV: ("adv_share_bps",),
+        Limit.MAX_OPEN_ORDERS: ("max_open_orders",),
+        Limit.MAX_IDS: ("max_ids",),
     }
     for limit, names in places.items():
         at = 0 if limit in EXTENDED else 1
@@ -168,12 +172,13 @@ def limits_rows(draw: st.DrawFn) -> bytes:
             row[name][at] = draw(numbers)
     row["name"][1] = draw(ids)
     row["symbol"][1] = draw(ids)
-    row["limits"][1] = bits
+    for place, value in limit_places(bits & 1_023, bits >> 10).items():
+        row[place][1] = value
     extended = bool(given & sum(EXTENDED)) if draw(st.integers(0, 7)) else draw(st.booleans())
     return row.tobytes() if extended else row[1:].tobytes()
 
 
-EXTENDED = (Limit.ORDER_RATE, Limit.MARGIN, Limit.ADV)
+EXTENDED = (Limit.ORDER_RATE, Limit.MARGIN, Limit.ADV, Limit.MAX_OPEN_ORDERS, Limit.MAX_IDS)
 
 
 @st.composite
@@ -237,6 +242,8 @@ def test_any_rows_at_all_are_printed_so_that_they_read_back_byte_for_byte(
         "limits ALPHA max_order_qty=off max_order_value=off order_rate=off max_position=off credit=off margin=off "
         "adv=off restricted=no",
         "limits ALPHA symbol=XYZ max_order_qty=-9223372036854775808 max_order_value=-922337203685477.5808",
+        "limits ALPHA max_open_orders=5 max_ids=-7",
+        "limits ALPHA symbol=XYZ max_open_orders=off max_ids=off",
         "limits ALPHA order_rate=-1/-350us margin=-0.01% adv=92233720368547758.07%",
         "limits ALPHA order_rate=0/0ns margin=off adv=0.5% restricted",
         "limits ALPHA margin=0%",

@@ -8,7 +8,9 @@ from engine.limits import (
     ADV_QTY_MAX,
     BPS_MAX,
     DAY_NS,
+    IDS_MAX_MAX,
     INT64_MAX,
+    ORDERS_MAX_MAX,
     PRICE_E4_MAX,
     QTY_MAX,
     RATE_ORDERS_MAX,
@@ -105,6 +107,8 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(1 <= order.priority <= venue.priority, f"order {number} has priority {order.priority} not given out")
     _promise(order.client_order_id != 0, f"order {number} has no client order id")
     _promise(order.id_day <= venue.trading_day, f"order {number} took its id on a later day")
+    of_today = order.time_in_force != TimeInForce.DAY or order.id_day == venue.trading_day
+    _promise(of_today, f"order {number} is good for the day and of an earlier one")
     _promise(1 <= order.qty <= QTY_MAX, f"order {number} has quantity {order.qty}")
     _promise(order.leaves_qty >= 1, f"order {number} is open with {order.leaves_qty}")
     _promise(order.cum_qty >= 0, f"order {number} executed {order.cum_qty}")
@@ -155,8 +159,8 @@ def _check_limits(venue: Venue, participant: Participant) -> None:
     for number, limits in participant.limits_in.items():
         _promise(venue.instrument(number) is not None, f"{name} has limits in instrument {number}, which is unknown")
         _check_values(name, limits)
-        own = (limits.order_rate, limits.credit_e4, limits.margin_bps)
-        _promise(own == (None, None, None), f"{name} has a limit in instrument {number} that it can have in all only")
+        own = {limits.order_rate, limits.credit_e4, limits.margin_bps, limits.max_open_orders, limits.max_ids}
+        _promise(own == {None}, f"{name} has a limit in instrument {number} that it can have in all only")
 
 
 def _check_values(name: str, limits: Limits) -> None:
@@ -170,6 +174,8 @@ def _check_values(name: str, limits: Limits) -> None:
         (limits.adv_share_bps, 0, BPS_MAX),
         (rate_orders, 1, RATE_ORDERS_MAX),
         (rate_window_ns, 1, RATE_WINDOW_NS_MAX),
+        (limits.max_open_orders, 1, ORDERS_MAX_MAX),
+        (limits.max_ids, 1, IDS_MAX_MAX),
     ):
         _promise(value is None or least <= value <= most, f"{name} has a limit out of bounds: {value}")
 

@@ -1,9 +1,11 @@
 """The clock, which is input like everything else: a value moves it, and what is due by then happens (section 10)."""
 
-from engine.limits import TIME_NS_MAX
-from engine.records import Reason
+from engine.limits import DAY_NS, TIME_NS_MAX
+from engine.records import Reason, TimeInForce
+from engine.reference.calls import tell_indicatives
 from engine.reference.events import EventLog
 from engine.reference.halts import meet_what_is_due
+from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
 from engine.reference.venue import Venue
 
@@ -12,8 +14,19 @@ def clock(venue: Venue, row: Row, events: EventLog) -> None:
     if not venue.now_ns <= row.time_ns <= TIME_NS_MAX:
         events.rejected(row.time_ns, Reason.INVALID_COMMAND)
         return
+    if row.time_ns // DAY_NS != venue.trading_day:
+        _end_day(venue, events)
     venue.set_clock(row.time_ns)
     meet_what_is_due(venue, events)
+
+
+def _end_day(venue: Venue, events: EventLog) -> None:
+    """Orders good for the day end with it, in order of acceptance, before anything of the new day (section 13, 27)."""
+    every = (order for participant in venue.participants for order in participant.open_orders.values())
+    of_day = [order for order in every if order.time_in_force == TimeInForce.DAY]
+    for order in sorted(of_day, key=lambda each: each.number):
+        cancel_open(venue, order, Reason.END_OF_DAY, events)
+    tell_indicatives(venue, events)
 
 
 def clock_jump(_venue: Venue, _row: Row, _events: EventLog) -> None:

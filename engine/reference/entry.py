@@ -105,7 +105,7 @@ def _entry_refused(venue: Venue, row: Row, participant: Participant, instrument:
         or _not_permitted(participant, row)
         or limits_refuse(venue, entered(participant, instrument, row.side, row.qty, row.price_e4))
         or (_post_only_refused(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
-        or _no_room_for_order(venue)
+        or _no_room_for_order(venue, participant)
     )
 
 
@@ -129,7 +129,7 @@ def _new_place_refused(venue: Venue, order: Order, row: Row, keeps_priority: boo
         restricted(order.participant, order.instrument)
         or limits_refuse(venue, replaced(order, row.qty, row.price_e4))
         or (_post_only_refused(order.instrument, order.side, row.price_e4) if judged_again else None)
-        or _no_room_for_id(venue)
+        or _no_room_for_id(venue, order.participant)
     )
 
 
@@ -199,10 +199,16 @@ def _post_only_refused(instrument: Instrument, side: int, price_e4: int) -> Reas
     return Reason.WOULD_CROSS if best is not None and accepts(side, price_e4, best.price_e4) else None
 
 
-def _no_room_for_order(venue: Venue) -> Reason | None:
-    """An open order bears an id, so an entry needs room for both."""
-    return Reason.CAPACITY if venue.open_order_count >= venue.capacity.orders_max else _no_room_for_id(venue)
+def _no_room_for_order(venue: Venue, participant: Participant) -> Reason | None:
+    """An open order bears an id, so an entry needs room for both: the participant's own, and the venue's."""
+    own_most = participant.limits.max_open_orders
+    own_full = own_most is not None and len(participant.open_orders) >= own_most
+    if own_full or venue.open_order_count >= venue.capacity.orders_max:
+        return Reason.CAPACITY
+    return _no_room_for_id(venue, participant)
 
 
-def _no_room_for_id(venue: Venue) -> Reason | None:
-    return Reason.CAPACITY if venue.id_count >= venue.capacity.ids_max else None
+def _no_room_for_id(venue: Venue, participant: Participant) -> Reason | None:
+    own_most = participant.limits.max_ids
+    own_full = own_most is not None and len(participant.ids) >= own_most
+    return Reason.CAPACITY if own_full or venue.id_count >= venue.capacity.ids_max else None

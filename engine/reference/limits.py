@@ -1,13 +1,21 @@
 """The ``limits`` command (sections 8 and 12, section 13: 1, 12 and 20): what is set, replaced and taken away.
 
-A row names the limits that it sets, and of those the ones that are ``off``. Four of its values do not fit into it and
+A row names the limits that it sets, and of those the ones that are ``off``. Six of its values do not fit into it and
 stand in the further row before it; without one they are zero.
 """
 
 from typing import Final, NamedTuple
 
-from engine.limits import BPS_MAX, INT64_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
-from engine.records import Limit, Reason
+from engine.limits import (
+    BPS_MAX,
+    IDS_MAX_MAX,
+    INT64_MAX,
+    ORDERS_MAX_MAX,
+    QTY_MAX,
+    RATE_ORDERS_MAX,
+    RATE_WINDOW_NS_MAX,
+)
+from engine.records import Limit, Reason, limit_bits
 from engine.reference.events import EventLog
 from engine.reference.rows import Row
 from engine.reference.venue import Limits, Venue
@@ -20,12 +28,13 @@ CREDIT: Final = int(Limit.CREDIT)
 MARGIN: Final = int(Limit.MARGIN)
 ADV: Final = int(Limit.ADV)
 RESTRICTED: Final = int(Limit.RESTRICTED)
+MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
+MAX_IDS: Final = int(Limit.MAX_IDS)
 
 #: These cannot be set for one instrument.
-_OF_PARTICIPANT_ONLY: Final = ORDER_RATE | CREDIT | MARGIN
+_OF_PARTICIPANT_ONLY: Final = ORDER_RATE | CREDIT | MARGIN | MAX_OPEN_ORDERS | MAX_IDS
 
-_NAMED: Final = 0xFF
-_OFF_SHIFT: Final = 8
+_LIMITS: Final = int(~Limit(0))
 
 
 class _Value(NamedTuple):
@@ -56,7 +65,7 @@ def limits(venue: Venue, row: Row, extension: Row | None, events: EventLog) -> N
     _set(participant.limits_in.setdefault(instrument.number, Limits()), row, extension)
 
 
-def limit_bits(limits: Limits) -> int:
+def set_bits(limits: Limits) -> int:
     """Bits of ``Limit``: which are set."""
     return (
         (MAX_ORDER_QTY if limits.max_order_qty is not None else 0)
@@ -67,16 +76,16 @@ def limit_bits(limits: Limits) -> int:
         | (MARGIN if limits.margin_bps is not None else 0)
         | (ADV if limits.adv_share_bps is not None else 0)
         | (RESTRICTED if limits.restricted else 0)
+        | (MAX_OPEN_ORDERS if limits.max_open_orders is not None else 0)
+        | (MAX_IDS if limits.max_ids is not None else 0)
     )
 
 
 def _acceptable(row: Row, extension: Row | None) -> bool:
     """Whether the row can be interpreted with its further row, and its values are in bounds."""
-    named, off = row.limits & _NAMED, row.limits >> _OFF_SHIFT
-    if off & ~named or (row.symbol and named & _OF_PARTICIPANT_ONLY):
+    named, off = limit_bits(row.limits, row.further_limits, row.further_off)
+    if named & ~_LIMITS or off & ~named or (row.symbol and named & _OF_PARTICIPANT_ONLY):
         return False
-    if extension is not None and (extension.min_qty or extension.display_qty):
-        return False  # the two places of a further row in which a limit has no value
     for each in _values(row, extension):
         least, most = (each.least, each.most) if named & ~off & each.limit else (0, 0)
         if not least <= each.value <= most:
@@ -94,12 +103,14 @@ def _values(row: Row, extension: Row | None) -> tuple[_Value, ...]:
         _Value(ORDER_RATE, extension.rate_window_ns if extension else 0, 1, RATE_WINDOW_NS_MAX),
         _Value(MARGIN, extension.margin_bps if extension else 0, 0, BPS_MAX),
         _Value(ADV, extension.adv_share_bps if extension else 0, 0, BPS_MAX),
+        _Value(MAX_OPEN_ORDERS, extension.max_open_orders if extension else 0, 1, ORDERS_MAX_MAX),
+        _Value(MAX_IDS, extension.max_ids if extension else 0, 1, IDS_MAX_MAX),
     )
 
 
 def _set(limits: Limits, row: Row, extension: Row | None) -> None:
     """Sets what the row names and takes away what it names ``off``; what it does not name stays."""
-    named, off = row.limits & _NAMED, row.limits >> _OFF_SHIFT
+    named, off = limit_bits(row.limits, row.further_limits, row.further_off)
     if named & MAX_ORDER_QTY:
         limits.max_order_qty = None if off & MAX_ORDER_QTY else row.max_order_qty
     if named & MAX_ORDER_VALUE:
@@ -117,3 +128,7 @@ def _set(limits: Limits, row: Row, extension: Row | None) -> None:
         limits.margin_bps = None if off & MARGIN else extension.margin_bps if extension else 0
     if named & ADV:
         limits.adv_share_bps = None if off & ADV else extension.adv_share_bps if extension else 0
+    if named & MAX_OPEN_ORDERS:
+        limits.max_open_orders = None if off & MAX_OPEN_ORDERS or not extension else extension.max_open_orders
+    if named & MAX_IDS:
+        limits.max_ids = None if off & MAX_IDS or not extension else extension.max_ids

@@ -134,6 +134,14 @@ class Row(NamedTuple):
         return self.min_qty
 
     @property
+    def max_open_orders(self) -> int:
+        return self.min_qty
+
+    @property
+    def max_ids(self) -> int:
+        return self.display_qty
+
+    @property
     def credit_e4(self) -> int:
         return self.display_qty
 
@@ -151,6 +159,14 @@ class Row(NamedTuple):
 
     @property
     def reason(self) -> int:
+        return self.phase
+
+    @property
+    def further_limits(self) -> int:
+        return self.book
+
+    @property
+    def further_off(self) -> int:
         return self.phase
 
     @property

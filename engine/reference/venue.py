@@ -65,7 +65,7 @@ class Instrument:
 class Limits:
     """What ``limits`` has set, for a participant in all or for it in one instrument. None is not set.
 
-    ``order_rate``: entries, and the window in ns. The last three values before ``restricted`` are per participant only.
+    ``order_rate``: entries, and the window in ns. It, credit, margin and the last two are per participant only.
     """
 
     max_order_qty: int | None = None
@@ -76,6 +76,8 @@ class Limits:
     credit_e4: int | None = None
     margin_bps: int | None = None
     restricted: bool = False
+    max_open_orders: int | None = None
+    max_ids: int | None = None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.limits import TIME_NS_MAX
 from engine.records import Side
-from engine.reference.limits import limit_bits
+from engine.reference.limits import set_bits
 from engine.reference.venue import Instrument, Limits, Order, Participant, Venue
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
@@ -47,6 +47,7 @@ def participants(venue: Venue) -> Rows:
         state["name"] = participant.name
         state["open_notional_e4"] = participant.open_notional_e4
         state["orders_open"] = len(participant.open_orders)
+        state["ids_used"] = len(participant.ids)
         state["permissions"] = participant.permissions
         state["killed"] = participant.killed
     return states
@@ -57,7 +58,7 @@ def limits(venue: Venue, number: int) -> Rows:
     rows = []
     for participant in venue.participants:
         for instrument, each in [(0, participant.limits), *sorted(participant.limits_in.items())]:
-            if limit_bits(each) and number in (0, participant.number):
+            if set_bits(each) and number in (0, participant.number):
                 rows.append((participant.number, instrument, *_limits(each)))
     return np.array(rows, LIMITS_STATE)
 
@@ -107,7 +108,7 @@ def _limits(limits: Limits) -> tuple[int, ...]:
     """The places of LIMITS_STATE after the two numbers."""
     rate_orders, rate_window_ns = limits.order_rate or (0, 0)
     return (
-        limit_bits(limits),
+        set_bits(limits),
         limits.max_order_qty or 0,
         limits.max_order_value_e4 or 0,
         rate_orders,
@@ -116,4 +117,6 @@ def _limits(limits: Limits) -> tuple[int, ...]:
         limits.credit_e4 or 0,
         limits.margin_bps or 0,
         limits.adv_share_bps or 0,
+        limits.max_open_orders or 0,
+        limits.max_ids or 0,
     )

@@ -1,4 +1,4 @@
-"""What the golden journal of RULES_VERSION 3 was made of: every kind of command, hostile rows and garbage included.
+"""What the golden journal of RULES_VERSION 4 was made of: every kind of command, hostile rows and garbage included.
 
 Those of earlier versions were made by this file as it was then.
 """
@@ -40,7 +40,8 @@ _NEW_TOKEN = {"new_token_head": int.from_bytes(b"ORDER-20", "big"), "new_token_t
 
 def commands() -> NDArray[Any]:
     """1,800 random rows; a second day that begins with orders of the first and an uncross and ends with a kill; a third
-    that is closed in an emergency; a fourth of limits, halts that end by the clock, and calls."""
+    that is closed in an emergency; a fourth of limits, halts that end by the clock, and calls; and two more that
+    begin with open day orders of the day before, and have limits of open orders and ids."""
     first = random_stream(77, 1_800, hostile=0.1, garbage=0.03, control=0.01)
     second = batch(
         clock(30_000 * DAY_NS),
@@ -112,4 +113,23 @@ def commands() -> NDArray[Any]:
         mass_cancel("LIMITED", "ADV", SELL),
         phase("*", Phase.CLOSED),
     )
-    return batch(first, second, third, fourth)
+    fifth = batch(
+        phase("*", Phase.CONTINUOUS),
+        phase("ADV", Phase.CLOSING_AUCTION),
+        limits("LIMITED", order_rate="off", credit_e4="off", max_position_qty="off", max_open_orders=9, max_ids=14),
+        limits("GOLDEN", order_rate="off", max_open_orders=30),
+        *(enter(6, 950_000 + n, BUY, 10 + n, 99_000 + 100 * (n % 5), 3) for n in range(12)),
+        *(enter(6, 951_000 + n, SELL, 10 + n, 101_000, 3, TimeInForce.GTC if n % 2 else 1) for n in range(12)),
+        *(enter(7, 950_000 + n, SIDES[n % 2], 30, 100_000 + 300 * (n % 3), 4) for n in range(12)),
+        *(replace(7, 950_000 + n, 952_000 + n, 20, 100_300) for n in range(8)),
+        *(enter(6, 953_000 + n, SELL, 20 + n, 100_000, 4, TimeInForce.GTC) for n in range(3)),
+        halt("GLD", duration_ns=DAY_NS // 2),
+        clock(30_004 * DAY_NS),
+        *(enter(7, 950_000 + n, BUY, 20 + n, 100_000, 4) for n in range(12)),
+        limits("LIMITED", max_ids="off", max_open_orders="off"),
+        *(enter(7, 954_000 + n, BUY, 20 + n, 100_000, 4) for n in range(4)),
+        clock(30_004 * DAY_NS + 1),
+        clock(30_006 * DAY_NS),
+        *(cancel(6, 951_000 + n) for n in range(12)),
+    )
+    return batch(first, second, third, fourth, fifth)
