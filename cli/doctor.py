@@ -74,10 +74,18 @@ def doctor(directory: Path | None, *, as_json: bool) -> int:
         for finding in findings:
             if finding.then:
                 screen.say(f"{finding.name}: {finding.then}")
-        screen.verdict(
-            not wrong, f"wrong: {', '.join(finding.name for finding in wrong)}" if wrong else "nothing is wrong"
-        )
+        screen.verdict(not wrong, _verdict(findings))
     return errors.FOUND if wrong else errors.FINE
+
+
+def _verdict(findings: list[Finding]) -> str:
+    """The last line: what is wrong by name, or that nothing is, and what there is a note on."""
+    wrong, noted = (
+        [finding.name for finding in findings if finding.grade is grade] for grade in (Grade.bad, Grade.notice)
+    )
+    if wrong:
+        return f"wrong: {', '.join(wrong)}"
+    return f"nothing is wrong; see the note on {' and '.join(noted)}" if noted else "nothing is wrong"
 
 
 def _python() -> Finding:
@@ -240,7 +248,9 @@ def _checkpoints(directory: Path) -> Finding:
         first = next(iter(wrong.values()))
         what = f"{len(wrong)} of {len(good) + len(wrong)} cannot be used: {first}"
         then = f"recovery starts {begins(good[0].seq if good else 0)}; `lockstep checkpoint create` takes a new one"
-        return Finding("checkpoints", Grade.notice, what, then)
+        # After an upgrade those of the release before cannot be used, and nothing is damaged.
+        grade = Grade.notice if all("by other kernels" in why for why in wrong.values()) else Grade.bad
+        return Finding("checkpoints", grade, what, then)
     return Finding("checkpoints", Grade.good, f"{len(good)}, {'all ' if len(good) > 1 else ''}good" if good else "none")
 
 

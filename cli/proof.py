@@ -12,9 +12,10 @@ from cli import errors, screen
 from cli.node import check_whole
 from cli.options import EngineChoice
 from cli.warmup import ready
-from replay.audit import EventDifference, audit
+from replay.audit import audit
 from replay.compare import CompareReport
 from replay.compare import compare as compare_directories
+from replay.difference import EventDifference
 from replay.objects import command_object, event_object
 from replay.rebuild import rebuild
 from replay.scenario_print import price
@@ -93,13 +94,17 @@ def _span(first: int, last: int) -> str:
 
 
 def _parted_facts(directory: Path, parted: EventDifference) -> dict[str, Any]:
+    return _difference_facts(directory, parted, ("kernel", "reference"))
+
+
+def _difference_facts(directory: Path, parted: EventDifference, names: tuple[str, str]) -> dict[str, Any]:
+    """The first event that differs, the two sides of it under ``names``."""
     engine = rebuild(directory, at=parted.seq, on_divergence="note").engine
-    names, now_ns = engine.directory, engine.now_ns
-    facts = {
-        name: None if row is None else event_object(_one(row), names, now_ns)
-        for name, row in (("kernel", parted.kernel), ("reference", parted.reference))
-    }
-    return {"seq": parted.seq, "index": parted.index, "fields": _unlike(*facts.values()), **facts}
+    known, now_ns = engine.directory, engine.now_ns
+    rows = (parted.a, parted.b)
+    sides = [None if row is None else event_object(_one(row), known, now_ns) for row in rows]
+    found = {"seq": parted.seq, "index": parted.index, "fields": _unlike(*sides)}
+    return found | dict(zip(names, sides, strict=True))
 
 
 def _unlike(a: dict[str, Any] | None, b: dict[str, Any] | None) -> list[str]:
@@ -129,6 +134,7 @@ def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_js
 
 def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
     facts = {"same": report.same, "differs": report.differs} | asdict(report)
+    facts.pop("event")
     facts |= {"state_seq": report.state_seq or None, "prefix_of": report.prefix_of or None}
     if report.digest is not None:
         facts["digest"]["agrees"] = report.digest.agrees or None
@@ -138,6 +144,8 @@ def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
         seq, rows = report.command.seq, (_one(report.command.a), _one(report.command.b))
         a, b = (command_object([row], seq, names, 0, raw=[row.tobytes().hex()]) for row in rows)
         facts["command"] = {"seq": seq, "fields": _unlike(a, b), "a": a, "b": b}
+    event = report.event
+    facts["event_difference"] = None if event is None else _difference_facts(directory_a, event, ("a", "b"))
     return facts
 
 
@@ -182,6 +190,11 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         if digest.replayed is not None:
             right = f"as {digest.agrees.upper()} recorded" if digest.agrees else "as neither recorded"
             screen.say(f"a replay here with the {report.engine} engine gives {digest.replayed.hex()}, {right}")
+    if report.event is not None:
+        facts = _compared_facts(directory_a, report)["event_difference"]
+        screen.say(f"first difference: event {report.event.index + 1} of command {screen.count(report.event.seq)}")
+        sides = [(name.upper(), facts[name]) for name in ("a", "b")]
+        screen.facts([(name, "no further event" if side is None else _in_words(side)) for name, side in sides])
     if report.parts:
         screen.say(f"first difference: the state after command {report.state_seq}, in {', '.join(report.parts)}")
     for name, unlike in (("A", report.unlike_a), ("B", report.unlike_b)):
@@ -189,6 +202,8 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
             listed = " and ".join(unlike).replace("_", " ")
             moment = f"after command {screen.count(report.state_seq)}"
             screen.say(f"{moment}, {name} holds other {listed} than the reference engine gives")
+    for sentence in report.diverged:
+        screen.say(sentence)
     if report.prefix_of:
         shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
         behind = abs(report.last_seq_a - report.last_seq_b)
@@ -198,8 +213,10 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
 
 def _compared_verdict(report: CompareReport) -> str:
     """What came out; damage ends the comparison, and is no difference between what was asked of the two."""
-    if report.differs:
+    if report.apart:
         return "DIFFERENT"
+    if report.differs:
+        return "NOT RIGHT: both hold the same, and a replay gives something else"
     if not report.damage:
         return "the same, as far as both go"
     return f"NOT COMPARED TO THE END: the same up to command {screen.count(report.seq)}, then comes the damage"

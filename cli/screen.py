@@ -245,6 +245,11 @@ class Bar:
                 Bar._visible = self
 
     @classmethod
+    def visible(cls) -> bool:
+        """True while a bar is on the terminal."""
+        return cls._visible is not None
+
+    @classmethod
     def end_before_result(cls) -> None:
         """End the visible bar where standard output is a terminal, and so probably the same one."""
         if cls._visible is not None and sys.stdout.isatty():

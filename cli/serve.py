@@ -44,6 +44,7 @@ def serve(
     from node.program import serve as run
 
     def listening(where: Listening) -> None:
+        bar.end()
         if as_json:
             line = screen.json_line({"listening": {**where._asdict(), "data": str(data)}})
         else:

@@ -2,7 +2,11 @@
 
 First what was asked (commands, row by row, whatever the blocks), then what was answered (recorded event digests,
 wherever blocks of both end at the same command), then what each node holds (its state by part, rebuilt from its own
-checkpoint and tail). One journal being the beginning of the other is not a difference.
+checkpoint and tail). One journal being the beginning of the other is not a difference. That a replay does not give
+what is recorded is one, even where both record the same.
+
+Of two nodes of different capacity the commands are compared as of any. Their answers are played again, each by an
+engine of its own capacity, and compared event by event; of their states, what any engine can show.
 
 An engine is needed where the records leave something open: which of two recorded digests is right, and what each node
 holds. Only the compiled engine can start from a checkpoint, so it rebuilds the states whichever is asked for; the
@@ -10,21 +14,19 @@ reference engine replays the commands from 1 and says whether what they hold is 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.records import COMMAND
 from journal import Block, Journal, JournalDamaged
-from replay.engines import EngineKind, MarketEngine, StatefulEngine
+from replay.difference import EventDifference, first_difference, unlike
+from replay.engines import EngineKind, StatefulEngine, new_engine
 from replay.errors import ReplayError
-from replay.rebuild import Progress, capacity_of, journal_of, rebuild_from
-
-#: What any engine can show of its state, in the same bytes.
-VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limits")
+from replay.rebuild import Progress, capacity_of, journal_of, owned_rows, rebuild_from
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,11 @@ class CompareReport:
     """Where two directories part. ``seq``: the last command that was compared in both; ``prefix_of``: "a" when a's
     journal is a beginning of b's, "b" the other way, "" when they end together (or differ in commands).
 
-    ``parts``: parts of the state that differ at ``state_seq`` (0: not compared). ``unlike_a`` and ``unlike_b``, by the
-    reference engine alone: what of each state is not as it gives it (names of ``VIEWS``). ``damage``: sentences on what
-    could not be read.
+    ``event``, of nodes of different capacity alone: the first event in which they differ. ``parts``: parts of the state
+    that differ at ``state_seq`` (0: not compared); of nodes of different capacity, names of ``VIEWS``. ``unlike_a`` and
+    ``unlike_b``, by the reference engine alone: what of each state is not as it gives it (names of ``VIEWS``).
+    ``diverged``: sentences on each replay that does not give what is recorded. ``damage``: sentences on what could not
+    be read.
     """
 
     seq: int
@@ -74,12 +78,19 @@ class CompareReport:
     engine: EngineKind = "kernel"
     unlike_a: tuple[str, ...] = ()
     unlike_b: tuple[str, ...] = ()
+    event: EventDifference | None = None
+    diverged: tuple[str, ...] = ()
+
+    @property
+    def apart(self) -> bool:
+        """True where the two differ from each other in what could be read of both."""
+        recorded = self.command is not None or self.digest is not None or self.event is not None
+        return recorded or bool(self.parts) or self.unlike_a != self.unlike_b
 
     @property
     def differs(self) -> bool:
-        """Whether a difference was found in what could be read of both."""
-        recorded = self.command is not None or self.digest is not None
-        return recorded or bool(self.parts or self.unlike_a or self.unlike_b)
+        """True where a difference was found: of the two from each other, or of both from what a replay gives."""
+        return self.apart or bool(self.unlike_a or self.diverged)
 
     @property
     def same(self) -> bool:
@@ -128,19 +139,20 @@ def compare(
 
     ``state``: also rebuild both, where commands and digests agree, and compare the state by part. ``engine``: judges
     digests that differ; the reference engine also judges both states by what both engines can show. Raises
-    ReplayError for rules or capacities that differ (their outcomes cannot be compared), JournalError when a journal
-    cannot be opened.
+    ReplayError for rules that differ, JournalError when a journal cannot be opened.
     """
     if Path(dir_a).resolve() == Path(dir_b).resolve():
         raise ReplayError(f"{dir_a} and {dir_b} are the same directory; give two")
     with journal_of(dir_a) as a, journal_of(dir_b) as b:
-        if capacity_of(a) != capacity_of(b):
-            raise ReplayError(
-                f"{dir_a} and {dir_b} have engines of different capacity, so their answers may rightly differ"
-            )
         report = replace(_compare_journals(a, b, (str(dir_a), str(dir_b)), progress), engine=engine)
         if report.command is not None or report.seq == 0:
             return report
+        other = _other_capacity(a, b)
+        if other:
+            report = replace(report, notes=(*report.notes, other), event=_compare_events(a, b, report.seq, progress))
+            if report.event is not None:
+                # What is recorded differs for the same cause.
+                return replace(report, digest=None)
         if report.digest is not None:
             return replace(report, digest=_judge(a, dir_a, report.digest, engine, progress))
         if state:
@@ -205,6 +217,34 @@ def _judge(
     return replace(difference, replayed=replayed, agrees=agrees)
 
 
+def _other_capacity(a: Journal, b: Journal) -> str:
+    """A sentence on two engines of different capacity; "" where they are of the same."""
+    rooms = [asdict(capacity_of(journal)) for journal in (a, b)]
+    unequal = [
+        f"{name} {rooms[0][name]:,} and {rooms[1][name]:,}" for name in rooms[0] if rooms[0][name] != rooms[1][name]
+    ]
+    if not unequal:
+        return ""
+    return (
+        f"A and B have room for {', '.join(unequal)}: where one has none left, they rightly differ; their events were "
+        "compared, and of their states what does not depend on it"
+    )
+
+
+def _compare_events(a: Journal, b: Journal, last_seq: int, progress: Progress | None) -> EventDifference | None:
+    """The first event up to ``last_seq`` in which an engine of a's capacity and one of b's differ; both apply a's
+    journal, whose commands are b's too."""
+    left, right = (new_engine("kernel", capacity_of(journal)) for journal in (a, b))
+    for block in a.blocks(1, last_seq):
+        rows = owned_rows(block.rows)[: last_seq - block.first_seq + 1]
+        difference = first_difference(left.apply(rows), right.apply(rows))
+        if difference is not None:
+            return difference
+        if progress is not None:
+            progress(left.seq, last_seq)
+    return None
+
+
 def _compare_states(
     a: Journal,
     b: Journal,
@@ -214,24 +254,38 @@ def _compare_states(
     progress: Progress | None,
 ) -> CompareReport:
     """Both rebuilt to the last command that they share, each from its own checkpoint, and judged if that was asked."""
-    engines: list[StatefulEngine] = []
-    notes = list(report.notes)
-    for journal, directory in ((a, dir_a), (b, dir_b)):
-        rebuilt = rebuild_from(journal, directory, at=report.seq, progress=progress, on_divergence="note")
-        notes += [f"{directory}: {note}" for note in rebuilt.notes if not rebuilt.partial]
-        engines.append(cast(StatefulEngine, rebuilt.engine))
-    digests = [dict(engine.part_digests()) for engine in engines]
-    names = sorted(set(digests[0]) | set(digests[1]))
-    parts = tuple(name for name in names if digests[0].get(name) != digests[1].get(name))
-    report = replace(report, parts=parts, state_seq=report.seq)
+    notes, diverged = list(report.notes), []
+
+    def built(journal: Journal, directory: Path | str, engine: EngineKind) -> StatefulEngine:
+        rebuilt = rebuild_from(
+            journal, directory, at=report.seq, engine=engine, progress=progress, on_divergence="note"
+        )
+        by = ", by the reference engine" if engine == "reference" else ""
+        notes.extend(f"{directory}{by}: {note}" for note in rebuilt.notes if not rebuilt.partial)
+        if rebuilt.divergence:
+            diverged.append(f"{rebuilt.divergence} ({engine} engine)")
+        return cast(StatefulEngine, rebuilt.engine)
+
+    engines = [built(a, dir_a, "kernel"), built(b, dir_b, "kernel")]
+    other = capacity_of(a) != capacity_of(b)
+    if other:
+        parts = unlike(*engines)
+    else:
+        digests = [dict(engine.part_digests()) for engine in engines]
+        names = sorted(set(digests[0]) | set(digests[1]))
+        parts = tuple(name for name in names if digests[0].get(name) != digests[1].get(name))
+    unlike_a: tuple[str, ...] = ()
+    unlike_b: tuple[str, ...] = ()
     if report.engine == "reference":
-        judge = rebuild_from(a, dir_a, at=report.seq, engine="reference", progress=progress, on_divergence="note")
-        notes += [f"{dir_a}, by the reference engine: {note}" for note in judge.notes if not judge.partial]
-        unlike_a, unlike_b = (unlike(engine, judge.engine) for engine in engines)
-        report = replace(report, unlike_a=unlike_a, unlike_b=unlike_b)
-    return replace(report, notes=tuple(notes))
-
-
-def unlike(a: MarketEngine, b: MarketEngine) -> tuple[str, ...]:
-    """What differs between any two engines of what both can show."""
-    return tuple(name for name in VIEWS if getattr(a, name)().tobytes() != getattr(b, name)().tobytes())
+        judge_a = built(a, dir_a, "reference")
+        judge_b = built(b, dir_b, "reference") if other else judge_a
+        unlike_a, unlike_b = unlike(engines[0], judge_a), unlike(engines[1], judge_b)
+    return replace(
+        report,
+        parts=parts,
+        state_seq=report.seq,
+        unlike_a=unlike_a,
+        unlike_b=unlike_b,
+        notes=tuple(notes),
+        diverged=tuple(diverged),
+    )

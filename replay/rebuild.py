@@ -51,7 +51,8 @@ class Rebuilt:
     ``checkpoint_seq``: where the checkpoint stood, 0 without one. ``blocks``: applied from the journal, the last
     perhaps in part: then ``partial`` is true and the engine's event digest is not one that any journal records.
     ``missing``: the (first_seq, digest) of blocks that had no recorded digest. ``notes``: what the operator should
-    know, in sentences.
+    know, in sentences. ``divergence``: a sentence on the first block whose recorded digest the replay does not give,
+    where that was not to be raised; else "".
     """
 
     engine: MarketEngine
@@ -61,6 +62,7 @@ class Rebuilt:
     partial: bool
     missing: tuple[tuple[int, bytes], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    divergence: str = ""
 
 
 class Played(NamedTuple):
@@ -208,19 +210,20 @@ def rebuild_from(
         for block in (journal.blocks(started, started) if started else ())
         if journal.digest(block.first_seq) is None
     ]
-    blocks, partial, agrees = 0, False, True
+    blocks, partial, divergence = 0, False, ""
     others: dict[str, int] = {}
     for play in played(journal, machine, to_seq):
         blocks += 1
         partial = not play.whole
         others.setdefault(play.block.source_digest, play.first_seq)
-        if play.whole and agrees:
+        if play.whole and not divergence:
             recorded = journal.digest(play.block.first_seq)
             if recorded is None:
                 missing.append((play.block.first_seq, machine.event_digest))
             elif recorded != machine.event_digest:
-                agrees = False
-                _diverged(directory, play.block, recorded, machine.event_digest, on_divergence, notes)
+                divergence = _divergence(directory, play.block, recorded, machine.event_digest)
+                if on_divergence == "raise":
+                    raise Divergence(divergence)
         if fold is not None:
             fold.observe(play.first_seq, play.commands, play.events)
         if observe is not None:
@@ -234,7 +237,7 @@ def rebuild_from(
     ]
     if partial:
         notes.append(f"command {to_seq} is inside a block, so the event digest is not one that the journal records")
-    return Rebuilt(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes))
+    return Rebuilt(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes), divergence)
 
 
 def start(
@@ -319,14 +322,9 @@ def begins(checkpoint_seq: int) -> str:
     return f"from checkpoint {checkpoint_seq}" if checkpoint_seq else "from command 1"
 
 
-def _diverged(
-    directory: Path | str, block: Block, recorded: bytes, got: bytes, on_divergence: str, notes: list[str]
-) -> None:
-    sentence = (
+def _divergence(directory: Path | str, block: Block, recorded: bytes, got: bytes) -> str:
+    return (
         f"the replay of {directory} parts from the record in commands {block.first_seq} to {block.last_seq}: "
         f"event digest {got.hex()} instead of {recorded.hex()}; "
         "run `lockstep verify` with both engines, and do not trade on it"
     )
-    if on_divergence == "raise":
-        raise Divergence(sentence)
-    notes.append(sentence)

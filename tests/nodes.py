@@ -32,10 +32,11 @@ def write_node(
     kind: EngineKind = "kernel",
     checkpoint_every: int | None = None,
     engine: MarketEngine | None = None,
+    capacity: Capacity = SMALL,
 ) -> MarketEngine:
     """Pump the rows into a new directory in blocks of ``size``; the engine at the end. ``engine``: one to use
     instead."""
-    journal, made = create(directory, SMALL, engine=kind)
+    journal, made = create(directory, capacity, engine=kind)
     used = made if engine is None else engine
     every = None if checkpoint_every is None else CheckpointEvery(directory, checkpoint_every, keep=10_000)
     with journal:

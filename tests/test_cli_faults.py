@@ -307,7 +307,9 @@ def test_where_recovery_starts_is_said_as_it_is(node: Path, tmp_path: Path, lock
         "1 of 2 checkpoints cannot be used; recovery starts from checkpoint 9"
         in lockstep("checkpoint", "verify", node)[1]
     )
-    assert "recovery starts from checkpoint 9" in lockstep("doctor", node)[1]
+    status, said, _ = lockstep("doctor", node)
+    assert (status, "recovery starts from checkpoint 9" in said) == (1, True)
+    assert said.endswith("wrong: checkpoints\n")
     assert "the replay started from checkpoint 9" in lockstep("state", node)[2]
     spoil(first)
     assert (
@@ -315,6 +317,16 @@ def test_where_recovery_starts_is_said_as_it_is(node: Path, tmp_path: Path, lock
     )
     assert "recovery starts from command 1" in lockstep("doctor", node)[1]
     assert lockstep("state", node)[2].count("the replay started from command 1") == 2
+
+
+def test_the_doctor_counts_its_notes_and_names_them(
+    node: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lockstep("checkpoint", "create", node)
+    monkeypatch.setattr("replay.rebuild.source_digest", lambda: "another release")
+    status, said, _ = lockstep("doctor", node)
+    assert (status, "was written by other kernels" in said) == (0, True)
+    assert said.endswith("nothing is wrong; see the note on checkpoints\n")
 
 
 def spoil(checkpoint: Path) -> None:

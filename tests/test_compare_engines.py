@@ -4,7 +4,6 @@ What only an independent engine can see is here too: two nodes that hold the sam
 """
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from engine import Engine
 from replay.compare import compare
 from replay.engines import EngineKind
 from replay.recover import image
+from tests.json_schemas import checked
 from tests.nodes import SMALL, DropsAFill, write_node
 from tests.streams import random_stream
 
@@ -86,7 +86,7 @@ def test_the_command_line_takes_the_engine_and_tells_what_it_found(
     assert "after command 3,000, B holds other instruments than the reference engine gives" in said
     assert said.endswith("DIFFERENT\n")
     assert run_line([*line, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
+    (told,) = checked(["compare"], capsys.readouterr().out)
     assert (told["engine"], told["unlike_a"], told["unlike_b"]) == ("reference", [], ["instruments"])
     twin = shutil.copytree(sound, tmp_path / "twin")
     assert run_line(["compare", str(sound), str(twin), "--engine", "reference"]) == 0
@@ -105,7 +105,7 @@ def test_a_comparison_that_ends_at_damage_is_not_called_a_difference(
             assert said.endswith(f"NOT COMPARED TO THE END: the same up to command {alike}, then comes the damage\n")
             assert said.count(f"damaged: {spoilt}: ") == 1
         assert run_line(["compare", str(sound), str(spoilt), "--json"]) == 1
-        told = json.loads(capsys.readouterr().out)
+        (told,) = checked(["compare"], capsys.readouterr().out)
         assert (told["same"], told["differs"], len(told["damage"])) == (False, False, 1)
 
 
@@ -118,6 +118,63 @@ def test_a_difference_before_the_damage_is_still_called_one(
     said = capsys.readouterr().out
     assert "damaged: " in said
     assert said.endswith("DIFFERENT\n")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_nodes_with_the_same_wrong_record_are_not_called_the_same(
+    engine: EngineKind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        write_node(tmp_path / name, ROWS, engine=DropsAFill(5))
+    line = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--engine", engine]
+    assert run_line(line) == 1
+    said = capsys.readouterr().out
+    assert "parts from the record in commands" in said
+    assert said.endswith("NOT RIGHT: both hold the same, and a replay gives something else\n")
+    assert run_line([*line, "--json"]) == 1
+    (told,) = checked(["compare"], capsys.readouterr().out)
+    assert (told["same"], told["differs"]) == (False, True)
+    by = ["kernel", "kernel", *(["reference"] if engine == "reference" else [])]
+    assert [sentence.rpartition("(")[2] for sentence in told["diverged"]] == [f"{each} engine)" for each in by]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nodes_of_different_capacity_are_the_same_as_long_as_their_events_are(
+    engine: EngineKind, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_node(tmp_path, ROWS, 100, capacity=dataclasses.replace(SMALL, orders_max=2_000, participants_max=20))
+    assert run_line(["compare", str(sound), str(tmp_path), "--engine", engine]) == 0
+    said = capsys.readouterr().out
+    assert "room for orders_max 1,024 and 2,000, participants_max 16 and 20" in said
+    assert said.endswith("the same, as far as both go\n")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nodes_of_different_capacity_part_at_the_first_order_that_one_has_no_room_for(
+    engine: EngineKind, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_node(tmp_path, ROWS, capacity=dataclasses.replace(SMALL, orders_max=8))
+    line = ["compare", str(sound), str(tmp_path), "--engine", engine]
+    assert run_line(line) == 1
+    said = capsys.readouterr().out
+    assert "first difference: event 1 of command" in said
+    assert "reason capacity" in said
+    assert said.endswith("DIFFERENT\n")
+    assert run_line([*line, "--json"]) == 1
+    (told,) = checked(["compare"], capsys.readouterr().out)
+    assert (told["event_difference"]["a"]["kind"], told["event_difference"]["b"]["reason"]) == ("accepted", "capacity")
+
+
+def test_the_wrong_record_of_a_node_of_another_capacity_is_found(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    larger = dataclasses.replace(SMALL, orders_max=2_000)
+    write_node(tmp_path, ROWS, 100, capacity=larger, engine=DropsAFill(5))
+    for pair, right in (((sound, tmp_path), "A"), ((tmp_path, sound), "B")):
+        assert run_line(["compare", *map(str, pair)]) == 1
+        said = capsys.readouterr().out
+        assert f", as {right} recorded" in said
+        assert said.endswith("DIFFERENT\n")
 
 
 def flip_row(node: Path, seq: int) -> None:

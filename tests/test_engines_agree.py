@@ -34,7 +34,7 @@ def same(kernel: Engine, reference: ReferenceEngine, rows: NDArray[Any], where: 
     if found is not None:
         command = rows[found.seq - before - 1]
         used = {name: int(command[name]) for name in COMMAND.names or () if command[name]}
-        pytest.fail(f"{where}, command {found.seq}: {used}\nkernel    {found.kernel}\nreference {found.reference}")
+        pytest.fail(f"{where}, command {found.seq}: {used}\nkernel    {found.a}\nreference {found.b}")
     assert kernel.event_digest == reference.event_digest
 
 

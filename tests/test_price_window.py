@@ -76,7 +76,7 @@ def test_a_wandering_market_is_the_same_in_both_engines(
     windows = set()
     for start in range(0, len(rows), 40):
         found = first_difference(kernel.apply(rows[start : start + 40]), reference.apply(rows[start : start + 40]))
-        assert found is None, f"command {found.seq}: {found.kernel} {found.reference}"
+        assert found is None, f"command {found.seq}: {found.a} {found.b}"
         windows.add(int(kernel.parts()["reference"]["instruments"]["window_tick"][0]))
         if start % 400 == 0:
             kernel.check()

@@ -20,6 +20,8 @@ from typing import Final
 import pytest
 
 from cli.main import run_line
+from cli.screen import Bar
+from node.program import Listening
 from tests.test_every_command import DAY, LINES
 
 #: Commands that have no bar: they are quick whatever the directory holds.
@@ -144,3 +146,23 @@ def test_in_a_terminal_a_file_or_pipe_gets_the_whole_result(
     assert said == wanted
     assert wanted.count(b"\n") > 2
     assert "━" in complaint
+
+
+def test_the_bar_of_the_recovery_ends_when_the_node_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "Timer", AtOnce)
+    monkeypatch.setenv("TERM", "xterm")
+    bars = []
+
+    def serve(_options: object, *_: object, listening: Callable[[Listening], None], **_named: object) -> None:
+        bars.append(Bar.visible())
+        listening(Listening("127.0.0.1", 1, None, None, 1))
+        bars.append(Bar.visible())
+
+    monkeypatch.setattr("node.program.serve", serve)
+    with terminal() as (stream, shown), (tmp_path / "result").open("w") as result, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", result)
+        patched.setattr(sys, "stderr", stream)
+        assert run_line(["serve", "--data", str(tmp_path / "node"), "--port", "0"]) == 0
+        complaint = shown()
+    assert "recovering" in complaint
+    assert bars == [True, False]

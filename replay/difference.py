@@ -1,0 +1,62 @@
+"""Where two engines' answers differ: the first EVENT row that is not the same in both, and views of their states."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.records import EVENT
+from replay.engines import MarketEngine
+
+#: What any engine can show of its state, in the same bytes.
+VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limits")
+
+
+@dataclass(frozen=True)
+class EventDifference:
+    """The first event in which two engines differ: of command ``seq``, the ``index``-th from 0.
+
+    ``a``, ``b``: the EVENT rows, None where that engine has none there. ``fields``: what differs in them.
+    """
+
+    seq: int
+    index: int
+    a: NDArray[Any] | None
+    b: NDArray[Any] | None
+    fields: tuple[str, ...]
+
+
+def first_difference(events_a: NDArray[Any], events_b: NDArray[Any]) -> EventDifference | None:
+    """The first row in which two engines' EVENT rows for the same commands differ; None when they are the same
+    bytes."""
+    n = min(len(events_a), len(events_b))
+    a, b = _numbers(events_a[:n]), _numbers(events_b[:n])
+    unequal = np.flatnonzero((a != b).any(axis=1))
+    if len(unequal) == 0 and len(events_a) == len(events_b):
+        return None
+    at = int(unequal[0]) if len(unequal) else n
+    row_a = events_a[at : at + 1].copy() if at < len(events_a) else None
+    row_b = events_b[at : at + 1].copy() if at < len(events_b) else None
+    seqs = [int(row["seq"][0]) for row in (row_a, row_b) if row is not None]
+    # Where one has an event for a command and the other is at a later command already, the earlier one is where they
+    # part.
+    seq = min(seqs)
+    before = events_a[:at]["seq"]
+    index = int(np.count_nonzero(before == seq))
+    row_a = row_a if row_a is not None and int(row_a["seq"][0]) == seq else None
+    row_b = row_b if row_b is not None and int(row_b["seq"][0]) == seq else None
+    names = EVENT.names or ()
+    fields = tuple(
+        name for name in names if row_a is not None and row_b is not None and row_a[name][0] != row_b[name][0]
+    )
+    return EventDifference(seq, index, row_a, row_b, fields)
+
+
+def unlike(a: MarketEngine, b: MarketEngine) -> tuple[str, ...]:
+    """What differs between any two engines of what both can show (names of ``VIEWS``)."""
+    return tuple(name for name in VIEWS if getattr(a, name)().tobytes() != getattr(b, name)().tobytes())
+
+
+def _numbers(rows: NDArray[Any]) -> NDArray[np.int64]:
+    return np.ascontiguousarray(rows).view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
