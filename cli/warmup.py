@@ -1,6 +1,7 @@
-"""The compiled engine, made ready: compiled once a machine and version, with something to look at meanwhile."""
+"""Compilation of the kernels, once a machine and version, with a progress display."""
 
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -10,27 +11,54 @@ from cli import errors, screen
 
 
 def ready(*, gateway: bool = False) -> None:
-    """Compile the kernels if they are not cached: a progress display on a terminal, one line elsewhere.
+    """Compile the kernels that are not in the cache, behind one progress display.
 
-    gateway: those of the gateway too, which a node needs before it opens a port.
+    gateway: load those of the gateway too, as a node does before it opens a port. Two processes compile the two sets
+    side by side.
     """
     import engine
 
-    if not engine.warm():
-        _compile("the engine", engine.compile_kernels)
-    if gateway:
-        from gateway import kernels
+    if not gateway:
+        if not engine.warm():
+            _show_progress(engine.compile_kernels)
+        return
+    from gateway import kernels
 
-        if kernels.warm():
-            kernels.compile_kernels()
-        else:
-            _compile("the gateway", lambda _step: kernels.compile_kernels())
+    if engine.warm() and kernels.warm():
+        kernels.compile_kernels()
+    elif engine.warm():
+        _show_progress(kernels.compile_kernels)
+    elif kernels.warm():
+        _show_progress(engine.compile_kernels)
+        kernels.compile_kernels()
+    else:
+        _show_progress(_compile_both)
 
 
-def _compile(what: str, compile_kernels: Callable[[Callable[[str], None]], None]) -> None:
+def _compile_both() -> None:
+    """The engine's kernels here, the gateway's in a child. What the child leaves undone, if it fails, is done here."""
+    import engine
+    from gateway import kernels
+
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gateway.kernels"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        engine.compile_kernels()
+        child.wait()
+    finally:
+        child.kill()
+        child.wait()
+    kernels.compile_kernels()
+
+
+def _show_progress(compile_kernels: Callable[[], None]) -> None:
     if not screen.is_live(sys.stderr):
-        screen.notice(f"compiling {what}: once for this machine and version, up to a minute")
-        compile_kernels(lambda _step: None)
+        screen.notice("compiling the kernels: once for this machine and version, up to a minute")
+        compile_kernels()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -39,8 +67,8 @@ def _compile(what: str, compile_kernels: Callable[[Callable[[str], None]], None]
     with Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:
-        task = progress.add_task(f"compiling {what}", total=None)
-        compile_kernels(lambda step: progress.update(task, description=step))
+        progress.add_task("compiling the kernels", total=None)
+        compile_kernels()
 
 
 def warmup(*, as_json: bool) -> int:
@@ -57,9 +85,9 @@ def warmup(*, as_json: bool) -> int:
     if as_json:
         screen.say_json({"compiled": not was_warm, "seconds": round(seconds, 3), "cache": str(cache_directory())})
     elif was_warm:
-        screen.say(f"the engine is compiled already ({cache_directory()})")
+        screen.say(f"the kernels are compiled already ({cache_directory()})")
     else:
-        screen.say(f"compiled the engine in {seconds:.1f} s ({cache_directory()})")
+        screen.say(f"compiled the kernels in {seconds:.1f} s ({cache_directory()})")
     return errors.FINE
 
 

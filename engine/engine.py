@@ -1,6 +1,5 @@
 """The shell of the compiled engine: class Engine owns the arrays and calls the kernel once a batch."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -217,14 +216,12 @@ class Engine:
 
 
 def warm() -> bool:
-    """Whether the kernels of these sources are compiled and cached for this machine."""
-    return jit.INTERPRETED or any(jit.cache_directory().rglob("apply.apply_batch*.nbc"))
+    """True when the kernels are in the cache of this machine."""
+    return jit.INTERPRETED or any(jit.cache_directory().rglob("listing.list_open_orders*.nbc"))
 
 
-def compile_kernels(progress: Callable[[str], None] = lambda _: None) -> None:
-    """Compiles what is not cached yet: up to a minute on a new machine; calls ``progress`` with what comes next."""
-    progress("compiling the matching kernels")
+def compile_kernels() -> None:
+    """Compile what is not in the cache: up to a minute on a new machine. The listing comes last."""
     engine = Engine(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1))
     engine.apply(np.zeros(1, COMMAND))
-    progress("compiling the listing of orders")
     list_open_orders(engine._state, 1, np.empty(1, np.int64))

@@ -66,10 +66,13 @@ os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
 
 import numba  # noqa: E402  the cache folder has to be set first
 import numpy as np  # noqa: E402
-from numba import types  # noqa: E402
-from numba.core import cgutils  # noqa: E402
+from numba import _dynfunc, types  # noqa: E402
+from numba.core import cgutils, event  # noqa: E402
 from numba.core.base import BaseContext  # noqa: E402
+from numba.core.caching import NullCache  # noqa: E402
+from numba.core.codegen import JITCodeLibrary  # noqa: E402
 from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
+from numba.core.cpu import CPUContext  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 from numba.np import arrayobj  # noqa: E402
 
@@ -97,38 +100,104 @@ def _declare_rare_as_such(context: Any, module: Any, described: Any) -> Any:
     return function
 
 
-@contextmanager
-def _our_compiler() -> Iterator[None]:
-    """While a kernel is compiled: an index below 0 does not count from the end of an array, and rare kernels are cold.
+def _end_without_machine_code(library: Any) -> None:
+    library._finalize_dynamic_globals()
+    library._verify_declare_only_symbols()
+    library._finalized = True
 
-    Kernels use no such index; not looking for one saves up to a tenth of their instructions, and under
-    NUMBA_BOUNDSCHECK it is an error like any other index outside the array.
+
+def _name_of_part(_context: Any, library: Any, described: Any, environment: Any) -> Any:
+    """Function object by which Numba knows a part. It has no address; no Python code gets hold of it."""
+    name = described.qualname.split(".")[-1]
+    return _dynfunc.make_function(described.lookup_module(), name, "part of a kernel", 0, environment, (library,))
+
+
+@contextmanager
+def _our_compiler(part: bool) -> Iterator[None]:
+    """Compile with four changes to Numba; take the compiler's lock.
+
+    An index below 0 does not count from the end of an array: kernels use no such index, and not looking for one saves
+    up to a tenth of their instructions; under NUMBA_BOUNDSCHECK it is an error like any other index outside the array.
+    Rare kernels are cold. A part, which only other kernels call, ends as optimised bitcode: its callers get their own
+    copy of it, so machine code of the part alone would never run. Nobody listens to Numba's events, of which there are
+    many when kernels are nested.
     """
     with global_compiler_lock:
-        kept = arrayobj.fix_integer_index
+        kept = arrayobj.fix_integer_index, JITCodeLibrary._finalize_final_module, CPUContext.get_executable
+        broadcast, event.broadcast = event.broadcast, lambda _event: None
         arrayobj.fix_integer_index = _index_as_it_is
         BaseContext.declare_function = _declare_rare_as_such
+        if part:
+            JITCodeLibrary._finalize_final_module = _end_without_machine_code
+            CPUContext.get_executable = _name_of_part
         try:
             yield
         finally:
-            arrayobj.fix_integer_index = kept
+            arrayobj.fix_integer_index, JITCodeLibrary._finalize_final_module, CPUContext.get_executable = kept
             BaseContext.declare_function = _declare_function
+            event.broadcast = broadcast
+
+
+class _Compiling:
+    """The compilation of one kernel: once for int64, not again for every constant that a caller passes.
+
+    A kernel that Python calls gets wrappers, machine code and a file in the cache. One that is met inside another is a
+    part: it gets none of them, which halves the time of compiling all. Python may call it later; it is then compiled
+    again. A wrapper takes the state of a venue apart, array by array, and is longer than most kernels.
+    """
+
+    #: Kernels under compilation, from the one that Python called to the innermost.
+    _depth = 0
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._call_template, self._compile = compiled.get_call_template, compiled.compile
+        self._add_overload = compiled.add_overload
+        self._parts: set[Any] = set()
+
+    def call_template(self, args: Any, kws: Any) -> Any:
+        """Numba's question for the type of a call: constants count as int64."""
+        return self._call_template(tuple(types.unliteral(each) for each in args), kws)
+
+    def compile(self, signature: Any) -> Any:
+        """Compile for the types of a call, from Python or from another kernel."""
+        part = _Compiling._depth > 0
+        with _our_compiler(part):
+            if not part:
+                for types_of_arguments in self._parts:
+                    del self._compiled.overloads[types_of_arguments]
+                self._parts.clear()
+            _Compiling._depth += 1
+            try:
+                return self._compile_part(signature) if part else self._compile(signature)
+            finally:
+                _Compiling._depth -= 1
+
+    def _compile_part(self, signature: Any) -> Any:
+        compiled = self._compiled
+        kept = compiled._cache
+        compiled._cache = NullCache()
+        compiled.targetoptions["no_cpython_wrapper"] = True
+        compiled.add_overload = self._add_part
+        try:
+            return self._compile(signature)
+        finally:
+            compiled._cache, compiled.add_overload = kept, self._add_overload
+            compiled.targetoptions["no_cpython_wrapper"] = False
+
+    def _add_part(self, result: Any) -> None:
+        """Keep the part for the kernels that call it, out of the table by which Python's calls find machine code."""
+        types_of_arguments = tuple(result.signature.args)
+        self._compiled.overloads[types_of_arguments] = result
+        self._parts.add(types_of_arguments)
 
 
 def _one_variant(kernel: Kernel, **options: Any) -> Kernel:
-    """A kernel that is compiled once for int64, not again for every constant that a caller passes."""
     numba.config.CACHE_DIR = str(cache_directory_of(Path(kernel.__code__.co_filename).resolve().parent))
-    compiled = numba.njit(cache=True, nogil=True, _nrt=False, **options)(kernel)
+    compiled = numba.njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True, **options)(kernel)
     if not INTERPRETED:
-        call_template = compiled.get_call_template
-        compile_variant = compiled.compile
-
-        def compile_kernel(signature: Any) -> Any:
-            with _our_compiler():
-                return compile_variant(signature)
-
-        compiled.get_call_template = lambda args, kws: call_template(tuple(types.unliteral(each) for each in args), kws)
-        compiled.compile = compile_kernel
+        compiling = _Compiling(compiled)
+        compiled.get_call_template, compiled.compile = compiling.call_template, compiling.compile
     return compiled  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,7 @@
-"""The gateway's kernels, made ready: a node compiles them before it opens a port."""
+"""Compilation of the gateway's kernels, which a node does before it opens a port.
+
+python -m gateway.kernels       compile what is not in the cache: a second process beside the engine's compilation
+"""
 
 from pathlib import Path
 from typing import Final
@@ -14,15 +17,17 @@ from gateway.reading import add_symbol
 from gateway.streams import Segment, Streams
 
 _HERE: Final = Path(__file__).resolve().parent
+#: The kernel that is compiled last.
+_LAST: Final = "answering.system_event"
 
 
 def warm() -> bool:
-    """Whether the kernels are compiled and cached for this machine."""
-    return INTERPRETED or any(cache_directory_of(_HERE).rglob("answering.system_event*.nbc"))
+    """True when the kernels are in the cache of this machine."""
+    return INTERPRETED or any(cache_directory_of(_HERE).rglob(f"{_LAST}*.nbc"))
 
 
 def compile_kernels() -> None:
-    """Compiles what is not cached yet, and loads the rest: one small block is read and answered."""
+    """Compile what is not in the cache and load the rest: read and answer one small block."""
     sent: list[Segment] = []
     streams = Streams(Capacity(1, 1, 1, 1), sent.append, lambda _: None, users_max=1)
     add_symbol(streams.symbols, 1, 1)
@@ -35,3 +40,7 @@ def compile_kernels() -> None:
     streams(2, rows, np.zeros(0, EVENT))
     streams.open_orders(1)
     system_event(streams.fold, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    compile_kernels()
