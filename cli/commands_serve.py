@@ -62,6 +62,9 @@ def serve(
         float | None,
         typer.Option(min=0, help="Open no phase by command while the clock may be wrong by more.", show_default="none"),
     ] = None,
+    past_days: Annotated[
+        int, typer.Option(metavar="N", min=0, max=366, help="Past days whose streams clients can ask for.")
+    ] = 5,
     as_json: Json = False,
 ) -> int:
     """Run a node that traders connect to, until SIGTERM or Ctrl-C; then it checkpoints and ends.
@@ -90,5 +93,6 @@ def serve(
         password_cost,
         busy_poll_us,
         None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
+        past_days,
         as_json=as_json,
     )

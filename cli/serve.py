@@ -32,6 +32,7 @@ def serve(
     password_cost: int,
     busy_poll_us: int,
     clock_error_max_ns: int | None,
+    past_days: int,
     *,
     as_json: bool,
 ) -> int:
@@ -66,6 +67,7 @@ def serve(
         waiting_per_address_max=waiting_per_address_max,
         busy_poll_us=busy_poll_us,
         clock_error_max_ns=clock_error_max_ns,
+        past_days=past_days,
     )
     if durability is Durability.none:
         screen.notice("note: durability none: a crash can lose what was answered; for measurements only")

@@ -13,6 +13,10 @@ Waiting for that matters: an order that was rejected uses no token. Were it sent
 could be accepted the second time and have two outcomes. Should an exchange take an order twice all the same, the token
 is the same, so the second is rejected as a duplicate and not reported: an order is never doubled.
 
+**A client that was away when its day ended** asks for its session by name, and is told the rest of that day, then its
+end; the answer to the marker never comes. Then it logs in to the present session, whose stream it reads from the first
+message on. Requests that the day before did not answer end as unknown for good.
+
 Requests can be made only when LIVE (``NotConnected`` otherwise): what would be sent in between could overtake
 what is to be sent again.
 """
@@ -35,12 +39,14 @@ from client.events import (
     NewSession,
     SessionEnded,
     Side,
+    SystemEvent,
     Unanswered,
 )
 from client.orders import NewOrder, Order, OrderState, Request, RequestKind, RequestState, checked_qty
 from client.prices import KEEP, Keep, Price, price_e4
 from client.tokens import Tokens, checked
 from wire import ClientSession, Due, LoginRequest, ProtocolError, RejectCode
+from wire.ouch_codes import EventCode
 from wire.soup import Debug, EndOfSession, LoginAccepted, LoginRejected, Sequenced
 from wire.soup_session import HEARTBEAT_NS, SILENCE_NS, ClientEvent
 
@@ -94,6 +100,7 @@ class OrderEntry(Generic[OrderT]):
         self._marker = ""
         self._why = ""
         self._now_ns = 0
+        self._day_ended = False  # the stream said so: no message of this session comes any more
 
     def __repr__(self) -> str:
         return f"<OrderEntry of {self.user}: {self.phase.value}, message {self.next_seq} next>"
@@ -111,7 +118,7 @@ class OrderEntry(Generic[OrderT]):
         self._soup = ClientSession(now_ns)
         self._why = ""
         self.refused = None
-        session, seq = ("", 1) if self.at_once else (self.session, self.next_seq)
+        session, seq = ("", 1) if self.at_once or self._day_ended else (self.session, self.next_seq)
         self._out = [self._soup.login(LoginRequest(self.user, self._password, session, seq), now_ns)]
         self.phase = Phase.LOGIN
 
@@ -271,6 +278,9 @@ class OrderEntry(Generic[OrderT]):
                 self._refused(code)
             case EndOfSession():
                 self._why = "the exchange ended the session"
+                # A session that is over has no answer to the marker: all that was missed has come, the next day waits.
+                self._day_ended |= self.phase is Phase.CATCHING_UP
+                self.at_once = self._day_ended
                 yield SessionEnded()
             case Debug(text):
                 yield DebugText(text)
@@ -279,7 +289,7 @@ class OrderEntry(Generic[OrderT]):
 
     def _accepted(self, session: str, next_seq: int) -> Iterator[Event]:
         """Let in. Another session's name means another day: its stream starts anew, and so does all that is kept."""
-        self.at_once = False
+        self.at_once = self._day_ended = False
         if self.session and session != self.session:
             yield from self.give_up()
             yield NewSession(session, self.session)
@@ -313,6 +323,7 @@ class OrderEntry(Generic[OrderT]):
             yield from self._caught_up(seq)
         elif seq >= self.next_seq:
             is_news = self.day.apply(message)
+            self._day_ended |= isinstance(message, SystemEvent) and message.code == EventCode.END_OF_DAY
             self.next_seq = seq + 1
             if is_news:
                 yield message  # type: ignore[misc]  # whatever ``read`` gives is an Event

@@ -70,7 +70,7 @@ class Retry:
             self._backoff.reset()
         if core.failed is not None:
             raise core.failed
-        if core.at_once:
+        if core.at_once and not isinstance(error, CannotConnect):
             return 0.0
         if not self._ever_live:
             raise error

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.attention import Beat
+from gateway.spool import Spool
 from wire import ProtocolError, ServerSession, soup
 from wire.soup import Debug, LoginRequest, Logout
 from wire.soup_session import Due, State
@@ -55,6 +56,8 @@ class Connection(asyncio.BufferedProtocol):
         self._closing_ns = 0  # since when
         self.caught_up = False
         self.position = 0
+        self.spool: Spool | None = None
+        self.past = False  # the session is over: the rest of its stream is sent, then End of Session
         self._holding = False  # reading is paused: the region is full
         self._paused_ns = 0  # since when the reader takes nothing
 
@@ -64,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def live(self) -> bool:
         """Whether a user is logged in and may send."""
-        return self.user != 0 and not self.closing
+        return self.user != 0 and not self.closing and not self.past
 
     # What the event loop calls.
 
@@ -90,6 +93,9 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came; those of a connection that was ended go unread."""
         if self.closing:
+            return
+        if self.past:
+            self.session.heard(self._gateway.now_ns())
             return
         self.end += nbytes
         if self.user:
@@ -121,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         self._paused_ns = self._gateway.now_ns()
         if self.caught_up:
             self.caught_up = False
-            self.position = self._gateway.end_of(self.user)
+            self.position = self._end_of_stream()
 
     def resume_writing(self) -> None:
         """The reader takes again."""
@@ -143,6 +149,7 @@ class Connection(asyncio.BufferedProtocol):
     def enter(self, user: int, participant: int, accepted: bytes, position: int) -> None:
         """The login was accepted: ``accepted`` is the answer, and the stream goes on at ``position``."""
         self.user, self.participant, self.position = user, participant, position
+        self.spool = self._gateway.spool
         self.write(accepted)
         self.catch_up()
         rest = self.session.release()
@@ -154,9 +161,14 @@ class Connection(asyncio.BufferedProtocol):
     def catch_up(self) -> None:
         """Send what the spool has, as long as the reader takes it."""
         while not self._paused_ns and not self.closing:
-            data = self._gateway.spooled(self.user, self.position, CHUNK_BYTES)
+            if self.spool is None or self.spool.is_closed:
+                self.close("the session is not kept any longer")
+                return
+            data = self.spool.read(self.user, self.position, CHUNK_BYTES)
             if not data:
                 self.caught_up = True
+                if self.past:
+                    self._say_end()
                 return
             self.position += len(data)
             self.write(data)
@@ -182,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._paused_ns:
             self._paused_ns = min(self._paused_ns + beat.away_ns, now_ns)
-            behind = self._gateway.end_of(self.user) - self.position
+            behind = self._end_of_stream() - self.position
             if now_ns - self._paused_ns > SLOW_NS or behind > LAG_BYTES_MAX:
                 self.close(f"a slow reader: {behind} bytes behind, and nothing taken for a while")
             return
@@ -246,6 +258,29 @@ class Connection(asyncio.BufferedProtocol):
         self._gateway.left(self)
 
     def end_session(self) -> None:
-        """The stream is complete."""
-        if self.live:
-            self.close("the session has ended", last=soup.packet(soup.PacketType.END_OF_SESSION))
+        """The stream is complete: no order is taken any more, and End of Session follows the last message."""
+        if not self.live:
+            return
+        self._gateway.left(self)
+        self.past = True
+        self.end = self.begin
+        if self._holding and self.transport is not None:
+            self._holding = False
+            self.transport.resume_reading()
+        if self.caught_up:
+            self._say_end()
+
+    def enter_past(self, user: int, accepted: bytes, spool: Spool, position: int) -> None:
+        """The login to a session that is over was accepted: what it has is sent from ``position`` on, then its end."""
+        self.user, self.spool, self.position = user, spool, position
+        self.past = True
+        self.session.release()
+        self.write(accepted)
+        self.catch_up()
+
+    def _say_end(self) -> None:
+        self.close("the session has ended", last=soup.packet(soup.PacketType.END_OF_SESSION))
+
+    def _end_of_stream(self) -> int:
+        """Bytes of the user's stream in all."""
+        return self.spool.end(self.user)[1] if self.spool is not None else 0

@@ -1,39 +1,62 @@
-"""What goes out to the users, kept: their streams and the spool that has them, from a journal's first block on."""
+"""Outbound streams per user and the spool files that keep them, from a journal's first block on.
+
+The streams of the present trading day grow; those of some days before are kept, complete, for clients that were away
+when their day ended. All of it is a function of the journal: replay makes it again, and a checkpoint vouches for files.
+"""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from engine.limits import Capacity
-from gateway.spool import Spool
-from gateway.streams import Segment, Streams
+from gateway.spool import Spool, remove_files
+from gateway.streams import Segment, Streams, session_of
 
-#: What the streams and the spool are called in a checkpoint.
+#: Names of the streams and of the spools in a checkpoint.
 PART_STREAMS: Final = "gateway streams"
 PART_SPOOL: Final = "gateway spool"
+PART_PAST: Final = "gateway past spools"
+#: Name of the session before the first clock value, which nobody can log in to.
+NO_SESSION: Final = session_of(0)
+#: Past trading days whose streams are kept, unless told otherwise.
+PAST_DAYS: Final = 5
 
-Parts = Mapping[str, Mapping[str, NDArray[Any]]]
+Arrays = Mapping[str, NDArray[Any]]
+Parts = Mapping[str, Arrays]
 
 
 class Outbox:
-    """Users' streams and their spool as one fold over the journal.
+    """Users' streams and their spools as one fold over the journal.
 
     ``forward``: takes each segment once it is in the spool. ``began``: is called when a session begins, whose spool is
-    there, and before any of its messages. ``login_ends``: is called with a user whose login ends, and why. Without
-    them it only makes what a client may ask for later: so a node goes through its journal before it listens.
+    there, and before any of its messages. ``login_ends``: is told of a user whose live session must not go on, and why.
+    Without them it only makes what a client may ask for later: so a node goes through its journal before it listens.
     """
 
     forward: Callable[[Segment], None] | None = None
     began: Callable[[], None] | None = None
     login_ends: Callable[[int, str], object] | None = None
 
-    def __init__(self, directory: Path, capacity: Capacity) -> None:
+    def __init__(self, directory: Path, capacity: Capacity, *, past_days: int = PAST_DAYS) -> None:
+        """``past_days``: how many trading days before the present one are kept; 0: none."""
         self._directory = directory
         self._capacity = capacity
+        self._past_days = past_days
         self.streams = Streams(capacity, self._deliver, self._new_session, self._login_ends)
         self.spool = Spool(directory, self.streams.session)
+        #: Complete spools of days before, by session, the oldest first.
+        self.past: dict[str, Spool] = {}
+
+    def spool_of(self, session: str) -> Spool | None:
+        """The spool of a session (blank: of the present one); None where it is not kept."""
+        return self.spool if session in ("", self.spool.session) else self.past.get(session)
+
+    def spools(self) -> tuple[Spool, ...]:
+        """Every spool that is kept, that of the present session last."""
+        return *self.past.values(), self.spool
 
     def _deliver(self, segment: Segment) -> None:
         self.spool.append(segment.user, segment.first_seq, segment.messages, segment.data)
@@ -41,13 +64,27 @@ class Outbox:
             self.forward(segment)
 
     def _new_session(self, session: str) -> None:
-        if session != self.spool.session:
+        if session == self.spool.session:
+            return
+        if self.spool.session == NO_SESSION:
             self.spool.close()
-            self.spool = Spool(self._directory, session)
-            self.spool.clear()
-            self.spool.remove_others()
-            if self.began is not None:
-                self.began()
+        else:
+            with suppress(OSError):  # what could not be written is kept in memory, and written when it is read
+                self.spool.flush()
+            self.past[self.spool.session] = self.spool
+        self.spool = Spool(self._directory, session)
+        self.spool.clear()
+        # A checkpoint of the day before may still be what a restart begins with: its oldest file stays one day longer.
+        keep = {*list(self.past)[-self._past_days - 1 :], session}
+        self._forget_oldest()
+        remove_files(self._directory, keep)
+        if self.began is not None:
+            self.began()
+
+    def _forget_oldest(self) -> None:
+        while len(self.past) > self._past_days:
+            with suppress(OSError):
+                self.past.pop(next(iter(self.past))).close()
 
     def _login_ends(self, user: int, why: str) -> None:
         if self.login_ends is not None:
@@ -58,25 +95,64 @@ class Outbox:
         self.streams(first_seq, commands, events)
 
     def restore(self, beside: Parts, _seq: int) -> bool:
-        """Go on from what a checkpoint has beside the state; False where it has nothing that can be used."""
+        """Go on from what a checkpoint has beside the state; False where it has nothing that can be used.
+
+        A past session whose file is gone or too short is dropped: the journal before a checkpoint is not read again.
+        """
         if PART_STREAMS not in beside or PART_SPOOL not in beside:
             return False
         streams = Streams(self._capacity, self._deliver, self._new_session, self._login_ends)
         try:
             streams.restore(beside[PART_STREAMS])
-            spool = Spool(self._directory, streams.session)
         except ValueError:
             return False
-        try:
-            spool.restore(beside[PART_SPOOL])
-        except (KeyError, ValueError):
-            spool.close()
+        spool = self._restored(streams.session, beside[PART_SPOOL])
+        if spool is None:
             return False
-        self.spool.close()
-        self.streams, self.spool = streams, spool
-        spool.remove_others()
+        for each in self.spools():
+            each.close()
+        self.streams, self.spool, self.past = streams, spool, {}
+        for session, image in _by_session(beside.get(PART_PAST, {})).items():
+            kept = self._restored(session, image)
+            if kept is not None:
+                self.past[session] = kept
+        keep = {streams.session, *self.past}
+        self._forget_oldest()
+        remove_files(self._directory, keep)
         return True
 
+    def _restored(self, session: str, image: Arrays) -> Spool | None:
+        """The spool that an image speaks of, or None where its file does not hold that."""
+        spool = Spool(self._directory, session)
+        try:
+            spool.restore(image)
+        except (KeyError, ValueError):
+            spool.close()
+            return None
+        return spool
+
+    def flush(self) -> None:
+        """Writes what is kept in memory. Raises OSError."""
+        for each in self.spools():
+            each.flush()
+
+    def close(self) -> None:
+        """Writes what is kept in memory and closes the files. Raises OSError."""
+        for each in self.spools():
+            each.close()
+
     def image(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """What ``restore`` takes."""
-        return {PART_STREAMS: self.streams.image(), PART_SPOOL: self.spool.image()}
+        """What ``restore`` takes; call ``flush`` first. The files of ``spools`` must be synced with it."""
+        past = {
+            f"{session} {name}": array for session, spool in self.past.items() for name, array in spool.image().items()
+        }
+        return {PART_STREAMS: self.streams.image(), PART_SPOOL: self.spool.image(), PART_PAST: past}
+
+
+def _by_session(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
+    """Images of past spools, by session, the oldest first."""
+    images: dict[str, dict[str, NDArray[Any]]] = {}
+    for key in sorted(arrays):
+        session, name = key.split(" ", 1)
+        images.setdefault(session, {})[name] = arrays[key]
+    return images

@@ -24,6 +24,7 @@ from gateway.logins import Logins, Stored
 from gateway.outbox import Outbox
 from gateway.passwords import salt_and_hash
 from gateway.slots import Slots, waiting_of
+from gateway.spool import Spool
 from gateway.streams import Segment
 from wire import ProtocolError, ouch, soup
 from wire.soup import LoginRequest, RejectCode
@@ -117,6 +118,11 @@ class Gateway:
         """A protocol for a new connection."""
         return Connection(self)
 
+    @property
+    def spool(self) -> Spool:
+        """The streams of the present session."""
+        return self._outbox.spool
+
     # Connections come and go.
 
     def opened(self, connection: Connection) -> bool:
@@ -179,7 +185,14 @@ class Gateway:
         connection = self.logged_in.get(user)
         if connection is not None:
             connection.close(why)
+        self._end_past(user, why)
         return connection is not None
+
+    def _end_past(self, user: int, why: str) -> None:
+        """End a user's connection to a session that is over, if there is one."""
+        for each in list(self.connections):
+            if each.past and each.user == user:
+                each.close(why)
 
     # Logins.
 
@@ -219,12 +232,16 @@ class Gateway:
         if not self.streams.may(user, UserPermission.ENABLED):
             self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "the user may not log in")
             return
-        if request.session not in ("", self.streams.session):
+        spool = self._outbox.spool_of(request.session)
+        if spool is None:
             self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "there is no such session")
             return
-        next_seq, end = self._outbox.spool.end(user)
+        next_seq, end = spool.end(user)
         if request.requested_seq > next_seq:
             self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the stream does not go so far")
+            return
+        if spool is not self._outbox.spool:
+            self._enter_past(connection, request, user, spool)
             return
         before = self.logged_in.get(user)
         if before is not None and not self.streams.may(user, UserPermission.NEWEST_WINS):
@@ -235,10 +252,21 @@ class Gateway:
         if before is not None:
             before.close("the same user logged in again")
         accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns())
-        position = self._outbox.spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
+        position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
         self._say("login", user=request.user, address=connection.address, from_seq=connection.session.next_seq)
         connection.since_ns = self.now_ns()
         connection.enter(user, int(self.streams.row(user)["participant"]), accepted, position)
+
+    def _enter_past(self, connection: Connection, request: LoginRequest, user: int, spool: Spool) -> None:
+        """A login to a session that is over, of which a user has one at a time; that to the present one is apart."""
+        self._end_past(user, "the same user logged in again")
+        next_seq, end = spool.end(user)
+        accepted = connection.session.accept(spool.session, next_seq, self.now_ns())
+        position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
+        from_seq = connection.session.next_seq
+        self._say("login", user=request.user, address=connection.address, from_seq=from_seq, session=spool.session)
+        connection.since_ns = self.now_ns()
+        connection.enter_past(user, accepted, spool, position)
 
     # The turn.
 
@@ -374,14 +402,6 @@ class Gateway:
         if connection is not None:
             connection.deliver(segment.data, segment.messages, self.now_ns())
 
-    def spooled(self, user: int, position: int, bytes_max: int) -> bytes:
-        """Bytes of a user's stream."""
-        return self._outbox.spool.read(user, position, bytes_max)
-
-    def end_of(self, user: int) -> int:
-        """Bytes of a user's stream in all."""
-        return self._outbox.spool.end(user)[1]
-
     def beat(self) -> None:
         """Heartbeats and patience; call it every ``BEAT_S``."""
         beat = self.attention.beat(self.now_ns())
@@ -396,7 +416,7 @@ class Gateway:
         for connection in list(self.connections):
             if connection.live:
                 connection.end_session()
-            else:
+            elif not connection.past:
                 connection.close("the session has ended", debug=False)
 
     def close(self) -> None:

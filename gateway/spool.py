@@ -8,7 +8,7 @@ journal, so it is never synced for an answer, only for a checkpoint that says ho
 import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,7 +134,9 @@ class Spool:
             raise SpoolError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
     def _read(self, user: int, position: int, bytes_max: int) -> bytes:
-        stream = self._streams[user]
+        stream = self._streams.get(user)
+        if stream is None:
+            return b""
         if stream.pending:
             self.flush()
         end = min(stream.bytes, position + bytes_max)
@@ -200,11 +202,10 @@ class Spool:
         self._extents = self._pending_bytes = 0
         os.ftruncate(self._fd, 0)
 
-    def remove_others(self) -> None:
-        """Removes the files of other days, which nobody can ask for any more."""
-        for name in os.listdir(self._folder):
-            if name != self.session:
-                (self._folder / name).unlink(missing_ok=True)
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be read any more."""
+        return self._fd < 0
 
     def close(self) -> None:
         """Writes what is kept and closes the file."""
@@ -214,3 +215,11 @@ class Spool:
             finally:
                 os.close(self._fd)
                 self._fd = -1
+
+
+def remove_files(directory: Path | str, keep: Collection[str]) -> None:
+    """Removes the files of all sessions but those named."""
+    folder = Path(directory) / FOLDER
+    for name in os.listdir(folder):
+        if name not in keep:
+            (folder / name).unlink(missing_ok=True)

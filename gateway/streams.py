@@ -4,7 +4,8 @@
 same messages with the same numbers, and a checkpoint carries it (``image``) beside the state of the market.
 
 A stream lasts a trading day. Its first message says that the day begins, its last that it ends; the first clock value
-of another day ends one and begins the other, for each user.
+of another day ends one and begins the other, for each user. Orders that this clock value cancels because they were good
+for the day are told in the stream of the day that ends, before its last message.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from engine.jit import places
 from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
-from engine.records import CommandKind, EventKind, UserPermission
+from engine.records import CommandKind, EventKind, Reason, UserPermission
 from gateway.answering import DEFINES, EXTENDS, NEW_DAY, answer_block, system_event
 from gateway.fold import BLOCK_ROWS_MAX, EVENT_BYTES_MAX, OPEN, OPEN_REST, SEGMENT, STOCK, USER, Fold, new_fold
 from gateway.open_orders import orders_of
@@ -178,6 +179,9 @@ class Streams:
         cut = int(np.searchsorted(events["seq"], first_seq + row))
         if row:
             self(first_seq, commands[:row], events[:cut])
+        after = cut + _ending(events[cut:], first_seq + row)
+        if after > cut:
+            self._end_orders(first_seq + row, commands[row : row + 1], events[cut:after])
         users = [user for user, _ in self.users()]
         if self.now_ns:
             for user in users:
@@ -186,7 +190,15 @@ class Streams:
         self._new_session(self.session)
         for user in users:
             self._begin_stream(user)
-        self(first_seq + row, commands[row:], events[cut:])
+        self(first_seq + row, commands[row:], events[after:])
+
+    def _end_orders(self, seq: int, clock: NDArray[Any], events: NDArray[Any]) -> None:
+        """The cancels of orders good for the day that ends: its streams tell them, with the time of the clock value."""
+        self.fold.clock_at[0], self.fold.clock_ns[0] = 0, clock["time_ns"][0]
+        at = 0
+        while at < len(events):
+            at, segments, *_ = answer_block(self._places, seq, clock, events, at, 1, self.now_ns)
+            self._send(segments)
 
     def _begin_stream(self, user: int) -> None:
         self.fold.users[user]["next_seq"] = 1
@@ -287,6 +299,12 @@ class Streams:
         for number in range(1, self._instruments + 1):
             add_symbol(self.symbols, int(fold.stocks[number]["symbol"]), number)
         self._by_name = {unpack(int(row["name"])): user for user, row in enumerate(image["users"]) if user}
+
+
+def _ending(events: NDArray[Any], seq: int) -> int:
+    """How many of the first events are of orders that end with the day by the clock value ``seq``."""
+    ends = (events["seq"] == seq) & (events["kind"] == EventKind.CANCELED) & (events["reason"] == Reason.END_OF_DAY)
+    return len(events) if ends.all() else int(np.argmin(ends))
 
 
 _DEFINING: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.USER, CommandKind.CREDENTIAL)

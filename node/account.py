@@ -23,7 +23,7 @@ def sessions(node: "Node") -> list[dict[str, int | str]]:
     now_ns, wall_ns = node.gateway.now_ns(), time.time_ns()
     told: list[dict[str, int | str]] = []
     for each in node.gateway.connections:
-        next_seq, end = node.outbox.spool.end(each.user)
+        next_seq, end = (each.spool or node.outbox.spool).end(each.user)
         row = streams.row(each.user)
         told.append(
             {

@@ -84,7 +84,7 @@ class Images:
         if self.wanted and self._settled() and not self._aside.busy:
             self.wanted = False
             self._blocks_before, self._begun_s = self._blocks(), time.monotonic()
-            self._outbox.spool.flush()
+            self._outbox.flush()
             self._aside.now(self._engine)
             self._go_on()
 
@@ -126,9 +126,10 @@ class Images:
         self._warn("checkpoint failed", why=sentence)
 
     def _sync_spool(self) -> None:
-        """In the child: what the image says of the spool is on the disk before the image has its name."""
-        fd = os.open(self._outbox.spool.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        """In the child: what the image says of the spools is on the disk before the image has its name."""
+        for spool in self._outbox.spools():
+            fd = os.open(spool.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

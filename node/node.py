@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind, Phase, Reason, UserPermission
+from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, Gateway
 from journal import JournalError
 from node import account
@@ -57,6 +58,7 @@ class NodeOptions:
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
+    past_days: int = PAST_DAYS
 
 
 class Node:
@@ -198,7 +200,7 @@ class Node:
         if self._server is not None:
             self._server.close()
         try:
-            self.outbox.spool.close()
+            self.outbox.close()
         except OSError as error:
             self._failure = self._failure or error
         self.ended.set()
@@ -236,7 +238,7 @@ class Node:
     def _second(self) -> None:
         self.stages.roll()
         self.rates.roll(time.monotonic(), {**self.market.counts(), "orders": self.gateway.orders})
-        self.outbox.spool.flush()
+        self.outbox.flush()
         self.discipline = discipline.read()
         self.images.look()
 

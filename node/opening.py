@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.limits import Capacity
-from gateway.outbox import Outbox
+from gateway.outbox import PAST_DAYS, Outbox
 from journal import Journal
 from replay.engines import MarketEngine, prefault
 from replay.rebuild import Durability, Progress, capacity_of, journal_of
@@ -24,24 +24,29 @@ class Opened(NamedTuple):
 
 
 def open_directory(
-    directory: Path, capacity: Capacity, durability: Durability, progress: Progress | None = None
+    directory: Path,
+    capacity: Capacity,
+    durability: Durability,
+    progress: Progress | None = None,
+    *,
+    past_days: int = PAST_DAYS,
 ) -> Opened:
     """Create a data directory, or recover it. Raises what ``replay`` and ``journal`` raise.
 
-    capacity: of a new one; one that is there keeps its own.
+    capacity: of a new one; one that is there keeps its own. past_days: whose streams are kept.
     """
     if (directory / "journal").is_dir():
-        journal, engine, outbox, notes, _ = _recovered(directory, durability, progress)
+        journal, engine, outbox, notes, _ = _recovered(directory, durability, progress, past_days)
     else:
         journal, engine = create(directory, capacity, durability=durability)
-        outbox, notes = Outbox(directory, capacity), ()
+        outbox, notes = Outbox(directory, capacity, past_days=past_days), ()
     outbox.streams.tallies[:] = 0  # what is counted is what happens from here on
     prefault(engine)
     return Opened(journal, engine, outbox, notes, position_after(journal, engine.now_ns).extended)
 
 
-def _recovered(directory: Path, durability: Durability, progress: Progress | None) -> Opened:
-    outbox = Outbox(directory, _capacity(directory))
+def _recovered(directory: Path, durability: Durability, progress: Progress | None, past_days: int) -> Opened:
+    outbox = Outbox(directory, _capacity(directory), past_days=past_days)
     journal, engine, recovered = recover(directory, durability=durability, fold=outbox, progress=progress)
     return Opened(journal, engine, outbox, recovered.notes)
 

@@ -77,7 +77,7 @@ def _opened_and_served(
     progress: Progress | None,
     listening: Callable[[Listening], None],
 ) -> None:
-    opened = open_directory(options.data, capacity, options.durability, progress)
+    opened = open_directory(options.data, capacity, options.durability, progress, past_days=options.past_days)
     try:
         for note in opened.notes:
             log.warning("recovery", note=note)

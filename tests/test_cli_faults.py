@@ -359,7 +359,10 @@ def test_one_of_something_is_not_told_as_several(tmp_path: Path, lockstep: Locks
     said.append(lockstep("doctor", tmp_path / "node"))
     text = "".join(out + complaint for _, out, complaint in said)
     assert "1 block" in text
-    assert re.findall(r"\b1 [a-z ]*?(?:blocks|commands|digests|checkpoints|files|workers|problems|are)\b(?!/s)", text) == []
+    assert (
+        re.findall(r"\b1 [a-z ]*?(?:blocks|commands|digests|checkpoints|files|workers|problems|are)\b(?!/s)", text)
+        == []
+    )
 
 
 @pytest.mark.parametrize(

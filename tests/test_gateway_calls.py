@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.names import pack
-from engine.records import CommandKind, EventKind, Limit, Phase, Reason, concatenate
+from engine.records import CommandKind, EventKind, Limit, Phase, Reason, TimeInForce, concatenate
 from gateway.fold import CANCEL_REASONS, REJECT_REASONS
 from gateway.streams import Streams
 from tests.ouch_messages import IOC, cancel, enter, messages, replace
@@ -92,15 +92,23 @@ def test_what_a_clock_value_causes_is_told_with_its_time() -> None:
     assert venue.streams.now_ns == BEGIN_NS + 360 * SECOND_NS
 
 
+def _send_gtc(venue: Venue, user: int, data: bytes) -> None:
+    """Orders that stay over the day, as no OUCH user can enter them."""
+    rows, _ = venue.read((user, data))
+    rows["time_in_force"] = TimeInForce.GTC
+    venue.take(rows)
+
+
 def test_a_clock_value_that_begins_a_day_and_ends_a_halt_is_told_in_the_new_stream() -> None:
     venue = Venue()
-    venue.send((1, enter("a1", "B", 5, 100_100)))
+    venue.send((1, enter("a0", "B", 1, 100_000)))
+    _send_gtc(venue, 1, enter("a1", "B", 5, 100_100))
     until = row(CommandKind.HALT, name=pack("XYZ"), duration_ns=60 * SECOND_NS)
     venue.take(concatenate([until, clock(60)]))
-    venue.send((2, enter("b1", "S", 5, 100_000)))
+    _send_gtc(venue, 2, enter("b1", "S", 5, 100_000))
     venue.sent.clear()
     venue.take(row(CommandKind.CLOCK, time_ns=BEGIN_NS + DAY_NS))
-    assert [kind for kind, _ in venue.told(1)] == ["SYSTEM_EVENT", "SYSTEM_EVENT", "EXECUTED"]
+    assert [kind for kind, _ in venue.told(1)] == ["CANCELED", "SYSTEM_EVENT", "SYSTEM_EVENT", "EXECUTED"]
     assert venue.sessions == ["20240115", "20240116"]
     assert int(venue.streams.row(1)["next_seq"]) == 3
 
