@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 SPREAD := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-modes check format lint types layers doctest bench lock clean
+.PHONY: help setup run test test-day test-long test-modes check format lint types layers doctest bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,11 +35,15 @@ $(READY): $(VENV)/pyvenv.cfg requirements.lock pyproject.toml
 run: $(READY)  ## the exchange in a minute: a node, clients over TCP, a kill, a restart and the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
-test: $(READY)  ## the fast suite
+test: $(READY)  ## the fast suite, with a third of the slow tests; LOCKSTEP_SEED selects which (default: the day)
 	@$(BIN)/lockstep warmup
-	@$(PYTEST) $(SPREAD) -m "not long"
+	@$(PYTEST) $(SPREAD) -m "not long" --part slow=3
 
-test-long: $(READY)  ## the long suite: more kills, more commands, more bit flips
+test-day: $(READY)  ## all slow tests and a third of the long ones, by the same seed
+	@$(BIN)/lockstep warmup
+	@$(PYTEST) $(SPREAD) -m "slow or long" --part long=3
+
+test-long: $(READY)  ## everything, with more kills, more commands, more bit flips
 	@$(BIN)/lockstep warmup
 	@LOCKSTEP_KILLS=1000 LOCKSTEP_COMMANDS=2000000 LOCKSTEP_FLIPS=20000 $(PYTEST) $(SPREAD)
 
@@ -63,7 +67,7 @@ layers: $(READY)
 	@$(PYTEST) tests/test_layers.py tests/test_registry.py
 
 doctest: $(READY)
-	@$(PYTEST) --doctest-modules $(PARTS)
+	@$(PYTEST) --doctest-modules $(PARTS) tests/parts.py
 
 bench: $(READY)  ## measure engine, journal and replay against their targets
 	@$(BIN)/python -m benchmarks

@@ -63,7 +63,7 @@ def _read(path: Path) -> ElementTree.Element:
         ["tshark", "-r", str(path), "-d", f"tcp.port=={PORT},soupbintcp", "-T", "pdml"],
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=600,
     )
     return ElementTree.fromstring(done.stdout)
 
@@ -102,7 +102,7 @@ def complaints(path: Path) -> list[str]:
 
 @cache
 def _values() -> str:
-    done = subprocess.run(["tshark", "-G", "values"], check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["tshark", "-G", "values"], check=True, capture_output=True, text=True, timeout=600)
     return done.stdout
 
 

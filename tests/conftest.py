@@ -1,10 +1,11 @@
-"""What tests of the command line have in common. A file with a richer ``lockstep`` of its own has that one."""
+"""The option ``--part``, and the fixture ``lockstep``. A file with a richer ``lockstep`` of its own has that one."""
 
 from collections.abc import Callable
 
 import pytest
 
 from cli.main import run_line
+from tests.parts import SEED, left_out, parts_asked_for, seed_of_the_day
 
 Lockstep = Callable[..., tuple[int, str, str]]
 
@@ -20,3 +21,31 @@ def lockstep(capsys: pytest.CaptureFixture[str]) -> Lockstep:
         return status, said.out, said.err
 
     return run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        action="append",
+        default=[],
+        metavar="MARKER=N",
+        help="of the tests with this marker, run one in N; LOCKSTEP_SEED selects them (default: the day)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    parts_asked_for(config.getoption("--part"))
+    seed_of_the_day()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    out = left_out(items, parts_asked_for(config.getoption("--part")), seed_of_the_day())
+    if out:
+        config.hook.pytest_deselected(items=[items[place] for place in out])
+        items[:] = [item for place, item in enumerate(items) if place not in out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if asked := config.getoption("--part"):
+        selected = f"{SEED}={seed_of_the_day()} selected the tests of --part {' '.join(asked)}"
+        terminalreporter.write_line(f"{selected}; set it to run the same ones again")

@@ -29,7 +29,7 @@ phase XYZ continuous"""
 #: Of ``lockstep serve`` where nothing else is said: small, so that a start takes a second.
 SMALL = ("--password-cost", "4", "--orders-max", "4096", "--ids-max", "65536")
 #: An answer to one client, whatever others do, comes within this.
-SOON_S = 1.0
+SOON_S = 10.0
 #: Patience with a server that beats and does not do what is waited for.
 WAIT_S = 120.0
 HEARTBEAT = soup.packet(PacketType.CLIENT_HEARTBEAT)

@@ -93,14 +93,14 @@ def test_a_clock_value_meets_many_timers_in_order_of_their_time_and_then_of_defi
         assert engine.apply(row).tobytes() == reference.apply(row).tobytes()
         due_ns[at + 1] = NOW_NS + duration_ns
         assert engine.next_due_ns == reference.next_due_ns == min(due_ns.values())
-        engine.check()
+    engine.check()
     for at in draw.permutation(count).tolist()[: count // 3]:  # some are halted for longer, or let go
         row = halt(names[at], 20) if at % 2 else phase(names[at], Phase.PRE_OPEN)
         assert engine.apply(row).tobytes() == reference.apply(row).tobytes()
         due_ns.pop(at + 1)
         if at % 2:
             due_ns[at + 1] = NOW_NS + 20
-        engine.check()
+    engine.check()
     engine = restored(engine)
     answers = engine.apply(clock(NOW_NS + 30))
     assert answers.tobytes() == reference.apply(clock(NOW_NS + 30)).tobytes()

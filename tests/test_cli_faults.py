@@ -71,7 +71,7 @@ def in_shell(script: str, unbuffered: str = "") -> "subprocess.CompletedProcess[
     """A line for bash, in which $L is the program."""
     environment = {**os.environ, "L": f"{sys.executable} -m cli.main", "PYTHONUNBUFFERED": unbuffered}
     return subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False, env=environment
+        ["bash", "-c", script], capture_output=True, text=True, timeout=600, check=False, env=environment
     )
 
 

@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import random
 import socket
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -291,14 +290,12 @@ def test_a_first_connection_that_fails_is_told_at_once(
             async with AsyncClient(where, port, user, password):
                 pass
 
-        began_s = time.monotonic()
         with pytest.raises(error) as caught:
             asyncio.run(connect())
         assert str(caught.value).startswith(sentence.format(port=port))
         with pytest.raises(error) as caught, Client(where, port, user, password):
             pass
         assert str(caught.value).startswith(sentence.format(port=port))
-        assert time.monotonic() - began_s < 5
 
 
 def test_an_exchange_that_never_answers_a_login_is_given_up() -> None:

@@ -1,6 +1,6 @@
 """A node is killed again and again, at any moment; what it had reported durable is there, and the market is the same.
 
-``LOCKSTEP_KILLS`` sets how many kills (default 100). The node is forked from a server that has imported everything,
+``LOCKSTEP_KILLS`` sets how many kills (default 30). The node is forked from a server that has imported everything,
 so that a life is short; it is killed with SIGKILL some random time after it has begun to recover.
 """
 
@@ -28,7 +28,7 @@ from tests.crash_child import BLOCK_COMMANDS, run_node
 from tests.nodes import SMALL, batches
 from tests.streams import random_stream
 
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "100"))
+KILLS = int(os.environ.get("LOCKSTEP_KILLS", "30"))
 ROWS = random_stream(77, 40_000)
 CHECKPOINT_EVERY = 1_000
 

@@ -22,7 +22,7 @@ CAPACITIES = [
 SETUP = batch(
     participant("A"), participant("B"), participant("C"), instrument("X"), phase("X", Phase.CONTINUOUS), clock(DAY_NS)
 )
-STEPS = 25 * int(os.environ.get("LOCKSTEP_COMMANDS", "225000")) // 225_000
+STEPS = 25 * int(os.environ.get("LOCKSTEP_COMMANDS", "150000")) // 150_000
 
 
 @cache

@@ -39,6 +39,7 @@ def test_the_demo_kills_restarts_and_proves(tmp_path: Path, lockstep: Lockstep) 
     assert lockstep("doctor", tmp_path / "node")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_demo_that_is_killed_leaves_no_node_behind(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "demo", "--seconds", "60"],
@@ -62,6 +63,7 @@ def test_a_demo_that_is_killed_leaves_no_node_behind(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_node_that_ends_by_itself_is_told_and_the_exit_status_is_1(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "demo", "--seconds", "60", "--data", str(tmp_path / "node")],
@@ -74,7 +76,7 @@ def test_a_node_that_ends_by_itself_is_told_and_the_exit_status_is_1(tmp_path: P
         demo.stdout.readline()
     with Link(tmp_path / "node") as link:
         os.kill(link.node["pid"], signal.SIGKILL)
-    _, complaint = demo.communicate(timeout=60)
+    _, complaint = demo.communicate(timeout=600)
     assert demo.returncode == 1
     assert complaint.startswith("lockstep: the node ended by itself with status -9; its last word was ")
     assert complaint.count("\n") == 1

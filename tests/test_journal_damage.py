@@ -21,7 +21,7 @@ from tests.journals import META, PAGE_BYTES, Truth, fill, read_all, small_journa
 
 ROOT = Path(__file__).parent.parent
 #: A multiple of four times the workers.
-FLIPS = int(os.environ.get("LOCKSTEP_FLIPS", "2400"))
+FLIPS = int(os.environ.get("LOCKSTEP_FLIPS", "400"))
 WORKERS = 2
 
 
@@ -51,7 +51,7 @@ def run(command: str, directories: list[Path], *numbers: int) -> Counter[str]:
     ]
     tally: Counter[str] = Counter()
     for child in children:
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=600)
         if child.returncode != 0:
             raise AssertionError(f"exit status {child.returncode}: {err[-2_000:]}")
         tally.update(json.loads(out))
@@ -291,7 +291,7 @@ def test_a_full_disk_is_named_and_what_was_durable_is_there(tmp_path: Path) -> N
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
@@ -319,7 +319,7 @@ def test_a_read_only_directory_is_read_and_not_written(node: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr

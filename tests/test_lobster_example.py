@@ -1,4 +1,4 @@
-"""The order flow that is shipped, in LOBSTER's format: generated, the same as its generator writes, and run to the end."""
+"""The shipped order flow in LOBSTER's format: generated, the same as its generator writes, and run to the end."""
 
 import importlib.util
 from pathlib import Path

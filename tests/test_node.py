@@ -222,7 +222,7 @@ def test_a_halt_ends_on_a_node_to_which_nobody_sends_anything(node: Running) -> 
         began_s = time.monotonic()
         link.ask("commands", text="halt XYZ for=400ms")
         while link.ask("books", symbol="XYZ")["book"]["phase"] == "halted":
-            assert time.monotonic() - began_s < 10
+            assert time.monotonic() - began_s < 120
             time.sleep(0.02)
         assert time.monotonic() - began_s >= 0.4
         assert link.ask("books", symbol="XYZ")["book"]["phase"] == "auction"

@@ -3,7 +3,7 @@
 Three clients of the library trade at random and keep every message that came, by its number. The node dies by SIGKILL
 at any moment, its start and its checkpoints included, and begins again on the same port; nobody tells the clients.
 At the end three accounts have to agree byte for byte: what each client kept, the stream that the node sends when asked
-from message 1 on, and the stream made from nothing but the journal. ``LOCKSTEP_KILLS`` sets how many kills (default 8).
+from message 1 on, and the stream made from nothing but the journal. ``LOCKSTEP_KILLS`` sets how many kills (default 4).
 In the loop with hardships the disk stands still at times, for longer than the node bears silence, the log goes to a
 full pipe, and the wall clock steps. None of that is a client's fault, so none may be told that it is.
 """
@@ -32,7 +32,7 @@ from wire import ouch, soup
 from wire.ouch_codes import ServerMessage
 from wire.soup import LoginAccepted, PacketType
 
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "8"))
+KILLS = int(os.environ.get("LOCKSTEP_KILLS", "4"))
 CHECKPOINT_EVERY = 200
 START_S = 1.2
 SETTLED = {RequestState.DONE, RequestState.REFUSED}
@@ -317,6 +317,7 @@ def test_an_order_that_is_accepted_twice_is_counted() -> None:
     assert (account.lost, account.doubled) == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_node_that_tells_too_early_is_caught(tmp_path: Path) -> None:
     """The negative control: the same loop, with a node that answers before the journal is durable."""
     account, _ = asyncio.run(crash_loop(tmp_path / "node", 3, 12, "slow-disk", "tells-early"))

@@ -163,6 +163,7 @@ def test_the_reason_for_an_end_reaches_a_client_that_goes_on_sending(node: Runni
         client.socket.close()
 
 
+@pytest.mark.slow
 def test_a_flood_of_packets_that_are_no_orders_delays_no_answer(node: Running) -> None:
     """The kernel leaves each of them to Python, one a turn."""
     good, bad = Client(node.port, "UA", seq=0), Client(node.port, "UB", seq=0)
@@ -189,6 +190,7 @@ def test_a_flood_of_packets_that_are_no_orders_delays_no_answer(node: Running) -
 # Clients that do not read, or say nothing.
 
 
+@pytest.mark.slow
 def test_a_reader_that_takes_nothing_is_ended_and_comes_back_to_all_of_it(impatient: Running) -> None:
     assert impatient.process is not None
     pid = impatient.process.pid
@@ -228,6 +230,7 @@ def test_a_reader_that_takes_nothing_is_ended_and_comes_back_to_all_of_it(impati
     assert len(tokens) > orders // 2
 
 
+@pytest.mark.slow
 def test_who_says_nothing_is_ended_with_the_reason_and_who_beats_stays(impatient: Running) -> None:
     assert soup_session.SILENCE_NS == 15_000_000_000
     silent, beating = Client(impatient.port, "UA", seq=0), Client(impatient.port, "UB", seq=0)

@@ -63,6 +63,7 @@ def connected(port: int, source: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
 
 
+@pytest.mark.slow
 def test_silent_connections_of_one_address_keep_nobody_from_logging_in(tmp_path: Path) -> None:
     node = started(tmp_path, "--connections-max", "8")
     silent = []
@@ -96,6 +97,7 @@ def test_more_connections_of_one_address_than_it_may_have_are_refused(tmp_path: 
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_node_without_descriptors_takes_fewer_connections_and_goes_on(tmp_path: Path) -> None:
     node = started(tmp_path, around=("prlimit", "--nofile=192:192"))
     try:
@@ -121,6 +123,7 @@ def test_a_node_without_descriptors_takes_fewer_connections_and_goes_on(tmp_path
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_flood_of_wrong_logins_keeps_no_right_user_out_from_elsewhere_or_from_there(tmp_path: Path) -> None:
     node = started(tmp_path, "--password-cost", "14")
     try:

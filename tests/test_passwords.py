@@ -24,6 +24,7 @@ def test_the_hash_is_scrypt_as_everybody_computes_it_over_the_password_in_capita
     assert salt_and_hash(credential_row("A", "x", 4)[0])[1] != hash_password("x", salt, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", [4, 14, 17])
 def test_every_cost_finds_the_memory_it_needs(cost: int) -> None:
     row = credential_row("TRADER", "secret", cost)[0]

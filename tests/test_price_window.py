@@ -4,6 +4,7 @@ A market that wanders over ten windows, with orders left behind everywhere: each
 and far tree, on both sides. The reference engine, which has neither, says what is right.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from engine.reference import ReferenceEngine
 from engine.state import WINDOW
 from replay.audit import first_difference
 
+#: Commands of a stream; ``LOCKSTEP_COMMANDS`` sets another number.
+COUNT = max(5_000, int(os.environ.get("LOCKSTEP_COMMANDS", "150000")) // 30)
 CAPACITY = Capacity(orders_max=4_096, ids_max=40_000, instruments_max=1, participants_max=2)
 
 
@@ -56,6 +59,7 @@ def wandering(seed: int, count: int, tick_e4: int, low: int, high: int, step: in
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "tick_e4", "low", "high", "step"),
     [
@@ -70,7 +74,7 @@ def test_a_wandering_market_is_the_same_in_both_engines(
 ) -> None:
     kernel, reference = Engine(CAPACITY), ReferenceEngine(CAPACITY)
     opening = venue(tick_e4, min(low * tick_e4 + 50 * tick_e4, PRICE_E4_MAX))
-    rows = wandering(seed, 12_000, tick_e4, low, high, step)
+    rows = wandering(seed, COUNT, tick_e4, low, high, step)
     assert first_difference(kernel.apply(opening), reference.apply(opening)) is None
     first_window = int(kernel.parts()["reference"]["instruments"]["window_tick"][0])
     windows = set()
@@ -78,7 +82,7 @@ def test_a_wandering_market_is_the_same_in_both_engines(
         found = first_difference(kernel.apply(rows[start : start + 40]), reference.apply(rows[start : start + 40]))
         assert found is None, f"command {found.seq}: {found.a} {found.b}"
         windows.add(int(kernel.parts()["reference"]["instruments"]["window_tick"][0]))
-        if start % 400 == 0:
+        if start % 1_200 == 0:
             kernel.check()
             assert kernel.open_orders().tobytes() == reference.open_orders().tobytes()
     far = len(kernel.parts()["books"]["leaf_ticks"]) - 1

@@ -127,9 +127,10 @@ def test_a_checkpoint_that_is_pruned_under_a_reader_is_no_damage(node: Path, mon
         CheckpointStore(node).load(node / "checkpoints" / "00000000000000000007.checkpoint")
 
 
+@pytest.mark.slow
 def test_a_writer_and_those_who_prune_and_create_beside_it_all_come_to_their_end(tmp_path: Path) -> None:
     lines = ["instrument XYZ tick=0.01 lot=1 reference=10.00", "participant ALPHA", "phase XYZ continuous"]
-    lines += [f"enter ALPHA o{at} {'buy' if at % 2 else 'sell'} 1 XYZ @ {10 + at % 7 - 3}" for at in range(6_000)]
+    lines += [f"enter ALPHA o{at} {'buy' if at % 2 else 'sell'} 1 XYZ @ {10 + at % 7 - 3}" for at in range(2_000)]
     (tmp_path / "day.txt").write_text("\n".join(lines) + "\n")
     node = tmp_path / "node"
     words = ["run", str(tmp_path / "day.txt"), "--data", str(node), "--block-rows", "20", "--checkpoint-every", "100"]
@@ -137,7 +138,7 @@ def test_a_writer_and_those_who_prune_and_create_beside_it_all_come_to_their_end
         [sys.executable, "-m", "cli.main", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     rounds = 0
-    until_s = time.monotonic() + 60
+    until_s = time.monotonic() + 600
     while writer.poll() is None and time.monotonic() < until_s:
         if seqs(node):
             newest = max(seqs(node))
@@ -145,11 +146,11 @@ def test_a_writer_and_those_who_prune_and_create_beside_it_all_come_to_their_end
             prune(node, 1)
             assert max(seqs(node)) >= newest
             rounds += 1
-    _, complaint = writer.communicate(timeout=60)
+    _, complaint = writer.communicate(timeout=600)
     assert (writer.returncode, complaint) == (0, "")
     assert rounds, "or nothing was beside the writer"
     good, wrong = usable(node)
-    assert good[0].seq == 6_004
+    assert good[0].seq == 2_004
     assert wrong == {}
     assert run_line(["verify", str(node), "--workers", "1"]) == 0
 

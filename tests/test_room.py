@@ -113,7 +113,7 @@ def on_small_disk(tmp_path: Path, program: Callable[..., object], *arguments: ob
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr

@@ -82,6 +82,7 @@ def facts(said: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "a.txt").write_text(HEAD + day(0, 6_000, late="LATE"))
     (tmp_path / "b.txt").write_text(day(6_000, 6_000))

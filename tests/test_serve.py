@@ -13,7 +13,7 @@ from tests.running import ROOT, Running
 def served(*arguments: object) -> tuple[int, str]:
     """Exit status and the last line of standard error."""
     line = [sys.executable, "-m", "cli.main", "serve", "--orders-max", "16", "--ids-max", "16", *map(str, arguments)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.strip().splitlines()[-1]
 

@@ -1,6 +1,7 @@
 """The latency histograms: no value is told wrongly by more than a thirty-second, and adding costs next to nothing."""
 
 import timeit
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -85,7 +86,11 @@ def test_the_moments_of_a_block_are_told_stage_by_stage_whenever_somebody_asks()
         assert clock.sum_ns(stage) == int((took[name] * weights).sum())
 
 
-def test_writing_down_the_moments_of_a_block_takes_about_a_microsecond() -> None:
+def test_writing_down_the_moments_of_a_block_costs_no_more_than_some_calls_of_a_function() -> None:
     clock = StageClock()
-    took_s = min(timeit.repeat(lambda: clock.passed(1, 2, 3, 4, 5, 6, 7), number=20_000, repeat=7)) / 20_000
-    assert took_s < 5e-6  # 0.6 µs on an idle machine, putting them into buckets included; room for a busy one
+
+    def took_s(call: Callable[[], None]) -> float:
+        return min(timeit.repeat(call, number=2_000, repeat=50))
+
+    # 0.6 µs on an idle machine, putting them into buckets included; a call that does nothing takes 0.05 µs.
+    assert took_s(lambda: clock.passed(1, 2, 3, 4, 5, 6, 7)) < 50 * took_s(lambda: None)

