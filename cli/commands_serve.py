@@ -52,6 +52,9 @@ def serve(
             show_default="a quarter of connections-max",
         ),
     ] = None,
+    arrivals: Annotated[
+        bool, typer.Option(help="Record receive time, connection and turn of each order in DIR/arrivals.")
+    ] = True,
     password_cost: Annotated[
         int, typer.Option(min=4, max=20, help="Of new passwords: log2 of scrypt's N; low only for tests.")
     ] = 14,
@@ -90,6 +93,7 @@ def serve(
         connections_max,
         connections_per_address_max,
         waiting_per_address_max,
+        arrivals,
         password_cost,
         busy_poll_us,
         None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),

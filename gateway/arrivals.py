@@ -1,9 +1,10 @@
 """The way in: one kernel cuts the packets of all connections, and has each message made into rows (``reading``).
 
 Each connection has a region of one buffer. Its whole packets are taken in order: OUCH messages become rows, heartbeats
-nothing. A stream stops in front of a packet of another kind, which is the session's, in front of what is not OUCH, with
-an error for the caller to name, and when there is no more room for rows. Bytes that are not taken move to the region's
-beginning.
+nothing. Connections take turns by message, so that no order waits for more than one message of each other connection,
+however many wait there. A stream stops in front of a packet of another kind, which is the session's, in front of what
+is not OUCH, with an error for the caller to name, and when there is no more room for rows. Bytes that are not taken
+move to the region's beginning.
 """
 
 from typing import Any, Final, NamedTuple
@@ -35,6 +36,20 @@ STREAM: Final = np.dtype(
         ("packets", "<i8"),  # whole packets taken in this turn
         ("messages", "<i8"),  # messages among them, which became rows
         ("stop", "<i8"),
+        ("connection", "<i8"),  # number of the connection
+        ("time_ns", "<i8"),  # when its bytes were received
+    ]
+)
+
+#: The arrival of one row, for fairness audits (``arrival_log``).
+ARRIVAL: Final = np.dtype(
+    [
+        ("seq", "<i8"),  # sequence number of the row; the kernel leaves it 0
+        ("time_ns", "<i8"),  # when the node received the bytes of the connection, since 1970
+        ("connection", "<i4"),  # number of the connection, from 1 on since the node started
+        ("user", "<i4"),  # number of the user, in order of definition
+        ("place", "<i4"),  # of the message in its turn, from 0; an EXTEND row has that of its message
+        ("turn", "<i4"),  # number of the turn since the node started, modulo 2**31
     ]
 )
 
@@ -46,23 +61,31 @@ class Arrivals(NamedTuple):
     streams: np.ndarray[Any, Any]  # STREAM[n]
     symbols: np.ndarray[Any, Any]  # SYMBOL[power of two]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
+    arrived: np.ndarray[Any, Any]  # ARRIVAL[n], one a row of commands
+    order: np.ndarray[Any, Any]  # int64[as many as streams]: which are not done, for the kernel alone
+
+
+def new_arrivals(buffer: Any, streams: Any, symbols: Any, commands: Any) -> Arrivals:
+    """The arrays for a buffer, STREAM rows, SYMBOL rows and COMMAND rows."""
+    return Arrivals(
+        buffer, streams, symbols, commands, np.zeros(len(commands), ARRIVAL), np.zeros(len(streams), np.int64)
+    )
 
 
 _arrivals_at = at_places(
-    Arrivals(np.zeros(1, np.uint8), np.zeros(1, STREAM), np.zeros(1, SYMBOL), np.zeros(1, COMMAND))
+    new_arrivals(np.zeros(1, np.uint8), np.zeros(1, STREAM), np.zeros(1, SYMBOL), np.zeros(1, COMMAND))
 )
 
 
 @inlined
-def _read_stream(buffer, stream, symbols, commands, n, rows_max):
+def _read_next(buffer, stream, symbols, commands, n):
+    """Rows for the next message of a stream and the heartbeats before it: rows then, and whether there may be more."""
     at, end = stream["begin"], stream["end"]
-    packets = np.int64(0)
-    messages = np.int64(0)
-    stop = FINE
-    while end - at >= 2 and n + 2 <= rows_max:
+    more = False
+    while end - at >= 2:
         length = (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
         if length < 1 or length > _LENGTH_MAX:
-            stop = BROKEN
+            stream["stop"] = BROKEN
             break
         if end - at < 2 + length:
             break
@@ -70,39 +93,77 @@ def _read_stream(buffer, stream, symbols, commands, n, rows_max):
         if kind == _UNSEQUENCED:
             after = read_message(buffer, at + HEAD_BYTES, length - 1, stream, symbols, commands, n)
             if after < 0:
-                stop = BROKEN
+                stream["stop"] = BROKEN
                 break
             n = after
-            messages += 1
+            stream["messages"] += 1
+            more = True
         elif kind != _HEARTBEAT or length != 1:
-            stop = OTHER
+            stream["stop"] = OTHER
             break
-        packets += 1
+        stream["packets"] += 1
         at += 2 + length
-    stream["packets"] = packets
-    stream["messages"] = messages
-    stream["stop"] = stop
+        if more:
+            more = end - at >= 2
+            break
     stream["begin"] = at
-    return n
+    return n, more
+
+
+@inlined
+def _rest_to_front(buffer, stream):
+    if stream["begin"] != stream["region"]:
+        left = stream["end"] - stream["begin"]
+        for byte in range(left):
+            buffer[stream["region"] + byte] = buffer[stream["begin"] + byte]
+        stream["begin"] = stream["region"]
+        stream["end"] = stream["region"] + left
 
 
 @called
-def read_streams(places, count, rows_max):
+def read_streams(places, count, rows_max, first, turn):
     """Reads the first ``count`` streams of ``Arrivals`` (``places``: of it, see ``jit``) into rows; gives their number.
 
-    A stream's ``begin`` moves behind what was taken; then the rest is at its region's beginning. With fewer than two
-    rows of room left, streams may have more: call again. ``end`` must be within the buffer.
+    Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind what was taken;
+    then the rest is at its region's beginning. With fewer than two rows of room left, streams may have more: call
+    again, those first that have the fewest messages taken. ``end`` must be within the buffer.
     """
-    buffer, streams, symbols, commands = _arrivals_at(places)
+    buffer, streams, symbols, commands, arrived, order = _arrivals_at(places)
     n = np.int64(0)
-    rows_max = min(rows_max, len(commands))
-    for number in range(min(count, len(streams))):
+    place = np.int64(0)
+    rows_max = min(rows_max, len(commands), len(arrived))
+    count = min(count, len(streams), len(order))
+    for number in range(count):
         stream = streams[number]
-        n = _read_stream(buffer, stream, symbols, commands, n, rows_max)
-        if stream["begin"] != stream["region"]:
-            left = stream["end"] - stream["begin"]
-            for byte in range(left):
-                buffer[stream["region"] + byte] = buffer[stream["begin"] + byte]
-            stream["begin"] = stream["region"]
-            stream["end"] = stream["region"] + left
+        stream["packets"] = 0
+        stream["messages"] = 0
+        stream["stop"] = FINE
+        begins = first + number
+        order[number] = begins - count if begins >= count else begins
+    left = count
+    while left > 0 and n + 2 <= rows_max:
+        kept = np.int64(0)
+        for each in range(left):
+            if n + 2 > rows_max:
+                break
+            stream = streams[order[each]]
+            row = n
+            n, more = _read_next(buffer, stream, symbols, commands, n)
+            placed = n > row
+            while row < n:
+                arrival = arrived[row]
+                arrival["seq"] = 0
+                arrival["time_ns"] = stream["time_ns"]
+                arrival["connection"] = stream["connection"]
+                arrival["user"] = stream["user"]
+                arrival["place"] = place
+                arrival["turn"] = turn
+                row += 1
+            place += placed
+            if more:
+                order[kept] = order[each]
+                kept += 1
+        left = kept
+    for number in range(count):
+        _rest_to_front(buffer, streams[number])
     return n

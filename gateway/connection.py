@@ -7,6 +7,7 @@ memory; one that takes nothing for ``SLOW_NS``, or falls too far behind, is disc
 """
 
 import asyncio
+from time import time_ns
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.attention import Beat
@@ -41,8 +42,9 @@ _LEAST_ROOM_BYTES: Final = 2_048
 class Connection(asyncio.BufferedProtocol):
     """What the gateway knows of one connection. ``user`` is 0 until it is live."""
 
-    def __init__(self, gateway: "Gateway") -> None:
+    def __init__(self, gateway: "Gateway", number: int) -> None:
         self._gateway = gateway
+        self.number = number  # from 1 on since the node started
         self.transport: asyncio.Transport | None = None
         self.session = ServerSession(gateway.now_ns())
         self.slot = -1
@@ -52,6 +54,7 @@ class Connection(asyncio.BufferedProtocol):
         self.address = ""
         self.since_ns = self._awaited_ns = gateway.now_ns()
         self.dirty = False
+        self.received_ns = 0  # when the bytes came that wait for a turn; since 1970
         self.closing = ""
         self._closing_ns = 0  # since when
         self.caught_up = False
@@ -98,6 +101,8 @@ class Connection(asyncio.BufferedProtocol):
             self.session.heard(self._gateway.now_ns())
             return
         self.end += nbytes
+        if not self.dirty:
+            self.received_ns = time_ns()
         if self.user:
             if self._limit - self.end < _LEAST_ROOM_BYTES and self.transport is not None:
                 self._holding = True

@@ -12,7 +12,7 @@ from engine.jit import INTERPRETED, cache_directory_of, places
 from engine.limits import Capacity
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.answering import system_event
-from gateway.arrivals import STREAM, Arrivals, read_streams
+from gateway.arrivals import STREAM, new_arrivals, read_streams
 from gateway.reading import add_symbol
 from gateway.streams import Segment, Streams
 
@@ -32,8 +32,8 @@ def compile_kernels() -> None:
     streams = Streams(Capacity(1, 1, 1, 1), sent.append, lambda _: None, users_max=1)
     add_symbol(streams.symbols, 1, 1)
     rows = np.zeros(1, COMMAND)
-    arrivals = Arrivals(np.zeros(64, np.uint8), np.zeros(1, STREAM), streams.symbols, rows)
-    read_streams(places(arrivals), 1, 1)
+    arrivals = new_arrivals(np.zeros(64, np.uint8), np.zeros(1, STREAM), streams.symbols, rows)
+    read_streams(places(arrivals), 1, 1, 0, 0)
     rows["kind"] = CommandKind.ENTER
     streams(1, rows, np.zeros(1, EVENT))
     rows["kind"], rows["time_ns"] = CommandKind.CLOCK, 1

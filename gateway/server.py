@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from engine.jit import places
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
-from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, Arrivals, read_streams
+from gateway.arrival_log import ARRIVAL_BYTES, ArrivalLog
+from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams
 from gateway.attention import Attention
 from gateway.connection import REGION_BYTES, Connection
 from gateway.logins import Logins, Stored
@@ -34,6 +35,8 @@ _HEARTBEAT: Final = soup.packet(soup.PacketType.CLIENT_HEARTBEAT)
 #: Rows of a turn at most: a block, with room for the clock in front.
 ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
 _STREAM_WORDS: Final = STREAM.itemsize // 8
+#: Turns are counted modulo this and one, in arrivals.
+TURN_MASK: Final = (1 << 31) - 1
 #: Connections that a turn reads at most.
 TURN_STREAMS_MAX: Final = 1_024
 #: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
@@ -71,6 +74,7 @@ class Gateway:
         per_address_max: int | None = None,
         waiting_per_address_max: int | None = None,
         busy_poll_ns: int = 0,
+        arrival_log: ArrivalLog | None = None,
     ) -> None:
         self.streams = outbox.streams
         self._outbox = outbox
@@ -94,10 +98,13 @@ class Gateway:
         self._table = table.view(np.int64).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
         # Kept, since the kernel is given no more than where its arrays are.
-        self._arrivals = Arrivals(self._arena, table, self.streams.symbols, self._rows)
+        self._arrivals = new_arrivals(self._arena, table, self.streams.symbols, self._rows)
+        self._arrived = self._arrivals.arrived.view(np.uint8).data
+        self._arrival_log = arrival_log
         self._places = places(self._arrivals)
         self._rows_max = ROWS_MAX
         self._waiting: list[Connection] = []
+        self._resuming = False  # a round of messages was cut short by want of room
         self._scheduled = False
         self._busy_poll_ns = busy_poll_ns
         self._busy_until_ns = 0
@@ -107,7 +114,7 @@ class Gateway:
         self.open_for_logins = True
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
         self.bytes_in = self.bytes_out = self.turns = self.orders = 0
-        self.refused_connections = self.displaced_connections = 0
+        self.refused_connections = self.displaced_connections = self._made = 0
 
     @staticmethod
     def now_ns() -> int:
@@ -116,7 +123,8 @@ class Gateway:
 
     def protocol(self) -> Connection:
         """A protocol for a new connection."""
-        return Connection(self)
+        self._made += 1
+        return Connection(self, self._made)
 
     @property
     def spool(self) -> Spool:
@@ -295,19 +303,40 @@ class Gateway:
             reading, self._waiting = reading[:TURN_STREAMS_MAX], reading[TURN_STREAMS_MAX:]
         else:
             self._waiting = []
+        rows = self._read(reading, now_ns)
+        self.turns += 1
+        if rows:
+            self._take(self._rows[:rows], began_ns)
+            if self._arrival_log is not None:
+                self._arrival_log.add(bytes(self._arrived[: ARRIVAL_BYTES * rows]))
+            self._fit(time.perf_counter_ns() - began_ns)
+            if self._busy_poll_ns:
+                self._busy_until_ns = time.perf_counter_ns() + self._busy_poll_ns
+                if not self._polling:
+                    self._polling = True
+                    self._loop.call_soon(self._poll)
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.turn)
+
+    def _read(self, reading: list[Connection], now_ns: int) -> int:
+        """Read what connections sent into rows: how many. Those that have more come first in the next turn."""
         table, at = self._table, 0
         for each in reading:
             table[at] = table[at + 1] = each.begin
             table[at + 2] = each.end if each.live else each.begin
             table[at + 3] = each.user
             table[at + 4] = each.participant
+            table[at + 8] = each.number
+            table[at + 9] = each.received_ns
             at += _STREAM_WORDS
-        rows = read_streams(self._places, len(reading), self._rows_max)
+        first = 0 if self._resuming else self.turns % len(reading)
+        rows: int = read_streams(self._places, len(reading), self._rows_max, first, self.turns & TURN_MASK)
         full = rows + 2 > self._rows_max
-        heard: list[Connection] = []
+        rest: list[tuple[int, Connection]] = []
         at = 0
         for each in reading:
-            _, begin, end, _, _, packets, messages, stop = table[at : at + _STREAM_WORDS]
+            _, begin, end, _, _, packets, messages, stop = table[at : at + 8]
             at += _STREAM_WORDS
             each.dirty = False
             if each.closing:
@@ -318,25 +347,15 @@ class Gateway:
             if stop != FINE:
                 self._stopped(each, stop, now_ns)
             elif full and end - begin > 2:
-                # Whoever had nothing taken yet is read first in the next turn.
-                if messages:
-                    heard.append(each)
-                else:
-                    self.arrived(each)
-        for each in heard:
-            self.arrived(each)
-        self.turns += 1
-        if rows:
-            self._take(self._rows[:rows], began_ns)
-            self._fit(time.perf_counter_ns() - began_ns)
-            if self._busy_poll_ns:
-                self._busy_until_ns = time.perf_counter_ns() + self._busy_poll_ns
-                if not self._polling:
-                    self._polling = True
-                    self._loop.call_soon(self._poll)
-        if self._waiting and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.turn)
+                rest.append((messages, each))
+        self._resuming = bool(rest)
+        if rest:
+            # The round that was cut short is finished first: whoever had its turn in it comes after those who had not.
+            rest.sort(key=_messages)
+            for _, each in rest:
+                each.dirty = True
+            self._waiting[:0] = [each for _, each in rest]
+        return rows
 
     def _fit(self, took_ns: int) -> None:
         """How many rows the next turn may read, after one that took so long."""
@@ -405,6 +424,8 @@ class Gateway:
     def beat(self) -> None:
         """Heartbeats and patience; call it every ``BEAT_S``."""
         beat = self.attention.beat(self.now_ns())
+        if self._arrival_log is not None:
+            self._arrival_log.flush()
         if self._waiting and not self._has_room():
             for connection in list(self._waiting):
                 self._read_packets(connection, beat.now_ns)
@@ -423,6 +444,12 @@ class Gateway:
         """Nobody is let in any more."""
         self.open_for_logins = False
         self._logins.close()
+        if self._arrival_log is not None:
+            self._arrival_log.close()
+
+
+def _messages(rest: tuple[int, Connection]) -> int:
+    return rest[0]
 
 
 def _is_told(count: int) -> bool:

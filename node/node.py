@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind, Phase, Reason, UserPermission
+from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, Gateway
 from journal import JournalError
@@ -55,6 +56,7 @@ class NodeOptions:
     connections_max: int = 1_024
     connections_per_address_max: int | None = None  # None: no bound but connections_max
     waiting_per_address_max: int | None = None  # None: a quarter of connections_max
+    arrivals: bool = True
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
@@ -106,6 +108,7 @@ class Node:
             per_address_max=options.connections_per_address_max,
             waiting_per_address_max=options.waiting_per_address_max,
             busy_poll_ns=options.busy_poll_us * 1_000,
+            arrival_log=self._arrival_log(log) if options.arrivals else None,
         )
         self.images = Images(
             self.journal,
@@ -126,6 +129,12 @@ class Node:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._loop.set_exception_handler(self._unforeseen)
+
+    def _arrival_log(self, log: Log) -> ArrivalLog:
+        def failed(why: str) -> None:
+            log.warning("arrivals not recorded", why=why, then="the market goes on; look at the disk")
+
+        return ArrivalLog(ArrivalFiles(self.options.data / "arrivals"), lambda: self.engine.seq, failed)
 
     # The life of a node.
 

@@ -11,7 +11,7 @@ from engine.jit import places
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
 from gateway import memo
-from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, Arrivals, read_streams
+from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams
 from gateway.connection import REGION_BYTES
 from gateway.streams import Segment, Streams
 from tests.ouch_messages import IOC, cancel, enter, messages, modify, replace
@@ -84,9 +84,20 @@ class Venue:
         for at, (user, data) in enumerate(sent):
             begin = at * REGION_BYTES
             self.buffer[begin : begin + len(data)] = np.frombuffer(data, np.uint8)
-            streams[at] = (begin, begin, begin + len(data), user, int(self.streams.row(user)["participant"]), 0, 0, 0)
-        arrivals = Arrivals(self.buffer, streams, self.streams.symbols, self.rows)
-        count = read_streams(places(arrivals), len(sent), rows_max)
+            streams[at] = (
+                begin,
+                begin,
+                begin + len(data),
+                user,
+                int(self.streams.row(user)["participant"]),
+                0,
+                0,
+                0,
+                at + 1,
+                0,
+            )
+        arrivals = new_arrivals(self.buffer, streams, self.streams.symbols, self.rows)
+        count = read_streams(places(arrivals), len(sent), rows_max, 0, 0)
         return self.rows[:count].view("V64").copy().view(COMMAND), streams
 
     def send(self, *sent: tuple[int, bytes]) -> None:

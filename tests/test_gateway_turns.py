@@ -1,17 +1,20 @@
 """The turns of the gateway: where the market is slow they get short, and nobody waits for more than one of them."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from engine import Capacity
 from engine.names import pack
 from engine.records import COMMAND, EVENT, CommandKind, UserPermission, concatenate
+from gateway.arrival_log import ArrivalFiles, ArrivalLog, read_arrivals
 from gateway.connection import Connection
 from gateway.outbox import Outbox
 from gateway.server import ROWS_LEAST, ROWS_MAX, TURN_NS_MAX, Gateway
@@ -110,10 +113,9 @@ class Turns:
         connection.buffer_updated(whole)
         return whole // len(cancel("T"))
 
-    def of(self, at: int) -> set[int]:
-        """Whose messages are in a batch: by the digit of their token."""
-        ids = self.taken[at]["client_order_id"].tolist()
-        return {int(chr(number & 255)) for number in ids if number}
+    def senders(self, at: int) -> list[int]:
+        """Whose messages are in a batch, in their order: by the digit of their token."""
+        return [int(chr(number & 255)) for number in self.taken[at]["client_order_id"].tolist() if number]
 
 
 def on_a_loop(test: Callable[[Turns], None]) -> Callable[[Path], None]:
@@ -147,15 +149,73 @@ def test_turns_get_short_while_the_market_is_slow_and_long_again_afterwards(turn
 
 
 @on_a_loop
-def test_an_order_waits_for_one_turn_of_those_who_flood(turns: Turns) -> None:
+def test_an_order_that_comes_beside_floods_is_among_the_first_of_its_turn(turns: Turns) -> None:
     cast(Any, turns.gateway)._rows_max = ROWS_LEAST
-    turns.slow_s = 0.006  # neither slow nor quick: turns stay as short as they are
     for number in (0, 1):
         assert turns.sends(number, 2_500) > 2_000
     turns.sends(2, 1)
-    for _ in range(3):
+    turns.gateway.turn()
+    assert 2 in turns.senders(0)[:3]
+
+
+@on_a_loop
+def test_no_order_waits_for_more_than_one_message_of_each_other_also_where_turns_are_cut_short(turns: Turns) -> None:
+    chance = random.Random(11)
+    gateway = cast(Any, turns.gateway)
+    turns.slow_s = 0.006  # neither slow nor quick: turns stay as short as they are
+    gateway._rows_max = 7
+    unread = [0, 0, 0]
+    passed = [[0] * 3 for _ in range(3)]  # by who waits, and whose messages were taken meanwhile
+    for number in range(60):
+        for sender in range(3):
+            if chance.random() < 0.5:
+                unread[sender] += turns.sends(sender, chance.choice([1, 1, 2, 30]))
+        before = len(turns.taken)
         turns.gateway.turn()
-        for number in (0, 1):
-            turns.sends(number, 50)
-    assert turns.of(0) == {0}
-    assert 2 in turns.of(1) | turns.of(2)
+        for sender in turns.senders(number) if len(turns.taken) > before else []:
+            unread[sender] -= 1
+            passed[sender] = [0] * 3
+            for other in range(3):
+                if other != sender and unread[other]:
+                    passed[other][sender] += 1
+                    assert passed[other][sender] <= 1, f"turn {number}: {sender} overtook {other}"
+        if not any(unread):
+            unread[0] += turns.sends(0, 9)
+            unread[1] += turns.sends(1, 1)
+    assert turns.gateway.turns == 60
+
+
+@on_a_loop
+def test_turns_begin_at_another_connection_each_time(turns: Turns) -> None:
+    for _ in range(3):
+        for number in range(3):
+            turns.sends(number, 2)
+        turns.gateway.turn()
+    assert [turns.senders(at) for at in range(3)] == [[0, 1, 2] * 2, [1, 2, 0] * 2, [2, 0, 1] * 2]
+
+
+@on_a_loop
+def test_arrivals_are_recorded_with_the_numbers_of_their_rows(turns: Turns) -> None:
+    directory = turns.outbox.spool.path.parent / "arrivals"
+    seq = [1_000]
+
+    def last_seq() -> int:
+        seq[0] += len(turns.taken[-1]) + 1  # a CLOCK row stands before each turn
+        return seq[0]
+
+    log = ArrivalLog(ArrivalFiles(directory), last_seq, pytest.fail)
+    cast(Any, turns.gateway)._arrival_log = log
+    began_ns = time.time_ns()
+    turns.sends(0, 2)
+    turns.sends(1, 1)
+    turns.gateway.turn()
+    turns.sends(2, 1)
+    turns.gateway.turn()
+    turns.gateway.close()
+    (rows,) = read_arrivals(directory)
+    assert rows["seq"].tolist() == [1_002, 1_003, 1_004, 1_006]
+    assert rows["connection"].tolist() == [1, 2, 1, 3]
+    assert rows["user"].tolist() == [turns.connections[n].user for n in (0, 1, 0, 2)]
+    assert rows["place"].tolist() == [0, 1, 2, 0]
+    assert rows["turn"].tolist() == [0, 0, 0, 1]
+    assert all(began_ns <= time_ns <= time.time_ns() for time_ns in rows["time_ns"].tolist())
