@@ -361,6 +361,17 @@ def admin_disconnect(
     return disconnect(directory, name, as_json=as_json)
 
 
+@admin.command("accept-clock")
+def admin_accept_clock(directory: Directory, as_json: Json = False) -> int:
+    """Let market time take the time of a clock that jumped too far ahead to be believed.
+
+    Example: lockstep admin accept-clock node1
+    """
+    from cli.admin import simple
+
+    return simple(directory, "accept_clock", "market time takes the time of the machine's clock", as_json=as_json)
+
+
 @admin.command("drain")
 def admin_drain(directory: Directory, as_json: Json = False) -> int:
     """Take no new logins and orders from now on.

@@ -68,6 +68,9 @@ def serve(
     past_days: Annotated[
         int, typer.Option(metavar="N", min=0, max=366, help="Past days whose streams clients can ask for.")
     ] = 5,
+    clock_ahead_max_s: Annotated[
+        float, typer.Option(min=1, max=1e9, help="A clock that jumps ahead by more is refused until it is accepted.")
+    ] = 3_600.0,
     as_json: Json = False,
 ) -> int:
     """Run a node that traders connect to, until SIGTERM or Ctrl-C; then it checkpoints and ends.
@@ -98,5 +101,6 @@ def serve(
         busy_poll_us,
         None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         past_days,
+        round(clock_ahead_max_s * 1e9),
         as_json=as_json,
     )

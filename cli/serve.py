@@ -34,6 +34,7 @@ def serve(
     busy_poll_us: int,
     clock_error_max_ns: int | None,
     past_days: int,
+    clock_ahead_max_ns: int,
     *,
     as_json: bool,
 ) -> int:
@@ -70,6 +71,7 @@ def serve(
         busy_poll_us=busy_poll_us,
         clock_error_max_ns=clock_error_max_ns,
         past_days=past_days,
+        clock_ahead_max_ns=clock_ahead_max_ns,
     )
     if durability is Durability.none:
         screen.notice("note: durability none: a crash can lose what was answered; for measurements only")

@@ -201,6 +201,7 @@ class Connection(asyncio.BufferedProtocol):
             self._paused_ns = min(self._paused_ns + beat.away_ns, now_ns)
             behind = self._end_of_stream() - self.position
             if now_ns - self._paused_ns > SLOW_NS or behind > LAG_BYTES_MAX:
+                self._gateway.slow_readers += 1
                 self.close(f"a slow reader: {behind} bytes behind, and nothing taken for a while")
             return
         if not self.user and self._login_is_late(beat):

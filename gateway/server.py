@@ -114,7 +114,7 @@ class Gateway:
         self.open_for_logins = True
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
         self.bytes_in = self.bytes_out = self.turns = self.orders = 0
-        self.refused_connections = self.displaced_connections = self._made = 0
+        self.refused_connections = self.displaced_connections = self.slow_readers = self._made = 0
 
     @staticmethod
     def now_ns() -> int:
@@ -203,6 +203,11 @@ class Gateway:
                 each.close(why)
 
     # Logins.
+
+    @property
+    def failed_logins(self) -> int:
+        """Wrong users and passwords since the start."""
+        return self._logins.failures
 
     def asked(self, connection: Connection, request: LoginRequest) -> None:
         """A login request came: have its password checked."""

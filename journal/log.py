@@ -5,8 +5,9 @@ that waits in one transaction (``group``, ``store``); ``wait_durable`` says when
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -378,6 +379,46 @@ class Journal:
     def room(self) -> tuple[int, int]:
         """Bytes of the file, and to how many it may grow; the disk may be full before."""
         return os.fstat(self._fd).st_size, MAP_BYTES
+
+    def check_place(self) -> None:
+        """Raise JournalError where data.mdb is not the file any more that is written: what is made durable in a file
+        that was removed or replaced is lost with this process. A look at the directory; costs a system call."""
+        path = self._folder / "data.mdb"
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            why = "is gone"
+        except OSError:
+            return  # it cannot be told now
+        else:
+            own = os.fstat(self._fd)
+            if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+                return
+            why = "was replaced by another file"
+        raise JournalError(
+            f"{path} {why} while process {os.getpid()} writes it, so that nothing more can be made durable; put the "
+            "data directory right before a new start"
+        )
+
+    def close_and_save(self, to: Path) -> bool:
+        """Close, and copy data.mdb to ``to`` where it was removed or replaced, since no name leads to it any more.
+
+        True where it was copied. What ``close`` raises is left out: something went wrong before. Raises OSError.
+        """
+        fd = os.dup(self._fd)
+        try:
+            with suppress(JournalError):
+                self.close()
+            if os.fstat(fd).st_nlink:
+                return False
+            out = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(os.dup(fd), "rb") as removed, os.fdopen(out, "wb") as saved:
+                shutil.copyfileobj(removed, saved, 1 << 22)
+                saved.flush()
+                os.fsync(out)
+        finally:
+            os.close(fd)
+        return True
 
     def _tell(self) -> None:
         if self.on_durable is not None:

@@ -69,9 +69,16 @@ def status(node: "Node") -> Status:
         "room": "open" if node.scarcity.state == "fine" else f"disk {node.scarcity.state}",
         "checkpoint_seq": node.images.finished_seq,
         "clock_discipline": node.discipline.state,
-        "clock_offset_ns": node.discipline.offset_ns,
         "clock_error_max_ns": node.discipline.error_max_ns,
         "clock_jumps": node.clock.jumps,
+        "clock_ahead_ns": node.clock.ahead_ns,
+        "clock_refused_ns": node.clock.refused_ns,
+        "durable_lag_s": round(node.market.durable_lag_s, 3),
+        "failed_logins": gateway.failed_logins,
+        "refused_connections": gateway.refused_connections,
+        "slow_readers": gateway.slow_readers,
+        "failed_checkpoints": node.images.failed,
+        "lost_log_lines": node.log.lost,
         "seq": engine.seq,
         "durable_seq": journal.durable_seq,
         "published_seq": node.market.published_seq,
@@ -94,6 +101,8 @@ def status(node: "Node") -> Status:
         "disk_free_bytes": shutil.disk_usage(node.options.data).free,
         "memory_rss_bytes": _resident_bytes(),
     }
+    if node.discipline.state == "synchronized":  # the kernel says 0 of a clock that nobody keeps
+        told["clock_offset_ns"] = node.discipline.offset_ns
     told |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
     refused = {reason: int(tallies[1, reason]) for reason in Reason}
     told |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items() if count}

@@ -31,7 +31,17 @@ STATUS_KEYS: Final = (
     "clock",  # of the market, as 2026-03-02T14:30:00.000000001
     "clock_ns",
     "clock_discipline",  # whether the machine's clock is kept right, in a word
-    "clock_offset_ns",  # how far it is off, as far as known
+    "clock_offset_ns",  # how far it is off, as far as known; left out where nobody keeps it
+    "clock_error_max_ns",  # the most that it can be off, which grows while nobody corrects it
+    "clock_jumps",  # since the start
+    "clock_ahead_ns",  # how far market time is ahead of the wall clock, which was set back
+    "clock_refused_ns",  # how far the wall clock is ahead of market time and not believed
+    "durable_lag_s",  # age of the oldest command that is not durable
+    "failed_logins",  # since the start, as are the next four
+    "refused_connections",
+    "slow_readers",
+    "failed_checkpoints",
+    "lost_log_lines",
     "checkpoint_seq",  # of the newest checkpoint
     "held_rows",  # rows that wait to be durable
     "instruments",
@@ -133,6 +143,10 @@ class NodeControl(Protocol):
 
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk: seq, path, bytes, seconds. Raises Refused."""
+        ...
+
+    def accept_clock(self) -> None:
+        """Let market time take the time of a wall clock that was refused. Raises Refused where none was."""
         ...
 
     async def drain(self) -> None:

@@ -61,6 +61,8 @@ class Images:
         #: Whether one is to be begun, for which the gateway must stop taking.
         self.wanted = False
         self._failure = ""
+        #: Checkpoints that failed since the start.
+        self.failed = 0
         self._aside = CheckpointAside(
             journal,
             directory,
@@ -123,6 +125,7 @@ class Images:
 
     def _failed(self, sentence: str) -> None:
         self._failure = sentence
+        self.failed += 1
         self._warn("checkpoint failed", why=sentence)
 
     def _sync_spool(self) -> None:

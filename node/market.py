@@ -99,6 +99,12 @@ class Market:
         """Whether a batch may be taken now."""
         return not self._broken and not self.pipeline.full
 
+    @property
+    def durable_lag_s(self) -> float:
+        """Age of the oldest command that is not durable, in seconds; 0 where all are."""
+        times = self._timed.times
+        return max(time.perf_counter_ns() - times[0][1], 0) / 1e9 if times else 0.0
+
     def take(self, rows: NDArray[Any], began_ns: int) -> None:
         """A batch from the gateway; ``began_ns``: of ``time.perf_counter_ns``, when it began to be read."""
         timed = self._timed

@@ -5,8 +5,11 @@ an order. Durations are in seconds and named so, as Prometheus has it; a stage's
 nanoseconds, which are ends of buckets in ``StageClock`` too, so that no count is guessed.
 """
 
+import functools
 from collections.abc import Iterator
 from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from typing import Final
 
 import numpy as np
@@ -21,6 +24,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from engine.records import RULES_VERSION
 from node.control import PHASE_KEYS, NodeControl, Status
 from node.responder import HttpServer, Response, json_response
 from node.stages import STAGES, StageClock, bucket
@@ -33,6 +37,12 @@ COUNTERS: Final = (
     ("trades", "lockstep_trades", "Trades since the start"),
     ("bytes_in", "lockstep_received_bytes", "Bytes received from clients since the start"),
     ("bytes_out", "lockstep_sent_bytes", "Bytes sent to clients since the start"),
+    ("failed_logins", "lockstep_failed_logins", "Logins refused for their user or password since the start"),
+    ("refused_connections", "lockstep_refused_connections", "Connections of clients refused since the start"),
+    ("slow_readers", "lockstep_slow_readers", "Clients disconnected because they did not read, since the start"),
+    ("failed_checkpoints", "lockstep_failed_checkpoints", "Checkpoints that failed since the start"),
+    ("lost_log_lines", "lockstep_lost_log_lines", "Log lines dropped since the start, for want of a reader"),
+    ("clock_jumps", "lockstep_clock_jumps", "Jumps of the machine's clock since the start"),
 )
 #: (key, name, help, what one unit of the key is in the unit of the metric).
 GAUGES: Final = (
@@ -51,7 +61,11 @@ GAUGES: Final = (
     ("journal_bytes", "lockstep_journal_bytes", "Size of the journal", 1.0),
     ("disk_free_bytes", "lockstep_disk_free_bytes", "Free space where the journal is", 1.0),
     ("memory_rss_bytes", "lockstep_memory_rss_bytes", "Resident memory of the process", 1.0),
-    ("clock_offset_ns", "lockstep_clock_offset_seconds", "How far the machine's clock is off, as far as known", 1e-9),
+    ("durable_lag_s", "lockstep_durable_lag_seconds", "Age of the oldest command that is not durable; 0: none", 1.0),
+    ("clock_offset_ns", "lockstep_clock_offset_seconds", "Offset of a clock that is kept; absent where none is", 1e-9),
+    ("clock_error_max_ns", "lockstep_clock_error_max_seconds", "The most that the machine's clock can be off", 1e-9),
+    ("clock_ahead_ns", "lockstep_clock_ahead_seconds", "How far market time is ahead of the machine's clock", 1e-9),
+    ("clock_refused_ns", "lockstep_clock_refused_seconds", "How far a clock that is refused is ahead", 1e-9),
     ("clock_ns", "lockstep_clock_seconds", "The market's clock, seconds since 1970", 1e-9),
     ("draining", "lockstep_draining", "1 while the node takes no new orders because it was told so", 1.0),
 )
@@ -89,6 +103,7 @@ class _NodeCollector(Collector):
         yield from _counters(status)
         yield from _gauges(status)
         yield _info(status)
+        yield _version()
         yield _phases(status)
         yield _stages(self._node.stages)
         ready = GaugeMetricFamily("lockstep_ready", "1 while the node takes orders")
@@ -116,6 +131,9 @@ def _gauges(status: Status) -> Iterator[Metric]:
             gauge.add_metric([], value * unit)
             yield gauge
     seq, durable_seq = _number(status, "seq"), _number(status, "durable_seq")
+    synchronized = GaugeMetricFamily("lockstep_clock_synchronized", "1 while NTP, PTP or chrony keeps the clock")
+    synchronized.add_metric([], 1.0 if status.get("clock_discipline") == "synchronized" else 0.0)
+    yield synchronized
     if seq is not None and durable_seq is not None:
         lag = GaugeMetricFamily("lockstep_journal_lag_commands", "Commands applied that are not durable yet")
         lag.add_metric([], max(seq - durable_seq, 0.0))
@@ -130,6 +148,20 @@ def _info(status: Status) -> Metric:
     info = InfoMetricFamily("lockstep_node", "What the node is")
     info.add_metric([], {key: str(status[key]) for key in words if key in status})
     return info
+
+
+def _version() -> Metric:
+    info = InfoMetricFamily("lockstep_build", "The release that runs")
+    info.add_metric([], {"version": _release(), "rules_version": str(RULES_VERSION), "python": python_version()})
+    return info
+
+
+@functools.cache
+def _release() -> str:
+    try:
+        return version("lockstep")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _phases(status: Status) -> Metric:

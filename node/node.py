@@ -17,7 +17,7 @@ from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, Gateway
 from journal import JournalError
-from node import account
+from node import account, health
 from node.control import Refused, Status, Submitted
 from node.images import Images
 from node.logs import Log
@@ -30,7 +30,7 @@ from node.timekeeping import LOOK_S, Timekeeping
 from replay.rebuild import Durability
 from replay.scenario_print import time as shown_time
 from sequencer import discipline
-from sequencer.clock import MarketClock
+from sequencer.clock import AHEAD_MAX_NS, MarketClock
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
 
@@ -61,6 +61,7 @@ class NodeOptions:
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
     past_days: int = PAST_DAYS
+    clock_ahead_max_ns: int = AHEAD_MAX_NS  # a step of the wall clock ahead by more is not believed
 
 
 class Node:
@@ -71,7 +72,7 @@ class Node:
         self.options = options
         self.stages = StageClock()
         self.journal, self.engine, self.outbox = opened.journal, opened.engine, opened.outbox
-        self._log = log
+        self.log = log
         self.began_s = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self.rates = Rates()
@@ -86,7 +87,11 @@ class Node:
             take=lambda rows: self.market.take(rows, time.perf_counter_ns()),
             tick=lambda: self.market.tick(),  # noqa: PLW0108  it is made below
         )
-        self.clock = MarketClock(self.engine.now_ns, jumped=self._jumped)
+        self.clock = MarketClock(self.engine.now_ns, jumped=self._jumped, ahead_max_ns=options.clock_ahead_max_ns)
+        behind = health.clock_behind(self.engine.now_ns - time.time_ns(), options.clock_ahead_max_ns)
+        if behind is not None:
+            log.error("the clock is behind the journal", why=behind)
+        self._clock_refused = False
         self.discipline = discipline.read()
         self.market = Market(
             self.journal,
@@ -170,7 +175,7 @@ class Node:
             self.gateway.open_for_logins = False
             if self._server is not None:
                 self._server.close()
-            self._log.info("draining")
+            self.log.info("draining")
         await self._settled()
 
     async def shutdown(self) -> None:
@@ -195,7 +200,7 @@ class Node:
         try:
             await self.checkpoint()
         except Refused as refused:
-            self._log.warning("no checkpoint at the end", why=str(refused))
+            self.log.warning("no checkpoint at the end", why=str(refused))
         while self.gateway.connections and time.monotonic() < deadline_s:
             await asyncio.sleep(0.002)  # they take what they are told last, and go
         self._stop()
@@ -226,7 +231,7 @@ class Node:
         """A fault of the machine, or of ours: nothing is answered any more, and the node ends."""
         if self._failure is None:
             self._failure = error
-            self._log.error("the node stops", why=str(error))
+            self.log.error("the node stops", why=str(error))
             for connection in list(self.gateway.connections):
                 connection.close("the node stops", debug=False)
             self._stop()
@@ -249,7 +254,22 @@ class Node:
         self.rates.roll(time.monotonic(), {**self.market.counts(), "orders": self.gateway.orders})
         self.outbox.flush()
         self.discipline = discipline.read()
+        self._look_at_clock()
         self.images.look()
+        try:
+            self.journal.check_place()
+        except JournalError as error:
+            self._fail(error)
+
+    def _look_at_clock(self) -> None:
+        """Log when the wall clock begins to be refused, and when it is believed again."""
+        refused = health.clock_refused(self.clock.refused_ns)
+        if bool(refused) != self._clock_refused:
+            self._clock_refused = bool(refused)
+            if refused:
+                self.log.error("the clock is refused", why=refused[0])
+            else:
+                self.log.warning("the clock is believed again")
 
     async def _watch_room(self) -> None:
         while True:
@@ -258,7 +278,7 @@ class Node:
 
     def _jumped(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
         """The wall clock jumped: market time goes on without going back (``sequencer.clock``)."""
-        self._log.warning(
+        self.log.warning(
             "clock jumped", was=shown_time(was_ns), now=shown_time(now_ns), by_s=(now_ns - expected_ns) / 1e9
         )
         self.timekeeping.jumped(now_ns, now_ns - expected_ns)
@@ -303,7 +323,7 @@ class Node:
             await self._settled()
             await self._cancel_open(user)
         except Refused as refused:
-            self._log.error("orders not canceled on disconnect", user=self.outbox.streams.name(user), why=str(refused))
+            self.log.error("orders not canceled on disconnect", user=self.outbox.streams.name(user), why=str(refused))
 
     async def _cancel_open(self, user: int) -> None:
         streams = self.outbox.streams
@@ -321,7 +341,7 @@ class Node:
         else:
             rows = np.zeros(len(ids), COMMAND)
             rows["kind"], rows["client_order_id"], rows["participant"] = CommandKind.CANCEL, ids, row["participant"]
-        self._log.info("orders canceled on disconnect", user=streams.name(user), orders=len(ids))
+        self.log.info("orders canceled on disconnect", user=streams.name(user), orders=len(ids))
         await self.submit(rows)
 
     # What the operator's side asks for.
@@ -369,11 +389,14 @@ class Node:
 
     def unhealthy(self) -> list[str]:
         """What only a restart mends."""
-        return [] if self._failure is None else [str(self._failure)]
+        if self._failure is not None:
+            return [str(self._failure)]
+        return health.stopped(self.market.durable_lag_s)
 
     def unready(self) -> list[str]:
         """Why the node takes no orders now."""
-        reasons = self.unhealthy()
+        reasons = self.unhealthy() or health.late(self.market.durable_lag_s)
+        reasons += health.clock_refused(self.clock.refused_ns)
         if self.draining:
             reasons.append("the node is draining")
         if self.scarcity.state != "fine":
@@ -382,6 +405,12 @@ class Node:
         if complaint is not None:
             reasons.append(complaint)
         return reasons
+
+    def accept_clock(self) -> None:
+        """Let market time take the time of a wall clock that was refused. Raises Refused where none was."""
+        if not self.clock.refused_ns:
+            raise Refused("the clock is not refused, so there is nothing to accept")
+        self.clock.accept()
 
     def sessions(self) -> list[dict[str, int | str]]:
         """One a connection."""

@@ -76,6 +76,7 @@ class Operations:
             "account": _Operation(self._account, {"participant": str, "from": int}, frozenset({"from"})),
             "books": _Operation(self._books, {"symbol": str, "depth": int}, frozenset({"symbol", "depth"})),
             "checkpoint": _Operation(self._checkpoint, {}),
+            "accept_clock": _Operation(self._accept_clock, {}),
             "drain": _Operation(self._drain, {}),
             "shutdown": _Operation(self._shutdown, {}),
             "disconnect": _Operation(self._disconnect, {"user": str}),
@@ -186,6 +187,11 @@ class Operations:
         made = await self._node.checkpoint()
         self._log.info("the operator had a checkpoint written", **made)
         return {"checkpoint": made}
+
+    async def _accept_clock(self, _request: Request) -> Answer:
+        self._node.accept_clock()
+        self._log.warning("the operator accepts the clock")
+        return {}
 
     async def _drain(self, _request: Request) -> Answer:
         self._log.warning("the operator drains the node")

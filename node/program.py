@@ -5,8 +5,8 @@ import errno
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import uvloop
@@ -84,10 +84,19 @@ def _opened_and_served(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_served(opened, options, log, admin_port, metrics_port, password_cost, listening))
     except BaseException:
-        with suppress(Exception):  # what went wrong first is what is told
-            opened.journal.close()
+        _save_journal(opened, options.data, log)
         raise
     opened.journal.close()
+
+
+def _save_journal(opened: Opened, directory: Path, log: Log) -> None:
+    """Close the journal of a node that failed; what went wrong first is what is told, so nothing is raised."""
+    to = directory / f"data.mdb.saved.{os.getpid()}"
+    try:
+        if opened.journal.close_and_save(to):
+            log.error("the journal's file had been removed; its content was saved", path=str(to))
+    except Exception as error:
+        log.error("the journal was not closed in order", error=type(error).__name__, why=str(error))
 
 
 async def _served(
@@ -149,10 +158,15 @@ async def _listen(starting: Awaitable[None], option: str, port: int | None) -> N
         ) from error
 
 
+def watchdog_is_fed(node: Node) -> bool:
+    """True while the market works: the event loop turns, and what it takes becomes durable."""
+    return not node.unhealthy()
+
+
 async def _watched(notify: Notifier, node: Node) -> None:
-    """Tell a supervisor that the event loop turns, if it wants to know."""
+    """Tell a supervisor that the market works, if it wants to know."""
     seconds = notify.watchdog_s
     while seconds is not None:
-        if not node.unhealthy():
+        if watchdog_is_fed(node):
             notify.watchdog()
         await asyncio.sleep(seconds / 2)

@@ -11,10 +11,13 @@ goes on by just that, until the wall clock has caught up. So
 - it comes back to the wall clock by itself: an hour takes sixteen hours, a second sixteen seconds. A leap second, which
   Linux makes by setting the clock back by one, is spread over the sixteen seconds after it.
 
-A step ahead is taken at once. Either the clock was wrong before, and every moment more under the old time would be a
-wrong time stamp, or the machine has slept. If the step itself was the mistake, market time is ahead until the wall
-clock catches up, since a time that is journaled cannot be taken back. Neither step decides an outcome but by the times
-that market time takes; both are told to ``jumped``, for the log, for an alarm, and for a CLOCK_JUMP row in the journal.
+A step ahead is taken at once, up to a bound. Either the clock was wrong before, and every moment more under the old
+time would be a wrong time stamp, or the machine has slept. If the step itself was the mistake, market time is ahead
+until the wall clock catches up, since a time that is journaled cannot be taken back. That is why a step beyond the
+bound (an hour) is refused: market time goes on by the monotonic clock until the wall clock is right again, or somebody
+accepts it. The first reading is believed: after a weekend the clock is days ahead of the journal. No step decides an
+outcome but by the times that market time takes; all are told to ``jumped``, for the log, for an alarm, and for a
+CLOCK_JUMP row in the journal.
 """
 
 import time
@@ -23,6 +26,8 @@ from typing import Final
 
 #: What differs by more from what the monotonic clock lets expect is a jump, in ns.
 JUMP_BOUND_NS: Final = 1_000_000_000
+#: A step ahead by more is not believed, in ns.
+AHEAD_MAX_NS: Final = 3_600_000_000_000
 #: While the wall clock is behind, market time loses one part in so many.
 SLEW: Final = 16
 
@@ -50,6 +55,7 @@ class MarketClock:
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.monotonic_ns,
         jump_bound_ns: int = JUMP_BOUND_NS,
+        ahead_max_ns: int = AHEAD_MAX_NS,
         jumped: Jumped | None = None,
     ) -> None:
         if jump_bound_ns < 1:
@@ -57,11 +63,13 @@ class MarketClock:
         self._wall = wall
         self._monotonic = monotonic
         self._bound_ns = jump_bound_ns
+        self._ahead_max_ns = ahead_max_ns
         self._jumped = jumped
         #: How often the wall clock has jumped.
         self.jumps = 0
         self._now_ns = now_ns
         self._monotonic_ns, self._wall_ns = self._read()
+        self._believed_ns = self._wall_ns
         if now_ns - self._wall_ns > jump_bound_ns:
             self._tell(now_ns, self._wall_ns, now_ns)
 
@@ -73,7 +81,11 @@ class MarketClock:
         passed_ns = max(monotonic_ns - self._monotonic_ns, 0)
         was_ns, expected_ns = self._wall_ns, self._wall_ns + passed_ns
         self._monotonic_ns, self._wall_ns = monotonic_ns, wall_ns
-        self._now_ns = max(wall_ns, self._now_ns + passed_ns - passed_ns // SLEW)
+        least_ns = self._now_ns + passed_ns - passed_ns // SLEW
+        self._believed_ns += passed_ns
+        if wall_ns - max(self._believed_ns, least_ns) <= self._ahead_max_ns:
+            self._believed_ns = wall_ns
+        self._now_ns = max(self._believed_ns, least_ns)
         if not -self._bound_ns <= wall_ns - expected_ns <= self._bound_ns:
             self._tell(was_ns, wall_ns, expected_ns)
         return self._now_ns
@@ -82,6 +94,15 @@ class MarketClock:
     def ahead_ns(self) -> int:
         """How far market time was ahead of the wall clock at the last call; 0 while it follows it."""
         return max(self._now_ns - self._wall_ns, 0)
+
+    @property
+    def refused_ns(self) -> int:
+        """How far a wall clock that is refused was ahead of market time at the last call; 0 where it is believed."""
+        return 0 if self._believed_ns == self._wall_ns else max(self._wall_ns - self._now_ns, 0)
+
+    def accept(self) -> None:
+        """Believe the wall clock as it is: market time takes its time at the next call."""
+        self._believed_ns = self._wall_ns
 
     def _read(self) -> tuple[int, int]:
         """Both clocks at one moment: a thread that loses the processor in between would see a step that is none."""

@@ -65,7 +65,7 @@ class FakeNode:
         self.disconnected: list[str] = []
         self.listed: list[dict[str, int | str]] = [session("TRADER", "ALPHA", 7), session("OTHER", "BETA", 1)]
         self.unhealthy_because: list[str] = []
-        self.draining = self.ended = self.broken = False
+        self.draining = self.ended = self.broken = self.clock_accepted = False
         self.counts: Counter[str] = Counter()
         self._stamp = LiveStamp()
         self._began_s = time.monotonic()
@@ -146,6 +146,9 @@ class FakeNode:
         if self.draining:
             raise Refused("a checkpoint is being written already")
         return {"seq": self.engine.seq, "path": "checkpoints/1", "bytes": np.int64(70_000), "seconds": 0.01}
+
+    def accept_clock(self) -> None:
+        self.clock_accepted = True
 
     async def drain(self) -> None:
         self.draining = True

@@ -48,6 +48,7 @@ LINES = [
     ("status", [], "  pid  "),
     ("book", ["XYZ", "--depth", "1"], "XYZ  continuous  last 10.00  after command "),
     ("disconnect", ["TRADER"], "the connection of TRADER was ended\n"),
+    ("accept-clock", [], "market time takes the time of the machine's clock\n"),
     ("drain", [], "the node takes no new logins and orders\n"),
     ("shutdown", [], "the node ends\n"),
 ]

@@ -98,6 +98,53 @@ def test_a_step_ahead_is_taken_at_once_and_told() -> None:
     assert clock.jumps == 2
 
 
+def test_a_step_ahead_beyond_the_bound_is_refused_until_the_clock_is_right_again() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.passes(SECOND_NS)
+    machine.wall_ns += HOUR_NS + 1
+    assert clock() == START_NS + SECOND_NS
+    assert clock.refused_ns == HOUR_NS + 1
+    for _ in range(100):
+        machine.passes(60 * SECOND_NS)
+        clock()
+    assert clock() == START_NS + 6_001 * SECOND_NS, "market time goes on by the monotonic clock"
+    assert (clock.refused_ns, len(machine.jumps)) == (HOUR_NS + 1, 1)
+    machine.wall_ns -= HOUR_NS + 1
+    assert clock() == machine.wall_ns
+    assert (clock.refused_ns, clock.ahead_ns, clock.jumps) == (0, 0, 2)
+
+
+def test_a_clock_that_was_refused_is_taken_once_it_is_accepted() -> None:
+    machine = Machine()
+    clock = machine.clock(ahead_max_ns=SECOND_NS)
+    machine.wall_ns += 3 * SECOND_NS
+    assert clock() == START_NS
+    clock.accept()
+    assert clock() == machine.wall_ns
+    machine.passes(SECOND_NS)
+    assert (clock(), clock.refused_ns) == (machine.wall_ns, 0)
+
+
+def test_a_clock_that_is_set_right_after_it_was_set_back_is_not_refused() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock()
+    machine.wall_ns -= 5 * HOUR_NS
+    clock()
+    machine.passes(SECOND_NS)
+    machine.wall_ns += 5 * HOUR_NS  # a jump of five hours, to where market time is
+    assert clock() == machine.wall_ns
+    assert clock.refused_ns == 0
+
+
+def test_a_clock_may_be_days_ahead_of_the_journal_at_a_start() -> None:
+    machine = Machine()
+    clock = machine.clock(START_NS - 72 * HOUR_NS)
+    assert clock() == START_NS
+    assert (clock.refused_ns, machine.jumps) == (0, [])
+
+
 def test_a_leap_second_is_spread_over_the_seconds_after_it() -> None:
     machine = Machine()
     clock = machine.clock(jump_bound_ns=JUMP_BOUND_NS)

@@ -127,7 +127,13 @@ def test_every_metric_that_an_alert_names_is_one_that_a_node_has() -> None:
     known = {name for name, _ in samples(Metrics(node).text().decode())}
     alerts = (ROOT / "examples" / "alerts.yml").read_text()
     named = set(re.findall(r"\blockstep_[a-z_]+", " ".join(re.findall(r"expr: (.*)", alerts))))
-    assert len(named) > 10
+    assert len(named) > 20
+    watched = {"durable_lag_seconds", "clock_error_max_seconds", "clock_synchronized", "clock_refused_seconds"}
+    watched |= {"clock_jumps_total", "failed_logins_total", "refused_connections_total", "slow_readers_total"}
+    watched |= {"lost_log_lines_total", "failed_checkpoints_total"}
+    assert {f"lockstep_{name}" for name in watched} <= named
+    assert not any("offset" in name for name in named), "a clock that nobody keeps has an offset of 0"
+    assert "lockstep_build_info" in known
     assert named <= known
     assert "lockstep_no_such_thing" not in known
     rules = alerts.split("- alert: ")[1:]

@@ -1,0 +1,47 @@
+"""Bounds within which a node is ready and healthy, and the sentence for each that is passed. Pure.
+
+Ready: the node takes orders and makes them durable. Healthy: it works; else its supervisor restarts it.
+"""
+
+from typing import Final
+
+#: Age of the oldest command that is not durable, in seconds: beyond the first the node is not ready, beyond the second
+#: its market has stopped, and the watchdog is not fed any more.
+DURABLE_LAG_MAX_S: Final = 5.0
+STALL_MAX_S: Final = 30.0
+
+
+def late(durable_lag_s: float) -> list[str]:
+    """Why orders do not become durable in time."""
+    if durable_lag_s <= DURABLE_LAG_MAX_S:
+        return []
+    return [
+        f"commands have waited {durable_lag_s:.0f} s to become durable, and nobody gets an answer; look at the disk"
+    ]
+
+
+def stopped(durable_lag_s: float) -> list[str]:
+    """Why the market has stopped though the process runs."""
+    if durable_lag_s <= STALL_MAX_S:
+        return []
+    return [f"nothing has become durable for {durable_lag_s:.0f} s, so the market has stopped; look at the disk"]
+
+
+def clock_refused(ahead_ns: int) -> list[str]:
+    """Why market time does not follow the wall clock."""
+    if not ahead_ns:
+        return []
+    return [
+        f"the wall clock jumped ahead and is {ahead_ns / 1e9:,.0f} s ahead of market time, which goes on without it; "
+        "set the clock right, or accept its time with `lockstep admin accept-clock`"
+    ]
+
+
+def clock_behind(behind_ns: int, bound_ns: int) -> str | None:
+    """What to log where the journal is far ahead of the wall clock at the start."""
+    if behind_ns <= bound_ns:
+        return None
+    return (
+        f"the journal's last command is {behind_ns / 1e9:,.0f} s ahead of the wall clock; market time goes on from "
+        "there a sixteenth slower until the clock has caught up; set the clock, unless it was wrong before"
+    )

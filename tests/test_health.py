@@ -1,0 +1,166 @@
+"""Health tells the truth: durability that stands still, a journal whose file is gone, a clock that is refused."""
+
+import asyncio
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import compile_kernels, warm
+from journal import Journal, JournalError, group
+from node import health
+from node.logs import Log
+from node.node import Node, NodeOptions
+from node.opening import Opened, open_directory
+from node.program import watchdog_is_fed
+from tests.operated import SMALL
+from tests.rows import participant
+
+SECOND_NS = 1_000_000_000
+
+
+def test_the_bounds_of_lateness_are_those_of_ready_and_of_healthy() -> None:
+    assert health.late(health.DURABLE_LAG_MAX_S) == health.stopped(health.STALL_MAX_S) == []
+    assert health.late(5.1) == [
+        "commands have waited 5 s to become durable, and nobody gets an answer; look at the disk"
+    ]
+    assert health.stopped(31) == ["nothing has become durable for 31 s, so the market has stopped; look at the disk"]
+    assert health.clock_refused(0) == []
+    assert "is 7,200 s ahead of market time" in health.clock_refused(7_200 * SECOND_NS)[0]
+    assert health.clock_behind(SECOND_NS, SECOND_NS) is None
+    assert "is 2 s ahead of the wall clock" in (health.clock_behind(2 * SECOND_NS, SECOND_NS) or "")
+
+
+class Stalled:
+    """A disk whose commits wait until they are let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes = threading.Event()
+        self.goes.set()
+        made = group.GroupWriter.__init__
+
+        def slow(writer: Any, commit: Callable[[Sequence[Any]], None], *arguments: Any, **named: Any) -> None:
+            def late(entries: Sequence[Any]) -> None:
+                assert self.goes.wait(600)
+                commit(entries)
+
+            made(writer, late, *arguments, **named)
+
+        monkeypatch.setattr(group.GroupWriter, "__init__", slow)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], Opened]]:
+    """Opens a node's directory; closed at the end."""
+    if not warm():
+        compile_kernels()  # here, and not in the middle of a test
+    taken: list[Opened] = []
+
+    def open_it() -> Opened:
+        taken.append(open_directory(tmp_path / "node", SMALL, "fsync"))
+        return taken[-1]
+
+    yield open_it
+    for each in taken:
+        each.journal.close()
+
+
+def test_a_stalled_disk_makes_the_node_unready_and_then_unhealthy_and_the_watchdog_hungry(
+    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Stalled(monkeypatch)
+
+    async def run() -> None:
+        node = Node(opened(), NodeOptions(tmp_path / "node"), Log())
+        assert (node.unready(), node.market.durable_lag_s, watchdog_is_fed(node)) == ([], 0.0, True)
+        disk.goes.clear()
+        submitted = asyncio.ensure_future(node.submit(participant("ALPHA")))
+        while not node.market._timed.times:
+            await asyncio.sleep(0.001)
+        began_ns = node.market._timed.times[0][1]
+        monkeypatch.setattr(time, "perf_counter_ns", lambda: began_ns + 6 * SECOND_NS)
+        assert node.unready()[0].startswith("commands have waited 6 s to become durable")
+        assert (node.unhealthy(), watchdog_is_fed(node)) == ([], True)
+        assert node.status()["durable_lag_s"] == 6
+        monkeypatch.setattr(time, "perf_counter_ns", lambda: began_ns + 32 * SECOND_NS)
+        assert node.unhealthy()[0].startswith("nothing has become durable for 32 s, so the market has stopped")
+        assert not watchdog_is_fed(node)
+        disk.goes.set()
+        await submitted
+        assert (node.unready(), node.unhealthy(), watchdog_is_fed(node)) == ([], [], True)
+
+    asyncio.run(run())
+
+
+def test_a_clock_that_is_refused_makes_the_node_unready_until_it_is_accepted(
+    opened: Callable[[], Opened], tmp_path: Path
+) -> None:
+    async def run() -> None:
+        node = Node(opened(), NodeOptions(tmp_path / "node", clock_ahead_max_ns=60 * SECOND_NS), Log())
+        node.clock._wall = lambda: time.time_ns() + 3_600 * SECOND_NS
+        node.clock()
+        assert "so there is nothing" not in node.unready()[0]
+        assert "accept its time with `lockstep admin accept-clock`" in node.unready()[0]
+        assert node.status()["clock_refused_ns"] > 3_000 * SECOND_NS
+        before_ns = node.clock()
+        node.accept_clock()
+        assert node.clock() > before_ns + 3_000 * SECOND_NS
+        assert node.unready() == []
+        with pytest.raises(ValueError, match="the clock is not refused, so there is nothing to accept"):
+            node.accept_clock()
+
+    asyncio.run(run())
+
+
+# The journal's file.
+
+
+def written(directory: Path) -> Journal:
+    """A journal with a block."""
+    journal = Journal.create(directory, {"rules_version": 1})
+    journal.wait_durable(journal.append(1, bytes(64), 1))
+    journal.check_place()
+    return journal
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "moved"])
+def test_a_journal_whose_file_was_removed_or_replaced_is_noticed(how: str, tmp_path: Path) -> None:
+    journal = written(tmp_path / "node")
+    data = tmp_path / "node" / "journal" / "data.mdb"
+    if how == "removed":
+        data.unlink()
+    elif how == "moved":
+        (tmp_path / "node").rename(tmp_path / "elsewhere")
+    else:
+        (tmp_path / "copy").write_bytes(data.read_bytes())
+        (tmp_path / "copy").rename(data)
+    why = "was replaced by another file" if how == "replaced" else "is gone"
+    with pytest.raises(JournalError, match=rf"data\.mdb {why} while process {os.getpid()} writes it, so that nothing"):
+        journal.check_place()
+    assert journal.close_and_save(tmp_path / "saved") == (how != "moved")
+    if how != "moved":
+        assert stat.S_IMODE((tmp_path / "saved").stat().st_mode) == 0o600
+        (tmp_path / "saved").rename(data)
+        with Journal.open(tmp_path / "node") as again:
+            assert again.last_seq == 1, "the content of the removed file is a whole journal"
+
+
+def test_a_node_whose_journal_was_replaced_stops(opened: Callable[[], Opened], tmp_path: Path) -> None:
+    async def run() -> None:
+        node = Node(opened(), NodeOptions(tmp_path / "node"), Log())
+        node._second()
+        assert not node.ended.is_set()
+        data = tmp_path / "node" / "journal" / "data.mdb"
+        (tmp_path / "copy").write_bytes(data.read_bytes())
+        (tmp_path / "copy").rename(data)
+        node._second()
+        assert node.ended.is_set()
+        with pytest.raises(JournalError, match="was replaced by another file"):
+            await node.run()
+
+    asyncio.run(run())
