@@ -61,7 +61,7 @@ def _takers(first_id: int, market: bool) -> Rows:
 
 
 def streams() -> Iterator[tuple[str, Engine, Rows]]:
-    """What is counted: its name, the engine that it is for, and the commands."""
+    """One measurement: its name, the engine that it is for, and the commands."""
     engine = Engine(_CAPACITY)
     engine.apply(definitions(1))
     book = _resting(_FIRST_ID, _RESTING)

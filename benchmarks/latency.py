@@ -18,7 +18,7 @@ PERCENTILES: Final = (50.0, 99.0, 99.9)
 
 
 class Latencies:
-    """What was recorded so far, in nanoseconds."""
+    """The recorded values, in nanoseconds."""
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(1, _HOUR_NS, _DIGITS)
@@ -33,7 +33,7 @@ class Latencies:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of values."""
         return int(self._histogram.get_total_count())
 
     def at(self, percentile: float) -> int:

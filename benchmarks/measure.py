@@ -1,4 +1,4 @@
-"""How numbers are taken and told: a median of several runs with the smallest and largest beside it, and the machine.
+"""Measurements: the median of several runs with the smallest and the largest, and the machine.
 
 Nothing is subtracted and no run is left out. A row says what was measured, the number and its target, so that a
 missed target shows in the same line.
@@ -55,7 +55,7 @@ def short(number: float) -> str:
 
 
 def child(arguments: Sequence[str], **environment: str) -> str:
-    """What a new Python process printed. Raises CalledProcessError when it failed."""
+    """Output of a new Python process. Raises CalledProcessError when it fails."""
     done = subprocess.run(
         [sys.executable, *arguments],
         check=True,
@@ -68,7 +68,7 @@ def child(arguments: Sequence[str], **environment: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """What the numbers depend on: processor, kernel, and the versions of what runs."""
+    """The machine: processor, kernel, and versions of Python and libraries."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     names = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}

@@ -1,4 +1,4 @@
-"""How long a command takes to start: the help, one that needs the engine, and the very first on a new machine."""
+"""Start-up time of commands: the help, one that needs the engine, and the first on a new machine."""
 
 import tempfile
 from pathlib import Path

@@ -44,7 +44,7 @@ _IDLE_SESSIONS: Final = 1_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run. rate: requests a second of an open loop; 0: none. idle_s: how long idle sessions are watched."""
+    """Settings of a run. rate: requests a second of an open loop; 0: none. idle_s: watch of idle sessions."""
 
     connections: tuple[int, ...] = (1, 100, 1_000)
     orders: int = 500_000

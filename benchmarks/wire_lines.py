@@ -26,7 +26,7 @@ class LoadError(Exception):
 
 
 class User(NamedTuple):
-    """Who logs in."""
+    """User and password of a login."""
 
     name: str
     password: str
@@ -65,7 +65,7 @@ class Line:
         return False
 
     def _behind(self, data: bytes) -> bytes:
-        """What came behind the answer to the login, packets that the session has cut already among it."""
+        """Bytes after the login answer, with the packets that the session has already cut."""
         at = 0
         while data[at + 2] != PacketType.LOGIN_ACCEPTED:
             at += 2 + int.from_bytes(data[at : at + 2], "big")

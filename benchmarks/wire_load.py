@@ -39,7 +39,7 @@ _OUT: Final = select.EPOLLOUT
 
 @dataclass
 class Result:
-    """What a load did. seconds: from the first request to the last answer. cpu_s: processor time of the client."""
+    """Result of a load. seconds: from the first request to the last answer. cpu_s: processor time of the client."""
 
     connections: int
     requests: int
@@ -64,11 +64,11 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether each request was answered once, in order, and nothing came that does not belong here."""
+        """True if each request was answered once, in order, and nothing came that does not belong here."""
         return not any(self.faults.values())
 
     def complaint(self) -> str:
-        """What was wrong, for a sentence; "" when nothing was."""
+        """The faults, as part of a sentence; "" if there are none."""
         return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.faults.items() if count)
 
 
@@ -184,7 +184,7 @@ class Generator:
             raise LoadError(f"the node broke a connection under load: {error.strerror or error}") from None
 
     def _keep(self, n: int, sent: int, length: int) -> None:
-        """What the socket did not take goes out when it has room again; until then nothing new is made for it."""
+        """Sends the rest when the socket has room again; until then the connection makes no new requests."""
         region = self.load.out[n]
         region[: length - sent] = region[sent:length].copy()
         self.load.connections["out"][n] = length - sent
@@ -273,7 +273,7 @@ class Generator:
         return moved_ns
 
     def _in_vain(self, moved_ns: int) -> bool:
-        """Whether answers were waited for long enough."""
+        """True if answers were waited for long enough."""
         rows = self.load.connections
         return time.monotonic_ns() - moved_ns > PATIENCE_S * 1e9 and bool((rows["requests"] > rows["answered"]).any())
 

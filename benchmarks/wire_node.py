@@ -28,7 +28,7 @@ _LINES: Final = 200
 
 
 class Node(NamedTuple):
-    """Where to log in, who may, and which instruments there are. ``pid``, ``link``: of a child, else None."""
+    """Address, users and instruments of a node. ``pid``, ``link``: of a child process, else None."""
 
     host: str
     port: int
@@ -110,7 +110,7 @@ def link_to(directory: Path) -> Link:
 
 
 def _port(child: "subprocess.Popen[str]", complaints: IO[str]) -> int:
-    """Where the node listens, from the first line that it says on standard output."""
+    """Address of the node, from the first line of its standard output."""
     until_s = time.monotonic() + _START_S
     told: dict[str, Any] = {}
     while "listening" not in told:

@@ -1,4 +1,4 @@
-"""What the load generator knows of its connections and orders: arrays that its two kernels share.
+"""State of the load generator: connections and orders, as arrays that its two kernels share.
 
 Order numbers count from 1 in each connection, and so do requests (Enter, Cancel and Replace). A connection keeps its
 newest orders in a ring. A place is used again only when its order is dead and every request about it is answered, so
@@ -35,7 +35,7 @@ TICK_E4: Final = 100
 
 
 class State(IntEnum):
-    """How far an order is."""
+    """State of an order."""
 
     FREE = 0  # its place was never used
     SENT = 1
@@ -44,7 +44,7 @@ class State(IntEnum):
 
 
 class Change(IntEnum):
-    """What was asked for an order and is not answered."""
+    """The open request of an order."""
 
     NONE = 0
     CANCEL = 1
@@ -216,12 +216,12 @@ def total(load: Load, name: str) -> int:
 
 
 def counts(load: Load) -> dict[str, int]:
-    """What the exchange said, by kind."""
+    """Messages of the exchange, by kind."""
     return {name: total(load, name) for name in _COUNTS}
 
 
 def faults(load: Load) -> dict[str, int]:
-    """What was wrong, by kind, with the requests that were never answered (lost) and IOC orders left open: all 0."""
+    """Faults by kind, with lost requests (never answered) and IOC orders left open: all are to be 0."""
     orders = load.orders
     left_open = (orders["state"] == State.LIVE) & (orders["ioc"] == 1)
     return {

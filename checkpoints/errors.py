@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint: one sentence for a person, with the file and what to do."""
+"""Errors of checkpoints: one sentence for a person, with the file and what to do."""
 
 
 class CheckpointError(ValueError):

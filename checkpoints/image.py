@@ -49,7 +49,7 @@ _Listed = tuple[str, str, "np.dtype[Any]", tuple[int, ...], int, bytes]
 
 
 class Origin(NamedTuple):
-    """What a checkpoint's arrays mean anything to: rules, kernels and room of the engine that they were taken from."""
+    """Identity of the engine whose state a checkpoint holds: rules, kernels and capacity."""
 
     rules_version: int
     source_digest: str

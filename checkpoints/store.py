@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"(\d{20})\.(checkpoint|invalid(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What is known of a checkpoint by its name and header, its arrays unread.
+    """Summary of a checkpoint from its name and header, without reading its arrays.
 
     ``why``: what is wrong with it, "" when ``valid``. ``state_digest`` is empty, and ``origin`` None, where the header
     cannot be read. ``folds``: the folds that have arrays beside the state.
@@ -98,7 +98,7 @@ class CheckpointStore:
         return [info for info in infos if info is not None]
 
     def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo | None:
-        """What is known of one; None when it was removed meanwhile."""
+        """Summary of one checkpoint; None if it was removed meanwhile."""
         digest, size, origin = b"", 0, None
         folds: tuple[str, ...] = ()
         try:

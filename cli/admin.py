@@ -1,4 +1,4 @@
-"""What `lockstep admin` does: requests to a running node, through the socket that its data directory names.
+"""`lockstep admin`: requests to a running node, through the operator's door of its data directory.
 
 Commands to the market are sent in scenario notation, and what they caused is shown as the node printed it. A command
 that the market refuses ends with status 1; one that the node does not take (bad notation, a node that is not there)

@@ -1,4 +1,4 @@
-"""Where a run begins in its data directory: anew, where an earlier run of the same input broke off, or after it all.
+"""Start of a run in its data directory: new, where an earlier run of the same input broke off, or after the end.
 
 A directory that holds a journal is gone on with only if its commands are the beginning of what the files give, or if
 ``--append`` says that the files come after them. Nothing that was appended can be taken back, so it is never guessed.
@@ -28,7 +28,7 @@ _LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What was asked for; the names are those of the options."""
+    """Options of the command, under their names."""
 
     files: list[Path]
     data: Path
@@ -51,7 +51,7 @@ class RunOptions:
 
 
 def holds_journal(directory: Path) -> bool:
-    """Whether a data directory holds a journal; else one can be made there. Raises WrongUse where neither is so."""
+    """True if a data directory holds a journal; else one can be made there. Raises WrongUse where neither is so."""
     if (directory / "journal").is_dir():
         return True
     if directory.exists() and not directory.is_dir():
@@ -62,7 +62,7 @@ def holds_journal(directory: Path) -> bool:
 
 
 def goes_on(options: RunOptions) -> bool:
-    """Whether the run goes on with a journal that is there; else it makes a new one. Raises WrongUse where neither can
+    """True if the run goes on with a journal that is there; else it makes a new one. Raises WrongUse where neither can
     be."""
     found = holds_journal(options.data)
     if options.append and not found:
@@ -71,7 +71,7 @@ def goes_on(options: RunOptions) -> bool:
 
 
 class Met(NamedTuple):
-    """What of an input a journal holds: commands 1 to ``seq``, of its own ``last_seq``. ``left``: whether the input
+    """Part of an input in a journal: commands 1 to ``seq``, of its own ``last_seq``. ``left``: True if the input
     has more than that."""
 
     seq: int
@@ -133,7 +133,7 @@ def open_node(
 
 
 def _how(options: RunOptions, seq: int, met: Met | None) -> str:
-    """How the run goes on, for people."""
+    """Sentence that says how the run continues."""
     last = screen.count(seq)
     if met is None:
         return f"recovered {options.data}; appending after command {last}"

@@ -1,4 +1,4 @@
-"""What looks after a node, as typer knows it: `lockstep checkpoint|journal|doctor|bench|warmup|version`.
+"""Commands for upkeep: `lockstep checkpoint|journal|doctor|bench|warmup|version`.
 
 Each command imports the file that does its work only when it is called.
 """

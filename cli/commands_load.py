@@ -1,4 +1,4 @@
-"""What puts load on a node, as typer knows it: `lockstep simulate`, `lockstep bench wire`.
+"""Commands that load a node: `lockstep simulate`, `lockstep bench wire`.
 
 Each command imports the file that does its work only when it is called.
 """

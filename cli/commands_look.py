@@ -1,4 +1,4 @@
-"""What looks into a journal, as typer knows it: `lockstep events|commands|book|order|state`.
+"""Commands that read a journal: `lockstep events|commands|book|order|state`.
 
 Each command imports the file that does its work only when it is called.
 """

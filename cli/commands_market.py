@@ -1,4 +1,4 @@
-"""What runs a market, as typer knows it: `lockstep demo|run|scenario`.
+"""Commands that run a market: `lockstep demo|run|scenario`.
 
 Each command imports the file that does its work only when it is called.
 """

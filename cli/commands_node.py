@@ -1,4 +1,4 @@
-"""What operates a running node, as typer knows it: `lockstep admin` and `lockstep top`.
+"""Commands for the operator of a running node: `lockstep admin` and `lockstep top`.
 
 Each command imports the file that does its work only when it is called.
 """

@@ -1,4 +1,4 @@
-"""What proves that the record is right, as typer knows it: `lockstep verify|compare`.
+"""Commands that prove the record: `lockstep verify|compare`.
 
 Each command imports the file that does its work only when it is called.
 """

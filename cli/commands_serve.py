@@ -1,4 +1,4 @@
-"""What runs a node, as typer knows it: `lockstep serve`.
+"""The command that runs a node: `lockstep serve`.
 
 Each command imports the file that does its work only when it is called.
 """

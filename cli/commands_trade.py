@@ -1,4 +1,4 @@
-"""What a trader does, as typer knows it: `lockstep trade`.
+"""The command for a trader: `lockstep trade`.
 
 It imports the file that does its work only when it is called.
 """

@@ -51,7 +51,7 @@ Trade = tuple[str, str, int]
 
 
 class Orders(NamedTuple):
-    """What the process is to do. data: of the node, whose operator's door an orphan uses."""
+    """Task of the process. data: directory of the node, whose operator's door an orphan uses."""
 
     data: str
     port: int
@@ -61,7 +61,7 @@ class Orders(NamedTuple):
 
 
 class Stream:
-    """What one user was told: how many messages, the digest of their bytes, and whether each number came once."""
+    """Stream of one user: number of messages, digest of their bytes, and whether each number came once."""
 
     def __init__(self, tape: "deque[Trade] | None" = None) -> None:
         """tape: gets the trades of orders that took."""
@@ -267,7 +267,7 @@ def _asked_again(port: int, user: User, came: Stream) -> Stream:
 
 
 def _word() -> bytes:
-    """What came on standard input: nothing yet, a word, or the end of it."""
+    """Input so far: nothing yet, a word, or the end of it."""
     if not select.select([0], [], [], 0)[0]:
         return b""
     return os.read(0, 64) or b"gone"

@@ -148,7 +148,7 @@ class DemoNode:
             raise Found(f"the node refused {do}: {error}; run `lockstep doctor`") from None
 
     def _gone(self) -> Found:
-        """What to say of a node that does not answer."""
+        """Sentence about a node that does not answer."""
         status = None
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):

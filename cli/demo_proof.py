@@ -1,4 +1,4 @@
-"""What `lockstep demo` proves when all is over: the users' streams and the state, each made again and compared.
+"""Proof at the end of `lockstep demo`: users' streams and the state, each made again and compared.
 
 Each user's stream is had three times: as it came while the node was killed and started, as it came when asked for from
 message 1, and as it follows from nothing but the journal. The node's last checkpoint is compared with a replay from
@@ -29,7 +29,7 @@ Facts = dict[str, Any]
 
 
 class Journaled:
-    """What follows from the journal alone: each user's stream, and whether anything in them is there twice."""
+    """Streams rebuilt from the journal alone, and whether anything in them is there twice."""
 
     def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
@@ -67,13 +67,13 @@ class Journaled:
 
     @property
     def is_two_sided(self) -> bool:
-        """Whether each trade was told to both of its sides."""
+        """True if each trade was told to both of its sides."""
         took, gave = (np.unique(np.frombuffer(side, "<i8")) for side in (self._took, self._gave))
         return bool(np.array_equal(took, gave))
 
 
 class Replayed(NamedTuple):
-    """What a replay gave: from command 1 the streams and the state; and from the last checkpoint."""
+    """Result of a replay from command 1 (streams and state), and of one from the last checkpoint."""
 
     journaled: Journaled
     streams: dict[str, Facts]
@@ -105,7 +105,7 @@ def replayed(data: Path, progress: Progress) -> Replayed:
 
 
 def judged(clients: Facts, restart: Facts, replay: Replayed, reports: dict[str, VerifyReport]) -> Facts:
-    """What was found, and whether each of what is claimed is so.
+    """Findings, and whether each claim holds.
 
     clients: their last account (``cli.demo_clients``). restart: durable_seq_reported, published_seq_reported,
     recovered_seq and what else is told of it.
@@ -144,7 +144,7 @@ def judged(clients: Facts, restart: Facts, replay: Replayed, reports: dict[str, 
 
 
 def told(facts: Facts) -> list[tuple[bool, str]]:
-    """What was claimed, in sentences, and whether it is so."""
+    """The claims, in sentences, and whether each holds."""
     number = {name: screen.count(value) for name, value in facts.items() if isinstance(value, int)}
     return [
         (

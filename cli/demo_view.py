@@ -1,4 +1,4 @@
-"""What `lockstep demo` looks like: book, tape and counters, live on a terminal, a line a second elsewhere.
+"""Screen of `lockstep demo`: book, tape and counters, live on a terminal, a line a second elsewhere.
 
 What is shown is what the node says of itself through its operator's door (``status``, ``book``) and what its clients
 say of what they got over TCP (``clients``).

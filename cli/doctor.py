@@ -37,7 +37,7 @@ _RELEASED_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01, before the fi
 
 
 class Grade(StrEnum):
-    """How bad a finding is."""
+    """Severity of a finding."""
 
     good = "ok"
     notice = "note"
@@ -46,7 +46,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check saw, and what to do about it ("" when nothing)."""
+    """Result of one check, and what to do about it ("" if nothing)."""
 
     name: str
     grade: Grade
@@ -100,7 +100,7 @@ def _python() -> Finding:
 
 
 def _libraries() -> Finding:
-    """Whether what is installed is what the project pins."""
+    """True if what is installed is what the project pins."""
     wrong = []
     pins = [line.split("==") for line in requires("lockstep") or () if "==" in line and "extra" not in line]
     for name, pinned in pins:
@@ -116,7 +116,7 @@ def _libraries() -> Finding:
 
 
 def _folders() -> Finding:
-    """Whether another package shadows one of our folders (ADR 1)."""
+    """True if another package shadows one of our folders (ADR 1)."""
     root = Path(__file__).resolve().parent.parent
     strange = []
     for part in _PARTS:
@@ -255,7 +255,7 @@ def _checkpoints(directory: Path) -> Finding:
 
 
 def _tail(directory: Path, bar: screen.Bar) -> Finding:
-    """Whether recovery works: newest checkpoint and tail, against the recorded digests."""
+    """True if recovery works: newest checkpoint and tail, against the recorded digests."""
     try:
         with journal_of(directory) as journal:
             capacity_of(journal)

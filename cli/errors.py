@@ -1,4 +1,4 @@
-"""How the command line ends: one table from known errors to exit statuses, one sentence for each.
+"""Exit statuses: one table from known errors to statuses, one sentence for each.
 
 0 fine; 1 a difference or failure was found; 2 wrong use or bad input; 70 a defect of lockstep itself; 75 the machine
 does not let it run now (a port in use, no room, another writer, a failed disk), try again later; 130 interrupted; 141
@@ -73,7 +73,7 @@ _PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENF
 
 
 class WrongUse(ValueError):
-    """What the user asked for cannot be done; the message says what is wrong, then what to do."""
+    """A request that cannot be carried out; the message says what is wrong, then what to do."""
 
 
 class Found(Exception):
@@ -112,7 +112,7 @@ def finding() -> Iterator[None]:
 
 
 def usage(error: Exception) -> str:
-    """What to tell the user about words that typer refused: which, and what to give instead; "" after a help text."""
+    """Sentence about arguments that typer refused: which, and what to give instead; "" after a help text."""
     context = getattr(error, "ctx", None)
     hint = f"; see `{context.command_path} --help`" if context is not None else ""
     refused = getattr(error.__cause__, "errors", None)
@@ -125,7 +125,7 @@ def usage(error: Exception) -> str:
 
 
 def _instead(refused: Mapping[str, Any]) -> str:
-    """What to give, out of what the library that checks values says of one."""
+    """Advice on a value, from the words of the library that checks values."""
     bounds = refused.get("ctx", {})
     kind = str(refused["type"])
     if bounds and str(refused["input"]).strip().lower().lstrip("+-") == "nan":
@@ -144,7 +144,7 @@ def _instead(refused: Mapping[str, Any]) -> str:
 
 
 def sentence(error: BaseException) -> tuple[str, int]:
-    """What to tell the user about an error, in one line, and the exit status."""
+    """One line about an error, and the exit status."""
     for cls in type(error).__mro__:
         status = KNOWN.get((cls.__module__.split(".", maxsplit=1)[0], cls.__name__))
         if status is not None:
@@ -167,7 +167,7 @@ def _plain(text: str) -> str:
 
 
 def defect(error: BaseException) -> str:
-    """What to say of an error that nobody foresaw: that it is ours, where it was, and a reference to report it by."""
+    """Sentence about an unexpected error: that it is ours, where it was, and a reference to report it by."""
     frames = traceback.extract_tb(error.__traceback__)
     root = Path(__file__).parent.parent
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root) and ".venv" not in frame.filename]

@@ -1,4 +1,4 @@
-"""What is in a journal, in the rulebook's notation: `lockstep events` and `lockstep commands`.
+"""Content of a journal in the rulebook's notation: `lockstep events` and `lockstep commands`.
 
 Events are not kept, they are caused again: the engine starts at the newest checkpoint before the first command
 wanted, and plays on from there.
@@ -33,7 +33,7 @@ _WITH_SYMBOL: Final = (CommandKind.MASS_CANCEL, CommandKind.LIMITS)
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows are wanted: sequence numbers (both ends included), names, and kinds by their word."""
+    """Selection of rows: sequence numbers (both ends included), names, and kinds by their word."""
 
     from_seq: int
     to_seq: int | None

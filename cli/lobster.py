@@ -195,7 +195,7 @@ def _tell(flow: Flow, check: Check | None, file: Path) -> None:
 
 
 def _agreement(report: CheckReport) -> str:
-    """How far a check that passed goes: rows that nobody published are no rows that are equal."""
+    """Extent of a check that passed: unpublished rows do not count as equal."""
     if report.equal < report.rows:
         said = "equal wherever the data determines the book"
     else:

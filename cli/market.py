@@ -124,7 +124,7 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
 
 
 def _show_accounts(engine: Any) -> None:
-    """What participants have open, hold and may, where that is anything."""
+    """Open orders, positions and limits of participants, without empty rows."""
     whole = accounts.participants(engine)
     active = [facts for facts in whole if facts["open_orders"] or facts["killed"]]
     shown = [facts | {"open_notional": price(facts["open_notional_e4"])} for facts in active]

@@ -1,4 +1,4 @@
-"""What the commands' arguments and options are: their names, metavars and help, in one place."""
+"""Arguments and options of the commands: names, metavars and help, in one place."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class EngineChoice(StrEnum):
-    """Which of the two engines."""
+    """One of the two engines."""
 
     kernel = "kernel"
     reference = "reference"
@@ -23,14 +23,14 @@ class EngineOrBoth(StrEnum):
 
 
 class Format(StrEnum):
-    """What an input file is written in."""
+    """Format of an input file."""
 
     scenario = "scenario"
     lobster = "lobster"
 
 
 class Durability(StrEnum):
-    """When events may be seen: after their block is on the disk, or at once."""
+    """Release of events: after their block is on the disk, or at once."""
 
     fsync = "fsync"
     none = "none"

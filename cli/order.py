@@ -36,7 +36,7 @@ class Moment(NamedTuple):
 
 @dataclass
 class Life:
-    """What happened to one order. number 0: answers to commands with the id that reached no open order."""
+    """History of one order. number 0: answers to commands with the id that reached no open order."""
 
     number: int
     participant: int

@@ -212,7 +212,7 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
 
 
 def _compared_verdict(report: CompareReport) -> str:
-    """What came out; damage ends the comparison, and is no difference between what was asked of the two."""
+    """Result of a comparison; damage ends it, and is not a difference between the two."""
     if report.apart:
         return "DIFFERENT"
     if report.differs:

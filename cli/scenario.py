@@ -89,7 +89,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
 
 
 def _same(outcomes: dict[EngineKind, Outcome]) -> bool:
-    """Whether all engines answered alike, wherever the file says nothing too."""
+    """True if all engines answered alike, wherever the file says nothing too."""
     answers = [[command.got for command in outcome.commands] for outcome in outcomes.values()]
     return all(answer == answers[0] for answer in answers)
 

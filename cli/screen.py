@@ -1,4 +1,4 @@
-"""What people see: tables and progress on a terminal, plain lines elsewhere, JSON for programs.
+"""Output: tables and progress on a terminal, plain lines elsewhere, JSON for programs.
 
 Standard output carries results only; progress and notices go to standard error. Rich is loaded only when
 standard output or standard error is a terminal.

@@ -37,7 +37,7 @@ _USERS_MAX: Final = 500
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """What was asked for; the names are those of the options."""
+    """Options of the command, under their names."""
 
     host: str
     port: int
@@ -95,7 +95,7 @@ class Simulation:
         return len(self._lost)
 
     def counts(self) -> Counter[str]:
-        """What happened, of all desks."""
+        """Totals of all desks."""
         return sum((desk.counts for desk in self.desks), Counter())
 
     def turn(self, *, trading: bool) -> None:

@@ -37,7 +37,7 @@ _LENGTHS: Final = {int(kind): dtype.itemsize for kind, dtype in ouch.FROM_SERVER
 
 
 def place(dtype: "np.dtype[Any]", name: str) -> slice:
-    """Where a field is in the bytes of a message."""
+    """Place of a field in the bytes of a message."""
     fields: Any = dtype.fields
     of, start = fields[name][:2]
     return slice(int(start), int(start) + int(of.itemsize))
@@ -103,7 +103,7 @@ class Desk:
 
     @property
     def wants_to_send(self) -> bool:
-        """Whether bytes wait for room in the socket."""
+        """True if bytes wait for room in the socket."""
         return bool(self._out)
 
     def login(self) -> None:

@@ -43,7 +43,7 @@ def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: 
 
 
 def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: float) -> Iterator[Told]:
-    """What the node says, at once and then every so often: status, sessions (the first ones), and books."""
+    """Answers of the node, at once and then at intervals: status, sessions (the first ones), and books."""
     began_s = time.monotonic()
     booked_s = -1e9
     books: list[Told] = []

@@ -28,7 +28,7 @@ _READ_BYTES: Final = 65_536
 
 @dataclass(frozen=True)
 class TradeOptions:
-    """What the command line gave."""
+    """Options of the command line."""
 
     host: str
     port: int

@@ -83,7 +83,7 @@ class Replace:
 
 
 class Show(Enum):
-    """What is only looked at."""
+    """Queries that send nothing."""
 
     ORDERS = "orders"
     FILLS = "fills"
@@ -103,7 +103,7 @@ _REASONS: Final[dict[int, str]] = {
 
 
 def parse(line: str) -> Line | None:
-    """What a line asks for; None for an empty one, or one that begins with ``#``. Raises WrongUse.
+    """The request in a line; None for an empty one, or one that begins with ``#``. Raises WrongUse.
 
     >>> parse("cancel 1ABC")
     Cancel(token='1ABC', qty=0)

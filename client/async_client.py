@@ -179,7 +179,7 @@ class AsyncClient:
 
     @property
     def is_live(self) -> bool:
-        """Whether there is a connection, and all that was missed has come."""
+        """True if there is a connection, and all that was missed has come."""
         return self.core.phase is Phase.LIVE
 
     async def events(self) -> AsyncIterator[Event]:

@@ -1,4 +1,4 @@
-"""What can go wrong for a trader, each one sentence. All of them are ``ClientError``.
+"""Errors of the client library, each one sentence. All of them are ``ClientError``.
 
 A request ends in its answer or in one of four errors. Two say that nothing happened at the exchange, ``NotConnected``
 and ``NotReceived``; ``Refused`` says that it said no; ``OutcomeUnknown`` says that nobody here can tell (yet).

@@ -1,4 +1,4 @@
-"""What a trader is told, as facts that do not change: messages of the exchange, and what became of the connection.
+"""Events for a trader, immutable: messages of the exchange, and changes of the connection.
 
 Messages of the exchange have ``seq``, their number in the day's stream from 1, and ``time_ns``, nanoseconds since
 midnight at the exchange. They name an order by its token; ``client.orders[token]`` is the order as it stands. Events
@@ -26,7 +26,7 @@ def code_name(code: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the exchange said, and where in the stream."""
+    """A message of the exchange and its place in the stream."""
 
     seq: int
     time_ns: int
@@ -41,7 +41,7 @@ class SystemEvent(Message):
 
 @dataclass(frozen=True, slots=True)
 class Placed(Message):
-    """What an order is at the exchange, as Accepted and Replaced say it.
+    """Terms of an order at the exchange, as Accepted and Replaced report them.
 
     qty: of Accepted the quantity entered, of Replaced what is open. live: whether it is open after this message.
     """
@@ -68,7 +68,7 @@ class Placed(Message):
 
     @property
     def immediate(self) -> bool:
-        """Whether what does not trade at once is canceled."""
+        """True if what does not trade at once is canceled."""
         return self.time_in_force_s == TimeInForce.IMMEDIATE_OR_CANCEL
 
 

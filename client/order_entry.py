@@ -52,7 +52,7 @@ from wire.soup_session import HEARTBEAT_NS, SILENCE_NS, ClientEvent
 
 
 class Phase(Enum):
-    """How far the connection is."""
+    """State of the connection."""
 
     DOWN = "not there"
     LOGIN = "logging in"
@@ -109,7 +109,7 @@ class OrderEntry(Generic[OrderT]):
 
     @property
     def over(self) -> bool:
-        """Whether the connection is to be closed; ``take`` may have last words."""
+        """True if the connection is to be closed; ``take`` may have last words."""
         return self._soup is not None and (self._soup.ended or bool(self._why))
 
     def connected(self, now_ns: int) -> None:
@@ -123,13 +123,13 @@ class OrderEntry(Generic[OrderT]):
         self.phase = Phase.LOGIN
 
     def take(self) -> bytes:
-        """What is to be sent now."""
+        """The bytes to send now."""
         data = b"".join(self._out)
         self._out.clear()
         return data
 
     def receive(self, data: bytes, now_ns: int) -> list[Event]:
-        """What the bytes say, in their order."""
+        """The events that the bytes hold, in order."""
         self._now_ns = now_ns
         events: list[Event] = []
         if self._soup is None or self._why:
@@ -145,7 +145,7 @@ class OrderEntry(Generic[OrderT]):
         return events
 
     def tick(self, now_ns: int) -> None:
-        """What the passing of time asks for: a heartbeat, or the end of a connection that fell silent."""
+        """The action that is due: a heartbeat, or the end of a silent connection."""
         self._now_ns = now_ns
         if self._soup is None:
             return
@@ -159,7 +159,7 @@ class OrderEntry(Generic[OrderT]):
                 self._why = f"the exchange said nothing for {SILENCE_NS // 10**9} seconds"
 
     def due_ns(self) -> int | None:
-        """When ``tick`` has something to do; None: never."""
+        """Time of the next ``tick`` that has something to do; None: never."""
         return self._soup.due_ns() if self._soup else None
 
     def lost(self, why: str = "the exchange closed the connection") -> list[Event]:
@@ -178,7 +178,7 @@ class OrderEntry(Generic[OrderT]):
 
     @property
     def why(self) -> str:
-        """Why the last connection was not gone on with, "" if the exchange or the network ended it."""
+        """Reason why the client ended the last connection; "" if the exchange or the network ended it."""
         return self._why
 
     def logout(self, now_ns: int) -> None:

@@ -67,7 +67,7 @@ class NewOrder:
 
 
 class OrderState(Enum):
-    """How far an order is."""
+    """State of an order."""
 
     PENDING = "pending"
     LIVE = "live"
@@ -118,7 +118,7 @@ class Order:
 
     @property
     def is_open(self) -> bool:
-        """Whether some of it may yet trade."""
+        """True if some of it may yet trade."""
         return self.state is OrderState.LIVE
 
     def place(self, placed: Placed) -> None:
@@ -158,7 +158,7 @@ class Order:
 
 
 class RequestKind(Enum):
-    """What is asked for."""
+    """Kind of a request."""
 
     ENTER = "enter"
     REPLACE = "replace"
@@ -167,7 +167,7 @@ class RequestKind(Enum):
 
 
 class RequestState(Enum):
-    """How far a request is; the last four are for good."""
+    """State of a request; the last four are final."""
 
     SENT = "sent"
     UNKNOWN = "outcome unknown"
@@ -198,5 +198,5 @@ class Request:
 
     @property
     def settled(self) -> bool:
-        """Whether its outcome stands."""
+        """True if its outcome stands."""
         return self.state not in (RequestState.SENT, RequestState.UNKNOWN)

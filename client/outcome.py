@@ -1,4 +1,4 @@
-"""What has become of a request, as a return or an error: the same for both clients."""
+"""Outcome of a request as a return value or an error, shared by both clients."""
 
 from client.errors import NotConnected, NotReceived, OutcomeUnknown, Refused
 from client.events import Rejected, code_name

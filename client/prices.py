@@ -15,7 +15,7 @@ Price = str | Decimal | int | None
 
 
 class Keep(Enum):
-    """What to give for a price that is to stay as it is: ``KEEP``."""
+    """Type of ``KEEP``: the price stays as it is."""
 
     KEEP = "keep"
 

@@ -1,4 +1,4 @@
-"""When to try again after a connection broke, and how to say why it could not be made."""
+"""Reconnection: when to try again after a connection broke, and the sentence for a failure."""
 
 import random
 import socket
@@ -34,7 +34,7 @@ class Backoff:
         self._tries = 0
 
     def next_s(self, now_s: float) -> float | None:
-        """How long to wait before the next try; None: enough has been tried.
+        """Wait before the next try, in seconds; None: give up.
 
         >>> backoff = Backoff(for_s=1.0, first_s=0.5, chance=lambda: 1.0)
         >>> backoff.next_s(10.0), backoff.next_s(10.5), backoff.next_s(11.0)
@@ -51,7 +51,7 @@ class Backoff:
 
 
 class Retry:
-    """What to do after a connection ended: make another, when, or none and why."""
+    """Decision after the end of a connection: when to make another, or why not."""
 
     def __init__(self, for_s: float) -> None:
         self._for_s = for_s
@@ -59,7 +59,7 @@ class Retry:
         self._ever_live = False
 
     def delay_s(self, core: OrderEntry[OrderT], *, was_live: bool, error: ClientError, now_s: float) -> float:
-        """When to make the next one. Raises the error there is to be none for.
+        """Time of the next connection. Raises the error that rules out another.
 
         error: how the connection ended, or could not be made. The very first is not made again, since then it is
         probably host, port, user or password that is wrong; later, a refused login may be the exchange that has not
@@ -82,7 +82,7 @@ class Retry:
 
 
 def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:
-    """Why there is no connection, in a sentence."""
+    """Sentence that says why there is no connection."""
     where = f"{host}:{port}"
     if isinstance(error, socket.gaierror):
         return CannotConnect(f"the host {host!r} is unknown; check its name")

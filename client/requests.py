@@ -1,4 +1,4 @@
-"""Which answer is whose: the requests that have no answer yet, in the order in which they were made.
+"""Matches answers to requests: the open requests, oldest first.
 
 The answer to an entry, and the rejection of a replacement, bear the request's own token, which no other request has.
 Everything else bears the token of the order that was there before, so the exchange's order must tell: it takes the

@@ -160,7 +160,7 @@ class Client:
 
     @property
     def is_live(self) -> bool:
-        """Whether there is a connection, and all that was missed has come."""
+        """True if there is a connection, and all that was missed has come."""
         return self.core.phase is Phase.LIVE
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:
@@ -363,6 +363,6 @@ class Client:
             return "this client was closed" if self.core.over or self._closing else ""
 
     def _ended_by(self, why: str) -> str:
-        """Why the connection ended: after a logout of our own, both sides close it, whichever is seen first."""
+        """Reason for the end of the connection: after our own logout both sides close it, in either order."""
         with self._changed:
             return "this client was closed" if self.core.over or self._closing else why

@@ -37,7 +37,7 @@ class Admission:
         self.refused = 0
 
     def due_ns(self, address: str, user: str, now_ns: int, *, remembered: bool = False) -> int:
-        """When the next password of a user from an address may be checked; ``now_ns`` or earlier: now.
+        """Time of the next password check of a user from an address; ``now_ns`` or earlier: now.
 
         remembered: the password is known to be right, so that only failures of the pair count.
         """
@@ -72,7 +72,7 @@ class Admission:
         return hmac.digest(self._key, f"{user}\0{password.upper()}".encode(), hashlib.sha256)
 
     def remembers(self, user: str, password: str, stored: bytes) -> bool | None:
-        """Whether a password is the one that was right for the stored hash; None where none is remembered for it."""
+        """True if a password is the one that was right for the stored hash; None where none is remembered for it."""
         known = self._known.get(user)
         if known is None or known[0] != stored:
             return None

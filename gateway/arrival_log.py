@@ -76,7 +76,7 @@ class ArrivalFiles:
 
 
 class ArrivalLog:
-    """What the gateway gives of each turn. All calls are of the event loop's thread, and none blocks.
+    """Record of the arrivals of each turn. All calls are of the event loop's thread, and none blocks.
 
     last_seq: the sequence number of the newest row, which is that of the turn's last. failed: is told, once until rows
     are written again, why they are not.

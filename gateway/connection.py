@@ -40,7 +40,7 @@ _LEAST_ROOM_BYTES: Final = 2_048
 
 
 class Connection(asyncio.BufferedProtocol):
-    """What the gateway knows of one connection. ``user`` is 0 until it is live."""
+    """One client connection. ``user`` is 0 until the login is accepted."""
 
     def __init__(self, gateway: "Gateway", number: int) -> None:
         self._gateway = gateway
@@ -69,7 +69,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def live(self) -> bool:
-        """Whether a user is logged in and may send."""
+        """True if a user is logged in and may send."""
         return self.user != 0 and not self.closing and not self.past
 
     # What the event loop calls.

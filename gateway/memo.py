@@ -1,4 +1,4 @@
-"""What the gateway writes into a command for its own use: the memo, and an order token as a client order id.
+"""Gateway context of a command: the memo, and an order token as a client order id.
 
 The *memo* is eight bytes that the market never looks at. It says which user sent a command, and what its OUCH message
 had that the market has no use for but an answer repeats. It is in the journal, so answers can be made again from there.
@@ -50,7 +50,7 @@ def token_of(head: int, tail: int) -> bytes:
 
 
 def is_short(token: bytes) -> bool:
-    """Whether a token of 14 bytes is a client order id by itself."""
+    """True if a token of 14 bytes is a client order id by itself."""
     shown = token[:8].rstrip(b" ")
     return token[8:] == _SPACES and shown != b"" and all(0x21 <= byte <= 0x7E for byte in shown)
 

@@ -142,7 +142,7 @@ class Outbox:
             each.close()
 
     def image(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """What ``restore`` takes; call ``flush`` first. The files of ``spools`` must be synced with it."""
+        """The image that ``restore`` takes; call ``flush`` first. The files of ``spools`` must be synced with it."""
         past = {
             f"{session} {name}": array for session, spool in self.past.items() for name, array in spool.image().items()
         }

@@ -60,7 +60,7 @@ def hash_password(password: str, salt: bytes, cost: int = COST_DEFAULT) -> bytes
 
 
 def verify(password: str, salt: bytes, expected: bytes, cost: int) -> bool:
-    """Whether a password is the one of ``expected``; in the same time whatever differs. False for one that none can be.
+    """True if a password is the one of ``expected``; in the same time whatever differs. False for one that none can be.
 
     >>> salt = bytes(16)
     >>> verify("secret", salt, hash_password("SECRET", salt, 4), 4), verify("other", salt, bytes(24), 4)

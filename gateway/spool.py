@@ -23,7 +23,7 @@ FOLDER: Final = "streams"
 
 
 class SpoolError(Exception):
-    """What was written cannot be read again: a fault of the machine, not of the connection that asked for it."""
+    """The spool cannot be read back: a fault of the machine, not of the connection that asked for it."""
 
 
 class _Stream:
@@ -106,7 +106,7 @@ class Spool:
         return (1, 0) if stream is None else (stream.next_seq, stream.bytes)
 
     def position_of(self, user: int, seq: int) -> int:
-        """Where message ``seq`` begins; ``seq`` is from 1 to the number of the next message."""
+        """Position of message ``seq``; ``seq`` is from 1 to the number of the next message."""
         next_seq, end = self.end(user)
         if not 1 <= seq <= next_seq:
             raise ValueError(f"there is no message {seq} in this stream, whose next one is {next_seq}")
@@ -152,7 +152,7 @@ class Spool:
         return b"".join(pieces)
 
     def image(self) -> dict[str, NDArray[Any]]:
-        """What ``restore`` takes, of all that was written; call ``flush`` first. The file must be synced with it."""
+        """The image that ``restore`` takes, of all messages written; call ``flush`` first. Sync the file with it."""
         users = sorted(self._streams)
         streams = [self._streams[user] for user in users]
 
@@ -204,7 +204,7 @@ class Spool:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing can be read any more."""
+        """True if nothing can be read any more."""
         return self._fd < 0
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What can be wrong with a journal. Each message is one sentence for a person: what, where, what to do."""
+"""Errors of the journal. Each message is one sentence for a person: what, where, what to do."""
 
 
 class JournalError(Exception):

@@ -48,7 +48,7 @@ def _size(entry: Entry) -> int:
 
 
 class _Thread(IntEnum):
-    """What the writer's thread does; who puts or waits calls it only where it would be late."""
+    """State of the writer's thread; producers and waiters wake it only where it would be late."""
 
     BUSY = 0  # it looks at the queue before it waits
     TURNING = 1  # it looks at the queue again in a moment
@@ -110,7 +110,7 @@ class GroupWriter:
                 self._call()
 
     def wait_durable(self, seq: int, timeout_s: float | None) -> bool:
-        """Whether ``seq`` became durable within ``timeout_s`` (None: wait for ever). Raises JournalError on failure."""
+        """True if ``seq`` became durable within ``timeout_s`` (None: wait for ever). Raises JournalError on failure."""
         if self.durable_seq >= seq:
             return True
         with self._lock:
@@ -140,7 +140,7 @@ class GroupWriter:
         self._work.notify()
 
     def _due(self, waited: bool) -> bool:
-        """Whether what is queued is to be committed now; ``waited``: a turn has passed since the thread last looked."""
+        """True if what is queued is to be committed now; ``waited``: a turn has passed since the thread last looked."""
         if not self._queue:
             return False
         if waited or self._closing or self.queue_bytes >= LINGER_BYTES_MAX:

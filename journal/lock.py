@@ -103,7 +103,7 @@ class WriterLock:
 
 
 def _holder(fd: int) -> str:
-    """Who holds a lock on the file besides this process, by /proc/locks."""
+    """Processes that hold a lock on the file besides this one, by /proc/locks."""
     inode, own = os.fstat(fd).st_ino, str(os.getpid())
     try:
         lines = Path("/proc/locks").read_text().splitlines()

@@ -228,7 +228,7 @@ class Journal:
 
     @property
     def side_problems(self) -> tuple[str, ...]:
-        """What is wrong with the small files beside the journal: it is read without them, and not written."""
+        """Faults of the small files beside the journal: it can be read without them, but not written."""
         return tuple(problem for problem in (self._tail_problem, self._genesis_problem) if problem is not None)
 
     @property
@@ -269,7 +269,7 @@ class Journal:
         return self._reader.seq_at_time(time_ns)
 
     def info(self) -> JournalInfo:
-        """What the journal is. Raises JournalDamaged where that cannot be read."""
+        """Description of the journal. Raises JournalDamaged where it cannot be read."""
         try:
             with self._pin() as snapshot:
                 mark = snapshot.mark
@@ -373,7 +373,7 @@ class Journal:
 
     @property
     def crowded(self) -> bool:
-        """Whether so much waits for the disk that a further ``append`` might have to wait."""
+        """True if so much waits for the disk that a further ``append`` might have to wait."""
         return self._writer is not None and self._writer.queue_bytes > QUEUE_BYTES_MAX // 2
 
     def room(self) -> tuple[int, int]:

@@ -35,7 +35,7 @@ def _unseal(sealed: bytes, what: str) -> bytes:
 
 @dataclass(frozen=True)
 class Genesis:
-    """What a journal is: ``meta`` is the creator's, ``checksum`` the link of the first block."""
+    """The genesis record of a journal: ``meta`` is the creator's, ``checksum`` the link of the first block."""
 
     meta: dict[str, Any]
     row_bytes: int
@@ -81,7 +81,7 @@ def decode_genesis(sealed: bytes) -> Genesis:
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a commit goes. ``checksum`` is the last block's; of an empty journal genesis's."""
+    """End of a commit. ``checksum`` is that of the last block, in an empty journal that of genesis."""
 
     transaction: int
     blocks: int

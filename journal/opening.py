@@ -1,4 +1,4 @@
-"""What is known of a journal before LMDB is let near it: its genesis record, its tail, and whether they fit it."""
+"""Checks of a journal before LMDB opens it: its genesis record, its tail, and their match with the data."""
 
 import os
 from contextlib import suppress

@@ -43,7 +43,7 @@ class PageDamage(ValueError):
 
 
 class Tree(NamedTuple):
-    """What a meta page or the main tree says of a tree. ``root`` is None of an empty one."""
+    """Description of a tree in a meta page or in the main tree. ``root`` is None for an empty tree."""
 
     page_bytes: int
     flags: int
@@ -193,7 +193,7 @@ class PageFile:
         return nodes
 
     def overflow_pages(self, node: Node) -> int:
-        """How many pages the value of a BIG node takes."""
+        """Number of pages of the value of a BIG node."""
         return (HEADER_BYTES + node.size + self.page_bytes - 1) // self.page_bytes
 
     def value(self, node: Node) -> bytes:

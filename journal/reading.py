@@ -194,7 +194,7 @@ class Reader:
             frame.check_link(block, block.first_seq, frame.stored_checksum(snapshot.file.value(node)))
 
     def _salvage(self, next_seq: int, previous: bytes | None, to_seq: int | None) -> Iterator[Block]:
-        """What follows ``previous`` among the frames found anywhere in the file, up to ``to_seq``.
+        """The blocks after ``previous`` among all frames found in the file, up to ``to_seq``.
 
         A crash can leave frames that were never committed; so nothing behind the tail's mark is taken, and where two
         frames would fit, only one from which the tail's block descends.

@@ -1,4 +1,4 @@
-"""What is said about a journal: ``info`` (what it is) and ``check`` (everything that is wrong with it)."""
+"""Reports on a journal: ``info`` describes it, ``check`` lists all its faults."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _PIN_BLOCKS: Final = 64
 
 @dataclass(frozen=True)
 class JournalInfo:
-    """What a journal is and how far it goes. ``first_seq`` is 0 and the times are None while it is empty.
+    """Description of a journal and its range. ``first_seq`` is 0 and the times are None while it is empty.
 
     ``readers``: how reading is kept apart from a writer. ``problem``: what was found on opening, or None.
     """
@@ -45,7 +45,7 @@ class Problem:
 
 @dataclass
 class CheckReport:
-    """What was read and verified, and every problem found."""
+    """Counts of what was read and verified, and every problem found."""
 
     blocks: int = 0
     rows: int = 0

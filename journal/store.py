@@ -1,4 +1,4 @@
-"""What of the journal lies in LMDB: making the environment, committing groups, and reader locks. Sole importer of lmdb.
+"""The journal's LMDB side: environment, group commits and reader locks. Sole importer of lmdb.
 
 DIR/journal holds
 
@@ -95,7 +95,7 @@ def _lmdb_open(folder: Path, **changes: Any) -> lmdb.Environment:
 
 
 def any_open() -> bool:
-    """Whether this process has a journal open; a fork of it could then open none."""
+    """True if this process has a journal open; a fork of it could then open none."""
     with _changed:
         return any(pid == os.getpid() for pid, _, _ in _shared)
 
@@ -233,7 +233,7 @@ class Store:
 
 
 def reason(folder: Path, error: BaseException) -> str:
-    """What went wrong, in words. LMDB reports a full disk as a plain input/output error: look at the room left."""
+    """The failure in words. LMDB reports a full disk as a plain input/output error, so this checks the free space."""
     try:
         disk = os.statvfs(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a node tells of itself: status, sessions and books, out of what its parts know at this moment."""
+"""Reports of a node about itself: status, sessions and books at this moment."""
 
 import os
 import resource

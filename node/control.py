@@ -1,4 +1,4 @@
-"""What the operator's side (admin server, metrics) needs of a node, and nothing more.
+"""The node as the operator's side (admin server, metrics) sees it.
 
 All of it is called on the node's event loop. What is no coroutine answers at once from what the node knows.
 """
@@ -67,12 +67,12 @@ PHASE_KEYS: Final = tuple(f"phase_{phase.name.lower()}" for phase in Phase)
 
 
 class Refused(ValueError):
-    """What was asked for cannot be done now; the message is one sentence for the operator."""
+    """A request that cannot be carried out now; the message is one sentence for the operator."""
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What became of rows that were submitted.
+    """Outcome of submitted rows.
 
     first_seq: the sequence number of ``commands[0]``. commands: the COMMAND rows as sequenced; CLOCK rows of the
     sequencer may be among them. events: the EVENT rows that they caused, and no others.
@@ -108,7 +108,7 @@ class NodeControl(Protocol):
         ...
 
     def has_user(self, user: str) -> bool:
-        """Whether a USER row has defined the user."""
+        """True if a USER row has defined the user."""
         ...
 
     def status(self) -> Status:
@@ -135,7 +135,7 @@ class NodeControl(Protocol):
         ...
 
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """What a participant has open, holds and may (``replay.accounts.account``): in all, and by instrument.
+        """Open orders, positions and limits of a participant (``replay.accounts.account``): in all, and by instrument.
 
         Raises Refused for an unknown participant.
         """

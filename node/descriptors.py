@@ -1,4 +1,4 @@
-"""How many connections the system's limit of open files leaves room for.
+"""Number of connections within the system's limit of open files.
 
 A node that has no descriptor left could write no checkpoint, and its operator could not reach it. So some are kept for
 its own use, and clients get the rest: more of them are refused before that, as any beyond ``connections_max`` are.

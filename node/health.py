@@ -12,7 +12,7 @@ STALL_MAX_S: Final = 30.0
 
 
 def late(durable_lag_s: float) -> list[str]:
-    """Why orders do not become durable in time."""
+    """Reason why orders do not become durable in time."""
     if durable_lag_s <= DURABLE_LAG_MAX_S:
         return []
     return [
@@ -21,14 +21,14 @@ def late(durable_lag_s: float) -> list[str]:
 
 
 def stopped(durable_lag_s: float) -> list[str]:
-    """Why the market has stopped though the process runs."""
+    """Reason why the market has stopped though the process runs."""
     if durable_lag_s <= STALL_MAX_S:
         return []
     return [f"nothing has become durable for {durable_lag_s:.0f} s, so the market has stopped; look at the disk"]
 
 
 def clock_refused(ahead_ns: int) -> list[str]:
-    """Why market time does not follow the wall clock."""
+    """Reason why market time does not follow the wall clock."""
     if not ahead_ns:
         return []
     return [
@@ -38,7 +38,7 @@ def clock_refused(ahead_ns: int) -> list[str]:
 
 
 def clock_behind(behind_ns: int, bound_ns: int) -> str | None:
-    """What to log where the journal is far ahead of the wall clock at the start."""
+    """Sentence for the log where the journal is far ahead of the wall clock at the start."""
     if behind_ns <= bound_ns:
         return None
     return (

@@ -44,7 +44,7 @@ class Answered(ValueError):
 
 
 class Place(NamedTuple):
-    """Where a node takes operators over TCP, the token that it wants, and which directory it serves."""
+    """A node's address for operators over TCP, its token, and the directory that it serves."""
 
     host: str
     port: int
@@ -94,7 +94,7 @@ def read_place(directory: Path) -> Place:
 
 
 def is_open_to_others(directory: Path) -> bool:
-    """Whether others than its owner may read ``admin.json``."""
+    """True if others than its owner may read ``admin.json``."""
     try:
         mode = (directory / FILE).stat().st_mode
     except OSError:

@@ -36,7 +36,7 @@ class Folding:
         self._windows: dict[Kind, _Window] = {}  # the oldest first
 
     def writes(self, kind: Kind, now_s: float) -> bool:
-        """Whether a line of this kind is written; else it is counted. Call ``ended`` first."""
+        """True if a line of this kind is written; else it is counted. Call ``ended`` first."""
         window = self._windows.get(kind)
         if window is None:
             if len(self._windows) >= KINDS_MAX:
@@ -60,5 +60,5 @@ class Folding:
         return found
 
     def next_end_s(self) -> float | None:
-        """When the next window ends that has a count to tell; None: there is none."""
+        """End of the next window that has a count to report; None: there is none."""
         return min((each.began_s + WINDOW_S for each in self._windows.values() if each.folded), default=None)

@@ -29,7 +29,7 @@ def shown_fields(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a field of this name is hidden.
+    """True if a field of this name is hidden.
 
     >>> [is_secret(name) for name in ("new_password", "adminToken", "hash", "tokenless", "event_digest")]
     [True, True, False, False, False]

@@ -55,15 +55,15 @@ class Log:
         return self._outlet.lost
 
     def info(self, event: str, /, **fields: Any) -> None:
-        """What the node does in the ordinary way."""
+        """Log ordinary work of the node."""
         self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
-        """What an operator should look at when there is time."""
+        """Log what an operator should look at when there is time."""
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
-        """What an operator has to look at now."""
+        """Log what an operator must look at now."""
         self._write(logging.ERROR, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:

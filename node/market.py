@@ -96,7 +96,7 @@ class Market:
 
     @property
     def has_room(self) -> bool:
-        """Whether a batch may be taken now."""
+        """True if a batch may be taken now."""
         return not self._broken and not self.pipeline.full
 
     @property

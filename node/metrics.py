@@ -1,4 +1,4 @@
-"""What Prometheus is told of a node, and whether it lives and takes orders: /metrics, /healthz and /readyz.
+"""Metrics and health of a node: /metrics for Prometheus, /healthz and /readyz.
 
 Everything is made when it is asked for, out of ``status()`` and the stages' histograms: nothing here is on the path of
 an order. Durations are in seconds and named so, as Prometheus has it; a stage's buckets end at powers of two of

@@ -46,7 +46,7 @@ ROOM_S: Final = 0.5
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """What a node was started with; the names are those of the options of `lockstep serve`."""
+    """Options of a node, under the names of the options of `lockstep serve`."""
 
     data: Path
     host: str = "127.0.0.1"
@@ -284,7 +284,7 @@ class Node:
         self.timekeeping.jumped(now_ns, now_ns - expected_ns)
 
     def _has_room(self) -> bool:
-        """Whether the gateway's turn may take."""
+        """True if the gateway's turn may take."""
         return self.market.has_room and not self.draining and not self.images.wanted and self.scarcity.state != "full"
 
     def _released(self) -> None:
@@ -384,17 +384,17 @@ class Node:
         return self.engine.directory
 
     def has_user(self, user: str) -> bool:
-        """Whether a USER row has defined the user."""
+        """True if a USER row has defined the user."""
         return self.outbox.streams.user(user) != 0
 
     def unhealthy(self) -> list[str]:
-        """What only a restart mends."""
+        """Faults that only a restart mends."""
         if self._failure is not None:
             return [str(self._failure)]
         return health.stopped(self.market.durable_lag_s)
 
     def unready(self) -> list[str]:
-        """Why the node takes no orders now."""
+        """Reasons why the node takes no orders now."""
         reasons = self.unhealthy() or health.late(self.market.durable_lag_s)
         reasons += health.clock_refused(self.clock.refused_ns)
         if self.draining:
@@ -421,7 +421,7 @@ class Node:
         return account.book(self, symbol, depth)
 
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """What a participant has open, holds and may. Raises Refused for an unknown participant."""
+        """Open orders, positions and limits of a participant. Raises Refused for an unknown one."""
         return account.account(self, participant)
 
     async def checkpoint(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What systemd is told: that the node is ready, alive, ending, and in one line what it does (``sd_notify``).
+"""Notifications to systemd: ready, alive, ending, and one line of status (``sd_notify``).
 
 The protocol is a datagram to the socket that ``$NOTIFY_SOCKET`` names. Without one nothing is sent; nothing here
 raises, because a supervisor that cannot be told is no reason to stop.
@@ -25,7 +25,7 @@ class Notifier:
 
     @property
     def watchdog_s(self) -> float | None:
-        """How often ``watchdog`` has to be called: half of what the supervisor waits; None where it does not watch."""
+        """Interval between calls of ``watchdog``: half of what the supervisor waits; None where it does not watch."""
         return self._watchdog_s
 
     def ready(self, status: str = "") -> bool:
@@ -41,11 +41,11 @@ class Notifier:
         return self._tell("WATCHDOG=1", status)
 
     def status(self, status: str) -> bool:
-        """What the node does, in a line for `systemctl status`."""
+        """Send one line of status for `systemctl status`."""
         return self._tell("", status)
 
     def _tell(self, state: str, status: str) -> bool:
-        """Whether it was told."""
+        """True if it was told."""
         if self._address is None:
             return False
         line = "".join(c if c.isprintable() else " " for c in status)[:_STATUS_CHARACTERS_MAX]

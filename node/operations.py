@@ -1,4 +1,4 @@
-"""What the operator may ask of a node, request by request; ``node.admin`` brings the requests in.
+"""Requests of the operator, one by one; ``node.admin`` receives them.
 
 A request is a JSON object with ``do`` and the fields of that name, and no others. Market commands come in scenario
 notation and go through the sequencer like anybody's. What would reach further than a command is refused: only the
@@ -42,7 +42,7 @@ Answer = dict[str, Any]
 
 
 class _Operation(NamedTuple):
-    """What a name does. fields: name to type of each field; those in ``optional`` may be left out."""
+    """One kind of request. fields: name to type of each field; those in ``optional`` may be left out."""
 
     run: Callable[[Request], Awaitable[Answer]]
     fields: dict[str, type]
@@ -158,7 +158,7 @@ class Operations:
         return _fitting("sessions", self._node.sessions(), request)
 
     async def _account(self, request: Request) -> Answer:
-        """What a participant has open, holds and may, and instruments by it, as many as fit."""
+        """Open orders, positions and limits of a participant, with as many instruments as fit."""
         participant = request["participant"]
         known = self._node.directory().participants
         if participant not in known:
@@ -216,7 +216,7 @@ class Operations:
 
 
 class _Events:
-    """What commands caused, as printed, of bounded size; what does not fit is counted."""
+    """Events of commands, as printed, of bounded size; the rest is counted."""
 
     def __init__(self) -> None:
         self.seq = 0

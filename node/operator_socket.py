@@ -22,7 +22,7 @@ _RETRY_S: Final = 0.02
 
 
 class Identity(NamedTuple):
-    """Which directory this is, whatever it is called."""
+    """Identity of a directory, whatever its name."""
 
     device: int
     inode: int

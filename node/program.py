@@ -29,7 +29,7 @@ class PortInUse(OSError):
 
 
 class Listening(NamedTuple):
-    """Where a node listens, and its process."""
+    """Addresses of a node, and its process."""
 
     host: str
     port: int

@@ -28,7 +28,7 @@ _CLOSE_S: Final = 1.0
 
 
 class Response(NamedTuple):
-    """What a path answers."""
+    """Answer of a path."""
 
     status: HTTPStatus
     content_type: str
@@ -59,7 +59,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The address on which it listens."""
         return self._port
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a node does when the room for its journal gets low: a journaled halt, and the market again once there is room.
+"""Low disk: a journaled halt when the room for the journal gets low, and the market again once there is room.
 
 Entries are then refused as in any halt, and cancels go on, out of the reserve. As long as room is low, whatever gets
 open is halted at the next look. The phases that these halts ended are put back by commands too, a call after another
@@ -53,7 +53,7 @@ class Scarcity:
 
     @property
     def state(self) -> State:
-        """How the room is."""
+        """State of the free room."""
         return self._watch.state
 
     @property

@@ -1,4 +1,4 @@
-"""How long each stage of the node takes: a log-linear histogram a stage, cheap enough for the path of every order.
+"""Latency of each stage of the node: a log-linear histogram a stage, cheap enough for the path of every order.
 
 A value in nanoseconds is put into a bucket by its highest six bits, so that a bucket is at most 1/32 of its value wide
 and the highest one is above 18 minutes. ``StageClock.passed`` only writes down the seven moments of a block; they are
@@ -179,5 +179,5 @@ class StageClock:
         return found
 
     def arrays(self) -> dict[str, Any]:
-        """What is counted, by stage's name: buckets' counts, for tests and reports."""
+        """Counts of the buckets by name of stage, for tests and reports."""
         return {name: self.counts(stage) for stage, name in enumerate(STAGES)}

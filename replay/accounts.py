@@ -1,4 +1,4 @@
-"""What participants hold, have open and may, in words: for `lockstep state` and for a node's operator.
+"""Accounts of participants: positions, open orders and limits, for `lockstep state` and the operator.
 
 Out of the views that both engines have: POSITION, PARTICIPANT_STATE and LIMITS_STATE rows. Quantities are shares, money
 is in 1/10000.
@@ -23,12 +23,12 @@ def participants(engine: MarketEngine) -> list[Facts]:
 
 
 def positions(engine: MarketEngine) -> list[Facts]:
-    """What each participant holds and has open in each instrument, where that is anything."""
+    """Position and open quantities of each participant in each instrument, without empty rows."""
     return [_position(row, engine.directory) for row in engine.positions()]
 
 
 def limits(engine: MarketEngine) -> list[Facts]:
-    """What limits each participant has; ``symbol`` is None for those of all instruments together."""
+    """Limits of each participant; ``symbol`` is None for those of all instruments together."""
     names = engine.directory
     return [
         {

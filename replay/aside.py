@@ -128,7 +128,7 @@ class CheckpointAside:
             self._reap(self._child, os.WNOHANG)
 
     def due(self, seq: int) -> bool:
-        """Whether so many commands have passed at command ``seq`` that the next checkpoint is due."""
+        """True if so many commands have passed at command ``seq`` that the next checkpoint is due."""
         return seq - self._last_seq >= self._commands
 
     def now(self, engine: MarketEngine) -> bool:
@@ -145,7 +145,7 @@ class CheckpointAside:
 
     @property
     def busy(self) -> bool:
-        """Whether a checkpoint is being written."""
+        """True if a checkpoint is being written."""
         return self._child is not None
 
     def finish(self) -> None:

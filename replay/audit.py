@@ -14,7 +14,7 @@ from replay.rebuild import Progress, capacity_of, journal_of, owned_rows
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What was audited. ``state``: what differs at the end though all events agree (names of ``difference.VIEWS``)."""
+    """Result of an audit. ``state``: views that differ though all events agree (names of ``difference.VIEWS``)."""
 
     blocks: int
     commands: int
@@ -24,7 +24,7 @@ class AuditReport:
 
     @property
     def ok(self) -> bool:
-        """Whether both engines agree."""
+        """True if both engines agree."""
         return self.difference is None and not self.state
 
 

@@ -54,7 +54,7 @@ class DigestDifference:
 
 @dataclass(frozen=True)
 class CompareReport:
-    """Where two directories part. ``seq``: the last command that was compared in both; ``prefix_of``: "a" when a's
+    """Result of a comparison. ``seq``: the last command that was compared in both; ``prefix_of``: "a" when a's
     journal is a beginning of b's, "b" the other way, "" when they end together (or differ in commands).
 
     ``event``, of nodes of different capacity alone: the first event in which they differ. ``parts``: parts of the state
@@ -94,7 +94,7 @@ class CompareReport:
 
     @property
     def same(self) -> bool:
-        """Whether no difference was found and nothing was damaged; a beginning of the other counts as the same."""
+        """True if no difference was found and nothing was damaged; a beginning of the other counts as the same."""
         return not self.differs and not self.damage
 
 
@@ -210,7 +210,7 @@ def command_difference(seq: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> 
 def _judge(
     a: Journal, dir_a: Path | str, difference: DigestDifference, engine: EngineKind, progress: Progress | None
 ) -> DigestDifference:
-    """Which of the two records an engine agrees with; it applies a's journal, whose commands are b's too."""
+    """The record that an engine agrees with; it applies a's journal, whose commands are b's too."""
     rebuilt = rebuild_from(a, dir_a, at=difference.last_seq, engine=engine, progress=progress, on_divergence="note")
     replayed = rebuilt.engine.event_digest
     agrees = "a" if replayed == difference.a else "b" if replayed == difference.b else ""

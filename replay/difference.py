@@ -1,4 +1,4 @@
-"""Where two engines' answers differ: the first EVENT row that is not the same in both, and views of their states."""
+"""Differences between two engines: the first EVENT row that is not the same in both, and views of their states."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -54,7 +54,7 @@ def first_difference(events_a: NDArray[Any], events_b: NDArray[Any]) -> EventDif
 
 
 def unlike(a: MarketEngine, b: MarketEngine) -> tuple[str, ...]:
-    """What differs between any two engines of what both can show (names of ``VIEWS``)."""
+    """Views that differ between two engines, among those that both have (names of ``VIEWS``)."""
     return tuple(name for name in VIEWS if getattr(a, name)().tobytes() != getattr(b, name)().tobytes())
 
 

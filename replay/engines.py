@@ -13,7 +13,7 @@ EngineKind = Literal["kernel", "reference"]
 
 
 class MarketEngine(Protocol):
-    """What the pump and every replay need of an engine."""
+    """The engine as the pump and every replay use it."""
 
     @property
     def seq(self) -> int:

@@ -1,4 +1,4 @@
-"""What can go wrong in a replay, for the user: each message is one sentence saying what is wrong and what to do."""
+"""Errors of a replay: each message is one sentence that says what is wrong and what to do."""
 
 
 class ReplayError(ValueError):

@@ -42,7 +42,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """Where the replay parts from the record. ``part``: "events" for a block's event digest, else a part of the
+    """A difference between replay and record. ``part``: "events" for a block's event digest, else a part of the
     state."""
 
     first_seq: int
@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found in one interval. ``missing``: first_seq of the blocks without a recorded digest, the last
+    """Result of one interval. ``missing``: first_seq of the blocks without a recorded digest, the last
     ``missing_at_end`` of them at the interval's end.
 
     ``damage``: the sentence of what stopped it early; ``bad``: the checkpoint that cannot be used, if that was it.
@@ -131,7 +131,7 @@ def verify_interval(
 
 
 class _Tally:
-    """What has been verified so far; kept outside the loop so that damage in the middle loses nothing."""
+    """Progress of a verification; kept outside the loop so that damage in the middle loses nothing."""
 
     def __init__(self, journal: Journal, store: CheckpointStore, advanced: Advanced | None) -> None:
         self.journal = journal

@@ -45,7 +45,7 @@ from replay.lobster_write import MAKER, TAKER, RowWriter, set_up
 
 
 class Note(StrEnum):
-    """What was noticed about a message; the value is the sentence for people."""
+    """A note about a message; the value is the sentence for people."""
 
     HIDDEN_EXECUTION = "execution of a hidden order (type 5): skipped, it shows nowhere in the displayed book"
     CROSS_TRADE = "cross trade (type 6): skipped, it touches no displayed order"
@@ -114,7 +114,7 @@ class Flow(NamedTuple):
             yield self.rows[first : first + rows_max]
 
     def counts(self) -> dict[Note, int]:
-        """How many messages have each note."""
+        """Number of messages with each note."""
         return dict(Counter(note for _line, note in self.notes))
 
 

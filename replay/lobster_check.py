@@ -23,7 +23,7 @@ from replay.lobster_read import EMPTY_E4, LobsterError
 
 
 class Why(StrEnum):
-    """Why a row differs; the value is the sentence for people."""
+    """Reason why a row differs; the value is the sentence for people."""
 
     BEYOND_LEVELS = "it differs only at prices that were beyond the published levels, where orders come and go unseen"
     CROSSED = (
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass
 class CheckReport:
-    """What the check has found so far. fills: trades compared with the order that had to trade. unpublished: messages
+    """Result of the check. fills: trades compared with the order that had to trade. unpublished: messages
     that the book file has no row for, as it ends before the message file."""
 
     unpublished: int = 0
@@ -68,7 +68,7 @@ class CheckReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the venue agrees with all that the data determines."""
+        """True if the venue agrees with all that the data determines."""
         return not self.unexplained and not self.fills_wrong
 
 
@@ -194,7 +194,7 @@ class Check:
                 self.report.differences.append(Difference(line, level, expected, got, why))
 
     def _why(self, message: int, expected: list[int], got: list[int]) -> tuple[Why, int]:
-        """Why two rows differ, and the first level, from 1, that differs for that reason."""
+        """Reason why two rows differ, and the first level, from 1, that differs for it."""
         found = (Why.BEYOND_LEVELS, _first_apart(_levels(expected), _levels(got)))
         for side, column in ((-1, 0), (1, 1)):
             horizon = -side * int(self._flow.horizon_e4[message, column])

@@ -57,7 +57,7 @@ class Messages(NamedTuple):
 
 
 class FileName(NamedTuple):
-    """What a LOBSTER file name tells; empty or 0 where it does not. levels: of a ``_message_10.csv``, 10."""
+    """Content of a LOBSTER file name; empty or 0 where it says nothing. levels: the number before ``.csv``."""
 
     symbol: str
     date: str
@@ -65,7 +65,7 @@ class FileName(NamedTuple):
 
 
 def file_name(name: str) -> FileName:
-    """What a name such as ``AAPL_2012-06-21_34200000_57600000_message_10.csv`` tells.
+    """Parse a name such as ``AAPL_2012-06-21_34200000_57600000_message_10.csv``.
 
     >>> file_name("AAPL_2012-06-21_34200000_57600000_message_10.csv")
     FileName(symbol='AAPL', date='2012-06-21', levels=10)

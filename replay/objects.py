@@ -165,7 +165,7 @@ def command_object(
 
 
 def _order(row: "np.void", kind: CommandKind, before: "np.void | None", names: Directory) -> Object:
-    """What an ENTER, CANCEL or REPLACE says; names and tokens of ``before``, an EXTEND row, where there is one."""
+    """Fields of an ENTER, CANCEL or REPLACE; names and tokens of ``before``, an EXTEND row, where there is one."""
     told: Object = {
         "participant": _name(names.participants, row["participant"]),
         "client_order_id": _id(row["client_order_id"]),
@@ -194,7 +194,7 @@ def _order(row: "np.void", kind: CommandKind, before: "np.void | None", names: D
 
 
 def _extend(row: "np.void") -> Object:
-    """What an EXTEND row says before an order's command."""
+    """Fields of an EXTEND row before an order's command."""
     return {
         "participant": _id(row["name"]),
         "symbol": _id(row["symbol"]),

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Fold(Protocol):
-    """What follows from commands and events beside the market, such as the streams of a gateway's users."""
+    """A projection of commands and events beside the market, such as the streams of a gateway's users."""
 
     def restore(self, beside: Mapping[str, Mapping[str, NDArray[Any]]], seq: int, /) -> bool:
         """Take the state at command ``seq`` out of the arrays that stand beside the market in a checkpoint.
@@ -277,7 +277,7 @@ def start(
 
 
 def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str | None:
-    """Why a checkpoint, though undamaged, does not belong to this journal; None when it does."""
+    """Reason why an undamaged checkpoint does not belong to this journal; None if it does."""
     wrong = why_not_origin(checkpoint.origin, capacity)
     if wrong is not None:
         return wrong
@@ -293,7 +293,7 @@ def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str
 
 
 def why_not_origin(origin: Origin | None, capacity: Capacity) -> str | None:
-    """Why the arrays of a checkpoint mean nothing to this release's engine of that capacity; None when they do.
+    """Reason why this release's engine of that capacity cannot use the arrays of a checkpoint; None if it can.
 
     Other kernels may keep the same state in other places, even in arrays of the same shape.
     """
@@ -318,7 +318,7 @@ def _note_unusable(store: CheckpointStore, started: int, to_seq: int, last_seq: 
 
 
 def begins(checkpoint_seq: int) -> str:
-    """Where a replay starts, in words; 0: without a checkpoint."""
+    """Start of a replay, in words; 0: without a checkpoint."""
     return f"from checkpoint {checkpoint_seq}" if checkpoint_seq else "from command 1"
 
 

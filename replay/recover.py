@@ -32,14 +32,14 @@ from replay.rebuild import (
 
 @dataclass(frozen=True)
 class Recovered:
-    """What recovery did: the replay, and how many event digests a crash had left unwritten and now are written."""
+    """Result of a recovery: the replay, and the number of event digests that a crash had left unwritten."""
 
     rebuilt: Rebuilt
     digests_written: int
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the operator should know, in sentences."""
+        """Notes for the operator, in sentences."""
         if not self.digests_written:
             return self.rebuilt.notes
         left = "a block without its" if self.digests_written == 1 else f"{self.digests_written} blocks without their"

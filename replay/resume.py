@@ -37,7 +37,7 @@ class OtherCommand(ReplayError):
 
 
 def in_words(difference: CommandDifference) -> str:
-    """What differs between two commands: the names of the places that both use, without their units."""
+    """Differences between two commands: the names of the places that both use, without their units."""
     kinds = [int(row["kind"][0]) for row in (difference.a, difference.b)]
     known = kinds[0] == kinds[1] and kinds[0] in COMMAND_FIELDS
     used = COMMAND_FIELDS[CommandKind(kinds[0])] if known else ("kind",)
@@ -59,11 +59,11 @@ class Beginning:
 
     @property
     def over(self) -> bool:
-        """Whether all of the journal was met."""
+        """True if all of the journal was met."""
         return self.seq == self.last_seq
 
     def meet(self, rows: NDArray[Any]) -> int:
-        """How many of the COMMAND rows that the input gives next are in the journal: all, or fewer where it ends.
+        """Number of the next COMMAND rows of the input that are in the journal: all, or fewer where it ends.
 
         Raises OtherCommand at the first that is not the journal's, JournalDamaged.
         """
@@ -112,7 +112,7 @@ class ScenarioFeed:
 
     @property
     def more(self) -> bool:
-        """Whether there are rows that were not given yet."""
+        """True if there are rows that were not given yet."""
         return any(
             translator.done < len(lines)
             for translator, (_, lines) in zip(self._translators[self._at :], self._files[self._at :], strict=True)
@@ -141,7 +141,7 @@ class ScenarioFeed:
 
     @property
     def settled(self) -> bool:
-        """Whether no line of the last batch or after it can have changed what names are known when the next is
+        """True if no line of the last batch or after it can have changed what names are known when the next is
         asked for."""
         file, owners = self._given
         if any(last >= 0 for last in self._definitions[file + 1 :]):

@@ -94,7 +94,7 @@ class Translator:
 
     @property
     def done(self) -> int:
-        """How many lines have been given as rows."""
+        """Number of lines that have been given as rows."""
         return self._next
 
     def next_batch(self, directory: Directory, lines_max: int | None = None) -> Batch | None:

@@ -39,7 +39,7 @@ from replay.scenario_words import (
 
 
 class Parts(NamedTuple):
-    """What a command's words give: the places of the row that are used, and what is still to be looked up or added.
+    """Values of a command's words: the places of the row that are used, and names that are still to be looked up.
 
     tokens: of an EXTEND row: head and tail of the token, then of the new one. before: the six numbers of the EXTEND row
     that stands before a LIMITS. time: for the row's ``time_ns``, where it counts from the clock.
@@ -104,7 +104,7 @@ def plain_words(words: list[str], form: str) -> None:
 
 @cache
 def _shape(form: str) -> tuple[int, int]:
-    """How many words a form has, and which of them is the ``@``; 0 for none."""
+    """Number of words of a form, and which of them is the ``@``; 0 for none."""
     words = form.split()
     return len(words), words.index("@") if "@" in words else 0
 

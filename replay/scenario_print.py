@@ -389,7 +389,7 @@ class Printer:
 
 
 def _notes(memo: int, extended: tuple[int, ...]) -> str:
-    """What the market does not look at: the memo of a row, and the tokens of the EXTEND row before it."""
+    """Fields for the record: the memo of a row, and the tokens of the EXTEND row before it."""
     text = f" memo={memo & _64_BITS:016x}" if memo else ""
     if extended[2] or extended[3]:
         text += f" token={token_word(extended[2], extended[3])}"

@@ -18,7 +18,7 @@ from replay.scenario_words import Fault, price_e4
 
 
 class Venue(Protocol):
-    """What a scenario needs of an engine; both engines have it."""
+    """The engine as a scenario uses it; both engines have it."""
 
     @property
     def seq(self) -> int: ...
@@ -39,7 +39,7 @@ class CommandOutcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the events are what the file says; true where it says nothing."""
+        """True if the events are what the file says; true where it says nothing."""
         return not self.compared or events_agree(self.expected, self.got)
 
 
@@ -51,12 +51,12 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether every command caused the events that the file says."""
+        """True if every command caused the events that the file says."""
         return all(command.passed for command in self.commands)
 
 
 def event_agrees(expected: str, got: str) -> bool:
-    """Whether an event is as it is written in a file.
+    """True if an event is as it is written in a file.
 
     >>> event_agrees("trade XYZ 100 @ 10.0 incoming=c1", "trade XYZ 100 @ 10.00 resting=b1 incoming=c1")
     True
@@ -90,7 +90,7 @@ def _price(word: str) -> str | int:
 
 
 def events_agree(expected: Sequence[str], got: Sequence[str]) -> bool:
-    """Whether all events of a command are there, in order."""
+    """True if all events of a command are there, in order."""
     return len(expected) == len(got) and all(event_agrees(*pair) for pair in zip(expected, got, strict=True))
 
 
@@ -120,7 +120,7 @@ def run_scenario(lines: list[Line], engine: Venue, *, compare: bool, name: str =
 
 
 def is_test(lines: list[Line]) -> bool:
-    """Whether a file says anything about events; one that does not is an input, not a test."""
+    """True if a file says anything about events; one that does not is an input, not a test."""
     return any(line.expected for line in lines)
 
 

@@ -36,7 +36,7 @@ _EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
 
 
 class Fault(ValueError):
-    """What is wrong with one line; ``parse`` adds file and line number."""
+    """An error in one line; ``parse`` adds file and line number."""
 
 
 class Time(NamedTuple):
@@ -121,7 +121,7 @@ def token_of(word: str, what: str) -> tuple[int, int]:
 
 
 def token_word(head: int, tail: int) -> str:
-    """What ``token_of`` reads as these two numbers, if a word does."""
+    """The word that ``token_of`` reads as these two numbers, if there is one."""
     raw = (head.to_bytes(8, "big", signed=True) + tail.to_bytes(8, "big", signed=True))[:_TOKEN_SIZE]
     text = raw.rstrip(b" ").decode("latin-1")
     return text if _TOKEN.fullmatch(text) else f"~{raw.hex()}"

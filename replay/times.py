@@ -1,4 +1,4 @@
-"""Where the clock of the market stands in a journal, and which command stood at a given time.
+"""Market time in a journal: the clock at a command, and the command at a time.
 
 Time is input: the clock in force at a command is the newest CLOCK row before it that the engine took. A CLOCK row
 that is not whole, that goes back, or that follows an EXTEND row is refused by the engine (rulebook section 13) and
@@ -72,7 +72,7 @@ def clock_after(commands: NDArray[Any], position: ClockPosition) -> ClockPositio
 
 
 def ends_extended(commands: NDArray[Any]) -> bool:
-    """Whether the last of ``commands`` is an EXTEND row that waits for the next command."""
+    """True if the last of ``commands`` is an EXTEND row that waits for the next command."""
     return bool(_extends(_numbers(commands[-1:]))[0])
 
 
@@ -97,7 +97,7 @@ def _numbers(commands: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _extends(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows are whole EXTEND rows: six numbers of any value, and nothing else."""
+    """Mask of the rows that are whole EXTEND rows: six numbers of any value, and nothing else."""
     whole: NDArray[np.bool_] = (rows[:, 6] == 0) & (rows[:, 7] == _EXTEND)
     return whole
 

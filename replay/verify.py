@@ -24,7 +24,7 @@ _PIECES_A_WORKER = 2
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was verified, from ``from_seq`` to ``to_seq``. ``seconds``: wall time, the start of workers included.
+    """Result of a verification, from ``from_seq`` to ``to_seq``. ``seconds``: wall time with the start of workers.
 
     ``missing_tail``: blocks at the very end without a recorded digest (normal after a crash); ``missing``: first_seq of
     others. ``damage``: sentences on what is damaged or could not be verified. ``notes``: sentences that are no failure.
@@ -57,7 +57,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether all that was asked for was verified and agrees."""
+        """True if all that was asked for was verified and agrees."""
         return not (self.differences or self.missing or self.damage)
 
 
@@ -119,7 +119,7 @@ def verify(
 
 
 def _of_use(directory: Path | str, workers: int, engine: EngineKind) -> int:
-    """How many workers can have something to do: one for each checkpoint, and one."""
+    """Number of workers that can have something to do: one for each checkpoint, and one."""
     if engine != "kernel" or workers == 1:
         return 1
     try:

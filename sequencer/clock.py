@@ -92,12 +92,12 @@ class MarketClock:
 
     @property
     def ahead_ns(self) -> int:
-        """How far market time was ahead of the wall clock at the last call; 0 while it follows it."""
+        """Lead of market time over the wall clock at the last call, in ns; 0 while it follows it."""
         return max(self._now_ns - self._wall_ns, 0)
 
     @property
     def refused_ns(self) -> int:
-        """How far a wall clock that is refused was ahead of market time at the last call; 0 where it is believed."""
+        """Lead of a refused wall clock over market time at the last call, in ns; 0 if the wall clock is believed."""
         return 0 if self._believed_ns == self._wall_ns else max(self._wall_ns - self._now_ns, 0)
 
     def accept(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether the machine's wall clock is worth its time stamps: what the kernel knows of its own clock.
+"""Clock discipline: the kernel's account of the machine's wall clock and its error.
 
 NTP, PTP or chrony discipline the kernel's clock and leave there how well: ``adjtimex(2)``, called without a change,
 tells it to anybody. ``parse`` makes a reading of its bytes, ``read`` calls it, ``complaint`` judges; nothing here
@@ -28,7 +28,7 @@ State = Literal["synchronized", "unsynchronized", "unknown"]
 
 @dataclass(frozen=True)
 class ClockReading:
-    """What the kernel says of its clock. Without ``state`` known, ``why`` says why, and the numbers are 0.
+    """The kernel's account of its clock. Where ``state`` is not known, ``why`` says why, and the numbers are 0.
 
     ``offset_ns``: still to be slewed away. ``error_ns``: estimated; ``error_max_ns``: the most that it can be, which
     grows by itself while nobody corrects the clock. ``frequency_ppb``: the correction of the rate. ``tai_offset_s``:
@@ -61,7 +61,7 @@ def parse(returned: int, timex: bytes) -> ClockReading:
 
 
 def read() -> ClockReading:
-    """What the kernel says now; needs no rights. ``unknown`` where it cannot be asked."""
+    """Read the kernel's account now; needs no rights. ``unknown`` where the kernel does not answer."""
     try:
         adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
     except (AttributeError, OSError, TypeError):
@@ -74,7 +74,7 @@ def read() -> ClockReading:
 
 
 def complaint(reading: ClockReading, error_bound_ns: int = ERROR_BOUND_NS) -> str | None:
-    """What is wrong with a clock whose error must be at most ``error_bound_ns``, in a sentence; None: nothing."""
+    """Complaint about a clock whose error must be at most ``error_bound_ns``, in a sentence; None: it is fine."""
     if reading.state == "unknown":
         return f"nobody can say whether the wall clock is right: {reading.why}"
     if reading.state == "unsynchronized":

@@ -42,7 +42,7 @@ class Stamp(Protocol):
 
 @dataclass(frozen=True)
 class Pumped:
-    """What went through: counts, the last sequence number and the event digest after it."""
+    """Result of a run: counts, the last sequence number and the event digest after it."""
 
     blocks: int
     commands: int
@@ -151,7 +151,7 @@ class Pipeline:
 
     @property
     def full(self) -> bool:
-        """Whether so much is held, or waits for the disk, that nothing may be taken until something was released."""
+        """True if so much is held, or waits for the disk, that nothing may be taken until something was released."""
         return self._release.full or self._journal.crowded
 
     @property
@@ -191,7 +191,7 @@ class Release:
 
     @property
     def full(self) -> bool:
-        """Whether more is held than the bound."""
+        """True if more is held than the bound."""
         return len(self._held) > HELD_BLOCKS_MAX or self.rows > HELD_ROWS_MAX
 
     def durable(self) -> int:

@@ -40,7 +40,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where room is low, where it is fine again, and what must be left for what is under way.
+    """Bounds of the free space: where it is low, where it is fine again, and what must be left for blocks under way.
 
     ``low_share``, ``fine_share``: used share of disk or map, whichever is more. ``full_bytes``: more than may be in the
     journal's queue, with what a commit copies.
@@ -82,7 +82,7 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        """Whether the disk has given the whole room, not only the size."""
+        """True if the disk has given the whole room, not only the size."""
         try:
             file = self.path.stat()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What goes through a connection, as capture files, and what Wireshark's dissectors read in them."""
+"""Capture files of a connection, and what Wireshark's dissectors read in them."""
 
 import shutil
 import socket
@@ -36,7 +36,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """What a dissector made of one message: ``soupbintcp`` or ``ouch``."""
+    """One message as a dissector reads it: ``soupbintcp`` or ``ouch``."""
 
     protocol: str
     shown: str
@@ -89,7 +89,7 @@ def dissect(path: Path) -> list[Message]:
 
 
 def complaints(path: Path) -> list[str]:
-    """What tshark finds wrong: packets that are malformed, types and codes without a name, messages it cannot read."""
+    """Faults that tshark finds: malformed packets, types and codes without a name, messages it cannot read."""
     found = []
     for element in _read(path).iter():
         name, shown = element.get("name", ""), element.get("showname", "")

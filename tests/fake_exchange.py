@@ -30,7 +30,7 @@ USER, PASSWORD, DAY = "ALICE", "secret", "20260302"
 
 
 class Fault(Enum):
-    """What happens when a message arrives."""
+    """The reaction to a message."""
 
     NONE = "it is taken and answered"
     BEFORE = "the connection breaks before it is taken"
@@ -97,7 +97,7 @@ class Market:
         self.stream(user).append(rows.tobytes())
 
     def take(self, user: str, payload: bytes, *, refuse: bool = False) -> None:
-        """What a user's message does."""
+        """The effect of a user's message."""
         row = ouch.read_client(payload)[0]
         match row["kind"]:
             case ClientMessage.ENTER_ORDER:
@@ -268,7 +268,7 @@ class Peer:
         self._notify()
 
     def _frame(self) -> None:
-        """What of the stream was not framed yet."""
+        """The part of the stream that is not framed yet."""
         if self.session.state is State.LIVE and not self.closed and not self.market.silent:
             messages = self.market.stream(self.user)[self.session.next_seq - 1 :]
             self.out += self.session.sequenced(messages, time.monotonic_ns())

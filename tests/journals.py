@@ -49,7 +49,7 @@ def small_journal(directory: Path, blocks: int = 220) -> None:
 
 
 class Answer(NamedTuple):
-    """What a reader gets, and the sentence that ends it where something is wrong."""
+    """Output of a reader, and the sentence that ends it where something is wrong."""
 
     blocks: list[Block]
     digests: list[tuple[int, bytes]]

@@ -26,14 +26,14 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 @cache
 def validator(name: str) -> Draft202012Validator:
-    """What judges the objects of a command."""
+    """Validator of the objects of a command."""
     every = schemas()
     resources = [(f"{each}.json", Resource.from_contents(schema)) for each, schema in every.items()]
     return Draft202012Validator(every[name], registry=Registry().with_resources(resources))
 
 
 def complaints(words: Sequence[str], told: Any) -> list[str]:
-    """What an object has against the schema of the command that wrote it; nothing where it is as promised."""
+    """Faults of an object by the schema of the command that wrote it; none where it is as promised."""
     return [f"{error.json_path}: {error.message}" for error in validator(name_of(words)).iter_errors(told)]
 
 

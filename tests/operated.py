@@ -215,7 +215,7 @@ class Operated:
         assert self.unforeseen == []
 
     def said(self) -> str:
-        """What the node has logged."""
+        """Log of the node."""
         assert self._log.flush(10)
         return self._said.getvalue()
 

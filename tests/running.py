@@ -120,7 +120,7 @@ class Running:
         self._close_pipes()
 
     def logged(self) -> str:
-        """What it wrote to its log in all its lives."""
+        """The log of all its lives."""
         return self.log.read_text(encoding="utf-8")
 
     @property
@@ -225,7 +225,7 @@ class Client:
         return self.stream
 
     def until_end(self) -> list[tuple[int, bytes]]:
-        """What comes until the server closes."""
+        """Bytes until the server closes."""
         found = []
         deadline_s = time.monotonic() + WAIT_S
         while (packet := self.packet())[0]:
@@ -241,7 +241,7 @@ class Client:
 
 
 def answered_in_s(client: Client) -> float:
-    """How long one question and its answer take."""
+    """Time of one question and its answer."""
     began_s = time.monotonic()
     client.socket.sendall(cancel("none"))
     while client.packet()[0] != PacketType.SEQUENCED:

@@ -1,4 +1,4 @@
-"""How an operator finds a node: admin.json, and what is said where there is none, or no node behind it."""
+"""The operator's way to a node, and the sentence where there is no node."""
 
 import os
 import shutil
@@ -143,7 +143,7 @@ def test_a_node_that_is_not_there_is_told_as_what_it_is(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_another_user_is_refused_whatever_the_modes_say(operated: Operated) -> None:
     def tried() -> str:
-        """What another user is told, in a process of its own."""
+        """Answer to another user, in a process of its own."""
         read, write = os.pipe()
         child = os.fork()
         if child == 0:

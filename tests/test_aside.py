@@ -60,7 +60,7 @@ def until(done: Any) -> None:
 
 
 def of_process(pid: int) -> bool:
-    """Whether we still have a child of that number."""
+    """True if we still have a child of that number."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == 0
     except ChildProcessError:

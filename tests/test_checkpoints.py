@@ -1,4 +1,4 @@
-"""What checkpoints promise: the same arrays back, every damage found, nothing deleted by it, the one before used."""
+"""Promises of checkpoints: the same arrays back, every damage found, nothing deleted by it, the one before used."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a person at the command line is promised: answers, exit statuses, one sentence instead of a traceback.
+"""Promises of the command line: answers, exit statuses, one sentence instead of a traceback.
 
 Most tests call ``run_line`` in this process, which is the whole program but for the console script; those about
 processes (status, pipes, interrupts, start-up time) run the real one.

@@ -1,4 +1,4 @@
-"""What a person may do wrong, or find in a bad state, and what the command line answers.
+"""Wrong use and bad states, and the answers of the command line.
 
 The controls are the sound cases beside the spoilt ones: the same command line, once where nothing is wrong.
 """

@@ -57,7 +57,7 @@ def trade(link: Link, chance: random.Random, requests: int) -> list[Request]:
 
 
 def complaints(link: Link, asked: list[Request]) -> Iterator[str]:
-    """What is wrong: an order lost or doubled, an outcome missing or told twice, an order that is not the market's."""
+    """Faults: an order lost or doubled, an outcome missing or told twice, an order that is not the market's."""
     if Counter(map(id, link.settled)) != Counter(map(id, asked)):
         yield "a request has not exactly one outcome"
     entries = Counter(event.qty for event in link.events if isinstance(event, Accepted) and event.qty >= 1_000)

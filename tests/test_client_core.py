@@ -38,7 +38,7 @@ from wire.soup_session import HEARTBEAT_NS, SILENCE_NS
 
 
 def busy_stream() -> bytes:
-    """What a server sends in a busy day: the answer to a login, then all kinds of messages."""
+    """Bytes of a server on a busy day: the answer to a login, then all kinds of messages."""
     market = Market()
     link = Link(market).connect()
     order, _ = link.enter(qty=300)

@@ -1,4 +1,4 @@
-"""What a client sends and reads, value by value: as ``wire`` has it, and nothing that cannot be sent."""
+"""Values that a client sends and reads: as ``wire`` has them, and nothing that cannot be sent."""
 
 import random
 import subprocess

@@ -34,7 +34,7 @@ def test_a_part_of_a_kernel_is_compiled_for_itself_only_when_python_calls_it(tmp
     script.write_text(KERNELS)
 
     def run(*names: str) -> tuple[list[str], list[str]]:
-        """What the kernels return in a process of their own, and the kernels that have machine code in the cache."""
+        """Results of the kernels in a process of their own, and the kernels that have machine code in the cache."""
         modes = {"LOCKSTEP_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
             [sys.executable, str(script), *names], check=False, env=os.environ | modes, capture_output=True, text=True

@@ -46,7 +46,7 @@ def uninterrupted() -> tuple[dict[int, bytes], list[int]]:
 
 @pytest.fixture(scope="module")
 def nursery() -> multiprocessing.context.ForkServerContext:
-    """Where nodes are forked from, with every module loaded."""
+    """The process from which nodes are forked, with every module loaded."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.crash_child"])
     return context

@@ -1,4 +1,4 @@
-"""What every command of the program has, whichever it is: a help page with an example, and JSON for programs.
+"""Promises of every command: a help page with an example, and JSON for programs.
 
 The commands are found by walking the program itself, so that one which is added is tested without a word here.
 """
@@ -44,7 +44,7 @@ def examples(page: str) -> list[str]:
 
 
 def lacks(program: Any) -> list[str]:
-    """What the help pages of a program lack. No leaf is excepted from --json: there is none that could not have it."""
+    """Faults of the help pages of a program. Every command has --json."""
     found = []
     for words, command in walk(program):
         name = " ".join(("lockstep", *words))
@@ -180,7 +180,7 @@ def objects(said: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What the capital words of LINES stand for."""
+    """Values for the capital words of LINES."""
     folder = tmp_path_factory.mktemp("every")
     (folder / "day.txt").write_text(DAY)
     if run_line(["run", str(folder / "day.txt"), "--data", str(folder / "node"), "--block-rows", "4"]) != 0:

@@ -104,7 +104,7 @@ class Turns:
         time.sleep(self.slow_s)
 
     def sends(self, number: int, messages: int) -> int:
-        """How many messages of a user found room in its connection's buffer."""
+        """Number of messages of a user that found room in its connection's buffer."""
         connection = self.connections[number]
         data = cancel(f"T{number}") * messages
         buffer = connection.get_buffer(0)

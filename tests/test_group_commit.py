@@ -1,4 +1,4 @@
-"""When the journal's writer commits, and whom it tells: at once where somebody waits, in company where nobody does."""
+"""Commits of the journal's writer: at once where somebody waits, in groups where nobody does."""
 
 import threading
 import time

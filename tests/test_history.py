@@ -1,4 +1,4 @@
-"""What `lockstep commands` and `events` show of rows that a gateway wrote: memos, tokens, users and kills."""
+"""`lockstep commands` and `events` on rows that a gateway wrote: memos, tokens, users and kills."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the journal promises while nothing is wrong: order, links, durability, and answers out of what was written."""
+"""Promises of a sound journal: order, links, durability, and answers from what was written."""
 
 import os
 import subprocess

@@ -28,7 +28,7 @@ FEW, MANY = 4, 12
 
 
 def lost(directory: Path, durable_seq: int) -> str | None:
-    """What is wrong with a journal of which ``durable_seq`` was reported durable."""
+    """Faults of a journal of which ``durable_seq`` was reported durable."""
     try:
         with Journal.open(directory, durability="none") as journal:
             last_seq = journal.last_seq
@@ -119,7 +119,7 @@ def _pages(name: str, offset: int, content: bytes, synced: bool) -> Iterator[Ste
 
 
 def steps_of(trace: str, folder: Path) -> Iterator[Step]:
-    """What a run did to the files of a journal, and what it said meanwhile."""
+    """Writes of a run to the files of a journal, and its reports meanwhile."""
     files: dict[int, tuple[str, bool]] = {}
     places: dict[int, int] = {}
     for call in _lines(trace):
@@ -175,7 +175,7 @@ def _apply(files: dict[str, bytearray], write: Write) -> None:
 
 
 def crash(directory: Path, steps: list[Step]) -> Iterator[str | None]:
-    """What is wrong after a loss of power, for every moment and every way in which it can happen.
+    """Faults after a loss of power, for every moment and every way in which it can happen.
 
     ``directory`` holds the journal as it was before the first step; it is written over.
     """

@@ -1,4 +1,4 @@
-"""What the journal promises when its files are damaged: one sentence, never a wrong answer, never a crash.
+"""Promises of a damaged journal: one sentence, never a wrong answer, never a crash.
 
 Damage is done and read in a process of its own (``tests/journals.py``), so that a crash there is a failure here.
 """

@@ -1,4 +1,4 @@
-"""What programs read: objects with the same keys each time, numbers as numbers, times in ISO 8601, held by schemas."""
+"""JSON output: objects with the same keys each time, numbers as numbers, times in ISO 8601, held by schemas."""
 
 import json
 from collections.abc import Iterator

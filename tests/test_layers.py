@@ -50,7 +50,7 @@ def imports(source: str) -> Iterator[tuple[int, str]]:
 
 
 def faults(path: str, source: str) -> list[str]:
-    """What the file at ``path`` (relative to the root, with /) imports against the rules."""
+    """Imports of the file at ``path`` (relative to the root, with /) that break the rules."""
     own = path.split("/", maxsplit=1)[0]
     found = []
     for line, dotted in imports(source):

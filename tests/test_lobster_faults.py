@@ -48,7 +48,7 @@ class Checked:
         return status, said.out, said.err
 
     def facts(self, rows: tuple[str, ...]) -> dict[str, Any]:
-        """What --json tells of the check."""
+        """The check in the output of --json."""
         found: dict[str, Any] = json.loads(self(rows, "--json")[1])["check"]
         return found
 

@@ -21,7 +21,7 @@ NOON_NS = 1_772_452_800_123_456_789  # 2026-03-02T12:00:00.123456789 UTC
 
 
 def written(pretty: bool = False, **fields: Any) -> str:
-    """What one line of the log is."""
+    """One line of the log."""
     stream = io.StringIO()
     log = Log(stream, pretty=pretty, clock=lambda: NOON_NS)
     log.info("a thing happened", **fields)

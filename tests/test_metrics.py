@@ -1,4 +1,4 @@
-"""What monitors see of a node: metrics that Prometheus can read, health, readiness, and what systemd is told."""
+"""Promises to monitors: metrics that Prometheus can read, health, readiness, and notifications to systemd."""
 
 import http.client
 import json

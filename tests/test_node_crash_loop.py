@@ -129,7 +129,7 @@ class Trader:
 
 @dataclass
 class Account:
-    """What came of a loop: ``lost`` messages and requests, ``doubled`` orders, and how much was tried."""
+    """Result of a loop: ``lost`` messages and requests, ``doubled`` orders, and how much was tried."""
 
     kills: int = 0
     answers: int = 0

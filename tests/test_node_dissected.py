@@ -1,4 +1,4 @@
-"""What a running node and its clients say to each other, both ways, before Wireshark's dissectors."""
+"""Messages between a running node and its clients, judged by Wireshark's dissectors."""
 
 import random
 import signal
@@ -77,7 +77,7 @@ def read_by_wireshark(path: Path, by_server: bool) -> Read:
 
 
 def every_message(node: Running) -> list[Segment]:
-    """What a session said in which each message was sent that client and node have, both ways."""
+    """Bytes of a session with every message of client and node, both ways."""
     with Tap(node.port) as tap:
         client, other = Client(tap.port, "UA"), Client(node.port, "UB")
         client.socket.sendall(

@@ -1,4 +1,4 @@
-"""What a node bears of its clients: bytes cut anywhere, garbage, readers that do not read, and silence. Each ends its
+"""Faulty clients: bytes cut anywhere, garbage, readers that do not read, and silence. Each ends its
 own session, with the reason; others are answered meanwhile."""
 
 import contextlib

@@ -172,7 +172,7 @@ def test_nasdaqs_library_packs_the_same_bytes_and_reads_ours(kind: ClientMessage
 
 
 def differences(dtype: np.dtype[Any], row: bytes, seen: Message) -> list[str]:
-    """Where a message as we lay it out is not what the dissector saw."""
+    """Differences between a message as we lay it out and what the dissector saw."""
     places = {field.name.removeprefix("ouch."): field for field in seen.fields}
     found = [] if seen.size == len(row) == dtype.itemsize else [f"{seen.size} bytes, not {dtype.itemsize}"]
     for name, (field_type, at, *_) in (dtype.fields or {}).items():

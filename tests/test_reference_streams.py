@@ -171,7 +171,7 @@ def test_those_streams_reach_every_reason_that_they_are_there_for() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_quantity_is_conserved(seed: int) -> None:
-    """What was accepted, and added by replaces, is traded, canceled, taken off by replaces, or open."""
+    """Accepted quantity, and that added by replaces, is traded, canceled, taken off by replaces, or open."""
     chance = random.Random(100 + seed)
     engine = ReferenceEngine(SMALL)
     engine.apply(MARKETS)

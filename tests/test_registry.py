@@ -204,7 +204,7 @@ EVENT_PLACES = [
 
 
 def differences(name: str, codes: type[IntEnum]) -> list[str]:
-    """What the golden copy of the code ``name`` and ``codes`` disagree about."""
+    """Differences between the golden copy of the code ``name`` and ``codes``."""
     golden = CODES[name]
     found = [
         f"{name}.{code} is gone or renamed; its number {golden[code]} must stay taken"

@@ -105,7 +105,7 @@ def test_a_watch_gives_the_reserve_back_when_room_is_low_and_takes_it_again_when
 
 
 def on_small_disk(tmp_path: Path, program: Callable[..., object], *arguments: object, mib: int = 24) -> object:
-    """What a function of this file gives when ``tmp_path`` is a file system of its own."""
+    """Result of a function of this file when ``tmp_path`` is a file system of its own."""
     script = f"import json; from tests.test_room import *; print(json.dumps({program.__name__}(*{arguments!r})))"
     mounting = f'mount -t tmpfs -o size={mib}m none "{tmp_path}" && exec "$0" "$@"'
     outcome = subprocess.run(

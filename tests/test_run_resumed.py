@@ -50,7 +50,7 @@ phase XYZ continuous
 
 
 def last_seq(node: Path) -> int:
-    """How far the journal is on the disk, by the mark of its last commit; -1 while there is none."""
+    """Last durable command by the mark of the journal's last commit; -1 while there is none."""
     mark, _ = read_tail(node / "journal")
     return -1 if mark is None else mark.last_seq
 
@@ -76,7 +76,7 @@ def kill_at(node: Path, seq: int, line: list[str]) -> int:
 
 
 def facts(said: str) -> dict[str, object]:
-    """What the program printed as JSON."""
+    """JSON output of the program."""
     assert said
     found: dict[str, object] = json.loads(said.splitlines()[-1])
     return found

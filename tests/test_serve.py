@@ -1,4 +1,4 @@
-"""What the user of `lockstep serve` sees where no node can run: one sentence, its exit status, nothing changed."""
+"""`lockstep serve` where no node can run: one sentence, its exit status, nothing changed."""
 
 import os
 import signal

@@ -46,7 +46,7 @@ def chunks(data: bytes, ends: list[int]) -> list[bytes]:
 
 
 def server_hears(pieces: list[bytes]) -> tuple[list[Any], ServerSession]:
-    """What a server makes of a client's bytes when it accepts any login, errors as their text."""
+    """Events of a server for a client's bytes when it accepts any login, errors as their text."""
     session = ServerSession(NOW_NS)
     heard: list[Any] = []
     for piece in [*pieces, b""]:
@@ -62,7 +62,7 @@ def server_hears(pieces: list[bytes]) -> tuple[list[Any], ServerSession]:
 
 
 def client_hears(pieces: list[bytes]) -> tuple[list[Any], ClientSession]:
-    """What a client makes of a server's bytes after it has asked to be let in, errors as their text."""
+    """Events of a client for a server's bytes after its login request, errors as their text."""
     session = ClientSession(NOW_NS)
     session.login(LoginRequest("u", SECRET), NOW_NS)
     heard: list[Any] = []

@@ -54,7 +54,7 @@ def test_nasdaqs_library_reads_our_packets_and_we_read_its() -> None:
 
 
 class Cable:
-    """What an asyncio session of the judge takes for a transport: its bytes go to ``heard`` in small pieces."""
+    """Transport for an asyncio session of the judge: its bytes go to ``heard`` in small pieces."""
 
     def __init__(self, heard: Any) -> None:
         self.heard = heard

@@ -42,14 +42,14 @@ class Loop:
         self.sent: list[list[bytes]] = [[] for _ in range(connections)]
 
     def requests(self, now_ns: int = 1) -> list[tuple[int, bytes]]:
-        """What is due, by connection."""
+        """Requests that are due, by connection."""
         count = len(self.load.connections)
         found = make_requests(self.load, ALL[:count].copy(), count, now_ns, self.senders, self.lengths)
         made = zip(self.senders[:found].tolist(), self.lengths[:found].tolist(), strict=True)
         return [(n, self.load.out[n, :length].tobytes()) for n, length in made]
 
     def answers(self, n: int, data: bytes) -> bytes:
-        """What the server says to requests."""
+        """Answers of the server to requests."""
         self.sink.arrived[n, HELD_BYTES : HELD_BYTES + len(data)] = np.frombuffer(data, np.uint8)
         return self.sink.out[n, : answer_all(self.sink, n, len(data))].tobytes()
 
@@ -65,7 +65,7 @@ class Loop:
             self.take(n, alter(self.answers(n, data)))
 
     def faults(self) -> dict[str, int]:
-        """What was wrong."""
+        """The faults."""
         return {name: count for name, count in faults(self.load).items() if count}
 
 
@@ -182,7 +182,7 @@ def once(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[bytes], byte
 
 
 def place_of(messages: list[bytes], kind: ServerMessage) -> int:
-    """Where the first message of a kind is."""
+    """Position of the first message of a kind."""
     return next(place for place, message in enumerate(messages) if message[0] == kind)
 
 

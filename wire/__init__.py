@@ -1,4 +1,4 @@
-"""What goes over the wire, as pure functions of bytes: SoupBinTCP packets and sessions, OUCH messages."""
+"""Wire formats as pure functions of bytes: SoupBinTCP packets and sessions, OUCH messages."""
 
 from wire.errors import ProtocolError
 from wire.soup import LoginRequest, PacketType, RejectCode

@@ -46,7 +46,7 @@ class BuySell(IntEnum):
 
 
 class TimeInForce(IntEnum):
-    """What is no number of seconds in ``time_in_force_s``."""
+    """Values of ``time_in_force_s`` that are not seconds."""
 
     IMMEDIATE_OR_CANCEL = 0
     MARKET_HOURS = 99_998
@@ -54,7 +54,7 @@ class TimeInForce(IntEnum):
 
 
 class Display(IntEnum):
-    """How an order shows."""
+    """Display of an order."""
 
     ATTRIBUTABLE = ord("A")
     ANONYMOUS = ord("Y")
@@ -81,7 +81,7 @@ class Capacity(IntEnum):
 
 
 class IntermarketSweep(IntEnum):
-    """Whether an order is an intermarket sweep."""
+    """True if an order is an intermarket sweep."""
 
     ELIGIBLE = ord("Y")
     NOT_ELIGIBLE = ord("N")
@@ -100,7 +100,7 @@ class CrossType(IntEnum):
 
 
 class CustomerType(IntEnum):
-    """Whether an order is a retail customer's."""
+    """True if an order is a retail customer's."""
 
     RETAIL = ord("R")
     NOT_RETAIL = ord("N")
@@ -108,21 +108,21 @@ class CustomerType(IntEnum):
 
 
 class EventCode(IntEnum):
-    """What a system event says."""
+    """Code of a system event."""
 
     START_OF_DAY = ord("S")
     END_OF_DAY = ord("E")
 
 
 class OrderState(IntEnum):
-    """Whether an order that was accepted or replaced is still open."""
+    """True if an order that was accepted or replaced is still open."""
 
     LIVE = ord("L")
     DEAD = ord("D")
 
 
 class BboWeight(IntEnum):
-    """Where an order stood against the best prices on entry."""
+    """Price of an order beside the best prices on entry."""
 
     UP_TO_0_2_PERCENT = ord("0")
     UP_TO_1_PERCENT = ord("1")
@@ -134,7 +134,7 @@ class BboWeight(IntEnum):
 
 
 class CancelReason(IntEnum):
-    """Why shares of an order were canceled."""
+    """Reason why shares of an order were canceled."""
 
     USER = ord("U")
     IMMEDIATE_OR_CANCEL = ord("I")
@@ -151,7 +151,7 @@ class CancelReason(IntEnum):
 
 
 class RejectReason(IntEnum):
-    """Why an order was refused. Small letters are risk limits of the firm's own setting."""
+    """Reason why an order was rejected. Small letters are risk limits that the firm has set."""
 
     TEST_MODE = ord("T")
     HALTED = ord("H")
@@ -184,7 +184,7 @@ class RejectReason(IntEnum):
 
 
 class BrokenTradeReason(IntEnum):
-    """Why a trade was broken."""
+    """Reason why a trade was broken."""
 
     ERRONEOUS = ord("E")
     CONSENT = ord("C")
@@ -193,19 +193,19 @@ class BrokenTradeReason(IntEnum):
 
 
 class TradeCorrectionReason(IntEnum):
-    """Why a trade was corrected."""
+    """Reason why a trade was corrected."""
 
     ADJUSTED_TO_NAV = ord("N")
 
 
 class ReferencePriceType(IntEnum):
-    """What a reference price is."""
+    """Kind of a reference price."""
 
     INTRADAY_INDICATIVE_VALUE = ord("I")
 
 
 class Liquidity(IntEnum):
-    """What an execution did to the book, which decides Nasdaq's fee."""
+    """Liquidity flag: the effect of an execution on the book, which decides Nasdaq's fee."""
 
     ADDED = ord("A")
     REMOVED = ord("R")

@@ -49,7 +49,7 @@ class PacketType(IntEnum):
 
 
 class RejectCode(IntEnum):
-    """Why a login was refused."""
+    """Reason why a login was rejected."""
 
     NOT_AUTHORIZED = ord("A")
     SESSION_NOT_AVAILABLE = ord("S")
@@ -92,7 +92,7 @@ def named(kind: int) -> str:
 
 
 def length_error(length: int, payload_bytes_max: int) -> ProtocolError:
-    """What is said of a packet whose length field cannot be right."""
+    """Error of a packet whose length field cannot be right."""
     if length < 1:
         return ProtocolError("a packet of length 0 came; the length counts the type byte, so the least is 1")
     return ProtocolError(f"a packet of length {length} came; at most {payload_bytes_max + 1} is taken here")
@@ -121,7 +121,7 @@ class PacketCutter:
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes were fed and not cut."""
+        """Number of bytes that were fed and are not cut yet."""
         return len(self._held) - self._at
 
     def next(self) -> tuple[int, bytes] | None:

@@ -42,7 +42,7 @@ ClientEvent = LoginAccepted | LoginRejected | Sequenced | EndOfSession | Debug |
 
 
 class State(Enum):
-    """How far a session is."""
+    """State of a session."""
 
     LOGIN = "login"
     ASKED = "asked"
@@ -51,7 +51,7 @@ class State(Enum):
 
 
 class Due(Enum):
-    """What the passing of time asks for."""
+    """Action that is due as time passes."""
 
     NOTHING = "nothing"
     HEARTBEAT = "heartbeat"
@@ -59,7 +59,7 @@ class Due(Enum):
 
 
 class _Session:
-    """What both sides have in common: the clock, the bytes that are not cut yet, and how far it is."""
+    """Base of both sides of a session: clock, bytes that are not cut yet, and state."""
 
     _HEARTBEAT: PacketType
 
@@ -75,7 +75,7 @@ class _Session:
 
     @property
     def ended(self) -> bool:
-        """Whether this side is done with the connection, which is then to be closed."""
+        """True if this side is done with the connection, which is then to be closed."""
         return self.state is State.ENDED
 
     def heard(self, now_ns: int) -> None:
@@ -87,7 +87,7 @@ class _Session:
         self._heard_ns = max(self._heard_ns, min(self._heard_ns + away_ns, now_ns))
 
     def tick(self, now_ns: int, read_ns: int | None = None) -> Due:
-        """What is due now. A session that timed out has ended; its connection is to be closed.
+        """The action that is due now. A session that timed out has ended; close its connection.
 
         read_ns: what arrived before this time was read, so silence is judged up to it; None: up to ``now_ns``.
         """
@@ -159,7 +159,7 @@ class ServerSession(_Session):
         self._requested_seq = 0
 
     def receive(self, data: bytes | bytearray | memoryview, now_ns: int) -> list[ServerEvent]:
-        """What the bytes ask for, in their order. A ProtocolError is the last event, and the session has ended.
+        """The requests in the bytes, in order. A ProtocolError is the last event, and ends the session.
 
         A login request stops the cutting: what comes after it is kept until it is answered, and then given by the
         next call (also with no bytes). An ended session takes bytes and gives nothing.
@@ -180,7 +180,7 @@ class ServerSession(_Session):
         return events
 
     def packet(self, kind: int, payload: bytes, now_ns: int) -> ServerEvent | None:
-        """What one packet asks for; None for a heartbeat, and for all that comes after the end.
+        """The request in one packet; None for a heartbeat, and for all packets after the end.
 
         Raises ProtocolError, and the session has ended.
         """
@@ -288,7 +288,7 @@ class ClientSession(_Session):
         return data
 
     def receive(self, data: bytes | bytearray | memoryview, now_ns: int) -> list[ClientEvent]:
-        """What the bytes say, in their order. A ProtocolError is the last event, and the session has ended."""
+        """The events in the bytes, in order. A ProtocolError is the last event, and ends the session."""
         events: list[ClientEvent] = []
         if self.ended:
             return events
@@ -303,7 +303,7 @@ class ClientSession(_Session):
         return events
 
     def packet(self, kind: int, payload: bytes, now_ns: int) -> ClientEvent | None:
-        """What one packet says; None for a heartbeat, and for all that comes after the end.
+        """The event in one packet; None for a heartbeat, and for all packets after the end.
 
         Raises ProtocolError, and the session has ended.
         """

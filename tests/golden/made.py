@@ -1,4 +1,4 @@
-"""What the golden journal of RULES_VERSION 4 was made of: every kind of command, hostile rows and garbage included.
+"""Content of the golden journal of RULES_VERSION 4: every kind of command, hostile rows and garbage.
 
 Those of earlier versions were made by this file as it was then.
 """
