@@ -58,7 +58,8 @@ def serving(directory: Path, durability: str, arguments: Sequence[str] = ()) -> 
     been killed. Raises LoadError when it does not start."""
     with tempfile.TemporaryFile("w+") as complaints:
         command = [sys.executable, "-m", "cli.main", "serve", "--data", str(directory), "--port", "0", "--json"]
-        command += ["--durability", durability, *arguments]
+        # What a participant may send is not to be measured.
+        command += ["--durability", durability, "--default-order-rate", "off", "--default-share", "off", *arguments]
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=complaints, text=True, cwd=Path(__file__).parent.parent
         )

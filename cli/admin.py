@@ -99,7 +99,7 @@ def _parts(lines: list[str]) -> Iterable[list[str]]:
 
 def _sent(link: Link, parts: list[list[str]]) -> dict[str, Any]:
     """The answers to all parts as one."""
-    told: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0, "events": []}
+    told: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0, "events": [], "added": []}
     lines = 0
     for part in parts:
         if any(line.partition("#")[0].strip() for line in part):
@@ -113,6 +113,7 @@ def _sent(link: Link, parts: list[list[str]]) -> dict[str, Any]:
                 ) from None
             told["seq"] = answer["seq"]
             told["events"] += answer["events"]
+            told["added"] += answer.get("added", [])
             for key in ("commands", "rejected", "left_out"):
                 told[key] += answer.get(key, 0)
         lines += len(part)
@@ -130,6 +131,8 @@ def _shown(told: dict[str, Any], *, as_json: bool) -> int:
             screen.say(f"and {screen.counted(told['left_out'], 'event')} more; see `lockstep events`")
         if not told["events"]:
             screen.say(f"done, command {screen.count(told['seq'])}")
+        for line in told.get("added", ()):
+            screen.say(f"set by default: {line}")
     if told["rejected"]:
         screen.flush()
         first = next((line for line in told["events"] if line.startswith(_REFUSALS)), "")
@@ -295,10 +298,11 @@ def sessions(directory: Path, *, as_json: bool) -> int:
 
 
 #: Limits that no single instrument has.
-_IN_ALL: Final = ("order_rate", "credit", "margin")
+_IN_ALL: Final = ("order_rate", "credit", "margin", "max_open_orders", "max_ids")
 _LIMIT_BOUNDS: Final = (
     "bounds are 1 to 99,999,999 for --max-order-qty, above 0 for --max-order-value, 0 or more for --max-position "
-    "and --credit, 1 to 4,096 entries in at most a day for --order-rate, and 0% to 100% for --margin and --adv"
+    "and --credit, 1 to 4,096 entries in at most a day for --order-rate, 0% to 100% for --margin and --adv, and 1 or "
+    "more for --max-open-orders and --max-ids"
 )
 
 
@@ -336,6 +340,7 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
             ("participant", whole["participant"] + (", killed" if whole["killed"] else "")),
             ("allowed", ", ".join(whole["allow"]) or "nothing"),
             ("open orders", screen.count(whole["open_orders"])),
+            ("order ids", screen.count(whole["ids_used"])),
             ("open notional", price(whole["open_notional_e4"])),
             ("limits", limit_words(whole["limits"]) or "none"),
         ]

@@ -270,11 +270,13 @@ def admin_limits(
     restricted: Annotated[
         bool | None, typer.Option("--restricted/--not-restricted", help="No orders.", show_default="unchanged")
     ] = None,
+    max_open_orders: Annotated[str | None, typer.Option(metavar="N|off", help="Open orders at a time.")] = None,
+    max_ids: Annotated[str | None, typer.Option(metavar="N|off", help="Order ids of a day.")] = None,
     as_json: Json = False,
 ) -> int:
     """Set limits of a participant; without any, show those in force, its positions and what it has open.
 
-    --order-rate, --credit and --margin are of all instruments together.
+    --order-rate, --credit, --margin, --max-open-orders and --max-ids are of all instruments together.
 
     Example: lockstep admin limits node1 ALPHA --credit 5000000 --order-rate 100/1s
 
@@ -293,6 +295,8 @@ def admin_limits(
         *pair("margin", margin),
         *pair("adv", adv),
         *([] if restricted is None else ["restricted" if restricted else "restricted=no"]),
+        *pair("max_open_orders", max_open_orders),
+        *pair("max_ids", max_ids),
     ]
     return limits(directory, name, symbol, words, as_json=as_json)
 

@@ -71,6 +71,15 @@ def serve(
     clock_ahead_max_s: Annotated[
         float, typer.Option(min=1, max=1e9, help="A clock that jumps ahead by more is refused until it is accepted.")
     ] = 3_600.0,
+    default_order_rate: Annotated[
+        str,
+        typer.Option(
+            metavar="N/TIME|off", help="Order rate of a participant that the operator defines from now on, as a limit."
+        ),
+    ] = "4000/1s",
+    default_share: Annotated[
+        str, typer.Option(metavar="PERCENT|off", help="Its share of open orders and of order ids, as limits.")
+    ] = "25%",
     as_json: Json = False,
 ) -> int:
     """Run a node that traders connect to, until SIGTERM or Ctrl-C; then it checkpoints and ends.
@@ -79,9 +88,11 @@ def serve(
     """
     from cli.serve import serve as command
     from engine.limits import Capacity
+    from node.defaults import checked_rate, checked_share
 
     try:
         capacity = Capacity(orders_max, ids_max, instruments_max, participants_max)
+        order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     return command(
@@ -102,5 +113,7 @@ def serve(
         None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         past_days,
         round(clock_ahead_max_s * 1e9),
+        order_rate,
+        share_bps,
         as_json=as_json,
     )

@@ -35,6 +35,8 @@ def serve(
     clock_error_max_ns: int | None,
     past_days: int,
     clock_ahead_max_ns: int,
+    default_order_rate: str,
+    default_share_bps: int,
     *,
     as_json: bool,
 ) -> int:
@@ -72,6 +74,8 @@ def serve(
         clock_error_max_ns=clock_error_max_ns,
         past_days=past_days,
         clock_ahead_max_ns=clock_ahead_max_ns,
+        default_order_rate=default_order_rate,
+        default_share_bps=default_share_bps,
     )
     if durability is Durability.none:
         screen.notice("note: durability none: a crash can lose what was answered; for measurements only")

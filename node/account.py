@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.names import unpack
 from engine.records import EventKind, Phase, Reason
+from node.capacity import room_status
 from node.control import Refused, Status
 from replay import accounts
 from replay.objects import book_object, iso_time
@@ -86,9 +87,7 @@ def status(node: "Node") -> Status:
         "clock": iso_time(engine.now_ns) or "unset",
         "clock_ns": engine.now_ns,
         "held_rows": node.market.pipeline.held_rows,
-        "instruments": len(phases),
-        "participants": len(engine.directory.participants),
-        "users": sum(1 for _ in node.outbox.streams.users()),
+        **room_status(engine, sum(1 for _ in node.outbox.streams.users())),
         "session": node.outbox.streams.session,
         **node.market.counts(),
         "orders": gateway.orders,

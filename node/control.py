@@ -45,7 +45,15 @@ STATUS_KEYS: Final = (
     "checkpoint_seq",  # of the newest checkpoint
     "held_rows",  # rows that wait to be durable
     "instruments",
+    "instruments_max",  # how many there is room for, as are the next maxima
     "participants",
+    "participants_max",
+    "users",
+    "users_max",
+    "orders_open",
+    "orders_max",
+    "ids_used",  # client order ids of the trading day, and those of open orders
+    "ids_max",
     "commands",  # since the start, as are the next three
     "orders",
     "events",

@@ -25,6 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from engine.records import RULES_VERSION
+from node.capacity import ROOMS
 from node.control import PHASE_KEYS, NodeControl, Status
 from node.responder import HttpServer, Response, json_response
 from node.stages import STAGES, StageClock, bucket
@@ -105,6 +106,7 @@ class _NodeCollector(Collector):
         yield _info(status)
         yield _version()
         yield _phases(status)
+        yield _rooms(status)
         yield _stages(self._node.stages)
         ready = GaugeMetricFamily("lockstep_ready", "1 while the node takes orders")
         ready.add_metric([], 0.0 if self._node.unready() or self._node.unhealthy() else 1.0)
@@ -170,6 +172,15 @@ def _phases(status: Status) -> Metric:
         if (value := _number(status, key)) is not None:
             phases.add_metric([key.removeprefix("phase_")], value)
     return phases
+
+
+def _rooms(status: Status) -> Metric:
+    rooms = GaugeMetricFamily("lockstep_capacity_used_ratio", "Share of the venue's room that is used", labels=["room"])
+    for room, (used_key, most_key) in ROOMS.items():
+        used, most = _number(status, used_key), _number(status, most_key)
+        if used is not None and most:
+            rooms.add_metric([room.replace(" ", "_")], used / most)
+    return rooms
 
 
 def _stages(stages: StageClock) -> Metric:

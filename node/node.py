@@ -18,7 +18,9 @@ from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, Gateway
 from journal import JournalError
 from node import account, health
+from node.capacity import CapacityWatch, room_status
 from node.control import Refused, Status, Submitted
+from node.defaults import OFF
 from node.images import Images
 from node.logs import Log
 from node.market import Market
@@ -62,6 +64,8 @@ class NodeOptions:
     clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
     past_days: int = PAST_DAYS
     clock_ahead_max_ns: int = AHEAD_MAX_NS  # a step of the wall clock ahead by more is not believed
+    default_order_rate: str = OFF  # of participants that the operator defines, as `limits` takes it
+    default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
 
 
 class Node:
@@ -76,6 +80,7 @@ class Node:
         self.began_s = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self.rates = Rates()
+        self._capacity_watch = CapacityWatch(log.warning)
         self._failure: BaseException | None = None
         self.draining = False
         self.ended = asyncio.Event()
@@ -256,6 +261,7 @@ class Node:
         self.discipline = discipline.read()
         self._look_at_clock()
         self.images.look()
+        self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))
         try:
             self.journal.check_place()
         except JournalError as error:

@@ -18,6 +18,7 @@ from engine.names import ID_CHARACTERS
 from engine.records import CommandKind, EventKind
 from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
 from node.control import NodeControl, Refused, Submitted
+from node.defaults import with_defaults
 from node.logs import Log
 from replay.scenario import KIND_BYTE, Translator
 from replay.scenario_parse import RAW, Line, ScenarioError, parse
@@ -53,6 +54,7 @@ class Operations:
     """The requests that an operator may make of ``node``.
 
     metrics: the text of the Prometheus endpoint. password_cost: of new passwords' hashes, log2 of scrypt's N.
+    default_limits: of a participant that is defined, in the words of ``limits``.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class Operations:
         *,
         metrics: Callable[[], bytes] | None = None,
         password_cost: int = COST_DEFAULT,
+        default_limits: str = "",
     ) -> None:
         self._node = node
         self._log = log
         self._metrics = metrics
         self._password_cost = password_cost
+        self._default_limits = default_limits
         # One thread: hashing is slow on purpose, and must not take the processors from the market.
         self._hasher = ThreadPoolExecutor(1, "passwords")
         self._operations = {
@@ -122,7 +126,8 @@ class Operations:
         return operation, fields
 
     async def _commands(self, request: Request) -> Answer:
-        lines = _lines(request["text"])
+        given = _lines(request["text"])
+        lines, added = with_defaults(given, self._default_limits, self._node.directory().participants)
         words = Counter(line.text.split(maxsplit=1)[0] for line in lines)
         events = _Events()
         # The clock is the sequencer's. Given one, the translator does not begin with the default clock of a file.
@@ -137,7 +142,7 @@ class Operations:
             events.take(done, self._node)
         told = events.answer()
         self._log.info("the operator sent commands", words=dict(words), seq=events.seq, rejected=told["rejected"])
-        return {"commands": len(lines), **told}
+        return {"commands": len(given), **told} | ({"added": added} if added else {})
 
     async def _password(self, request: Request) -> Answer:
         user = request["user"].upper()

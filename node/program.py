@@ -14,6 +14,7 @@ import uvloop
 from engine.limits import Capacity
 from gateway.passwords import COST_DEFAULT
 from node.admin import AdminServer
+from node.defaults import default_limits
 from node.descriptors import connections_within
 from node.logs import Log
 from node.metrics import Metrics, metrics_server
@@ -110,7 +111,13 @@ async def _served(
 ) -> None:
     node = Node(opened, options, log)
     figures = Metrics(node)
-    operations = Operations(node, log, metrics=figures.text, password_cost=password_cost)
+    operations = Operations(
+        node,
+        log,
+        metrics=figures.text,
+        password_cost=password_cost,
+        default_limits=default_limits(opened.engine.capacity, options.default_order_rate, options.default_share_bps),
+    )
     admin = AdminServer(node, operations, options.data, log, port=admin_port)
     metrics = None if metrics_port is None else metrics_server(node, figures, port=metrics_port)
     notify = Notifier()

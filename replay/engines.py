@@ -31,6 +31,11 @@ class MarketEngine(Protocol):
         ...
 
     @property
+    def capacity(self) -> Capacity:
+        """What the venue has room for."""
+        ...
+
+    @property
     def now_ns(self) -> int:
         """The clock in force, ns since 1970."""
         ...

@@ -27,7 +27,10 @@ user UB participant=BETA firm=FIRM allow=login,newest_wins
 user UC participant=BETA allow=login,cancel_on_disconnect
 phase XYZ continuous"""
 #: Of ``lockstep serve`` where nothing else is said: small, so that a start takes a second.
-SMALL = ("--password-cost", "4", "--orders-max", "4096", "--ids-max", "65536")
+SMALL = (
+    *("--password-cost", "4", "--orders-max", "4096", "--ids-max", "65536"),
+    *("--default-order-rate", "off", "--default-share", "off"),
+)
 #: An answer to one client, whatever others do, comes within this.
 SOON_S = 10.0
 #: Patience with a server that beats and does not do what is waited for.

@@ -125,6 +125,7 @@ def test_limits_are_set_in_a_line_and_shown_with_what_they_are_of(operated: Oper
         "  participant    ALPHA\n"
         "  allowed        market\n"
         "  open orders    1\n"
+        "  order ids      1\n"
         "  open notional  700.00\n"
         "  limits         max_order_qty=1000 max_order_value=2500.50 order_rate=100/1s max_position=500 "
         "credit=5000.00 restricted\n"
@@ -151,7 +152,13 @@ def test_the_limits_of_one_who_has_none_and_holds_nothing(operated: Operated, lo
     status, out, _ = lockstep("admin", "limits", operated.directory, "GAMMA")
     assert (status, out.splitlines()[1:]) == (
         0,
-        ["  allowed        nothing", "  open orders    0", "  open notional  0.00", "  limits         none"],
+        [
+            "  allowed        nothing",
+            "  open orders    0",
+            "  order ids      0",
+            "  open notional  0.00",
+            "  limits         none",
+        ],
     )
 
 

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from node import stages
 from node.admin import AdminError
+from node.capacity import ROOMS
 from node.metrics import COUNTERS, GAUGES, Metrics, metrics_server
 from node.notify import Notifier
 from node.responder import PEER_CONNECTIONS_MAX, HttpServer, Response
@@ -123,6 +124,7 @@ def test_making_the_metrics_takes_a_few_milliseconds() -> None:
 def test_every_metric_that_an_alert_names_is_one_that_a_node_has() -> None:
     node = FakeNode()
     full = {key: 1 for key, *_ in (*COUNTERS, *GAUGES)} | {"rejected_killed": 1, "phase_closed": 1}
+    full |= {key: 1 for pair in ROOMS.values() for key in pair}
     node.status = lambda: dict(full)  # type: ignore[method-assign]
     known = {name for name, _ in samples(Metrics(node).text().decode())}
     alerts = (ROOT / "examples" / "alerts.yml").read_text()

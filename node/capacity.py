@@ -1,0 +1,63 @@
+"""How much of the venue's room is used, and a warning when it gets scarce.
+
+Room is fixed when a data directory is created; what is refused ``capacity`` is not mended by waiting. So the warning
+comes while there is time: at 70 and at 90 percent, each once until the use has fallen 10 percent below it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.streams import USERS_MAX
+from node.control import Status
+from replay.engines import MarketEngine
+
+#: Shares in percent that are warned of.
+LEVELS_PERCENT: Final = (70, 90)
+#: How far below a level the use must fall before it is warned of again.
+_AGAIN_PERCENT: Final = 10
+#: What may run out, as messages name it: key of ``status`` of what is used, and of what there is room for.
+ROOMS: Final = {
+    "open orders": ("orders_open", "orders_max"),
+    "order ids": ("ids_used", "ids_max"),
+    "instruments": ("instruments", "instruments_max"),
+    "participants": ("participants", "participants_max"),
+    "users": ("users", "users_max"),
+}
+
+
+def room_status(engine: MarketEngine, users: int) -> Status:
+    """Every key of ``ROOMS``."""
+    participants = engine.participants()
+    capacity = engine.capacity
+    return {
+        "orders_open": int(participants["orders_open"].sum()),
+        "orders_max": capacity.orders_max,
+        "ids_used": int(participants["ids_used"].sum()),
+        "ids_max": capacity.ids_max,
+        "instruments": len(engine.directory.symbols),
+        "instruments_max": capacity.instruments_max,
+        "participants": len(participants),
+        "participants_max": capacity.participants_max,
+        "users": users,
+        "users_max": USERS_MAX,
+    }
+
+
+class CapacityWatch:
+    """Warns of each room that passes a level. ``warn``: as ``node.logs.Log.warning``."""
+
+    def __init__(self, warn: Callable[..., None]) -> None:
+        self._warn = warn
+        self._warned: set[tuple[str, int]] = set()
+
+    def look(self, status: Status) -> None:
+        """Compare what ``room_status`` gave with the levels."""
+        for room, (used_key, most_key) in ROOMS.items():
+            used, most = int(status[used_key]), int(status[most_key])
+            for level in LEVELS_PERCENT:
+                if (room, level) in self._warned:
+                    if 100 * used < (level - _AGAIN_PERCENT) * most:
+                        self._warned.discard((room, level))
+                elif 100 * used >= level * most:
+                    self._warned.add((room, level))
+                    self._warn("room gets scarce", room=room, level_percent=level, used=used, most=most)
