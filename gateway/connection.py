@@ -115,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
             if isinstance(event, LoginRequest):
                 self._gateway.asked(self, event)
             elif isinstance(event, ProtocolError):
-                self.close(str(event))
+                self.close(str(event), last=event.answer)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; the connection ends."""

@@ -196,6 +196,30 @@ def test_a_client_tells_what_is_wrong_in_one_sentence(data: bytes, sentence: str
 
 
 @pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"\xff" * 6 + b" " * 39 + b"1", RejectCode.NOT_AUTHORIZED),
+        (b"u".ljust(6) + b"\0".ljust(10) + b" " * 29 + b"1", RejectCode.NOT_AUTHORIZED),
+        (b"u".ljust(6) + b"p".ljust(10) + b"\n".rjust(10) + b"1".rjust(20), RejectCode.SESSION_NOT_AVAILABLE),
+        (b"u".ljust(6) + b"p".ljust(10) + b" " * 10 + b"-1".rjust(20), RejectCode.SESSION_NOT_AVAILABLE),
+        (b"u".ljust(6) + b"p".ljust(10) + b" " * 10 + b"9" * 20, RejectCode.SESSION_NOT_AVAILABLE),
+        (b"u".ljust(6) + b"p".ljust(10) + b" " * 30, RejectCode.SESSION_NOT_AVAILABLE),
+        (b"too short", RejectCode.NOT_AUTHORIZED),
+        (b"", RejectCode.NOT_AUTHORIZED),
+    ],
+)
+def test_a_malformed_login_is_answered_login_rejected(payload: bytes, code: RejectCode) -> None:
+    session = ServerSession(NOW_NS)
+    (error,) = session.receive(packet(PacketType.LOGIN_REQUEST, payload), NOW_NS)
+    assert isinstance(error, ProtocolError)
+    assert error.answer == LoginRejected(code).packet()
+    assert session.ended
+    (other,) = ServerSession(NOW_NS).receive(packet(PacketType.UNSEQUENCED, payload), NOW_NS)
+    assert isinstance(other, ProtocolError)
+    assert other.answer == b"", "nobody asked to log in"
+
+
+@pytest.mark.parametrize(
     ("data", "sentence"),
     [
         (LoginAccepted("S", 1).packet()[:-1] + b"0", "the login answer says that message 0 comes next"),

@@ -4,5 +4,8 @@
 class ProtocolError(Exception):
     """A peer broke the protocol. The message is one sentence that says what came and what belongs there.
 
-    It never holds a password, nor bytes of a packet that may hold one.
+    It never holds a password, nor bytes of a packet that may hold one. answer: bytes that the peer gets before the
+    connection is closed.
     """
+
+    answer: bytes = b""

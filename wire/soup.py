@@ -210,16 +210,20 @@ class LoginRequest:
 
     @classmethod
     def read(cls, payload: bytes) -> "LoginRequest":
-        """From a payload of 46 bytes. Raises ProtocolError."""
-        user, password, session, number = _cut(
+        """From a payload of 46 bytes. Raises ProtocolError; its ``answer`` is a Login Rejected."""
+        raw_user, raw_password, raw_session, raw_number = _cut(
             payload, USER_CHARACTERS, PASSWORD_CHARACTERS, SESSION_CHARACTERS, NUMBER_CHARACTERS
         )
-        return cls(
-            _text_of("user of the login request", user),
-            _text_of("password of the login request", password),
-            _text_of("session of the login request", session),
-            _number_of("sequence number of the login request", number),
-        )
+        code = RejectCode.NOT_AUTHORIZED
+        try:
+            user = _text_of("user of the login request", raw_user)
+            password = _text_of("password of the login request", raw_password)
+            code = RejectCode.SESSION_NOT_AVAILABLE
+            session = _text_of("session of the login request", raw_session)
+            return cls(user, password, session, _number_of("sequence number of the login request", raw_number))
+        except ProtocolError as error:
+            error.answer = LoginRejected(code).packet()
+            raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ class ServerSession(_Session):
     def packet(self, kind: int, payload: bytes, now_ns: int) -> ServerEvent | None:
         """The request in one packet; None for a heartbeat, and for all packets after the end.
 
-        Raises ProtocolError, and the session has ended.
+        Raises ProtocolError, and the session has ended. A malformed login request is answered: see ``answer``.
         """
         if self.ended:
             return None
@@ -190,6 +190,8 @@ class ServerSession(_Session):
             self._check_payload(kind, payload)
             return self._before_login(kind, payload) if self.state is not State.LIVE else self._live(kind, payload)
         except ProtocolError as error:
+            if self.state is State.LOGIN and kind == PacketType.LOGIN_REQUEST:
+                error.answer = error.answer or LoginRejected(RejectCode.NOT_AUTHORIZED).packet()
             raise self._broken(error) from None
         finally:
             if self.state is State.LIVE:
