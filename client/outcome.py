@@ -32,6 +32,8 @@ def _refused(request: Request, order: Order | None) -> Refused:
     state = "it is not known" if order is None else f"it is {order.state.value}"
     if order is not None and order.state is OrderState.LIVE and request.kind is not RequestKind.REPLACE:
         state = "the quantity does not fit"
+        if request.kind is RequestKind.MODIFY:
+            state = "a modify can only leave fewer shares, or make a sale another kind of sale"
     return Refused(request, "", f"{_named(request)} was refused: {state}")
 
 

@@ -15,14 +15,18 @@ from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, T
 from gateway import memo as _memo
 from gateway.fold import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, Fold, fold_at
 from gateway.open_orders import find, insert, remove
+from gateway.reading import instructions_of
 from gateway.writing import (
+    FAR,
+    MISFITS,
     begin_message,
     end_of_messages,
     head_of,
     hours,
+    put_number,
     put_placed,
+    put_price,
     put_token,
-    put_u32,
     put_u64,
     sent,
     tail_of,
@@ -47,12 +51,21 @@ _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
 _SELF_TRADE: Final = int(Reason.SELF_TRADE)
+_INVALID_QTY: Final = int(Reason.INVALID_QTY)
+_INVALID_INSTRUCTION: Final = int(Reason.INVALID_INSTRUCTION)
 _PHASE_HALTED: Final = int(Phase.HALTED)
 _AUCTION: Final = int(Phase.AUCTION)
 _CLOSING_AUCTION: Final = int(Phase.CLOSING_AUCTION)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
+_UNTIL: Final = int(Instruction.UNTIL)
+_NOT_DISPLAYED: Final = int(Instruction.HIDDEN | Instruction.PEG)
+_POST_ONLY: Final = int(Instruction.POST_ONLY)
 _IOC: Final = int(TimeInForce.IOC)
+_OPENING: Final = int(TimeInForce.OPENING)
+_CLOSING: Final = int(TimeInForce.CLOSING)
 _MODIFY: Final = _memo.MODIFY
+_MINIMUM: Final = _memo.MINIMUM
+_SYSTEM_HOURS: Final = np.int64(_memo.SYSTEM_HOURS)
 _MSG = ouch_codes.ServerMessage
 _M_SYSTEM: Final = int(_MSG.SYSTEM_EVENT)
 _M_ACCEPTED: Final = int(_MSG.ACCEPTED)
@@ -79,18 +92,57 @@ _OPENING_CROSS: Final = int(ouch_codes.Liquidity.OPENING_CROSS)
 _CLOSING_CROSS: Final = int(ouch_codes.Liquidity.CLOSING_CROSS)
 _HALT_CROSS: Final = int(ouch_codes.Liquidity.HALT_OR_IPO_CROSS)
 _TAIL_SPACES: Final = 0x202020202020_0000
+_PRICE_MAX: Final = ouch.PRICE_E4_MAX
+_SIDE_BUY: Final = int(ouch_codes.BuySell.BUY)
+_SIDE_SELL: Final = int(ouch_codes.BuySell.SELL)
+_SIDE_SHORT: Final = int(ouch_codes.BuySell.SELL_SHORT)
+_SIDE_EXEMPT: Final = int(ouch_codes.BuySell.SELL_SHORT_EXEMPT)
+_REJECT_DISPLAY: Final = int(ouch_codes.RejectReason.INVALID_DISPLAY)
+_REJECT_CROSS: Final = int(ouch_codes.RejectReason.NOT_IN_THIS_CROSS)
+_REJECT_MINIMUM: Final = int(ouch_codes.RejectReason.INVALID_MINIMUM_QUANTITY)
+_REJECT_OTHER: Final = int(ouch_codes.RejectReason.OTHER)
+#: The codes of an order that no user entered: displayed, for no one in particular, no sweep, as configured.
+_UNENTERED: Final = np.int64(
+    (int(ouch_codes.Display.ANONYMOUS) << 24)
+    | (int(ouch_codes.Capacity.OTHER) << 32)
+    | (int(ouch_codes.IntermarketSweep.NOT_ELIGIBLE) << 40)
+    | (int(ouch_codes.CustomerType.AS_CONFIGURED) << 48)
+)
 
-#: What ``answer_block`` says of a block: it ends with an EXTEND row; it defines; a trading day begins in it.
+#: What ``answer_block`` says of a block: it ends with an EXTEND row; it defines; a trading day begins in it; a number
+#: did not fit into its field, so that nothing of it may be sent; an instrument became far.
 EXTENDS: Final = 1
 DEFINES: Final = 2
 NEW_DAY: Final = 4
+UNTELLABLE: Final = 8
+BECAME_FAR: Final = 16
+
+
+@inlined
+def _is_user(fold: Fold, user):
+    return user != 0 and user < len(fold.users) and fold.users[user]["name"] != 0
+
+
+@inlined
+def _is_sale(side):
+    return side == _SIDE_SELL or side == _SIDE_SHORT or side == _SIDE_EXEMPT
+
+
+@inlined
+def _look_at_price(fold: Fold, event):
+    """Notes an instrument in which an order stands above the highest price of OUCH."""
+    if event["price_e4"] > _PRICE_MAX:
+        stock = fold.stocks[np.int64(event["instrument"])]
+        if stock["far"] == 0:
+            stock["far"] = 1
+            fold.marks[FAR] += 1
 
 
 @inlined
 def _accepted(fold: Fold, m, event, command, extend, time_ns):
     memo = command["memo"]
     user = memo & 0xFFFF
-    if user == 0 or user >= len(fold.users) or fold.users[user]["name"] == 0:
+    if not _is_user(fold, user):
         return m
     client_order_id = event["client_order_id"]
     place = insert(fold, np.int64(event["participant"]), client_order_id)
@@ -101,8 +153,9 @@ def _accepted(fold: Fold, m, event, command, extend, time_ns):
     rest["token_head"] = extend["token_head"]
     rest["token_tail"] = extend["token_tail"]
     rest["number"] = event["number"]
+    rest["qty"] = event["qty"]
     begin = end_of_messages(fold, m)
-    at = begin_message(fold.out, begin, _B_ACCEPTED, _M_ACCEPTED, time_ns)
+    at = begin_message(fold, begin, _B_ACCEPTED, _M_ACCEPTED, time_ns)
     at = put_token(
         fold.out, at, head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
     )
@@ -113,21 +166,38 @@ def _accepted(fold: Fold, m, event, command, extend, time_ns):
     return sent(fold, m, user, begin, at + 1)
 
 
+@inlined
+def _with_what_was_asked(memo, asked):
+    """A memo with what a Replace Order may change beside the terms: sweep, hours, and how a displayed order shows."""
+    sweep, hours_flag = np.int64(0xFF) << 40, _SYSTEM_HOURS << 56
+    memo = (memo & ~(sweep | hours_flag)) | (asked & (sweep | hours_flag))
+    shows = instructions_of((asked >> 24) & 255)
+    if (shows == 0 or shows == _POST_ONLY) and shows == instructions_of((memo >> 24) & 255):
+        memo = (memo & ~(np.int64(0xFF) << 24)) | (asked & (np.int64(0xFF) << 24))
+    return memo
+
+
 @called
 def _replaced(fold: Fold, m, event, command, extend, time_ns):
     participant = np.int64(event["participant"])
+    asked = command["new_memo"]
+    sender = asked & 0xFFFF
+    by_user = _is_user(fold, sender)
     place = find(fold, participant, event["client_order_id"])
-    if place < 0:
+    if place < 0 and not by_user:
         return m
     old_id, new_id = event["client_order_id"], event["contra_client_order_id"]
-    was = fold.rest[place]
-    number, memo, user = was["number"], was["memo"], np.int64(fold.open[place]["user"])
-    old_head, old_tail = head_of(old_id, was["token_head"]), tail_of(old_id, was["token_tail"])
-    remove(fold, place)
-    sender = command["new_memo"] & 0xFFFF
-    owner = user
-    if sender != 0 and sender < len(fold.users) and fold.users[sender]["name"] != 0:
-        owner = sender
+    old_head, old_tail = head_of(old_id, extend["token_head"]), tail_of(old_id, extend["token_tail"])
+    number, user = event["number"], sender
+    memo = _UNENTERED | ((_SIDE_BUY if np.int64(event["side"]) > 0 else _SIDE_SELL) << 16)
+    if place >= 0:
+        was = fold.rest[place]
+        number, memo, user = was["number"], was["memo"], np.int64(fold.open[place]["user"])
+        old_head, old_tail = head_of(old_id, was["token_head"]), tail_of(old_id, was["token_tail"])
+        remove(fold, place)
+    owner = sender if by_user else user
+    if by_user:
+        memo = _with_what_was_asked(memo, asked)
     memo = (memo & ~np.int64(0xFFFF)) | owner
     place = insert(fold, participant, new_id)
     row, rest = fold.open[place], fold.rest[place]
@@ -137,12 +207,13 @@ def _replaced(fold: Fold, m, event, command, extend, time_ns):
     rest["token_head"] = extend["new_token_head"]
     rest["token_tail"] = extend["new_token_tail"]
     rest["number"] = number
+    rest["qty"] = command["qty"]
     for turn in range(2):
         to = owner if turn == 0 else user
         if turn == 1 and user == owner:
             break
         begin = end_of_messages(fold, m)
-        at = begin_message(fold.out, begin, _B_REPLACED, _M_REPLACED, time_ns)
+        at = begin_message(fold, begin, _B_REPLACED, _M_REPLACED, time_ns)
         at = put_token(fold.out, at, head_of(new_id, rest["token_head"]), tail_of(new_id, rest["token_tail"]))
         at = put_placed(fold, at, to, event, memo, hours(memo), np.int64(0))
         at = put_token(fold.out, at, old_head, old_tail)
@@ -164,12 +235,12 @@ def _executed(fold: Fold, m, event, participant, client_order_id, liquidity, tim
     if client_order_id < 0:
         head, tail = fold.rest[place]["token_head"], fold.rest[place]["token_tail"]
     begin = end_of_messages(fold, m)
-    at = begin_message(fold.out, begin, _B_EXECUTED, _M_EXECUTED, time_ns)
+    at = begin_message(fold, begin, _B_EXECUTED, _M_EXECUTED, time_ns)
     at = put_token(fold.out, at, head, tail)
-    at = put_u32(fold.out, at, event["qty"])
-    at = put_u32(fold.out, at, event["price_e4"])
+    at = put_number(fold, at, event["qty"])
+    at = put_price(fold, at, event["price_e4"])
     fold.out[at] = liquidity
-    at = put_u64(fold.out, at + 1, event["number"])
+    at = put_u64(fold, at + 1, event["number"])
     row["leaves_qty"] = max(left, 0)
     if left <= 0:
         remove(fold, place)
@@ -192,18 +263,18 @@ def _trade(fold: Fold, m, event, time_ns):
 def _write_canceled(fold: Fold, m, to, event, head, tail, kind, code, removes, side, left, time_ns):
     begin = end_of_messages(fold, m)
     if kind == _M_MODIFIED:
-        at = begin_message(fold.out, begin, _B_MODIFIED, _M_MODIFIED, time_ns)
+        at = begin_message(fold, begin, _B_MODIFIED, _M_MODIFIED, time_ns)
         at = put_token(fold.out, at, head, tail)
         fold.out[at] = side
-        return sent(fold, m, to, begin, put_u32(fold.out, at + 1, left))
-    at = begin_message(fold.out, begin, _B_AIQ if kind == _M_AIQ else _B_CANCELED, kind, time_ns)
+        return sent(fold, m, to, begin, put_number(fold, at + 1, left))
+    at = begin_message(fold, begin, _B_AIQ if kind == _M_AIQ else _B_CANCELED, kind, time_ns)
     at = put_token(fold.out, at, head, tail)
-    at = put_u32(fold.out, at, event["qty"])
+    at = put_number(fold, at, event["qty"])
     fold.out[at] = code
     at += 1
     if kind == _M_AIQ:
-        at = put_u32(fold.out, at, event["qty"])
-        at = put_u32(fold.out, at, event["price_e4"])
+        at = put_number(fold, at, event["qty"])
+        at = put_price(fold, at, event["price_e4"])
         fold.out[at] = _REMOVED if removes else _ADDED
         at += 1
     return sent(fold, m, to, begin, at)
@@ -227,20 +298,77 @@ def _canceled(fold: Fold, m, event, command, time_ns):
     elif by_cancel and (command["memo"] >> 56) & _MODIFY and left > 0:
         kind = np.int64(_M_MODIFIED)
         side = (command["memo"] >> 16) & 255
-        if side != 0:
+        if _is_sale(side) and _is_sale((memo >> 16) & 255):
             memo = (memo & ~np.int64(0xFF0000)) | (side << 16)
             rest["memo"] = memo
     own = command["client_order_id"] if np.int64(command["kind"]) == _ENTER else command["new_client_order_id"]
     removes = own == client_order_id and np.int64(command["participant"]) == participant
     code = np.int64(fold.cancel_codes[np.int64(event["reason"])])
     row["leaves_qty"] = left
+    rest["qty"] -= event["qty"]
     if left == 0:
         remove(fold, place)
     m = _write_canceled(fold, m, user, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns)
     sender = command["memo"] & 0xFFFF if by_cancel else np.int64(0)
-    if sender != 0 and sender != user and sender < len(fold.users) and fold.users[sender]["name"] != 0:
+    if sender != user and _is_user(fold, sender):
         m = _write_canceled(fold, m, sender, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns)
     return m
+
+
+@called
+def _canceled_by_another(fold: Fold, m, event, command, extend, time_ns):
+    """A user's cancel of an order of its participant that no user entered."""
+    sender, client_order_id = command["memo"] & 0xFFFF, event["client_order_id"]
+    if not _is_user(fold, sender):
+        return m
+    head, tail = head_of(client_order_id, extend["token_head"]), tail_of(client_order_id, extend["token_tail"])
+    code, none = np.int64(fold.cancel_codes[np.int64(event["reason"])]), np.int64(0)
+    return _write_canceled(fold, m, sender, event, head, tail, np.int64(_M_CANCELED), code, False, none, none, time_ns)
+
+
+@inlined
+def _marked(fold: Fold, m, event, command, time_ns):
+    """The answer to a Modify Order that changes only the kind of a sale: for the market there is nothing to do in it.
+
+    The market says that no shares would be canceled. Gives m where that is not the case.
+    """
+    if not (command["memo"] >> 56) & _MODIFY or np.int64(event["reason"]) != _INVALID_QTY:
+        return m
+    client_order_id = event["client_order_id"]
+    place = find(fold, np.int64(event["participant"]), client_order_id)
+    if place < 0:
+        return m
+    rest = fold.rest[place]
+    side, was = (command["memo"] >> 16) & 255, (rest["memo"] >> 16) & 255
+    if command["qty"] != rest["qty"] or side == was or not (_is_sale(side) and _is_sale(was)):
+        return m
+    rest["memo"] = (rest["memo"] & ~np.int64(0xFF0000)) | (side << 16)
+    head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
+    user, left = np.int64(fold.open[place]["user"]), np.int64(fold.open[place]["leaves_qty"])
+    kind, none = np.int64(_M_MODIFIED), np.int64(0)
+    m = _write_canceled(fold, m, user, event, head, tail, kind, none, False, side, left, time_ns)
+    sender = command["memo"] & 0xFFFF
+    if sender != user and _is_user(fold, sender):
+        m = _write_canceled(fold, m, sender, event, head, tail, kind, none, False, side, left, time_ns)
+    return m
+
+
+@inlined
+def _reject_code(fold: Fold, event, command):
+    """The code of a refusal; of instructions that do not fit, by what was asked for."""
+    reason = np.int64(event["reason"])
+    if reason != _INVALID_INSTRUCTION:
+        return np.int64(fold.reject_codes[reason])
+    if np.int64(command["kind"]) == _REPLACE:
+        return np.int64(_REJECT_MINIMUM if (command["new_memo"] >> 56) & _MINIMUM else _REJECT_DISPLAY)
+    time_in_force, instructions = np.int64(command["time_in_force"]), np.int64(command["instructions"])
+    if time_in_force == _OPENING or time_in_force == _CLOSING:
+        return np.int64(_REJECT_CROSS)
+    if instructions & _NOT_DISPLAYED:
+        return np.int64(_REJECT_DISPLAY)
+    if instructions & _MIN_QTY:
+        return np.int64(_REJECT_MINIMUM)
+    return np.int64(_REJECT_OTHER if instructions & _UNTIL else _REJECT_DISPLAY)
 
 
 @called
@@ -255,18 +383,22 @@ def _refused(fold: Fold, m, event, command, extend, time_ns):
     else:
         return m
     user = memo & 0xFFFF
-    if user == 0 or user >= len(fold.users) or fold.users[user]["name"] == 0:
+    if not _is_user(fold, user):
         return m
+    if kind == _CANCEL:
+        after = _marked(fold, m, event, command, time_ns)
+        if after != m:
+            return after
     client_order_id, head, tail = command["client_order_id"], extend["token_head"], extend["token_tail"]
     if kind == _REPLACE and not cancel_reject:
         client_order_id = command["new_client_order_id"]
         head, tail = extend["new_token_head"], extend["new_token_tail"]
     begin = end_of_messages(fold, m)
     payload_bytes = _B_CANCEL_REJECT if cancel_reject else _B_REJECTED
-    at = begin_message(fold.out, begin, payload_bytes, _M_CANCEL_REJECT if cancel_reject else _M_REJECTED, time_ns)
+    at = begin_message(fold, begin, payload_bytes, _M_CANCEL_REJECT if cancel_reject else _M_REJECTED, time_ns)
     at = put_token(fold.out, at, head_of(client_order_id, head), tail_of(client_order_id, tail))
     if not cancel_reject:
-        fold.out[at] = fold.reject_codes[np.int64(event["reason"])]
+        fold.out[at] = _reject_code(fold, event, command)
         at += 1
     return sent(fold, m, user, begin, at)
 
@@ -323,6 +455,15 @@ def _group(fold: Fold, m):
 
 
 @inlined
+def _extend_of(fold: Fold, commands, at):
+    """The EXTEND row before a command, or a row of zeros."""
+    extend = fold.carried[0 if at == 0 else 1]
+    if at > 0 and np.int64(commands[at - 1]["kind"]) == _EXTEND:
+        extend = commands[at - 1]
+    return extend
+
+
+@inlined
 def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
     """Messages for ``events`` from ``start`` on; gives (next event, segments)."""
     m = np.int64(0)
@@ -347,16 +488,19 @@ def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
         if kind == _TRADE:
             m = _trade(fold, m, event, time_ns)
         elif kind == _CANCELED:
+            before = m
             m = _canceled(fold, m, event, command, time_ns)
+            if m == before and np.int64(command["kind"]) == _CANCEL:
+                m = _canceled_by_another(fold, m, event, command, _extend_of(fold, commands, at), time_ns)
         elif kind == _PHASE or kind == _HALTED:
             _phase(fold, event)
         else:
-            extend = fold.carried[0 if at == 0 else 1]
-            if at > 0 and np.int64(commands[at - 1]["kind"]) == _EXTEND:
-                extend = commands[at - 1]
+            extend = _extend_of(fold, commands, at)
             if kind == _ACCEPTED:
+                _look_at_price(fold, event)
                 m = _accepted(fold, m, event, command, extend, time_ns)
             elif kind == _REPLACED:
+                _look_at_price(fold, event)
                 m = _replaced(fold, m, event, command, extend, time_ns)
             elif kind == _REJECTED or kind == _CANCEL_REJECTED:
                 m = _refused(fold, m, event, command, extend, time_ns)
@@ -412,12 +556,16 @@ def answer_block(places, first_seq, commands, events, start, clocks, now_ns):
         if words & (DEFINES | NEW_DAY):
             return start, np.int64(0), clocks, time_ns, words
     start, segments = _answer(fold, first_seq, commands, events, start, clocks, now_ns)
+    if fold.marks[MISFITS] != 0:
+        words |= UNTELLABLE
+    if fold.marks[FAR] != 0:
+        words |= BECAME_FAR
     return start, segments, clocks, time_ns, words
 
 
 @called
 def system_event(fold: Fold, user, code, time_ns):
     """A System Event to one user alone; gives the number of segments, 1."""
-    at = begin_message(fold.out, 0, _B_SYSTEM, _M_SYSTEM, time_ns % DAY_NS)
+    at = begin_message(fold, 0, _B_SYSTEM, _M_SYSTEM, time_ns % DAY_NS)
     fold.out[at] = code
     return _group(fold, sent(fold, 0, user, np.int64(0), at + 1))

@@ -13,7 +13,9 @@ import numpy as np
 
 from engine.jit import at_places, called, inlined
 from engine.records import COMMAND
+from gateway.fold import OPEN, OPEN_REST
 from gateway.reading import SYMBOL, read_message
+from gateway.recent import RECENT
 from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
 
 _LENGTH_MAX: Final = PAYLOAD_BYTES_MAX + 1
@@ -60,25 +62,37 @@ class Arrivals(NamedTuple):
     buffer: np.ndarray[Any, Any]  # uint8[n]: the regions of all connections
     streams: np.ndarray[Any, Any]  # STREAM[n]
     symbols: np.ndarray[Any, Any]  # SYMBOL[power of two]
+    open: np.ndarray[Any, Any]  # OPEN[power of two]: ``Fold.open``
+    rest: np.ndarray[Any, Any]  # OPEN_REST[as many]: ``Fold.rest``
+    recent: np.ndarray[Any, Any]  # RECENT[RECENT_ROWS]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
     arrived: np.ndarray[Any, Any]  # ARRIVAL[n], one a row of commands
     order: np.ndarray[Any, Any]  # int64[as many as streams]: which are not done, for the kernel alone
 
 
-def new_arrivals(buffer: Any, streams: Any, symbols: Any, commands: Any) -> Arrivals:
-    """The arrays for a buffer, STREAM rows, SYMBOL rows and COMMAND rows."""
-    return Arrivals(
-        buffer, streams, symbols, commands, np.zeros(len(commands), ARRIVAL), np.zeros(len(streams), np.int64)
-    )
+def new_arrivals(
+    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any
+) -> Arrivals:
+    """The arrays for a buffer, STREAM rows, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows."""
+    arrived, order = np.zeros(len(commands), ARRIVAL), np.zeros(len(streams), np.int64)
+    return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order)
 
 
 _arrivals_at = at_places(
-    new_arrivals(np.zeros(1, np.uint8), np.zeros(1, STREAM), np.zeros(1, SYMBOL), np.zeros(1, COMMAND))
+    new_arrivals(
+        np.zeros(1, np.uint8),
+        np.zeros(1, STREAM),
+        np.zeros(1, SYMBOL),
+        np.zeros(1, OPEN),
+        np.zeros(1, OPEN_REST),
+        np.zeros(1, RECENT),
+        np.zeros(1, COMMAND),
+    )
 )
 
 
 @inlined
-def _read_next(buffer, stream, symbols, commands, n):
+def _read_next(buffer, stream, symbols, open_rows, rest, recent, commands, n):
     """Rows for the next message of a stream and the heartbeats before it: rows then, and whether there may be more."""
     at, end = stream["begin"], stream["end"]
     more = False
@@ -91,7 +105,9 @@ def _read_next(buffer, stream, symbols, commands, n):
             break
         kind = np.int64(buffer[at + 2])
         if kind == _UNSEQUENCED:
-            after = read_message(buffer, at + HEAD_BYTES, length - 1, stream, symbols, commands, n)
+            after = read_message(
+                buffer, at + HEAD_BYTES, length - 1, stream, symbols, open_rows, rest, recent, commands, n
+            )
             if after < 0:
                 stream["stop"] = BROKEN
                 break
@@ -128,7 +144,7 @@ def read_streams(places, count, rows_max, first, turn):
     then the rest is at its region's beginning. With fewer than two rows of room left, streams may have more: call
     again, those first that have the fewest messages taken. ``end`` must be within the buffer.
     """
-    buffer, streams, symbols, commands, arrived, order = _arrivals_at(places)
+    buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order = _arrivals_at(places)
     n = np.int64(0)
     place = np.int64(0)
     rows_max = min(rows_max, len(commands), len(arrived))
@@ -148,7 +164,7 @@ def read_streams(places, count, rows_max, first, turn):
                 break
             stream = streams[order[each]]
             row = n
-            n, more = _read_next(buffer, stream, symbols, commands, n)
+            n, more = _read_next(buffer, stream, symbols, open_rows, rest, recent, commands, n)
             placed = n > row
             while row < n:
                 arrival = arrived[row]

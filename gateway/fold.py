@@ -83,10 +83,14 @@ USER: Final = np.dtype(
     ]
 )
 #: An open order of a user, found by participant and client order id (0: a free row), and the cold rest of it.
+#: ``qty``: executed and open together, which is the "intended order size" of OUCH.
 OPEN: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u2"), ("user", "<u2"), ("leaves_qty", "<u4")])
-OPEN_REST: Final = np.dtype([("memo", "<i8"), ("token_head", "<i8"), ("token_tail", "<i8"), ("number", "<i8")])
+OPEN_REST: Final = np.dtype(
+    [("memo", "<i8"), ("token_head", "<i8"), ("token_tail", "<i8"), ("number", "<i8"), ("qty", "<i8")]
+)
 #: An instrument; row 0 is of none. ``stock``: its symbol as eight characters, big-endian, padded on the right.
-STOCK: Final = np.dtype([("symbol", "<i8"), ("stock", "<i8"), ("phase", "<i8"), ("cross", "<i8")])
+#: ``far``: 1 where a price may be above the highest of OUCH, so that users enter no orders in it (ADR 14).
+STOCK: Final = np.dtype([("symbol", "<i8"), ("stock", "<i8"), ("phase", "<i8"), ("cross", "<i8"), ("far", "<i8")])
 #: A message that was written, and all of one user's together. ``begin``: of its bytes. ``position``: in its stream.
 MESSAGE: Final = np.dtype([("user", "<i8"), ("begin", "<i8"), ("bytes", "<i8")])
 SEGMENT: Final = np.dtype(
@@ -123,6 +127,7 @@ class Fold(NamedTuple):
     tallies: np.ndarray[Any, Any]  # int64[2, 256]: events by kind, refusals by reason, since the process began
     clock_at: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: where the CLOCK rows of the block stand that were taken
     clock_ns: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: their values
+    marks: np.ndarray[Any, Any]  # int64[2]: numbers that did not fit into their field; instruments that became far
 
 
 def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> Fold:
@@ -147,6 +152,7 @@ def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: i
         tallies=np.zeros((2, 256), np.int64),
         clock_at=np.zeros(BLOCK_ROWS_MAX, np.int64),
         clock_ns=np.zeros(BLOCK_ROWS_MAX, np.int64),
+        marks=np.zeros(2, np.int64),
     )
 
 

@@ -32,7 +32,15 @@ def compile_kernels() -> None:
     streams = Streams(Capacity(1, 1, 1, 1), sent.append, lambda _: None, users_max=1)
     add_symbol(streams.symbols, 1, 1)
     rows = np.zeros(1, COMMAND)
-    arrivals = new_arrivals(np.zeros(64, np.uint8), np.zeros(1, STREAM), streams.symbols, rows)
+    arrivals = new_arrivals(
+        np.zeros(64, np.uint8),
+        np.zeros(1, STREAM),
+        streams.symbols,
+        streams.fold.open,
+        streams.fold.rest,
+        streams.recent,
+        rows,
+    )
     read_streams(places(arrivals), 1, 1, 0, 0)
     rows["kind"] = CommandKind.ENTER
     streams(1, rows, np.zeros(1, EVENT))

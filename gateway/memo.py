@@ -16,6 +16,7 @@ from typing import Final
 
 SYSTEM_HOURS: Final = 1  # flag: the time in force was system hours
 MODIFY: Final = 2  # flag of a CANCEL: the message was a Modify Order
+MINIMUM: Final = 4  # flag of a REPLACE: the message asked for a minimum quantity
 
 USERS_MAX: Final = 2**16 - 1
 

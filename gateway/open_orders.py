@@ -12,19 +12,25 @@ _MIX_PARTICIPANT: Final = np.int64(-4658895280553007687)
 
 
 @inlined
-def _home(fold: Fold, participant, client_order_id):
+def _home(rows, participant, client_order_id):
     mixed = (client_order_id >> 6) ^ wrapping_multiply(participant, _MIX_PARTICIPANT)
     mixed = wrapping_multiply(mixed, _MIX)
-    return (lshr(mixed, 20) + (client_order_id & 63)) & (len(fold.open) - 1)
+    return (lshr(mixed, 20) + (client_order_id & 63)) & (len(rows) - 1)
 
 
 @inlined
 def find(fold: Fold, participant, client_order_id):
     """Place of an open order, or -1."""
-    place = _home(fold, participant, client_order_id)
-    mask = len(fold.open) - 1
-    for _ in range(len(fold.open)):
-        row = fold.open[place]
+    return find_among(fold.open, participant, client_order_id)
+
+
+@inlined
+def find_among(rows, participant, client_order_id):
+    """Place of an open order in OPEN rows (``Fold.open``), or -1."""
+    place = _home(rows, participant, client_order_id)
+    mask = len(rows) - 1
+    for _ in range(len(rows)):
+        row = rows[place]
         if np.int64(row["participant"]) == participant and row["client_order_id"] == client_order_id:
             return place
         if np.int64(row["participant"]) == 0:
@@ -36,7 +42,7 @@ def find(fold: Fold, participant, client_order_id):
 @inlined
 def insert(fold: Fold, participant, client_order_id):
     """Place of a new row; the table is at least twice as large as there can be open orders."""
-    place = _home(fold, participant, client_order_id)
+    place = _home(fold.open, participant, client_order_id)
     mask = len(fold.open) - 1
     for _ in range(len(fold.open)):
         if np.int64(fold.open[place]["participant"]) == 0:
@@ -60,6 +66,7 @@ def _move(fold: Fold, source, target):
     there_rest["token_head"] = rest["token_head"]
     there_rest["token_tail"] = rest["token_tail"]
     there_rest["number"] = rest["number"]
+    there_rest["qty"] = rest["qty"]
 
 
 @inlined
@@ -72,7 +79,7 @@ def remove(fold: Fold, place):
         row = fold.open[at]
         if np.int64(row["participant"]) == 0:
             break
-        home = _home(fold, np.int64(row["participant"]), row["client_order_id"])
+        home = _home(fold.open, np.int64(row["participant"]), row["client_order_id"])
         if ((at - home) & mask) >= ((at - free) & mask):
             _move(fold, at, free)
             free = at

@@ -1,4 +1,10 @@
-"""One OUCH message as COMMAND rows: kernels, for the one that cuts what arrived on all connections (``arrivals``)."""
+"""One OUCH message as COMMAND rows: kernels, for the one that cuts what arrived on all connections (``arrivals``).
+
+What OUCH forbids and the market would take becomes a row that the market refuses, so that the refusal is in the journal
+and answered like any other: a number beyond OUCH's bounds stands negated, a token that is no text makes a row that
+cannot be interpreted, and a Replace Order that would change what cannot be changed asks for instructions that no order
+has. A Modify Order that would change a side asks for a quantity below zero.
+"""
 
 from typing import Any, Final
 
@@ -7,6 +13,8 @@ import numpy as np
 from engine.jit import called, inlined, lshr, wrapping_multiply
 from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
 from gateway import memo
+from gateway.open_orders import find_among
+from gateway.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, note, recall
 from wire import ouch, ouch_codes
 
 _ENTER: Final = int(CommandKind.ENTER)
@@ -61,7 +69,7 @@ _E_SIDE, _E_SHARES, _E_STOCK, _E_PRICE, _E_TIF, _E_DISPLAY, _E_CAPACITY, _E_SWEE
         "customer_type",
     )
 )
-_R_TOKEN, _R_SHARES, _R_PRICE, _R_TIF, _R_DISPLAY, _R_SWEEP = _places(
+_R_TOKEN, _R_SHARES, _R_PRICE, _R_TIF, _R_DISPLAY, _R_SWEEP, _R_MIN = _places(
     ouch.REPLACE_ORDER,
     "replacement_order_token",
     "shares",
@@ -69,12 +77,16 @@ _R_TOKEN, _R_SHARES, _R_PRICE, _R_TIF, _R_DISPLAY, _R_SWEEP = _places(
     "time_in_force_s",
     "display",
     "intermarket_sweep",
+    "minimum_quantity",
 )
 _C_SHARES: Final = _places(ouch.CANCEL_ORDER, "shares")[0]
 _M_SIDE, _M_SHARES = _places(ouch.MODIFY_ORDER, "buy_sell", "shares")
 _TOKEN: Final = 1  # of every message, after its first byte
 
 _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
+_PRICE_MAX: Final = ouch.PRICE_E4_MAX
+_SHARES_MAX: Final = ouch.SHARES_MAX
+_TOKEN_CHARACTERS: Final = ouch.TOKEN_CHARACTERS
 _TIF_IOC: Final = int(ouch_codes.TimeInForce.IMMEDIATE_OR_CANCEL)
 _TIF_MARKET_HOURS: Final = int(ouch_codes.TimeInForce.MARKET_HOURS)
 _TIF_SYSTEM_HOURS: Final = int(ouch_codes.TimeInForce.SYSTEM_HOURS)
@@ -89,12 +101,19 @@ _DISPLAY_POST_ONLY_ATTRIBUTABLE: Final = int(ouch_codes.Display.POST_ONLY_ATTRIB
 _DISPLAY_HIDDEN: Final = int(ouch_codes.Display.NON_DISPLAY)
 _NO_CROSS: Final = int(ouch_codes.CrossType.NO_CROSS)
 _CROSS_CLOSING: Final = int(ouch_codes.CrossType.CLOSING)
+_CAPACITY_AGENCY: Final = int(ouch_codes.Capacity.AGENCY)
+_CAPACITY_PRINCIPAL: Final = int(ouch_codes.Capacity.PRINCIPAL)
+_CAPACITY_RISKLESS: Final = int(ouch_codes.Capacity.RISKLESS)
+_CAPACITY_OTHER: Final = int(ouch_codes.Capacity.OTHER)
+#: Instructions that no order has together, so that the market refuses a replace that asks for them.
+_IMPOSSIBLE: Final = int(Instruction.DISPLAY | Instruction.STOP)
 
 _MIX_HEAD: Final = np.int64(memo.signed(0x9E3779B97F4A7C15))
 _MIX_TAIL: Final = np.int64(memo.signed(0xBF58476D1CE4E5B9))
 _TOP_BIT: Final = np.int64(-(2**63))
 _SYSTEM_HOURS: Final = memo.SYSTEM_HOURS
 _MODIFY: Final = memo.MODIFY
+_MINIMUM: Final = memo.MINIMUM
 
 #: Rows of a table of symbols: open addressing, symbol 0 free.
 SYMBOL: Final = np.dtype([("symbol", "<i8"), ("instrument", "<i8")])
@@ -210,7 +229,32 @@ def _extend(commands, n, symbol, head, tail, new_head, new_tail):
 
 
 @inlined
-def _instructions_of(display):
+def _is_text(buffer, at):
+    """Whether a token has printable ASCII characters alone, and not only spaces."""
+    blank = True
+    for place in range(at, at + _TOKEN_CHARACTERS):
+        c = np.int64(buffer[place])
+        if c < 32 or c > 126:
+            return False
+        blank &= c == 32
+    return not blank
+
+
+@inlined
+def _shares(buffer, at):
+    """A quantity of a new order, negated where it is more than OUCH allows."""
+    shares = _u32(buffer, at)
+    return shares if shares <= _SHARES_MAX else -shares
+
+
+@inlined
+def _price(price_e4):
+    """A limit price, negated where it is more than OUCH allows."""
+    return price_e4 if price_e4 <= _PRICE_MAX else -price_e4
+
+
+@inlined
+def instructions_of(display):
     """What of an order's display this market knows; what it does not know is an instruction that it refuses."""
     if display == _DISPLAY_ANONYMOUS or display == _DISPLAY_ATTRIBUTABLE:
         return 0
@@ -222,7 +266,36 @@ def _instructions_of(display):
 
 
 @inlined
-def _read_enter(buffer, at, stream, symbols, commands, n):
+def _is_sale(side):
+    return side == _SIDE_SELL or side == _SIDE_SHORT or side == _SIDE_EXEMPT
+
+
+@inlined
+def _side_class(side):
+    """A side of OUCH as ``recent`` has it."""
+    return BUY if side == _SIDE_BUY else SALE if _is_sale(side) else UNKNOWN
+
+
+@inlined
+def _shows_class(display):
+    """A display of OUCH as ``recent`` has it."""
+    instructions = instructions_of(display)
+    return DISPLAYED if instructions == 0 else POST_ONLY if instructions == _POST_ONLY else UNKNOWN
+
+
+@inlined
+def _known(participant, client_order_id, open_rows, rest, recent):
+    """(side, shows) of an order of a participant as ``recent`` has them: of an open order that was told, else of one
+    that was just read."""
+    place = find_among(open_rows, participant, client_order_id)
+    if place < 0:
+        return recall(recent, participant, client_order_id)
+    memo_there = rest[place]["memo"]
+    return np.int64(_side_class((memo_there >> 16) & 255)), np.int64(_shows_class((memo_there >> 24) & 255))
+
+
+@inlined
+def _read_enter(buffer, at, stream, symbols, recent, commands, n):
     head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
     client_order_id = _order_id(head, tail)
     stock = _u64(buffer, at + _E_STOCK)
@@ -240,7 +313,10 @@ def _read_enter(buffer, at, stream, symbols, commands, n):
     tif_s = _u32(buffer, at + _E_TIF)
     price_e4 = _u32(buffer, at + _E_PRICE)
     min_qty = _u32(buffer, at + _E_MIN)
-    instructions = _instructions_of(display)
+    instructions = instructions_of(display)
+    capacity = np.int64(buffer[at + _E_CAPACITY])
+    if capacity != _CAPACITY_AGENCY and capacity != _CAPACITY_PRINCIPAL and capacity != _CAPACITY_RISKLESS:
+        capacity = np.int64(_CAPACITY_OTHER)
     flags = np.int64(0)
     if price_e4 == _PRICE_MARKET:
         price_e4 = np.int64(0)
@@ -265,24 +341,27 @@ def _read_enter(buffer, at, stream, symbols, commands, n):
         stream["user"]
         | (side << 16)
         | (display << 24)
-        | (np.int64(buffer[at + _E_CAPACITY]) << 32)
+        | (capacity << 32)
         | (np.int64(buffer[at + _E_SWEEP]) << 40)
         | (np.int64(buffer[at + _E_CUSTOMER]) << 48)
         | (flags << 56)
     )
-    row["price_e4"] = price_e4
-    row["qty"] = _u32(buffer, at + _E_SHARES)
+    row["price_e4"] = _price(price_e4)
+    row["qty"] = _shares(buffer, at + _E_SHARES)
     row["min_qty"] = min_qty
     row["display_qty"] = 0
     row["participant"] = stream["participant"]
     row["instrument"] = instrument
     row["kind"] = _ENTER
-    if side == _SIDE_BUY:
+    if client_order_id < 0 and not _is_text(buffer, at + _TOKEN):
+        row["side"] = 0
+    elif side == _SIDE_BUY:
         row["side"] = _BUY
-    elif side == _SIDE_SELL or side == _SIDE_SHORT or side == _SIDE_EXEMPT:
+    elif _is_sale(side):
         row["side"] = _SELL
     else:
         row["side"] = 0
+    note(recent, np.int64(stream["participant"]), client_order_id, _side_class(side), _shows_class(display))
     row["time_in_force"] = time_in_force
     row["self_trade"] = _CANCEL_NEWEST
     row["instructions"] = instructions
@@ -292,7 +371,18 @@ def _read_enter(buffer, at, stream, symbols, commands, n):
 
 
 @inlined
-def _read_replace(buffer, at, stream, commands, n):
+def _replace_fits(buffer, at, shows):
+    """Whether a Replace Order leaves what cannot be changed: the order is for the day, without a minimum, and shows
+    itself as before (``shows``, as ``recent`` has it)."""
+    tif_s = _u32(buffer, at + _R_TIF)
+    if (tif_s != _TIF_MARKET_HOURS and tif_s != _TIF_SYSTEM_HOURS) or _u32(buffer, at + _R_MIN) != 0:
+        return False
+    asked = _shows_class(np.int64(buffer[at + _R_DISPLAY]))
+    return asked != UNKNOWN and (asked & shows) != 0
+
+
+@inlined
+def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
     head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
     new_head, new_tail = _u64(buffer, at + _R_TOKEN), _tail(buffer, at + _R_TOKEN + 8)
     client_order_id = _order_id(head, tail)
@@ -304,6 +394,11 @@ def _read_replace(buffer, at, stream, commands, n):
             new_head, new_tail = np.int64(0), np.int64(0)
         n = _extend(commands, n, np.int64(0), head, tail, new_head, new_tail)
     flags = np.int64(_SYSTEM_HOURS) if _u32(buffer, at + _R_TIF) == _TIF_SYSTEM_HOURS else np.int64(0)
+    if _u32(buffer, at + _R_MIN) != 0:
+        flags |= _MINIMUM
+    participant = np.int64(stream["participant"])
+    side, shows = _known(participant, client_order_id, open_rows, rest, recent)
+    note(recent, participant, new_client_order_id, side, shows)
     price_e4 = _u32(buffer, at + _R_PRICE)
     row = commands[n]
     _clear(row)
@@ -313,8 +408,12 @@ def _read_replace(buffer, at, stream, commands, n):
     if price_e4 == _PRICE_MARKET:
         price_e4 = np.int64(0)
         row["instructions"] = _MARKET
-    row["price_e4"] = price_e4
-    row["qty"] = _u32(buffer, at + _R_SHARES)
+    if not _replace_fits(buffer, at, shows):
+        row["instructions"] |= _IMPOSSIBLE
+    if new_client_order_id < 0 and not _is_text(buffer, at + _R_TOKEN):
+        row["side"] = _BUY  # a place that a replace does not use
+    row["price_e4"] = _price(price_e4)
+    row["qty"] = _shares(buffer, at + _R_SHARES)
     row["new_memo"] = (
         stream["user"]
         | (np.int64(buffer[at + _R_DISPLAY]) << 24)
@@ -342,18 +441,30 @@ def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
 
 
 @inlined
-def read_message(buffer, at, payload_bytes, stream, symbols, commands, n):
-    """Row n on for the message at ``at``; the number of rows written then, or -1 for what no client sends."""
+def _modified_qty(buffer, at, stream, open_rows, rest, recent):
+    """What a Modify Order asks the order to be in all, below 0 where it must be refused."""
+    shares, asked = _u32(buffer, at + _M_SHARES), _side_class(np.int64(buffer[at + _M_SIDE]))
+    client_order_id = _order_id(_u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8))
+    side, _ = _known(np.int64(stream["participant"]), client_order_id, open_rows, rest, recent)
+    return shares if shares != 0 and asked != UNKNOWN and asked == side else ~shares
+
+
+@inlined
+def read_message(buffer, at, payload_bytes, stream, symbols, open_rows, rest, recent, commands, n):
+    """Row n on for the message at ``at``; the number of rows written then, or -1 for what no client sends.
+
+    open_rows, rest: of the users' open orders that were told (``Fold``). recent: of orders just read (``recent``).
+    """
     if payload_bytes == 0:
         return np.int64(-1)
     kind = np.int64(buffer[at])
     if kind == _MSG_ENTER and payload_bytes == _BYTES_ENTER:
-        return _read_enter(buffer, at, stream, symbols, commands, n)
+        return _read_enter(buffer, at, stream, symbols, recent, commands, n)
     if kind == _MSG_CANCEL and payload_bytes == _BYTES_CANCEL:
         return _read_cancel(buffer, at, stream, commands, n, _u32(buffer, at + _C_SHARES), np.int64(0), np.int64(0))
     if kind == _MSG_REPLACE and payload_bytes == _BYTES_REPLACE:
-        return _read_replace(buffer, at, stream, commands, n)
+        return _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n)
     if kind == _MSG_MODIFY and payload_bytes == _BYTES_MODIFY:
-        shares, side = _u32(buffer, at + _M_SHARES), np.int64(buffer[at + _M_SIDE])
-        return _read_cancel(buffer, at, stream, commands, n, shares, side, np.int64(_MODIFY))
+        qty, side = _modified_qty(buffer, at, stream, open_rows, rest, recent), np.int64(buffer[at + _M_SIDE])
+        return _read_cancel(buffer, at, stream, commands, n, qty, side, np.int64(_MODIFY))
     return np.int64(-1)

@@ -98,7 +98,15 @@ class Gateway:
         self._table = table.view(np.int64).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
         # Kept, since the kernel is given no more than where its arrays are.
-        self._arrivals = new_arrivals(self._arena, table, self.streams.symbols, self._rows)
+        self._arrivals = new_arrivals(
+            self._arena,
+            table,
+            self.streams.symbols,
+            self.streams.fold.open,
+            self.streams.fold.rest,
+            self.streams.recent,
+            self._rows,
+        )
         self._arrived = self._arrivals.arrived.view(np.uint8).data
         self._arrival_log = arrival_log
         self._places = places(self._arrivals)

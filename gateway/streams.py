@@ -15,14 +15,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import InvariantError
 from engine.jit import places
 from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Reason, UserPermission
-from gateway.answering import DEFINES, EXTENDS, NEW_DAY, answer_block, system_event
+from gateway.answering import BECAME_FAR, DEFINES, EXTENDS, NEW_DAY, UNTELLABLE, answer_block, system_event
 from gateway.fold import BLOCK_ROWS_MAX, EVENT_BYTES_MAX, OPEN, OPEN_REST, SEGMENT, STOCK, USER, Fold, new_fold
 from gateway.open_orders import orders_of
 from gateway.reading import SYMBOL, add_symbol
+from gateway.recent import RECENT, RECENT_ROWS
+from gateway.writing import FAR, MISFITS
+from wire.ouch import PRICE_E4_MAX
 from wire.ouch_codes import EventCode
 
 #: Bytes of messages that are made at once.
@@ -89,6 +93,8 @@ class Streams:
             rows *= 2
         #: SYMBOL rows, for the kernel that reads orders.
         self.symbols: NDArray[Any] = np.zeros(rows, SYMBOL)
+        #: RECENT rows, for the same kernel; no part of what is told, and in no image.
+        self.recent: NDArray[Any] = np.zeros(RECENT_ROWS, RECENT)
         self._participants: dict[int, int] = {}
         self._by_name: dict[str, int] = {}
         self._instruments = 0
@@ -141,6 +147,8 @@ class Streams:
         at, segments, clocks, now_ns, words = answer_block(
             self._places, first_seq, commands, events, 0, -1, self.now_ns
         )
+        if words & (UNTELLABLE | BECAME_FAR):
+            self._look_at_marks(first_seq, events)
         if words & NEW_DAY:
             self._over_days(first_seq, commands, events, self.fold.clock_ns[:clocks] // DAY_NS)
             return
@@ -149,7 +157,11 @@ class Streams:
         if segments:
             self._send(segments)
         while at < len(events):
-            at, segments, *_ = answer_block(self._places, first_seq, commands, events, at, clocks, self.now_ns)
+            at, segments, _, _, words_now = answer_block(
+                self._places, first_seq, commands, events, at, clocks, self.now_ns
+            )
+            if words_now & (UNTELLABLE | BECAME_FAR):
+                self._look_at_marks(first_seq, events)
             self._send(segments)
         self.now_ns = now_ns
         if words & EXTENDS or self._carries:
@@ -159,6 +171,17 @@ class Streams:
             ending, self._ending = self._ending, {}
             for user, why in ending.items():
                 self._login_ends(user, why)
+
+    def _look_at_marks(self, first_seq: int, events: NDArray[Any]) -> None:
+        """Close instruments to orders over OUCH whose prices may go beyond it. Raises InvariantError for a number that
+        a message cannot carry: nothing of its block is told."""
+        if self.fold.marks[MISFITS]:
+            told = events[events["price_e4"] > PRICE_E4_MAX]
+            seq = int(told["seq"][0]) if len(told) else first_seq
+            raise InvariantError(f"command {seq}: a number that a user is to be told does not fit into a field of OUCH")
+        self.fold.marks[FAR] = 0
+        for row in self.fold.stocks[self.fold.stocks["far"] != 0]:
+            add_symbol(self.symbols, int(row["symbol"]), 0)
 
     def _in_pieces(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         for row in range(0, len(commands), BLOCK_ROWS_MAX):
@@ -213,7 +236,7 @@ class Streams:
                 row = commands[at]
                 match int(row["kind"]):
                     case CommandKind.INSTRUMENT:
-                        self._define_instrument(int(row["name"]))
+                        self._define_instrument(row)
                     case CommandKind.PARTICIPANT:
                         self._participants[int(row["name"])] = len(self._participants) + 1
                     case CommandKind.USER:
@@ -221,12 +244,15 @@ class Streams:
                     case _:
                         self._define_credential(row)
 
-    def _define_instrument(self, symbol: int) -> None:
+    def _define_instrument(self, command: Any) -> None:
+        symbol = int(command["name"])
         self._instruments += 1
         row = self.fold.stocks[self._instruments]
         row["symbol"] = symbol
         row["stock"] = int.from_bytes(unpack(symbol).encode("ascii").ljust(8), "big")
-        add_symbol(self.symbols, symbol, self._instruments)
+        # In an uncross of market orders the price is the reference price, or one tick where that is more.
+        row["far"] = max(int(command["reference_e4"]), int(command["tick_e4"])) > PRICE_E4_MAX
+        add_symbol(self.symbols, symbol, 0 if row["far"] else self._instruments)
 
     def _define_user(self, command: Any) -> None:
         name = unpack(int(command["name"]))
@@ -297,7 +323,8 @@ class Streams:
         self._participants = {name: number for number, name in enumerate(participants, 1)}
         self._instruments = len(image["stocks"]) - 1
         for number in range(1, self._instruments + 1):
-            add_symbol(self.symbols, int(fold.stocks[number]["symbol"]), number)
+            row = fold.stocks[number]
+            add_symbol(self.symbols, int(row["symbol"]), 0 if row["far"] else number)
         self._by_name = {unpack(int(row["name"])): user for user, row in enumerate(image["users"]) if user}
 
 

@@ -17,7 +17,7 @@ from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, Gateway
 from journal import JournalError
-from node import account, health
+from node import account, far_prices, health
 from node.capacity import CapacityWatch, room_status
 from node.control import Refused, Status, Submitted
 from node.defaults import OFF
@@ -361,6 +361,7 @@ class Node:
         if self._failure is not None or self.ended.is_set():
             raise Refused("the node is ending")
         self._check_opening(rows)
+        far_prices.check_commands(rows, self.outbox.streams, self.engine)
         while not self.market.has_room:
             await asyncio.sleep(0.001)
             if self._failure is not None or self.ended.is_set():

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from engine.limits import Capacity
 from gateway.outbox import PAST_DAYS, Outbox
 from journal import Journal
+from node import far_prices
 from replay.engines import MarketEngine, prefault
+from replay.errors import ReplayError
 from replay.rebuild import Durability, Progress, capacity_of, journal_of
 from replay.recover import create, recover
 from replay.times import position_after
@@ -37,6 +39,11 @@ def open_directory(
     """
     if (directory / "journal").is_dir():
         journal, engine, outbox, notes, _ = _recovered(directory, durability, progress, past_days)
+        try:
+            far_prices.check_orders(outbox.streams, engine)
+        except ReplayError:
+            journal.close()
+            raise
     else:
         journal, engine = create(directory, capacity, durability=durability)
         outbox, notes = Outbox(directory, capacity, past_days=past_days), ()

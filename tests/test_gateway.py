@@ -96,7 +96,15 @@ class Venue:
                 at + 1,
                 0,
             )
-        arrivals = new_arrivals(self.buffer, streams, self.streams.symbols, self.rows)
+        arrivals = new_arrivals(
+            self.buffer,
+            streams,
+            self.streams.symbols,
+            self.streams.fold.open,
+            self.streams.fold.rest,
+            self.streams.recent,
+            self.rows,
+        )
         count = read_streams(places(arrivals), len(sent), rows_max, 0, 0)
         return self.rows[:count].view("V64").copy().view(COMMAND), streams
 

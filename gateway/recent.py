@@ -1,0 +1,54 @@
+"""Kernels that remember of orders just read which side they are on and how they show.
+
+A Modify or Replace Order may come before the Accepted of its order was told, so that the table of open orders does not
+have it yet. The memory is small and direct-mapped: a later order may take an earlier one's row, which is then unknown.
+Two entries with one id, of which the market takes one at most, leave only what they agree in.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.jit import inlined, lshr, wrapping_multiply
+
+_BITS: Final = 13
+#: Rows of the memory, and one of them. ``side``: 1 buy, 2 sale; ``shows``: 1 displayed, 2 post-only; 3: not known.
+RECENT_ROWS: Final = 1 << _BITS
+RECENT: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<i4"), ("side", "<i2"), ("shows", "<i2")])
+
+BUY: Final = 1
+SALE: Final = 2
+DISPLAYED: Final = 1
+POST_ONLY: Final = 2
+UNKNOWN: Final = 3
+
+_MIX: Final = np.int64(-7046029254386353131)
+
+
+@inlined
+def place_of(client_order_id, participant):
+    """The row that an order has, if it has one."""
+    return lshr(wrapping_multiply(client_order_id ^ (participant << 40), _MIX), 64 - _BITS)
+
+
+@inlined
+def note(recent, participant, client_order_id, side, shows):
+    """Remember an order that was read."""
+    row = recent[place_of(client_order_id, participant)]
+    if row["client_order_id"] == client_order_id and np.int64(row["participant"]) == participant:
+        row["side"] = np.int64(row["side"]) | side
+        row["shows"] = np.int64(row["shows"]) | shows
+    else:
+        row["client_order_id"] = client_order_id
+        row["participant"] = participant
+        row["side"] = side
+        row["shows"] = shows
+
+
+@inlined
+def recall(recent, participant, client_order_id):
+    """(side, shows) of an order that was read; UNKNOWN where nothing is remembered."""
+    row = recent[place_of(client_order_id, participant)]
+    if row["client_order_id"] == client_order_id and np.int64(row["participant"]) == participant:
+        return np.int64(row["side"]), np.int64(row["shows"])
+    return np.int64(UNKNOWN), np.int64(UNKNOWN)

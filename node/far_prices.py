@@ -1,0 +1,59 @@
+"""Prices that OUCH cannot tell are kept away from the users' orders (ADR 14).
+
+OUCH's prices end at 199,999.9900, the market's at 999,999.9999. An instrument whose reference price or tick is higher,
+or in which an order stands higher, is *far* (``gateway.fold.STOCK``): users enter no orders in it. In any other
+instrument no trade is above all limit prices and the reference price, so every execution of a user can be told.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.names import unpack
+from engine.records import CommandKind
+from gateway.streams import Streams
+from node.control import Refused
+from replay.engines import MarketEngine
+from replay.errors import ReplayError
+from replay.scenario_print import price
+from wire.ouch import PRICE_E4_MAX
+
+
+def check_commands(rows: NDArray[Any], streams: Streams, engine: MarketEngine) -> None:
+    """Raise Refused for COMMAND rows of the operator by which a user could trade at a price that OUCH cannot tell."""
+    ordering = (rows["kind"] == CommandKind.ENTER) | (rows["kind"] == CommandKind.REPLACE)
+    for row in rows[ordering & (rows["price_e4"] > PRICE_E4_MAX)]:
+        instrument = _instrument_of(row, engine)
+        if not streams.fold.stocks[instrument]["far"]:
+            raise Refused(
+                f"the price {price(int(row['price_e4']))} is above {price(PRICE_E4_MAX)}, the highest that OUCH can "
+                "tell to those who trade; nothing was entered: give a lower one"
+            )
+
+
+def _instrument_of(row: Any, engine: MarketEngine) -> int:
+    """Number of the instrument that an enter or replace is for; 0 where there is none, and of no open order."""
+    if row["kind"] == CommandKind.ENTER:
+        instrument = int(row["instrument"])
+        return instrument if 0 < instrument <= len(engine.instruments()) else 0
+    orders = engine.open_orders()
+    same = orders["participant"] == row["participant"]
+    found = orders["instrument"][same & (orders["client_order_id"] == row["client_order_id"])]
+    return int(found[0]) if len(found) else 0
+
+
+def check_orders(streams: Streams, engine: MarketEngine) -> None:
+    """Raise ReplayError where users have open orders in an instrument that is far: they might trade out of reach.
+
+    A node never comes to that; commands that were added to its directory by other means may.
+    """
+    stocks, held = streams.fold.stocks, streams.fold.open
+    for instrument in np.flatnonzero(stocks["far"]).tolist():
+        for order in engine.open_orders(instrument):
+            mine = (held["participant"] == order["participant"]) & (held["client_order_id"] == order["client_order_id"])
+            if mine.any():
+                raise ReplayError(
+                    f"{unpack(int(stocks[instrument]['symbol']))} has prices above {price(PRICE_E4_MAX)}, the highest "
+                    "that OUCH can tell, and open orders of users; cancel those with `lockstep run --append` first"
+                )
