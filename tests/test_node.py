@@ -76,6 +76,21 @@ def test_a_login_is_refused_as_the_protocol_says(node: Running) -> None:
     assert old.until_end()[-1][0] == PacketType.DEBUG
 
 
+def test_a_malformed_login_is_told_the_reason_and_rejected(node: Running) -> None:
+    with socket.create_connection(("127.0.0.1", node.port)) as connected:
+        connected.sendall(soup.packet(PacketType.LOGIN_REQUEST, b"\0" * 46))
+        told = b""
+        while data := connected.recv(4_096):
+            told += data
+    assert b"the user of the login request has other than printable ASCII characters" in told
+    assert told.endswith(soup.LoginRejected(soup.RejectCode.NOT_AUTHORIZED).packet())
+
+
+def test_the_operator_enters_no_price_that_ouch_cannot_tell(node: Running) -> None:
+    with node.link() as link, pytest.raises(Answered, match=r"the price 500000.00 is above 199999.99"):
+        link.ask("commands", text="enter ALPHA o1 buy 10 XYZ @ 500000.00")
+
+
 def test_garbage_ends_its_own_session_with_the_reason(node: Running) -> None:
     other = Client(node.port, "UB")
     client = Client(node.port, "UA")
