@@ -359,7 +359,8 @@ def test_limits_hold_in_a_call_and_what_is_refused_tells_nothing() -> None:
     assert told(engine.apply(enter(1, "m1", BUY, 11, None))) == ["rejected m1 position_limit"]
     assert told(engine.apply(enter(1, "m1", BUY, 10, None))) == ["accepted m1", "indicative 1 10 @ 100000 40 sell"]
     assert told(engine.apply(limits("P1", restricted=True))) == []
-    assert told(engine.apply(clock(TIME_NS_MAX))) == []
+    ended = ["canceled s 50 end_of_day", "canceled m1 10 end_of_day", "indicative 1 0 @ 0 0 none"]
+    assert told(engine.apply(clock(TIME_NS_MAX))) == ended
 
 
 def test_the_uncross_trades_what_the_last_indicative_event_told() -> None:

@@ -228,7 +228,8 @@ def test_a_new_day_begins_before_what_is_due() -> None:
     engine = _market()
     engine.apply(halt("XYZ", 5))
     assert _at(engine, 5) == AUCTION
-    engine.apply(batch(enter(1, "b", BUY, 5, 100_000), enter(2, "s", SELL, 5, 100_000, tif=TimeInForce.GTC)))
+    gtc = TimeInForce.GTC
+    engine.apply(batch(*(enter(n, i, s, 5, 100_000, tif=gtc) for n, i, s in ((1, "b", BUY), (2, "s", SELL)))))
     assert _at(engine, DAY_NS) == [*CONTINUOUS, "trade 5 @ 100000 b s"]
     assert told(engine.apply(batch(enter(1, "b", BUY, 1, 90_000), enter(2, "s", SELL, 1, 110_000)))) == [
         "accepted b",
