@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Final
@@ -28,6 +29,8 @@ _PASSWORD_BYTES: Final = 5
 _DEPTH: Final = 8
 _START_S: Final = 120.0
 _END_S: Final = 30.0
+#: How long the node's log may be late.
+_LOG_S: Final = 10.0
 #: How long a node that has closed its operator's door may take to end.
 _GONE_S: Final = 2.0
 
@@ -76,11 +79,14 @@ class DemoNode:
         return self._seq_of_start(began_at)
 
     def _seq_of_start(self, began_at: int) -> int:
-        size = os.fstat(self._log.fileno()).st_size
-        for line in os.pread(self._log.fileno(), size - began_at, began_at).splitlines():
-            said = json.loads(line) if line.startswith(b"{") else {}
-            if said.get("event") == "listening":
-                return int(said["seq"])
+        deadline_s = time.monotonic() + _LOG_S
+        while time.monotonic() < deadline_s:  # a node writes its log in a thread of its own, perhaps a moment later
+            size = os.fstat(self._log.fileno()).st_size
+            for line in os.pread(self._log.fileno(), size - began_at, began_at).splitlines(keepends=True):
+                said = json.loads(line) if line.startswith(b"{") and line.endswith(b"\n") else {}
+                if said.get("event") == "listening":
+                    return int(said["seq"])
+            time.sleep(0.01)
         raise Found("the node did not say from which command on it listens; run `lockstep doctor`")
 
     def set_up(self) -> Sequence[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Repeated log lines folded into one count. Pure: times are given.
 
-Of lines with the same level and event ``BURST`` are written within ``WINDOW_S``; the others are counted, and the count
-is one line at the end of the window: "… 1,299 more like this in 10 s".
+Of lines with the same level, event and reason ``BURST`` are written within ``WINDOW_S``; the others are counted, and
+the count is one line at the end of the window: "… 1,299 more like this in 10 s".
 """
 
 from typing import Final, NamedTuple
@@ -12,8 +12,8 @@ BURST: Final = 10
 KINDS_MAX: Final = 1_000
 
 
-#: What makes lines alike: logger, level and event.
-Kind = tuple[str, int, str]
+#: What makes lines alike: logger, level, event, and the reason that they give.
+Kind = tuple[str, int, str, str]
 
 
 class Folded(NamedTuple):

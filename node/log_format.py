@@ -108,7 +108,7 @@ class TerminalFormatter(logging.Formatter):
         level = level_of(record)
         if "more" in fields and "within_s" in fields:
             event = f"… {fields['more']:,} more like this in {fields['within_s']:g} s: {event}"
-            fields = {}
+            fields = {name: value for name, value in fields.items() if name not in ("more", "within_s")}
         told = "".join(f"  {_plain(name)}={_value(value)}" for name, value in fields.items())
         return f"{when[11:23]} {_COLOURS[level]}{level:7}\x1b[0m {_plain(event)}{told}"
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import select
 import sys
 import threading
@@ -23,6 +24,7 @@ from node.log_format import JsonFormatter, TerminalFormatter, shown_fields
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 #: Lines that wait to be written at most.
 QUEUE_LINES_MAX: Final = 4_096
+_NUMBER: Final = re.compile(r"[0-9]+")
 #: How long the end of the process waits for lines to be written.
 CLOSE_S: Final = 1.0
 
@@ -133,7 +135,9 @@ class _Outlet(logging.Handler):
         with self._mutex:
             now_s = time.monotonic()
             self._fold(now_s)
-            if self._folding.writes((record.name, record.levelno, record.getMessage()), now_s):
+            why = str(getattr(record, "fields", {}).get("why", ""))
+            kind = (record.name, record.levelno, record.getMessage(), _NUMBER.sub("N", why))
+            if self._folding.writes(kind, now_s):
                 self._put(record)
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  the name is that of the standard library
@@ -141,9 +145,9 @@ class _Outlet(logging.Handler):
         self.lose()
 
     def _fold(self, now_s: float, *, every: bool = False) -> None:
-        for (name, level, event), count in self._folding.ended(now_s, every=every):
+        for (name, level, event, why), count in self._folding.ended(now_s, every=every):
             record = logging.LogRecord(name, level, "", 0, event, None, None)
-            record.fields = {"more": count, "within_s": WINDOW_S}
+            record.fields = {"more": count, "within_s": WINDOW_S} | ({"why": why} if why else {})
             self._put(record)
 
     def _put(self, record: logging.LogRecord) -> None:

@@ -246,9 +246,10 @@ def test_lines_that_repeat_are_folded_into_a_count(pretty: bool) -> None:
     for number in range(1_309):
         log.info("connection ended", address=f"10.0.0.{number}")
     log.info("another thing")
+    log.info("connection ended", why="another reason")
     log.close()
     lines = stream.getvalue().splitlines()
-    assert len(lines) == BURST + 2
+    assert len(lines) == BURST + 3
     if pretty:
         assert "… 1,299 more like this in 10 s: connection ended" in lines[-1]
     else:
@@ -258,7 +259,7 @@ def test_lines_that_repeat_are_folded_into_a_count(pretty: bool) -> None:
 
 
 def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
-    folding, kind, other = Folding(), ("", 20, "a"), ("", 20, "b")
+    folding, kind, other = Folding(), ("", 20, "a", ""), ("", 20, "a", "another reason")
     assert [folding.writes(kind, 100.0) for _ in range(BURST + 3)] == [True] * BURST + [False] * 3
     assert folding.writes(other, 105.0)
     assert folding.next_end_s() == 100.0 + WINDOW_S
@@ -272,8 +273,8 @@ def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
 def test_kinds_of_line_without_end_take_no_memory_without_end() -> None:
     folding = Folding()
     for number in range(KINDS_MAX + 100):
-        assert folding.writes(("", 20, str(number)), 0.0)
-    assert all(folding.writes(("", 20, "new"), 0.0) for _ in range(2 * BURST))
+        assert folding.writes(("", 20, str(number), ""), 0.0)
+    assert all(folding.writes(("", 20, "new", ""), 0.0) for _ in range(2 * BURST))
     assert len(folding._windows) == KINDS_MAX
 
 
