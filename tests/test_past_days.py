@@ -4,6 +4,7 @@ The gateway stands between transports of the test and an engine; a clock row beg
 """
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,13 @@ from engine.records import Phase as MarketPhase
 from gateway.connection import Connection
 from gateway.outbox import Outbox
 from gateway.server import Gateway
+from replay.aside import CheckpointAside
+from replay.recover import create, recover
+from sequencer.pump import pump
+from sequencer.stamp import FileStamp
 from tests.ouch_messages import cancel, enter, messages
 from tests.rows import DAY_NS, NANOSECONDS_2024_01_15_0930, clock, instrument, participant, phase, row
+from tests.test_aside import until
 from tests.test_silence import Wire
 from wire import soup
 from wire.soup import LoginRequest, PacketType
@@ -375,5 +381,42 @@ def test_the_library_away_for_longer_than_is_kept_begins_with_the_present_day(ru
         library.lose()
         library.connect()
         assert (library.core.phase, library.core.session) == (Phase.LIVE, "20240122")
+
+    run(test)
+
+
+def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_one(run: Any, tmp_path: Path) -> None:
+    """Journal, checkpoint file and recovery as a node has them, with two days over when the checkpoint is taken."""
+
+    def test(days: Days) -> None:
+        one, _ = days.login("UA")
+        days.hears(one, enter("a1", "B", 100, 99_000))
+        days.next_day()
+        one, _ = days.login("UA")
+        days.hears(one, enter("a1", "B", 10, 99_000))
+        days.next_day()
+        wanted = [told(days.login("UA", session)[1]) for session in ("20240115", "20240116", "")]
+        directory = tmp_path / "recovered"
+        journal, engine = create(directory, CAPACITY)
+        with journal:
+            outbox = Outbox(directory, CAPACITY)
+            aside = CheckpointAside(journal, directory, 10**9, beside=outbox.image)
+            pump((rows for _, rows, _ in days.blocks), FileStamp(), journal, engine, publishers=[outbox.observe])
+            with aside:
+                outbox.flush()
+                assert aside.now(engine)
+                until(lambda: aside.tend() or not aside.busy)
+            outbox.close()
+        for checkpoint in (True, False):
+            outbox = Outbox(directory, CAPACITY)
+            if not checkpoint:
+                shutil.rmtree(directory / "checkpoints")
+            journal, _, recovered = recover(directory, fold=outbox)
+            journal.close()
+            assert recovered.notes == ()
+            days.outbox.close()
+            days.outbox = outbox
+            days.listen()
+            assert [told(days.login("UA", session)[1]) for session in ("20240115", "20240116", "")] == wanted
 
     run(test)
