@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from cli.commands_keep import bench
-from cli.options import Durability, Json
+from cli.options import Durability, Json, Tls, TlsCa
 
 PANEL: Final = "Load"
 app = typer.Typer()
@@ -38,6 +38,8 @@ def simulate(
     seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="How long they trade.")] = 10.0,
     rate: Annotated[float, typer.Option(min=0.1, max=20_000, help="Requests a second, of all together.")] = 1_000.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the traders.")] = 1,
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> int:
     """Simulated traders on a node, over OUCH: market makers around a drifting price, and takers.
@@ -49,11 +51,12 @@ def simulate(
     from cli.simulate import SimulateOptions, check_users
     from cli.simulate import simulate as command
     from cli.traders import SYMBOLS
-    from cli.who import symbols_of, users_of
+    from cli.who import symbols_of, tls_of, users_of
 
     who = check_users(users_of(users, names or [], password_stdin=password_stdin))
     traded = symbols_of(symbols) if symbols else SYMBOLS
-    return command(SimulateOptions(host, port, who, traded, seconds, rate, seed), as_json=as_json)
+    options = SimulateOptions(host, port, who, traded, seconds, rate, seed, tls_of(tls, tls_ca))
+    return command(options, as_json=as_json)
 
 
 @bench.command("wire")

@@ -52,6 +52,13 @@ def serve(
             show_default="a quarter of connections-max",
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TLS for order entry: certificate chain, PEM.", show_default="no TLS"),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key of the certificate, PEM.", show_default="no TLS")
+    ] = None,
     arrivals: Annotated[
         bool, typer.Option(help="Record receive time, connection and turn of each order in DIR/arrivals.")
     ] = True,
@@ -108,6 +115,8 @@ def serve(
         connections_per_address_max,
         waiting_per_address_max,
         arrivals,
+        tls_cert,
+        tls_key,
         password_cost,
         busy_poll_us,
         None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import Json
+from cli.options import Json, Tls, TlsCa
 
 PANEL: Final = "Trade"
 app = typer.Typer()
@@ -30,6 +30,8 @@ def trade(
     resend: Annotated[
         bool, typer.Option(help="Send again what was lost with its connection; otherwise only say that it was.")
     ] = True,
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> int:
     """Enter, replace and cancel orders, by hand or from a file of lines; what happens is printed as it comes.
@@ -45,5 +47,7 @@ def trade(
     """
     from cli.trade import TradeOptions
     from cli.trade import trade as command
+    from cli.who import tls_of
 
-    return command(TradeOptions(host, port, user, password_file, resend), as_json=as_json)
+    options = TradeOptions(host, port, user, password_file, resend, tls_of(tls, tls_ca))
+    return command(options, as_json=as_json)

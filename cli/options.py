@@ -50,3 +50,8 @@ At = Annotated[
 Symbol = Annotated[str | None, typer.Option(help="Only of this instrument.")]
 Participant = Annotated[str | None, typer.Option(help="Only of this participant.")]
 WithSeq = Annotated[bool, typer.Option("--with-seq", help="Put sequence numbers beside, as comments.")]
+Tls = Annotated[bool, typer.Option("--tls", help="Encrypt, and verify the node's certificate and host name.")]
+TlsCa = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="With --tls: certificates to trust, PEM.", show_default="those of the system"),
+]

@@ -1,17 +1,22 @@
 """`lockstep serve`: a node, from its start to its end."""
 
 import contextlib
+import ipaddress
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cli import errors, screen
 from cli.begin import holds_journal
+from cli.errors import WrongUse
 from cli.options import Durability
 from cli.warmup import ready
 from engine.limits import Capacity
+
+if TYPE_CHECKING:
+    import ssl
 
 #: How long the node's own sentences wait for a reader of standard error.
 _NOTICE_WAIT_S: Final = 1.0
@@ -30,6 +35,8 @@ def serve(
     connections_per_address_max: int | None,
     waiting_per_address_max: int | None,
     arrivals: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     password_cost: int,
     busy_poll_us: int,
     clock_error_max_ns: int | None,
@@ -41,6 +48,7 @@ def serve(
     as_json: bool,
 ) -> int:
     """Exit status 0 after an orderly end; 2 where the directory, a port or the disk does not let it run."""
+    tls = _tls(tls_cert, tls_key)
     holds_journal(data)
     ready(gateway=True)
     from node.logs import Log
@@ -70,6 +78,7 @@ def serve(
         connections_per_address_max=connections_per_address_max,
         waiting_per_address_max=waiting_per_address_max,
         arrivals=arrivals,
+        tls=tls,
         busy_poll_us=busy_poll_us,
         clock_error_max_ns=clock_error_max_ns,
         past_days=past_days,
@@ -81,6 +90,10 @@ def serve(
         screen.notice("note: durability none: a crash can lose what was answered; for measurements only")
     log = Log(pretty=False if as_json else None)
     screen.notice_wait_s = _NOTICE_WAIT_S
+    if tls is None and not _is_loopback(host):
+        sentence = f"order entry on {host} is not encrypted: passwords and orders can be read on the way"
+        screen.notice(f"note: {sentence}; give --tls-cert and --tls-key")
+        log.warning("no TLS", host=host, why=sentence)
     with contextlib.closing(log), screen.Bar("recovering") as bar:
         run(
             options,
@@ -93,6 +106,24 @@ def serve(
             listening=listening,
         )
     return errors.FINE
+
+
+def _tls(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
+    """TLS of the options; None where neither is given. Raises WrongUse, TlsError."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise WrongUse("TLS needs both a certificate and its key; give --tls-cert and --tls-key")
+    from gateway.tls import server_context
+
+    return server_context(certificate, key)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _say_beside(line: str) -> None:

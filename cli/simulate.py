@@ -5,6 +5,7 @@ is lost nobody trades; what was not answered is asked again once it is back.
 """
 
 import select
+import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ class SimulateOptions:
     seconds: float
     rate: float
     seed: int
+    tls: ssl.SSLContext | None = None
 
 
 def check_users(users: Sequence[User]) -> Sequence[User]:
@@ -61,7 +63,7 @@ class Simulation:
     def __init__(self, options: SimulateOptions, desks: Sequence[Desk] | None = None) -> None:
         """desks: of the users, where they are not to be ordinary ones."""
         self._options = options
-        self.desks = desks or [Desk(options.host, options.port, user) for user in options.users]
+        self.desks = desks or [Desk(options.host, options.port, user, tls=options.tls) for user in options.users]
         self._traders = OuchTraders(options.seed, options.symbols, len(self.desks), first_token_now())
         self._pending: deque[tuple[int, Request]] = deque()
         self._interval_ns = 1e9 / options.rate

@@ -6,6 +6,7 @@ answer, and is no answer.
 """
 
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,11 +16,14 @@ import numpy as np
 
 from benchmarks.wire_lines import LoadError, User, connect
 from cli.traders_ouch import Request
+from client.reconnect import cannot_connect
 from wire import ClientSession, Due, LoginRequest, ProtocolError, ouch
 from wire.ouch import read_server
 from wire.ouch_codes import CancelReason, Liquidity, RejectReason, ServerMessage
 from wire.soup import EndOfSession, LoginAccepted, LoginRejected, RejectCode, Sequenced
 
+#: The socket has nothing, or no room; TLS has names of its own for it.
+_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: A login is answered within this, or the connection is given up.
 _LOGIN_S: Final = 10.0
 _RECEIVE_BYTES: Final = 1 << 18
@@ -80,8 +84,10 @@ class Desk:
         *,
         from_seq: int = 0,
         heard: Callable[[int, bytes], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._host, self._port, self.user = host, port, user
+        self._tls = tls
         self.socket: socket.socket | None = None
         self._session = ClientSession(time.monotonic_ns())
         self._day = ""
@@ -113,11 +119,15 @@ class Desk:
         connection = connect(self._host, self._port)
         connection.settimeout(_LOGIN_S)
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_hostname=self._host)
             accepted, rest = self._let_in(connection)
         except (LoadError, OSError) as error:
             connection.close()
             if isinstance(error, LoadError):
                 raise
+            if isinstance(error, ssl.SSLError):
+                raise LoadError(str(cannot_connect(error, self._host, self._port))) from None
             raise LoadError(f"the login of user {self.user.name} broke off: {error}") from None
         connection.setblocking(False)
         self.socket = connection
@@ -192,7 +202,7 @@ class Desk:
             return
         try:
             sent = self.socket.send(self._out)
-        except BlockingIOError:
+        except _NOT_NOW:
             return
         except OSError as error:
             raise LoadError(error.strerror or str(error)) from None
@@ -211,15 +221,19 @@ class Desk:
         """Takes what came. Raises LoadError when the connection is lost."""
         if self.socket is None:
             return
-        try:
-            data = self.socket.recv(_RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            raise LoadError(error.strerror or str(error)) from None
-        if not data:
-            raise LoadError("the node closed the connection")
-        self._take(self._session.receive(data, time.monotonic_ns()))
+        connection, more = self.socket, True
+        while more:
+            try:
+                data = connection.recv(_RECEIVE_BYTES)
+            except _NOT_NOW:
+                return
+            except OSError as error:
+                raise LoadError(error.strerror or str(error)) from None
+            if not data:
+                raise LoadError("the node closed the connection")
+            self._take(self._session.receive(data, time.monotonic_ns()))
+            # What TLS has deciphered already is seen by no poll.
+            more = isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
     def _take(self, events: object) -> None:
         for event in events if isinstance(events, list) else []:

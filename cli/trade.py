@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import getpass
 import os
+import ssl
 import sys
 import threading
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class TradeOptions:
     user: str
     password_file: Path | None
     resend: bool
+    tls: ssl.SSLContext | None = None
 
 
 def trade(options: TradeOptions, *, as_json: bool) -> int:
@@ -42,7 +44,7 @@ def trade(options: TradeOptions, *, as_json: bool) -> int:
     by_hand = sys.stdin is not None and sys.stdin.isatty()
     password = _password(options, by_hand=by_hand)
     try:
-        client = AsyncClient(options.host, options.port, options.user, password, resend=options.resend)
+        client = AsyncClient(options.host, options.port, options.user, password, resend=options.resend, tls=options.tls)
     except ValueError as error:
         raise WrongUse(str(error)) from error
     return asyncio.run(_Desk(client, by_hand=by_hand, as_json=as_json).trade())

@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.wire_lines import User
 from cli.errors import WrongUse
 from client.prices import PRICE_E4_MAX, price_e4
 from wire.soup import PASSWORD_CHARACTERS, USER_CHARACTERS
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def users_of(file: Path | None, names: Sequence[str], *, password_stdin: bool) -> list[User]:
@@ -65,3 +69,17 @@ def symbols_of(words: Sequence[str]) -> list[tuple[str, int]]:
             raise WrongUse(f"{word!r} is no instrument with a price; write it as ACME=100.00")
         symbols.append((name, number))
     return symbols
+
+
+def tls_of(tls: bool, ca_file: Path | None) -> "ssl.SSLContext | None":
+    """TLS of `--tls` and `--tls-ca`; None where it is not asked for. Raises WrongUse."""
+    if not tls:
+        if ca_file is not None:
+            raise WrongUse("--tls-ca is for a connection with TLS; give --tls too")
+        return None
+    from client.tls import client_context
+
+    try:
+        return client_context(ca_file)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error

@@ -51,6 +51,7 @@ from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, OrderState, Request, RequestKind, RequestState
 from client.prices import KEEP
 from client.sync_client import Client, SyncOrder
+from client.tls import client_context
 from client.tokens import Tokens
 from wire.ouch_codes import CancelReason, Display, RejectReason, TimeInForce
 
@@ -103,4 +104,5 @@ __all__ = [
     "TimeInForce",
     "Tokens",
     "Unanswered",
+    "client_context",
 ]

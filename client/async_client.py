@@ -9,6 +9,7 @@ dropped, and ``EventsLost`` says how many. Orders and answers do not depend on t
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class AsyncClient:
 
     from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: whether a request that was
     lost with its connection is sent again; if not, it ends as ``NotReceived``. reconnect_for_s: 0 for not at all.
+    tls: of ``client_context``; None for a connection that is not encrypted.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class AsyncClient:
         timeout_s: float = 10.0,
         reconnect_for_s: float = 60.0,
         events_max: int = EVENTS_MAX,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Connects to nothing yet. Raises ValueError for what does not fit into a login."""
         self.core = OrderEntry(
             user, password, partial(AsyncOrder, client=self), session=session, next_seq=from_seq, resend=resend
         )
         self._host, self._port = host, port
+        self._tls = tls
         self._timeout_s = timeout_s
         self._retry = Retry(reconnect_for_s)
         self._queue = EventQueue(events_max)
@@ -301,7 +305,9 @@ class AsyncClient:
         self._gone: asyncio.Future[str] = self._loop.create_future()
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._loop.create_connection(partial(_Connection, self, self._gone), self._host, self._port)
+                await self._loop.create_connection(
+                    partial(_Connection, self, self._gone), self._host, self._port, ssl=self._tls
+                )
         except OSError as error:
             return cannot_connect(error, self._host, self._port)
         why = await self._gone

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import ssl
 from collections.abc import Callable
 
 from client.day import OrderT
@@ -90,4 +91,12 @@ def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:
         return CannotConnect(f"nobody listens on {where}; check the port, and whether the exchange runs")
     if isinstance(error, TimeoutError):
         return CannotConnect(f"{where} does not answer; check host and port, and the network between")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CannotConnect(
+            f"the certificate of {where} is not to be trusted: {error.verify_message}; check the host name, and give "
+            "the certificate of its authority"
+        )
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or str(error)
+        return CannotConnect(f"no TLS with {where} ({reason}); check whether the exchange speaks TLS on that port")
     return CannotConnect(f"no connection to {where}: {(error.strerror or str(error)).lower()}")

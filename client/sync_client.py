@@ -11,6 +11,7 @@ on being settled. Events wait until they are read, as with ``client.async_client
 import contextlib
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ from wire.ouch_codes import TimeInForce
 #: How long a goodbye may take to leave.
 _GOODBYE_S: Final = 1.0
 _READ_BYTES: Final = 65_536
+#: The socket has nothing, or no room; TLS has names of its own for it.
+_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: With more than that unsent, who wants to send more waits.
 _UNSENT_BYTES_MAX: Final = 1_048_576
 
@@ -63,6 +66,7 @@ class Client:
 
     from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: whether a request that was
     lost with its connection is sent again; if not, it ends as ``NotReceived``. reconnect_for_s: 0 for not at all.
+    tls: of ``client_context``; None for a connection that is not encrypted.
     """
 
     def __init__(
@@ -78,12 +82,14 @@ class Client:
         timeout_s: float = 10.0,
         reconnect_for_s: float = 60.0,
         events_max: int = EVENTS_MAX,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Connects to nothing yet. Raises ValueError for what does not fit into a login."""
         self.core = OrderEntry(
             user, password, partial(SyncOrder, client=self), session=session, next_seq=from_seq, resend=resend
         )
         self._host, self._port = host, port
+        self._tls = tls
         self._timeout_s = timeout_s
         self._retry = Retry(reconnect_for_s)
         self._queue = EventQueue(events_max)
@@ -275,7 +281,7 @@ class Client:
             return
         try:
             del self._unsent[: self._socket.send(self._unsent)]
-        except BlockingIOError:
+        except _NOT_NOW:
             pass
         except OSError:
             return  # the thread reads that the connection is gone
@@ -311,7 +317,7 @@ class Client:
     def _one_connection(self) -> ClientError:
         """From its beginning to its end, and why it ended."""
         try:
-            connection = socket.create_connection((self._host, self._port), self._timeout_s)
+            connection = self._connected()
         except OSError as error:
             return cannot_connect(error, self._host, self._port)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -332,6 +338,17 @@ class Client:
             self._changed.notify_all()
         return self.core.refused or ConnectionLost(f"{self._host}:{self._port}: {why}")
 
+    def _connected(self) -> socket.socket:
+        """A connection, its TLS handshake done. Raises OSError."""
+        connection = socket.create_connection((self._host, self._port), self._timeout_s)
+        if self._tls is None:
+            return connection
+        try:
+            return self._tls.wrap_socket(connection, server_hostname=self._host)
+        except BaseException:
+            connection.close()
+            raise
+
     def _turn(self, connection: socket.socket) -> str:
         """Waits for bytes, room to send, or the next heartbeat, and does it. Gives why the connection ended, or ""."""
         poll = select.poll()
@@ -340,14 +357,16 @@ class Client:
             due_ns = self.core.due_ns()
         poll.register(self._wake_reader, select.POLLIN)
         wait_ns = max(0, due_ns - time.monotonic_ns()) if due_ns is not None else 1_000_000_000
-        ready = dict(poll.poll(wait_ns / 1e6))
+        pending = isinstance(connection, ssl.SSLSocket) and connection.pending()  # deciphered already: no poll sees it
+        ready = dict(poll.poll(0 if pending else wait_ns / 1e6))
         if self._wake_reader.fileno() in ready:
             self._wake_reader.recv(_READ_BYTES)
         data = None
-        if ready.get(connection.fileno(), 0) & ~select.POLLOUT:
+        if pending or ready.get(connection.fileno(), 0) & ~select.POLLOUT:
             try:
-                data = connection.recv(_READ_BYTES)
-            except BlockingIOError:
+                with self._changed:  # one thread at a time: TLS reads and writes share their state
+                    data = connection.recv(_READ_BYTES)
+            except _NOT_NOW:
                 data = None
             except OSError:
                 return self._ended_by("the connection broke")

@@ -45,7 +45,9 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, gateway: "Gateway", number: int) -> None:
         self._gateway = gateway
         self.number = number  # from 1 on since the node started
-        self.transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None  # None before the TLS handshake is done
+        self._socket: asyncio.Transport | None = None
+        self._half_closes = True  # TLS ends both directions at once
         self.session = ServerSession(gateway.now_ns())
         self.slot = -1
         self.begin = self.end = self._limit = 0
@@ -76,16 +78,42 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected; refused where there is no room."""
-        self.transport = cast(asyncio.Transport, transport)
+        if self.admitted(transport):
+            self._served_by(transport)
+
+    def admitted(self, transport: asyncio.BaseTransport) -> bool:
+        """Give the connection a slot; False where there is none, and it is ended. With TLS, ``secured`` or ``no_tls``
+        follow."""
+        self._socket = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else "local"
-        self.transport.set_write_buffer_limits(BUFFER_BYTES_MAX, BUFFER_BYTES_LOW)
         if not self._gateway.opened(self):
             self.closing = "too many connections"
-            self.transport.abort()
-            return
+            self._socket.abort()
+            return False
         self.begin = self.end = self.slot * REGION_BYTES
         self._limit = self.begin + REGION_BYTES
+        return True
+
+    def secured(self, transport: asyncio.BaseTransport) -> None:
+        """The TLS handshake is done; bytes may have come with its last message."""
+        self._half_closes = False
+        if self.closing:
+            cast(asyncio.Transport, transport).abort()
+            return
+        self._served_by(transport)
+        if self.end > self.begin:
+            self.buffer_updated(0)
+
+    def no_tls(self, error: BaseException) -> None:
+        """The TLS handshake failed."""
+        if not self.closing:
+            self.closing = f"no TLS handshake: {error}"
+        self._gateway.lost(self)
+
+    def _served_by(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(BUFFER_BYTES_MAX, BUFFER_BYTES_LOW)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """The free part of the region."""
@@ -101,6 +129,8 @@ class Connection(asyncio.BufferedProtocol):
             self.session.heard(self._gateway.now_ns())
             return
         self.end += nbytes
+        if self.transport is None:
+            return
         if not self.dirty:
             self.received_ns = time_ns()
         if self.user:
@@ -243,7 +273,13 @@ class Connection(asyncio.BufferedProtocol):
         A user is heard out, unread, until it has closed its side too: a connection that is closed while something of
         the client's waits in it is reset, and what it was told last would be lost on the way.
         """
-        if self.closing or self.transport is None:
+        if self.closing:
+            return
+        if self.transport is None:
+            self.closing, self._closing_ns = why, self._gateway.now_ns()
+            if self._socket is not None:
+                self._socket.abort()  # nothing can be told before the handshake is done
+            self._gateway.left(self)
             return
         if debug:
             self.write(Debug(f"closed: {why}").packet())
@@ -253,7 +289,7 @@ class Connection(asyncio.BufferedProtocol):
         self._closing_ns = self._gateway.now_ns()
         if self._paused_ns:
             self.transport.abort()  # it takes nothing, so what waits for it would wait for ever
-        elif self.user and not self.transport.is_closing():
+        elif self.user and self._half_closes and not self.transport.is_closing():
             self.end = self.begin
             if self._holding:
                 self._holding = False

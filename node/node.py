@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from engine.records import COMMAND, CommandKind, Phase, Reason, UserPermission
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, Gateway
+from gateway.tls import TlsDoor
 from journal import JournalError
 from node import account, far_prices, health
 from node.capacity import CapacityWatch, room_status
@@ -59,6 +61,7 @@ class NodeOptions:
     connections_per_address_max: int | None = None  # None: no bound but connections_max
     waiting_per_address_max: int | None = None  # None: a quarter of connections_max
     arrivals: bool = True
+    tls: ssl.SSLContext | None = None  # of order entry
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
@@ -150,8 +153,12 @@ class Node:
 
     async def start(self) -> None:
         """Listen for clients. Raises OSError."""
+        tls = self.options.tls
         self._server = await self._loop.create_server(
-            self.gateway.protocol, self.options.host, self.options.port, backlog=1_024
+            self.gateway.protocol if tls is None else lambda: TlsDoor(self.gateway, tls),
+            self.options.host,
+            self.options.port,
+            backlog=1_024,
         )
         self.port = int(self._server.sockets[0].getsockname()[1])
         for task in (

@@ -1,0 +1,102 @@
+"""TLS for order entry: the certificate, and a connection until its handshake is done.
+
+A connection has its slot before its handshake, so that those that never shake hands are bounded, and make room, as
+silent ones do.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Coroutine, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from gateway.connection import LOGIN_NS
+
+if TYPE_CHECKING:
+    from gateway.server import Gateway
+
+#: How long a peer has to close its side of an ended connection.
+_SHUTDOWN_S: Final = 2.0
+
+
+class TlsError(ValueError):
+    """A certificate or key that cannot be used; the message says which, and what to do."""
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 and later with a certificate chain and its key, both PEM. Raises TlsError."""
+    for path, what in ((certificate, "certificate"), (key, "key")):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise TlsError(f"the TLS {what} {path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # A key with a passphrase would be asked for on the terminal; it is refused instead.
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        raise TlsError(
+            f"{certificate} and {key} are no TLS certificate and key ({reason}); give a PEM chain, and its key without "
+            "a passphrase"
+        ) from error
+    return context
+
+
+class TlsDoor(asyncio.Protocol):
+    """A connection until its handshake is done; then the gateway's ``Connection`` has its place."""
+
+    def __init__(self, gateway: "Gateway", context: ssl.SSLContext) -> None:
+        self._connection = gateway.protocol()
+        self._context = context
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected: begin the handshake where there is room."""
+        if not self._connection.admitted(transport):
+            return
+        stream, loop = cast(asyncio.Transport, transport), asyncio.get_running_loop()
+        starting = loop.start_tls(
+            stream,
+            self._connection,
+            self._context,
+            server_side=True,
+            ssl_handshake_timeout=LOGIN_NS / 1e9,
+            ssl_shutdown_timeout=_SHUTDOWN_S,
+        )
+        # A task begins in the loop's next turn, and by then the client's first bytes may have come to this protocol. So
+        # the transport is given to TLS here and now.
+        begun = _Begun(starting)
+        # Kept, since the loop alone does not keep a task from being collected.
+        self._task = loop.create_task(self._shake_hands(begun, stream))
+
+    async def _shake_hands(self, begun: "_Begun", transport: asyncio.Transport) -> None:
+        try:
+            secured = await begun
+        except OSError as error:  # an SSLError too, and a handshake that takes too long
+            transport.abort()
+            self._connection.no_tls(error)
+            return
+        if secured is not None:
+            self._connection.secured(secured)
+
+
+class _Begun:
+    """A coroutine that has run up to its first wait; awaited, it goes on from there."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, asyncio.Transport | None]) -> None:
+        self._coroutine = coroutine
+        self._waits_for = coroutine.send(None)
+
+    def __await__(self) -> Generator[Any, Any, asyncio.Transport | None]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                try:
+                    given = yield waits_for
+                except BaseException as error:
+                    waits_for = self._coroutine.throw(error)
+                else:
+                    waits_for = self._coroutine.send(given)
+            except StopIteration as done:
+                return cast("asyncio.Transport | None", done.value)
