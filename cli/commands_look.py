@@ -28,7 +28,7 @@ def events(
 
     Example: lockstep events node1 --symbol AAPL --kind trade --from 1000
     """
-    from cli.history import Selection
+    from cli.choice import Selection
     from cli.history import events as command
 
     chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))
@@ -51,7 +51,7 @@ def commands(
 
     Example: lockstep commands node1 > day.txt && lockstep run day.txt --data node2
     """
-    from cli.history import Selection
+    from cli.choice import Selection
     from cli.history import commands as command
 
     chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))

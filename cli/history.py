@@ -4,65 +4,36 @@ Events are not kept, they are caused again: the engine starts at the newest chec
 wanted, and plays on from there.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
+from cli.choice import Choice, Selection, kind_codes
 from cli.errors import WrongUse
-from cli.node import check_name, plays
-from engine.names import EVERY, Directory, pack
-from engine.records import CommandKind, EventKind
+from cli.node import plays
+from engine.names import Directory
+from engine.records import COMMAND, CommandKind, EventKind
+from journal import Journal
+from replay.engines import MarketEngine
 from replay.objects import command_object, event_objects
 from replay.scenario_print import Printer, print_event_values
 from replay.times import ClockPosition, clock_at_each
 
-#: The kinds that name an instrument, and those that name a participant.
-_OF_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME)
-_OF_PARTICIPANT: Final = (
-    *(CommandKind.PARTICIPANT, CommandKind.LIMITS, CommandKind.MASS_CANCEL),
-    *(CommandKind.KILL, CommandKind.UNKILL),
-)
-#: The kinds that may name an instrument beside a participant.
-_WITH_SYMBOL: Final = (CommandKind.MASS_CANCEL, CommandKind.LIMITS)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Selection of rows: sequence numbers (both ends included), names, and kinds by their word."""
-
-    from_seq: int
-    to_seq: int | None
-    symbol: str | None
-    participant: str | None
-    kinds: tuple[str, ...]
-
-    def check(self) -> None:
-        """Raise WrongUse for names that nothing can bear."""
-        check_name(self.symbol, "instrument")
-        check_name(self.participant, "participant")
-
 
 def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
     """`lockstep events`: one event a line."""
-    kinds = _kinds(selection.kinds, EventKind)
+    choice = Choice(selection, kind_codes(selection.kinds, EventKind))
     selection.check()
     names = Directory()
-    for play, before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
+    start, lead = _start(choice)
+    whole = plays(directory, selection.from_seq, selection.to_seq, "replaying", lead=lead, at_start=start)
+    for play, before, names in whole:
         rows = play.events
-        wanted = rows["seq"] >= selection.from_seq
-        if kinds is not None:
-            wanted &= np.isin(rows["kind"], kinds)
-        if selection.symbol is not None:
-            wanted &= rows["instrument"] == _number(names.symbols, selection.symbol)
-        if selection.participant is not None:
-            number = _number(names.participants, selection.participant)
-            wanted &= (rows["participant"] == number) | (rows["contra_participant"] == number)
-        chosen = rows[wanted]
+        chosen = rows[choice.events(rows, play.commands, play.first_seq, names)]
         if as_json:
             clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))[chosen["seq"] - play.first_seq]
             _write(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
@@ -71,81 +42,134 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
         else:
             _write(print_event_values(values, names) for values in chosen.tolist())
     _check_names(selection, names, directory)
+    _note_unknown(choice, "events")
     return errors.FINE
 
 
 def commands(directory: Path, selection: Selection, *, with_seq: bool, with_events: bool, as_json: bool) -> int:
-    """`lockstep commands`: a scenario that runs again to the same rows, or one JSON object a line."""
-    kinds = _kinds(selection.kinds, CommandKind)
+    """`lockstep commands`: a scenario that runs again to the same rows, or one JSON object a line.
+
+    An EXTEND row belongs to the command after it and is printed with it, by the number of that command.
+    """
+    choice = Choice(selection, kind_codes(selection.kinds, CommandKind))
     selection.check()
     names = Directory()
     printer: Printer | None = None
-    for play, before, names in plays(directory, selection.from_seq, selection.to_seq, "replaying"):
+    for stretch in _stretches(directory, choice):
+        before, names = stretch.before, stretch.names
         printer = printer or Printer(before)
-        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
-        for first, last in _units(play.commands):
-            seq = play.first_seq + first
-            low, high = np.searchsorted(play.events["seq"], (seq, play.first_seq + last))
-            rows, caused = play.commands[first:last], play.events[low:high]
-            lines = printer.print_block(rows, caused, seq, with_events=with_events)
-            if seq + len(rows) <= selection.from_seq or not _chosen(rows[-1], caused, names, selection, kinds):
+        rows, caused = stretch.rows, stretch.events
+        lasts = np.flatnonzero(~_goes_on(rows))
+        seqs = stretch.first_seq + lasts
+        wanted = choice.commands(rows, lasts, caused, stretch.first_seq, names)
+        defines = np.isin(rows["kind"][lasts], (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT))
+        firsts = np.concatenate(([0], lasts[:-1] + 1))
+        lows, highs = np.searchsorted(caused["seq"], seqs, "left"), np.searchsorted(caused["seq"], seqs, "right")
+        clock_ns = clock_at_each(rows, ClockPosition(before.now_ns))
+        for at in np.flatnonzero(wanted | defines).tolist():
+            first, last = int(firsts[at]), int(lasts[at])
+            printer.go_to(int(clock_ns[first - 1]) if first else before.now_ns, first=stretch.first_seq + first == 1)
+            unit, events_of = rows[first : last + 1], caused[lows[at] : highs[at]]
+            lines = printer.print_block(unit, events_of, stretch.first_seq + first, with_events=with_events)
+            if not wanted[at]:
                 continue
+            seq = int(seqs[at])
             if as_json:
-                time_ns = int(clock_ns[last - 1])
-                events = event_objects(caused, names, np.full(len(caused), time_ns)) if with_events else None
+                time_ns = int(clock_ns[last])
+                told = event_objects(events_of, names, np.full(len(events_of), time_ns)) if with_events else None
                 raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
-                told = command_object(list(rows), seq + len(rows) - 1, names, time_ns, raw=raw, events=events)
-                screen.say_json(told)
+                screen.say_json(command_object(list(unit), seq, names, time_ns, raw=raw, events=told))
             elif with_seq:
-                _write([f"{lines[0]}  # {seq + len(rows) - 1}", *lines[1:]])
+                _write([f"{lines[0]}  # {seq}", *lines[1:]])
             else:
                 _write(lines)
     _check_names(selection, names, directory)
+    _note_unknown(choice, "commands")
     return errors.FINE
 
 
-def _number(names: tuple[str, ...], name: str) -> int:
-    """The number of a name; one that no row bears, if it is not known (0 in a row is nobody)."""
-    return names.index(name) + 1 if name in names else 2**32 - 1
+class _Stretch(NamedTuple):
+    """Whole commands of a journal: COMMAND rows from ``first_seq`` on and their EVENT rows, with the venue's directory
+    before and after them."""
+
+    rows: NDArray[Any]
+    events: NDArray[Any]
+    first_seq: int
+    before: Directory
+    names: Directory
 
 
-def _units(rows: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows that make one command: an EXTEND row goes with the next."""
-    first = 0
-    extends = (rows["kind"] == CommandKind.EXTEND).tolist()
-    for at, extends_next in enumerate(extends):
-        if not extends_next or at == len(extends) - 1:
-            yield first, at + 1
-            first = at + 1
+def _stretches(directory: Path, choice: Choice) -> Iterator[_Stretch]:
+    """The blocks of the selection, where an EXTEND row at the end of a block is moved to the command after it.
+
+    One that stands at the end of the selection is left out, and a note says so, unless the journal ends with it.
+    """
+    selection = choice.selection
+    start, lead = _start(choice)
+    # From the row before on: it may be the EXTEND row of the first command.
+    from_seq = max(selection.from_seq - 1, 1)
+    if selection.to_seq is not None and selection.to_seq < selection.from_seq:
+        from_seq = selection.from_seq  # a range that is refused is named as it was given
+    left = np.empty(0, COMMAND)
+    next_seq, before = 1, Directory()
+    for play, earlier, names in plays(directory, from_seq, selection.to_seq, "replaying", lead=lead, at_start=start):
+        if len(left) == 0:
+            before = earlier
+        # As bytes: NumPy would pack rows whose places overlap.
+        rows = np.frombuffer(left.tobytes() + play.commands.tobytes(), COMMAND)
+        first_seq = play.first_seq - len(left)
+        keep = len(rows) - int(_goes_on(rows, open_end=True)[-1])
+        left, next_seq = rows[keep:], first_seq + keep
+        if keep:
+            yield _Stretch(rows[:keep], play.events, first_seq, before, names)
+        before = names
+    if len(left):
+        if _last_seq(directory) > next_seq:
+            screen.notice(
+                f"note: command {next_seq} extends command {next_seq + 1} and is printed with it; "
+                f"give --to {next_seq + 1} to have both"
+            )
+            return
+        yield _Stretch(left, np.empty(0, play.events.dtype), next_seq, before, names)
 
 
-def _chosen(
-    row: "np.void", caused: NDArray[Any], names: Directory, selection: Selection, kinds: NDArray[np.uint8] | None
-) -> bool:
-    if kinds is not None and row["kind"] not in kinds:
-        return False
-    if selection.symbol is not None:
-        number = _number(names.symbols, selection.symbol)
-        own = row["kind"] == CommandKind.ENTER and row["instrument"] == number
-        word = row["symbol"] if row["kind"] in _WITH_SYMBOL else row["name"] if row["kind"] in _OF_SYMBOL else 0
-        if not (own or int(word) in (pack(selection.symbol), EVERY) or (caused["instrument"] == number).any()):
-            return False
-    if selection.participant is not None:
-        orders = row["kind"] in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
-        own = orders and row["participant"] == _number(names.participants, selection.participant)
-        word = row["participant_name"] if row["kind"] == CommandKind.USER else row["name"]
-        about = row["kind"] in (*_OF_PARTICIPANT, CommandKind.USER)
-        if not (own or (about and int(word) in (pack(selection.participant), EVERY))):
-            return False
-    return True
+def _goes_on(rows: NDArray[Any], *, open_end: bool = False) -> NDArray[np.bool_]:
+    """Which rows are part of the command after them: EXTEND rows right before another kind of row.
+
+    ``open_end``: an EXTEND row at the end counts too.
+    """
+    extends: NDArray[np.bool_] = rows["kind"] == CommandKind.EXTEND
+    after = np.concatenate((extends[1:], [not open_end]))
+    return extends & ~after
 
 
-def _kinds(words: tuple[str, ...], codes: type[EventKind] | type[CommandKind]) -> NDArray[np.uint8] | None:
-    known = {code.name.lower(): int(code) for code in codes}
-    for word in words:
-        if word not in known:
-            raise WrongUse(f"there is no kind {word!r}; the kinds are {', '.join(known)}")
-    return np.array([known[word] for word in words], np.uint8) if words else None
+def _last_seq(directory: Path) -> int:
+    with Journal.open(directory, readonly=True) as journal:
+        return journal.last_seq
+
+
+def _start(choice: Choice) -> tuple[Callable[[MarketEngine], None] | None, bool]:
+    """What to do with the engine before the first block, and whether blocks before the range are wanted: where refused
+    cancels are followed to their order, it has to be known."""
+    if choice.selection.symbol is None:
+        return None, False
+
+    def learn(engine: MarketEngine) -> None:
+        orders = engine.open_orders()
+        choice.ids.learn(
+            orders["participant"], orders["client_order_id"], np.full(len(orders), engine.seq), orders["instrument"]
+        )
+
+    return learn, True
+
+
+def _note_unknown(choice: Choice, what: str) -> None:
+    if choice.unknown:
+        refused = screen.counted(choice.unknown, "refused cancel or replace", "refused cancels and replaces")
+        screen.notice(
+            f"note: {refused} left out: no order with that id is known, so there is no instrument; "
+            f"`lockstep {what}` without --symbol has {'it' if choice.unknown == 1 else 'them'}"
+        )
 
 
 def _check_names(selection: Selection, names: Directory, directory: Path) -> None:

@@ -4,7 +4,7 @@ A damaged journal can still be opened, to save what is whole; it then says that 
 answer about the state is given from one, and what is printed from one ends with the sentence about the damage.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cli import screen
@@ -13,6 +13,7 @@ from cli.warmup import ready
 from engine.limits import INT64_MAX
 from engine.names import Directory
 from journal import Journal, JournalDamaged
+from replay.engines import MarketEngine
 from replay.rebuild import Played, Rebuilt, check_range, journal_of, played, rebuild, start
 from replay.times import seq_at
 
@@ -38,11 +39,19 @@ def check_name(name: str | None, what: str) -> None:
 
 
 def plays(
-    directory: Path, from_seq: int, to_seq: int | None, what: str, *, again: bool = False
+    directory: Path,
+    from_seq: int,
+    to_seq: int | None,
+    what: str,
+    *,
+    again: bool = False,
+    lead: bool = False,
+    at_start: Callable[[MarketEngine], None] | None = None,
 ) -> Iterator[tuple[Played, Directory, Directory]]:
     """Each block that has a row in the range, applied, with the venue's directory before and after it.
 
-    ``again``: what is odd about the directory has been said already. Of a damaged journal: what is whole, then
+    ``again``: what is odd about the directory has been said already. ``lead``: the blocks between the checkpoint and
+    the range too. ``at_start``: is shown the engine before the first block. Of a damaged journal: what is whole, then
     JournalDamaged. Raises ReplayError when the range is not in the journal, and what replay and journal raise.
     """
     ready()
@@ -54,11 +63,13 @@ def plays(
         machine = start(journal, directory, from_seq - 1, "kernel", True, notes)
         for note in () if again else notes:
             screen.notice(f"note: {note}")
+        if at_start is not None:
+            at_start(machine)
         first_seq = machine.seq
         before = machine.directory
         for play in played(journal, machine, last_seq):
             after = machine.directory
-            if play.first_seq + len(play.commands) > from_seq:
+            if lead or play.first_seq + len(play.commands) > from_seq:
                 yield play, before, after
             before = after
             bar.to(machine.seq - first_seq, last_seq - first_seq)

@@ -145,13 +145,13 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def counted(number: int, what: str) -> str:
-    """A count of things, which are one or several.
+def counted(number: int, what: str, several: str = "") -> str:
+    """A count of things, which are one or several (``several``: where that is not ``what`` and an s).
 
     >>> counted(1, "block"), counted(1200, "block")
     ('1 block', '1,200 blocks')
     """
-    return f"{count(number)} {what}{'' if number == 1 else 's'}"
+    return f"{count(number)} {what if number == 1 else several or f'{what}s'}"
 
 
 def size(number_bytes: int) -> str:

@@ -247,6 +247,11 @@ class Printer:
         """The venue's directory after what has been printed."""
         return replace(self._directory, now_ns=self._clock.time_ns)
 
+    def go_to(self, time_ns: int, *, first: bool) -> None:
+        """Go on from another row: the clock in force before it, and whether it is the first of the journal."""
+        self._clock.time_ns = time_ns
+        self._first = first and time_ns == 0
+
     def print_block(
         self,
         rows: "np.ndarray[Any, np.dtype[np.void]]",

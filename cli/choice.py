@@ -1,0 +1,198 @@
+"""Choice of commands and events of a journal: masks over the rows of a block, before anything is printed.
+
+A cancel or replace does not name its instrument. Of one that the market took, its events do; of one that it refused,
+the order that bears its client order id does, which ``OrderIds`` remembers.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli.errors import WrongUse
+from cli.node import check_name
+from engine.names import EVERY, Directory, pack
+from engine.records import CommandKind, EventKind
+
+#: A participant or instrument that no row has; 0 in a row is nobody.
+_NOBODY: Final = 2**32 - 1
+#: The kinds that name an instrument; and those that may, beside a participant.
+_OF_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME)
+_WITH_SYMBOL: Final = (CommandKind.MASS_CANCEL, CommandKind.LIMITS)
+#: The kinds that name a participant by the number, and by the name.
+_OF_ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+_OF_PARTICIPANT: Final = (
+    *(CommandKind.PARTICIPANT, CommandKind.LIMITS, CommandKind.MASS_CANCEL),
+    *(CommandKind.KILL, CommandKind.UNKILL),
+)
+_REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Selection of rows: sequence numbers (both ends included), names, and kinds by their word."""
+
+    from_seq: int
+    to_seq: int | None
+    symbol: str | None
+    participant: str | None
+    kinds: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise WrongUse for names that nothing can bear."""
+        check_name(self.symbol, "instrument")
+        check_name(self.participant, "participant")
+
+
+def kind_codes(words: tuple[str, ...], codes: type[EventKind] | type[CommandKind]) -> NDArray[np.uint8] | None:
+    """The codes of kinds by their words, None for all. Raises WrongUse for a word that is no kind."""
+    known = {code.name.lower(): int(code) for code in codes}
+    for word in words:
+        if word not in known:
+            raise WrongUse(f"there is no kind {word!r}; the kinds are {', '.join(known)}")
+    return np.array([known[word] for word in words], np.uint8) if words else None
+
+
+def number_of(names: tuple[str, ...], name: str) -> int:
+    """The number of a name, in the order of definition; one that no row bears where it is not known."""
+    return names.index(name) + 1 if name in names else _NOBODY
+
+
+class OrderIds:
+    """The instrument of each client order id that was entered or given by a replace: the newest use of an id counts.
+
+    Sorted arrays of rising size, so that a block costs little and a look-up is a search by halves.
+    """
+
+    def __init__(self) -> None:
+        # Rows participant, client order id, seq, instrument; each contiguous, as a search by halves needs it.
+        self._sorted: list[NDArray[np.int64]] = []
+
+    def learn(self, participants: Any, ids: Any, seqs: Any, instruments: Any) -> None:
+        """Take ids up, each with the command that gave it."""
+        added = np.array([participants, ids, seqs, instruments], np.int64)
+        while self._sorted and self._sorted[-1].shape[1] <= 2 * added.shape[1]:
+            added = np.concatenate((self._sorted.pop(), added), axis=1)
+        self._sorted.append(np.ascontiguousarray(added[:, np.lexsort((added[2], added[1], added[0]))]))
+
+    def learn_block(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int) -> None:
+        """Take up the ids of a block: those of ENTER rows, and the new ones of replaces that the market took."""
+        enters = np.flatnonzero(rows["kind"] == CommandKind.ENTER)
+        entered = rows[enters]
+        self.learn(entered["participant"], entered["client_order_id"], first_seq + enters, entered["instrument"])
+        replaced = events[events["kind"] == EventKind.REPLACED]
+        if len(replaced):
+            self.learn(
+                replaced["participant"], replaced["contra_client_order_id"], replaced["seq"], replaced["instrument"]
+            )
+
+    def instrument(self, participant: int, order_id: int, seq: int) -> int:
+        """The instrument of the order that bore an id before command ``seq``; 0 where none is known."""
+        found_seq = found = 0
+        for participants, ids, seqs, instruments in self._sorted:
+            low, high = _run(participants, participant, 0, len(ids))
+            low, high = _run(ids, order_id, low, high)
+            before = low + int(np.searchsorted(seqs[low:high], seq, "left"))
+            if before > low and seqs[before - 1] > found_seq:
+                found_seq, found = int(seqs[before - 1]), int(instruments[before - 1])
+        return found
+
+
+@dataclass
+class Choice:
+    """A selection as masks, block by block. ``unknown``: refused cancels and replaces whose order was never seen."""
+
+    selection: Selection
+    kinds: NDArray[np.uint8] | None
+    ids: OrderIds = field(default_factory=OrderIds)
+    unknown: int = 0
+
+    def events(self, rows: NDArray[Any], commands: NDArray[Any], first_seq: int, names: Directory) -> NDArray[np.bool_]:
+        """Mask of the EVENT rows of a block that are wanted. ``commands``: its COMMAND rows, from ``first_seq`` on."""
+        wanted: NDArray[np.bool_] = rows["seq"] >= self.selection.from_seq
+        if self.kinds is not None:
+            wanted &= np.isin(rows["kind"], self.kinds)
+        if self.selection.participant is not None:
+            number = number_of(names.participants, self.selection.participant)
+            wanted &= (rows["participant"] == number) | (rows["contra_participant"] == number)
+        if self.selection.symbol is not None:
+            number = number_of(names.symbols, self.selection.symbol)
+            self.ids.learn_block(commands, rows, first_seq)
+            refused = np.flatnonzero(wanted & np.isin(rows["kind"], _REFUSALS) & (rows["instrument"] == 0))
+            wanted &= rows["instrument"] == number
+            about = commands[rows["seq"][refused] - first_seq]
+            orders = np.isin(about["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
+            for at, row in zip(refused[orders].tolist(), about[orders], strict=True):
+                wanted[at] = self._follows(row, int(rows[at]["seq"]), number)
+        return wanted
+
+    def commands(
+        self, rows: NDArray[Any], lasts: NDArray[np.int64], events: NDArray[Any], first_seq: int, names: Directory
+    ) -> NDArray[np.bool_]:
+        """Mask of the commands of a block that are wanted. ``lasts``: the index in ``rows`` of the last row of each; an EXTEND row
+        before it belongs to it."""
+        last = rows[lasts]
+        wanted: NDArray[np.bool_] = first_seq + lasts >= self.selection.from_seq
+        if self.kinds is not None:
+            wanted &= np.isin(last["kind"], self.kinds)
+        if self.selection.participant is not None:
+            wanted &= self._of_participant(rows, lasts, names)
+        if self.selection.symbol is not None:
+            wanted &= self._of_symbol(rows, lasts, wanted, events, first_seq, names)
+        return wanted
+
+    def _of_participant(self, rows: NDArray[Any], lasts: NDArray[np.int64], names: Directory) -> NDArray[np.bool_]:
+        name, last = str(self.selection.participant), rows[lasts]
+        orders = np.isin(last["kind"], _OF_ORDERS)
+        own = orders & (last["participant"] == number_of(names.participants, name))
+        own |= orders & (last["participant"] == 0) & (_extension(rows, lasts, "name") == pack(name))
+        about = np.isin(last["kind"], _OF_PARTICIPANT) & np.isin(last["name"], (pack(name), EVERY))
+        user = (last["kind"] == CommandKind.USER) & (last["participant_name"] == pack(name))
+        found: NDArray[np.bool_] = own | about | user
+        return found
+
+    def _of_symbol(
+        self,
+        rows: NDArray[Any],
+        lasts: NDArray[np.int64],
+        wanted: NDArray[np.bool_],
+        events: NDArray[Any],
+        first_seq: int,
+        names: Directory,
+    ) -> NDArray[np.bool_]:
+        self.ids.learn_block(rows, events, first_seq)
+        symbol, last = str(self.selection.symbol), rows[lasts]
+        number, words = number_of(names.symbols, symbol), (pack(symbol), EVERY)
+        enters = last["kind"] == CommandKind.ENTER
+        found: NDArray[np.bool_] = enters & (last["instrument"] == number)
+        found |= enters & (last["instrument"] == 0) & (_extension(rows, lasts, "symbol") == pack(symbol))
+        found |= np.isin(last["kind"], _OF_SYMBOL) & np.isin(last["name"], words)
+        found |= np.isin(last["kind"], _WITH_SYMBOL) & np.isin(last["symbol"], words)
+        seqs = first_seq + lasts
+        found |= np.isin(seqs, events["seq"][events["instrument"] == number])
+        silent = ~np.isin(seqs, events["seq"][events["instrument"] != 0])
+        silent &= wanted & np.isin(last["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
+        for at in np.flatnonzero(silent).tolist():
+            found[at] = self._follows(last[at], int(seqs[at]), number)
+        return found
+
+    def _follows(self, row: "np.void", seq: int, instrument: int) -> bool:
+        """True where the order of a refused cancel or replace is of the instrument; one never seen is counted."""
+        followed = self.ids.instrument(int(row["participant"]), int(row["client_order_id"]), seq)
+        self.unknown += followed == 0
+        return followed == instrument
+
+
+def _run(values: NDArray[np.int64], value: int, low: int, high: int) -> tuple[int, int]:
+    """From where to where a value stands in the sorted ``values[low:high]``."""
+    within = values[low:high]
+    return low + int(np.searchsorted(within, value, "left")), low + int(np.searchsorted(within, value, "right"))
+
+
+def _extension(rows: NDArray[Any], lasts: NDArray[np.int64], place: str) -> NDArray[np.int64]:
+    """A place of the EXTEND row before each command, 0 where there is none."""
+    before = rows[np.maximum(lasts - 1, 0)]
+    extended = (lasts > 0) & (before["kind"] == CommandKind.EXTEND)
+    found: NDArray[np.int64] = np.where(extended, before[place], 0)
+    return found
