@@ -130,8 +130,10 @@ class Choice:
     def commands(
         self, rows: NDArray[Any], lasts: NDArray[np.int64], events: NDArray[Any], first_seq: int, names: Directory
     ) -> NDArray[np.bool_]:
-        """Mask of the commands of a block that are wanted. ``lasts``: the index in ``rows`` of the last row of each; an EXTEND row
-        before it belongs to it."""
+        """Mask of the commands of a block that are wanted.
+
+        lasts: the index in ``rows`` of the last row of each; an EXTEND row before it belongs to it.
+        """
         last = rows[lasts]
         wanted: NDArray[np.bool_] = first_seq + lasts >= self.selection.from_seq
         if self.kinds is not None:
