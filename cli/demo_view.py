@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli import screen
+from replay.scenario_print import price as shown_price
 
 
 class View(Protocol):
@@ -60,7 +61,7 @@ class PlainView:
             return
         self._said_s = seconds
         clients, status, book = told["clients"], told["status"], told["book"]
-        prices = "/".join(str(book[side][0]["price"]) if book[side] else "none" for side in ("bids", "offers"))
+        prices = "/".join(_level_price(book[side][0]) if book[side] else "none" for side in ("bids", "offers"))
         screen.say(
             f"{seconds:4.1f} s  {screen.count(clients['answers'])} answers, p50 {_ms(clients['p50_us'])}, "
             f"p99 {_ms(clients['p99_us'])}, {screen.count(clients['trades'])} trades, {book['symbol']} {prices}, "
@@ -123,6 +124,11 @@ class LiveView:
         return Group(Columns([ladder, tape]), Panel(counters, title=title, border_style="cyan"))
 
 
+def _level_price(level: dict[str, Any]) -> str:
+    """The price of a book's level in words; a level of market orders has none."""
+    return "market" if level["price_e4"] is None else shown_price(level["price_e4"])
+
+
 def _behind(status: dict[str, Any]) -> str:
     return screen.count(max(status["seq"] - status["durable_seq"], 0))
 
@@ -146,9 +152,9 @@ def _ladder(ladder: dict[str, Any]) -> Table:
         table.add_column(name, justify="right", style=style, min_width=6)
     offers, bids = ladder["offers"][:6], ladder["bids"][:6]
     for level in reversed(offers):
-        table.add_row("", "", f"[red]{level['price']}[/]", screen.count(level["qty"]), str(level["orders"]))
+        table.add_row("", "", f"[red]{_level_price(level)}[/]", screen.count(level["qty"]), str(level["orders"]))
     for level in bids:
-        table.add_row(str(level["orders"]), screen.count(level["qty"]), f"[green]{level['price']}[/]", "", "")
+        table.add_row(str(level["orders"]), screen.count(level["qty"]), f"[green]{_level_price(level)}[/]", "", "")
     for _ in range(12 - len(offers) - len(bids)):
         table.add_row("", "", "", "", "")
     return table
