@@ -4,13 +4,14 @@ import sys
 import time
 
 from benchmarks import engine, journal, replay, start
-from benchmarks.measure import Row, machine
+from benchmarks.measure import Row, machine, told
 
 
 def _say(row: Row) -> None:
-    spread = f"({row['min']} - {row['max']}, {row['runs']} runs)"
-    verdict = f"target {row['target']}: {row['met']}" if row["target"] else ""
-    print(f"{row['name']:68} {row['value']:>12} {row['unit']:11} {spread:40} {verdict}".rstrip(), flush=True)
+    said = told(row)
+    spread = f"({said['min']} - {said['max']}, {said['runs']} runs)"
+    verdict = f"target {said['target']}: {said['met']}" if said["target"] else ""
+    print(f"{said['name']:68} {said['value']:>12} {said['unit']:11} {spread:40} {verdict}".rstrip(), flush=True)
 
 
 def main() -> int:
@@ -23,7 +24,7 @@ def main() -> int:
         print()
         for row in part.run():
             _say(row)
-            missed += row["met"] == "NO"
+            missed += row["met"] is False
     print(f"\n{missed} targets missed; {time.monotonic() - began_s:.0f} s")
     return 1 if missed else 0
 

@@ -42,7 +42,7 @@ class Latencies:
 
     def summary(self) -> dict[str, Any]:
         """Count, p50, p99, p99.9 and the largest, in microseconds."""
-        names = [f"p{percentile:g}_us" for percentile in PERCENTILES]
+        names = [f"p{percentile:g}_us".replace(".", "") for percentile in PERCENTILES]
         values = [self.at(percentile) for percentile in PERCENTILES]
         largest = int(self._histogram.get_max_value()) if self.count else 0
         told = zip([*names, "max_us"], [*values, largest], strict=True)

@@ -30,23 +30,35 @@ def seconds(run: Callable[[], object]) -> float:
 def row(
     name: str, samples: Sequence[float], unit: str, *, at_least: float | None = None, at_most: float | None = None
 ) -> Row:
-    """One line of a report: the median of ``samples`` with its range, and whether it reaches the target."""
+    """One line of a report: the median of ``samples`` with its range. met: whether it reaches its target, if any."""
     value = median(samples)
-    target, met = "", ""
+    met = None
     if at_least is not None:
-        target, met = f">= {short(at_least)}", "yes" if value >= at_least else "NO"
+        met = value >= at_least
     if at_most is not None:
-        target, met = f"<= {short(at_most)}", "yes" if value <= at_most else "NO"
+        met = value <= at_most
     return {
         "name": name,
-        "value": short(value),
+        "value": value,
         "unit": unit,
-        "min": short(min(samples)),
-        "max": short(max(samples)),
+        "min": min(samples),
+        "max": max(samples),
         "runs": len(samples),
-        "target": target,
+        "at_least": at_least,
+        "at_most": at_most,
         "met": met,
     }
+
+
+def told(row: Row) -> dict[str, str]:
+    """A row in words, for a table: numbers short, the target and whether it is met, "" where there is none."""
+    bounds = [
+        f"{sign} {short(row[key])}" for key, sign in (("at_least", ">="), ("at_most", "<=")) if row[key] is not None
+    ]
+    numbers = {key: short(row[key]) for key in ("value", "min", "max")}
+    words = {"name": row["name"], "value": numbers["value"], "unit": row["unit"], "min": numbers["min"]}
+    met = "" if row["met"] is None else "yes" if row["met"] else "NO"
+    return words | {"max": numbers["max"], "runs": str(row["runs"]), "target": "".join(bounds), "met": met}
 
 
 def short(number: float) -> str:
@@ -67,16 +79,16 @@ def child(arguments: Sequence[str], **environment: str) -> str:
     return done.stdout
 
 
-def machine() -> dict[str, str]:
+def machine() -> dict[str, Any]:
     """The machine: processor, kernel, and versions of Python and libraries."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     names = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
     return {
         "cpu": f"{models[0] if models else platform.machine()} (family {names.get('cpu family', '?')})",
-        "cores": str(os.cpu_count()),
+        "cores": os.cpu_count() or 1,
         "kernel": platform.release(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("numpy", "numba", "lmdb")},
-        "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "load": [round(load, 2) for load in os.getloadavg()],
     }

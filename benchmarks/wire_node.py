@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from benchmarks.measure import Row, row, short
+from benchmarks.measure import Row, row
 from benchmarks.wire_lines import LoadError, User
 from gateway.passwords import COST_MIN, SALT_BYTES, hash_password
 from node.link import Answered, Link, LinkError
@@ -157,8 +157,8 @@ def stages(node: Node, name: str) -> list[Row]:
     rows = []
     for stage in STAGES:
         values = [status[f"latency_{stage}_{word}_ns"] / 1_000 for word in ("p50", "p99", "p999")]
-        rows.append(
-            row(f"{name}: stage {stage.replace('_', ' ')}, p50", values[:1], "us")
-            | {"min": f"p99 {short(values[1])}", "max": f"p99.9 {short(values[2])}"}
-        )
+        words = f"{name}: stage {stage.replace('_', ' ')}"
+        rows += [
+            row(f"{words}, {at}", [value], "us") for at, value in zip(("p50", "p99", "p99.9"), values, strict=True)
+        ]
     return rows

@@ -80,7 +80,7 @@ def send_lines(directory: Path, lines: list[str], *, as_json: bool) -> int:
 
         parse("\n".join(lines), "commands")  # a fault in the last line is told before the first is done
     with connected(directory) as link:
-        told = _sent(link, parts)
+        told = _sent(link, parts, as_json=as_json)
     return _shown(told, as_json=as_json)
 
 
@@ -97,14 +97,14 @@ def _parts(lines: list[str]) -> Iterable[list[str]]:
         yield part
 
 
-def _sent(link: Link, parts: list[list[str]]) -> dict[str, Any]:
-    """The answers to all parts as one."""
+def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any]:
+    """The answers to all parts as one. as_json: events as objects, otherwise as lines."""
     told: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0, "events": [], "added": []}
     lines = 0
     for part in parts:
         if any(line.partition("#")[0].strip() for line in part):
             try:
-                answer = link.ask("commands", text="\n".join(part))
+                answer = link.ask("commands", text="\n".join(part), objects=as_json)
             except Answered as error:
                 if not lines:
                     raise
@@ -120,12 +120,21 @@ def _sent(link: Link, parts: list[list[str]]) -> dict[str, Any]:
     return told
 
 
+def _event_text(event: dict[str, Any]) -> str:
+    """A refusal that came as an object, as a line; of any other event only its kind."""
+    return f"> {event['kind']}" + (f" {event['refused']} reason={event['reason']}" if "refused" in event else "")
+
+
 def _shown(told: dict[str, Any], *, as_json: bool) -> int:
     """Show what commands caused. Raises Found when one was refused."""
+    lines = [each if isinstance(each, str) else _event_text(each) for each in told["events"]]
     if as_json:
-        screen.say_json(told)
+        from replay.objects import EVENT_KEYS
+
+        nothing = dict.fromkeys(EVENT_KEYS)
+        screen.say_json(told | {"events": [nothing | each for each in told["events"]]})
     else:
-        for line in told["events"]:
+        for line in lines:
             screen.say(line)
         if told["left_out"]:
             screen.say(f"and {screen.counted(told['left_out'], 'event')} more; see `lockstep events`")
@@ -135,7 +144,7 @@ def _shown(told: dict[str, Any], *, as_json: bool) -> int:
             screen.say(f"set by default: {line}")
     if told["rejected"]:
         screen.flush()
-        first = next((line for line in told["events"] if line.startswith(_REFUSALS)), "")
+        first = next((line for line in lines if line.startswith(_REFUSALS)), "")
         seen = f", the first: {first.removeprefix('> ')}" if first else ""
         raise Found(f"the market refused {screen.counted(told['rejected'], 'command')}{seen}")
     return errors.FINE
@@ -180,9 +189,9 @@ def add_user(
     words = ["user", word(name, "NAME"), *pair("participant", participant), *pair("firm", firm), *pair("allow", allow)]
     given = password(from_stdin)
     with connected(directory) as link:
-        told = _sent(link, [[" ".join(words)]])
+        told = _sent(link, [[" ".join(words)]], as_json=as_json)
         if not told["rejected"]:
-            told |= link.ask("password", user=name, password=given)
+            told |= link.ask("password", user=name, password=given, objects=as_json)
             told.pop("ok", None)
     return _shown(told, as_json=as_json)
 
@@ -191,7 +200,9 @@ def set_password(directory: Path, name: str, from_stdin: bool, *, as_json: bool)
     """`lockstep admin user password`."""
     given = password(from_stdin)
     with connected(directory) as link:
-        told = {"commands": 1, "left_out": 0} | link.ask("password", user=word(name, "NAME"), password=given)
+        told: dict[str, Any] = {"commands": 1, "left_out": 0, "added": []} | link.ask(
+            "password", user=word(name, "NAME"), password=given, objects=as_json
+        )
     told.pop("ok", None)
     return _shown(told, as_json=as_json)
 
@@ -253,13 +264,26 @@ def status(directory: Path, *, as_json: bool) -> int:
     with connected(directory) as link:
         told = link.ask("status")["status"]
     if as_json:
-        screen.say_json(told)
+        screen.say_json(status_object(told))
     else:
         screen.facts(
             (key.removesuffix("_ns") if key.startswith("latency_") else key, _fact(key, value))
             for key, value in told.items()
+            if value or not key.startswith(("rejected_", "events_"))
         )
     return errors.FINE
+
+
+def status_object(told: dict[str, Any]) -> dict[str, Any]:
+    """What a node says of itself (``node.control.STATUS_KEYS``), for programs: the market's clock as a time alone."""
+    kept = {key: value for key, value in told.items() if key != "clock_ns"}
+    clock = {"clock": None if told["clock"] == "unset" else told["clock"]}
+    return kept | clock | {"clock_offset_ns": told.get("clock_offset_ns")}
+
+
+def session_object(told: dict[str, Any]) -> dict[str, Any]:
+    """A session, for programs: null where nobody has logged in yet."""
+    return told | {key: told[key] or None for key in ("user", "participant", "since")}
 
 
 def _fact(key: str, value: Any) -> str:
@@ -285,7 +309,7 @@ def sessions(directory: Path, *, as_json: bool) -> int:
             answer = link.ask("sessions", **{"from": answer["next"]})
             found += answer["sessions"]
     if as_json:
-        screen.say_json({"sessions": found})
+        screen.say_json({"sessions": [session_object(each) for each in found]})
     elif not found:
         screen.say("nobody is connected")
     else:

@@ -42,6 +42,7 @@ class RunOptions:
     symbol: str | None = None
     date: str | None = None
     append: bool = False
+    tick: str = "0.01"
 
     @property
     def names(self) -> str:

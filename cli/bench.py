@@ -35,10 +35,9 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
 
     plans = benchmark.Plan(**plan)
     plans = plans.quick() if quick else plans
-    if as_json:
-        screen.say_json({"machine": machine()})
-    else:
-        screen.facts(machine().items())
+    where = machine()
+    if not as_json:
+        screen.facts(where.items())
         screen.say()
     rows = []
     try:
@@ -48,7 +47,7 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
                 bar.text(str(row["name"]))
                 rows.append(row)
                 if as_json:
-                    screen.say_json(row)
+                    screen.say_json(row | {"machine": where})
                     screen.flush()
     except LoadError as error:
         raise errors.Found(str(error)) from None
@@ -59,18 +58,24 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
+    from benchmarks.measure import told
+
     if rows:
-        columns = list(rows[0])
-        screen.table(columns, [[row.get(column, "") for column in columns] for row in rows], right=columns[1:])
+        said = [told(row) for row in rows]
+        columns = list(said[0])
+        screen.table(columns, [list(row.values()) for row in said], right=columns[1:])
 
 
 def _run(what: str, as_json: bool) -> int:
     ready()
+    from benchmarks.measure import machine
+
+    where = machine()
     benchmark = import_module(f"benchmarks.{what}")
     rows: list[dict[str, Any]] = benchmark.run()
     for row in rows:
         if as_json:
-            screen.say_json(row)
+            screen.say_json(row | {"machine": where})
     if not as_json:
         _table(rows)
     return errors.FINE

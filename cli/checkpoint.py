@@ -96,8 +96,8 @@ def _facts(info: CheckpointInfo) -> dict[str, object]:
     return {
         "seq": info.seq,
         "path": str(info.path),
-        "bytes": info.bytes,
-        "state_digest": _digest(info),
+        "size_bytes": info.bytes,
+        "state_digest": _digest(info) or None,
         "valid": info.valid,
         "why": info.why or None,
     }

@@ -46,6 +46,7 @@ def run(
     check: Annotated[Path | None, typer.Option(metavar="TOP1", help="LOBSTER best prices to compare with.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Of a LOBSTER file whose name does not tell it.")] = None,
     date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Likewise.")] = None,
+    tick: Annotated[str, typer.Option(metavar="PRICE", help="Of LOBSTER files: the price step, as 0.0001.")] = "0.01",
     engine: Engine = EngineChoice.kernel,
     durability: Annotated[
         Durability, typer.Option(help="none is for measurements: a crash may lose what was seen.")
@@ -69,7 +70,7 @@ def run(
     from cli.run import run as command
 
     options = RunOptions(
-        files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date, append
+        files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date, append, tick
     )
     return command(options, as_json=as_json)
 

@@ -104,7 +104,7 @@ def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[F
         node.end()
         streams = "stopped the clients, who then asked for their streams from message 1; ended the node (SIGTERM)"
         _tell(as_json, f"\n{streams}")
-        return ended, restart | {"trading_seconds": round(shown.seconds, 3)}
+        return ended, restart | {"trading_s": round(shown.seconds, 3)}
 
 
 class _Shown:
@@ -155,7 +155,7 @@ def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as
     while (account := clients.newest(_LOOK_S))["reconnects"] < connections:
         if time.monotonic() > until_s:
             raise Found(f"{connections - account['reconnects']} clients did not come back within {_BACK_S:.0f} s")
-    away_s, again = account["outage_seconds"], screen.counted(account["sent_again"], "request")
+    away_s, again = account["outage_s"], screen.counted(account["sent_again"], "request")
     _tell(as_json, f"its clients are back by themselves, {away_s:.1f} s after they lost it; they sent {again} again\n")
     return {
         "durable_seq_reported": before["durable_seq"],
@@ -163,7 +163,7 @@ def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as
         "recovered_seq": recovered_seq,
         "checkpoint_seq": checkpoint_seq,
         "tail_commands": recovered_seq - checkpoint_seq,
-        "recovery_seconds": round(start_s, 3),
+        "recovery_s": round(start_s, 3),
     }
 
 

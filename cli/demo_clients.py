@@ -239,7 +239,7 @@ class _Trading:
             "unanswered": simulation.unanswered,
             "connected": len(simulation.desks) - simulation.lost,
             "reconnects": simulation.reconnects,
-            "outage_seconds": round(simulation.outage_s, 3),
+            "outage_s": round(simulation.outage_s, 3),
             "tape": list(self._tape),
         }
 

@@ -1,10 +1,14 @@
 """The log itself, whatever its commands mean: `lockstep journal info|check`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from cli import errors, screen
+from engine.limits import Capacity
 from journal import Journal
+from journal.report import JournalInfo
+from replay.objects import iso_time
 from replay.scenario_print import time
 from replay.times import first_clock_ns
 
@@ -17,7 +21,7 @@ def info(directory: Path, *, as_json: bool) -> int:
         first_ns = first_clock_ns(journal)
     if as_json:
         # A block's header bears the clock at its end; the first clock stands inside the first block that has one.
-        screen.say_json(asdict(known) | {"first_time_ns": first_ns, "meta": meta})
+        screen.say_json(_facts(known, first_ns, meta))
         return errors.WRONG if known.problem else errors.FINE
     span = "empty"
     if known.last_time_ns is not None:
@@ -43,12 +47,24 @@ def info(directory: Path, *, as_json: bool) -> int:
     return errors.WRONG if known.problem else errors.FINE
 
 
+def _facts(known: JournalInfo, first_ns: int | None, meta: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a journal, for programs. first_ns: its first clock value."""
+    told = asdict(known)
+    times = {"first_time": iso_time(first_ns or 0), "last_time": iso_time(known.last_time_ns or 0)}
+    for key in ("bytes", "first_time_ns", "last_time_ns"):
+        told.pop(key)
+    # A journal that nothing but a test made may bear no capacity.
+    capacity = {each.name: meta.get("capacity", {}).get(each.name) for each in fields(Capacity)}
+    return told | {"size_bytes": known.bytes, **times, "capacity": capacity}
+
+
 def check(directory: Path, *, as_json: bool) -> int:
     """`lockstep journal check`: exit status 1 when anything is damaged; every problem is listed."""
     with errors.finding(), Journal.open(directory, readonly=True) as journal, screen.Bar("checking the journal") as bar:
         report = journal.check(progress=bar.to)
     if as_json:
-        screen.say_json({"ok": report.ok} | asdict(report))
+        told = {"ok": report.ok} | asdict(report)
+        screen.say_json({"commands" if key == "rows" else key: value for key, value in told.items()})
         return errors.FINE if report.ok else errors.FOUND
     read = ((report.blocks, "block"), (report.rows, "command"), (report.digests, "event digest"))
     screen.say(f"read {', '.join(screen.counted(number, what) for number, what in read)}")

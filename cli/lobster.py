@@ -21,9 +21,11 @@ from journal import Journal
 from replay.engines import MarketEngine
 from replay.lobster import Flow, translate
 from replay.lobster_check import Check, CheckReport, Difference
-from replay.lobster_read import Messages, file_name, read_book, read_messages
+from replay.lobster_read import LobsterError, Messages, file_name, read_book, read_messages
+from replay.lobster_text import Unreadable, decoded
 from replay.resume import Beginning
 from replay.scenario_print import price
+from replay.scenario_words import Fault, price_e4
 
 
 def run_lobster(options: RunOptions, *, as_json: bool) -> int:
@@ -36,20 +38,27 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
         raise WrongUse(
             f"the name {options.files[0].name} tells no symbol and date; give --symbol AAPL --date 2012-06-21"
         )
+    tick_e4 = _tick_e4(options.tick)
     with screen.Bar("reading the files"):
-        messages = read_messages(read_text(options.files[0]), str(options.files[0]), date=date)
-        book = read_book(read_text(options.book), str(options.book))
-        published = None if options.check is None else read_book(read_text(options.check), str(options.check))
+        messages = read_messages(_text(options.files[0]), str(options.files[0]), date=date, tick_e4=tick_e4)
+        book = read_book(_text(options.book), str(options.book), tick_e4=tick_e4)
+        published = None
+        if options.check is not None:
+            published = read_book(_text(options.check), str(options.check), tick_e4=tick_e4)
     continues = goes_on(options)
     # A directory is made, or gone on with, only once the files are known to go together.
-    given = None if options.append else _follow(options, _translate(messages, book, symbol, told.levels), published)
+    given = (
+        None
+        if options.append
+        else _follow(options, _translate(options, messages, book, symbol, told.levels, tick_e4), published)
+    )
     if options.engine is EngineChoice.kernel:
         ready()
     met = compare(options, given.skip, given.place) if continues and given is not None else None
     journal, engine = open_node(options, met, given.see if given is not None and given.check is not None else None)
     with journal:
         if given is None:
-            flow = _translate(messages, book, symbol, told.levels, engine.directory)
+            flow = _translate(options, messages, book, symbol, told.levels, tick_e4, engine.directory)
             given = _follow(options, flow, published, engine.seq + 1)
         _feed(options, given, messages, 0 if met is None else met.seq, journal, engine, as_json=as_json)
     if not as_json:
@@ -116,11 +125,46 @@ def _feed(
     show(options, pumped, tally, journal, engine, seconds, started, as_json=as_json, more=more)
 
 
+def _text(path: Path) -> str:
+    """The text of a LOBSTER file, packed by gzip or not. Raises LobsterError and WrongUse."""
+    if not path.is_file():  # a pipe, of which a look at its beginning would leave only the rest
+        return read_text(path)
+    try:
+        return decoded(path.read_bytes())
+    except Unreadable as error:
+        raise LobsterError(f"{path}: {error}.") from error
+
+
+def _tick_e4(tick: str) -> int:
+    """The tick that the command line gave, in 1/10000. Raises WrongUse."""
+    try:
+        tick_e4 = price_e4(tick, "--tick")
+    except Fault as error:
+        raise WrongUse(f"{error}") from error
+    if tick_e4 < 1:
+        raise WrongUse(f"--tick is {tick}; give one from 0.0001 up, as 0.01")
+    return tick_e4
+
+
 def _translate(
-    messages: Messages, book: NDArray[np.int64], symbol: str, levels: int, names: Directory | None = None
+    options: RunOptions,
+    messages: Messages,
+    book: NDArray[np.int64],
+    symbol: str,
+    levels: int,
+    tick_e4: int,
+    names: Directory | None = None,
 ) -> Flow:
     with screen.Bar("translating the messages"):
-        return translate(messages, book, symbol=symbol, levels=levels, directory=names)
+        return translate(
+            messages,
+            book,
+            symbol=symbol,
+            tick_e4=tick_e4,
+            levels=levels,
+            directory=names,
+            book_name=f"{options.book}:1",
+        )
 
 
 def _facts(messages: Messages, flow: Flow, check: Check | None) -> dict[str, Any]:
@@ -135,8 +179,9 @@ def _facts(messages: Messages, flow: Flow, check: Check | None) -> dict[str, Any
 
 
 def _json(flow: Flow, check: Check | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"messages": len(flow.rows_after), "seeded": flow.seeded}
-    facts["notes"] = {note.name.lower(): number for note, number in flow.counts().items()}
+    facts: dict[str, Any] = {"messages": len(flow.rows_after), "seeded_levels": flow.seeded}
+    facts["notes"] = [{"note": note.name.lower(), "count": number} for note, number in flow.counts().items()]
+    facts["check"] = None
     if check is not None:
         report = check.report
         first = None if report.first is None else _difference(report.first)
@@ -146,7 +191,7 @@ def _json(flow: Flow, check: Check | None) -> dict[str, Any]:
             "equal": report.equal,
             "unpublished": report.unpublished,
             "unexplained": len(report.unexplained),
-            "differences": _by_reason(report),
+            "differences": [{"why": why, "count": number} for why, number in _by_reason(report).items()],
             "first": first,
             "fills": report.fills,
             "fills_wrong": report.fills_wrong,
@@ -168,7 +213,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
         "level": difference.level,
         "expected": difference.expected,
         "got": difference.got,
-        "why": str(difference.why.value),
+        "why": difference.why.name.lower(),
     }
 
 

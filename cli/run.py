@@ -158,24 +158,25 @@ def show(
     as_json: bool,
     more: dict[str, Any] | None = None,
 ) -> None:
-    """The summary of a run that began after command ``started``; ``more`` is added to it."""
+    """The summary of a run that began after command ``started``; ``more`` is added to it, in JSON as ``lobster``."""
     durable_seq = journal.durable_seq
-    kinds = {kind.name.lower(): int(tally.kinds[kind]) for kind in EventKind if tally.kinds[kind]}
+    kinds = {kind.name.lower(): int(tally.kinds[kind]) for kind in EventKind}
     rate = pumped.commands / seconds if seconds else 0.0
     if as_json:
         facts = {
             "data": str(options.data),
-            "continued_after": started,
+            "continued_after_seq": started,
             "commands": pumped.commands,
             "events": pumped.events,
             "blocks": pumped.blocks,
         }
         ends = {"seq": pumped.seq, "durable_seq": durable_seq, "event_digest": pumped.event_digest.hex()}
-        counts = {"events_by_kind": kinds, "rejects": tally.rejects(), "traded_qty": tally.traded_qty}
-        speed = {"seconds": round(seconds, 6), "commands_per_second": round(rate)}
-        screen.say_json(facts | ends | counts | speed | (more or {}))
+        rejects = [{"reason": reason, "count": number} for reason, number in tally.rejects().items()]
+        counts = {"events_by_kind": kinds, "rejects": rejects, "traded_qty": tally.traded_qty}
+        speed = {"elapsed_s": round(seconds, 6), "commands_per_s": round(rate)}
+        screen.say_json(facts | ends | counts | speed | {"lobster": more})
         return
-    rejects = ", ".join(f"{reason} {screen.count(number)}" for reason, number in tally.rejects().items())
+    refused = ", ".join(f"{reason} {screen.count(number)}" for reason, number in tally.rejects().items())
     ran = (
         []
         if pumped.commands == 0
@@ -183,7 +184,7 @@ def show(
             ("commands", f"{screen.count(pumped.commands)} in {screen.counted(pumped.blocks, 'block')}"),
             ("events", screen.count(pumped.events)),
             ("trades", f"{screen.count(kinds.get('trade', 0))} of {screen.counted(tally.traded_qty, 'share')}"),
-            ("refused", rejects or "none"),
+            ("refused", refused or "none"),
             ("time", f"{seconds:.2f} s, {screen.count(round(rate))} commands/s"),
         ]
     )

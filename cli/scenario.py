@@ -96,7 +96,7 @@ def _same(outcomes: dict[EngineKind, Outcome]) -> bool:
 
 def _tell_unread(file: Path, why: str, as_json: bool) -> None:
     if as_json:
-        screen.say_json({"file": str(file), "passed": False, "error": why})
+        screen.say_json({"file": str(file), "passed": False, "engines_agree": None, "failures": [], "error": why})
     else:
         screen.notice(f"lockstep: {why}")
 
@@ -104,9 +104,12 @@ def _tell_unread(file: Path, why: str, as_json: bool) -> None:
 def _tell(file: Path, outcomes: dict[EngineKind, Outcome], as_json: bool) -> None:
     same = _same(outcomes)
     if as_json:
-        failures = {kind: [_facts(command) for command in _failed(outcome)] for kind, outcome in outcomes.items()}
-        good = same and not any(failures.values())
-        screen.say_json({"file": str(file), "passed": good, "engines_agree": same, "failures": failures})
+        failures = [
+            {"engine": kind} | _facts(command) for kind, outcome in outcomes.items() for command in _failed(outcome)
+        ]
+        agreed = same if len(outcomes) > 1 else None
+        told = {"file": str(file), "passed": same and not failures, "engines_agree": agreed}
+        screen.say_json(told | {"failures": failures, "error": None})
         return
     if same and all(outcome.passed for outcome in outcomes.values()):
         screen.say(f"ok      {file}")

@@ -251,15 +251,32 @@ def _line(simulation: Simulation, seconds: float, as_json: bool) -> None:
     counts, second = simulation.counts(), simulation.take_second()
     told = second.summary()
     if as_json:
-        names = ("orders", "answers", "trades", "rejects", "too_late")
-        facts = {name: counts[name] for name in names}
-        latencies = {"p50_us": told["p50_us"], "p99_us": told["p99_us"]}
-        screen.say_json({"seconds": round(seconds, 1), **facts, "unanswered": simulation.unanswered, **latencies})
+        screen.say_json(_object(simulation, seconds, told))
     else:
         orders = f"{screen.count(counts['orders'])} orders, {screen.count(counts['answers'])} answered"
         outcome = f"{screen.count(counts['trades'])} trades, {screen.count(counts['rejects'])} rejected"
         screen.say(f"{seconds:5.1f} s  {orders}, {outcome}, p50 {told['p50_us']:g} us, p99 {told['p99_us']:g} us")
     screen.flush()
+
+
+def _object(simulation: Simulation, seconds: float, latency: dict[str, Any]) -> dict[str, Any]:
+    """Counts since the start, for programs. latency: of the last second, on the last line of all."""
+    counts = simulation.counts()
+    reasons = sum((desk.reasons for desk in simulation.desks), Counter())
+    names = ("orders", "answers", "unexpected", "messages", "trades", "rejects", "too_late", "left_out", "sent_again")
+    return {
+        "elapsed_s": round(seconds, 1),
+        "summary": False,
+        "good": None,
+        "gave_up": None,
+        "users": len(simulation.desks),
+        **{name: counts[name] for name in names},
+        "unanswered": simulation.unanswered,
+        "reconnects": simulation.reconnects,
+        "outage_s": round(simulation.outage_s, 1),
+        "latency": latency,
+        "reject_reasons": [{"reason": reason, "count": count} for reason, count in reasons.most_common()],
+    }
 
 
 def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool) -> int:
@@ -268,7 +285,7 @@ def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool
     good = not missing and not counts["unexpected"]
     facts: dict[str, Any] = {
         "users": len(simulation.desks),
-        "seconds": round(seconds, 1),
+        "elapsed_s": round(seconds, 1),
         "orders": counts["orders"],
         "answers": counts["answers"],
         "missing": missing,
@@ -279,12 +296,13 @@ def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool
         "too_late": counts["too_late"],
         "left_out": counts["left_out"],
         "reconnects": simulation.reconnects,
-        "outage_seconds": round(simulation.outage_s, 1),
+        "outage_s": round(simulation.outage_s, 1),
         "sent_again": counts["sent_again"],
         **{name: value for name, value in simulation.latencies.summary().items() if name != "count"},
     }
     if as_json:
-        screen.say_json({"summary": facts, "reject_reasons": dict(reasons), "gave_up": gave_up, "good": good})
+        whole = {"summary": True, "good": good and not gave_up, "gave_up": gave_up or None}
+        screen.say_json(_object(simulation, seconds, simulation.latencies.summary()) | whole)
     else:
         _tell(facts, reasons, good)
     if gave_up:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cli import errors, screen
-from cli.admin import connected
+from cli.admin import connected, session_object, status_object
 from node.link import Link
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: 
         try:
             if as_json or not screen.is_live(sys.stdout):
                 for told in _samples(link, seconds, symbols, _LINE_S):
-                    screen.say(screen.json_line(told) if as_json else line(told))
+                    screen.say(screen.json_line(_object(told)) if as_json else line(told))
                     screen.flush()
             else:
                 _watch(link, seconds, symbols)
@@ -66,6 +66,13 @@ def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: flo
             time.sleep(max(0.0, seconds - passed_s))
             return
         time.sleep(at_s - passed_s)
+
+
+def _object(told: Told) -> Told:
+    """A sample for programs."""
+    sessions = [session_object(each) for each in told["sessions"]]
+    rest = {"status": status_object(told["status"]), "sessions": sessions}
+    return {"elapsed_s": told["at_s"], **rest, "sessions_total": told["sessions_total"], "books": told["books"]}
 
 
 def _books(link: Link, symbols: list[str]) -> list[Told]:

@@ -18,7 +18,17 @@ from typing import Final
 from cli import errors, screen, trade_words
 from cli.errors import WrongUse
 from cli.trade_words import Cancel, Enter, Line, Replace, Show
-from client import AsyncClient, CaughtUp, ClientError, ConnectionLost, Event, Executed, Refused
+from client import (
+    AsyncClient,
+    CaughtUp,
+    ClientError,
+    Connected,
+    ConnectionLost,
+    Event,
+    Executed,
+    NewSession,
+    Refused,
+)
 from client.prices import shown
 
 PASSWORD_VARIABLE: Final = "LOCKSTEP_PASSWORD"
@@ -74,6 +84,7 @@ class _Desk:
         self._by_hand = by_hand
         self._as_json = as_json
         self._fills: list[Executed] = []
+        self._session = ""
         self._status = errors.FINE
         self._past = True
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
@@ -165,8 +176,10 @@ class _Desk:
     def _show(self, event: Event) -> None:
         if isinstance(event, Executed):
             self._fills.append(event)
+        elif isinstance(event, (Connected, NewSession)):
+            self._session = event.session
         if self._as_json:
-            screen.say_json(trade_words.as_json(event))
+            screen.say_json(trade_words.as_json(event, self._session))
         elif not self._past:
             screen.say(trade_words.text(event, self._client.orders))
         self._past = self._past and not isinstance(event, CaughtUp)
@@ -184,7 +197,7 @@ class _Desk:
         orders = [order for token, order in self._client.orders.items() if token == order.token]
         if self._as_json:
             for order in orders:
-                screen.say_json({"order": order.token, **trade_words.order_json(order)})
+                screen.say_json(trade_words.order_json(order))
         elif orders:
             rows = [(o.token, trade_words.order_text(o), o.leaves_qty, o.cum_qty, o.state.value) for o in orders]
             screen.table(("token", "order", "open", "executed", "state"), rows, right=("open", "executed"))
@@ -194,8 +207,8 @@ class _Desk:
     def _look_at_fills(self) -> None:
         rows = [(fill.token, fill.qty, shown(fill.price_e4), fill.match_number) for fill in self._fills]
         if self._as_json:
-            for token, qty, price, match_number in rows:
-                screen.say_json({"fill": match_number, "token": token, "qty": qty, "price": price})
+            for fill in self._fills:
+                screen.say_json(trade_words.as_json(fill, self._session) | {"event": "fill"})
         elif rows:
             screen.table(("token", "executed", "price", "match"), rows, right=("executed", "price", "match"))
         else:

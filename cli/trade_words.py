@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
@@ -36,8 +37,9 @@ from client import (
 )
 from client.events import code_name
 from client.orders import QTY_MAX, checked_qty
-from client.prices import price_e4, shown
+from client.prices import PRICE_E4_MARKET, price_e4, shown
 from client.tokens import checked as checked_token
+from replay.objects import iso_time
 
 HELP: Final = """\
 buy QTY SYMBOL @ PRICE [ioc] [post_only|hidden] [token=TOKEN]    PRICE: as 10.05, or market
@@ -178,19 +180,6 @@ def order_text(order: Order) -> str:
     return f"{_side(order.side)} {order.qty} {order.symbol} @ {shown(order.price_e4)}"
 
 
-def order_json(order: Order) -> dict[str, Any]:
-    """An order for programs."""
-    return {
-        "side": code_name(order.side),
-        "qty": order.qty,
-        "symbol": order.symbol,
-        "price": shown(order.price_e4),
-        "leaves_qty": order.leaves_qty,
-        "cum_qty": order.cum_qty,
-        "state": order.state.value,
-    }
-
-
 def text(event: Event, orders: Mapping[str, Order]) -> str:
     """An event as a line. What became of an order is said as it stands now."""
     match event:
@@ -243,16 +232,60 @@ def _connection_text(event: Event) -> str:
     raise TypeError(f"{event!r} is no event")
 
 
-def as_json(event: Event) -> dict[str, Any]:
-    """An event for programs: its name, and its fields; codes by name, prices as decimals."""
+#: Keys of the objects of `trade --json`: what it tells of, and the fields of all events, orders and fills.
+KEYS: Final = (
+    *("event", "seq", "time", "token", "previous_token", "symbol", "side", "qty", "price_e4", "leaves_qty", "cum_qty"),
+    *("state", "match_number", "liquidity", "reason", "prevented_qty", "min_qty", "display", "time_in_force_s", "firm"),
+    *("capacity", "intermarket_sweep", "cross_type", "order_reference", "live", "code", "session", "previous_session"),
+    *("next_seq", "number", "kind", "final", "count", "text"),
+)
+_CODES: Final = ("side", "display", "liquidity", "reason", "code")
+#: Fields of events under another key, where the same word means something else elsewhere.
+_RENAMED: Final = {"why": "text", "previous": "previous_session"}
+
+
+def as_json(event: Event, session: str) -> dict[str, Any]:
+    """An event for programs: its name and KEYS, None where it has no such field; codes by name.
+
+    session: the name of the trading day, a date, in which times are nanoseconds since midnight.
+    """
     name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(event).__name__).lstrip("_")
-    made: dict[str, Any] = {"event": name}
+    made: dict[str, Any] = dict.fromkeys(KEYS) | {"event": name}
     for each in fields(event):
         value = getattr(event, each.name)
-        if each.name == "price_e4":
-            made["price"] = shown(value)
-        elif each.name in ("side", "display", "liquidity", "reason", "code"):
-            made[each.name] = code_name(value)
+        if each.name == "time_ns":
+            made["time"] = _time(value, session)
+        elif each.name == "price_e4":
+            made["price_e4"] = _limit_e4(value)
         else:
-            made[each.name] = value
+            made[_RENAMED.get(each.name, each.name)] = code_name(value) if each.name in _CODES else value
     return made
+
+
+def order_json(order: Order) -> dict[str, Any]:
+    """An order for programs, under KEYS too."""
+    return dict.fromkeys(KEYS) | {
+        "event": "order",
+        "token": order.token,
+        "symbol": order.symbol,
+        "side": code_name(order.side),
+        "qty": order.qty,
+        "price_e4": _limit_e4(order.price_e4),
+        "leaves_qty": order.leaves_qty,
+        "cum_qty": order.cum_qty,
+        "state": order.state.value,
+    }
+
+
+def _limit_e4(price_e4: int) -> int | None:
+    """A price, None for that of a market order."""
+    return None if price_e4 == PRICE_E4_MARKET else price_e4
+
+
+def _time(since_midnight_ns: int, session: str) -> str | None:
+    """A moment of a trading day; None where the session's name is no date."""
+    try:
+        day = datetime.strptime(session, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return iso_time(int(day.timestamp()) * 1_000_000_000 + since_midnight_ns)

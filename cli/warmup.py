@@ -83,7 +83,7 @@ def warmup(*, as_json: bool) -> int:
     ready(gateway=True)
     seconds = time.monotonic() - began_s
     if as_json:
-        screen.say_json({"compiled": not was_warm, "seconds": round(seconds, 3), "cache": str(cache_directory())})
+        screen.say_json({"compiled": not was_warm, "elapsed_s": round(seconds, 3), "cache": str(cache_directory())})
     elif was_warm:
         screen.say(f"the kernels are compiled already ({cache_directory()})")
     else:

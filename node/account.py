@@ -91,6 +91,7 @@ def status(node: "Node") -> Status:
         "session": node.outbox.streams.session,
         **node.market.counts(),
         "orders": gateway.orders,
+        **dict.fromkeys((f"{name}_per_s" for name in ("commands", "orders", "events", "trades")), 0.0),
         **node.rates.per_s(),
         "connections": len(gateway.connections),
         "logged_in": len(gateway.logged_in),
@@ -104,8 +105,8 @@ def status(node: "Node") -> Status:
         told["clock_offset_ns"] = node.discipline.offset_ns
     told |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
     refused = {reason: int(tallies[1, reason]) for reason in Reason}
-    told |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items() if count}
-    told |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind if tallies[0, kind]}
+    told |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items()}
+    told |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind}
     return told | node.stages.latencies()
 
 

@@ -112,7 +112,7 @@ class Images:
             raise Refused(self._failure)
         path = self._directory / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
         seconds = round(time.monotonic() - began_s, 3)
-        return {"seq": self.finished_seq, "path": str(path), "bytes": path.stat().st_size, "seconds": seconds}
+        return {"seq": self.finished_seq, "path": str(path), "size_bytes": path.stat().st_size, "elapsed_s": seconds}
 
     def give_up(self) -> None:
         """Drop the one that is being written, if there is one."""

@@ -6,6 +6,7 @@ sequencer sets the clock, and an EXTEND row at the end would take up a trader's 
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
 from node.control import NodeControl, Refused, Submitted
 from node.defaults import with_defaults
 from node.logs import Log
+from replay.objects import event_objects
 from replay.scenario import KIND_BYTE, Translator
 from replay.scenario_parse import RAW, Line, ScenarioError, parse
 from replay.scenario_print import print_event_values
@@ -37,6 +39,7 @@ _UNTOUCHED: Final = frozenset(
     map(int, (CommandKind.CLOCK, CommandKind.EXTEND, CommandKind.EPOCH, CommandKind.CLOCK_JUMP))
 )
 _NAME: Final = "commands"
+_TYPES: Final = {str: "text", int: "whole number", bool: "true or false"}
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -74,7 +77,7 @@ class Operations:
         # One thread: hashing is slow on purpose, and must not take the processors from the market.
         self._hasher = ThreadPoolExecutor(1, "passwords")
         self._operations = {
-            "commands": _Operation(self._commands, {"text": str}),
+            "commands": _Operation(self._commands, {"text": str, "objects": bool}, frozenset({"objects"})),
             "status": _Operation(self._status, {}),
             "sessions": _Operation(self._sessions, {"from": int}, frozenset({"from"})),
             "account": _Operation(self._account, {"participant": str, "from": int}, frozenset({"from"})),
@@ -84,7 +87,9 @@ class Operations:
             "drain": _Operation(self._drain, {}),
             "shutdown": _Operation(self._shutdown, {}),
             "disconnect": _Operation(self._disconnect, {"user": str}),
-            "password": _Operation(self._password, {"user": str, "password": str}),
+            "password": _Operation(
+                self._password, {"user": str, "password": str, "objects": bool}, frozenset({"objects"})
+            ),
             "metrics": _Operation(self._metrics_text, {}),
         }
 
@@ -119,7 +124,7 @@ class Operations:
                 known = ", ".join(operation.fields) or "none"
                 raise Refused(f"{name} has no field {_quoted(key)}; its fields are {known}")
             if type(value) is not wanted:  # exactly: True is an int to isinstance
-                raise Refused(f"{key} of {name} is to be a {'text' if wanted is str else 'whole number'}")
+                raise Refused(f"{key} of {name} is to be a {_TYPES[wanted]}")
         for key in operation.fields:
             if key not in fields and key not in operation.optional:
                 raise Refused(f"{name} lacks {key}; give it")
@@ -129,7 +134,7 @@ class Operations:
         given = _lines(request["text"])
         lines, added = with_defaults(given, self._default_limits, self._node.directory().participants)
         words = Counter(line.text.split(maxsplit=1)[0] for line in lines)
-        events = _Events()
+        events = _Events(as_objects=request.get("objects", False))
         # The clock is the sequencer's. Given one, the translator does not begin with the default clock of a file.
         translator = Translator(lines, replace(self._node.directory(), now_ns=1), _NAME)
         while (batch := translator.next_batch(self._node.directory())) is not None:
@@ -151,7 +156,7 @@ class Operations:
         hashed = asyncio.get_running_loop().run_in_executor(
             self._hasher, credential_row, user, request["password"], self._password_cost
         )
-        events = _Events()
+        events = _Events(as_objects=request.get("objects", False))
         events.take(await self._node.submit(await hashed), self._node)
         self._log.info("the operator set a password", user=user, seq=events.seq)
         return events.answer()
@@ -221,11 +226,15 @@ class Operations:
 
 
 class _Events:
-    """Events of commands, as printed, of bounded size; the rest is counted."""
+    """Events of commands, as printed or as objects (docs/json), of bounded size; the rest is counted.
 
-    def __init__(self) -> None:
+    Objects lack the keys that are null, since these would take most of the room.
+    """
+
+    def __init__(self, *, as_objects: bool = False) -> None:
         self.seq = 0
-        self._lines: list[str] = []
+        self._as_objects = as_objects
+        self._events: list[str] | list[Answer] = []
         self._bytes = 0
         self._left_out = 0
         self._rejected = 0
@@ -235,19 +244,24 @@ class _Events:
         self.seq = done.last_seq
         self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
         directory = node.directory()
+        events = done.events[: EVENTS_MAX - len(self._events)]
+        told: list[Any] = [print_event_values(values, directory) for values in events.tolist()]
+        if self._as_objects:
+            # The commands of one submission are stamped together, at the clock that is in force after them.
+            objects = event_objects(events, directory, np.full(len(events), directory.now_ns))
+            told = [{key: value for key, value in each.items() if value is not None} for each in objects]
         shown = 0
-        for values in done.events[: EVENTS_MAX - len(self._lines)].tolist():
-            line = print_event_values(values, directory)
-            self._bytes += len(line) + 4
+        for each in told:
+            self._bytes += len(json.dumps(each)) + 2
             if self._bytes > _LIST_BYTES_MAX:
                 break
-            self._lines.append(line)
+            self._events.append(each)
             shown += 1
         self._left_out += len(done.events) - shown
 
     def answer(self) -> Answer:
         """seq: of the last command. rejected: how many events refuse. left_out: how many do not fit the answer."""
-        told: Answer = {"events": self._lines, "seq": self.seq, "rejected": self._rejected}
+        told: Answer = {"events": self._events, "seq": self.seq, "rejected": self._rejected}
         return told | ({"left_out": self._left_out} if self._left_out else {})
 
 

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.limits import QTY_MAX
 from engine.names import Directory
 from engine.records import COMMAND, TimeInForce
 from replay.lobster_book import BookSide, MakerOrder
@@ -145,7 +146,7 @@ class _Translation:
         columns = (messages.time_ns, messages.type, messages.order_id, messages.qty, messages.price_e4, messages.side)
         after, asks, bids = [], [], []
         for self._line, (time_ns, kind, *order) in enumerate(
-            zip(*(column.tolist() for column in columns), strict=True), 1
+            zip(*(column.tolist() for column in columns), strict=True), messages.first_line
         ):
             self.writer.time_ns = time_ns
             if kind == ENTER:
@@ -156,7 +157,7 @@ class _Translation:
                 self._note(_SKIPPED[kind])
             if self._held:
                 self._release()
-                held[self._line - 1] = [any(o.side == side for o in self._held) for side in (-1, 1)]
+                held[self._line - messages.first_line] = [any(o.side == side for o in self._held) for side in (-1, 1)]
             self.asks.see(self._levels)
             self.bids.see(self._levels)
             after.append(len(self.writer.raw) // COMMAND.itemsize)
@@ -306,6 +307,7 @@ def translate(
     tick_e4: int = 100,
     levels: int = 0,
     directory: Directory | None = None,
+    book_name: str = "book",
 ) -> Flow:
     """The commands of a message file.
 
@@ -325,10 +327,15 @@ def translate(
     if taken:
         raise LobsterError(f"{name}: the venue has {', '.join(taken)} already; run the file into a venue of its own.")
     if known.now_ns > messages.time_ns[0]:
-        raise LobsterError(f"{name}:1: the venue's clock is later than the file; run the file into a venue of its own.")
+        raise LobsterError(
+            f"{name}:{messages.first_line}: the venue's clock is later than the file; run the file into a venue of "
+            "its own."
+        )
     before, horizon = _book_before(messages, book)
+    _check_seed(before, book_name)
+    reference_e4 = _reference_e4(messages, before)
     translation = _Translation(messages, min(levels or book.shape[1] // 4, book.shape[1] // 4), known, horizon)
-    set_up(translation.writer, messages, symbol, tick_e4, before)
+    set_up(translation.writer, messages, symbol, tick_e4, reference_e4)
     for side in (-1, 1):
         for price_e4 in sorted(before[side], key=lambda price: -side * price):
             translation.seed(side, price_e4, before[side][price_e4])
@@ -340,6 +347,31 @@ def translate(
     rows = np.frombuffer(translation.writer.raw, COMMAND)
     instrument = translation.writer.instrument
     return Flow(rows, instrument, seeded, rows_after, horizon_e4, held, translation.fills, translation.notes)
+
+
+def _check_seed(before: dict[int, dict[int, int]], name: str) -> None:
+    """Raises LobsterError when a level of the opening book is more than one order may have."""
+    for price_e4, qty in (each for side in before.values() for each in side.items()):
+        if qty > QTY_MAX:
+            raise LobsterError(
+                f"{name}: before the first message {qty:,} shares are at the price {price_e4}, and the order that "
+                f"stands for them may have at most {QTY_MAX:,}; begin the files at a row with fewer."
+            )
+
+
+def _reference_e4(messages: Messages, before: dict[int, dict[int, int]]) -> int:
+    """The reference price: the best ask or bid of the opening book, or the price of the first displayed order.
+
+    Raises LobsterError when there is neither.
+    """
+    displayed = messages.price_e4[messages.type <= EXECUTE]
+    prices = [*sorted(before[-1])[:1], *sorted(before[1])[-1:], *displayed[:1].tolist()]
+    if not prices:
+        raise LobsterError(
+            f"{messages.name}: the opening book is empty and no message is about a displayed order, so that there is "
+            "no reference price; give a file with orders."
+        )
+    return int(prices[0])
 
 
 def _book_before(messages: Messages, book: NDArray[np.int64]) -> tuple[dict[int, dict[int, int]], tuple[int, int]]:
@@ -365,11 +397,13 @@ def _book_before(messages: Messages, book: NDArray[np.int64]) -> tuple[dict[int,
         left = before[side].pop(price_e4, 0) - qty
         if left < 0:
             raise LobsterError(
-                f"{messages.name}:1: the first row of the book file does not hold the order entered; "
-                "give the book file of the same day and time."
+                f"{messages.name}:{messages.first_line}: the first row of the book file does not hold the order "
+                "entered; give the book file of the same day and time."
             )
         if left:
             before[side][price_e4] = left
     if before[-1] and before[1] and min(before[-1]) <= max(before[1]):
-        raise LobsterError(f"{messages.name}:1: the opening book is crossed; begin with a row where it is not.")
+        raise LobsterError(
+            f"{messages.name}:{messages.first_line}: the opening book is crossed; begin with a row where it is not."
+        )
     return before, (ends[-1], ends[1])

@@ -117,11 +117,10 @@ def lobster_id(client_order_id: str) -> int | None:
     return number
 
 
-def set_up(writer: RowWriter, messages: Messages, symbol: str, tick_e4: int, before: dict[int, dict[int, int]]) -> None:
+def set_up(writer: RowWriter, messages: Messages, symbol: str, tick_e4: int, reference_e4: int) -> None:
     """The venue's definitions, at the time of the first message, and continuous trading."""
-    prices = [*sorted(before[-1])[:1], *sorted(before[1])[-1:], max(1, int(messages.price_e4[0]))]
     writer.time_ns = int(messages.time_ns[0])
-    writer.row(CommandKind.INSTRUMENT, pack(symbol), 0, prices[0], 1, tick_e4, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    writer.row(CommandKind.INSTRUMENT, pack(symbol), 0, reference_e4, 1, tick_e4, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     for participant in (MAKER, TAKER):
         places = (pack(participant), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, int(Permission.MARKET), 0, 0)
         writer.row(CommandKind.PARTICIPANT, *places)

@@ -145,7 +145,7 @@ class FakeNode:
     async def checkpoint(self) -> dict[str, Any]:
         if self.draining:
             raise Refused("a checkpoint is being written already")
-        return {"seq": self.engine.seq, "path": "checkpoints/1", "bytes": np.int64(70_000), "seconds": 0.01}
+        return {"seq": self.engine.seq, "path": "checkpoints/1", "size_bytes": np.int64(70_000), "elapsed_s": 0.01}
 
     def accept_clock(self) -> None:
         self.clock_accepted = True
@@ -170,7 +170,7 @@ def session(user: str, participant: str, next_seq: int) -> dict[str, int | str]:
         "state": "open",
         "next_seq": next_seq,
         "lag_bytes": 0,
-        "since": "2026-03-02T14:30:00Z",
+        "since": "2026-03-02T14:30:00.000000001Z",
     }
 
 

@@ -14,7 +14,10 @@ from node.admin import CONNECTIONS_MAX, WAITING_MAX
 from node.control import NodeControl
 from node.link import LINE_BYTES_MAX, Link, read_place
 from node.operations import COMMANDS_MAX
+from replay.objects import LIMIT_BITS, limits_object
 from tests.operated import MARKET, FakeNode, Operated, Peer, session
+
+NO_LIMITS = limits_object(0, [0] * len(LIMIT_BITS))
 
 
 @pytest.fixture
@@ -132,10 +135,10 @@ def test_status_sessions_books_and_the_rest_are_answered(operated: Operated) -> 
         assert all(isinstance(value, int | float | str) for value in status.values())
         assert [each["user"] for each in peer.ask({"do": "sessions"})["sessions"]] == ["TRADER", "OTHER"]
         book = peer.ask({"do": "books", "symbol": "XYZ", "depth": 5})["book"]
-        assert book["bids"] == [{"price": "9.90", "qty": 70, "orders": 1}]
-        assert book["offers"] == [{"price": "10.00", "qty": 70, "orders": 1}]
+        assert book["bids"] == [{"price_e4": 99_000, "qty": 70, "orders": 1}]
+        assert book["offers"] == [{"price_e4": 100_000, "qty": 70, "orders": 1}]
         assert peer.ask({"do": "books"})["symbols"] == ["XYZ"]
-        assert peer.ask({"do": "checkpoint"})["checkpoint"]["bytes"] == 70_000
+        assert peer.ask({"do": "checkpoint"})["checkpoint"]["size_bytes"] == 70_000
         assert peer.ask({"do": "disconnect", "user": "trader"})["disconnected"] is True
         assert peer.ask({"do": "disconnect", "user": "NOBODY"})["disconnected"] is False
         assert peer.ask({"do": "disconnect", "user": ""})["disconnected"] is False
@@ -159,10 +162,11 @@ def test_an_account_has_what_a_participant_holds_has_open_and_may(operated: Oper
             "account": {
                 "participant": "ALPHA",
                 "open_orders": 1,
-                "open_notional": "700.00",
+                "ids_used": 1,
+                "open_notional_e4": 7_000_000,
                 "killed": False,
                 "allow": ["market"],
-                "limits": {"order_rate": "100/1s", "credit": "5000.00"},
+                "limits": NO_LIMITS | {"rate_orders": 100, "rate_window_ns": 1_000_000_000, "credit_e4": 50_000_000},
             },
             "instruments": [
                 {
@@ -170,16 +174,16 @@ def test_an_account_has_what_a_participant_holds_has_open_and_may(operated: Oper
                     "position_qty": -30,
                     "open_buy_qty": 0,
                     "open_sell_qty": 70,
-                    "limits": {"adv": "10%"},
+                    "limits": NO_LIMITS | {"adv_share_bps": 1_000},
                 }
             ],
             "total": 1,
         }
         other = peer.ask({"do": "account", "participant": "BETA"})
-        assert (other["account"]["killed"], other["account"]["open_notional"], other["account"]["limits"]) == (
+        assert (other["account"]["killed"], other["account"]["open_notional_e4"], other["account"]["limits"]) == (
             True,
-            "0.00",
-            {},
+            0,
+            NO_LIMITS,
         )
         assert [each["position_qty"] for each in other["instruments"]] == [30]
 

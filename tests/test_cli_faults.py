@@ -16,6 +16,7 @@ import pytest
 
 from cli.main import run_line
 from journal import Journal
+from tests.json_schemas import checked
 
 DAY = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -173,7 +174,7 @@ def test_a_scenario_file_that_cannot_be_read_keeps_no_other_from_being_run(
     assert (status, said.splitlines()[-1]) == (1, "1 passed, 1 failed, 1 could not be read")
     assert (complaint.count("\n"), str(spoilt) in complaint) == (1, True)
     status, said, _ = lockstep("scenario", tmp_path, "--json")
-    told = [json.loads(line) for line in said.splitlines()]
+    told = checked(["scenario"], said)
     assert (status, [facts["passed"] for facts in told]) == (1, [True, False, False])
     assert f"lockstep: {told[1]['error']}\n" == complaint
     for name in ("a.txt", "c.txt"):
@@ -344,7 +345,10 @@ def test_the_clock_of_a_journal_is_told_from_its_first_value_on(node: Path, lock
     said = lockstep("journal", "info", node)[1]
     assert re.search(r"clock +2024-01-15T09:30:00 to 2024-01-15T09:31:00\n", said)
     told = json.loads(lockstep("journal", "info", node, "--json")[1])
-    assert (told["first_time_ns"], told["last_time_ns"]) == (1_705_311_000 * 10**9, 1_705_311_060 * 10**9)
+    assert (told["first_time"], told["last_time"]) == (
+        "2024-01-15T09:30:00.000000000Z",
+        "2024-01-15T09:31:00.000000000Z",
+    )
     (node.parent / "one.txt").write_text(DAY)
     lockstep("run", node.parent / "one.txt", "--data", node.parent / "one")
     assert "2024-01-15T09:30:00 to 2024-01-15T09:31:00\n" in lockstep("journal", "info", node.parent / "one")[1]

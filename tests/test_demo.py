@@ -1,6 +1,5 @@
 """`lockstep demo`: a node, clients over TCP, a kill; and the judge at the end, which must see what it looks for."""
 
-import json
 import os
 import re
 import signal
@@ -14,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cli.demo_clients import Stream, Trade
 from cli.demo_proof import Journaled, Replayed, judged, told
+from cli.demo_view import PlainView, _ladder
 from gateway.streams import Segment
 from node.link import Link
 from replay.verify import VerifyReport
 from tests.conftest import Lockstep
+from tests.json_schemas import checked
 from wire import PacketType
 from wire.ouch import server_rows
 from wire.ouch_codes import Liquidity, ServerMessage
@@ -29,12 +31,12 @@ from wire.soup import packet
 
 def test_the_demo_kills_restarts_and_proves(tmp_path: Path, lockstep: Lockstep) -> None:
     status, said, _ = lockstep("demo", "--seconds", 2, "--seed", 7, "--data", tmp_path / "node", "--json")
-    found = json.loads(said)
+    (found,) = checked(["demo"], said)
     assert (status, found["ok"], found["verified"]) == (0, True, {"kernel": True, "reference": True})
     assert found["seq"] > found["recovered_seq"] >= found["durable_seq_reported"] > found["checkpoint_seq"] > 0
     assert (found["reconnects"], found["users"], found["doubled"]) == (5, 5, 0)
     assert found["orders"] == found["answers"] > 2_000
-    assert found["outage_seconds"] > 0
+    assert found["outage_s"] > 0
     assert found["trades"] > 100
     assert lockstep("doctor", tmp_path / "node")[0] == 0
 
@@ -169,7 +171,7 @@ Case = dict[str, Any]
 def _good() -> Case:
     came = stream_of(ACCEPTED, TOOK, GAVE).facts()
     counts = {"orders": 10, "answers": 10, "unanswered": 0, "unexpected": 0, "trades": 1, "messages": 3, "rejects": 0}
-    again = {"sent_again": 2, "answered_again": 1, "reconnects": 1, "outage_seconds": 1.5, "p50_us": 1.0, "p99_us": 2.0}
+    again = {"sent_again": 2, "answered_again": 1, "reconnects": 1, "outage_s": 1.5, "p50_us": 1.0, "p99_us": 2.0}
     return {
         "clients": {**counts, **again, "streams": {"U1": {"came": came, "again": dict(came)}}},
         "restart": {"durable_seq_reported": 20, "published_seq_reported": 19, "recovered_seq": 20},
@@ -226,3 +228,17 @@ def test_whatever_is_wrong_is_said_and_nothing_else(name: str) -> None:
     else:
         assert claims in (["ok", claim], ["ok", claim, "same_from_journal"])
     assert [true for true, _ in told(facts)].count(False) == max(len(claims) - 1, 1)
+
+
+def test_both_views_show_a_book_with_prices_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    level = {"price_e4": 99_9500, "qty": 30, "orders": 1}
+    status = {"seq": 2, "durable_seq": 1, "event_digest": "ab" * 16}
+    counts = {"answers": 1, "p50_us": 1.0, "p99_us": 2.0, "trades": 1}
+    book = {"symbol": "ACME", "bids": [level], "offers": []}
+    PlainView().show({"clients": counts, "status": status, "book": book}, 1.5)
+    assert "ACME 99.95/none" in capsys.readouterr().out
+    shown = Console(width=60)
+    with shown.capture() as seen:
+        shown.print(_ladder(book | {"offers": [level | {"price_e4": 100_0000}]}))
+    assert "99.95" in seen.get()
+    assert "100.00" in seen.get()

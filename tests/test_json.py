@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from engine.records import CommandKind, EventKind, Phase, Reason
 from replay.objects import COMMAND_KEYS, EVENT_KEYS
 from tests.conftest import Lockstep
 from tests.json_schemas import SHARED, checked, complaints, schemas
@@ -173,3 +174,18 @@ def test_an_object_beside_its_schema_is_found() -> None:
         assert complaints(["book"], book | wrong)
     assert complaints(["book"], {key: book[key] for key in book if key != "until"})
     assert SHARED in schemas()
+
+
+def test_the_words_of_the_schemas_are_those_of_the_codes() -> None:
+    shared = schemas()[SHARED]["$defs"]
+    for part, key, codes in (
+        ("event", "kind", EventKind),
+        ("event", "reason", Reason),
+        ("event", "phase", Phase),
+        ("command", "kind", CommandKind),
+        ("command", "reason", Reason),
+        ("command", "phase", Phase),
+        ("reason_count", "reason", Reason),
+    ):
+        words = [word for word in shared[part]["properties"][key]["enum"] if word is not None]
+        assert words == [code.name.lower() for code in codes], f"{key} of {part} in docs/json/shared.json"

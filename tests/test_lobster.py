@@ -298,7 +298,7 @@ def test_a_message_that_cannot_be_taken_over_whole_is_named_with_its_line(line: 
         ("34203,1,13,100000000,100300,1", "the size is not from 1"),
         ("34203,1,13,10,0,1", "the price is not from 1"),
         ("34203,1,13,10,100300,0", "the direction is neither 1 nor -1"),
-        ("34203,1,13,10,100350,1", "the price 100350 is off the tick of 100; all prices of the file fit a tick of 50"),
+        ("34203,1,13,10,100350,1", "the price 100350 is off the tick of 100; all prices of the file fit --tick 0.005"),
         ("34203,1,99999999999999999999,10,100300,1", "is not a message"),
     ],
 )

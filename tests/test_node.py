@@ -186,7 +186,7 @@ def test_a_node_goes_on_from_its_checkpoint_with_the_same_bytes(node: Running) -
     client.take(31)
     with Link(node.data) as link:
         taken = link.ask("checkpoint")["checkpoint"]
-    assert Path(taken["path"]).stat().st_size == taken["bytes"]
+    assert Path(taken["path"]).stat().st_size == taken["size_bytes"]
     client.socket.sendall(b"".join(enter(f"LONGTOKEN{number:05d}", "S", 5, 90_000) for number in range(30)))
     before = client.take(31 + 60)
     node.end(signal.SIGKILL)

@@ -90,7 +90,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Pat
     whole, node = tmp_path / "whole", tmp_path / "node"
     status, said, complaint = lockstep("run", *files, "--data", whole, "--json")
     assert complaint == ""
-    assert (status, facts(said)["continued_after"]) == (0, 0)
+    assert (status, facts(said)["continued_after_seq"]) == (0, 0)
     end = int(str(facts(said)["seq"]))
     line = ["run", *files, "--data", str(node), "--block-rows", "3", "--checkpoint-every", "1500"]
     ends = [kill_at(node, seq, line) for seq in (0, 1, end // 4, end // 2 + 100, end - 2_000)]
@@ -99,7 +99,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Pat
     status, said, complaint = lockstep("run", *files, "--data", node, "--json")
     assert status == 0
     told = facts(said)
-    assert (told["continued_after"], told["seq"], told["commands"]) == (ends[-1], end, end - ends[-1])
+    assert (told["continued_after_seq"], told["seq"], told["commands"]) == (ends[-1], end, end - ends[-1])
     assert f"continued after command {ends[-1]:,}" in complaint
     assert sorted((node / "checkpoints").glob("*.checkpoint")), "recovery had no checkpoint to start from"
     state = json.loads(lockstep("state", whole, "--json")[1])
@@ -124,7 +124,7 @@ def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, locks
     met = kill_at(node, end // 3, [*line, "--data", str(node)])
     status, said, _ = lockstep(*line, "--data", node, "--json")
     told = facts(said)
-    assert (status, told["continued_after"], told["event_digest"]) == (0, met, whole["event_digest"])
+    assert (status, told["continued_after_seq"], told["event_digest"]) == (0, met, whole["event_digest"])
     assert 0 < met < end
     assert told["check"] == whole["check"]
     status, said, complaint = lockstep(*line, "--data", node, "--json")
@@ -158,7 +158,7 @@ def test_a_hostile_day_goes_on_from_whichever_command_it_broke_off_at(
         line = ["run", tmp_path / "day.txt", "--data", node, "--block-rows", 7, "--engine", engine, "--json"]
         status, said, _ = lockstep(*line)
         told = facts(said)
-        assert (status, told["continued_after"], told["seq"]) == (0, cut, len(rows))
+        assert (status, told["continued_after_seq"], told["seq"]) == (0, cut, len(rows))
         assert told["event_digest"] == sound.event_digest.hex()
         shutil.rmtree(node)
 
@@ -176,7 +176,7 @@ def test_an_extend_row_at_the_very_end_still_belongs_to_the_clock_that_follows(
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "whole", "--block-rows", 1)[0] == 0
     assert lockstep("run", tmp_path / "two.txt", "--data", tmp_path / "node")[0] == 0
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
-    clocks = [json.loads(lockstep("journal", "info", tmp_path / name, "--json")[1])["last_time_ns"]
+    clocks = [json.loads(lockstep("journal", "info", tmp_path / name, "--json")[1])["last_time"]
               for name in ("whole", "node")]  # fmt: skip
     assert clocks == [1_705_311_000 * 10**9] * 2
 

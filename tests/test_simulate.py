@@ -1,6 +1,5 @@
 """`lockstep simulate`: traders who send what they mean, over connections that may break, and tell what is missing."""
 
-import json
 import re
 import threading
 from collections import Counter
@@ -13,6 +12,7 @@ import pytest
 from benchmarks.wire_sink import Server
 from cli.traders_ouch import OuchTraders
 from tests.conftest import Lockstep
+from tests.json_schemas import checked
 from tests.test_wire_load import cut, framed
 from wire.ouch import read_client
 from wire.ouch_codes import ClientMessage, ServerMessage
@@ -93,12 +93,13 @@ def test_every_order_is_answered_and_told_in_a_summary(lockstep: Lockstep, users
         assert "every order was answered" in out
         status, out, _err = lockstep(*arguments, "--json")
     assert status == 0
-    *lines, last = [json.loads(line) for line in out.splitlines()]
-    summary = last["summary"]
+    *lines, last = checked(["simulate"], out)
+    summary = last
+    assert [each["summary"] for each in (*lines, last)] == [False] * len(lines) + [True]
     assert len(lines) == 1
     assert 700 < summary["orders"] < 1_100
-    assert (summary["answers"], summary["missing"], last["good"]) == (summary["orders"], 0, True)
-    assert summary["p99_us"] >= summary["p50_us"] > 0
+    assert (summary["answers"], summary["unanswered"], last["good"]) == (summary["orders"], 0, True)
+    assert summary["latency"]["p99_us"] >= summary["latency"]["p50_us"] > 0
 
 
 def test_an_answer_that_never_comes_is_missed_and_the_exit_status_is_1(
@@ -134,13 +135,13 @@ def test_a_connection_that_breaks_is_made_again_and_what_was_open_is_asked_again
         status, out, err = lockstep(
             "simulate", "--port", server.port, "--users", users, "--seconds", 1.5, "--rate", 400, "--json"
         )
-    summary = json.loads(out.splitlines()[-1])["summary"]
+    summary = checked(["simulate"], out)[-1]
     assert status == 0
     assert re.search(r"note: user U\d lost the connection: the node closed the connection; it is tried again", err)
     assert re.search(r"note: user U\d is connected again, after \d\.\d s", err)
     assert summary["reconnects"] == 1
     assert summary["sent_again"] >= 1
-    assert (summary["missing"], summary["unexpected"]) == (0, 0)
+    assert (summary["unanswered"], summary["unexpected"]) == (0, 0)
 
 
 def test_users_and_symbols_that_cannot_be_are_refused_in_a_sentence(lockstep: Lockstep, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import pty
 import re
@@ -20,11 +19,12 @@ import pytest
 
 from cli import trade_words
 from cli.errors import WrongUse
-from cli.trade_words import Cancel, Enter, Replace, Show, parse
+from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse
 from client import NewOrder, Side, messages
 from examples import market_maker
 from tests.conftest import Lockstep
 from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve, serve_aside
+from tests.json_schemas import checked
 
 ROOT = Path(__file__).parent.parent
 
@@ -96,17 +96,17 @@ def test_programs_get_one_event_a_line() -> None:
     with serve_aside(Market()) as aside:
         trade(aside.port, "buy 10 XYZ @ 10.05 token=early\n")
         status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\norders\nfills\n", "--json")
-    events = [json.loads(line) for line in said.splitlines()]
+    events = checked(["trade"], said)
     assert (status, complained) == (0, "")
-    assert [event["event"] for event in events if "event" in event] == [
-        "connected", "system_event", "accepted", "caught_up", "accepted", "canceled",
+    assert [event["event"] for event in events] == [
+        "connected", "system_event", "accepted", "caught_up", "accepted", "canceled", "order", "order",
     ]  # fmt: skip
-    accepted = next(event for event in events if event.get("token") == "a1")
-    assert (accepted["price"], accepted["side"], accepted["qty"], accepted["live"]) == ("10.00", "buy", 5, True)
-    assert "price_e4" not in accepted
-    assert events[-1] == {
-        "order": "a1", "side": "buy", "qty": 5, "symbol": "XYZ", "price": "10.00", "leaves_qty": 0, "cum_qty": 0,
-        "state": "canceled",
+    assert all(tuple(event) == KEYS for event in events)
+    accepted = next(event for event in events if event["token"] == "a1")
+    assert (accepted["price_e4"], accepted["side"], accepted["qty"], accepted["live"]) == (100_000, "buy", 5, True)
+    assert {key: value for key, value in events[-1].items() if value is not None} == {
+        "event": "order", "token": "a1", "side": "buy", "qty": 5, "symbol": "XYZ", "price_e4": 100_000,
+        "leaves_qty": 0, "cum_qty": 0, "state": "canceled",
     }  # fmt: skip
 
 
