@@ -378,18 +378,25 @@ def admin_accept_clock(directory: Directory, as_json: Json = False) -> int:
 
 @admin.command("drain")
 def admin_drain(directory: Directory, as_json: Json = False) -> int:
-    """Take no new logins and orders from now on.
+    """Take no new logins, and halt the market: new orders are refused, cancels work, until the node is shut down.
+
+    The next start puts the phases back.
 
     Example: lockstep admin drain node1
     """
     from cli.admin import simple
 
-    return simple(directory, "drain", "the node takes no new logins and orders", as_json=as_json)
+    return simple(
+        directory,
+        "drain",
+        "the node drains: no new logins, new orders are refused, cancels work; end it with `lockstep admin shutdown`",
+        as_json=as_json,
+    )
 
 
 @admin.command("shutdown")
 def admin_shutdown(directory: Directory, as_json: Json = False) -> int:
-    """End the node in good order: what is under way is made durable and answered.
+    """End the node in good order: what is under way is made durable and answered, then sessions end.
 
     Example: lockstep admin shutdown node1
     """

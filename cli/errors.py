@@ -52,6 +52,8 @@ KNOWN: Final = {
     ("node", "LinkError"): WRONG,
     ("node", "LinkLost"): FOUND,
     ("node", "PortInUse"): LATER,
+    ("node", "Refused"): LATER,
+    ("node", "RoomGone"): LATER,
 }
 
 _MACHINE: Final = {

@@ -89,10 +89,15 @@ def line(told: Told) -> str:
     )
     answer = " ".join(f"{word} {_microseconds(status, 'order_to_answer', word)}" for word in ("p50", "p99", "p999"))
     return (
-        f"{told['at_s']:5.1f} s  seq {screen.count(status.get('seq', 0))}, {rates}, answered in {answer}, "
-        f"disk {_lag(status)} behind, {screen.counted(told['sessions_total'], 'session')}, "
+        f"{told['at_s']:5.1f} s  {_not_open(status)}seq {screen.count(status.get('seq', 0))}, {rates}, "
+        f"answered in {answer}, disk {_lag(status)} behind, {screen.counted(told['sessions_total'], 'session')}, "
         f"digest {str(status.get('event_digest', ''))[:12]}, clock {status.get('clock', 'unset')}"
     )
+
+
+def _not_open(status: Told) -> str:
+    """The state of a node that takes no new orders, in front of the rest of a line."""
+    return "" if status.get("state", "open") == "open" else f"{str(status['state']).upper()}, "
 
 
 def _lag(status: Told) -> str:
@@ -126,13 +131,15 @@ def drawn(told: Told) -> "RenderableType":
     grid.add_row("", "")
     grid.add_row(_stages(status), _best(told["books"]))
     more = told["sessions_total"] - len(told["sessions"][:_SESSIONS])
-    return Group(grid, Text(), _connected(told), Text(f"and {screen.count(more)} more" if more > 0 else ""))
+    rest = Text(f"and {screen.count(more)} more" if more > 0 else "")
+    reason = str(status.get("state_reason", ""))
+    above = [Text(reason, style="yellow")] if reason else []
+    return Group(*above, grid, Text(), _connected(told), rest)
 
 
 def _about(status: Told) -> list[tuple[str, str]]:
-    state = "draining" if status.get("draining") else "open" if status.get("room", "open") == "open" else "no room"
     return [
-        ("state", f"{state}, {status.get('durability', '?')}"),
+        ("state", f"{status.get('state', 'unknown')}, {status.get('durability', '?')}"),
         ("up", _duration(status.get("uptime_s", 0))),
         ("clock", str(status.get("clock", "unset"))),
         ("discipline", str(status.get("clock_discipline", "unknown"))),

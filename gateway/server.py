@@ -111,6 +111,7 @@ class Gateway:
         self._arrival_log = arrival_log
         self._places = places(self._arrivals)
         self._rows_max = ROWS_MAX
+        self._rows_limit = ROWS_MAX
         self._waiting: list[Connection] = []
         self._resuming = False  # a round of messages was cut short by want of room
         self._scheduled = False
@@ -374,8 +375,13 @@ class Gateway:
         """How many rows the next turn may read, after one that took so long."""
         if took_ns > TURN_NS_MAX:
             self._rows_max = max(self._rows_max // 2, ROWS_LEAST)
-        elif self._rows_max < ROWS_MAX and took_ns < TURN_NS_MAX // 10:
-            self._rows_max = min(2 * self._rows_max, ROWS_MAX)
+        elif self._rows_max < self._rows_limit and took_ns < TURN_NS_MAX // 10:
+            self._rows_max = min(2 * self._rows_max, self._rows_limit)
+
+    def limit_rows(self, rows_max: int) -> None:
+        """Bound the rows of a turn, for a node that is to take little at a time; ``ROWS_MAX`` ends that."""
+        self._rows_limit = rows_max
+        self._rows_max = min(self._rows_max, rows_max)
 
     def _poll(self) -> None:
         """Keep the loop from going to sleep for a while after an order: where one came, more come, and waking up costs

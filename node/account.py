@@ -61,11 +61,14 @@ def status(node: "Node") -> Status:
     engine, journal, gateway = node.engine, node.journal, node.gateway
     phases = engine.instruments()["phase"]
     tallies = node.outbox.streams.tallies
+    state, why = node.standing()
     told: Status = {
         "pid": os.getpid(),
         "uptime_s": round(time.monotonic() - node.began_s, 1),
         "data": str(node.options.data),
         "durability": node.options.durability,
+        "state": state,
+        "state_reason": why,
         "draining": int(node.draining),
         "room": "open" if node.scarcity.state == "fine" else f"disk {node.scarcity.state}",
         "checkpoint_seq": node.images.finished_seq,

@@ -22,8 +22,10 @@ STATUS_KEYS: Final = (
     "uptime_s",
     "data",  # the data directory
     "durability",  # fsync or none
+    "state",  # open; or why no new order is taken: ending, draining, disk low, disk full, disk gone, clock
+    "state_reason",  # that in a sentence; empty where it is open
     "draining",  # 0 or 1
-    "room",  # open, or why no new order is taken, as in: disk
+    "room",  # open, or how the room is: disk low, disk full, disk gone
     "seq",  # of the last command applied
     "durable_seq",
     "published_seq",
@@ -158,7 +160,10 @@ class NodeControl(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Take no new logins and orders from now on; what is under way is answered. May be repeated."""
+        """Take no new logins, and halt the market: new orders are refused, cancels work. May be repeated.
+
+        Raises Refused when the halt does not become durable in time.
+        """
         ...
 
     async def shutdown(self) -> None:

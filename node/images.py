@@ -114,8 +114,10 @@ class Images:
         seconds = round(time.monotonic() - began_s, 3)
         return {"seq": self.finished_seq, "path": str(path), "size_bytes": path.stat().st_size, "elapsed_s": seconds}
 
-    def give_up(self) -> None:
-        """Drop the one that is being written, if there is one."""
+    def give_up(self, why: str = "the node ends") -> None:
+        """Drop the one that is wanted or being written, if there is one."""
+        if self.wanted or self._aside.busy:
+            self._failed(f"the checkpoint was given up: {why}")
         self.wanted = False
         self._aside.give_up()
 

@@ -68,7 +68,7 @@ GAUGES: Final = (
     ("clock_ahead_ns", "lockstep_clock_ahead_seconds", "How far market time is ahead of the machine's clock", 1e-9),
     ("clock_refused_ns", "lockstep_clock_refused_seconds", "How far a clock that is refused is ahead", 1e-9),
     ("clock_ns", "lockstep_clock_seconds", "The market's clock, seconds since 1970", 1e-9),
-    ("draining", "lockstep_draining", "1 while the node takes no new orders because it was told so", 1.0),
+    ("draining", "lockstep_draining", "1 while the node refuses new orders because it was told to drain", 1.0),
 )
 #: Ends of a histogram's buckets, as powers of two of nanoseconds: a quarter of a microsecond to 17 seconds.
 _POWERS: Final = range(8, 35)
@@ -140,7 +140,9 @@ def _gauges(status: Status) -> Iterator[Metric]:
         lag = GaugeMetricFamily("lockstep_journal_lag_commands", "Commands applied that are not durable yet")
         lag.add_metric([], max(seq - durable_seq, 0.0))
         yield lag
-    room = GaugeMetricFamily("lockstep_room_open", "1 while there is room for new orders on the disk")
+    room = GaugeMetricFamily(
+        "lockstep_room_open", "1 while there is room for new orders on the disk; else cancels only"
+    )
     room.add_metric([], 1.0 if status.get("room", "open") == "open" else 0.0)
     yield room
 

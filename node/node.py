@@ -4,7 +4,7 @@ import asyncio
 import gc
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from engine.names import Directory
 from engine.records import COMMAND, CommandKind, Phase, Reason, UserPermission
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
-from gateway.server import BEAT_S, Gateway
+from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor
 from journal import JournalError
 from node import account, far_prices, health
@@ -28,8 +28,9 @@ from node.logs import Log
 from node.market import Market
 from node.opening import Opened
 from node.rates import Rates
-from node.scarcity import Scarcity
+from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
+from node.suspension import Suspension
 from node.timekeeping import LOOK_S, Timekeeping
 from replay.rebuild import Durability
 from replay.scenario_print import time as shown_time
@@ -46,6 +47,7 @@ END_S: Final = 10.0
 LEAVE_S: Final = 1.0
 #: How often the room for the journal is looked at, in seconds.
 ROOM_S: Final = 0.5
+_NOT_DURABLE: Final = "what was taken did not become durable in time; look at the disk"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class NodeOptions:
     default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
 
 
+class RoomGone(Exception):
+    """The node ended in order since there is no room for its journal; the message says what to do."""
+
+
 class Node:
     """A running node; what the operator's side needs of it is ``node.control.NodeControl``."""
 
@@ -85,7 +91,10 @@ class Node:
         self.rates = Rates()
         self._capacity_watch = CapacityWatch(log.warning)
         self._failure: BaseException | None = None
+        self._no_room: RoomGone | None = None
         self.draining = False
+        self._ending = False
+        self._takes = True  # until the sessions are ended
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.timekeeping = Timekeeping(
@@ -136,8 +145,9 @@ class Node:
             say=log.info,
             warn=log.warning,
         )
+        self.suspension = Suspension(self.engine, self._submit, log.warning, options.data)
         self.scarcity = Scarcity(
-            RoomWatch(options.data, self.journal.room), self.engine, self._submit, log.info, log.warning, options.data
+            RoomWatch(options.data, self.journal.room), self.engine, self.suspension, log.info, log.warning
         )
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -177,22 +187,28 @@ class Node:
     async def run(self) -> None:
         """Until the node has ended. Raises what ended it, if that was a fault."""
         await self.ended.wait()
-        if self._failure is not None:
-            raise self._failure
+        if self._failure is not None or self._no_room is not None:
+            raise self._failure or self._no_room or RuntimeError
 
     async def drain(self) -> None:
-        """Take no new logins and orders; what is under way is answered. May be repeated."""
+        """Take no new logins, and halt the market: new orders are refused, cancels work. May be repeated.
+
+        The halt lasts until the node has ended; then the phases are put back. Raises Refused.
+        """
         if not self.draining:
-            self.draining = True
+            self.draining = self.scarcity.draining = True
             self.gateway.open_for_logins = False
             if self._server is not None:
                 self._server.close()
             self.log.info("draining")
+        await self._within_end(self.suspension.halt())
         await self._settled()
 
     async def shutdown(self) -> None:
-        """Begin an orderly end and return."""
-        self._begin(self._end())
+        """Begin an orderly end and return. May be repeated."""
+        if not self._ending:
+            self._ending = True
+            self._begin(self._end())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Work of the node's own, beside the market; what it raises ends the node."""
@@ -207,8 +223,16 @@ class Node:
 
     async def _end(self) -> None:
         await self.drain()
+        await self._within_end(self._cancel_at_end())
+        self._takes = False
+        await self._settled()
         self.gateway.end_sessions()
         deadline_s = time.monotonic() + LEAVE_S
+        try:
+            if self.scarcity.state == "fine":
+                await self._within_end(self.suspension.put_back())
+        except Refused as refused:
+            self.log.warning("phases are put back at the next start", why=str(refused))
         try:
             await self.checkpoint()
         except Refused as refused:
@@ -231,12 +255,20 @@ class Node:
             self._failure = self._failure or error
         self.ended.set()
 
+    async def _within_end(self, work: Awaitable[object]) -> None:
+        """Wait for what an end needs, not for ever. Raises Refused."""
+        try:
+            async with asyncio.timeout(END_S):
+                await work
+        except TimeoutError:
+            raise Refused(_NOT_DURABLE) from None
+
     async def _settled(self) -> None:
         """Until all that was taken so far is published; under load there is always more behind it. Raises Refused."""
         seq, deadline_s = self.engine.seq, time.monotonic() + END_S
         while self.market.published_seq < seq and self._failure is None:
             if time.monotonic() > deadline_s:
-                raise Refused("what was taken did not become durable in time; look at the disk")
+                raise Refused(_NOT_DURABLE)
             await asyncio.sleep(0.002)
 
     def _fail(self, error: BaseException) -> None:
@@ -285,8 +317,16 @@ class Node:
                 self.log.warning("the clock is believed again")
 
     async def _watch_room(self) -> None:
-        while True:
+        while self._takes:
             await self.scarcity.look()
+            state = self.scarcity.state
+            self.gateway.limit_rows(FULL_ROWS if state in ("full", "gone") else ROWS_MAX)
+            if state != "fine":
+                self.images.give_up(self.scarcity.sentence)
+            if state == "gone" and not self._ending:
+                self._no_room = RoomGone(self.scarcity.sentence)
+                self.log.error("the node ends", why=str(self._no_room))
+                await self.shutdown()
             await asyncio.sleep(ROOM_S)
 
     def _jumped(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
@@ -298,7 +338,12 @@ class Node:
 
     def _has_room(self) -> bool:
         """True if the gateway's turn may take."""
-        return self.market.has_room and not self.draining and not self.images.wanted and self.scarcity.state != "full"
+        return (
+            self.market.has_room
+            and self._takes
+            and not self.images.wanted
+            and self.scarcity.may_take(self.journal.durable_seq, time.monotonic_ns())
+        )
 
     def _released(self) -> None:
         if self.images.wanted:
@@ -308,8 +353,13 @@ class Node:
     # Users that cancel on disconnect.
 
     def _disconnected(self, user: int) -> None:
-        if not self.draining and self._failure is None:
+        if self._takes and self._failure is None:
             self._begin(self._cancel_all(user))
+
+    async def _cancel_at_end(self) -> None:
+        """Cancel the orders of users that cancel on disconnect, connected or not, while they can still be told."""
+        for user in self._absent():
+            await self._cancel_open(user)
 
     def _absent(self) -> list[int]:
         streams = self.outbox.streams
@@ -361,13 +411,18 @@ class Node:
 
     async def submit(self, rows: NDArray[Any]) -> Submitted:
         """Take COMMAND rows through sequencer, journal and engine; done when they are durable."""
-        self.scarcity.commanded(rows)
+        state, why = self.standing()
+        if state != "open" and _opens(rows):
+            raise Refused(f"nothing is opened: {why}")
+        self.suspension.commanded(rows)
         return await self._submit(rows)
 
     async def _submit(self, rows: NDArray[Any]) -> Submitted:
         if self._failure is not None or self.ended.is_set():
             raise Refused("the node is ending")
-        self._check_opening(rows)
+        complaint = self._clock_complaint()
+        if complaint is not None and _opens(rows):
+            raise Refused(f"nothing is opened: {complaint}")
         far_prices.check_commands(rows, self.outbox.streams, self.engine)
         while not self.market.has_room:
             await asyncio.sleep(0.001)
@@ -377,17 +432,6 @@ class Node:
             return await self.market.submit(rows)
         except JournalError as error:
             raise Refused(str(error)) from error
-
-    def _check_opening(self, rows: NDArray[Any]) -> None:
-        """No command begins a phase in which orders are entered by a clock that is not kept as was required.
-
-        A halt that was given an end ends by it all the same: it is journaled already. Raises Refused.
-        """
-        opens = (rows["kind"] == CommandKind.PHASE) & (rows["phase"] != Phase.CLOSED)
-        opens |= rows["kind"] == CommandKind.RESUME
-        complaint = self._clock_complaint() if opens.any() else None
-        if complaint is not None:
-            raise Refused(f"nothing is opened: {complaint}")
 
     def _clock_complaint(self) -> str | None:
         error_max_ns = self.options.clock_error_max_ns
@@ -411,14 +455,27 @@ class Node:
         """Reasons why the node takes no orders now."""
         reasons = self.unhealthy() or health.late(self.market.durable_lag_s)
         reasons += health.clock_refused(self.clock.refused_ns)
-        if self.draining:
-            reasons.append("the node is draining")
+        return reasons + [why for _, why in self._standings()]
+
+    def standing(self) -> tuple[str, str]:
+        """The node's state in a word or two, and why: ("open", "") where it takes orders."""
+        return next(self._standings(), ("open", ""))
+
+    def _standings(self) -> Iterator[tuple[str, str]]:
+        """Each reason for which the node takes no new orders, the weightiest first."""
+        if self._ending:
+            yield "ending", "the node is ending: sessions are ended, then it stops"
+        elif self.draining:
+            yield (
+                "draining",
+                "the node is draining: new orders are refused as in a halt and cancels still work, until it is shut "
+                "down; started again, it puts the phases back",
+            )
         if self.scarcity.state != "fine":
-            reasons.append(self.scarcity.sentence)
+            yield f"disk {self.scarcity.state}", self.scarcity.sentence
         complaint = self._clock_complaint()
         if complaint is not None:
-            reasons.append(complaint)
-        return reasons
+            yield "clock", complaint
 
     def accept_clock(self) -> None:
         """Let market time take the time of a wall clock that was refused. Raises Refused where none was."""
@@ -440,6 +497,8 @@ class Node:
 
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk."""
+        if self.scarcity.state != "fine":
+            raise Refused(f"no checkpoint is written now: {self.scarcity.sentence}")
         return await self.images.take()
 
     def disconnect(self, user: str, why: str) -> bool:
@@ -449,3 +508,12 @@ class Node:
     def status(self) -> Status:
         """The node's own account of itself (``node.control.STATUS_KEYS``)."""
         return account.status(self)
+
+
+def _opens(rows: NDArray[Any]) -> bool:
+    """True if a command among these begins a phase in which orders are entered.
+
+    The end that a halt was given is not one: it is in the journal already.
+    """
+    opening = (rows["kind"] == CommandKind.PHASE) & (rows["phase"] != Phase.CLOSED)
+    return bool((opening | (rows["kind"] == CommandKind.RESUME)).any())

@@ -2,9 +2,9 @@
 
 A commit that meets a full disk, or the end of LMDB's map, fails the journal's writer for good: what it held is unknown
 then, and the node must stop. So the room is looked at every now and then. When it gets low, the node refuses new orders
-by a journaled halt, and cancels go on; for those, and for the halt, a file of zeros is kept that is given back to
-the disk then, so that even somebody else's file that has taken the last byte leaves room for them. When there is room
-again, the file is made anew and the market goes on.
+by a journaled halt, and cancels go on, in the end a few at a time; for those, and for the halt, a file of zeros is kept
+that is given back to the disk then, so that even somebody else's file that has taken the last byte leaves room for
+them. When there is room again, the file is made anew and the market goes on. When that is used up too, the node ends.
 
 ``judge`` is the whole decision; ``RoomWatch`` reads, decides, and keeps the reserve.
 """
@@ -19,8 +19,8 @@ from typing import Final, Literal
 RESERVE_NAME: Final = "reserve"
 RESERVE_BYTES: Final = 64 << 20
 
-#: low: cancels only. full: nothing may be taken, or the journal's writer would meet the end.
-State = Literal["fine", "low", "full"]
+#: low: cancels only. full: cancels only, a few at a time. gone: nothing, or the journal's writer would meet the end.
+State = Literal["fine", "low", "full", "gone"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Bounds:
     """Bounds of the free space: where it is low, where it is fine again, and what must be left for blocks under way.
 
     ``low_share``, ``fine_share``: used share of disk or map, whichever is more. ``full_bytes``: more than may be in the
-    journal's queue, with what a commit copies.
+    journal's queue, with what a commit copies. ``gone_bytes``: a fifth of it,
+    more than one turn of `full` and an orderly end write.
     """
 
     low_share: float = 0.90
@@ -56,11 +57,18 @@ class Bounds:
                 f"room is low at {self.low_share:.0%} and fine again at {self.fine_share:.0%}: the second must be less"
             )
 
+    @property
+    def gone_bytes(self) -> int:
+        """Bytes left at which even the reserve is used up."""
+        return self.full_bytes // 5
+
 
 def judge(before: State, reading: Reading, bounds: Bounds = Bounds()) -> State:
     """The state after ``before``. What was bad is better only with a margin, so that the market does not flicker."""
     left_bytes = min(reading.free_bytes, reading.map_bytes - reading.map_used_bytes)
-    if left_bytes < bounds.full_bytes * (2 if before == "full" else 1):
+    if left_bytes < bounds.gone_bytes * (2 if before == "gone" else 1):
+        return "gone"
+    if left_bytes < bounds.full_bytes * (2 if before in ("full", "gone") else 1):
         return "full"
     if used_share(reading) >= (bounds.low_share if before == "fine" else bounds.fine_share):
         return "low"
@@ -173,5 +181,5 @@ class RoomWatch:
         used = f"{used_share(reading):.0%} of disk or map used, {reading.free_bytes >> 20} MiB free"
         if self.state == "fine":
             return f"room in {self._directory} is fine: {used}"
-        what = "new orders are refused" if self.state == "low" else "nothing is taken any more"
+        what = "the node ends" if self.state == "gone" else "new orders are refused and cancels still work"
         return f"room in {self._directory} is {self.state} ({used}), so {what}; free some disk, or move the directory"

@@ -105,6 +105,8 @@ class FakeNode:
             "uptime_s": round(time.monotonic() - self._began_s, 3),
             "data": "/srv/node1",
             "durability": "fsync",
+            "state": "draining" if self.draining else "open",
+            "state_reason": "the node is draining" if self.draining else "",
             "draining": int(self.draining),
             "room": "open",
             "seq": self.engine.seq,

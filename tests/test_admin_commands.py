@@ -50,7 +50,11 @@ LINES = [
     ("book", ["XYZ", "--depth", "1"], "XYZ  continuous  last 10.00  after command "),
     ("disconnect", ["TRADER"], "the connection of TRADER was ended\n"),
     ("accept-clock", [], "market time takes the time of the machine's clock\n"),
-    ("drain", [], "the node takes no new logins and orders\n"),
+    (
+        "drain",
+        [],
+        "the node drains: no new logins, new orders are refused, cancels work; end it with `lockstep admin shutdown`\n",
+    ),
     ("shutdown", [], "the node ends\n"),
 ]
 

@@ -2,6 +2,7 @@
 load. Who is in is answered meanwhile, and the node goes on."""
 
 import contextlib
+import os
 import signal
 import socket
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from node.link import Answered
 from tests.ouch_messages import IOC, cancel, enter, messages, replace
 from tests.running import (
     HEARTBEAT,
@@ -206,6 +208,61 @@ def test_on_a_full_disk_new_orders_are_refused_cancels_work_and_it_goes_on_with_
         client.socket.sendall(enter("d5", "B", 5, 90_000))
         assert kinds(client.take(1)) == ["ACCEPTED"]
         assert node.end(signal.SIGTERM) == 0, node.logged()
+    finally:
+        node.stop()
+
+
+def fill_up_to(path: Path, left_bytes: int) -> None:
+    """Somebody else's file, larger until so much is left of the disk."""
+    disk = os.statvfs(path.parent)
+    with path.open("ab", buffering=0) as file:
+        file.write(bytes(max(disk.f_bavail * disk.f_frsize - left_bytes, 0)))
+
+
+@needs_mounts
+def test_on_a_disk_that_is_full_cancels_work_from_the_reserve_and_when_that_is_gone_the_node_ends(
+    tmp_path: Path,
+) -> None:
+    mount = f'mount -t tmpfs -o size=48m none "{tmp_path}" && exec "$0" "$@"'
+    node = Running(
+        tmp_path / "node",
+        program=("-m", "tests.faulty_node", "small-room"),
+        around=("unshare", "-m", "sh", "-c", mount),
+    )
+    node.log = tmp_path.parent / f"{tmp_path.name}.log"
+    try:
+        node.start()
+        node.set_up()
+        client, other = Client(node.port, "UA", seq=0), Client(node.port, "UC", seq=0)
+        client.socket.sendall(enter("d1", "B", 5, 90_000) + enter("d2", "B", 5, 90_000))
+        other.socket.sendall(enter("c1", "B", 5, 90_000))
+        client.take(2)
+        other.take(1)
+        fill(node.seen.parent / "other")
+        until(lambda: node.status()["state"] == "disk low")
+        fill_up_to(node.seen.parent / "other", 1_500_000)
+        until(lambda: node.status()["state"] == "disk full")
+        client.forget()
+        client.socket.sendall(enter("d3", "B", 5, 90_000) + replace("d1", "d4", 6, 90_000) + cancel("d2"))
+        assert kinds(client.take(3)) == ["REJECTED", "REJECTED", "CANCELED"]
+        client.socket.sendall(enter("d5", "B", 5, 90_000) * 3_000)
+        other.forget()
+        other.socket.sendall(cancel("c1"))
+        assert kinds(other.take(1)) == ["CANCELED"], "a flood of refused orders does not keep a cancel back"
+        client.take(3_003)
+        assert node.status()["state"] == "disk full", "nor does it use up the reserve at once"
+        assert "cancels still work" in str(node.status()["state_reason"])
+        with node.link() as link:
+            for opening in ("phase XYZ continuous", "resume XYZ"):
+                with pytest.raises(Answered, match=r"nothing is opened: room in .* is full"):
+                    link.ask("commands", text=opening)
+            with pytest.raises(Answered, match="no checkpoint is written now"):
+                link.ask("checkpoint")
+        fill_up_to(node.seen.parent / "other", 200_000)
+        assert client.until_end()[-1][0] == PacketType.END_OF_SESSION
+        assert node.process is not None
+        assert node.process.wait(20) == 75
+        assert "is gone" in node.logged().splitlines()[-1]
     finally:
         node.stop()
 

@@ -43,6 +43,14 @@ def test_room_is_full_before_a_commit_can_meet_the_end() -> None:
     assert judge("fine", reading(0.0, map_used=0.9961), BOUNDS) == "full"
 
 
+def test_room_is_gone_while_one_more_turn_and_an_orderly_end_can_still_be_written() -> None:
+    assert BOUNDS.gone_bytes == BOUNDS.full_bytes // 5
+    assert judge("full", reading(0.9993), BOUNDS) == "gone"
+    assert judge("fine", reading(0.0, map_used=0.9993), BOUNDS) == "gone"
+    assert judge("gone", reading(0.999), BOUNDS) == "gone", "not at once"
+    assert judge("gone", reading(0.998), BOUNDS) == "full"
+
+
 def test_the_reserve_that_was_given_back_is_no_reason_for_the_market_to_go_on() -> None:
     held = reading(0.92)
     given_back = reading(0.87, spare=50 * MIB)
@@ -168,7 +176,7 @@ def test_without_the_reserve_the_same_disk_ends_the_journal(tmp_path: Path) -> N
     """Negative control."""
     got = on_small_disk(tmp_path, trade_on_a_filling_disk, str(tmp_path), False)
     assert isinstance(got, dict)
-    assert got["states"][1] == "full"
+    assert got["states"][1] == "gone"
     assert got["journaled"] < 200
     assert "the disk is full" in got["error"]
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from engine.records import Phase
 from engine.reference import ReferenceEngine
 from node.control import Refused, Submitted
-from node.scarcity import FILE, Scarcity
+from node.scarcity import FULL_TURN_NS, Scarcity
+from node.suspension import FILE, Suspension
 from tests.limit_rows import resume
 from tests.rows import NANOSECONDS_2024_01_15_0930 as MORNING_NS
 from tests.rows import batch, clock, halt, instrument, phase
@@ -45,13 +46,16 @@ class Venue:
         self.restarts()
 
     def restarts(self) -> None:
+        def warn(word: str, **_: Any) -> None:
+            self.warned.append(word)
+
+        self.suspension = Suspension(self.engine, self._submit, warn, self.directory)
         self.scarcity = Scarcity(
             self.watch,  # type: ignore[arg-type]
             self.engine,
-            self._submit,
+            self.suspension,
             lambda *_, **__: None,
-            lambda word, **_: self.warned.append(word),
-            self.directory,
+            warn,
         )
 
     async def _submit(self, rows: NDArray[Any]) -> Submitted:
@@ -68,7 +72,7 @@ class Venue:
 
     def commands(self, rows: NDArray[Any]) -> None:
         """An operator's."""
-        self.scarcity.commanded(rows)
+        self.suspension.commanded(rows)
         self.engine.apply(rows)
 
     def passes(self, seconds: int) -> list[int]:
@@ -147,5 +151,59 @@ def test_phases_that_may_not_be_put_back_yet_are_tried_again_and_told_once(tmp_p
 def test_what_a_full_disk_cut_short_is_told_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"XYZ": "CONT')
     venue = Venue(tmp_path, XYZ=CONTINUOUS)
-    assert venue.warned == ["the phases that a halt for want of room ended are lost"]
+    assert venue.warned == ["the phases that a halt of the node's own ended are lost"]
     assert venue.looks("fine") == [CONTINUOUS]
+
+
+def test_while_it_drains_whatever_opens_is_halted_again_and_all_phases_come_back_at_its_end(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=CONTINUOUS, DEF=Phase.CLOSED)
+    venue.commands(halt("ABC", duration_ns=60 * SECOND_NS))
+    venue.scarcity.draining = True
+    assert venue.looks("fine") == [HALTED, HALTED, Phase.CLOSED]
+    assert venue.passes(60) == [HALTED, AUCTION, Phase.CLOSED]
+    assert venue.looks("fine") == [HALTED, HALTED, Phase.CLOSED]
+    asyncio.run(venue.suspension.put_back())
+    assert venue.phases() == [CONTINUOUS, AUCTION, Phase.CLOSED]
+
+
+def test_a_node_that_was_killed_while_it_drained_puts_the_phases_back_at_its_next_start(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.scarcity.draining = True
+    assert venue.looks("fine") == [HALTED]
+    venue.restarts()
+    assert venue.looks("fine") == [CONTINUOUS]
+
+
+def test_a_halt_that_comes_while_phases_are_put_back_is_put_back_too(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+
+    async def both() -> None:
+        await venue.suspension.halt()
+        await asyncio.gather(venue.suspension.put_back(), venue.suspension.halt())
+        await venue.suspension.put_back()
+
+    asyncio.run(both())
+    assert venue.phases() == [CONTINUOUS]
+
+
+def test_with_a_full_disk_turns_come_one_by_one_with_a_pause_and_none_when_the_room_is_gone(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    assert venue.looks("full") == [HALTED], "new orders are refused"
+    seq = venue.engine.seq
+
+    def may_take(durable_seq: int, now_ns: int) -> bool:
+        return venue.scarcity.may_take(durable_seq, now_ns)
+
+    now_ns = SECOND_NS
+    assert not may_take(seq - 1, now_ns), "the last turn is on its way to the disk"
+    assert not may_take(seq, now_ns + FULL_TURN_NS - 1)
+    assert may_take(seq, now_ns + FULL_TURN_NS)
+    venue.passes(1)
+    now_ns += FULL_TURN_NS
+    assert not may_take(seq + 1, now_ns)
+    assert may_take(seq + 1, now_ns + FULL_TURN_NS)
+    venue.watch.next = "gone"
+    assert not may_take(seq + 1, now_ns + 2 * FULL_TURN_NS), "the room is looked at for each"
+    venue.watch.next = "low"
+    assert may_take(seq + 1, now_ns + 2 * FULL_TURN_NS)
+    assert may_take(0, 0), "with more room nothing is counted"

@@ -1,0 +1,115 @@
+"""Halts that the node orders itself: while room for its journal is low, and while it drains.
+
+They are commands in the journal like any other halt: new orders are refused `halted`, and cancels work. Whatever opens
+meanwhile is halted at the next look. ``put_back`` gives each instrument its phase again, a call after another halt by a
+resume, which begins it anew. An instrument that an operator halts meanwhile stays halted until that operator resumes
+it. What is to be put back stands in a small file, for a node that is started again before it was done.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.names import EVERY, pack, unpack
+from engine.records import COMMAND, CommandKind, Phase
+from node.control import Submitted
+from replay.engines import MarketEngine
+
+#: In a node's directory while it has instruments halted: their symbols, and what puts each back.
+FILE: Final = "halted_by_node.json"
+
+_OPEN: Final = (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.CONTINUOUS, Phase.AUCTION, Phase.CLOSING_AUCTION)
+#: In place of a phase: the call after a halt, which ends by the clock, so that ``resume`` begins it again.
+_RESUME: Final = 0
+
+
+class Suspension:
+    """The node's own halts. ``submit``: takes rows of the node's own; ``warn``: the log; ``directory``: the node's."""
+
+    def __init__(
+        self,
+        engine: MarketEngine,
+        submit: Callable[[NDArray[Any]], Awaitable[Submitted]],
+        warn: Callable[..., None],
+        directory: Path,
+    ) -> None:
+        self._engine = engine
+        self._submit = submit
+        self._warn = warn
+        self._path = directory / FILE
+        self._one_at_a_time = asyncio.Lock()
+        #: Symbol to the phase that a halt of the node's own ended, or ``_RESUME``.
+        self._ended: dict[int, int] = self._remembered()
+
+    def __bool__(self) -> bool:
+        """True if there are phases to put back."""
+        return bool(self._ended)
+
+    async def halt(self) -> None:
+        """Halt every instrument in which orders may be entered. Raises Refused."""
+        async with self._one_at_a_time:
+            open_now = {
+                int(row["symbol"]): _RESUME if row["due_ns"] else int(row["phase"])
+                for row in self._engine.instruments()
+                if row["phase"] in _OPEN
+            }
+            if not open_now:
+                return
+            self._ended |= open_now
+            self._remember()
+            rows = np.zeros(len(open_now), COMMAND)
+            rows["kind"], rows["name"] = CommandKind.HALT, list(open_now)
+            await self._submit(rows)
+
+    async def put_back(self) -> int:
+        """Give each its phase again, and the number of them. Raises Refused; then it may be tried again."""
+        async with self._one_at_a_time:
+            halted = {int(row["symbol"]) for row in self._engine.instruments() if row["phase"] == Phase.HALTED}
+            back = [(symbol, phase) for symbol, phase in self._ended.items() if symbol in halted]
+            if back:
+                rows = np.zeros(len(back), COMMAND)
+                rows["name"], rows["phase"] = zip(*back, strict=True)
+                rows["kind"] = np.where(rows["phase"] == _RESUME, CommandKind.RESUME, CommandKind.PHASE)
+                await self._submit(rows)
+            self._ended = {}
+            self._remember()
+            return len(back)
+
+    def commanded(self, rows: NDArray[Any]) -> None:
+        """Note an operator's commands: what they halt stays halted, and is not put back."""
+        halted = rows["name"][rows["kind"] == CommandKind.HALT].tolist() if self._ended else []
+        if halted:
+            self._ended = {} if EVERY in halted else {s: at for s, at in self._ended.items() if s not in halted}
+            self._remember()
+
+    def _remember(self) -> None:
+        """Written aside and renamed, so that a full disk does not take what was there."""
+        aside = self._path.with_suffix(".new")
+        try:
+            if not self._ended:
+                self._path.unlink(missing_ok=True)
+                return
+            words = {unpack(symbol): Phase(at).name if at else "RESUME" for symbol, at in self._ended.items()}
+            with open(aside, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                json.dump(words, file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(self._path)
+        except OSError as error:
+            self._warn("which phases are to be put back is not kept for a restart", why=error.strerror or str(error))
+
+    def _remembered(self) -> dict[int, int]:
+        try:
+            kept = json.loads(self._path.read_text())
+            return {pack(symbol): _RESUME if at == "RESUME" else int(Phase[at]) for symbol, at in kept.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            self._warn("the phases that a halt of the node's own ended are lost", why=str(error))
+            return {}
