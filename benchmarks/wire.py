@@ -26,7 +26,7 @@ from benchmarks.wire_restart import restart
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal
 
-#: Orders/s that are to be reached with a number of connections (design section 12).
+#: Orders/s that are to be reached with a number of connections.
 _TARGETS: Final = {1: 2e6, 100: 1e6}
 _P50_US: Final = 30.0
 _P99_US: Final = 150.0

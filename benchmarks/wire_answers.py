@@ -177,7 +177,7 @@ def _on_replaced(load: Load, n, connection, order, orders, buffer, at, now_ns):
 
 @inlined
 def _changed(load: Load, n, connection, order, orders, now_ns):
-    """What was asked for an order is answered, by its end; a replacement that was asked for is not to be."""
+    """The end of an order answers its open request; a requested replacement will not happen."""
     if order["change"] == _REPLACE:
         for number in range(order["number"] + 1, connection["orders"] + 1):
             new = orders[number & (len(orders) - 1)]

@@ -106,7 +106,7 @@ def _put_token(out, at, digits, number):
 
 @inlined
 def _can_change(order, number):
-    """Whether an order may be canceled or replaced: it is on its way or in the book, and nothing is asked of it."""
+    """True if an order may be canceled or replaced: it is on its way or in the book, and nothing is asked of it."""
     return (
         (order["number"] == number)
         & ((order["state"] == _LIVE) | (order["state"] == _SENT))

@@ -1,4 +1,4 @@
-"""The standard workloads (design section 12): W1 and W2, over any number of symbols, from a seed.
+"""The standard workloads: W1 and W2, over any number of symbols, from a seed.
 
 W1 is 50% limit, 40% cancel, 6% IOC and 4% market orders; W2 is 20% limit, 10% cancel, 4% IOC, 1% market and 65%
 replace. Sizes are 1 to 500. Limit prices lie exponentially around a drifting mid, 6 ticks away in the mean, one

@@ -1,4 +1,4 @@
-"""Checkpoints: the engine's state at a sequence number, on disk, verified before use (design section 7)."""
+"""Checkpoints: the engine's state at a sequence number, on disk, verified before use."""
 
 from checkpoints.errors import CheckpointError, CheckpointGone
 from checkpoints.image import Checkpoint, Origin

@@ -1,4 +1,4 @@
-"""What an owner changes of an order of the book: cancel and replace (rulebook sections 4 and 8)."""
+"""Cancel and replace of an order by its owner (rulebook sections 4 and 8)."""
 
 from typing import Final
 
@@ -88,7 +88,7 @@ def _cancel_part(state: State, qty, events, n, slot):
 
 @inlined
 def _is_replace(command, instructions):
-    """Whether the row can be interpreted as a replace (rulebook section 13, 1)."""
+    """True if the row can be interpreted as a replace (rulebook section 13, 1)."""
     unused = (
         np.int64(command["instrument"])
         | np.int64(command["side"])

@@ -87,7 +87,7 @@ def apply_batch(places, commands, start, events, n):
 
 @rare
 def _use_extension(venue, kind):
-    """What the row after an EXTEND row is: of no kind, where it has no use for it."""
+    """Kind of the row after an EXTEND row; none, where that kind has no use for one."""
     venue["extended"] = 0
     if kind == _LIMITS:
         return kind

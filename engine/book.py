@@ -35,7 +35,7 @@ def market_level(state: State, b):
 
 @inlined
 def in_window(state: State, b, tick):
-    """Whether a tick is one of the window."""
+    """True if a tick is one of the window."""
     offset = tick - state.instruments[b >> 1]["window_tick"]
     return (offset >= 0) & (offset < WINDOW)
 

@@ -23,7 +23,7 @@ _REJECTED: Final = int(EventKind.REJECTED)
 
 @inlined
 def is_call(phase):
-    """Whether a phase is one of the three calls, as 1 or 0."""
+    """1 if a phase is one of the three calls, else 0."""
     return np.int64((phase == _OPENING_AUCTION) | (phase == _AUCTION) | (phase == _CLOSING_AUCTION))
 
 

@@ -65,7 +65,7 @@ def check_risk(state: State, open_slots: list[int]) -> None:
 
 
 def _any(rows: Rows) -> bool:
-    """Whether a place of any row is not zero."""
+    """True if a place of any row is not zero."""
     return bool(np.ascontiguousarray(rows).view(np.uint8).any())
 
 

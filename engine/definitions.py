@@ -19,7 +19,7 @@ _CAPACITY: Final = int(Reason.CAPACITY)
 
 @called
 def is_name(number):
-    """Whether a number is a symbol or a participant's name: 1 to 8 of A-Z 0-9 . - (rulebook section 2)."""
+    """True if a number is a symbol or a participant's name: 1 to 8 of A-Z 0-9 . - (rulebook section 2)."""
     if number <= 0:
         return False
     for place in range(8):
@@ -51,7 +51,7 @@ def find_participant(state: State, name):
 
 @called
 def unused(command, new_client_order_id, price_e4, qty, min_qty, codes):
-    """Whether the places that a definition or control command does not use are zero.
+    """True if the places that a definition or control command does not use are zero.
 
     An argument is 1 where that place is unused (``codes``: instructions, side and phase together). The other places
     are used by none of these commands, and always looked at.
@@ -72,7 +72,7 @@ def unused(command, new_client_order_id, price_e4, qty, min_qty, codes):
 
 @called
 def no_codes(command, phase):
-    """Whether a row whose six numbers are all used has no other value (``phase``: 1 where that place is unused)."""
+    """True if a row whose six numbers are all used has no other value (``phase``: 1 where that place is unused)."""
     word = (
         np.int64(command["participant"])
         | np.int64(command["instrument"])

@@ -1,4 +1,4 @@
-"""Digests: what two replicas compare (design section 7). The only file of the engine that imports xxhash (ADR 2)."""
+"""Digests: what two replicas compare. The only file of the engine that imports xxhash (ADR 2)."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -137,7 +137,7 @@ def emit_killed(state: State, events, n, participant, killed):
 
 @called
 def emit_indicative(state: State, events, n, instrument, price_e4, qty, surplus):
-    """What the uncross of an instrument would give now; surplus: buys less sells."""
+    """Result of an uncross of an instrument now; surplus: buys less sells."""
     event = events[n]
     event["seq"] = state.venue[0]["seq"]
     event["client_order_id"] = 0

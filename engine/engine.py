@@ -151,7 +151,7 @@ class Engine:
         return self._shown(here, here["limits"], pairs.start, LIMITS_STATE)
 
     def _pairs(self, participant: int) -> slice:
-        """Where the rows of a participant (0: of all that are defined) with each instrument are."""
+        """Index of the rows of a participant (0: of all participants) with each instrument."""
         stride = len(self._state.instruments) + 1
         first, last = (participant, participant) if participant else (0, int(self._state.venue[0]["participants"]))
         return slice(first * stride, (last + 1) * stride)

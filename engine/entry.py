@@ -44,7 +44,7 @@ _REASON_SELF_TRADE: Final = int(Reason.SELF_TRADE)
 
 @inlined
 def _is_enter(command, side, time_in_force, instructions):
-    """Whether the row can be interpreted as an enter (rulebook section 13, 1)."""
+    """True if the row can be interpreted as an enter (rulebook section 13, 1)."""
     self_trade = np.int64(command["self_trade"])
     if (
         (side * side != 1)

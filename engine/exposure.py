@@ -1,4 +1,4 @@
-"""What each participant holds and has open in each instrument, and how many entries it made (rulebook section 8).
+"""Positions, open quantities and counted entries of each participant (rulebook section 8).
 
 Open quantity and open notional are of orders in the book only: an incoming order is counted when it comes to rest,
 so that what trades at once is never counted twice. Nothing looks at them in between. Positions follow every trade.
@@ -97,7 +97,7 @@ def count_refused_entry(venues, participants, entry_times, participant):
 
 @called
 def entries_since(owner, entry_times, participant, orders, start_ns):
-    """Whether ``orders`` or more of the entries that are counted have a time after ``start_ns``."""
+    """True if ``orders`` or more of the entries that are counted have a time after ``start_ns``."""
     wanted = owner["entries"] - orders  # how many entries were made before the one whose time decides
     if wanted < 0:
         return False

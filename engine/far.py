@@ -131,7 +131,7 @@ def _lead(state: State, b, above, tick, ref):
 def far_next(state: State, b, side, tick):
     """The best tick of the far tree that is worse than ``tick`` for the side (buys: lower), or 0.
 
-    A tick better than every price (``book.before_best``) gives the best one of all.
+    A tick better than every price gives the best one of all.
     """
     ref = state.books[b]["far_root"]
     if ref == 0:

@@ -253,17 +253,17 @@ if INTERPRETED:
         """Asks for a row of an array ahead of its use; changes nothing."""
 
     def places(arrays: Any) -> Any:
-        """What a kernel is given for a NamedTuple of arrays that outlives the call."""
+        """Packs a NamedTuple of arrays that outlives the call for a kernel."""
         return arrays
 
     def at_places(_example: Any) -> Any:
-        """What gives a kernel the NamedTuple back."""
+        """Unpacks the NamedTuple in a kernel."""
         return lambda arrays: arrays
 
 else:
 
     def places(arrays: Any) -> Any:
-        """What a kernel is given for a NamedTuple of arrays that outlives the call: where each is, and its length.
+        """Packs a NamedTuple of arrays into (address, length) pairs, so that a call skips Numba's unboxing.
 
         Numba takes a NamedTuple apart at each call, half a microsecond an array: for one order that is longer than all
         that the kernel then does. The caller keeps the arrays alive as long as it keeps the places.
@@ -271,7 +271,7 @@ else:
         return np.array([(each.ctypes.data, len(each)) for each in arrays], np.int64)
 
     def at_places(example: Any) -> Any:
-        """What gives a kernel the NamedTuple back: a function of ``places`` for arrays of the types of ``example``'s,
+        """Unpacks the NamedTuple in a kernel: a function of ``places`` for arrays of the types of ``example``'s,
         which are contiguous and, but for the last axes of the type, one-dimensional."""
         kind = numba.typeof(example)
         inner = [each.shape[1:] for each in example]

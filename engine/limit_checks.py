@@ -45,7 +45,7 @@ _CAPACITY: Final = int(Reason.CAPACITY)
 
 @inlined
 def would_cross(books, instrument, side, tick):
-    """Whether a limit order would trade at once."""
+    """True if a limit order would trade at once."""
     best = books[side_row(instrument, -side)]["best_tick"]
     return best != 0 and (tick - best) * side >= 0
 
@@ -153,7 +153,7 @@ def _check_order_limits(
 
 @called
 def _check_position(exposures, limits, wide, pair, side, more_qty):
-    """What is held, what is open and what is asked for, all in the order's own direction."""
+    """Position, open quantity and requested quantity, all in the order's own direction."""
     held = side * exposures[4 * pair + POSITION_QTY]
     open_qty = exposures[4 * pair + OPEN_QTY + ((1 - side) >> 1)]
     limit = limits[_place_of(limits, wide, pair, _MAX_POSITION)]["max_position_qty"]
@@ -162,7 +162,7 @@ def _check_position(exposures, limits, wide, pair, side, more_qty):
 
 @called
 def _check_credit(credit_e4, others_e4, notional_e4, margin_e4):
-    """Whether the sum of the three is within the credit; taken off one by one, since the sum may leave int64."""
+    """True if the sum of the three is within the credit; taken off one by one, since the sum may leave int64."""
     if margin_e4 < 0 or margin_e4 > credit_e4 or notional_e4 > credit_e4 - margin_e4:
         return _REASON_CREDIT
     return _REASON_CREDIT if others_e4 > credit_e4 - margin_e4 - notional_e4 else 0

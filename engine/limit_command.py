@@ -42,13 +42,13 @@ def _off(command):
 
 @inlined
 def _is_value(said, limit, value, lowest, highest):
-    """Whether a value is within its bounds where it is said, and zero where it is not."""
+    """True if a value is within its bounds where it is said, and zero where it is not."""
     return lowest <= value <= highest if said & limit else value == 0
 
 
 @called
 def _is_limits(venue, command):
-    """Whether the row can be interpreted, its values are in bounds, and so are those of the EXTEND row before it."""
+    """True if the row can be interpreted, its values are in bounds, and so are those of the EXTEND row before it."""
     word = (
         np.int64(command["participant"])
         | np.int64(command["instrument"])

@@ -50,7 +50,7 @@ def events_max(orders: int, instruments: int, participants: int) -> int:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How much a venue has room for. Reaching one is answered ``capacity``, and nothing else changes.
+    """Capacity of a venue. A command beyond it is rejected ``capacity``, and nothing else changes.
 
     orders_max: open orders. ids_max: client order ids used in a trading day, those of open orders included.
     """

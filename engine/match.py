@@ -143,7 +143,7 @@ def _prevent(state: State, events, n, b, head, slot, leaves_qty):
 
 @rare
 def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, self_trade):
-    """Whether at least ``needed_qty`` of an incoming order of ``qty`` would trade at once (rulebook section 4).
+    """True if at least ``needed_qty`` of an incoming order of ``qty`` would trade at once (rulebook section 4).
 
     What would really trade, self-trade prevention included; nothing is changed.
     """

@@ -39,7 +39,7 @@ def unpack(number: int) -> str:
 
 
 def is_name(number: int) -> bool:
-    """Whether the number is a symbol or participant name: 1 to 8 of A-Z 0-9 . - (rulebook section 2)."""
+    """True if the number is a symbol or participant name: 1 to 8 of A-Z 0-9 . - (rulebook section 2)."""
     if not 0 < number < 2**63:
         return False
     return set(number.to_bytes(8, "big").lstrip(b"\0").decode("latin-1")) <= NAME_CHARACTERS
@@ -47,7 +47,7 @@ def is_name(number: int) -> bool:
 
 @dataclass(frozen=True)
 class Directory:
-    """What has been defined so far, in order of definition: number n of a row is entry n - 1 here.
+    """Names defined so far, in order of definition: number n of a row is entry n - 1 here.
 
     ``now_ns``: the newest clock value, 0 before the first.
     """

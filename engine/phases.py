@@ -146,7 +146,7 @@ def _end_halt(state: State, events, n, instrument):
 
 @called
 def meet_timers(state: State, events, n):
-    """What is due at the clock in force happens: halts end, and the calls after them."""
+    """Ends the halts that are due at the clock in force, and the calls after them."""
     # What begins now ends later, so that no instrument is due twice.
     for _ in range(state.venue[0]["instruments"]):
         instrument = due_instrument(state)

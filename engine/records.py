@@ -25,7 +25,7 @@ RULES_VERSION: Final = 4
 
 
 class CommandKind(IntEnum):
-    """What a COMMAND row asks for (rulebook section 12). Those in ``BUILT`` are interpreted in this release."""
+    """Kind of a COMMAND row (rulebook section 12). This release interprets those in ``BUILT``."""
 
     CLOCK = 1
     VENUE = 2
@@ -53,7 +53,7 @@ class CommandKind(IntEnum):
 
 
 class EventKind(IntEnum):
-    """What an EVENT row says (rulebook section 12)."""
+    """Kind of an EVENT row (rulebook section 12)."""
 
     ACCEPTED = 1
     REJECTED = 2
@@ -79,7 +79,7 @@ class Side(IntEnum):
 
 
 class TimeInForce(IntEnum):
-    """How long an order may stay (rulebook section 4)."""
+    """Time in force of an order (rulebook section 4)."""
 
     DAY = 1
     GTC = 2
@@ -91,7 +91,7 @@ class TimeInForce(IntEnum):
 
 
 class SelfTrade(IntEnum):
-    """What happens when an order would trade with its own participant or group (rulebook section 5)."""
+    """Self-trade prevention: the action when an order would trade with its own group (rulebook section 5)."""
 
     CANCEL_NEWEST = 1
     CANCEL_OLDEST = 2
@@ -113,7 +113,7 @@ class Phase(IntEnum):
 
 
 class Book(IntEnum):
-    """Which book of the instrument an order is for (rulebook section 3)."""
+    """Book of the instrument (rulebook section 3)."""
 
     LIT = 0
     MIDPOINT = 1
@@ -167,7 +167,7 @@ class Limit(IntFlag):
 
 
 class Reason(IntEnum):
-    """Why a command was refused, an order canceled or an instrument halted (rulebook sections 8, 9, 11, 12)."""
+    """Reason of a reject, a cancel or a halt (rulebook sections 8, 9, 11, 12)."""
 
     UNKNOWN_PARTICIPANT = 1
     UNKNOWN_INSTRUMENT = 2

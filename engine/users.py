@@ -1,4 +1,4 @@
-"""Who may log in, and with which password: rows that the market only looks at whether they say it well.
+"""Login records. The engine only validates them.
 
 A gateway reads users and credentials out of the journal. The market keeps nothing of them and decides nothing by them.
 """
@@ -24,13 +24,13 @@ _FOUR_CHARACTERS: Final = 2**32
 
 @called
 def is_user_name(number):
-    """Whether a number is a user's name: 1 to 6 of A-Z 0-9 . -"""
+    """True if a number is a user's name: 1 to 6 of A-Z 0-9 . -"""
     return is_name(number) and number < _SIX_CHARACTERS
 
 
 @called
 def _is_firm(number):
-    """Whether a number is a firm: 1 to 4 of A-Z 0-9."""
+    """True if a number is a firm: 1 to 4 of A-Z 0-9."""
     if not is_name(number) or number >= _FOUR_CHARACTERS:
         return False
     for place in range(4):

@@ -1,4 +1,4 @@
-"""What both engines show of their state: rows of orders, instruments, participants, positions and limits.
+"""Views of the state of both engines: orders, instruments, participants, positions and limits.
 
 They are for whoever looks (reports, comparisons, tests). No journal and no checkpoint holds them.
 """

@@ -57,7 +57,7 @@ ARRIVAL: Final = np.dtype(
 
 
 class Arrivals(NamedTuple):
-    """What ``read_streams`` reads, and where it writes."""
+    """Input and output of ``read_streams``."""
 
     buffer: np.ndarray[Any, Any]  # uint8[n]: the regions of all connections
     streams: np.ndarray[Any, Any]  # STREAM[n]

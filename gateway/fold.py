@@ -1,4 +1,4 @@
-"""What the messages to users depend on, as arrays: users, instruments, open orders, and room to write messages."""
+"""Tables behind the messages to users: users, instruments, open orders, and room to write messages."""
 
 from typing import Any, Final, NamedTuple
 
@@ -106,7 +106,7 @@ EVENT_MESSAGES_MAX: Final = 2
 
 
 class Fold(NamedTuple):
-    """What the messages of the next block depend on, and room to write them.
+    """Tables behind the messages of the next block, and room to write them.
 
     ``carried``: two COMMAND rows: the EXTEND row that the block before ended with, else zeros; and always zeros.
     ``counts``: messages and bytes by user while a call lasts, zero between calls.

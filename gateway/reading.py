@@ -151,7 +151,7 @@ def _unpadded(word):
 
 @inlined
 def _printable(word):
-    """Whether each byte of a right-aligned word, up to its highest that is not zero, is 0x21 to 0x7e; 0: no."""
+    """True if each byte of a right-aligned word, up to its highest that is not zero, is 0x21 to 0x7e; 0: no."""
     if word <= 0:
         return False
     while word != 0:
@@ -230,7 +230,7 @@ def _extend(commands, n, symbol, head, tail, new_head, new_tail):
 
 @inlined
 def _is_text(buffer, at):
-    """Whether a token has printable ASCII characters alone, and not only spaces."""
+    """True if a token has printable ASCII characters alone, and not only spaces."""
     blank = True
     for place in range(at, at + _TOKEN_CHARACTERS):
         c = np.int64(buffer[place])
@@ -255,7 +255,7 @@ def _price(price_e4):
 
 @inlined
 def instructions_of(display):
-    """What of an order's display this market knows; what it does not know is an instruction that it refuses."""
+    """Instructions of an order's display; a display that is not built becomes an instruction that is rejected."""
     if display == _DISPLAY_ANONYMOUS or display == _DISPLAY_ATTRIBUTABLE:
         return 0
     if display == _DISPLAY_POST_ONLY or display == _DISPLAY_POST_ONLY_ATTRIBUTABLE:
@@ -372,7 +372,7 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
 
 @inlined
 def _replace_fits(buffer, at, shows):
-    """Whether a Replace Order leaves what cannot be changed: the order is for the day, without a minimum, and shows
+    """True if a Replace Order leaves what cannot be changed: the order is for the day, without a minimum, and shows
     itself as before (``shows``, as ``recent`` has it)."""
     tif_s = _u32(buffer, at + _R_TIF)
     if (tif_s != _TIF_MARKET_HOURS and tif_s != _TIF_SYSTEM_HOURS) or _u32(buffer, at + _R_MIN) != 0:
@@ -442,7 +442,7 @@ def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
 
 @inlined
 def _modified_qty(buffer, at, stream, open_rows, rest, recent):
-    """What a Modify Order asks the order to be in all, below 0 where it must be refused."""
+    """Total intended shares of a Modify Order, below 0 where it must be refused."""
     shares, asked = _u32(buffer, at + _M_SHARES), _side_class(np.int64(buffer[at + _M_SIDE]))
     client_order_id = _order_id(_u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8))
     side, _ = _known(np.int64(stream["participant"]), client_order_id, open_rows, rest, recent)

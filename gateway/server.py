@@ -52,7 +52,7 @@ DISPLACED: Final = "no login came, and another connection needs the room"
 
 
 class Say(Protocol):
-    """Where what happened to a session is told (``node.logs``)."""
+    """The log of session events (``node.logs``)."""
 
     def __call__(self, event: str, /, **fields: object) -> None:
         """One thing that happened."""
@@ -143,7 +143,7 @@ class Gateway:
     # Connections come and go.
 
     def opened(self, connection: Connection) -> bool:
-        """Whether there is room for a connection, which then has a slot."""
+        """True if there is room for a connection, which then has a slot."""
         if not self.open_for_logins:
             return self._refused(connection, "the node takes no logins now")
         place = self._slots.open(connection, connection.address)
@@ -372,7 +372,7 @@ class Gateway:
         return rows
 
     def _fit(self, took_ns: int) -> None:
-        """How many rows the next turn may read, after one that took so long."""
+        """Sets the rows of the next turn by the time that the last one took."""
         if took_ns > TURN_NS_MAX:
             self._rows_max = max(self._rows_max // 2, ROWS_LEAST)
         elif self._rows_max < self._rows_limit and took_ns < TURN_NS_MAX // 10:
@@ -472,7 +472,7 @@ def _messages(rest: tuple[int, Connection]) -> int:
 
 
 def _is_told(count: int) -> bool:
-    """Whether the log gets the count-th of its kind: the 1st, 2nd, 4th, 8th … since it may be a flood."""
+    """True if the log gets the count-th of its kind: the 1st, 2nd, 4th, 8th … since it may be a flood."""
     return count & (count - 1) == 0
 
 

@@ -69,7 +69,7 @@ def session_of(time_ns: int) -> str:
 
 
 class Streams:
-    """What the users are told, from a block on. ``deliver`` takes what there is to send."""
+    """Streams of messages to the users, from a block on. ``deliver`` takes the bytes to send."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class Streams:
         return unpack(int(self.fold.users[user]["name"]))
 
     def users_of(self, participant: int) -> int:
-        """How many users a participant has."""
+        """Number of users of a participant."""
         return sum(1 for _, row in self.users() if row["participant"] == participant)
 
     def open_orders(self, user: int) -> NDArray[np.int64]:
@@ -283,11 +283,11 @@ class Streams:
                 self.fold.users[user][field] = command[field]
 
     def may(self, user: int, permission: UserPermission) -> bool:
-        """Whether a user has a permission."""
+        """True if a user has a permission."""
         return bool(int(self.fold.users[user]["permissions"]) & permission)
 
     def image(self) -> dict[str, NDArray[Any]]:
-        """What ``restore`` takes: copies and views; they must be written before the next block is taken."""
+        """The image that ``restore`` takes: copies and views; write them before the next block is taken."""
         fold = self.fold
         places = np.flatnonzero(fold.open["participant"])
         return {
@@ -329,7 +329,7 @@ class Streams:
 
 
 def _ending(events: NDArray[Any], seq: int) -> int:
-    """How many of the first events are of orders that end with the day by the clock value ``seq``."""
+    """Number of the first events that belong to orders that end with the day by the clock value ``seq``."""
     ends = (events["seq"] == seq) & (events["kind"] == EventKind.CANCELED) & (events["reason"] == Reason.END_OF_DAY)
     return len(events) if ends.all() else int(np.argmin(ends))
 

@@ -127,13 +127,13 @@ def sent(fold: Fold, m, user, begin, end):
 
 @inlined
 def end_of_messages(fold: Fold, m):
-    """Where the next message goes."""
+    """Position of the next message."""
     return fold.messages[m - 1]["begin"] + fold.messages[m - 1]["bytes"] if m > 0 else np.int64(0)
 
 
 @inlined
 def put_placed(fold: Fold, at, user, event, memo, tif_s, min_qty):
-    """What an Accepted and a Replaced say alike, from the side on to the cross type and the order state."""
+    """Fields common to Accepted and Replaced: from the side to the cross type and the order state."""
     out = fold.out
     out[at] = (memo >> 16) & 255
     at = put_number(fold, at + 1, event["qty"])

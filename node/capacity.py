@@ -1,4 +1,4 @@
-"""How much of the venue's room is used, and a warning when it gets scarce.
+"""Used share of the venue's capacity, and a warning when it gets scarce.
 
 Room is fixed when a data directory is created; what is refused ``capacity`` is not mended by waiting. So the warning
 comes while there is time: at 70 and at 90 percent, each once until the use has fallen 10 percent below it.

@@ -16,7 +16,7 @@ from node.stages import StageClock
 Status = dict[str, int | float | str]
 
 #: The keys of ``status`` that a reader may look for. Besides: ``phase_continuous`` and so on, instruments in each
-#: phase; ``rejected_invalid_qty`` and so on, refusals by reason since the start; and ``StageClock.latencies``.
+#: phase; ``rejected_`` and a reason, refusals by reason since the start; and ``StageClock.latencies``.
 STATUS_KEYS: Final = (
     "pid",
     "uptime_s",

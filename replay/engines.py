@@ -32,7 +32,7 @@ class MarketEngine(Protocol):
 
     @property
     def capacity(self) -> Capacity:
-        """What the venue has room for."""
+        """Capacity of the venue."""
         ...
 
     @property

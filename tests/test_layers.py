@@ -1,4 +1,4 @@
-"""Imports point down only, siblings never meet, and one outside library has one home (design section 2)."""
+"""Imports point down only, siblings never meet, and one outside library has one home."""
 
 import ast
 from collections.abc import Iterator

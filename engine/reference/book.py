@@ -99,5 +99,5 @@ class LitBook:
 
 
 def accepts(side: int, limit_e4: int, price_e4: int) -> bool:
-    """Whether an order of that side and limit (0: market) may trade at a price."""
+    """True if an order of that side and limit (0: market) may trade at a price."""
     return limit_e4 == 0 or side * (limit_e4 - price_e4) >= 0

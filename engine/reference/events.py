@@ -1,4 +1,4 @@
-"""What the market answers: one EVENT row for each thing that happened, in the order in which it happened.
+"""Events of the market: one EVENT row for each, in the order in which they happen.
 
 A row is packed into its 64 bytes at once, in the order of ``EVENT``'s places; at the end all become one array. Which
 places an event uses is stated once, in ``EVENT_FIELDS``; every method below writes those and leaves the others zero.

@@ -1,4 +1,4 @@
-"""What participants hold and have open: positions, open quantity and open notional (sections 8 and 13, 23).
+"""Exposure of participants: positions, open quantity and open notional (sections 8 and 13, 23).
 
 Every open quantity of an order comes, changes and goes through the functions here, and so does every execution.
 Therefore the sums that the limits look at move with each accept, trade, cancel and replace.

@@ -37,7 +37,7 @@ def resume(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def meet_what_is_due(venue: Venue, events: EventLog) -> None:
-    """What the clock value in force ends: in order of due time, of the same time in order of definition.
+    """Halts and calls that the clock value in force ends: by due time, then in order of definition.
 
     What begins here ends later than this clock value, so that one pass does it all.
     """

@@ -82,7 +82,7 @@ def set_bits(limits: Limits) -> int:
 
 
 def _acceptable(row: Row, extension: Row | None) -> bool:
-    """Whether the row can be interpreted with its further row, and its values are in bounds."""
+    """True if the row can be interpreted with its further row, and its values are in bounds."""
     named, off = limit_bits(row.limits, row.further_limits, row.further_off)
     if named & ~_LIMITS or off & ~named or (row.symbol and named & _OF_PARTICIPANT_ONLY):
         return False

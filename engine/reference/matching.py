@@ -41,7 +41,7 @@ def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) ->
 
 
 def _trial(order: Order) -> Reason | None:
-    """Why a ``fok`` or ``min_qty`` order may not trade on the book as it stands."""
+    """Reason why a ``fok`` or ``min_qty`` order may not trade on the book as it stands."""
     if order.time_in_force == TimeInForce.FOK:
         return None if _tradable_qty(order, order.leaves_qty) >= order.leaves_qty else Reason.FOK
     if order.instructions & MIN_QTY:
@@ -50,7 +50,7 @@ def _trial(order: Order) -> Reason | None:
 
 
 def _tradable_qty(order: Order, enough_qty: int) -> int:
-    """What the order would really trade, self-trade prevention included; counted no further than ``enough_qty``."""
+    """Quantity that the order would trade, self-trade prevention included; counted no further than ``enough_qty``."""
     tradable = 0
     left = order.leaves_qty
     for level in order.instrument.book.levels(-order.side):
@@ -71,7 +71,7 @@ def _tradable_qty(order: Order, enough_qty: int) -> int:
 
 
 def _prevented(incoming: Order, resting: Order) -> bool:
-    """Whether the two may not trade: same participant or group, unless the incoming order says ``stp=none``."""
+    """True if the two may not trade: same participant or group, unless the incoming order says ``stp=none``."""
     return incoming.participant.group == resting.participant.group and incoming.self_trade != SelfTrade.NONE
 
 

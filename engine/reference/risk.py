@@ -14,7 +14,7 @@ _NO_LIMITS: Final = Limits()
 
 
 class Request(NamedTuple):
-    """What an entry or a replace asks for.
+    """Terms of an entry or a replace.
 
     ``qty``: total. ``price_e4``: what the order's value and notional are counted with. ``open_qty``: what would be
     open. ``replaced``: the order as it stands, whose open quantity and notional go.
@@ -71,7 +71,7 @@ def count_entry(venue: Venue, participant: Participant, refused: Reason | None) 
 
 
 def _first(own: int | None, every: int | None) -> int | None:
-    """What is set for the instrument goes before what is set for the participant in all."""
+    """The limit of the instrument, else that of the participant."""
     return own if own is not None else every
 
 

@@ -241,7 +241,7 @@ _HAS_FORM: Final = {
 
 
 def can_be_interpreted(row: Row) -> bool:
-    """Whether the row is a command of this release, as far as the row alone tells (section 13, 1)."""
+    """True if the row is a command of this release, as far as the row alone tells (section 13, 1)."""
     not_used = _NOT_USED.get(row.kind)
     if not_used is None or any(not_used(row)):
         return False

@@ -40,7 +40,7 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
 
 
 def indicative(instrument: Instrument) -> Indicative:
-    """What an uncross would give now: its price by rules 1 to 4 of section 6, the quantity and the surplus."""
+    """Result of an uncross now: its price by rules 1 to 4 of section 6, the quantity and the surplus."""
     # R is the reference price rounded down to the tick, and never below one tick.
     rounded_e4 = max(instrument.reference_e4 // instrument.tick_e4, 1) * instrument.tick_e4
     candidates = _candidates(instrument.book, rounded_e4)

@@ -1,4 +1,4 @@
-"""What the market remembers: instruments, participants, open orders, client order ids, the clock and the counters.
+"""State of the market: instruments, participants, open orders, client order ids, the clock and the counters.
 
 Orders are objects here, each known in three places: to its participant and its instrument by number (numbers rise
 with acceptance, so these dictionaries are always in order of acceptance), and to its participant by client order
@@ -22,7 +22,7 @@ CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AU
 
 
 class Indicative(NamedTuple):
-    """What an uncross would give: its price (0: none), quantity, and buys less sells that accept the price."""
+    """Result of an uncross: its price (0: none), quantity, and buys less sells that accept the price."""
 
     price_e4: int
     qty: int
@@ -63,7 +63,7 @@ class Instrument:
 
 @dataclass(slots=True)
 class Limits:
-    """What ``limits`` has set, for a participant in all or for it in one instrument. None is not set.
+    """Limits of a participant, in all or in one instrument. None: not set.
 
     ``order_rate``: entries, and the window in ns. It, credit, margin and the last two are per participant only.
     """
@@ -106,7 +106,7 @@ class Participant:
         return self.ids.get(client_order_id)
 
     def holding(self, instrument: Instrument) -> Holding:
-        """What it holds and has open in the instrument."""
+        """Position and open quantities in the instrument."""
         holding = self.holdings.get(instrument.number)
         if holding is None:
             holding = self.holdings[instrument.number] = Holding()
@@ -147,7 +147,7 @@ class Order:
 
     @property
     def notional_price_e4(self) -> int:
-        """What its value and notional are counted with: its limit, without one the reference price on entry."""
+        """Price for value and notional: its limit, without one the reference price on entry."""
         return self.price_e4 or self.entry_reference_e4
 
 
