@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 SPREAD := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-day test-long test-modes check format lint types layers doctest bench lock clean
+.PHONY: help setup run readme test test-day test-long test-modes check format lint types layers doctest bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -27,8 +27,9 @@ $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -m venv --clear $(VENV)
 
 $(READY): $(VENV)/pyvenv.cfg requirements.lock pyproject.toml
+	@# --no-compile: Python compiles a module on its first import; most of them are never imported.
 	@echo "setting up $(VENV) (once; a minute or two)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -38,6 +39,9 @@ run: $(READY)  ## the exchange in a minute: a node, clients over TCP, a kill, a 
 test: $(READY)  ## the fast suite, with a third of the slow tests; LOCKSTEP_SEED selects which (default: the day)
 	@$(BIN)/lockstep warmup
 	@$(PYTEST) $(SPREAD) -m "not long" --part slow=3
+
+readme: $(READY)  ## README.md from top to bottom: each command as printed, its output compared
+	@$(PYTEST) tests/test_readme.py
 
 test-day: $(READY)  ## all slow tests and a third of the long ones, by the same seed
 	@$(BIN)/lockstep warmup
@@ -52,7 +56,7 @@ test-modes: $(READY)  ## the engine compiled, compiled with bounds checks, and i
 	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py tests/test_calls_and_limits.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_engine_modes.py
 
-check: lint types layers doctest test test-modes  ## everything that must hold before a change goes in
+check: lint types layers doctest test test-modes readme  ## everything that must hold before a change goes in
 
 format: $(READY)  ## rewrite the sources in the one format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -67,7 +71,7 @@ layers: $(READY)
 	@$(PYTEST) tests/test_layers.py tests/test_registry.py
 
 doctest: $(READY)
-	@$(PYTEST) --doctest-modules $(PARTS) tests/parts.py
+	@$(PYTEST) --doctest-modules $(PARTS) tests/parts.py tests/readme.py
 
 bench: $(READY)  ## measure engine, journal and replay against their targets
 	@$(BIN)/python -m benchmarks
