@@ -78,13 +78,15 @@ def book(
 @app.command(rich_help_panel=PANEL)
 def order(
     directory: Directory,
-    order_id: Annotated[str, typer.Argument(metavar="ID", help="A client order id.")],
+    order_id: Annotated[str, typer.Argument(metavar="ID|TOKEN", help="A client order id, or an order token of OUCH.")],
     participant: Participant = None,
     as_json: Json = False,
 ) -> int:
     """Tell the life of an order, event by event, through its replaces.
 
     Example: lockstep order node1 a17 --participant ALPHA
+
+    Example: lockstep order node1 ORDER-20240115
     """
     from cli.order import order as command
 

@@ -2,7 +2,7 @@
 
 An order keeps its number (order of acceptance) through every replace, while its client order id changes and may be
 used again on another day. So the journal is played twice: first to find the numbers of the orders that ever bore
-the id, then to collect what happened to them.
+the id, then to collect what happened to them. An order token of OUCH stands for its client order id (``cli.tokens``).
 """
 
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.market import shown_price
 from cli.node import check_name, plays
-from engine.names import Directory
+from cli.tokens import Tokens, order_ids
+from engine.names import Directory, unpack
 from engine.records import EventKind, Side
 from replay.objects import event_object
 from replay.scenario_print import print_event, time
-from replay.scenario_words import Fault, id_number
 from replay.times import ClockPosition, clock_at_each
 
 _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
@@ -54,11 +54,17 @@ class Life:
             self.cum_qty += qty if kind == EventKind.TRADE else 0
         self.moments.append(Moment(time_ns, event, self.leaves_qty))
 
+    def ids(self) -> list[int]:
+        """The client order ids in its events, those of other orders too, as they first appear."""
+        places = ("client_order_id", "contra_client_order_id")
+        found = [int(moment.event[place]) for moment in self.moments for place in places]
+        return [order_id for order_id in dict.fromkeys(found) if order_id]
+
 
 class Lives:
-    """The lives of the orders with the given numbers, collected from events in order."""
+    """The lives of the orders with the given numbers, collected from events in order. wanted: client order ids."""
 
-    def __init__(self, wanted: int, numbers: set[int]) -> None:
+    def __init__(self, wanted: set[int], numbers: set[int]) -> None:
         self._wanted = wanted
         self._numbers = np.array(sorted(numbers), np.int64)
         self._open: dict[tuple[int, int], Life] = {}  # by participant and the id it bears now
@@ -68,7 +74,7 @@ class Lives:
     def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64], first_seq: int) -> None:
         """Take the events of a block. ``clock_ns``: the clock at each of its commands, from ``first_seq`` on."""
         born = np.isin(rows["kind"], _LIFE) & np.isin(rows["number"], self._numbers)
-        ids = {self._wanted, *(order_id for _, order_id in self._open)}
+        ids = {*self._wanted, *(order_id for _, order_id in self._open)}
         ids.update(rows["client_order_id"][born].tolist(), rows["contra_client_order_id"][born].tolist())
         listed = np.array(sorted(ids - {0}), np.int64)
         near = born | np.isin(rows["client_order_id"], listed) | np.isin(rows["contra_client_order_id"], listed)
@@ -91,17 +97,14 @@ class Lives:
                     self._open[(own[0], contra[1])] = self._open.pop(key)
                 elif life.leaves_qty <= 0:
                     del self._open[key]
-            elif kind in (EventKind.REJECTED, EventKind.CANCEL_REJECTED) and key[1] == self._wanted:
+            elif kind in (EventKind.REJECTED, EventKind.CANCEL_REJECTED) and key[1] in self._wanted:
                 self.unanswered.setdefault(key[0], Life(0, key[0])).take(time_ns, event)
 
 
 def order(directory: Path, order_id: str, participant: str | None, *, as_json: bool) -> int:
-    """`lockstep order`: each order that ever bore the id."""
-    try:
-        wanted = id_number(order_id, "the client order id")
-    except Fault as error:
-        raise WrongUse(f"{error}, as a17, or what `lockstep events` prints in place of one") from error
+    """`lockstep order`: each order that ever bore the client order id or token."""
     check_name(participant, "participant")
+    wanted = order_ids(directory, order_id)
     numbers, last_seq = _numbers(directory, wanted)
     lives = Lives(wanted, numbers)
     names = Directory()
@@ -113,23 +116,27 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
         known = [life for life in known if _whose(life, names) == participant]
     if not known:
         whose = f" of {participant}" if participant else ""
-        raise WrongUse(f"no order{whose} in {directory} ever bore the id {order_id}; small and capital letters differ")
+        raise WrongUse(
+            f"no order{whose} in {directory} ever bore the id or token {order_id}; small and capital letters differ"
+        )
+    tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
     for life in known:
         if as_json:
-            screen.say_json(_facts(life, names))
+            screen.say_json(_facts(life, names, tokens))
         else:
-            _show(life, names)
+            _show(life, names, tokens)
     return errors.FINE
 
 
-def _numbers(directory: Path, wanted: int) -> tuple[set[int], int]:
+def _numbers(directory: Path, wanted: set[int]) -> tuple[set[int], int]:
     """The numbers of the orders that bore the id, and the last command looked at."""
     numbers: set[int] = set()
     last_seq = 0
+    ids = np.array(sorted(wanted), np.int64)
     for play, _before, _after in plays(directory, 1, None, "looking for the order"):
         rows = play.events
-        own = (rows["client_order_id"] == wanted) & np.isin(rows["kind"], _LIFE)
-        new = (rows["contra_client_order_id"] == wanted) & (rows["kind"] == EventKind.REPLACED)
+        own = np.isin(rows["client_order_id"], ids) & np.isin(rows["kind"], _LIFE)
+        new = np.isin(rows["contra_client_order_id"], ids) & (rows["kind"] == EventKind.REPLACED)
         numbers.update(rows["number"][own | new].tolist())
         last_seq = play.first_seq + len(play.commands) - 1
     return numbers, last_seq
@@ -139,7 +146,7 @@ def _whose(life: Life, names: Directory) -> str:
     return names.participants[life.participant - 1] if life.participant else "nobody known"
 
 
-def _facts(life: Life, names: Directory) -> dict[str, Any]:
+def _facts(life: Life, names: Directory, tokens: Tokens) -> dict[str, Any]:
     history = [
         {"leaves_qty": moment.leaves_qty, "event": event_object(moment.event, names, moment.time_ns)}
         for moment in life.moments
@@ -149,11 +156,12 @@ def _facts(life: Life, names: Directory) -> dict[str, Any]:
         "participant": names.participants[life.participant - 1] if life.participant else None,
         "leaves_qty": life.leaves_qty,
         "cum_qty": life.cum_qty,
+        "tokens": [{"client_order_id": unpack(each), "token": tokens.of(each)} for each in life.ids()],
         "history": history,
     }
 
 
-def _show(life: Life, names: Directory) -> None:
+def _show(life: Life, names: Directory, tokens: Tokens) -> None:
     if life.number:
         entry = life.moments[0].event
         side = Side(int(entry["side"])).name.lower()
@@ -167,7 +175,7 @@ def _show(life: Life, names: Directory) -> None:
         (
             time(moment.time_ns),
             moment.event["seq"],
-            _said(moment.event, names),
+            tokens.shown(_said(moment.event, names)),
             moment.leaves_qty if life.number else "",
         )
         for moment in life.moments

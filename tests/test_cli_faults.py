@@ -376,7 +376,7 @@ def test_one_of_something_is_not_told_as_several(tmp_path: Path, lockstep: Locks
         (["commands", "DIR", "--symbol", "toolongsymbol"], "'toolongsymbol' is the name of no instrument"),
         (["events", "DIR", "--symbol", ""], "'' is the name of no instrument"),
         (["book", "DIR", "\x1b[31mX"], r"'\x1b[31mX' is the name of no instrument"),
-        (["order", "DIR", "*"], "the client order id is '*'; write 1 to 8 characters"),
+        (["order", "DIR", "\x1b[31mX"], r"'\x1b[31mX' is neither a client order id, as a17, nor an order token"),
         (["demo", "--seed", "-1"], "--seed is '-1'; give 0 or more"),
         (["run", "/dev/zero", "--data", "new"], "/dev/zero is a device"),
         (["run", "day.txt", "--data", "new", "--symbol", "XYZ"], "--book, --check, --symbol and --date belong to"),

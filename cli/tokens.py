@@ -1,0 +1,105 @@
+"""Order tokens of OUCH in a journal: the client order ids of a token, and the token of a client order id.
+
+A token of 1 to 8 characters is the client order id itself. A longer one stands in the EXTEND row before its command,
+which bears a mix of it as its client order id. Those rows are read here as they are, without an engine.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import screen
+from cli.errors import WrongUse
+from engine.records import COMMAND, CommandKind
+from replay.rebuild import journal_of
+from replay.scenario_words import Fault, id_number, token_of, token_word
+
+_ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+_SHORT: Final = re.compile(r"[!-~]{1,8}")
+_RAW: Final = re.compile(r"~[0-9a-f]{16}")
+
+
+class _Named(NamedTuple):
+    """Tokens of a block and the client order ids of their commands, row by row."""
+
+    heads: NDArray[np.int64]
+    tails: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+def order_ids(directory: Path, word: str) -> set[int]:
+    """The client order ids that a user's word may mean: an id, or an order token of 1 to 14 characters.
+
+    Raises WrongUse for a word that is neither, and what the journal raises.
+    """
+    try:
+        return {id_number(word, "the client order id")}
+    except Fault:
+        pass
+    try:
+        head, tail = token_of(word, "the order token")
+    except (Fault, IndexError) as error:
+        raise WrongUse(
+            f"{word[:60]!r} is neither a client order id, as a17, nor an order token; an id has 1 to 8 characters of "
+            f"A-Z a-z 0-9 . -, a token 1 to 14 printable ones; what `lockstep events` prints in place of an id will do"
+        ) from error
+    found = {int.from_bytes(word.encode("ascii"), "big")} if _SHORT.fullmatch(word) else set()
+    for named in _named(directory, "looking for the token"):
+        found.update(named.ids[(named.heads == head) & (named.tails == tail)].tolist())
+    return found
+
+
+class Tokens:
+    """The tokens of some client order ids, to be shown in place of what ``~`` and 16 digits stand for."""
+
+    def __init__(self, directory: Path, wanted: set[int]) -> None:
+        """Read the tokens of the ``wanted`` ids from the journal, where any of them needs it."""
+        self._words: dict[int, str] = {}
+        mixed = np.array(sorted(order_id for order_id in wanted if order_id < 0), np.int64)
+        if len(mixed):
+            for named in _named(directory, "reading the tokens"):
+                for at in np.flatnonzero(np.isin(named.ids, mixed)).tolist():
+                    self._words[int(named.ids[at])] = token_word(int(named.heads[at]), int(named.tails[at]))
+
+    def of(self, order_id: int) -> str | None:
+        """The token of an id; None where the journal has none."""
+        return self._words.get(order_id) or _short(order_id)
+
+    def shown(self, text: str) -> str:
+        """A printed event with tokens in place of raw ids."""
+        return _RAW.sub(self._instead, text)
+
+    def _instead(self, raw: re.Match[str]) -> str:
+        return self.of(id_number(raw[0], "")) or raw[0]
+
+
+def _short(order_id: int) -> str | None:
+    text = order_id.to_bytes(8, "big").lstrip(b"\0").decode("latin-1") if order_id > 0 else ""
+    return text if _SHORT.fullmatch(text) else None
+
+
+def _named(directory: Path, what: str) -> Iterator[_Named]:
+    """Block by block, each token that an EXTEND row gives to the enter, cancel or replace after it."""
+    with journal_of(directory) as journal, screen.Bar(what) as bar:
+        last = np.zeros(1, COMMAND)  # the row before the block: it may be the EXTEND row of the first command
+        for block in journal.blocks() if journal.last_seq else ():
+            # As bytes: NumPy would pack rows whose places overlap.
+            rows = np.frombuffer(last.tobytes() + bytes(block.rows), COMMAND)
+            last = rows[-1:]
+            yield _tokens_of(rows)
+            bar.to(block.first_seq + len(rows) - 2, journal.last_seq)
+
+
+def _tokens_of(rows: NDArray[Any]) -> _Named:
+    at = np.flatnonzero((rows["kind"][:-1] == CommandKind.EXTEND) & np.isin(rows["kind"][1:], _ORDERS))
+    extends, commands = rows[at], rows[at + 1]
+    replaces = commands["kind"] == CommandKind.REPLACE
+    heads = np.concatenate((extends["token_head"], extends["new_token_head"][replaces]))
+    tails = np.concatenate((extends["token_tail"], extends["new_token_tail"][replaces]))
+    ids = np.concatenate((commands["client_order_id"], commands["new_client_order_id"][replaces]))
+    given = (heads != 0) | (tails != 0)
+    return _Named(heads[given], tails[given], ids[given])
