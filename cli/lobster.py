@@ -45,6 +45,9 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
         published = None
         if options.check is not None:
             published = read_book(_text(options.check), str(options.check), tick_e4=tick_e4)
+    if published is not None and published.shape[1] >= book.shape[1]:
+        # Where the book file ends first, the other one reveals what comes into sight.
+        book = np.concatenate([book, published[len(book) :, : book.shape[1]]])
     continues = goes_on(options)
     # A directory is made, or gone on with, only once the files are known to go together.
     given = (
@@ -171,6 +174,8 @@ def _facts(messages: Messages, flow: Flow, check: Check | None) -> dict[str, Any
     facts = {"messages": screen.count(len(messages.type)), "seeded levels": screen.count(flow.seeded)}
     if check is not None:
         report = check.report
+        if report.revealed:
+            facts["revealed"] = f"{screen.counted(report.revealed, 'level')} by later rows of the book file"
         facts["rows equal"] = f"{screen.count(report.equal)} of {screen.count(report.rows)}"
         if report.unpublished:
             facts["not compared"] = f"{screen.counted(report.unpublished, 'message')} without a published row"
@@ -179,7 +184,11 @@ def _facts(messages: Messages, flow: Flow, check: Check | None) -> dict[str, Any
 
 
 def _json(flow: Flow, check: Check | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"messages": len(flow.rows_after), "seeded_levels": flow.seeded}
+    facts: dict[str, Any] = {
+        "messages": len(flow.rows_after),
+        "seeded_levels": flow.seeded,
+        "revealed_levels": flow.revealed,
+    }
     facts["notes"] = [{"note": note.name.lower(), "count": number} for note, number in flow.counts().items()]
     facts["check"] = None
     if check is not None:
@@ -235,16 +244,27 @@ def _tell(flow: Flow, check: Check | None, file: Path) -> None:
         screen.facts([(name, _level(row, shown.level)) for name, row in sides])
     for wrong in report.fills_wrong[:5]:
         screen.say(wrong)
-    said = _agreement(report) if report.passed else "DIFFERENT where the data determines the book"
-    screen.verdict(report.passed, said)
+    screen.verdict(report.passed, _verdict(report))
 
 
-def _agreement(report: CheckReport) -> str:
-    """Extent of a check that passed: unpublished rows do not count as equal."""
+def _verdict(report: CheckReport) -> str:
+    """Result of a check: rows that were not compared, or not whole, do not count as equal."""
+    rows, equal = screen.counted(report.rows, "row"), screen.count(report.equal)
+    if not report.agrees:
+        return "DIFFERENT where the data determines the book"
+    if not report.conclusive:
+        return (
+            f"NOT SHOWN: the data determines only {equal} of {rows} whole; give --book a row for each message, with as "
+            "many levels"
+        )
+    if report.unpublished > report.rows:
+        messages = screen.count(report.rows + report.unpublished)
+        found = "no difference" if report.equal == report.rows else f"{equal} without a difference"
+        return f"compared {screen.count(report.rows)} of {messages} messages, {found}; the rest has no published row"
     if report.equal < report.rows:
-        said = "equal wherever the data determines the book"
+        said = f"equal wherever the data determines the book: {equal} of {rows} whole"
     else:
-        said = f"equal on all {screen.counted(report.rows, 'row')}" if report.unpublished else "equal on every row"
+        said = f"equal on all {rows}" if report.unpublished else "equal on every row"
     if not report.unpublished:
         return said
     return f"{said}; the last {screen.counted(report.unpublished, 'message')} had no published row to compare with"

@@ -6,10 +6,15 @@ order; they are counted and skipped.
 
 *What the data determines.* The published book has N levels a side, and only messages about these are published. So a
 price is known as long as it has not been beyond the N-th level: the *horizon*, the worst price known, moves towards
-the market with that level. Beyond it orders come and go unseen, until a message proves that none is left: an entry,
-that the other side has nothing it would trade with; an execution, that its own side has nothing better. Levels of the
-first book row hold orders of unknown ids: each is seeded as one order, first in its queue as it is the oldest, and
-messages about ids that the file never entered are taken off it.
+the market with that level. Beyond it orders come and go unseen. Where the book file has a row for the message, that
+row shows what has come and gone at each price that it has and the horizon had not: the difference enters or leaves
+ahead of the message, and the horizon moves out to the row's last level. Nothing within the horizon is ever taken from
+the book file.
+Without a row a message can prove that no order is left: an entry, that the other side has nothing it would trade
+with; an execution, that its own side has nothing better. Orders of unknown ids, those of the first row and those that
+came unseen, are seeded: one order for all of them at a price. Messages about ids that the file never entered are taken
+off it. Which order of a level has left unseen is not told. It is none that a later message takes from: each order
+keeps what the file still takes from it, so that the sizes of levels stay exact.
 
 *Priority.* The venue trades the first order of a queue, the exchange of the data now and then another one (a late
 displayed order of the opening cross keeps its old priority, for one). Level totals stay the same, so the translation
@@ -17,9 +22,9 @@ keeps two counts an order: ``open_qty``, what the venue has open, and ``owed_qty
 takes from an order that the venue has traded already is taken from the one that stood in for it.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -28,11 +33,12 @@ from numpy.typing import NDArray
 from engine.limits import QTY_MAX
 from engine.names import Directory
 from engine.records import COMMAND, TimeInForce
-from replay.lobster_book import BookSide, MakerOrder
+from replay.lobster_book import BookSide, Level, MakerOrder
+from replay.lobster_notes import Note
+from replay.lobster_opening import book_before, check_seed, reference_e4
 from replay.lobster_read import (
     CROSS,
     DELETE,
-    EMPTY_E4,
     ENTER,
     EXECUTE,
     EXECUTE_HIDDEN,
@@ -42,44 +48,9 @@ from replay.lobster_read import (
     Messages,
     check_symbol,
 )
+from replay.lobster_shown import ShownBook
 from replay.lobster_write import MAKER, TAKER, RowWriter, set_up
 
-
-class Note(StrEnum):
-    """A note about a message; the value is the sentence for people."""
-
-    HIDDEN_EXECUTION = "execution of a hidden order (type 5): skipped, it shows nowhere in the displayed book"
-    CROSS_TRADE = "cross trade (type 6): skipped, it touches no displayed order"
-    HALT_INDICATOR = "trading halt indicator (type 7): skipped"
-    OLDER_ORDER = "about an order older than the file: taken off the seeded order of its level"
-    NOT_FIRST = "execution of an order that is not first in price-time priority: the venue trades the first one"
-    NOT_BEST = "execution away from the best price: taken off its order, as no incoming order can reach it"
-    UNSEEN_ORDER = (
-        "about an order that entered beyond the published levels: not enough of it is known, the rest is skipped"
-    )
-    UNKNOWN_ORDER = "about an order that the file never entered, at a level that is known: taken as far as possible"
-    TOO_MUCH = "takes more than its order has left: taken as far as possible"
-    OTHER_SIZE = "deletion of another size than its order has left: deleted whole"
-    REPEATED_ID = "entry under the id of an order that is still open: skipped"
-    LEFT_UNSEEN = "proves that orders beyond the published levels have left unseen: they are canceled"
-    CROSSED = (
-        "entry that would trade with a displayed order (the book of the data is crossed): held back until it would not"
-    )
-
-
-#: Notes of messages that the data does not let one take over whole.
-UNDETERMINED: Final = frozenset(
-    {
-        Note.NOT_BEST,
-        Note.UNSEEN_ORDER,
-        Note.UNKNOWN_ORDER,
-        Note.TOO_MUCH,
-        Note.OTHER_SIZE,
-        Note.REPEATED_ID,
-        Note.LEFT_UNSEEN,
-        Note.CROSSED,
-    }
-)
 _SKIPPED: Final = {EXECUTE_HIDDEN: Note.HIDDEN_EXECUTION, CROSS: Note.CROSS_TRADE, HALT: Note.HALT_INDICATOR}
 
 
@@ -95,14 +66,16 @@ class Flow(NamedTuple):
     """A message file as commands.
 
     rows: COMMAND rows, the set-up and the seeded book first. rows_after: for each message, how many rows there are up
-    to and with its own. horizon_e4: shape (messages, 2), the worst ask and bid price that the data determines after
-    each message (``EMPTY_E4`` or minus it: all). held: shape (messages, 2), whether an ask or bid is held back.
-    notes: (line of the message file, what) in order.
+    to and with its own. revealed: number of levels that came into sight with another size than the commands had given
+    them, and were taken from the book file. horizon_e4: shape (messages, 2), the worst ask and bid price that the data
+    determines after each message (``EMPTY_E4`` or minus it: all). held: shape (messages, 2), whether an ask or bid is
+    held back. notes: (line of the message file, what) in order.
     """
 
     rows: "np.ndarray[Any, np.dtype[np.void]]"
     instrument: int
     seeded: int
+    revealed: int
     rows_after: NDArray[np.int64]
     horizon_e4: NDArray[np.int64]
     held: NDArray[np.bool_]
@@ -122,23 +95,30 @@ class Flow(NamedTuple):
 class _Translation:
     """The run of ``translate``: the book that the rows build up in the venue, and what the data says of it."""
 
-    def __init__(self, messages: Messages, levels: int, directory: Directory, horizon: tuple[int, int]) -> None:
+    def __init__(
+        self, messages: Messages, shown: ShownBook, levels: int, directory: Directory, horizon: tuple[int, int]
+    ) -> None:
         self._messages = messages
+        self._shown = shown
         self._levels = levels
         self.writer = RowWriter(directory)
         self.asks = BookSide(-1, horizon[0])
         self.bids = BookSide(1, horizon[1])
         self._known: dict[int, MakerOrder] = {}
+        self._to_take = _taken_by_order(messages)  # by the messages to come
         self._held: dict[MakerOrder, None] = {}
         self.fills: list[Fill] = []
         self.notes: list[tuple[int, Note]] = []
+        self.revealed = 0
         self._line = 0
 
     def seed(self, side: int, price_e4: int, qty: int) -> None:
-        """One order for what was at a level before the file."""
+        """One order for what is at a level and no message of the file told."""
         order = MakerOrder(None, self.writer.dense_id("S"), side, price_e4, qty)
-        self._place(order)
-        self._of(side).levels[price_e4].seed = order
+        if self._crosses(order):
+            self._hold(order)
+        else:
+            self._place(order)
 
     def run(self, rows_after: NDArray[np.int64], horizon_e4: NDArray[np.int64], held: NDArray[np.bool_]) -> None:
         """Every message in order; fills in what is true after each."""
@@ -149,6 +129,9 @@ class _Translation:
             zip(*(column.tolist() for column in columns), strict=True), messages.first_line
         ):
             self.writer.time_ns = time_ns
+            message = self._line - messages.first_line
+            if message < self._shown.rows:
+                self._reveal(message)
             if kind == ENTER:
                 self._enter(*order)
             elif kind in (REDUCE, DELETE, EXECUTE):
@@ -157,9 +140,11 @@ class _Translation:
                 self._note(_SKIPPED[kind])
             if self._held:
                 self._release()
-                held[self._line - messages.first_line] = [any(o.side == side for o in self._held) for side in (-1, 1)]
-            self.asks.see(self._levels)
-            self.bids.see(self._levels)
+                held[message] = [any(o.side == side for o in self._held) for side in (-1, 1)]
+            for book_side in (self.asks, self.bids):
+                published = message < self._shown.rows
+                last_rank = self._shown.last_rank(book_side.side, message) if published else None
+                book_side.see(self._levels, last_rank)
             after.append(len(self.writer.raw) // COMMAND.itemsize)
             asks.append(self.asks.horizon)
             bids.append(-self.bids.horizon)
@@ -177,7 +162,67 @@ class _Translation:
         writer = self.writer
         order.total_qty = order.open_qty = order.owed_qty
         writer.enter(order.client_order_id, writer.maker, order.side, order.price_e4, order.owed_qty, TimeInForce.DAY)
-        self._of(order.side).level(order.price_e4).queue[order] = None
+        level = self._of(order.side).level(order.price_e4)
+        level.queue[order] = level.owed[order] = None
+
+    def _hold(self, order: MakerOrder) -> None:
+        order.held = True
+        self._held[order] = None
+        self._note(Note.CROSSED)
+
+    def _reveal(self, message: int) -> None:
+        """Enters and takes out what has come and gone unseen at prices that the row of a message shows again."""
+        changes: list[tuple[int, BookSide, int]] = []
+        for side in (self.asks, self.bids):
+            last_rank = self._shown.last_rank(side.side, message)
+            if last_rank <= side.horizon:
+                continue
+            sizes = self._shown.sizes_before(side.side, message, side.horizon)
+            first, end = bisect_right(side.ranks, side.horizon), bisect_right(side.ranks, last_rank)
+            for price_e4 in {*sizes, *(-side.side * rank for rank in side.ranks[first:end])}:
+                change = sizes.get(price_e4, 0) - self._open_qty(side, price_e4)
+                if change:
+                    changes.append((change, side, price_e4))
+            side.prove_empty(last_rank)
+        if not changes:
+            return
+        self._note(Note.REVEALED)
+        self.revealed += len(changes)
+        for change, side, price_e4 in sorted(changes, key=lambda each: (each[0] > 0, -each[1].side * each[2])):
+            if change < 0:
+                self._leave_unseen(side, price_e4, -change)
+                continue
+            for first in range(0, change, QTY_MAX):
+                self.seed(side.side, price_e4, min(change - first, QTY_MAX))
+            if price_e4 in side.levels:
+                side.levels[price_e4].corrected = True
+
+    def _open_qty(self, side: BookSide, price_e4: int) -> int:
+        level = side.levels.get(price_e4)
+        held = sum(o.owed_qty for o in self._held if (o.side, o.price_e4) == (side.side, price_e4))
+        return held + (sum(order.open_qty for order in level.queue) if level is not None else 0)
+
+    def _leave_unseen(self, side: BookSide, price_e4: int, qty: int) -> None:
+        """Takes ``qty`` off the orders of a level that the messages to come take the least from."""
+        level = side.levels.get(price_e4)
+        if level is None:
+            return
+        level.corrected = True
+        for order, part in self._spare(level, qty):
+            self._reduce(order, part)
+            if order.owed_qty == 0:
+                self._forget(order)
+
+    def _spare(self, level: Level, qty: int) -> list[tuple[MakerOrder, int]]:
+        """Orders of a level, and parts of at most ``qty`` in all that no message to come takes from them."""
+        parts = []
+        for order in sorted(level.owed, key=lambda order: order.key is None):  # seeded orders last
+            keeps = self._to_take.get(order.key, 0) if order.key is not None else 0
+            part = min(qty, order.owed_qty - keeps)
+            if part > 0:
+                parts.append((order, part))
+                qty -= part
+        return parts
 
     def _crosses(self, order: MakerOrder) -> bool:
         other = self._of(-order.side)
@@ -192,9 +237,7 @@ class _Translation:
         while self._crosses(order) and self._drop_unseen(self._of(-side)):
             pass
         if self._crosses(order):
-            order.held = True
-            self._held[order] = None
-            self._note(Note.CROSSED)
+            self._hold(order)
         else:
             self._place(order)
             self._of(-side).prove_empty(side * price_e4)
@@ -223,36 +266,67 @@ class _Translation:
 
     def _take_from(self, kind: int, order_id: int, qty: int, price_e4: int, side: int) -> None:
         """A partial cancel, deletion or execution."""
+        self._to_take[order_id] -= qty
         order = self._known.get(order_id)
-        if order is None:
-            level = self._of(side).levels.get(price_e4)
-            order = level.seed if level is not None else None
-            if order is not None and qty <= order.owed_qty:
-                self._note(Note.OLDER_ORDER)
-            else:
-                beyond = -side * price_e4 > self._of(side).horizon
-                self._note(Note.UNSEEN_ORDER if beyond else Note.UNKNOWN_ORDER)
-            if order is None:
-                return
-        elif qty > order.owed_qty:
-            self._note(Note.TOO_MUCH)
-        elif kind == DELETE and qty < order.owed_qty:
-            self._note(Note.OTHER_SIZE)
-            qty = order.owed_qty
-        qty = min(qty, order.owed_qty)
-        if kind == EXECUTE:
-            self._execute(order, qty)
+        level = self._of(side).levels.get(price_e4 if order is None else order.price_e4)
+        parts = self._parts(kind, order, qty, level)
+        left = qty - sum(part for _order, part in parts)
+        if left and level is not None and level.corrected:
+            taken = {order for order, _part in parts}
+            parts += [(other, part) for other, part in self._spare(level, left) if other not in taken]
+            left = qty - sum(part for _order, part in parts)
+        if order is not None:
+            if left > 0:
+                self._note(Note.TOO_MUCH)
+        elif left == 0:
+            self._note(Note.OLDER_ORDER)
         else:
-            self._reduce(order, qty)
-        if order.owed_qty == 0:
-            self._forget(order)
+            beyond = -side * price_e4 > self._of(side).horizon
+            self._note(Note.UNSEEN_ORDER if beyond else Note.UNKNOWN_ORDER)
+        if not parts:
+            return
+        if kind == EXECUTE:
+            self._execute(parts)
+        else:
+            for each, part in parts:
+                self._reduce(each, part)
+        for each, _part in parts:
+            if each.owed_qty == 0:
+                self._forget(each)
 
-    def _forget(self, order: MakerOrder) -> None:
+    def _parts(
+        self, kind: int, order: MakerOrder | None, qty: int, level: Level | None
+    ) -> list[tuple[MakerOrder, int]]:
+        """What a message takes, from its order or, where that is not known, from the seeded ones of the level."""
+        if order is None:
+            parts = []
+            for seed in [each for each in level.owed if each.key is None] if level is not None else []:
+                part = min(qty, seed.owed_qty)
+                qty -= part
+                if part:
+                    parts.append((seed, part))
+            return parts
+        if kind == DELETE and qty < order.owed_qty:
+            if level is not None and level.corrected and not order.held:
+                # More than the order had has stayed at its level: the rest is of another one, which no message told.
+                self._disown(order)
+            else:
+                self._note(Note.OTHER_SIZE)
+                qty = order.owed_qty
+        return [(order, min(qty, order.owed_qty))]
+
+    def _disown(self, order: MakerOrder) -> None:
+        """What is left of an order is of one whose id is unknown."""
         if order.key is not None:
             del self._known[order.key]
-            self._held.pop(order, None)
-        elif order.price_e4 in self._of(order.side).levels:
-            self._of(order.side).levels[order.price_e4].seed = None
+            order.key = None
+
+    def _forget(self, order: MakerOrder) -> None:
+        self._disown(order)
+        self._held.pop(order, None)
+        level = self._of(order.side).levels.get(order.price_e4)
+        if level is not None:
+            level.owed.pop(order, None)
 
     def _reduce(self, order: MakerOrder, qty: int) -> None:
         """Takes ``qty`` off an order; what the venue has traded of it already, off those that stood in for it."""
@@ -269,26 +343,30 @@ class _Translation:
             if qty == 0:
                 return
 
-    def _execute(self, order: MakerOrder, qty: int) -> None:
+    def _execute(self, parts: list[tuple[MakerOrder, int]]) -> None:
         """An opposing IOC order; where the order is behind others, the venue trades those before it."""
+        order, qty = parts[0][0], sum(part for _order, part in parts)
         side = self._of(order.side)
         rank = -order.side * order.price_e4
         while not order.held and side.ranks[0] < rank and self._drop_unseen(side):
             pass
         if order.held or side.ranks[0] != rank:
             self._note(Note.NOT_BEST)
-            self._reduce(order, qty)
+            for each, part in parts:
+                self._reduce(each, part)
             return
         side.prove_empty(rank - 1)
         writer = self.writer
         writer.enter(writer.dense_id("T"), writer.taker, -order.side, order.price_e4, qty, TimeInForce.IOC)
         row = len(writer.raw) // COMMAND.itemsize - 1
-        order.owed_qty -= qty
+        taken = dict(parts)
+        for each, part in parts:
+            each.owed_qty -= part
         others = False
         for resting in list(side.levels[order.price_e4].queue):
             traded = min(qty, resting.open_qty)
             self.fills.append(Fill(row, resting.client_order_id, traded))
-            others = others or resting is not order
+            others = others or resting not in taken
             resting.open_qty -= traded
             qty -= traded
             if resting.open_qty == 0:
@@ -297,6 +375,15 @@ class _Translation:
                 break
         if others:
             self._note(Note.NOT_FIRST)
+
+
+def _taken_by_order(messages: Messages) -> Counter[int]:
+    """What all messages of the file take from each order id."""
+    taking = (messages.type > ENTER) & (messages.type <= EXECUTE)
+    taken: Counter[int] = Counter()
+    for order_id, qty in zip(messages.order_id[taking].tolist(), messages.qty[taking].tolist(), strict=True):
+        taken[order_id] += qty
+    return taken
 
 
 def translate(
@@ -311,7 +398,8 @@ def translate(
 ) -> Flow:
     """The commands of a message file.
 
-    book: rows of the book file of the same day (``read_book``); only the first is used, it seeds the opening book.
+    book: rows of the book file of the same day (``read_book``). The first seeds the opening book, all of them show what
+    was beyond the published levels; there may be fewer rows than messages, what has no row stays unseen.
     levels: how many levels a side the message file covers; 0: as many as the book has. directory: the venue's, whose
     clock must not be later than the file, and which must not know the symbol or the two participants yet.
     Raises LobsterError, before anything is given, when the book or the venue does not go with the messages.
@@ -331,11 +419,13 @@ def translate(
             f"{name}:{messages.first_line}: the venue's clock is later than the file; run the file into a venue of "
             "its own."
         )
-    before, horizon = _book_before(messages, book)
-    _check_seed(before, book_name)
-    reference_e4 = _reference_e4(messages, before)
-    translation = _Translation(messages, min(levels or book.shape[1] // 4, book.shape[1] // 4), known, horizon)
-    set_up(translation.writer, messages, symbol, tick_e4, reference_e4)
+    before, horizon = book_before(messages, book)
+    check_seed(before, book_name)
+    first_price_e4 = reference_e4(messages, before)
+    depth = min(levels or book.shape[1] // 4, book.shape[1] // 4)
+    shown = ShownBook(book[: len(messages.type)], depth, messages)
+    translation = _Translation(messages, shown, depth, known, horizon)
+    set_up(translation.writer, messages, symbol, tick_e4, first_price_e4)
     for side in (-1, 1):
         for price_e4 in sorted(before[side], key=lambda price: -side * price):
             translation.seed(side, price_e4, before[side][price_e4])
@@ -346,64 +436,14 @@ def translate(
     translation.run(rows_after, horizon_e4, held)
     rows = np.frombuffer(translation.writer.raw, COMMAND)
     instrument = translation.writer.instrument
-    return Flow(rows, instrument, seeded, rows_after, horizon_e4, held, translation.fills, translation.notes)
-
-
-def _check_seed(before: dict[int, dict[int, int]], name: str) -> None:
-    """Raises LobsterError when a level of the opening book is more than one order may have."""
-    for price_e4, qty in (each for side in before.values() for each in side.items()):
-        if qty > QTY_MAX:
-            raise LobsterError(
-                f"{name}: before the first message {qty:,} shares are at the price {price_e4}, and the order that "
-                f"stands for them may have at most {QTY_MAX:,}; begin the files at a row with fewer."
-            )
-
-
-def _reference_e4(messages: Messages, before: dict[int, dict[int, int]]) -> int:
-    """The reference price: the best ask or bid of the opening book, or the price of the first displayed order.
-
-    Raises LobsterError when there is neither.
-    """
-    displayed = messages.price_e4[messages.type <= EXECUTE]
-    prices = [*sorted(before[-1])[:1], *sorted(before[1])[-1:], *displayed[:1].tolist()]
-    if not prices:
-        raise LobsterError(
-            f"{messages.name}: the opening book is empty and no message is about a displayed order, so that there is "
-            "no reference price; give a file with orders."
-        )
-    return int(prices[0])
-
-
-def _book_before(messages: Messages, book: NDArray[np.int64]) -> tuple[dict[int, dict[int, int]], tuple[int, int]]:
-    """The book before the first message, price to size a side, and the ranks of both horizons (asks, bids).
-
-    The first row of a book file is the book after the first message, which is undone here. Raises LobsterError when
-    that cannot be.
-    """
-    before: dict[int, dict[int, int]] = {-1: {}, 1: {}}
-    first = book[0].tolist()
-    for side, column in ((-1, 0), (1, 2)):
-        prices, sizes = first[column::4], first[column + 1 :: 4]
-        before[side] = {price: qty for price, qty in zip(prices, sizes, strict=True) if qty}
-    ends = {
-        side: max(-side * price for price in before[side]) if len(before[side]) * 4 == len(first) else EMPTY_E4
-        for side in before
-    }
-    kind, qty = int(messages.type[0]), int(messages.qty[0])
-    side, price_e4 = int(messages.side[0]), int(messages.price_e4[0])
-    if kind in (REDUCE, DELETE, EXECUTE):
-        before[side][price_e4] = before[side].get(price_e4, 0) + qty
-    elif kind == ENTER and -side * price_e4 <= ends[side]:
-        left = before[side].pop(price_e4, 0) - qty
-        if left < 0:
-            raise LobsterError(
-                f"{messages.name}:{messages.first_line}: the first row of the book file does not hold the order "
-                "entered; give the book file of the same day and time."
-            )
-        if left:
-            before[side][price_e4] = left
-    if before[-1] and before[1] and min(before[-1]) <= max(before[1]):
-        raise LobsterError(
-            f"{messages.name}:{messages.first_line}: the opening book is crossed; begin with a row where it is not."
-        )
-    return before, (ends[-1], ends[1])
+    return Flow(
+        rows,
+        instrument,
+        seeded,
+        translation.revealed,
+        rows_after,
+        horizon_e4,
+        held,
+        translation.fills,
+        translation.notes,
+    )

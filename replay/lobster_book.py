@@ -13,7 +13,7 @@ class MakerOrder:
     __slots__ = ("client_order_id", "held", "key", "open_qty", "owed_qty", "price_e4", "side", "total_qty")
 
     def __init__(self, key: int | None, client_order_id: int, side: int, price_e4: int, qty: int) -> None:
-        self.key = key  # the id in the data; None of a seeded order
+        self.key = key  # the id in the data; None of a seeded order, which stands for orders of unknown ids
         self.client_order_id = client_order_id
         self.side = side
         self.price_e4 = price_e4
@@ -22,13 +22,15 @@ class MakerOrder:
 
 
 class Level:
-    """One price. queue: orders with something open, in the venue's priority."""
+    """One price. queue: orders with something open, in the venue's priority. owed: orders with something left by the
+    data. corrected: True if orders came or went here that no message told, so that sizes of orders are not certain."""
 
-    __slots__ = ("queue", "seed")
+    __slots__ = ("corrected", "owed", "queue")
 
     def __init__(self) -> None:
         self.queue: dict[MakerOrder, None] = {}
-        self.seed: MakerOrder | None = None
+        self.owed: dict[MakerOrder, None] = {}
+        self.corrected = False
 
 
 class BookSide:
@@ -61,7 +63,10 @@ class BookSide:
         """Moves the horizon out to a rank, where nothing can be as good as that any more."""
         self.horizon = max(self.horizon, rank)
 
-    def see(self, levels: int) -> None:
-        """Moves the horizon to the last published level, if that is nearer."""
-        if len(self.ranks) >= levels and self.ranks[levels - 1] < self.horizon:
+    def see(self, levels: int, last_rank: int | None) -> None:
+        """Moves the horizon to the last published level, if that is nearer. last_rank: of that level in the published
+        row, where there is one; else it is that of the book here."""
+        if last_rank is not None:
+            self.horizon = min(self.horizon, last_rank)
+        elif len(self.ranks) >= levels and self.ranks[levels - 1] < self.horizon:
             self.horizon = self.ranks[levels - 1]

@@ -1,6 +1,7 @@
 """A LOBSTER run beside the published book: after every message, the venue's displayed levels against those of the data.
 
 The venue's book is folded from its events alone, so that it owes nothing to the translation that made the commands.
+What a row of the book file revealed is there because the row said so; every later row is compared with it.
 A row that differs is explained when all that differs lies where the data determines nothing: beyond the horizon of
 ``replay.lobster``, or on a side where an order is held back because the book of the data is crossed. Anything else is
 unexplained, and so is a trade with another order than the one that price-time priority gives.
@@ -47,9 +48,11 @@ class Difference:
 @dataclass
 class CheckReport:
     """Result of the check. fills: trades compared with the order that had to trade. unpublished: messages
-    that the book file has no row for, as it ends before the message file."""
+    that the book file has no row for, as it ends before the message file. revealed: levels that were taken from the
+    rows of the book file in which they came into sight."""
 
     unpublished: int = 0
+    revealed: int = 0
     rows: int = 0
     equal: int = 0
     fills: int = 0
@@ -67,9 +70,19 @@ class CheckReport:
         return [difference for difference in self.differences if difference.why is Why.UNEXPLAINED]
 
     @property
-    def passed(self) -> bool:
+    def agrees(self) -> bool:
         """True if the venue agrees with all that the data determines."""
         return not self.unexplained and not self.fills_wrong
+
+    @property
+    def conclusive(self) -> bool:
+        """True if the data determines at least half of the rows whole."""
+        return 2 * self.equal >= self.rows
+
+    @property
+    def passed(self) -> bool:
+        """True if the venue agrees with the data, and most rows could be compared whole."""
+        return self.agrees and self.conclusive
 
 
 class DisplayedBook:
@@ -162,7 +175,7 @@ class Check:
             raise LobsterError(
                 f"{name}:{len(flow.rows_after) + 1}: the book has more rows than the message file; give its own."
             )
-        self.report = CheckReport(unpublished=len(flow.rows_after) - len(book))
+        self.report = CheckReport(unpublished=len(flow.rows_after) - len(book), revealed=flow.revealed)
         self._flow = flow
         self._expected = book.tolist()
         self._depth = book.shape[1] // 4

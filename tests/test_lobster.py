@@ -10,8 +10,9 @@ import pytest
 from engine.names import Directory, unpack
 from engine.records import CommandKind, Reason
 from engine.reference import ReferenceEngine
-from replay.lobster import UNDETERMINED, Flow, Note, translate
+from replay.lobster import Flow, translate
 from replay.lobster_check import Check, CheckReport, DisplayedBook, Why
+from replay.lobster_notes import UNDETERMINED, Note
 from replay.lobster_read import EMPTY_E4, LobsterError, file_name, midnight_ns, read_book, read_messages
 from replay.lobster_write import base_62, lobster_id
 from replay.scenario import Translator
@@ -70,8 +71,18 @@ def test_the_best_bid_and_offer_of_all_45000_rows_of_apple_are_the_published_one
 
 
 @needs_data
-def test_all_fifty_levels_of_apple_are_the_published_ones_where_the_data_determines_them(aapl: Flow) -> None:
+def test_all_fifty_levels_of_apple_are_the_published_ones(aapl: Flow) -> None:
     (report,) = run(aapl, read_book((DATA / f"{AAPL}book50_first672.csv").read_text(), "book50"))
+    assert (report.rows, report.equal, report.unexplained) == (672, 672, [])
+    assert aapl.revealed > 0
+
+
+@needs_data
+def test_the_opening_row_alone_gives_apples_levels_where_the_data_determines_them() -> None:
+    messages = read_messages((DATA / f"{AAPL}message.csv").read_text(), "messages", date="2012-06-21")
+    messages = messages._replace(**{name: getattr(messages, name)[:672] for name in messages._fields[2:]})
+    book = read_book((DATA / f"{AAPL}book50_first672.csv").read_text(), "book50")
+    (report,) = run(translate(messages, book[:1], symbol="AAPL"), book)
     assert (report.rows, report.equal, report.unexplained) == (672, 664, [])
     assert [difference.line for difference in report.differences] == [*range(507, 515)]
     # One ask that entered while its price was beyond the fiftieth level, and shows when others have gone.
@@ -81,7 +92,8 @@ def test_all_fifty_levels_of_apple_are_the_published_ones_where_the_data_determi
 @needs_data
 def test_every_message_of_apple_is_counted_by_what_became_of_it(aapl: Flow) -> None:
     counts = aapl.counts()
-    assert counts == {Note.HIDDEN_EXECUTION: 1251, Note.OLDER_ORDER: 38, Note.UNSEEN_ORDER: 21, Note.NOT_FIRST: 26}
+    skipped = {Note.HIDDEN_EXECUTION: 1251, Note.UNSEEN_ORDER: 21}
+    assert counts == skipped | {Note.OLDER_ORDER: 38, Note.NOT_FIRST: 26, Note.REVEALED: 1}
 
 
 @needs_data
@@ -168,9 +180,21 @@ class PublishedMarket:
         self.book.append(",".join(map(str, row)) + "\n")
 
 
-def published(seed: int, levels: int, messages: int) -> PublishedMarket:
+class ThinMarket(PublishedMarket):
+    """A market whose levels are used up all the time, so that deeper ones come into sight."""
+
+    def step(self, publish: bool) -> None:
+        """One event of a random kind."""
+        side = self.random.choice((1, -1))
+        if len(self.prices(side)) < 3 or (self.random.random() < 0.5 and len(self.prices(side)) < 25):
+            self.enter(side, publish)
+        else:
+            self.take(side, publish)
+
+
+def published(seed: int, levels: int, messages: int, of: type[PublishedMarket] = PublishedMarket) -> PublishedMarket:
     """A market that published that many messages, after a time in which it published none."""
-    market = PublishedMarket(seed, levels)
+    market = of(seed, levels)
     for _ in range(300):
         market.step(publish=False)
     while len(market.messages) < messages:
@@ -182,13 +206,66 @@ def published(seed: int, levels: int, messages: int) -> PublishedMarket:
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_leaves_the_published_levels_no_difference_is_left_unexplained(seed: int, levels: int) -> None:
     market = published(seed, levels, 1_500)
-    flow = flow_of("".join(market.messages), "".join(market.book))
+    flow = flow_of("".join(market.messages), market.book[0])
     book = read_book("".join(market.book), "b.csv")
     full, top = run(flow, book, np.ascontiguousarray(book[:, :4]))
     assert (full.unexplained, full.fills_wrong) == ([], [])
     assert (top.unexplained, top.fills_wrong, top.rows) == ([], [], 1_500)
     assert top.equal >= full.equal
     assert Note.UNKNOWN_ORDER not in flow.counts()
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize("seed", range(5))
+def test_later_rows_reveal_what_came_and_went_beyond_the_published_levels(seed: int, levels: int) -> None:
+    market = published(seed, levels, 1_000, ThinMarket)
+    flow = flow_of("".join(market.messages), "".join(market.book))
+    book = read_book("".join(market.book), "b.csv")
+    (report,) = run(flow, book)
+    assert (report.equal, report.differences, report.fills_wrong) == (1_000, [], [])
+    assert 0 < flow.revealed < 100
+    assert (flow.horizon_e4 == book[:, [-4, -2]]).all()
+    # Each message is taken over whole.
+    assert not UNDETERMINED & set(flow.counts())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_for_the_first_messages_reveal_as_much_as_they_show(seed: int) -> None:
+    market = published(seed, 3, 1_000, ThinMarket)
+    book = read_book("".join(market.book), "b.csv")
+    flow = flow_of("".join(market.messages), "".join(market.book[:400]))
+    (report,) = run(flow, book)
+    assert report.equal > 400
+    assert min(difference.line for difference in report.differences) > 400
+    assert {difference.why for difference in report.differences} == {Why.BEYOND_LEVELS}
+
+
+def test_an_order_that_a_later_message_takes_from_is_not_the_one_that_left_unseen() -> None:
+    """Two orders at a price that leaves the one published level and returns with the size of one of them."""
+    messages = "34200,1,11,100,99900,1\n34201,1,12,100,99900,1\n34202,1,13,10,100000,1\n34203,3,13,10,100000,1\n"
+    for kept, left in ((11, 12), (12, 11)):
+        flow = flow_of(
+            f"{messages}34204,3,{kept},100,99900,1\n34205,1,14,5,99800,1\n",
+            "100300,10,99900,100\n100300,10,99900,200\n100300,10,100000,10\n100300,10,99900,100\n100300,10,99700,3\n100300,10,99800,5\n",
+        )
+        canceled = flow.rows["client_order_id"][flow.rows["kind"] == CommandKind.CANCEL].tolist()
+        assert [lobster_id(unpack(number)) for number in canceled] == [left, 13, kept]
+        assert flow.counts() == {Note.REVEALED: 2}
+        assert flow.revealed == 2
+
+
+@pytest.mark.parametrize("line", [3, 60, 150, 299])
+@pytest.mark.parametrize("column", [1, 3, 9, 11])
+def test_a_wrong_size_in_one_row_is_found_also_where_the_rows_reveal_levels(line: int, column: int) -> None:
+    """In the row itself, or in the next one when the row had just revealed the level."""
+    market = published(2, 3, 320, ThinMarket)
+    book = read_book("".join(market.book), "b.csv")
+    book[line, column] += 7
+    messages = read_messages("".join(market.messages), "m.csv", date="2012-06-21")
+    (report,) = run(translate(messages, book, symbol="XYZ"), book)
+    assert report.unexplained
+    assert report.unexplained[0].line in (line + 1, line + 2)
+    assert not report.passed
 
 
 @pytest.mark.parametrize("seed", range(5))

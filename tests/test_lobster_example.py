@@ -25,3 +25,22 @@ def test_the_best_bid_and_offer_of_every_shipped_row_are_the_published_ones(tmp_
     line = ("run", FOLDER / f"{ACME}_message.csv", "--format", "lobster", *book, "--data", tmp_path / "acme")
     status, said, _ = lockstep(*line)
     assert (status, said.splitlines()[-1]) == (0, "equal on every row")
+
+
+def test_all_ten_levels_of_every_shipped_row_are_the_published_ones(tmp_path: Path, lockstep: Lockstep) -> None:
+    book = FOLDER / f"{ACME}_book10.csv"
+    line = ("run", FOLDER / f"{ACME}_message.csv", "--format", "lobster", "--check", book, "--data", tmp_path / "acme")
+    status, said, _ = lockstep(*line, "--book", book)
+    assert (status, said.splitlines()[-1]) == (0, "equal on every row")
+    assert "rows equal     400 of 400\n" in said
+    assert " by later rows of the book file\n" in said
+
+
+def test_a_check_of_which_most_rows_are_not_compared_whole_does_not_pass(tmp_path: Path, lockstep: Lockstep) -> None:
+    """Only the best prices of the opening are given, so that nearly nothing of ten levels is known."""
+    (tmp_path / "top.csv").write_text((FOLDER / f"{ACME}_top1.csv").read_text().split("\n")[0] + "\n")
+    book = ("--book", tmp_path / "top.csv", "--check", FOLDER / f"{ACME}_book10.csv")
+    line = ("run", FOLDER / f"{ACME}_message.csv", "--format", "lobster", *book)
+    status, said, _ = lockstep(*line, "--data", tmp_path / "acme")
+    assert status == 1
+    assert said.splitlines()[-1].startswith("NOT SHOWN: the data determines only ")
