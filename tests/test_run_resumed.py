@@ -126,9 +126,9 @@ def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, locks
     told = facts(said)
     assert (status, told["continued_after_seq"], told["event_digest"]) == (0, met, whole["event_digest"])
     assert 0 < met < end
-    assert told["check"] == whole["check"]
+    assert told["lobster"] == whole["lobster"]
     status, said, complaint = lockstep(*line, "--data", node, "--json")
-    assert (status, facts(said)["commands"], facts(said)["check"]) == (0, 0, whole["check"])
+    assert (status, facts(said)["commands"], facts(said)["lobster"]) == (0, 0, whole["lobster"])
     assert "nothing was added" in complaint
     messages.write_text("".join([*market.messages[:2_000], *market.messages[2_001:]]))
     before = (node / "journal" / "data.mdb").read_bytes()
