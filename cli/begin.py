@@ -6,11 +6,12 @@ A directory that holds a journal is gone on with only if its commands are the be
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from cli import screen
+from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
 from engine.limits import Capacity
@@ -43,6 +44,7 @@ class RunOptions:
     date: str | None = None
     append: bool = False
     tick: str = "0.01"
+    capacity: CapacityOptions = field(default_factory=CapacityOptions)
 
     @property
     def names(self) -> str:
@@ -64,10 +66,14 @@ def holds_journal(directory: Path) -> bool:
 
 def goes_on(options: RunOptions) -> bool:
     """True if the run goes on with a journal that is there; else it makes a new one. Raises WrongUse where neither can
-    be."""
+    be, and where the directory has another capacity than the options say."""
     found = holds_journal(options.data)
     if options.append and not found:
         raise WrongUse(f"there is no journal in {options.data} to append to; check the path, or leave out --append")
+    if found:
+        options.capacity.check(options.data)
+    else:
+        options.capacity.of_new(Capacity())
     return found
 
 
@@ -114,7 +120,8 @@ def open_node(
     ``met``: what the comparison with the input gave. ``observe``: sees what is there already, block by block.
     """
     if not goes_on(options):
-        return create(options.data, Capacity(), engine=options.engine.value, durability=options.durability.value)
+        capacity = options.capacity.of_new(Capacity())
+        return create(options.data, capacity, engine=options.engine.value, durability=options.durability.value)
     with screen.Bar("recovering") as bar:
         journal, engine, recovered = recover(
             options.data,

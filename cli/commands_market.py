@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import Durability, Engine, EngineChoice, EngineOrBoth, Files, Format, Json
+from cli.options import Durability, Engine, EngineChoice, EngineOrBoth, Files, Format, InstrumentsMax, Json, OrdersMax
 
 PANEL: Final = "Run a market"
 app = typer.Typer()
@@ -53,12 +53,21 @@ def run(
     ] = (Durability.fsync),
     checkpoint_every: Annotated[int, typer.Option(metavar="N", min=0, help="Checkpoint each N commands; 0: none.")] = 0,
     block_rows: Annotated[int, typer.Option(metavar="N", min=1, max=8191, help="Commands in a journal block.")] = 1024,
+    orders_max: OrdersMax = None,
+    ids_max: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Order ids a day, of a new directory.", show_default="2097152"),
+    ] = None,
+    instruments_max: InstrumentsMax = None,
+    participants_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Participants, of a new directory.", show_default="1024")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Feed scenario or LOBSTER files through sequencer, journal and engine, without a network.
 
-    Broken off, by a kill for one, the same line again goes on where the journal ends. Not so with --append, which adds
-    the files once more: give all files instead, from the first on, without --append.
+    After a kill, repeat the command to resume where the journal ends. Not so with --append, which adds the files once
+    more: give all files instead, from the first on, without --append.
 
     Example: lockstep run day.txt --data node1
 
@@ -67,10 +76,12 @@ def run(
     Example: lockstep run messages.csv --format lobster --book book50.csv --check top1.csv --data node1
     """
     from cli.begin import RunOptions
+    from cli.capacity import CapacityOptions
     from cli.run import run as command
 
     options = RunOptions(
-        files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date, append, tick
+        *(files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date, append, tick),
+        CapacityOptions(orders_max, ids_max, instruments_max, participants_max),
     )
     return command(options, as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import Durability, Json
+from cli.options import Durability, InstrumentsMax, Json, OrdersMax
 
 PANEL: Final = "Operate a node"
 app = typer.Typer()
@@ -34,10 +34,15 @@ def serve(
     durability: Annotated[
         Durability, typer.Option(help="none is for measurements: a crash may lose what was answered.")
     ] = Durability.fsync,
-    orders_max: Annotated[int, typer.Option(min=1, help="Open orders, of a new directory.")] = 1 << 20,
-    ids_max: Annotated[int, typer.Option(min=1, help="Order ids a day, of a new directory.")] = 1 << 23,
-    instruments_max: Annotated[int, typer.Option(min=1, help="Of a new directory.")] = 256,
-    participants_max: Annotated[int, typer.Option(min=1, help="Of a new directory.")] = 2_048,
+    orders_max: OrdersMax = None,
+    ids_max: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Order ids a day, of a new directory.", show_default="8388608"),
+    ] = None,
+    instruments_max: InstrumentsMax = None,
+    participants_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Participants, of a new directory.", show_default="2048")
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option(metavar="N", min=1, help="Checkpoint each N commands.")] = 4_000_000,
     connections_max: Annotated[int, typer.Option(metavar="N", min=1, max=4_096, help="Clients at once.")] = 1_024,
     connections_per_address_max: Annotated[
@@ -93,12 +98,11 @@ def serve(
 
     Example: lockstep serve --data node1 --port 9001
     """
+    from cli.capacity import CapacityOptions
     from cli.serve import serve as command
-    from engine.limits import Capacity
     from node.defaults import checked_rate, checked_share
 
     try:
-        capacity = Capacity(orders_max, ids_max, instruments_max, participants_max)
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -109,7 +113,7 @@ def serve(
         admin_port,
         metrics_port,
         durability,
-        capacity,
+        CapacityOptions(orders_max, ids_max, instruments_max, participants_max),
         checkpoint_every,
         connections_max,
         connections_per_address_max,

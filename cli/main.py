@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -66,7 +66,6 @@ app = typer.Typer(
     help=_ABOUT,
     cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 for commands in (
@@ -82,6 +81,24 @@ for commands in (
     app.add_typer(commands.app)
 
 
+def _print_version(asked: bool) -> None:
+    """Say which release this is, and end; `lockstep version` says more."""
+    if asked:
+        from importlib.metadata import version
+
+        screen.say(f"lockstep {version('lockstep')}")
+        raise typer.Exit
+
+
+@app.callback(help=_ABOUT)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the release and exit.")
+    ] = False,
+) -> None:
+    """Take the options of the program itself, which stand before the command."""
+
+
 def run_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; whatever goes wrong has been said on standard error."""
     command = typer.main.get_command(app)
@@ -95,6 +112,8 @@ def run_line(arguments: Sequence[str]) -> int:
         if said := errors.usage(error):
             _complain(said)
         return errors.WRONG
+    except SystemExit as ended:  # how typer ends after a completion script
+        return ended.code if isinstance(ended.code, int) else errors.WRONG
     except KeyboardInterrupt:
         _complain("interrupted")
         return errors.INTERRUPTED

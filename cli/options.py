@@ -55,3 +55,10 @@ TlsCa = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="With --tls: certificates to trust, PEM.", show_default="those of the system"),
 ]
+
+OrdersMax = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Open orders, of a new directory.", show_default="1048576")
+]
+InstrumentsMax = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Instruments, of a new directory.", show_default="256")
+]

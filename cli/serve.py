@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cli import errors, screen
 from cli.begin import holds_journal
+from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.options import Durability
 from cli.warmup import ready
@@ -18,6 +19,8 @@ from engine.limits import Capacity
 if TYPE_CHECKING:
     import ssl
 
+#: Capacity of a new directory, unless options say otherwise.
+_CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)
 #: How long the node's own sentences wait for a reader of standard error.
 _NOTICE_WAIT_S: Final = 1.0
 
@@ -29,7 +32,7 @@ def serve(
     admin_port: int | None,
     metrics_port: int | None,
     durability: Durability,
-    capacity: Capacity,
+    capacity: CapacityOptions,
     checkpoint_every: int,
     connections_max: int,
     connections_per_address_max: int | None,
@@ -49,7 +52,11 @@ def serve(
 ) -> int:
     """Exit status 0 after an orderly end; 2 where the directory, a port or the disk does not let it run."""
     tls = _tls(tls_cert, tls_key)
-    holds_journal(data)
+    of_new = _CAPACITY
+    if holds_journal(data):
+        capacity.check(data)
+    else:
+        of_new = capacity.of_new(_CAPACITY)
     ready(gateway=True)
     from node.logs import Log
     from node.node import NodeOptions
@@ -97,7 +104,7 @@ def serve(
     with contextlib.closing(log), screen.Bar("recovering") as bar:
         run(
             options,
-            capacity,
+            of_new,
             log,
             admin_port=admin_port,
             metrics_port=metrics_port,

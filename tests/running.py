@@ -27,10 +27,9 @@ user UB participant=BETA firm=FIRM allow=login,newest_wins
 user UC participant=BETA allow=login,cancel_on_disconnect
 phase XYZ continuous"""
 #: Of ``lockstep serve`` where nothing else is said: small, so that a start takes a second.
-SMALL = (
-    *("--password-cost", "4", "--orders-max", "4096", "--ids-max", "65536"),
-    *("--default-order-rate", "off", "--default-share", "off"),
-)
+SMALL = ("--password-cost", "4", "--default-order-rate", "off", "--default-share", "off")
+#: And of a new directory; one that is there keeps its capacity.
+SMALL_CAPACITY = ("--orders-max", "4096", "--ids-max", "65536")
 #: An answer to one client, whatever others do, comes within this.
 SOON_S = 10.0
 #: Patience with a server that beats and does not do what is waited for.
@@ -72,9 +71,12 @@ class Running:
 
     def spawn(self) -> None:
         """Begin a process, and do not wait until it listens."""
+        # First: of an option that is given twice, the last counts.
+        at = self._line.index("serve") + 1
+        capacity = () if (self.data / "journal").is_dir() else SMALL_CAPACITY
         with self.log.open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                [*self._line, "--port", str(self.port)],
+                [*self._line[:at], *capacity, *self._line[at:], "--port", str(self.port)],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=self._full_pipe() if self.unread else log,

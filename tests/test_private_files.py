@@ -22,7 +22,7 @@ from node.scarcity import FILE as SCARCITY
 from node.scarcity import Scarcity
 from replay.recover import checkpoint
 from tests.nodes import write_node
-from tests.running import ROOT, SMALL
+from tests.running import ROOT, SMALL, SMALL_CAPACITY
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,9 @@ def test_a_run_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path: 
 
 def test_a_node_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "cli.main", "serve", "--data", str(tmp_path / "node"), "--port", "0", "--json"]
-    with subprocess.Popen([*line, "--admin-port", "0", *SMALL], cwd=ROOT, stdout=subprocess.PIPE) as node:
+    with subprocess.Popen(
+        [*line, "--admin-port", "0", *SMALL, *SMALL_CAPACITY], cwd=ROOT, stdout=subprocess.PIPE
+    ) as node:
         assert node.stdout is not None
         assert json.loads(node.stdout.readline())["listening"]["pid"] == node.pid
         names = {path.name for path in (tmp_path / "node").rglob("*")}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.running import ROOT, Running
+from tests.running import ROOT, SMALL_CAPACITY, Running
 
 
 def served(*arguments: object) -> tuple[int, str]:
@@ -23,7 +23,7 @@ def test_a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on(tm
     node.start()
     try:
         assert node.process is not None
-        status, said = served("--data", node.data, "--port", 0)
+        status, said = served("--data", node.data, "--port", 0, *SMALL_CAPACITY)
         assert (status, f"process {node.process.pid}" in said) == (75, True)
         assert node.status()["seq"] == 0
     finally:

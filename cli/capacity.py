@@ -1,0 +1,53 @@
+"""Options for the capacity of a data directory, which is fixed when the directory is created.
+
+An option that is not given is None, so that one given for a directory of another capacity can be refused.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.errors import WrongUse
+from engine.limits import Capacity
+from replay.rebuild import capacity_of, journal_of
+
+
+@dataclass(frozen=True)
+class CapacityOptions:
+    """Values of --orders-max, --ids-max, --instruments-max and --participants-max; None where one is not given."""
+
+    orders_max: int | None = None
+    ids_max: int | None = None
+    instruments_max: int | None = None
+    participants_max: int | None = None
+
+    def of_new(self, default: Capacity) -> Capacity:
+        """Capacity of a new directory: ``default``, but for what is given. Raises WrongUse for what none can have."""
+        try:
+            return Capacity(**{**asdict(default), **self._given()})
+        except ValueError as error:
+            raise WrongUse(f"{error}; give another --{str(error).split()[0].replace('_', '-')}") from error
+
+    def check(self, directory: Path) -> None:
+        """Raise WrongUse where an option differs from the capacity that an existing directory has."""
+        given = self._given()
+        if not given:
+            return
+        with journal_of(directory) as journal:
+            there = asdict(capacity_of(journal))
+        other = {name: value for name, value in given.items() if there[name] != value}
+        if not other:
+            return
+        has = ", ".join(f"{name} {there[name]:,}, not {value:,}" for name, value in other.items())
+        flags = " ".join(f"{_option(name)} {value}" for name, value in (there | given).items())
+        raise WrongUse(
+            f"{directory} has {has}, and the capacity of a directory does not change; leave out "
+            f"{' and '.join(_option(name) for name in other)}, or make a new directory from its commands: "
+            f"`lockstep commands {directory} > day.txt`, then `lockstep run day.txt --data NEW {flags}`"
+        )
+
+    def _given(self) -> dict[str, int]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
