@@ -18,8 +18,8 @@ from engine.records import COMMAND
 from gateway.spool import Spool
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import LOCK_NAME, WriterLock, writer_pid
-from node.scarcity import FILE as SCARCITY
-from node.scarcity import Scarcity
+from node.suspension import FILE as HALTS
+from node.suspension import Suspension
 from replay.recover import checkpoint
 from tests.nodes import write_node
 from tests.running import ROOT, SMALL, SMALL_CAPACITY
@@ -69,10 +69,10 @@ def test_a_node_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path:
 def test_small_files_of_a_node_are_private_too(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     Spool(tmp_path, "20240115").close()
-    scarcity = Scarcity.__new__(Scarcity)
-    scarcity._path, scarcity._ended = tmp_path / SCARCITY, {1: 3}
-    scarcity._remember()
-    assert (tmp_path / SCARCITY).exists()
+    suspension = Suspension.__new__(Suspension)
+    suspension._path, suspension._ended = tmp_path / HALTS, {1: 3}
+    suspension._remember()
+    assert (tmp_path / HALTS).exists()
     write_node(tmp_path / "node", np.zeros(8, COMMAND), size=8)
     _, path = checkpoint(tmp_path / "node")
     assert path is not None
