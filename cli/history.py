@@ -106,13 +106,13 @@ def _stretches(directory: Path, choice: Choice) -> Iterator[_Stretch]:
     """
     selection = choice.selection
     start, lead = _start(choice)
-    # From the row before on: it may be the EXTEND row of the first command.
-    from_seq = max(selection.from_seq - 1, 1)
-    if selection.to_seq is not None and selection.to_seq < selection.from_seq:
-        from_seq = selection.from_seq  # a range that is refused is named as it was given
     left = np.empty(0, COMMAND)
     next_seq, before = 1, Directory()
-    for play, earlier, names in plays(directory, from_seq, selection.to_seq, "replaying", lead=lead, at_start=start):
+    # The row before the range may be the EXTEND row of its first command.
+    whole = plays(
+        directory, selection.from_seq, selection.to_seq, "replaying", lead=lead, row_before=True, at_start=start
+    )
+    for play, earlier, names in whole:
         if len(left) == 0:
             before = earlier
         # As bytes: NumPy would pack rows whose places overlap.

@@ -46,13 +46,15 @@ def plays(
     *,
     again: bool = False,
     lead: bool = False,
+    row_before: bool = False,
     at_start: Callable[[MarketEngine], None] | None = None,
 ) -> Iterator[tuple[Played, Directory, Directory]]:
     """Each block that has a row in the range, applied, with the venue's directory before and after it.
 
     ``again``: what is odd about the directory has been said already. ``lead``: the blocks between the checkpoint and
-    the range too. ``at_start``: is shown the engine before the first block. Of a damaged journal: what is whole, then
-    JournalDamaged. Raises ReplayError when the range is not in the journal, and what replay and journal raise.
+    the range too. ``row_before``: the block of the row before the range too. ``at_start``: is shown the engine before
+    the first block. Of a damaged journal: what is whole, then JournalDamaged. Raises ReplayError when the range is not
+    in the journal, and what replay and journal raise.
     """
     ready()
     with journal_of(directory) as journal, screen.Bar(what) as bar:
@@ -60,6 +62,8 @@ def plays(
             note_side_files(journal)
         last_seq = check_range(directory, from_seq, to_seq, _end(journal))
         notes: list[str] = []
+        if row_before:
+            from_seq = max(from_seq - 1, 1)
         machine = start(journal, directory, from_seq - 1, "kernel", True, notes)
         for note in () if again else notes:
             screen.notice(f"note: {note}")

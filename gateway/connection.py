@@ -86,7 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         follow."""
         self._socket = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        self.address = str(peer[0]) if isinstance(peer, tuple) else "unknown"  # it is gone already
         if not self._gateway.opened(self):
             self.closing = "too many connections"
             self._socket.abort()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -203,6 +204,11 @@ def test_a_node_goes_on_from_its_checkpoint_with_the_same_bytes(node: Running) -
     assert Client(node.port, "UA", seq=1).take(91) == before
 
 
+def _set(limits: dict[str, Any]) -> dict[str, Any]:
+    """The limits that are set."""
+    return {name: value for name, value in limits.items() if value}
+
+
 def test_limits_positions_and_a_halt_outlive_a_kill(node: Running) -> None:
     seller, buyer = Client(node.port, "UA"), Client(node.port, "UB")
     seller.socket.sendall(enter("s1", "S", 100, 100_500))
@@ -218,9 +224,11 @@ def test_limits_positions_and_a_halt_outlive_a_kill(node: Running) -> None:
     again = Client(node.port, "UA", seq=0)
     with Link(node.data) as link:
         assert [link.ask("account", participant=name)[key] for key in ("account", "instruments")] == before
-        assert before[0]["limits"] == {"max_position": 100, "margin": "20%"}
+        assert _set(before[0]["limits"]) == {"max_position_qty": 100, "margin_bps": 2_000}
         held = {"symbol": "XYZ", "position_qty": -60, "open_buy_qty": 0, "open_sell_qty": 40}
-        assert before[1] == [held | {"limits": {"max_order_qty": 50}}]
+        assert [each | {"limits": _set(each["limits"])} for each in before[1]] == [
+            held | {"limits": {"max_order_qty": 50}}
+        ]
         again.socket.sendall(enter("s2", "S", 1, 100_500))
         assert messages(again.take(1))[0][1]["reject_reason"] == "H"
         assert link.ask("commands", text="resume XYZ")["events"] == ["> phase XYZ auction"]

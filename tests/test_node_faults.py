@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway import connection as gateway_connection
+from gateway.attention import Beat
 from tests.ouch_messages import IOC, cancel, enter, messages, modify, replace
 from tests.running import HEARTBEAT, SOON_S, Client, Running, answered_in_s, kinds, resident_bytes, started, until
 from wire import soup, soup_session
@@ -264,6 +265,10 @@ class _Stuck:
         self.aborted = True
 
 
+def _beat_at(now_ns: int) -> Beat:
+    return Beat(now_ns, passed_ns=1, away_ns=0, read_ns=now_ns)
+
+
 def test_a_connection_that_is_ended_and_does_not_go_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last words wait for a client that takes nothing: else it would keep its slot for as long as it likes."""
 
@@ -276,13 +281,13 @@ def test_a_connection_that_is_ended_and_does_not_go_is_cut_off(monkeypatch: pyte
         def now_ns(self) -> int:
             return 1_000
 
-    ended = gateway_connection.Connection(Clock())  # type: ignore[arg-type]
+    ended = gateway_connection.Connection(Clock(), 1)  # type: ignore[arg-type]
     stuck = _Stuck()
     monkeypatch.setattr(ended, "transport", stuck)
     ended.close("garbage")
-    ended.beat(1_000 + gateway_connection.LEAVE_NS)
+    ended.beat(_beat_at(1_000 + gateway_connection.LEAVE_NS))
     assert not stuck.aborted
-    ended.beat(1_001 + gateway_connection.LEAVE_NS)
+    ended.beat(_beat_at(1_001 + gateway_connection.LEAVE_NS))
     assert stuck.aborted
 
 
