@@ -275,7 +275,7 @@ def status(directory: Path, *, as_json: bool) -> int:
 
 
 def status_object(told: dict[str, Any]) -> dict[str, Any]:
-    """What a node says of itself (``node.control.STATUS_KEYS``), for programs: the market's clock as a time alone."""
+    """A node's status (``node.control.STATUS_KEYS``) for programs: the market's clock as a time alone."""
     kept = {key: value for key, value in told.items() if key != "clock_ns"}
     clock = {"clock": None if told["clock"] == "unset" else told["clock"]}
     return kept | clock | {"clock_offset_ns": told.get("clock_offset_ns")}

@@ -1,6 +1,6 @@
 """Start of a run in its data directory: new, where an earlier run of the same input broke off, or after the end.
 
-A directory that holds a journal is gone on with only if its commands are the beginning of what the files give, or if
+A run resumes in a directory with a journal only if the journal holds the beginning of what the files give, or if
 ``--append`` says that the files come after them. Nothing that was appended can be taken back, so it is never guessed.
 """
 

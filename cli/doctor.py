@@ -100,7 +100,7 @@ def _python() -> Finding:
 
 
 def _libraries() -> Finding:
-    """True if what is installed is what the project pins."""
+    """Compare the installed libraries with the project's pins."""
     wrong = []
     pins = [line.split("==") for line in requires("lockstep") or () if "==" in line and "extra" not in line]
     for name, pinned in pins:
@@ -116,7 +116,7 @@ def _libraries() -> Finding:
 
 
 def _folders() -> Finding:
-    """True if another package shadows one of our folders (ADR 1)."""
+    """Look for another package that shadows one of our folders (ADR 1)."""
     root = Path(__file__).resolve().parent.parent
     strange = []
     for part in _PARTS:
@@ -255,7 +255,7 @@ def _checkpoints(directory: Path) -> Finding:
 
 
 def _tail(directory: Path, bar: screen.Bar) -> Finding:
-    """True if recovery works: newest checkpoint and tail, against the recorded digests."""
+    """Try a recovery: newest checkpoint and tail, against the recorded digests."""
     try:
         with journal_of(directory) as journal:
             capacity_of(journal)

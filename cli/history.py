@@ -134,7 +134,7 @@ def _stretches(directory: Path, choice: Choice) -> Iterator[_Stretch]:
 
 
 def _goes_on(rows: NDArray[Any], *, open_end: bool = False) -> NDArray[np.bool_]:
-    """Which rows are part of the command after them: EXTEND rows right before another kind of row.
+    """Mask of the rows that belong to the command after them: EXTEND rows right before another kind of row.
 
     ``open_end``: an EXTEND row at the end counts too.
     """
@@ -149,7 +149,7 @@ def _last_seq(directory: Path) -> int:
 
 
 def _start(choice: Choice) -> tuple[Callable[[MarketEngine], None] | None, bool]:
-    """What to do with the engine before the first block, and whether blocks before the range are wanted: where refused
+    """Work on the engine before the first block, and whether blocks before the range are wanted: where refused
     cancels are followed to their order, it has to be known."""
     if choice.selection.symbol is None:
         return None, False

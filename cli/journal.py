@@ -48,7 +48,7 @@ def info(directory: Path, *, as_json: bool) -> int:
 
 
 def _facts(known: JournalInfo, first_ns: int | None, meta: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a journal, for programs. first_ns: its first clock value."""
+    """Description of a journal for programs. first_ns: its first clock value."""
     told = asdict(known)
     times = {"first_time": iso_time(first_ns or 0), "last_time": iso_time(known.last_time_ns or 0)}
     for key in ("bytes", "first_time_ns", "last_time_ns"):

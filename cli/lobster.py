@@ -49,7 +49,7 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
         # Where the book file ends first, the other one reveals what comes into sight.
         book = np.concatenate([book, published[len(book) :, : book.shape[1]]])
     continues = goes_on(options)
-    # A directory is made, or gone on with, only once the files are known to go together.
+    # A directory is made or resumed only once the files are known to go together.
     given = (
         None
         if options.append

@@ -79,10 +79,10 @@ def check_with_limits(
 ):
     """The rows of section 8 from ``restricted`` on, of an order that is not plain: a reason, or 0.
 
-    Of the last row all but the room of the venue, which every order is looked at for.
+    The last row except the venue's own capacity, which every order is checked against.
 
     qty: of the whole order. open_qty: what would be open of it. own_*: what is open of the order that a replace
-    changes, else 0. instructions, self_trade: those that are to be looked at.
+    changes, else 0. instructions, self_trade: those that are to be checked.
     """
     wide = participant * (len(instruments) + 1)
     pair = wide + instrument
@@ -162,7 +162,7 @@ def _check_position(exposures, limits, wide, pair, side, more_qty):
 
 @called
 def _check_credit(credit_e4, others_e4, notional_e4, margin_e4):
-    """True if the sum of the three is within the credit; taken off one by one, since the sum may leave int64."""
+    """Reason if the sum of the three is above the credit, else 0; taken off one by one: the sum may leave int64."""
     if margin_e4 < 0 or margin_e4 > credit_e4 or notional_e4 > credit_e4 - margin_e4:
         return _REASON_CREDIT
     return _REASON_CREDIT if others_e4 > credit_e4 - margin_e4 - notional_e4 else 0

@@ -36,7 +36,7 @@ _INVALID_INSTRUCTION: Final = int(Reason.INVALID_INSTRUCTION)
 
 @inlined
 def check_phase(phase, time_in_force, instructions, book):
-    """True if an order of that kind may be entered in the instrument's phase."""
+    """Reason why an order of that kind may not be entered in the instrument's phase, or 0."""
     if phase == _CONTINUOUS and time_in_force != _OPENING:
         return 0
     return _check_other_phase(phase, time_in_force, instructions, book)
@@ -57,7 +57,7 @@ def _check_other_phase(phase, time_in_force, instructions, book):
 
 @inlined
 def check_qty(qty, lot):
-    """True if a quantity is within bounds and whole lots."""
+    """Reason why a quantity is out of bounds or not in whole lots, or 0."""
     if qty < 1 or qty > QTY_MAX:
         return _INVALID_QTY
     if lot != 1 and qty % lot != 0:
@@ -67,7 +67,7 @@ def check_qty(qty, lot):
 
 @inlined
 def check_price(price_e4, tick_e4):
-    """True if a limit price is within bounds and on the tick: returns (reason, price in ticks)."""
+    """Check bounds and tick of a limit price: returns (reason or 0, price in ticks)."""
     if price_e4 < 1 or price_e4 > PRICE_E4_MAX:
         return _INVALID_PRICE, np.int64(0)
     tick = price_e4 // tick_e4
@@ -78,7 +78,7 @@ def check_price(price_e4, tick_e4):
 
 @inlined
 def check_instructions(command, instructions, time_in_force):
-    """True if the instructions of an enter fit together (the table of rulebook section 4)."""
+    """Reason why the instructions of an enter do not fit together (the table of rulebook section 4), or 0."""
     if instructions == 0 and time_in_force != _GTD and time_in_force <= _FOK and np.int64(command["book"]) == 0:
         return 0
     return _check_rare_instructions(command, instructions, time_in_force)

@@ -22,7 +22,7 @@ _LENGTH_MAX: Final = PAYLOAD_BYTES_MAX + 1
 _UNSEQUENCED: Final = int(PacketType.UNSEQUENCED)
 _HEARTBEAT: Final = int(PacketType.CLIENT_HEARTBEAT)
 
-#: Why a stream was not gone on with. The sentence is made by ``wire``, from the packet where it stopped.
+#: Why the reading of a stream stopped. The sentence is made by ``wire``, from the packet where it stopped.
 FINE: Final = 0
 OTHER: Final = 1  # a packet that is no message and no heartbeat stands where it stopped
 BROKEN: Final = 2  # no packet, or no OUCH message of a client, stands there

@@ -297,7 +297,7 @@ class _Translation:
     def _parts(
         self, kind: int, order: MakerOrder | None, qty: int, level: Level | None
     ) -> list[tuple[MakerOrder, int]]:
-        """What a message takes, from its order or, where that is not known, from the seeded ones of the level."""
+        """Shares that a message takes, from its order or, where that is unknown, from the seeded ones of the level."""
         if order is None:
             parts = []
             for seed in [each for each in level.owed if each.key is None] if level is not None else []:
@@ -316,7 +316,7 @@ class _Translation:
         return [(order, min(qty, order.owed_qty))]
 
     def _disown(self, order: MakerOrder) -> None:
-        """What is left of an order is of one whose id is unknown."""
+        """Gives the rest of an order to one whose id is unknown."""
         if order.key is not None:
             del self._known[order.key]
             order.key = None
@@ -378,7 +378,7 @@ class _Translation:
 
 
 def _taken_by_order(messages: Messages) -> Counter[int]:
-    """What all messages of the file take from each order id."""
+    """Shares that all messages of the file take from each order id."""
     taking = (messages.type > ENTER) & (messages.type <= EXECUTE)
     taken: Counter[int] = Counter()
     for order_id, qty in zip(messages.order_id[taking].tolist(), messages.qty[taking].tolist(), strict=True):

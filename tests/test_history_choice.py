@@ -1,4 +1,4 @@
-"""What `lockstep commands` and `events` choose: pairs of rows stay whole, and cancels follow their order."""
+"""Selection of `lockstep commands` and `events`: pairs of rows stay whole, and cancels follow their order."""
 
 import json
 from pathlib import Path

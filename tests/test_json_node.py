@@ -1,4 +1,4 @@
-"""What a running node tells programs: the first line of serve, status, sessions, samples, answers to commands."""
+"""JSON of a running node: the first line of serve, status, sessions, samples, answers to commands."""
 
 import json
 from collections.abc import Iterator

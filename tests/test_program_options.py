@@ -16,7 +16,7 @@ HEAVY = ("numpy", "numba", "lmdb")
 
 
 def complete(words: str) -> list[str]:
-    """What a bash completes the last of the words to, by the program's own account."""
+    """Completions of the last word in bash, by the program's own account."""
     script = (
         "import sys\nfrom cli.main import run_line\nstatus = run_line([])\n"
         f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\nassert not heavy, heavy\nsys.exit(status)"

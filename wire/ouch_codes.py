@@ -81,7 +81,7 @@ class Capacity(IntEnum):
 
 
 class IntermarketSweep(IntEnum):
-    """True if an order is an intermarket sweep."""
+    """Intermarket sweep: yes or no."""
 
     ELIGIBLE = ord("Y")
     NOT_ELIGIBLE = ord("N")
@@ -100,7 +100,7 @@ class CrossType(IntEnum):
 
 
 class CustomerType(IntEnum):
-    """True if an order is a retail customer's."""
+    """Customer type: retail or not."""
 
     RETAIL = ord("R")
     NOT_RETAIL = ord("N")
@@ -115,7 +115,7 @@ class EventCode(IntEnum):
 
 
 class OrderState(IntEnum):
-    """True if an order that was accepted or replaced is still open."""
+    """State of an order that was accepted or replaced: live or dead."""
 
     LIVE = ord("L")
     DEAD = ord("D")

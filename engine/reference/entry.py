@@ -162,7 +162,7 @@ def _value_refused(instrument: Instrument, row: Row) -> Reason | None:
 
 
 def _instructions_refused(row: Row) -> Reason | None:
-    """True if the instructions of an entry fit together (section 4), in what this release has of them."""
+    """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
     instructions = row.instructions
     fit = (
         not instructions & ~_BUILT
@@ -194,7 +194,7 @@ def _not_permitted(participant: Participant, row: Row) -> Reason | None:
 
 
 def _post_only_refused(instrument: Instrument, side: int, price_e4: int) -> Reason | None:
-    """True if any order of the other side, the same participant's too, stands at the price or better."""
+    """Reason if an order of the other side, the same participant's too, is at the price or better; else None."""
     best = instrument.book.best(-side)
     return Reason.WOULD_CROSS if best is not None and accepts(side, price_e4, best.price_e4) else None
 
