@@ -34,13 +34,13 @@ class RunOptions:
     files: list[Path]
     data: Path
     form: Format
-    book: Path | None
-    check: Path | None
+    books: list[Path]
+    checks: list[Path]
     engine: EngineChoice
     durability: Durability
     checkpoint_every: int
     block_rows: int
-    symbol: str | None = None
+    symbols: list[str] = field(default_factory=list)
     date: str | None = None
     append: bool = False
     tick: str = "0.01"

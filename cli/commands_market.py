@@ -40,12 +40,18 @@ def run(
         bool, typer.Option("--append", help="DIR holds something else: recover it and add the files after that.")
     ] = False,
     form: Annotated[Format, typer.Option("--format", help="What the files are.")] = Format.scenario,
-    book: Annotated[
-        Path | None, typer.Option(metavar="BOOK50", help="LOBSTER order book that seeds the opening.")
+    books: Annotated[
+        list[Path] | None,
+        typer.Option("--book", metavar="BOOK", help="LOBSTER order book that seeds the opening, one a message file."),
     ] = None,
-    check: Annotated[Path | None, typer.Option(metavar="TOP1", help="LOBSTER best prices to compare with.")] = None,
-    symbol: Annotated[str | None, typer.Option(help="Of a LOBSTER file whose name does not tell it.")] = None,
-    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Likewise.")] = None,
+    checks: Annotated[
+        list[Path] | None,
+        typer.Option("--check", metavar="BOOK", help="LOBSTER order book to compare with, one a message file."),
+    ] = None,
+    symbols: Annotated[
+        list[str] | None, typer.Option("--symbol", help="Of LOBSTER files whose names do not tell it, in their order.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Of all of them, likewise.")] = None,
     tick: Annotated[str, typer.Option(metavar="PRICE", help="Of LOBSTER files: the price step, as 0.0001.")] = "0.01",
     engine: Engine = EngineChoice.kernel,
     durability: Annotated[
@@ -69,18 +75,25 @@ def run(
     After a kill, repeat the command to resume where the journal ends. Not so with --append, which adds the files once
     more: give all files instead, from the first on, without --append.
 
+    Several LOBSTER files of one day are merged by time; --book and --check go to the file of the same symbol, else to
+    the files in order.
+
     Example: lockstep run day.txt --data node1
 
     Example: lockstep run afternoon.txt --data node1 --append
 
     Example: lockstep run messages.csv --format lobster --book book50.csv --check top1.csv --data node1
+
+    Example: lockstep run A_message.csv B_message.csv --format lobster --book A_book.csv --book B_book.csv --date
+    2024-01-15 --data node1
     """
     from cli.begin import RunOptions
     from cli.capacity import CapacityOptions
     from cli.run import run as command
 
     options = RunOptions(
-        *(files, data, form, book, check, engine, durability, checkpoint_every, block_rows, symbol, date, append, tick),
+        *(files, data, form, books or [], checks or [], engine, durability, checkpoint_every, block_rows),
+        *(symbols or [], date, append, tick),
         CapacityOptions(orders_max, ids_max, instruments_max, participants_max),
     )
     return command(options, as_json=as_json)

@@ -62,7 +62,7 @@ def run(options: RunOptions, *, as_json: bool) -> int:
         from cli.lobster import run_lobster  # which builds on this file
 
         return run_lobster(options, as_json=as_json)
-    if any(given is not None for given in (options.book, options.check, options.symbol, options.date)):
+    if options.books or options.checks or options.symbols or options.date is not None:
         raise WrongUse(
             "--book, --check, --symbol and --date belong to LOBSTER files; add --format lobster, or leave them out"
         )
@@ -157,8 +157,9 @@ def show(
     *,
     as_json: bool,
     more: dict[str, Any] | None = None,
+    lobster: list[dict[str, Any]] | None = None,
 ) -> None:
-    """The summary of a run that began after command ``started``; ``more`` is added to it, in JSON as ``lobster``."""
+    """The summary of a run that began after command ``started``; ``more`` is added to it, in JSON ``lobster``."""
     durable_seq = journal.durable_seq
     kinds = {kind.name.lower(): int(tally.kinds[kind]) for kind in EventKind}
     rate = pumped.commands / seconds if seconds else 0.0
@@ -174,7 +175,7 @@ def show(
         rejects = [{"reason": reason, "count": number} for reason, number in tally.rejects().items()]
         counts = {"events_by_kind": kinds, "rejects": rejects, "traded_qty": tally.traded_qty}
         speed = {"elapsed_s": round(seconds, 6), "commands_per_s": round(rate)}
-        screen.say_json(facts | ends | counts | speed | {"lobster": more})
+        screen.say_json(facts | ends | counts | speed | {"lobster": lobster})
         return
     refused = ", ".join(f"{reason} {screen.count(number)}" for reason, number in tally.rejects().items())
     ran = (

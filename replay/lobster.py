@@ -395,6 +395,8 @@ def translate(
     levels: int = 0,
     directory: Directory | None = None,
     book_name: str = "book",
+    participants: tuple[str, str] = (MAKER, TAKER),
+    begin_ns: int | None = None,
 ) -> Flow:
     """The commands of a message file.
 
@@ -402,6 +404,7 @@ def translate(
     was beyond the published levels; there may be fewer rows than messages, what has no row stays unseen.
     levels: how many levels a side the message file covers; 0: as many as the book has. directory: the venue's, whose
     clock must not be later than the file, and which must not know the symbol or the two participants yet.
+    participants: maker and taker. begin_ns: time of the set-up and of the opening book; None: of the first message.
     Raises LobsterError, before anything is given, when the book or the venue does not go with the messages.
     """
     known = directory if directory is not None else Directory()
@@ -409,7 +412,7 @@ def translate(
     check_symbol(symbol, name)
     taken = [
         word
-        for word, words in ((symbol, known.symbols), (MAKER, known.participants), (TAKER, known.participants))
+        for word, words in ((symbol, known.symbols), *((each, known.participants) for each in participants))
         if word in words
     ]
     if taken:
@@ -425,7 +428,8 @@ def translate(
     depth = min(levels or book.shape[1] // 4, book.shape[1] // 4)
     shown = ShownBook(book[: len(messages.type)], depth, messages)
     translation = _Translation(messages, shown, depth, known, horizon)
-    set_up(translation.writer, messages, symbol, tick_e4, first_price_e4)
+    translation.writer.time_ns = int(messages.time_ns[0]) if begin_ns is None else begin_ns
+    set_up(translation.writer, participants, symbol, tick_e4, first_price_e4)
     for side in (-1, 1):
         for price_e4 in sorted(before[side], key=lambda price: -side * price):
             translation.seed(side, price_e4, before[side][price_e4])

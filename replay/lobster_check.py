@@ -186,7 +186,7 @@ class Check:
 
     def see(self, events: "np.ndarray[Any, Any]", last_seq: int) -> None:
         """Takes up the events of the rows up to sequence number ``last_seq``, and compares what they complete."""
-        for event in events.tolist():
+        for event in events[events["instrument"] == self._flow.instrument].tolist():
             self._compare_before(event[0])
             self._book.see(event)
             if event[9] == EventKind.TRADE:

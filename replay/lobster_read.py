@@ -39,6 +39,7 @@ _MESSAGE: Final = np.dtype(
 _MESSAGE_LINE: Final = re.compile(r"\s*\d+(\.\d+)?\s*(,\s*-?\d{1,18}\s*){5}(,[^,]*)?", re.ASCII)
 _WHOLE: Final = re.compile(r"\s*-?\d{1,18}\s*", re.ASCII)
 _FILE_NAME: Final = re.compile(r"([A-Za-z0-9.-]{1,8})_(\d{4}-\d\d-\d\d)_")
+_SYMBOL_IN_NAME: Final = re.compile(r"([A-Z0-9.-]{1,8})_(message|orderbook|book|top)")
 _LEVELS_IN_NAME: Final = re.compile(r"_message_(\d{1,4})\.")
 
 
@@ -68,14 +69,15 @@ class FileName(NamedTuple):
 
 
 def file_name(name: str) -> FileName:
-    """Parse a name such as ``AAPL_2012-06-21_34200000_57600000_message_10.csv``.
+    """Parse a name such as ``AAPL_2012-06-21_34200000_57600000_message_10.csv`` or ``AAPL_message.csv``.
 
     >>> file_name("AAPL_2012-06-21_34200000_57600000_message_10.csv")
     FileName(symbol='AAPL', date='2012-06-21', levels=10)
     """
     found = _FILE_NAME.match(name)
+    symbol = found or _SYMBOL_IN_NAME.match(name)
     levels = _LEVELS_IN_NAME.search(name)
-    return FileName(found[1] if found else "", found[2] if found else "", int(levels[1]) if levels else 0)
+    return FileName(symbol[1] if symbol else "", found[2] if found else "", int(levels[1]) if levels else 0)
 
 
 def check_symbol(symbol: str, name: str) -> str:

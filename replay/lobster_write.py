@@ -10,7 +10,6 @@ from typing import Final
 from engine.names import Directory, pack
 from engine.records import CommandKind, Permission, Phase, SelfTrade, TimeInForce
 from replay.lobster_book import MakerOrder
-from replay.lobster_read import Messages
 from replay.scenario import clock_row
 from replay.scenario_parse import ROW
 
@@ -117,11 +116,10 @@ def lobster_id(client_order_id: str) -> int | None:
     return number
 
 
-def set_up(writer: RowWriter, messages: Messages, symbol: str, tick_e4: int, reference_e4: int) -> None:
-    """The venue's definitions, at the time of the first message, and continuous trading."""
-    writer.time_ns = int(messages.time_ns[0])
+def set_up(writer: RowWriter, participants: tuple[str, str], symbol: str, tick_e4: int, reference_e4: int) -> None:
+    """The venue's definitions, and continuous trading. participants: maker and taker."""
     writer.row(CommandKind.INSTRUMENT, pack(symbol), 0, reference_e4, 1, tick_e4, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    for participant in (MAKER, TAKER):
+    for participant in participants:
         places = (pack(participant), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, int(Permission.MARKET), 0, 0)
         writer.row(CommandKind.PARTICIPANT, *places)
     writer.row(CommandKind.PHASE, pack(symbol), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, int(Phase.CONTINUOUS))

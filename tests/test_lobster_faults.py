@@ -49,7 +49,7 @@ class Checked:
 
     def facts(self, rows: tuple[str, ...]) -> dict[str, Any]:
         """The check in the output of --json."""
-        found: dict[str, Any] = json.loads(self(rows, "--json")[1])["lobster"]["check"]
+        found: dict[str, Any] = json.loads(self(rows, "--json")[1])["lobster"][0]["check"]
         return found
 
 
