@@ -84,8 +84,7 @@ def run(
 
     Example: lockstep run messages.csv --format lobster --book book50.csv --check top1.csv --data node1
 
-    Example: lockstep run A_message.csv B_message.csv --format lobster --book A_book.csv --book B_book.csv --date
-    2024-01-15 --data node1
+    Example: lockstep run A_2012-06-21_m.csv B_2012-06-21_m.csv --format lobster --book A.csv --book B.csv --data day
     """
     from cli.begin import RunOptions
     from cli.capacity import CapacityOptions

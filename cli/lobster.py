@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.begin import RunOptions, compare, goes_on, open_node
+from cli.errors import WrongUse
 from cli.lobster_files import LobsterFile, read_files, tick_of
 from cli.lobster_report import Outcome, facts_of, json_of, passed, tell
 from cli.options import EngineChoice
 from cli.run import Tally, pump_node, show, watched
 from cli.warmup import ready
-from engine.limits import COMMANDS_PER_CALL_MAX
+from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import Directory
+from engine.records import CommandKind
 from journal import Journal
 from replay.engines import MarketEngine
 from replay.lobster import Flow, translate
@@ -30,6 +33,8 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
     continues = goes_on(options)
     # A directory is made or resumed only once the files are known to go together.
     given = None if options.append else _given(options, files, Directory(), 1)
+    if given is not None and not continues:
+        _check_room(options, given.flow.rows)
     if options.engine is EngineChoice.kernel:
         ready()
     met = compare(options, given.skip, given.place) if continues and given is not None else None
@@ -108,6 +113,22 @@ def _given(options: RunOptions, files: Sequence[LobsterFile], names: Directory, 
             check = Check(flow, file.published, first_seq=first_seq, name=str(file.check_path))
         outcomes.append(Outcome(file, flow, check))
     return _Given(outcomes, first_seq, options.names)
+
+
+def _check_room(options: RunOptions, rows: NDArray[Any]) -> None:
+    """Raise WrongUse where a new directory has no room for what the commands define and the ids that they use."""
+    capacity = options.capacity.of_new(Capacity())
+    kinds = np.bincount(rows["kind"], minlength=256)
+    for what, option, needed, room in (
+        ("instruments", "--instruments-max", kinds[CommandKind.INSTRUMENT], capacity.instruments_max),
+        ("participants", "--participants-max", kinds[CommandKind.PARTICIPANT], capacity.participants_max),
+        ("client order ids", "--ids-max", kinds[CommandKind.ENTER] + kinds[CommandKind.REPLACE], capacity.ids_max),
+    ):
+        if needed > room:
+            raise WrongUse(
+                f"the files need {screen.count(int(needed))} {what}, and {options.data} would have room for "
+                f"{screen.count(room)}; give {option} {needed} or more"
+            )
 
 
 def _feed(

@@ -183,6 +183,12 @@ def test_files_that_do_not_go_together_are_refused_before_anything_is_made(files
         ([alpha, beta, *books, "--check", twice, "--check", files.book("ALPHA")], "are both of ALPHA; give one"),
         ([alpha, beta, *books, "--symbol", "ALPHA"], "give --symbol once for each file"),
         ([alpha, *books[:2], "--book", other_day], "goes with no message file"),
+        (
+            [alpha, beta, *books, "--participants-max", 3],
+            "the files need 4 participants, and ",
+        ),
+        ([alpha, beta, *books, "--instruments-max", 1], "room for 1; give --instruments-max 2 or more"),
+        ([alpha, *books[:2], "--orders-max", 64, "--ids-max", 64], "client order ids, and "),
     ):
         status, said, complaint = files.run(*line)
         assert (status, said, complaint.count("\n")) == (2, "", 1)
