@@ -128,9 +128,9 @@ class Streams:
         """A user's name."""
         return unpack(int(self.fold.users[user]["name"]))
 
-    def users_of(self, participant: int) -> int:
-        """Number of users of a participant."""
-        return sum(1 for _, row in self.users() if row["participant"] == participant)
+    def open_counts(self) -> NDArray[np.int64]:
+        """Number of open orders, by user number; users beyond its end have none."""
+        return np.bincount(self.fold.open["user"][self.fold.open["participant"] != 0])
 
     def open_orders(self, user: int) -> NDArray[np.int64]:
         """Client order ids of a user's open orders, in order of acceptance."""

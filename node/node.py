@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from engine.names import Directory
-from engine.records import COMMAND, CommandKind, Phase, Reason, UserPermission
+from engine.records import CommandKind, Phase
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
@@ -23,6 +22,7 @@ from node import account, far_prices, health
 from node.capacity import CapacityWatch, room_status
 from node.control import Refused, Status, Submitted
 from node.defaults import OFF
+from node.disconnects import DisconnectCancels
 from node.images import Images
 from node.logs import Log
 from node.market import Market
@@ -149,6 +149,9 @@ class Node:
         self.scarcity = Scarcity(
             RoomWatch(options.data, self.journal.room), self.engine, self.suspension, log.info, log.warning
         )
+        self.disconnects = DisconnectCancels(
+            self.outbox.streams, self._submit, lambda: self.scarcity.state != "gone", log.info
+        )
         self.port = 0
         self._server: asyncio.Server | None = None
         self._loop.set_exception_handler(self._unforeseen)
@@ -178,7 +181,7 @@ class Node:
             self._watch_room(),
         ):
             self._begin(task)
-        absent = self._absent()
+        absent = self.disconnects.users()
         if absent:
             self._begin(self._cancel_absent(absent))
         gc.collect()
@@ -223,7 +226,7 @@ class Node:
 
     async def _end(self) -> None:
         await self.drain()
-        await self._within_end(self._cancel_at_end())
+        await self._cancel_at_end()
         self._takes = False
         await self._settled()
         self.gateway.end_sessions()
@@ -354,17 +357,14 @@ class Node:
 
     def _disconnected(self, user: int) -> None:
         if self._takes and self._failure is None:
-            self._begin(self._cancel_all(user))
+            self._begin(self._cancel_all([user]))
 
     async def _cancel_at_end(self) -> None:
         """Cancel the orders of users that cancel on disconnect, connected or not, while they can still be told."""
-        for user in self._absent():
-            await self._cancel_open(user)
-
-    def _absent(self) -> list[int]:
-        streams = self.outbox.streams
-        cancels = UserPermission.CANCEL_ON_DISCONNECT
-        return [user for user, _ in streams.users() if streams.may(user, cancels) and len(streams.open_orders(user))]
+        try:
+            await self._within_end(self.disconnects.cancel(self.disconnects.users()))
+        except Refused as refused:
+            self.log.warning("orders of users that cancel on disconnect are left to the next start", why=str(refused))
 
     async def _cancel_absent(self, absent: list[int]) -> None:
         """Give them ``grace_s`` in which the node reads, then cancel the orders of those who did not come back."""
@@ -372,40 +372,23 @@ class Node:
         until_ns = attention.present_ns + int(self.options.grace_s * 1e9)
         while attention.present_ns < until_ns:
             await asyncio.sleep(BEAT_S)
-        for user in absent:
-            if user not in self.gateway.logged_in:
-                self._disconnected(user)
+        await self._cancel_all([user for user in absent if user not in self.gateway.logged_in])
 
-    async def _cancel_all(self, user: int) -> None:
-        """The open orders of a user whose connection is gone go by commands like any other (rulebook section 9).
+    async def _cancel_all(self, users: list[int]) -> None:
+        """The open orders of users whose connections are gone go by commands like any other (rulebook section 9).
 
-        What it had sent may be on its way to the disk still, so that is waited for. Whoever is back by then has lost
-        them all the same: a client could not know otherwise which of them are left.
+        What they had sent may be on its way to the disk still, so that is waited for, however slow the disk is. Whoever
+        is back by then has lost them all the same: a client could not know otherwise which of them are left.
         """
+        seq = self.engine.seq
+        while self.market.published_seq < seq:
+            await asyncio.sleep(0.002)
         try:
-            await self._settled()
-            await self._cancel_open(user)
+            await self.disconnects.cancel(users)
         except Refused as refused:
-            self.log.error("orders not canceled on disconnect", user=self.outbox.streams.name(user), why=str(refused))
-
-    async def _cancel_open(self, user: int) -> None:
-        streams = self.outbox.streams
-        ids = streams.open_orders(user)
-        row = streams.row(user)
-        if not len(ids):
-            return
-        if streams.users_of(int(row["participant"])) == 1:
-            rows = np.zeros(1, COMMAND)
-            rows["kind"], rows["name"], rows["reason"] = (
-                CommandKind.MASS_CANCEL,
-                row["participant_name"],
-                Reason.DISCONNECT,
-            )
-        else:
-            rows = np.zeros(len(ids), COMMAND)
-            rows["kind"], rows["client_order_id"], rows["participant"] = CommandKind.CANCEL, ids, row["participant"]
-        self.log.info("orders canceled on disconnect", user=streams.name(user), orders=len(ids))
-        await self.submit(rows)
+            for user in users:
+                name = self.outbox.streams.name(user)
+                self.log.error("orders not canceled on disconnect", user=name, why=str(refused))
 
     # What the operator's side asks for.
 

@@ -1,0 +1,73 @@
+"""Cancels of open orders that go with a connection: of users with ``cancel_on_disconnect`` (rulebook section 9).
+
+They are commands in the journal like any other. The rows of all users whose orders go at one moment are one batch, so
+that an end with many users takes one commit of a slow disk, and not one for each of them.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.records import COMMAND, CommandKind, Reason, UserPermission
+from gateway.streams import Streams
+from node.control import Refused, Submitted
+
+#: Rows of a batch at most; what is more follows at once.
+PIECE_ROWS_MAX: Final = 4_096
+
+
+class DisconnectCancels:
+    """``submit``: takes rows of the node's own. ``may_write``: False where the disk has no room left for cancels; they
+    are then left to the next start. ``said``: the log."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        submit: Callable[[NDArray[Any]], Awaitable[Submitted]],
+        may_write: Callable[[], bool],
+        said: Callable[..., None],
+    ) -> None:
+        self._streams = streams
+        self._submit = submit
+        self._may_write = may_write
+        self._said = said
+
+    def users(self) -> list[int]:
+        """Users that cancel on disconnect and have open orders, connected or not."""
+        streams, cancels = self._streams, UserPermission.CANCEL_ON_DISCONNECT
+        return [int(user) for user in np.flatnonzero(streams.open_counts()) if streams.may(int(user), cancels)]
+
+    async def cancel(self, users: Sequence[int]) -> None:
+        """Cancel the open orders of these users; done when that is durable. Raises Refused."""
+        counts = self._streams.open_counts()
+        orders = {user: int(counts[user]) for user in users if user < len(counts) and counts[user]}
+        if not orders:
+            return
+        if not self._may_write():
+            raise Refused("the disk has no room for cancels; they are canceled 10 s after the next start")
+        batches = [np.ascontiguousarray(batch).view(np.uint8) for batch in self._rows(list(orders))]
+        rows = np.concatenate(batches).view(COMMAND)
+        pieces = [rows[at : at + PIECE_ROWS_MAX] for at in range(0, len(rows), PIECE_ROWS_MAX)]
+        await asyncio.gather(*(self._submit(piece) for piece in pieces))
+        for user, count in orders.items():
+            self._said("orders canceled on disconnect", user=self._streams.name(user), orders=count)
+
+    def _rows(self, users: list[int]) -> Iterator[NDArray[Any]]:
+        """Rows that cancel the open orders of each: one where the user is the only one of its participant."""
+        streams = self._streams
+        of_participant = Counter(int(row["participant"]) for _, row in streams.users())
+        for user in users:
+            row = streams.row(user)
+            if of_participant[int(row["participant"])] == 1:
+                rows = np.zeros(1, COMMAND)
+                rows["kind"], rows["name"] = CommandKind.MASS_CANCEL, row["participant_name"]
+                rows["reason"] = Reason.DISCONNECT
+            else:
+                ids = streams.open_orders(user)
+                rows = np.zeros(len(ids), COMMAND)
+                rows["kind"], rows["client_order_id"], rows["participant"] = CommandKind.CANCEL, ids, row["participant"]
+            yield rows
