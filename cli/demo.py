@@ -1,4 +1,4 @@
-"""`lockstep demo`: a node under simulated clients, a real SIGKILL in the middle of it, a restart, and the proof.
+"""`lockstep demo`: a node under simulated clients, a real SIGKILL, a restart, and the proof.
 
 Node and clients are processes of their own (``cli.demo_node``, ``cli.demo_clients``). This one shows what both tell,
 kills the node, starts it again, and proves from the directory what the clients may rely on (``cli.demo_proof``).
@@ -118,7 +118,7 @@ class _Shown:
         self._view = _view(as_json)
 
     def watch(self, seconds: float, halfway: Callable[[], None] | None = None) -> None:
-        """So many seconds of trading, from the clients' first word on; and what is to be done in the middle of it."""
+        """Trade for so many seconds from the clients' first report on, and run the given work in between."""
         self._clients.newest(_BACK_S)
         began_s = time.monotonic()
         with self._view as view:
@@ -142,8 +142,8 @@ def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as
     connections = clients.newest()["reconnects"] + len(USERS)
     node.kill()
     killed_s = time.monotonic()
-    last = f"its last word was of command {screen.count(before['seq'])}, {screen.count(before['durable_seq'])} durable"
-    _tell(as_json, f"\nkilled the node (SIGKILL) in the middle of it; {last}")
+    last = f"last report: command {screen.count(before['seq'])} applied, {screen.count(before['durable_seq'])} durable"
+    _tell(as_json, f"\nkilled the node (SIGKILL); {last}")
     with screen.Bar("starting the node again"):
         recovered_seq = node.start()
     start_s = time.monotonic() - killed_s
@@ -156,7 +156,7 @@ def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as
         if time.monotonic() > until_s:
             raise Found(f"{connections - account['reconnects']} clients did not come back within {_BACK_S:.0f} s")
     away_s, again = account["outage_s"], screen.counted(account["sent_again"], "request")
-    _tell(as_json, f"its clients are back by themselves, {away_s:.1f} s after they lost it; they sent {again} again\n")
+    _tell(as_json, f"its clients reconnected by themselves after {away_s:.1f} s; they sent {again} again\n")
     return {
         "durable_seq_reported": before["durable_seq"],
         "published_seq_reported": before["published_seq"],

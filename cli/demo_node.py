@@ -161,7 +161,7 @@ class DemoNode:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = self._child.wait(_GONE_S)
         what = "does not answer" if status is None else f"ended by itself with status {status}"
-        return Found(f"the node {what}; its last word was {last_line(self._log)}; run `lockstep doctor`")
+        return Found(f"the node {what}; its last log line: {last_line(self._log)}; run `lockstep doctor`")
 
 
 def environment() -> dict[str, str]:

@@ -67,7 +67,7 @@ class Journaled:
 
     @property
     def is_two_sided(self) -> bool:
-        """True if each trade was told to both of its sides."""
+        """True if each trade was reported to both sides."""
         took, gave = (np.unique(np.frombuffer(side, "<i8")) for side in (self._took, self._gave))
         return bool(np.array_equal(took, gave))
 
@@ -149,22 +149,25 @@ def told(facts: Facts) -> list[tuple[bool, str]]:
     return [
         (
             facts["nothing_lost"],
-            f"durable by the killed node's last word: {number['durable_seq_reported']} commands; it came back with "
+            f"the killed node reported {number['durable_seq_reported']} commands as durable; it recovered "
             f"{number['recovered_seq']}",
         ),
         (
             facts["all_answered"],
             f"each of {number['orders']} requests was answered; {number['sent_again']} were sent again after the kill",
         ),
-        (facts["same_again"], f"the {number['messages']} messages that they got come again from message 1, same bytes"),
-        (facts["same_from_journal"], "the journal alone gives them too, byte for byte, and no other"),
+        (
+            facts["same_again"],
+            f"the {number['messages']} messages that clients received are replayed from message 1, same bytes",
+        ),
+        (facts["same_from_journal"], "the journal alone gives the same messages, byte for byte, and no others"),
         (
             facts["nothing_doubled"],
-            f"no order was accepted twice; each of {number['trades']} trades was told to both its sides, once",
+            f"no order was accepted twice; each of {number['trades']} trades was reported to both sides, once",
         ),
         (
             facts["restore_equals_replay"],
-            f"the last checkpoint is the state of a replay from 1, {facts['state_digest']}",
+            f"the last checkpoint equals a replay from command 1, {facts['state_digest']}",
         ),
         (all(facts["verified"].values()), "two independent engines give the recorded events, byte for byte"),
     ]

@@ -1,4 +1,4 @@
-"""Going on with an input of which a journal holds a part already, as after a kill in the middle of it.
+"""Resuming an input of which a journal holds a part already, as after a kill.
 
 A journal does not say where its commands came from. So the input is translated again from its beginning, and what it
 gives is compared with the journal's rows, byte by byte, whatever blocks they are in. Only if the journal is the very

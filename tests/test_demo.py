@@ -80,7 +80,7 @@ def test_a_node_that_ends_by_itself_is_told_and_the_exit_status_is_1(tmp_path: P
         os.kill(link.node["pid"], signal.SIGKILL)
     _, complaint = demo.communicate(timeout=600)
     assert demo.returncode == 1
-    assert complaint.startswith("lockstep: the node ended by itself with status -9; its last word was ")
+    assert complaint.startswith("lockstep: the node ended by itself with status -9; its last log line: ")
     assert complaint.count("\n") == 1
 
 
