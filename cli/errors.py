@@ -46,6 +46,7 @@ KNOWN: Final = {
     ("client", "ConnectionLost"): FOUND,
     ("client", "ClientError"): WRONG,
     ("gateway", "PasswordError"): WRONG,
+    ("gateway", "SpoolError"): LATER,
     ("gateway", "TlsError"): WRONG,
     ("node", "AdminError"): WRONG,
     ("node", "Answered"): WRONG,

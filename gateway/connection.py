@@ -11,7 +11,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.attention import Beat
-from gateway.spool import Spool
+from gateway.spool import Spool, SpoolError
 from wire import ProtocolError, ServerSession, soup
 from wire.soup import Debug, LoginRequest, Logout
 from wire.soup_session import Due, State
@@ -199,7 +199,11 @@ class Connection(asyncio.BufferedProtocol):
             if self.spool is None or self.spool.is_closed:
                 self.close("the session is not kept any longer")
                 return
-            data = self.spool.read(self.user, self.position, CHUNK_BYTES)
+            try:
+                data = self.spool.read(self.user, self.position, CHUNK_BYTES)
+            except SpoolError as error:
+                self._gateway.unreadable(self.spool, error)
+                continue
             if not data:
                 self.caught_up = True
                 if self.past:

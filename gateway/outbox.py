@@ -81,6 +81,13 @@ class Outbox:
         if self.began is not None:
             self.began()
 
+    def drop_past(self, spool: Spool) -> None:
+        """Keep a past spool no longer, since its file cannot be read: its session is not served any more."""
+        if self.past.get(spool.session) is spool:
+            del self.past[spool.session]
+        with suppress(OSError):
+            spool.close()
+
     def _forget_oldest(self) -> None:
         while len(self.past) > self._past_days:
             with suppress(OSError):

@@ -25,7 +25,7 @@ from gateway.logins import Logins, Stored
 from gateway.outbox import Outbox
 from gateway.passwords import salt_and_hash
 from gateway.slots import Slots, waiting_of
-from gateway.spool import Spool
+from gateway.spool import Spool, SpoolError
 from gateway.streams import Segment
 from wire import ProtocolError, ouch, soup
 from wire.soup import LoginRequest, RejectCode
@@ -70,6 +70,7 @@ class Gateway:
         has_room: Callable[[], bool],
         disconnected: Callable[[int], None],
         say: Say,
+        warn: Say | None = None,
         connections_max: int = 1_024,
         per_address_max: int | None = None,
         waiting_per_address_max: int | None = None,
@@ -85,6 +86,7 @@ class Gateway:
         self._has_room = has_room
         self._disconnected = disconnected
         self._say = say
+        self._warn = warn or say
         self._arena = np.zeros(connections_max * REGION_BYTES, np.uint8)
         self.buffer = self._arena.data
         self._slots: Slots[Connection] = Slots(
@@ -274,7 +276,11 @@ class Gateway:
         if before is not None:
             before.close("the same user logged in again")
         accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns())
-        position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
+        try:
+            position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
+        except SpoolError as error:
+            self.unreadable(spool, error)
+            return
         self._say("login", user=request.user, address=connection.address, from_seq=connection.session.next_seq)
         connection.since_ns = self.now_ns()
         connection.enter(user, int(self.streams.row(user)["participant"]), accepted, position)
@@ -283,12 +289,28 @@ class Gateway:
         """A login to a session that is over, of which a user has one at a time; that to the present one is apart."""
         self._end_past(user, "the same user logged in again")
         next_seq, end = spool.end(user)
+        try:
+            spool.check(user)
+            position = spool.position_of(user, request.requested_seq) if request.requested_seq else end
+        except SpoolError as error:
+            self.unreadable(spool, error)
+            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the session cannot be read any more")
+            return
         accepted = connection.session.accept(spool.session, next_seq, self.now_ns())
-        position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
         from_seq = connection.session.next_seq
         self._say("login", user=request.user, address=connection.address, from_seq=from_seq, session=spool.session)
         connection.since_ns = self.now_ns()
         connection.enter_past(user, accepted, spool, position)
+
+    def unreadable(self, spool: Spool, error: SpoolError) -> None:
+        """A stream cannot be read back: a past session is dropped; without the present one the node cannot go on.
+
+        Raises SpoolError for the present one.
+        """
+        if spool is self._outbox.spool:
+            raise SpoolError(f"{error}; start the node again, which makes a file that is too short anew") from error
+        self._outbox.drop_past(spool)
+        self._warn("past session dropped", session=spool.session, why=str(error))
 
     # The turn.
 

@@ -23,7 +23,7 @@ FOLDER: Final = "streams"
 
 
 class SpoolError(Exception):
-    """The spool cannot be read back: a fault of the machine, not of the connection that asked for it."""
+    """A spool cannot be read back: a fault of the machine, not of the connection that asked for it."""
 
 
 class _Stream:
@@ -131,7 +131,7 @@ class Spool:
         try:
             return self._read(user, position, bytes_max)
         except OSError as error:
-            raise SpoolError(f"{self.path} cannot be read: {error.strerror or error}") from error
+            raise SpoolError(f"{self.path} cannot be read: {error.strerror or error}; look at the disk") from error
 
     def _read(self, user: int, position: int, bytes_max: int) -> bytes:
         stream = self._streams.get(user)
@@ -146,10 +146,20 @@ class Spool:
             base = stream.extents[position // EXTENT_BYTES] * EXTENT_BYTES
             piece = os.pread(self._fd, min(EXTENT_BYTES - within, end - position), base + within)
             if not piece:
-                raise SpoolError(f"{self.path} is shorter than it was; a start makes it anew from the journal")
+                raise SpoolError(f"{self.path} is shorter than what was written to it")
             pieces.append(piece)
             position += len(piece)
         return b"".join(pieces)
+
+    def check(self, user: int) -> None:
+        """Compare the size of the file with what a user's stream needs. Raises SpoolError where it is less."""
+        if (stream := self._streams.get(user)) is not None:
+            try:
+                if stream.pending:
+                    self.flush()
+                self._check(stream)
+            except (OSError, ValueError) as error:
+                raise SpoolError(str(error)) from error
 
     def image(self) -> dict[str, NDArray[Any]]:
         """The image that ``restore`` takes, of all messages written; call ``flush`` first. Sync the file with it."""
@@ -193,7 +203,7 @@ class Spool:
             ]
             whole = max(ends) <= size
         if not whole:
-            raise ValueError(f"{self.path} does not hold all messages that it held at the checkpoint")
+            raise ValueError(f"{self.path} is shorter than what was written to it")
 
     def clear(self) -> None:
         """Begins anew, with no stream."""

@@ -126,6 +126,7 @@ class Node:
             has_room=self._has_room,
             disconnected=self._disconnected,
             say=log.info,
+            warn=log.warning,
             connections_max=options.connections_max,
             per_address_max=options.connections_per_address_max,
             waiting_per_address_max=options.waiting_per_address_max,

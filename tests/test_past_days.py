@@ -4,6 +4,7 @@ The gateway stands between transports of the test and an engine; a clock row beg
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
+from cli import errors
 from client import Event, NewOrder, NewSession, Order, OrderEntry, OrderState, Phase, RequestState, Side
 from client.events import Canceled, Executed, SessionEnded
 from engine import Capacity, Engine
@@ -21,6 +23,7 @@ from engine.records import Phase as MarketPhase
 from gateway.connection import Connection
 from gateway.outbox import Outbox
 from gateway.server import Gateway
+from gateway.spool import SpoolError
 from replay.aside import CheckpointAside
 from replay.recover import create, recover
 from sequencer.pump import pump
@@ -63,12 +66,14 @@ class Days:
     def listen(self) -> None:
         """A gateway before what the outbox holds."""
         self.disconnected: list[int] = []
+        self.warned: list[str] = []
         self.gateway = Gateway(
             self.outbox,
             take=lambda rows, _: self.take(rows.view("V64").copy().view(COMMAND)),
             has_room=lambda: True,
             disconnected=self.disconnected.append,
             say=lambda *_, **__: None,
+            warn=lambda event, **fields: self.warned.append(f"{event} {fields['session']}: {fields['why']}"),
         )
         known = self.gateway._known
         self.gateway.asked = lambda connection, request: known(  # type: ignore[method-assign]
@@ -213,6 +218,59 @@ def test_a_reader_that_is_behind_when_its_day_ends_is_told_the_rest_first(run: A
         slow.resume_writing()
         assert told(wire) == ["system_event S", "accepted b1", "canceled b1 100 E", "system_event E"]
         assert wire.sent.endswith(END)
+
+    run(test)
+
+
+def test_a_past_day_whose_file_was_cut_is_not_served_any_more_and_nobody_else_is_hindered(run: Any) -> None:
+    def test(days: Days) -> None:
+        slow, slow_wire = days.login("UB")
+        slow.pause_writing()
+        days.hears(slow, enter("b1", "B", 100, 99_000))
+        days.next_day()
+        live, live_wire = days.login("UB")
+        path = days.directory / "streams" / "20240115"
+        days.outbox.flush()
+        os.truncate(path, 0)
+        for seq in (1, 2, 0):
+            connection, wire = days.login("UA", "20240115", seq)
+            assert (wire.sent, connection.live) == (soup.packet(PacketType.LOGIN_REJECTED, b"S"), False)
+        assert days.warned == [f"past session dropped 20240115: {path} is shorter than what was written to it"]
+        slow.resume_writing()
+        assert b"the session is not kept any longer" in slow_wire.sent
+        days.hears(live, enter("b2", "B", 100, 99_000))
+        assert told(live_wire) == ["system_event S", "accepted b2"]
+        assert set(days.outbox.image()["gateway past spools"]) == set()
+
+    run(test)
+
+
+def test_a_past_day_whose_file_is_cut_while_it_is_read_ends_that_connection_alone(run: Any) -> None:
+    def test(days: Days) -> None:
+        days.next_day()
+        live, live_wire = days.login("UB")
+        behind, _ = days.login("UB")
+        slow = days.connected()[0]
+        slow.pause_writing()
+        days.hears(slow, LoginRequest("UA", "any", "20240115", 1).packet())
+        os.truncate(days.directory / "streams" / "20240115", 0)
+        slow.resume_writing()
+        assert (slow.closing, len(days.warned), live.closing) == ("the session is not kept any longer", 1, "")
+        days.hears(live, enter("b2", "B", 100, 99_000))
+        assert told(live_wire)[-1] == "accepted b2"
+        assert not behind.live
+
+    run(test)
+
+
+def test_the_present_day_cannot_go_on_without_its_file_and_the_sentence_says_what_helps(run: Any) -> None:
+    def test(days: Days) -> None:
+        days.outbox.flush()
+        os.truncate(days.outbox.spool.path, 0)
+        with pytest.raises(SpoolError, match="shorter than what was written to it; start the node again") as error:
+            days.login("UA")
+        sentence, status = errors.sentence(error.value)
+        assert ("defect" in sentence, status) == (False, errors.LATER)
 
     run(test)
 

@@ -73,7 +73,7 @@ def test_a_file_that_is_shorter_than_its_image_is_refused(tmp_path: Path) -> Non
     os.truncate(spool.path, spool.path.stat().st_size - 1)
     spool.close()
     again = Spool(tmp_path, SESSION)
-    with pytest.raises(ValueError, match="does not hold all messages"):
+    with pytest.raises(ValueError, match="shorter than what was written"):
         again.restore(image)
     again.close()
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_again_is_a_fault_of_the_machine(tmp_path: Path) -> 
     spool.append(1, 1, 1, b"\0\1x")
     spool.flush()
     os.truncate(spool.path, 0)
-    with pytest.raises(SpoolError, match="shorter than it was"):
+    with pytest.raises(SpoolError, match="shorter than what was written"):
         spool.read(1, 0, 10)
     assert not issubclass(SpoolError, OSError), "which would pass for a connection that broke"
     spool.close()
