@@ -221,8 +221,7 @@ class Connection(asyncio.BufferedProtocol):
     def beat(self, beat: Beat) -> None:
         """Send a heartbeat that is due; end a client that is silent, does not read, or does not leave.
 
-        Time in which the node did not run counts for nobody, nor for silence the time in which bytes of the client
-        wait in its region.
+        Time while the node was stopped, or while the client's bytes sat unread, is not silence.
         """
         now_ns = beat.now_ns
         self.session.excuse(beat.passed_ns if self.dirty or self._holding else beat.away_ns, now_ns)
@@ -307,7 +306,7 @@ class Connection(asyncio.BufferedProtocol):
         """The stream is complete: no order is taken any more, and End of Session follows the last message."""
         if not self.live:
             return
-        self._gateway.left(self)
+        self._gateway.logged_out(self)
         self.past = True
         self.end = self.begin
         if self._holding and self.transport is not None:

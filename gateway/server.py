@@ -37,8 +37,6 @@ ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
 _STREAM_WORDS: Final = STREAM.itemsize // 8
 #: Turns are counted modulo this and one, in arrivals.
 TURN_MASK: Final = (1 << 31) - 1
-#: Connections that a turn reads at most.
-TURN_STREAMS_MAX: Final = 1_024
 #: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
 #: by one of twice as many. Where commands are slow (a call over a deep book), others still get their turn.
 TURN_NS_MAX: Final = 50_000_000
@@ -96,7 +94,7 @@ class Gateway:
         )
         self.connections: set[Connection] = set()
         self.logged_in: dict[int, Connection] = {}
-        table = np.zeros(TURN_STREAMS_MAX, STREAM)
+        table = np.zeros(connections_max, STREAM)  # a turn reads all that wait, each in its slot
         self._table = table.view(np.int64).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
         # Kept, since the kernel is given no more than where its arrays are.
@@ -179,11 +177,17 @@ class Gateway:
     def left(self, connection: Connection) -> None:
         """A connection was ended, or is gone: its user is not logged in any more. May be repeated."""
         self._logins.withdraw(connection, connection.address)
+        if self.logged_out(connection) and self.streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
+            self._disconnected(connection.user)
+
+    def logged_out(self, connection: Connection) -> bool:
+        """Forget the login of a connection; True if it had one. The end of a session is no disconnect: the user's
+        orders ended with the day, or the node has canceled them before."""
         user = connection.user
-        if user and self.logged_in.get(user) is connection:
-            del self.logged_in[user]
-            if self.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
-                self._disconnected(user)
+        if not user or self.logged_in.get(user) is not connection:
+            return False
+        del self.logged_in[user]
+        return True
 
     def lost(self, connection: Connection) -> None:
         """A connection is gone; its slot is free again."""
@@ -288,6 +292,7 @@ class Gateway:
     def _enter_past(self, connection: Connection, request: LoginRequest, user: int, spool: Spool) -> None:
         """A login to a session that is over, of which a user has one at a time; that to the present one is apart."""
         self._end_past(user, "the same user logged in again")
+        self._slots.logged_in(connection)
         next_seq, end = spool.end(user)
         try:
             spool.check(user)
@@ -334,12 +339,8 @@ class Gateway:
             return
         began_ns = time.perf_counter_ns()
         now_ns = self.now_ns()
-        reading = self._waiting
-        if len(reading) > TURN_STREAMS_MAX:
-            reading, self._waiting = reading[:TURN_STREAMS_MAX], reading[TURN_STREAMS_MAX:]
-        else:
-            self._waiting = []
-        rows = self._read(reading, now_ns)
+        reading, self._waiting = self._still_live(self._waiting), []
+        rows = self._read(reading, now_ns) if reading else 0
         self.turns += 1
         if rows:
             self._take(self._rows[:rows], began_ns)
@@ -355,12 +356,22 @@ class Gateway:
             self._scheduled = True
             self._loop.call_soon(self.turn)
 
+    @staticmethod
+    def _still_live(waiting: list[Connection]) -> list[Connection]:
+        """The connections that may still send; a slot of one that may not can have a new owner."""
+        reading = []
+        for each in waiting:
+            each.dirty = False
+            if each.live:
+                reading.append(each)
+        return reading
+
     def _read(self, reading: list[Connection], now_ns: int) -> int:
         """Read what connections sent into rows: how many. Those that have more come first in the next turn."""
         table, at = self._table, 0
         for each in reading:
             table[at] = table[at + 1] = each.begin
-            table[at + 2] = each.end if each.live else each.begin
+            table[at + 2] = each.end
             table[at + 3] = each.user
             table[at + 4] = each.participant
             table[at + 8] = each.number
@@ -374,9 +385,6 @@ class Gateway:
         for each in reading:
             _, begin, end, _, _, packets, messages, stop = table[at : at + 8]
             at += _STREAM_WORDS
-            each.dirty = False
-            if each.closing:
-                continue
             self.bytes_in += each.end - end
             self.orders += messages
             each.taken(end, packets, now_ns)

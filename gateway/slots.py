@@ -1,6 +1,6 @@
 """Connection slots: who gets one, and who makes room. Pure: no socket and no clock.
 
-A connection *waits* until its user is logged in. Connections that wait are what a stranger can have many of, so each
+A connection *waits* until its user is logged in. A stranger can open many connections without logging in, so each
 address may have only so many of them; one more takes the place of the address's oldest. When all slots are taken, the
 oldest of the address that has most of them makes room. An address from which a user has logged in is *known*: its
 connections never make room for those of an unknown address, and may take the place of any unknown one. A connection

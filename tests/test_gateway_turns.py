@@ -62,7 +62,7 @@ class Wire(asyncio.Transport):
 class Turns:
     """A gateway before a market that takes ``slow_s`` for each batch, and three users who are logged in."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, connections_max: int = 1_024) -> None:
         directory.mkdir()
         outbox = Outbox(directory, SMALL)
         rows = concatenate(
@@ -87,12 +87,13 @@ class Turns:
             has_room=lambda: True,
             disconnected=lambda _: None,
             say=lambda *_, **__: None,
+            connections_max=connections_max,
         )
         self.connections = [self._connection(name, outbox) for name in NAMES]
 
-    def _connection(self, name: str, outbox: Outbox) -> Connection:
+    def _connection(self, name: str, outbox: Outbox, address: str = "127.0.0.1") -> Connection:
         connection, user = self.gateway.protocol(), outbox.streams.user(name)
-        connection.connection_made(Wire())
+        connection.connection_made(Wire(address))
         connection.session.receive(LoginRequest(name, "any", "", 0).packet(), self.gateway.now_ns())
         self.gateway.logged_in[user] = connection
         accepted = connection.session.accept(outbox.streams.session, outbox.spool.end(user)[0], self.gateway.now_ns())
@@ -183,6 +184,38 @@ def test_no_order_waits_for_more_than_one_message_of_each_other_also_where_turns
             unread[0] += turns.sends(0, 9)
             unread[1] += turns.sends(1, 1)
     assert turns.gateway.turns == 60
+
+
+def test_no_order_waits_for_two_messages_of_another_also_where_thousands_of_connections_wait(tmp_path: Path) -> None:
+    async def with_gateway() -> None:
+        turns = Turns(tmp_path / "node", connections_max=1_200)
+        gateway = cast(Any, turns.gateway)
+        gateway._rows_max = gateway._rows_limit = 400  # a round of messages takes three turns
+        for n in range(1_100):
+            turns.connections.append(turns._connection("UA", turns.outbox, f"10.0.{n >> 8}.{n & 255}"))
+        count = len(turns.connections)
+        for number in range(count):
+            turns.sends(number, 3)
+        while sum(len(rows) for rows in turns.taken) < 3 * count:
+            turns.gateway.turn()
+            assert len(turns.taken[-1]) > 0
+        ids = np.concatenate([rows["client_order_id"] for rows in turns.taken]).tolist()
+        for message in range(3):
+            assert len(set(ids[message * count : (message + 1) * count])) == count
+
+    asyncio.run(with_gateway())
+
+
+@on_a_loop
+def test_a_connection_that_was_ended_while_it_waits_leaves_its_slot_to_the_next(turns: Turns) -> None:
+    turns.sends(0, 1)
+    turns.connections[0].connection_lost(None)
+    turns.connections.append(turns._connection("UA", turns.outbox))
+    assert turns.connections[3].slot == 0
+    for number in (3, 1):
+        turns.sends(number, 2)
+    turns.gateway.turn()
+    assert sorted(turns.senders(0)) == [1, 1, 3, 3]
 
 
 @on_a_loop

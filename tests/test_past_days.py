@@ -212,7 +212,7 @@ def test_a_reader_that_is_behind_when_its_day_ends_is_told_the_rest_first(run: A
         days.hears(slow, enter("b1", "B", 100, 99_000))
         days.next_day()
         assert told(wire) == ["system_event S"]
-        assert days.disconnected == [2], "orders that are to go with the connection go"
+        assert days.disconnected == [], "its orders ended with the day"
         again, _ = days.login("UB")
         assert again.live, "the end of a day is a disconnect: the user may log in anew at once"
         slow.resume_writing()
@@ -476,5 +476,40 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
             days.outbox = outbox
             days.listen()
             assert [told(days.login("UA", session)[1]) for session in ("20240115", "20240116", "")] == wanted
+
+    run(test)
+
+
+def test_a_reader_of_a_past_session_makes_room_for_no_stranger(run: Any) -> None:
+    def test(days: Days) -> None:
+        one, _ = days.login("UA")
+        days.hears(one, enter("a1", "B", 100, 99_000))
+        session = days.outbox.spool.session
+        days.next_day()
+        reader, wire = days.connected()
+        reader.pause_writing()  # it takes nothing for now, so that the end of its stream is not reached
+        days.hears(reader, LoginRequest("UA", "any", session, 1).packet())
+        for _ in range(2_000):
+            days.connected()
+        assert not reader.closing
+        reader.resume_writing()
+        assert "accepted a1" in " / ".join(told(wire))
+        assert wire.sent.endswith(END)
+
+    run(test)
+
+
+def test_the_roll_of_a_day_is_no_disconnect_and_spares_the_orders_of_the_new_day(run: Any) -> None:
+    def test(days: Days) -> None:
+        one, wire = days.login("UB")
+        days.hears(one, enter("b1", "B", 10, 90_000))
+        days.next_day()
+        assert wire.sent.endswith(END)
+        days.gone(one)
+        assert days.disconnected == []
+        two, _ = days.login("UB")
+        days.hears(two, enter("b2", "B", 10, 90_000))
+        days.gone(two)
+        assert days.disconnected == [days.outbox.streams.user("UB")]
 
     run(test)
