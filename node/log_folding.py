@@ -1,19 +1,47 @@
 """Repeated log lines folded into one count. Pure: times are given.
 
-Of lines with the same level, event and reason ``BURST`` are written within ``WINDOW_S``; the others are counted, and
-the count is one line at the end of the window: "… 1,299 more like this in 10 s".
+Of lines with the same level, event, reason and subject ``BURST`` are written within ``WINDOW_S``; the others are
+counted, and the count is one line at the end of the window: "… 1,299 more like this in 10 s". The subject is the user,
+so that no user's line hides behind those of others. Strangers can make up names without end, so their lines have at
+most ``SUBJECTS_MAX`` subjects; lines of connections without a login have none. What the operator did is never folded.
 """
 
-from typing import Final, NamedTuple
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 WINDOW_S: Final = 10.0
 BURST: Final = 10
 #: Kinds of line that are counted at once; lines of further kinds are not folded.
 KINDS_MAX: Final = 1_000
+#: Subjects of lines that strangers can cause, for each event and reason; further lines are counted without a subject.
+SUBJECTS_MAX: Final = 256
+#: Events that anybody can cause: without a login, and with a login request under any name.
+OF_STRANGERS: Final = frozenset({"connection refused", "connection ended", "login refused"})
+#: Begins the event of each line about what the operator did.
+OPERATOR: Final = "the operator "
+#: Fields that say whom or what a line is about.
+_SUBJECTS: Final = ("user", "note", "room")
+_NUMBER: Final = re.compile(r"[0-9]+")
 
 
-#: What makes lines alike: logger, level, event, and the reason that they give.
-Kind = tuple[str, int, str, str]
+class Kind(NamedTuple):
+    """What makes lines alike."""
+
+    logger: str
+    level: int
+    event: str
+    why: str = ""
+    subject: str = ""
+
+
+def kind_of(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> Kind | None:
+    """The kind of a line; None where it is never folded. Numbers in reasons do not count."""
+    if event.startswith(OPERATOR):
+        return None
+    subject = " ".join(str(fields[name]) for name in _SUBJECTS if fields.get(name))
+    return Kind(logger, level, event, _NUMBER.sub("N", str(fields.get("why", ""))), subject)
 
 
 class Folded(NamedTuple):
@@ -34,10 +62,18 @@ class Folding:
 
     def __init__(self) -> None:
         self._windows: dict[Kind, _Window] = {}  # the oldest first
+        self._subjects: Counter[Kind] = Counter()  # of strangers' lines, by kind without subject
 
     def writes(self, kind: Kind, now_s: float) -> bool:
         """True if a line of this kind is written; else it is counted. Call ``ended`` first."""
         window = self._windows.get(kind)
+        if window is None and kind.subject and kind.event in OF_STRANGERS:
+            general = kind._replace(subject="")
+            if self._subjects[general] < SUBJECTS_MAX:
+                self._subjects[general] += 1
+            else:
+                kind = general
+                window = self._windows.get(kind)
         if window is None:
             if len(self._windows) >= KINDS_MAX:
                 return True
@@ -55,6 +91,8 @@ class Folding:
             if not every and now_s - window.began_s < WINDOW_S:
                 break
             del self._windows[kind]
+            if kind.subject and kind.event in OF_STRANGERS:
+                self._subjects[kind._replace(subject="")] -= 1
             if window.folded:
                 found.append(Folded(kind, window.folded))
         return found

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import queue
-import re
 import select
 import sys
 import threading
@@ -18,13 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TextIO
 
-from node.log_folding import WINDOW_S, Folding
+from node.log_folding import WINDOW_S, Folding, kind_of
 from node.log_format import JsonFormatter, TerminalFormatter, shown_fields
 
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 #: Lines that wait to be written at most.
 QUEUE_LINES_MAX: Final = 4_096
-_NUMBER: Final = re.compile(r"[0-9]+")
 #: How long the end of the process waits for lines to be written.
 CLOSE_S: Final = 1.0
 
@@ -135,9 +133,8 @@ class _Outlet(logging.Handler):
         with self._mutex:
             now_s = time.monotonic()
             self._fold(now_s)
-            why = str(getattr(record, "fields", {}).get("why", ""))
-            kind = (record.name, record.levelno, record.getMessage(), _NUMBER.sub("N", why))
-            if self._folding.writes(kind, now_s):
+            kind = kind_of(record.name, record.levelno, record.getMessage(), getattr(record, "fields", {}))
+            if kind is None or self._folding.writes(kind, now_s):
                 self._put(record)
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  the name is that of the standard library
@@ -145,9 +142,10 @@ class _Outlet(logging.Handler):
         self.lose()
 
     def _fold(self, now_s: float, *, every: bool = False) -> None:
-        for (name, level, event, why), count in self._folding.ended(now_s, every=every):
-            record = logging.LogRecord(name, level, "", 0, event, None, None)
-            record.fields = {"more": count, "within_s": WINDOW_S} | ({"why": why} if why else {})
+        for kind, count in self._folding.ended(now_s, every=every):
+            record = logging.LogRecord(kind.logger, kind.level, "", 0, kind.event, None, None)
+            about = {"why": kind.why, "about": kind.subject}
+            record.fields = {"more": count, "within_s": WINDOW_S} | {name: text for name, text in about.items() if text}
             self._put(record)
 
     def _put(self, record: logging.LogRecord) -> None:

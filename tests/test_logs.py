@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from node import logs
-from node.log_folding import BURST, KINDS_MAX, WINDOW_S, Folding
+from node.log_folding import BURST, KINDS_MAX, SUBJECTS_MAX, WINDOW_S, Folding, Kind, kind_of
 from node.log_format import HIDDEN, VALUE_CHARACTERS_MAX
 from node.logs import Log
 
@@ -258,8 +258,52 @@ def test_lines_that_repeat_are_folded_into_a_count(pretty: bool) -> None:
     assert log.lost == 0
 
 
+@pytest.mark.parametrize(
+    ("event", "count"), [("login refused", 100), ("orders canceled on disconnect", 100), ("session ended", 1_500)]
+)
+def test_no_user_s_line_hides_behind_those_of_other_users(event: str, count: int) -> None:
+    stream = io.StringIO()
+    log = Log(stream)
+    for number in range(count):
+        log.info(event, user=f"U{number}", address=f"10.0.0.{number}", why="a reason")
+    log.close(10)
+    assert {json.loads(line)["user"] for line in stream.getvalue().splitlines()} == {f"U{n}" for n in range(count)}
+
+
+def test_what_the_operator_did_is_never_folded() -> None:
+    stream = io.StringIO()
+    log = Log(stream)
+    for number in range(50):
+        log.warning("the operator disconnects a user", user="U1", connected=True)
+        log.info("the operator sent commands", words={"halt": 1}, seq=number)
+    log.close(10)
+    assert len(stream.getvalue().splitlines()) == 100
+
+
+def test_lines_under_made_up_names_are_bounded_and_what_is_folded_of_a_user_names_it() -> None:
+    stream = io.StringIO()
+    log = Log(stream)
+    for number in range(SUBJECTS_MAX + 500):
+        log.info("login refused", user=f"X{number}")
+    for _ in range(BURST + 7):
+        log.info("login", user="UA")
+    log.close(10)
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len([line for line in told if line["event"] == "login refused"]) == SUBJECTS_MAX + BURST + 1
+    assert [(line["event"], line["more"], line.get("about")) for line in told if "more" in line] == [
+        ("login refused", 500 - BURST, None),
+        ("login", 7, "UA"),
+    ]
+    folding = Folding()
+    for at_s in (0.0, 100.0, 200.0):  # windows that end make room for other names
+        folding.ended(at_s)
+        kinds = [kind_of("", 20, "login refused", {"user": f"{at_s}{n}"}) for n in range(SUBJECTS_MAX)]
+        assert all(folding.writes(kind, at_s) for kind in kinds if kind)
+    assert len(folding._windows) == SUBJECTS_MAX
+
+
 def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
-    folding, kind, other = Folding(), ("", 20, "a", ""), ("", 20, "a", "another reason")
+    folding, kind, other = Folding(), Kind("", 20, "a"), Kind("", 20, "a", "another reason")
     assert [folding.writes(kind, 100.0) for _ in range(BURST + 3)] == [True] * BURST + [False] * 3
     assert folding.writes(other, 105.0)
     assert folding.next_end_s() == 100.0 + WINDOW_S
@@ -273,8 +317,8 @@ def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
 def test_kinds_of_line_without_end_take_no_memory_without_end() -> None:
     folding = Folding()
     for number in range(KINDS_MAX + 100):
-        assert folding.writes(("", 20, str(number), ""), 0.0)
-    assert all(folding.writes(("", 20, "new", ""), 0.0) for _ in range(2 * BURST))
+        assert folding.writes(Kind("", 20, str(number)), 0.0)
+    assert all(folding.writes(Kind("", 20, "new"), 0.0) for _ in range(2 * BURST))
     assert len(folding._windows) == KINDS_MAX
 
 
