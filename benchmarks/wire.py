@@ -222,7 +222,8 @@ def client_alone(plan: Plan) -> Row:
     """Processor time of the client an order, over one connection, against the server without a market."""
     command = [sys.executable, "-m", "benchmarks.wire_sink"]
     root = Path(__file__).parent.parent
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as child:
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL  # quiet: a Ctrl-C goes to the child too
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, text=True, cwd=root) as child:
         line = child.stdout.readline() if child.stdout else ""
         if not line:
             raise LoadError("the server without a market did not start; run `python -m benchmarks.wire_sink`")

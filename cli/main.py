@@ -26,6 +26,7 @@ from cli import (
     commands_trade,
     errors,
     screen,
+    start,
 )
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
@@ -133,18 +134,23 @@ def _complain(text: str) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """The program, from its loaded modules on."""
+    start.run(_status)
+
+
+def _status() -> int:
+    """Exit status of the command line that the process was started with."""
     if sys.stderr is None or sys.stdout is None:
         # Where a standard stream is closed, the next file that is opened would get its number, and what is printed.
         if sys.stderr is not None:
             _complain("standard output is closed; give it somewhere to go, as > /dev/null")
-        sys.exit(errors.WRONG)
+        return errors.WRONG
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
     if sys.flags.optimize:
         _complain("python -O (or PYTHONOPTIMIZE) strips checks that lockstep relies on; start it without")
-        sys.exit(errors.WRONG)
+        return errors.WRONG
     status = run_line(sys.argv[1:])
     try:
         screen.flush()  # what was said before something else went wrong; left over, it would fail once more at the end
@@ -152,7 +158,7 @@ def main() -> None:
         _complain(str(error))
     except BrokenPipeError:
         errors.close_output()
-    sys.exit(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli import serve as serve_command
-from cli.main import main
+from cli.main import run_line
 from client import AsyncClient, CannotConnect, Client, ConnectionLost, DebugText, Side, client_context
 from gateway.tls import TlsError, server_context
 from tests.running import ROOT, Running, started, until
@@ -152,10 +152,7 @@ def test_tls_options_that_cannot_be_end_with_status_2(
     words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["lockstep", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
+    assert run_line(words) == 2
     assert sentence in capsys.readouterr().err.replace("\n", " ")
     assert list(tmp_path.iterdir()) == []
 
@@ -176,10 +173,7 @@ def test_order_entry_without_tls_beyond_loopback_is_told(
     monkeypatch.setattr(serve_command, "ready", lambda **_: None)
     monkeypatch.setattr("node.program.serve", lambda *_, **__: None)
     tls = ["--tls-cert", str(files[0]), "--tls-key", str(files[1])] if encrypted else []
-    monkeypatch.setattr("sys.argv", ["lockstep", "serve", "--data", str(tmp_path / "node"), "--host", host, *tls])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
+    assert run_line(["serve", "--data", str(tmp_path / "node"), "--host", host, *tls]) == 0
     assert ("is not encrypted" in capsys.readouterr().err) is told
 
 

@@ -1,0 +1,156 @@
+"""Ctrl-C at any moment ends the program with status 130, one line and no traceback.
+
+As in a terminal, SIGINT goes to all processes of the group. The moments are drawn by the seed of the day, or by
+LOCKSTEP_SEED; the first is always the very start, while the modules are loaded.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cli.main import run_line
+from tests.parts import seed_of_the_day
+from tests.test_every_command import DAY
+
+ROOT: Final = Path(__file__).parent.parent
+#: The console script, which tells by a byte that Python has started and the program's first line is reached.
+PROGRAM: Final = (
+    "import os, signal, sys, cli.start; signal.signal(signal.SIGINT, cli.start.end_at_once); "
+    "os.write(int(sys.argv.pop(1)), b'.'); cli.start.main()"
+)
+LIMIT_S: Final = 300.0
+QUICK: Final = (
+    "--help",
+    "events NODE",
+    "commands NODE --json",
+    "verify NODE --workers 2",
+    "scenario DAY",
+    "book NODE XYZ",
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a day's file and a node that was fed with it."""
+    folder = tmp_path_factory.mktemp("interrupts")
+    (folder / "DAY").write_text(DAY)
+    if run_line(["run", str(folder / "DAY"), "--data", str(folder / "NODE"), "--block-rows", "1"]) != 0:
+        raise RuntimeError("the day could not be run")
+    return folder
+
+
+def interrupted(
+    words: Sequence[str], after_s: float, folder: Path, program: str = PROGRAM, **variables: str
+) -> tuple[int, str]:
+    """Exit status and standard error of a program that got SIGINT so long after its first line, if it still ran."""
+    hears, says = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(says), *words],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=[says],
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+    )
+    os.close(says)
+    with os.fdopen(hears, "rb") as pipe:
+        assert pipe.read(1) == b"."
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)  # not reaped yet, so the number is still its own
+    _, complaint = process.communicate(timeout=LIMIT_S)
+    return process.returncode, complaint
+
+
+def check(status: int, complaint: str) -> None:
+    """The promise, for a command that may have ended by itself before."""
+    assert "Traceback" not in complaint, complaint
+    assert "KeyboardInterrupt" not in complaint, complaint
+    assert "defect" not in complaint, complaint
+    assert status in (0, 130), complaint
+    said = [line for line in complaint.splitlines() if "compiling the kernels" not in line]
+    assert said == (["lockstep: interrupted"] if status == 130 else []), complaint
+
+
+def test_an_interrupt_while_modules_are_loaded_ends_with_130_and_one_line(made: Path) -> None:
+    assert interrupted(["events", "NODE"], 0.0, made) == (130, "lockstep: interrupted\n")
+
+
+def test_a_program_that_leaves_interrupts_to_python_is_found(made: Path) -> None:
+    """The control: the same check fails for a program without the cure."""
+    bare = "import os, sys; os.write(int(sys.argv.pop(1)), b'.'); import time; time.sleep(60)"
+    status, complaint = interrupted([], 0.0, made, program=bare)
+    assert status != 0
+    with pytest.raises(AssertionError):
+        check(status, complaint)
+
+
+@pytest.mark.parametrize("line", QUICK)
+def test_an_interrupt_at_a_random_moment_of_a_short_command_leaves_no_traceback(line: str, made: Path) -> None:
+    draw = random.Random(f"{seed_of_the_day()} {line}")
+    check(*interrupted(line.split(), draw.uniform(0.0, 1.5), made))
+
+
+def test_an_interrupt_that_comes_where_nothing_can_be_raised_is_not_lost() -> None:
+    script = (
+        "import signal, time\nfrom cli import start\n"
+        "class Final:\n    def __del__(self):\n        signal.raise_signal(signal.SIGINT)\n        time.sleep(0)\n"
+        "def work():\n    Final()\n    time.sleep(60)\n    return 0\nstart.run(work)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "lockstep: interrupted\n")
+
+
+def test_a_job_that_a_script_put_into_the_background_stays_deaf_to_interrupts(made: Path) -> None:
+    script = 'trap "" INT; exec "$@"'
+    program = "import os, cli.start; os.write(2, b'.'); cli.start.main()"
+    line = [sys.executable, "-c", program]
+    process = subprocess.Popen(
+        ["bash", "-c", script, "bash", *line, "verify", "NODE", "--workers", "1"],
+        cwd=made,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stderr is not None
+    assert process.stderr.read(1) == b"."
+    process.send_signal(signal.SIGINT)
+    said, complaint = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, complaint) == (0, b"")
+    assert said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", QUICK)
+@pytest.mark.parametrize("draw", range(10))
+def test_many_moments_of_short_commands(line: str, draw: int, made: Path) -> None:
+    moment_s = random.Random(f"{seed_of_the_day()} {line} {draw}").uniform(0.0, 1.5)
+    check(*interrupted(line.split(), moment_s, made))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("draw", range(8))
+def test_a_demo_with_its_children_ends_as_one_and_leaves_nothing(draw: int, made: Path, tmp_path: Path) -> None:
+    moment_s = random.Random(f"{seed_of_the_day()} demo {draw}").uniform(0.0, 8.0)
+    check(*interrupted(["demo", "--seconds", "3"], moment_s, made, TMPDIR=str(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("draw", range(6))
+def test_a_compilation_in_two_processes_is_interrupted(draw: int, made: Path, tmp_path: Path) -> None:
+    moment_s = random.Random(f"{seed_of_the_day()} warmup {draw}").uniform(0.0, 20.0)
+    status, complaint = interrupted(["warmup"], moment_s, made, LOCKSTEP_CACHE_DIR=str(tmp_path))
+    check(status, complaint)
+    assert status == 130
