@@ -1,8 +1,12 @@
 """Imports point down only, siblings never meet, and one outside library has one home."""
 
 import ast
+import fnmatch
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -85,3 +89,12 @@ def test_planted_violations_are_found() -> None:
     assert faults("wire/ouch.py", "import numba\n")
     assert not faults("wire/ouch.py", "from wire.soup import packet\n")
     assert not faults("replay/rebuild.py", "from engine import Engine\nfrom journal import Journal\nimport numpy\n")
+
+
+@pytest.mark.parametrize("folder", ["journal", "checkpoints", "wire", "replay", "sequencer", "gateway", "node"])
+def test_every_module_of_a_folder_is_named_where_the_architecture_describes_the_folder(folder: str) -> None:
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{folder}/` |"))
+    named = re.findall(r"`([a-z_]+\*?)`", row)
+    modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__", "errors"}
+    assert {name for name in modules if not any(fnmatch.fnmatch(name, pattern) for pattern in named)} == set()
