@@ -96,8 +96,9 @@ def line(told: Told) -> str:
 
 
 def _not_open(status: Told) -> str:
-    """The state of a node that takes no new orders, in front of the rest of a line."""
-    return "" if status.get("state", "open") == "open" else f"{str(status['state']).upper()}, "
+    """The state of a node that is not open, and that there is a warning, in front of the rest of a line."""
+    warning = "" if not status.get("warning") else "WARNING, "
+    return warning if status.get("state", "open") == "open" else f"{str(status['state']).upper()}, {warning}"
 
 
 def _lag(status: Told) -> str:
@@ -132,8 +133,8 @@ def drawn(told: Told) -> "RenderableType":
     grid.add_row(_stages(status), _best(told["books"]))
     more = told["sessions_total"] - len(told["sessions"][:_SESSIONS])
     rest = Text(f"and {screen.count(more)} more" if more > 0 else "")
-    reason = str(status.get("state_reason", ""))
-    above = [Text(reason, style="yellow")] if reason else []
+    sentences = (str(status.get(key, "")) for key in ("state_reason", "warning"))
+    above = [Text(sentence, style="yellow") for sentence in sentences if sentence]
     return Group(*above, grid, Text(), _connected(told), rest)
 
 

@@ -224,6 +224,11 @@ class Gateway:
         """Wrong users and passwords since the start."""
         return self._logins.failures
 
+    @property
+    def lost_arrivals(self) -> int:
+        """Records of arrivals that were not written since the start."""
+        return self._arrival_log.lost if self._arrival_log is not None else 0
+
     def asked(self, connection: Connection, request: LoginRequest) -> None:
         """A login request came: have its password checked."""
         self._slots.asked(connection)

@@ -22,8 +22,9 @@ STATUS_KEYS: Final = (
     "uptime_s",
     "data",  # the data directory
     "durability",  # fsync or none
-    "state",  # open; or why no new order is taken: ending, draining, disk low, disk full, disk gone, clock
+    "state",  # open; or why no new order is taken or answered: stopped, stalled, ending, draining, disk low …, clock
     "state_reason",  # that in a sentence; empty where it is open
+    "warning",  # a sentence on what to mend while orders are taken, such as a refused clock; empty where there is none
     "draining",  # 0 or 1
     "room",  # open, or how the room is: disk low, disk full, disk gone
     "seq",  # of the last command applied
@@ -39,8 +40,10 @@ STATUS_KEYS: Final = (
     "clock_ahead_ns",  # how far market time is ahead of the wall clock, which was set back
     "clock_refused_ns",  # how far the wall clock is ahead of market time and not believed
     "durable_lag_s",  # age of the oldest command that is not durable
-    "failed_logins",  # since the start, as are the next four
+    "failed_logins",  # since the start, as are the next six
     "refused_connections",
+    "displaced_connections",  # without a login, ended to make room for others
+    "lost_arrivals",  # records that the arrival log did not write
     "slow_readers",
     "failed_checkpoints",
     "lost_log_lines",
@@ -153,6 +156,10 @@ class NodeControl(Protocol):
 
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk: seq, path, bytes, seconds. Raises Refused."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Sentences on what an operator should mend while orders are taken and answered."""
         ...
 
     def accept_clock(self) -> None:

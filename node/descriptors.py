@@ -11,14 +11,18 @@ from typing import Final
 RESERVED: Final = 128
 
 
-def connections_within(wanted: int) -> int:
-    """So many of the wanted connections as there are descriptors for; the soft limit is raised first, if it may be."""
-    needed = wanted + RESERVED
+def connections_within(wanted: int, past_days: int = 0) -> int:
+    """So many of the wanted connections as there are descriptors for; the soft limit is raised first, if it may be.
+
+    past_days: days whose streams are kept, each in an open file.
+    """
+    reserved = RESERVED + past_days
+    needed = wanted + reserved
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _less(soft, needed) and soft != hard:
         soft = hard if _less(hard, needed) else needed
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(wanted, soft - RESERVED)) if _less(soft, needed) else wanted
+    return max(1, min(wanted, soft - reserved)) if _less(soft, needed) else wanted
 
 
 def _less(limit: int, needed: int) -> bool:

@@ -28,11 +28,11 @@ def stopped(durable_lag_s: float) -> list[str]:
 
 
 def clock_refused(ahead_ns: int) -> list[str]:
-    """Reason why market time does not follow the wall clock."""
+    """Warning that market time does not follow the wall clock; orders are taken all the same."""
     if not ahead_ns:
         return []
     return [
-        f"the wall clock jumped ahead and is {ahead_ns / 1e9:,.0f} s ahead of market time, which goes on without it; "
+        f"the wall clock is {ahead_ns / 1e9:,.0f} s ahead of market time, which goes on without it; orders are taken; "
         "set the clock right, or accept its time with `lockstep admin accept-clock`"
     ]
 

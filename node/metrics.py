@@ -40,6 +40,8 @@ COUNTERS: Final = (
     ("bytes_out", "lockstep_sent_bytes", "Bytes sent to clients since the start"),
     ("failed_logins", "lockstep_failed_logins", "Logins refused for their user or password since the start"),
     ("refused_connections", "lockstep_refused_connections", "Connections of clients refused since the start"),
+    ("displaced_connections", "lockstep_displaced_connections", "Connections without a login ended for others"),
+    ("lost_arrivals", "lockstep_lost_arrivals", "Records of arrivals not written since the start"),
     ("slow_readers", "lockstep_slow_readers", "Clients disconnected because they did not read, since the start"),
     ("failed_checkpoints", "lockstep_failed_checkpoints", "Checkpoints that failed since the start"),
     ("lost_log_lines", "lockstep_lost_log_lines", "Log lines dropped since the start, for want of a reader"),
@@ -108,7 +110,7 @@ class _NodeCollector(Collector):
         yield _phases(status)
         yield _rooms(status)
         yield _stages(self._node.stages)
-        ready = GaugeMetricFamily("lockstep_ready", "1 while the node takes orders")
+        ready = GaugeMetricFamily("lockstep_ready", "1 while the node takes orders and answers them")
         ready.add_metric([], 0.0 if self._node.unready() or self._node.unhealthy() else 1.0)
         yield ready
 
@@ -215,7 +217,8 @@ def metrics_server(node: NodeControl, metrics: Metrics, *, host: str = "127.0.0.
 
     def ready() -> Response:
         reasons = list(dict.fromkeys((*node.unhealthy(), *node.unready())))
-        return json_response(_status_of(reasons), {"ready": not reasons, "reasons": reasons})
+        told = {"ready": not reasons, "reasons": reasons, "warnings": node.warnings()}
+        return json_response(_status_of(reasons), told)
 
     return HttpServer({"/metrics": text, "/healthz": healthy, "/readyz": ready}, host=host, port=port)
 

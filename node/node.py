@@ -436,17 +436,23 @@ class Node:
         return health.stopped(self.market.durable_lag_s)
 
     def unready(self) -> list[str]:
-        """Reasons why the node takes no orders now."""
-        reasons = self.unhealthy() or health.late(self.market.durable_lag_s)
-        reasons += health.clock_refused(self.clock.refused_ns)
-        return reasons + [why for _, why in self._standings()]
+        """Reasons why the node takes no new orders now, or answers none; the first is that of ``standing``."""
+        return [why for _, why in self._standings()]
+
+    def warnings(self) -> list[str]:
+        """Sentences on what an operator should mend while orders are taken and answered."""
+        return health.clock_refused(self.clock.refused_ns)
 
     def standing(self) -> tuple[str, str]:
-        """The node's state in a word or two, and why: ("open", "") where it takes orders."""
+        """The node's state in a word or two, and why: ("open", "") where it takes orders and answers them."""
         return next(self._standings(), ("open", ""))
 
     def _standings(self) -> Iterator[tuple[str, str]]:
-        """Each reason for which the node takes no new orders, the weightiest first."""
+        """Each reason for which the node takes no new orders or answers none, the weightiest first."""
+        if unhealthy := self.unhealthy():
+            yield "stopped", unhealthy[0]
+        elif late := health.late(self.market.durable_lag_s):
+            yield "stalled", late[0]
         if self._ending:
             yield "ending", "the node is ending: sessions are ended, then it stops"
         elif self.draining:

@@ -55,7 +55,7 @@ def serve(
     ``listening``: is told where, once clients can come. Raises what opening raises, PortInUse, OSError, and the fault
     that ended the node.
     """
-    connections = connections_within(options.connections_max)
+    connections = connections_within(options.connections_max, options.past_days)
     if connections < options.connections_max:
         log.warning(
             "fewer connections",

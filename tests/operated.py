@@ -65,7 +65,7 @@ class FakeNode:
         self.disconnected: list[str] = []
         self.listed: list[dict[str, int | str]] = [session("TRADER", "ALPHA", 7), session("OTHER", "BETA", 1)]
         self.unhealthy_because: list[str] = []
-        self.draining = self.ended = self.broken = self.clock_accepted = False
+        self.draining = self.ended = self.broken = self.clock_accepted = self.clock_refused = False
         self.counts: Counter[str] = Counter()
         self._stamp = LiveStamp()
         self._began_s = time.monotonic()
@@ -107,6 +107,7 @@ class FakeNode:
             "durability": "fsync",
             "state": "draining" if self.draining else "open",
             "state_reason": "the node is draining" if self.draining else "",
+            "warning": "",
             "draining": int(self.draining),
             "room": "open",
             "seq": self.engine.seq,
@@ -134,6 +135,9 @@ class FakeNode:
 
     def unready(self) -> list[str]:
         return ["the node is draining"] if self.draining else []
+
+    def warnings(self) -> list[str]:
+        return ["the clock is refused"] if self.clock_refused else []
 
     def sessions(self) -> list[dict[str, int | str]]:
         return self.listed

@@ -85,32 +85,39 @@ def test_a_stalled_disk_makes_the_node_unready_and_then_unhealthy_and_the_watchd
         began_ns = node.market._timed.times[0][1]
         monkeypatch.setattr(time, "perf_counter_ns", lambda: began_ns + 6 * SECOND_NS)
         assert node.unready()[0].startswith("commands have waited 6 s to become durable")
+        status = node.status()
+        assert (status["state"], status["state_reason"]) == ("stalled", node.unready()[0])
         assert (node.unhealthy(), watchdog_is_fed(node)) == ([], True)
         assert node.status()["durable_lag_s"] == 6
         monkeypatch.setattr(time, "perf_counter_ns", lambda: began_ns + 32 * SECOND_NS)
         assert node.unhealthy()[0].startswith("nothing has become durable for 32 s, so the market has stopped")
         assert not watchdog_is_fed(node)
+        assert (node.status()["state"], [node.status()["state_reason"]]) == ("stopped", node.unready())
         disk.goes.set()
         await submitted
         assert (node.unready(), node.unhealthy(), watchdog_is_fed(node)) == ([], [], True)
+        assert (node.status()["state"], node.status()["state_reason"]) == ("open", "")
 
     asyncio.run(run())
 
 
-def test_a_clock_that_is_refused_makes_the_node_unready_until_it_is_accepted(
+def test_a_clock_that_is_refused_is_a_warning_until_it_is_accepted_and_orders_are_taken(
     opened: Callable[[], Opened], tmp_path: Path
 ) -> None:
     async def run() -> None:
         node = Node(opened(), NodeOptions(tmp_path / "node", clock_ahead_max_ns=60 * SECOND_NS), Log())
         node.clock._wall = lambda: time.time_ns() + 3_600 * SECOND_NS
         node.clock()
-        assert "so there is nothing" not in node.unready()[0]
-        assert "accept its time with `lockstep admin accept-clock`" in node.unready()[0]
+        assert (node._has_room(), node.unready(), node.status()["state"]) == (True, [], "open")
+        (warning,) = node.warnings()
+        assert "orders are taken" in warning
+        assert "accept its time with `lockstep admin accept-clock`" in warning
+        assert node.status()["warning"] == warning
         assert node.status()["clock_refused_ns"] > 3_000 * SECOND_NS
         before_ns = node.clock()
         node.accept_clock()
         assert node.clock() > before_ns + 3_000 * SECOND_NS
-        assert node.unready() == []
+        assert (node.unready(), node.warnings(), node.status()["warning"]) == ([], [], "")
         with pytest.raises(ValueError, match="the clock is not refused, so there is nothing to accept"):
             node.accept_clock()
 
