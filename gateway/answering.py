@@ -15,7 +15,7 @@ from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, T
 from gateway import memo as _memo
 from gateway.fold import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, Fold, fold_at
 from gateway.open_orders import find, insert, remove
-from gateway.reading import instructions_of
+from gateway.reading import instructions_of, is_sale
 from gateway.writing import (
     FAR,
     MISFITS,
@@ -95,8 +95,6 @@ _TAIL_SPACES: Final = 0x202020202020_0000
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _SIDE_BUY: Final = int(ouch_codes.BuySell.BUY)
 _SIDE_SELL: Final = int(ouch_codes.BuySell.SELL)
-_SIDE_SHORT: Final = int(ouch_codes.BuySell.SELL_SHORT)
-_SIDE_EXEMPT: Final = int(ouch_codes.BuySell.SELL_SHORT_EXEMPT)
 _REJECT_DISPLAY: Final = int(ouch_codes.RejectReason.INVALID_DISPLAY)
 _REJECT_CROSS: Final = int(ouch_codes.RejectReason.NOT_IN_THIS_CROSS)
 _REJECT_MINIMUM: Final = int(ouch_codes.RejectReason.INVALID_MINIMUM_QUANTITY)
@@ -121,11 +119,6 @@ BECAME_FAR: Final = 16
 @inlined
 def _is_user(fold: Fold, user):
     return user != 0 and user < len(fold.users) and fold.users[user]["name"] != 0
-
-
-@inlined
-def _is_sale(side):
-    return side == _SIDE_SELL or side == _SIDE_SHORT or side == _SIDE_EXEMPT
 
 
 @inlined
@@ -298,7 +291,7 @@ def _canceled(fold: Fold, m, event, command, time_ns):
     elif by_cancel and (command["memo"] >> 56) & _MODIFY and left > 0:
         kind = np.int64(_M_MODIFIED)
         side = (command["memo"] >> 16) & 255
-        if _is_sale(side) and _is_sale((memo >> 16) & 255):
+        if is_sale(side) and is_sale((memo >> 16) & 255):
             memo = (memo & ~np.int64(0xFF0000)) | (side << 16)
             rest["memo"] = memo
     own = command["client_order_id"] if np.int64(command["kind"]) == _ENTER else command["new_client_order_id"]
@@ -340,7 +333,7 @@ def _marked(fold: Fold, m, event, command, time_ns):
         return m
     rest = fold.rest[place]
     side, was = (command["memo"] >> 16) & 255, (rest["memo"] >> 16) & 255
-    if command["qty"] != rest["qty"] or side == was or not (_is_sale(side) and _is_sale(was)):
+    if command["qty"] != rest["qty"] or side == was or not (is_sale(side) and is_sale(was)):
         return m
     rest["memo"] = (rest["memo"] & ~np.int64(0xFF0000)) | (side << 16)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])

@@ -266,14 +266,15 @@ def instructions_of(display):
 
 
 @inlined
-def _is_sale(side):
+def is_sale(side):
+    """True if a side of OUCH is a sale of any kind."""
     return side == _SIDE_SELL or side == _SIDE_SHORT or side == _SIDE_EXEMPT
 
 
 @inlined
 def _side_class(side):
     """A side of OUCH as ``recent`` has it."""
-    return BUY if side == _SIDE_BUY else SALE if _is_sale(side) else UNKNOWN
+    return BUY if side == _SIDE_BUY else SALE if is_sale(side) else UNKNOWN
 
 
 @inlined
@@ -357,7 +358,7 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
         row["side"] = 0
     elif side == _SIDE_BUY:
         row["side"] = _BUY
-    elif _is_sale(side):
+    elif is_sale(side):
         row["side"] = _SELL
     else:
         row["side"] = 0
@@ -442,11 +443,14 @@ def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
 
 @inlined
 def _modified_qty(buffer, at, stream, open_rows, rest, recent):
-    """Total intended shares of a Modify Order, below 0 where it must be refused."""
+    """Total intended shares of a Modify Order, below 0 where it must be refused.
+
+    An order of which nothing is known yet is left to the market: a correct Modify Order is never refused here.
+    """
     shares, asked = _u32(buffer, at + _M_SHARES), _side_class(np.int64(buffer[at + _M_SIDE]))
     client_order_id = _order_id(_u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8))
     side, _ = _known(np.int64(stream["participant"]), client_order_id, open_rows, rest, recent)
-    return shares if shares != 0 and asked != UNKNOWN and asked == side else ~shares
+    return shares if shares != 0 and asked != UNKNOWN and (asked & side) != 0 else ~shares
 
 
 @inlined

@@ -2,7 +2,8 @@
 
 A Modify or Replace Order may come before the Accepted of its order was told, so that the table of open orders does not
 have it yet. The memory is small and direct-mapped: a later order may take an earlier one's row, which is then unknown.
-Two entries with one id, of which the market takes one at most, leave only what they agree in.
+Two entries with one id, of which the market may take either, leave only what they agree in. What is unknown is no
+reason to refuse a message. The memory is empty at a start, and is cleared when a trading day begins.
 """
 
 from typing import Final

@@ -83,7 +83,7 @@ class Streams:
         self._deliver = deliver
         self._new_session = new_session
         self._login_ends = login_ends
-        self._ending: dict[int, str] = {}
+        self._revoked: dict[int, str] = {}
         self.fold: Fold = new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES)
         self._places = places(self.fold)
         self._out, self._grouped = self.fold.out.data, self.fold.grouped.data
@@ -167,8 +167,8 @@ class Streams:
         if words & EXTENDS or self._carries:
             self._carries = bool(words & EXTENDS)
             self.fold.carried[:1].view(np.uint8)[:] = commands[-1:].view(np.uint8) if self._carries else 0
-        if self._ending:
-            ending, self._ending = self._ending, {}
+        if self._revoked:
+            ending, self._revoked = self._revoked, {}
             for user, why in ending.items():
                 self._login_ends(user, why)
 
@@ -210,6 +210,7 @@ class Streams:
             for user in users:
                 self._send(system_event(self.fold, user, int(EventCode.END_OF_DAY), time_ns))
         self.now_ns = time_ns
+        self.recent.view(np.uint8).fill(0)  # tokens are free again
         self._new_session(self.session)
         for user in users:
             self._begin_stream(user)
@@ -264,9 +265,9 @@ class Streams:
             user = self._by_name[name] = len(self._by_name) + 1
         row = self.fold.users[user]
         if not fresh and row["participant_name"] != command["participant_name"]:
-            self._ending[user] = "the user belongs to another participant now; log in again"
+            self._revoked[user] = "the user belongs to another participant now; log in again"
         if not fresh and not int(command["permissions"]) & UserPermission.ENABLED:
-            self._ending[user] = "the user may not log in any more; ask the operator"
+            self._revoked[user] = "the user may not log in any more; ask the operator"
         row["name"] = command["name"]
         row["participant_name"] = command["participant_name"]
         row["participant"] = self._participants[int(command["participant_name"])]
@@ -278,7 +279,7 @@ class Streams:
     def _define_credential(self, command: Any) -> None:
         user = self._by_name.get(unpack(int(command["name"])), 0)
         if user:
-            self._ending.setdefault(user, "the user has a new password; log in with it")
+            self._revoked.setdefault(user, "the user has a new password; log in with it")
             for field in _CREDENTIAL_FIELDS:
                 self.fold.users[user][field] = command[field]
 

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.limits import DAY_NS
 from engine.names import pack
 from engine.records import CommandKind, Phase
 from tests.ouch_messages import IOC, SYSTEM_HOURS, cancel, enter, modify, replace
-from tests.test_gateway import Venue, row
+from tests.test_gateway import BEGIN_NS, Venue, row
 from tests.test_ouch_bounds import PRICE_E4_MARKET, Side, operator_order
 
 
@@ -104,9 +105,35 @@ def test_a_second_entry_of_a_token_does_not_make_its_order_another_for_a_modify(
     for first, second, price_e4 in (("S", "B", 110_000), ("B", "S", 90_000)):
         twice = enter(f"a{first}", first, 100, price_e4) + enter(f"a{first}", second, 100, 100_000)
         venue.send((1, twice + modify(f"a{first}", second, 60)))
-        assert sides(venue, 1) == [f"ACCEPTED {first} 100", "REJECTED", "CANCEL_REJECT"]
-    venue.send((1, enter("aS", "B", 5, 90_000) + modify("aS", "B", 60) + modify("aS", "T", 60)))
-    assert sides(venue, 1) == ["REJECTED", "CANCEL_REJECT", "ORDER_MODIFIED T 60"], "what was told is known"
+        assert sides(venue, 1) == [f"ACCEPTED {first} 100", "REJECTED", f"ORDER_MODIFIED {first} 60"]
+    venue.send((1, enter("aS", "B", 5, 90_000) + modify("aS", "B", 50) + modify("aS", "T", 50)))
+    assert sides(venue, 1) == ["REJECTED", "CANCEL_REJECT", "ORDER_MODIFIED T 50"], "what was told is known"
+
+
+def test_a_correct_modify_is_not_refused_for_an_entry_of_its_token_that_was_rejected() -> None:
+    venue = Venue()
+    venue.send((1, enter("T1", "B", 0, 90_000) + enter("T1", "S", 100, 100_000) + modify("T1", "T", 50)))
+    assert sides(venue, 1) == ["REJECTED", "ACCEPTED S 100", "ORDER_MODIFIED T 50"]
+
+
+def test_a_modify_is_not_judged_by_an_order_of_the_day_before() -> None:
+    venue = Venue()
+    venue.send((1, enter("T1", "B", 100, 90_000)))
+    venue.take(row(CommandKind.CLOCK, time_ns=BEGIN_NS + DAY_NS))
+    venue.send((1, enter("T1", "S", 100, 100_000) + modify("T1", "B", 60) + modify("T1", "T", 50)))
+    assert sides(venue, 1) == ["ACCEPTED S 100", "CANCEL_REJECT", "ORDER_MODIFIED T 50"]
+
+
+def test_orders_of_others_change_no_answer_to_a_correct_modify() -> None:
+    venue = Venue()
+    rows = [venue.read((1, enter("M1", "S", 100, 100_000)))[0]]
+    for burst in range(30):  # which nothing is told of yet
+        venue.read((2, b"".join(enter(f"X{burst}-{n}", "B", 10, 90_000) for n in range(1_000))))
+    rows.append(venue.read((1, modify("M1", "T", 50)))[0])
+    venue.sent.clear()
+    for taken in rows:
+        venue.take(taken)
+    assert sides(venue, 1) == ["ACCEPTED S 100", "ORDER_MODIFIED T 50"]
 
 
 # Replace Order.
@@ -225,7 +252,7 @@ def test_who_cancels_or_replaces_an_order_of_the_participant_that_no_user_entere
     venue.send((2, cancel("o1") + cancel("o2", 4)))
     assert venue.short(2) == ["CANCELED o1 10 U", "CANCELED o2 6 U"]
     venue.send((2, replace("o2", "b2", 5, 100_000) + modify("o3", "T", 10) + modify("b2", "T", 5)))
-    assert venue.short(2) == ["REPLACED b2 5", "CANCEL_REJECT o3", "CANCEL_REJECT b2"]
+    assert venue.short(2) == ["REPLACED b2 5", "CANCEL_REJECT o3", "ORDER_MODIFIED b2 5"]
     told = venue.told(2)[0][1]
     assert (told["buy_sell"], told["display"], told["firm"], told["previous_order_token"]) == ("S", "Y", "FIRM", "o2")
     assert told["capacity"] == "O"
