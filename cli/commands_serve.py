@@ -83,6 +83,9 @@ def serve(
     clock_ahead_max_s: Annotated[
         float, typer.Option(min=1, max=1e9, help="A clock that jumps ahead by more is refused until it is accepted.")
     ] = 3_600.0,
+    accept_clock: Annotated[
+        bool, typer.Option("--accept-clock", help="Believe the clock at this start though it was refused before.")
+    ] = False,
     default_order_rate: Annotated[
         str,
         typer.Option(
@@ -126,6 +129,7 @@ def serve(
         None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         past_days,
         round(clock_ahead_max_s * 1e9),
+        accept_clock,
         order_rate,
         share_bps,
         as_json=as_json,

@@ -45,6 +45,7 @@ def serve(
     clock_error_max_ns: int | None,
     past_days: int,
     clock_ahead_max_ns: int,
+    accept_clock: bool,
     default_order_rate: str,
     default_share_bps: int,
     *,
@@ -90,6 +91,7 @@ def serve(
         clock_error_max_ns=clock_error_max_ns,
         past_days=past_days,
         clock_ahead_max_ns=clock_ahead_max_ns,
+        accept_clock=accept_clock,
         default_order_rate=default_order_rate,
         default_share_bps=default_share_bps,
     )

@@ -28,6 +28,7 @@ from node.logs import Log
 from node.market import Market
 from node.opening import Opened
 from node.rates import Rates
+from node.refused_clock import RefusedClock
 from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
 from node.suspension import Suspension
@@ -69,6 +70,7 @@ class NodeOptions:
     clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
     past_days: int = PAST_DAYS
     clock_ahead_max_ns: int = AHEAD_MAX_NS  # a step of the wall clock ahead by more is not believed
+    accept_clock: bool = False  # believe the wall clock at the start though it was refused before
     default_order_rate: str = OFF  # of participants that the operator defines, as `limits` takes it
     default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
 
@@ -104,7 +106,14 @@ class Node:
             take=lambda rows: self.market.take(rows, time.perf_counter_ns()),
             tick=lambda: self.market.tick(),  # noqa: PLW0108  it is made below
         )
-        self.clock = MarketClock(self.engine.now_ns, jumped=self._jumped, ahead_max_ns=options.clock_ahead_max_ns)
+        self._refused_clock = RefusedClock(options.data, log.warning)
+        lead_ns = self._refused_clock.lead_ns(self.engine.now_ns, time.time_ns(), options.clock_ahead_max_ns)
+        if options.accept_clock or not lead_ns:
+            self._refused_clock.forget()
+            lead_ns = 0
+        self.clock = MarketClock(
+            self.engine.now_ns, jumped=self._jumped, ahead_max_ns=options.clock_ahead_max_ns, refused_ns=lead_ns
+        )
         behind = health.clock_behind(self.engine.now_ns - time.time_ns(), options.clock_ahead_max_ns)
         if behind is not None:
             log.error("the clock is behind the journal", why=behind)
@@ -317,8 +326,10 @@ class Node:
             self._clock_refused = bool(refused)
             if refused:
                 self.log.error("the clock is refused", why=refused[0])
+                self._refused_clock.keep(self.clock(), self.clock.refused_ns)
             else:
                 self.log.warning("the clock is believed again")
+                self._refused_clock.forget()
 
     async def _watch_room(self) -> None:
         while self._takes:
@@ -339,6 +350,7 @@ class Node:
             "clock jumped", was=shown_time(was_ns), now=shown_time(now_ns), by_s=(now_ns - expected_ns) / 1e9
         )
         self.timekeeping.jumped(now_ns, now_ns - expected_ns)
+        self._loop.call_soon(self._look_at_clock)
 
     def _has_room(self) -> bool:
         """True if the gateway's turn may take."""
@@ -472,6 +484,7 @@ class Node:
         if not self.clock.refused_ns:
             raise Refused("the clock is not refused, so there is nothing to accept")
         self.clock.accept()
+        self._look_at_clock()
 
     def sessions(self) -> list[dict[str, int | str]]:
         """One a connection."""

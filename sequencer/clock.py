@@ -15,7 +15,8 @@ A step ahead is taken at once, up to a bound. Either the clock was wrong before,
 time would be a wrong time stamp, or the machine has slept. If the step itself was the mistake, market time is ahead
 until the wall clock catches up, since a time that is journaled cannot be taken back. That is why a step beyond the
 bound (an hour) is refused: market time goes on by the monotonic clock until the wall clock is right again, or somebody
-accepts it. The first reading is believed: after a weekend the clock is days ahead of the journal. No step decides an
+accepts it. The first reading is believed, unless the clock was refused before a restart (``refused_ns``): after a
+weekend the clock is days ahead of the journal. No step decides an
 outcome but by the times that market time takes; all are told to ``jumped``, for the log, for an alarm, and for a
 CLOCK_JUMP row in the journal.
 """
@@ -42,7 +43,8 @@ Jumped = Callable[[int, int, int], object]
 class MarketClock:
     """Gives market time in ns since 1970 at each call; for the sequencer's thread, as the ``clock`` of ``LiveStamp``.
 
-    ``now_ns``: market time so far (``engine.now_ns``). ``wall`` and ``monotonic`` give ns. ``jumped`` is called where
+    ``now_ns``: market time so far (``engine.now_ns``). ``refused_ns``: lead of a wall clock that was refused before a
+    restart and still is. ``wall`` and ``monotonic`` give ns. ``jumped`` is called where
     the wall clock is more than ``jump_bound_ns`` from where the time that has passed would put it, once for each such
     jump, and at once where a journal is ahead of the wall clock by as much; it must not raise. A pause of the process
     or of the machine's processors moves both clocks and is no jump; a machine that was suspended has one ahead.
@@ -56,6 +58,7 @@ class MarketClock:
         monotonic: Callable[[], int] = time.monotonic_ns,
         jump_bound_ns: int = JUMP_BOUND_NS,
         ahead_max_ns: int = AHEAD_MAX_NS,
+        refused_ns: int = 0,
         jumped: Jumped | None = None,
     ) -> None:
         if jump_bound_ns < 1:
@@ -69,7 +72,7 @@ class MarketClock:
         self.jumps = 0
         self._now_ns = now_ns
         self._monotonic_ns, self._wall_ns = self._read()
-        self._believed_ns = self._wall_ns
+        self._believed_ns = self._wall_ns - refused_ns
         if now_ns - self._wall_ns > jump_bound_ns:
             self._tell(now_ns, self._wall_ns, now_ns)
 

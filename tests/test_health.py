@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from node.logs import Log
 from node.node import Node, NodeOptions
 from node.opening import Opened, open_directory
 from node.program import watchdog_is_fed
+from sequencer.clock import MarketClock
 from tests.operated import SMALL
 from tests.rows import participant
 
@@ -62,6 +64,9 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], Opened]]:
     taken: list[Opened] = []
 
     def open_it() -> Opened:
+        for each in taken:
+            each.journal.close()
+        taken.clear()
         taken.append(open_directory(tmp_path / "node", SMALL, "fsync"))
         return taken[-1]
 
@@ -122,6 +127,48 @@ def test_a_clock_that_is_refused_is_a_warning_until_it_is_accepted_and_orders_ar
             node.accept_clock()
 
     asyncio.run(run())
+
+
+def test_a_refused_clock_is_refused_by_the_next_start_too_until_it_is_accepted(
+    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, right = tmp_path / "node", time.time_ns
+    options = NodeOptions(directory, clock_ahead_max_ns=60 * SECOND_NS)
+    note = directory / "clock_refused.json"
+
+    def ahead() -> int:
+        return right() + 7_200 * SECOND_NS
+
+    async def refuses(taken: Opened) -> None:
+        node = Node(taken, options, Log())
+        node.clock._wall = ahead
+        node.clock()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert note.exists(), "at once, since the node may end in the next moment"
+
+    async def starts(taken: Opened, accept: bool) -> int:
+        node = Node(taken, replace(options, accept_clock=accept), Log())
+        return node.clock() - right()
+
+    asyncio.run(refuses(opened()))
+    monkeypatch.setattr(time, "time_ns", ahead)
+    monkeypatch.setattr(MarketClock.__init__, "__kwdefaults__", MarketClock.__init__.__kwdefaults__ | {"wall": ahead})
+    taken = opened()
+    for _ in range(2):
+        assert abs(asyncio.run(starts(taken, False))) < 600 * SECOND_NS
+    assert asyncio.run(starts(taken, True)) > 7_000 * SECOND_NS
+    assert not note.exists()
+
+    async def accepts() -> None:
+        node = Node(taken, options, Log())
+        node.clock._believed_ns -= 7_200 * SECOND_NS
+        node._look_at_clock()
+        assert note.exists()
+        node.accept_clock()
+        assert not note.exists()
+
+    asyncio.run(accepts())
 
 
 # The journal's file.

@@ -3,6 +3,8 @@ well it is kept."""
 
 import ctypes
 import os
+import stat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from engine.limits import TIME_NS_MAX
 from engine.records import COMMAND, CommandKind
+from node.refused_clock import FILE, RefusedClock
 from sequencer import discipline
 from sequencer.clock import JUMP_BOUND_NS, SLEW, MarketClock
 from sequencer.discipline import TIMEX, ClockReading, complaint, parse
@@ -143,6 +146,59 @@ def test_a_clock_may_be_days_ahead_of_the_journal_at_a_start() -> None:
     clock = machine.clock(START_NS - 72 * HOUR_NS)
     assert clock() == START_NS
     assert (clock.refused_ns, machine.jumps) == (0, [])
+
+
+def test_a_clock_that_was_refused_before_a_restart_is_refused_after_it_until_it_is_right() -> None:
+    machine = Machine()
+    machine.wall_ns += 3 * HOUR_NS
+    clock = machine.clock(START_NS - 60 * SECOND_NS, refused_ns=3 * HOUR_NS)
+    assert clock() == START_NS
+    assert clock.refused_ns == 3 * HOUR_NS
+    machine.passes(SECOND_NS)
+    machine.wall_ns -= 3 * HOUR_NS
+    assert (clock(), clock.refused_ns) == (START_NS + SECOND_NS, 0)
+
+
+class Boot:
+    """A machine that measures the time since its boot, and a data directory on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.name, self.passed_ns = directory, "one", 500 * SECOND_NS
+        self.warned: list[str] = []
+
+    def memory(self) -> RefusedClock:
+        return RefusedClock(
+            self.directory, lambda event, **_: self.warned.append(event), passed=lambda: self.passed_ns, boot=self.name
+        )
+
+
+def test_the_lead_of_a_refused_clock_is_measured_anew_at_a_start_on_the_same_boot(tmp_path: Path) -> None:
+    boot = Boot(tmp_path)
+    boot.memory().keep(START_NS, 3 * HOUR_NS)
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    boot.passed_ns += 72 * HOUR_NS
+    now_ns = START_NS + 72 * HOUR_NS
+    again = boot.memory()
+    assert again.lead_ns(START_NS, now_ns + 3 * HOUR_NS, HOUR_NS) == 3 * HOUR_NS
+    assert again.lead_ns(START_NS, now_ns + 5 * HOUR_NS, HOUR_NS) == 5 * HOUR_NS
+    assert again.lead_ns(START_NS, now_ns + HOUR_NS, HOUR_NS) == 0
+    assert again.lead_ns(START_NS, now_ns, HOUR_NS) == 0, "it was set right while the node was down"
+    again.forget()
+    again.forget()
+    assert again.lead_ns(START_NS, now_ns + 3 * HOUR_NS, HOUR_NS) == 0
+    assert boot.warned == []
+
+
+def test_after_a_reboot_a_clock_is_refused_where_it_can_still_be_ahead_by_what_it_was(tmp_path: Path) -> None:
+    boot = Boot(tmp_path)
+    boot.memory().keep(START_NS, 30 * HOUR_NS)
+    boot.name, boot.passed_ns = "two", 0
+    for after_ns in (0, 60 * SECOND_NS, 72 * HOUR_NS):
+        assert boot.memory().lead_ns(START_NS, START_NS + 30 * HOUR_NS + after_ns, HOUR_NS) == 30 * HOUR_NS
+    assert boot.memory().lead_ns(START_NS, START_NS + 2 * HOUR_NS, HOUR_NS) == 0, "it was set right"
+    (tmp_path / FILE).write_text("[]")
+    assert boot.memory().lead_ns(START_NS, START_NS + 30 * HOUR_NS, HOUR_NS) == 0
+    assert boot.warned == ["the note of a refused clock cannot be read, so the clock is believed"]
 
 
 def test_a_leap_second_is_spread_over_the_seconds_after_it() -> None:
