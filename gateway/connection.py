@@ -10,6 +10,7 @@ import asyncio
 from time import time_ns
 from typing import TYPE_CHECKING, Final, cast
 
+from gateway.addresses import network_of
 from gateway.attention import Beat
 from gateway.spool import Spool, SpoolError
 from wire import ProtocolError, ServerSession, soup
@@ -53,7 +54,7 @@ class Connection(asyncio.BufferedProtocol):
         self.begin = self.end = self._limit = 0
         self.user = 0
         self.participant = 0
-        self.address = ""
+        self.address = self.network = ""  # ``network``: what the address counts as
         self.since_ns = self._awaited_ns = gateway.now_ns()
         self.dirty = False
         self.received_ns = 0  # when the bytes came that wait for a turn; since 1970
@@ -87,6 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self._socket = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else "unknown"  # it is gone already
+        self.network = network_of(self.address)
         if not self._gateway.opened(self):
             self.closing = "too many connections"
             self._socket.abort()

@@ -146,7 +146,7 @@ class Gateway:
         """True if there is room for a connection, which then has a slot."""
         if not self.open_for_logins:
             return self._refused(connection, "the node takes no logins now")
-        place = self._slots.open(connection, connection.address)
+        place = self._slots.open(connection, connection.network)
         if place.slot < 0:
             return self._refused(connection, place.refused)
         if place.displaces is not None:
@@ -176,7 +176,7 @@ class Gateway:
 
     def left(self, connection: Connection) -> None:
         """A connection was ended, or is gone: its user is not logged in any more. May be repeated."""
-        self._logins.withdraw(connection, connection.address)
+        self._logins.withdraw(connection, connection.network)
         if self.logged_out(connection) and self.streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
             self._disconnected(connection.user)
 
@@ -245,7 +245,7 @@ class Gateway:
             else:
                 self._known(connection, request, user)
 
-        self._logins.check(connection, connection.address, request.user.upper(), request.password, stored, decided)
+        self._logins.check(connection, connection.network, request.user.upper(), request.password, stored, decided)
 
     def _password_of(self, user: int) -> Stored:
         """A user's password, as it is now."""

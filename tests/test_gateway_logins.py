@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engine.names import pack
 from engine.records import EVENT, EventKind
+from gateway.addresses import network_of
 from gateway.connection import Connection
 from gateway.passwords import credential_row
 from tests.rows import batch, credential, participant, user
@@ -88,3 +89,44 @@ def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(tmp_path:
         assert turns.outbox.streams.row(turns.outbox.streams.user("UD"))["name"] == pack("UD")
 
     asyncio.run(run())
+
+
+def test_the_ipv6_addresses_of_a_network_count_as_one_for_connections_and_passwords(tmp_path: Path) -> None:
+    async def run() -> None:
+        turns = Turns(tmp_path / "node")
+        gateway = turns.gateway
+        asked: list[str] = []
+        cast(Any, gateway)._logins.check = lambda _connection, address, *_: asked.append(address)
+
+        def connected(address: str) -> Connection:
+            connection = gateway.protocol()
+            connection.connection_made(Wire(address))
+            return connection
+
+        neighbour = connected("2001:db8:0:2::1")
+        flood = [connected(f"2001:db8:0:1::{n:x}") for n in range(300)]
+        assert gateway.displaced_connections == 300 - 256, "an address may have a quarter of the slots waiting"
+        assert not neighbour.closing
+        assert flood[0].closing
+        login = LoginRequest("UA", "wrong", "", 0).packet()
+        for connection in flood[-2:]:
+            connection.get_buffer(0)[: len(login)] = login
+            connection.buffer_updated(len(login))
+        assert asked == ["2001:db8:0:1::/64"] * 2
+        assert flood[-1].address == "2001:db8:0:1::12b", "the log names the address itself"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:0:1:ffff::9", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_an_address_counts_as_its_network(address: str, network: str) -> None:
+    assert network_of(address) == network
