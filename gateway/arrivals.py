@@ -66,15 +66,18 @@ class Arrivals(NamedTuple):
     rest: np.ndarray[Any, Any]  # OPEN_REST[as many]: ``Fold.rest``
     recent: np.ndarray[Any, Any]  # RECENT[RECENT_ROWS]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
-    arrived: np.ndarray[Any, Any]  # ARRIVAL[n], one a row of commands
+    arrived: np.ndarray[Any, Any]  # ARRIVAL[n], one a row of commands; ARRIVAL[0]: none are recorded
     order: np.ndarray[Any, Any]  # int64[as many as streams]: which are not done, for the kernel alone
 
 
 def new_arrivals(
-    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any
+    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any, records: bool = True
 ) -> Arrivals:
-    """The arrays for a buffer, STREAM rows, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows."""
-    arrived, order = np.zeros(len(commands), ARRIVAL), np.zeros(len(streams), np.int64)
+    """The arrays for a buffer, STREAM rows, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows.
+
+    records: False where nobody takes ARRIVAL rows.
+    """
+    arrived, order = np.zeros(len(commands) if records else 0, ARRIVAL), np.zeros(len(streams), np.int64)
     return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order)
 
 
@@ -147,7 +150,10 @@ def read_streams(places, count, rows_max, first, turn):
     buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order = _arrivals_at(places)
     n = np.int64(0)
     place = np.int64(0)
-    rows_max = min(rows_max, len(commands), len(arrived))
+    records = len(arrived) > 0
+    rows_max = min(rows_max, len(commands))
+    if records:
+        rows_max = min(rows_max, len(arrived))
     count = min(count, len(streams), len(order))
     for number in range(count):
         stream = streams[number]
@@ -166,7 +172,7 @@ def read_streams(places, count, rows_max, first, turn):
             row = n
             n, more = _read_next(buffer, stream, symbols, open_rows, rest, recent, commands, n)
             placed = n > row
-            while row < n:
+            while records and row < n:
                 arrival = arrived[row]
                 arrival["seq"] = 0
                 arrival["time_ns"] = stream["time_ns"]

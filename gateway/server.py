@@ -106,6 +106,7 @@ class Gateway:
             self.streams.fold.rest,
             self.streams.recent,
             self._rows,
+            records=arrival_log is not None,
         )
         self._arrived = self._arrivals.arrived.view(np.uint8).data
         self._arrival_log = arrival_log

@@ -358,7 +358,7 @@ class Node:
             self.market.has_room
             and self._takes
             and not self.images.wanted
-            and self.scarcity.may_take(self.journal.durable_seq, time.monotonic_ns())
+            and (self.scarcity.takes_all or self.scarcity.may_take(self.journal.durable_seq, time.monotonic_ns()))
         )
 
     def _released(self) -> None:

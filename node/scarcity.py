@@ -48,12 +48,17 @@ class Scarcity:
         """The room in words, and what to do."""
         return self._watch.sentence
 
+    @property
+    def takes_all(self) -> bool:
+        """True where every turn may be taken, so that there is nothing to ask ``may_take``."""
+        return self.state in ("fine", "low")
+
     def may_take(self, durable_seq: int, now_ns: int) -> bool:
         """True if a turn may be taken. In `full` the room is looked at for each, which comes alone, after a pause.
 
         Raises OSError where the disk cannot even be asked.
         """
-        if self.state in ("fine", "low"):
+        if self.takes_all:
             return True
         if self._seq != self._engine.seq:
             self._seq, self._seq_since_ns = self._engine.seq, now_ns

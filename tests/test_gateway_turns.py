@@ -62,7 +62,7 @@ class Wire(asyncio.Transport):
 class Turns:
     """A gateway before a market that takes ``slow_s`` for each batch, and three users who are logged in."""
 
-    def __init__(self, directory: Path, connections_max: int = 1_024) -> None:
+    def __init__(self, directory: Path, connections_max: int = 1_024, arrival_log: ArrivalLog | None = None) -> None:
         directory.mkdir()
         outbox = Outbox(directory, SMALL)
         rows = concatenate(
@@ -88,6 +88,7 @@ class Turns:
             disconnected=lambda _: None,
             say=lambda *_, **__: None,
             connections_max=connections_max,
+            arrival_log=arrival_log,
         )
         self.connections = [self._connection(name, outbox) for name in NAMES]
 
@@ -219,6 +220,14 @@ def test_a_connection_that_was_ended_while_it_waits_leaves_its_slot_to_the_next(
 
 
 @on_a_loop
+def test_no_rows_of_arrivals_are_made_where_nobody_takes_them(turns: Turns) -> None:
+    turns.sends(0, 2)
+    turns.gateway.turn()
+    assert turns.senders(0) == [0, 0]
+    assert len(cast(Any, turns.gateway)._arrivals.arrived) == 0
+
+
+@on_a_loop
 def test_turns_begin_at_another_connection_each_time(turns: Turns) -> None:
     for _ in range(3):
         for number in range(3):
@@ -227,24 +236,23 @@ def test_turns_begin_at_another_connection_each_time(turns: Turns) -> None:
     assert [turns.senders(at) for at in range(3)] == [[0, 1, 2] * 2, [1, 2, 0] * 2, [2, 0, 1] * 2]
 
 
-@on_a_loop
-def test_arrivals_are_recorded_with_the_numbers_of_their_rows(turns: Turns) -> None:
-    directory = turns.outbox.spool.path.parent / "arrivals"
-    seq = [1_000]
-
-    def last_seq() -> int:
-        seq[0] += len(turns.taken[-1]) + 1  # a CLOCK row stands before each turn
-        return seq[0]
-
-    log = ArrivalLog(ArrivalFiles(directory), last_seq, pytest.fail)
-    cast(Any, turns.gateway)._arrival_log = log
+def test_arrivals_are_recorded_with_the_numbers_of_their_rows(tmp_path: Path) -> None:
+    directory = tmp_path / "arrivals"
+    last_seqs = iter((1_004, 1_006))  # a CLOCK row stands before each turn
+    log = ArrivalLog(ArrivalFiles(directory), lambda: next(last_seqs), pytest.fail)
     began_ns = time.time_ns()
-    turns.sends(0, 2)
-    turns.sends(1, 1)
-    turns.gateway.turn()
-    turns.sends(2, 1)
-    turns.gateway.turn()
-    turns.gateway.close()
+
+    async def with_gateway() -> Turns:
+        turns = Turns(tmp_path / "node", arrival_log=log)
+        turns.sends(0, 2)
+        turns.sends(1, 1)
+        turns.gateway.turn()
+        turns.sends(2, 1)
+        turns.gateway.turn()
+        turns.gateway.close()
+        return turns
+
+    turns = asyncio.run(with_gateway())
     (rows,) = read_arrivals(directory)
     assert rows["seq"].tolist() == [1_002, 1_003, 1_004, 1_006]
     assert rows["connection"].tolist() == [1, 2, 1, 3]

@@ -189,6 +189,7 @@ def test_a_halt_that_comes_while_phases_are_put_back_is_put_back_too(tmp_path: P
 def test_with_a_full_disk_turns_come_one_by_one_with_a_pause_and_none_when_the_room_is_gone(tmp_path: Path) -> None:
     venue = Venue(tmp_path, XYZ=CONTINUOUS)
     assert venue.looks("full") == [HALTED], "new orders are refused"
+    assert not venue.scarcity.takes_all
     seq = venue.engine.seq
 
     def may_take(durable_seq: int, now_ns: int) -> bool:
@@ -207,3 +208,4 @@ def test_with_a_full_disk_turns_come_one_by_one_with_a_pause_and_none_when_the_r
     venue.watch.next = "low"
     assert may_take(seq + 1, now_ns + 2 * FULL_TURN_NS)
     assert may_take(0, 0), "with more room nothing is counted"
+    assert venue.scarcity.takes_all
