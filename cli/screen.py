@@ -89,6 +89,10 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+#: Characters that a column of a table has at least, if its values have as many; longer values are folded.
+NARROWEST: Final = 16
+
+
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
 ) -> None:
@@ -101,14 +105,19 @@ def table(
         from rich.table import Table
         from rich.text import Text
 
+        console = Console()
+        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        if sum(min(width, NARROWEST) + 2 for width in widths) > console.width:
+            _records(columns, cells, title)
+            return
         shown = Table(
             box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", header_style="bold"
         )
         for column in columns:
-            shown.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+            shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in cells:
             shown.add_row(*(Text(cell) for cell in row))
-        Console().print(shown)
+        console.print(shown)
         return
     if title:
         say(title)
@@ -116,6 +125,16 @@ def table(
     for row in [list(columns), *cells]:
         padded = (c.rjust(w) if head in right else c.ljust(w) for c, w, head in zip(row, widths, columns, strict=True))
         say("  ".join(padded).rstrip())
+
+
+def _records(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    """Rows on a terminal too narrow for their columns: one value a line, and nothing is cut."""
+    if title:
+        say(title)
+    for number, row in enumerate(rows):
+        if number:
+            say("")
+        facts(zip(columns, row, strict=True))
 
 
 def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
