@@ -67,6 +67,7 @@ class Gateway:
         take: Callable[[NDArray[Any], int], None],
         has_room: Callable[[], bool],
         disconnected: Callable[[int], None],
+        absent: Callable[[list[int]], None],
         say: Say,
         warn: Say | None = None,
         connections_max: int = 1_024,
@@ -78,11 +79,12 @@ class Gateway:
         self.streams = outbox.streams
         self._outbox = outbox
         outbox.forward = self.deliver
-        outbox.began = self.end_sessions
+        outbox.began = self._begin_day
         outbox.login_ends = self.disconnect
         self._take = take
         self._has_room = has_room
         self._disconnected = disconnected
+        self._absent = absent
         self._say = say
         self._warn = warn or say
         self._arena = np.zeros(connections_max * REGION_BYTES, np.uint8)
@@ -486,6 +488,14 @@ class Gateway:
                 self._read_packets(connection, beat.now_ns)
         for connection in list(self.connections):
             connection.beat(beat)
+
+    def _begin_day(self) -> None:
+        """The sessions of the day before end. An order that was on its way may be of the new day, so users whose orders
+        go with their connection are absent until they log in again."""
+        absent = [user for user in self.logged_in if self.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT)]
+        self.end_sessions()
+        if absent:
+            self._absent(absent)
 
     def end_sessions(self) -> None:
         """Says to every client that the stream is complete."""

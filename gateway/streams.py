@@ -55,7 +55,7 @@ class Segment(NamedTuple):
 Deliver = Callable[[Segment], None]
 #: Called when a trading day begins, with its session name, before the messages of that day.
 NewSession = Callable[[str], None]
-#: Called with a user that may not go on with its present login, and why; after the messages of the block.
+#: Called with a user whose present login ends, and why; after the messages of the block.
 LoginEnds = Callable[[int, str], None]
 
 

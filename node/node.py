@@ -134,6 +134,7 @@ class Node:
             take=self.market.take,
             has_room=self._has_room,
             disconnected=self._disconnected,
+            absent=lambda users: self._begin(self._cancel_absent(users)),
             say=log.info,
             warn=log.warning,
             connections_max=options.connections_max,

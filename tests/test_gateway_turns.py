@@ -86,6 +86,7 @@ class Turns:
             take=self._take,
             has_room=lambda: True,
             disconnected=lambda _: None,
+            absent=lambda _: None,
             say=lambda *_, **__: None,
             connections_max=connections_max,
             arrival_log=arrival_log,

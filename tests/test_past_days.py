@@ -66,12 +66,14 @@ class Days:
     def listen(self) -> None:
         """A gateway before what the outbox holds."""
         self.disconnected: list[int] = []
+        self.absent: list[int] = []
         self.warned: list[str] = []
         self.gateway = Gateway(
             self.outbox,
             take=lambda rows, _: self.take(rows.view("V64").copy().view(COMMAND)),
             has_room=lambda: True,
             disconnected=self.disconnected.append,
+            absent=self.absent.extend,
             say=lambda *_, **__: None,
             warn=lambda event, **fields: self.warned.append(f"{event} {fields['session']}: {fields['why']}"),
         )
@@ -507,6 +509,7 @@ def test_the_roll_of_a_day_is_no_disconnect_and_spares_the_orders_of_the_new_day
         assert wire.sent.endswith(END)
         days.gone(one)
         assert days.disconnected == []
+        assert days.absent == [days.outbox.streams.user("UB")]
         two, _ = days.login("UB")
         days.hears(two, enter("b2", "B", 10, 90_000))
         days.gone(two)

@@ -90,6 +90,7 @@ class Place:
             take=lambda rows, _: self.taken.append(rows.view("V64").copy().view(COMMAND)),
             has_room=lambda: self.room,
             disconnected=lambda _: None,
+            absent=lambda _: None,
             say=lambda *_, **__: None,
         )
         self.gateway.now_ns = lambda: self.now_ns  # type: ignore[method-assign]
