@@ -104,9 +104,13 @@ class Running:
         self.spawn()
         assert self.process is not None
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        assert said, self.logged()
-        self.port = json.loads(said)["listening"]["port"]
+        try:
+            said = self.process.stdout.readline()
+            assert said, self.logged()
+            self.port = json.loads(said)["listening"]["port"]
+        except BaseException:  # such as a time limit: nobody else knows of the process
+            self.stop()
+            raise
 
     def end(self, number: int) -> int:
         """Send it a signal and wait for its end; its exit status."""
@@ -155,7 +159,11 @@ def started(directory: Path, *options: str, faults: str = "", around: Sequence[s
     program = ("-m", "tests.faulty_node", faults) if faults else ("-m", "cli.main")
     running = Running(directory / "node", *options, program=program, around=around)
     running.start()
-    running.set_up()
+    try:
+        running.set_up()
+    except BaseException:
+        running.stop()
+        raise
     return running
 
 

@@ -5,7 +5,9 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ class Turns:
         )
         outbox.observe(1, rows, np.zeros(0, EVENT))
         self.outbox = outbox
-        self.slow_s = 0.0
+        self.slow_s, self.passed_ns = 0.0, 0  # time passes only while the market takes a batch
         self.taken: list[NDArray[Any]] = []
         self.gateway = Gateway(
             outbox,
@@ -104,7 +106,7 @@ class Turns:
 
     def _take(self, rows: NDArray[Any], _began_ns: int) -> None:
         self.taken.append(rows.view("V64").copy().view(COMMAND))
-        time.sleep(self.slow_s)
+        self.passed_ns += int(self.slow_s * 1e9)
 
     def sends(self, number: int, messages: int) -> int:
         """Number of messages of a user that found room in its connection's buffer."""
@@ -124,7 +126,10 @@ class Turns:
 def on_a_loop(test: Callable[[Turns], None]) -> Callable[[Path], None]:
     def run(tmp_path: Path) -> None:
         async def with_gateway() -> None:
-            test(Turns(tmp_path / "node"))
+            turns = Turns(tmp_path / "node")
+            clock = SimpleNamespace(perf_counter_ns=lambda: turns.passed_ns, monotonic_ns=time.monotonic_ns)
+            with mock.patch("gateway.server.time", clock):
+                test(turns)
 
         asyncio.run(with_gateway())
 
