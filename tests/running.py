@@ -30,6 +30,7 @@ phase XYZ continuous"""
 SMALL = ("--password-cost", "4", "--default-order-rate", "off", "--default-share", "off")
 #: And of a new directory; one that is there keeps its capacity.
 SMALL_CAPACITY = ("--orders-max", "4096", "--ids-max", "65536")
+DEFAULT_PROGRAM = ("-m", "cli.main")
 #: An answer to one client, whatever others do, comes within this.
 SOON_S = 10.0
 #: Patience with a server that beats and does not do what is waited for.
@@ -156,7 +157,7 @@ class Running:
 
 def started(directory: Path, *options: str, faults: str = "", around: Sequence[str] = ()) -> Running:
     """A node that runs and has the market of ``SET_UP``. ``faults``: as ``tests.faulty_node`` has them."""
-    program = ("-m", "tests.faulty_node", faults) if faults else ("-m", "cli.main")
+    program = ("-m", "tests.faulty_node", faults) if faults else DEFAULT_PROGRAM
     running = Running(directory / "node", *options, program=program, around=around)
     running.start()
     try:

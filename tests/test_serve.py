@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.running import ROOT, SMALL_CAPACITY, Running
+import pytest
+
+from node.link import LinkError
+from tests.running import ROOT, SMALL_CAPACITY, Running, started
 
 
 def served(*arguments: object) -> tuple[int, str]:
@@ -57,3 +60,25 @@ def test_what_a_kill_left_of_a_directory_that_was_being_made_is_no_hindrance(tmp
     node.start()
     assert node.end(signal.SIGTERM) == 0
     assert os.listdir(tmp_path / "node" / "journal")
+
+
+def test_a_node_that_a_test_could_not_start_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spawned: list[subprocess.Popen[str]] = []
+    spawn = Running.spawn
+
+    def noted(running: Running) -> None:
+        spawn(running)
+        assert running.process is not None
+        spawned.append(running.process)
+
+    monkeypatch.setattr(Running, "spawn", noted)
+    (tmp_path / "silly.py").write_text("import time\nprint('no JSON', flush=True)\ntime.sleep(600)\n")
+    with pytest.raises(ValueError, match="Expecting value"):
+        Running(tmp_path / "node", program=(str(tmp_path / "silly.py"),)).start()
+    (tmp_path / "deaf.py").write_text(
+        'import time\nprint(\'{"listening": {"port": 1}}\', flush=True)\ntime.sleep(600)\n'
+    )
+    monkeypatch.setattr("tests.running.DEFAULT_PROGRAM", (str(tmp_path / "deaf.py"),))
+    with pytest.raises(LinkError):
+        started(tmp_path)
+    assert [process.returncode for process in spawned] == [-signal.SIGKILL] * 2
