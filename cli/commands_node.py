@@ -380,7 +380,7 @@ def admin_accept_clock(directory: Directory, as_json: Json = False) -> int:
 def admin_drain(directory: Directory, as_json: Json = False) -> int:
     """Take no new logins, and halt the market: new orders are refused, cancels work, until the node is shut down.
 
-    The next start puts the phases back.
+    The node puts the phases back when it ends; after a kill the next start does.
 
     Example: lockstep admin drain node1
     """

@@ -158,8 +158,8 @@ class Link:
             raise LinkError(f"no node runs on {self._directory}: there is no {NAME} in it; {start}") from None
         except ConnectionRefusedError:
             raise LinkError(
-                f"no node runs on {self._directory}: nobody listens on its {NAME}, which an ended node has left; "
-                f"{start}"
+                f"no node runs on {self._directory}: nobody listens on its {NAME}, which an ended node has left, "
+                f"or this directory is a copy of one in use; {start}"
             ) from None
         except PermissionError:
             raise LinkError(

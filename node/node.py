@@ -472,7 +472,7 @@ class Node:
             yield (
                 "draining",
                 "the node is draining: new orders are refused as in a halt and cancels still work, until it is shut "
-                "down; started again, it puts the phases back",
+                "down; it puts the phases back when it ends, or, if it was killed, at the next start",
             )
         if self.scarcity.state != "fine":
             yield f"disk {self.scarcity.state}", self.scarcity.sentence

@@ -18,7 +18,7 @@ from engine.records import COMMAND
 from journal import Journal, JournalDamaged
 from replay.engines import EngineKind, MarketEngine, StatefulEngine, new_engine
 from replay.errors import ReplayError
-from replay.rebuild import capacity_of, check_rules, why_not
+from replay.rebuild import capacity_of, check_rules, gap, why_not
 
 #: Called now and then with the number of commands verified since the call before.
 Advanced = Callable[[int], None]
@@ -151,7 +151,7 @@ class _Tally:
         for block in self.journal.blocks(interval.from_seq, interval.to_seq):
             check_rules("the journal", block.rules_version)
             if block.first_seq != machine.seq + 1:
-                raise ReplayError(f"the journal goes on at {block.first_seq} after {machine.seq}")
+                raise gap(machine.seq + 1, block.first_seq)
             if len(rows) < len(block.rows):
                 rows = np.empty(len(block.rows), np.uint8)
             commands = rows[: len(block.rows)]  # owned, and written over by the next block: the engine keeps no row

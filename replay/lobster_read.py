@@ -69,7 +69,7 @@ class FileName(NamedTuple):
 
 
 def file_name(name: str) -> FileName:
-    """Parse a name such as ``AAPL_2012-06-21_34200000_57600000_message_10.csv`` or ``AAPL_message.csv``.
+    """Parse a name such as ``AAPL_2012-06-21_34200000_57600000_message_10.csv``, or one that has only the symbol.
 
     >>> file_name("AAPL_2012-06-21_34200000_57600000_message_10.csv")
     FileName(symbol='AAPL', date='2012-06-21', levels=10)

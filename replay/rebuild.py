@@ -136,6 +136,14 @@ def owned_rows(rows: bytes | memoryview) -> NDArray[Any]:
     return np.frombuffer(rows, np.uint8).copy().view(COMMAND)
 
 
+def gap(wanted_seq: int, found_seq: int) -> ReplayError:
+    """The error for a block that is missing: the journal has one that begins at ``found_seq`` in its place."""
+    return ReplayError(
+        f"the block of the journal with command {wanted_seq} is missing or damaged: in its place is one that begins at "
+        f"command {found_seq}; run `lockstep journal check DIR` to see what is left"
+    )
+
+
 def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Played]:
     """Apply the journal from the engine's position to ``to_seq``, one apply a block: a digest is recorded for each."""
     if engine.seq >= to_seq:
@@ -144,9 +152,7 @@ def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Play
         check_rules("the journal", block.rules_version)
         first_seq = engine.seq + 1
         if not block.first_seq <= first_seq <= block.last_seq:
-            raise ReplayError(
-                f"the journal goes on at {block.first_seq} after {engine.seq}; run `lockstep journal check`"
-            )
+            raise gap(first_seq, block.first_seq)
         last_seq = min(block.last_seq, to_seq)
         commands = owned_rows(block.rows)[first_seq - block.first_seq : last_seq - block.first_seq + 1]
         yield Played(block, first_seq, commands, engine.apply(commands), len(commands) == block.count)
@@ -267,9 +273,11 @@ def start(
                 wrong = f"cannot be restored: {error}"
         # The fold comes last: once it has taken a checkpoint, nothing refuses that one any more.
         if wrong is None and fold is not None and not fold.restore(checkpoint.beside, checkpoint.seq):
-            machine, wrong = None, "does not hold all that is kept beside the market"
+            machine, wrong = None, "holds the market but not all of the users' streams"
         if wrong is not None:
-            notes.append(f"checkpoint {checkpoint.seq} {wrong}; it was not used")
+            notes.append(
+                f"checkpoint {checkpoint.seq} {wrong}; it was not used: replay begins at an older one or at command 1"
+            )
             at_or_before = checkpoint.seq - 1
     started = 0 if machine is None else machine.seq
     _note_unusable(store, started, to_seq, journal.last_seq, notes)

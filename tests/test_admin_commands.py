@@ -238,7 +238,7 @@ def test_a_stale_file_a_draining_node_and_open_permissions_are_told_as_what_they
     assert (status, complaint) == (2, "lockstep: the node is draining and takes no commands.\n")
     BoundSocket(tmp_path).socket.close()
     status, _, complaint = lockstep("admin", "status", tmp_path)
-    assert (status, "which an ended node has left; start one with" in complaint) == (2, True)
+    assert (status, "or this directory is a copy of one in use; start one with" in complaint) == (2, True)
 
 
 def test_commands_of_standard_input_are_sent_in_as_many_requests_as_they_need(

@@ -76,7 +76,8 @@ def test_what_a_dead_node_left_in_the_socket_s_place_is_replaced(tmp_path: Path)
     dead = BoundSocket(tmp_path)
     dead.socket.close()
     with pytest.raises(
-        LinkError, match=r"nobody listens on its operator\.sock, which an ended node has left; start one"
+        LinkError,
+        match=r"operator\.sock, which an ended node has left, or this directory is a copy of one in use; start one",
     ):
         Link(tmp_path)
     with Operated(tmp_path), Link(tmp_path) as link:

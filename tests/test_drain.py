@@ -76,6 +76,8 @@ def test_while_a_node_drains_orders_are_refused_cancels_work_and_each_is_answere
 def test_a_node_that_is_killed_while_it_drains_trades_again_after_its_start(node: Running) -> None:
     with node.link() as link:
         link.ask("drain")
+        reason = link.ask("status")["status"]["state_reason"]
+    assert reason.endswith("it puts the phases back when it ends, or, if it was killed, at the next start")
     assert phase_of(node) == "halted"
     node.end(signal.SIGKILL)
     node.start()

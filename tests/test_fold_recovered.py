@@ -4,7 +4,8 @@ seen everything."""
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, CheckpointStore
 from engine import Engine
-from engine.records import EventKind
+from engine.records import RULES_VERSION, EventKind
 from journal import Journal
 from replay.aside import CheckpointAside
+from replay.errors import ReplayError
+from replay.rebuild import played
 from replay.recover import create, image, recover, stateful
 from sequencer.pump import Pipeline, pump
 from sequencer.stamp import FileStamp
@@ -100,8 +103,10 @@ def test_a_checkpoint_that_the_fold_refuses_is_noted_and_an_older_one_is_used(tm
     assert (fold.asked, recovered.rebuilt.checkpoint_seq, fold.seen) == ([3_000, 2_500, 2_000], 2_000, 1_000)
     assert engine.seq == 3_000
     assert (fold.kinds == truth.kinds).all()
-    assert [note for note in recovered.notes if "kept beside the market" in note] == [
-        f"checkpoint {seq} does not hold all that is kept beside the market; it was not used" for seq in (3_000, 2_500)
+    assert [note for note in recovered.notes if "users' streams" in note] == [
+        f"checkpoint {seq} holds the market but not all of the users' streams; it was not used: replay begins at an "
+        "older one or at command 1"
+        for seq in (3_000, 2_500)
     ]
     assert all(info.valid for info in CheckpointStore(tmp_path).list()), "a checkpoint is not bad for that"
 
@@ -174,3 +179,10 @@ def test_a_checkpoint_is_given_up_when_what_goes_with_it_cannot_be_synced(tmp_pa
             aside.finish()
     assert CheckpointStore(tmp_path).list() == []
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_block_that_is_missing_is_told_with_its_command_and_what_to_run() -> None:
+    engine, block = SimpleNamespace(seq=200), SimpleNamespace(first_seq=101, last_seq=200, rules_version=RULES_VERSION)
+    journal = SimpleNamespace(blocks=lambda *_: [block])
+    with pytest.raises(ReplayError, match=r"with command 201 is missing or damaged.* run `lockstep journal check DIR`"):
+        list(played(cast(Any, journal), cast(Any, engine), 300))
