@@ -11,12 +11,16 @@ import os
 import ssl
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cli import errors, screen, trade_words
 from cli.errors import WrongUse
+from cli.printer import Printer
 from cli.trade_words import Cancel, Enter, Line, Replace, Show
 from client import (
     AsyncClient,
@@ -25,6 +29,7 @@ from client import (
     Connected,
     ConnectionLost,
     Event,
+    EventsLost,
     Executed,
     NewSession,
     Refused,
@@ -35,6 +40,8 @@ PASSWORD_VARIABLE: Final = "LOCKSTEP_PASSWORD"
 #: After the last line of a file: what trades at once has its events by then.
 _LAST_EVENTS_S: Final = 0.2
 _READ_BYTES: Final = 65_536
+#: A line of a person that waited longer for those before it is refused: the market has moved on.
+_LINE_AGE_MAX_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -87,21 +94,25 @@ class _Desk:
         self._session = ""
         self._status = errors.FINE
         self._past = True
-        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        self._lines: asyncio.Queue[tuple[str | None, float]] = asyncio.Queue()
+        self._printer = Printer(self._not_shown)
 
     async def trade(self) -> int:
         """Returns the exit status: 2 where a line was not understood, 1 where a request was not done."""
-        async with self._client:
-            self._show_events()
-            if not self._as_json:
-                screen.say(self._greeting())
-                screen.flush()
-            self._read_aside()
-            listening = asyncio.create_task(self._listen())
-            try:
-                await self._work(listening)
-            finally:
-                listening.cancel()
+        try:
+            async with self._client:
+                self._show_events()
+                if not self._as_json:
+                    self._printer.say(self._greeting())
+                self._read_aside()
+                listening = asyncio.create_task(self._listen())
+                try:
+                    await self._work(listening)
+                finally:
+                    listening.cancel()
+        finally:
+            self._printer.close()
+        self._printer.check()
         return errors.FINE if self._by_hand else self._status
 
     def _greeting(self) -> str:
@@ -113,26 +124,30 @@ class _Desk:
         """Events that come while nothing is asked."""
         async for event in self._client.events():
             self._show(event)
-            self._show_events()
 
     async def _work(self, listening: "asyncio.Task[None]") -> None:
+        failed: asyncio.Future[None] = asyncio.wrap_future(self._printer.failed)
         while True:
             reading = asyncio.create_task(self._lines.get())
-            await asyncio.wait({reading, listening}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {reading, listening, failed}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                reading.cancel()
+                return
             if listening.done():
                 reading.cancel()
                 listening.result()
                 return
-            line = reading.result()
+            line, read_s = reading.result()
             if line is None:
                 await asyncio.sleep(_LAST_EVENTS_S)
                 self._show_events()
                 return
-            if not await self._line(line):
+            if not await self._line(line, time.monotonic() - read_s):
                 return
 
-    async def _line(self, line: str) -> bool:
-        """Does what one line says; whether to go on."""
+    async def _line(self, line: str, age_s: float) -> bool:
+        """Do what one line says, read ``age_s`` ago; False to end."""
         try:
             asked = trade_words.parse(line)
             if asked is Show.QUIT:
@@ -140,6 +155,10 @@ class _Desk:
             if isinstance(asked, Show):
                 self._look(asked)
             elif asked is not None:
+                if self._by_hand and age_s > _LINE_AGE_MAX_S:
+                    raise WrongUse(
+                        f"{line.strip()[:200]!r} waited {age_s:.0f} s, nothing was sent; repeat it if you want it"
+                    )
                 await self._ask(asked)
         except (WrongUse, ValueError) as error:
             self._complain(str(error), errors.WRONG)
@@ -164,14 +183,13 @@ class _Desk:
         self._status = max(self._status, status)
         self._show_events()
         if text:
-            screen.notice(f"lockstep: {text}")
+            self._printer.notice(f"lockstep: {text}")
 
     # What is shown
 
     def _show_events(self) -> None:
         for event in self._client.events_now():
             self._show(event)
-        screen.flush()
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Executed):
@@ -179,40 +197,56 @@ class _Desk:
         elif isinstance(event, (Connected, NewSession)):
             self._session = event.session
         if self._as_json:
-            screen.say_json(trade_words.as_json(event, self._session))
+            self._printer.say(screen.json_line(trade_words.as_json(event, self._session)))
         elif not self._past:
-            screen.say(trade_words.text(event, self._client.orders))
+            self._printer.say(trade_words.text(event, self._client.orders))
         self._past = self._past and not isinstance(event, CaughtUp)
 
     def _look(self, what: Show) -> None:
         self._show_events()
         if what is Show.HELP:
-            screen.notice(trade_words.HELP)
-        elif what is Show.ORDERS:
-            self._look_at_orders()
+            self._printer.notice(trade_words.HELP)
+        elif what in (Show.ORDERS, Show.ALL_ORDERS):
+            self._look_at_orders(dead=what is Show.ALL_ORDERS)
         else:
             self._look_at_fills()
 
-    def _look_at_orders(self) -> None:
-        orders = [order for token, order in self._client.orders.items() if token == order.token]
-        if self._as_json:
-            for order in orders:
-                screen.say_json(trade_words.order_json(order))
-        elif orders:
-            rows = [(o.token, trade_words.order_text(o), o.leaves_qty, o.cum_qty, o.state.value) for o in orders]
-            screen.table(("token", "order", "open", "executed", "state"), rows, right=("open", "executed"))
-        else:
-            screen.say("no orders today")
+    def _look_at_orders(self, *, dead: bool) -> None:
+        """Show the open orders of the day; with ``dead`` also those that are not open any more."""
+        listed = [o for token, o in self._client.orders.items() if token == o.token and (dead or o.is_open)]
+        rows = [(o.token, trade_words.order_text(o), o.leaves_qty, o.cum_qty, o.state.value) for o in listed]
+        self._show_rows(
+            ("token", "order", "open", "executed", "state"),
+            rows,
+            [trade_words.order_json(order) for order in listed],
+            none="no orders today" if dead else "no open orders; `orders all` lists every order of the day",
+        )
 
     def _look_at_fills(self) -> None:
-        rows = [(fill.token, fill.qty, shown(fill.price_e4), fill.match_number) for fill in self._fills]
+        self._show_rows(
+            ("token", "executed", "price", "match"),
+            [(fill.token, fill.qty, shown(fill.price_e4), fill.match_number) for fill in self._fills],
+            [trade_words.as_json(fill, self._session) | {"event": "fill"} for fill in self._fills],
+            none="no fills today",
+        )
+
+    def _show_rows(
+        self, columns: tuple[str, ...], rows: Sequence[Sequence[object]], objects: Sequence[object], *, none: str
+    ) -> None:
         if self._as_json:
-            for fill in self._fills:
-                screen.say_json(trade_words.as_json(fill, self._session) | {"event": "fill"})
+            for each in objects:
+                self._printer.say(screen.json_line(each))
         elif rows:
-            screen.table(("token", "executed", "price", "match"), rows, right=("executed", "price", "match"))
+            right = ("open", "executed", "price", "match")
+            self._printer.put(partial(screen.table, columns, rows, right=right), len(rows) + 1)
         else:
-            screen.say("no fills today")
+            self._printer.say(none)
+
+    def _not_shown(self, count: int) -> str:
+        """Line that stands for lines that found no room."""
+        if self._as_json:
+            return screen.json_line(trade_words.as_json(EventsLost(count), self._session))
+        return f"… {screen.counted(count, 'line was', 'lines were')} not shown; `fills` and `orders` show the state"
 
     # Where lines come from
 
@@ -220,15 +254,18 @@ class _Desk:
         """Standard input is read in a thread: it may be a terminal, a pipe or a file, and not all can be waited for."""
         loop = asyncio.get_running_loop()
 
+        def put(line: str | None) -> None:
+            loop.call_soon_threadsafe(self._lines.put_nowait, (line, time.monotonic()))
+
         def read() -> None:
             held = b""
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody wants the rest
                 while data := _read():
                     *lines, held = (held + data).split(b"\n")
                     for line in lines:
-                        loop.call_soon_threadsafe(self._lines.put_nowait, line.decode("utf-8", "backslashreplace"))
+                        put(line.decode("utf-8", "backslashreplace"))
                 for last in (held.decode("utf-8", "backslashreplace"), None):
-                    loop.call_soon_threadsafe(self._lines.put_nowait, last)
+                    put(last)
 
         threading.Thread(target=read, name="standard input", daemon=True).start()
 

@@ -36,7 +36,7 @@ from client import (
     Unanswered,
 )
 from client.events import code_name
-from client.orders import QTY_MAX, checked_qty
+from client.orders import QTY_MAX
 from client.prices import PRICE_E4_MARKET, price_e4, shown
 from client.tokens import checked as checked_token
 from replay.objects import iso_time
@@ -46,12 +46,14 @@ buy QTY SYMBOL @ PRICE [ioc] [post_only|hidden] [token=TOKEN]    PRICE: as 10.05
 sell ... , short ...                                             likewise
 cancel TOKEN [QTY]                                               QTY: the order's new total, 0 for nothing more
 replace TOKEN QTY @ PRICE                                        QTY likewise; gives the order another token
-orders   fills   help   quit"""
+orders [all]                                                     open orders; all: every order of the day
+fills   help   quit"""
 
 #: The form of each line that asks something of the exchange, for those who leave a word out or write one too many.
 _FORMS: Final = {
     **dict.fromkeys(("buy", "sell", "short"), "QTY SYMBOL @ PRICE, then ioc, post_only, hidden or token=TOKEN"),
     "cancel": "TOKEN, or TOKEN QTY",
+    "orders": "nothing for open orders, or all",
     "replace": "TOKEN QTY @ PRICE, and nothing after that",
 }
 
@@ -88,6 +90,7 @@ class Show(Enum):
     """Queries that send nothing."""
 
     ORDERS = "orders"
+    ALL_ORDERS = "orders all"
     FILLS = "fills"
     HELP = "help"
     QUIT = "quit"
@@ -121,9 +124,11 @@ def parse(line: str) -> Line | None:
             case ("cancel", [token]):
                 return Cancel(token, 0)
             case ("cancel", [token, qty]):
-                return Cancel(token, checked_qty(_whole(qty), 0))
+                return Cancel(token, _whole(qty, 0))
             case ("replace", [token, qty, "@", price]):
-                return Replace(token, checked_qty(_whole(qty)), _price(price))
+                return Replace(token, _whole(qty), _price(price))
+            case ("orders", [scope]) if scope.lower() == "all":
+                return Show.ALL_ORDERS
             case (("orders" | "fills" | "help" | "quit" | "exit"), []):
                 return Show("quit" if verb == "exit" else verb)
     except ValueError as error:
@@ -134,9 +139,11 @@ def parse(line: str) -> Line | None:
     raise WrongUse(f"{said}; `help` shows what is, as buy 100 XYZ @ 10.05")
 
 
-def _whole(word: str) -> int:
-    if not (word.isascii() and word.isdecimal()) or len(word) > len(str(QTY_MAX)):
-        raise ValueError(f"{word[:40]!r} is no whole number of shares from 0 to {QTY_MAX}")
+def _whole(word: str, least: int = 1) -> int:
+    """A number of shares, ASCII digits only. Raises ValueError for less than ``least`` or more than QTY_MAX."""
+    digits = word.isascii() and word.isdecimal() and len(word) <= len(str(QTY_MAX))
+    if not digits or not least <= int(word) <= QTY_MAX:
+        raise ValueError(f"{word[:40]!r} is no whole number of shares from {least} to {QTY_MAX}")
     return int(word)
 
 

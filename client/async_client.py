@@ -23,7 +23,7 @@ from client.events import Event, Side
 from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, Request
 from client.prices import KEEP, Keep, Price
-from client.reconnect import Retry, cannot_connect
+from client.reconnect import Retry, cannot_connect, closed_early
 from wire.ouch_codes import TimeInForce
 
 #: How long a goodbye may take to leave.
@@ -312,6 +312,7 @@ class AsyncClient:
             return cannot_connect(error, self._host, self._port)
         why = await self._gone
         why = "this client was closed" if self._closing else self.core.why or why
+        why = why if self._closing else closed_early(why, self.core, tls=self._tls is not None)
         self._connection = None
         self._pump(self.core.lost(why))
         return self.core.refused or ConnectionLost(f"{self._host}:{self._port}: {why}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from client.day import OrderT
 from client.errors import CannotConnect, ClientError, ConnectionLost
-from client.order_entry import OrderEntry
+from client.order_entry import OrderEntry, Phase
 
 
 class Backoff:
@@ -100,3 +100,9 @@ def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:
         reason = error.reason or str(error)
         return CannotConnect(f"no TLS with {where} ({reason}); check whether the exchange speaks TLS on that port")
     return CannotConnect(f"no connection to {where}: {(error.strerror or str(error)).lower()}")
+
+
+def closed_early(why: str, core: OrderEntry[OrderT], *, tls: bool) -> str:
+    """Reason for the end of a connection; before any answer to a login in plain text, TLS is a likely cause."""
+    unanswered = core.phase is Phase.LOGIN and core.refused is None and not core.why
+    return f"{why}; perhaps it expects TLS: give --tls" if unanswered and not tls else why

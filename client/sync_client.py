@@ -27,7 +27,7 @@ from client.events import Event, Side
 from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, Request
 from client.prices import KEEP, Keep, Price
-from client.reconnect import Retry, cannot_connect
+from client.reconnect import Retry, cannot_connect, closed_early
 from wire.ouch_codes import TimeInForce
 
 #: How long a goodbye may take to leave.
@@ -332,6 +332,7 @@ class Client:
             why = self._turn(connection)
         with self._changed:
             why = "this client was closed" if self._closing else self.core.why or why
+            why = why if self._closing else closed_early(why, self.core, tls=self._tls is not None)
             self._socket = None
             connection.close()
             self._pump(self.core.lost(why))

@@ -110,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
     def no_tls(self, error: BaseException) -> None:
         """The TLS handshake failed."""
         if not self.closing:
-            self.closing = f"no TLS handshake: {error}"
+            self.closing = f"no TLS handshake: {str(error) or 'the peer closed the connection'}"
         self._gateway.lost(self)
 
     def _served_by(self, transport: asyncio.BaseTransport) -> None:

@@ -67,6 +67,7 @@ class Market:
     refuse_logins: int = 0
     trades: int = 0
     silent: bool = False
+    beats: int = 0
 
     def stream(self, user: str) -> list[bytes]:
         """A user's messages of the day; the first says that it began."""
@@ -248,6 +249,7 @@ class Peer:
         self._notify()
 
     def receive(self, data: bytes) -> None:
+        self.market.beats += data == b"\0\1R"  # a heartbeat of the client, alone
         for event in self.session.receive(data, time.monotonic_ns()):
             if self.closed:
                 return

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -10,12 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from cli import serve as serve_command
 from cli.main import run_line
 from client import AsyncClient, CannotConnect, Client, ConnectionLost, DebugText, Side, client_context
+from gateway.connection import Connection
 from gateway.tls import TlsError, server_context
 from tests.running import ROOT, Running, started, until
 
@@ -98,6 +102,16 @@ def test_who_speaks_no_tls_or_an_old_one_gets_no_login(node: Running, files: tup
         old.wrap_socket(plain)
     with Client("localhost", node.port, "UA", "secret", tls=client_context(files[0])) as client:
         assert client.core.session
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), ssl.SSLError(1, "wrong version number")])
+def test_a_failed_handshake_has_a_reason(error: OSError) -> None:
+    lost = []
+    gateway = SimpleNamespace(lost=lost.append)
+    connection = SimpleNamespace(closing="", _gateway=gateway)
+    Connection.no_tls(cast(Connection, connection), error)
+    assert lost == [connection]
+    assert re.fullmatch(r"no TLS handshake: \S.*", connection.closing)
 
 
 def test_connections_that_never_shake_hands_keep_nobody_out(node: Running, files: tuple[Path, Path]) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -17,14 +18,17 @@ from typing import Any
 
 import pytest
 
+from cli import trade as trade_command
 from cli import trade_words
 from cli.errors import WrongUse
+from cli.printer import Printer
 from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse
-from client import NewOrder, Side, messages
+from client import AsyncClient, Client, ConnectionLost, NewOrder, Side, messages
 from examples import market_maker
 from tests.conftest import Lockstep
 from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve, serve_aside
 from tests.json_schemas import checked
+from tests.running import until
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,6 +70,7 @@ cancel mine 250
 replace mine 400 @ 10.06
 
 orders
+orders all
 fills
 help
 """
@@ -82,6 +87,8 @@ help
         "executed s1: 100 @ 10.05, removed liquidity",
         "canceled mine: 50, user",
         "replaced mine by ALICEMINE2---: 300 open @ 10.06",
+        "token          order                open  executed  state",
+        "ALICEMINE2---  buy 400 XYZ @ 10.06   300       100  live",
         "token          order                 open  executed  state",
         "s1             sell 100 XYZ @ 10.00     0       100  filled",
         "ALICEMINE2---  buy 400 XYZ @ 10.06    300       100  live",
@@ -95,11 +102,13 @@ help
 def test_programs_get_one_event_a_line() -> None:
     with serve_aside(Market()) as aside:
         trade(aside.port, "buy 10 XYZ @ 10.05 token=early\n")
-        status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\norders\nfills\n", "--json")
+        status, said, complained = trade(
+            aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\norders\norders all\nfills\n", "--json"
+        )
     events = checked(["trade"], said)
     assert (status, complained) == (0, "")
     assert [event["event"] for event in events] == [
-        "connected", "system_event", "accepted", "caught_up", "accepted", "canceled", "order", "order",
+        "connected", "system_event", "accepted", "caught_up", "accepted", "canceled", "order", "order", "order",
     ]  # fmt: skip
     assert all(tuple(event) == KEYS for event in events)
     accepted = next(event for event in events if event["token"] == "a1")
@@ -249,6 +258,8 @@ def test_on_a_terminal_the_password_is_asked_for_unseen_and_events_come_as_they_
         screen.types("nonsense\n")
         screen.until("lockstep: 'nonsense' is not understood")
         screen.types("orders\n")
+        screen.until("no open orders")
+        screen.types("orders all\n")
         screen.until("filled")
         assert PASSWORD not in screen.shown
         screen.types("quit\n")
@@ -332,6 +343,95 @@ def test_a_mistyped_instruction_enters_no_order_and_the_words_are_listed(term: s
     with pytest.raises(WrongUse) as caught:
         parse(f"buy 5 XYZ @ 9.43 {term}")
     assert f"{term!r} is no instruction; give ioc, post_only, hidden or token=TOKEN" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "least"),
+    [("sell -5 X @ 1", 1), ("sell 0 X @ 1", 1), ("replace a 0 @ 1", 1), ("replace a -5 @ 1", 1), ("cancel a -5", 0)],
+)
+def test_a_refused_quantity_names_the_least_that_is_taken(line: str, least: int) -> None:
+    with pytest.raises(WrongUse, match=f"no whole number of shares from {least} to 999999"):
+        parse(line)
+
+
+def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
+    with serve_aside(Market()) as aside:
+        lines = "".join(f"buy 1 XYZ @ 10.05 token=t{n}\n" for n in range(1_500))
+        program = subprocess.Popen(
+            command(aside.port, "--json"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            cwd=ROOT,
+        )
+        try:
+            assert program.stdin is not None
+            program.stdin.write(lines.encode())
+            program.stdin.flush()
+            # Far more than a pipe holds is accepted, and each order needed the turn of the client before it.
+            until(lambda: len(aside.market.orders) == 1_500, 60, what="all orders are entered")
+            beats = aside.market.beats
+            until(lambda: aside.market.beats >= beats + 2, 60, what="heartbeats go on")
+            program.stdin.close()
+            assert program.wait(60) == 0
+            assert program.stderr is not None
+            assert re.fullmatch(
+                r"lockstep: [\d,]+ lines were not shown, since nobody reads the output\n",
+                program.stderr.read().decode(),
+            )
+        finally:
+            program.kill()
+            program.wait(20)
+            for stream in (program.stdin, program.stdout, program.stderr):
+                assert stream is not None
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def test_lines_that_find_no_room_are_counted_and_told(capsys: Any) -> None:
+    reading, shown = threading.Event(), []
+    printer = Printer(lambda count: f"{count} not shown", lines_max=3)
+    printer.put(lambda: shown.append(reading.wait(20)))
+    for n in range(10):
+        printer.say(f"line {n}")
+    reading.set()
+    printer.close()
+    printer.check()
+    assert (capsys.readouterr().out, shown) == ("line 0\nline 1\n8 not shown\n", [True])
+
+
+def test_a_typed_line_that_waited_too_long_enters_nothing(capsys: Any) -> None:
+    async def run() -> None:
+        async with serve(market) as port, AsyncClient("127.0.0.1", port, USER, PASSWORD) as client:
+            desk = trade_command._Desk(client, by_hand=True, as_json=False)
+            assert await desk._line("buy 5 XYZ @ 10 token=old", 85.0)
+            assert await desk._line("buy 5 XYZ @ 10 token=new", 0.1)
+            desk._printer.close()
+
+    market = Market()
+    asyncio.run(run())
+    assert [token.strip() for _, token in market.orders] == [b"new"]
+    assert "'buy 5 XYZ @ 10 token=old' waited 85 s, nothing was sent" in capsys.readouterr().err
+
+
+def test_a_connection_that_closes_before_the_login_answer_suggests_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            for _ in range(2):
+                connection = listening.accept()[0]
+                connection.recv(1)
+                connection.close()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        port = listening.getsockname()[1]
+        with pytest.raises(ConnectionLost, match=r"; perhaps it expects TLS: give --tls$"):
+            Client("127.0.0.1", port, USER, PASSWORD).connect()
+        with pytest.raises(ConnectionLost, match=r"; perhaps it expects TLS: give --tls$"):
+            asyncio.run(AsyncClient("127.0.0.1", port, USER, PASSWORD).connect())
+        thread.join(10)
 
 
 # The example

@@ -1,0 +1,117 @@
+"""Output in a thread of its own: a reader that is slow, or reads nothing, stops no connection.
+
+The queue is bounded. Lines that find no room are counted, and one line tells the count where they would have stood.
+"""
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Final
+
+from cli import screen
+
+#: Lines that may wait for the reader.
+LINES_MAX: Final = 65_536
+#: At the end, output that nobody takes for so long is given up.
+PATIENCE_S: Final = 5.0
+
+
+class Printer:
+    """Lines of standard output and standard error, in order. ``put`` never waits; the thread does.
+
+    not_shown: the line for a count of lines that found no room. failed: its result is set when output fails.
+    """
+
+    def __init__(self, not_shown: Callable[[int], str], lines_max: int = LINES_MAX) -> None:
+        self._not_shown = not_shown
+        self._lines_max = lines_max
+        self._queue: deque[tuple[Callable[[], None], int]] = deque()
+        self._lines = 0
+        self._lost = 0
+        self._printed = 0
+        self._closing = False
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+        self.failed: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="standard output", daemon=True)
+        self._thread.start()
+
+    def say(self, text: str) -> None:
+        """A line of the result."""
+        self.put(partial(screen.say, text))
+
+    def notice(self, text: str) -> None:
+        """A line on standard error, after the lines before it."""
+        self.put(partial(screen.notice, text))
+
+    def put(self, job: Callable[[], None], lines: int = 1) -> None:
+        """Print by ``job``, which writes so many lines; count them as lost where there is no room."""
+        with self._changed:
+            if self._lost or self._lines >= self._lines_max:
+                self._lost += lines
+            else:
+                self._queue.append((job, lines))
+                self._lines += lines
+            self._changed.notify_all()
+
+    def close(self, patience_s: float = PATIENCE_S) -> None:
+        """Print the rest, as long as a reader takes some of it every ``patience_s``; then point output at nothing."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            printed = -1
+            while self._thread.is_alive() and printed != self._printed:
+                printed = self._printed
+                self._changed.wait_for(partial(self._ended, printed), patience_s)
+        if self.failed.done():
+            self._thread.join(patience_s)
+        elif self._queue or self._lost or self._lines:
+            # The thread has the lock of the stream for ever, and flushing that at the exit would wait for it.
+            nothing = open(os.devnull, "w")  # noqa: SIM115  (for the rest of the process)
+            sys.stdout = nothing
+            setattr(sys, "__stdout__", nothing)  # noqa: B010  (it is flushed at the exit too)
+            screen.notice_wait_s = 1.0
+            count = screen.counted(self._lines + self._lost, "line was", "lines were")
+            screen.notice(f"lockstep: {count} not shown, since nobody reads the output")
+
+    def check(self) -> None:
+        """Raise the error of the output, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def _ended(self, printed: int) -> bool:
+        return self.failed.done() or printed != self._printed
+
+    def _run(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                job[0]()
+                with self._changed:
+                    last = not self._queue
+                if last:
+                    screen.flush()
+                with self._changed:
+                    self._lines -= job[1]
+                    self._printed += 1
+                    self._changed.notify_all()
+        except BaseException as error:
+            self._error = error
+        with self._changed:
+            self.failed.set_result(None)
+            self._changed.notify_all()
+
+    def _next(self) -> tuple[Callable[[], None], int] | None:
+        """The next job, after a wait; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._lost or self._closing)
+            if self._queue:
+                return self._queue.popleft()
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                self._lines += 1
+                return partial(screen.say, self._not_shown(lost)), 1
+            return None
