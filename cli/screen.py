@@ -7,6 +7,8 @@ standard output or standard error is a terminal.
 import json
 import os
 import select
+import shutil
+import stat
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.live import Live
     from rich.progress import Progress
 
@@ -101,17 +104,17 @@ def table(
     if sys.stdout.isatty():
         Bar.end_before_result()
         from rich import box
-        from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        console = Console()
+        console = _console()
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         if sum(min(width, NARROWEST) + 2 for width in widths) > console.width:
             _records(columns, cells, title)
             return
+        bold = "bold" if is_colored(sys.stdout) else ""
         shown = Table(
-            box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", header_style="bold"
+            box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style=bold, header_style=bold
         )
         for column in columns:
             shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -187,24 +190,41 @@ def size(number_bytes: int) -> str:
     return f"{value:.1f} TB"
 
 
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False  # no descriptor, as in tests
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    """A console as wide as COLUMNS says; by default rich takes every dumb terminal for one of 80 columns."""
+    from rich.console import Console
+
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isascii() and columns.isdigit() and int(columns) else None
+    # Rich takes a given width on a dumb terminal only with a height beside it.
+    return Console(stderr=stderr, width=width, height=shutil.get_terminal_size().lines if width else None)
+
+
 def live_view() -> "Live":
     """A part of the terminal that is drawn again and again; what goes to standard error appears above it.
 
     Standard error that is no terminal is left alone: by default rich would show it, and not write it where it belongs.
     """
-    from rich.console import Console
     from rich.live import Live
 
     above = sys.stderr.isatty()
-    return Live(console=Console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=above)
+    return Live(console=_console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=above)
 
 
 class Bar:
     """A progress bar on standard error, on a live terminal only, once the work has taken longer than half a second.
 
     ``bar.to(done, total)`` and ``bar.text(what)`` may be called as often as one likes; until they are, it only pulses.
-    One bar is visible at a time: of nested ones the first that appeared. It never touches standard output; where that
-    is a terminal too, the first line of the result ends the bar, since the result then shows that the work goes on.
+    One bar is visible at a time: of nested ones the first that appeared. It never touches standard output. The first
+    line of the result ends the bar, since the result may come to the same terminal, also through a pipe;
+    it does not where the result goes to a file.
     """
 
     _visible: ClassVar["Bar | None"] = None
@@ -270,8 +290,8 @@ class Bar:
 
     @classmethod
     def end_before_result(cls) -> None:
-        """End the visible bar where standard output is a terminal, and so probably the same one."""
-        if cls._visible is not None and sys.stdout.isatty():
+        """End the visible bar, unless the result goes to a file: a pipe such as ``| head`` may end on its terminal."""
+        if cls._visible is not None and not _is_file(sys.stdout):
             with cls._lock:
                 if cls._visible is not None:
                     cls._visible.end()
@@ -289,7 +309,6 @@ class Bar:
 
 
 def _progress() -> "Progress":
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -308,7 +327,7 @@ def _progress() -> "Progress":
     )
     # By default rich takes standard output over, and what is redirected to a file is lost.
     return Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+        *columns, console=_console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     )
 
 

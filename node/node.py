@@ -157,9 +157,10 @@ class Node:
             warn=log.warning,
         )
         self.suspension = Suspension(self.engine, self._submit, log.warning, options.data)
-        self.scarcity = Scarcity(
-            RoomWatch(options.data, self.journal.room), self.engine, self.suspension, log.info, log.warning
-        )
+        room = RoomWatch(options.data, self.journal.room)
+        if room.complaint:
+            log.warning("volume too small", why=room.complaint)
+        self.scarcity = Scarcity(room, self.engine, self.suspension, log.info, log.warning)
         self.disconnects = DisconnectCancels(
             self.outbox.streams, self._submit, lambda: self.scarcity.state != "gone", log.info
         )

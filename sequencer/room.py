@@ -10,6 +10,7 @@ them. When there is room again, the file is made anew and the market goes on. Wh
 """
 
 import errno
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +80,27 @@ def used_share(reading: Reading) -> float:
     """Used share of disk or map, whichever is more; the reserve counts as used though it was given back."""
     of_disk = 1 - max(reading.free_bytes - reading.spare_bytes, 0) / max(reading.disk_bytes, 1)
     return max(of_disk, reading.map_used_bytes / reading.map_bytes)
+
+
+def crossed(state: State, reading: Reading, bounds: Bounds = Bounds()) -> str:
+    """The bound that keeps the room in ``state``, which is not fine, beside what is free; as part of a sentence."""
+    map_free_bytes = reading.map_bytes - reading.map_used_bytes
+    if state == "low":
+        spare_share = 1 - bounds.fine_share
+        if reading.map_used_bytes / reading.map_bytes >= bounds.fine_share:
+            return _below(map_free_bytes, spare_share * reading.map_bytes, "in the journal's map")
+        wanted_bytes = spare_share * reading.disk_bytes + reading.spare_bytes
+        if reading.free_bytes > wanted_bytes:
+            return f"{reading.free_bytes >> 20} MiB free, but the disk gives no room for the reserve"
+        return _below(reading.free_bytes, wanted_bytes, "")
+    wanted_bytes = 2 * (bounds.full_bytes if state == "full" else bounds.gone_bytes)
+    if map_free_bytes < reading.free_bytes:
+        return _below(map_free_bytes, wanted_bytes, "in the journal's map")
+    return _below(reading.free_bytes, wanted_bytes, "")
+
+
+def _below(free_bytes: int, wanted_bytes: float, where: str) -> str:
+    return f"{free_bytes >> 20} MiB free{f' {where}' if where else ''}, below {math.ceil(wanted_bytes / (1 << 20))} MiB"
 
 
 class Reserve:
@@ -175,11 +197,22 @@ class RoomWatch:
         )
 
     @property
+    def complaint(self) -> str:
+        """Sentence for a volume whose orders would be refused though it were empty; empty where it is large enough."""
+        size_bytes, reserve_bytes = self.read().disk_bytes, self.reserve.size_bytes
+        if size_bytes * self._bounds.fine_share > reserve_bytes:
+            return ""
+        return (
+            f"this volume is too small for a reserve of {reserve_bytes >> 20} MiB: it has {size_bytes >> 20} MiB, so "
+            f"new orders are refused; put {self._directory} on a larger one"
+        )
+
+    @property
     def sentence(self) -> str:
         """The state for the operator: what is the matter, and what to do."""
         reading = self.read()
-        used = f"{used_share(reading):.0%} of disk or map used, {reading.free_bytes >> 20} MiB free"
         if self.state == "fine":
-            return f"room in {self._directory} is fine: {used}"
+            return f"room in {self._directory} is fine: {reading.free_bytes >> 20} MiB free"
+        used = crossed(self.state, reading, self._bounds)
         what = "the node ends" if self.state == "gone" else "new orders are refused and cancels still work"
         return f"room in {self._directory} is {self.state} ({used}), so {what}; free some disk, or move the directory"

@@ -48,5 +48,14 @@ def test_nothing_is_colored_where_the_user_says_so(name: str, monkeypatch: pytes
         stream.flush()
         text = shown()
     assert DIGEST in text
-    assert "\x1b[3" not in text, "no color"
-    assert name != "TERM" or "\x1b" not in text, "no escapes at all"
+    assert "\x1b" not in text, "no color and no bold"
+
+
+def test_a_dumb_terminal_gets_the_columns_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "40")
+    with terminal() as (stream, shown):
+        monkeypatch.setattr(sys, "stdout", stream)
+        screen.table(["part", "what"], [["books", "word " * 30]])
+        stream.flush()
+        assert max(map(len, shown().splitlines())) <= 40

@@ -19,6 +19,8 @@ from typing import Final
 
 import pytest
 
+from cli import screen
+
 DAY: Final = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
 participant ALPHA
@@ -141,3 +143,16 @@ def test_a_long_run_shows_how_much_of_it_is_done(tmp_path: Path) -> None:
     assert len(done) > 1, ran.shown
     assert done == sorted(done)
     assert 0 < done[-1] <= 100
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+def test_the_first_line_of_a_result_ends_the_bar_unless_it_goes_to_a_file(
+    to_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_fd, write_fd = os.pipe()
+    bar = screen.Bar("replaying")
+    monkeypatch.setattr(screen.Bar, "_visible", bar)
+    with open(read_fd, "rb"), open(write_fd, "w") as pipe, (tmp_path / "out").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file if to_file else pipe)
+        screen.say("> phase XYZ continuous")
+        assert screen.Bar.visible() == to_file

@@ -11,7 +11,7 @@ import pytest
 
 from journal import Journal
 from journal.store import MAP_BYTES
-from sequencer.room import Bounds, Reading, Reserve, RoomWatch, State, judge, used_share
+from sequencer.room import Bounds, Reading, Reserve, RoomWatch, State, crossed, judge, used_share
 from tests.journals import META
 from tests.test_journal_damage import needs_mounts
 
@@ -56,6 +56,21 @@ def test_the_reserve_that_was_given_back_is_no_reason_for_the_market_to_go_on() 
     given_back = reading(0.87, spare=50 * MIB)
     assert judge(judge("fine", held, BOUNDS), given_back, BOUNDS) == "low"
     assert used_share(given_back) == pytest.approx(0.92)
+
+
+def test_the_bound_that_is_told_is_more_than_what_is_free() -> None:
+    fresh = Reading(63 * MIB, 64 * MIB, 1 * MIB, 1_000 * MIB, 64 * MIB)
+    assert crossed("low", fresh) == "63 MiB free, below 72 MiB"
+    assert crossed("low", reading(0.92), BOUNDS) == "80 MiB free, below 120 MiB"
+    assert crossed("low", reading(0.1, map_used=0.9), BOUNDS) == "100 MiB free in the journal's map, below 120 MiB"
+    assert crossed("full", reading(0.997), BOUNDS) == "3 MiB free, below 8 MiB"
+    assert "no room for the reserve" in crossed("low", reading(0.5, spare=50 * MIB), BOUNDS)
+
+
+@pytest.mark.parametrize(("reserve_mib", "small"), [(100, False), (1 << 30, True)])
+def test_a_volume_too_small_for_the_reserve_is_told(reserve_mib: int, small: bool, tmp_path: Path) -> None:
+    watch = RoomWatch(tmp_path, lambda: (0, 1), reserve_bytes=reserve_mib * MIB)
+    assert ("this volume is too small for a reserve of" in watch.complaint) == small
 
 
 def test_bounds_and_reserves_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
