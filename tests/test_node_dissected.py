@@ -113,13 +113,18 @@ MADE = set(ServerMessage) - {
 }
 
 
+def foreign(path: Path) -> set[str]:
+    """Complaints of Wireshark, but for the one code of this exchange's own: a token used before (docs/PROTOCOL.md)."""
+    return set(complaints(path)) - {"Reject Reason: Unknown ('U')"}
+
+
 @needs_tshark
 def test_wireshark_reads_a_session_of_every_message_as_we_do(node: Running, tmp_path: Path) -> None:
     began_ns = time.time_ns()
     said = every_message(node)
     path = tmp_path / "said.pcap"
     write_pcap(path, said)
-    assert complaints(path) == []
+    assert foreign(path) == set()
     asked, told = read_by_wireshark(path, False), read_by_wireshark(path, True)
     assert {name for name, _ in asked} == {kind.name for kind in ClientMessage}
     assert {name for name, _ in told} == {kind.name for kind in MADE}
@@ -167,7 +172,7 @@ def test_wireshark_notices_a_changed_byte(node: Running, tmp_path: Path) -> None
         write_pcap(path, [said[0], *((True, bytes(changed[at : at + 999])) for at in range(0, len(changed), 999))])
 
     written({})
-    assert complaints(path) == []
+    assert foreign(path) == set()
     ours = read_by_us(said, True)
     assert read_by_wireshark(path, True) == ours
     # One byte of each message, behind its kind.
@@ -179,7 +184,7 @@ def test_wireshark_notices_a_changed_byte(node: Running, tmp_path: Path) -> None
     for head in chance.sample(heads, 3):
         for place, value in ((head + 3, ord("?")), (head + 1, data[head + 1] + 1), (head + 2, ord("?"))):
             written({place: value})
-            assert complaints(path) != [], f"byte {place} became {value}"
+            assert foreign(path), f"byte {place} became {value}"
 
 
 #: ``lockstep serve`` whose wall clock is a day ahead from the moment when a file is there.
@@ -195,7 +200,7 @@ sys.exit(main())
 @needs_tshark
 def test_wireshark_reads_the_ends_that_a_node_makes(tmp_path: Path) -> None:
     tomorrow = tmp_path / "tomorrow"
-    node = Running(tmp_path / "node", program=("-c", TOMORROW, str(tomorrow)))
+    node = Running(tmp_path / "node", "--clock-ahead-max-s", "200000", program=("-c", TOMORROW, str(tomorrow)))
     node.start()
     node.set_up()
     with Tap(node.port) as tap:
