@@ -27,7 +27,7 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 
 class Kind(NamedTuple):
-    """What makes lines alike."""
+    """Key of lines that count as repeated."""
 
     logger: str
     level: int
