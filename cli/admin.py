@@ -76,7 +76,7 @@ def send_lines(directory: Path, lines: list[str], *, as_json: bool) -> int:
     """Commands in scenario notation, in as many requests as it takes."""
     parts = list(_parts(lines))
     if len(parts) > 1:
-        from replay.scenario_parse import parse
+        from notation.parse import parse
 
         parse("\n".join(lines), "commands")  # a fault in the last line is told before the first is done
     with connected(directory) as link:
@@ -129,7 +129,7 @@ def _shown(told: dict[str, Any], *, as_json: bool) -> int:
     """Show what commands caused. Raises Found when one was refused."""
     lines = [each if isinstance(each, str) else _event_text(each) for each in told["events"]]
     if as_json:
-        from replay.objects import EVENT_KEYS
+        from notation.objects import EVENT_KEYS
 
         nothing = dict.fromkeys(EVENT_KEYS)
         screen.say_json(told | {"events": [nothing | each for each in told["events"]]})
@@ -332,8 +332,8 @@ _LIMIT_BOUNDS: Final = (
 
 def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
     """`lockstep admin limits`: set limits, or, without ``words`` that set any, show them and what they are of."""
+    from notation.print import price
     from replay.accounts import limit_words
-    from replay.scenario_print import price
 
     if words:
         for each in words if symbol is not None else ():
@@ -387,8 +387,8 @@ def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
         screen.say_json(told)
         return errors.FINE
     from cli.market import ladder
+    from notation.print import price
     from replay.ladder import Level
-    from replay.scenario_print import price
 
     last = f"last {price(told['last_price_e4'])}" if told["last_price_e4"] else "no trade yet"
     phase = told["phase"] + (f" until {told['until']}" if told["until"] else "")

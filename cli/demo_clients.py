@@ -26,7 +26,7 @@ from cli.simulate import SimulateOptions, Simulation, settle
 from cli.simulate_desk import LIQUIDITY, TOKEN, Desk, Refused, place
 from cli.traders import SYMBOLS
 from node.link import Answered, Link, LinkError
-from replay.scenario_print import price
+from notation.print import price
 from wire import PacketType, ouch
 from wire.ouch_codes import Liquidity, ServerMessage
 from wire.soup import packet

@@ -25,14 +25,16 @@ from engine.limits import TIME_NS_MAX
 from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
+from notation.print import time
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import begins, capacity_of, journal_of, rebuild
 from replay.recover import usable
-from replay.scenario_print import time
 
 _FREE_BYTES_MIN: Final = 1 << 30
 _FREE_SHARE_MIN: Final = 0.1
-_PARTS: Final = ("engine", "journal", "checkpoints", "wire", "replay", "sequencer", "gateway", "client", "node", "cli")
+_PARTS: Final = (
+    "engine", "journal", "checkpoints", "wire", "notation", "replay", "sequencer", "gateway", "client", "node", "cli",
+)  # fmt: skip
 _RELEASED_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01, before the first release: a clock before it is wrong
 
 

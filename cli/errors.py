@@ -39,7 +39,7 @@ KNOWN: Final = {
     ("checkpoints", "CheckpointError"): WRONG,
     ("replay", "Divergence"): FOUND,
     ("replay", "ReplayError"): WRONG,
-    ("replay", "ScenarioError"): WRONG,
+    ("notation", "ScenarioError"): WRONG,
     ("replay", "LobsterError"): WRONG,
     ("sequencer", "StampError"): WRONG,
     ("sequencer", "PumpError"): WRONG,

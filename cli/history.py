@@ -18,9 +18,9 @@ from cli.node import plays
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind, EventKind
 from journal import Journal
+from notation.objects import command_object, event_objects
+from notation.print import Printer, print_event_values
 from replay.engines import MarketEngine
-from replay.objects import command_object, event_objects
-from replay.scenario_print import Printer, print_event_values
 from replay.times import ClockPosition, clock_at_each
 
 

@@ -8,8 +8,8 @@ from cli import errors, screen
 from engine.limits import Capacity
 from journal import Journal
 from journal.report import JournalInfo
-from replay.objects import iso_time
-from replay.scenario_print import time
+from notation.objects import iso_time
+from notation.print import time
 from replay.times import first_clock_ns
 
 

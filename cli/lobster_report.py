@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from cli import screen
 from cli.lobster_files import LobsterFile
+from notation.print import price
 from replay.lobster import Flow
 from replay.lobster_check import Check, CheckReport, Difference
-from replay.scenario_print import price
 
 
 class Outcome(NamedTuple):

@@ -8,10 +8,10 @@ from cli.errors import WrongUse
 from cli.node import check_name, rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
+from notation.objects import iso_time
+from notation.print import price, time
 from replay import accounts
-from replay.ladder import Level, levels
-from replay.objects import book_object, iso_time
-from replay.scenario_print import price, time
+from replay.ladder import Level, book_object, levels
 
 #: Lines of a table of positions or limits; what is more is counted, and in the JSON.
 _LINES_MAX: Final = 50

@@ -19,8 +19,8 @@ from cli.node import check_name, plays
 from cli.tokens import Tokens, order_ids
 from engine.names import Directory, unpack
 from engine.records import EventKind, Side
-from replay.objects import event_object
-from replay.scenario_print import print_event, time
+from notation.objects import event_object
+from notation.print import print_event, time
 from replay.times import ClockPosition, clock_at_each
 
 _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)

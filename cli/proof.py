@@ -12,13 +12,13 @@ from cli import errors, screen
 from cli.node import check_whole
 from cli.options import EngineChoice
 from cli.warmup import ready
+from notation.objects import command_object, event_object
+from notation.print import price
 from replay.audit import audit
 from replay.compare import CompareReport
 from replay.compare import compare as compare_directories
 from replay.difference import EventDifference
-from replay.objects import command_object, event_object
 from replay.rebuild import rebuild
-from replay.scenario_print import price
 from replay.verify import VerifyReport
 from replay.verify import verify as verify_directory
 

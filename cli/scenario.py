@@ -10,9 +10,9 @@ from cli.errors import WrongUse
 from cli.options import EngineOrBoth
 from cli.warmup import ready
 from engine.limits import Capacity
+from notation.parse import Line, ScenarioError, parse
+from notation.run import CommandOutcome, Outcome, beside, is_test, run_scenario
 from replay.engines import EngineKind, new_engine
-from replay.scenario_parse import Line, ScenarioError, parse
-from replay.scenario_run import CommandOutcome, Outcome, beside, is_test, run_scenario
 
 ENGINES: Final[tuple[EngineKind, ...]] = ("kernel", "reference")
 #: Enough for a file that people write; the defaults of a node would only make each of many files slower to start.

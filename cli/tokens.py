@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cli import screen
 from cli.errors import WrongUse
 from engine.records import COMMAND, CommandKind
+from notation.words import Fault, id_number, token_of, token_word
 from replay.rebuild import journal_of
-from replay.scenario_words import Fault, id_number, token_of, token_word
 
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 _SHORT: Final = re.compile(r"[!-~]{1,8}")

@@ -11,8 +11,9 @@ from engine.names import unpack
 from engine.records import EventKind, Phase, Reason
 from node.capacity import room_status
 from node.control import Refused, Status
+from notation.objects import iso_time
 from replay import accounts
-from replay.objects import book_object, iso_time
+from replay.ladder import book_object
 
 if TYPE_CHECKING:
     from node.node import Node

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from engine.limits import BPS_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX, Capacity
 from engine.names import is_name, unpack
 from engine.records import CommandKind
-from replay.scenario import KIND_BYTE
-from replay.scenario_parse import Line, parse
-from replay.scenario_words import Fault, percent_bps, rate_of
+from notation.parse import Line, parse
+from notation.translate import KIND_BYTE
+from notation.words import Fault, percent_bps, rate_of
 
 OFF = "off"
 

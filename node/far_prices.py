@@ -14,9 +14,9 @@ from engine.names import unpack
 from engine.records import CommandKind
 from gateway.streams import Streams
 from node.control import Refused
+from notation.print import price
 from replay.engines import MarketEngine
 from replay.errors import ReplayError
-from replay.scenario_print import price
 from wire.ouch import PRICE_E4_MAX
 
 

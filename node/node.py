@@ -33,8 +33,8 @@ from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
 from node.suspension import Suspension
 from node.timekeeping import LOOK_S, Timekeeping
+from notation.print import time as shown_time
 from replay.rebuild import Durability
-from replay.scenario_print import time as shown_time
 from sequencer import discipline
 from sequencer.clock import AHEAD_MAX_NS, MarketClock
 from sequencer.room import RoomWatch

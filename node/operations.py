@@ -21,10 +21,10 @@ from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
 from node.control import NodeControl, Refused, Submitted
 from node.defaults import with_defaults
 from node.logs import Log
-from replay.objects import event_objects
-from replay.scenario import KIND_BYTE, Translator
-from replay.scenario_parse import RAW, Line, ScenarioError, parse
-from replay.scenario_print import print_event_values
+from notation.objects import event_objects
+from notation.parse import RAW, Line, ScenarioError, parse
+from notation.print import print_event_values
+from notation.translate import KIND_BYTE, Translator
 
 DEPTH_MAX: Final = 200
 #: Commands of one request at most: reading and printing them must not hold the market up.

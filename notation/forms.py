@@ -23,7 +23,7 @@ from engine.records import (
     UserPermission,
     limit_places,
 )
-from replay.scenario_words import (
+from notation.words import (
     Fault,
     Time,
     duration_ns,

@@ -1,4 +1,4 @@
-"""Events, commands, books and times as JSON objects (docs/json): the one place where rows become JSON.
+"""Events, commands and times as JSON objects (docs/json): the one place where rows of a journal become JSON.
 
 Each object of a kind has the same keys, whatever row it is made of; None where the row says nothing. Codes are words,
 prices are whole numbers of 1/10000 (``_e4``), durations are nanoseconds (``_ns``), and a moment is ISO 8601 in UTC with
@@ -31,8 +31,7 @@ from engine.records import (
     UserPermission,
     limit_bits,
 )
-from replay.ladder import levels
-from replay.scenario_words import token_word
+from notation.words import token_word
 
 Object = dict[str, Any]
 
@@ -271,27 +270,6 @@ def _allow(permissions: type[Permission] | type[UserPermission], row: "np.void")
     bits = int(row["permissions"])
     names = {str(each.name).lower(): int(each) for each in permissions}
     return ["login" if name == "enabled" else name for name, bit in names.items() if bit & bits]
-
-
-def book_object(engine: Any, number: int, depth: int) -> Object:
-    """The book of the instrument with this number, from 1, of an engine as it stands: ``depth`` levels a side.
-
-    A level whose price_e4 is None is of market orders that wait for an auction.
-    """
-    instrument = engine.instruments()[number - 1]
-    orders = engine.open_orders(number)
-    told = {
-        "symbol": unpack(int(instrument["symbol"])),
-        "seq": int(engine.seq),
-        "time": iso_time(int(engine.now_ns)),
-        "phase": word(Phase, int(instrument["phase"])),
-        "until": iso_time(int(instrument["due_ns"])),
-        "last_price_e4": int(instrument["last_trade_e4"]) or None,
-    }
-    for name, side in (("bids", Side.BUY), ("offers", Side.SELL)):
-        shown = levels(orders, side)[:depth]
-        told[name] = [{"price_e4": each.price_e4 or None, "qty": each.qty, "orders": each.orders} for each in shown]
-    return told
 
 
 def _name(names: tuple[str, ...], number: Any) -> str | None:

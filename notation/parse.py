@@ -1,7 +1,7 @@
 """Scenario files as text (rulebook section 12): ``parse`` turns the whole text into lines before any of it is used.
 
 A ``Line`` holds a COMMAND row that is complete but for what only the venue knows: the numbers of the participant
-and instrument it names, and its time. ``replay.scenario`` adds those. Syntax alone decides here: a value of any size
+and instrument it names, and its time. ``notation.translate`` adds those. Syntax alone decides here: a value of any size
 that fits 64 bits goes into the row as it is, because refusing it is the engine's part. A line that makes no row is an
 error of the file, and so are the words of the rulebook that this release does not build (its section 13).
 
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from engine.records import COMMAND_PLACES, CommandKind, EventKind
-from replay.scenario_forms import FORMS, LATER, NOT_BUILT, options_of, plain_words
-from replay.scenario_words import Fault, Time, time_of
+from notation.forms import FORMS, LATER, NOT_BUILT, options_of, plain_words
+from notation.words import Fault, Time, time_of
 
 #: The fifteen places of a COMMAND row, in the order of ``records.COMMAND_PLACES``.
 ROW: Final = struct.Struct("<6q2IBbBBHBB")

@@ -1,4 +1,4 @@
-"""Rows as scenario text (rulebook section 12): what ``replay.scenario`` reads again to the same rows, byte for byte.
+"""Rows as scenario text (rulebook section 12): what ``notation.translate`` reads again to the same rows, byte for byte.
 
 A row is first written as a trader would, then read back; where the reading is not the same bytes (a hostile row, a
 number of nobody, a clock that went back) the row is written as ``raw`` and its 64 bytes. So the promise does not rest
@@ -29,9 +29,9 @@ from engine.records import (
     UserPermission,
     limit_bits,
 )
-from replay.scenario import NAMED, Clock, Numbers, clock_row
-from replay.scenario_parse import ROW, command
-from replay.scenario_words import UNIT_NS, Fault, token_word
+from notation.parse import ROW, command
+from notation.translate import NAMED, Clock, Numbers, clock_row
+from notation.words import UNIT_NS, Fault, token_word
 
 #: The bits of instructions as plain integers: an IntFlag costs ten times as much a row.
 _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (

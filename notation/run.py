@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from engine.names import Directory
-from replay.scenario import Translator
-from replay.scenario_parse import Line
-from replay.scenario_print import print_event_values
-from replay.scenario_words import Fault, price_e4
+from notation.parse import Line
+from notation.print import print_event_values
+from notation.translate import Translator
+from notation.words import Fault, price_e4
 
 
 class Venue(Protocol):

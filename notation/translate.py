@@ -17,8 +17,8 @@ import numpy as np
 from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.names import Directory, pack
 from engine.records import COMMAND, CommandKind
-from replay.scenario_parse import RAW, ROW, Line, ScenarioError, extend_row
-from replay.scenario_words import INT64_MAX
+from notation.parse import RAW, ROW, Line, ScenarioError, extend_row
+from notation.words import INT64_MAX
 
 #: 2024-01-15 09:30:00 UTC.
 DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000

@@ -10,9 +10,9 @@ import numpy as np
 
 from engine.names import Directory, unpack
 from engine.records import Limit, Permission
+from notation.objects import LIMIT_BITS, limits_object
+from notation.print import limit_texts
 from replay.engines import MarketEngine
-from replay.objects import LIMIT_BITS, limits_object
-from replay.scenario_print import limit_texts
 
 Facts = dict[str, Any]
 
@@ -63,7 +63,7 @@ def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
 
 
 def limit_words(limits: Facts) -> str:
-    """Limits (``replay.objects.limits_object``) as a line of section 12 has them; "" for none.
+    """Limits (``notation.objects.limits_object``) as a line of section 12 has them; "" for none.
 
     >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0, 0, 0)))
     'max_order_qty=100 restricted'

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.records import Side
+from engine.names import unpack
+from engine.records import Phase, Side
+from notation.objects import Object, iso_time, word
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,24 @@ def levels(orders: NDArray[Any], side: Side) -> list[Level]:
     counts = np.bincount(inverse, minlength=len(prices))
     # open_orders() is in the order in which the book would trade, so the first row of a price says its rank.
     return [Level(int(prices[at]), int(qty[at]), int(counts[at])) for at in np.argsort(first)]
+
+
+def book_object(engine: Any, number: int, depth: int) -> Object:
+    """The book of the instrument with this number, from 1, of an engine as it stands: ``depth`` levels a side.
+
+    A level whose price_e4 is None is of market orders that wait for an auction.
+    """
+    instrument = engine.instruments()[number - 1]
+    orders = engine.open_orders(number)
+    told = {
+        "symbol": unpack(int(instrument["symbol"])),
+        "seq": int(engine.seq),
+        "time": iso_time(int(engine.now_ns)),
+        "phase": word(Phase, int(instrument["phase"])),
+        "until": iso_time(int(instrument["due_ns"])),
+        "last_price_e4": int(instrument["last_trade_e4"]) or None,
+    }
+    for name, side in (("bids", Side.BUY), ("offers", Side.SELL)):
+        shown = levels(orders, side)[:depth]
+        told[name] = [{"price_e4": each.price_e4 or None, "qty": each.qty, "orders": each.orders} for each in shown]
+    return told

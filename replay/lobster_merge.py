@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind
+from notation.translate import clock_row
 from replay.lobster import Flow
 from replay.lobster_write import MAKER, TAKER
-from replay.scenario import clock_row
 
 
 def participants_of(number: int) -> tuple[str, str]:

@@ -9,9 +9,9 @@ from typing import Final
 
 from engine.names import Directory, pack
 from engine.records import CommandKind, Permission, Phase, SelfTrade, TimeInForce
+from notation.parse import ROW
+from notation.translate import clock_row
 from replay.lobster_book import MakerOrder
-from replay.scenario import clock_row
-from replay.scenario_parse import ROW
 
 MAKER: Final = "MAKER"
 TAKER: Final = "TAKER"

@@ -32,9 +32,9 @@ from node.metrics import Metrics, metrics_server
 from node.operations import Operations
 from node.operator_socket import connect, open_directory
 from node.stages import StageClock
+from notation.print import time as clock_text
 from replay import accounts
-from replay.objects import book_object
-from replay.scenario_print import time as clock_text
+from replay.ladder import book_object
 from sequencer.stamp import LiveStamp
 
 SMALL = Capacity(orders_max=256, ids_max=4_096, instruments_max=8, participants_max=16)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from engine.reference import ReferenceEngine
+from notation.objects import LIMIT_BITS, limits_object
+from notation.parse import parse
+from notation.run import run_scenario
 from replay import accounts
-from replay.objects import LIMIT_BITS, limits_object
-from replay.scenario_parse import parse
-from replay.scenario_run import run_scenario
 from tests.conftest import Lockstep
 
 TEXT = """\

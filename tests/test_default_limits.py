@@ -14,7 +14,7 @@ from node.defaults import OFF, checked_rate, checked_share, default_limits, with
 from node.logs import Log
 from node.metrics import Metrics
 from node.operations import Operations
-from replay.scenario_parse import parse
+from notation.parse import parse
 from tests.operated import FakeNode
 from tests.rows import BUY, batch, enter, market_of
 from tests.test_metrics import samples

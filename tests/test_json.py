@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from engine.records import CommandKind, EventKind, Phase, Reason
-from replay.objects import COMMAND_KEYS, EVENT_KEYS
+from notation.objects import COMMAND_KEYS, EVENT_KEYS
 from tests.conftest import Lockstep
 from tests.json_schemas import SHARED, checked, complaints, schemas
 

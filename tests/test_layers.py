@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from cli.errors import KNOWN
+
 ROOT = Path(__file__).parent.parent
 
 #: From the bottom up; folders on one line are siblings. `benchmarks` is where `lockstep bench` calls down to.
 LAYERS = [
     {"engine", "journal"},
     {"checkpoints", "wire"},
+    {"notation"},
     {"replay"},
     {"gateway", "marketdata", "surveillance", "clearing", "sequencer", "replication", "client"},
     {"node"},
@@ -91,10 +94,23 @@ def test_planted_violations_are_found() -> None:
     assert not faults("replay/rebuild.py", "from engine import Engine\nfrom journal import Journal\nimport numpy\n")
 
 
-@pytest.mark.parametrize("folder", ["journal", "checkpoints", "wire", "replay", "sequencer", "gateway", "node"])
+@pytest.mark.parametrize(
+    "folder", ["journal", "checkpoints", "wire", "notation", "replay", "sequencer", "gateway", "node"]
+)
 def test_every_module_of_a_folder_is_named_where_the_architecture_describes_the_folder(folder: str) -> None:
     text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith(f"| `{folder}/` |"))
     named = re.findall(r"`([a-z_]+\*?)`", row)
     modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__", "errors"}
     assert {name for name in modules if not any(fnmatch.fnmatch(name, pattern) for pattern in named)} == set()
+
+
+def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table_names() -> None:
+    defined = {
+        (folder, node.name)
+        for folder in RANK
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert set(KNOWN) - defined == set()

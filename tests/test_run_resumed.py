@@ -18,9 +18,9 @@ import pytest
 from engine import COMMAND, Engine
 from journal import Journal
 from journal.opening import read_tail
+from notation.print import Printer
 from replay.recover import create
 from replay.resume import Beginning
-from replay.scenario_print import Printer
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep

@@ -27,10 +27,10 @@ from engine.records import (
     limit_places,
 )
 from engine.reference import ReferenceEngine
-from replay.scenario import DEFAULT_CLOCK_NS, Translator
-from replay.scenario_parse import ScenarioError, parse
-from replay.scenario_print import Printer, print_event
-from replay.scenario_run import beside, event_agrees, is_test, run_scenario
+from notation.parse import ScenarioError, parse
+from notation.print import Printer, print_event
+from notation.run import beside, event_agrees, is_test, run_scenario
+from notation.translate import DEFAULT_CLOCK_NS, Translator
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 
