@@ -19,6 +19,10 @@ from node.link import Answered, Link, is_open_to_others
 _LINES_MAX: Final = 500
 _CHARACTERS_MAX: Final = 24_000
 _INPUT_CHARACTERS_MAX: Final = 64_000_000
+#: Lists in the answer to commands.
+_LISTS: Final = ("events", "added", "existing")
+#: Sentences on names that exist already that are shown; --json has them all.
+_EXISTING: Final = 3
 _QUANTITIES: Final = ("position_qty", "open_buy_qty", "open_sell_qty")
 _REFUSALS: Final = ("> rejected", "> cancel_rejected")
 _EMERGENCY: Final = "This closes every instrument and cancels every order, good-till-canceled ones too."
@@ -99,7 +103,7 @@ def _parts(lines: list[str]) -> Iterable[list[str]]:
 
 def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any]:
     """The answers to all parts as one. as_json: events as objects, otherwise as lines."""
-    told: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0, "events": [], "added": []}
+    told: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0} | {key: [] for key in _LISTS}
     lines = 0
     for part in parts:
         if any(line.partition("#")[0].strip() for line in part):
@@ -112,8 +116,8 @@ def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any
                     f"{error} It is said of a part that begins at line {lines + 1}; what is before it was done."
                 ) from None
             told["seq"] = answer["seq"]
-            told["events"] += answer["events"]
-            told["added"] += answer.get("added", [])
+            for key in _LISTS:
+                told[key] += answer.get(key, [])
             for key in ("commands", "rejected", "left_out"):
                 told[key] += answer.get(key, 0)
         lines += len(part)
@@ -146,7 +150,10 @@ def _shown(told: dict[str, Any], *, as_json: bool) -> int:
         screen.flush()
         first = next((line for line in lines if line.startswith(_REFUSALS)), "")
         seen = f", the first: {first.removeprefix('> ')}" if first else ""
-        raise Found(f"the market refused {screen.counted(told['rejected'], 'command')}{seen}")
+        exists = "".join(f"; {sentence}" for sentence in told.get("existing", [])[:_EXISTING])
+        raise Found(f"the market refused {screen.counted(told['rejected'], 'command')}{seen}{exists}")
+    for sentence in told.get("existing", [])[:_EXISTING]:
+        screen.notice(f"note: {sentence}")
     return errors.FINE
 
 
@@ -200,7 +207,7 @@ def set_password(directory: Path, name: str, from_stdin: bool, *, as_json: bool)
     """`lockstep admin user password`."""
     given = password(from_stdin)
     with connected(directory) as link:
-        told: dict[str, Any] = {"commands": 1, "left_out": 0, "added": []} | link.ask(
+        told: dict[str, Any] = {"commands": 1, "left_out": 0, "added": [], "existing": []} | link.ask(
             "password", user=word(name, "NAME"), password=given, objects=as_json
         )
     told.pop("ok", None)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.names import unpack
-from engine.records import EventKind, Phase, Reason
+from engine.records import CommandKind, EventKind, Phase, Reason
+from node import definitions
 from node.capacity import room_status
 from node.control import Refused, Status
 from notation.objects import iso_time
@@ -55,6 +56,16 @@ def account(node: "Node", participant: str) -> tuple[dict[str, Any], list[dict[s
         return accounts.account(node.engine, participant)
     except KeyError:
         raise Refused(f"there is no participant {participant}") from None
+
+
+def definition(node: "Node", kind: CommandKind, name: str) -> str:
+    """Values that a name was defined with; "" where there is none of that kind and name."""
+    if kind == CommandKind.USER:
+        streams = node.outbox.streams
+        user = streams.user(name)
+        return definitions.of_user(streams.row(user)) if user else ""
+    of_kind = definitions.of_instrument if kind == CommandKind.INSTRUMENT else definitions.of_participant
+    return of_kind(node.engine, name)
 
 
 def status(node: "Node") -> Status:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from numpy.typing import NDArray
 
 from engine.names import Directory
-from engine.records import Phase
+from engine.records import CommandKind, Phase
 from node.stages import StageClock
 
 #: What ``status`` tells: flat, numbers and words only. A key that a node does not have is left out everywhere.
@@ -122,6 +122,10 @@ class NodeControl(Protocol):
 
     def has_user(self, user: str) -> bool:
         """True if a USER row has defined the user."""
+        ...
+
+    def definition(self, kind: CommandKind, name: str) -> str:
+        """Values that an instrument, a participant or a user was defined with; "" where there is none of that name."""
         ...
 
     def status(self) -> Status:

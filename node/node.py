@@ -443,6 +443,10 @@ class Node:
         """True if a USER row has defined the user."""
         return self.outbox.streams.user(user) != 0
 
+    def definition(self, kind: CommandKind, name: str) -> str:
+        """Values that an instrument, a participant or a user was defined with; "" where there is none of that name."""
+        return account.definition(self, kind, name)
+
     def unhealthy(self) -> list[str]:
         """Faults that only a restart mends."""
         if self._failure is not None:

@@ -20,6 +20,7 @@ from engine.records import CommandKind, EventKind
 from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
 from node.control import NodeControl, Refused, Submitted
 from node.defaults import with_defaults
+from node.definitions import existing_names, existing_users
 from node.logs import Log
 from notation.objects import event_objects
 from notation.parse import RAW, Line, ScenarioError, parse
@@ -31,6 +32,9 @@ DEPTH_MAX: Final = 200
 COMMANDS_MAX: Final = 1_000
 #: Events of one answer at most, for the same reason.
 EVENTS_MAX: Final = 1_000
+
+#: Sentences on names that exist already in one answer at most.
+_EXISTING_MAX: Final = 50
 
 #: How much of an answer's line a list may take; the rest is counted, or asked for again.
 _LIST_BYTES_MAX: Final = 48 * 1024
@@ -138,6 +142,7 @@ class Operations:
         # The clock is the sequencer's. Given one, the translator does not begin with the default clock of a file.
         translator = Translator(lines, replace(self._node.directory(), now_ns=1), _NAME)
         while (batch := translator.next_batch(self._node.directory())) is not None:
+            events.existing += existing_users(batch.rows, self._node, events.existing_room)
             try:
                 done = await self._node.submit(batch.rows)
             except Refused as error:
@@ -233,15 +238,23 @@ class _Events:
 
     def __init__(self, *, as_objects: bool = False) -> None:
         self.seq = 0
+        #: Sentences on names that existed before they were defined.
+        self.existing: list[str] = []
         self._as_objects = as_objects
         self._events: list[str] | list[Answer] = []
         self._bytes = 0
         self._left_out = 0
         self._rejected = 0
 
+    @property
+    def existing_room(self) -> int:
+        """Sentences on names that exist already that still fit the answer."""
+        return _EXISTING_MAX - len(self.existing)
+
     def take(self, done: Submitted, node: NodeControl) -> None:
         """The events of one submission; names are told by the directory after it."""
         self.seq = done.last_seq
+        self.existing += existing_names(done, node, self.existing_room)
         self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
         directory = node.directory()
         events = done.events[: EVENTS_MAX - len(self._events)]
@@ -262,6 +275,8 @@ class _Events:
     def answer(self) -> Answer:
         """seq: of the last command. rejected: how many events refuse. left_out: how many do not fit the answer."""
         told: Answer = {"events": self._events, "seq": self.seq, "rejected": self._rejected}
+        if self.existing:
+            told["existing"] = self.existing
         return told | ({"left_out": self._left_out} if self._left_out else {})
 
 

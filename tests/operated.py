@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from engine import Capacity, Engine, compile_kernels, warm
 from engine.names import Directory, unpack
 from engine.records import CommandKind, EventKind, Phase, Reason, concatenate
-from node import stages
+from node import definitions, stages
 from node.admin import AdminServer
 from node.control import Refused, Status, Submitted
 from node.link import read_place
@@ -61,6 +61,7 @@ class FakeNode:
         self.engine = Engine(SMALL)
         self.stages = StageClock()
         self.users = {"TRADER"}
+        self.user_rows: dict[str, Any] = {}
         self.rows: list[NDArray[Any]] = []
         self.disconnected: list[str] = []
         self.listed: list[dict[str, int | str]] = [session("TRADER", "ALPHA", 7), session("OTHER", "BETA", 1)]
@@ -84,6 +85,7 @@ class FakeNode:
         self.rows.append(commands)
         for row in commands[commands["kind"] == CommandKind.USER]:
             self.users.add(unpack(int(row["name"])))
+            self.user_rows[unpack(int(row["name"]))] = row.copy()
         self.counts["orders"] += int((commands["kind"] == CommandKind.ENTER).sum())
         self.counts["trades"] += int((events["kind"] == EventKind.TRADE).sum())
         self.counts["events"] += len(events)
@@ -97,6 +99,12 @@ class FakeNode:
 
     def has_user(self, user: str) -> bool:
         return user in self.users
+
+    def definition(self, kind: CommandKind, name: str) -> str:
+        if kind == CommandKind.USER:
+            return definitions.of_user(self.user_rows[name]) if name in self.user_rows else ""
+        of_kind = definitions.of_instrument if kind == CommandKind.INSTRUMENT else definitions.of_participant
+        return of_kind(self.engine, name)
 
     def status(self) -> Status:
         phases = Counter(Phase(int(row["phase"])).name.lower() for row in self.engine.instruments())

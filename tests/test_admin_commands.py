@@ -219,6 +219,49 @@ def test_wrong_use_is_one_sentence_and_2_and_the_market_stays_as_it_is(
     assert operated.node.engine.seq == seq
 
 
+DEFINED = [
+    (["instrument", "XYZ", "--tick", "0.05", "--reference", "9"], "instrument XYZ", "tick=0.01 lot=1 reference=10.00"),
+    (["participant", "ALPHA", "--allow", "none"], "participant ALPHA", "allow=market"),
+    (["do", "participant NEW", "participant NEW"], "participant NEW", "allow=market"),
+]
+
+
+@pytest.mark.parametrize(("words", "name", "what"), DEFINED, ids=[name for _, name, _ in DEFINED])
+def test_a_definition_of_a_name_that_exists_is_refused_with_what_it_is(
+    words: list[str], name: str, what: str, operated: Operated, lockstep: Lockstep
+) -> None:
+    command, *rest = words
+    status, _, complaint = lockstep("admin", command, operated.directory, *rest)
+    assert (status, complaint.count("\n")) == (1, 1)
+    assert complaint.endswith(f"reason=invalid_command; {name} exists already with {what}, and stays as it is\n")
+    status, out, _ = lockstep("admin", command, operated.directory, *rest, "--json")
+    told = checked(("admin", command), out)[0]
+    assert (status, told["existing"][0]) == (1, f"{name} exists already with {what}, and stays as it is")
+
+
+def test_a_definition_that_is_refused_for_its_values_does_not_say_that_the_name_exists(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    words = ["NEW", "--tick", "0.01", "--reference", "99999999"]
+    status, _, complaint = lockstep("admin", "instrument", operated.directory, *words)
+    assert (status, "exists" in complaint) == (1, False)
+
+
+def test_a_user_that_exists_is_changed_and_the_operator_is_told_what_it_was(
+    operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(*options: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
+        return lockstep("admin", "user", "add", operated.directory, "T1", "--password-stdin", *options)
+
+    assert add("--participant", "ALPHA", "--firm", "F1")[::2] == (0, "")
+    was = "user T1 existed already with participant=ALPHA firm=F1 allow=login; it has what is given now"
+    assert add("--participant", "BETA", "--allow", "none")[::2] == (0, f"note: {was}\n")
+    status, out, _ = add("--participant", "BETA", "--json")
+    was = "user T1 existed already with participant=BETA allow=none; it has what is given now"
+    assert (status, checked(("admin", "user", "add"), out)[0]["existing"]) == (0, [was])
+
+
 def test_a_user_without_a_connection_cannot_be_disconnected(operated: Operated, lockstep: Lockstep) -> None:
     assert lockstep("admin", "disconnect", operated.directory, "GHOST") == (
         1,

@@ -1,0 +1,75 @@
+"""Definitions of names that exist already, in a sentence each for the operator.
+
+The market refuses the second definition of an instrument or a participant with ``invalid_command``, as it refuses a
+value out of bounds. The second definition of a user changes that user. The operator is told which it was.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from engine.names import unpack
+from engine.records import CommandKind, EventKind, Permission, UserPermission
+from node.control import NodeControl, Submitted
+from replay.engines import MarketEngine
+from replay.scenario_print import price
+
+#: Kinds whose second definition is refused.
+_UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
+
+
+def of_instrument(engine: MarketEngine, symbol: str) -> str:
+    """Values that an instrument was defined with; "" where there is none. The daily volume is in no view."""
+    symbols = engine.directory.symbols
+    if symbol not in symbols:
+        return ""
+    row = engine.instruments()[symbols.index(symbol)]
+    return f"tick={price(int(row['tick_e4']))} lot={row['lot']} reference={price(int(row['reference_e4']))}"
+
+
+def of_participant(engine: MarketEngine, name: str) -> str:
+    """Permissions that a participant was defined with; "" where there is none. Its group is in no view."""
+    names = engine.directory.participants
+    if name not in names:
+        return ""
+    permissions = int(engine.participants()[names.index(name)]["permissions"])
+    return f"allow={_words({bit: str(bit.name).lower() for bit in Permission}, permissions)}"
+
+
+def of_user(row: Any) -> str:
+    """Values of a row with the places of a USER command."""
+    firm = f" firm={unpack(int(row['firm']))}" if row["firm"] else ""
+    words = {
+        UserPermission.ENABLED: "login",
+        UserPermission.CANCEL_ON_DISCONNECT: "cancel_on_disconnect",
+        UserPermission.NEWEST_WINS: "newest_wins",
+    }
+    return f"participant={unpack(int(row['participant_name']))}{firm} allow={_words(words, int(row['permissions']))}"
+
+
+def _words(words: Mapping[Any, str], permissions: int) -> str:
+    return ",".join(word for bit, word in words.items() if permissions & bit) or "none"
+
+
+def existing_users(rows: Any, node: NodeControl, most: int) -> list[str]:
+    """Sentence for each user that COMMAND rows define and that exists, of the first ``most`` of them.
+
+    Call it before the rows are submitted.
+    """
+    names = [unpack(int(row["name"])) for row in rows[rows["kind"] == CommandKind.USER][:most]]
+    known = {name: node.definition(CommandKind.USER, name) for name in names}
+    return [
+        f"user {name} existed already with {words}; it has what is given now" for name, words in known.items() if words
+    ]
+
+
+def existing_names(done: Submitted, node: NodeControl, most: int) -> list[str]:
+    """Sentence for each definition that was refused and whose name exists, of the first ``most`` of them."""
+    refused = done.commands[done.events["seq"][done.events["kind"] == EventKind.REJECTED] - done.first_seq]
+    sentences = []
+    for row in refused[np.isin(refused["kind"], _UNCHANGED)][:most]:
+        kind, name = CommandKind(int(row["kind"])), unpack(int(row["name"]))
+        if words := node.definition(kind, name):
+            sentences.append(f"{kind.name.lower()} {name} exists already with {words}, and stays as it is")
+    return sentences
