@@ -12,8 +12,8 @@ import numpy as np
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Permission, UserPermission
 from node.control import NodeControl, Submitted
+from notation.print import price
 from replay.engines import MarketEngine
-from replay.scenario_print import price
 
 #: Kinds whose second definition is refused.
 _UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
