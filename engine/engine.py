@@ -8,6 +8,7 @@ from engine import jit
 from engine.apply import apply_batch
 from engine.check import check_state
 from engine.digest import EventChain, part_digest, state_digest
+from engine.errors import InvariantError
 from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity, events_max
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
@@ -114,7 +115,12 @@ class Engine:
         """A batch whose events do not fit at once."""
         full = [_copy(self._events[:count])]
         while start < len(commands):
+            before = start
             start, count = _apply(self._places, commands, start, self._events, 0)
+            if start == before:
+                raise InvariantError(
+                    f"room for {len(self._events)} events is less than command {self.seq + 1} may cause"
+                )
             full.append(_copy(self._events[:count]))
         rows: Rows = np.concatenate(full)
         self._chain.add(rows)
