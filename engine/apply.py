@@ -4,12 +4,13 @@ from typing import Final
 
 import numpy as np
 
-from engine.amend import cancel, replace
 from engine.calls import say_after_order
-from engine.control import clock, clock_jump, mass_cancel
-from engine.definitions import define_instrument, define_participant, no_codes
+from engine.cancel import cancel, mass_cancel
+from engine.clock import clock
+from engine.definitions import define_instrument, define_participant
 from engine.emit import emit_rejected
 from engine.entry import enter
+from engine.form import has_form
 from engine.index import ask_for_id
 from engine.jit import called, inlined, prefetch, rare
 from engine.kill import emergency_close, kill_command
@@ -17,6 +18,7 @@ from engine.limit_command import extend_command, forget_extension, limits_comman
 from engine.limits import events_max
 from engine.phases import halt_command, phase_command, resume_command
 from engine.records import CommandKind, Reason
+from engine.replace import replace
 from engine.state import State, state_at
 from engine.users import credential_command, user_command
 
@@ -97,6 +99,8 @@ def _use_extension(venue, kind):
 
 @rare
 def _apply_rare(state: State, command, kind, events, n):
+    if not has_form(command, kind):
+        return _reject(state, command, events, n)
     if kind == _CLOCK:
         return clock(state, command, events, n)
     if kind == _INSTRUMENT:
@@ -116,14 +120,21 @@ def _apply_rare(state: State, command, kind, events, n):
     if kind == _KILL or kind == _UNKILL:
         return kill_command(state, command, events, n, 1 if kind == _KILL else 0)
     if kind == _EMERGENCY_CLOSE:
-        return emergency_close(state, command, events, n)
+        return emergency_close(state, events, n)
     if kind == _USER:
         return user_command(state, command, events, n)
     if kind == _CREDENTIAL:
         return credential_command(state, command, events, n)
     if kind == _CLOCK_JUMP:
-        return clock_jump(state, command, events, n)
-    if kind == _EXTEND and no_codes(command, 1):
+        return n  # for the record (rulebook section 13, 26): the market's clock goes by CLOCK rows only
+    if kind == _EXTEND:
         extend_command(state.venue[0], command)
         return n
+    return _reject(state, command, events, n)
+
+
+@rare
+def _reject(state: State, command, events, n):
+    """Answers a row that cannot be interpreted, whatever its kind, by its first place."""
+    forget_extension(state.venue[0])
     return emit_rejected(state, events, n, command["name"], 0, 0, _INVALID_COMMAND)

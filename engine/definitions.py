@@ -50,50 +50,12 @@ def find_participant(state: State, name):
 
 
 @called
-def unused(command, new_client_order_id, price_e4, qty, min_qty, codes):
-    """True if the places that a definition or control command does not use are zero.
-
-    An argument is 1 where that place is unused (``codes``: instructions, side and phase together). The other places
-    are used by none of these commands, and always looked at.
-    """
-    word = (
-        command["display_qty"]
-        | np.int64(command["participant"])
-        | np.int64(command["instrument"])
-        | np.int64(command["time_in_force"])
-        | np.int64(command["self_trade"])
-        | np.int64(command["book"])
-    )
-    word |= command["new_client_order_id"] * new_client_order_id
-    word |= command["price_e4"] * price_e4 | command["qty"] * qty | command["min_qty"] * min_qty
-    word |= (np.int64(command["instructions"]) | np.int64(command["side"]) | np.int64(command["phase"])) * codes
-    return word == 0
-
-
-@called
-def no_codes(command, phase):
-    """True if a row whose six numbers are all used has no other value (``phase``: 1 where that place is unused)."""
-    word = (
-        np.int64(command["participant"])
-        | np.int64(command["instrument"])
-        | np.int64(command["side"])
-        | np.int64(command["time_in_force"])
-        | np.int64(command["self_trade"])
-        | np.int64(command["instructions"])
-        | np.int64(command["book"])
-    )
-    return (word | np.int64(command["phase"]) * phase) == 0
-
-
-@called
 def define_instrument(state: State, command, events, n):
     """A new instrument is ``closed``; its price window starts around the reference price."""
     venue = state.venue[0]
     symbol = command["name"]
     if (
-        not no_codes(command, 1)
-        or command["symbol"] != 0
-        or not is_name(symbol)
+        not is_name(symbol)
         or find_instrument(state, symbol) != 0
         or command["tick_e4"] < 1
         or command["tick_e4"] > PRICE_E4_MAX
@@ -127,10 +89,7 @@ def define_participant(state: State, command, events, n):
     group = command["group"]
     permissions = np.int64(command["permissions"])
     if (
-        not unused(command, 0, 1, 1, 1, 0)
-        or np.int64(command["side"]) != 0
-        or np.int64(command["phase"]) != 0
-        or not is_name(name)
+        not is_name(name)
         or find_participant(state, name) != 0
         or (group != 0 and not is_name(group))
         or permissions & ~_PERMISSIONS

@@ -7,6 +7,7 @@ import numpy as np
 from engine import jit
 from engine.apply import apply_batch
 from engine.check import check_state
+from engine.clock import clock_rows
 from engine.digest import EventChain, part_digest, state_digest
 from engine.errors import InvariantError
 from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity, events_max
@@ -229,5 +230,7 @@ def warm() -> bool:
 def compile_kernels() -> None:
     """Compile what is not in the cache: up to a minute on a new machine. The listing comes last."""
     engine = Engine(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1))
-    engine.apply(np.zeros(1, COMMAND))
+    rows = np.zeros(1, COMMAND)
+    engine.apply(rows)
+    clock_rows(rows, 0, 0, np.empty(1, np.int64), np.empty(1, np.int64))
     list_open_orders(engine._state, 1, np.empty(1, np.int64))

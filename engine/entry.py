@@ -7,15 +7,17 @@ import numpy as np
 from engine.book import follow, join, side_row
 from engine.emit import emit_accepted, emit_canceled, emit_rejected
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
+from engine.form import has_form
 from engine.index import find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
 from engine.limits import INT64_MAX
 from engine.match import limit_tick_of, match, release, trial
-from engine.records import Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.risk import check_instructions, check_phase, check_price, check_qty
 from engine.state import State
 
+_ENTER: Final = int(CommandKind.ENTER)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _IOC: Final = int(TimeInForce.IOC)
 _FOK: Final = int(TimeInForce.FOK)
@@ -53,7 +55,7 @@ def _is_enter(command, side, time_in_force, instructions):
         | (self_trade - 1 < 0)
         | (self_trade > _STP_NONE)
         | (command["client_order_id"] == 0)
-        | (np.int64(command["phase"]) != 0)
+        | (not has_form(command, _ENTER))
     ):
         return False
     if instructions == 0 and (command["min_qty"] | command["display_qty"] | np.int64(command["book"])) == 0:

@@ -249,6 +249,10 @@ if INTERPRETED:
         """The low 64 bits of a product, as int64."""
         return int(_signed(int(a) * int(b)))
 
+    def word_of(row: Any, n: Any) -> int:
+        """Word ``n`` of a row: 8 bytes from byte 8 * n on, as int64."""
+        return int.from_bytes(row.tobytes()[8 * n : 8 * n + 8], "little", signed=True)
+
     def prefetch(array: Any, index: Any) -> None:
         """Asks for a row of an array ahead of its use; changes nothing."""
 
@@ -347,6 +351,16 @@ else:
             return builder.mul(args[0], args[1])
 
         return types.int64(types.int64, types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def word_of(_context: Any, row: Any, _n: Any) -> Any:
+        """Word ``n`` of a row: 8 bytes from byte 8 * n on, as int64."""
+
+        def generate(ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            words = builder.bitcast(args[0], ctx.get_value_type(types.int64).as_pointer())
+            return builder.load(builder.gep(words, [args[1]]), align=1)
+
+        return types.int64(row, types.int64), generate
 
     @intrinsic  # type: ignore[untyped-decorator]
     def prefetch(_context: Any, array: Any, _index: Any) -> Any:

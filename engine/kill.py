@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.calls import cancel_listed
-from engine.definitions import find_participant, unused
+from engine.definitions import find_participant
 from engine.emit import emit_killed, emit_phase, emit_rejected
 from engine.jit import called
 from engine.listing import list_open_orders
@@ -16,7 +16,6 @@ from engine.state import State
 from engine.sweep import cancel_gathered, gather_by_participant, gather_of_participant, sort_slots
 
 _CLOSED: Final = int(Phase.CLOSED)
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 _UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
 _KILL: Final = int(Reason.KILL)
 
@@ -25,8 +24,6 @@ _KILL: Final = int(Reason.KILL)
 def kill_command(state: State, command, events, n, killed):
     """``kill NAME|*`` (killed 1) or ``unkill NAME|*`` (0)."""
     name = command["name"]
-    if not unused(command, 1, 1, 1, 1, 1):
-        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
     if name == EVERY:
         return _set_all(state, events, n, killed)
     participant = find_participant(state, name)
@@ -59,10 +56,8 @@ def _set_all(state: State, events, n, killed):
 
 
 @called
-def emergency_close(state: State, command, events, n):
+def emergency_close(state: State, events, n):
     """``emergency_close``: every instrument closed without an uncross, and all its orders canceled."""
-    if not unused(command, 1, 1, 1, 1, 1) or command["name"] != 0:
-        return emit_rejected(state, events, n, command["name"], 0, 0, _INVALID_COMMAND)
     for instrument in range(1, state.venue[0]["instruments"] + 1):
         set_phase(state, instrument, _CLOSED, np.int64(0))
         n = emit_phase(state, events, n, instrument, _CLOSED)

@@ -49,16 +49,9 @@ def _is_value(said, limit, value, lowest, highest):
 @called
 def _is_limits(venue, command):
     """True if the row can be interpreted, its values are in bounds, and so are those of the EXTEND row before it."""
-    word = (
-        np.int64(command["participant"])
-        | np.int64(command["instrument"])
-        | np.int64(command["side"])
-        | np.int64(command["time_in_force"])
-        | np.int64(command["self_trade"])
-    )
     named = _named(command)
     off = _off(command)
-    if (word | (named & ~_ALL) | (off & ~named)) != 0:
+    if ((named & ~_ALL) | (off & ~named)) != 0:
         return False
     if command["symbol"] != 0 and named & _OF_ALL_INSTRUMENTS:
         return False

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.auction import uncross
 from engine.calls import is_call, say_indicative
-from engine.definitions import find_instrument, unused
+from engine.definitions import find_instrument
 from engine.emit import emit_halted, emit_phase, emit_rejected
 from engine.jit import called
 from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
@@ -59,13 +59,7 @@ def phase_command(state: State, command, events, n):
     """``phase SYM|* PHASE``."""
     symbol = command["name"]
     phase = np.int64(command["phase"])
-    if (
-        not unused(command, 1, 1, 1, 1, 0)
-        or np.int64(command["side"]) != 0
-        or np.int64(command["instructions"]) != 0
-        or phase < _CLOSED
-        or phase > _CLOSING_AUCTION
-    ):
+    if phase < _CLOSED or phase > _CLOSING_AUCTION:
         return emit_rejected(state, events, n, symbol, 0, 0, _INVALID_COMMAND)
     if symbol == EVERY:
         for instrument in range(1, state.venue[0]["instruments"] + 1):
@@ -93,7 +87,7 @@ def halt_command(state: State, command, events, n):
     symbol = command["name"]
     duration_ns = command["duration_ns"]
     now_ns = state.venue[0]["now_ns"]
-    if not unused(command, 1, 1, 1, 0, 1) or duration_ns < 0 or duration_ns > TIME_NS_MAX - now_ns:
+    if duration_ns < 0 or duration_ns > TIME_NS_MAX - now_ns:
         return emit_rejected(state, events, n, symbol, 0, 0, _INVALID_COMMAND)
     due_ns = now_ns + duration_ns if duration_ns != 0 else np.int64(0)
     if symbol == EVERY:
@@ -123,8 +117,6 @@ def _halt(state: State, events, n, instrument, due_ns):
 def resume_command(state: State, command, events, n):
     """``resume SYM|*``: what the end of the halt would do, at once."""
     symbol = command["name"]
-    if not unused(command, 1, 1, 1, 1, 1):
-        return emit_rejected(state, events, n, symbol, 0, 0, _INVALID_COMMAND)
     if symbol == EVERY:
         for instrument in range(1, state.venue[0]["instruments"] + 1):
             if state.instruments[instrument - 1]["phase"] == _HALTED:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.definitions import find_participant, is_name, no_codes, unused
+from engine.definitions import find_participant, is_name
 from engine.emit import emit_rejected
 from engine.jit import called, lshr
 from engine.limits import CREDENTIAL_COST_MAX, CREDENTIAL_COST_MIN
@@ -45,14 +45,7 @@ def user_command(state: State, command, events, n):
     """``user NAME participant=P``: a login for a participant; given again it replaces."""
     name = command["name"]
     firm = command["firm"]
-    if (
-        not unused(command, 0, 0, 1, 1, 0)
-        or np.int64(command["side"]) != 0
-        or np.int64(command["phase"]) != 0
-        or not is_user_name(name)
-        or (firm != 0 and not _is_firm(firm))
-        or np.int64(command["permissions"]) & ~_PERMISSIONS
-    ):
+    if not is_user_name(name) or (firm != 0 and not _is_firm(firm)) or np.int64(command["permissions"]) & ~_PERMISSIONS:
         return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
     if find_participant(state, command["participant_name"]) == 0:
         return emit_rejected(state, events, n, command["participant_name"], 0, 0, _UNKNOWN_PARTICIPANT)
@@ -64,6 +57,6 @@ def credential_command(state: State, command, events, n):
     """``credential NAME``: the salted hash of a user's password, of any value."""
     name = command["name"]
     cost = np.int64(command["cost"])
-    if not no_codes(command, 0) or not is_user_name(name) or cost < CREDENTIAL_COST_MIN or cost > CREDENTIAL_COST_MAX:
+    if not is_user_name(name) or cost < CREDENTIAL_COST_MIN or cost > CREDENTIAL_COST_MAX:
         return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
     return n

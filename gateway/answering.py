@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.clock import is_extend, moves_clock
 from engine.jit import called, inlined
 from engine.limits import DAY_NS
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
@@ -501,25 +502,25 @@ def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
 
 
 @inlined
-def _survey(fold: Fold, first_seq, commands, events):
-    """Finds the CLOCK rows that were not refused; gives (how many, rows that define, whether it ends with EXTEND)."""
-    clocks, definitions, e = np.int64(0), np.int64(0), np.int64(0)
+def _survey(fold: Fold, commands, now_ns):
+    """Finds the CLOCK rows that the market accepts.
+
+    Returns (how many, rows that define, whether the last row is an EXTEND row). now_ns: the clock before the block.
+    """
+    clocks, definitions = np.int64(0), np.int64(0)
     kind = np.int64(0)
+    waits = is_extend(fold.carried[0])
     for at in range(len(commands)):
-        kind = np.int64(commands[at]["kind"])
+        command = commands[at]
+        kind = np.int64(command["kind"])
         if kind == _INSTRUMENT or kind == _PARTICIPANT or kind == _USER or kind == _CREDENTIAL:
             definitions += 1
-        elif kind == _CLOCK:
-            while e < len(events) and events[e]["seq"] < first_seq + at:
-                e += 1
-            # One that was taken may have caused events too: the end of a halt, with its uncross.
-            refused = (
-                e < len(events) and events[e]["seq"] == first_seq + at and np.int64(events[e]["kind"]) == _REJECTED
-            )
-            if not refused:
-                fold.clock_at[clocks] = at
-                fold.clock_ns[clocks] = commands[at]["time_ns"]
-                clocks += 1
+        elif kind == _CLOCK and moves_clock(command, now_ns, waits):
+            now_ns = command["time_ns"]
+            fold.clock_at[clocks] = at
+            fold.clock_ns[clocks] = now_ns
+            clocks += 1
+        waits = kind == _EXTEND and is_extend(command)
     return clocks, definitions, kind == _EXTEND
 
 
@@ -537,7 +538,7 @@ def answer_block(places, first_seq, commands, events, start, clocks, now_ns):
     words = np.int64(0)
     time_ns = now_ns
     if clocks < 0:
-        clocks, definitions, extends = _survey(fold, first_seq, commands, events)
+        clocks, definitions, extends = _survey(fold, commands, now_ns)
         if clocks > 0:
             time_ns = fold.clock_ns[clocks - 1]
         if extends:

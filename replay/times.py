@@ -15,13 +15,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.limits import DAY_NS, TIME_NS_MAX
+from engine import jit
+from engine.clock import clock_rows as accepted_clock_rows
+from engine.form import UNUSED
+from engine.limits import DAY_NS
 from engine.records import COMMAND, CommandKind
 from journal import Block, Journal
 from replay.errors import ReplayError
 
 _CLOCK: Final = int(CommandKind.CLOCK)
 _EXTEND: Final = int(CommandKind.EXTEND)
+_accepted: Final = jit.quiet(accepted_clock_rows)
 _TIME: Final = re.compile(
     r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
     r"(?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?"
@@ -39,20 +43,13 @@ class ClockPosition:
 def clock_rows(commands: NDArray[Any], position: ClockPosition) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Index and value (ns) of the CLOCK rows among ``commands`` that the engine takes, given the position before
     them."""
-    kinds = commands["kind"]
-    at = np.flatnonzero(kinds == _CLOCK)
-    if len(at) == 0:
-        return at, np.empty(0, np.int64)
-    rows = _numbers(commands)
-    values = rows[at, 0]
-    whole = (rows[at, 1:7] == 0).all(axis=1) & (rows[at, 7] == _CLOCK)
-    extended = np.where(at > 0, _extends(rows[at - 1]), position.extended)
-    good = whole & ~extended & (values >= 0) & (values <= TIME_NS_MAX)
-    at, values = at[good], values[good]
-    # A clock that goes back is refused, and refused ones do not count: what is taken is never below the highest taken.
-    highest = np.maximum.accumulate(np.concatenate(([position.now_ns], values)))
-    taken = values >= highest[:-1]
-    return at[taken], values[taken]
+    if not (commands["kind"] == _CLOCK).any():
+        return np.empty(0, np.intp), np.empty(0, np.int64)
+    at, values_ns = np.empty(len(commands), np.int64), np.empty(len(commands), np.int64)
+    # A compiled kernel knows one type of array: rows that it could write to. A copy of a read-only block costs little.
+    rows = commands if commands.flags.writeable else commands.view(np.uint8).copy().view(COMMAND)
+    count = _accepted(rows, position.now_ns, int(position.extended), at, values_ns)
+    return at[:count], values_ns[:count]
 
 
 def clock_at_each(commands: NDArray[Any], position: ClockPosition) -> NDArray[np.int64]:
@@ -73,7 +70,8 @@ def clock_after(commands: NDArray[Any], position: ClockPosition) -> ClockPositio
 
 def ends_extended(commands: NDArray[Any]) -> bool:
     """True if the last of ``commands`` is an EXTEND row that waits for the next command."""
-    return bool(_extends(_numbers(commands[-1:]))[0])
+    last = commands[-1:]
+    return int(last["kind"][0]) == _EXTEND and not (last.view(np.int64) & UNUSED[_EXTEND]).any()
 
 
 def first_clock_ns(journal: Journal) -> int | None:
@@ -90,16 +88,6 @@ def position_after(journal: Journal, now_ns: int) -> ClockPosition:
     if journal.last_seq == 0:
         return ClockPosition(now_ns)
     return ClockPosition(now_ns, ends_extended(np.frombuffer(_block_at(journal, journal.last_seq).rows, COMMAND)))
-
-
-def _numbers(commands: NDArray[Any]) -> NDArray[np.int64]:
-    return commands.view(np.int64).reshape(-1, COMMAND.itemsize // 8)
-
-
-def _extends(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mask of the rows that are whole EXTEND rows: six numbers of any value, and nothing else."""
-    whole: NDArray[np.bool_] = (rows[:, 6] == 0) & (rows[:, 7] == _EXTEND)
-    return whole
 
 
 def seq_at(directory: Path | str, when: str | int) -> int:

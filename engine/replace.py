@@ -1,22 +1,24 @@
-"""Cancel and replace of an order by its owner (rulebook sections 4 and 8)."""
+"""Replacement of an order by its owner (rulebook sections 4 and 8)."""
 
 from typing import Final
 
 import numpy as np
 
 from engine.book import join, leave, shrink, side_row
-from engine.emit import emit_cancel_rejected, emit_canceled, emit_rejected, emit_replaced
+from engine.emit import emit_cancel_rejected, emit_rejected, emit_replaced
 from engine.entry import run
 from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
+from engine.form import has_form
 from engine.index import drop_carried_id, find_id, open_slot, take_id
-from engine.jit import inlined, rare
+from engine.jit import inlined
 from engine.limit_checks import check_with_limits
 from engine.limits import INT64_MAX
-from engine.match import cancel_resting, take_back
-from engine.records import Instruction, Phase, Reason
+from engine.match import cancel_resting
+from engine.records import CommandKind, Instruction, Phase, Reason
 from engine.risk import check_phase, check_price, check_qty
 from engine.state import State
 
+_REPLACE: Final = int(CommandKind.REPLACE)
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
@@ -27,77 +29,18 @@ _DUPLICATE_ID: Final = int(Reason.DUPLICATE_ID)
 _ORDER_RATE: Final = int(Reason.ORDER_RATE)
 _CAPACITY: Final = int(Reason.CAPACITY)
 _INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_INVALID_QTY: Final = int(Reason.INVALID_QTY)
-_INVALID_LOT: Final = int(Reason.INVALID_LOT)
 _UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
-_REASON_USER: Final = int(Reason.USER)
 _REASON_REPLACED: Final = int(Reason.REPLACED)
-
-
-@inlined
-def cancel(state: State, command, events, n):
-    """The owner takes an order back, or (with a quantity) a part of it; accepted in every phase."""
-    client_order_id = command["client_order_id"]
-    participant = np.int64(command["participant"])
-    if (
-        command["price_e4"]
-        | command["min_qty"]
-        | command["display_qty"]
-        | np.int64(command["instrument"])
-        | np.int64(command["side"])
-        | np.int64(command["time_in_force"])
-        | np.int64(command["self_trade"])
-        | np.int64(command["instructions"])
-        | np.int64(command["book"])
-        | np.int64(command["phase"])
-    ) != 0:
-        return emit_rejected(state, events, n, client_order_id, 0, 0, _INVALID_COMMAND)
-    slot = open_slot(state, participant, client_order_id)
-    if slot == 0:
-        return emit_cancel_rejected(state, events, n, client_order_id, participant, _UNKNOWN_ORDER)
-    if command["qty"] != 0:
-        return _cancel_part(state, command["qty"], events, n, slot)
-    return take_back(state, events, n, slot, _REASON_USER)
-
-
-@rare
-def _cancel_part(state: State, qty, events, n, slot):
-    """An order of the book keeps its place and its id with a smaller quantity in all: ``qty``, any number."""
-    order = state.orders[slot]
-    instrument = np.int64(order["instrument"])
-    leaves_qty = np.int64(order["leaves_qty"])
-    open_qty = qty - np.int64(order["cum_qty"])
-    reason = 0
-    if qty < 0 or open_qty >= leaves_qty:
-        reason = _INVALID_QTY
-    elif qty % state.instruments[instrument - 1]["lot"] != 0:
-        reason = _INVALID_LOT
-    if reason != 0:
-        participant = np.int64(order["participant"])
-        return emit_cancel_rejected(state, events, n, order["client_order_id"], participant, reason)
-    if open_qty <= 0:
-        return cancel_resting(state, events, n, slot, _REASON_USER)
-    n = emit_canceled(state, events, n, order, leaves_qty - open_qty, _REASON_USER)
-    side = np.int64(order["side"])
-    participant = np.int64(order["participant"])
-    count_open(state, participant, instrument, side, open_qty - leaves_qty, value_price_of(order))
-    shrink(state, side_row(instrument, side), slot, open_qty)
-    order["qty"] = qty
-    return n
 
 
 @inlined
 def _is_replace(command, instructions):
     """True if the row can be interpreted as a replace (rulebook section 13, 1)."""
-    unused = (
-        np.int64(command["instrument"])
-        | np.int64(command["side"])
-        | np.int64(command["time_in_force"])
-        | np.int64(command["self_trade"])
-        | np.int64(command["book"])
-        | np.int64(command["phase"])
-    )
-    if unused != 0 or command["new_client_order_id"] == 0 or instructions & ~(_MARKET | _DISPLAY | _STOP):
+    if (
+        not has_form(command, _REPLACE)
+        or command["new_client_order_id"] == 0
+        or instructions & ~(_MARKET | _DISPLAY | _STOP)
+    ):
         return False
     if command["display_qty"] != 0 and not instructions & _DISPLAY:
         return False

@@ -1,0 +1,93 @@
+"""The clock, which is input like everything else: a value moves it, and what is due by then happens (section 10).
+
+Those who read a journal without the engine ask ``clock_rows`` which CLOCK rows the engine accepts.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.calls import cancel_listed
+from engine.emit import emit_rejected
+from engine.form import has_form
+from engine.index import forget_ids
+from engine.jit import called, inlined
+from engine.limits import DAY_NS, TIME_NS_MAX
+from engine.phases import meet_timers
+from engine.records import CommandKind, Reason
+from engine.state import State
+from engine.sweep import gather_day_orders, sort_slots
+
+_CLOCK: Final = int(CommandKind.CLOCK)
+_EXTEND: Final = int(CommandKind.EXTEND)
+_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
+_END_OF_DAY: Final = int(Reason.END_OF_DAY)
+
+
+@inlined
+def may_follow(time_ns, now_ns):
+    """True if a clock value is in bounds and not before the clock in force."""
+    return (time_ns >= now_ns) & (time_ns <= TIME_NS_MAX)
+
+
+@inlined
+def is_extend(command):
+    """True if a row is an EXTEND row that waits for its command."""
+    return np.int64(command["kind"]) == _EXTEND and has_form(command, _EXTEND)
+
+
+@inlined
+def moves_clock(command, now_ns, extended):
+    """True if the engine accepts a row as the next clock value.
+
+    now_ns: the clock in force. extended: whether an EXTEND row stands before it, which makes it invalid.
+    """
+    return (
+        np.int64(command["kind"]) == _CLOCK
+        and not extended
+        and has_form(command, _CLOCK)
+        and may_follow(command["time_ns"], now_ns)
+    )
+
+
+@called
+def clock_rows(commands, now_ns, extended, at, values_ns):
+    """Writes index and value of each CLOCK row that the engine accepts to ``at`` and ``values_ns``; returns how many.
+
+    now_ns and extended (0 or 1): before the first of ``commands``.
+    """
+    count = 0
+    waits = extended != 0
+    for i in range(len(commands)):
+        command = commands[i]
+        if moves_clock(command, now_ns, waits):
+            now_ns = command["time_ns"]
+            at[count] = i
+            values_ns[count] = now_ns
+            count += 1
+        waits = is_extend(command)
+    return count
+
+
+@called
+def clock(state: State, command, events, n):
+    """The clock has a new value. A new trading day first ends the day orders and frees ids; then timers are met."""
+    venue = state.venue[0]
+    time_ns = command["time_ns"]
+    if not may_follow(time_ns, venue["now_ns"]):
+        return emit_rejected(state, events, n, time_ns, 0, 0, _INVALID_COMMAND)
+    venue["now_ns"] = time_ns
+    day = time_ns // DAY_NS
+    if day != venue["trading_day"]:
+        n = _end_day_orders(state, events, n)
+        venue["trading_day"] = day
+        forget_ids(state)
+    return meet_timers(state, events, n)
+
+
+@called
+def _end_day_orders(state: State, events, n):
+    """Every order good for the day is canceled, in order of acceptance (rulebook section 13, 27)."""
+    count = gather_day_orders(state)
+    sort_slots(state, count, 0)
+    return cancel_listed(state, events, n, 0, count, _END_OF_DAY)
