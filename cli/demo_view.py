@@ -100,9 +100,10 @@ class LiveView:
             passed_s = now_s - then_s
             self._rates = ((clients["answers"] - answers) / passed_s, (clients["trades"] - trades) / passed_s)
             self._before = (now_s, clients["answers"], clients["trades"])
-        self._live.update(self._drawn(told, seconds), refresh=True)
+        self._live.update(self.picture(told, seconds), refresh=True)
 
-    def _drawn(self, told: dict[str, Any], seconds: float) -> RenderableType:
+    def picture(self, told: dict[str, Any], seconds: float) -> RenderableType:
+        """Screen of an account after so many seconds."""
         book, status, clients = told["book"], told["status"], told["clients"]
         ladder = Panel(_ladder(book), title=f"{book['symbol']}: the book", border_style="cyan")
         tape = Panel(_tape(clients["tape"]), title="trades, as the clients heard", border_style="cyan")

@@ -102,6 +102,10 @@ def _options(
 
 def run_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; whatever goes wrong has been said on standard error."""
+    if screen.is_live(sys.stdout) and not screen.is_colored(sys.stdout):
+        from typer import rich_utils
+
+        rich_utils.COLOR_SYSTEM = None  # with NO_COLOR help pages would still have bold and dim text
     command = typer.main.get_command(app)
     try:
         status = command.main(list(arguments), prog_name="lockstep", standalone_mode=False)

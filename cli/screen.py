@@ -204,7 +204,10 @@ def _console(*, stderr: bool = False) -> "Console":
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isascii() and columns.isdigit() and int(columns) else None
     # Rich takes a given width on a dumb terminal only with a height beside it.
-    return Console(stderr=stderr, width=width, height=shutil.get_terminal_size().lines if width else None)
+    height = shutil.get_terminal_size().lines if width else None
+    # With NO_COLOR rich leaves bold and dim in place; without a color system it writes no style at all.
+    colored = is_colored(sys.stderr if stderr else sys.stdout)
+    return Console(stderr=stderr, width=width, height=height, color_system="auto" if colored else None)
 
 
 def live_view() -> "Live":

@@ -1,10 +1,15 @@
 """A narrow terminal cuts nothing: values are folded, or stand one a line."""
 
+import os
+import re
+import subprocess
 import sys
 
 import pytest
 
 from cli import screen
+from cli.demo_view import LiveView
+from cli.top import drawn
 from tests.test_redirected import terminal
 
 DIGEST = "0123456789abcdef0123456789ABCDEF"
@@ -49,6 +54,57 @@ def test_nothing_is_colored_where_the_user_says_so(name: str, monkeypatch: pytes
         text = shown()
     assert DIGEST in text
     assert "\x1b" not in text, "no color and no bold"
+
+
+LEVEL = {"price_e4": 100_000, "qty": 10, "orders": 1}
+BOOK = {"symbol": "XYZ", "phase": "halted", "last_price_e4": 100_000, "bids": [LEVEL], "offers": [LEVEL]}
+STATUS = {"pid": 1, "seq": 9, "durable_seq": 9, "logged_in": 1, "journal_bytes": 9, "event_digest": DIGEST}
+CLIENTS = {"answers": 9, "unanswered": 0, "p50_us": 1.0, "p99_us": 2.0, "trades": 1, "tape": [("XYZ", "10.00", 5)]}
+#: Live views: each draws one picture.
+VIEWS = {
+    "top": lambda: drawn(
+        {
+            "at_s": 0,
+            "status": STATUS | {"warning": "a refused clock", "latency_cut_p50_ns": 5},
+            "sessions": [],
+            "sessions_total": 0,
+            "books": [BOOK],
+        }
+    ),
+    "demo": lambda: LiveView().picture({"clients": CLIENTS, "status": STATUS, "book": BOOK}, 1.0),
+}
+
+
+@pytest.mark.parametrize("view", list(VIEWS))
+def test_a_live_view_has_bold_and_colors_unless_no_color_is_set(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for no_color in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", no_color)
+        with terminal() as (stream, shown):
+            monkeypatch.setattr(sys, "stdout", stream)
+            with screen.live_view() as live:
+                live.update(VIEWS[view](), refresh=True)
+            stream.flush()
+            text = shown()
+        assert "XYZ" in text
+        assert bool(re.search(r"\x1b\[[0-9;]*m", text)) == (not no_color), "SGR: colors, bold, dim"
+
+
+def test_help_pages_have_no_bold_with_no_color() -> None:
+    forced = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "_TYPER_FORCE_DISABLE_TERMINAL")
+    environment = {name: value for name, value in os.environ.items() if name not in forced}
+    for no_color in ("", "1"):
+        with terminal() as (stream, shown):
+            subprocess.run(
+                [sys.executable, "-m", "cli.main", "serve", "--help"],
+                stdout=stream,
+                check=True,
+                timeout=600,
+                env=environment | {"NO_COLOR": no_color, "TERM": "xterm"},
+            )
+            text = shown()
+        assert "--host" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+        assert bool(re.search(r"\x1b\[[0-9;]*m", text)) == (not no_color)
 
 
 def test_a_dumb_terminal_gets_the_columns_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
