@@ -15,9 +15,9 @@ from benchmarks.traffic import day
 from benchmarks.workload import definitions
 from checkpoints import CheckpointStore
 from engine import Capacity
+from engine.interface import MarketEngine, prefault
 from journal import Journal
 from replay.aside import CheckpointAside
-from replay.engines import MarketEngine, prefault
 from replay.rebuild import rebuild
 from replay.recover import create
 from sequencer.pump import Boundary, pump

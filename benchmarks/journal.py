@@ -10,8 +10,7 @@ from benchmarks.books import Rows
 from benchmarks.measure import RUNS, Row, row, seconds
 from benchmarks.traffic import days
 from engine import Capacity
-from journal import Journal
-from replay.rebuild import Durability
+from journal import Durability, Journal
 from replay.recover import create
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp

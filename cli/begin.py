@@ -14,11 +14,11 @@ from cli import screen
 from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
+from engine.interface import MarketEngine
 from engine.limits import Capacity
 from journal import Journal, JournalBusy
 from journal.lock import LOCK_NAME, writer_pid
 from journal.store import NEW_FOLDER
-from replay.engines import MarketEngine
 from replay.rebuild import Observe, journal_of
 from replay.recover import create, recover
 from replay.resume import Beginning, OtherCommand, in_words

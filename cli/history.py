@@ -15,13 +15,13 @@ from cli import errors, screen
 from cli.choice import Choice, Selection, kind_codes
 from cli.errors import WrongUse
 from cli.node import plays
+from engine.interface import MarketEngine
+from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind, EventKind
 from journal import Journal
 from notation.objects import command_object, event_objects
 from notation.print import Printer, print_event_values
-from replay.engines import MarketEngine
-from replay.times import ClockPosition, clock_at_each
 
 
 def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:

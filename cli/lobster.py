@@ -16,11 +16,11 @@ from cli.lobster_report import Outcome, facts_of, json_of, passed, tell
 from cli.options import EngineChoice
 from cli.run import Tally, pump_node, show, watched
 from cli.warmup import ready
+from engine.interface import MarketEngine
 from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import Directory
 from engine.records import CommandKind
 from journal import Journal
-from replay.engines import MarketEngine
 from replay.lobster import Flow, translate
 from replay.lobster_check import Check
 from replay.lobster_merge import merged, participants_of, with_flow

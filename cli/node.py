@@ -10,10 +10,10 @@ from pathlib import Path
 from cli import screen
 from cli.errors import WrongUse
 from cli.warmup import ready
+from engine.interface import MarketEngine
 from engine.limits import INT64_MAX
 from engine.names import Directory
 from journal import Journal, JournalDamaged
-from replay.engines import MarketEngine
 from replay.rebuild import Played, Rebuilt, check_range, journal_of, played, rebuild, start
 from replay.times import seq_at
 

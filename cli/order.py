@@ -17,11 +17,11 @@ from cli.errors import WrongUse
 from cli.market import shown_price
 from cli.node import check_name, plays
 from cli.tokens import Tokens, order_ids
+from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
 from engine.records import EventKind, Side
 from notation.objects import event_object
 from notation.print import print_event, time
-from replay.times import ClockPosition, clock_at_each
 
 _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
 

@@ -9,10 +9,10 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.options import EngineOrBoth
 from cli.warmup import ready
+from engine.interface import EngineKind, new_engine
 from engine.limits import Capacity
 from notation.parse import Line, ScenarioError, parse
 from notation.run import CommandOutcome, Outcome, beside, is_test, run_scenario
-from replay.engines import EngineKind, new_engine
 
 ENGINES: Final[tuple[EngineKind, ...]] = ("kernel", "reference")
 #: Enough for a file that people write; the defaults of a node would only make each of many files slower to start.

@@ -2,13 +2,14 @@
 
 from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalFault, JournalForeign
 from journal.frame import Block
-from journal.log import Journal
+from journal.log import Durability, Journal
 from journal.report import CheckReport, JournalInfo, Problem
 from journal.store import any_open
 
 __all__ = [
     "Block",
     "CheckReport",
+    "Durability",
     "Journal",
     "JournalBusy",
     "JournalDamaged",

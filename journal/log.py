@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from journal import frame, marks
 from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalForeign
@@ -31,6 +31,8 @@ from journal.reading import ADVICE, LABELS_KEY, TREES, Reader, Snapshot
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
 from journal.store import LMDB_VERSION, MAP_BYTES, ReaderLock, Store, create_folder, reason
 
+#: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
+Durability = Literal["fsync", "none"]
 DURABILITIES: Final = {"fsync": "fsync", "none": "none: a crash of the machine can lose or destroy the journal"}
 _TRIES: Final = 10
 _forks = 0

@@ -7,9 +7,9 @@ comes while there is time: at 70 and at 90 percent, each once until the use has 
 from collections.abc import Callable
 from typing import Final
 
+from engine.interface import MarketEngine
 from gateway.streams import USERS_MAX
 from node.control import Status
-from replay.engines import MarketEngine
 
 #: Shares in percent that are warned of.
 LEVELS_PERCENT: Final = (70, 90)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from replay.engines import MarketEngine
 
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Permission, UserPermission
 from node.control import NodeControl, Submitted
 from notation.print import price
-from replay.engines import MarketEngine
 
 #: Kinds whose second definition is refused.
 _UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)

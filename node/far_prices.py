@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind
 from gateway.streams import Streams
 from node.control import Refused
 from notation.print import price
-from replay.engines import MarketEngine
 from replay.errors import ReplayError
 from wire.ouch import PRICE_E4_MAX
 

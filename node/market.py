@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import MarketEngine
 from engine.records import EventKind
 from gateway.streams import Streams
-from journal import Journal, JournalError
+from journal import Durability, Journal, JournalError
 from node.control import Submitted
 from node.stages import StageClock
-from replay.engines import MarketEngine
-from replay.rebuild import Durability
 from sequencer.pump import Pipeline
 from sequencer.stamp import LiveStamp
 

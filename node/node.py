@@ -17,7 +17,7 @@ from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor
-from journal import JournalError
+from journal import Durability, JournalError
 from node import account, far_prices, health
 from node.capacity import CapacityWatch, room_status
 from node.control import Refused, Status, Submitted
@@ -34,7 +34,6 @@ from node.stages import StageClock
 from node.suspension import Suspension
 from node.timekeeping import LOOK_S, Timekeeping
 from notation.print import time as shown_time
-from replay.rebuild import Durability
 from sequencer import discipline
 from sequencer.clock import AHEAD_MAX_NS, MarketClock
 from sequencer.room import RoomWatch

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.interface import MarketEngine, prefault
 from engine.limits import Capacity
 from gateway.outbox import PAST_DAYS, Outbox
-from journal import Journal
+from journal import Durability, Journal
 from node import far_prices
-from replay.engines import MarketEngine, prefault
 from replay.errors import ReplayError
-from replay.rebuild import Durability, Progress, capacity_of, journal_of
+from replay.rebuild import Progress, capacity_of, journal_of
 from replay.recover import create, recover
 from replay.times import position_after
 

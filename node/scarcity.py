@@ -8,9 +8,9 @@ since one commit more could fail and leave the journal unknown. With room again 
 from collections.abc import Callable
 from typing import Final
 
+from engine.interface import MarketEngine
 from node.control import Refused
 from node.suspension import Suspension
-from replay.engines import MarketEngine
 from sequencer.room import RoomWatch, State
 
 #: In `full`: rows of a turn at most, and the time from one turn to the next.

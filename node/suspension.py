@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import MarketEngine
 from engine.names import EVERY, pack, unpack
 from engine.records import COMMAND, CommandKind, Phase
 from node.control import Submitted
-from replay.engines import MarketEngine
 
 #: In a node's directory while it has instruments halted: their symbols, and what puts each back.
 FILE: Final = "halted_by_node.json"

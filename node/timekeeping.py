@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import MarketEngine
 from engine.limits import DAY_NS
 from engine.records import COMMAND, CommandKind
-from replay.engines import MarketEngine
 
 #: How often the clock is looked at, in seconds.
 LOOK_S: Final = 0.02

@@ -10,16 +10,14 @@ is none, and ``raw`` and 128 hexadecimal digits are one COMMAND row.
 """
 
 import re
-import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from engine.records import COMMAND_PLACES, CommandKind, EventKind
+from engine.row_bytes import ROW, extend_row
 from notation.forms import FORMS, LATER, NOT_BUILT, options_of, plain_words
 from notation.words import Fault, Time, time_of
 
-#: The fifteen places of a COMMAND row, in the order of ``records.COMMAND_PLACES``.
-ROW: Final = struct.Struct("<6q2IBbBBHBB")
 RAW: Final = 0  # the kind of a ``raw`` line
 
 #: Plain words after the event's name, and the keys that each event may have.
@@ -72,11 +70,6 @@ _PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.val
 #: Lines between two reports of progress: some hundredths of a second.
 _PROGRESS_LINES: Final = 4_096
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
-
-
-def extend_row(*numbers: int) -> bytes:
-    """The EXTEND row of six numbers."""
-    return ROW.pack(*numbers, 0, 0, int(CommandKind.EXTEND), 0, 0, 0, 0, 0, 0)
 
 
 def command(text: str, number: int) -> Line:

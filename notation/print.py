@@ -29,8 +29,9 @@ from engine.records import (
     UserPermission,
     limit_bits,
 )
-from notation.parse import ROW, command
-from notation.translate import NAMED, Clock, Numbers, clock_row
+from engine.row_bytes import ROW, clock_row
+from notation.parse import command
+from notation.translate import NAMED, Clock, Numbers
 from notation.words import UNIT_NS, Fault, token_word
 
 #: The bits of instructions as plain integers: an IntFlag costs ten times as much a row.

@@ -17,7 +17,8 @@ import numpy as np
 from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.names import Directory, pack
 from engine.records import COMMAND, CommandKind
-from notation.parse import RAW, ROW, Line, ScenarioError, extend_row
+from engine.row_bytes import clock_row, extend_row
+from notation.parse import RAW, Line, ScenarioError
 from notation.words import INT64_MAX
 
 #: 2024-01-15 09:30:00 UTC.
@@ -38,11 +39,6 @@ class Batch(NamedTuple):
 
     rows: "np.ndarray[Any, np.dtype[np.void]]"
     lines: list[int]
-
-
-def clock_row(time_ns: int) -> bytes:
-    """The CLOCK row of a time."""
-    return ROW.pack(time_ns, 0, 0, 0, 0, 0, 0, 0, int(CommandKind.CLOCK), 0, 0, 0, 0, 0, 0)
 
 
 class Clock:

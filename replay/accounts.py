@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from engine.interface import MarketEngine
 from engine.names import Directory, unpack
 from engine.records import Limit, Permission
 from notation.objects import LIMIT_BITS, limits_object
 from notation.print import limit_texts
-from replay.engines import MarketEngine
 
 Facts = dict[str, Any]
 

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, NoReturn
 from numpy.typing import NDArray
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointStore
+from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
-from replay.engines import MarketEngine, StatefulEngine
 from replay.errors import ReplayError
 from replay.forking import deaf_to_ctrl_c, undisturbed
 from replay.rebuild import capacity_of, why_not_origin

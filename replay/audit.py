@@ -7,8 +7,8 @@ engine shares nothing with the kernels but the row layouts; the first event in w
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.interface import MarketEngine, new_engine
 from replay.difference import EventDifference, first_difference, unlike
-from replay.engines import MarketEngine, new_engine
 from replay.rebuild import Progress, capacity_of, journal_of, owned_rows
 
 

@@ -21,10 +21,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import EngineKind, StatefulEngine, new_engine
 from engine.records import COMMAND
 from journal import Block, Journal, JournalDamaged
 from replay.difference import EventDifference, first_difference, unlike
-from replay.engines import EngineKind, StatefulEngine, new_engine
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, journal_of, owned_rows, rebuild_from
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import MarketEngine
 from engine.records import EVENT
-from replay.engines import MarketEngine
 
 #: What any engine can show of its state, in the same bytes.
 VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limits")

@@ -14,9 +14,9 @@ import numpy as np
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointGone, CheckpointInfo, CheckpointStore
 from engine.digest import part_digest
+from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
 from engine.records import COMMAND
 from journal import Journal, JournalDamaged
-from replay.engines import EngineKind, MarketEngine, StatefulEngine, new_engine
 from replay.errors import ReplayError
 from replay.rebuild import capacity_of, check_rules, gap, why_not
 

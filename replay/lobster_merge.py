@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind
-from notation.translate import clock_row
+from engine.row_bytes import clock_row
 from replay.lobster import Flow
 from replay.lobster_write import MAKER, TAKER
 

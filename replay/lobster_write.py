@@ -9,8 +9,7 @@ from typing import Final
 
 from engine.names import Directory, pack
 from engine.records import CommandKind, Permission, Phase, SelfTrade, TimeInForce
-from notation.parse import ROW
-from notation.translate import clock_row
+from engine.row_bytes import ROW, clock_row
 from replay.lobster_book import MakerOrder
 
 MAKER: Final = "MAKER"

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checkpoints import Checkpoint, CheckpointStore, Origin
+from engine.interface import EngineKind, MarketEngine, new_engine
 from engine.limits import Capacity
 from engine.records import COMMAND, RULES_VERSION
-from journal import Block, Journal
-from replay.engines import EngineKind, MarketEngine, new_engine
+from journal import Block, Durability, Journal
 from replay.errors import Divergence, ReplayError
 
-#: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
-Durability = Literal["fsync", "none"]
 #: Called for each block applied: first sequence number, COMMAND rows, EVENT rows.
 Observe = Callable[[int, NDArray[Any], NDArray[Any]], None]
 #: Called for each block applied: commands done, commands in all.

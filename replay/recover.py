@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import cast
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointInfo, CheckpointStore
+from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
 from engine.limits import Capacity
 from engine.records import RULES_VERSION
-from journal import Journal, JournalDamaged
-from replay.engines import EngineKind, MarketEngine, StatefulEngine, new_engine
+from journal import Durability, Journal, JournalDamaged
 from replay.errors import ReplayError
 from replay.rebuild import (
-    Durability,
     Fold,
     Observe,
     Progress,

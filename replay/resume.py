@@ -12,15 +12,15 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.interface import MarketEngine
+from engine.market_time import ClockPosition, clock_after
 from engine.names import Directory
 from engine.records import COMMAND, COMMAND_FIELDS, CommandKind
 from journal import Journal
 from notation.parse import Line
 from notation.translate import DEFINITIONS, KIND_BYTE, Translator
 from replay.compare import CommandDifference, command_difference
-from replay.engines import MarketEngine
 from replay.errors import ReplayError
-from replay.times import ClockPosition, clock_after
 
 #: Lines translated at once, and rows compared or given to the scout: some megabytes.
 LINES_MAX: Final = 65_536

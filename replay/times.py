@@ -1,77 +1,26 @@
-"""Market time in a journal: the clock at a command, and the command at a time.
+"""Market time in a journal: the clock at its ends, and the command at a time.
 
-Time is input: the clock in force at a command is the newest CLOCK row before it that the engine took. A CLOCK row
-that is not whole, that goes back, or that follows an EXTEND row is refused by the engine (rulebook section 13) and
-moves nothing here either. Block headers repeat the clock in force at their end, and it never goes back; so a
-time is found by halving the journal.
+Block headers repeat the clock in force at their end, and it never goes back; so a time is found by halving the
+journal. ``engine.market_time`` has the rule of the rows.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine import jit
-from engine.clock import clock_rows as accepted_clock_rows
-from engine.form import UNUSED
 from engine.limits import DAY_NS
-from engine.records import COMMAND, CommandKind
+from engine.market_time import ClockPosition, clock_rows, ends_extended
+from engine.records import COMMAND
 from journal import Block, Journal
 from replay.errors import ReplayError
 
-_CLOCK: Final = int(CommandKind.CLOCK)
-_EXTEND: Final = int(CommandKind.EXTEND)
-_accepted: Final = jit.quiet(accepted_clock_rows)
 _TIME: Final = re.compile(
     r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
     r"(?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?"
 )
-
-
-@dataclass(frozen=True)
-class ClockPosition:
-    """The clock in force after a command, in ns since 1970, and whether an EXTEND row waits for its command."""
-
-    now_ns: int = 0
-    extended: bool = False
-
-
-def clock_rows(commands: NDArray[Any], position: ClockPosition) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Index and value (ns) of the CLOCK rows among ``commands`` that the engine takes, given the position before
-    them."""
-    if not (commands["kind"] == _CLOCK).any():
-        return np.empty(0, np.intp), np.empty(0, np.int64)
-    at, values_ns = np.empty(len(commands), np.int64), np.empty(len(commands), np.int64)
-    # A compiled kernel knows one type of array: rows that it could write to. A copy of a read-only block costs little.
-    rows = commands if commands.flags.writeable else commands.view(np.uint8).copy().view(COMMAND)
-    count = _accepted(rows, position.now_ns, int(position.extended), at, values_ns)
-    return at[:count], values_ns[:count]
-
-
-def clock_at_each(commands: NDArray[Any], position: ClockPosition) -> NDArray[np.int64]:
-    """The clock in force at each of ``commands`` (ns): a CLOCK row that the engine takes already counts at itself."""
-    at, values = clock_rows(commands, position)
-    clock: NDArray[np.int64] = np.concatenate((np.array([position.now_ns], np.int64), values))
-    return clock[np.searchsorted(at, np.arange(len(commands)), side="right")]
-
-
-def clock_after(commands: NDArray[Any], position: ClockPosition) -> ClockPosition:
-    """The clock's position after ``commands``."""
-    if len(commands) == 0:
-        return position
-    values = clock_rows(commands, position)[1]
-    now_ns = int(values[-1]) if len(values) else position.now_ns
-    return ClockPosition(now_ns, ends_extended(commands))
-
-
-def ends_extended(commands: NDArray[Any]) -> bool:
-    """True if the last of ``commands`` is an EXTEND row that waits for the next command."""
-    last = commands[-1:]
-    return int(last["kind"][0]) == _EXTEND and not (last.view(np.int64) & UNUSED[_EXTEND]).any()
 
 
 def first_clock_ns(journal: Journal) -> int | None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from checkpoints import CheckpointError, CheckpointStore
+from engine.interface import EngineKind
 from journal import Journal
-from replay.engines import EngineKind
 from replay.errors import ReplayError
 from replay.interval import Advanced, Cut, Difference, Interval, Verified, cut_intervals, verify_interval
 from replay.rebuild import Progress, capacity_of, check_range, journal_of, why_not_origin

@@ -13,9 +13,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from journal import Journal
-from replay.engines import MarketEngine
-from replay.rebuild import Durability
+from engine.interface import MarketEngine
+from journal import Durability, Journal
 from sequencer.stamp import Stamped
 
 #: Given the sequence number of a block's first command, its commands and its events; called in order, once a block.

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
+from engine.market_time import ClockPosition, clock_after, ends_extended
 from engine.records import COMMAND, CommandKind
-from replay.times import ClockPosition, clock_after, ends_extended
 
 #: Rows of one block at most: the bound of the engine's one call.
 BLOCK_COMMANDS_MAX: Final = COMMANDS_PER_CALL_MAX

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from engine import Capacity
 from engine.digest import EventChain
+from engine.interface import EngineKind, MarketEngine, new_engine
 from engine.records import EventKind
-from replay.engines import EngineKind, MarketEngine, new_engine
 from replay.recover import CheckpointEvery, create
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp

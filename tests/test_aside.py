@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, CheckpointStore
 from engine import Engine
+from engine.interface import MarketEngine, new_engine
 from journal import Journal
 from replay.aside import CheckpointAside
-from replay.engines import MarketEngine, new_engine
 from replay.errors import ReplayError
 from replay.rebuild import rebuild
 from replay.recover import create

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from engine import Capacity, Engine, jit
 from engine.limits import TIME_NS_MAX
+from engine.market_time import ClockPosition, clock_after, clock_at_each
 from engine.records import COMMAND, CommandKind
 from engine.reference import ReferenceEngine
 from gateway.answering import answer_block
 from gateway.fold import new_fold
-from replay.times import ClockPosition, clock_after, clock_at_each
 
 CAPACITY = Capacity(orders_max=8, ids_max=16, instruments_max=2, participants_max=2)
 START_NS = 1_700_000_000_000_000_000

@@ -12,8 +12,8 @@ import pytest
 from checkpoints import CheckpointStore
 from cli.main import run_line
 from engine import Engine
+from engine.interface import EngineKind
 from replay.compare import compare
-from replay.engines import EngineKind
 from replay.recover import image
 from tests.json_schemas import checked
 from tests.nodes import SMALL, DropsAFill, write_node

@@ -1,4 +1,4 @@
-"""The two engines by name, and the face that both have. Numba is loaded only when the compiled one is asked for."""
+"""The interface that both engines have, and the choice of one by name."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from engine.limits import Capacity
 from engine.names import Directory
-from replay.errors import ReplayError
 
 EngineKind = Literal["kernel", "reference"]
 
@@ -98,7 +97,7 @@ def prefault(engine: MarketEngine) -> None:
 
 
 def new_engine(kind: EngineKind, capacity: Capacity) -> MarketEngine:
-    """An engine before its first command. Raises ReplayError for an unknown kind."""
+    """An engine before its first command. Raises ValueError for an unknown kind."""
     if kind == "kernel":
         from engine import Engine
 
@@ -107,4 +106,4 @@ def new_engine(kind: EngineKind, capacity: Capacity) -> MarketEngine:
         from engine.reference import ReferenceEngine
 
         return ReferenceEngine(capacity)
-    raise ReplayError(f"engine {kind!r} is not known; use kernel or reference")
+    raise ValueError(f"engine {kind!r} is not known; use kernel or reference")
