@@ -40,7 +40,7 @@ KNOWN: Final = {
     ("replay", "Divergence"): FOUND,
     ("replay", "ReplayError"): WRONG,
     ("notation", "ScenarioError"): WRONG,
-    ("replay", "LobsterError"): WRONG,
+    ("lobster", "LobsterError"): WRONG,
     ("sequencer", "StampError"): WRONG,
     ("sequencer", "PumpError"): WRONG,
     ("client", "ConnectionLost"): FOUND,

@@ -21,9 +21,9 @@ from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import Directory
 from engine.records import CommandKind
 from journal import Journal
-from replay.lobster import Flow, translate
-from replay.lobster_check import Check
-from replay.lobster_merge import merged, participants_of, with_flow
+from lobster.check import Check
+from lobster.merge import merged, participants_of, with_flow
+from lobster.translate import Flow, translate
 from replay.resume import Beginning
 
 

@@ -12,9 +12,9 @@ from cli.begin import RunOptions
 from cli.errors import WrongUse
 from cli.scenario import read_text
 from engine.limits import DAY_NS
+from lobster.read import LobsterError, Messages, check_symbol, file_name, read_book, read_messages
+from lobster.text import Unreadable, decoded
 from notation.words import Fault, price_e4
-from replay.lobster_read import LobsterError, Messages, check_symbol, file_name, read_book, read_messages
-from replay.lobster_text import Unreadable, decoded
 
 
 class LobsterFile(NamedTuple):

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from cli import screen
 from cli.lobster_files import LobsterFile
+from lobster.check import Check, CheckReport, Difference
+from lobster.translate import Flow
 from notation.print import price
-from replay.lobster import Flow
-from replay.lobster_check import Check, CheckReport, Difference
 
 
 class Outcome(NamedTuple):

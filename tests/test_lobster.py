@@ -10,14 +10,14 @@ import pytest
 from engine.names import Directory, unpack
 from engine.records import CommandKind, Reason
 from engine.reference import ReferenceEngine
+from lobster.check import Check, CheckReport, DisplayedBook, Why
+from lobster.notes import UNDETERMINED, Note
+from lobster.read import EMPTY_E4, LobsterError, file_name, midnight_ns, read_book, read_messages
+from lobster.translate import Flow, translate
+from lobster.write import base_62, lobster_id
 from notation.parse import parse
 from notation.print import Printer
 from notation.translate import Translator
-from replay.lobster import Flow, translate
-from replay.lobster_check import Check, CheckReport, DisplayedBook, Why
-from replay.lobster_notes import UNDETERMINED, Note
-from replay.lobster_read import EMPTY_E4, LobsterError, file_name, midnight_ns, read_book, read_messages
-from replay.lobster_write import base_62, lobster_id
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "lobster"
 AAPL = "AAPL_2012-06-21_0930_"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import run_line
-from replay.lobster_read import LobsterError, midnight_ns, read_book, read_messages
+from lobster.read import LobsterError, midnight_ns, read_book, read_messages
 
 MESSAGES = """\
 34200.000000001,1,11,100,100000,1

@@ -12,10 +12,10 @@ from engine.limits import Capacity
 from engine.names import Directory, unpack
 from engine.records import CommandKind
 from engine.reference import ReferenceEngine
-from replay.lobster import Flow, translate
-from replay.lobster_check import Check
-from replay.lobster_merge import merged, participants_of, with_flow
-from replay.lobster_read import file_name, read_book, read_messages
+from lobster.check import Check
+from lobster.merge import merged, participants_of, with_flow
+from lobster.read import file_name, read_book, read_messages
+from lobster.translate import Flow, translate
 from replay.recover import create
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp

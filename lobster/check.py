@@ -3,7 +3,7 @@
 The venue's book is folded from its events alone, so that it owes nothing to the translation that made the commands.
 What a row of the book file revealed is there because the row said so; every later row is compared with it.
 A row that differs is explained when all that differs lies where the data determines nothing: beyond the horizon of
-``replay.lobster``, or on a side where an order is held back because the book of the data is crossed. Anything else is
+``lobster.translate``, or on a side where an order is held back because the book of the data is crossed. Anything else is
 unexplained, and so is a trade with another order than the one that price-time priority gives.
 """
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from engine.names import unpack
 from engine.records import EventKind
-from replay.lobster import Flow
-from replay.lobster_read import EMPTY_E4, LobsterError
+from lobster.read import EMPTY_E4, LobsterError
+from lobster.translate import Flow
 
 
 class Why(StrEnum):

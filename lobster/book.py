@@ -1,6 +1,6 @@
 """The book that a translated LOBSTER file builds up in the venue, and how much of it the data determines.
 
-``replay.lobster`` has the theory: what the venue has open and what the data says are two counts an order, and the
+``lobster.translate`` has the theory: what the venue has open and what the data says are two counts an order, and the
 horizon is the worst price up to which every order is known.
 """
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind
 from engine.row_bytes import clock_row
-from replay.lobster import Flow
-from replay.lobster_write import MAKER, TAKER
+from lobster.translate import Flow
+from lobster.write import MAKER, TAKER
 
 
 def participants_of(number: int) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.names import is_name, pack
-from replay.lobster_text import rows_of
+from lobster.text import rows_of
 
 ENTER: Final = 1
 REDUCE: Final = 2

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.limits import QTY_MAX
-from replay.lobster_read import DELETE, EMPTY_E4, ENTER, EXECUTE, REDUCE, LobsterError, Messages
+from lobster.read import DELETE, EMPTY_E4, ENTER, EXECUTE, REDUCE, LobsterError, Messages
 
 
 def check_seed(before: dict[int, dict[int, int]], name: str) -> None:

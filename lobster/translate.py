@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 from engine.limits import QTY_MAX
 from engine.names import Directory
 from engine.records import COMMAND, TimeInForce
-from replay.lobster_book import BookSide, Level, MakerOrder
-from replay.lobster_notes import Note
-from replay.lobster_opening import book_before, check_seed, reference_e4
-from replay.lobster_read import (
+from lobster.book import BookSide, Level, MakerOrder
+from lobster.notes import Note
+from lobster.opening import book_before, check_seed, reference_e4
+from lobster.read import (
     CROSS,
     DELETE,
     ENTER,
@@ -48,8 +48,8 @@ from replay.lobster_read import (
     Messages,
     check_symbol,
 )
-from replay.lobster_shown import ShownBook
-from replay.lobster_write import MAKER, TAKER, RowWriter, set_up
+from lobster.shown import ShownBook
+from lobster.write import MAKER, TAKER, RowWriter, set_up
 
 _SKIPPED: Final = {EXECUTE_HIDDEN: Note.HIDDEN_EXECUTION, CROSS: Note.CROSS_TRADE, HALT: Note.HALT_INDICATOR}
 

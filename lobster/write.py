@@ -10,7 +10,7 @@ from typing import Final
 from engine.names import Directory, pack
 from engine.records import CommandKind, Permission, Phase, SelfTrade, TimeInForce
 from engine.row_bytes import ROW, clock_row
-from replay.lobster_book import MakerOrder
+from lobster.book import MakerOrder
 
 MAKER: Final = "MAKER"
 TAKER: Final = "TAKER"

@@ -7,7 +7,7 @@ undone, so that these orders can enter ahead of it, in front of it in the queue.
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.lobster_read import EMPTY_E4, ENTER, EXECUTE, Messages
+from lobster.read import EMPTY_E4, ENTER, EXECUTE, Messages
 
 
 class ShownBook:
