@@ -1,6 +1,6 @@
 """A checkpoint of one million resting orders: how long it is in the way, its size, and how soon a node is back.
 
-The pump takes it aside, by a fork (``replay.aside``). Measured are the time for which the pump stands still, and its
+The pump takes it aside, by a fork (``directory.aside``). Measured are the time for which the pump stands still, and its
 rate while the child writes, which it shares processor, memory and disk with, beside the rate without a child.
 """
 
@@ -14,12 +14,12 @@ from benchmarks.measure import RUNS, Row, row, seconds
 from benchmarks.traffic import day
 from benchmarks.workload import definitions
 from checkpoints import CheckpointStore
+from directory.aside import CheckpointAside
+from directory.recover import create
 from engine import Capacity
 from engine.interface import MarketEngine, prefault
 from journal import Journal
-from replay.aside import CheckpointAside
 from replay.rebuild import rebuild
-from replay.recover import create
 from sequencer.pump import Boundary, pump
 from sequencer.stamp import FileStamp
 

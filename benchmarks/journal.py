@@ -9,9 +9,9 @@ from benchmarks import checkpoint
 from benchmarks.books import Rows
 from benchmarks.measure import RUNS, Row, row, seconds
 from benchmarks.traffic import days
+from directory.recover import create
 from engine import Capacity
 from journal import Durability, Journal
-from replay.recover import create
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 

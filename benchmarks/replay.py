@@ -6,8 +6,8 @@ from typing import Final
 
 from benchmarks.measure import RUNS, Row, row
 from benchmarks.traffic import days
+from directory.recover import CheckpointEvery, create
 from engine import Capacity
-from replay.recover import CheckpointEvery, create
 from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp

@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import RUNS, Row, child, row, seconds
+from directory.recover import create
 from engine import Capacity
-from replay.recover import create
 
 _LOCKSTEP = ("-c", "from cli.main import main; main()")
 

@@ -189,7 +189,7 @@ class CheckpointStore:
         Those after ``up_to``, those of another ``origin``, and those without one of ``folds`` beside the state do not
         count.
 
-        For the node that writes them: it goes by their headers. ``replay.recover.prune`` reads them whole.
+        For the node that writes them: it goes by their headers. ``directory.recover.prune`` reads them whole.
         """
         if keep < 1:
             raise CheckpointError(f"at least one checkpoint must be kept, not {keep}")

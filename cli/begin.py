@@ -14,14 +14,14 @@ from cli import screen
 from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
+from directory.recover import create, recover
+from directory.resume import Beginning, OtherCommand, in_words
 from engine.interface import MarketEngine
 from engine.limits import Capacity
 from journal import Journal, JournalBusy
 from journal.lock import LOCK_NAME, writer_pid
 from journal.store import NEW_FOLDER
 from replay.rebuild import Observe, journal_of
-from replay.recover import create, recover
-from replay.resume import Beginning, OtherCommand, in_words
 
 #: What a kill leaves behind before a journal is in place.
 _LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}

@@ -6,9 +6,9 @@ from checkpoints import CheckpointInfo, CheckpointStore
 from cli import errors, screen
 from cli.node import check_whole
 from cli.warmup import ready
+from directory.recover import checkpoint, usable
+from directory.recover import prune as prune_checkpoints
 from replay.rebuild import begins, journal_of
-from replay.recover import checkpoint, usable
-from replay.recover import prune as prune_checkpoints
 
 
 def _store(directory: Path) -> CheckpointStore:

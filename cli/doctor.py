@@ -21,6 +21,7 @@ from typing import Final
 from checkpoints import CheckpointError
 from cli import errors, screen
 from cli.errors import WrongUse
+from directory.recover import usable
 from engine.limits import TIME_NS_MAX
 from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
@@ -28,13 +29,12 @@ from journal.lock import writer_pid
 from notation.print import time
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import begins, capacity_of, journal_of, rebuild
-from replay.recover import usable
 
 _FREE_BYTES_MIN: Final = 1 << 30
 _FREE_SHARE_MIN: Final = 0.1
 _PARTS: Final = (
     "engine", "journal", "checkpoints", "wire", "notation", "lobster", "replay",
-    "sequencer", "gateway", "client", "node", "cli",
+    "sequencer", "directory", "gateway", "client", "node", "cli",
 )  # fmt: skip
 _RELEASED_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01, before the first release: a clock before it is wrong
 

@@ -16,6 +16,7 @@ from cli.lobster_report import Outcome, facts_of, json_of, passed, tell
 from cli.options import EngineChoice
 from cli.run import Tally, pump_node, show, watched
 from cli.warmup import ready
+from directory.resume import Beginning
 from engine.interface import MarketEngine
 from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import Directory
@@ -24,7 +25,6 @@ from journal import Journal
 from lobster.check import Check
 from lobster.merge import merged, participants_of, with_flow
 from lobster.translate import Flow, translate
-from replay.resume import Beginning
 
 
 def run_lobster(options: RunOptions, *, as_json: bool) -> int:

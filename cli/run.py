@@ -20,13 +20,13 @@ from cli.market import shown_price
 from cli.options import Durability, EngineChoice, Format
 from cli.scenario import read_scenario
 from cli.warmup import ready
+from directory.aside import CheckpointAside
+from directory.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
 from engine.interface import MarketEngine, new_engine, prefault
 from engine.records import COMMAND, EventKind, Reason
 from journal import Journal
 from notation.parse import Line, ScenarioError
-from replay.aside import CheckpointAside
 from replay.rebuild import capacity_of
-from replay.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
 from replay.times import position_after
 from sequencer.pump import Publisher, Pumped, pump
 from sequencer.stamp import FileStamp

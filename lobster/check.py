@@ -3,8 +3,8 @@
 The venue's book is folded from its events alone, so that it owes nothing to the translation that made the commands.
 What a row of the book file revealed is there because the row said so; every later row is compared with it.
 A row that differs is explained when all that differs lies where the data determines nothing: beyond the horizon of
-``lobster.translate``, or on a side where an order is held back because the book of the data is crossed. Anything else is
-unexplained, and so is a trade with another order than the one that price-time priority gives.
+``lobster.translate``, or on a side where an order is held back because the book of the data is crossed. Anything else
+is unexplained, and so is a trade with another order than the one that price-time priority gives.
 """
 
 from bisect import bisect_left

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from directory.aside import CheckpointAside
 from engine.interface import MarketEngine
 from gateway.outbox import Outbox
 from journal import Journal
 from node.control import Refused
-from replay.aside import CheckpointAside
 
 #: Blocks after which one is taken whatever is in them: replay takes its time for each, so they bound a restart.
 BLOCKS_MAX: Final = 40_000

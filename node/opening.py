@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from directory.recover import create, recover
 from engine.interface import MarketEngine, prefault
 from engine.limits import Capacity
 from gateway.outbox import PAST_DAYS, Outbox
@@ -10,7 +11,6 @@ from journal import Durability, Journal
 from node import far_prices
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, journal_of
-from replay.recover import create, recover
 from replay.times import position_after
 
 

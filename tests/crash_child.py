@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from directory.aside import CheckpointAside
+from directory.recover import recover
 from engine import COMMAND, Engine
-from replay.aside import CheckpointAside
-from replay.recover import recover
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.nodes import SMALL

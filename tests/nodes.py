@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from directory.recover import CheckpointEvery, create
 from engine import Capacity
 from engine.digest import EventChain
 from engine.interface import EngineKind, MarketEngine, new_engine
 from engine.records import EventKind
-from replay.recover import CheckpointEvery, create
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 

@@ -13,13 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, CheckpointStore
+from directory.aside import CheckpointAside
+from directory.recover import create
 from engine import Engine
 from engine.interface import MarketEngine, new_engine
 from journal import Journal
-from replay.aside import CheckpointAside
 from replay.errors import ReplayError
 from replay.rebuild import rebuild
-from replay.recover import create
 from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp

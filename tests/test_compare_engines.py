@@ -11,10 +11,10 @@ import pytest
 
 from checkpoints import CheckpointStore
 from cli.main import run_line
+from directory.recover import image
 from engine import Engine
 from engine.interface import EngineKind
 from replay.compare import compare
-from replay.recover import image
 from tests.json_schemas import checked
 from tests.nodes import SMALL, DropsAFill, write_node
 from tests.streams import random_stream

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from checkpoints import CheckpointStore
+from directory.recover import create, image, recover
 from engine import Engine
 from journal import Journal
 from replay.rebuild import rebuild
-from replay.recover import create, image, recover
 from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp

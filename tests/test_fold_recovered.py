@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, CheckpointStore
+from directory.aside import CheckpointAside
+from directory.recover import create, image, recover, stateful
 from engine import Engine
 from engine.records import RULES_VERSION, EventKind
 from journal import Journal
-from replay.aside import CheckpointAside
 from replay.errors import ReplayError
 from replay.rebuild import played
-from replay.recover import create, image, recover, stateful
 from sequencer.pump import Pipeline, pump
 from sequencer.stamp import FileStamp
 from tests.nodes import SMALL, batches

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cli.main import run_line
+from directory.recover import create
 from engine.limits import Capacity
 from engine.names import Directory, unpack
 from engine.records import CommandKind
@@ -16,7 +17,6 @@ from lobster.check import Check
 from lobster.merge import merged, participants_of, with_flow
 from lobster.read import file_name, read_book, read_messages
 from lobster.translate import Flow, translate
-from replay.recover import create
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.test_lobster import PublishedMarket, ThinMarket, published

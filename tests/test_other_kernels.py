@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from checkpoints import CheckpointStore
+from directory.recover import image, prune, recover
 from engine import Engine
 from replay.rebuild import rebuild
-from replay.recover import image, prune, recover
 from replay.verify import verify
 from tests.nodes import SMALL, write_node
 from tests.streams import random_stream

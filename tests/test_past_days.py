@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from cli import errors
 from client import Event, NewOrder, NewSession, Order, OrderEntry, OrderState, Phase, RequestState, Side
 from client.events import Canceled, Executed, SessionEnded
+from directory.aside import CheckpointAside
+from directory.recover import create, recover
 from engine import Capacity, Engine
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, TimeInForce, UserPermission, concatenate
@@ -24,8 +26,6 @@ from gateway.connection import Connection
 from gateway.outbox import Outbox
 from gateway.server import Gateway
 from gateway.spool import SpoolError
-from replay.aside import CheckpointAside
-from replay.recover import create, recover
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.ouch_messages import cancel, enter, messages

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from directory.recover import create
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.market_time import ClockPosition, clock_after
 from engine.records import COMMAND, CommandKind
 from journal import Journal, JournalError, group
-from replay.recover import create
 from sequencer.pump import HELD_BLOCKS_MAX, HELD_ROWS_MAX, Pipeline, PumpError
 from sequencer.stamp import FileStamp, LiveStamp, StampError
 from tests.nodes import SMALL

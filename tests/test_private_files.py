@@ -14,13 +14,13 @@ import pytest
 
 from checkpoints import CheckpointStore
 from cli.errors import LATER, sentence
+from directory.recover import checkpoint
 from engine.records import COMMAND
 from gateway.spool import Spool
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import LOCK_NAME, WriterLock, writer_pid
 from node.suspension import FILE as HALTS
 from node.suspension import Suspension
-from replay.recover import checkpoint
 from tests.nodes import write_node
 from tests.running import ROOT, SMALL, SMALL_CAPACITY
 

@@ -12,9 +12,9 @@ import pytest
 from checkpoints import CheckpointError, CheckpointGone, CheckpointStore
 from checkpoints import store as store_module
 from cli.main import run_line
-from replay.aside import CheckpointAside
+from directory.aside import CheckpointAside
+from directory.recover import CheckpointEvery, checkpoint, prune, recover, usable
 from replay.rebuild import rebuild
-from replay.recover import CheckpointEvery, checkpoint, prune, recover, usable
 from replay.verify import verify
 from tests.nodes import write_node
 from tests.streams import random_stream

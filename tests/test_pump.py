@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from directory.recover import create, recover
 from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import pack
 from engine.records import COMMAND, CommandKind
 from engine.reference import ReferenceEngine
 from journal import JournalError
-from replay.recover import create, recover
 from replay.times import seq_at
 from sequencer.pump import HELD_BLOCKS_MAX, HELD_ROWS_MAX, PumpError, pump
 from sequencer.stamp import FileStamp, LiveStamp, StampError

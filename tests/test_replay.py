@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from checkpoints import CheckpointStore
+from directory.recover import checkpoint, create, image, recover
 from engine import COMMAND, EVENT, Engine
 from engine.digest import EventChain
 from engine.records import RULES_VERSION
@@ -21,7 +22,6 @@ from replay.audit import audit, first_difference
 from replay.compare import compare
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import rebuild
-from replay.recover import checkpoint, create, image, recover
 from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from directory.recover import create
+from directory.resume import Beginning
 from engine import COMMAND, Engine
 from journal import Journal
 from journal.opening import read_tail
 from notation.print import Printer
-from replay.recover import create
-from replay.resume import Beginning
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from directory.recover import create
 from engine import RULES_VERSION
-from replay.recover import create
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.golden.made import CAPACITY, commands

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple, NoReturn
 from numpy.typing import NDArray
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointStore
+from directory.recover import image, stateful
 from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
 from replay.errors import ReplayError
 from replay.forking import deaf_to_ctrl_c, undisturbed
 from replay.rebuild import capacity_of, why_not_origin
-from replay.recover import image, stateful
 
 _DURABLE = b"1"
 _DONE = b"done"

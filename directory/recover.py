@@ -1,8 +1,8 @@
 """The life of a data directory: created once, recovered at every start, imaged now and then.
 
 A checkpoint may never be ahead of the journal: after a power cut it would hold commands that nobody can show. So
-it is taken at a block boundary that is durable: aside, by a fork of the node (``replay.aside``) or by another process
-(``checkpoint``), or by the pump itself (``CheckpointEvery``: simple, but the market stands still meanwhile).
+it is taken at a block boundary that is durable: aside, by a fork of the node (``directory.aside``) or by another
+process (``checkpoint``), or by the pump itself (``CheckpointEvery``: simple, but the market stands still meanwhile).
 """
 
 from dataclasses import asdict, dataclass
@@ -182,8 +182,8 @@ class CheckpointEvery:
     """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
 
     It waits until the block is durable and then writes in the pump's own thread, so the market stands still meanwhile.
-    For benchmarks and tests, which want them at known places; a node takes them aside (``replay.aside``). ``keep``: how
-    many of the newest checkpoints stay.
+    For benchmarks and tests, which want them at known places; a node takes them aside (``directory.aside``). ``keep``:
+    how many of the newest checkpoints stay.
     """
 
     def __init__(self, directory: Path | str, commands: int, *, keep: int = 8) -> None:
