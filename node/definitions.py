@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from replay.engines import MarketEngine
 
+from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Permission, UserPermission
 from node.control import NodeControl, Submitted
