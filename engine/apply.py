@@ -19,7 +19,7 @@ from engine.limits import events_max
 from engine.phases import halt_command, phase_command, resume_command
 from engine.records import CommandKind, Reason
 from engine.replace import replace
-from engine.state import State, state_at
+from engine.state import State, unpack_state
 from engine.users import credential_command, user_command
 
 _CLOCK: Final = int(CommandKind.CLOCK)
@@ -51,12 +51,13 @@ _PAGE_ROWS: Final = 64
 
 
 @called
-def apply_batch(places, commands, start, events, n):
-    """Applies commands from ``start`` on, writing their events from row ``n`` on; ``places``: of the state (``jit``).
+def apply_batch(pointers, commands, start, events, n):
+    """Applies commands from ``start`` on, writing their events from row ``n`` on.
 
-    Returns (commands applied, events written): it stops before a command whose events might not have room.
+    pointers: of the packed state (``jit.Packed``). Returns (commands applied, events written): it stops before a
+    command whose events might not have room.
     """
-    state = state_at(places)
+    state = unpack_state(pointers)
     venue = state.venue[0]
     for i in range(start, len(commands)):
         if n + _events_max(venue["orders_open"], venue["instruments"], venue["participants"]) > len(events):

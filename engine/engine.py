@@ -43,14 +43,17 @@ class Engine:
     def __init__(self, capacity: Capacity | None = None) -> None:
         self.capacity = capacity or Capacity()
         self._chain = EventChain()
-        self._state: State = new_state(self.capacity)
+        self._packed = jit.Packed(new_state(self.capacity))
         self._timers_first: Rows = self._state.venue["timers_first"]
-        self._places = jit.places(self._state)
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
         worst = events_max(room.orders_max, room.instruments_max, room.participants_max)
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
         self._event_bytes = self._events.view(np.uint8).data
+
+    @property
+    def _state(self) -> State:
+        return self._packed.arrays
 
     def prefault(self) -> None:
         """Has the system find the memory now that commands will touch: about 300 MB at the default capacity.
@@ -104,7 +107,7 @@ class Engine:
             raise TypeError("commands is not a one-dimensional array of COMMAND rows")
         if not commands.flags.carray:
             commands = _copy(np.ascontiguousarray(commands))
-        start, count = _apply(self._places, commands, 0, self._events, 0)
+        start, count = _apply(self._packed.pointers, commands, 0, self._events, 0)
         if start < len(commands):
             return self._apply_rest(commands, start, count)
         events = self._event_bytes[: EVENT.itemsize * count]
@@ -117,7 +120,7 @@ class Engine:
         full = [_copy(self._events[:count])]
         while start < len(commands):
             before = start
-            start, count = _apply(self._places, commands, start, self._events, 0)
+            start, count = _apply(self._packed.pointers, commands, start, self._events, 0)
             if start == before:
                 raise InvariantError(
                     f"room for {len(self._events)} events is less than command {self.seq + 1} may cause"

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakSet
 
 if sys.flags.optimize:
     raise RuntimeError("python -O strips checks that lockstep relies on; start it without -O")
@@ -100,6 +101,20 @@ def _declare_rare_as_such(context: Any, module: Any, described: Any) -> Any:
     return function
 
 
+#: Libraries of kernels that only other kernels call. Numba finalizes one when it lowers the first call, so often while
+#: it compiles a kernel that is no part.
+_PARTS: Final[WeakSet[Any]] = WeakSet()
+
+_finalize: Final = JITCodeLibrary._finalize_final_module
+
+
+def _finalize_by_use(library: Any) -> None:
+    if library in _PARTS:
+        _end_without_machine_code(library)
+    else:
+        _finalize(library)
+
+
 def _end_without_machine_code(library: Any) -> None:
     library._finalize_dynamic_globals()
     library._verify_declare_only_symbols()
@@ -124,11 +139,11 @@ def _our_compiler(part: bool) -> Iterator[None]:
     """
     with global_compiler_lock:
         kept = arrayobj.fix_integer_index, JITCodeLibrary._finalize_final_module, CPUContext.get_executable
+        JITCodeLibrary._finalize_final_module = _end_without_machine_code if part else _finalize_by_use
         broadcast, event.broadcast = event.broadcast, lambda _event: None
         arrayobj.fix_integer_index = _index_as_it_is
         BaseContext.declare_function = _declare_rare_as_such
         if part:
-            JITCodeLibrary._finalize_final_module = _end_without_machine_code
             CPUContext.get_executable = _name_of_part
         try:
             yield
@@ -136,6 +151,10 @@ def _our_compiler(part: bool) -> Iterator[None]:
             arrayobj.fix_integer_index, JITCodeLibrary._finalize_final_module, CPUContext.get_executable = kept
             BaseContext.declare_function = _declare_function
             event.broadcast = broadcast
+
+
+def _without_value(argument: Any) -> Any:
+    return types.int64 if isinstance(argument, types.IntEnumMember) else types.unliteral(argument)
 
 
 class _Compiling:
@@ -156,8 +175,8 @@ class _Compiling:
         self._parts: set[Any] = set()
 
     def call_template(self, args: Any, kws: Any) -> Any:
-        """Numba's question for the type of a call: constants count as int64."""
-        return self._call_template(tuple(types.unliteral(each) for each in args), kws)
+        """Numba's question for the type of a call: constants and members of an IntEnum count as int64."""
+        return self._call_template(tuple(_without_value(each) for each in args), kws)
 
     def compile(self, signature: Any) -> Any:
         """Compile for the types of a call, from Python or from another kernel."""
@@ -189,6 +208,7 @@ class _Compiling:
         """Keep the part for the kernels that call it, out of the table by which Python's calls find machine code."""
         types_of_arguments = tuple(result.signature.args)
         self._compiled.overloads[types_of_arguments] = result
+        _PARTS.add(result.library)
         self._parts.add(types_of_arguments)
 
 
@@ -256,27 +276,27 @@ if INTERPRETED:
     def prefetch(array: Any, index: Any) -> None:
         """Asks for a row of an array ahead of its use; changes nothing."""
 
-    def places(arrays: Any) -> Any:
-        """Packs a NamedTuple of arrays that outlives the call for a kernel."""
+    def _pack_pointers(arrays: Any) -> Any:
+        """The arrays themselves: interpreted kernels need no addresses."""
         return arrays
 
-    def at_places(_example: Any) -> Any:
-        """Unpacks the NamedTuple in a kernel."""
+    def unpack_pointers(_example: Any) -> Any:
+        """A function that gives a kernel the arrays of ``Packed.pointers``."""
         return lambda arrays: arrays
 
 else:
 
-    def places(arrays: Any) -> Any:
-        """Packs a NamedTuple of arrays into (address, length) pairs, so that a call skips Numba's unboxing.
+    def _pack_pointers(arrays: Any) -> Any:
+        """Address and length of each array of a NamedTuple: int64[n, 2], read-only. ``Packed`` keeps them alive."""
+        pointers = np.array([(each.ctypes.data, len(each)) for each in arrays], np.int64)
+        pointers.flags.writeable = False
+        return pointers
 
-        Numba takes a NamedTuple apart at each call, half a microsecond an array: for one order that is longer than all
-        that the kernel then does. The caller keeps the arrays alive as long as it keeps the places.
+    def unpack_pointers(example: Any) -> Any:
+        """A function that gives a kernel the arrays of ``Packed.pointers``, as a NamedTuple of the type of ``example``.
+
+        The arrays are contiguous. Lengths come from the pointers; all axes after the first are those of the example.
         """
-        return np.array([(each.ctypes.data, len(each)) for each in arrays], np.int64)
-
-    def at_places(example: Any) -> Any:
-        """Unpacks the NamedTuple in a kernel: a function of ``places`` for arrays of the types of ``example``'s,
-        which are contiguous and, but for the last axes of the type, one-dimensional."""
         kind = numba.typeof(example)
         inner = [each.shape[1:] for each in example]
 
@@ -379,6 +399,34 @@ else:
             return ctx.get_dummy_value()
 
         return types.void(array, types.int64), generate
+
+
+_Arrays = TypeVar("_Arrays", bound=tuple[Any, ...])
+
+
+class Packed(Generic[_Arrays]):
+    """A NamedTuple of arrays, with the pointers by which a kernel finds them: it passes those to ``unpack_pointers``.
+
+    Numba takes a NamedTuple apart at each call, half a microsecond an array; for one order that is longer than all that
+    the kernel then does. One object owns the arrays and their addresses, and neither can be replaced, so no kernel
+    writes to memory that was freed. Fill arrays in place.
+    """
+
+    __slots__ = ("_arrays", "_pointers")
+
+    def __init__(self, arrays: _Arrays) -> None:
+        self._arrays = arrays
+        self._pointers = _pack_pointers(arrays)
+
+    @property
+    def arrays(self) -> _Arrays:
+        """The arrays."""
+        return self._arrays
+
+    @property
+    def pointers(self) -> Any:
+        """The argument for a kernel."""
+        return self._pointers
 
 
 def quiet(kernel: Kernel) -> Kernel:

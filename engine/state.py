@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import at_places
+from engine.jit import unpack_pointers
 from engine.limits import RATE_ORDERS_MAX, Capacity
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
@@ -290,5 +290,5 @@ def prefault(state: State) -> None:
         page_starts[:] = page_starts.copy()
 
 
-#: Gives a kernel its state back from ``jit.places``.
-state_at = at_places(new_state(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1)))
+#: Gives a kernel its state, from the pointers of a ``Packed`` one.
+unpack_state = unpack_pointers(new_state(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1)))

@@ -14,7 +14,7 @@ from engine.jit import called, inlined
 from engine.limits import DAY_NS
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
 from gateway import memo as _memo
-from gateway.fold import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, Fold, fold_at
+from gateway.fold import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, Fold, unpack_fold
 from gateway.open_orders import find, insert, remove
 from gateway.reading import instructions_of, is_sale
 from gateway.writing import (
@@ -525,16 +525,16 @@ def _survey(fold: Fold, commands, now_ns):
 
 
 @called
-def answer_block(places, first_seq, commands, events, start, clocks, now_ns):
+def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
     """Messages for the events of a block from ``start`` on; gives (next event, segments, clocks, its time, WORDS).
 
-    places: of the fold (``jit``). first_seq: of ``commands``, at most BLOCK_ROWS_MAX, which are all that the events are
-    of. clocks: -1, or how many the call before found, when it did not come to the end. now_ns: the time before the
-    block. Where the shell has something to do before (``DEFINES``, ``NEW_DAY``), a first call only says so; then call
-    again. It stops when there may be no more room: call again. What is in ``out`` (one segment) or ``grouped``
-    (several) is to be taken first.
+    pointers: of the packed fold (``jit.Packed``). first_seq: of ``commands``, at most BLOCK_ROWS_MAX, which are all
+    that the events are of. clocks: -1, or how many the call before found, when it did not come to the end. now_ns: the
+    time before the block. Where the shell has something to do before (``DEFINES``, ``NEW_DAY``), a first call only
+    says so; then call again. It stops when there may be no more room: call again. What is in ``out`` (one segment) or
+    ``grouped`` (several) is to be taken first.
     """
-    fold = fold_at(places)
+    fold = unpack_fold(pointers)
     words = np.int64(0)
     time_ns = now_ns
     if clocks < 0:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import at_places, called, inlined
+from engine.jit import called, inlined, unpack_pointers
 from engine.records import COMMAND
 from gateway.fold import OPEN, OPEN_REST
 from gateway.reading import SYMBOL, read_message
@@ -81,7 +81,7 @@ def new_arrivals(
     return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order)
 
 
-_arrivals_at = at_places(
+_unpack_arrivals = unpack_pointers(
     new_arrivals(
         np.zeros(1, np.uint8),
         np.zeros(1, STREAM),
@@ -140,14 +140,14 @@ def _rest_to_front(buffer, stream):
 
 
 @called
-def read_streams(places, count, rows_max, first, turn):
-    """Reads the first ``count`` streams of ``Arrivals`` (``places``: of it, see ``jit``) into rows; gives their number.
+def read_streams(pointers, count, rows_max, first, turn):
+    """Reads the first ``count`` streams of ``Arrivals`` (``pointers``: of it, packed) into rows; gives their number.
 
     Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind what was taken;
     then the rest is at its region's beginning. With fewer than two rows of room left, streams may have more: call
     again, those first that have the fewest messages taken. ``end`` must be within the buffer.
     """
-    buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order = _arrivals_at(places)
+    buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order = _unpack_arrivals(pointers)
     n = np.int64(0)
     place = np.int64(0)
     records = len(arrived) > 0

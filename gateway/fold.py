@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import at_places
+from engine.jit import unpack_pointers
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, Reason
 from wire import ouch, ouch_codes
@@ -156,5 +156,5 @@ def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: i
     )
 
 
-#: Gives a kernel its fold back from ``jit.places``.
-fold_at = at_places(new_fold(1, 1, 1, 1_024))
+#: Gives a kernel its fold, from the pointers of a ``Packed`` one.
+unpack_fold = unpack_pointers(new_fold(1, 1, 1, 1_024))

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import INTERPRETED, cache_directory_of, places
+from engine.jit import INTERPRETED, Packed, cache_directory_of
 from engine.limits import Capacity
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.answering import system_event
@@ -41,7 +41,7 @@ def compile_kernels() -> None:
         streams.recent,
         rows,
     )
-    read_streams(places(arrivals), 1, 1, 0, 0)
+    read_streams(Packed(arrivals).pointers, 1, 1, 0, 0)
     rows["kind"] = CommandKind.ENTER
     streams(1, rows, np.zeros(1, EVENT))
     rows["kind"], rows["time_ns"] = CommandKind.CLOCK, 1

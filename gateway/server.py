@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import places
+from engine.jit import Packed
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
 from gateway.arrival_log import ARRIVAL_BYTES, ArrivalLog
@@ -99,20 +99,20 @@ class Gateway:
         table = np.zeros(connections_max, STREAM)  # a turn reads all that wait, each in its slot
         self._table = table.view(np.int64).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
-        # Kept, since the kernel is given no more than where its arrays are.
-        self._arrivals = new_arrivals(
-            self._arena,
-            table,
-            self.streams.symbols,
-            self.streams.fold.open,
-            self.streams.fold.rest,
-            self.streams.recent,
-            self._rows,
-            records=arrival_log is not None,
+        self._arrivals = Packed(
+            new_arrivals(
+                self._arena,
+                table,
+                self.streams.symbols,
+                self.streams.fold.open,
+                self.streams.fold.rest,
+                self.streams.recent,
+                self._rows,
+                records=arrival_log is not None,
+            )
         )
-        self._arrived = self._arrivals.arrived.view(np.uint8).data
+        self._arrived = self._arrivals.arrays.arrived.view(np.uint8).data
         self._arrival_log = arrival_log
-        self._places = places(self._arrivals)
         self._rows_max = ROWS_MAX
         self._rows_limit = ROWS_MAX
         self._waiting: list[Connection] = []
@@ -386,7 +386,7 @@ class Gateway:
             table[at + 9] = each.received_ns
             at += _STREAM_WORDS
         first = 0 if self._resuming else self.turns % len(reading)
-        rows: int = read_streams(self._places, len(reading), self._rows_max, first, self.turns & TURN_MASK)
+        rows: int = read_streams(self._arrivals.pointers, len(reading), self._rows_max, first, self.turns & TURN_MASK)
         full = rows + 2 > self._rows_max
         rest: list[tuple[int, Connection]] = []
         at = 0

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvariantError
-from engine.jit import places
+from engine.jit import Packed
 from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Reason, UserPermission
@@ -84,8 +84,7 @@ class Streams:
         self._new_session = new_session
         self._login_ends = login_ends
         self._revoked: dict[int, str] = {}
-        self.fold: Fold = new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES)
-        self._places = places(self.fold)
+        self._packed = Packed(new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES))
         self._out, self._grouped = self.fold.out.data, self.fold.grouped.data
         self._segments = self.fold.segments.view(np.int64).data
         rows = 4
@@ -100,6 +99,11 @@ class Streams:
         self._instruments = 0
         self._carries = False
         self.now_ns = 0
+
+    @property
+    def fold(self) -> Fold:
+        """Tables behind the messages; filled in place, never replaced."""
+        return self._packed.arrays
 
     @property
     def tallies(self) -> NDArray[np.int64]:
@@ -145,7 +149,7 @@ class Streams:
             self._in_pieces(first_seq, commands, events)
             return
         at, segments, clocks, now_ns, words = answer_block(
-            self._places, first_seq, commands, events, 0, -1, self.now_ns
+            self._packed.pointers, first_seq, commands, events, 0, -1, self.now_ns
         )
         if words & (UNTELLABLE | BECAME_FAR):
             self._look_at_marks(first_seq, events)
@@ -158,7 +162,7 @@ class Streams:
             self._send(segments)
         while at < len(events):
             at, segments, _, _, words_now = answer_block(
-                self._places, first_seq, commands, events, at, clocks, self.now_ns
+                self._packed.pointers, first_seq, commands, events, at, clocks, self.now_ns
             )
             if words_now & (UNTELLABLE | BECAME_FAR):
                 self._look_at_marks(first_seq, events)
@@ -221,7 +225,7 @@ class Streams:
         self.fold.clock_at[0], self.fold.clock_ns[0] = 0, clock["time_ns"][0]
         at = 0
         while at < len(events):
-            at, segments, *_ = answer_block(self._places, seq, clock, events, at, 1, self.now_ns)
+            at, segments, *_ = answer_block(self._packed.pointers, seq, clock, events, at, 1, self.now_ns)
             self._send(segments)
 
     def _begin_stream(self, user: int) -> None:

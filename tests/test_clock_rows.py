@@ -59,14 +59,14 @@ def test_engines_and_readers_of_a_journal_have_the_same_clock_at_every_command(s
 def test_messages_bear_the_time_that_the_market_has(seed: int) -> None:
     rows = hostile_clocks(seed, 400)
     engine, fold = Engine(CAPACITY), new_fold(2, 2, 8, 4_096)
-    fold_places = jit.places(fold)
+    packed = jit.Packed(fold)
     rng, at = np.random.default_rng(seed), 0
     while at < len(rows):
         before_ns = engine.now_ns
         piece = rows[at : at + int(rng.integers(1, 9))].copy()
         # No events are given: the rule is in the rows alone.
         no_events = engine.apply(piece)[:0]
-        *_, now_ns, _ = answer_block(fold_places, at + 1, piece, no_events, 0, -1, before_ns)
+        *_, now_ns, _ = answer_block(packed.pointers, at + 1, piece, no_events, 0, -1, before_ns)
         assert now_ns == engine.now_ns
         fold.carried[:1] = piece[-1:] if piece["kind"][-1] == CommandKind.EXTEND else np.zeros(1, COMMAND)
         at += len(piece)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import Capacity, Engine
-from engine.jit import places
+from engine.jit import Packed
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
 from gateway import memo
@@ -105,7 +105,7 @@ class Venue:
             self.streams.recent,
             self.rows,
         )
-        count = read_streams(places(arrivals), len(sent), rows_max, 0, 0)
+        count = read_streams(Packed(arrivals).pointers, len(sent), rows_max, 0, 0)
         return self.rows[:count].view("V64").copy().view(COMMAND), streams
 
     def send(self, *sent: tuple[int, bytes]) -> None:

@@ -230,7 +230,7 @@ def test_no_rows_of_arrivals_are_made_where_nobody_takes_them(turns: Turns) -> N
     turns.sends(0, 2)
     turns.gateway.turn()
     assert turns.senders(0) == [0, 0]
-    assert len(cast(Any, turns.gateway)._arrivals.arrived) == 0
+    assert len(cast(Any, turns.gateway)._arrivals.arrays.arrived) == 0
 
 
 @on_a_loop
