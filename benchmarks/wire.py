@@ -2,7 +2,7 @@
 
 Every request is answered and every answer checked; a run with a fault is no measurement and ends the benchmark. The
 numbers include the client. What the client alone costs is measured against a server that has no market
-(``benchmarks.wire_sink``): the row "client alone".
+(``load.sink``): the row "client alone".
 """
 
 import json
@@ -19,12 +19,12 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.measure import Row, row, seconds
-from benchmarks.wire_lines import LoadError, User, close_lines, idle, open_lines
-from benchmarks.wire_load import Generator, Result, one_at_a_time
 from benchmarks.wire_node import Node, running_node, stages
 from benchmarks.wire_restart import restart
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal
+from load.generator import Generator, Result, one_at_a_time
+from load.lines import LoadError, User, close_lines, idle, open_lines
 
 #: Orders/s that are to be reached with a number of connections.
 _TARGETS: Final = {1: 2e6, 100: 1e6}
@@ -220,13 +220,13 @@ def _idle(node: Node, plan: Plan) -> Row:
 
 def client_alone(plan: Plan) -> Row:
     """Processor time of the client an order, over one connection, against the server without a market."""
-    command = [sys.executable, "-m", "benchmarks.wire_sink"]
+    command = [sys.executable, "-m", "load.sink"]
     root = Path(__file__).parent.parent
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL  # quiet: a Ctrl-C goes to the child too
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, text=True, cwd=root) as child:
         line = child.stdout.readline() if child.stdout else ""
         if not line:
-            raise LoadError("the server without a market did not start; run `python -m benchmarks.wire_sink`")
+            raise LoadError("the server without a market did not start; run `python -m load.sink`")
         sink = Node("127.0.0.1", int(json.loads(line)["listening"]["port"]), [User("U0000", "any")], ["S0"])
         costs = []
         with _generator(sink, window=_WINDOW) as generator:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from benchmarks.measure import Row, row
-from benchmarks.wire_lines import LoadError, User
 from gateway.passwords import COST_MIN, SALT_BYTES, hash_password
+from load.lines import LoadError, User
 from node.link import Answered, Link, LinkError
 from node.stages import STAGES
 

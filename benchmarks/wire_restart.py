@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Row, row
-from benchmarks.wire_lines import LoadError, User, close_lines, open_lines
-from benchmarks.wire_load import Generator
 from benchmarks.wire_node import link_to, serving, set_up, symbol_names
+from load.generator import Generator
+from load.lines import LoadError, User, close_lines, open_lines
 
 _RESTART_S: Final = 3.0
 _WINDOW: Final = 32_768

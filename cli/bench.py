@@ -30,8 +30,8 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
     ready()
     from benchmarks import wire as benchmark
     from benchmarks.measure import machine
-    from benchmarks.wire_lines import LoadError
     from benchmarks.wire_node import Node
+    from load.lines import LoadError
 
     plans = benchmark.Plan(**plan)
     plans = plans.quick() if quick else plans

@@ -50,8 +50,8 @@ def simulate(
     """
     from cli.simulate import SimulateOptions, check_users
     from cli.simulate import simulate as command
-    from cli.traders import SYMBOLS
     from cli.who import symbols_of, tls_of, users_of
+    from load.traders import SYMBOLS
 
     who = check_users(users_of(users, names or [], password_stdin=password_stdin))
     traded = symbols_of(symbols) if symbols else SYMBOLS

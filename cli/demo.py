@@ -20,8 +20,8 @@ from cli.demo_proof import Facts, judged, replayed
 from cli.demo_proof import told as told_proof
 from cli.demo_view import LiveView, PlainView, View
 from cli.errors import Found, WrongUse
-from cli.traders import SYMBOLS
 from cli.warmup import ready
+from load.traders import SYMBOLS
 from replay.verify import VerifyReport, verify
 
 #: Requests a second of all clients together: what leaves the node's answers quick beside them on two cores.

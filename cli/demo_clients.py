@@ -3,7 +3,7 @@
     python -m cli.demo_clients      reads one JSON object (``Orders``), then the word ``end``, from standard input
 
 Ten times a second it tells, as a JSON line on standard output, what its users know: their counts, round trips and
-trades. The node may be killed at any time; the desks reconnect by themselves (``cli.simulate_desk``). Told to end,
+trades. The node may be killed at any time; the desks reconnect by themselves (``load.desk``). Told to end,
 the users wait for what is unanswered, leave, and ask for their whole streams again, from message 1. Where standard
 input ends without that word, the audience has died, and the node is shut down through its operator's door.
 """
@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from benchmarks.wire_lines import LoadError, User
 from cli.errors import Found
 from cli.simulate import SimulateOptions, Simulation, settle
-from cli.simulate_desk import LIQUIDITY, TOKEN, Desk, Refused, place
-from cli.traders import SYMBOLS
+from load.desk import LIQUIDITY, TOKEN, Desk, Refused, place
+from load.lines import LoadError, User
+from load.traders import SYMBOLS
 from node.link import Answered, Link, LinkError
 from notation.print import price
 from wire import PacketType, ouch

@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 from cli.demo_clients import last_line
 from cli.errors import Found
-from cli.traders import PARTICIPANTS, SYMBOLS
+from load.traders import PARTICIPANTS, SYMBOLS
 from node.link import Answered, Link, LinkError
 from notation.print import price
 

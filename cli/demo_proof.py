@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cli import screen
 from cli.demo_clients import Stream
-from cli.simulate_desk import LIQUIDITY, TOKEN, place
 from engine.records import EventKind
 from gateway.streams import Segment, Streams
+from load.desk import LIQUIDITY, TOKEN, place
 from replay.rebuild import Progress, capacity_of, journal_of, rebuild
 from replay.verify import VerifyReport
 from wire import ouch

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.latency import Latencies
-from benchmarks.wire_lines import LoadError, User
 from cli import errors, screen
 from cli.errors import Found, WrongUse
-from cli.simulate_desk import Desk, Refused
-from cli.traders_ouch import OuchTraders, Request, first_token_now
+from load.desk import Desk, Refused
+from load.latency import Latencies
+from load.lines import LoadError, User
+from load.ouch_traders import OuchTraders, Request, first_token_now
 
 #: A lost connection is tried again this often, and for so long.
 _AGAIN_S: Final = 0.5

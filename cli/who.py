@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.wire_lines import User
 from cli.errors import WrongUse
 from client.prices import PRICE_E4_MAX, price_e4
+from load.lines import User
 from wire.soup import PASSWORD_CHARACTERS, USER_CHARACTERS
 
 if TYPE_CHECKING:

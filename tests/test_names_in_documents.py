@@ -18,7 +18,7 @@ import typer
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
     "benchmarks", "checkpoints", "cli", "client", "directory", "engine", "examples", "gateway", "journal",
-    "lobster", "node", "notation", "replay", "sequencer", "tests", "wire",
+    "load", "lobster", "node", "notation", "replay", "sequencer", "tests", "wire",
 )  # fmt: skip
 DOCUMENTS = (
     "README.md",

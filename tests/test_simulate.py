@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.wire_sink import Server
-from cli.traders_ouch import OuchTraders
+from load.ouch_traders import OuchTraders
+from load.sink import Server
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.test_wire_load import cut, framed

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import wire_state
-from benchmarks.latency import Latencies
-from benchmarks.wire_answers import take_answers
-from benchmarks.wire_orders import make_requests
-from benchmarks.wire_sink_kernel import answer_all, new_sink
-from benchmarks.wire_state import HELD_BYTES, Load, Mix, faults, new_load, token
+from load import state
+from load.answers import take_answers
+from load.latency import Latencies
+from load.orders import make_requests
+from load.sink_kernel import answer_all, new_sink
+from load.state import HELD_BYTES, Load, Mix, faults, new_load, token
 from wire.ouch import client_rows, read_client, read_server, server_rows
 from wire.ouch_codes import CancelReason, ClientMessage, ServerMessage
 from wire.soup import PacketCutter, PacketType, packet
@@ -129,9 +129,9 @@ def test_tokens_are_short_and_rise_and_no_two_connections_share_one() -> None:
 
 
 def test_tokens_of_a_later_run_are_above_those_of_an_earlier_one() -> None:
-    bases = [wire_state.token_base(7, ms_of_day) for ms_of_day in (0, 1, 43_200_000, 86_399_999)]
+    bases = [state.token_base(7, ms_of_day) for ms_of_day in (0, 1, 43_200_000, 86_399_999)]
     assert [token(base + 1) for base in bases] == sorted(token(base + 1) for base in bases)
-    assert wire_state.token_base(7, 86_399_999) + 2**36 < wire_state.token_base(8, 0)
+    assert state.token_base(7, 86_399_999) + 2**36 < state.token_base(8, 0)
 
 
 def test_the_mix_is_the_one_that_was_asked_for() -> None:
@@ -156,7 +156,7 @@ def test_the_ring_comes_round_without_a_stall_and_open_orders_stay_bounded() -> 
         before = int(load.connections["requests"][0])
         loop.turn()
         assert int(load.connections["requests"][0]) - before > 8
-        assert int((load.orders["state"] == wire_state.State.LIVE).sum()) <= ring
+        assert int((load.orders["state"] == state.State.LIVE).sum()) <= ring
     assert int(load.connections["orders"][0]) > 10 * ring
     assert not loop.faults()
 
@@ -290,7 +290,7 @@ def test_executions_use_an_order_up_and_no_more_than_that() -> None:
     assert shares > 1
     loop.take(0, framed([executed(order, shares - 1, 1), executed(order, 1, 2)]))
     assert not loop.faults()
-    assert abs(wire_state.unpaired_qty(loop.load)) == shares
+    assert abs(state.unpaired_qty(loop.load)) == shares
     loop.take(0, framed([executed(order, 1, 3)]))
     assert loop.faults() == {"doubled": 1}
 

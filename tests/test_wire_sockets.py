@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from benchmarks.wire import checked
-from benchmarks.wire_lines import LoadError, User, close_lines, idle, open_lines
-from benchmarks.wire_load import Generator, one_at_a_time
 from benchmarks.wire_node import running_node
-from benchmarks.wire_sink import Server
+from load.generator import Generator, one_at_a_time
+from load.lines import LoadError, User, close_lines, idle, open_lines
+from load.sink import Server
 from tests.test_wire_load import MIXED, once, without
 from wire.ouch_codes import ServerMessage
 
@@ -104,7 +104,7 @@ def test_a_server_that_stalls_shows_in_the_percentiles_of_an_open_loop_and_hides
 
 
 def test_an_answer_that_a_server_loses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.wire_load.PATIENCE_S", 0.3)
+    monkeypatch.setattr("load.generator.PATIENCE_S", 0.3)
     with serving(alter=once(without(ServerMessage.ACCEPTED))) as server, loading(server, 1, 50) as generator:
         result = generator.saturate(400)
         assert not result.good

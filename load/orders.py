@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.wire_state import REQUEST_BYTES, TICK_E4, Change, Load, State
 from engine.jit import called, inlined, lshr, shl
+from load.state import REQUEST_BYTES, TICK_E4, Change, Load, State
 from wire import ouch
 from wire.ouch import client_rows
 from wire.ouch_codes import BuySell, Capacity, ClientMessage, CrossType, CustomerType, Display, IntermarketSweep

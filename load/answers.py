@@ -3,7 +3,7 @@
 A stream tells of requests in the order they were sent, and of each exactly once: an Enter is Accepted or Rejected, a
 Replace is Replaced, Rejected, or the order's cancel, a Cancel is Canceled or Cancel Rejected. Between them it tells
 of executions and of what else happens to open orders. Whatever does not fit is counted as a fault of its kind
-(``wire_state.FAULTS``). What never came is seen at the end: requests without an answer.
+(``load.state.FAULTS``). What never came is seen at the end: requests without an answer.
 
 Numba notices an edit of a cached kernel only in its own file, so these call nothing but each other.
 """
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.wire_state import HELD_BYTES, TICK_E4, Change, Load, State
 from engine.jit import called, inlined
+from load.state import HELD_BYTES, TICK_E4, Change, Load, State
 from wire import ouch
 from wire.ouch_codes import CancelReason, OrderState, ServerMessage
 from wire.soup import PAYLOAD_BYTES_MAX, PacketType

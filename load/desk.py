@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.wire_lines import LoadError, User, connect
-from cli.traders_ouch import Request
 from client.reconnect import cannot_connect
+from load.lines import LoadError, User, connect
+from load.ouch_traders import Request
 from wire import ClientSession, Due, LoginRequest, ProtocolError, ouch
 from wire.ouch import read_server
 from wire.ouch_codes import CancelReason, Liquidity, RejectReason, ServerMessage

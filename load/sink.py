@@ -1,4 +1,4 @@
-"""`python -m benchmarks.wire_sink`: a server that answers OUCH without a market, as cheaply as it can.
+"""`python -m load.sink`: a server that answers OUCH without a market, as cheaply as it can.
 
 It is what the load generator is measured against: what the two of them reach is the most that can be measured of a
 node. Nothing is checked, any login is accepted, and nothing is kept. It ends when its standard input does. The first
@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks.wire_sink_kernel import answer_all, new_sink
-from benchmarks.wire_state import HELD_BYTES
+from load.sink_kernel import answer_all, new_sink
+from load.state import HELD_BYTES
 from wire import LoginRequest, ServerSession
 
 _SESSION: Final = "20260101"

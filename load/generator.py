@@ -1,7 +1,7 @@
 """The load generator: OUCH orders over many SoupBinTCP connections, as fast as asked for, and each answer checked.
 
-One turn takes what arrived on all connections, has one kernel judge it (``wire_answers``) and one make the next
-requests (``wire_orders``), and sends those. So Python's part is a few calls a connection and turn, whatever is in them.
+One turn takes what arrived on all connections, has one kernel judge it (``load.answers``) and one make the next
+requests (``load.orders``), and sends those. So Python's part is a few calls a connection and turn, whatever is in them.
 
 Three ways to load: ``saturate`` keeps a window of requests unanswered; ``one_at_a_time`` has one; ``at_rate`` sends at
 fixed times whether or not answers come, and takes latencies from those times.
@@ -19,12 +19,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import wire_state
-from benchmarks.latency import Latencies
-from benchmarks.wire_answers import take_answers
-from benchmarks.wire_lines import Line, LoadError
-from benchmarks.wire_orders import make_requests
-from benchmarks.wire_state import HELD_BYTES, W1, Load, Mix, new_load
+from load import state
+from load.answers import take_answers
+from load.latency import Latencies
+from load.lines import Line, LoadError
+from load.orders import make_requests
+from load.state import HELD_BYTES, W1, Load, Mix, new_load
 
 #: A node that sends nothing for so long while answers are due is given up on.
 PATIENCE_S: Final = 10.0
@@ -231,8 +231,8 @@ class Generator:
     def _run(self, turn: Callable[[], int]) -> Result:
         rows = self.load.connections
         before = self._told()
-        messages = wire_state.total(self.load, "messages")
-        answered = wire_state.total(self.load, "answered")
+        messages = state.total(self.load, "messages")
+        answered = state.total(self.load, "answered")
         until = int(rows["requests_max"].sum())
         with _quiet_collector():
             began_ns, began_cpu_s = time.monotonic_ns(), time.process_time()
@@ -245,18 +245,18 @@ class Generator:
         return Result(
             connections=len(self.lines),
             requests=told["requests"] - before["requests"],
-            answered=wire_state.total(self.load, "answered") - answered,
-            messages=wire_state.total(self.load, "messages") - messages,
+            answered=state.total(self.load, "answered") - answered,
+            messages=state.total(self.load, "messages") - messages,
             seconds=(done_ns - began_ns) / 1e9,
             cpu_s=cpu_s,
-            counts={name: told[name] - before[name] for name in wire_state.counts(self.load)},
-            faults=wire_state.faults(self.load),
-            unpaired_qty=wire_state.unpaired_qty(self.load),
+            counts={name: told[name] - before[name] for name in state.counts(self.load)},
+            faults=state.faults(self.load),
+            unpaired_qty=state.unpaired_qty(self.load),
             latencies=self._latencies(),
         )
 
     def _told(self) -> dict[str, int]:
-        return {"requests": wire_state.total(self.load, "requests"), **wire_state.counts(self.load)}
+        return {"requests": state.total(self.load, "requests"), **state.counts(self.load)}
 
     def _until_answered(self, turn: Callable[[], int], until: int) -> int:
         """Turns until so many requests are answered, or nothing moves any more; the time of the last answer."""
@@ -307,7 +307,7 @@ def one_at_a_time(generator: Generator, requests: int, *, busy: bool = False) ->
     connection.setblocking(not busy)
     patience = struct.pack("ll", int(PATIENCE_S), 0)  # Python's own timeout would ask the kernel twice each time.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-    before = (wire_state.counts(load), wire_state.total(load, "messages"), int(rows["answered"][0]))
+    before = (state.counts(load), state.total(load, "messages"), int(rows["answered"][0]))
     took_ns = np.zeros(requests, np.int64)
     with _quiet_collector():
         began_ns, began_cpu_s = time.monotonic_ns(), time.process_time()
@@ -317,17 +317,17 @@ def one_at_a_time(generator: Generator, requests: int, *, busy: bool = False) ->
     generator.until_quiet()
     latencies = Latencies()
     latencies.record(took_ns[:done])
-    counts = wire_state.counts(load)
+    counts = state.counts(load)
     return Result(
         connections=1,
         requests=requests,
         answered=int(rows["answered"][0]) - before[2],
-        messages=wire_state.total(load, "messages") - before[1],
+        messages=state.total(load, "messages") - before[1],
         seconds=(ended_ns - began_ns) / 1e9,
         cpu_s=cpu_s,
         counts={name: counts[name] - before[0][name] for name in counts},
-        faults=wire_state.faults(load),
-        unpaired_qty=wire_state.unpaired_qty(load),
+        faults=state.faults(load),
+        unpaired_qty=state.unpaired_qty(load),
         latencies=latencies,
     )
 

@@ -1,4 +1,4 @@
-"""The simulated traders' orders as OUCH: COMMAND rows of ``cli.traders`` become requests of users.
+"""The simulated traders' orders as OUCH: COMMAND rows of ``load.traders`` become requests of users.
 
 Nothing here knows of a connection.
 """
@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.wire_state import ALPHABET, TOKEN_DIGITS, token_base
-from cli.traders import Traders
 from engine.records import CommandKind, Side
 from engine.records import TimeInForce as MarketTimeInForce
+from load.state import ALPHABET, TOKEN_DIGITS, token_base
+from load.traders import Traders
 from wire import ouch
 from wire.ouch import client_rows
 from wire.ouch_codes import (

@@ -1,4 +1,4 @@
-"""The kernel of the server without a market (``benchmarks.wire_sink``): requests in, answers out.
+"""The kernel of the server without a market (``load.sink``): requests in, answers out.
 
 Every order is accepted, an IOC order is canceled whole after that, a cancel cancels what was entered under its token,
 and a replace replaces. Numba notices an edit of a cached kernel only in its own file, so these call nothing but each
@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from benchmarks.wire_state import ALPHABET, HELD_BYTES, Rows
 from engine.jit import called, inlined
+from load.state import ALPHABET, HELD_BYTES, Rows
 from wire import PacketType, ouch
 from wire.ouch import server_rows
 from wire.ouch_codes import BboWeight, CancelReason, ClientMessage, OrderState, ServerMessage
