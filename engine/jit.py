@@ -265,6 +265,10 @@ if INTERPRETED:
         """The 64-bit word moved up by ``bits`` (0 to 63), what leaves it at the top is lost."""
         return int(_signed(int(word) << int(bits)))
 
+    def wrapping_add(a: Any, b: Any) -> int:
+        """The low 64 bits of a sum, as int64."""
+        return int(_signed(int(a) + int(b)))
+
     def wrapping_multiply(a: Any, b: Any) -> int:
         """The low 64 bits of a product, as int64."""
         return int(_signed(int(a) * int(b)))
@@ -360,6 +364,15 @@ else:
 
         def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
             return builder.shl(args[0], args[1])
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def wrapping_add(_context: Any, _a: Any, _b: Any) -> Any:
+        """The low 64 bits of a sum, as int64. The compiler may take it that a sum with ``+`` never overflows."""
+
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.add(args[0], args[1])
 
         return types.int64(types.int64, types.int64), generate
 

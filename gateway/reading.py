@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.jit import called, inlined, lshr, wrapping_multiply
+from engine.jit import called, ctz, inlined, lshr, wrapping_add, wrapping_multiply
 from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
 from gateway import memo
 from gateway.open_orders import find_among
@@ -111,6 +111,11 @@ _IMPOSSIBLE: Final = int(Instruction.DISPLAY | Instruction.STOP)
 _MIX_HEAD: Final = np.int64(memo.signed(0x9E3779B97F4A7C15))
 _MIX_TAIL: Final = np.int64(memo.signed(0xBF58476D1CE4E5B9))
 _TOP_BIT: Final = np.int64(-(2**63))
+_SPACES: Final = np.int64(0x2020202020202020)
+_EACH_01: Final = np.int64(0x0101010101010101)
+_EACH_21: Final = np.int64(0x2121212121212121)
+_EACH_5F: Final = np.int64(0x5F5F5F5F5F5F5F5F)
+_EACH_TOP: Final = np.int64(memo.signed(0x8080808080808080))
 _SYSTEM_HOURS: Final = memo.SYSTEM_HOURS
 _MODIFY: Final = memo.MODIFY
 _MINIMUM: Final = memo.MINIMUM
@@ -140,37 +145,37 @@ def _tail(buffer, at):
 
 
 @inlined
-def _unpadded(word):
-    """Eight characters without the spaces at their end, right-aligned."""
-    for _ in range(8):
-        if word & 255 != 32:
-            break
-        word = lshr(word, 8)
-    return word
+def _padding_bits(word):
+    """Bits of the spaces at the end of eight characters that are not all spaces."""
+    return ctz(word ^ _SPACES) & 56
 
 
 @inlined
-def _printable(word):
-    """True if each byte of a right-aligned word, up to its highest that is not zero, is 0x21 to 0x7e; 0: no."""
-    if word <= 0:
-        return False
-    while word != 0:
-        c = word & 255
-        if c < 33 or c > 126:
-            return False
-        word >>= 8
-    return True
+def _unpadded(word):
+    """Eight characters without the spaces at their end, right-aligned; 0 for eight spaces."""
+    return lshr(word, _padding_bits(word)) if word != _SPACES else np.int64(0)
+
+
+@inlined
+def _printable(word, padding_bits):
+    """True if each byte of an unpadded word is 0x21 to 0x7e, but for those that came in for the padding."""
+    # Those count as 0x21. One sum has a byte's top bit set from 0x21 on, the other from 0x7f on.
+    filled = word | (_EACH_21 & ~lshr(np.int64(-1), padding_bits))
+    from_21 = wrapping_add(filled, _EACH_5F) & _EACH_TOP
+    from_7f = wrapping_add(filled, _EACH_01) & _EACH_TOP
+    return (filled & _EACH_TOP) == 0 and from_21 == _EACH_TOP and from_7f == 0
 
 
 @inlined
 def _order_id(head, tail):
     """The client order id of a token (``gateway.memo.order_id``); below 0 for one that needs an EXTEND row."""
-    if tail == 0x202020202020_0000:
-        short = _unpadded(head)
-        if _printable(short):
+    if tail == 0x202020202020_0000 and head != _SPACES:
+        padding_bits = _padding_bits(head)
+        short = lshr(head, padding_bits)
+        if _printable(short, padding_bits):
             return short
     mixed = wrapping_multiply(head, _MIX_HEAD)
-    mixed = wrapping_multiply((mixed ^ lshr(mixed, 32)) + tail, _MIX_TAIL)
+    mixed = wrapping_multiply(wrapping_add(mixed ^ lshr(mixed, 32), tail), _MIX_TAIL)
     return (mixed ^ lshr(mixed, 29)) | _TOP_BIT
 
 

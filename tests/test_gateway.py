@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine import Capacity, Engine
@@ -248,6 +250,19 @@ def test_a_token_is_the_id_itself_or_stands_in_a_row_before(token: bytes) -> Non
         assert memo.token_of(int(rows[0]["token_head"]), int(rows[0]["token_tail"])) == token
     else:
         assert memo.token_of_id(int(rows[0]["client_order_id"])) == token
+
+
+_BYTES = st.one_of(st.sampled_from([0, 0x1F, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0xFF]), st.integers(0x21, 0x7E))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(_BYTES, max_size=9).map(bytes), min_size=40, max_size=40))
+def test_a_token_has_the_id_that_gateway_memo_says_whatever_its_bytes(tokens: list[bytes]) -> None:
+    padded = [token.ljust(14) for token in tokens] + [token.rjust(8, b"\0").ljust(14) for token in tokens]
+    venue = Venue()
+    rows, _ = venue.read((1, b"".join(map(cancel, padded))))
+    ids = rows["client_order_id"][rows["kind"] == CommandKind.CANCEL].tolist()
+    assert ids == [memo.order_id(token) for token in padded]
 
 
 def test_packets_cut_at_any_byte_give_the_same_rows() -> None:
