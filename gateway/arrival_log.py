@@ -4,33 +4,59 @@ which place of which turn.
 The files are no part of the journal, and nothing is decided by them. A thread writes them, so the market never waits:
 what cannot be written, or comes faster than the disk takes it, is counted, told once, and left out.
 
-DIR/arrivals holds files of ARRIVAL rows (``gateway.arrivals``, 32 bytes, little-endian, nothing else), named by the
-sequence number of their first row in 20 digits. The oldest file is removed when there are more than ``FILES_MAX``.
+DIR/arrivals holds files of turns, named by the sequence number of their first row in 20 digits. The oldest file is
+removed when there are more than ``FILES_MAX``. A file is ``MAGIC`` and then turns, each a TURN row, an ORIGIN row for
+each connection that was read in it, and for each message in its order the word of ``Arrivals.places``. So a message
+costs 4 bytes: at two million orders a second, more would be felt in the market. Numbers are little-endian.
 """
 
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import Empty, Full, Queue
+from queue import Full, Queue
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.arrivals import ARRIVAL
+from gateway.arrivals import ORIGIN
 
-ARRIVAL_BYTES: Final = ARRIVAL.itemsize
+#: The arrival of one row, as ``read_arrivals`` gives it.
+ARRIVAL: Final = np.dtype(
+    [
+        ("seq", "<i8"),  # sequence number of the row
+        ("time_ns", "<i8"),  # when the node received the bytes of the connection, since 1970
+        ("connection", "<i4"),  # number of the connection, from 1 on since the node started
+        ("user", "<i4"),  # number of the user, in order of definition
+        ("place", "<i4"),  # of the message in its turn, from 0; an EXTEND row has that of its message
+        ("turn", "<i4"),  # number of the turn since the node started, modulo 2**31
+    ]
+)
+#: The first bytes of a file: its kind and the version of its format.
+MAGIC: Final = b"LSARRIV1"
+#: A turn in a file. last_seq: of its last row; streams, messages: ORIGIN rows and words that follow; rows: all rows.
+TURN: Final = np.dtype([("last_seq", "<i8"), ("turn", "<i4"), ("streams", "<i4"), ("messages", "<i4"), ("rows", "<i4")])
+_TURN: Final = struct.Struct("<qiiii")
+_WORD_BYTES: Final = 4
+_TURN_WORDS: Final = TURN.itemsize // _WORD_BYTES
+_ORIGIN_WORDS: Final = ORIGIN.itemsize // _WORD_BYTES
 #: A file of so many bytes is followed by another.
-FILE_BYTES_MAX: Final = 32 << 20
+FILE_BYTES_MAX: Final = 8 << 20
 FILES_MAX: Final = 8
-#: Bytes that may wait for the thread; more are left out.
-WAITING_BYTES_MAX: Final = 32 << 20
+#: Turns that wait are handed to the thread when they are so many bytes; of these pieces so many may wait for it.
+PIECE_BYTES: Final = 1 << 20
+PIECES_MAX: Final = 32
 _SUFFIX: Final = ".arrivals"
 
 
+class ArrivalError(Exception):
+    """A file of arrivals is damaged, or of another version; the text says which and where."""
+
+
 class ArrivalFiles:
-    """The files: ARRIVAL rows are appended. One thread's; raises OSError."""
+    """The files: turns are appended. One thread's; raises OSError."""
 
     def __init__(self, directory: Path, file_bytes_max: int = FILE_BYTES_MAX, files_max: int = FILES_MAX) -> None:
         self._directory = directory
@@ -39,14 +65,14 @@ class ArrivalFiles:
         self._file: int | None = None
         self._room = 0
 
-    def append(self, rows: NDArray[Any]) -> None:
-        """Write the rows, which are in order of sequence number, at the end of the newest file or to another one."""
-        while len(rows):
-            if self._room < ARRIVAL_BYTES:
-                self._begin(int(rows[0]["seq"]))
-            piece = rows[: self._room // ARRIVAL_BYTES]
-            self._write(piece.tobytes())
-            rows = rows[len(piece) :]
+    def append(self, first_seq: int, turns: bytes) -> None:
+        """Write whole turns at the end of the newest file, or to another where that is full.
+
+        first_seq: the sequence number of their first row.
+        """
+        if self._file is None or self._room <= 0:
+            self._begin(first_seq)
+        self._write(turns)
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None
@@ -54,7 +80,7 @@ class ArrivalFiles:
             try:
                 written = os.write(self._file, data)
             except OSError:
-                self.close()  # half a row may stand there, so the next rows begin another file
+                self.close()  # half a turn may stand there, so the next ones begin another file
                 raise
             self._room -= written
             data = data[written:]
@@ -65,6 +91,7 @@ class ArrivalFiles:
         path = self._directory / f"{first_seq:020}{_SUFFIX}"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._room = self._file_bytes_max
+        self._write(MAGIC)
         for old in _paths(self._directory)[: -self._files_max]:
             old.unlink(missing_ok=True)
 
@@ -75,20 +102,26 @@ class ArrivalFiles:
         self._file, self._room = None, 0
 
 
+#: Turns for the thread: the first sequence number, how many rows, and the bytes.
+_Piece = tuple[int, int, list[bytes]]
+
+
 class ArrivalLog:
     """Record of the arrivals of each turn. All calls are of the event loop's thread, and none blocks.
 
-    last_seq: the sequence number of the newest row, which is that of the turn's last. failed: is told, once until rows
-    are written again, why they are not.
+    last_seq: gives the sequence number of the newest row, which is that of the turn's last. failed: is told why rows
+    are not written, once until they are again.
     """
 
     def __init__(self, files: ArrivalFiles, last_seq: Callable[[], int], failed: Callable[[str], None]) -> None:
         self._files = files
         self._last_seq = last_seq
         self._failed = failed
-        self._turns: list[tuple[int, bytes]] = []
+        self._turns: list[bytes] = []
+        self._first_seq = 0
+        self._rows = 0
         self._bytes = 0
-        self._queue: Queue[list[tuple[int, bytes]] | None] = Queue(64)
+        self._queue: Queue[_Piece | None] = Queue(2 * PIECES_MAX)
         self._told = False
         #: Rows that were left out since the start.
         self.lost = 0
@@ -96,24 +129,30 @@ class ArrivalLog:
         self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
         self._thread.start()
 
-    def add(self, rows: bytes) -> None:
-        """The ARRIVAL rows of a turn that was taken; sequence numbers are put in later."""
-        self._turns.append((self._last_seq(), rows))
-        self._bytes += len(rows)
-        if self._bytes >= WAITING_BYTES_MAX // 32:
+    def add(self, turn: int, rows: int, origins: bytes, places: bytes) -> None:
+        """A turn that was taken: its number, how many rows it made, its ORIGIN rows, and ``Arrivals.places``."""
+        last_seq = self._last_seq()
+        if not self._turns:
+            self._first_seq = last_seq - rows + 1
+        streams, messages = len(origins) // ORIGIN.itemsize, len(places) // _WORD_BYTES
+        self._turns += (_TURN.pack(last_seq, turn, streams, messages, rows), origins, places)
+        self._rows += rows
+        self._bytes += len(origins) + len(places)
+        if self._bytes >= PIECE_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Hand over what there is to the thread that writes."""
         if not self._turns:
             return
-        turns, count, self._turns, self._bytes = self._turns, self._bytes // ARRIVAL_BYTES, [], 0
+        piece = (self._first_seq, self._rows, self._turns)
+        self._turns, self._rows, self._bytes = [], 0, 0
         try:
-            if self._queue.qsize() >= 32:
+            if self._queue.qsize() >= PIECES_MAX:
                 raise Full
-            self._queue.put_nowait(turns)
+            self._queue.put_nowait(piece)
         except Full:
-            self._lose(count, "the disk takes them too slowly")
+            self._lose(piece[1], "the disk takes them too slowly")
 
     def close(self, wait_s: float = 2.0) -> None:
         """Write what there is and end the thread. A disk that takes longer than ``wait_s`` is not waited for."""
@@ -132,39 +171,15 @@ class ArrivalLog:
             self._failed(why)
 
     def _run(self) -> None:
-        while (turns := self._queue.get()) is not None:
-            more = self._more(turns)
-            rows = numbered(turns)
+        while (piece := self._queue.get()) is not None:
+            first_seq, rows, turns = piece
             try:
-                self._files.append(rows)
+                self._files.append(first_seq, b"".join(turns))
             except OSError as error:
-                self._lose(len(rows), error.strerror or str(error))
+                self._lose(rows, error.strerror or str(error))
             else:
                 self._told = False
-            if not more:
-                break
         self._files.close()
-
-    def _more(self, turns: list[tuple[int, bytes]]) -> bool:
-        """Add what else waits to ``turns``; False where the end is among it."""
-        while True:
-            try:
-                others = self._queue.get_nowait()
-            except Empty:
-                return True
-            if others is None:
-                return False
-            turns += others
-
-
-def numbered(turns: list[tuple[int, bytes]]) -> NDArray[Any]:
-    """ARRIVAL rows of turns, with their sequence numbers; ``turns``: the last number of each, and its rows."""
-    rows = np.frombuffer(bytearray(b"".join(data for _, data in turns)), ARRIVAL)
-    counts = np.array([len(data) // ARRIVAL_BYTES for _, data in turns], np.int64)
-    last_seqs = np.array([seq for seq, _ in turns], np.int64)
-    ends = np.cumsum(counts)
-    rows["seq"] = np.repeat(last_seqs - ends + 1, counts) + np.arange(len(rows))
-    return rows
 
 
 def _paths(directory: Path) -> list[Path]:
@@ -172,7 +187,58 @@ def _paths(directory: Path) -> list[Path]:
 
 
 def read_arrivals(directory: Path) -> Iterator[NDArray[Any]]:
-    """ARRIVAL rows of DIR/arrivals, file by file, in order of sequence number. A row that is cut short is left out."""
+    """ARRIVAL rows of DIR/arrivals, file by file, in order of sequence number. A turn that is cut short is left out.
+
+    Raises ArrivalError for a damaged file and one of another version.
+    """
     for path in _paths(directory):
         data = path.read_bytes()
-        yield np.frombuffer(data[: len(data) // ARRIVAL_BYTES * ARRIVAL_BYTES], ARRIVAL)
+        if data[: len(MAGIC)] == MAGIC:
+            yield _arrivals_of(data, path)
+        elif not MAGIC.startswith(data):
+            raise ArrivalError(f"{path} is no file of arrivals of this version; move it away")
+
+
+def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:
+    """All rows of a file: each turn is looked at once, and the rows of all are made together."""
+    heads, ats = [], []
+    at, end = len(MAGIC), len(data)
+    while at + TURN.itemsize <= end:
+        head = _TURN.unpack_from(data, at)
+        _, _, streams, messages, rows = head
+        if streams < 1 or messages < 1 or not messages <= rows <= 2 * messages:
+            raise ArrivalError(f"{path} is damaged at byte {at}; move it away, the market does not need it")
+        after = at + TURN.itemsize + ORIGIN.itemsize * streams + _WORD_BYTES * messages
+        if after > end:
+            break
+        heads.append(head)
+        ats.append(at)
+        at = after
+    turns = np.array(heads, TURN)
+    words = np.frombuffer(data[: len(data) // _WORD_BYTES * _WORD_BYTES], "<i4")
+    first_origins = np.array(ats, np.int64) // _WORD_BYTES + _TURN_WORDS
+    messages_of = turns["messages"].astype(np.int64)
+    of_turn = np.repeat(np.arange(len(turns)), messages_of)
+    place = np.arange(len(of_turn)) - np.repeat(np.cumsum(messages_of) - messages_of, messages_of)
+    entries = words[(first_origins + _ORIGIN_WORDS * turns["streams"])[of_turn] + place]
+    stream, rows_of = entries >> 1, 1 + (entries & 1)
+    rows_of_turn = np.bincount(of_turn, rows_of, len(turns))
+    wrong = (rows_of_turn != turns["rows"]) | (
+        np.bincount(of_turn, (stream < 0) | (stream >= turns["streams"][of_turn]), len(turns)) > 0
+    )
+    if wrong.any():
+        raise ArrivalError(
+            f"{path} is damaged at byte {ats[int(wrong.argmax())]}; move it away, the market does not need it"
+        )
+    origin = first_origins[of_turn] + _ORIGIN_WORDS * stream
+    arrivals = np.zeros(int(rows_of.sum()), ARRIVAL)
+    of_message = np.repeat(np.arange(len(of_turn)), rows_of)
+    rows_before = np.cumsum(turns["rows"].astype(np.int64)) - turns["rows"]
+    turn = of_turn[of_message]
+    arrivals["seq"] = turns["last_seq"][turn] - turns["rows"][turn] + 1 + np.arange(len(arrivals)) - rows_before[turn]
+    arrivals["time_ns"] = ((words[origin + 1].astype(np.int64) << 32) | words.view("<u4")[origin])[of_message]
+    arrivals["connection"] = words[origin + 2][of_message]
+    arrivals["user"] = words[origin + 3][of_message]
+    arrivals["place"] = place[of_message]
+    arrivals["turn"] = turns["turn"][turn]
+    return arrivals

@@ -43,15 +43,12 @@ STREAM: Final = np.dtype(
     ]
 )
 
-#: The arrival of one row, for fairness audits (``arrival_log``).
-ARRIVAL: Final = np.dtype(
+#: Where the messages of one stream in a turn came from, for fairness audits (``arrival_log``).
+ORIGIN: Final = np.dtype(
     [
-        ("seq", "<i8"),  # sequence number of the row; the kernel leaves it 0
         ("time_ns", "<i8"),  # when the node received the bytes of the connection, since 1970
         ("connection", "<i4"),  # number of the connection, from 1 on since the node started
         ("user", "<i4"),  # number of the user, in order of definition
-        ("place", "<i4"),  # of the message in its turn, from 0; an EXTEND row has that of its message
-        ("turn", "<i4"),  # number of the turn since the node started, modulo 2**31
     ]
 )
 
@@ -66,19 +63,18 @@ class Arrivals(NamedTuple):
     rest: np.ndarray[Any, Any]  # OPEN_REST[as many]: ``Fold.rest``
     recent: np.ndarray[Any, Any]  # RECENT[RECENT_ROWS]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
-    arrived: np.ndarray[Any, Any]  # ARRIVAL[n], one a row of commands; ARRIVAL[0]: none are recorded
+    origins: np.ndarray[Any, Any]  # ORIGIN[as many as streams]
+    places: np.ndarray[Any, Any]  # int32[n], one a message in its order: 2 * stream, and 1 more where it made two rows
     order: np.ndarray[Any, Any]  # int64[as many as streams]: which are not done, for the kernel alone
 
 
 def new_arrivals(
-    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any, records: bool = True
+    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any
 ) -> Arrivals:
-    """The arrays for a buffer, STREAM rows, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows.
-
-    records: False where nobody takes ARRIVAL rows.
-    """
-    arrived, order = np.zeros(len(commands) if records else 0, ARRIVAL), np.zeros(len(streams), np.int64)
-    return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order)
+    """The arrays for a buffer, STREAM rows, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows."""
+    origins, places = np.zeros(len(streams), ORIGIN), np.zeros(len(commands), np.int32)
+    order = np.zeros(len(streams), np.int64)
+    return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, origins, places, order)
 
 
 _unpack_arrivals = unpack_pointers(
@@ -95,11 +91,16 @@ _unpack_arrivals = unpack_pointers(
 
 
 @inlined
-def _read_next(buffer, stream, symbols, open_rows, rest, recent, commands, n):
-    """Rows for the next message of a stream and the heartbeats before it: rows then, and whether there may be more."""
+def _read_some(arrays, number, n, place, rows_max, messages_max):
+    """Rows for the next messages of a stream and the heartbeats before them.
+
+    Gives the rows and messages of the turn then, and True where the stream may have more.
+    """
+    buffer, streams, symbols, open_rows, rest, recent, commands, _, places, _ = arrays
+    stream = streams[number]
     at, end = stream["begin"], stream["end"]
-    more = False
-    while end - at >= 2:
+    packets, messages = np.int64(0), np.int64(0)
+    while end - at >= 2 and messages < messages_max and n + 2 <= rows_max:
         length = (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
         if length < 1 or length > _LENGTH_MAX:
             stream["stop"] = BROKEN
@@ -114,19 +115,19 @@ def _read_next(buffer, stream, symbols, open_rows, rest, recent, commands, n):
             if after < 0:
                 stream["stop"] = BROKEN
                 break
+            places[place] = 2 * number + (after - n - 1)
+            place += 1
             n = after
-            stream["messages"] += 1
-            more = True
+            messages += 1
         elif kind != _HEARTBEAT or length != 1:
             stream["stop"] = OTHER
             break
-        stream["packets"] += 1
+        packets += 1
         at += 2 + length
-        if more:
-            more = end - at >= 2
-            break
     stream["begin"] = at
-    return n, more
+    stream["packets"] += packets
+    stream["messages"] += messages
+    return n, place, messages == messages_max and end - at >= 2
 
 
 @inlined
@@ -140,50 +141,40 @@ def _rest_to_front(buffer, stream):
 
 
 @called
-def read_streams(pointers, count, rows_max, first, turn):
+def read_streams(pointers, count, rows_max, first):
     """Reads the first ``count`` streams of ``Arrivals`` (``pointers``: of it, packed) into rows; gives their number.
 
     Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind what was taken;
     then the rest is at its region's beginning. With fewer than two rows of room left, streams may have more: call
-    again, those first that have the fewest messages taken. ``end`` must be within the buffer.
+    again, those first that have the fewest messages taken. ``end`` must be within the buffer. ``origins`` and
+    ``places`` then say where each message came from.
     """
-    buffer, streams, symbols, open_rows, rest, recent, commands, arrived, order = _unpack_arrivals(pointers)
-    n = np.int64(0)
-    place = np.int64(0)
-    records = len(arrived) > 0
-    rows_max = min(rows_max, len(commands))
-    if records:
-        rows_max = min(rows_max, len(arrived))
-    count = min(count, len(streams), len(order))
+    arrays = _unpack_arrivals(pointers)
+    buffer, streams, _, _, _, _, commands, origins, recorded, order = arrays
+    n, place = np.int64(0), np.int64(0)
+    rows_max = min(rows_max, len(commands), len(recorded))
+    count = min(count, len(streams), len(order), len(origins))
     for number in range(count):
-        stream = streams[number]
+        stream, origin = streams[number], origins[number]
         stream["packets"] = 0
         stream["messages"] = 0
         stream["stop"] = FINE
+        origin["time_ns"] = stream["time_ns"]
+        origin["connection"] = stream["connection"]
+        origin["user"] = stream["user"]
         begins = first + number
         order[number] = begins - count if begins >= count else begins
     left = count
     while left > 0 and n + 2 <= rows_max:
+        messages_max = np.int64(1) if left > 1 else rows_max  # the last one need not take turns
         kept = np.int64(0)
         for each in range(left):
             if n + 2 > rows_max:
                 break
-            stream = streams[order[each]]
-            row = n
-            n, more = _read_next(buffer, stream, symbols, open_rows, rest, recent, commands, n)
-            placed = n > row
-            while records and row < n:
-                arrival = arrived[row]
-                arrival["seq"] = 0
-                arrival["time_ns"] = stream["time_ns"]
-                arrival["connection"] = stream["connection"]
-                arrival["user"] = stream["user"]
-                arrival["place"] = place
-                arrival["turn"] = turn
-                row += 1
-            place += placed
+            number = order[each]
+            n, place, more = _read_some(arrays, number, n, place, rows_max, messages_max)
             if more:
-                order[kept] = order[each]
+                order[kept] = number
                 kept += 1
         left = kept
     for number in range(count):

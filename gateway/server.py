@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from engine.jit import Packed
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
-from gateway.arrival_log import ARRIVAL_BYTES, ArrivalLog
-from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams
+from gateway.arrival_log import ArrivalLog
+from gateway.arrivals import BROKEN, FINE, ORIGIN, OTHER, STREAM, new_arrivals, read_streams
 from gateway.attention import Attention
 from gateway.connection import REGION_BYTES, Connection
 from gateway.logins import Logins, Stored
@@ -108,10 +108,10 @@ class Gateway:
                 self.streams.fold.rest,
                 self.streams.recent,
                 self._rows,
-                records=arrival_log is not None,
             )
         )
-        self._arrived = self._arrivals.arrays.arrived.view(np.uint8).data
+        self._origins = self._arrivals.arrays.origins.view(np.uint8).data
+        self._message_places = self._arrivals.arrays.places.view(np.uint8).data
         self._arrival_log = arrival_log
         self._rows_max = ROWS_MAX
         self._rows_limit = ROWS_MAX
@@ -348,12 +348,15 @@ class Gateway:
         began_ns = time.perf_counter_ns()
         now_ns = self.now_ns()
         reading, self._waiting = self._still_live(self._waiting), []
+        orders = self.orders
         rows = self._read(reading, now_ns) if reading else 0
         self.turns += 1
         if rows:
             self._take(self._rows[:rows], began_ns)
             if self._arrival_log is not None:
-                self._arrival_log.add(bytes(self._arrived[: ARRIVAL_BYTES * rows]))
+                origins = bytes(self._origins[: ORIGIN.itemsize * len(reading)])
+                messages = bytes(self._message_places[: 4 * (self.orders - orders)])
+                self._arrival_log.add((self.turns - 1) & TURN_MASK, rows, origins, messages)
             self._fit(time.perf_counter_ns() - began_ns)
             if self._busy_poll_ns:
                 self._busy_until_ns = time.perf_counter_ns() + self._busy_poll_ns
@@ -386,7 +389,7 @@ class Gateway:
             table[at + 9] = each.received_ns
             at += _STREAM_WORDS
         first = 0 if self._resuming else self.turns % len(reading)
-        rows: int = read_streams(self._arrivals.pointers, len(reading), self._rows_max, first, self.turns & TURN_MASK)
+        rows: int = read_streams(self._arrivals.pointers, len(reading), self._rows_max, first)
         full = rows + 2 > self._rows_max
         rest: list[tuple[int, Connection]] = []
         at = 0

@@ -1,4 +1,4 @@
-"""Arrival records: the files that rotate, and a writer that never stops the market."""
+"""Arrival records: the files that rotate, what is read back from them, and a writer that never stops the market."""
 
 import errno
 import os
@@ -9,33 +9,69 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gateway.arrival_log import ARRIVAL_BYTES, ArrivalFiles, ArrivalLog, numbered, read_arrivals
-from gateway.arrivals import ARRIVAL
+from gateway.arrival_log import MAGIC, TURN, ArrivalError, ArrivalFiles, ArrivalLog, read_arrivals
+from gateway.arrivals import ORIGIN
+
+#: A turn of one message and one row, in a file.
+TURN_BYTES = TURN.itemsize + ORIGIN.itemsize + 4
 
 
-def arrivals(first_seq: int, count: int) -> NDArray[Any]:
-    rows = np.zeros(count, ARRIVAL)
-    rows["seq"] = np.arange(first_seq, first_seq + count)
-    return rows
+def origins(*rows: tuple[int, int, int]) -> bytes:
+    """ORIGIN rows of (time_ns, connection, user)."""
+    return np.array(list(rows), ORIGIN).tobytes()
+
+
+def places(*messages: tuple[int, int]) -> bytes:
+    """Words of (stream, rows of the message)."""
+    return np.array([2 * stream + rows - 1 for stream, rows in messages], np.int32).tobytes()
+
+
+def turn(last_seq: int) -> bytes:
+    """A turn with one row."""
+    return np.array([(last_seq, 1, 1, 1, 1)], TURN).tobytes() + origins((1, 1, 1)) + places((0, 1))
 
 
 def seqs(directory: Path) -> list[int]:
     return [seq for rows in read_arrivals(directory) for seq in rows["seq"].tolist()]
 
 
-def test_rows_of_turns_get_the_numbers_that_end_with_each_turn_s_last() -> None:
-    turns = [(10, bytes(3 * ARRIVAL_BYTES)), (20, bytes(ARRIVAL_BYTES)), (22, bytes(2 * ARRIVAL_BYTES))]
-    assert numbered(turns)["seq"].tolist() == [8, 9, 10, 20, 21, 22]
+def add(log: ArrivalLog) -> None:
+    log.add(1, 1, origins((1, 1, 1)), places((0, 1)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 2)), min_size=1, max_size=9), max_size=8))
+def test_what_is_read_back_is_what_was_recorded(
+    tmp_path_factory: pytest.TempPathFactory, turns: list[list[tuple[int, int]]]
+) -> None:
+    directory = tmp_path_factory.mktemp("arrivals")
+    last_seq = 2**33
+    times_ns = [1_700_000_000_000_000_000 + 2**31 + n for n in range(3)]
+    expected: list[tuple[Any, ...]] = []
+    current = [0]
+    log = ArrivalLog(ArrivalFiles(directory), lambda: current[0], pytest.fail)
+    for number, messages in enumerate(turns):
+        last_seq += 1  # a CLOCK row
+        for place, (stream, rows) in enumerate(messages):
+            for _ in range(rows):
+                last_seq += 1
+                expected.append((last_seq, times_ns[stream], 10 + stream, 20 + stream, place, number))
+        current[0] = last_seq
+        connections = origins(*((times_ns[n], 10 + n, 20 + n) for n in range(3)))
+        log.add(number, sum(rows for _, rows in messages), connections, places(*messages))
+    log.close(30)
+    assert [tuple(row) for rows in read_arrivals(directory) for row in rows.tolist()] == expected
 
 
 def test_files_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
     directory = tmp_path / "arrivals"
-    files = ArrivalFiles(directory, file_bytes_max=10 * ARRIVAL_BYTES, files_max=3)
-    for first_seq in range(1, 100, 7):
-        files.append(arrivals(first_seq, 7))
-        assert sum(path.stat().st_size for path in directory.iterdir()) <= 30 * ARRIVAL_BYTES
+    files = ArrivalFiles(directory, file_bytes_max=len(MAGIC) + 10 * TURN_BYTES, files_max=3)
+    for seq in range(1, 106):
+        files.append(seq, turn(seq))
+        assert sum(path.stat().st_size for path in directory.iterdir()) <= 3 * (len(MAGIC) + 10 * TURN_BYTES)
     files.close()
     assert seqs(directory) == list(range(81, 106)), "three files, the newest begun"
     assert {path.name for path in directory.iterdir()} == {f"{n:020}.arrivals" for n in (81, 91, 101)}
@@ -44,7 +80,7 @@ def test_files_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
 def test_files_are_the_owner_s_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        ArrivalFiles(tmp_path / "arrivals").append(arrivals(1, 1))
+        ArrivalFiles(tmp_path / "arrivals").append(1, turn(1))
     finally:
         os.umask(before)
     (file,) = (tmp_path / "arrivals").iterdir()
@@ -52,9 +88,35 @@ def test_files_are_the_owner_s_whatever_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_row_that_is_cut_short_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "00000000000000000001.arrivals").write_bytes(arrivals(1, 3).tobytes()[:-5])
+@pytest.mark.parametrize("cut", [1, 5, TURN_BYTES - 1])
+def test_a_turn_that_is_cut_short_is_left_out(tmp_path: Path, cut: int) -> None:
+    data = MAGIC + turn(1) + turn(2) + turn(3)
+    (tmp_path / "00000000000000000001.arrivals").write_bytes(data[:-cut])
     assert seqs(tmp_path) == [1, 2]
+
+
+def test_a_file_that_was_only_begun_has_no_rows(tmp_path: Path) -> None:
+    for size in range(len(MAGIC) + 1):
+        (tmp_path / f"{size:020}.arrivals").write_bytes(MAGIC[:size])
+    assert seqs(tmp_path) == []
+
+
+@pytest.mark.parametrize("field", ["streams", "messages", "rows", "place"])
+def test_a_damaged_turn_is_named_with_its_file_and_byte(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "00000000000000000001.arrivals"
+    data = bytearray(MAGIC + turn(1) + turn(2))
+    at = len(MAGIC) + TURN_BYTES
+    where = at + TURN_BYTES - 4 if field == "place" else at + TURN.fields[field][1]  # type: ignore[index]
+    data[where : where + 4] = (-7).to_bytes(4, "little", signed=True)
+    path.write_bytes(data)
+    with pytest.raises(ArrivalError, match=f"{path} is damaged at byte {at};"):
+        seqs(tmp_path)
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "00000000000000000001.arrivals").write_bytes(b"LSARRIV0" + turn(1))
+    with pytest.raises(ArrivalError, match="no file of arrivals of this version"):
+        seqs(tmp_path)
 
 
 class Faulty(ArrivalFiles):
@@ -67,12 +129,12 @@ class Faulty(ArrivalFiles):
         self.going.set()
         self.wrote = threading.Event()
 
-    def append(self, rows: NDArray[Any]) -> None:
+    def append(self, first_seq: int, turns: bytes) -> None:
         assert self.going.wait(30)
         try:
             if not self.mended:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            super().append(rows)
+            super().append(first_seq, turns)
         finally:
             self.wrote.set()
 
@@ -82,11 +144,11 @@ def test_a_failed_write_is_counted_and_told_once_and_writing_goes_on(tmp_path: P
     log = ArrivalLog(files, lambda: next(seq), told.append)
     for _ in range(5):
         files.wrote.clear()
-        log.add(bytes(ARRIVAL_BYTES))
+        add(log)
         log.flush()
         assert files.wrote.wait(30)
     files.mended = True
-    log.add(bytes(ARRIVAL_BYTES))
+    add(log)
     log.close(30)
     assert log.lost == 5
     assert told == ["No space left on device"]
@@ -99,7 +161,7 @@ def test_a_disk_that_stalls_costs_records_and_never_a_wait(tmp_path: Path) -> No
     files.going.clear()
     log = ArrivalLog(files, lambda: next(seq), told.append)
     for _ in range(200):
-        log.add(bytes(ARRIVAL_BYTES))
+        add(log)
         log.flush()
     lost = log.lost
     assert lost > 100
@@ -113,6 +175,6 @@ def test_a_log_that_is_closed_has_written_everything(tmp_path: Path) -> None:
     seq = iter(range(1, 1_000))
     log = ArrivalLog(ArrivalFiles(tmp_path / "arrivals"), lambda: next(seq), pytest.fail)
     for _ in range(500):
-        log.add(bytes(ARRIVAL_BYTES))
+        add(log)
     log.close(30)
     assert seqs(tmp_path / "arrivals") == list(range(1, 501))

@@ -107,7 +107,7 @@ class Venue:
             self.streams.recent,
             self.rows,
         )
-        count = read_streams(Packed(arrivals).pointers, len(sent), rows_max, 0, 0)
+        count = read_streams(Packed(arrivals).pointers, len(sent), rows_max, 0)
         return self.rows[:count].view("V64").copy().view(COMMAND), streams
 
     def send(self, *sent: tuple[int, bytes]) -> None:

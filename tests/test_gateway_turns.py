@@ -226,14 +226,6 @@ def test_a_connection_that_was_ended_while_it_waits_leaves_its_slot_to_the_next(
 
 
 @on_a_loop
-def test_no_rows_of_arrivals_are_made_where_nobody_takes_them(turns: Turns) -> None:
-    turns.sends(0, 2)
-    turns.gateway.turn()
-    assert turns.senders(0) == [0, 0]
-    assert len(cast(Any, turns.gateway)._arrivals.arrays.arrived) == 0
-
-
-@on_a_loop
 def test_turns_begin_at_another_connection_each_time(turns: Turns) -> None:
     for _ in range(3):
         for number in range(3):
