@@ -12,8 +12,7 @@ from engine.errors import InvariantError
 from engine.limits import Capacity
 from engine.records import COMMAND, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
-from engine.reference.book import Level, LitBook
-from engine.reference.venue import NOTHING_EXECUTABLE, Order
+from engine.reference.state import NOTHING_EXECUTABLE, Level, LitBook, Order
 from tests.limit_rows import OFF, limits, resume
 from tests.rows import (
     BUY,

@@ -5,7 +5,8 @@ from engine.reference.events import EventLog
 from engine.reference.exposure import take_off
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
-from engine.reference.venue import Instrument, Order, Venue
+from engine.reference.state import Instrument, Order
+from engine.reference.venue import Venue
 
 
 def cancel(venue: Venue, row: Row, events: EventLog) -> None:

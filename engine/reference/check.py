@@ -19,10 +19,10 @@ from engine.limits import (
 )
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
-from engine.reference.book import MARKET_RANK, Level
 from engine.reference.rows import MARKET, POST_ONLY
+from engine.reference.state import MARKET_RANK, NOTHING_EXECUTABLE, Instrument, Level, Limits, Order, Participant
 from engine.reference.uncross import indicative
-from engine.reference.venue import CALLS, NOTHING_EXECUTABLE, Instrument, Limits, Order, Participant, Venue
+from engine.reference.venue import CALLS, Venue
 
 
 def check_venue(venue: Venue) -> None:

@@ -7,7 +7,8 @@ from engine.names import is_name
 from engine.records import Permission, Reason
 from engine.reference.events import EventLog
 from engine.reference.rows import Row
-from engine.reference.venue import Instrument, Participant, Venue
+from engine.reference.state import Instrument, Participant
+from engine.reference.venue import Venue
 
 _EVERY_PERMISSION: Final = sum(int(permission) for permission in Permission)
 

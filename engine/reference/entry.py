@@ -8,13 +8,13 @@ from typing import Final
 
 from engine.limits import PRICE_E4_MAX, QTY_MAX
 from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInForce
-from engine.reference.book import accepts
 from engine.reference.events import EventLog
 from engine.reference.exposure import add_open
 from engine.reference.matching import cancel_open, run_as_incoming
 from engine.reference.risk import count_entry, entered, limits_refuse, replaced, restricted
 from engine.reference.rows import DISPLAY, MARKET, MIN_QTY, POST_ONLY, STOP, Row
-from engine.reference.venue import Instrument, Order, Participant, Venue
+from engine.reference.state import Instrument, Order, Participant, accepts
+from engine.reference.venue import Venue
 
 _BUILT: Final = MARKET | POST_ONLY | MIN_QTY
 _MARKET_PERMISSION: Final = int(Permission.MARKET)

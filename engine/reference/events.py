@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.records import EVENT, EventKind, Phase, Reason
-from engine.reference.venue import Indicative, Instrument, Order, Participant
+from engine.reference.state import Indicative, Instrument, Order, Participant
 
 #: The places of an EVENT row as bytes: six of 8, three of 4, and four of 1, the third of which has a sign.
 _pack: Final = Struct("<6q3I2BbB").pack

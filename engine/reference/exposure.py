@@ -4,33 +4,16 @@ Every open quantity of an order comes, changes and goes through the functions he
 Therefore the sums that the limits look at move with each accept, trade, cancel and replace.
 """
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from engine.records import Side
-
-if TYPE_CHECKING:
-    from engine.reference.venue import Order
+from engine.reference.state import Order
 
 
-@dataclass(slots=True)
-class Holding:
-    """Of one participant in one instrument. ``position_qty``: bought less sold in every trade, whoever is opposite.
-
-    ``open_qty[side]``: the sum over its open orders of that side of what they have open.
-    """
-
-    position_qty: int = 0
-    open_qty: dict[int, int] = field(default_factory=lambda: {int(Side.BUY): 0, int(Side.SELL): 0})
-
-
-def add_open(order: "Order", qty: int) -> None:
+def add_open(order: Order, qty: int) -> None:
     """Counts ``qty`` more (or less, below 0) as open, at the order's present price. The order itself stays."""
     order.holding.open_qty[order.side] += qty
     order.participant.open_notional_e4 += qty * order.notional_price_e4
 
 
-def take_off(order: "Order", qty: int) -> None:
+def take_off(order: Order, qty: int) -> None:
     """Takes ``qty`` off what the order has open, resting or not; with nothing left it leaves its queue."""
     add_open(order, -qty)
     if order.level is not None:
@@ -39,7 +22,7 @@ def take_off(order: "Order", qty: int) -> None:
         order.leaves_qty -= qty
 
 
-def execute(order: "Order", qty: int) -> None:
+def execute(order: Order, qty: int) -> None:
     """One side of a trade: ``qty`` is executed, is no longer open, and moves the position."""
     order.cum_qty += qty
     order.holding.position_qty += order.side * qty

@@ -10,7 +10,8 @@ from engine.reference.calls import tell_indicatives
 from engine.reference.events import EventLog
 from engine.reference.phases import change_phase, named
 from engine.reference.rows import Row
-from engine.reference.venue import Instrument, Venue
+from engine.reference.state import Instrument
+from engine.reference.venue import Venue
 
 
 def halt(venue: Venue, row: Row, events: EventLog) -> None:

@@ -8,7 +8,8 @@ from engine.reference.calls import tell_indicatives
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
-from engine.reference.venue import Participant, Venue
+from engine.reference.state import Participant
+from engine.reference.venue import Venue
 
 
 def kill(venue: Venue, row: Row, events: EventLog) -> None:

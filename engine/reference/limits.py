@@ -18,7 +18,8 @@ from engine.limits import (
 from engine.records import Limit, Reason, limit_bits
 from engine.reference.events import EventLog
 from engine.reference.rows import Row
-from engine.reference.venue import Limits, Venue
+from engine.reference.state import Limits
+from engine.reference.venue import Venue
 
 MAX_ORDER_QTY: Final = int(Limit.MAX_ORDER_QTY)
 MAX_ORDER_VALUE: Final = int(Limit.MAX_ORDER_VALUE)

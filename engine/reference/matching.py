@@ -5,11 +5,11 @@ a price.
 """
 
 from engine.records import Reason, SelfTrade, TimeInForce
-from engine.reference.book import accepts
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute, take_off
 from engine.reference.rows import MARKET, MIN_QTY
-from engine.reference.venue import Order, Venue
+from engine.reference.state import Order, accepts
+from engine.reference.venue import Venue
 
 
 def run_as_incoming(venue: Venue, order: Order, events: EventLog) -> None:

@@ -8,8 +8,9 @@ from engine.reference.calls import tell_indicatives
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
+from engine.reference.state import Instrument
 from engine.reference.uncross import uncross
-from engine.reference.venue import Instrument, Venue
+from engine.reference.venue import Venue
 
 
 def phase(venue: Venue, row: Row, events: EventLog) -> None:

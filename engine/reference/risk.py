@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 from engine.limits import BPS_MAX, INT64_MAX
 from engine.records import Reason
-from engine.reference.venue import Instrument, Limits, Order, Participant, Venue
+from engine.reference.state import Instrument, Limits, Order, Participant
+from engine.reference.venue import Venue
 
 _NO_LIMITS: Final = Limits()
 

@@ -5,12 +5,12 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from engine.records import Reason, Side
-from engine.reference.book import LitBook, accepts
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute
 from engine.reference.matching import cancel_open
 from engine.reference.rows import MARKET
-from engine.reference.venue import NOTHING_EXECUTABLE, Indicative, Instrument, Order, Venue
+from engine.reference.state import NOTHING_EXECUTABLE, Indicative, Instrument, LitBook, Order, accepts
+from engine.reference.venue import Venue
 
 
 class Candidate(NamedTuple):

@@ -1,154 +1,18 @@
-"""State of the market: instruments, participants, open orders, client order ids, the clock and the counters.
+"""The venue: all instruments and participants, client order ids, the clock and the counters, and what moves them."""
 
-Orders are objects here, each known in three places: to its participant and its instrument by number (numbers rise
-with acceptance, so these dictionaries are always in order of acceptance), and to its participant by client order
-id. An id that was used today stays known after its order has gone, with None in the order's place.
-"""
-
-from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from sortedcontainers import SortedDict
 
-from engine.limits import DAY_NS, RATE_ORDERS_MAX, Capacity
+from engine.limits import DAY_NS, Capacity
 from engine.records import Phase
-from engine.reference.book import Level, LitBook
-from engine.reference.exposure import Holding, add_open
-from engine.reference.rows import POST_ONLY, Row
+from engine.reference.exposure import add_open
+from engine.reference.rows import Row
+from engine.reference.state import NOTHING_EXECUTABLE, Instrument, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
 CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION})
-
-
-class Indicative(NamedTuple):
-    """Result of an uncross: its price (0: none), quantity, and buys less sells that accept the price."""
-
-    price_e4: int
-    qty: int
-    surplus_qty: int
-
-
-NOTHING_EXECUTABLE: Final = Indicative(0, 0, 0)
-
-
-@dataclass(slots=True)
-class Instrument:
-    """``number`` is its place in order of definition, from 1. ``last_trade_e4`` is 0 before the first trade.
-
-    ``adv_qty``: average daily volume, 0 where none is known. ``due_ns``: when a clock value ends the halt, or the call
-    after it; 0 where none does. ``told`` is what the last indicative event of the present call said, and
-    ``told_at_change`` the state of the book that it was looked for in (-1: not yet in this call).
-    """
-
-    number: int
-    symbol: int
-    tick_e4: int
-    lot: int
-    defined_reference_e4: int
-    adv_qty: int = 0
-    phase: Phase = Phase.CLOSED
-    due_ns: int = 0
-    told: Indicative = NOTHING_EXECUTABLE
-    told_at_change: int = -1
-    last_trade_e4: int = 0
-    book: LitBook = field(default_factory=LitBook)
-    open_orders: "dict[int, Order]" = field(default_factory=dict)
-
-    @property
-    def reference_e4(self) -> int:
-        """The reference price of section 2: the last trade price, before the first trade the one as defined."""
-        return self.last_trade_e4 or self.defined_reference_e4
-
-
-@dataclass(slots=True)
-class Limits:
-    """Limits of a participant, in all or in one instrument. None: not set.
-
-    ``order_rate``: entries, and the window in ns. It, credit, margin and the last two are per participant only.
-    """
-
-    max_order_qty: int | None = None
-    max_order_value_e4: int | None = None
-    max_position_qty: int | None = None
-    adv_share_bps: int | None = None
-    order_rate: tuple[int, int] | None = None
-    credit_e4: int | None = None
-    margin_bps: int | None = None
-    restricted: bool = False
-    max_open_orders: int | None = None
-    max_ids: int | None = None
-
-
-@dataclass(slots=True)
-class Participant:
-    """``group`` is a packed name, or minus the participant's number: a group of its own, which no name can equal.
-
-    ``killed``: its entries are refused. Killing canceled its orders, so that it has none open then. ``limits_in`` and
-    ``holdings`` are by number of the instrument. ``counted_ns``: times of the newest entries that its order rate
-    counts, as many as a rate may ask for.
-    """
-
-    number: int
-    name: int
-    group: int
-    permissions: int
-    killed: bool = False
-    open_notional_e4: int = 0
-    limits: Limits = field(default_factory=Limits)
-    limits_in: dict[int, Limits] = field(default_factory=dict)
-    holdings: dict[int, Holding] = field(default_factory=dict)
-    counted_ns: deque[int] = field(default_factory=lambda: deque(maxlen=RATE_ORDERS_MAX))
-    open_orders: "dict[int, Order]" = field(default_factory=dict)
-    ids: "dict[int, Order | None]" = field(default_factory=dict)
-
-    def open_order(self, client_order_id: int) -> "Order | None":
-        return self.ids.get(client_order_id)
-
-    def holding(self, instrument: Instrument) -> Holding:
-        """Position and open quantities in the instrument."""
-        holding = self.holdings.get(instrument.number)
-        if holding is None:
-            holding = self.holdings[instrument.number] = Holding()
-        return holding
-
-
-@dataclass(slots=True, eq=False)
-class Order:
-    """An accepted order. ``price_e4`` is 0 for a market order; ``level`` is where it rests, None while it does not.
-
-    ``number``: order of acceptance in the venue, from 1. ``priority``: the venue's counter when it last went to the
-    back of a queue. ``id_day``: the trading day on which its client order id was taken. ``entry_reference_e4``: the
-    reference price of the instrument when the order was entered. ``holding``: the participant's in the instrument.
-    """
-
-    number: int
-    client_order_id: int
-    id_day: int
-    participant: Participant
-    instrument: Instrument
-    side: int
-    price_e4: int
-    qty: int
-    leaves_qty: int
-    time_in_force: int
-    self_trade: int
-    instructions: int
-    min_qty: int
-    entry_reference_e4: int
-    holding: Holding
-    cum_qty: int = 0
-    priority: int = 0
-    level: Level | None = None
-
-    @property
-    def post_only(self) -> bool:
-        return bool(self.instructions & POST_ONLY)
-
-    @property
-    def notional_price_e4(self) -> int:
-        """Price for value and notional: its limit, without one the reference price on entry."""
-        return self.price_e4 or self.entry_reference_e4
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ import numpy as np
 from engine.limits import TIME_NS_MAX
 from engine.records import Side
 from engine.reference.limits import set_bits
-from engine.reference.venue import Instrument, Limits, Order, Participant, Venue
+from engine.reference.state import Instrument, Limits, Order, Participant
+from engine.reference.venue import Venue
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]

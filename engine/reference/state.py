@@ -1,0 +1,247 @@
+"""State of the market: orders, the books in which they rest, instruments and participants.
+
+Orders are objects here, each known in three places: to its participant and its instrument by number (numbers rise
+with acceptance, so these dictionaries are always in order of acceptance), and to its participant by client order
+id. An id that was used today stays known after its order has gone, with None in the order's place.
+
+The lit book of an instrument has for each side its price levels, best first, and in each level a queue by time. Levels
+stand under a *rank*, which is lower for a better price whatever the side: minus side times price. Market
+orders rank before every limit (section 3). So buy and sell are one piece of code, and the first level of a side is
+always the one that trades next.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from sortedcontainers import SortedDict
+
+from engine.limits import PRICE_E4_MAX, RATE_ORDERS_MAX
+from engine.records import Phase, Side
+from engine.reference.rows import POST_ONLY
+
+#: Lower than the rank of any limit price.
+MARKET_RANK: Final = -PRICE_E4_MAX - 1
+
+
+@dataclass(slots=True)
+class Level:
+    """The orders at one price (0: market orders), first to trade first, by order number; and their sum."""
+
+    rank: int
+    price_e4: int
+    leaves_qty: int = 0
+    orders: "OrderedDict[int, Order]" = field(default_factory=OrderedDict)
+
+    def first(self) -> "Order":
+        return next(iter(self.orders.values()))
+
+
+class LitBook:
+    """Both sides of the book: ``sides[side]`` maps rank to level. A level is never empty.
+
+    ``changes`` counts what has been done to it, so that who has looked at it can tell whether to look again.
+    """
+
+    __slots__ = ("changes", "sides")
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.sides: dict[int, SortedDict[int, Level]] = {int(Side.BUY): SortedDict(), int(Side.SELL): SortedDict()}
+
+    def add(self, order: "Order") -> None:
+        """Rests the order behind all others at its price."""
+        self.changes += 1
+        levels = self.sides[order.side]
+        rank = -order.side * order.price_e4 if order.price_e4 else MARKET_RANK
+        level = levels.get(rank)
+        if level is None:
+            level = levels[rank] = Level(rank, order.price_e4)
+        level.orders[order.number] = order
+        level.leaves_qty += order.leaves_qty
+        order.level = level
+
+    def reduce(self, order: "Order", qty: int) -> None:
+        """Takes ``qty`` off a resting order, which keeps its place; one with nothing left goes."""
+        level = order.level
+        if level is None:
+            raise ValueError(f"order {order.number} does not rest")
+        self.changes += 1
+        level.leaves_qty -= qty
+        order.leaves_qty -= qty
+        if order.leaves_qty == 0:
+            self._take_out(order, level)
+
+    def remove(self, order: "Order") -> None:
+        """Takes a resting order out with all that it has left, which it keeps."""
+        level = order.level
+        if level is None:
+            raise ValueError(f"order {order.number} does not rest")
+        self.changes += 1
+        level.leaves_qty -= order.leaves_qty
+        self._take_out(order, level)
+
+    def _take_out(self, order: "Order", level: Level) -> None:
+        del level.orders[order.number]
+        order.level = None
+        if not level.orders:
+            del self.sides[order.side][level.rank]
+
+    def best(self, side: int) -> Level | None:
+        """The level of that side that trades next."""
+        levels = self.sides[side]
+        if not levels:
+            return None
+        level: Level = levels.peekitem(0)[1]
+        return level
+
+    def levels(self, side: int) -> Iterator[Level]:
+        """The levels of that side in the order in which they trade."""
+        return iter(self.sides[side].values())
+
+
+def accepts(side: int, limit_e4: int, price_e4: int) -> bool:
+    """True if an order of that side and limit (0: market) may trade at a price."""
+    return limit_e4 == 0 or side * (limit_e4 - price_e4) >= 0
+
+
+@dataclass(slots=True)
+class Holding:
+    """Of one participant in one instrument. ``position_qty``: bought less sold in every trade, whoever is opposite.
+
+    ``open_qty[side]``: the sum over its open orders of that side of what they have open.
+    """
+
+    position_qty: int = 0
+    open_qty: dict[int, int] = field(default_factory=lambda: {int(Side.BUY): 0, int(Side.SELL): 0})
+
+
+class Indicative(NamedTuple):
+    """Result of an uncross: its price (0: none), quantity, and buys less sells that accept the price."""
+
+    price_e4: int
+    qty: int
+    surplus_qty: int
+
+
+NOTHING_EXECUTABLE: Final = Indicative(0, 0, 0)
+
+
+@dataclass(slots=True)
+class Instrument:
+    """``number`` is its place in order of definition, from 1. ``last_trade_e4`` is 0 before the first trade.
+
+    ``adv_qty``: average daily volume, 0 where none is known. ``due_ns``: when a clock value ends the halt, or the call
+    after it; 0 where none does. ``told`` is what the last indicative event of the present call said, and
+    ``told_at_change`` the state of the book that it was looked for in (-1: not yet in this call).
+    """
+
+    number: int
+    symbol: int
+    tick_e4: int
+    lot: int
+    defined_reference_e4: int
+    adv_qty: int = 0
+    phase: Phase = Phase.CLOSED
+    due_ns: int = 0
+    told: Indicative = NOTHING_EXECUTABLE
+    told_at_change: int = -1
+    last_trade_e4: int = 0
+    book: LitBook = field(default_factory=LitBook)
+    open_orders: "dict[int, Order]" = field(default_factory=dict)
+
+    @property
+    def reference_e4(self) -> int:
+        """The reference price of section 2: the last trade price, before the first trade the one as defined."""
+        return self.last_trade_e4 or self.defined_reference_e4
+
+
+@dataclass(slots=True)
+class Limits:
+    """Limits of a participant, in all or in one instrument. None: not set.
+
+    ``order_rate``: entries, and the window in ns. It, credit, margin and the last two are per participant only.
+    """
+
+    max_order_qty: int | None = None
+    max_order_value_e4: int | None = None
+    max_position_qty: int | None = None
+    adv_share_bps: int | None = None
+    order_rate: tuple[int, int] | None = None
+    credit_e4: int | None = None
+    margin_bps: int | None = None
+    restricted: bool = False
+    max_open_orders: int | None = None
+    max_ids: int | None = None
+
+
+@dataclass(slots=True)
+class Participant:
+    """``group`` is a packed name, or minus the participant's number: a group of its own, which no name can equal.
+
+    ``killed``: its entries are refused. Killing canceled its orders, so that it has none open then. ``limits_in`` and
+    ``holdings`` are by number of the instrument. ``counted_ns``: times of the newest entries that its order rate
+    counts, as many as a rate may ask for.
+    """
+
+    number: int
+    name: int
+    group: int
+    permissions: int
+    killed: bool = False
+    open_notional_e4: int = 0
+    limits: Limits = field(default_factory=Limits)
+    limits_in: dict[int, Limits] = field(default_factory=dict)
+    holdings: dict[int, Holding] = field(default_factory=dict)
+    counted_ns: deque[int] = field(default_factory=lambda: deque(maxlen=RATE_ORDERS_MAX))
+    open_orders: "dict[int, Order]" = field(default_factory=dict)
+    ids: "dict[int, Order | None]" = field(default_factory=dict)
+
+    def open_order(self, client_order_id: int) -> "Order | None":
+        return self.ids.get(client_order_id)
+
+    def holding(self, instrument: Instrument) -> Holding:
+        """Position and open quantities in the instrument."""
+        holding = self.holdings.get(instrument.number)
+        if holding is None:
+            holding = self.holdings[instrument.number] = Holding()
+        return holding
+
+
+@dataclass(slots=True, eq=False)
+class Order:
+    """An accepted order. ``price_e4`` is 0 for a market order; ``level`` is where it rests, None while it does not.
+
+    ``number``: order of acceptance in the venue, from 1. ``priority``: the venue's counter when it last went to the
+    back of a queue. ``id_day``: the trading day on which its client order id was taken. ``entry_reference_e4``: the
+    reference price of the instrument when the order was entered. ``holding``: the participant's in the instrument.
+    """
+
+    number: int
+    client_order_id: int
+    id_day: int
+    participant: Participant
+    instrument: Instrument
+    side: int
+    price_e4: int
+    qty: int
+    leaves_qty: int
+    time_in_force: int
+    self_trade: int
+    instructions: int
+    min_qty: int
+    entry_reference_e4: int
+    holding: Holding
+    cum_qty: int = 0
+    priority: int = 0
+    level: Level | None = None
+
+    @property
+    def post_only(self) -> bool:
+        return bool(self.instructions & POST_ONLY)
+
+    @property
+    def notional_price_e4(self) -> int:
+        """Price for value and notional: its limit, without one the reference price on entry."""
+        return self.price_e4 or self.entry_reference_e4
