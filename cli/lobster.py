@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.begin import RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
+from cli.feed import Tally, pump_node, show, watched
 from cli.lobster_files import LobsterFile, read_files, tick_of
 from cli.lobster_report import Outcome, facts_of, json_of, passed, tell
 from cli.options import EngineChoice
-from cli.run import Tally, pump_node, show, watched
 from cli.warmup import ready
 from directory.resume import Beginning
 from engine.interface import MarketEngine

@@ -25,8 +25,8 @@ from cli import (
     commands_serve,
     commands_trade,
     errors,
+    interrupts,
     screen,
-    start,
 )
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
@@ -139,7 +139,7 @@ def _complain(text: str) -> None:
 
 def main() -> None:
     """The program, from its loaded modules on."""
-    start.run(_status)
+    interrupts.run(_status)
 
 
 def _status() -> int:

@@ -5,9 +5,6 @@ is in ``cli.begin``.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,42 +13,17 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.begin import Met, RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
-from cli.market import shown_price
-from cli.options import Durability, EngineChoice, Format
+from cli.feed import Tally, pump_node, show, watched
+from cli.lobster import run_lobster
+from cli.options import EngineChoice, Format
 from cli.scenario import read_scenario
 from cli.warmup import ready
-from directory.aside import CheckpointAside
 from directory.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
-from engine.interface import MarketEngine, new_engine, prefault
-from engine.records import COMMAND, EventKind, Reason
+from engine.interface import new_engine
+from engine.records import COMMAND
 from journal import Journal
 from notation.parse import Line, ScenarioError
 from replay.rebuild import capacity_of
-from replay.times import position_after
-from sequencer.pump import Publisher, Pumped, pump
-from sequencer.stamp import FileStamp
-
-
-@dataclass
-class Tally:
-    """A publisher that counts what happened: events by kind and rejects by reason, and traded quantity."""
-
-    kinds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    reasons: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    traded_qty: int = 0
-
-    def __call__(self, _first_seq: int, _commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """Count the events of a block."""
-        kinds = events["kind"]
-        self.kinds += np.bincount(kinds, minlength=256)
-        refused = (kinds == EventKind.REJECTED) | (kinds == EventKind.CANCEL_REJECTED)
-        self.reasons += np.bincount(events["reason"][refused], minlength=256)
-        self.traded_qty += int(events["qty"][kinds == EventKind.TRADE].sum())
-
-    def rejects(self) -> dict[str, int]:
-        """Refusals by reason, most frequent first."""
-        ranked = sorted(((int(self.reasons[reason]), reason) for reason in Reason), reverse=True)
-        return {reason.name.lower(): number for number, reason in ranked if number}
 
 
 def run(options: RunOptions, *, as_json: bool) -> int:
@@ -59,8 +31,6 @@ def run(options: RunOptions, *, as_json: bool) -> int:
     if options.engine is EngineChoice.reference and options.checkpoint_every:
         raise WrongUse("the reference engine has no image; leave out --checkpoint-every, or use --engine kernel")
     if options.form is Format.lobster:
-        from cli.lobster import run_lobster  # which builds on this file
-
         return run_lobster(options, as_json=as_json)
     if options.books or options.checks or options.symbols or options.date is not None:
         raise WrongUse(
@@ -114,111 +84,3 @@ def _meet(options: RunOptions, feed: ScenarioFeed) -> tuple[Met, NDArray[Any]]:
         return len(rest) > 0 or feed.more
 
     return compare(options, skip, feed.place), rest
-
-
-def pump_node(
-    options: RunOptions, source: Iterator[NDArray[Any]], journal: Journal, engine: MarketEngine, publish: Publisher
-) -> Pumped:
-    """The pipeline over a source, with the options' durability and checkpoints."""
-    prefault(engine)
-    every = options.checkpoint_every
-    aside = CheckpointAside(journal, options.data, every, waits=True, failed=_tell) if every else nullcontext()
-    with aside as at_boundary:
-        return pump(
-            source,
-            FileStamp(engine.now_ns, extended=position_after(journal, engine.now_ns).extended),
-            journal,
-            engine,
-            publishers=[publish],
-            durability=options.durability.value,
-            at_boundary=at_boundary,
-        )
-
-
-def _tell(sentence: str) -> None:
-    screen.notice(f"note: {sentence}")
-
-
-def watched(source: Iterator[NDArray[Any]], look: Callable[[], None]) -> Iterator[NDArray[Any]]:
-    """The source, with a look at the progress before each batch."""
-    for batch in source:
-        look()
-        yield batch
-
-
-def show(
-    options: RunOptions,
-    pumped: Pumped,
-    tally: Tally,
-    journal: Journal,
-    engine: MarketEngine,
-    seconds: float,
-    started: int,
-    *,
-    as_json: bool,
-    more: dict[str, Any] | None = None,
-    lobster: list[dict[str, Any]] | None = None,
-) -> None:
-    """The summary of a run that began after command ``started``; ``more`` is added to it, in JSON ``lobster``."""
-    durable_seq = journal.durable_seq
-    kinds = {kind.name.lower(): int(tally.kinds[kind]) for kind in EventKind}
-    rate = pumped.commands / seconds if seconds else 0.0
-    if as_json:
-        facts = {
-            "data": str(options.data),
-            "continued_after_seq": started,
-            "commands": pumped.commands,
-            "events": pumped.events,
-            "blocks": pumped.blocks,
-        }
-        ends = {"seq": pumped.seq, "durable_seq": durable_seq, "event_digest": pumped.event_digest.hex()}
-        rejects = [{"reason": reason, "count": number} for reason, number in tally.rejects().items()]
-        counts = {"events_by_kind": kinds, "rejects": rejects, "traded_qty": tally.traded_qty}
-        speed = {"elapsed_s": round(seconds, 6), "commands_per_s": round(rate)}
-        screen.say_json(facts | ends | counts | speed | {"lobster": lobster})
-        return
-    refused = ", ".join(f"{reason} {screen.count(number)}" for reason, number in tally.rejects().items())
-    ran = (
-        []
-        if pumped.commands == 0
-        else [
-            ("commands", f"{screen.count(pumped.commands)} in {screen.counted(pumped.blocks, 'block')}"),
-            ("events", screen.count(pumped.events)),
-            ("trades", f"{screen.count(kinds.get('trade', 0))} of {screen.counted(tally.traded_qty, 'share')}"),
-            ("refused", refused or "none"),
-            ("time", f"{seconds:.2f} s, {screen.count(round(rate))} commands/s"),
-        ]
-    )
-    screen.facts(
-        [
-            *ran,
-            ("last command", screen.count(pumped.seq)),
-            ("durable", screen.count(durable_seq)),
-            ("event digest", pumped.event_digest.hex()),
-            *(more or {}).items(),
-        ]
-    )
-    best(engine)
-    if options.durability is Durability.none:
-        screen.notice("durability none: what was seen was not yet on the disk; a power cut could have undone it")
-    screen.flush()
-
-
-def best(engine: MarketEngine) -> None:
-    """The best bid and offer of each instrument that has orders."""
-    rows: list[tuple[str, ...]] = []
-    for number, symbol in enumerate(engine.directory.symbols, 1):
-        orders = engine.open_orders(number)
-        for_side = [orders[orders["side"] == side] for side in (1, -1)]
-        if len(orders) and len(rows) < 20:
-            tops = [
-                f"{int(side[0]['leaves_qty'])} @ {shown_price(int(side[0]['price_e4']))}" if len(side) else "-"
-                for side in for_side
-            ]
-            rows.append((symbol, *tops, screen.count(len(orders))))
-    if rows:
-        screen.table(
-            ["symbol", "first bid", "first offer", "open orders"],
-            rows,
-            right=("first bid", "first offer", "open orders"),
-        )

@@ -103,9 +103,9 @@ def test_an_interrupt_at_a_random_moment_of_a_short_command_leaves_no_traceback(
 
 def test_an_interrupt_that_comes_where_nothing_can_be_raised_is_not_lost() -> None:
     script = (
-        "import signal, time\nfrom cli import start\n"
+        "import signal, time\nfrom cli import interrupts\n"
         "class Final:\n    def __del__(self):\n        signal.raise_signal(signal.SIGINT)\n        time.sleep(0)\n"
-        "def work():\n    Final()\n    time.sleep(60)\n    return 0\nstart.run(work)"
+        "def work():\n    Final()\n    time.sleep(60)\n    return 0\ninterrupts.run(work)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False

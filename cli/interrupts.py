@@ -1,0 +1,51 @@
+"""Ctrl-C at any moment ends the program with status 130 and no traceback.
+
+While the modules are loaded and after the work is done, a Ctrl-C ends the process at once. In between it is
+KeyboardInterrupt, which each command cleans up after. This file loads nothing, so that it is in force early.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+def end_at_once(_number: int = signal.SIGINT, _frame: FrameType | None = None) -> None:
+    """End the process, as a signal does; what it was to write is left."""
+    try:
+        os.write(2, b"lockstep: interrupted\n")
+    finally:
+        os._exit(INTERRUPTED)
+
+
+def run(work: Callable[[], int]) -> None:
+    """Do the work of the program, and exit with the status that it gives."""
+    try:
+        sys.unraisablehook = _on_unraisable
+        on_interrupt(signal.default_int_handler)
+        status = work()
+        on_interrupt(end_at_once)
+    except KeyboardInterrupt:  # while another error was told, say, or after the first one
+        end_at_once()
+    sys.exit(status)
+
+
+def on_interrupt(action: Callable[[int, FrameType | None], None]) -> None:
+    """Have Ctrl-C do this from now on."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job that a script runs in the background
+        signal.signal(signal.SIGINT, action)
+
+
+def _on_unraisable(lost: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that came where nothing can be raised, as in a finalizer: it comes again a moment later."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    import threading
+
+    again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
