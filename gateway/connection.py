@@ -8,7 +8,7 @@ memory; one that takes nothing for ``SLOW_NS``, or falls too far behind, is disc
 
 import asyncio
 from time import time_ns
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, Protocol, cast
 
 from gateway.addresses import network_of
 from gateway.attention import Beat
@@ -16,9 +16,6 @@ from gateway.spool import Spool, SpoolError
 from wire import ProtocolError, ServerSession, soup
 from wire.soup import Debug, LoginRequest, Logout
 from wire.soup_session import Due, State
-
-if TYPE_CHECKING:
-    from gateway.server import Gateway
 
 #: Bytes of a connection's region: what it can send before the gateway's turn comes.
 REGION_BYTES: Final = 131_072
@@ -40,10 +37,59 @@ LEAVE_NS: Final = 2_000_000_000
 _LEAST_ROOM_BYTES: Final = 2_048
 
 
+class Owner(Protocol):
+    """The gateway as its connections know it."""
+
+    buffer: memoryview
+    bytes_out: int
+    slow_readers: int
+
+    @property
+    def spool(self) -> Spool:
+        """The spool of the present session."""
+        ...
+
+    def now_ns(self) -> int:
+        """Monotonic time."""
+        ...
+
+    def opened(self, connection: "Connection", /) -> bool:
+        """A client connected; False if there is no room for it."""
+        ...
+
+    def asked(self, connection: "Connection", request: LoginRequest, /) -> None:
+        """A login request came."""
+        ...
+
+    def unanswered(self, connection: "Connection", /) -> None:
+        """A login request waits for its answer for too long."""
+        ...
+
+    def arrived(self, connection: "Connection", /) -> None:
+        """Bytes of a user came into the connection's region."""
+        ...
+
+    def unreadable(self, spool: Spool, error: SpoolError, /) -> None:
+        """A spool could not be read."""
+        ...
+
+    def logged_out(self, connection: "Connection", /) -> bool:
+        """The user of a connection is not logged in any more."""
+        ...
+
+    def left(self, connection: "Connection", /) -> None:
+        """A connection is closing."""
+        ...
+
+    def lost(self, connection: "Connection", /) -> None:
+        """A connection is gone."""
+        ...
+
+
 class Connection(asyncio.BufferedProtocol):
     """One client connection. ``user`` is 0 until the login is accepted."""
 
-    def __init__(self, gateway: "Gateway", number: int) -> None:
+    def __init__(self, gateway: Owner, number: int) -> None:
         self._gateway = gateway
         self.number = number  # from 1 on since the node started
         self.transport: asyncio.Transport | None = None  # None before the TLS handshake is done
