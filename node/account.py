@@ -5,22 +5,71 @@ import resource
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Phase, Reason
+from gateway.outbox import Outbox
+from gateway.server import Gateway
+from journal import Journal
 from node import definitions
 from node.capacity import room_status
 from node.control import Refused, Status
+from node.images import Images
+from node.logs import Log
+from node.market import Market
+from node.rates import Rates
+from node.scarcity import Scarcity
+from node.stages import StageClock
 from notation.objects import iso_time
 from replay import accounts
 from replay.ladder import book_object
+from sequencer.clock import MarketClock
+from sequencer.discipline import ClockReading
 
-if TYPE_CHECKING:
-    from node.node import Node
+
+class Options(Protocol):
+    """Those options of a node that its status tells."""
+
+    @property
+    def data(self) -> Path: ...
+
+    @property
+    def durability(self) -> str: ...
 
 
-def sessions(node: "Node") -> list[dict[str, int | str]]:
+class Node(Protocol):
+    """The parts of a node that the reports read."""
+
+    journal: Journal
+    engine: MarketEngine
+    outbox: Outbox
+    gateway: Gateway
+    market: Market
+    images: Images
+    scarcity: Scarcity
+    discipline: ClockReading
+    clock: MarketClock
+    log: Log
+    rates: Rates
+    stages: StageClock
+    draining: bool
+    began_s: float
+
+    @property
+    def options(self) -> Options: ...
+
+    def standing(self) -> tuple[str, str]:
+        """State in a word or two, and why."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Sentences on what an operator should mend."""
+        ...
+
+
+def sessions(node: Node) -> list[dict[str, int | str]]:
     """One a connection."""
     streams = node.outbox.streams
     now_ns, wall_ns = node.gateway.now_ns(), time.time_ns()
@@ -42,7 +91,7 @@ def sessions(node: "Node") -> list[dict[str, int | str]]:
     return sorted(told, key=lambda one: (str(one["user"]), str(one["address"])))
 
 
-def book(node: "Node", symbol: str, depth: int) -> dict[str, Any]:
+def book(node: Node, symbol: str, depth: int) -> dict[str, Any]:
     """The ladder of one instrument. Raises Refused for an unknown symbol."""
     symbols = node.engine.directory.symbols
     if symbol not in symbols:
@@ -50,7 +99,7 @@ def book(node: "Node", symbol: str, depth: int) -> dict[str, Any]:
     return book_object(node.engine, symbols.index(symbol) + 1, depth)
 
 
-def account(node: "Node", participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def account(node: Node, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A participant's account in all, and by instrument. Raises Refused for an unknown participant."""
     try:
         return accounts.account(node.engine, participant)
@@ -58,7 +107,7 @@ def account(node: "Node", participant: str) -> tuple[dict[str, Any], list[dict[s
         raise Refused(f"there is no participant {participant}") from None
 
 
-def definition(node: "Node", kind: CommandKind, name: str) -> str:
+def definition(node: Node, kind: CommandKind, name: str) -> str:
     """Values that a name was defined with; "" where there is none of that kind and name."""
     if kind == CommandKind.USER:
         streams = node.outbox.streams
@@ -68,7 +117,7 @@ def definition(node: "Node", kind: CommandKind, name: str) -> str:
     return of_kind(node.engine, name)
 
 
-def status(node: "Node") -> Status:
+def status(node: Node) -> Status:
     """The node's own account of itself (``node.control.STATUS_KEYS``)."""
     engine, journal, gateway = node.engine, node.journal, node.gateway
     phases = engine.instruments()["phase"]
