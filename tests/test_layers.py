@@ -1,9 +1,10 @@
-"""Imports point down only, siblings never meet, and one outside library has one home."""
+"""Imports point down only and never in a circle, siblings never meet, and one outside library has one home."""
 
 import ast
 import fnmatch
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -74,11 +75,102 @@ def faults(path: str, source: str) -> list[str]:
     return found
 
 
+def module_of(path: str) -> str:
+    """Dotted name of the file at ``path``; of a package for its ``__init__``."""
+    return path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def cycles(sources: Mapping[str, str]) -> list[list[str]]:
+    """Groups of modules that import each other, at any place: inside functions and for types too.
+
+    sources: the text of each file by its path. Each group is as large as can be (Tarjan's algorithm).
+    """
+    modules = {module_of(path) for path in sources}
+    graph = {module_of(path): sorted(targets(source, modules) - {module_of(path)}) for path, source in sources.items()}
+    found: list[list[str]] = []
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+
+    def visit(module: str) -> None:
+        order[module] = lowest[module] = len(order)
+        stack.append(module)
+        for target in graph[module]:
+            if target not in order:
+                visit(target)
+                lowest[module] = min(lowest[module], lowest[target])
+            elif target in stack:
+                lowest[module] = min(lowest[module], order[target])
+        if lowest[module] == order[module]:
+            at = stack.index(module)
+            group = sorted(stack[at:])
+            del stack[at:]
+            if len(group) > 1:
+                found.append(group)
+
+    for module in graph:
+        if module not in order:
+            visit(module)
+    return found
+
+
+def targets(source: str, modules: Set[str]) -> set[str]:
+    """Those of ``modules`` that the source imports."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= parts & modules
+            if parts - modules:
+                found.add(node.module)
+    return found & modules
+
+
 def test_imports_point_down_and_each_library_has_one_home() -> None:
     files = [file for folder in RANK for file in sorted((ROOT / folder).rglob("*.py"))]
     assert files
     found = [fault for file in files for fault in faults(file.relative_to(ROOT).as_posix(), file.read_text())]
     assert not found, "\n".join(found)
+
+
+def test_no_modules_import_each_other() -> None:
+    files = [file for folder in RANK for file in sorted((ROOT / folder).rglob("*.py"))]
+    found = cycles({file.relative_to(ROOT).as_posix(): file.read_text() for file in files})
+    assert not found, "\n".join(" <-> ".join(group) for group in found)
+
+
+def test_planted_cycles_are_found() -> None:
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from node.b import B\n"
+    late = "def f():\n    import node.c\n"
+    sources = {
+        "node/a.py": typed,
+        "node/b.py": late,
+        "node/c.py": "from node import a\n",
+        "node/d.py": "import node.a\n",
+    }
+    assert cycles(sources) == [["node.a", "node.b", "node.c"]]
+    assert not cycles(sources | {"node/c.py": "import os\nfrom node.d import d\n", "node/d.py": ""})
+
+
+@pytest.mark.parametrize("text", ["imports", "pyproject.toml", "Makefile", "docs/ARCHITECTURE.md"])
+def test_every_folder_that_is_listed_exists_and_every_folder_of_ours_is_listed(text: str) -> None:
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    source = "" if text == "imports" else (ROOT / text).read_text()
+    measured = {"benchmarks"}  # no part of the product
+    match text:
+        case "imports":
+            listed = set(RANK)
+        case "pyproject.toml":
+            setup = tomllib.loads(source)["tool"]
+            listed = {name.split(".")[0] for name in setup["setuptools"]["packages"]}
+            assert set(setup["mypy"]["packages"]) == folders - measured
+        case "Makefile":
+            listed = set(re.findall(r"^PARTS *:= (.*)$", source, re.MULTILINE)[0].split()) | measured
+        case _:
+            listed = set(re.findall(r"^\| `(\w+)/` \|", source, re.MULTILINE)) - {"tests"}
+    assert listed == folders
 
 
 def test_planted_violations_are_found() -> None:
