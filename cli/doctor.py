@@ -145,7 +145,8 @@ def _clock() -> Finding:
 
 def _kernels() -> Finding:
     import engine
-    from engine.jit import INTERPRETED, cache_directory
+    from engine.jit import INTERPRETED
+    from engine.kernel_cache import cache_directory
 
     if INTERPRETED:
         return Finding("kernels", Grade.notice, "interpreted, a thousand times slower", "unset NUMBA_DISABLE_JIT")

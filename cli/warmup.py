@@ -74,7 +74,7 @@ def _show_progress(compile_kernels: Callable[[], None]) -> None:
 def warmup(*, as_json: bool) -> int:
     """`lockstep warmup`: compile, then say where the kernels are."""
     import engine
-    from engine.jit import cache_directory
+    from engine.kernel_cache import cache_directory
 
     began_s = time.monotonic()
     from gateway import kernels
@@ -93,7 +93,7 @@ def warmup(*, as_json: bool) -> int:
 
 def version(*, as_json: bool) -> int:
     """`lockstep version`: lockstep, rules, kernels and the libraries that decide how fast and where."""
-    from engine.jit import SOURCE_DIGEST
+    from engine.kernel_cache import SOURCE_DIGEST
     from engine.records import RULES_VERSION
 
     libraries = {name: version_of(name) for name in ("numpy", "numba", "lmdb", "msgpack", "xxhash")}

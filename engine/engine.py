@@ -10,6 +10,7 @@ from engine.check import check_state
 from engine.clock import clock_rows
 from engine.digest import EventChain, part_digest, state_digest
 from engine.errors import InvariantError
+from engine.kernel_cache import cache_directory
 from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity, events_max
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
@@ -227,7 +228,7 @@ class Engine:
 
 def warm() -> bool:
     """True when the kernels are in the cache of this machine."""
-    return jit.INTERPRETED or any(jit.cache_directory().rglob("listing.list_open_orders*.nbc"))
+    return jit.INTERPRETED or any(cache_directory().rglob("listing.list_open_orders*.nbc"))
 
 
 def compile_kernels() -> None:

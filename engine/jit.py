@@ -1,81 +1,36 @@
-"""The only door to Numba: how kernels are compiled, where they are cached, and the few instructions Python lacks.
+"""The only door to Numba: how kernels are compiled and loaded, and the few instructions Python lacks.
 
-Numba's own cache does not see an edit in a function that a cached one calls, so a stale kernel could answer. The
-cache folder is therefore named by a digest of every source file of the engine and of the versions that compile
-them; it is set before Numba is imported. Kernels of another folder, which may call these and each other, have a cache
-folder beside it, named by a digest of their sources too. With NUMBA_DISABLE_JIT=1 every kernel runs as plain Python,
-and with NUMBA_BOUNDSCHECK=1 a compiled one checks every index; all three must give the same bytes.
+The cache of compiled kernels (``engine.kernel_cache``) is set before Numba is imported. With NUMBA_DISABLE_JIT=1 each
+kernel runs as plain Python, and with NUMBA_BOUNDSCHECK=1 a compiled one checks every index; all three must give the
+same bytes.
 """
 
-import hashlib
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
+from engine.kernel_cache import cache_directory, cache_directory_of
+
 if sys.flags.optimize:
     raise RuntimeError("python -O strips checks that lockstep relies on; start it without -O")
 
-_HERE: Final = Path(__file__).resolve().parent
-
-
-def _source_digest() -> str:
-    hasher = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
-        hasher.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return hasher.hexdigest()[:32]
-
-
-#: Digest (32 hexadecimal digits) of the engine's sources: which kernels these are.
-SOURCE_DIGEST: Final = _source_digest()
-
-
-def cache_directory() -> Path:
-    """Folder of the compiled kernels: one per user, sources, versions, processor and mode."""
-    base = os.environ.get("LOCKSTEP_CACHE_DIR") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lockstep"
-    )
-    tools = "-".join((platform.python_version(), version("numba"), version("numpy"), platform.machine()))
-    mode = "boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0") else "plain"
-    return Path(base) / "kernels" / f"{SOURCE_DIGEST[:16]}-{tools}-{mode}"
-
-
-def cache_directory_of(folder: Path) -> Path:
-    """Folder of the compiled kernels of a folder of sources: of the engine's own, or one beside it."""
-    if folder == _HERE:
-        return cache_directory()
-    return cache_directory().with_name(f"{cache_directory().name}-{folder.name}-{_kernels_digest(folder)}")
-
-
-@cache
-def _kernels_digest(folder: Path) -> str:
-    hasher = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        source = path.read_bytes()
-        if b"from engine.jit import" in source:
-            hasher.update(path.name.encode() + b"\0" + source + b"\0")
-    return hasher.hexdigest()[:16]
-
-
 os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
 
-import numba  # noqa: E402  the cache folder has to be set first
-import numpy as np  # noqa: E402
-from numba import _dynfunc, types  # noqa: E402
-from numba.core import cgutils, event  # noqa: E402
-from numba.core.base import BaseContext  # noqa: E402
-from numba.core.caching import NullCache  # noqa: E402
-from numba.core.codegen import JITCodeLibrary  # noqa: E402
-from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
-from numba.core.cpu import CPUContext  # noqa: E402
-from numba.extending import intrinsic  # noqa: E402
-from numba.np import arrayobj  # noqa: E402
+import numba  # the cache folder has to be set first
+import numpy as np
+from numba import _dynfunc, types
+from numba.core import cgutils, event
+from numba.core.base import BaseContext
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
+from numba.extending import intrinsic
+from numba.np import arrayobj
 
 #: True when kernels run as plain Python (NUMBA_DISABLE_JIT=1).
 INTERPRETED: Final = bool(numba.config.DISABLE_JIT)
@@ -153,6 +108,22 @@ def _our_compiler(part: bool) -> Iterator[None]:
             event.broadcast = broadcast
 
 
+class _KernelCache(FunctionCache):  # type: ignore[misc]
+    """Files of one kernel in the cache.
+
+    Numba loads the library of its compiler (0.4 s) before it reads them, though machine code needs none of it. A kernel
+    that is not in the cache still gets all: the compiler loads its library itself.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        numba.config.CACHE_DIR = str(cache_directory_of(Path(kernel.__code__.co_filename).resolve().parent))
+        super().__init__(kernel)
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Machine code of the kernel for the types of a call, or None."""
+        return self._load_overload(signature, context)
+
+
 def _without_value(argument: Any) -> Any:
     return types.int64 if isinstance(argument, types.IntEnumMember) else types.unliteral(argument)
 
@@ -183,6 +154,8 @@ class _Compiling:
         part = _Compiling._depth > 0
         with _our_compiler(part):
             if not part:
+                if isinstance(self._compiled._cache, NullCache):  # as most kernels, which Python never calls, keep it
+                    self._compiled._cache = _KernelCache(self._compiled.py_func)
                 for types_of_arguments in self._parts:
                     del self._compiled.overloads[types_of_arguments]
                 self._parts.clear()
@@ -213,8 +186,7 @@ class _Compiling:
 
 
 def _one_variant(kernel: Kernel, **options: Any) -> Kernel:
-    numba.config.CACHE_DIR = str(cache_directory_of(Path(kernel.__code__.co_filename).resolve().parent))
-    compiled = numba.njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True, **options)(kernel)
+    compiled = numba.njit(nogil=True, _nrt=False, no_cfunc_wrapper=True, **options)(kernel)
     if not INTERPRETED:
         compiling = _Compiling(compiled)
         compiled.get_call_template, compiled.compile = compiling.call_template, compiling.compile

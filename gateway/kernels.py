@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import INTERPRETED, Packed, cache_directory_of
+from engine.jit import INTERPRETED, Packed
+from engine.kernel_cache import cache_directory_of
 from engine.limits import Capacity
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.answering import system_event

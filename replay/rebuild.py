@@ -114,7 +114,7 @@ def check_range(directory: Path | str, from_seq: int, to_seq: int | None, last_s
 def source_digest() -> str:
     """The digest of this release's kernel sources: for the record in journal and checkpoints, never a reason to
     refuse."""
-    from engine import SOURCE_DIGEST
+    from engine.kernel_cache import SOURCE_DIGEST
 
     return SOURCE_DIGEST
 

@@ -1,0 +1,59 @@
+"""Place of the compiled kernels on this machine, found without loading Numba.
+
+Numba's own cache does not see an edit in a function that a cached one calls, so a stale kernel could answer. The
+cache folder is therefore named by a digest of every source file of the engine and of the versions that compile
+them. Kernels of another folder, which may call these and each other, have a cache folder beside it, named by a digest
+of their sources too.
+"""
+
+import hashlib
+import os
+import platform
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+_HERE: Final = Path(__file__).resolve().parent
+
+
+def _source_digest() -> str:
+    hasher = hashlib.sha256()
+    for path in sorted(_HERE.glob("*.py")):
+        hasher.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return hasher.hexdigest()[:32]
+
+
+#: Digest (32 hexadecimal digits) of the engine's sources: which kernels these are.
+SOURCE_DIGEST: Final = _source_digest()
+
+
+def cache_directory() -> Path:
+    """Folder of the compiled kernels: one per user, sources, versions, processor and mode."""
+    base = os.environ.get("LOCKSTEP_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lockstep"
+    )
+    mode = "boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0") else "plain"
+    return Path(base) / "kernels" / f"{SOURCE_DIGEST[:16]}-{_compiler()}-{mode}"
+
+
+@cache
+def _compiler() -> str:
+    return "-".join((platform.python_version(), version("numba"), version("numpy"), platform.machine()))
+
+
+def cache_directory_of(folder: Path) -> Path:
+    """Folder of the compiled kernels of a folder of sources: of the engine's own, or one beside it."""
+    if folder == _HERE:
+        return cache_directory()
+    return cache_directory().with_name(f"{cache_directory().name}-{folder.name}-{_kernels_digest(folder)}")
+
+
+@cache
+def _kernels_digest(folder: Path) -> str:
+    hasher = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        source = path.read_bytes()
+        if b"from engine.jit import" in source:
+            hasher.update(path.name.encode() + b"\0" + source + b"\0")
+    return hasher.hexdigest()[:16]

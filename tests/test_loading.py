@@ -1,0 +1,45 @@
+"""A process loads what it needs: Numba (half a second) where kernels run, its compiler where they are compiled."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.jit import INTERPRETED
+
+ROOT = Path(__file__).parent.parent
+COMPILER = "numba.np.linalg"
+
+KERNEL = """
+import sys
+from engine.jit import called
+
+@called
+def twice(number):
+    return number + number
+
+print(twice(3), {module!r} in sys.modules)
+"""
+
+
+def loads(work: str, module: str) -> bool:
+    """True if a process that does the work has loaded the module."""
+    script = f"import sys\n{work}\nprint({module!r} in sys.modules)"
+    return subprocess.check_output([sys.executable, "-c", script], text=True, cwd=ROOT).strip() == "True"
+
+
+def test_commands_that_run_no_kernel_do_not_load_numba() -> None:
+    names = ("admin", "trade", "simulate", "journal", "checkpoint", "history", "order", "choice", "doctor", "serve")
+    assert not loads(f"import {', '.join(f'cli.{name}' for name in names)}", "numba")
+    assert loads("from engine import Engine", "numba"), "the control"
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+def test_a_kernel_from_the_cache_is_loaded_without_the_compiler(tmp_path: Path) -> None:
+    script = tmp_path / "kernels.py"
+    script.write_text(KERNEL.format(module=COMPILER))
+    options = os.environ | {"LOCKSTEP_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    said = [subprocess.check_output([sys.executable, str(script)], text=True, env=options) for _ in range(2)]
+    assert said == ["6 True\n", "6 False\n"]
