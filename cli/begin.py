@@ -1,30 +1,24 @@
-"""Start of a run in its data directory: new, where an earlier run of the same input broke off, or after the end.
+"""Options of a run, and what people read about its start (``directory.begin``).
 
-A run resumes in a directory with a journal only if the journal holds the beginning of what the files give, or if
-``--append`` says that the files come after them. Nothing that was appended can be taken back, so it is never guessed.
+With ``--append`` the files come after what the journal holds; else it must hold the beginning of what they give.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
 
 from cli import screen
 from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
+from directory import begin
+from directory.begin import Met, holds_journal
 from directory.recover import create, recover
 from directory.resume import Beginning, OtherCommand, in_words
 from engine.interface import MarketEngine
 from engine.limits import Capacity
-from journal import Journal, JournalBusy
-from journal.lock import LOCK_NAME, writer_pid
-from journal.store import NEW_FOLDER
-from replay.rebuild import Observe, journal_of
-
-#: What a kill leaves behind before a journal is in place.
-_LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}
+from journal import Journal
+from replay.rebuild import Observe
 
 
 @dataclass(frozen=True)
@@ -53,17 +47,6 @@ class RunOptions:
         return ", ".join(shown) if len(shown) < 4 else f"{shown[0]} and {len(shown) - 1} more files"
 
 
-def holds_journal(directory: Path) -> bool:
-    """True if a data directory holds a journal; else one can be made there. Raises WrongUse where neither is so."""
-    if (directory / "journal").is_dir():
-        return True
-    if directory.exists() and not directory.is_dir():
-        raise WrongUse(f"{directory} is a file; name a directory, new or one of lockstep's")
-    if directory.exists() and not set(os.listdir(directory)) <= _LEFT_OVER:
-        raise WrongUse(f"{directory} is not empty and holds no journal; name a new directory, or one of lockstep's")
-    return False
-
-
 def goes_on(options: RunOptions) -> bool:
     """True if the run goes on with a journal that is there; else it makes a new one. Raises WrongUse where neither can
     be, and where the directory has another capacity than the options say."""
@@ -77,39 +60,23 @@ def goes_on(options: RunOptions) -> bool:
     return found
 
 
-class Met(NamedTuple):
-    """Part of an input in a journal: commands 1 to ``seq``, of its own ``last_seq``. ``left``: True if the input
-    has more than that."""
-
-    seq: int
-    last_seq: int
-    left: bool
-
-
 def compare(
     options: RunOptions, skip: Callable[[Journal, Beginning, screen.Bar], bool], place: Callable[[int], str]
 ) -> Met:
-    """Meet the journal's commands at the beginning of the input. ``skip`` takes them off it and tells whether anything
-    is left.
+    """``directory.begin.compare`` with a progress bar.
 
-    ``place``: names a row of the input for people. Raises WrongUse when a command is another one, JournalBusy
-    when somebody writes the journal, and what the journal raises.
+    ``place``: names a row of the input for people. Raises WrongUse when a command is another one.
     """
-    pid = writer_pid(options.data)
-    if pid is not None:
-        raise JournalBusy(f"{options.data} is being written by process {pid}; stop it first")
-    with journal_of(options.data) as journal, screen.Bar("comparing with the journal") as bar:
-        beginning = Beginning(journal)
+    with screen.Bar("comparing with the journal") as bar:
         try:
-            left = skip(journal, beginning, bar)
+            return begin.compare(options.data, lambda journal, beginning: skip(journal, beginning, bar))
         except OtherCommand as error:
             seq, what = error.difference.seq, in_words(error.difference)
             raise WrongUse(
                 f"{options.data} does not hold the beginning of {options.names}: command {seq} differs from "
                 f"{place(error.index)} in its {what}; nothing was added: name a new directory, or give --append to "
-                f"add the files after command {beginning.last_seq}"
+                f"add the files after command {error.last_seq}"
             ) from error
-    return Met(beginning.seq, beginning.last_seq, left)
 
 
 def open_node(

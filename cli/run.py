@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
-from cli.begin import Met, RunOptions, compare, goes_on, open_node
+from cli.begin import RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
 from cli.feed import Tally, pump_node, show, watched
 from cli.lobster import run_lobster
 from cli.options import EngineChoice, Format
 from cli.scenario import read_scenario
 from cli.warmup import ready
+from directory.begin import Met
 from directory.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
 from engine.interface import new_engine
 from engine.records import COMMAND

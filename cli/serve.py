@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cli import errors, screen
-from cli.begin import holds_journal
 from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.options import Durability
 from cli.warmup import ready
+from directory.begin import holds_journal
 from engine.limits import Capacity
 
 if TYPE_CHECKING:

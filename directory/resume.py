@@ -28,12 +28,14 @@ _ROWS_MAX: Final = 8_192
 
 
 class OtherCommand(ReplayError):
-    """The journal is no beginning of the input. ``index``: the row, among those given last, that is another one."""
+    """The journal is no beginning of the input. ``index``: the row, among those given last, that is another one.
+    ``last_seq``: the journal's last command."""
 
-    def __init__(self, difference: CommandDifference, index: int) -> None:
+    def __init__(self, difference: CommandDifference, index: int, last_seq: int) -> None:
         super().__init__(f"command {difference.seq} is another one, in {in_words(difference)}")
         self.difference = difference
         self.index = index
+        self.last_seq = last_seq
 
 
 def in_words(difference: CommandDifference) -> str:
@@ -76,7 +78,8 @@ class Beginning:
             held, given = self._rows[:count], wanted[done : done + count]
             if not np.array_equal(held, given):
                 at = int((held != given).any(axis=1).argmax())
-                raise OtherCommand(command_difference(self.seq + at + 1, held[at], given[at]), done + at)
+                difference = command_difference(self.seq + at + 1, held[at], given[at])
+                raise OtherCommand(difference, done + at, self.last_seq)
             self._rows = self._rows[count:]
             self.seq += count
             done += count
