@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,107 +11,79 @@ from cli import errors, screen
 from cli.begin import RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
 from cli.feed import Tally, pump_node, show, watched
-from cli.lobster_files import LobsterFile, read_files, tick_of
-from cli.lobster_report import Outcome, facts_of, json_of, passed, tell
+from cli.lobster_report import facts_of, json_of, passed, tell
 from cli.options import EngineChoice
 from cli.warmup import ready
+from directory.begin import Met
 from directory.resume import Beginning
 from engine.interface import MarketEngine
 from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import Directory
 from engine.records import CommandKind
 from journal import Journal
-from lobster.check import Check
-from lobster.merge import merged, participants_of, with_flow
-from lobster.translate import Flow, translate
+from lobster.files import LobsterFile, read_files
+from lobster.run import Input, input_of
+from notation.words import Fault, price_e4
 
 
 def run_lobster(options: RunOptions, *, as_json: bool) -> int:
     """Exit status 1 when --check found a row that differs where the data determines the book, or compared too few."""
-    files = read_files(options)
+    tick_e4 = _tick_of(options.tick)
+    with screen.Bar("reading the files"):
+        files = read_files(
+            options.files,
+            options.books,
+            options.checks,
+            symbols=options.symbols,
+            date=options.date,
+            tick_e4=tick_e4,
+        )
     continues = goes_on(options)
     # A directory is made or resumed only once the files are known to go together.
-    given = None if options.append else _given(options, files, Directory(), 1)
+    given = None if options.append else _translated(files, Directory(), 1, tick_e4)
     if given is not None and not continues:
         _check_room(options, given.flow.rows)
     if options.engine is EngineChoice.kernel:
         ready()
-    met = compare(options, given.skip, given.place) if continues and given is not None else None
+    met = _compared(options, given) if continues and given is not None else None
     journal, engine = open_node(options, met, given.see if given is not None and given.checked else None)
     with journal:
         if given is None:
-            given = _given(options, files, engine.directory, engine.seq + 1)
+            given = _translated(files, engine.directory, engine.seq + 1, tick_e4)
         _feed(options, given, 0 if met is None else met.seq, journal, engine, as_json=as_json)
     if not as_json:
         tell(given.outcomes)
     return errors.FINE if passed(given.outcomes) else errors.FOUND
 
 
-@dataclass(frozen=True)
-class _Given:
-    """The commands of all message files, and what is compared while they run. ``first_seq``: of the first of them."""
+def _translated(files: Sequence[LobsterFile], names: Directory, first_seq: int, tick_e4: int) -> Input:
+    with screen.Bar("translating the messages"):
+        return input_of(files, names, first_seq, tick_e4=tick_e4)
 
-    outcomes: list[Outcome]
-    first_seq: int
-    names: str
 
-    @property
-    def checked(self) -> bool:
-        """True if any file is compared."""
-        return any(outcome.check is not None for outcome in self.outcomes)
+def _compared(options: RunOptions, given: Input) -> Met:
+    """Take what the journal holds off the beginning of the input."""
 
-    @property
-    def flow(self) -> Flow:
-        """One flow, as each has the rows of all."""
-        return self.outcomes[0].flow
-
-    def skip(self, _journal: Journal, beginning: Beginning, bar: screen.Bar) -> bool:
-        """Take what the journal holds off the beginning; whether anything is left."""
-        for rows in self.flow.batches(COMMANDS_PER_CALL_MAX):
+    def skip(_journal: Journal, beginning: Beginning, bar: screen.Bar) -> bool:
+        for rows in given.flow.batches(COMMANDS_PER_CALL_MAX):
             beginning.meet(rows)
             bar.to(beginning.seq, beginning.last_seq)
-        return beginning.seq < len(self.flow.rows)
+        return beginning.seq < len(given.flow.rows)
 
-    def place(self, _index: int) -> str:
-        """The files: a message may make several commands, so their places are its own."""
-        return f"what {self.names} gives" if len(self.outcomes) == 1 else f"what {self.names} give"
-
-    def see(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """Compare the events of a block, as far as it is of these files."""
-        last_seq = min(first_seq + len(commands), self.first_seq + len(self.flow.rows)) - 1
-        own = events[events["seq"] <= last_seq]
-        for outcome in self.outcomes:
-            if outcome.check is not None:
-                outcome.check.see(own, last_seq)
+    # A message may make several commands, so their places are named by the files alone.
+    place = f"what {options.names} {'gives' if len(given.outcomes) == 1 else 'give'}"
+    return compare(options, skip, lambda _index: place)
 
 
-def _given(options: RunOptions, files: Sequence[LobsterFile], names: Directory, first_seq: int) -> _Given:
-    """The flows of the files behind a venue with these names, merged, and their checks."""
-    begin_ns = min(int(file.messages.time_ns[0]) for file in files)
-    tick_e4, known, flows = tick_of(options.tick), names, []
-    with screen.Bar("translating the messages"):
-        for number, file in enumerate(files, 1):
-            flow = translate(
-                file.messages,
-                file.book,
-                symbol=file.symbol,
-                tick_e4=tick_e4,
-                levels=file.levels,
-                directory=known,
-                book_name=f"{file.book_path}:1",
-                participants=participants_of(number),
-                begin_ns=begin_ns,
-            )
-            flows.append(flow)
-            known = with_flow(known, file.symbol, number)
-        flows = merged(flows, names.now_ns)
-    outcomes = []
-    for file, flow in zip(files, flows, strict=True):
-        check = None
-        if file.published is not None:
-            check = Check(flow, file.published, first_seq=first_seq, name=str(file.check_path))
-        outcomes.append(Outcome(file, flow, check))
-    return _Given(outcomes, first_seq, options.names)
+def _tick_of(tick: str) -> int:
+    """The tick of the command line, in 1/10000. Raises WrongUse."""
+    try:
+        tick_e4 = price_e4(tick, "--tick")
+    except Fault as error:
+        raise WrongUse(f"{error}") from error
+    if tick_e4 < 1:
+        raise WrongUse(f"--tick is {tick}; give one from 0.0001 up, as 0.01")
+    return tick_e4
 
 
 def _check_room(options: RunOptions, rows: NDArray[Any]) -> None:
@@ -132,7 +103,7 @@ def _check_room(options: RunOptions, rows: NDArray[Any]) -> None:
 
 
 def _feed(
-    options: RunOptions, given: _Given, skip: int, journal: Journal, engine: MarketEngine, *, as_json: bool
+    options: RunOptions, given: Input, skip: int, journal: Journal, engine: MarketEngine, *, as_json: bool
 ) -> None:
     """Everything behind the first ``skip`` commands into the node, and the summary."""
     tally = Tally()

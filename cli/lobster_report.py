@@ -1,21 +1,12 @@
 """Results of a LOBSTER run, for people and as JSON: a part for each message file."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cli import screen
-from cli.lobster_files import LobsterFile
-from lobster.check import Check, CheckReport, Difference
-from lobster.translate import Flow
+from lobster.check import CheckReport, Difference
+from lobster.run import Outcome
 from notation.print import price
-
-
-class Outcome(NamedTuple):
-    """A message file after its run. check: None without ``--check``."""
-
-    file: LobsterFile
-    flow: Flow
-    check: Check | None
 
 
 def passed(outcomes: Sequence[Outcome]) -> bool:
