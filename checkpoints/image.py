@@ -7,8 +7,10 @@ checkpoints are compared without reading them. Arrays are written from where the
 the caller owns: a million resting orders go at the speed of memory and disk. Bytes between arrays are zero, and
 checked.
 
-Arrays of folds over the events may stand beside the state: they are no part of it or of its digest. Version 2 of the
-header lists them; a checkpoint without any is written as version 1, and both are read.
+Arrays of folds over the events may stand beside the state: they are no part of it or of its digest.
+
+The header says of which journal the state is, and what form it has: a version and the digest of its dtypes
+(``Origin``). Versions 1 and 2 of the header, which do not, are read and not written.
 """
 
 import ast
@@ -22,15 +24,13 @@ import numpy as np
 from checkpoints.errors import CheckpointError
 from engine import digest
 
-FORMAT_VERSION: Final = 2
-#: Of a checkpoint with nothing beside the state.
-_PLAIN_VERSION: Final = 1
+FORMAT_VERSION: Final = 3
 _MAGIC: Final = b"lkcheck\x01"
 _START_BYTES: Final = 32
 _ALIGN_BYTES: Final = 64
 _HEADER_BYTES_MAX: Final = 16 << 20
 _ARRAY_BYTES_MAX: Final = 1 << 40
-_FIELDS: Final = {
+_FIRST_FIELDS: Final = {
     "version": int,
     "seq": int,
     "event_digest": bytes,
@@ -42,6 +42,17 @@ _FIELDS: Final = {
     "size": int,
 }
 _BESIDE_FIELDS: Final = {"folds": list, "beside": list}
+_ORIGIN_FIELDS: Final = {"journal_id": bytes, "state_version": int, "state_layout": bytes}
+#: Fields of a header, by version.
+_FIELDS: Final = {
+    1: _FIRST_FIELDS,
+    2: _FIRST_FIELDS | _BESIDE_FIELDS,
+    FORMAT_VERSION: _FIRST_FIELDS | _BESIDE_FIELDS | _ORIGIN_FIELDS,
+}
+#: Fields that a Header holds in another form, or not at all.
+_LISTS: Final = ("version", "arrays", "size", "folds", "beside")
+#: Origin of a checkpoint that does not say it.
+_UNSAID: Final = {"journal_id": b"", "state_version": 0, "state_layout": b""}
 
 Array = np.ndarray[Any, Any]
 #: Name, dtype, shape, offset and checksum of an array, and what it belongs to.
@@ -49,10 +60,15 @@ _Listed = tuple[str, str, "np.dtype[Any]", tuple[int, ...], int, bytes]
 
 
 class Origin(NamedTuple):
-    """Identity of the engine whose state a checkpoint holds: rules, kernels and capacity."""
+    """Identity of the state in a checkpoint: its journal, its rules, its form and its capacity.
 
+    ``journal_id`` is empty in a checkpoint of the releases before journals had ids, which does not say its form either.
+    """
+
+    journal_id: bytes
     rules_version: int
-    source_digest: str
+    state_version: int
+    state_layout: bytes
     capacity: dict[str, int]
 
 
@@ -60,12 +76,16 @@ class Origin(NamedTuple):
 class Checkpoint:
     """The whole state of an engine after command ``seq``: what ``Engine.restore`` takes.
 
-    ``beside``: fold to array name to array, as the folds over the events stood at that command.
+    ``beside``: fold to array name to array, as the folds over the events stood at that command. ``source_digest``: of
+    the kernels that were at work, for the record.
     """
 
     seq: int
     event_digest: bytes
+    journal_id: bytes
     rules_version: int
+    state_version: int
+    state_layout: bytes
     source_digest: str
     capacity: dict[str, int]
     parts: dict[str, dict[str, Array]]
@@ -73,8 +93,8 @@ class Checkpoint:
 
     @property
     def origin(self) -> Origin:
-        """Of what engine it is."""
-        return Origin(self.rules_version, self.source_digest, self.capacity)
+        """Identity of the state."""
+        return _origin(self)
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,10 @@ class Header:
 
     seq: int
     event_digest: bytes
+    journal_id: bytes
     rules_version: int
+    state_version: int
+    state_layout: bytes
     source_digest: str
     capacity: dict[str, int]
     part_digests: dict[str, bytes]
@@ -96,13 +119,17 @@ class Header:
 
     @property
     def origin(self) -> Origin:
-        """Of what engine it is."""
-        return Origin(self.rules_version, self.source_digest, self.capacity)
+        """Identity of the state."""
+        return _origin(self)
 
     @property
     def state_digest(self) -> bytes:
         """The digest of the whole state, as the engine computes it."""
         return digest.state_digest(self.part_digests)
+
+
+def _origin(of: Checkpoint | Header) -> Origin:
+    return Origin(of.journal_id, of.rules_version, of.state_version, of.state_layout, of.capacity)
 
 
 def _flat(array: Array) -> Array:
@@ -145,17 +172,20 @@ def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
 
     arrays = listed(checkpoint.parts)
     fields: dict[str, Any] = {
-        "version": FORMAT_VERSION if checkpoint.beside else _PLAIN_VERSION,
+        "version": FORMAT_VERSION,
         "seq": checkpoint.seq,
         "event_digest": checkpoint.event_digest,
+        "journal_id": checkpoint.journal_id,
         "rules_version": checkpoint.rules_version,
+        "state_version": checkpoint.state_version,
+        "state_layout": checkpoint.state_layout,
         "source_digest": checkpoint.source_digest,
         "capacity": checkpoint.capacity,
         "part_digests": {part: digest.part_digest(named) for part, named in checkpoint.parts.items()},
         "arrays": arrays,
+        "folds": list(checkpoint.beside),
+        "beside": listed(checkpoint.beside),
     }
-    if checkpoint.beside:
-        fields |= {"folds": list(checkpoint.beside), "beside": listed(checkpoint.beside)}
     header = msgpack.packb({**fields, "size": offset})
     start = _MAGIC + len(header).to_bytes(8, "little")
     yield start + digest.checksum(start + header) + header
@@ -183,12 +213,9 @@ def decode_header(stream: BinaryIO, file_bytes: int, name: str) -> Header:
     except ValueError as error:
         raise CheckpointError(f"{name} has a header that cannot be read") from error
     version = fields.get("version") if isinstance(fields, dict) else None
-    if version not in (_PLAIN_VERSION, FORMAT_VERSION):
-        raise CheckpointError(
-            f"{name} has format version {version}; this release reads {_PLAIN_VERSION} and {FORMAT_VERSION}"
-        )
-    expected_fields = _FIELDS if version == _PLAIN_VERSION else _FIELDS | _BESIDE_FIELDS
-    if any(type(fields.get(field)) is not kind for field, kind in expected_fields.items()):
+    if version not in _FIELDS:
+        raise CheckpointError(f"{name} has format version {version}; this release reads 1 to {FORMAT_VERSION}")
+    if any(type(fields.get(field)) is not kind for field, kind in _FIELDS[version].items()):
         raise CheckpointError(f"{name} has other fields than this release writes")
     header = _header(fields, _aligned(_START_BYTES + header_bytes), name)
     expected = header.start + header.size if header.arrays or header.beside else _START_BYTES + header_bytes
@@ -215,7 +242,9 @@ def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
         raise CheckpointError(f"{name} lists arrays that this release cannot read") from error
     if end != fields["size"]:
         raise CheckpointError(f"{name} has arrays that do not fill it")
-    known = {field: fields[field] for field in _FIELDS if field not in ("version", "arrays", "size")}
+    known: dict[str, Any] = _UNSAID | {
+        field: fields[field] for field in _FIELDS[fields["version"]] if field not in _LISTS
+    }
     return Header(
         **known,
         arrays=listed[: len(parts)],
@@ -248,7 +277,10 @@ def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
     return Checkpoint(
         seq=header.seq,
         event_digest=header.event_digest,
+        journal_id=header.journal_id,
         rules_version=header.rules_version,
+        state_version=header.state_version,
+        state_layout=header.state_layout,
         source_digest=header.source_digest,
         capacity=header.capacity,
         parts=parts,

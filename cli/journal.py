@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cli import errors, screen
 from engine.limits import Capacity
@@ -11,6 +11,9 @@ from journal.report import JournalInfo
 from notation.objects import iso_time
 from notation.print import time
 from replay.times import first_clock_ns
+
+#: After the id of a journal that is older than ids.
+_DERIVED: Final = " (derived from its genesis record: it was created before journals had ids)"
 
 
 def info(directory: Path, *, as_json: bool) -> int:
@@ -30,6 +33,7 @@ def info(directory: Path, *, as_json: bool) -> int:
     screen.facts(
         [
             ("path", known.path),
+            ("journal id", known.journal_id + ("" if known.has_own_id else _DERIVED)),
             ("commands", f"1 to {screen.count(known.last_seq)}" if known.last_seq else "none yet"),
             ("clock", span),
             ("blocks", screen.count(known.blocks)),

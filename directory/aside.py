@@ -98,7 +98,7 @@ class CheckpointAside:
         known = [
             info.seq
             for info in self._store.list()
-            if info.valid and info.seq <= journal.last_seq and why_not_origin(info.origin, self._capacity) is None
+            if info.valid and info.seq <= journal.last_seq and why_not_origin(info.origin, journal) is None
         ]
         self._last_seq = max(known, default=0)
         #: The last command of which there is a checkpoint that could be used; 0 before the first.
@@ -196,7 +196,7 @@ class CheckpointAside:
                 os.close(end)
 
     def _image(self, machine: StatefulEngine) -> Checkpoint:
-        taken = image(machine, self._capacity)
+        taken = image(machine, self._capacity, self._journal.journal_id)
         if self._beside is None:
             return taken
         return replace(taken, beside={fold: dict(arrays) for fold, arrays in self._beside().items()})

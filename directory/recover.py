@@ -25,6 +25,7 @@ from replay.rebuild import (
     rebuild,
     rebuild_from,
     source_digest,
+    state_form,
     why_not,
 )
 
@@ -46,16 +47,21 @@ class Recovered:
 
 
 def create(
-    directory: Path | str, capacity: Capacity, *, engine: EngineKind = "kernel", durability: Durability = "fsync"
+    directory: Path | str,
+    capacity: Capacity,
+    *,
+    engine: EngineKind = "kernel",
+    durability: Durability = "fsync",
+    journal_id: bytes | None = None,
 ) -> tuple[Journal, MarketEngine]:
     """A new node's data directory: its journal, open for writing, and an engine before its first command.
 
-    ``durability``: "fsync", or "none" for benchmarks. Raises JournalError when the directory holds a journal already
-    or cannot be written.
+    ``durability``: "fsync", or "none" for benchmarks. ``journal_id``: as ``Journal.create`` takes it. Raises
+    JournalError when the directory holds a journal already or cannot be written.
     """
     machine = new_engine(engine, capacity)
     meta = {"capacity": asdict(capacity), "rules_version": RULES_VERSION, "source_digest": source_digest()}
-    return Journal.create(directory, meta, durability=durability), machine
+    return Journal.create(directory, meta, durability=durability, journal_id=journal_id), machine
 
 
 def recover(
@@ -96,12 +102,16 @@ def recover(
     return journal, rebuilt.engine, Recovered(rebuilt, len(missing))
 
 
-def image(engine: StatefulEngine, capacity: Capacity) -> Checkpoint:
-    """The engine's state as a checkpoint (its arrays are not copied)."""
+def image(engine: StatefulEngine, capacity: Capacity, journal_id: bytes) -> Checkpoint:
+    """The engine's state as a checkpoint (its arrays are not copied). ``journal_id``: of the journal it applied."""
+    state_version, state_layout = state_form()
     return Checkpoint(
         seq=engine.seq,
         event_digest=engine.event_digest,
+        journal_id=journal_id,
         rules_version=RULES_VERSION,
+        state_version=state_version,
+        state_layout=state_layout,
         source_digest=source_digest(),
         capacity=asdict(capacity),
         parts={part: dict(arrays) for part, arrays in engine.parts().items()},
@@ -119,8 +129,8 @@ def checkpoint(directory: Path | str, *, progress: Progress | None = None) -> tu
     if rebuilt.blocks == 0 and rebuilt.checkpoint_seq == rebuilt.seq:
         return rebuilt.seq, None
     with journal_of(directory) as journal:
-        capacity = capacity_of(journal)
-    return rebuilt.seq, CheckpointStore(Path(directory)).write(image(stateful(rebuilt.engine), capacity))
+        taken = image(stateful(rebuilt.engine), capacity_of(journal), journal.journal_id)
+    return rebuilt.seq, CheckpointStore(Path(directory)).write(taken)
 
 
 def usable(directory: Path | str, keep: int | None = None) -> tuple[list[CheckpointInfo], dict[Path, str]]:
@@ -153,7 +163,7 @@ def _why_unusable(store: CheckpointStore, info: CheckpointInfo, journal: Journal
 
     try:
         checkpoint = store.verify(info.path)
-        wrong = why_not(checkpoint, journal, capacity)
+        wrong = why_not(checkpoint, journal)
         if wrong is None:
             Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
     except (CheckpointError, JournalDamaged) as error:
@@ -204,7 +214,7 @@ class CheckpointEvery:
             return
         if not journal.wait_durable(engine.seq):
             raise ReplayError(f"command {engine.seq} did not become durable, so no checkpoint was taken there")
-        taken = image(stateful(engine), capacity_of(journal))
+        taken = image(stateful(engine), capacity_of(journal), journal.journal_id)
         self._store.write(taken)
         self._store.prune(self._keep, up_to=engine.seq, origin=taken.origin)
         self._last_seq = engine.seq

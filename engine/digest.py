@@ -73,6 +73,29 @@ def checksum(raw: Any) -> bytes:
     return xxhash.xxh3_128_digest(raw)
 
 
+def layout_digest(arrays: Mapping[str, Rows]) -> bytes:
+    """xxh3-128 over the layout of arrays in their order: name, shape, and the fields of a row with format and offset.
+
+    The content does not count. Two images with the same layout digest have the same bytes for the same content.
+    """
+    described = ";".join(f"{name}{list(array.shape)}:{_described(array.dtype)}" for name, array in arrays.items())
+    return checksum(described.encode())
+
+
+def _described(dtype: "np.dtype[Any]") -> str:
+    """A dtype in words: of a plain one its format, of a row its size and each field with its offset.
+
+    >>> _described(np.dtype([("qty", "<i4"), ("reserved", "<i8", (2,))]))
+    '20(qty@0:<i4,reserved@4:<i8[2])'
+    """
+    if dtype.subdtype is not None:
+        return f"{_described(dtype.subdtype[0])}{list(dtype.shape)}"
+    if dtype.fields is None:
+        return dtype.str
+    fields = ((name, *dtype.fields[name][:2]) for name in dtype.names or ())
+    return f"{dtype.itemsize}({','.join(f'{name}@{offset}:{_described(field)}' for name, field, offset in fields)})"
+
+
 def part_digest(arrays: Mapping[str, Rows]) -> bytes:
     """xxh3-128 over the names, shapes and bytes of one part's arrays, in name order."""
     hasher = xxhash.xxh3_128()

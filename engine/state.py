@@ -13,8 +13,17 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.digest import layout_digest
 from engine.jit import unpack_pointers
 from engine.limits import RATE_ORDERS_MAX, Capacity
+
+#: Version of the meaning of the state, for images (checkpoints). Increment it with any change after which an image of
+#: before would be restored into another market, or none, though its arrays look the same (``STATE_LAYOUT``): the
+#: meaning or unit of a field, a hash function or the shape of a tree (``index.py``, ``idtree.py``, ``far.py``), the
+#: order in which free slots are used again, the parts of an image (``parts.py``), the links of the event digest
+#: (``digest.py``). Do not increment it for anything else: all checkpoints of before become useless, and a node that
+#: starts replays its whole journal.
+STATE_VERSION: Final = 1
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
 WINDOW: Final = 4_096
@@ -290,5 +299,16 @@ def prefault(state: State) -> None:
         page_starts[:] = page_starts.copy()
 
 
+_SMALLEST: Final = new_state(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1))
+
 #: Gives a kernel its state, from the pointers of a ``Packed`` one.
-unpack_state = unpack_pointers(new_state(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1)))
+unpack_state = unpack_pointers(_SMALLEST)
+
+
+def described_arrays(state: State = _SMALLEST) -> dict[str, "np.ndarray[Any, Any]"]:
+    """Arrays whose layout is that of the state: those of the state, with the rows that kernels see as plain numbers."""
+    return state._asdict() | {"exposures": state.exposures.view(EXPOSURE)}
+
+
+#: Digest (16 bytes) of names, order, dtypes and shapes of the state's arrays at the smallest capacity.
+STATE_LAYOUT: Final = layout_digest(described_arrays())

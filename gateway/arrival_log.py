@@ -5,9 +5,10 @@ The files are no part of the journal, and nothing is decided by them. A thread w
 what cannot be written, or comes faster than the disk takes it, is counted, told once, and left out.
 
 DIR/arrivals holds files of turns, named by the sequence number of their first row in 20 digits. The oldest file is
-removed when there are more than ``FILES_MAX``. A file is ``MAGIC`` and then turns, each a TURN row, an ORIGIN row for
-each connection that was read in it, and for each message in its order the word of ``Arrivals.places``. So a message
-costs 4 bytes: at two million orders a second, more would be felt in the market. Numbers are little-endian.
+removed when there are more than ``FILES_MAX``. A file is ``MAGIC``, the id of the journal (16 bytes) and then turns,
+each a TURN row, an ORIGIN row for each connection that was read in it, and for each message in its order the word of
+``Arrivals.places``. So a message costs 4 bytes: at two million orders a second, more would be felt in the market.
+Numbers are little-endian.
 """
 
 import os
@@ -35,7 +36,9 @@ ARRIVAL: Final = np.dtype(
     ]
 )
 #: The first bytes of a file: its kind and the version of its format.
-MAGIC: Final = b"LSARRIV1"
+MAGIC: Final = b"LSARRIV2"
+#: Those, and the id of the journal.
+HEAD_BYTES: Final = len(MAGIC) + 16
 #: A turn in a file. last_seq: of its last row; streams, messages: ORIGIN rows and words that follow; rows: all rows.
 TURN: Final = np.dtype([("last_seq", "<i8"), ("turn", "<i4"), ("streams", "<i4"), ("messages", "<i4"), ("rows", "<i4")])
 _TURN: Final = struct.Struct("<qiiii")
@@ -52,14 +55,17 @@ _SUFFIX: Final = ".arrivals"
 
 
 class ArrivalError(Exception):
-    """A file of arrivals is damaged, or of another version; the text says which and where."""
+    """A file of arrivals is damaged, or of another version or journal; the text says which and where."""
 
 
 class ArrivalFiles:
     """The files: turns are appended. One thread's; raises OSError."""
 
-    def __init__(self, directory: Path, file_bytes_max: int = FILE_BYTES_MAX, files_max: int = FILES_MAX) -> None:
+    def __init__(
+        self, directory: Path, journal_id: bytes, file_bytes_max: int = FILE_BYTES_MAX, files_max: int = FILES_MAX
+    ) -> None:
         self._directory = directory
+        self._head = MAGIC + journal_id
         self._file_bytes_max = file_bytes_max
         self._files_max = files_max
         self._file: int | None = None
@@ -91,7 +97,7 @@ class ArrivalFiles:
         path = self._directory / f"{first_seq:020}{_SUFFIX}"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._room = self._file_bytes_max
-        self._write(MAGIC)
+        self._write(self._head)
         for old in _paths(self._directory)[: -self._files_max]:
             old.unlink(missing_ok=True)
 
@@ -186,23 +192,25 @@ def _paths(directory: Path) -> list[Path]:
     return sorted(directory.glob(f"*{_SUFFIX}"))
 
 
-def read_arrivals(directory: Path) -> Iterator[NDArray[Any]]:
+def read_arrivals(directory: Path, journal_id: bytes) -> Iterator[NDArray[Any]]:
     """ARRIVAL rows of DIR/arrivals, file by file, in order of sequence number. A turn that is cut short is left out.
 
-    Raises ArrivalError for a damaged file and one of another version.
+    Raises ArrivalError for a damaged file, and for one of another version or another journal than ``journal_id``.
     """
     for path in _paths(directory):
         data = path.read_bytes()
-        if data[: len(MAGIC)] == MAGIC:
-            yield _arrivals_of(data, path)
-        elif not MAGIC.startswith(data):
+        if data[: len(MAGIC)] != MAGIC[: len(data)]:
             raise ArrivalError(f"{path} is no file of arrivals of this version; move it away")
+        if data[len(MAGIC) : HEAD_BYTES] != journal_id[: max(0, len(data) - len(MAGIC))]:
+            raise ArrivalError(f"{path} was taken from another journal; move it away")
+        if len(data) >= HEAD_BYTES:
+            yield _arrivals_of(data, path)
 
 
 def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:
     """All rows of a file: each turn is looked at once, and the rows of all are made together."""
     heads, ats = [], []
-    at, end = len(MAGIC), len(data)
+    at, end = HEAD_BYTES, len(data)
     while at + TURN.itemsize <= end:
         head = _TURN.unpack_from(data, at)
         _, _, streams, messages, rows = head

@@ -4,6 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.digest import layout_digest
 from engine.jit import unpack_pointers
 from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, Reason
@@ -12,6 +13,11 @@ from wire.soup import HEAD_BYTES
 
 _REJECT: Final = ouch_codes.RejectReason
 _CANCEL_REASON: Final = ouch_codes.CancelReason
+#: Version of the meaning of the tables, for images (checkpoints). Increment it with any change after which an image of
+#: before would be restored into other streams, or none, though its tables look the same (``FOLD_LAYOUT``): the meaning
+#: or unit of a field, the hash function of ``open_orders``, the arrays of ``Streams.image``. For nothing else.
+FOLD_VERSION: Final = 1
+
 #: How a refusal of the market reads in OUCH; any other is ``OTHER``.
 REJECT_REASONS: Final = {
     Reason.KILLED: _REJECT.REJECT_ALL,
@@ -156,5 +162,16 @@ def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: i
     )
 
 
+_SMALLEST: Final = new_fold(1, 1, 1, 1_024)
+
 #: Gives a kernel its fold, from the pointers of a ``Packed`` one.
-unpack_fold = unpack_pointers(new_fold(1, 1, 1, 1_024))
+unpack_fold = unpack_pointers(_SMALLEST)
+
+
+def imaged_arrays(fold: Fold = _SMALLEST) -> dict[str, np.ndarray[Any, Any]]:
+    """Tables of a fold that an image holds; the others are working room, or made anew."""
+    return {name: getattr(fold, name) for name in ("users", "stocks", "open", "rest", "carried")}
+
+
+#: Digest (16 bytes) of names, order, dtypes and shapes of those tables where there is room for one of each.
+FOLD_LAYOUT: Final = layout_digest(imaged_arrays())

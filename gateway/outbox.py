@@ -40,13 +40,17 @@ class Outbox:
     began: Callable[[], None] | None = None
     login_ends: Callable[[int, str], object] | None = None
 
-    def __init__(self, directory: Path, capacity: Capacity, *, past_days: int = PAST_DAYS) -> None:
-        """``past_days``: how many trading days before the present one are kept; 0: none."""
+    def __init__(self, directory: Path, capacity: Capacity, journal_id: bytes, *, past_days: int = PAST_DAYS) -> None:
+        """``journal_id``: of the journal that makes the streams; each spool names it. ``past_days``: how many trading
+        days before the present one are kept; 0: none."""
         self._directory = directory
+        self._journal_id = journal_id
         self._capacity = capacity
         self._past_days = past_days
         self.streams = Streams(capacity, self._deliver, self._new_session, self._login_ends)
-        self.spool = Spool(directory, self.streams.session)
+        self.spool = Spool(directory, self.streams.session, journal_id)
+        #: Sentences for the operator on past sessions that a restore dropped.
+        self.notes: list[str] = []
         #: Complete spools of days before, by session, the oldest first.
         self.past: dict[str, Spool] = {}
 
@@ -72,7 +76,7 @@ class Outbox:
             with suppress(OSError):  # what could not be written is kept in memory, and written when it is read
                 self.spool.flush()
             self.past[self.spool.session] = self.spool
-        self.spool = Spool(self._directory, session)
+        self.spool = Spool(self._directory, session, self._journal_id)
         self.spool.clear()
         # A checkpoint of the day before may still be what a restart begins with: its oldest file stays one day longer.
         keep = {*list(self.past)[-self._past_days - 1 :], session}
@@ -101,41 +105,40 @@ class Outbox:
         """A block of the journal, applied."""
         self.streams(first_seq, commands, events)
 
-    def restore(self, beside: Parts, _seq: int) -> bool:
-        """Go on from what a checkpoint has beside the state; False where it has nothing that can be used.
+    def restore(self, beside: Parts, _seq: int) -> None:
+        """Go on from what a checkpoint has beside the state. Raises ValueError where it has nothing that can be used.
 
-        A past session whose file is gone or too short is dropped: the journal before a checkpoint is not read again.
+        A past session whose file is gone, too short or another journal's is dropped: the journal before a checkpoint
+        is not read again.
         """
         if PART_STREAMS not in beside or PART_SPOOL not in beside:
-            return False
+            raise ValueError("it was taken without them")
         streams = Streams(self._capacity, self._deliver, self._new_session, self._login_ends)
-        try:
-            streams.restore(beside[PART_STREAMS])
-        except ValueError:
-            return False
+        streams.restore(beside[PART_STREAMS])
         spool = self._restored(streams.session, beside[PART_SPOOL])
-        if spool is None:
-            return False
         for each in self.spools():
             each.close()
         self.streams, self.spool, self.past = streams, spool, {}
         for session, image in _by_session(beside.get(PART_PAST, {})).items():
-            kept = self._restored(session, image)
-            if kept is not None:
-                self.past[session] = kept
+            try:
+                self.past[session] = self._restored(session, image)
+            except ValueError as error:
+                self.notes.append(f"the streams of session {session} are not kept any longer: {error}")
         keep = {streams.session, *self.past}
         self._forget_oldest()
         remove_files(self._directory, keep)
-        return True
 
-    def _restored(self, session: str, image: Arrays) -> Spool | None:
-        """The spool that an image speaks of, or None where its file does not hold that."""
-        spool = Spool(self._directory, session)
+    def _restored(self, session: str, image: Arrays) -> Spool:
+        """The spool that an image speaks of. Raises ValueError where its file does not hold that."""
+        spool = Spool(self._directory, session, self._journal_id)
         try:
             spool.restore(image)
-        except (KeyError, ValueError):
+        except KeyError as error:
             spool.close()
-            return None
+            raise ValueError(f"the image of {spool.path} has no {error.args[0]}") from error
+        except ValueError:
+            spool.close()
+            raise
         return spool
 
     def flush(self) -> None:

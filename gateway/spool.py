@@ -1,11 +1,13 @@
 """The users' outgoing streams of a day, in one file: what a client that comes back asks to have again.
 
-The file is cut into extents; each stream has a list of them, and grows at its own pace. What is written is kept for a
+The file begins with a page that says of which journal and session it is. The rest is cut into extents; each stream has
+a list of them, and grows at its own pace. What is written is kept for a
 moment, so that many small messages become one write. Nothing in the file is the truth: it is made again from the
 journal, so it is never synced for an answer, only for a checkpoint that says how far it goes (``image``).
 """
 
 import os
+import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
@@ -17,6 +19,10 @@ from numpy.typing import NDArray
 
 #: Bytes of an extent. A stream of one message takes one, of which the file system keeps one page.
 EXTENT_BYTES: Final = 65_536
+#: The page before the extents: magic, with the version of the format in it; bytes of an extent; journal; session.
+_HEAD: Final = struct.Struct("<8sQ16s8s")
+_HEAD_BYTES: Final = 4_096
+_MAGIC: Final = b"lkspool\x01"
 #: What is kept before it is written, in bytes, over all streams.
 PENDING_BYTES_MAX: Final = 4 << 20
 FOLDER: Final = "streams"
@@ -47,9 +53,11 @@ class Spool:
     Only one process writes it; a stream is appended to in order. Raises OSError where the disk does when it is written.
     """
 
-    def __init__(self, directory: Path | str, session: str) -> None:
+    def __init__(self, directory: Path | str, session: str, journal_id: bytes) -> None:
         """Opens ``directory/streams/SESSION``; what is there counts only as far as ``restore`` says."""
         self.session = session
+        self._head = _HEAD.pack(_MAGIC, EXTENT_BYTES, journal_id, session.encode("ascii"))
+        self._has_head = False
         self._folder = Path(directory) / FOLDER
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self.path = self._folder / session
@@ -86,6 +94,9 @@ class Spool:
         self._pending_bytes = 0
 
     def _write(self, stream: _Stream, data: bytes) -> None:
+        if not self._has_head:
+            os.pwrite(self._fd, self._head, 0)
+            self._has_head = True
         view = memoryview(data)
         # What was written before a write failed is written once more, at the same place.
         position = stream.bytes - len(data)
@@ -94,7 +105,7 @@ class Spool:
             if position // EXTENT_BYTES == len(stream.extents):
                 stream.extents.append(self._extents)
                 self._extents += 1
-            base = stream.extents[position // EXTENT_BYTES] * EXTENT_BYTES
+            base = _offset(stream.extents[position // EXTENT_BYTES])
             done = os.pwrite(self._fd, view[: EXTENT_BYTES - within], base + within)
             position += done
             view = view[done:]
@@ -143,7 +154,7 @@ class Spool:
         pieces = []
         while position < end:
             within = position % EXTENT_BYTES
-            base = stream.extents[position // EXTENT_BYTES] * EXTENT_BYTES
+            base = _offset(stream.extents[position // EXTENT_BYTES])
             piece = os.pread(self._fd, min(EXTENT_BYTES - within, end - position), base + within)
             if not piece:
                 raise SpoolError(f"{self.path} is shorter than what was written to it")
@@ -181,7 +192,7 @@ class Spool:
         }
 
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
-        """Goes on from an image. Raises ValueError when the file does not hold what it speaks of."""
+        """Goes on from an image. Raises ValueError when the file does not hold what it speaks of, or is another's."""
         extent_at = index_at = 0
         for user, next_seq, number_bytes, extents, indexed in image["heads"].tolist():
             stream = self._streams[user] = _Stream()
@@ -198,12 +209,23 @@ class Spool:
         whole = len(stream.extents) == -(-stream.bytes // EXTENT_BYTES)
         if stream.bytes and whole:
             last = (stream.bytes - 1) % EXTENT_BYTES + 1
-            ends = [extent * EXTENT_BYTES for extent in stream.extents[:-1]] + [
-                stream.extents[-1] * EXTENT_BYTES + last
-            ]
+            ends = [_offset(extent) for extent in stream.extents[:-1]] + [_offset(stream.extents[-1]) + last]
             whole = max(ends) <= size
         if not whole:
             raise ValueError(f"{self.path} is shorter than what was written to it")
+        if stream.bytes:
+            self._check_head()
+
+    def _check_head(self) -> None:
+        head = os.pread(self._fd, _HEAD.size, 0)
+        self._has_head = head == self._head
+        if self._has_head:
+            return
+        if head[:16] != self._head[:16]:
+            raise ValueError(f"{self.path} was written in another form, as by another release")
+        if head[16:32] != self._head[16:32]:
+            raise ValueError(f"{self.path} was taken from another journal")
+        raise ValueError(f"{self.path} was taken from another session")
 
     def clear(self) -> None:
         """Begins anew, with no stream."""
@@ -211,6 +233,7 @@ class Spool:
         self._dirty.clear()
         self._extents = self._pending_bytes = 0
         os.ftruncate(self._fd, 0)
+        self._has_head = False
 
     @property
     def is_closed(self) -> bool:
@@ -225,6 +248,11 @@ class Spool:
             finally:
                 os.close(self._fd)
                 self._fd = -1
+
+
+def _offset(extent: int) -> int:
+    """Position in the file of the first byte of an extent."""
+    return _HEAD_BYTES + extent * EXTENT_BYTES
 
 
 def remove_files(directory: Path | str, keep: Collection[str]) -> None:

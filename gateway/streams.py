@@ -21,7 +21,15 @@ from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Reason, UserPermission
 from gateway.answering import BECAME_FAR, DEFINES, EXTENDS, NEW_DAY, UNTELLABLE, answer_block, system_event
-from gateway.fold import BLOCK_ROWS_MAX, EVENT_BYTES_MAX, OPEN, OPEN_REST, SEGMENT, STOCK, USER, Fold, new_fold
+from gateway.fold import (
+    BLOCK_ROWS_MAX,
+    EVENT_BYTES_MAX,
+    FOLD_LAYOUT,
+    FOLD_VERSION,
+    SEGMENT,
+    Fold,
+    new_fold,
+)
 from gateway.open_orders import orders_of
 from gateway.reading import SYMBOL, add_symbol
 from gateway.recent import RECENT, RECENT_ROWS
@@ -36,6 +44,14 @@ USERS_MAX: Final = 4_096
 
 _SEGMENT_WORDS: Final = SEGMENT.itemsize // 8
 _CREDENTIAL_FIELDS: Final = ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2", "cost")
+
+
+def layout_row(version: int, layout: bytes) -> NDArray[np.uint8]:
+    """Version and layout of the tables, as a table of an image."""
+    return np.frombuffer(version.to_bytes(8, "little") + layout, np.uint8)
+
+
+_LAYOUT: Final = layout_row(FOLD_VERSION, FOLD_LAYOUT)
 
 
 class Segment(NamedTuple):
@@ -296,6 +312,7 @@ class Streams:
         fold = self.fold
         places = np.flatnonzero(fold.open["participant"])
         return {
+            "layout": _LAYOUT,
             "users": fold.users[: len(self._by_name) + 1],
             "stocks": fold.stocks[: self._instruments + 1],
             "participants": np.array(list(self._participants), np.int64),
@@ -311,10 +328,10 @@ class Streams:
         """Goes on from an image, into fresh streams. Raises ValueError for one that is not of these."""
         fold = self.fold
         try:
-            room = [len(fold.open), len(fold.users), len(fold.stocks)]
-            dtypes = [image[name].dtype for name in ("users", "stocks", "open", "rest")]
-            if image["room"].tolist() != room or dtypes != [USER, STOCK, OPEN, OPEN_REST]:
-                raise ValueError("an image of streams of another size or version")
+            if not np.array_equal(image["layout"], _LAYOUT):
+                raise ValueError("they were written with other tables than this release has")
+            if image["room"].tolist() != [len(fold.open), len(fold.users), len(fold.stocks)]:
+                raise ValueError("they are of a gateway of another size")
             fold.users[: len(image["users"])] = image["users"]
             fold.stocks[: len(image["stocks"])] = image["stocks"]
             fold.open[image["places"]] = image["open"]
@@ -323,7 +340,7 @@ class Streams:
             self.now_ns = int(image["now_ns"][0])
             participants = image["participants"].tolist()
         except KeyError as error:
-            raise ValueError(f"an image of streams without {error}") from error
+            raise ValueError(f"their table {error.args[0]} is missing") from error
         self._carries = bool(fold.carried[:1].view(np.uint8).any())
         self._participants = {name: number for number, name in enumerate(participants, 1)}
         self._instruments = len(image["stocks"]) - 1

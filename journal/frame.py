@@ -6,8 +6,8 @@ A block is what the sequencer stamped at once: ``count`` opaque rows, numbered f
 
 The checksum is xxh3-128 over everything else. The header ends with the checksum of the block before, so each
 checksum vouches for the whole history: a block that is swapped, left out or taken from another journal does not
-fit. ``previous`` of the first block is the checksum of the journal's genesis record. xxh3 finds accidents, not
-forgers.
+fit. ``previous`` of the first block is the checksum of the journal's genesis record, which holds the journal's id. xxh3
+finds accidents, not forgers.
 """
 
 import struct
@@ -65,6 +65,11 @@ class Block:
     @property
     def last_seq(self) -> int:
         return self.first_seq + self.count - 1
+
+    @property
+    def sealed(self) -> memoryview:
+        """The whole frame: what ``Journal.append_block`` of a copy takes."""
+        return memoryview(self.rows.obj)
 
 
 def encode(
@@ -230,6 +235,11 @@ def check_link(block: Block, next_seq: int, previous: bytes | None) -> None:
     if block.first_seq != next_seq:
         raise JournalDamaged(
             f"the blocks from seq {next_seq} to {block.first_seq - 1} are missing; restore the journal from a copy"
+        )
+    if previous is not None and block.previous != previous and next_seq == 1:
+        raise JournalDamaged(
+            "the block at seq 1 was taken from another journal: it is not linked to this journal's id; restore the "
+            "journal from a copy"
         )
     if previous is not None and block.previous != previous:
         raise JournalDamaged(

@@ -29,7 +29,7 @@ from journal.opening import (
 from journal.pages import Meta, PageDamage, check_file, read_meta, read_metas
 from journal.reading import ADVICE, LABELS_KEY, TREES, Reader, Snapshot
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
-from journal.store import LMDB_VERSION, MAP_BYTES, ReaderLock, Store, create_folder, reason
+from journal.store import LMDB_VERSION, MAP_BYTES, ROW_BYTES, ReaderLock, Store, create_folder, reason
 
 #: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
 Durability = Literal["fsync", "none"]
@@ -50,7 +50,8 @@ class Journal:
     """An open journal: ``Journal.create`` or ``Journal.open``. One thread appends; any may read.
 
     ``epoch``, ``rules_version`` and ``source_digest`` go into each block appended from then on; the owner sets them.
-    ``last_seq`` is the last appended. ``meta`` is what the creator gave.
+    ``last_seq`` is the last appended. ``meta`` is what the creator gave. ``journal_id`` (16 bytes) is that of this
+    journal and of its copies, and of no other; ``genesis`` is the sealed record that has both.
 
     ``on_durable``, which the owner may set at any time, is called without arguments in the writer's thread whenever the
     durable mark has moved, and once the writer has failed: to wake up somebody who then looks at ``durable_seq`` and
@@ -82,15 +83,31 @@ class Journal:
             raise
 
     @classmethod
-    def create(cls, path: "str | os.PathLike[str]", meta: dict[str, Any], *, durability: str = "fsync") -> "Journal":
+    def create(
+        cls,
+        path: "str | os.PathLike[str]",
+        meta: dict[str, Any],
+        *,
+        durability: str = "fsync",
+        journal_id: bytes | None = None,
+    ) -> "Journal":
         """A new journal in data directory ``path`` (made if missing), opened for writing.
 
         ``meta``: plain values that msgpack takes, with ``rules_version`` (int) among them; ``row_bytes`` (default 64)
-        and ``source_digest`` (default "") are looked at too. Raises JournalError when there is a journal already.
+        and ``source_digest`` (default "") are looked at too. ``journal_id``: 16 bytes, for tests that want the same
+        bytes again; random otherwise. Raises JournalError when there is a journal already.
         """
-        directory = Path(path)
         if type(meta.get("rules_version")) is not int:
             raise ValueError("the meta record of a journal needs rules_version, a whole number")
+        journal_id = os.urandom(marks.JOURNAL_ID_BYTES) if journal_id is None else journal_id
+        if len(journal_id) != marks.JOURNAL_ID_BYTES:
+            raise ValueError(f"the id of a journal has {marks.JOURNAL_ID_BYTES} bytes, not {len(journal_id)}")
+        row_bytes = int(meta.get("row_bytes", ROW_BYTES))
+        genesis = marks.encode_genesis(meta, row_bytes, os.sysconf("SC_PAGE_SIZE"), journal_id)
+        return cls._create(Path(path), genesis, durability)
+
+    @classmethod
+    def _create(cls, directory: Path, genesis: bytes, durability: str) -> "Journal":
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -99,7 +116,7 @@ class Journal:
         try:
             if (directory / FOLDER).exists():
                 raise JournalError(f"{directory} holds a journal already; open it, or choose another directory")
-            create_folder(directory, meta)
+            create_folder(directory, genesis)
         finally:
             lock.release()
         return cls(directory, False, durability)
@@ -141,9 +158,15 @@ class Journal:
         if genesis is None:
             raise JournalForeign(f"{self._folder} holds no journal that can be recognised ({problem}); check the path")
         if side is not None and side != genesis:
-            problem = "the two copies of the genesis record differ"
+            problem = (
+                "the two copies of the genesis record differ"
+                if side.journal_id == genesis.journal_id
+                else f"{self._folder}: data.mdb or genesis was taken from another journal"
+            )
         self._problem = problem
         self.meta: dict[str, Any] = genesis.meta
+        self.journal_id = genesis.journal_id
+        self.has_own_id = genesis.has_own_id
         self._genesis = genesis
         self._reader = Reader(str(self._folder), self._pin, self._fd, genesis, tail, problem)
         ends = [known.last_seq for known in (mark, tail) if known is not None]
@@ -283,6 +306,8 @@ class Journal:
             raise JournalDamaged(f"{self.path}: {error}") from error
         return JournalInfo(
             path=str(self.path),
+            journal_id=self.journal_id.hex(),
+            has_own_id=self.has_own_id,
             bytes=os.fstat(self._fd).st_size,
             blocks=mark.blocks,
             first_seq=1 if mark.blocks else 0,

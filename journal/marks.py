@@ -1,9 +1,10 @@
 """The small sealed records beside the blocks: genesis, the commit mark, and the digest of a block.
 
-Genesis says once and for all what a journal is. A commit mark says, inside each commit, how far the journal goes
-and which LMDB transaction says so. The same mark is written to the file ``tail`` after each commit: LMDB keeps two
-meta pages and takes the newer good one, so a damaged newer one would quietly give yesterday's journal, which the
-tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
+Genesis says once and for all what a journal is, and which: it holds a random id, and the first block is linked to
+the checksum of the record, so that the whole chain of blocks is of that journal (ADR 17). A commit mark says, inside
+each commit, how far the journal goes and which LMDB transaction says so. The same mark is written to the file ``tail``
+after each commit: LMDB keeps two meta pages and takes the newer good one, so a damaged newer one would quietly give
+yesterday's journal, which the tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
 """
 
 import struct
@@ -15,7 +16,10 @@ import xxhash
 
 from journal.errors import JournalDamaged, JournalForeign
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+#: Without ``journal_id``, of the releases before journals had ids.
+_FIRST_VERSION: Final = 1
+JOURNAL_ID_BYTES: Final = 16
 DIGEST_BYTES: Final = 16
 _GENESIS_MAGIC: Final = "lockstep journal"
 _MARK: Final = struct.Struct("<8s7Q16s")
@@ -35,21 +39,29 @@ def _unseal(sealed: bytes, what: str) -> bytes:
 
 @dataclass(frozen=True)
 class Genesis:
-    """The genesis record of a journal: ``meta`` is the creator's, ``checksum`` the link of the first block."""
+    """The genesis record of a journal: ``meta`` is the creator's, ``checksum`` the link of the first block.
+
+    ``journal_id``: 16 bytes. Of a journal that was created before journals had ids it is the checksum of this record,
+    which is the same in two journals of the same capacity; ``has_own_id`` is false then.
+    """
 
     meta: dict[str, Any]
     row_bytes: int
     page_bytes: int
     checksum: bytes
+    journal_id: bytes
+    has_own_id: bool
+    sealed: bytes
 
 
-def encode_genesis(meta: dict[str, Any], row_bytes: int, page_bytes: int) -> bytes:
+def encode_genesis(meta: dict[str, Any], row_bytes: int, page_bytes: int, journal_id: bytes) -> bytes:
     """The sealed genesis record."""
     return _seal(
         msgpack.packb(
             {
                 "magic": _GENESIS_MAGIC,
                 "version": FORMAT_VERSION,
+                "journal_id": journal_id,
                 "row_bytes": row_bytes,
                 "page_bytes": page_bytes,
                 "meta": meta,
@@ -67,16 +79,29 @@ def decode_genesis(sealed: bytes) -> Genesis:
         raise JournalForeign("the genesis record is not one of a lockstep journal") from error
     if not isinstance(fields, dict) or fields.get("magic") != _GENESIS_MAGIC:
         raise JournalForeign("the genesis record is not one of a lockstep journal")
-    if fields.get("version") != FORMAT_VERSION:
+    version = fields.get("version")
+    if version not in (_FIRST_VERSION, FORMAT_VERSION):
         raise JournalForeign(
-            f"the journal has format version {fields.get('version')!r} and this release reads {FORMAT_VERSION}; "
-            "use the release that wrote it"
+            f"the journal has format version {version!r} and this release reads {_FIRST_VERSION} and "
+            f"{FORMAT_VERSION}; use the release that wrote it"
         )
     if not isinstance(fields.get("meta"), dict) or not all(
         type(fields.get(n)) is int for n in ("row_bytes", "page_bytes")
     ):
         raise JournalForeign("the genesis record is not one of a lockstep journal")
-    return Genesis(fields["meta"], fields["row_bytes"], fields["page_bytes"], sealed[:16])
+    checksum = sealed[:16]
+    journal_id = fields.get("journal_id") if version == FORMAT_VERSION else checksum
+    if type(journal_id) is not bytes or len(journal_id) != JOURNAL_ID_BYTES:
+        raise JournalForeign("the genesis record of the journal has no id of 16 bytes")
+    return Genesis(
+        fields["meta"],
+        fields["row_bytes"],
+        fields["page_bytes"],
+        checksum,
+        journal_id,
+        version == FORMAT_VERSION,
+        sealed,
+    )
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,14 @@ _PIN_BLOCKS: Final = 64
 class JournalInfo:
     """Description of a journal and its range. ``first_seq`` is 0 and the times are None while it is empty.
 
+    ``journal_id``: in hexadecimal; where ``has_own_id`` is false the journal is older than ids, and its id is derived
+    from its genesis record.
     ``readers``: how reading is kept apart from a writer. ``problem``: what was found on opening, or None.
     """
 
     path: str
+    journal_id: str
+    has_own_id: bool
     bytes: int
     blocks: int
     first_seq: int

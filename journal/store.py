@@ -255,22 +255,23 @@ def failed(folder: Path, what: str, error: BaseException) -> JournalError:
     return (JournalFault if passes else JournalError)(f"{what}: {why}")
 
 
-def create_folder(directory: Path, meta: dict[str, Any]) -> None:
-    """Make DIR/journal aside and rename it into place, so that it is there whole or not at all. Raises JournalError."""
+def create_folder(directory: Path, genesis: bytes) -> None:
+    """Make DIR/journal aside and rename it into place, so that it is there whole or not at all. Raises JournalError.
+
+    ``genesis``: the sealed record.
+    """
     try:
-        _create_aside(directory / NEW_FOLDER, meta)
+        _create_aside(directory / NEW_FOLDER, genesis)
         (directory / NEW_FOLDER).rename(directory / FOLDER)
         _sync_folder(directory)
     except (lmdb.Error, OSError) as error:
         raise failed(directory, f"the journal in {directory} cannot be created", error) from error
 
 
-def _create_aside(new: Path, meta: dict[str, Any]) -> None:
+def _create_aside(new: Path, sealed: bytes) -> None:
     if new.exists():
         shutil.rmtree(new)
     new.mkdir(mode=0o700)
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-    sealed = marks.encode_genesis(meta, int(meta.get("row_bytes", ROW_BYTES)), page_bytes)
     _reserve_reader_table(new)
     environment = lmdb.open(str(new), **{**_OPTIONS, "create": True})
     try:

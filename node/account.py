@@ -127,6 +127,7 @@ def status(node: Node) -> Status:
         "pid": os.getpid(),
         "uptime_s": round(time.monotonic() - node.began_s, 1),
         "data": str(node.options.data),
+        "journal_id": journal.journal_id.hex(),
         "durability": node.options.durability,
         "state": state,
         "state_reason": why,

@@ -204,7 +204,7 @@ class AdminServer:
         try:
             status = self._node.status()
             known: dict[str, Any] = {
-                key: status[key] for key in ("pid", "data", "durability", "uptime_s") if key in status
+                key: status[key] for key in ("pid", "data", "journal_id", "durability", "uptime_s") if key in status
             }
             if self._bound is not None:
                 known["directory"] = self._bound.identity._asdict()

@@ -21,6 +21,7 @@ STATUS_KEYS: Final = (
     "pid",
     "uptime_s",
     "data",  # the data directory
+    "journal_id",  # in hexadecimal: the same in a node and its copies, and in no other
     "durability",  # fsync or none
     "state",  # open; or why no new order is taken or answered: stopped, stalled, ending, draining, disk low …, clock
     "state_reason",  # that in a sentence; empty where it is open

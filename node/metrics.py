@@ -150,7 +150,7 @@ def _gauges(status: Status) -> Iterator[Metric]:
 
 
 def _info(status: Status) -> Metric:
-    words = ("data", "durability", "room", "clock_discipline")
+    words = ("data", "journal_id", "durability", "room", "clock_discipline")
     info = InfoMetricFamily("lockstep_node", "What the node is")
     info.add_metric([], {key: str(status[key]) for key in words if key in status})
     return info

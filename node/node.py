@@ -171,7 +171,9 @@ class Node:
         def failed(why: str) -> None:
             log.warning("arrivals not recorded", why=why, then="the market goes on; look at the disk")
 
-        return ArrivalLog(ArrivalFiles(self.options.data / "arrivals"), lambda: self.engine.seq, failed)
+        return ArrivalLog(
+            ArrivalFiles(self.options.data / "arrivals", self.journal.journal_id), lambda: self.engine.seq, failed
+        )
 
     # The life of a node.
 

@@ -46,18 +46,14 @@ def open_directory(
             raise
     else:
         journal, engine = create(directory, capacity, durability=durability)
-        outbox, notes = Outbox(directory, capacity, past_days=past_days), ()
+        outbox, notes = Outbox(directory, capacity, journal.journal_id, past_days=past_days), ()
     outbox.streams.tallies[:] = 0  # what is counted is what happens from here on
     prefault(engine)
     return Opened(journal, engine, outbox, notes, position_after(journal, engine.now_ns).extended)
 
 
 def _recovered(directory: Path, durability: Durability, progress: Progress | None, past_days: int) -> Opened:
-    outbox = Outbox(directory, _capacity(directory), past_days=past_days)
-    journal, engine, recovered = recover(directory, durability=durability, fold=outbox, progress=progress)
-    return Opened(journal, engine, outbox, recovered.notes)
-
-
-def _capacity(directory: Path) -> Capacity:
     with journal_of(directory) as journal:
-        return capacity_of(journal)
+        outbox = Outbox(directory, capacity_of(journal), journal.journal_id, past_days=past_days)
+    journal, engine, recovered = recover(directory, durability=durability, fold=outbox, progress=progress)
+    return Opened(journal, engine, outbox, (*recovered.notes, *outbox.notes))

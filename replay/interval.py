@@ -194,7 +194,7 @@ class _Tally:
             raise _BadCheckpoint(cut, "") from error
         except CheckpointError as error:
             raise _BadCheckpoint(cut, f"checkpoint {cut.seq} is damaged: {error}") from error
-        wrong = why_not(checkpoint, self.journal, capacity_of(self.journal))
+        wrong = why_not(checkpoint, self.journal)
         if wrong is not None:
             raise _BadCheckpoint(cut, f"checkpoint {cut.seq} {wrong}")
         return checkpoint

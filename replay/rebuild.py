@@ -29,11 +29,11 @@ Progress = Callable[[int, int], None]
 class Fold(Protocol):
     """A projection of commands and events beside the market, such as the streams of a gateway's users."""
 
-    def restore(self, beside: Mapping[str, Mapping[str, NDArray[Any]]], seq: int, /) -> bool:
+    def restore(self, beside: Mapping[str, Mapping[str, NDArray[Any]]], seq: int, /) -> None:
         """Take the state at command ``seq`` out of the arrays that stand beside the market in a checkpoint.
 
-        False when they do not hold it, or what else it needs is not there; the fold is then as before its first
-        command. The arrays belong to the fold from then on.
+        Raises ValueError when they do not hold it, or what else it needs is not there; the fold is then as before its
+        first command. The arrays belong to the fold from then on.
         """
         ...
 
@@ -117,6 +117,13 @@ def source_digest() -> str:
     from engine.kernel_cache import SOURCE_DIGEST
 
     return SOURCE_DIGEST
+
+
+def state_form() -> tuple[int, bytes]:
+    """Version and layout of the state of this release's engine: the form of its checkpoints."""
+    from engine.state import STATE_LAYOUT, STATE_VERSION
+
+    return STATE_VERSION, STATE_LAYOUT
 
 
 def capacity_of(journal: Journal) -> Capacity:
@@ -263,15 +270,18 @@ def start(
     store = CheckpointStore(Path(directory))
     at_or_before, machine = to_seq, None
     while machine is None and (checkpoint := store.newest(at_or_before)) is not None:
-        wrong = why_not(checkpoint, journal, capacity)
+        wrong = why_not(checkpoint, journal)
         if wrong is None:
             try:
                 machine = Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
             except ValueError as error:
                 wrong = f"cannot be restored: {error}"
         # The fold comes last: once it has taken a checkpoint, nothing refuses that one any more.
-        if wrong is None and fold is not None and not fold.restore(checkpoint.beside, checkpoint.seq):
-            machine, wrong = None, "holds the market but not all of the users' streams"
+        if wrong is None and fold is not None:
+            try:
+                fold.restore(checkpoint.beside, checkpoint.seq)
+            except ValueError as error:
+                machine, wrong = None, f"holds the market but not all of the users' streams: {error}"
         if wrong is not None:
             notes.append(
                 f"checkpoint {checkpoint.seq} {wrong}; it was not used: replay begins at an older one or at command 1"
@@ -282,9 +292,9 @@ def start(
     return new_engine(kind, capacity) if machine is None else machine
 
 
-def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str | None:
+def why_not(checkpoint: Checkpoint, journal: Journal) -> str | None:
     """Reason why an undamaged checkpoint does not belong to this journal; None if it does."""
-    wrong = why_not_origin(checkpoint.origin, capacity)
+    wrong = why_not_origin(checkpoint.origin, journal)
     if wrong is not None:
         return wrong
     if checkpoint.seq == 0:
@@ -298,18 +308,25 @@ def why_not(checkpoint: Checkpoint, journal: Journal, capacity: Capacity) -> str
     return None
 
 
-def why_not_origin(origin: Origin | None, capacity: Capacity) -> str | None:
-    """Reason why this release's engine of that capacity cannot use the arrays of a checkpoint; None if it can.
+def why_not_origin(origin: Origin | None, journal: Journal) -> str | None:
+    """Reason why this release's engine cannot start from a checkpoint and go on with a journal; None if it can.
 
-    Other kernels may keep the same state in other places, even in arrays of the same shape.
+    The kernels that wrote it do not count, only the form of the state: an edit in a kernel that keeps the form leaves
+    checkpoints usable, and the event digests find a kernel that is wrong.
     """
-    if origin is None:
-        return "does not say what engine it is of"
+    if origin is None or not origin.journal_id:
+        return "was written by an earlier release and does not say of which journal it is"
+    if origin.journal_id != journal.journal_id:
+        return "was taken from another journal"
     if origin.rules_version != RULES_VERSION:
         return f"was written under rules version {origin.rules_version}"
-    if origin.source_digest != source_digest():
-        return f"was written by other kernels ({origin.source_digest[:16]}) than this release's"
-    if origin.capacity != asdict(capacity):
+    version, layout = state_form()
+    if (origin.state_version, origin.state_layout) != (version, layout):
+        return (
+            f"holds the state in another form (version {origin.state_version}, layout "
+            f"{origin.state_layout.hex()[:16]}) than this release's (version {version}, layout {layout.hex()[:16]})"
+        )
+    if origin.capacity != asdict(capacity_of(journal)):
         return "is of an engine of another capacity"
     return None
 

@@ -15,7 +15,7 @@ from engine.interface import EngineKind
 from journal import Journal
 from replay.errors import ReplayError
 from replay.interval import Advanced, Cut, Difference, Interval, Verified, cut_intervals, verify_interval
-from replay.rebuild import Progress, capacity_of, check_range, journal_of, why_not_origin
+from replay.rebuild import Progress, check_range, journal_of, why_not_origin
 from replay.spread import Workers
 
 #: Intervals a worker: more of them balance better, fewer load fewer checkpoints.
@@ -86,13 +86,12 @@ def verify(
             notes.append("the reference engine starts at command 1, in one worker")
             workers, first = 1, 1
         infos = CheckpointStore(Path(directory)).list() if engine == "kernel" else []
-        capacity = capacity_of(journal)
-        good = [info for info in infos if info.valid and why_not_origin(info.origin, capacity) is None]
+        good = [info for info in infos if info.valid and why_not_origin(info.origin, journal) is None]
         whole = {info.seq for info in good}
         damage: list[str] = []
         for info in infos:
             if info.valid and info.seq not in whole and info.seq <= last:
-                notes.append(f"checkpoint {info.seq} {why_not_origin(info.origin, capacity)}; it was not used")
+                notes.append(f"checkpoint {info.seq} {why_not_origin(info.origin, journal)}; it was not used")
             elif not info.valid and info.seq <= last:
                 # One that was set aside and taken anew is history, no damage.
                 told = notes if info.seq in whole else damage

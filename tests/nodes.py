@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from directory.recover import CheckpointEvery, create
+from checkpoints import Checkpoint
+from directory.recover import CheckpointEvery, create, image, stateful
 from engine import Capacity
 from engine.digest import EventChain
 from engine.interface import EngineKind, MarketEngine, new_engine
 from engine.records import EventKind
+from replay.rebuild import capacity_of, journal_of
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 
@@ -42,6 +44,12 @@ def write_node(
     with journal:
         pump(batches(rows, size), FileStamp(), journal, used, at_boundary=every)
     return used
+
+
+def image_of(directory: Path, engine: MarketEngine) -> Checkpoint:
+    """The state of an engine as a checkpoint of the journal in a directory."""
+    with journal_of(directory) as journal:
+        return image(stateful(engine), capacity_of(journal), journal.journal_id)
 
 
 class DropsAFill:

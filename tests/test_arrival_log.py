@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.arrival_log import MAGIC, TURN, ArrivalError, ArrivalFiles, ArrivalLog, read_arrivals
+from gateway.arrival_log import HEAD_BYTES, MAGIC, TURN, ArrivalError, ArrivalFiles, ArrivalLog, read_arrivals
 from gateway.arrivals import ORIGIN
 
+JOURNAL_ID = bytes(range(16))
+HEAD = MAGIC + JOURNAL_ID
 #: A turn of one message and one row, in a file.
 TURN_BYTES = TURN.itemsize + ORIGIN.itemsize + 4
 
@@ -35,7 +37,7 @@ def turn(last_seq: int) -> bytes:
 
 
 def seqs(directory: Path) -> list[int]:
-    return [seq for rows in read_arrivals(directory) for seq in rows["seq"].tolist()]
+    return [seq for rows in read_arrivals(directory, JOURNAL_ID) for seq in rows["seq"].tolist()]
 
 
 def add(log: ArrivalLog) -> None:
@@ -52,7 +54,7 @@ def test_what_is_read_back_is_what_was_recorded(
     times_ns = [1_700_000_000_000_000_000 + 2**31 + n for n in range(3)]
     expected: list[tuple[Any, ...]] = []
     current = [0]
-    log = ArrivalLog(ArrivalFiles(directory), lambda: current[0], pytest.fail)
+    log = ArrivalLog(ArrivalFiles(directory, JOURNAL_ID), lambda: current[0], pytest.fail)
     for number, messages in enumerate(turns):
         last_seq += 1  # a CLOCK row
         for place, (stream, rows) in enumerate(messages):
@@ -63,15 +65,15 @@ def test_what_is_read_back_is_what_was_recorded(
         connections = origins(*((times_ns[n], 10 + n, 20 + n) for n in range(3)))
         log.add(number, sum(rows for _, rows in messages), connections, places(*messages))
     log.close(30)
-    assert [tuple(row) for rows in read_arrivals(directory) for row in rows.tolist()] == expected
+    assert [tuple(row) for rows in read_arrivals(directory, JOURNAL_ID) for row in rows.tolist()] == expected
 
 
 def test_files_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
     directory = tmp_path / "arrivals"
-    files = ArrivalFiles(directory, file_bytes_max=len(MAGIC) + 10 * TURN_BYTES, files_max=3)
+    files = ArrivalFiles(directory, JOURNAL_ID, file_bytes_max=HEAD_BYTES + 10 * TURN_BYTES, files_max=3)
     for seq in range(1, 106):
         files.append(seq, turn(seq))
-        assert sum(path.stat().st_size for path in directory.iterdir()) <= 3 * (len(MAGIC) + 10 * TURN_BYTES)
+        assert sum(path.stat().st_size for path in directory.iterdir()) <= 3 * (HEAD_BYTES + 10 * TURN_BYTES)
     files.close()
     assert seqs(directory) == list(range(81, 106)), "three files, the newest begun"
     assert {path.name for path in directory.iterdir()} == {f"{n:020}.arrivals" for n in (81, 91, 101)}
@@ -80,7 +82,7 @@ def test_files_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
 def test_files_are_the_owner_s_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        ArrivalFiles(tmp_path / "arrivals").append(1, turn(1))
+        ArrivalFiles(tmp_path / "arrivals", JOURNAL_ID).append(1, turn(1))
     finally:
         os.umask(before)
     (file,) = (tmp_path / "arrivals").iterdir()
@@ -90,22 +92,22 @@ def test_files_are_the_owner_s_whatever_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, 5, TURN_BYTES - 1])
 def test_a_turn_that_is_cut_short_is_left_out(tmp_path: Path, cut: int) -> None:
-    data = MAGIC + turn(1) + turn(2) + turn(3)
+    data = HEAD + turn(1) + turn(2) + turn(3)
     (tmp_path / "00000000000000000001.arrivals").write_bytes(data[:-cut])
     assert seqs(tmp_path) == [1, 2]
 
 
 def test_a_file_that_was_only_begun_has_no_rows(tmp_path: Path) -> None:
-    for size in range(len(MAGIC) + 1):
-        (tmp_path / f"{size:020}.arrivals").write_bytes(MAGIC[:size])
+    for size in range(len(HEAD) + 1):
+        (tmp_path / f"{size:020}.arrivals").write_bytes(HEAD[:size])
     assert seqs(tmp_path) == []
 
 
 @pytest.mark.parametrize("field", ["streams", "messages", "rows", "place"])
 def test_a_damaged_turn_is_named_with_its_file_and_byte(tmp_path: Path, field: str) -> None:
     path = tmp_path / "00000000000000000001.arrivals"
-    data = bytearray(MAGIC + turn(1) + turn(2))
-    at = len(MAGIC) + TURN_BYTES
+    data = bytearray(HEAD + turn(1) + turn(2))
+    at = HEAD_BYTES + TURN_BYTES
     where = at + TURN_BYTES - 4 if field == "place" else at + TURN.fields[field][1]  # type: ignore[index]
     data[where : where + 4] = (-7).to_bytes(4, "little", signed=True)
     path.write_bytes(data)
@@ -114,7 +116,7 @@ def test_a_damaged_turn_is_named_with_its_file_and_byte(tmp_path: Path, field: s
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "00000000000000000001.arrivals").write_bytes(b"LSARRIV0" + turn(1))
+    (tmp_path / "00000000000000000001.arrivals").write_bytes(b"LSARRIV1" + turn(1))
     with pytest.raises(ArrivalError, match="no file of arrivals of this version"):
         seqs(tmp_path)
 
@@ -123,7 +125,7 @@ class Faulty(ArrivalFiles):
     """Files on a disk that is full until ``mended``, or that blocks until ``going``."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
+        super().__init__(directory, JOURNAL_ID)
         self.mended = False
         self.going = threading.Event()
         self.going.set()
@@ -173,7 +175,7 @@ def test_a_disk_that_stalls_costs_records_and_never_a_wait(tmp_path: Path) -> No
 
 def test_a_log_that_is_closed_has_written_everything(tmp_path: Path) -> None:
     seq = iter(range(1, 1_000))
-    log = ArrivalLog(ArrivalFiles(tmp_path / "arrivals"), lambda: next(seq), pytest.fail)
+    log = ArrivalLog(ArrivalFiles(tmp_path / "arrivals", JOURNAL_ID), lambda: next(seq), pytest.fail)
     for _ in range(500):
         add(log)
     log.close(30)

@@ -31,7 +31,10 @@ def small_checkpoint(seq: int = 1_000) -> Checkpoint:
     return Checkpoint(
         seq=seq,
         event_digest=chance.bytes(16),
+        journal_id=b"journal" + bytes(9),
         rules_version=1,
+        state_version=2,
+        state_layout=b"layout" + bytes(10),
         source_digest="ab" * 16,
         capacity={"orders_max": 8, "ids_max": 8},
         parts={
@@ -185,12 +188,11 @@ def test_a_checkpoint_under_another_name_is_not_taken_for_that_seq(tmp_path: Pat
 
 
 def test_another_format_version_is_refused_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, checkpoint in (("FORMAT_VERSION", with_folds()), ("_PLAIN_VERSION", small_checkpoint())):
-        monkeypatch.setattr(image, name, 3)
-        content = encoded(checkpoint)
-        monkeypatch.undo()
-        with pytest.raises(CheckpointError, match="format version 3; this release reads 1 and 2"):
-            decoded(content)
+    monkeypatch.setattr(image, "FORMAT_VERSION", 4)
+    content = encoded(with_folds())
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="format version 4; this release reads 1 to 3"):
+        decoded(content)
 
 
 def test_arrays_of_folds_come_back_beside_the_state_and_change_neither_it_nor_its_digest(tmp_path: Path) -> None:
@@ -209,11 +211,14 @@ def test_arrays_of_folds_come_back_beside_the_state_and_change_neither_it_nor_it
     assert (plain.state_digest, plain.folds) == (info.state_digest, ())
 
 
-def test_a_checkpoint_of_the_first_format_is_read_and_has_nothing_beside() -> None:
-    """Written by the first release: a checkpoint without folds is the same bytes today."""
-    content = (ROOT / "tests" / "golden" / "format-1.checkpoint").read_bytes()
-    assert same(decoded(content), small_checkpoint())
-    assert content == encoded(small_checkpoint())
+def test_checkpoints_of_the_first_formats_are_read_and_say_neither_their_journal_nor_their_form() -> None:
+    """Written by earlier releases."""
+    for version, checkpoint in ((1, small_checkpoint()), (2, with_folds())):
+        content = (ROOT / "tests" / "golden" / f"format-{version}.checkpoint").read_bytes()
+        expected = replace(checkpoint, journal_id=b"", state_version=0, state_layout=b"")
+        assert same(replace(decoded(content), beside={}), replace(expected, beside={}))
+        assert same(as_parts(decoded(content)), as_parts(expected))
+        assert decoded(content).origin.journal_id == b""
 
 
 def test_a_checkpoint_with_nothing_but_folds_comes_back() -> None:

@@ -11,12 +11,11 @@ import pytest
 
 from checkpoints import CheckpointStore
 from cli.main import run_line
-from directory.recover import image
 from engine import Engine
 from engine.interface import EngineKind
 from replay.compare import compare
 from tests.json_schemas import checked
-from tests.nodes import SMALL, DropsAFill, write_node
+from tests.nodes import SMALL, DropsAFill, image_of, write_node
 from tests.streams import random_stream
 
 ROWS = random_stream(21, 3_000)
@@ -40,7 +39,7 @@ def bent(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         engine.apply(ROWS[first : first + 64])
     parts = {part: {name: array.copy() for name, array in arrays.items()} for part, arrays in engine.parts().items()}
     parts["reference"]["instruments"]["last_trade_e4"][0] += 100
-    CheckpointStore(path).write(dataclasses.replace(image(engine, SMALL), parts=parts))
+    CheckpointStore(path).write(dataclasses.replace(image_of(path, engine), parts=parts))
     return path
 
 

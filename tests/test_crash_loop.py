@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from checkpoints import CheckpointStore
-from directory.recover import create, image, recover
+from directory.recover import create, recover
 from engine import Engine
 from journal import Journal
 from replay.rebuild import rebuild
@@ -25,7 +25,7 @@ from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.crash_child import BLOCK_COMMANDS, run_node
-from tests.nodes import SMALL, batches
+from tests.nodes import SMALL, batches, image_of
 from tests.streams import random_stream
 
 KILLS = int(os.environ.get("LOCKSTEP_KILLS", "30"))
@@ -152,7 +152,7 @@ def test_a_digest_that_a_crash_lost_just_before_a_checkpoint_is_written_by_the_n
         rows = ROWS[640:704]
         journal.append(len(rows), rows.view(np.uint8).data, 0)
         engine.apply(rows)  # the crash comes before its digest
-    CheckpointStore(tmp_path).write(image(engine, SMALL))  # type: ignore[arg-type]
+    CheckpointStore(tmp_path).write(image_of(tmp_path, engine))
     assert verify(tmp_path).missing_tail == 1
     journal, engine, report = recover(tmp_path)
     assert (report.digests_written, report.rebuilt.checkpoint_seq) == (1, 704)

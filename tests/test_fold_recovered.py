@@ -41,13 +41,12 @@ class Counts:
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"kinds": self.kinds, "seq": np.array([self.seq])}
 
-    def restore(self, beside: Mapping[str, Mapping[str, NDArray[Any]]], seq: int) -> bool:
+    def restore(self, beside: Mapping[str, Mapping[str, NDArray[Any]]], seq: int) -> None:
         self.asked.append(seq)
         if seq in self._refuses or "counts" not in beside:
-            return False
+            raise ValueError("there is no count")
         self.kinds, self.seq = beside["counts"]["kinds"], int(beside["counts"]["seq"][0])
         assert self.seq == seq
-        return True
 
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         assert first_seq == self.seq + 1, "a block is left out or comes twice"
@@ -75,7 +74,7 @@ def run(directory: Path, *, folded: bool = True, plain_at: int | None = None) ->
             pushed.all()
         if plain_at is not None:
             assert engine.seq == plain_at
-            CheckpointStore(directory).write(image(stateful(engine), SMALL))
+            CheckpointStore(directory).write(image(stateful(engine), SMALL, journal.journal_id))
     return counts
 
 
@@ -104,8 +103,8 @@ def test_a_checkpoint_that_the_fold_refuses_is_noted_and_an_older_one_is_used(tm
     assert engine.seq == 3_000
     assert (fold.kinds == truth.kinds).all()
     assert [note for note in recovered.notes if "users' streams" in note] == [
-        f"checkpoint {seq} holds the market but not all of the users' streams; it was not used: replay begins at an "
-        "older one or at command 1"
+        f"checkpoint {seq} holds the market but not all of the users' streams: there is no count; it was not used: "
+        "replay begins at an older one or at command 1"
         for seq in (3_000, 2_500)
     ]
     assert all(info.valid for info in CheckpointStore(tmp_path).list()), "a checkpoint is not bad for that"

@@ -24,6 +24,7 @@ from tests.ouch_messages import cancel
 from tests.rows import clock, instrument, participant, row
 from wire.soup import LoginRequest
 
+JOURNAL_ID = bytes(range(16))
 NAMES = ("UA", "UB", "UC")
 SMALL = Capacity(orders_max=64, ids_max=64, instruments_max=2, participants_max=4)
 
@@ -66,7 +67,7 @@ class Turns:
 
     def __init__(self, directory: Path, connections_max: int = 1_024, arrival_log: ArrivalLog | None = None) -> None:
         directory.mkdir()
-        outbox = Outbox(directory, SMALL)
+        outbox = Outbox(directory, SMALL, JOURNAL_ID)
         rows = concatenate(
             [clock(), instrument("XYZ"), participant("ALPHA")]
             + [
@@ -237,7 +238,7 @@ def test_turns_begin_at_another_connection_each_time(turns: Turns) -> None:
 def test_arrivals_are_recorded_with_the_numbers_of_their_rows(tmp_path: Path) -> None:
     directory = tmp_path / "arrivals"
     last_seqs = iter((1_004, 1_006))  # a CLOCK row stands before each turn
-    log = ArrivalLog(ArrivalFiles(directory), lambda: next(last_seqs), pytest.fail)
+    log = ArrivalLog(ArrivalFiles(directory, JOURNAL_ID), lambda: next(last_seqs), pytest.fail)
     began_ns = time.time_ns()
 
     async def with_gateway() -> Turns:
@@ -251,7 +252,7 @@ def test_arrivals_are_recorded_with_the_numbers_of_their_rows(tmp_path: Path) ->
         return turns
 
     turns = asyncio.run(with_gateway())
-    (rows,) = read_arrivals(directory)
+    (rows,) = read_arrivals(directory, JOURNAL_ID)
     assert rows["seq"].tolist() == [1_002, 1_003, 1_004, 1_006]
     assert rows["connection"].tolist() == [1, 2, 1, 3]
     assert rows["user"].tolist() == [turns.connections[n].user for n in (0, 1, 0, 2)]

@@ -36,6 +36,7 @@ from wire import soup
 from wire.soup import LoginRequest, PacketType
 
 CAPACITY = Capacity(orders_max=64, ids_max=256, instruments_max=2, participants_max=4)
+JOURNAL_ID = bytes(range(16))
 END = soup.packet(PacketType.END_OF_SESSION)
 
 
@@ -45,7 +46,7 @@ class Days:
     def __init__(self, directory: Path, past_days: int = 5, begun: bool = True) -> None:
         directory.mkdir(exist_ok=True)
         self.directory, self.past_days = directory, past_days
-        self.outbox = Outbox(directory, CAPACITY, past_days=past_days)
+        self.outbox = Outbox(directory, CAPACITY, JOURNAL_ID, past_days=past_days)
         self.engine = Engine(CAPACITY)
         self.blocks: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
         self.day = 0
@@ -315,7 +316,7 @@ def test_past_days_are_made_again_by_replay_and_go_on_from_a_checkpoint(run: Any
         def after_restart(image: Any, blocks: Any) -> list[list[str]]:
             again = Days(days.directory, begun=False)
             if image is not None:
-                assert again.outbox.restore(image, 0)
+                again.outbox.restore(image, 0)
             for block in blocks:
                 again.outbox.observe(*block)
             again.listen()
@@ -459,7 +460,7 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
         directory = tmp_path / "recovered"
         journal, engine = create(directory, CAPACITY)
         with journal:
-            outbox = Outbox(directory, CAPACITY)
+            outbox = Outbox(directory, CAPACITY, journal.journal_id)
             aside = CheckpointAside(journal, directory, 10**9, beside=outbox.image)
             pump((rows for _, rows, _ in days.blocks), FileStamp(), journal, engine, publishers=[outbox.observe])
             with aside:
@@ -468,7 +469,7 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
                 until(lambda: aside.tend() or not aside.busy)
             outbox.close()
         for checkpoint in (True, False):
-            outbox = Outbox(directory, CAPACITY)
+            outbox = Outbox(directory, CAPACITY, journal.journal_id)
             if not checkpoint:
                 shutil.rmtree(directory / "checkpoints")
             journal, _, recovered = recover(directory, fold=outbox)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from checkpoints import CheckpointStore
-from directory.recover import checkpoint, create, image, recover
+from directory.recover import checkpoint, create, recover
 from engine import COMMAND, EVENT, Engine
 from engine.digest import EventChain
 from engine.records import RULES_VERSION
@@ -25,7 +25,7 @@ from replay.rebuild import rebuild
 from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
-from tests.nodes import SMALL, DropsAFill, batches, write_node
+from tests.nodes import SMALL, DropsAFill, batches, image_of, write_node
 from tests.streams import random_stream
 
 ROOT = Path(__file__).parent.parent
@@ -200,7 +200,7 @@ def test_a_checkpoint_of_another_state_is_found_by_verify_and_compare(tmp_path: 
     parts = copied(engine)
     name, arrays = next((name, arrays) for name, arrays in parts.items() if "order" in name)
     next(array for array in arrays.values() if array.nbytes).reshape(-1).view(np.uint8)[-1] ^= 1
-    CheckpointStore(tmp_path).write(dataclasses.replace(image(engine, SMALL), parts=parts))
+    CheckpointStore(tmp_path).write(dataclasses.replace(image_of(tmp_path, engine), parts=parts))
     report = verify(tmp_path)
     assert report.difference is not None
     assert (report.difference.part, report.difference.last_seq) == (name, len(ROWS))
@@ -233,7 +233,7 @@ def spoil(path: Path) -> None:
 def test_a_checkpoint_beyond_the_journals_end_is_never_used(tmp_path: Path) -> None:
     write_node(tmp_path, ROWS[:3_200])
     engine, _ = straight(6_400)
-    CheckpointStore(tmp_path).write(image(engine, SMALL))
+    CheckpointStore(tmp_path).write(image_of(tmp_path, engine))
     rebuilt = rebuild(tmp_path)
     assert (rebuilt.seq, rebuilt.checkpoint_seq) == (3_200, 0)
     assert any("beyond the end" in note for note in rebuilt.notes)
@@ -244,7 +244,7 @@ def test_a_checkpoint_of_another_history_is_not_used(tmp_path: Path) -> None:
     other = Engine(SMALL)
     for batch in batches(random_stream(12, 1_600), 64):
         other.apply(batch)
-    CheckpointStore(tmp_path).write(image(other, SMALL))
+    CheckpointStore(tmp_path).write(image_of(tmp_path, other))
     rebuilt = rebuild(tmp_path)
     assert rebuilt.checkpoint_seq == 0
     assert any("another event digest" in note for note in rebuilt.notes)

@@ -70,7 +70,7 @@ class Place:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
-        outbox = Outbox(directory, SMALL)
+        outbox = Outbox(directory, SMALL, bytes(16))
         users = [
             row(
                 CommandKind.USER,

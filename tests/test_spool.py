@@ -9,6 +9,7 @@ import pytest
 from gateway.spool import EXTENT_BYTES, Spool, SpoolError
 
 SESSION = "20240115"
+JOURNAL_ID = bytes(range(16))
 
 
 def message(chance: random.Random) -> bytes:
@@ -32,7 +33,7 @@ def filled(spool: Spool, seed: int, rounds: int) -> dict[int, list[bytes]]:
 
 
 def test_every_message_is_found_where_it_begins(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION)
+    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
     held = filled(spool, 1, 8_000)
     chance = random.Random(2)
     for user, messages in held.items():
@@ -50,14 +51,14 @@ def test_every_message_is_found_where_it_begins(tmp_path: Path) -> None:
 
 
 def test_a_spool_goes_on_from_an_image_and_writes_over_what_came_after(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION)
+    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
     before = {user: list(messages) for user, messages in filled(spool, 3, 3_000).items()}
     spool.flush()
     image = spool.image()
     for user, messages in before.items():
         spool.append(user, len(messages) + 1, 1, b"\0\1x" * 50_000)
     spool.close()
-    again = Spool(tmp_path, SESSION)
+    again = Spool(tmp_path, SESSION, JOURNAL_ID)
     again.restore(image)
     for user, messages in before.items():
         again.append(user, len(messages) + 1, 1, b"\0\1y")
@@ -66,20 +67,20 @@ def test_a_spool_goes_on_from_an_image_and_writes_over_what_came_after(tmp_path:
 
 
 def test_a_file_that_is_shorter_than_its_image_is_refused(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION)
+    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
     filled(spool, 4, 3_000)
     spool.flush()
     image = spool.image()
     os.truncate(spool.path, spool.path.stat().st_size - 1)
     spool.close()
-    again = Spool(tmp_path, SESSION)
+    again = Spool(tmp_path, SESSION, JOURNAL_ID)
     with pytest.raises(ValueError, match="shorter than what was written"):
         again.restore(image)
     again.close()
 
 
 def test_what_cannot_be_read_again_is_a_fault_of_the_machine(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION)
+    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
     spool.append(1, 1, 1, b"\0\1x")
     spool.flush()
     os.truncate(spool.path, 0)
@@ -90,14 +91,14 @@ def test_what_cannot_be_read_again_is_a_fault_of_the_machine(tmp_path: Path) -> 
 
 
 def test_a_write_that_failed_is_made_again_at_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = Spool(tmp_path, SESSION)
+    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
     data = b"\0\1x" * EXTENT_BYTES
     spool.append(1, 1, EXTENT_BYTES, data)
     write, calls = os.pwrite, []
 
     def failing(fd: int, piece: memoryview, offset: int) -> int:
         calls.append(offset)
-        if len(calls) == 2:
+        if len(calls) == 3:
             raise OSError(28, "No space left on device")
         return write(fd, piece, offset)
 

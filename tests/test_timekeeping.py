@@ -36,7 +36,7 @@ class Quiet:
         self.sent: dict[int, bytes] = {}
         self.journal = Journal.create(directory, {"rules_version": RULES_VERSION}, durability="none")
         self.engine = Engine(SMALL)
-        outbox = Outbox(directory, SMALL)
+        outbox = Outbox(directory, SMALL, self.journal.journal_id)
         outbox.forward = lambda segment: self.sent.__setitem__(
             segment.user, self.sent.get(segment.user, b"") + segment.data
         )
