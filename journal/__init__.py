@@ -1,6 +1,6 @@
 """The journal: an append-only log of opaque blocks with chained checksums, made durable in groups."""
 
-from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalFault, JournalForeign
+from journal.errors import BlockRefused, JournalBusy, JournalDamaged, JournalError, JournalFault, JournalForeign
 from journal.frame import Block
 from journal.log import Durability, Journal
 from journal.report import CheckReport, JournalInfo, Problem
@@ -8,6 +8,7 @@ from journal.store import any_open
 
 __all__ = [
     "Block",
+    "BlockRefused",
     "CheckReport",
     "Durability",
     "Journal",

@@ -13,6 +13,10 @@ class JournalBusy(JournalError):
     """Another process writes this journal."""
 
 
+class BlockRefused(JournalError):
+    """A block of another node does not continue this journal. Nothing was written, and the journal can be used on."""
+
+
 class JournalFault(JournalError):
     """The machine failed: no room, no memory, an error of the disk. Remove the cause and open the journal again."""
 

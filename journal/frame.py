@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgpack
 import xxhash
 
-from journal.errors import JournalDamaged
+from journal.errors import BlockRefused, JournalDamaged
 
 FRAME_VERSION: Final = 1
 MAGIC: Final = b"\xb5LkB"
@@ -228,6 +228,31 @@ def peek(frame_start: bytes) -> tuple[int, bytes] | None:
     except JournalDamaged:
         return None
     return header["first_seq"], header["previous"]
+
+
+def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_ns: int) -> None:
+    """Raise BlockRefused unless a block of another node comes next in a journal.
+
+    ``last_seq``, ``link``, ``epoch``, ``time_ns``: of the journal's last block, with its checksum as the link.
+    """
+    what = f"the block at seq {block.first_seq}"
+    if block.first_seq <= last_seq:
+        raise BlockRefused(f"{what} is refused: the journal has every block up to seq {last_seq} already")
+    if block.first_seq != last_seq + 1:
+        raise BlockRefused(
+            f"{what} is refused: the blocks from seq {last_seq + 1} to {block.first_seq - 1} are missing before it"
+        )
+    if block.previous != link and last_seq == 0:
+        raise BlockRefused(f"{what} is refused: it was taken from another journal")
+    if block.previous != link:
+        raise BlockRefused(
+            f"{what} is refused: it was taken from another journal, or from another history of this one; it does not "
+            f"follow the block that ends at seq {last_seq}"
+        )
+    if block.epoch < epoch:
+        raise BlockRefused(f"{what} is refused: it is of epoch {block.epoch}, and the journal is in epoch {epoch}")
+    if block.time_ns < time_ns:
+        raise BlockRefused(f"{what} is refused: its time is before that of the block that ends at seq {last_seq}")
 
 
 def check_link(block: Block, next_seq: int, previous: bytes | None) -> None:

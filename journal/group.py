@@ -33,11 +33,14 @@ _DIGEST_BYTES: Final = 64
 
 
 class Entry(NamedTuple):
-    """A block's unsealed frame, or (``frame`` None) the digest of the block at ``first_seq``."""
+    """A block's frame, or (``frame`` None) the digest of the block at ``first_seq``.
+
+    A frame as bytes is sealed already, by another node; a bytearray is linked and sealed by the commit.
+    """
 
     first_seq: int
     last_seq: int
-    frame: bytearray | None
+    frame: bytearray | bytes | None
     digest: bytes
     time_ns: int
     label: tuple[int, str] | None  # rules_version and source_digest

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Literal
 
 from journal import frame, marks
-from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalForeign
+from journal.errors import BlockRefused, JournalBusy, JournalDamaged, JournalError, JournalForeign
 from journal.frame import Block
 from journal.group import QUEUE_BYTES_MAX, Entry, GroupWriter
 from journal.lock import WriterLock, writer_pid
@@ -107,6 +107,21 @@ class Journal:
         return cls._create(Path(path), genesis, durability)
 
     @classmethod
+    def create_copy(cls, path: "str | os.PathLike[str]", genesis: bytes, *, durability: str = "fsync") -> "Journal":
+        """A new journal with the genesis of another one: ``append_block`` then copies that one's blocks.
+
+        ``genesis``: the other's ``Journal.genesis``. Raises JournalError when there is a journal already, or this
+        machine has pages of another size, JournalDamaged or JournalForeign for what is no genesis record.
+        """
+        page_bytes, own = marks.decode_genesis(genesis).page_bytes, os.sysconf("SC_PAGE_SIZE")
+        if page_bytes != own:
+            raise JournalError(
+                f"the journal was made on a machine with pages of {page_bytes} bytes, and this one has {own}; "
+                f"copy it to one with {page_bytes}"
+            )
+        return cls._create(Path(path), genesis, durability)
+
+    @classmethod
     def _create(cls, directory: Path, genesis: bytes, durability: str) -> "Journal":
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -167,6 +182,7 @@ class Journal:
         self.meta: dict[str, Any] = genesis.meta
         self.journal_id = genesis.journal_id
         self.has_own_id = genesis.has_own_id
+        self.genesis = genesis.sealed
         self._genesis = genesis
         self._reader = Reader(str(self._folder), self._pin, self._fd, genesis, tail, problem)
         ends = [known.last_seq for known in (mark, tail) if known is not None]
@@ -206,6 +222,8 @@ class Journal:
         self._store = self.store_class(self._folder, self.durability, mark, labels)
         self._reader_lock = self._store.reader_lock
         self._last_time_ns = mark.time_ns
+        #: Checksum of the last block; None while that is not sealed yet.
+        self._link: bytes | None = mark.checksum
         self._last_digest_seq = mark.last_digest_seq
         self.epoch: int = 0 if last is None else last.epoch
         self.rules_version: int = self.meta["rules_version"]
@@ -365,8 +383,41 @@ class Journal:
         last_seq = first_seq + count - 1
         label = (self.rules_version, self.source_digest)
         writer.put(Entry(first_seq, last_seq, encoded, b"", time_ns, label))
-        self._last_seq, self._last_time_ns = last_seq, time_ns
+        self._last_seq, self._last_time_ns, self._link = last_seq, time_ns, None
         return first_seq
+
+    def append_block(self, sealed: "bytes | bytearray | memoryview") -> int:
+        """Queue a block of another node as it is, with its header, link and checksum; gives its first_seq.
+
+        ``sealed``: its ``Block.sealed``. It must be whole and come next: after the last block appended, of the same
+        history, of the same epoch or a later one, which then is the journal's. Raises BlockRefused where it is not, and
+        then writes nothing; JournalError when the writer has failed. After an ``append`` of its own the journal waits
+        until that is durable.
+        """
+        writer = self._writing()
+        assert self._store is not None, "a journal that can be written has a store"
+        sealed = bytes(sealed)
+        block = self._whole(sealed)
+        if self._link is None:
+            writer.wait_durable(self.last_seq, None)
+            self._link = self._store.mark.checksum
+        frame.check_continues(block, self.last_seq, self._link, self.epoch, self._last_time_ns)
+        label = (block.rules_version, block.source_digest)
+        writer.put(Entry(block.first_seq, block.last_seq, sealed, b"", block.time_ns, label))
+        self._last_seq, self._last_time_ns, self._link = block.last_seq, block.time_ns, block.checksum
+        self.epoch = block.epoch
+        return block.first_seq
+
+    def _whole(self, sealed: bytes) -> Block:
+        """The block in a frame. Raises BlockRefused unless every byte is right."""
+        announced = frame.peek(sealed)
+        if announced is None:
+            raise BlockRefused("what was to be appended is refused: it does not begin like a block")
+        try:
+            return frame.decode(sealed, announced[0], self._genesis.row_bytes)
+        except JournalDamaged as error:
+            fault = str(error).partition(";")[0]  # without the advice for a journal that is damaged itself
+            raise BlockRefused(f"a block is refused: {fault}") from error
 
     def put_digest(self, first_seq: int, digest: bytes) -> None:
         """Queue the event digest (16 bytes) of an appended block. Raises ValueError, JournalError."""

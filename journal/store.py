@@ -208,7 +208,10 @@ class Store:
                 new_digests.append((key_of(entry.first_seq), record))
                 digests, last_digest_seq = digests + 1, entry.first_seq
                 continue
-            checksum = frame.seal(entry.frame, checksum)
+            if isinstance(entry.frame, bytearray):
+                checksum = frame.seal(entry.frame, checksum)
+            else:
+                checksum = frame.stored_checksum(entry.frame)
             new_blocks.append((key_of(entry.first_seq), entry.frame))
             blocks, last_seq, last_block_seq, time_ns = blocks + 1, entry.last_seq, entry.first_seq, entry.time_ns
             if entry.label is not None and entry.label not in labels:

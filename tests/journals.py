@@ -255,6 +255,15 @@ def fill_disk(directory: Path) -> dict[str, Any]:
     }
 
 
+def copy_blocks(directory: Path) -> None:
+    """Append what a copy beside the journal of ``directory`` lacks, block by block, printing each durable mark."""
+    with Journal.open(directory, readonly=True) as source, Journal.open(directory.with_name("copy")) as copy:
+        for block in source.blocks(copy.last_seq + 1):
+            copy.append_block(block.sealed)
+            sys.stdout.write(f"{copy.durable_seq}\n")
+            sys.stdout.flush()
+
+
 def main(command: str, directory: str, *numbers: str) -> None:
     known = {
         "commits": commits,
@@ -262,6 +271,7 @@ def main(command: str, directory: str, *numbers: str) -> None:
         "truncations": truncations,
         "append": append_for_ever,
         "fill": fill_disk,
+        "copy": copy_blocks,
     }
     tally = known[command](Path(directory), *map(int, numbers))  # type: ignore[operator]
     if tally is not None:
