@@ -3,15 +3,15 @@
 Each connection has a region of one buffer. Its whole packets are taken in order: OUCH messages become rows, heartbeats
 nothing. Connections take turns by message, so that no order waits for more than one message of each other connection,
 however many wait there. A stream stops in front of a packet of another kind, which is the session's, in front of what
-is not OUCH, with an error for the caller to name, and when there is no more room for rows. Bytes that are not taken
-move to the region's beginning.
+is not OUCH, with an error for the caller to name, and when there is no more room for rows. What is not taken moves to
+the region's beginning when it is less than what was.
 """
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import called, inlined, unpack_pointers
+from engine.jit import called, inlined, prefetch, unpack_pointers
 from engine.records import COMMAND
 from gateway.fold import OPEN, OPEN_REST
 from gateway.reading import SYMBOL, read_message
@@ -127,13 +127,19 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
     stream["begin"] = at
     stream["packets"] += packets
     stream["messages"] += messages
-    return n, place, messages == messages_max and end - at >= 2
+    more = messages == messages_max and end - at >= 2
+    if more:  # its next message is read when all others have had their turn, and is then in the cache
+        prefetch(buffer, at)
+        prefetch(buffer, min(at + 64, end - 1))
+    return n, place, more
 
 
 @inlined
 def _rest_to_front(buffer, stream):
-    if stream["begin"] != stream["region"]:
-        left = stream["end"] - stream["begin"]
+    """Moves the rest to the region's beginning, but no more bytes than were taken since it was moved last."""
+    gap = stream["begin"] - stream["region"]
+    left = stream["end"] - stream["begin"]
+    if gap != 0 and left <= gap:
         for byte in range(left):
             buffer[stream["region"] + byte] = buffer[stream["begin"] + byte]
         stream["begin"] = stream["region"]
@@ -144,9 +150,9 @@ def _rest_to_front(buffer, stream):
 def read_streams(pointers, count, rows_max, first):
     """Reads the first ``count`` streams of ``Arrivals`` (``pointers``: of it, packed) into rows; gives their number.
 
-    Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind what was taken;
-    then the rest is at its region's beginning. With fewer than two rows of room left, streams may have more: call
-    again, those first that have the fewest messages taken. ``end`` must be within the buffer. ``origins`` and
+    Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind what was taken; a
+    small rest is then moved to the region's beginning. With fewer than two rows of room left, streams may have more:
+    call again, those first that have the fewest messages taken. ``end`` must be within the buffer. ``origins`` and
     ``places`` then say where each message came from.
     """
     arrays = _unpack_arrivals(pointers)

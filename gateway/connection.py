@@ -19,6 +19,9 @@ from wire.soup_session import Due, State
 
 #: Bytes of a connection's region: what it can send before the gateway's turn comes.
 REGION_BYTES: Final = 131_072
+#: From one region to the next. Regions that began at multiples of a power of two would share a few lines of the cache,
+#: and a turn that takes a message from each of a hundred connections would wait for memory each time.
+REGION_PITCH: Final = REGION_BYTES + 192
 #: What waits for a reader in memory, and where it is taken up again.
 BUFFER_BYTES_MAX: Final = 1 << 20
 BUFFER_BYTES_LOW: Final = 1 << 18
@@ -97,7 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._half_closes = True  # TLS ends both directions at once
         self.session = ServerSession(gateway.now_ns())
         self.slot = -1
-        self.begin = self.end = self._limit = 0
+        self.region = self.begin = self.end = self._limit = 0
         self.user = 0
         self.participant = 0
         self.address = self.network = ""  # ``network``: what the address counts as
@@ -139,8 +142,8 @@ class Connection(asyncio.BufferedProtocol):
             self.closing = "too many connections"
             self._socket.abort()
             return False
-        self.begin = self.end = self.slot * REGION_BYTES
-        self._limit = self.begin + REGION_BYTES
+        self.region = self.begin = self.end = self.slot * REGION_PITCH
+        self._limit = self.region + REGION_BYTES
         return True
 
     def secured(self, transport: asyncio.BaseTransport) -> None:
@@ -220,9 +223,18 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the gateway calls.
 
-    def taken(self, end: int, packets: int, now_ns: int) -> None:
-        """A turn has taken packets; what is left ends at ``end``."""
-        self.end = end
+    def drop(self, count: int, packets: int, now_ns: int) -> None:
+        """Take the first bytes of the region, which are whole packets."""
+        buffer, begin, end = self._gateway.buffer, self.begin + count, self.end
+        left = end - begin
+        if left <= begin - self.region:
+            buffer[self.region : self.region + left] = bytes(buffer[begin:end])
+            begin, end = self.region, self.region + left
+        self.taken(begin, end, packets, now_ns)
+
+    def taken(self, begin: int, end: int, packets: int, now_ns: int) -> None:
+        """A turn has taken packets; what is left is from ``begin`` to ``end``."""
+        self.begin, self.end = begin, end
         if packets:
             self.session.heard(now_ns)
         if self._holding and self._limit - self.end >= _LEAST_ROOM_BYTES and self.transport is not None:

@@ -9,6 +9,7 @@ not read meanwhile, so that the bound is the senders' own.
 import asyncio
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from engine.records import COMMAND, UserPermission
 from gateway.arrival_log import ArrivalLog
 from gateway.arrivals import BROKEN, FINE, ORIGIN, OTHER, STREAM, new_arrivals, read_streams
 from gateway.attention import Attention
-from gateway.connection import REGION_BYTES, Connection
+from gateway.connection import REGION_PITCH, Connection
 from gateway.logins import Logins, Stored
 from gateway.outbox import Outbox
 from gateway.passwords import salt_and_hash
@@ -45,6 +46,8 @@ ROWS_LEAST: Final = 64
 NO_ROOM_S: Final = 0.001
 #: How often time is looked at for heartbeats, in seconds.
 BEAT_S: Final = 0.25
+#: How many messages of a connection that has more were taken in a turn.
+_messages: Final = itemgetter(0)
 #: What a connection is told that makes room for another.
 DISPLACED: Final = "no login came, and another connection needs the room"
 
@@ -87,7 +90,7 @@ class Gateway:
         self._absent = absent
         self._say = say
         self._warn = warn or say
-        self._arena = np.zeros(connections_max * REGION_BYTES, np.uint8)
+        self._arena = np.zeros(connections_max * REGION_PITCH, np.uint8)
         self.buffer = self._arena.data
         self._slots: Slots[Connection] = Slots(
             connections_max,
@@ -381,7 +384,8 @@ class Gateway:
         """Read what connections sent into rows: how many. Those that have more come first in the next turn."""
         table, at = self._table, 0
         for each in reading:
-            table[at] = table[at + 1] = each.begin
+            table[at] = each.region
+            table[at + 1] = each.begin
             table[at + 2] = each.end
             table[at + 3] = each.user
             table[at + 4] = each.participant
@@ -396,19 +400,18 @@ class Gateway:
         for each in reading:
             _, begin, end, _, _, packets, messages, stop = table[at : at + 8]
             at += _STREAM_WORDS
-            self.bytes_in += each.end - end
+            self.bytes_in += each.end - each.begin - (end - begin)
             self.orders += messages
-            each.taken(end, packets, now_ns)
+            each.taken(begin, end, packets, now_ns)
             if stop != FINE:
                 self._stopped(each, stop, now_ns)
             elif full and end - begin > 2:
+                each.dirty = True
                 rest.append((messages, each))
         self._resuming = bool(rest)
         if rest:
             # The round that was cut short is finished first: whoever had its turn in it comes after those who had not.
             rest.sort(key=_messages)
-            for _, each in rest:
-                each.dirty = True
             self._waiting[:0] = [each for _, each in rest]
         return rows
 
@@ -449,11 +452,9 @@ class Gateway:
         if stop == BROKEN:
             connection.close(_why_not_ouch(payload))
             return
-        left = len(region) - 2 - length
-        region[:left] = bytes(region[2 + length :])
-        connection.taken(connection.begin + left, 1, now_ns)
+        connection.drop(2 + length, 1, now_ns)
         connection.other(kind, payload, now_ns)
-        if left and connection.live:
+        if connection.end > connection.begin and connection.live:
             self.arrived(connection)
 
     def _read_packets(self, connection: Connection, now_ns: int) -> None:
@@ -465,10 +466,8 @@ class Gateway:
         while region[at : at + len(_HEARTBEAT)] == _HEARTBEAT:
             at += len(_HEARTBEAT)
         if at:
-            left = len(region) - at
-            region[:left] = bytes(region[at:])
-            connection.taken(connection.begin + left, at // len(_HEARTBEAT), now_ns)
-            region = region[:left]
+            connection.drop(at, at // len(_HEARTBEAT), now_ns)
+            region = self.buffer[connection.begin : connection.end]
         length = int.from_bytes(region[:2], "big")
         if len(region) > 2 and len(region) >= 2 + length and region[2] != soup.PacketType.UNSEQUENCED:
             self._stopped(connection, OTHER, now_ns)
@@ -514,10 +513,6 @@ class Gateway:
         self._logins.close()
         if self._arrival_log is not None:
             self._arrival_log.close()
-
-
-def _messages(rest: tuple[int, Connection]) -> int:
-    return rest[0]
 
 
 def _is_told(count: int) -> bool:

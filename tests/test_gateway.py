@@ -273,7 +273,7 @@ def test_packets_cut_at_any_byte_give_the_same_rows() -> None:
     assert int(streams[0]["end"]) == 1, "the byte that is over stays"
     for cut in range(len(data)):
         first, streams = venue.read((1, data[:cut]))
-        left = venue.buffer[: int(streams[0]["end"])].tobytes()
+        left = venue.buffer[int(streams[0]["begin"]) : int(streams[0]["end"])].tobytes()
         second, _ = venue.read((1, left + data[cut:]))
         assert concatenate([first, second]).tobytes() == whole.tobytes(), cut
 
@@ -297,7 +297,8 @@ def test_a_stream_stops_at_what_is_no_order_and_others_go_on(data: bytes, stop: 
     rows, streams = venue.read((1, good + data + good), (2, good))
     assert len(rows) == 2
     assert streams["stop"].tolist() == [stop, FINE]
-    assert venue.buffer[: len(data)].tobytes() == data
+    begin = int(streams[0]["begin"])
+    assert venue.buffer[begin : begin + len(data)].tobytes() == data
 
 
 def test_random_bytes_never_write_beyond_the_room() -> None:

@@ -227,6 +227,28 @@ def test_a_connection_that_was_ended_while_it_waits_leaves_its_slot_to_the_next(
 
 
 @on_a_loop
+def test_what_waits_is_moved_only_when_it_is_less_than_what_was_taken_and_arrives_in_order(turns: Turns) -> None:
+    turns.gateway.limit_rows(128)
+    connection = turns.connections[0]
+    sent, moved, stayed = 0, 0, 0
+    while sent < 12_000:
+        buffer = connection.get_buffer(0)
+        data = b"".join(cancel(f"{sent + n:07}") for n in range(len(buffer) // len(cancel("T"))))
+        sent += len(data) // len(cancel("T"))
+        buffer[: len(data)] = data
+        connection.buffer_updated(len(data))
+        before = connection.begin
+        turns.gateway.turn()
+        moved += connection.begin == connection.region
+        stayed += connection.begin > before
+    while connection.end > connection.begin:
+        turns.gateway.turn()
+    ids = np.concatenate([rows["client_order_id"] for rows in turns.taken]).tolist()
+    assert ids == [pack(f"{n:07}") for n in range(sent)]
+    assert 0 < moved < stayed / 5, "a region that is full moves half of it, and not at each turn"
+
+
+@on_a_loop
 def test_turns_begin_at_another_connection_each_time(turns: Turns) -> None:
     for _ in range(3):
         for number in range(3):
