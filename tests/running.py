@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from node.link import Link
+from tests import nursery
 from tests.ouch_messages import cancel, messages
 from wire import soup
 from wire.soup import LoginRequest, PacketType
@@ -30,7 +31,8 @@ phase XYZ continuous"""
 SMALL = ("--password-cost", "4", "--default-order-rate", "off", "--default-share", "off")
 #: And of a new directory; one that is there keeps its capacity.
 SMALL_CAPACITY = ("--orders-max", "4096", "--ids-max", "65536")
-DEFAULT_PROGRAM = ("-m", "cli.main")
+COMMAND_LINE = ("-m", "cli.main")
+DEFAULT_PROGRAM = COMMAND_LINE
 #: An answer to one client, whatever others do, comes within this.
 SOON_S = 10.0
 #: Patience with a server that beats and does not do what is waited for.
@@ -58,7 +60,7 @@ class Running:
         data: Path,
         *options: str,
         port: int = 0,
-        program: Sequence[str] = ("-m", "cli.main"),
+        program: Sequence[str] = COMMAND_LINE,
         around: Sequence[str] = (),
         unread: bool = False,
     ) -> None:
@@ -66,22 +68,24 @@ class Running:
         self.unread = unread
         self._pipes: list[int] = []
         self.port = port
-        self._line = [*around, sys.executable, *program, "serve", "--data", str(data), "--json", *SMALL, *options]
+        self._before = [*around, sys.executable, *program]
+        self._forks = not around and tuple(program) == COMMAND_LINE
+        self._options = ["--data", str(data), "--json", *SMALL, *options]
         self.log = data.parent / f"{data.name}.log"
         self.process: subprocess.Popen[str] | None = None
 
     def spawn(self) -> None:
         """Begin a process, and do not wait until it listens."""
         # First: of an option that is given twice, the last counts.
-        at = self._line.index("serve") + 1
         capacity = () if (self.data / "journal").is_dir() else SMALL_CAPACITY
+        line = ["serve", *capacity, *self._options, "--port", str(self.port)]
         with self.log.open("a", encoding="utf-8") as log:
+            stderr = self._full_pipe() if self.unread else log.fileno()
+            if self._forks:
+                self.process = nursery.spawn(line, stderr)
+                return
             self.process = subprocess.Popen(
-                [*self._line[:at], *capacity, *self._line[at:], "--port", str(self.port)],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=self._full_pipe() if self.unread else log,
-                text=True,
+                [*self._before, *line], cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True
             )
 
     def _full_pipe(self) -> int:

@@ -1,0 +1,49 @@
+"""A node that was forked from a process that waits is a process like one that was started from nothing."""
+
+import contextlib
+import os
+import re
+import signal
+from pathlib import Path
+
+from tests.running import Running, until
+
+
+def open_files(node: Running) -> list[str]:
+    """What the descriptors of a node are of, without the numbers that differ between any two nodes."""
+    assert node.process is not None
+    targets = []
+    for entry in sorted(Path(f"/proc/{node.process.pid}/fd").iterdir(), key=lambda entry: int(entry.name)):
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            targets.append(re.sub(r":\[\d+\]", "", os.readlink(entry)).replace(str(node.data.parent), ""))
+    return targets
+
+
+def test_a_forked_node_has_the_parent_the_files_and_the_end_of_any_other(tmp_path: Path) -> None:
+    nodes = [Running(tmp_path / "forked" / "node"), Running(tmp_path / "from nothing" / "node", around=("env",))]
+    try:
+        for node in nodes:
+            node.data.parent.mkdir()
+            node.start()
+            assert node.process is not None
+            stat = Path(f"/proc/{node.process.pid}/stat").read_text().rpartition(")")[2].split()
+            assert int(stat[1]) == os.getpid(), "the parent"
+            assert node.process.poll() is None
+        until(lambda: open_files(nodes[0]) == open_files(nodes[1]))
+        for node in nodes:
+            assert node.end(signal.SIGTERM) == 0, node.logged()
+            node.spawn()
+            assert node.end(signal.SIGKILL) == -signal.SIGKILL
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+def test_a_forked_node_that_cannot_start_says_so_and_has_its_exit_status(tmp_path: Path) -> None:
+    (tmp_path / "node").write_text("a file")
+    node = Running(tmp_path / "node")
+    node.spawn()
+    assert node.process is not None
+    assert node.process.communicate(timeout=30)[0] == ""
+    assert node.process.returncode == 2
+    assert "is a file" in node.logged()
