@@ -1,5 +1,6 @@
 """The option ``--part``, and the fixture ``lockstep``. A file with a richer ``lockstep`` of its own has that one."""
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -43,6 +44,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if out:
         config.hook.pytest_deselected(items=[items[place] for place in out])
         items[:] = [item for place, item in enumerate(items) if place not in out]
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is loaded out of later garbage collections, which would go through it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
