@@ -13,7 +13,7 @@ from cli.begin import RunOptions
 from cli.market import shown_price
 from cli.options import Durability
 from directory.aside import CheckpointAside
-from engine.interface import MarketEngine, prefault
+from engine.interface import MarketEngine
 from engine.records import EventKind, Reason
 from journal import Journal
 from replay.times import position_after
@@ -47,7 +47,6 @@ def pump_node(
     options: RunOptions, source: Iterator[NDArray[Any]], journal: Journal, engine: MarketEngine, publish: Publisher
 ) -> Pumped:
     """The pipeline over a source, with the options' durability and checkpoints."""
-    prefault(engine)
     every = options.checkpoint_every
     aside = CheckpointAside(journal, options.data, every, waits=True, failed=_tell) if every else nullcontext()
     with aside as at_boundary:
