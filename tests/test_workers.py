@@ -11,7 +11,7 @@ import pytest
 
 from checkpoints import CheckpointStore
 from journal import Journal
-from replay import interval, spread
+from replay import verify as verification
 from replay.errors import ReplayError
 from replay.rebuild import rebuild
 from replay.verify import verify
@@ -47,7 +47,7 @@ def test_a_part_of_a_journal_can_be_verified(node: Path) -> None:
 
 
 def test_a_worker_that_dies_is_reported_and_never_waited_for(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spread, "work", dies)
+    monkeypatch.setattr(verification, "work", dies)
     report = verify(node, workers=2)
     assert not report.ok
     assert any("exit status 7" in sentence for sentence in report.damage)
@@ -63,9 +63,9 @@ def test_workers_of_a_process_that_has_the_journal_open_find_the_same(node: Path
 
 def test_a_worker_that_cannot_read_the_journal_says_why(node: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ours, theirs = multiprocessing.Pipe()
-    worker = threading.Thread(target=spread.work, args=(theirs, str(node / "nowhere")), daemon=True)
+    worker = threading.Thread(target=verification.work, args=(theirs, str(node / "nowhere")), daemon=True)
     worker.start()
-    ours.send(interval.Interval(1, 100, None, ()))
+    ours.send(verification.Interval(1, 100, None, ()))
     assert ours.poll(20)
     assert ours.recv() == 0
     found = ours.recv()
@@ -94,7 +94,7 @@ def test_progress_is_told_up_to_the_end(node: Path) -> None:
 def test_intervals_are_cut_evenly_at_checkpoints_and_lose_nothing(node: Path) -> None:
     infos = CheckpointStore(node).list()
     for pieces in (1, 2, 3, 6, 50):
-        cut = interval.cut_intervals(1, len(ROWS), infos, pieces)
+        cut = verification.cut_intervals(1, len(ROWS), infos, pieces)
         assert cut[0].from_seq == 1
         assert cut[-1].to_seq == len(ROWS)
         assert all(a.to_seq + 1 == b.from_seq for a, b in itertools.pairwise(cut))
@@ -104,12 +104,12 @@ def test_intervals_are_cut_evenly_at_checkpoints_and_lose_nothing(node: Path) ->
 
 def test_no_more_workers_are_started_than_have_something_to_do(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    begin = spread.Workers.__init__
+    begin = verification.Workers.__init__
 
-    def noted(self: spread.Workers, directory: Path, count: int) -> None:
+    def noted(self: verification.Workers, directory: Path, count: int) -> None:
         asked.append(count)
         begin(self, directory, count)
 
-    monkeypatch.setattr(spread.Workers, "__init__", noted)
+    monkeypatch.setattr(verification.Workers, "__init__", noted)
     assert verify(node, workers=1_000).ok
     assert asked == [len(CheckpointStore(node).list()) + 1]
