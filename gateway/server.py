@@ -7,6 +7,7 @@ not read meanwhile, so that the bound is the senders' own.
 """
 
 import asyncio
+import struct
 import time
 from collections.abc import Callable
 from operator import itemgetter
@@ -35,7 +36,8 @@ from wire.soup_session import State
 _HEARTBEAT: Final = soup.packet(soup.PacketType.CLIENT_HEARTBEAT)
 #: Rows of a turn at most: a block, with room for the clock in front.
 ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
-_STREAM_WORDS: Final = STREAM.itemsize // 8
+_STREAM: Final = struct.Struct(f"<{STREAM.itemsize // 8}q")
+_STREAM_BYTES: Final = STREAM.itemsize
 #: Turns are counted modulo this and one, in arrivals.
 TURN_MASK: Final = (1 << 31) - 1
 #: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
@@ -100,7 +102,7 @@ class Gateway:
         self.connections: set[Connection] = set()
         self.logged_in: dict[int, Connection] = {}
         table = np.zeros(connections_max, STREAM)  # a turn reads all that wait, each in its slot
-        self._table = table.view(np.int64).data
+        self._table = table.view(np.uint8).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
         self._arrivals = Packed(
             new_arrivals(
@@ -384,22 +386,29 @@ class Gateway:
         """Read what connections sent into rows: how many. Those that have more come first in the next turn."""
         table, at = self._table, 0
         for each in reading:
-            table[at] = each.region
-            table[at + 1] = each.begin
-            table[at + 2] = each.end
-            table[at + 3] = each.user
-            table[at + 4] = each.participant
-            table[at + 8] = each.number
-            table[at + 9] = each.received_ns
-            at += _STREAM_WORDS
+            _STREAM.pack_into(
+                table,
+                at,
+                each.region,
+                each.begin,
+                each.end,
+                each.user,
+                each.participant,
+                0,
+                0,
+                0,
+                each.number,
+                each.received_ns,
+            )
+            at += _STREAM_BYTES
         first = 0 if self._resuming else self.turns % len(reading)
         rows: int = read_streams(self._arrivals.pointers, len(reading), self._rows_max, first)
         full = rows + 2 > self._rows_max
         rest: list[tuple[int, Connection]] = []
         at = 0
         for each in reading:
-            _, begin, end, _, _, packets, messages, stop = table[at : at + 8]
-            at += _STREAM_WORDS
+            _, begin, end, _, _, packets, messages, stop, _, _ = _STREAM.unpack_from(table, at)
+            at += _STREAM_BYTES
             self.bytes_in += each.end - each.begin - (end - begin)
             self.orders += messages
             each.taken(begin, end, packets, now_ns)
