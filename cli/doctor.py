@@ -28,7 +28,7 @@ from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
 from notation.print import time
 from replay.errors import Divergence, ReplayError
-from replay.rebuild import begins, capacity_of, journal_of, rebuild
+from replay.rebuild import begins, capacity_of, is_of_another_release, journal_of, rebuild
 
 _FREE_BYTES_MIN: Final = 1 << 30
 _FREE_SHARE_MIN: Final = 0.1
@@ -253,7 +253,7 @@ def _checkpoints(directory: Path) -> Finding:
         what = f"{len(wrong)} of {len(good) + len(wrong)} cannot be used: {first}"
         then = f"recovery starts {begins(good[0].seq if good else 0)}; `lockstep checkpoint create` takes a new one"
         # After an upgrade those of the release before cannot be used, and nothing is damaged.
-        grade = Grade.notice if all("by other kernels" in why for why in wrong.values()) else Grade.bad
+        grade = Grade.notice if all(map(is_of_another_release, wrong.values())) else Grade.bad
         return Finding("checkpoints", grade, what, then)
     return Finding("checkpoints", Grade.good, f"{len(good)}, {'all ' if len(good) > 1 else ''}good" if good else "none")
 

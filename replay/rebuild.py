@@ -8,7 +8,7 @@ it: either the journal was applied by another engine, or one of the two runs was
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from engine.limits import Capacity
 from engine.records import COMMAND, RULES_VERSION
 from journal import Block, Durability, Journal
 from replay.errors import Divergence, ReplayError
+
+_UNSAID: Final = "was written by an earlier release and does not say of which journal it is"
+_OTHER_FORM: Final = "holds the state in another form"
 
 #: Called for each block applied: first sequence number, COMMAND rows, EVENT rows.
 Observe = Callable[[int, NDArray[Any], NDArray[Any]], None]
@@ -315,7 +318,7 @@ def why_not_origin(origin: Origin | None, journal: Journal) -> str | None:
     checkpoints usable, and the event digests find a kernel that is wrong.
     """
     if origin is None or not origin.journal_id:
-        return "was written by an earlier release and does not say of which journal it is"
+        return _UNSAID
     if origin.journal_id != journal.journal_id:
         return "was taken from another journal"
     if origin.rules_version != RULES_VERSION:
@@ -323,12 +326,17 @@ def why_not_origin(origin: Origin | None, journal: Journal) -> str | None:
     version, layout = state_form()
     if (origin.state_version, origin.state_layout) != (version, layout):
         return (
-            f"holds the state in another form (version {origin.state_version}, layout "
+            f"{_OTHER_FORM} (version {origin.state_version}, layout "
             f"{origin.state_layout.hex()[:16]}) than this release's (version {version}, layout {layout.hex()[:16]})"
         )
     if origin.capacity != asdict(capacity_of(journal)):
         return "is of an engine of another capacity"
     return None
+
+
+def is_of_another_release(why: str) -> bool:
+    """True if a reason of ``why_not_origin`` comes of an upgrade: nothing is damaged or in the wrong place."""
+    return why.startswith((_UNSAID, _OTHER_FORM))
 
 
 def _note_unusable(store: CheckpointStore, started: int, to_seq: int, last_seq: int, notes: list[str]) -> None:

@@ -112,6 +112,8 @@ def test_a_checkpoint_of_another_journal_with_identical_commands_is_not_used(
         assert (report.ok, report.checkpoints_compared) == (True, 0)
         assert any(said in note for note in report.notes)
     assert said in lockstep("state", one)[2]
+    status, said, _ = lockstep("doctor", one)
+    assert (status, "cannot be used: was taken from another journal" in said) == (1, True)
     assert prune(one, 1) == ([], []), "it counts for nothing, and nothing is removed for it"
 
 
@@ -243,6 +245,8 @@ def test_a_journal_from_before_ids_has_the_checksum_of_its_genesis_record_as_its
     status, said, _ = lockstep("journal", "info", before_ids)
     assert status == 0
     assert f"{sealed[:16].hex()} (derived from its genesis record: it was created before journals had ids)" in said
+    status, said, _ = lockstep("doctor", before_ids)
+    assert (status, "cannot be used: was written by an earlier release" in said) == (0, True)
     for command in ("journal check", "events", "commands", "verify", "state"):
         assert lockstep(*command.split(), before_ids)[0] == 0
 
