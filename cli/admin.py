@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cli import errors, screen
 from cli.errors import Found, WrongUse
+from cli.status import lines as status_lines
 from node.link import Answered, Link, is_open_to_others
 
 #: Lines and characters of one request: well within the bounds of a line and of a node's turn, whatever JSON adds.
@@ -248,7 +249,9 @@ def checkpoint(directory: Path, *, as_json: bool) -> int:
     if as_json:
         screen.say_json(made)
     else:
-        screen.facts([(key, _fact(key, value)) for key, value in made.items()], title="a checkpoint was written")
+        facts = [("at command", screen.count(made["seq"])), ("file", made["path"])]
+        facts += [("size", screen.size(made["size_bytes"])), ("took", f"{made['elapsed_s']:,.2f} s")]
+        screen.facts(facts, title="a checkpoint was written")
     return errors.FINE
 
 
@@ -273,11 +276,7 @@ def status(directory: Path, *, as_json: bool) -> int:
     if as_json:
         screen.say_json(status_object(told))
     else:
-        screen.facts(
-            (key.removesuffix("_ns") if key.startswith("latency_") else key, _fact(key, value))
-            for key, value in told.items()
-            if value or not key.startswith(("rejected_", "events_"))
-        )
+        screen.facts(status_lines(told))
     return errors.FINE
 
 
@@ -291,19 +290,6 @@ def status_object(told: dict[str, Any]) -> dict[str, Any]:
 def session_object(told: dict[str, Any]) -> dict[str, Any]:
     """A session, for programs: null where nobody has logged in yet."""
     return told | {key: told[key] or None for key in ("user", "participant", "since")}
-
-
-def _fact(key: str, value: Any) -> str:
-    """A value of ``status`` for people."""
-    if key.endswith("_bytes") and isinstance(value, int):
-        return screen.size(value)
-    if key.startswith("latency_") and isinstance(value, int):
-        return f"{value / 1000:,.1f} µs"
-    if isinstance(value, bool) or key in ("pid", "clock_ns"):
-        return str(value)
-    return (
-        f"{value:,.1f}" if isinstance(value, float) else screen.count(value) if isinstance(value, int) else str(value)
-    )
 
 
 def sessions(directory: Path, *, as_json: bool) -> int:
