@@ -42,6 +42,8 @@ _LAST_EVENTS_S: Final = 0.2
 _READ_BYTES: Final = 65_536
 #: A line of a person that waited longer for those before it is refused: the market has moved on.
 _LINE_AGE_MAX_S: Final = 10.0
+#: A person is told that there is no answer yet after this.
+_PATIENCE_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class _Desk:
         self._status = errors.FINE
         self._past = True
         self._lines: asyncio.Queue[tuple[str | None, float]] = asyncio.Queue()
+        #: The line whose answer has not come in ``_PATIENCE_S``; "" where there is none.
+        self._unanswered = ""
         self._printer = Printer(self._not_shown)
 
     async def trade(self) -> int:
@@ -155,11 +159,9 @@ class _Desk:
             if isinstance(asked, Show):
                 self._look(asked)
             elif asked is not None:
-                if self._by_hand and age_s > _LINE_AGE_MAX_S:
-                    raise WrongUse(
-                        f"{line.strip()[:200]!r} waited {age_s:.0f} s, nothing was sent; repeat it if you want it"
-                    )
-                await self._ask(asked)
+                if self._by_hand:
+                    self._check_now(line, age_s)
+                await self._ask_patiently(line, asked)
         except (WrongUse, ValueError) as error:
             self._complain(str(error), errors.WRONG)
         except ConnectionLost:
@@ -169,6 +171,37 @@ class _Desk:
             self._complain("" if isinstance(error, Refused) else str(error), errors.FOUND)
         self._show_events()
         return True
+
+    def _check_now(self, line: str, age_s: float) -> None:
+        """Raise WrongUse for a line of a person that can be sent only later, when the market has moved on."""
+        if age_s > _LINE_AGE_MAX_S:
+            raise WrongUse(f"{_quoted(line)} waited {age_s:.0f} s, nothing was sent; repeat it if you want it")
+        if not self._client.is_live:
+            raise WrongUse(
+                f"{_quoted(line)} was not sent: there is no connection to the exchange at present; it is being made "
+                "again, so repeat the line in a moment"
+            )
+
+    async def _ask_patiently(self, line: str, asked: Line) -> None:
+        """Ask, and tell a person while no answer comes: the next lines wait for it (``_LINE_AGE_MAX_S``)."""
+        late = asyncio.get_running_loop().call_later(_PATIENCE_S, self._answer_late, line) if self._by_hand else None
+        try:
+            await self._ask(asked)
+        finally:
+            self._unanswered = ""
+            if late is not None:
+                late.cancel()
+
+    def _answer_late(self, line: str) -> None:
+        self._unanswered = line
+        behind = self._lines.qsize()
+        wait = f"; {screen.counted(behind, 'line')} behind it wait too" if behind else ""
+        self._printer.notice(f"lockstep: no answer to {_quoted(line)} yet; it may take some seconds{wait}")
+
+    def _line_read(self, line: str | None, read_s: float) -> None:
+        if self._unanswered and line and line.strip():
+            self._printer.notice(f"lockstep: {_quoted(line)} waits until {_quoted(self._unanswered)} is answered")
+        self._lines.put_nowait((line, read_s))
 
     async def _ask(self, asked: Line) -> None:
         match asked:
@@ -255,7 +288,7 @@ class _Desk:
         loop = asyncio.get_running_loop()
 
         def put(line: str | None) -> None:
-            loop.call_soon_threadsafe(self._lines.put_nowait, (line, time.monotonic()))
+            loop.call_soon_threadsafe(self._line_read, line, time.monotonic())
 
         def read() -> None:
             held = b""
@@ -268,6 +301,11 @@ class _Desk:
                     put(last)
 
         threading.Thread(target=read, name="standard input", daemon=True).start()
+
+
+def _quoted(line: str) -> str:
+    """A line of input as it may stand in a sentence."""
+    return repr(line.strip()[:200])
 
 
 def _read() -> bytes:

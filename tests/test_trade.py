@@ -266,6 +266,37 @@ def test_on_a_terminal_the_password_is_asked_for_unseen_and_events_come_as_they_
         assert screen.close() == 0
 
 
+def test_a_person_is_told_at_once_of_an_answer_that_does_not_come_and_of_lines_that_wait_for_it() -> None:
+    with serve_aside(Market()) as aside, terminal(aside) as screen:
+        screen.until("password")
+        screen.types(PASSWORD + "\n")
+        screen.until("logged in")
+        aside.market.silent = True
+        screen.types("buy 100 XYZ @ 10.05 token=a1\n")
+        screen.until("lockstep: no answer to 'buy 100 XYZ @ 10.05 token=a1' yet; it may take some seconds")
+        screen.types("cancel a1\n")
+        screen.until("lockstep: 'cancel a1' waits until 'buy 100 XYZ @ 10.05 token=a1' is answered")
+        assert "was not answered within" not in screen.shown
+        aside.market.silent = False
+        aside.do(lambda: None)  # which lets out what is to be said
+        screen.until("accepted a1: buy 100 XYZ @ 10.05")
+        screen.until("canceled a1: 100, user")
+        screen.types("quit\n")
+        assert screen.close() == 0
+
+
+def test_a_line_typed_while_there_is_no_connection_is_refused_at_once_and_never_sent() -> None:
+    with serve_aside(Market()) as aside, terminal(aside) as screen:
+        screen.until("password")
+        screen.types(PASSWORD + "\n")
+        screen.until("logged in")
+        aside.loop.call_soon_threadsafe(aside.done.set)  # the exchange goes away
+        screen.until("disconnected")
+        screen.types("buy 100 XYZ @ 10.05 token=a1\n")
+        screen.until("lockstep: 'buy 100 XYZ @ 10.05 token=a1' was not sent: there is no connection to the exchange")
+        assert aside.market.orders == {}
+
+
 def test_an_interrupt_logs_out_and_ends() -> None:
     with serve_aside(Market()) as aside, terminal(aside) as screen:
         screen.until("password")
