@@ -17,6 +17,11 @@ def _store(directory: Path) -> CheckpointStore:
         return CheckpointStore(directory)
 
 
+def holds_streams(directory: Path) -> bool:
+    """True for the directory of a node, which keeps the users' streams; `lockstep run` makes none."""
+    return (directory / "streams").is_dir()
+
+
 def list_checkpoints(directory: Path, *, as_json: bool) -> int:
     """`lockstep checkpoint list`."""
     infos = _store(directory).list()
@@ -47,6 +52,11 @@ def create(directory: Path, *, as_json: bool) -> int:
         screen.say(f"there is a checkpoint at command {screen.count(seq)} already")
     else:
         screen.say(f"checkpoint at command {screen.count(seq)}: {path}")
+    if path is not None and holds_streams(directory):
+        screen.notice(
+            "note: it is without the users' streams, so the node does not start from it; "
+            f"`lockstep admin checkpoint {directory}` has a running node write one with them"
+        )
     return errors.FINE
 
 

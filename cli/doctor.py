@@ -18,8 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from checkpoints import CheckpointError
+from checkpoints import CheckpointError, CheckpointInfo
 from cli import errors, screen
+from cli.checkpoint import holds_streams
 from cli.errors import WrongUse
 from directory.recover import usable
 from engine.limits import TIME_NS_MAX
@@ -237,17 +238,43 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         what = f"written under rules version {', '.join(foreign)}; this release plays {RULES_VERSION}"
         yield Finding("rules", Grade.bad, what, "use the release that wrote it")
         return
-    yield _checkpoints(directory)
+    yield from _checkpoints(directory)
     yield _tail(directory, bar)
 
 
-def _checkpoints(directory: Path) -> Finding:
+def _checkpoints(directory: Path) -> Iterator[Finding]:
     try:
         good, wrong = usable(directory)
     except CheckpointError as error:
-        return Finding("checkpoints", Grade.bad, str(error), "make it a folder that can be read, or move it away")
+        yield Finding("checkpoints", Grade.bad, str(error), "make it a folder that can be read, or move it away")
+        return
     except ReplayError:
-        return Finding("checkpoints", Grade.notice, "not looked at, since the journal cannot be replayed")
+        yield Finding("checkpoints", Grade.notice, "not looked at, since the journal cannot be replayed")
+        return
+    yield _usable(good, wrong)
+    if good and holds_streams(directory):
+        yield _streams(directory, good)
+
+
+def _streams(directory: Path, good: list[CheckpointInfo]) -> Finding:
+    """Checkpoints without the users' streams: a node starts from an older one that has them."""
+    from gateway.outbox import PART_STREAMS
+
+    without = [info for info in good if PART_STREAMS not in info.folds]
+    start = next((info.seq for info in good if PART_STREAMS in info.folds), 0)
+    if start == good[0].seq:
+        return Finding("streams", Grade.good, f"in the checkpoint at command {screen.count(start)}, the newest")
+    named = ", ".join(screen.count(info.seq) for info in reversed(without))
+    return Finding(
+        "streams",
+        Grade.notice,
+        f"{len(without)} of {screen.counted(len(good), 'checkpoint')} without the users' streams: {named}",
+        f"a node starts {begins(start)}, and not from those that `lockstep checkpoint create` wrote; "
+        f"run `lockstep admin checkpoint {directory}` on the running node for a newer one",
+    )
+
+
+def _usable(good: list[CheckpointInfo], wrong: dict[Path, str]) -> Finding:
     if wrong:
         first = next(iter(wrong.values()))
         what = f"{len(wrong)} of {len(good) + len(wrong)} cannot be used: {first}"

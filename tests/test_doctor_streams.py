@@ -1,0 +1,65 @@
+"""`lockstep doctor` on checkpoints without the users' streams, from which a node does not start."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checkpoints import CheckpointStore
+from gateway.outbox import PART_PAST, PART_SPOOL, PART_STREAMS
+from gateway.spool import FOLDER
+from tests.conftest import Lockstep
+from tests.nodes import write_node
+from tests.streams import random_stream
+
+ROWS = random_stream(7, 400)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    """A node's directory with checkpoints at about 100, 200 and 300 commands; the first has the users' streams."""
+    directory = tmp_path / "node"
+    write_node(directory, ROWS, checkpoint_every=100)
+    (directory / FOLDER).mkdir(mode=0o700)
+    store = CheckpointStore(directory)
+    first = store.list()[0].path
+    beside = {part: {"users": np.zeros(1, np.int64)} for part in (PART_STREAMS, PART_SPOOL, PART_PAST)}
+    store.write(replace(store.verify(first), beside=beside))
+    return directory
+
+
+def test_the_doctor_names_checkpoints_without_streams_and_says_where_a_node_starts(
+    node: Path, lockstep: Lockstep
+) -> None:
+    first, *others = (info.seq for info in CheckpointStore(node).list())
+    status, said, _ = lockstep("doctor", node)
+    named = ", ".join(map(str, others))
+    assert f"{len(others)} of {len(others) + 1} checkpoints without the users' streams: {named}" in said
+    assert f"streams: a node starts from checkpoint {first}, and not from those that `lockstep checkpoint" in said
+    assert f"run `lockstep admin checkpoint {node}` on the running node" in said
+    assert (status, said.endswith("see the note on streams\n")) == (0, True)
+    for info in CheckpointStore(node).list()[:1]:
+        info.path.unlink()
+    assert "streams: a node starts from command 1, " in lockstep("doctor", node)[1]
+
+
+def test_the_doctor_has_no_note_where_the_newest_checkpoint_has_the_streams(node: Path, lockstep: Lockstep) -> None:
+    for info in CheckpointStore(node).list()[1:]:
+        info.path.unlink()
+    status, said, _ = lockstep("doctor", node)
+    assert (status, said.endswith("nothing is wrong\n")) == (0, True)
+
+
+def test_a_directory_without_users_streams_needs_none_in_its_checkpoints(node: Path, lockstep: Lockstep) -> None:
+    (node / FOLDER).rmdir()
+    assert lockstep("doctor", node)[1].endswith("nothing is wrong\n")
+
+
+def test_checkpoint_create_says_that_a_node_does_not_start_from_it(node: Path, lockstep: Lockstep) -> None:
+    status, said, complaint = lockstep("checkpoint", "create", node)
+    assert (status, said.startswith("checkpoint at command ")) == (0, True)
+    assert complaint == (
+        "note: it is without the users' streams, so the node does not start from it; "
+        f"`lockstep admin checkpoint {node}` has a running node write one with them\n"
+    )
