@@ -1,9 +1,9 @@
 """Exit statuses: one table from known errors to statuses, one sentence for each.
 
 0 fine; 1 a difference or failure was found; 2 wrong use or bad input; 70 a defect of lockstep itself; 75 the machine
-does not let it run now (a port in use, no room, another writer, a failed disk), try again later; 130 interrupted; 141
-whoever read the output went away, as the shell reports it. Errors are known by the name of their class and the folder
-it comes from, so that this table loads none of them.
+does not let it run now (a port in use, no room, another writer, a failed disk), try again later; 130 interrupted; as
+shells report them, 141 whoever read the output went away, and 143 terminated by SIGTERM. Errors are known by the name
+of their class and the folder it comes from, so that this table loads none of them.
 
 Damage of a journal or a checkpoint is bad input, 2, for a command that needs it to be whole; where looking for damage
 is the command's job, it is what the command found, 1 (``finding``).
@@ -26,6 +26,7 @@ DEFECT: Final = 70
 #: EX_TEMPFAIL of sysexits.h. A supervisor restarts on it, and not on ``WRONG``.
 LATER: Final = 75
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 READER_GONE: Final = 141
 
 #: (folder, class) whose message is a sentence for the user, and the exit status; subclasses count.

@@ -1,7 +1,8 @@
 """Ctrl-C at any moment ends the program with status 130 and no traceback.
 
 While the modules are loaded and after the work is done, a Ctrl-C ends the process at once. In between it is
-KeyboardInterrupt, which each command cleans up after. This file loads nothing, so that it is in force early.
+KeyboardInterrupt, which each command cleans up after. A SIGTERM is cleaned up after in the same way, and then ends the
+process as that signal does, which shells report as 143. This file loads nothing, so that it is in force early.
 """
 
 import os
@@ -11,6 +12,11 @@ from collections.abc import Callable
 from types import FrameType
 
 INTERRUPTED = 130
+TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """A SIGTERM while the program works."""
 
 
 def end_at_once(_number: int = signal.SIGINT, _frame: FrameType | None = None) -> None:
@@ -26,11 +32,22 @@ def run(work: Callable[[], int]) -> None:
     try:
         sys.unraisablehook = _on_unraisable
         on_interrupt(signal.default_int_handler)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminate)
         status = work()
         on_interrupt(end_at_once)
+    except Terminated:
+        status = TERMINATED
     except KeyboardInterrupt:  # while another error was told, say, or after the first one
         end_at_once()
+    if status == TERMINATED:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # a supervisor takes this for an orderly end, and not a status
     sys.exit(status)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def on_interrupt(action: Callable[[int, FrameType | None], None]) -> None:
@@ -46,6 +63,7 @@ def _on_unraisable(lost: "sys.UnraisableHookArgs") -> None:
         return
     import threading
 
-    again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+    number = signal.SIGTERM if issubclass(lost.exc_type, Terminated) else signal.SIGINT
+    again = threading.Timer(0.01, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()

@@ -8,9 +8,10 @@ sentence and an exit status is in ``cli.errors``.
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -55,6 +56,8 @@ def _reader() -> Iterator[None]:
     """Whoever reads the output may go away at any time. Left alone, typer and rich would call that a failure, 1."""
     try:
         yield
+    except interrupts.Terminated:
+        raise typer.Exit(errors.TERMINATED) from None
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
@@ -82,6 +85,21 @@ for commands in (
     app.add_typer(commands.app)
 
 
+#: Text in brackets that rich would take for markup, and leave out of a help page.
+_MARKUP: Final = re.compile(r"(\\*)(\[[a-z#/@][^[]*?])")
+
+
+def without_markup(command: Any) -> Any:
+    """A command of typer and those below it, with help pages that show text in brackets as it is written."""
+    for each in (command, *command.params):
+        for name in ("help", "short_help", "epilog"):
+            if isinstance(text := getattr(each, name, None), str):
+                setattr(each, name, _MARKUP.sub(r"\1\1\\\2", text))
+    for inner in getattr(command, "commands", {}).values():
+        without_markup(inner)
+    return command
+
+
 def _print_version(asked: bool) -> None:
     """Say which release this is, and end; `lockstep version` says more."""
     if asked:
@@ -106,12 +124,14 @@ def run_line(arguments: Sequence[str]) -> int:
         from typer import rich_utils
 
         rich_utils.COLOR_SYSTEM = None  # with NO_COLOR help pages would still have bold and dim text
-    command = typer.main.get_command(app)
+    command = without_markup(typer.main.get_command(app))
     try:
         status = command.main(list(arguments), prog_name="lockstep", standalone_mode=False)
         screen.flush()
         if status == errors.INTERRUPTED:
             _complain("interrupted")
+        elif status == errors.TERMINATED:
+            _complain("terminated")
         return status if isinstance(status, int) else errors.FINE
     except typer.TyperException as error:
         if said := errors.usage(error):
@@ -119,6 +139,9 @@ def run_line(arguments: Sequence[str]) -> int:
         return errors.WRONG
     except SystemExit as ended:  # how typer ends after a completion script
         return ended.code if isinstance(ended.code, int) else errors.WRONG
+    except interrupts.Terminated:
+        _complain("terminated")
+        return errors.TERMINATED
     except KeyboardInterrupt:
         _complain("interrupted")
         return errors.INTERRUPTED

@@ -41,8 +41,8 @@ def _compile_both() -> None:
     from gateway import kernels
 
     child = subprocess.Popen(
-        [sys.executable, "-m", "gateway.kernels"],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "gateway.kernels", "--while-stdin"],
+        stdin=subprocess.PIPE,  # its other end goes with this process, however that ends
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -1,8 +1,12 @@
 """Compilation of the gateway's kernels, which a node does before it opens a port.
 
 python -m gateway.kernels       compile what is not in the cache: a second process beside the engine's compilation
+    --while-stdin               end when standard input does, as it does with the process that holds its other end
 """
 
+import os
+import sys
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +23,12 @@ from gateway.streams import Segment, Streams
 
 _HERE: Final = Path(__file__).resolve().parent
 #: The kernel that is compiled last.
-_LAST: Final = "answering.system_event"
+LAST: Final = "answering.system_event"
 
 
 def warm() -> bool:
     """True when the kernels are in the cache of this machine."""
-    return INTERPRETED or any(cache_directory_of(_HERE).rglob(f"{_LAST}*.nbc"))
+    return INTERPRETED or any(cache_directory_of(_HERE).rglob(f"{LAST}*.nbc"))
 
 
 def compile_kernels() -> None:
@@ -51,5 +55,12 @@ def compile_kernels() -> None:
     system_event(streams.fold, 0, 0, 0)
 
 
+def _end_with_stdin() -> None:
+    os.read(0, 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    if "--while-stdin" in sys.argv:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     compile_kernels()

@@ -3,7 +3,10 @@
 The commands are found by walking the program itself, so that one which is added is tested without a word here.
 """
 
+import contextlib
+import io
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ import typer
 from typer.main import get_command
 
 from benchmarks.measure import row
-from cli.main import app, run_line
+from cli.main import app, run_line, without_markup
 from tests.conftest import Lockstep
 from tests.json_schemas import SHARED, checked, name_of, schemas
 
@@ -99,6 +102,50 @@ def test_a_help_page_shows_its_example(words: tuple[str, ...], lockstep: Lockste
     for line in examples(ALL[words].help):
         assert f"Example: {line}" in shown
     assert words in GROUPS or "--json" in shown
+
+
+def missing(command: Any, page: str) -> list[str]:
+    """Help texts of a command and its options that its page does not show whole."""
+    texts = [command.help, *(getattr(each, "help", None) for each in command.params)]
+    shown = re.sub(r"[\s│]", "", page)
+    return [text for text in texts if text and re.sub(r"\s", "", text) not in shown]
+
+
+@pytest.mark.parametrize("words", list(ALL), ids=lambda words: " ".join(words) or "lockstep")
+def test_a_help_page_shows_every_word_of_its_texts(
+    words: tuple[str, ...], lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert missing(ALL[words], lockstep(*words, "--help")[1]) == []
+
+
+def test_text_in_brackets_is_on_the_help_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    program = typer.Typer()
+    program.command()(_bracketed)
+    page = help_page(without_markup(get_command(program)))
+    assert missing(get_command(program), page) == []
+    assert "[default: ([none], or [b])]" in " ".join(page.split())
+    # The control: as typer shows it by itself.
+    assert len(missing(get_command(program), help_page(get_command(program)))) == 2
+
+
+def help_page(command: Any) -> str:
+    """The help page of a command as it is printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as page:
+        command.main(["--help"], standalone_mode=False)
+    return page.getvalue()
+
+
+def _bracketed(
+    bounds: Annotated[
+        str, typer.Option(help="The [limit] of [1-9], [red]x[/red].", show_default="[none], or [b]")
+    ] = "",
+) -> None:
+    """Take text in [brackets], as [OPTIONS], \\[escaped] and [/].
+
+    Example: lockstep bracketed [file]
+    """
 
 
 @pytest.mark.parametrize("words", list(ALL), ids=lambda words: " ".join(words) or "lockstep")

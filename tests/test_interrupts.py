@@ -4,6 +4,7 @@ As in a terminal, SIGINT goes to all processes of the group. The moments are dra
 LOCKSTEP_SEED; the first is always the very start, while the modules are loaded.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -17,7 +18,9 @@ from typing import Final
 import pytest
 
 from cli.main import run_line
+from gateway.kernels import LAST as LAST_KERNEL
 from tests.parts import seed_of_the_day
+from tests.running import until
 from tests.test_every_command import DAY
 
 ROOT: Final = Path(__file__).parent.parent
@@ -130,6 +133,66 @@ def test_a_job_that_a_script_put_into_the_background_stays_deaf_to_interrupts(ma
     said, complaint = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, complaint) == (0, b"")
     assert said
+
+
+def children(pid: int, word: str) -> list[int]:
+    """Processes that ``pid`` started and whose command line has a word."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == pid and word in (stat.parent / "cmdline").read_text():
+                found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "ends", "line"),
+    [
+        (signal.SIGTERM, -signal.SIGTERM, "lockstep: terminated"),
+        (signal.SIGINT, 130, "lockstep: interrupted"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_a_signal_to_the_first_compilation_alone_ends_its_child_too(
+    number: signal.Signals, ends: int, line: str, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "warmup"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LOCKSTEP_CACHE_DIR": str(tmp_path)},
+    )
+    until(lambda: bool(children(process.pid, "gateway.kernels")), LIMIT_S)
+    (child,) = children(process.pid, "gateway.kernels")
+    process.send_signal(number)
+    _, complaint = process.communicate(timeout=LIMIT_S)
+    said = [each for each in complaint.splitlines() if "compiling the kernels" not in each]
+    assert (process.returncode, "".join(said)) == (ends, line)
+    until(lambda: not is_running(child), LIMIT_S)
+    assert not list(tmp_path.rglob(f"{LAST_KERNEL}*.nbc")), "the child went on until all was compiled"
+
+
+def is_running(pid: int) -> bool:
+    """True for a process that is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_sigterm_is_cleaned_up_after_like_an_interrupt() -> None:
+    script = (
+        "import signal, time\nfrom cli import interrupts\n"
+        "def work():\n    try:\n        signal.raise_signal(signal.SIGTERM)\n        time.sleep(60)\n"
+        "    finally:\n        print('cleaned up', flush=True)\ninterrupts.run(work)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "cleaned up\n", "")
 
 
 @pytest.mark.long
