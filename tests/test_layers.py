@@ -173,6 +173,80 @@ def test_every_folder_that_is_listed_exists_and_every_folder_of_ours_is_listed(t
     assert listed == folders
 
 
+def folder_imports(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Folders of ours that each folder imports, by the text of each file by its path."""
+    graph: dict[str, set[str]] = {path.split("/", maxsplit=1)[0]: set() for path in sources}
+    for path, source in sources.items():
+        own = path.split("/", maxsplit=1)[0]
+        graph[own] |= {dotted.split(".")[0] for _, dotted in imports(source)} & set(graph) - {own}
+    return graph
+
+
+def without_detours(graph: Mapping[str, Set[str]]) -> set[tuple[str, str]]:
+    """Arrows of a graph without cycles, except those whose end a longer way reaches too."""
+
+    def reached(folder: str) -> set[str]:
+        return set(graph[folder]).union(*(reached(below) for below in graph[folder]))
+
+    return {
+        (folder, below)
+        for folder, all_below in graph.items()
+        for below in all_below
+        if not any(below in reached(other) for other in all_below - {below})
+    }
+
+
+def picture_faults(picture: str, graph: Mapping[str, Set[str]]) -> list[str]:
+    """Differences between the arrows of a Mermaid graph and ``graph``, as sentences."""
+    drawn = set()
+    for line in picture.splitlines():
+        left, arrow, right = line.partition(" --> ")
+        if arrow:
+            drawn |= {(one.strip(), other.strip()) for one in left.split("&") for other in right.split("&")}
+    wanted = without_detours(graph)
+    absent = set(graph) - {folder for edge in drawn for folder in edge}
+    return [
+        *(f"the picture lacks the folder {folder}" for folder in sorted(absent)),
+        *(f"the picture lacks {one} --> {other}" for one, other in sorted(wanted - drawn)),
+        *(f"the picture has {one} --> {other} too much" for one, other in sorted(drawn - wanted)),
+    ]
+
+
+def test_the_picture_of_the_layers_shows_the_imports() -> None:
+    files = [file for folder in RANK for file in sorted((ROOT / folder).rglob("*.py"))]
+    graph = folder_imports({file.relative_to(ROOT).as_posix(): file.read_text() for file in files})
+    assert set(graph) == set(RANK)
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    (picture,) = re.findall(r"^```mermaid\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = picture_faults(picture, graph)
+    assert not found, "docs/ARCHITECTURE.md: " + "; ".join(found)
+
+
+def test_planted_faults_in_the_picture_are_found() -> None:
+    sources = {
+        "cli/main.py": "import engine\nfrom node.node import Node\n",
+        "node/node.py": "import node.admin\ndef f():\n    from engine import Engine\n",
+        "engine/apply.py": "",
+    }
+    graph = folder_imports(sources)
+    assert graph == {"cli": {"engine", "node"}, "node": {"engine"}, "engine": set()}
+    assert not picture_faults("graph TD\n  cli --> node\n  node --> engine\n", graph)
+    assert picture_faults("cli --> node", graph) == [
+        "the picture lacks the folder engine",
+        "the picture lacks node --> engine",
+    ]
+    assert picture_faults("cli --> node & engine\nnode --> engine", graph) == [
+        "the picture has cli --> engine too much"
+    ]
+    assert picture_faults("cli --> node\nnode --> engine\nnode --> replay", graph)
+
+
+def test_the_page_where_is_what_fits_a_screen_and_leads_into_every_folder() -> None:
+    page = (ROOT / "docs" / "WHERE.md").read_text()
+    assert len(page.splitlines()) <= 50
+    assert set(RANK) - set(re.findall(r"`(\w+)/[\w/]*\.?\w*`", page)) == set()
+
+
 def test_planted_violations_are_found() -> None:
     assert faults("engine/apply.py", "import replay.rebuild\n") == ["engine/apply.py:1: engine may not import replay"]
     assert faults("journal/frame.py", "from engine import COMMAND\n")
