@@ -1,4 +1,4 @@
-"""Commands that read a journal: `lockstep events|commands|book|order|state`.
+"""Commands that read a journal: `lockstep events|commands|book|order|state|arrivals`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -102,3 +102,29 @@ def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
     from cli.market import state as command
 
     return command(directory, at, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def arrivals(
+    directory: Directory,
+    from_seq: FromSeq = 1,
+    to_seq: ToSeq = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME|N", help="Only of this user, by name or number.")] = None,
+    connection: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only of this connection.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Prove instead that connections took turns; exit status 1 if not.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Print when and in which order a node received messages, from DIR/arrivals.
+
+    A turn is what was read together. In it no message waits for more than one message of each other connection.
+
+    Example: lockstep arrivals node1 --from 1000 --user TRADER
+
+    Example: lockstep arrivals node1 --check
+    """
+    from cli.arrivals import Choice
+    from cli.arrivals import arrivals as command
+
+    return command(directory, Choice(from_seq, to_seq, user, connection), check=check, as_json=as_json)

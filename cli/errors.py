@@ -46,6 +46,7 @@ KNOWN: Final = {
     ("sequencer", "PumpError"): WRONG,
     ("client", "ConnectionLost"): FOUND,
     ("client", "ClientError"): WRONG,
+    ("gateway", "ArrivalError"): WRONG,
     ("gateway", "PasswordError"): WRONG,
     ("gateway", "SpoolError"): LATER,
     ("gateway", "TlsError"): WRONG,
