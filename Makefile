@@ -4,11 +4,16 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 PARTS  := engine journal checkpoints wire notation lobster replay sequencer directory gateway node load client cli
 PYTEST := $(BIN)/python -m pytest
 # Two workers; idle ones take work from the other, since a few tests are much longer than the rest.
 SPREAD := -n 2 --dist worksteal
+
+# Python keeps what it compiles of modules, whatever the environment says: a run of the suite starts hundreds of processes,
+# and each would compile them again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run readme test test-day test-long test-modes check format lint types layers doctest bench lock clean
@@ -16,7 +21,7 @@ SPREAD := -n 2 --dist worksteal
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-setup: $(READY)  ## create .venv from requirements.lock (the other targets do this by themselves)
+setup: $(READY)  ## create .venv from requirements.lock (other targets do what they need of this by themselves)
 
 # Debian ships venv without its pip installer in the package python3.11: name the missing package, or fetch it as root.
 $(VENV)/pyvenv.cfg:
@@ -26,14 +31,22 @@ $(VENV)/pyvenv.cfg:
 	  || { echo "python3.11 cannot create an environment here: apt-get install python3.11-venv, then make again" >&2; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV)
 
-$(READY): $(VENV)/pyvenv.cfg requirements.lock pyproject.toml
-	@# --no-compile: Python compiles a module on its first import; most of them are never imported.
-	@echo "setting up $(VENV) (once; a minute or two)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# --no-compile: Python compiles a module on its first import; most of them are never imported.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
+# What lockstep runs with comes first and is enough for `make run`; what tests need takes as long again.
+$(RUNS): $(VENV)/pyvenv.cfg requirements-run.lock pyproject.toml
+	@echo "setting up $(VENV) (once; up to a minute)"
+	@$(PIP) --require-hashes -r requirements-run.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(READY)  ## the exchange in a minute: a node, clients over TCP, a kill, a restart and the proof (lockstep demo)
+$(READY): $(RUNS) requirements.lock
+	@echo "adding what the tests need to $(VENV) (once; up to a minute)"
+	@$(PIP) --require-hashes -r requirements.lock
+	@touch $@
+
+run: $(RUNS)  ## the exchange in a minute: a node, clients over TCP, a kill, a restart and the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
 test: $(READY)  ## the fast suite, with a third of the slow tests; LOCKSTEP_SEED selects which (default: the day)
@@ -76,8 +89,8 @@ doctest: $(READY)
 bench: $(READY)  ## measure engine, journal and replay against their targets
 	@$(BIN)/python -m benchmarks
 
-lock: $(READY)  ## write requirements.lock again from pyproject.toml
-	@$(BIN)/python .ci/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
+lock: $(RUNS)  ## write requirements.lock and requirements-run.lock again from pyproject.toml
+	@$(BIN)/python .ci/lock.py
 
 clean:  ## remove the environment and everything that was built or cached here
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
