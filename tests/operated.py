@@ -112,6 +112,7 @@ class FakeNode:
             "pid": 1234,
             "uptime_s": round(time.monotonic() - self._began_s, 3),
             "data": "/srv/node1",
+            "journal_id": "0f" * 16,
             "durability": "fsync",
             "state": "draining" if self.draining else "open",
             "state_reason": "the node is draining" if self.draining else "",

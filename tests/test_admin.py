@@ -372,7 +372,7 @@ def test_a_connection_that_was_idle_the_longest_makes_room_for_a_new_one(local: 
         peer = operated.local()
         greeting = peer.answer()
         assert greeting is not None
-        assert greeting["ok"] is True
+        assert (greeting["ok"], greeting["node"]["journal_id"]) == (True, "0f" * 16)
         return peer
 
     peers = [another() for _ in range(CONNECTIONS_MAX)]

@@ -184,6 +184,18 @@ def test_what_does_not_come_next_is_refused_in_a_sentence_and_nothing_is_written
     assert read_all(tmp_path / "copy").blocks == blocks[:3]
 
 
+def test_without_these_checks_the_journal_would_take_a_foreign_block_and_its_check_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control."""
+    genesis, blocks = source(tmp_path / "one")
+    _, others = source(tmp_path / "other")
+    monkeypatch.setattr(frame, "check_continues", lambda *_: None)
+    copy_of([*blocks[:2], others[2]], genesis, tmp_path / "copy").close()
+    with Journal.open(tmp_path / "copy", readonly=True) as copy:
+        assert [problem.seq for problem in copy.check().problems] == [others[2].first_seq]
+
+
 def test_each_flipped_bit_of_a_block_is_refused(tmp_path: Path) -> None:
     genesis, (block,) = source(tmp_path / "one", [1])
     with Journal.create_copy(tmp_path / "copy", genesis) as copy:

@@ -32,6 +32,9 @@ def test_status_sessions_and_samples_of_a_node_have_constant_keys(node: Running,
     client = Client(node.port, "UA")
     (status,) = checked(["admin", "status"], lockstep("admin", "status", node.data, "--json")[1])
     assert status["clock"].endswith("Z")
+    (info,) = checked(["journal", "info"], lockstep("journal", "info", node.data, "--json")[1])
+    assert (status["journal_id"], info["has_own_id"]) == (info["journal_id"], True)
+    assert status["journal_id"] in lockstep("admin", "status", node.data)[1]
     (sessions,) = checked(["admin", "sessions"], lockstep("admin", "sessions", node.data, "--json")[1])
     assert [each["user"] for each in sessions["sessions"]] == ["UA"]
     (sample,) = checked(["top"], lockstep("top", node.data, "--seconds", 0, "--json")[1])
