@@ -325,7 +325,7 @@ _LIMIT_BOUNDS: Final = (
 
 def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
     """`lockstep admin limits`: set limits, or, without ``words`` that set any, show them and what they are of."""
-    from notation.print import price
+    from notation.words import price
     from replay.accounts import limit_words
 
     if words:
@@ -380,7 +380,7 @@ def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
         screen.say_json(told)
         return errors.FINE
     from cli.market import ladder
-    from notation.print import price
+    from notation.words import price
     from replay.ladder import Level
 
     last = f"last {price(told['last_price_e4'])}" if told["last_price_e4"] else "no trade yet"

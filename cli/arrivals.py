@@ -18,7 +18,7 @@ from engine.names import unpack
 from gateway.arrival_log import read_arrivals
 from gateway.fairness import messages_of, turn_numbers, unfair
 from gateway.outbox import PART_STREAMS
-from notation.objects import iso_time
+from notation.words import iso_time
 from replay.rebuild import journal_of
 
 #: Unfair messages that are shown; the rest is counted.

@@ -26,7 +26,7 @@ from load.desk import LIQUIDITY, TOKEN, Desk, Refused, place
 from load.lines import LoadError, User
 from load.traders import SYMBOLS
 from node.link import Answered, Link, LinkError
-from notation.print import price
+from notation.words import price
 from wire import PacketType, ouch
 from wire.ouch_codes import Liquidity, ServerMessage
 from wire.soup import packet

@@ -21,7 +21,7 @@ from cli.demo_clients import last_line
 from cli.errors import Found
 from load.traders import PARTICIPANTS, SYMBOLS
 from node.link import Answered, Link, LinkError
-from notation.print import price
+from notation.words import price
 
 #: A user for each participant.
 USERS: Final = tuple(f"{name}1" for name in PARTICIPANTS)

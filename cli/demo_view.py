@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli import screen
-from notation.print import price as shown_price
+from notation.words import price as shown_price
 
 
 class View(Protocol):

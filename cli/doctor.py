@@ -27,7 +27,7 @@ from engine.limits import TIME_NS_MAX
 from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
-from notation.print import time
+from notation.words import time
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import begins, capacity_of, is_of_another_release, journal_of, rebuild
 

@@ -8,8 +8,7 @@ from cli import errors, screen
 from engine.limits import Capacity
 from journal import Journal
 from journal.report import JournalInfo
-from notation.objects import iso_time
-from notation.print import time
+from notation.words import iso_time, time
 from replay.times import first_clock_ns
 
 #: After the id of a journal that is older than ids.

@@ -6,7 +6,7 @@ from typing import Any
 from cli import screen
 from lobster.check import CheckReport, Difference
 from lobster.run import Outcome
-from notation.print import price
+from notation.words import price
 
 
 def passed(outcomes: Sequence[Outcome]) -> bool:

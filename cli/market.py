@@ -8,8 +8,7 @@ from cli.errors import WrongUse
 from cli.node import check_name, rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
-from notation.objects import iso_time
-from notation.print import price, time
+from notation.words import iso_time, price, time
 from replay import accounts
 from replay.ladder import Level, book_object, levels
 

@@ -21,7 +21,8 @@ from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
 from engine.records import EventKind, Side
 from notation.objects import event_object
-from notation.print import print_event, time
+from notation.print import print_event
+from notation.words import time
 
 _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
 

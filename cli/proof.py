@@ -13,7 +13,7 @@ from cli.node import check_whole
 from cli.options import EngineChoice
 from cli.warmup import ready
 from notation.objects import command_object, event_object
-from notation.print import price
+from notation.words import price
 from replay.audit import audit
 from replay.compare import CompareReport
 from replay.compare import compare as compare_directories

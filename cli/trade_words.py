@@ -39,7 +39,7 @@ from client.events import code_name
 from client.orders import QTY_MAX
 from client.prices import PRICE_E4_MARKET, price_e4, shown
 from client.tokens import checked as checked_token
-from notation.objects import iso_time
+from notation.words import iso_time
 
 HELP: Final = """\
 buy QTY SYMBOL @ PRICE [ioc] [post_only|hidden] [token=TOKEN]    PRICE: as 10.05, or market

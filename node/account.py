@@ -22,7 +22,7 @@ from node.market import Market
 from node.rates import Rates
 from node.scarcity import Scarcity
 from node.stages import StageClock
-from notation.objects import iso_time
+from notation.words import iso_time
 from replay import accounts
 from replay.ladder import book_object
 from sequencer.clock import MarketClock

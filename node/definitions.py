@@ -13,7 +13,7 @@ from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Permission, UserPermission
 from node.control import NodeControl, Submitted
-from notation.print import price
+from notation.words import price
 
 #: Kinds whose second definition is refused.
 _UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)

@@ -15,7 +15,7 @@ from engine.names import unpack
 from engine.records import CommandKind
 from gateway.streams import Streams
 from node.control import Refused
-from notation.print import price
+from notation.words import price
 from replay.errors import ReplayError
 from wire.ouch import PRICE_E4_MAX
 

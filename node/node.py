@@ -33,7 +33,7 @@ from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
 from node.suspension import Suspension
 from node.timekeeping import LOOK_S, Timekeeping
-from notation.print import time as shown_time
+from notation.words import time as shown_time
 from sequencer import discipline
 from sequencer.clock import AHEAD_MAX_NS, MarketClock
 from sequencer.room import RoomWatch

@@ -11,14 +11,17 @@ is none, and ``raw`` and 128 hexadecimal digits are one COMMAND row.
 
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
-from engine.records import COMMAND_PLACES, CommandKind, EventKind
+from engine.records import COMMAND_PLACES, CommandKind, EventKind, limit_places
 from engine.row_bytes import ROW, extend_row
-from notation.forms import FORMS, LATER, NOT_BUILT, options_of, plain_words
-from notation.words import Fault, Time, time_of
+from notation.table import BY_WORD, FLAG, LATER, NOT_BUILT, PLACE_OF, TIME, Command, Field, LimitField
+from notation.words import Fault, Time
 
 RAW: Final = 0  # the kind of a ``raw`` line
+#: The kinds whose rows hold the numbers of names.
+NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
 
 #: Plain words after the event's name, and the keys that each event may have.
 EVENT_KEYS: Final[dict[str, frozenset[str]]] = {
@@ -49,8 +52,8 @@ class Line(NamedTuple):
     """One command of a file. ``row``: 64 bytes; participant, instrument and ``time`` are left 0 for the translation.
 
     participant, symbol: the names' numbers (``engine.names.pack``) where the row wants the numbers of the two.
-    expected: the events that stand under it, as they are written, without the ``>``. tokens: as those of ``Parts``.
-    before: an EXTEND row that goes before, or nothing.
+    expected: the events that stand under it, as they are written, without the ``>``. tokens: head and tail of
+    the token, then of the new one, or nothing. before: an EXTEND row that goes before, or nothing.
     """
 
     number: int
@@ -65,39 +68,186 @@ class Line(NamedTuple):
     before: bytes = b""
 
 
-#: Of each name of a place the number of the place.
-_PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.values()) for name in names}
+_KIND: Final = PLACE_OF["kind"]
 #: Lines between two reports of progress: some hundredths of a second.
 _PROGRESS_LINES: Final = 4_096
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
 
 
+def options_of(words: list[str], known: frozenset[str], later: frozenset[str], command: str) -> dict[str, str]:
+    """The ``key=value`` and single-word options after the plain words; those of a later release are refused."""
+    options: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key in options:
+            raise Fault(f"{key} stands twice; write it once")
+        if key in later:
+            raise Fault(f"{key}{equals} of {command} {NOT_BUILT}")
+        if f"{key}{equals}" not in known:
+            raise Fault(f"{command} has no option {word!r}; it has {', '.join(sorted(known)) or 'none'}")
+        if equals and not value:
+            raise Fault(f"{key}= has no value; write one after the =")
+        options[key] = value
+    return options
+
+
+def plain_words(words: list[str], form: str) -> None:
+    """Raises Fault unless there are as many plain words as in ``form``, with the same ``@``."""
+    count, at = _shape(form)
+    if len(words) < count or (at and words[at] != "@"):
+        raise Fault(f"the command is not complete; its form is: {form}")
+
+
+@cache
+def _shape(form: str) -> tuple[int, int]:
+    """Number of words of a form, and which of them is the ``@``; 0 for none."""
+    words = form.split()
+    return len(words), words.index("@") if "@" in words else 0
+
+
+@cache
+def _known(found: Command) -> frozenset[str]:
+    """Options of a command as they are written; ``=`` where a value follows."""
+    options = {field.key if field.value is FLAG else f"{field.key}=" for field in found.options}
+    limits = {f"{limit.key}=" for limit in found.limits} | {limit.key for limit in found.limits if not limit.places}
+    return frozenset(options | limits | {f"{key}=" for key in found.fixed})
+
+
+@cache
+def _plain(found: Command) -> list[tuple[int, Field, Callable[[str, str], Any], int]]:
+    """Plain words of a command: number of the word, field, its reader, and its only place from 1; 0 where it has no
+    such."""
+    at = [number for number, word in enumerate(found.form.split()) if number and word != "@"]
+    simple = [len(field.places) == 1 and field.value is not TIME for field in found.plain]
+    return [
+        (number, field, field.value.read, field.numbers[0] + 1 if is_simple else 0)
+        for number, field, is_simple in zip(at, found.plain, simple, strict=True)
+    ]
+
+
+@cache
+def _unwritten(found: Command) -> tuple[int, ...]:
+    """The places of a command's row with nothing but its kind, and options that are not written."""
+    places = [0] * len(COMMAND_PLACES)
+    places[_KIND] = int(found.kind)
+    for field in found.options:
+        for number in field.numbers:
+            if field.default:
+                places[number] = field.default
+    return tuple(places)
+
+
+class _Reading:
+    """A command's words, as far as they have been read."""
+
+    __slots__ = ("bits", "extended", "names", "places", "time")
+
+    def __init__(self, found: Command) -> None:
+        self.places = list(_unwritten(found))
+        self.extended: list[int] = []  # the six numbers of the EXTEND row before, if any is written
+        self.names = {"participants": 0, "symbols": 0}
+        self.time: Time | None = None
+        self.bits = 0
+
+    def take(self, field: Field | LimitField, value: Any) -> None:
+        """The numbers of a field."""
+        if isinstance(value, Time):
+            self.time = value
+            value = value.value_ns if value.form == "dated" else 0
+        numbers = value if isinstance(value, tuple) else (value,)
+        into = self.places
+        if field.extended:
+            into = self.extended = self.extended or [0] * 6
+        for place, number in zip(field.places, numbers, strict=True):
+            into[PLACE_OF[place]] = number
+
+
+def _options(found: Command, words: list[str]) -> dict[str, str]:
+    """The options of a command. Raises Fault where one is missing, or says what this release does not build."""
+    options = options_of(words, _known(found), found.later, found.word)
+    for key, value in found.fixed.items():
+        if options.get(key, value) != value:
+            raise Fault(f"{key}={options[key]} of {found.word} {NOT_BUILT}")
+    if any(field.required and field.key not in options for field in found.options):
+        raise Fault(f"the command is not complete; its form is: {found.whole}")
+    return options
+
+
+def _read_limits(found: Command, options: dict[str, str], reading: _Reading) -> None:
+    named = off = 0
+    for limit in found.limits:
+        given = options.get(limit.key)
+        if given is None:
+            continue
+        named |= int(limit.limit)
+        if given == ("off" if limit.places else "no"):
+            off |= int(limit.limit)
+        elif limit.places:
+            reading.take(limit, limit.value.read(given, limit.key))
+        elif given:
+            raise Fault(f"{limit.key} is {given!r}; write {limit.key}, or {limit.key}=no")
+    for place, bits in limit_places(named, off).items():
+        reading.places[PLACE_OF[place]] = bits
+
+
+def _read(found: Command, words: list[str]) -> _Reading:
+    plain_words(words, found.form)
+    reading = _Reading(found)
+    for at, field, read, place in _plain(found):
+        word = words[at]
+        if word == field.instead:
+            reading.bits |= field.bit
+        elif place:  # as most are; what follows costs more
+            reading.places[place - 1] = read(word, field.what)
+        elif field.names:
+            reading.names[field.names] = read(word, field.what)
+        else:
+            reading.take(field, read(word, field.what))
+    count = _shape(found.form)[0]
+    if len(words) > count or found.whole or found.limits:
+        options = _options(found, words[count:])
+        for field in found.options:
+            if field.key in options:
+                reading.bits |= field.bit
+                if field.places:
+                    reading.take(field, field.value.read(options[field.key], field.what))
+        if found.limits:
+            _read_limits(found, options, reading)
+    if reading.bits:
+        reading.places[PLACE_OF["instructions"]] = reading.bits
+    return reading
+
+
 def command(text: str, number: int) -> Line:
     """The command of one line without its comment. Raises Fault."""
     words = text.split()
-    word = words[0]
-    built = FORMS.get(word)
-    if built is not None:
-        kind, form = built
-        parts = form(words)
-        places = [0] * len(COMMAND_PLACES)
-        for name, value in parts.places.items():
-            places[_PLACE_OF[name]] = value
-        places[_PLACE_OF["kind"]] = int(kind)
-        row = ROW.pack(*places)
-        before = extend_row(*parts.before) if parts.before else b""
-        return Line(number, text, int(kind), row, parts.participant, parts.symbol, parts.time, [], parts.tokens, before)
-    if word == "at":
-        plain_words(words, "at TIME")
-        options_of(words[2:], frozenset(), frozenset(), "at")
-        return Line(number, text, int(CommandKind.CLOCK), b"", 0, 0, time_of(words[1]), [])
-    if word == "raw":
+    found = BY_WORD.get(words[0])
+    if found is None:
+        return _raw(text, words, number)
+    reading = _read(found, words)
+    kind, time, extended = reading.places[_KIND], reading.time, reading.extended
+    if time is not None and time.form == "dated" and kind != CommandKind.CLOCK:
+        time = None  # it stands in the row already
+    tokens: tuple[int, ...] = ()
+    before = b""
+    if extended and kind in NAMED:
+        tokens = tuple(extended[2:])
+    elif extended:
+        before = extend_row(*extended)
+    names = reading.names
+    row = ROW.pack(*reading.places)
+    return Line(number, text, kind, row, names["participants"], names["symbols"], time, [], tokens, before)
+
+
+def _raw(text: str, words: list[str], number: int) -> Line:
+    """A ``raw`` line. Raises Fault for any other word."""
+    if words[0] == "raw":
         if len(words) != 2 or not _RAW_ROW.fullmatch(words[1]):
             raise Fault("raw wants one word of 128 hexadecimal digits, the 64 bytes of a COMMAND row")
         return Line(number, text, RAW, bytes.fromhex(words[1]), 0, 0, None, [])
-    if word in LATER:
-        raise Fault(f"the command {word} {NOT_BUILT}")
-    raise Fault(f"there is no command {word!r}; the commands are {', '.join(sorted([*FORMS, 'at', 'raw']))}")
+    if words[0] in LATER:
+        raise Fault(f"the command {words[0]} {NOT_BUILT}")
+    raise Fault(f"there is no command {words[0]!r}; the commands are {', '.join(sorted([*BY_WORD, 'raw']))}")
 
 
 def _expected(text: str) -> str:

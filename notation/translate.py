@@ -18,7 +18,7 @@ from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.names import Directory, pack
 from engine.records import COMMAND, CommandKind
 from engine.row_bytes import clock_row, extend_row
-from notation.parse import RAW, Line, ScenarioError
+from notation.parse import NAMED, RAW, Line, ScenarioError
 from notation.words import INT64_MAX
 
 #: 2024-01-15 09:30:00 UTC.
@@ -26,8 +26,6 @@ DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000
 
 #: The kinds of rows that may add a name.
 DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
-#: The kinds whose rows hold the numbers of names.
-NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
 KIND_BYTE: Final = 56
 _CLOCK_VALUE: Final = struct.Struct("<q")
 _CLOCK: Final = int(CommandKind.CLOCK)

@@ -1,4 +1,4 @@
-"""The values that stand in scenario files: numbers, prices, percentages, ids, durations, times (rulebook section 12).
+"""The values of scenario files, read and written: numbers, prices, ids, durations, times (rulebook section 12).
 
 Whatever fits 64 bits is a value, negative or absurd as it may be: refusing it is the engine's part. What does not is a
 ``Fault``.
@@ -6,8 +6,12 @@ Whatever fits 64 bits is a value, negative or absurd as it may be: refusing it i
 
 import datetime
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+import numpy as np
+
+from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.names import ID_CHARACTERS
 
 INT64_MIN: Final = -(2**63)
@@ -163,3 +167,66 @@ def time_of(word: str) -> Time:
     except ValueError:
         raise Fault(f"the time is {word!r}; there is no such date") from None
     return Time("dated", _fits(days * UNIT_NS["d"] + of_day, word, "the time"))
+
+
+def price(price_e4: int) -> str:
+    """A price as a decimal with at least two places.
+
+    >>> price(100_500), price(100_501), price(-1)
+    ('10.05', '10.0501', '-0.0001')
+    """
+    units, places = divmod(abs(price_e4), 10_000)
+    decimals = f"{places:04d}"
+    if decimals.endswith("00"):
+        decimals = decimals[:2]
+    elif decimals.endswith("0"):
+        decimals = decimals[:3]
+    return f"{'-' if price_e4 < 0 else ''}{units}.{decimals}"
+
+
+def time(time_ns: int) -> str:
+    """A clock value as an ``at`` line has it.
+
+    >>> time(1_705_311_000_000_350_000)
+    '2024-01-15T09:30:00.00035'
+    """
+    days, of_day_ns = divmod(time_ns, DAY_NS)
+    seconds, fraction_ns = divmod(of_day_ns, UNIT_NS["s"])
+    text = f"{np.datetime64(days, 'D')}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{text}.{fraction_ns:09d}".rstrip("0") if fraction_ns else text
+
+
+def duration(duration_ns: int) -> str:
+    """A duration in the largest unit that is exact.
+
+    >>> duration(350_000), duration(300_000_000_000)
+    ('350us', '5m')
+    """
+    for unit in ("d", "h", "m", "s", "ms", "us"):
+        if duration_ns and duration_ns % UNIT_NS[unit] == 0:
+            return f"{duration_ns // UNIT_NS[unit]}{unit}"
+    return f"{duration_ns}ns"
+
+
+def percent(bps: int) -> str:
+    """Hundredths of a percent as a percentage.
+
+    >>> percent(2_000), percent(50), percent(-1)
+    ('20%', '0.5%', '-0.01%')
+    """
+    units, places = divmod(abs(bps), 100)
+    decimals = f".{places:02d}".rstrip("0").rstrip(".")
+    return f"{'-' if bps < 0 else ''}{units}{decimals}%"
+
+
+@lru_cache(maxsize=4096)
+def iso_time(time_ns: int) -> str | None:
+    """A clock value (ns since 1970) as ISO 8601 in UTC; None for 0, a clock that was never set, and what is no time.
+
+    >>> iso_time(1_705_311_000_250_114_003), iso_time(0)
+    ('2024-01-15T09:30:00.250114003Z', None)
+    """
+    if not 0 < time_ns <= TIME_NS_MAX:
+        return None
+    seconds, fraction_ns = divmod(time_ns, UNIT_NS["s"])
+    return f"{np.datetime64(seconds, 's')}.{fraction_ns:09d}Z"

@@ -11,8 +11,9 @@ import numpy as np
 from engine.interface import MarketEngine
 from engine.names import Directory, unpack
 from engine.records import Limit, Permission
-from notation.objects import LIMIT_BITS, limits_object
+from notation.objects import limits_object
 from notation.print import limit_texts
+from notation.table import LIMIT_BITS
 
 Facts = dict[str, Any]
 

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from engine.names import unpack
 from engine.records import Phase, Side
-from notation.objects import Object, iso_time, word
+from notation.objects import Object
+from notation.table import word
+from notation.words import iso_time
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from node.metrics import Metrics, metrics_server
 from node.operations import Operations
 from node.operator_socket import connect, open_directory
 from node.stages import StageClock
-from notation.print import time as clock_text
+from notation.words import time as clock_text
 from replay import accounts
 from replay.ladder import book_object
 from sequencer.stamp import LiveStamp

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from engine.reference import ReferenceEngine
-from notation.objects import LIMIT_BITS, limits_object
+from notation.objects import limits_object
 from notation.parse import parse
 from notation.run import run_scenario
+from notation.table import LIMIT_BITS
 from replay import accounts
 from tests.conftest import Lockstep
 

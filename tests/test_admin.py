@@ -14,7 +14,8 @@ from node.admin import CONNECTIONS_MAX, WAITING_MAX
 from node.control import NodeControl
 from node.link import LINE_BYTES_MAX, Link, read_place
 from node.operations import COMMANDS_MAX
-from notation.objects import LIMIT_BITS, limits_object
+from notation.objects import limits_object
+from notation.table import LIMIT_BITS
 from tests.operated import MARKET, FakeNode, Operated, Peer, session
 
 NO_LIMITS = limits_object(0, [0] * len(LIMIT_BITS))

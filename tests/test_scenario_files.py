@@ -27,9 +27,11 @@ from engine.records import (
     limit_places,
 )
 from engine.reference import ReferenceEngine
+from notation.objects import COMMAND_KEYS
 from notation.parse import ScenarioError, parse
 from notation.print import Printer, print_event
 from notation.run import beside, event_agrees, is_test, run_scenario
+from notation.table import COMMANDS
 from notation.translate import DEFAULT_CLOCK_NS, Translator
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
@@ -473,3 +475,16 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
     assert event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ none surplus=0 side=none")
     assert not event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ 10.00 surplus=0 side=none")
     assert not event_agrees("indicative XYZ 5 @ 10 side=buy", "indicative XYZ 5 @ 10.00 surplus=0 side=none")
+
+
+def test_the_table_of_commands_has_every_place_that_a_command_uses_and_a_key_in_json_for_it() -> None:
+    assert {each.kind for each in COMMANDS} == set(COMMAND_FIELDS) - {CommandKind.EXTEND}
+    for command in COMMANDS:
+        fields = [field for field in (*command.plain, *command.options) if not field.extended]
+        places = {place for field in fields for place in (field.places[:1] if field.names else field.places)}
+        places |= {"instructions"} if any(field.bit for field in fields) else set()
+        if command.limits:
+            places |= {place for limit in command.limits if not limit.extended for place in limit.places}
+            places |= set(limit_places(0, 0))
+        assert places == set(COMMAND_FIELDS[command.kind]), command.word
+        assert {field.json for field in fields if field.places} <= set(COMMAND_KEYS), command.word
