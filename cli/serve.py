@@ -75,6 +75,8 @@ def serve(
                 f"end it with Ctrl-C"
             )
         _say_beside(line)
+        for sentence in where.warnings:
+            screen.notice(f"warning: {sentence}")
 
     options = NodeOptions(
         data,

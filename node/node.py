@@ -72,6 +72,7 @@ class NodeOptions:
     accept_clock: bool = False  # believe the wall clock at the start though it was refused before
     default_order_rate: str = OFF  # of participants that the operator defines, as `limits` takes it
     default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
+    warnings: tuple[str, ...] = ()  # sentences on what was found before the start, for `status` and monitors
 
 
 class RoomGone(Exception):
@@ -157,8 +158,11 @@ class Node:
         )
         self.suspension = Suspension(self.engine, self._submit, log.warning, options.data)
         room = RoomWatch(options.data, self.journal.room)
+        #: Sentences that hold for the whole life of the node.
+        self._lasting = options.warnings
         if room.complaint:
             log.warning("volume too small", why=room.complaint)
+            self._lasting = (*self._lasting, room.complaint)
         self.scarcity = Scarcity(room, self.engine, self.suspension, log.info, log.warning)
         self.disconnects = DisconnectCancels(
             self.outbox.streams, self._submit, lambda: self.scarcity.state != "gone", log.info
@@ -460,7 +464,9 @@ class Node:
 
     def warnings(self) -> list[str]:
         """Sentences on what an operator should mend while orders are taken and answered."""
-        return health.clock_refused(self.clock.refused_ns)
+        behind = health.clock_behind(self.clock.ahead_ns, self.options.clock_ahead_max_ns)
+        clock = health.clock_refused(self.clock.refused_ns) + ([behind] if behind is not None else [])
+        return [*clock, *self._lasting]
 
     def standing(self) -> tuple[str, str]:
         """The node's state in a word or two, and why: ("open", "") where it takes orders and answers them."""

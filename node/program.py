@@ -30,13 +30,14 @@ class PortInUse(OSError):
 
 
 class Listening(NamedTuple):
-    """Addresses of a node, and its process."""
+    """Addresses of a node, its process, and sentences on what an operator should mend."""
 
     host: str
     port: int
     admin_port: int | None
     metrics_port: int | None
     pid: int
+    warnings: tuple[str, ...]
 
 
 def serve(
@@ -57,13 +58,10 @@ def serve(
     """
     connections = connections_within(options.connections_max, options.past_days)
     if connections < options.connections_max:
-        log.warning(
-            "fewer connections",
-            wanted=options.connections_max,
-            taken=connections,
-            why="the limit of open files is too low for more; raise it (ulimit -n, or LimitNOFILE= of the service)",
-        )
-        options = replace(options, connections_max=connections)
+        why = "the limit of open files is too low for more; raise it (ulimit -n, or LimitNOFILE= of the service)"
+        log.warning("fewer connections", wanted=options.connections_max, taken=connections, why=why)
+        sentence = f"{connections} connections are taken instead of {options.connections_max}: {why}"
+        options = replace(options, connections_max=connections, warnings=(*options.warnings, sentence))
     with log.adopted():
         _opened_and_served(options, capacity, log, admin_port, metrics_port, password_cost, progress, listening)
 
@@ -137,9 +135,8 @@ async def _served(
             seq=opened.engine.seq,
             durability=options.durability,
         )
-        listening(
-            Listening(options.host, node.port, admin.port, metrics.port if metrics is not None else None, os.getpid())
-        )
+        metrics_at = metrics.port if metrics is not None else None
+        listening(Listening(options.host, node.port, admin.port, metrics_at, os.getpid(), tuple(node.warnings())))
         notify.ready(f"listening on {options.host}:{node.port}")
         beating = loop.create_task(_watched(notify, node))
         try:

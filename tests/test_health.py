@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import stat
 import threading
 import time
@@ -20,6 +21,9 @@ from node.node import Node, NodeOptions
 from node.opening import Opened, open_directory
 from node.program import watchdog_is_fed
 from sequencer.clock import MarketClock
+from sequencer.room import Reading, RoomWatch
+from tests.conftest import Lockstep
+from tests.json_schemas import checked
 from tests.operated import SMALL
 from tests.rows import participant
 
@@ -104,6 +108,47 @@ def test_a_stalled_disk_makes_the_node_unready_and_then_unhealthy_and_the_watchd
         assert (node.status()["state"], node.status()["state_reason"]) == ("open", "")
 
     asyncio.run(run())
+
+
+def test_a_volume_that_is_too_small_and_fewer_connections_are_warnings_for_the_life_of_the_node(
+    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RoomWatch, "read", lambda _: Reading(30 << 20, 50 << 20, 0, 1 << 40))
+
+    async def run() -> None:
+        found = "100 connections are taken instead of 1024"
+        node = Node(opened(), NodeOptions(tmp_path / "node", warnings=(found,)), Log())
+        first, second = node.warnings()
+        assert (first, second.startswith("this volume is too small for a reserve of 64 MiB")) == (found, True)
+        assert node.status()["warning"] == f"{first}; {second}"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_warnings_are_told_at_the_start_of_a_node(
+    as_json: bool, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.node.RoomWatch.complaint", "this volume is too small")
+    monkeypatch.setattr("node.program.connections_within", lambda *_: 100)
+    monkeypatch.setattr("cli.screen.notice_wait_s", None)
+    ended = signal.getsignal(signal.SIGTERM)
+    said: list[str] = []
+
+    def heard(line: str) -> None:
+        said.append(line)
+        os.kill(os.getpid(), signal.SIGTERM)  # which ends the node in order
+
+    monkeypatch.setattr("cli.serve._say_beside", heard)
+    form = ["--json"] if as_json else []
+    status, _, complaint = lockstep("serve", "--data", tmp_path / "node", "--port", "0", *form)
+    signal.signal(signal.SIGTERM, ended)
+    assert (status, len(said)) == (0, 1)
+    assert "warning: this volume is too small\n" in complaint
+    assert "warning: 100 connections are taken instead of 1024: the limit of open files" in complaint
+    if as_json:
+        (told,) = checked(["serve"], said[0] + "\n")
+        assert told["listening"]["warnings"][1] == "this volume is too small"
 
 
 def test_a_clock_that_is_refused_is_a_warning_until_it_is_accepted_and_orders_are_taken(
