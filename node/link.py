@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from node import operator_socket
 from node.operator_socket import NAME, Identity
+from node.small_file import write_whole
 
 FILE: Final = "admin.json"
 #: Bytes of a line at most, its end included.
@@ -60,18 +61,8 @@ def new_token() -> str:
 
 
 def write_place(directory: Path, place: Place) -> None:
-    """Write ``admin.json``, of mode 0600 from its first byte on, and put it in its place at once. Raises OSError."""
-    path = directory / FILE
-    aside = directory / f".{FILE}.{place.pid}"
-    with contextlib.suppress(FileNotFoundError):
-        aside.unlink()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(aside, flags, 0o600), "w", encoding="ascii") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(json.dumps(place._asdict()) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    """Write ``admin.json``. Raises OSError."""
+    write_whole(directory / FILE, json.dumps(place._asdict()) + "\n")
 
 
 def remove_place(directory: Path, token: str) -> None:

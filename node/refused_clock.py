@@ -6,11 +6,12 @@ anew. After a reboot it is not: the clock is then refused where it can still be 
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+
+from node.small_file import write_whole
 
 FILE: Final = "clock_refused.json"
 
@@ -47,14 +48,9 @@ class RefusedClock:
 
     def keep(self, market_ns: int, lead_ns: int) -> None:
         """Note that the wall clock is refused, which is ahead of market time by ``lead_ns``."""
-        aside = self._path.with_suffix(".new")
         told = {"boot": self._boot, "passed_ns": self._passed(), "market_ns": market_ns, "lead_ns": lead_ns}
         try:
-            with open(aside, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                json.dump(told, file)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self._path)
+            write_whole(self._path, json.dumps(told))
         except OSError as error:
             self._warn("that the clock is refused is not kept for a restart", why=error.strerror or str(error))
 

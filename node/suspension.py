@@ -8,7 +8,6 @@ it. What is to be put back stands in a small file, for a node that is started ag
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from engine.interface import MarketEngine
 from engine.names import EVERY, pack, unpack
 from engine.records import COMMAND, CommandKind, Phase
 from node.control import Submitted
+from node.small_file import write_whole
 
 #: In a node's directory while it has instruments halted: their symbols, and what puts each back.
 FILE: Final = "halted_by_node.json"
@@ -89,18 +89,13 @@ class Suspension:
             self._remember()
 
     def _remember(self) -> None:
-        """Written aside and renamed, so that a full disk does not take what was there."""
-        aside = self._path.with_suffix(".new")
+        """Write the file, or remove it where nothing is to be put back."""
         try:
             if not self._ended:
                 self._path.unlink(missing_ok=True)
                 return
             words = {unpack(symbol): Phase(at).name if at else "RESUME" for symbol, at in self._ended.items()}
-            with open(aside, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                json.dump(words, file)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self._path)
+            write_whole(self._path, json.dumps(words))
         except OSError as error:
             self._warn("which phases are to be put back is not kept for a restart", why=error.strerror or str(error))
 

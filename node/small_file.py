@@ -1,0 +1,35 @@
+"""Small files in the data directory that are written whole or not at all."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in place of the one at ``path``, which stays as it is if that fails. Raises OSError.
+
+    It is written aside, synced and renamed, so that a full disk or a crash never leaves a part; then the folder is
+    synced, so that a loss of power does not take it back. One process writes a path at a time.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        aside.unlink()  # left by a crash, or put there by somebody else: it is never written to
+    try:
+        with os.fdopen(os.open(aside, _NEW, 0o600), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
