@@ -30,7 +30,7 @@ from load.lines import LoadError, User, close_lines, idle, open_lines
 _TARGETS: Final = {1: 2e6, 100: 1e6}
 _P50_US: Final = 30.0
 _P99_US: Final = 150.0
-#: How much longer than its commit an order may take that is answered when it is durable.
+#: Longest delay of an answer after the commit of its order.
 _OVER_COMMIT_US: Final = 100.0
 _COMMITS: Final = 300
 _WINDOW: Final = 32_768

@@ -22,7 +22,7 @@ from engine.digest import part_digest
 FOLDER: Final = "checkpoints"
 _Digest = bytes  # by names of their own: CheckpointInfo has a field that is called bytes, the store a method list
 _Seqs = list[int]
-#: How often the list is read again when what was in it has gone.
+#: Times that the list is read again when a file in it has gone.
 _TRIES: Final = 10
 _NAME: Final = re.compile(r"(\d{20})\.(checkpoint|invalid(?:\.\d+)?)")
 

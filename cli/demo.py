@@ -27,7 +27,7 @@ from replay.verify import VerifyReport, verify
 #: Requests a second of all clients together: what leaves the node's answers quick beside them on two cores.
 RATE: Final = 3_000.0
 _LOOK_S: Final = 0.1
-#: How long the clients may take to come back, once the node is there again.
+#: Time for the clients to come back, once the node is there again.
 _BACK_S: Final = 30.0
 
 

@@ -33,13 +33,13 @@ from wire.soup import packet
 
 _TELL_S: Final = 0.1
 _PERCENTILES_S: Final = 0.5
-#: How long a whole stream may take to come again, and how long a node may take to see that a user has left.
+#: Time for a whole stream to come again, and for a node to see that a user has left.
 _AGAIN_S: Final = 30.0
-#: How long what the node has published may take to come.
+#: Time for published messages to come.
 _SOON_S: Final = 5.0
-#: How long the clients may take to end.
+#: Time for the clients to end.
 _END_S: Final = 60.0
-#: How long an orphan looks for the node that it is to shut down.
+#: Time in which an orphan looks for the node that it is to shut down.
 _ORPHAN_S: Final = 10.0
 _TAPE: Final = 12
 _ACCEPTED_STOCK: Final = place(ouch.ACCEPTED, "stock")

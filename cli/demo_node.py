@@ -29,9 +29,9 @@ _PASSWORD_BYTES: Final = 5
 _DEPTH: Final = 8
 _START_S: Final = 120.0
 _END_S: Final = 30.0
-#: How long the node's log may be late.
+#: Longest delay of the node's log.
 _LOG_S: Final = 10.0
-#: How long a node that has closed its operator's door may take to end.
+#: Time for a node that has closed its operator socket to end.
 _GONE_S: Final = 2.0
 
 

@@ -53,7 +53,7 @@ class Group(TyperGroup):
 
 @contextlib.contextmanager
 def _reader() -> Iterator[None]:
-    """Whoever reads the output may go away at any time. Left alone, typer and rich would call that a failure, 1."""
+    """End well where the reader of standard output goes away; typer and rich alone would make that exit status 1."""
     try:
         yield
     except interrupts.Terminated:

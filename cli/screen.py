@@ -50,7 +50,7 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-#: How long a notice waits for a reader of standard error; None: for ever. A node waits no longer than this.
+#: Longest wait of a notice for a reader of standard error; None: for ever. A node waits no longer than this.
 notice_wait_s: float | None = None
 
 
@@ -334,5 +334,5 @@ def _progress() -> "Progress":
     )
 
 
-#: What long work is given to report through: (done, total or None if nobody knows).
+#: Progress callback of long work: (done, total or None if nobody knows).
 Report = Callable[[int, "int | None"], None]

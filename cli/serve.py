@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Capacity of a new directory, unless options say otherwise.
 _CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)
-#: How long the node's own sentences wait for a reader of standard error.
+#: Longest wait of the node's own sentences for a reader of standard error.
 _NOTICE_WAIT_S: Final = 1.0
 
 

@@ -26,7 +26,7 @@ from client.prices import KEEP, Keep, Price
 from client.reconnect import Retry, cannot_connect, closed_early
 from wire.ouch_codes import TimeInForce
 
-#: How long a goodbye may take to leave.
+#: Longest wait for a logout to leave.
 _GOODBYE_S = 1.0
 
 

@@ -7,10 +7,10 @@ from typing import Final
 
 #: The highest limit price, $199,999.99 (OUCH 4.2).
 PRICE_E4_MAX: Final = 1_999_999_900
-#: What stands in a message for an order that has no limit.
+#: Price in a message for an order without a limit.
 PRICE_E4_MARKET: Final = 0x7FFF_FFFF
 
-#: What a trader may give: "10.05", Decimal("10.05"), 10; None or "market" for an order without a limit.
+#: Prices that a trader may give: "10.05", Decimal("10.05"), 10; None or "market" for an order without a limit.
 Price = str | Decimal | int | None
 
 

@@ -30,7 +30,7 @@ from client.prices import KEEP, Keep, Price
 from client.reconnect import Retry, cannot_connect, closed_early
 from wire.ouch_codes import TimeInForce
 
-#: How long a goodbye may take to leave.
+#: Longest wait for a logout to leave.
 _GOODBYE_S: Final = 1.0
 _READ_BYTES: Final = 65_536
 #: The socket has nothing, or no room; TLS has names of its own for it.

@@ -33,7 +33,7 @@ _DONE = b"done"
 _NICE = 10
 _SENTENCE_BYTES_MAX = 4_096
 
-#: What folds over the events have: fold to array name to array.
+#: Arrays of the projections: by projection, then by name.
 Beside = Mapping[str, Mapping[str, NDArray[Any]]]
 
 

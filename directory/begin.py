@@ -16,7 +16,7 @@ from journal.store import NEW_FOLDER
 from replay.errors import ReplayError
 from replay.rebuild import journal_of
 
-#: What a kill leaves behind before a journal is in place.
+#: Files that a kill leaves behind before a journal is in place.
 _LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}
 
 

@@ -91,7 +91,7 @@ def _numbers(rows: NDArray[Any]) -> NDArray[np.int64]:
 
 
 class Names(Protocol):
-    """Whoever knows what has been defined: an engine."""
+    """Source of the names that are defined: an engine."""
 
     @property
     def directory(self) -> Directory: ...

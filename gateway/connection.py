@@ -22,19 +22,18 @@ REGION_BYTES: Final = 131_072
 #: From one region to the next. Regions that began at multiples of a power of two would share a few lines of the cache,
 #: and a turn that takes a message from each of a hundred connections would wait for memory each time.
 REGION_PITCH: Final = REGION_BYTES + 192
-#: What waits for a reader in memory, and where it is taken up again.
+#: Bytes in memory that wait for a reader: above the first, the spool serves it; below the second, it is served again.
 BUFFER_BYTES_MAX: Final = 1 << 20
 BUFFER_BYTES_LOW: Final = 1 << 18
-#: What is read from the spool at once.
+#: Bytes read from the spool at once.
 CHUNK_BYTES: Final = 1 << 18
 #: A reader that takes nothing for so long, or is so far behind, is disconnected.
 SLOW_NS: Final = 10_000_000_000
 LAG_BYTES_MAX: Final = 1 << 30
-#: How long a new connection has for its login request, and how long the request may wait for its answer, both from the
-#: beginning of the connection.
+#: Time for the login request of a new connection, and for the answer to it; both from the beginning of the connection.
 LOGIN_NS: Final = 5_000_000_000
 CHECK_NS: Final = 15_000_000_000
-#: How long a connection that was ended has, to take what it is still told and to go.
+#: Time for an ended connection to take its last bytes and to close.
 LEAVE_NS: Final = 2_000_000_000
 
 _LEAST_ROOM_BYTES: Final = 2_048

@@ -35,7 +35,7 @@ class Turns:
         self._waiting.setdefault(address, {})[key] = question
 
     def withdraw(self, address: str, key: object) -> None:
-        """Whoever asked waits no more. May be repeated."""
+        """Drop the question of a key, whose asker waits no more. May be repeated."""
         questions = self._waiting.get(address)
         if questions is not None and questions.pop(key, None) is not None and not questions:
             del self._waiting[address]
@@ -73,7 +73,7 @@ class Hashing:
         self._next()
 
     def withdraw(self, address: str, key: object) -> None:
-        """Whoever asked waits no more; a check that is under way is finished all the same. May be repeated."""
+        """Drop the question of a key, whose asker waits no more; a check under way is finished. May be repeated."""
         self._turns.withdraw(address, key)
 
     def _next(self) -> None:

@@ -60,7 +60,7 @@ class Logins:
         self._hashing.ask(address, key, Question(check, due_ns, checked))
 
     def withdraw(self, key: object, address: str) -> None:
-        """Whoever asked is gone. May be repeated."""
+        """Drop the check of a connection that is gone. May be repeated."""
         self._hashing.withdraw(address, key)
 
     def close(self) -> None:

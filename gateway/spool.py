@@ -23,7 +23,7 @@ EXTENT_BYTES: Final = 65_536
 _HEAD: Final = struct.Struct("<8sQ16s8s")
 _HEAD_BYTES: Final = 4_096
 _MAGIC: Final = b"lkspool\x01"
-#: What is kept before it is written, in bytes, over all streams.
+#: Bytes kept in memory before they are written, over all streams.
 PENDING_BYTES_MAX: Final = 4 << 20
 FOLDER: Final = "streams"
 

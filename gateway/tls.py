@@ -15,7 +15,7 @@ from gateway.connection import LOGIN_NS
 if TYPE_CHECKING:
     from gateway.server import Gateway
 
-#: How long a peer has to close its side of an ended connection.
+#: Time for a peer to close its side of an ended connection.
 _SHUTDOWN_S: Final = 2.0
 
 

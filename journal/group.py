@@ -22,12 +22,12 @@ from journal.errors import JournalFault
 
 QUEUE_BYTES_MAX: Final = 32 << 20
 GROUP_BYTES_MAX: Final = 4 << 20
-#: How long an event digest waits for a block to be committed with.
+#: Longest wait of an event digest for a block to be committed with.
 DIGEST_LINGER_S: Final = 0.1
-#: How long a block waits for company where nobody waits for it, and the bytes that end this.
+#: Longest wait of a block for others where nobody waits for it, and the bytes that end the wait.
 LINGER_S: Final = 0.02
 LINGER_BYTES_MAX: Final = 1 << 20
-#: How often the thread looks again by itself in vain before it sleeps until it is called.
+#: Vain looks of the thread before it sleeps until it is called.
 _EMPTY_TURNS_MAX: Final = 100
 _DIGEST_BYTES: Final = 64
 

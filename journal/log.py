@@ -60,7 +60,7 @@ class Journal:
 
     on_durable: Callable[[], object] | None = None
 
-    #: What commits; tests put one with a known hole here.
+    #: Class of the writer that commits; tests put one with a known hole here.
     store_class: type[Store] = Store
 
     def __init__(self, path: Path, readonly: bool, durability: str) -> None:

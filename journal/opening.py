@@ -13,7 +13,7 @@ from journal.reading import GENESIS_KEY, Snapshot, key_of
 FOLDER: Final = "journal"
 _SIDE_FILE_BYTES_MAX: Final = 1 << 20
 _TAIL_TRIES: Final = 5
-#: What a journal is without its tail.
+#: Sentence for a journal without its tail.
 _UNWITNESSED: Final = "nothing says whether the newest commands are all there"
 
 

@@ -246,7 +246,7 @@ def reason(folder: Path, error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-#: What may pass by itself, or once somebody makes room.
+#: Errors that may pass by themselves, or once somebody makes room.
 _PASSING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 

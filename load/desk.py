@@ -47,7 +47,7 @@ def place(dtype: "np.dtype[Any]", name: str) -> slice:
     return slice(int(start), int(start) + int(of.itemsize))
 
 
-#: Where the token is in every message about an order; of a Replaced, the new order's.
+#: Offset of the token in every message about an order; of a Replaced, the new order's.
 TOKEN: Final = place(ouch.ACCEPTED, "order_token")
 LIQUIDITY: Final = place(ouch.EXECUTED, "liquidity").start
 _CANCEL_REASON: Final = place(ouch.CANCELED, "cancel_reason").start

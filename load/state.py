@@ -22,7 +22,7 @@ CONNECTIONS_MAX: Final = 1_024
 _RISING_BITS: Final = 38
 _PER_MS_BITS: Final = 11
 
-#: What arrives is read to here in a connection's region; the rest of a packet that was cut off is just before.
+#: Offset in a connection's region to which arrivals are read; the rest of a cut packet is just before.
 HELD_BYTES: Final = 2_048
 #: Bytes of the longest request, framed.
 REQUEST_BYTES: Final = 52
@@ -66,7 +66,7 @@ class Mix(NamedTuple):
 W1: Final = Mix()
 
 _COUNTS: Final = ("accepted", "rejected", "replaced", "canceled", "self_matched", "executed", "cancel_rejected")
-#: What an exchange must never do: messages about orders that were never sent (unknown), about what was over already
+#: Faults of an exchange: messages about orders that were never sent (unknown), about what was over already
 #: (doubled), answers out of order (reordered), with other content than was asked for (wrong), an order called gone
 #: without a message that it went (unexplained), and bytes that are no message of an exchange (broken).
 FAULTS: Final = ("unknown", "doubled", "reordered", "wrong", "unexplained", "broken")

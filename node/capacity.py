@@ -13,9 +13,9 @@ from node.control import Status
 
 #: Shares in percent that are warned of.
 LEVELS_PERCENT: Final = (70, 90)
-#: How far below a level the use must fall before it is warned of again.
+#: Distance below a level to which the use must fall before the next warning.
 _AGAIN_PERCENT: Final = 10
-#: What may run out, as messages name it: key of ``status`` of what is used, and of what there is room for.
+#: Rooms that may run out, as messages name them: the keys of ``status`` for the use and for the bound.
 ROOMS: Final = {
     "open orders": ("orders_open", "orders_max"),
     "order ids": ("ids_used", "ids_max"),

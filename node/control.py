@@ -12,7 +12,7 @@ from engine.names import Directory
 from engine.records import CommandKind, Phase
 from node.stages import StageClock
 
-#: What ``status`` tells: flat, numbers and words only. A key that a node does not have is left out everywhere.
+#: Values of ``status``: flat, numbers and words only. A key that a node does not have is left out everywhere.
 Status = dict[str, int | float | str]
 
 #: The keys of ``status`` that a reader may look for. Besides: ``phase_continuous`` and so on, instruments in each

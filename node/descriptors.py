@@ -7,7 +7,7 @@ its own use, and clients get the rest: more of them are refused before that, as 
 import resource
 from typing import Final
 
-#: What a node needs for itself: journal, spool, checkpoints, the operator, monitors, and connections being refused.
+#: Descriptors for the node itself: journal, spool, checkpoints, operator, monitors, and connections being refused.
 RESERVED: Final = 128
 
 

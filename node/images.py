@@ -21,7 +21,7 @@ from node.control import Refused
 BLOCKS_MAX: Final = 40_000
 #: The least time from one to the next that nobody asked for, in seconds: each stops the market for milliseconds.
 APART_S: Final = 10.0
-#: How often a checkpoint that is being written is looked after while somebody waits for it, in seconds.
+#: Interval at which a checkpoint under way is looked after while somebody waits for it, in seconds.
 _LOOK_S = 0.005
 
 
@@ -58,7 +58,7 @@ class Images:
         self._settled = settled
         self._go_on = go_on
         self._say, self._warn = say, warn
-        #: Whether one is to be begun, for which the gateway must stop taking.
+        #: True if a checkpoint is to be begun, for which the gateway must stop taking.
         self.wanted = False
         self._failure = ""
         #: Checkpoints that failed since the start.

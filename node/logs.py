@@ -23,7 +23,7 @@ from node.log_format import JsonFormatter, TerminalFormatter, shown_fields
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 #: Lines that wait to be written at most.
 QUEUE_LINES_MAX: Final = 4_096
-#: How long the end of the process waits for lines to be written.
+#: Wait at the end of the process for lines to be written.
 CLOSE_S: Final = 1.0
 
 

@@ -39,13 +39,13 @@ from sequencer.clock import AHEAD_MAX_NS, MarketClock
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
 
-#: How long clients of users that cancel on disconnect have to come back after a start, in seconds.
+#: Time for clients of users that cancel on disconnect to come back after a start, in seconds.
 GRACE_S: Final = 10.0
-#: How long a batch that is under way has to become durable at the end.
+#: Time for a batch under way to become durable at the end.
 END_S: Final = 10.0
-#: How long clients have at the end to take what they are told last.
+#: Time for clients to take the last messages at the end.
 LEAVE_S: Final = 1.0
-#: How often the room for the journal is looked at, in seconds.
+#: Interval at which the room for the journal is looked at, in seconds.
 ROOM_S: Final = 0.5
 _NOT_DURABLE: Final = "what was taken did not become durable in time; look at the disk"
 

@@ -36,7 +36,7 @@ EVENTS_MAX: Final = 1_000
 #: Sentences on names that exist already in one answer at most.
 _EXISTING_MAX: Final = 50
 
-#: How much of an answer's line a list may take; the rest is counted, or asked for again.
+#: Bytes of an answer's line that a list may take; the rest is counted, or asked for again.
 _LIST_BYTES_MAX: Final = 48 * 1024
 _REFUSALS: Final = (int(EventKind.REJECTED), int(EventKind.CANCEL_REJECTED))
 _UNTOUCHED: Final = frozenset(

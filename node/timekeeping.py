@@ -15,7 +15,7 @@ from engine.interface import MarketEngine
 from engine.limits import DAY_NS
 from engine.records import COMMAND, CommandKind
 
-#: How often the clock is looked at, in seconds.
+#: Interval at which the clock is looked at, in seconds.
 LOOK_S: Final = 0.02
 #: Jumps that are kept until they can be journaled; of more, the newest.
 JUMPS_MAX: Final = 16

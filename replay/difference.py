@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.interface import MarketEngine
 from engine.records import EVENT
 
-#: What any engine can show of its state, in the same bytes.
+#: Views of its state that any engine can show, in the same bytes.
 VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limits")
 
 

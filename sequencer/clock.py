@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-#: What differs by more from what the monotonic clock lets expect is a jump, in ns.
+#: Smallest difference from the monotonic clock that counts as a jump, in ns.
 JUMP_BOUND_NS: Final = 1_000_000_000
 #: A step ahead by more is not believed, in ns.
 AHEAD_MAX_NS: Final = 3_600_000_000_000
@@ -68,7 +68,7 @@ class MarketClock:
         self._bound_ns = jump_bound_ns
         self._ahead_max_ns = ahead_max_ns
         self._jumped = jumped
-        #: How often the wall clock has jumped.
+        #: Jumps of the wall clock so far.
         self.jumps = 0
         self._now_ns = now_ns
         self._monotonic_ns, self._wall_ns = self._read()

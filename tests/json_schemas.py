@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 FOLDER = Path(__file__).parent.parent / "docs" / "json"
-#: What several schemas have in common; it is no command's.
+#: Definitions that several schemas share; no command's schema.
 SHARED = "shared"
 
 

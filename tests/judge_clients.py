@@ -14,7 +14,7 @@ from tests.ouch_specified import library_messages
 from tests.running import ROOT
 from wire.ouch_codes import ClientMessage, ServerMessage
 
-#: Where .ci/run installs the npm package, and what was installed when this was written.
+#: Folder in which .ci/run installs the npm package, and the version when this was written.
 NPM = ROOT / "var" / "judges"
 NPM_INTEGRITY = "sha512-nt9nCtZBMuaA7tpSYLPs/vxCLCDTmPHkcG20LNL5ayXDHphoV3+rgvzeiVbcAQiO46Q8f1ohCMe4WlZCDc5qtw=="
 

@@ -97,7 +97,7 @@ def _orphans_are_ours() -> Iterator[None]:
 
 
 def _load() -> None:
-    """What a node loads before it opens a port."""
+    """Modules that a node loads before it opens a port."""
     import cli.main
     import cli.serve
     import node.node

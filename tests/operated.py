@@ -210,7 +210,7 @@ class Operated:
         self.monitor = metrics_server(self.node, metrics)
         self._loop = uvloop.new_event_loop()
         self._loop.set_exception_handler(lambda _, context: self.unforeseen.append(context))
-        #: What nobody caught on the loop, which would end a node.
+        #: Errors that nobody caught on the loop, which would end a node.
         self.unforeseen: list[dict[str, Any]] = []
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 

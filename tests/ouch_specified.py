@@ -41,7 +41,7 @@ SPECIFIED_OF_SERVER = {
 }
 EVERY: list[ClientMessage | ServerMessage] = [*SPECIFIED, *SPECIFIED_OF_SERVER]
 
-#: What Wireshark calls a field, where it is not our name.
+#: Wireshark's names of fields, where they are not ours.
 WIRESHARK = {
     "kind": "packet_type",
     "time_ns": "timestamp",

@@ -1,4 +1,4 @@
-"""Whatever the network does, no order is lost or doubled and a request ends once; a client that does not is found."""
+"""No order is lost or doubled and a request ends once, whatever the network does; a faulty client is found."""
 
 import random
 from collections import Counter

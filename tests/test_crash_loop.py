@@ -74,7 +74,7 @@ def live_and_die(
 
 
 def drained(pipe: Connection) -> list[tuple[int, int]]:
-    """Whatever was sent whole before the other end died."""
+    """Messages that were sent whole before the other end died."""
     said = []
     try:
         while pipe.poll():

@@ -175,7 +175,7 @@ at 09:31
 cancel GHOST g1
 > cancel_rejected g1 reason=unknown_order
 """
-#: What follows each command's words; NODE and COPY are data directories, DAY is a file, NEW does not exist yet.
+#: Arguments after each command's words; NODE and COPY are data directories, DAY is a file, NEW does not exist yet.
 LINES: Final[dict[tuple[str, ...], str]] = {
     ("run",): "DAY --data NEW",
     ("scenario",): "DAY --engine both",
@@ -196,7 +196,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("journal", "info"): "NODE",
     ("journal", "check"): "NODE",
 }
-#: What takes long, and where its JSON is read instead.
+#: Commands that take long, and the test that reads their JSON instead.
 LEFT_OUT: Final = {
     ("demo",): "trades for seconds of the clock; test_cli runs it once, with --json",
     ("bench", "engine"): "measures for a minute; its rows are printed below, without the measurement",

@@ -120,7 +120,7 @@ class Turns:
         return whole // len(cancel("T"))
 
     def senders(self, at: int) -> list[int]:
-        """Whose messages are in a batch, in their order: by the digit of their token."""
+        """Numbers of the senders of a batch, in its order: the digit of each token."""
         return [int(chr(number & 255)) for number in self.taken[at]["client_order_id"].tolist() if number]
 
 

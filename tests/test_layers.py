@@ -33,7 +33,7 @@ ONLY: dict[str, tuple[str, ...]] = {
 
 RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
 
-#: Where an outside library, or `benchmarks`, may be imported: a file, or a folder that ends in a slash.
+#: Home of each outside library, and of `benchmarks`: the files, or folders that end in a slash, that may import it.
 HOMES = {
     "numba": ("engine/jit.py",),
     "llvmlite": ("engine/jit.py",),

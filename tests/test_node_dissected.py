@@ -103,7 +103,7 @@ def every_message(node: Running) -> list[Segment]:
         return tap.said[0]
 
 
-#: What a node makes; the other messages of the specification are of things that this exchange does not have.
+#: Messages that a node makes; the other messages of the specification are of things that this exchange does not have.
 MADE = set(ServerMessage) - {
     ServerMessage.BROKEN_TRADE,
     ServerMessage.EXECUTED_WITH_REFERENCE_PRICE,

@@ -10,7 +10,7 @@ from tests.running import Running, until
 
 
 def open_files(node: Running) -> list[str]:
-    """What the descriptors of a node are of, without the numbers that differ between any two nodes."""
+    """Kinds of a node's descriptors, without the numbers that differ between any two nodes."""
     assert node.process is not None
     targets = []
     for entry in sorted(Path(f"/proc/{node.process.pid}/fd").iterdir(), key=lambda entry: int(entry.name)):

@@ -26,7 +26,7 @@ from tests.test_every_command import DAY, LINES
 
 #: Commands that have no bar: they are quick whatever the directory holds.
 BARLESS: Final = {("warmup",), ("version",), ("checkpoint", "list"), ("journal", "info")}
-#: What differs between two runs of the same command: the time that it took, the clock and the room on the disk.
+#: Differences between two runs of the same command: the time that it took, the clock and the room on the disk.
 TIMED: Final = re.compile(r"[\d.]+ s\b|[\d,]+ commands/s|[\dT:-]+ UTC|[\d.]+ .B free")
 LIMIT_S: Final = 60.0
 

@@ -55,7 +55,7 @@ class RejectCode(IntEnum):
     SESSION_NOT_AVAILABLE = ord("S")
 
 
-#: How many bytes of payload a type has; the others have any number.
+#: Payload bytes of the types that have a fixed number.
 PAYLOAD_BYTES: Final = {
     PacketType.LOGIN_ACCEPTED: SESSION_CHARACTERS + NUMBER_CHARACTERS,
     PacketType.LOGIN_REJECTED: 1,

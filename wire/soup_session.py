@@ -34,7 +34,7 @@ from wire.soup import (
 HEARTBEAT_NS: Final = 1_000_000_000
 #: A peer that has sent nothing for so long is gone. A login must be complete, or answered, within it too.
 SILENCE_NS: Final = 15_000_000_000
-#: What a client may send while its login is being decided; it is kept until then.
+#: Bytes that a client may send before its login is answered; they are kept until then.
 HELD_BYTES_MAX: Final = 65_536
 
 ServerEvent = LoginRequest | Unsequenced | Logout | Debug | ProtocolError
