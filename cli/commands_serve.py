@@ -103,34 +103,38 @@ def serve(
     """
     from cli.capacity import CapacityOptions
     from cli.serve import serve as command
+    from cli.serve import tls_of
     from node.defaults import checked_rate, checked_share
+    from node.node import NodeOptions
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    return command(
+    options = NodeOptions(
         data,
         host,
         port,
-        admin_port,
-        metrics_port,
-        durability,
+        durability.value,
+        checkpoint_every=checkpoint_every,
+        connections_max=connections_max,
+        connections_per_address_max=connections_per_address_max,
+        waiting_per_address_max=waiting_per_address_max,
+        arrivals=arrivals,
+        tls=tls_of(tls_cert, tls_key),
+        busy_poll_us=busy_poll_us,
+        clock_error_max_ns=None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
+        past_days=past_days,
+        clock_ahead_max_ns=round(clock_ahead_max_s * 1e9),
+        accept_clock=accept_clock,
+        default_order_rate=order_rate,
+        default_share_bps=share_bps,
+    )
+    return command(
+        options,
         CapacityOptions(orders_max, ids_max, instruments_max, participants_max),
-        checkpoint_every,
-        connections_max,
-        connections_per_address_max,
-        waiting_per_address_max,
-        arrivals,
-        tls_cert,
-        tls_key,
-        password_cost,
-        busy_poll_us,
-        None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
-        past_days,
-        round(clock_ahead_max_s * 1e9),
-        accept_clock,
-        order_rate,
-        share_bps,
+        admin_port=admin_port,
+        metrics_port=metrics_port,
+        password_cost=password_cost,
         as_json=as_json,
     )

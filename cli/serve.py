@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 from cli import errors, screen
 from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
-from cli.options import Durability
 from cli.warmup import ready
 from directory.begin import holds_journal
 from engine.limits import Capacity
 
 if TYPE_CHECKING:
     import ssl
+
+    from node.node import NodeOptions
 
 #: Capacity of a new directory, unless options say otherwise.
 _CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)
@@ -26,48 +27,32 @@ _NOTICE_WAIT_S: Final = 1.0
 
 
 def serve(
-    data: Path,
-    host: str,
-    port: int,
+    options: "NodeOptions",
+    capacity: CapacityOptions,
+    *,
     admin_port: int | None,
     metrics_port: int | None,
-    durability: Durability,
-    capacity: CapacityOptions,
-    checkpoint_every: int,
-    connections_max: int,
-    connections_per_address_max: int | None,
-    waiting_per_address_max: int | None,
-    arrivals: bool,
-    tls_cert: Path | None,
-    tls_key: Path | None,
     password_cost: int,
-    busy_poll_us: int,
-    clock_error_max_ns: int | None,
-    past_days: int,
-    clock_ahead_max_ns: int,
-    accept_clock: bool,
-    default_order_rate: str,
-    default_share_bps: int,
-    *,
     as_json: bool,
 ) -> int:
-    """Exit status 0 after an orderly end; 2 where the directory, a port or the disk does not let it run."""
-    tls = _tls(tls_cert, tls_key)
+    """Exit status 0 after an orderly end; 2 where the directory, a port or the disk does not let it run.
+
+    capacity: of a new directory. admin_port: None for no TCP. metrics_port: None for no monitoring.
+    """
     of_new = _CAPACITY
-    if holds_journal(data):
-        capacity.check(data)
+    if holds_journal(options.data):
+        capacity.check(options.data)
     else:
         of_new = capacity.of_new(_CAPACITY)
     ready(gateway=True)
     from node.logs import Log
-    from node.node import NodeOptions
     from node.program import Listening
     from node.program import serve as run
 
     def listening(where: Listening) -> None:
         bar.end()
         if as_json:
-            line = screen.json_line({"listening": {**where._asdict(), "data": str(data)}})
+            line = screen.json_line({"listening": {**where._asdict(), "data": str(options.data)}})
         else:
             metrics = f", metrics on port {where.metrics_port}" if where.metrics_port is not None else ""
             line = (
@@ -78,33 +63,14 @@ def serve(
         for sentence in where.warnings:
             screen.notice(f"warning: {sentence}")
 
-    options = NodeOptions(
-        data,
-        host,
-        port,
-        durability.value,
-        checkpoint_every=checkpoint_every,
-        connections_max=connections_max,
-        connections_per_address_max=connections_per_address_max,
-        waiting_per_address_max=waiting_per_address_max,
-        arrivals=arrivals,
-        tls=tls,
-        busy_poll_us=busy_poll_us,
-        clock_error_max_ns=clock_error_max_ns,
-        past_days=past_days,
-        clock_ahead_max_ns=clock_ahead_max_ns,
-        accept_clock=accept_clock,
-        default_order_rate=default_order_rate,
-        default_share_bps=default_share_bps,
-    )
-    if durability is Durability.none:
+    if options.durability == "none":
         screen.notice("note: durability none: a crash can lose what was answered; for measurements only")
     log = Log(pretty=False if as_json else None)
     screen.notice_wait_s = _NOTICE_WAIT_S
-    if tls is None and not _is_loopback(host):
-        sentence = f"order entry on {host} is not encrypted: passwords and orders can be read on the way"
+    if options.tls is None and not _is_loopback(options.host):
+        sentence = f"order entry on {options.host} is not encrypted: passwords and orders can be read on the way"
         screen.notice(f"note: {sentence}; give --tls-cert and --tls-key")
-        log.warning("no TLS", host=host, why=sentence)
+        log.warning("no TLS", host=options.host, why=sentence)
     with contextlib.closing(log), screen.Bar("recovering") as bar:
         run(
             options,
@@ -119,7 +85,7 @@ def serve(
     return errors.FINE
 
 
-def _tls(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
+def tls_of(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
     """TLS of the options; None where neither is given. Raises WrongUse, TlsError."""
     if certificate is None and key is None:
         return None

@@ -296,3 +296,20 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
         if isinstance(node, ast.ClassDef)
     }
     assert set(KNOWN) - defined == set()
+
+
+#: Functions that have more parameters than one can keep in mind: kernels on the path of an order.
+_MANY_PARAMETERS = {"engine/limit_checks.py:check_with_limits"}
+
+
+def test_no_function_has_more_than_thirteen_parameters_but_for_commands_and_kernels() -> None:
+    """Options that belong together are one value, as ``NodeOptions`` is; a command's parameters are its options."""
+    found = set()
+    for folder in RANK:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not path.name.startswith("commands_"):
+                    count = len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
+                    if count > 13:
+                        found.add(f"{path.relative_to(ROOT)}:{node.name}")
+    assert found == _MANY_PARAMETERS
