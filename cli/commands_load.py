@@ -48,9 +48,10 @@ def simulate(
 
     Example: lockstep simulate --port 9001 --users traders.txt --seconds 30
     """
-    from cli.simulate import SimulateOptions, check_users
+    from cli.simulate import check_users
     from cli.simulate import simulate as command
     from cli.who import symbols_of, tls_of, users_of
+    from load.simulation import SimulateOptions
     from load.traders import SYMBOLS
 
     who = check_users(users_of(users, names or [], password_stdin=password_stdin))

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from cli.errors import Found
-from cli.simulate import SimulateOptions, Simulation, settle
+from cli.simulate import note
 from load.desk import LIQUIDITY, TOKEN, Desk, Refused, place
 from load.lines import LoadError, User
+from load.simulation import SimulateOptions, Simulation, settle
 from load.traders import SYMBOLS
 from node.link import Answered, Link, LinkError
 from notation.words import price
@@ -186,7 +187,7 @@ class _Trading:
             Desk("127.0.0.1", orders.port, user, from_seq=1, heard=self._streams[user.name]) for user in self._users
         ]
         options = SimulateOptions("127.0.0.1", orders.port, self._users, SYMBOLS, 0.0, orders.rate, orders.seed)
-        self._simulation = Simulation(options, desks)
+        self._simulation = Simulation(options, note, desks)
         self._recent: dict[str, float] = {"p50_us": 0.0, "p99_us": 0.0}
         self._told_s = self._recent_s = time.monotonic()
 

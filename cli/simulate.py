@@ -1,53 +1,17 @@
-"""`lockstep simulate`: simulated traders on any node, over OUCH, for some time, and what became of their orders.
+"""`lockstep simulate`: simulated traders on any node (``load.simulation``), and what became of their orders."""
 
-Requests are made at fixed times, whatever the node does, and latencies are taken from those times. While a connection
-is lost nobody trades; what was not answered is asked again once it is back.
-"""
-
-import select
-import ssl
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
-
-import numpy as np
 
 from cli import errors, screen
 from cli.errors import Found, WrongUse
-from load.desk import Desk, Refused
-from load.latency import Latencies
+from load.desk import Refused
 from load.lines import LoadError, User
-from load.ouch_traders import OuchTraders, Request, first_token_now
+from load.simulation import SimulateOptions, Simulation, settle
 
-#: A lost connection is tried again this often, and for so long.
-_AGAIN_S: Final = 0.5
-_GIVE_UP_S: Final = 60.0
-#: After the last request, so long for answers without any coming.
-_PATIENCE_S: Final = 5.0
-#: Requests made at a time: those of so many seconds ahead, within bounds.
-_AHEAD_S: Final = 0.02
-_BATCH_MIN: Final = 16
-_BATCH_MAX: Final = 1_024
-#: Times nearer than this are not slept for.
-_NEAR_NS: Final = 50_000
-_LEISURE_NS: Final = 50_000_000
 _USERS_MAX: Final = 500
-
-
-@dataclass(frozen=True)
-class SimulateOptions:
-    """Options of the command, under their names."""
-
-    host: str
-    port: int
-    users: Sequence[User]
-    symbols: Sequence[tuple[str, int]]
-    seconds: float
-    rate: float
-    seed: int
-    tls: ssl.SSLContext | None = None
 
 
 def check_users(users: Sequence[User]) -> Sequence[User]:
@@ -57,136 +21,14 @@ def check_users(users: Sequence[User]) -> Sequence[User]:
     return users
 
 
-class Simulation:
-    """The traders, their desks and the clock. Desks that lost their connection are in ``_lost``, with the time."""
-
-    def __init__(self, options: SimulateOptions, desks: Sequence[Desk] | None = None) -> None:
-        """desks: of the users, where they are not to be ordinary ones."""
-        self._options = options
-        self.desks = desks or [Desk(options.host, options.port, user, tls=options.tls) for user in options.users]
-        self._traders = OuchTraders(options.seed, options.symbols, len(self.desks), first_token_now())
-        self._pending: deque[tuple[int, Request]] = deque()
-        self._interval_ns = 1e9 / options.rate
-        self._next_ns = 0.0
-        self._lost: dict[Desk, float] = {}
-        self._tried_s = 0.0
-        self.reconnects = 0
-        self.outage_s = 0.0
-        self.latencies = Latencies()
-        self._second: list[int] = []
-
-    def open(self) -> None:
-        """Logs everybody in. Raises LoadError."""
-        for desk in self.desks:
-            desk.login()
-        self._next_ns = float(time.monotonic_ns())
-
-    def close(self) -> None:
-        """Logs everybody out."""
-        for desk in self.desks:
-            desk.logout()
-
-    @property
-    def unanswered(self) -> int:
-        """Requests without an answer."""
-        return sum(desk.unanswered for desk in self.desks)
-
-    @property
-    def lost(self) -> int:
-        """Connections that are lost at present."""
-        return len(self._lost)
-
-    def counts(self) -> Counter[str]:
-        """Totals of all desks."""
-        return sum((desk.counts for desk in self.desks), Counter())
-
-    def turn(self, *, trading: bool) -> None:
-        """Sends what is due, waits a little for answers, and takes them. Raises LoadError when a node is given up."""
-        self._reconnect()
-        if trading and not self._lost:
-            self._send_due()
-        for desk in self.desks:
-            self._guarded(desk, desk.beat, desk.flush)
-        self._wait(trading)
-        for desk in self.desks:
-            self._second += desk.taken_ns
-            desk.taken_ns.clear()
-
-    def _send_due(self) -> None:
-        if not self._pending:
-            count = min(max(round(self._options.rate * _AHEAD_S), _BATCH_MIN), _BATCH_MAX)
-            for request in self._traders.batch(count):
-                self._pending.append((round(self._next_ns), request))
-                self._next_ns += self._interval_ns
-        now_ns = time.monotonic_ns()
-        while self._pending and self._pending[0][0] <= now_ns:
-            intended_ns, request = self._pending.popleft()
-            self.desks[request.user].ask(request, intended_ns)
-
-    def _wait(self, trading: bool) -> None:
-        by_socket = {desk.socket: desk for desk in self.desks if desk.socket is not None}
-        writing = [each for each, desk in by_socket.items() if desk.wants_to_send]
-        left_ns = _LEISURE_NS
-        if trading and not self._lost:
-            left_ns = min(self._pending[0][0] - time.monotonic_ns(), _LEISURE_NS) if self._pending else 0
-        ready, _, _ = select.select(list(by_socket), writing, [], left_ns / 1e9 if left_ns > _NEAR_NS else 0.0)
-        for each in ready:
-            self._guarded(by_socket[each], by_socket[each].receive)
-
-    def _guarded(self, desk: Desk, *calls: Any) -> None:
-        """Runs calls of a desk that end with its connection."""
-        if desk in self._lost:
-            return
-        try:
-            for call in calls:
-                call()
-        except LoadError as error:
-            desk.close()
-            self._lost[desk] = time.monotonic()
-            screen.notice(f"note: user {desk.user.name} lost the connection: {error}; it is tried again")
-
-    def _reconnect(self) -> None:
-        now_s = time.monotonic()
-        if not self._lost or now_s - self._tried_s < _AGAIN_S:
-            return
-        self._tried_s = now_s
-        for desk, lost_s in list(self._lost.items()):
-            try:
-                desk.login()
-            except LoadError as error:
-                desk.close()
-                if time.monotonic() - lost_s > _GIVE_UP_S:
-                    raise LoadError(f"{error}; gave up after {_GIVE_UP_S:.0f} s") from None
-                return
-            del self._lost[desk]
-            self.reconnects += 1
-            screen.notice(f"note: user {desk.user.name} is connected again, after {time.monotonic() - lost_s:.1f} s")
-            if not self._lost:
-                self._resume(time.monotonic() - lost_s)
-
-    def _resume(self, outage_s: float) -> None:
-        """Nobody traded meanwhile, so what was to be sent then is to be sent from now on."""
-        self.outage_s += outage_s
-        now_ns = time.monotonic_ns()
-        behind_ns = now_ns - self._pending[0][0] if self._pending else 0
-        if behind_ns > 0:
-            self._pending = deque((at_ns + behind_ns, request) for at_ns, request in self._pending)
-        self._next_ns = max(self._next_ns + max(behind_ns, 0), float(now_ns))
-
-    def take_second(self) -> Latencies:
-        """Latencies since the last call, which count for the whole as well."""
-        second = Latencies()
-        if self._second:
-            values = np.array(self._second, np.int64)
-            second.record(values)
-            self.latencies.record(values)
-            self._second.clear()
-        return second
+def note(sentence: str) -> None:
+    """A note for people about a simulation."""
+    screen.notice(f"note: {sentence}")
 
 
 def simulate(options: SimulateOptions, *, as_json: bool) -> int:
     """Exit status 1 when a request was not answered, or an answer came that nobody asked for."""
-    simulation = Simulation(options)
+    simulation = Simulation(options, note)
     began_s = time.monotonic()
     try:
         _logged_in(simulation)
@@ -223,15 +65,6 @@ def _trade(simulation: Simulation, options: SimulateOptions, began_s: float, as_
             _line(simulation, now_s - began_s, as_json)
             warned = warned or _warn(simulation)
     settle(simulation)
-
-
-def settle(simulation: Simulation) -> None:
-    """Waits for the answers that are missing, as long as any come."""
-    moved_s, before = time.monotonic(), simulation.unanswered
-    while before and time.monotonic() - moved_s < _PATIENCE_S:
-        simulation.turn(trading=False)
-        if simulation.unanswered < before:
-            moved_s, before = time.monotonic(), simulation.unanswered
 
 
 def _warn(simulation: Simulation) -> bool:

@@ -1,4 +1,8 @@
-"""Connections of the load generator: logged in with SoupBinTCP, then plain sockets that do not block."""
+"""Connections of the load generator: logged in with SoupBinTCP, then plain sockets that do not block.
+
+The generator does not use ``client.OrderEntry``: one kernel makes and judges millions of messages a second on all
+connections, and what judges a node must not share its reading of the protocol with the library under test.
+"""
 
 import os
 import select
