@@ -304,14 +304,14 @@ def test_bytes_that_are_no_message_are_noticed_and_not_read_on() -> None:
 
 
 def test_an_answer_that_comes_in_two_parts_is_read_wherever_it_was_cut() -> None:
-    for mix in (MIXED, Mix()):
-        whole = Loop(window=24, mix=mix)
+    for mix, window in ((MIXED, 24), (Mix(), 4)):
+        whole = Loop(window=window, mix=mix)
         whole.turn()
         [(n, data)] = whole.requests()
         answers = packet(PacketType.SERVER_HEARTBEAT) + whole.answers(n, data)
         assert len(answers) < 4_000
         for place in range(len(answers) + 1):
-            loop = Loop(window=24, mix=mix)
+            loop = Loop(window=window, mix=mix)
             loop.turn()
             loop.requests()
             loop.take(0, answers[:place])
