@@ -22,6 +22,7 @@ import pytest
 from cli.main import run_line
 from cli.screen import Bar
 from node.program import Listening
+from tests.conftest import Lockstep
 from tests.test_every_command import DAY, LINES
 
 #: Commands that have no bar: they are quick whatever the directory holds.
@@ -115,18 +116,17 @@ PROGRAM: Final = "import cli.screen, cli.main; cli.screen._PATIENCE_S = 0.0; cli
 @pytest.mark.parametrize("into", ["file", "pipe"])
 @pytest.mark.parametrize("words", [("events", "NODE"), ("commands", "NODE", "--json")], ids=" ".join)
 def test_in_a_terminal_a_file_or_pipe_gets_the_whole_result(
-    words: tuple[str, ...], into: str, made: Path, tmp_path: Path
+    words: tuple[str, ...],
+    into: str,
+    made: Path,
+    tmp_path: Path,
+    lockstep: Lockstep,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     environment["PYTHONPATH"] = str(Path(__file__).parent.parent)  # the program runs in another folder
-    wanted = subprocess.run(
-        [sys.executable, "-m", "cli.main", *words],
-        cwd=made,
-        capture_output=True,
-        check=True,
-        timeout=LIMIT_S,
-        env=environment,
-    ).stdout
+    monkeypatch.chdir(made)
+    wanted = lockstep(*words)[1].encode()
     with terminal() as (stream, shown):
         result = (tmp_path / "result").open("wb") if into == "file" else None
         process = subprocess.Popen(
