@@ -8,6 +8,7 @@ journal, so it is never synced for an answer, only for a checkpoint that says ho
 
 import os
 import struct
+import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
@@ -35,7 +36,7 @@ class SpoolError(Exception):
 class _Stream:
     """One user's: its extents, an index of some of its messages, and what is not written yet."""
 
-    __slots__ = ("bytes", "extents", "index_position", "index_seq", "next_seq", "pending", "written")
+    __slots__ = ("bytes", "crc", "extents", "index_position", "index_seq", "next_seq", "pending", "written")
 
     def __init__(self) -> None:
         self.extents = array("q")
@@ -44,6 +45,7 @@ class _Stream:
         self.pending: list[bytes] = []
         self.written = 0
         self.bytes = 0
+        self.crc = 0  # of what is written
         self.next_seq = 1
 
 
@@ -88,7 +90,9 @@ class Spool:
         """Writes what is kept."""
         while self._dirty:
             stream = self._dirty[-1]
-            self._write(stream, b"".join(stream.pending))
+            data = b"".join(stream.pending)
+            self._write(stream, data)
+            stream.crc = zlib.crc32(data, stream.crc)  # here, and not for each message: many small ones are one write
             stream.pending.clear()
             self._dirty.pop()
         self._pending_bytes = 0
@@ -189,12 +193,17 @@ class Spool:
             "extents": joined("extents"),
             "index_seq": joined("index_seq"),
             "index_position": joined("index_position"),
+            "crc": np.array([stream.crc for stream in streams], np.int64),
         }
 
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
-        """Goes on from an image. Raises ValueError when the file does not hold what it speaks of, or is another's."""
+        """Go on from an image. Raises ValueError when the file does not hold what it speaks of, or is another's.
+
+        All bytes are read and compared with their checksums, but for an image of a release that had none.
+        """
         extent_at = index_at = 0
-        for user, next_seq, number_bytes, extents, indexed in image["heads"].tolist():
+        crcs = image["crc"].tolist() if "crc" in image else None
+        for at, (user, next_seq, number_bytes, extents, indexed) in enumerate(image["heads"].tolist()):
             stream = self._streams[user] = _Stream()
             stream.next_seq, stream.bytes, stream.written = next_seq, number_bytes, number_bytes
             stream.extents = array("q", image["extents"][extent_at : extent_at + extents].tolist())
@@ -202,7 +211,18 @@ class Spool:
             stream.index_position = array("q", image["index_position"][index_at : index_at + indexed].tolist())
             extent_at, index_at = extent_at + extents, index_at + indexed
             self._check(stream)
+            stream.crc = self._crc(stream)
+            if crcs is not None and stream.crc != crcs[at]:
+                raise ValueError(f"{self.path} was changed: the stream of user number {user} is not what was written")
         self._extents = 1 + max((max(s.extents) for s in self._streams.values() if s.extents), default=-1)
+
+    def _crc(self, stream: _Stream) -> int:
+        """Checksum of a stream's bytes as the file has them."""
+        crc, left_bytes = 0, stream.bytes
+        for extent in stream.extents:
+            piece = os.pread(self._fd, min(EXTENT_BYTES, left_bytes), _offset(extent))
+            crc, left_bytes = zlib.crc32(piece, crc), left_bytes - len(piece)
+        return crc
 
     def _check(self, stream: _Stream) -> None:
         size = os.fstat(self._fd).st_size
