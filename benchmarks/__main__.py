@@ -15,7 +15,7 @@ def _say(row: Row) -> None:
 
 
 def main() -> int:
-    """Prints every measurement; 1 when a target was missed."""
+    """Print every measurement; 1 when a target was missed."""
     began_s = time.monotonic()
     for name, value in machine().items():
         print(f"{name:8} {value}")

@@ -58,7 +58,7 @@ def new_engine() -> Engine:
 
 
 def apply_all(engine: Engine, commands: Rows, block: int) -> None:
-    """Applies the commands in blocks, the events written over by the next."""
+    """Apply the commands in blocks, the events written over by the next."""
     for start in range(0, len(commands), block):
         engine.apply(commands[start : start + block], copy=False)
 

@@ -123,7 +123,7 @@ def _by_place(dump: Path) -> dict[str, int]:
 
 
 def main() -> int:
-    """Prints a line a stream: instructions a command."""
+    """Print the instructions a command of each stream."""
     older = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "PYTHONHASHSEED": "0"}
     command = [sys.executable, "-m", "benchmarks.instructions", "child"]
     environment = os.environ | older

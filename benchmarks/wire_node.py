@@ -75,7 +75,7 @@ def symbol_names(symbols: int) -> list[str]:
 
 
 def set_up(link: Link, users: int, symbols: int) -> list[User]:
-    """Defines instruments, and users with a participant each; who they are. Raises LoadError.
+    """Define instruments, and users with a participant each; gives the users. Raises LoadError.
 
     Passwords are hashed at the lowest cost: it is not the login that is measured.
     """

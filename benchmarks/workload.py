@@ -57,7 +57,7 @@ def definitions(symbols: int) -> Rows:
 
 
 class Stream:
-    """Makes a workload's commands, running an engine beside to know what is live."""
+    """Source of a workload's commands, running an engine beside to know what is live."""
 
     def __init__(self, mix: Mix, symbols: int, seed: int, commands_max: int) -> None:
         self.mix, self.symbols = mix, symbols

@@ -187,7 +187,7 @@ class Choice:
 
 
 def _run(values: NDArray[np.int64], value: int, low: int, high: int) -> tuple[int, int]:
-    """From where to where a value stands in the sorted ``values[low:high]``."""
+    """Range in which a value stands in the sorted ``values[low:high]``."""
     within = values[low:high]
     return low + int(np.searchsorted(within, value, "left")), low + int(np.searchsorted(within, value, "right"))
 

@@ -32,7 +32,7 @@ _BACK_S: Final = 30.0
 
 
 class Silent(PlainView):
-    """No view: for --json."""
+    """View that shows nothing, for --json."""
 
     def show(self, told: dict[str, Any], seconds: float) -> None:
         """Show nothing."""

@@ -150,7 +150,7 @@ class Clients:
         return self._told
 
     def end(self) -> dict[str, Any]:
-        """Have them end; their last account, with each user's stream as it came and as it came again."""
+        """End the clients; gives their last account, with each user's stream as it came and as it came again."""
         self._say("end")
         until_s = time.monotonic() + _END_S
         while time.monotonic() < until_s:
@@ -192,7 +192,7 @@ class _Trading:
         self._told_s = self._recent_s = time.monotonic()
 
     def run(self) -> None:
-        """Until told to end."""
+        """Trade until told to end."""
         self._simulation.open()
         while not (word := _word()):
             self._simulation.turn(trading=True)
@@ -275,7 +275,7 @@ def _word() -> bytes:
 
 
 def _shut_down(data: Path) -> None:
-    """Nobody is left to end the node; it may just be starting."""
+    """Shut the node down, which nobody else is left to do; it may just be starting."""
     until_s = time.monotonic() + _ORPHAN_S
     while data.exists() and time.monotonic() < until_s:
         try:

@@ -103,12 +103,12 @@ class DemoNode:
         return who
 
     def told(self) -> dict[str, Any]:
-        """Its own account: ``status``, and the ``book`` of the first instrument."""
+        """Account of the node: ``status``, and the ``book`` of the first instrument."""
         book = self._ask("books", symbol=SYMBOLS[0][0], depth=_DEPTH)["book"]
         return {"status": self._ask("status")["status"], "book": book}
 
     def checkpoint(self) -> None:
-        """Have it write one, while it trades."""
+        """Have the node write a checkpoint while it trades."""
         self._ask("checkpoint")
 
     def kill(self) -> None:

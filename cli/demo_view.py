@@ -20,7 +20,7 @@ from notation.words import price as shown_price
 
 
 class View(Protocol):
-    """Something that shows the accounts of a node and its clients while they trade, each so many seconds."""
+    """View of the accounts of a node and its clients while they trade, each so many seconds."""
 
     every_s: float
 

@@ -51,7 +51,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def on_interrupt(action: Callable[[int, FrameType | None], None]) -> None:
-    """Have Ctrl-C do this from now on."""
+    """Set the action of Ctrl-C from now on."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job that a script runs in the background
         signal.signal(signal.SIGINT, action)
 

@@ -105,7 +105,7 @@ def _check_room(options: RunOptions, rows: NDArray[Any]) -> None:
 def _feed(
     options: RunOptions, given: Input, skip: int, journal: Journal, engine: MarketEngine, *, as_json: bool
 ) -> None:
-    """Everything behind the first ``skip`` commands into the node, and the summary."""
+    """Feed everything behind the first ``skip`` commands into the node, and print the summary."""
     tally = Tally()
 
     def publish(first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:

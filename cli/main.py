@@ -38,7 +38,7 @@ Example: lockstep demo --seconds 5"""
 
 
 class Group(TyperGroup):
-    """Lets the end of a reader and an interrupt through to ``run_line``, which ends the program in one place."""
+    """Command group that lets the end of a reader and an interrupt through to ``run_line``, which alone exits."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Read the words of a command line; the help is printed on the way."""

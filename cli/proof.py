@@ -89,7 +89,7 @@ def _verified_facts(
 
 
 def _span(first: int, last: int) -> str:
-    """From which command to which, in words."""
+    """Range of commands, in words."""
     return f"{screen.count(first)} to {screen.count(last)}" if last else "none yet"
 
 

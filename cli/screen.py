@@ -45,7 +45,7 @@ def say(text: str = "") -> None:
 
 
 def flush() -> None:
-    """Let go what was said so far."""
+    """Flush what was printed so far."""
     with errors.output():
         sys.stdout.flush()
 

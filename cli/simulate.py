@@ -68,7 +68,7 @@ def _trade(simulation: Simulation, options: SimulateOptions, began_s: float, as_
 
 
 def _warn(simulation: Simulation) -> bool:
-    """Says once what is wrong when the node refuses nearly all orders."""
+    """Warn once when the node refuses nearly all orders."""
     counts = simulation.counts()
     if counts["rejects"] * 2 < counts["orders"] or not counts["orders"]:
         return False

@@ -59,7 +59,7 @@ class TradeOptions:
 
 
 def trade(options: TradeOptions, *, as_json: bool) -> int:
-    """Runs until `quit`, the end of the lines, or the end of the connection."""
+    """Trade until `quit`, the end of the lines, or the end of the connection."""
     by_hand = sys.stdin is not None and sys.stdin.isatty()
     password = _password(options, by_hand=by_hand)
     try:
@@ -102,7 +102,7 @@ class _Desk:
         self._printer = Printer(self._not_shown)
 
     async def trade(self) -> int:
-        """Returns the exit status: 2 where a line was not understood, 1 where a request was not done."""
+        """Return the exit status: 2 where a line was not understood, 1 where a request was not done."""
         try:
             async with self._client:
                 self._show_events()

@@ -40,15 +40,15 @@ class AsyncOrder(Order):
     client: "AsyncClient" = field(kw_only=True, repr=False)
 
     async def cancel(self, qty: int = 0) -> None:
-        """Cancels what is open; or makes the order smaller, so that ``qty`` is its whole, the executed included."""
+        """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included."""
         await self.client.cancel(self, qty)
 
     async def replace(self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None) -> None:
-        """Gives it another whole quantity (the executed included), or price, or both; and another token."""
+        """Replace the order: another total quantity (the executed included), or price, or both; and another token."""
         await self.client.replace(self, qty, price, token)
 
     async def modify(self, side: Side, qty: int | None = None) -> None:
-        """Changes the kind of a sale, or makes the order smaller: ``qty`` as in ``cancel``."""
+        """Change the kind of a sale, or reduce the order: ``qty`` as in ``cancel``."""
         await self.client.modify(self, side, qty)
 
 
@@ -105,7 +105,7 @@ class AsyncClient:
         events_max: int = EVENTS_MAX,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Connects to nothing yet. Raises ValueError for what does not fit into a login."""
+        """Set up without a connection. Raises ValueError for values that do not fit into a login."""
         self.core = OrderEntry(
             user, password, partial(AsyncOrder, client=self), session=session, next_seq=from_seq, resend=resend
         )
@@ -151,7 +151,7 @@ class AsyncClient:
             raise
 
     async def close(self) -> None:
-        """Logs out and disconnects. Requests without an answer end as unknown for good."""
+        """Log out and disconnect. Requests without an answer end as unknown for good."""
         if self._task is None or self._ended:
             return
         self._closing = True
@@ -214,7 +214,7 @@ class AsyncClient:
         time_in_force_s: int = TimeInForce.MARKET_HOURS,
         token: str | None = None,
     ) -> AsyncOrder:
-        """Enters an order, and returns it when it is accepted. Raises as the methods of an order do.
+        """Enter an order, and return it when it is accepted. Raises as the methods of an order do.
 
         price: "10.05", a Decimal, or None for a market order. time_in_force_s: 0 for immediate or cancel.
         """
@@ -252,13 +252,13 @@ class AsyncClient:
         await self._answered(self.core.modify(order, side, qty), deadline_s)
 
     async def outcome(self, request: Request) -> None:
-        """Waits for what becomes of a request; may be asked again. Returns and raises as an order's methods do."""
+        """Wait for the outcome of a request; may be called again. Returns and raises as an order's methods do."""
         await self._answered(request, self._loop.time() + self._timeout_s)
 
     # Inside
 
     async def _ready(self) -> float:
-        """Waits until something can be sent. Returns until when an answer may take, on the loop's clock."""
+        """Wait until a request can be sent. Returns the deadline of its answer, on the loop's clock."""
         if self._task is None:
             raise NotConnected("nothing was sent: this client was not connected; use `async with`, or connect()")
         deadline_s = self._loop.time() + self._timeout_s
@@ -289,7 +289,7 @@ class AsyncClient:
         outcome.check(request, self.orders.get(request.token))
 
     async def _run(self) -> None:
-        """Makes one connection after the other, until one ends that is to be the last."""
+        """Make one connection after the other, until one ends that is to be the last."""
         try:
             while True:
                 self._was_live = False
@@ -301,7 +301,7 @@ class AsyncClient:
             self._end(error)
 
     async def _one_connection(self) -> ClientError:
-        """From its beginning to its end, and why it ended."""
+        """Serve one connection until it ends; gives the reason."""
         self._gone: asyncio.Future[str] = self._loop.create_future()
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -323,7 +323,7 @@ class AsyncClient:
         self._pump([])
 
     def _pump(self, events: list[Event]) -> None:
-        """After anything was done with the core: lets out what it has to say, to the exchange and to who waits."""
+        """Pass on what the core has made: bytes to the exchange, events and outcomes to those who wait."""
         transport = self._connection.transport if self._connection is not None else None
         data = self.core.take()
         if data and transport is not None:
@@ -361,7 +361,7 @@ class AsyncClient:
         self._pump([])
 
     def _end(self, error: ClientError | None) -> None:
-        """Nothing comes any more: all who wait are told."""
+        """Wake all who wait: no event comes any more."""
         if self._ended:
             return
         self._connection = None

@@ -28,7 +28,7 @@ class TradingDay(Generic[OrderT]):
         self._make_order = make_order
 
     def apply(self, message: Message) -> bool:
-        """Takes a message in; whether it is news. A refusal of something that has its outcome already is none.
+        """Apply a message; True if it is news. A refusal of something that has its outcome already is none.
 
         Raises ProtocolError for an order that is accepted twice.
         """
@@ -95,7 +95,7 @@ class TradingDay(Generic[OrderT]):
             self.requests.settle(request, RequestState.DONE, message)
 
     def _canceled(self, message: events.Canceled) -> None:
-        """Answers a cancel if a user did it; a replace or modify if nothing is left of the order that it was for."""
+        """Answer a cancel if a user did it; a replace or modify if nothing is left of the order that it was for."""
         order = self.orders.get(message.token)
         if order is not None:
             order.lose(message.qty)

@@ -15,7 +15,7 @@ class ClientError(Exception):
 
 
 class CannotConnect(ClientError):
-    """No connection could be made: the host is unknown, or nobody listens there, or nobody answers."""
+    """Connection not possible: the host is unknown, or nobody listens there, or nobody answers."""
 
 
 class LoginRefused(ClientError):
@@ -35,7 +35,7 @@ class StreamLost(ConnectionLost):
 
 
 class NotConnected(ClientError):
-    """Nothing was sent, since there is no connection that has caught up. Ask again when there is."""
+    """Request not sent, since there is no connection that has caught up. Ask again when there is."""
 
 
 class OutcomeUnknown(ClientError):

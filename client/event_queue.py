@@ -14,7 +14,7 @@ EVENTS_MAX: Final = 100_000
 
 
 class EventQueue:
-    """At most ``events_max`` events."""
+    """Queue of at most ``events_max`` events."""
 
     def __init__(self, events_max: int) -> None:
         if events_max < 1:
@@ -26,7 +26,7 @@ class EventQueue:
         return len(self._events) + (self._lost > 0)
 
     def put(self, events: list[Event]) -> None:
-        """Adds to the end."""
+        """Add an event to the end."""
         room = (self._events.maxlen or 0) - len(self._events)
         self._lost += max(0, len(events) - room)
         self._events.extend(events)

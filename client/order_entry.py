@@ -113,7 +113,7 @@ class OrderEntry(Generic[OrderT]):
         return self._soup is not None and (self._soup.ended or bool(self._why))
 
     def connected(self, now_ns: int) -> None:
-        """A new connection was made: asks to be let in."""
+        """Connection made: send a login request."""
         self._now_ns = now_ns
         self._soup = ClientSession(now_ns)
         self._why = ""
@@ -163,7 +163,7 @@ class OrderEntry(Generic[OrderT]):
         return self._soup.due_ns() if self._soup else None
 
     def lost(self, why: str = "the exchange closed the connection") -> list[Event]:
-        """The connection is gone. What was sent and not answered has an unknown outcome from here on."""
+        """Connection lost: requests that were sent and not answered have an unknown outcome from here on."""
         was, self.phase = self.phase, Phase.DOWN
         self._soup = None
         self._out.clear()
@@ -182,12 +182,12 @@ class OrderEntry(Generic[OrderT]):
         return self._why
 
     def logout(self, now_ns: int) -> None:
-        """Says goodbye, if there is somebody to say it to."""
+        """Log out, if there is a live connection."""
         if self._soup is not None and not self.over and self.phase in (Phase.CATCHING_UP, Phase.LIVE):
             self._out.append(self._soup.logout(now_ns))
 
     def give_up(self) -> list[Event]:
-        """Nobody will tell any more what became of the open requests: a new day, or no connection any more."""
+        """End the open requests as unknown for good: a new day has begun, or no connection follows."""
         events: list[Event] = []
         for request in self.day.requests:
             self._end_unanswered(request, RequestState.GIVEN_UP, OrderState.UNKNOWN)
@@ -197,7 +197,7 @@ class OrderEntry(Generic[OrderT]):
     # Requests
 
     def enter(self, new: NewOrder, token: str | None = None) -> tuple[OrderT, Request]:
-        """Enters an order. Raises NotConnected, and ValueError for a token that was used this day."""
+        """Enter an order. Raises NotConnected, and ValueError for a token that was used this trading day."""
         self._must_be_live()
         own = self._own_token(token)
         request = self._ask(RequestKind.ENTER, own, "", messages.enter(new, own))
@@ -215,14 +215,14 @@ class OrderEntry(Generic[OrderT]):
         return order, request
 
     def cancel(self, order: Order, qty: int = 0) -> Request:
-        """Cancels what is open; or makes the order smaller, so that ``qty`` is its whole, the executed included."""
+        """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included."""
         checked_qty(qty, 0)
         return self._ask(RequestKind.CANCEL, order.token, "", messages.cancel(order.token, qty))
 
     def replace(
         self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
     ) -> Request:
-        """Gives an order a new token, and a new whole quantity (the executed included) or price, or both."""
+        """Replace an order: a new token, and a new total quantity (the executed included) or price, or both."""
         qty = checked_qty(order.qty if qty is None else qty)
         number = order.price_e4 if isinstance(price, Keep) else price_e4(price)
         self._must_be_live()
@@ -230,7 +230,7 @@ class OrderEntry(Generic[OrderT]):
         return self._ask(RequestKind.REPLACE, order.token, new_token, messages.replace(order, new_token, qty, number))
 
     def modify(self, order: Order, side: Side, qty: int | None = None) -> Request:
-        """Changes the kind of a sale, or makes the order smaller: ``qty`` as in ``cancel``."""
+        """Change the kind of a sale, or reduce the order: ``qty`` as in ``cancel``."""
         qty = checked_qty(order.qty if qty is None else qty)
         return self._ask(RequestKind.MODIFY, order.token, "", messages.modify(order.token, Side(side), qty))
 
@@ -288,7 +288,7 @@ class OrderEntry(Generic[OrderT]):
                 raise heard
 
     def _accepted(self, session: str, next_seq: int) -> Iterator[Event]:
-        """Let in. Another session's name means another day: its stream starts anew, and so does all that is kept."""
+        """Login accepted. Another session's name means another day, which begins with an empty account."""
         self.at_once = self._day_ended = False
         if self.session and session != self.session:
             yield from self.give_up()
@@ -307,7 +307,7 @@ class OrderEntry(Generic[OrderT]):
         yield Connected(session, next_seq)
 
     def _refused(self, code: RejectCode) -> None:
-        """Not let in. A session that is gone is asked for once more, without its name: it may be another day."""
+        """Login rejected. A session that is gone is asked for once more, without its name: it may be another day."""
         asked, self.at_once = self.at_once, False
         if code is RejectCode.SESSION_NOT_AVAILABLE and not asked and (self.session or self.next_seq > 1):
             self.at_once = True
@@ -329,7 +329,7 @@ class OrderEntry(Generic[OrderT]):
                 yield message  # type: ignore[misc]  # whatever ``read`` gives is an Event
 
     def _caught_up(self, seq: int) -> Iterator[Event]:
-        """Now it is known what had been answered; the rest goes out again, in its order, or is given up as lost."""
+        """Stream caught up: the answered requests are known. The rest goes out again, or is given up as lost."""
         if seq < self.next_seq:
             raise StreamLost(
                 f"the exchange is at message {seq} of session {self.session}, and message {self.next_seq - 1} came "
@@ -349,7 +349,7 @@ class OrderEntry(Generic[OrderT]):
                 yield LostOnTheWay(request.number, request.kind.value, request.token)
 
     def _send(self, payload: bytes) -> bool:
-        """Sends a message, unless the end of the connection came together with what is being heard."""
+        """Send a message, unless the end of the connection came together with what is being heard."""
         if self._soup is None or self._soup.ended:
             return False
         self._out.append(self._soup.unsequenced([payload], self._now_ns))

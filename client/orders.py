@@ -113,7 +113,7 @@ class Order:
 
     @property
     def average_price(self) -> Decimal | None:
-        """Of its trades; None before the first."""
+        """Average price of its trades; None before the first."""
         return Decimal(self.traded_e4) / self.cum_qty / 10_000 if self.cum_qty else None
 
     @property
@@ -122,7 +122,7 @@ class Order:
         return self.state is OrderState.LIVE
 
     def place(self, placed: Placed) -> None:
-        """The exchange took it, or put it in another place."""
+        """Record the terms at the exchange, after it accepted or replaced the order."""
         self.token = placed.token
         self.side = placed.side
         self.price_e4 = placed.price_e4
@@ -136,7 +136,7 @@ class Order:
         self.state = OrderState.LIVE if placed.live else OrderState.CANCELED
 
     def trade(self, qty: int, price_e4: int) -> None:
-        """Some of it was executed."""
+        """Record an execution."""
         self.cum_qty += qty
         self.traded_e4 += qty * price_e4
         self.leaves_qty = max(0, self.leaves_qty - qty)
@@ -144,7 +144,7 @@ class Order:
             self.state = OrderState.FILLED
 
     def lose(self, qty: int) -> None:
-        """Some of it, or all, is no longer open and did not trade."""
+        """Record a cancel of some or all of the open quantity."""
         self.leaves_qty = max(0, self.leaves_qty - qty)
         if self.leaves_qty:
             self.qty = self.cum_qty + self.leaves_qty
@@ -152,7 +152,7 @@ class Order:
             self.state = OrderState.CANCELED
 
     def shrink(self, side: Side | int, leaves_qty: int) -> None:
-        """It was modified: so much is open now."""
+        """Record a modification: the open quantity and the side now."""
         self.side = side
         self.lose(self.leaves_qty - leaves_qty)
 
@@ -179,7 +179,7 @@ class RequestState(Enum):
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """Something that was asked of the exchange.
+    """Request to the exchange: entry, cancel, replace or modify.
 
     number: counts a client's requests up. token: of the order in question; of a replace the one before. resend: if it
     was lost with its connection, send it again; may be set to False as long as it is not settled. answer: the message

@@ -11,7 +11,7 @@ def _named(request: Request) -> str:
 
 
 def check(request: Request, order: Order | None) -> None:
-    """Returns for a request that is done. Raises Refused, NotReceived, OutcomeUnknown."""
+    """Return for a request that is done. Raises Refused, NotReceived, OutcomeUnknown."""
     match request.state:
         case RequestState.DONE:
             return
@@ -38,12 +38,12 @@ def _refused(request: Request, order: Order | None) -> Refused:
 
 
 def too_late(request: Request, timeout_s: float) -> OutcomeUnknown:
-    """No answer in time: it may come yet."""
+    """Error of a request without an answer in time; it may come yet."""
     return OutcomeUnknown(
         request, f"{_named(request)} was not answered within {timeout_s:g} s; whether it was or will be done is open"
     )
 
 
 def not_live(timeout_s: float) -> NotConnected:
-    """No connection in time."""
+    """Error of a request that found no connection in time."""
     return NotConnected(f"nothing was sent: there was no connection to the exchange for {timeout_s:g} s")

@@ -31,7 +31,7 @@ class Backoff:
         self._since_s = 0.0
 
     def reset(self) -> None:
-        """It worked."""
+        """Note a success: the next delay is the shortest again."""
         self._tries = 0
 
     def next_s(self, now_s: float) -> float | None:

@@ -27,7 +27,7 @@ class OpenRequests:
         return len(self._by_number)
 
     def __iter__(self) -> Iterator[Request]:
-        """From the oldest on; may be settled meanwhile."""
+        """Iterate from the oldest on; requests may be settled meanwhile."""
         return iter(list(self._by_number.values()))
 
     def add(self, kind: RequestKind, token: str, new_token: str, payload: bytes, *, resend: bool) -> Request:
@@ -50,7 +50,7 @@ class OpenRequests:
         return waiting[0] if waiting else None
 
     def settle(self, request: Request, state: RequestState, answer: Event | None = None) -> None:
-        """Its outcome stands; a second one would be a defect of ours."""
+        """Settle a request with its final outcome; a second one would be a defect of ours."""
         if request.settled:
             raise RuntimeError(f"request {request.number} is {request.state.value} already")
         request.state = state
@@ -65,6 +65,6 @@ class OpenRequests:
         self._settled.append(request)
 
     def take_settled(self) -> list[Request]:
-        """Those whose outcome stands since this was asked last."""
+        """Take the requests that were settled since the last call."""
         settled, self._settled = self._settled, []
         return settled

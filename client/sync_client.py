@@ -49,15 +49,15 @@ class SyncOrder(Order):
     client: "Client" = field(kw_only=True, repr=False)
 
     def cancel(self, qty: int = 0) -> None:
-        """Cancels what is open; or makes the order smaller, so that ``qty`` is its whole, the executed included."""
+        """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included."""
         self.client.cancel(self, qty)
 
     def replace(self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None) -> None:
-        """Gives it another whole quantity (the executed included), or price, or both; and another token."""
+        """Replace the order: another total quantity (the executed included), or price, or both; and another token."""
         self.client.replace(self, qty, price, token)
 
     def modify(self, side: Side, qty: int | None = None) -> None:
-        """Changes the kind of a sale, or makes the order smaller: ``qty`` as in ``cancel``."""
+        """Change the kind of a sale, or reduce the order: ``qty`` as in ``cancel``."""
         self.client.modify(self, side, qty)
 
 
@@ -84,7 +84,7 @@ class Client:
         events_max: int = EVENTS_MAX,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Connects to nothing yet. Raises ValueError for what does not fit into a login."""
+        """Set up without a connection. Raises ValueError for values that do not fit into a login."""
         self.core = OrderEntry(
             user, password, partial(SyncOrder, client=self), session=session, next_seq=from_seq, resend=resend
         )
@@ -133,7 +133,7 @@ class Client:
             raise
 
     def close(self) -> None:
-        """Logs out and disconnects. Requests without an answer end as unknown for good."""
+        """Log out and disconnect. Requests without an answer end as unknown for good."""
         if self._thread is None:
             return
         with self._changed:
@@ -194,7 +194,7 @@ class Client:
         time_in_force_s: int = TimeInForce.MARKET_HOURS,
         token: str | None = None,
     ) -> SyncOrder:
-        """Enters an order, and returns it when it is accepted. Raises as the methods of an order do.
+        """Enter an order, and return it when it is accepted. Raises as the methods of an order do.
 
         price: "10.05", a Decimal, or None for a market order. time_in_force_s: 0 for immediate or cancel.
         """
@@ -231,7 +231,7 @@ class Client:
         self._ask(lambda: self.core.modify(order, side, qty))
 
     def outcome(self, request: Request) -> None:
-        """Waits for what becomes of a request; may be asked again. Returns and raises as an order's methods do."""
+        """Wait for the outcome of a request; may be called again. Returns and raises as an order's methods do."""
         with self._changed:
             self._answered(request, time.monotonic() + self._timeout_s)
 
@@ -243,7 +243,7 @@ class Client:
             self._answered(make(), deadline_s)
 
     def _ready(self) -> float:
-        """Waits until something can be sent. Returns until when an answer may take, on the monotonic clock."""
+        """Wait until a request can be sent. Returns the deadline of its answer, on the monotonic clock."""
         if self._thread is None:
             raise NotConnected("nothing was sent: this client was not connected; use `with`, or connect()")
         deadline_s = time.monotonic() + self._timeout_s
@@ -267,7 +267,7 @@ class Client:
         outcome.check(request, self.orders.get(request.token))
 
     def _pump(self, events: list[Event]) -> None:
-        """After anything was done with the core: lets out what it has to say, to the exchange and to who waits."""
+        """Pass on what the core has made: bytes to the exchange, events and outcomes to those who wait."""
         self._unsent += self.core.take()
         self._flush()
         self._queue.put(events)
@@ -276,7 +276,7 @@ class Client:
             self._changed.notify_all()
 
     def _flush(self) -> None:
-        """Sends what goes at once; the thread sends the rest."""
+        """Send as much as the socket takes at once; the thread sends the rest."""
         if self._socket is None or not self._unsent:
             return
         try:
@@ -289,14 +289,14 @@ class Client:
             self._wake()
 
     def _wake(self) -> None:
-        """Lets the thread look at what there is to do."""
+        """Wake the thread, which has something to do."""
         with contextlib.suppress(OSError):  # full: it has been woken; closed: it has ended
             self._wake_writer.send(b"\0")
 
     # The thread
 
     def _run(self) -> None:
-        """Makes one connection after the other, until one ends that is to be the last."""
+        """Make one connection after the other, until one ends that is to be the last."""
         failure: ClientError | None = None
         try:
             while not self._closing:
@@ -315,7 +315,7 @@ class Client:
             self._changed.notify_all()
 
     def _one_connection(self) -> ClientError:
-        """From its beginning to its end, and why it ended."""
+        """Serve one connection until it ends; gives the reason."""
         try:
             connection = self._connected()
         except OSError as error:
@@ -351,7 +351,7 @@ class Client:
             raise
 
     def _turn(self, connection: socket.socket) -> str:
-        """Waits for bytes, room to send, or the next heartbeat, and does it. Gives why the connection ended, or ""."""
+        """Wait for bytes, room to send, or the next heartbeat, and do it. Gives why the connection ended, or ""."""
         poll = select.poll()
         with self._changed:
             poll.register(connection, select.POLLIN | (select.POLLOUT if self._unsent else 0))

@@ -41,8 +41,8 @@ def holds_journal(directory: Path) -> bool:
 
 
 def compare(directory: Path, skip: Callable[[Journal, Beginning], bool]) -> Met:
-    """Meet the journal's commands at the beginning of the input. ``skip`` takes them off it and tells whether anything
-    is left.
+    """Compare the journal's commands with the beginning of the input. ``skip`` takes them off it and tells whether
+    anything is left.
 
     Raises OtherCommand when a command is another one, JournalBusy when somebody writes the journal, and what the
     journal raises.

@@ -21,7 +21,7 @@ TICK, QTY = Decimal("0.01"), 100
 
 
 async def main(host: str, port: str, user: str, symbol: str, price: str) -> None:
-    """Quotes until it is interrupted."""
+    """Quote until it is interrupted."""
     middle = Decimal(price)
     async with AsyncClient(host, int(port), user, os.environ["LOCKSTEP_PASSWORD"], from_seq=0) as client:
         try:
@@ -39,7 +39,7 @@ async def main(host: str, port: str, user: str, symbol: str, price: str) -> None
 
 
 async def cancel_all(client: AsyncClient) -> None:
-    """Takes the quotes back; one that has just traded cannot be, which is no harm."""
+    """Cancel the quotes; one that has just traded is gone, which is no harm."""
     await asyncio.gather(*(order.cancel() for order in client.open_orders()), return_exceptions=True)
 
 

@@ -79,7 +79,7 @@ class Pipe(asyncio.Transport):
         self.out += data
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """No limits."""
+        """Set no limits."""
 
     def is_closing(self) -> bool:
         """False: the connection stays."""

@@ -25,7 +25,7 @@ class Beat(NamedTuple):
 
 
 class Attention:
-    """Makes the beats. ``period_ns``: how far apart they are on a node that runs; times never go back."""
+    """Source of the beats. ``period_ns``: how far apart they are on a node that runs; times never go back."""
 
     def __init__(self, now_ns: int, period_ns: int) -> None:
         self._last_ns = now_ns

@@ -68,7 +68,7 @@ class Hashing:
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(self, address: str, key: object, question: Question) -> None:
-        """Have a question of an address answered."""
+        """Queue a question of an address."""
         self._turns.add(address, key, question)
         self._next()
 
@@ -97,7 +97,7 @@ class Hashing:
         self._next()
 
     def close(self) -> None:
-        """Nothing more is checked."""
+        """Check no more passwords."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

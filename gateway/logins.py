@@ -33,7 +33,7 @@ class Logins:
     def check(
         self, key: object, address: str, user: str, password: str, stored: Stored, decided: Callable[[bool], None]
     ) -> None:
-        """Have a password checked; ``decided`` is called with the answer, at once or later, and not after ``withdraw``.
+        """Check a password; ``decided`` is called with the answer, at once or later, and not after ``withdraw``.
 
         key: who asks, once at a time. stored: of a user that does not exist or has no password, with cost 0; that takes
         as long to be refused as a wrong password.
@@ -64,5 +64,5 @@ class Logins:
         self._hashing.withdraw(address, key)
 
     def close(self) -> None:
-        """Nothing more is checked."""
+        """Check no more passwords."""
         self._hashing.close()

@@ -106,7 +106,7 @@ class Outbox:
         self.streams(first_seq, commands, events)
 
     def restore(self, beside: Parts, _seq: int) -> None:
-        """Go on from what a checkpoint has beside the state. Raises ValueError where it has nothing that can be used.
+        """Restore from the images in a checkpoint. Raises ValueError where it has none that can be used.
 
         A past session whose file is gone, too short or another journal's is dropped: the journal before a checkpoint
         is not read again.
@@ -142,12 +142,12 @@ class Outbox:
         return spool
 
     def flush(self) -> None:
-        """Writes what is kept in memory. Raises OSError."""
+        """Write the messages that are kept in memory. Raises OSError."""
         for each in self.spools():
             each.flush()
 
     def close(self) -> None:
-        """Writes what is kept in memory and closes the files. Raises OSError."""
+        """Write the messages that are kept in memory, and close the files. Raises OSError."""
         for each in self.spools():
             each.close()
 

@@ -56,7 +56,7 @@ class Spool:
     """
 
     def __init__(self, directory: Path | str, session: str, journal_id: bytes) -> None:
-        """Opens ``directory/streams/SESSION``; what is there counts only as far as ``restore`` says."""
+        """Open ``directory/streams/SESSION``; what is there counts only as far as ``restore`` says."""
         self.session = session
         self._head = _HEAD.pack(_MAGIC, EXTENT_BYTES, journal_id, session.encode("ascii"))
         self._has_head = False
@@ -87,7 +87,7 @@ class Spool:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is kept."""
+        """Write the messages that are kept in memory."""
         while self._dirty:
             stream = self._dirty[-1]
             data = b"".join(stream.pending)
@@ -142,7 +142,7 @@ class Spool:
         return position + within
 
     def read(self, user: int, position: int, bytes_max: int) -> bytes:
-        """At most so many bytes of a stream from a position on; none at its end. Raises SpoolError."""
+        """Bytes of a stream from a position on, at most as many as wanted; none at its end. Raises SpoolError."""
         try:
             return self._read(user, position, bytes_max)
         except OSError as error:
@@ -197,7 +197,7 @@ class Spool:
         }
 
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from an image. Raises ValueError when the file does not hold what it speaks of, or is another's.
+        """Restore from an image. Raises ValueError when the file does not hold what it speaks of, or is another's.
 
         All bytes are read and compared with their checksums, but for an image of a release that had none.
         """
@@ -248,7 +248,7 @@ class Spool:
         raise ValueError(f"{self.path} was taken from another session")
 
     def clear(self) -> None:
-        """Begins anew, with no stream."""
+        """Drop all streams."""
         self._streams.clear()
         self._dirty.clear()
         self._extents = self._pending_bytes = 0
@@ -261,7 +261,7 @@ class Spool:
         return self._fd < 0
 
     def close(self) -> None:
-        """Writes what is kept and closes the file."""
+        """Write the messages that are kept in memory, and close the file."""
         if self._fd >= 0:
             try:
                 self.flush()
@@ -276,7 +276,7 @@ def _offset(extent: int) -> int:
 
 
 def remove_files(directory: Path | str, keep: Collection[str]) -> None:
-    """Removes the files of all sessions but those named."""
+    """Remove the files of all sessions but those named."""
     folder = Path(directory) / FOLDER
     for name in os.listdir(folder):
         if name not in keep:

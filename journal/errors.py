@@ -10,7 +10,7 @@ class JournalDamaged(JournalError):
 
 
 class JournalBusy(JournalError):
-    """Another process writes this journal."""
+    """Journal in use: another process writes it."""
 
 
 class BlockRefused(JournalError):

@@ -59,7 +59,7 @@ class _Thread(IntEnum):
 
 
 class GroupWriter:
-    """Owns the thread, the queue and the durable mark. ``commit`` makes a group durable or raises.
+    """Writer thread, its queue and the durable mark. ``commit`` makes a group durable or raises.
 
     ``told``: called in the thread after the durable mark moved, and once the writer has failed; what it raises fails
     the writer. ``lingers``: nobody waits for a block to become durable, so it may wait for more.

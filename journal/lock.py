@@ -41,7 +41,7 @@ def writer_pid(directory: Path) -> str | None:
 
 
 class WriterLock:
-    """Held from construction to ``release``. Raises JournalBusy naming the process that holds it."""
+    """Lock of the one writer, held from construction to ``release``. JournalBusy names the process that holds it."""
 
     def __init__(self, directory: Path) -> None:
         path = directory / LOCK_NAME

@@ -1,4 +1,4 @@
-"""Reads an LMDB 0.9 data file by itself, trusting nothing in it.
+"""Reading of an LMDB 0.9 data file without LMDB, trusting nothing in it.
 
 LMDB maps the file and follows what it finds there: a flipped bit can make it crash the process, a cut file kills
 it by SIGBUS, and bits flipped in values it does not notice. So in this package LMDB writes, and keeps a reader's

@@ -101,7 +101,7 @@ Pin = Callable[[], AbstractContextManager[Snapshot]]
 
 
 class Reader:
-    """Reads through snapshots that ``pin`` gives. ``problem``: what was found when the journal was opened, or None."""
+    """Reader of a journal through snapshots that ``pin`` gives. ``problem``: the fault found at opening, or None."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class Problem:
 
 @dataclass
 class CheckReport:
-    """Counts of what was read and verified, and every problem found."""
+    """Result of a check: counts of what was verified, and every problem."""
 
     blocks: int = 0
     rows: int = 0
@@ -66,7 +66,7 @@ Progress = Callable[[int, int], None]
 
 
 class Checker:
-    """Reads everything through snapshots, a bounded number of blocks through each, and goes on after a problem."""
+    """Check of all blocks through snapshots, a bounded number through each, which goes on after a problem."""
 
     def __init__(self, pin: Pin, genesis: marks.Genesis, progress: Progress | None) -> None:
         self._pin = pin

@@ -101,14 +101,14 @@ def any_open() -> bool:
 
 
 class ReaderLock:
-    """Keeps snapshots from being overwritten: an entry in LMDB's reader table for as long as one is looked at.
+    """Lock that keeps snapshots from being overwritten: an entry in LMDB's reader table while one is read.
 
     All journals of one process that are open on the same file share one environment. It is opened anew when a writer
     joins the readers or leaves them, between two snapshots.
     """
 
     def __init__(self, folder: Path, *, writable: bool = False, sync: bool = True) -> None:
-        """Needs write access to lock.mdb. Raises JournalError."""
+        """Take the lock, which needs write access to lock.mdb. Raises JournalError."""
         self._folder = folder
         self._writable = writable
         file = (folder / "data.mdb").stat()

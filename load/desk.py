@@ -113,7 +113,7 @@ class Desk:
         return bool(self._out)
 
     def login(self) -> None:
-        """Connects and logs in, where the stream was seen last; asks again for what is open. Raises LoadError."""
+        """Connect and log in where the stream was left, and send open requests again. Raises LoadError."""
         self.close()
         self._session = ClientSession(time.monotonic_ns())
         connection = connect(self._host, self._port)
@@ -168,13 +168,13 @@ class Desk:
         self.flush()
 
     def close(self) -> None:
-        """Closes the connection, if there is one."""
+        """Close the connection, if there is one."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
 
     def logout(self) -> None:
-        """Logs out in good order, if that still can be."""
+        """Log out, if the connection still stands."""
         if self.socket is not None and not self._session.ended:
             try:
                 self.socket.settimeout(1.0)
@@ -184,7 +184,7 @@ class Desk:
         self.close()
 
     def ask(self, request: Request, intended_ns: int) -> None:
-        """Sends a request. Nothing is sent without a connection, or when the node reads too slowly: it is left out."""
+        """Send a request. Nothing is sent without a connection, or when the node reads too slowly: it is left out."""
         if self.socket is None or len(self._out) > _WAITING_BYTES_MAX:
             self.counts["left_out"] += 1
             return
@@ -197,7 +197,7 @@ class Desk:
         self._out += self._session.unsequenced([request.message], time.monotonic_ns())
 
     def flush(self) -> None:
-        """Sends what the socket takes. Raises LoadError when the connection is lost."""
+        """Send as much as the socket takes. Raises LoadError when the connection is lost."""
         if self.socket is None or not self._out:
             return
         try:
@@ -218,7 +218,7 @@ class Desk:
             raise LoadError("the node has been silent for too long")
 
     def receive(self) -> None:
-        """Takes what came. Raises LoadError when the connection is lost."""
+        """Receive the messages that came. Raises LoadError when the connection is lost."""
         if self.socket is None:
             return
         connection, more = self.socket, True

@@ -118,7 +118,7 @@ class Generator:
         self._take_early()
 
     def close(self) -> None:
-        """Lets the event loop go; the connections stay."""
+        """Close the event loop; the connections stay."""
         self._poll.close()
 
     def _take_early(self) -> None:
@@ -130,7 +130,7 @@ class Generator:
                 line.early = b""
 
     def turn(self, timeout_s: float, *, all_connections: bool) -> int:
-        """Takes what arrived, or waits for it so long, and sends what is due; bytes that arrived or could go out.
+        """Receive what arrived, or wait for it so long, and send what is due; gives the bytes that moved.
 
         all_connections: those too on which nothing arrived, as an open loop needs. Raises LoadError when the node
         closes a connection.
@@ -154,7 +154,7 @@ class Generator:
         return came
 
     def start(self) -> None:
-        """Sends the first requests of every connection."""
+        """Send the first requests of every connection."""
         self._send(self._all, len(self._all), time.monotonic_ns())
 
     def _receive(self, n: int) -> int:
@@ -184,7 +184,7 @@ class Generator:
             raise LoadError(f"the node broke a connection under load: {error.strerror or error}") from None
 
     def _keep(self, n: int, sent: int, length: int) -> None:
-        """Sends the rest when the socket has room again; until then the connection makes no new requests."""
+        """Send the rest when the socket has room again; until then the connection makes no new requests."""
         region = self.load.out[n]
         region[: length - sent] = region[sent:length].copy()
         self.load.connections["out"][n] = length - sent
@@ -202,12 +202,12 @@ class Generator:
             self._keep(n, sent, length)
 
     def saturate(self, requests: int) -> Result:
-        """Sends so many requests as fast as answers come. Raises LoadError."""
+        """Send so many requests as fast as answers come. Raises LoadError."""
         self._allow(requests, interval_ns=0)
         return self._run(lambda: self.turn(1.0, all_connections=False))
 
     def at_rate(self, requests: int, requests_per_s: float) -> Result:
-        """Sends so many requests at fixed times, spread evenly over the connections. Raises LoadError."""
+        """Send so many requests at fixed times, spread evenly over the connections. Raises LoadError."""
         self._allow(requests, interval_ns=max(round(1e9 * len(self.lines) / requests_per_s), 1))
         return self._run(self._turn_at_rate)
 
@@ -259,7 +259,7 @@ class Generator:
         return {"requests": state.total(self.load, "requests"), **state.counts(self.load)}
 
     def _until_answered(self, turn: Callable[[], int], until: int) -> int:
-        """Turns until so many requests are answered, or nothing moves any more; the time of the last answer."""
+        """Run until so many requests are answered, or nothing moves any more; gives the time of the last answer."""
         rows = self.load.connections
         answered, before = rows["answered"], -1
         moved_ns = time.monotonic_ns()
@@ -278,7 +278,7 @@ class Generator:
         return time.monotonic_ns() - moved_ns > PATIENCE_S * 1e9 and bool((rows["requests"] > rows["answered"]).any())
 
     def until_quiet(self) -> None:
-        """Takes what still comes, until there is a short silence. Raises LoadError."""
+        """Receive what still comes, until a short silence. Raises LoadError."""
         while self.turn(_QUIET_S, all_connections=False):
             pass
 
@@ -292,7 +292,7 @@ class Generator:
 
 
 def one_at_a_time(generator: Generator, requests: int, *, busy: bool = False) -> Result:
-    """Sends a request on the first connection when the one before is answered; latencies are whole round trips.
+    """Send a request on the first connection when the one before is answered; latencies are whole round trips.
 
     busy: ask the socket over and over instead of sleeping in it, which takes a core for itself. Raises LoadError.
     """
@@ -374,7 +374,7 @@ def _received(receive: Callable[[memoryview], int], region: memoryview, busy: bo
 
 @contextmanager
 def _quiet_collector() -> Iterator[None]:
-    """Without Python's garbage collection, which there is nothing to do for."""
+    """Context without Python's garbage collection, which would find nothing."""
     gc.collect()
     was = gc.isenabled()
     gc.disable()

@@ -24,7 +24,7 @@ class Latencies:
         self._histogram = HdrHistogram(1, _HOUR_NS, _DIGITS)
 
     def record(self, values_ns: NDArray[np.int64]) -> None:
-        """Adds values; those below 1 ns count as 1 ns."""
+        """Add values; those below 1 ns count as 1 ns."""
         values = np.clip(values_ns, 1, _HOUR_NS)
         bits = np.floor(np.log2(values)).astype(np.int64)
         shift = np.maximum(bits - _KEPT_BITS, 0)

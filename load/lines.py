@@ -48,12 +48,12 @@ class Line:
         self._came = b""
 
     def ask(self) -> None:
-        """Sends the login: messages of the past are not asked for."""
+        """Send the login: messages of the past are not asked for."""
         request = LoginRequest(self.user.name, self.user.password, requested_seq=0)
         self.socket.sendall(self.session.login(request, time.monotonic_ns()))
 
     def answered(self) -> bool:
-        """Takes what came; whether the login is accepted. Raises LoadError when it was not, and never will be."""
+        """Receive the answer to the login; True if it is accepted. Raises LoadError when it is rejected for good."""
         data = self.socket.recv(4_096)
         if not data:
             raise LoadError(f"the node closed the connection of user {self.user.name} before it answered the login")
@@ -137,7 +137,7 @@ def keep_alive(lines: Sequence[Line]) -> None:
 
 
 def close_lines(lines: Sequence[Line]) -> None:
-    """Logs out and closes; what the node did before is no matter now."""
+    """Log out and close."""
     for line in lines:
         try:
             line.socket.setblocking(True)
@@ -149,7 +149,7 @@ def close_lines(lines: Sequence[Line]) -> None:
 
 
 def idle(lines: Sequence[Line], seconds: float, server_pid: int | None) -> float | None:
-    """Lets the sessions heartbeat and does nothing else; the part of one core that the server used meanwhile.
+    """Send heartbeats and nothing else; gives the part of one core that the server used meanwhile.
 
     None without the server's process id. Raises LoadError when the node ends a session or sends anything but
     heartbeats.

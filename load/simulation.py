@@ -69,13 +69,13 @@ class Simulation:
         self._second: list[int] = []
 
     def open(self) -> None:
-        """Logs everybody in. Raises LoadError."""
+        """Log everybody in. Raises LoadError."""
         for desk in self.desks:
             desk.login()
         self._next_ns = float(time.monotonic_ns())
 
     def close(self) -> None:
-        """Logs everybody out."""
+        """Log everybody out."""
         for desk in self.desks:
             desk.logout()
 
@@ -94,7 +94,7 @@ class Simulation:
         return sum((desk.counts for desk in self.desks), Counter())
 
     def turn(self, *, trading: bool) -> None:
-        """Sends what is due, waits a little for answers, and takes them. Raises LoadError when a node is given up."""
+        """Send what is due, wait a little for answers, and take them. Raises LoadError when a node is given up."""
         self._reconnect()
         if trading and not self._lost:
             self._send_due()
@@ -127,7 +127,7 @@ class Simulation:
             self._guarded(by_socket[each], by_socket[each].receive)
 
     def _guarded(self, desk: Desk, *calls: Any) -> None:
-        """Runs calls of a desk that end with its connection."""
+        """Run calls of a desk that end with its connection."""
         if desk in self._lost:
             return
         try:
@@ -158,7 +158,7 @@ class Simulation:
                 self._resume(time.monotonic() - lost_s)
 
     def _resume(self, outage_s: float) -> None:
-        """Nobody traded meanwhile, so what was to be sent then is to be sent from now on."""
+        """Move the schedule to now, since nobody traded meanwhile."""
         self.outage_s += outage_s
         now_ns = time.monotonic_ns()
         behind_ns = now_ns - self._pending[0][0] if self._pending else 0
@@ -178,7 +178,7 @@ class Simulation:
 
 
 def settle(simulation: Simulation) -> None:
-    """Waits for the answers that are missing, as long as any come."""
+    """Wait for the answers that are missing, as long as any come."""
     moved_s, before = time.monotonic(), simulation.unanswered
     while before and time.monotonic() - moved_s < _PATIENCE_S:
         simulation.turn(trading=False)

@@ -43,7 +43,7 @@ class Server:
         self._free = list(range(connections))[::-1]
 
     def run(self) -> None:
-        """Serves until ``stopped``."""
+        """Serve until ``stopped``."""
         while not self.stopped:
             for number, _event in self._poll.poll(0.05):
                 if number == self.listener.fileno():
@@ -92,7 +92,7 @@ class Server:
 
 
 def main() -> None:
-    """Serves until its standard input ends."""
+    """Serve until its standard input ends."""
     server = Server()
     print(json.dumps({"listening": {"port": server.port, "pid": os.getpid()}}), flush=True)
     threading.Thread(target=_until_nobody_listens, args=(server,), daemon=True).start()

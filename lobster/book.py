@@ -52,7 +52,7 @@ class BookSide:
         return level
 
     def leave(self, order: MakerOrder) -> None:
-        """Takes an order out of its queue, and its level away when it was the last."""
+        """Take an order out of its queue, and its level away when it was the last."""
         level = self.levels[order.price_e4]
         del level.queue[order]
         if not level.queue:
@@ -60,11 +60,11 @@ class BookSide:
             del self.ranks[bisect_left(self.ranks, -self.side * order.price_e4)]
 
     def prove_empty(self, rank: int) -> None:
-        """Moves the horizon out to a rank, where nothing can be as good as that any more."""
+        """Move the horizon out to a rank, where nothing can be as good as that any more."""
         self.horizon = max(self.horizon, rank)
 
     def see(self, levels: int, last_rank: int | None) -> None:
-        """Moves the horizon to the last published level, if that is nearer. last_rank: of that level in the published
+        """Move the horizon to the last published level, if that is nearer. last_rank: of that level in the published
         row, where there is one; else it is that of the book here."""
         if last_rank is not None:
             self.horizon = min(self.horizon, last_rank)

@@ -98,7 +98,7 @@ class DisplayedBook:
         self.ranks: dict[int, list[int]] = {1: [], -1: []}
 
     def see(self, event: tuple[int, ...]) -> None:
-        """Takes up one event, as Python numbers (``events.tolist()``)."""
+        """Take up one event, as Python numbers (``events.tolist()``)."""
         (
             _seq,
             order,
@@ -164,7 +164,7 @@ class DisplayedBook:
 
 
 class Check:
-    """Compares while a flow runs: give ``see`` the events of every batch, in order.
+    """Comparison while a flow runs: give ``see`` the events of every batch, in order.
 
     book: the published rows (``read_book``), of any number of levels; there may be fewer rows than messages, never
     more. first_seq: the sequence number of the flow's first row. Raises LobsterError when there are more rows.
@@ -185,7 +185,7 @@ class Check:
         self._book = DisplayedBook(flow.instrument)
 
     def see(self, events: "np.ndarray[Any, Any]", last_seq: int) -> None:
-        """Takes up the events of the rows up to sequence number ``last_seq``, and compares what they complete."""
+        """Take up the events of the rows up to sequence number ``last_seq``, and compare what they complete."""
         for event in events[events["instrument"] == self._flow.instrument].tolist():
             self._compare_before(event[0])
             self._book.see(event)
@@ -194,7 +194,7 @@ class Check:
         self._compare_before(last_seq + 1)
 
     def _compare_before(self, seq: int) -> None:
-        """Compares the rows of all messages that were complete before command ``seq``."""
+        """Compare the rows of all messages that were complete before command ``seq``."""
         while self.report.rows < len(self._expected) and self._last_seq[self.report.rows] < seq:
             expected = self._expected[self.report.rows]
             got = self._book.row(self._depth)

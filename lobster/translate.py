@@ -171,7 +171,7 @@ class _Translation:
         self._note(Note.CROSSED)
 
     def _reveal(self, message: int) -> None:
-        """Enters and takes out what has come and gone unseen at prices that the row of a message shows again."""
+        """Enter and take out what has come and gone unseen at prices that the row of a message shows again."""
         changes: list[tuple[int, BookSide, int]] = []
         for side in (self.asks, self.bids):
             last_rank = self._shown.last_rank(side.side, message)
@@ -203,7 +203,7 @@ class _Translation:
         return held + (sum(order.open_qty for order in level.queue) if level is not None else 0)
 
     def _leave_unseen(self, side: BookSide, price_e4: int, qty: int) -> None:
-        """Takes ``qty`` off the orders of a level that the messages to come take the least from."""
+        """Take ``qty`` off the orders of a level that the messages to come take the least from."""
         level = side.levels.get(price_e4)
         if level is None:
             return
@@ -243,7 +243,7 @@ class _Translation:
             self._of(-side).prove_empty(side * price_e4)
 
     def _drop_unseen(self, side: BookSide) -> bool:
-        """Cancels the orders of the best level if that is beyond the horizon; whether it was."""
+        """Cancel the orders of the best level if that is beyond the horizon; True if it was."""
         if side.ranks[0] <= side.horizon:
             return False
         self._note(Note.LEFT_UNSEEN)
@@ -257,7 +257,7 @@ class _Translation:
         return True
 
     def _release(self) -> None:
-        """Enters the orders held back that no longer cross."""
+        """Enter the orders held back that no longer cross."""
         for order in list(self._held):
             if not self._crosses(order):
                 order.held = False
@@ -316,7 +316,7 @@ class _Translation:
         return [(order, min(qty, order.owed_qty))]
 
     def _disown(self, order: MakerOrder) -> None:
-        """Gives the rest of an order to one whose id is unknown."""
+        """Give the rest of an order to one whose id is unknown."""
         if order.key is not None:
             del self._known[order.key]
             order.key = None
@@ -329,7 +329,7 @@ class _Translation:
             level.owed.pop(order, None)
 
     def _reduce(self, order: MakerOrder, qty: int) -> None:
-        """Takes ``qty`` off an order; what the venue has traded of it already, off those that stood in for it."""
+        """Take ``qty`` off an order; what the venue has traded of it already, off those that stood in for it."""
         order.owed_qty -= qty
         if order.held:
             return

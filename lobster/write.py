@@ -74,7 +74,7 @@ class RowWriter:
         )
 
     def shrink(self, order: MakerOrder, qty: int) -> bool:
-        """Takes ``qty`` off what the venue has open of an order; whether nothing is left."""
+        """Take ``qty`` off what the venue has open of an order; True if nothing is left."""
         order.open_qty -= qty
         if order.open_qty == 0:
             self.row(CommandKind.CANCEL, order.client_order_id, 0, 0, 0, 0, 0, self.maker, 0, 0, 0, 0, 0, 0, 0)

@@ -30,7 +30,7 @@ from sequencer.discipline import ClockReading
 
 
 class Options(Protocol):
-    """Those options of a node that its status tells."""
+    """Options of a node that its status reports."""
 
     @property
     def data(self) -> Path: ...

@@ -131,7 +131,7 @@ class Images:
         self._warn("checkpoint failed", why=sentence)
 
     def _sync_spool(self) -> None:
-        """In the child: what the image says of the spools is on the disk before the image has its name."""
+        """Sync the spools, in the child, before the image that speaks of them gets its name."""
         for spool in self._outbox.spools():
             fd = os.open(spool.path, os.O_RDONLY | os.O_CLOEXEC)
             try:

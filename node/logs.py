@@ -84,7 +84,7 @@ class Log:
 
     @contextlib.contextmanager
     def adopted(self) -> Iterator[None]:
-        """Within it, what libraries log and what Python says of errors that nobody caught becomes lines of this log."""
+        """Context in which records of libraries and errors that nobody caught become lines of this log."""
         root = logging.getLogger()
         unraisable, excepthook = sys.unraisablehook, threading.excepthook
 

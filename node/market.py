@@ -34,16 +34,16 @@ class _Timed:
 
     @property
     def seq(self) -> int:
-        """As the engine's."""
+        """Sequence number of the engine."""
         return self._engine.seq
 
     @property
     def event_digest(self) -> bytes:
-        """As the engine's."""
+        """Event digest of the engine."""
         return self._engine.event_digest
 
     def apply(self, commands: NDArray[Any]) -> NDArray[Any]:
-        """As the engine's."""
+        """Apply commands and note the time."""
         began_ns = time.perf_counter_ns()
         events = self._engine.apply(commands)
         self.times.append((self.read_ns, self.taken_ns, began_ns, time.perf_counter_ns()))
@@ -105,7 +105,7 @@ class Market:
         return max(time.perf_counter_ns() - times[0][1], 0) / 1e9 if times else 0.0
 
     def take(self, rows: NDArray[Any], began_ns: int) -> None:
-        """A batch from the gateway; ``began_ns``: of ``time.perf_counter_ns``, when it began to be read."""
+        """Take a batch from the gateway; ``began_ns``: of ``time.perf_counter_ns``, when it began to be read."""
         timed = self._timed
         timed.read_ns, timed.taken_ns = began_ns, time.perf_counter_ns()
         try:
@@ -114,7 +114,7 @@ class Market:
             self._break(error)
 
     def tick(self) -> None:
-        """The time alone: what is due by it happens."""
+        """Sequence the time alone, so that what is due by it happens."""
         self._timed.read_ns = self._timed.taken_ns = time.perf_counter_ns()
         try:
             self.pipeline.sequence(self._stamp.alone())
@@ -122,7 +122,7 @@ class Market:
             self._break(error)
 
     def submit(self, rows: NDArray[Any]) -> "asyncio.Future[Submitted]":
-        """A batch of the node's own, or of the operator's: what becomes of it, once it is durable."""
+        """Submit a batch of the node or the operator; gives its outcome once it is durable."""
         submission = _Submission(self.engine.seq + 1, self._loop.create_future())
         self._submissions.append(submission)
         self.take(rows, time.perf_counter_ns())
@@ -144,7 +144,7 @@ class Market:
         self.pipeline.all()
 
     def _durable(self) -> None:
-        """In the journal's thread: the durable mark has moved, or writing has failed."""
+        """Note in the journal's thread that the durable mark has moved, or that writing has failed."""
         if not self._waits:
             try:
                 self.journal.raise_failure()

@@ -98,7 +98,7 @@ class _NodeCollector(Collector):
         self._node = node
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing beforehand: else the registry would ask the node when it is only being put together."""
+        """Describe no metric beforehand: the registry would ask the node while it is put together."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:

@@ -205,7 +205,7 @@ class Node:
         gc.freeze()  # what is there now stays; a full collection would stop the market for its sake
 
     async def run(self) -> None:
-        """Until the node has ended. Raises what ended it, if that was a fault."""
+        """Run until the node has ended. Raises what ended it, if that was a fault."""
         await self.ended.wait()
         if self._failure is not None or self._no_room is not None:
             raise self._failure or self._no_room or RuntimeError
@@ -284,7 +284,7 @@ class Node:
             raise Refused(_NOT_DURABLE) from None
 
     async def _settled(self) -> None:
-        """Until all that was taken so far is published; under load there is always more behind it. Raises Refused."""
+        """Wait until all that was taken so far is published; under load more always follows. Raises Refused."""
         seq, deadline_s = self.engine.seq, time.monotonic() + END_S
         while self.market.published_seq < seq and self._failure is None:
             if time.monotonic() > deadline_s:

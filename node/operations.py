@@ -301,7 +301,7 @@ def _lines(text: str) -> list[Line]:
 
 
 def _fitting(name: str, every: Sequence[Mapping[str, Any]], request: Request) -> Answer:
-    """As many of a list as fit an answer, from ``from`` on; ``next`` says from which on to ask for the rest."""
+    """Part of a list that fits an answer, from ``from`` on; ``next`` says from which on to ask for the rest."""
     first = max(request.get("from", 0), 0)
     shown: list[Mapping[str, Any]] = []
     size = 0

@@ -161,7 +161,7 @@ class StageClock:
         return percentile_ns(self.counts(stage), q)
 
     def roll(self) -> None:
-        """Says that a second has passed: what was added more than ``RECENT_S`` seconds ago is no longer recent."""
+        """Note that a second has passed: what was added more than ``RECENT_S`` seconds ago is no longer recent."""
         self._past.append(self._counts.copy())
 
     def recent(self, stage: int) -> NDArray[np.int64]:

@@ -240,7 +240,7 @@ class Printer:
         return rows == ((line.before, line.row) if line.before else (line.row,))
 
     def _define(self, row: bytes, events: list[tuple[int, ...]]) -> None:
-        """Takes up a definition that the venue took: it was not refused."""
+        """Take up a definition that the venue took: it was not refused."""
         refused = any(values[9] == EventKind.REJECTED for values in events)
         if refused or row[56] not in (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT):
             return

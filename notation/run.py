@@ -95,7 +95,7 @@ def events_agree(expected: Sequence[str], got: Sequence[str]) -> bool:
 
 
 def run_scenario(lines: list[Line], engine: Venue, *, compare: bool, name: str = "scenario") -> Outcome:
-    """Applies the lines to ``engine`` and sets each command's events beside those of the file.
+    """Apply the lines to ``engine`` and set each command's events beside those of the file.
 
     ``compare``: whether commands without events in the file must cause none. False makes the file an input: only the
     commands that have events under them are compared. Raises ScenarioError when the clock would go back.

@@ -50,7 +50,7 @@ class Clock:
         self._extended = False
 
     def saw(self, row: bytes) -> None:
-        """Takes note of a row as the engine will."""
+        """Take note of a row as the engine will."""
         kind = row[KIND_BYTE]
         if kind == CommandKind.CLOCK and not self._extended:
             time_ns = int.from_bytes(row[:8], "little", signed=True)
@@ -154,7 +154,7 @@ class Numbers:
         self._symbols: dict[int, bytes] = {}
 
     def learn(self, directory: Directory) -> None:
-        """Takes up what ``directory`` has beyond what is known."""
+        """Take up what ``directory`` has beyond what is known."""
         for known, names in ((self._participants, directory.participants), (self._symbols, directory.symbols)):
             for number in range(len(known) + 1, len(names) + 1):
                 known[pack(names[number - 1])] = number.to_bytes(4, "little")

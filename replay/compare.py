@@ -253,7 +253,7 @@ def _compare_states(
     report: CompareReport,
     progress: Progress | None,
 ) -> CompareReport:
-    """Both rebuilt to the last command that they share, each from its own checkpoint, and judged if that was asked."""
+    """Compare the states at the last command that both share, each rebuilt from its own checkpoint."""
     notes, diverged = list(report.notes), []
 
     def built(journal: Journal, directory: Path | str, engine: EngineKind) -> StatefulEngine:

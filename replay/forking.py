@@ -10,7 +10,7 @@ _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """No Ctrl-C between a fork and both sides knowing which they are; the child calls ``deaf_to_ctrl_c``."""
+    """Hold back Ctrl-C from a fork until both sides know which they are; the child calls ``deaf_to_ctrl_c``."""
     kept = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield

@@ -483,7 +483,7 @@ def _range(journal: Journal, directory: Path | str, from_seq: int | None, to_seq
 
 
 def _total(progress: Progress, total: int) -> Advanced:
-    """Adds up what the workers report; they report from several threads."""
+    """Add up what the workers report; they report from several threads."""
     lock = threading.Lock()
     done = 0
 

@@ -41,7 +41,7 @@ Jumped = Callable[[int, int, int], object]
 
 
 class MarketClock:
-    """Gives market time in ns since 1970 at each call; for the sequencer's thread, as the ``clock`` of ``LiveStamp``.
+    """Market time in ns since 1970 at each call; for the sequencer's thread, as the ``clock`` of ``LiveStamp``.
 
     ``now_ns``: market time so far (``engine.now_ns``). ``refused_ns``: lead of a wall clock that was refused before a
     restart and still is. ``wall`` and ``monotonic`` give ns. ``jumped`` is called where
@@ -104,7 +104,7 @@ class MarketClock:
         return 0 if self._believed_ns == self._wall_ns else max(self._wall_ns - self._now_ns, 0)
 
     def accept(self) -> None:
-        """Believe the wall clock as it is: market time takes its time at the next call."""
+        """Accept the wall clock as it is: market time takes its time at the next call."""
         self._believed_ns = self._wall_ns
 
     def _read(self) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class PumpError(ValueError):
 
 
 class Stamp(Protocol):
-    """Makes the blocks of a batch (``sequencer.stamp``)."""
+    """Source of the blocks of a batch (``sequencer.stamp``)."""
 
     def __call__(self, batch: NDArray[Any]) -> Iterator[Stamped]:
         """The batch in blocks."""
@@ -119,7 +119,7 @@ class Pipeline:
         return self.sequence(self._stamp(batch))
 
     def sequence(self, blocks: Iterable[Stamped]) -> int:
-        """As ``take``, for blocks that are stamped."""
+        """Sequence blocks that are stamped; otherwise as ``take``."""
         journal, engine, release = self._journal, self._engine, self._release
         taken = 0
         for commands, time_ns, rows in blocks:

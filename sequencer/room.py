@@ -149,7 +149,7 @@ class Reserve:
 
 
 class RoomWatch:
-    """Looks at the room of a data directory, and keeps the reserve in it. ``map_room``: ``Journal.room``.
+    """Watch over the room of a data directory, with the reserve in it. ``map_room``: ``Journal.room``.
 
     With a reserve that is smaller than ``bounds.full_bytes`` nothing would be left of it for cancels: ValueError.
     """

@@ -113,7 +113,7 @@ class PacketCutter:
         self._at = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Adds bytes that arrived."""
+        """Add bytes that arrived."""
         if self._at:
             del self._held[: self._at]
             self._at = 0
@@ -141,7 +141,7 @@ class PacketCutter:
         return self._held[start - 1], bytes(self._held[start : self._at])
 
     def release(self) -> bytes:
-        """Hands over what was not cut, and forgets it."""
+        """Hand over the bytes that were not cut, and forget them."""
         rest = bytes(self._held[self._at :])
         self._held.clear()
         self._at = 0
@@ -210,7 +210,7 @@ class LoginRequest:
 
     @classmethod
     def read(cls, payload: bytes) -> "LoginRequest":
-        """From a payload of 46 bytes. Raises ProtocolError; its ``answer`` is a Login Rejected."""
+        """Read a payload of 46 bytes. Raises ProtocolError; its ``answer`` is a Login Rejected."""
         raw_user, raw_password, raw_session, raw_number = _cut(
             payload, USER_CHARACTERS, PASSWORD_CHARACTERS, SESSION_CHARACTERS, NUMBER_CHARACTERS
         )
@@ -240,7 +240,7 @@ class LoginAccepted:
 
     @classmethod
     def read(cls, payload: bytes) -> "LoginAccepted":
-        """From a payload of 30 bytes. Raises ProtocolError."""
+        """Read a payload of 30 bytes. Raises ProtocolError."""
         session, number = _cut(payload, SESSION_CHARACTERS, NUMBER_CHARACTERS)
         next_seq = _number_of("sequence number of the login answer", number)
         if next_seq < 1:
@@ -260,7 +260,7 @@ class LoginRejected:
 
     @classmethod
     def read(cls, payload: bytes) -> "LoginRejected":
-        """From a payload of 1 byte. Raises ProtocolError for a code that is none."""
+        """Read a payload of 1 byte. Raises ProtocolError for a code that is none."""
         if payload[0] not in set(RejectCode):
             raise ProtocolError(f"the login was refused with the unknown code 0x{payload[0]:02x}")
         return cls(RejectCode(payload[0]))
@@ -293,7 +293,7 @@ class Debug:
 
     @classmethod
     def read(cls, payload: bytes) -> "Debug":
-        """From any payload."""
+        """Read any payload."""
         return cls("".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in payload))
 
 

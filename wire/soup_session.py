@@ -79,7 +79,7 @@ class _Session:
         return self.state is State.ENDED
 
     def heard(self, now_ns: int) -> None:
-        """Whole packets of this session were cut elsewhere: the peer is there."""
+        """Note that whole packets of the peer arrived, which were cut elsewhere."""
         self._heard_ns = now_ns
 
     def excuse(self, away_ns: int, now_ns: int) -> None:
@@ -117,7 +117,7 @@ class _Session:
         return self._send(Debug(text).packet(), now_ns)
 
     def release(self) -> bytes:
-        """Hands over the bytes that are not cut yet, for a caller that cuts by itself (``gateway.reading``).
+        """Hand over the bytes that are not cut yet, for a caller that cuts by itself (``gateway.reading``).
 
         Of what it cuts, the caller then gives this session ``heard``, and every packet but messages to ``packet``.
         """
@@ -224,7 +224,7 @@ class ServerSession(_Session):
         raise ProtocolError(f"{soup.named(kind)} came, which no client sends")
 
     def accept(self, session: str, end_seq: int, now_ns: int) -> bytes:
-        """Lets the client in; from here on ``next_seq`` says which message it gets first.
+        """Accept the login; from here on ``next_seq`` says which message it gets first.
 
         end_seq: the number of the stream's next message, of which there is none yet. A request for 0 starts there.
         Raises ValueError for a request beyond it: that stream does not exist, and the login is to be rejected.
@@ -239,7 +239,7 @@ class ServerSession(_Session):
         return answer
 
     def reject(self, code: RejectCode) -> bytes:
-        """Refuses the client; the connection is to be closed after these bytes."""
+        """Reject the login; the connection is to be closed after these bytes."""
         self._must_be_asked()
         self.state = State.ENDED
         self._cutter.release()
@@ -252,7 +252,7 @@ class ServerSession(_Session):
         return b"".join(packets)
 
     def sent(self, messages: int, now_ns: int) -> None:
-        """So many messages of the stream were framed elsewhere and sent."""
+        """Count messages of the stream that were framed elsewhere and sent."""
         if self.state is not State.LIVE:
             raise RuntimeError(f"a {type(self).__name__} that is not live ({self.state.value}) has nothing to send")
         if messages:
@@ -260,7 +260,7 @@ class ServerSession(_Session):
             self.next_seq += messages
 
     def end_session(self, now_ns: int) -> bytes:
-        """Says that the stream is complete; the connection is to be closed after these bytes."""
+        """End the session: its stream is complete; the connection is to be closed after these bytes."""
         data = self._send(soup.packet(PacketType.END_OF_SESSION), now_ns)
         self.state = State.ENDED
         self._cutter.release()
@@ -355,7 +355,7 @@ class ClientSession(_Session):
         return self._send(b"".join(soup.packet(PacketType.UNSEQUENCED, payload) for payload in payloads), now_ns)
 
     def logout(self, now_ns: int) -> bytes:
-        """Says that nothing more comes; the connection is to be closed after these bytes."""
+        """Log out: nothing more is sent; the connection is to be closed after these bytes."""
         data = self._send(soup.packet(PacketType.LOGOUT), now_ns)
         self.state = State.ENDED
         self._cutter.release()
