@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.limits import DAY_NS
-from lobster.read import LobsterError, Messages, check_symbol, file_name, read_book, read_messages
-from lobster.text import Unreadable, decoded
+from lobster.read import LobsterError, Messages, Unreadable, check_symbol, decoded, file_name, read_book, read_messages
 
 
 class LobsterFile(NamedTuple):

@@ -1,17 +1,22 @@
 """LOBSTER files as arrays (format: the readme that comes with the data, version 01 Sept 2013).
 
 A message file has six columns: seconds after midnight, type, order id, size, price in 1/10000, direction of the order;
-a seventh, the participant (MPID), is not used.
+a seventh is not used.
 A book file has four columns a level, after each message: ask price, ask size, bid price, bid size; empty levels have
 the price 9999999999 or -9999999999 and size 0. Midnight is the exchange's own, and is taken as midnight UTC.
+
+Vendors and tools pack files with gzip, begin them with a byte order mark or a line of column names, end lines with
+carriage returns and files with blank lines, and add a seventh column (the participant, MPID) to messages.
 
 A file is read whole before any of it is used. NumPy reads it; a file that NumPy refuses is gone through again line by
 line, to say which line is wrong.
 """
 
 import datetime
+import gzip
 import io
 import re
+import zlib
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,7 +24,6 @@ from numpy.typing import NDArray
 
 from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.names import is_name, pack
-from lobster.text import rows_of
 
 ENTER: Final = 1
 REDUCE: Final = 2
@@ -31,6 +35,7 @@ HALT: Final = 7
 #: The price of an empty level: this on the ask side, minus this on the bid side.
 EMPTY_E4: Final = 9_999_999_999
 
+_GZIP: Final = b"\x1f\x8b"
 _DAY_S: Final = 86_400
 _NS: Final = 1_000_000_000
 _MESSAGE: Final = np.dtype(
@@ -41,6 +46,44 @@ _WHOLE: Final = re.compile(r"\s*-?\d{1,18}\s*", re.ASCII)
 _FILE_NAME: Final = re.compile(r"([A-Za-z0-9.-]{1,8})_(\d{4}-\d\d-\d\d)_")
 _SYMBOL_IN_NAME: Final = re.compile(r"([A-Z0-9.-]{1,8})_(message|orderbook|book|top)")
 _LEVELS_IN_NAME: Final = re.compile(r"_message_(\d{1,4})\.")
+
+
+class Unreadable(ValueError):
+    """Bytes that are no text; the message says why."""
+
+
+class Rows(NamedTuple):
+    """The rows of a file, one a line, and the number of the file's line that the first of them stands on."""
+
+    text: str
+    first_line: int
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a file's bytes, packed by gzip or not. Raises Unreadable."""
+    if raw.startswith(_GZIP):
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise Unreadable(f"it cannot be unpacked ({error}); get the file again") from error
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"it is no text: byte {error.start} is not UTF-8; give a LOBSTER file") from error
+
+
+def rows_of(text: str) -> Rows:
+    """The rows without a line of column names before them and blank lines behind them.
+
+    >>> rows_of("Time,Type\\r\\n1,2\\r\\n\\r\\n")
+    Rows(text='1,2\\n', first_line=2)
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").rstrip()
+    head, _, rest = text.partition("\n")
+    words = [word.strip().strip('"') for word in head.split(",")]
+    if rest and len(words) > 1 and all(word[:1].isalpha() for word in words):
+        return Rows(rest + "\n", 2)
+    return Rows(text + "\n" if text else "", 1)
 
 
 class LobsterError(ValueError):

@@ -1,6 +1,9 @@
 """The forms in which LOBSTER files come; files whose rows the venue would refuse are refused before anything runs."""
 
 import gzip
+import os
+import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -139,6 +142,17 @@ def test_a_hidden_execution_away_from_any_price_of_the_venue_is_skipped(run: Run
     status, said, _ = run(messages.encode(), b"9999999999,0,-9999999999,0\n")
     assert status == 0
     assert "50 @ 10.02" in said
+
+
+def test_a_packed_file_may_come_through_a_pipe(run: Run) -> None:
+    packed, pipe = gzip.compress(MESSAGES.encode()), run.directory / "pipe.csv"
+    os.mkfifo(pipe)
+    (run.directory / "b.csv").write_bytes(BOOK.encode())
+    writer = threading.Thread(target=pipe.write_bytes, args=(packed,), daemon=True)
+    writer.start()
+    status, said, complaint = run.of(pipe, run.directory / "b.csv")
+    assert status == 0, complaint
+    assert re.search(r"messages +5\b", said)
 
 
 def test_a_file_that_cannot_be_unpacked_is_said_to_be_so(run: Run) -> None:
