@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from checkpoints import CheckpointError, CheckpointInfo
+from checkpoints import CheckpointError, CheckpointInfo, CheckpointStore
 from cli import errors, screen
 from cli.checkpoint import holds_streams
 from cli.errors import WrongUse
@@ -258,8 +258,15 @@ def _checkpoints(directory: Path) -> Iterator[Finding]:
 
 def _streams(directory: Path, good: list[CheckpointInfo]) -> Finding:
     """Checkpoints without the users' streams: a node starts from an older one that has them."""
-    from gateway.outbox import PART_STREAMS
+    from gateway.outbox import PART_STREAMS, changed_files
 
+    held = next((info for info in good if PART_STREAMS in info.folds), None)
+    if held is not None and writer_pid(directory) is None:
+        with journal_of(directory) as journal:
+            changed = changed_files(directory, journal.journal_id, CheckpointStore(directory).load(held.path).beside)
+        if changed:
+            then = "nobody is told such bytes: a start makes the present day again, and drops a past day"
+            return Finding("streams", Grade.bad, "; ".join(changed), then)
     without = [info for info in good if PART_STREAMS not in info.folds]
     start = next((info.seq for info in good if PART_STREAMS in info.folds), 0)
     if start == good[0].seq:

@@ -166,3 +166,22 @@ def _by_session(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
         session, name = key.split(" ", 1)
         images.setdefault(session, {})[name] = arrays[key]
     return images
+
+
+def changed_files(directory: Path, journal_id: bytes, beside: Parts) -> list[str]:
+    """Sentence for each spool file that is not what a checkpoint with these parts says; nothing is written."""
+    session = session_of(int(beside[PART_STREAMS]["now_ns"][0]))
+    found = []
+    for each, image in {**_by_session(beside.get(PART_PAST, {})), session: beside[PART_SPOOL]}.items():
+        try:
+            spool = Spool(directory, each, journal_id, readonly=True)
+        except OSError as error:
+            found.append(f"the streams of session {each} cannot be read: {error.strerror or error}")
+            continue
+        try:
+            spool.restore(image)
+        except (ValueError, KeyError) as error:
+            found.append(str(error))
+        finally:
+            spool.close()
+    return found

@@ -55,15 +55,16 @@ class Spool:
     Only one process writes it; a stream is appended to in order. Raises OSError where the disk does when it is written.
     """
 
-    def __init__(self, directory: Path | str, session: str, journal_id: bytes) -> None:
+    def __init__(self, directory: Path | str, session: str, journal_id: bytes, *, readonly: bool = False) -> None:
         """Open ``directory/streams/SESSION``; what is there counts only as far as ``restore`` says."""
         self.session = session
         self._head = _HEAD.pack(_MAGIC, EXTENT_BYTES, journal_id, session.encode("ascii"))
         self._has_head = False
         self._folder = Path(directory) / FOLDER
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if not readonly:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
         self.path = self._folder / session
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self.path, (os.O_RDONLY if readonly else os.O_RDWR | os.O_CREAT) | os.O_CLOEXEC, 0o600)
         self._streams: dict[int, _Stream] = {}
         self._extents = 0
         self._dirty: list[_Stream] = []

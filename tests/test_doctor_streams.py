@@ -1,16 +1,17 @@
 """`lockstep doctor` on checkpoints without the users' streams, from which a node does not start."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from checkpoints import CheckpointStore
-from gateway.outbox import PART_PAST, PART_SPOOL, PART_STREAMS
+from gateway.outbox import Outbox
 from gateway.spool import FOLDER
+from journal import Journal
 from tests.conftest import Lockstep
-from tests.nodes import write_node
+from tests.nodes import SMALL, write_node
 from tests.streams import random_stream
 
 ROWS = random_stream(7, 400)
@@ -21,11 +22,14 @@ def node(tmp_path: Path) -> Path:
     """A node's directory with checkpoints at about 100, 200 and 300 commands; the first has the users' streams."""
     directory = tmp_path / "node"
     write_node(directory, ROWS, checkpoint_every=100)
-    (directory / FOLDER).mkdir(mode=0o700)
+    with Journal.open(directory, readonly=True) as journal:
+        outbox = Outbox(directory, SMALL, journal.journal_id)
+    outbox.spool.append(1, 1, 2, b"\0\1x\0\1y")
+    outbox.flush()
     store = CheckpointStore(directory)
     first = store.list()[0].path
-    beside = {part: {"users": np.zeros(1, np.int64)} for part in (PART_STREAMS, PART_SPOOL, PART_PAST)}
-    store.write(replace(store.verify(first), beside=beside))
+    store.write(replace(store.verify(first), beside=outbox.image()))
+    outbox.close()
     return directory
 
 
@@ -52,7 +56,7 @@ def test_the_doctor_has_no_note_where_the_newest_checkpoint_has_the_streams(node
 
 
 def test_a_directory_without_users_streams_needs_none_in_its_checkpoints(node: Path, lockstep: Lockstep) -> None:
-    (node / FOLDER).rmdir()
+    shutil.rmtree(node / FOLDER)
     assert lockstep("doctor", node)[1].endswith("nothing is wrong\n")
 
 
@@ -63,3 +67,17 @@ def test_checkpoint_create_says_that_a_node_does_not_start_from_it(node: Path, l
         "note: it is without the users' streams, so the node does not start from it; "
         f"`lockstep admin checkpoint {node}` has a running node write one with them\n"
     )
+
+
+def test_the_doctor_finds_a_flipped_bit_in_a_stream_and_writes_nothing(node: Path, lockstep: Lockstep) -> None:
+    (file,) = (node / FOLDER).iterdir()
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    status, said, _ = lockstep("doctor", node)
+    assert (status, f"{file} was changed: the stream of user number 1 is not what was written" in said) == (1, True)
+    assert said.endswith("wrong: streams\n")
+    assert file.read_bytes() == raw
+    file.unlink()
+    assert f"the streams of session {file.name} cannot be read: No such file" in lockstep("doctor", node)[1]
+    assert not file.exists()
