@@ -24,7 +24,6 @@ _INPUT_CHARACTERS_MAX: Final = 64_000_000
 _LISTS: Final = ("events", "added", "existing")
 #: Sentences on names that exist already that are shown; --json has them all.
 _EXISTING: Final = 3
-_QUANTITIES: Final = ("position_qty", "open_buy_qty", "open_sell_qty")
 _REFUSALS: Final = ("> rejected", "> cancel_rejected")
 _EMERGENCY: Final = "This closes every instrument and cancels every order, good-till-canceled ones too."
 
@@ -325,6 +324,7 @@ _LIMIT_BOUNDS: Final = (
 
 def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
     """`lockstep admin limits`: set limits, or, without ``words`` that set any, show them and what they are of."""
+    from cli.market_tables import show_accounts
     from notation.words import price
     from replay.accounts import limit_words
 
@@ -362,13 +362,7 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
             ("limits", limit_words(whole["limits"]) or "none"),
         ]
     )
-    heads = ["symbol", "position", "open buys", "open sells", "limits"]
-    rows = [
-        [each["symbol"], *(screen.count(each[key]) for key in _QUANTITIES), limit_words(each["limits"]) or "-"]
-        for each in found
-    ]
-    if rows:
-        screen.table(heads, rows, right=heads[1:4])
+    show_accounts(["symbol", "position qty", "open buy qty", "open sell qty", "limits"], found)
     return errors.FINE
 
 
@@ -379,19 +373,7 @@ def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
     if as_json:
         screen.say_json(told)
         return errors.FINE
-    from cli.market import ladder
-    from notation.words import price
-    from replay.ladder import Level
+    from cli.market_tables import show_book
 
-    last = f"last {price(told['last_price_e4'])}" if told["last_price_e4"] else "no trade yet"
-    phase = told["phase"] + (f" until {told['until']}" if told["until"] else "")
-    screen.say(f"{told['symbol']}  {phase}  {last}  after command {screen.count(told['seq'])} at {told['time']}")
-    if not told["bids"] and not told["offers"]:
-        screen.say("the book is empty")
-        return errors.FINE
-    bids, offers = (
-        [Level(each["price_e4"] or 0, each["qty"], each["orders"]) for each in told[side]]
-        for side in ("bids", "offers")
-    )
-    screen.table(*ladder(bids, offers), right=("orders", "bid qty", "bid", "offer qty", "offers"))
+    show_book(told, told["time"])
     return errors.FINE

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cli import screen
 from cli.begin import RunOptions
-from cli.market import shown_price
+from cli.market_tables import shown_price
 from cli.options import Durability
 from directory.aside import CheckpointAside
 from engine.interface import MarketEngine

@@ -1,19 +1,17 @@
 """The market as it stood at a moment: `lockstep book` and `lockstep state`."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cli import errors, screen
 from cli.errors import WrongUse
+from cli.market_tables import show_accounts, show_book
 from cli.node import check_name, rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
 from notation.words import iso_time, price, time
 from replay import accounts
-from replay.ladder import Level, book_object, levels
-
-#: Lines of a table of positions or limits; what is more is counted, and in the JSON.
-_LINES_MAX: Final = 50
+from replay.ladder import book_object
 
 
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: bool) -> int:
@@ -29,41 +27,8 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: b
     if as_json:
         screen.say_json(book_object(engine, number, depth))
         return errors.FINE
-    instrument = engine.instruments()[number - 1]
-    orders = engine.open_orders(number)
-    bids, offers = levels(orders, Side.BUY)[:depth], levels(orders, Side.SELL)[:depth]
-    last_e4 = int(instrument["last_trade_e4"])
-    phase = Phase(int(instrument["phase"])).name.lower()
-    last = f"last {price(last_e4)}" if last_e4 else "no trade yet"
-    screen.say(f"{symbol}  {phase}  {last}  after command {screen.count(rebuilt.seq)} at {time(engine.now_ns)}")
-    if not bids and not offers:
-        screen.say("the book is empty")
-        return errors.FINE
-    screen.table(*ladder(bids, offers), right=("orders", "bid qty", "bid", "offer qty", "offers"))
+    show_book(book_object(engine, number, depth), time(engine.now_ns))
     return errors.FINE
-
-
-def ladder(bids: list[Level], offers: list[Level]) -> tuple[list[str], list[list[str]]]:
-    """Column heads and rows of a ladder: best prices on top, bids to the left, offers to the right."""
-    rows = []
-    for at in range(max(len(bids), len(offers))):
-        left = _bid_cells(bids[at]) if at < len(bids) else ["", "", ""]
-        right = _bid_cells(offers[at])[::-1] if at < len(offers) else ["", "", ""]
-        rows.append(left + right)
-    return ["orders", "bid qty", "bid", "offer", "offer qty", "offers"], rows
-
-
-def _bid_cells(level: Level) -> list[str]:
-    return [screen.count(level.orders), screen.count(level.qty), shown_price(level.price_e4)]
-
-
-def shown_price(price_e4: int) -> str:
-    """The price of an open order for people: a market order that waits for an auction has none.
-
-    >>> shown_price(100500), shown_price(0)
-    ('10.05', 'market')
-    """
-    return price(price_e4) if price_e4 else "market"
 
 
 def state(directory: Path, at: str | None, *, as_json: bool) -> int:
@@ -124,29 +89,9 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
 
 def _show_accounts(engine: Any) -> None:
     """Open orders, positions and limits of participants, without empty rows."""
-    whole = accounts.participants(engine)
-    active = [facts for facts in whole if facts["open_orders"] or facts["killed"]]
-    shown = [facts | {"open_notional": price(facts["open_notional_e4"])} for facts in active]
-    _table(["participant", "open orders", "open notional", "killed"], shown)
-    _table(["participant", "symbol", "position qty", "open buy qty", "open sell qty"], accounts.positions(engine))
-    limited = [facts | {"limits": accounts.limit_words(facts["limits"])} for facts in accounts.limits(engine)]
-    _table(["participant", "symbol", "limits"], limited)
-
-
-def _table(columns: list[str], facts: list[dict[str, Any]]) -> None:
-    """The first lines of a list of facts, by the names of its columns; nothing of an empty list."""
-    if not facts:
-        return
-    rows = [[_cell(each[column.replace(" ", "_")]) for column in columns] for each in facts[:_LINES_MAX]]
-    screen.table(columns, rows, right=[column for column in columns if column.startswith(("open", "position"))])
-    if len(facts) > _LINES_MAX:
-        screen.say(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json has them all")
-
-
-def _cell(value: Any) -> str:
-    """A fact in a table: a count with its thousands apart, yes or no, - for nothing."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return screen.count(value)
-    return "-" if value is None else str(value)
+    active = [facts for facts in accounts.participants(engine) if facts["open_orders"] or facts["killed"]]
+    show_accounts(["participant", "open orders", "open notional", "killed"], active)
+    show_accounts(
+        ["participant", "symbol", "position qty", "open buy qty", "open sell qty"], accounts.positions(engine)
+    )
+    show_accounts(["participant", "symbol", "limits"], accounts.limits(engine))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.market import shown_price
+from cli.market_tables import shown_price
 from cli.node import check_name, plays
 from cli.tokens import Tokens, order_ids
 from engine.market_time import ClockPosition, clock_at_each

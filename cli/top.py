@@ -213,7 +213,7 @@ def _named(book: Told) -> str:
 
 
 def _best(books: list[Told]) -> "Table":
-    from cli.market import shown_price
+    from cli.market_tables import shown_price
 
     rows = [
         [

@@ -135,8 +135,8 @@ def test_limits_are_set_in_a_line_and_shown_with_what_they_are_of(operated: Oper
         "  open notional  700.00\n"
         "  limits         max_order_qty=1000 max_order_value=2500.50 order_rate=100/1s max_position=500 "
         "credit=5000.00 restricted\n"
-        "symbol  position  open buys  open sells  limits\n"
-        "XYZ          -30          0          70  max_order_qty=7\n"
+        "symbol  position qty  open buy qty  open sell qty  limits\n"
+        "XYZ              -30             0             70  max_order_qty=7\n"
     )
     assert lockstep("admin", "instrument", directory, "ABC", "--tick", "0.01", "--reference", "5.00")[0] == 0
     status, out, _ = lockstep("admin", "limits", directory, "ALPHA", "--symbol", "ABC", "--json")
