@@ -4,43 +4,24 @@ from typing import Final
 
 import numpy as np
 
-from engine.calls import say_after_order
+from engine.calls import publish_after_order
 from engine.cancel import cancel, mass_cancel
 from engine.clock import clock
 from engine.definitions import define_instrument, define_participant
-from engine.emit import emit_rejected
 from engine.entry import enter
+from engine.events import emit_rejected
 from engine.form import has_form
+from engine.halts import halt_command, resume_command
 from engine.index import ask_for_id
 from engine.jit import called, inlined, prefetch, rare
 from engine.kill import emergency_close, kill_command
 from engine.limit_command import extend_command, forget_extension, limits_command
 from engine.limits import events_max
-from engine.phases import halt_command, phase_command, resume_command
+from engine.phases import phase_command
 from engine.records import CommandKind, Reason
 from engine.replace import replace
 from engine.state import State, unpack_state
 from engine.users import credential_command, user_command
-
-_CLOCK: Final = int(CommandKind.CLOCK)
-_INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
-_PARTICIPANT: Final = int(CommandKind.PARTICIPANT)
-_LIMITS: Final = int(CommandKind.LIMITS)
-_ENTER: Final = int(CommandKind.ENTER)
-_CANCEL: Final = int(CommandKind.CANCEL)
-_REPLACE: Final = int(CommandKind.REPLACE)
-_MASS_CANCEL: Final = int(CommandKind.MASS_CANCEL)
-_PHASE: Final = int(CommandKind.PHASE)
-_HALT: Final = int(CommandKind.HALT)
-_RESUME: Final = int(CommandKind.RESUME)
-_KILL: Final = int(CommandKind.KILL)
-_UNKILL: Final = int(CommandKind.UNKILL)
-_EMERGENCY_CLOSE: Final = int(CommandKind.EMERGENCY_CLOSE)
-_EXTEND: Final = int(CommandKind.EXTEND)
-_USER: Final = int(CommandKind.USER)
-_CREDENTIAL: Final = int(CommandKind.CREDENTIAL)
-_CLOCK_JUMP: Final = int(CommandKind.CLOCK_JUMP)
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
 
 _events_max = inlined(events_max)
 
@@ -67,68 +48,70 @@ def apply_batch(pointers, commands, start, events, n):
         if i + _AHEAD < len(commands):
             coming = commands[i + _AHEAD]
             ask_for_id(state, np.int64(coming["participant"]), coming["client_order_id"])
-            if np.int64(coming["kind"]) == _REPLACE:
+            if np.int64(coming["kind"]) == CommandKind.REPLACE:
                 ask_for_id(state, np.int64(coming["participant"]), coming["new_client_order_id"])
         command = commands[i]
         venue["seq"] += 1
         kind = np.int64(command["kind"])
         if venue["extended"] != 0:
             kind = _use_extension(venue, kind)
-        if kind == _ENTER:
+        if kind == CommandKind.ENTER:
             n = enter(state, command, events, n)
-        elif kind == _CANCEL:
+        elif kind == CommandKind.CANCEL:
             n = cancel(state, command, events, n)
-        elif kind == _REPLACE:
+        elif kind == CommandKind.REPLACE:
             n = replace(state, command, events, n)
         else:
             n = _apply_rare(state, command, kind, events, n)
             continue
         if venue["calls"] != 0:
-            n = say_after_order(state, events, n)
+            n = publish_after_order(state, events, n)
     return len(commands), n
 
 
 @rare
 def _use_extension(venue, kind):
-    """Kind of the row after an EXTEND row; none, where that kind has no use for one."""
+    """Kind of the row after a continuation row (EXTEND); 0, which is no kind, where that kind has no use for one."""
     venue["extended"] = 0
-    if kind == _LIMITS:
+    if kind == CommandKind.LIMITS:
         return kind
     forget_extension(venue)
-    return kind if kind == _ENTER or kind == _CANCEL or kind == _REPLACE or kind == _EXTEND else np.int64(0)
+    if kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE:
+        return kind
+    return kind if kind == CommandKind.EXTEND else np.int64(0)
 
 
 @rare
 def _apply_rare(state: State, command, kind, events, n):
     if not has_form(command, kind):
         return _reject(state, command, events, n)
-    if kind == _CLOCK:
+    if kind == CommandKind.CLOCK:
         return clock(state, command, events, n)
-    if kind == _INSTRUMENT:
+    if kind == CommandKind.INSTRUMENT:
         return define_instrument(state, command, events, n)
-    if kind == _PARTICIPANT:
+    if kind == CommandKind.PARTICIPANT:
         return define_participant(state, command, events, n)
-    if kind == _MASS_CANCEL:
+    if kind == CommandKind.MASS_CANCEL:
         return mass_cancel(state, command, events, n)
-    if kind == _PHASE:
+    if kind == CommandKind.PHASE:
         return phase_command(state, command, events, n)
-    if kind == _HALT:
+    if kind == CommandKind.HALT:
         return halt_command(state, command, events, n)
-    if kind == _RESUME:
+    if kind == CommandKind.RESUME:
         return resume_command(state, command, events, n)
-    if kind == _LIMITS:
+    if kind == CommandKind.LIMITS:
         return limits_command(state, command, events, n)
-    if kind == _KILL or kind == _UNKILL:
-        return kill_command(state, command, events, n, 1 if kind == _KILL else 0)
-    if kind == _EMERGENCY_CLOSE:
+    if kind == CommandKind.KILL or kind == CommandKind.UNKILL:
+        return kill_command(state, command, events, n, 1 if kind == CommandKind.KILL else 0)
+    if kind == CommandKind.EMERGENCY_CLOSE:
         return emergency_close(state, events, n)
-    if kind == _USER:
+    if kind == CommandKind.USER:
         return user_command(state, command, events, n)
-    if kind == _CREDENTIAL:
+    if kind == CommandKind.CREDENTIAL:
         return credential_command(state, command, events, n)
-    if kind == _CLOCK_JUMP:
+    if kind == CommandKind.CLOCK_JUMP:
         return n  # for the record (rulebook section 13, 26): the market's clock goes by CLOCK rows only
-    if kind == _EXTEND:
+    if kind == CommandKind.EXTEND:
         extend_command(state.venue[0], command)
         return n
     return _reject(state, command, events, n)
@@ -138,4 +121,4 @@ def _apply_rare(state: State, command, kind, events, n):
 def _reject(state: State, command, events, n):
     """Answers a row that cannot be interpreted, whatever its kind, by its first place."""
     forget_extension(state.venue[0])
-    return emit_rejected(state, events, n, command["name"], 0, 0, _INVALID_COMMAND)
+    return emit_rejected(state, events, n, command["name"], 0, 0, Reason.INVALID_COMMAND)

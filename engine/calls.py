@@ -4,53 +4,46 @@ They come after all that a command causes (rulebook section 13, 25). Outside of 
 that is all an order has to look at.
 """
 
-from typing import Final
-
 import numpy as np
 
-from engine.auction import uncross_price
-from engine.emit import emit_indicative
+from engine.events import emit_indicative
 from engine.jit import called, inlined, rare
-from engine.match import cancel_resting
+from engine.matching import cancel_resting
 from engine.records import EventKind, Phase
 from engine.state import State
-
-_OPENING_AUCTION: Final = int(Phase.OPENING_AUCTION)
-_AUCTION: Final = int(Phase.AUCTION)
-_CLOSING_AUCTION: Final = int(Phase.CLOSING_AUCTION)
-_REJECTED: Final = int(EventKind.REJECTED)
+from engine.uncross import uncross_price
 
 
 @inlined
 def is_call(phase):
     """1 if a phase is one of the three calls, else 0."""
-    return np.int64((phase == _OPENING_AUCTION) | (phase == _AUCTION) | (phase == _CLOSING_AUCTION))
+    return np.int64((phase == Phase.OPENING_AUCTION) | (phase == Phase.AUCTION) | (phase == Phase.CLOSING_AUCTION))
 
 
 @called
-def say_indicative(state: State, events, n, instrument):
+def publish_indicative(state: State, events, n, instrument):
     """The indicative event of an instrument, if it is in a call and would not say what was said last."""
     row = state.instruments[instrument - 1]
     if is_call(row["phase"]) == 0:
         return n
-    tick, qty, surplus = uncross_price(state, instrument)
+    tick, qty, imbalance = uncross_price(state, instrument)
     price_e4 = tick * row["tick_e4"]
-    if price_e4 == row["indicative_e4"] and qty == row["indicative_qty"] and surplus == row["indicative_surplus"]:
+    if price_e4 == row["indicative_e4"] and qty == row["indicative_qty"] and imbalance == row["indicative_surplus"]:
         return n
     row["indicative_e4"] = price_e4
     row["indicative_qty"] = qty
-    row["indicative_surplus"] = surplus
-    return emit_indicative(state, events, n, instrument, price_e4, qty, surplus)
+    row["indicative_surplus"] = imbalance
+    return emit_indicative(state, events, n, instrument, price_e4, qty, imbalance)
 
 
 @rare
-def say_after_order(state: State, events, n):
-    """As ``say_indicative``, for the instrument that an enter, cancel or replace was about: its last event names it."""
+def publish_after_order(state: State, events, n):
+    """As ``publish_indicative``, for the instrument of an enter, cancel or replace, which its last event names."""
     event = events[n - 1]
     instrument = np.int64(event["instrument"])
-    if instrument == 0 or np.int64(event["kind"]) == _REJECTED:
+    if instrument == 0 or np.int64(event["kind"]) == EventKind.REJECTED:
         return n
-    return say_indicative(state, events, n, instrument)
+    return publish_indicative(state, events, n, instrument)
 
 
 @called
@@ -67,5 +60,5 @@ def cancel_listed(state: State, events, n, start, count, reason):
             row = state.instruments[instrument - 1]
             if row["touched"] != 0:
                 row["touched"] = 0
-                n = say_indicative(state, events, n, instrument)
+                n = publish_indicative(state, events, n, instrument)
     return n

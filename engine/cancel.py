@@ -1,32 +1,19 @@
 """Cancels: of an order by its owner (rulebook sections 4 and 8), and of many orders by the operator (section 12)."""
 
-from typing import Final
-
 import numpy as np
 
 from engine.book import shrink, side_row
 from engine.calls import cancel_listed
 from engine.definitions import find_instrument, find_participant
-from engine.emit import emit_cancel_rejected, emit_canceled, emit_rejected
+from engine.events import emit_cancel_rejected, emit_canceled, emit_rejected
 from engine.exposure import count_open, value_price_of
 from engine.form import has_form
 from engine.index import open_slot
 from engine.jit import called, inlined, rare
-from engine.match import cancel_resting, take_back
+from engine.matching import cancel_resting, take_back
 from engine.records import CommandKind, Reason
 from engine.state import State
 from engine.sweep import gather_of_participant, sort_slots
-
-_CANCEL: Final = int(CommandKind.CANCEL)
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_INVALID_QTY: Final = int(Reason.INVALID_QTY)
-_INVALID_LOT: Final = int(Reason.INVALID_LOT)
-_UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
-_UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
-_UNKNOWN_INSTRUMENT: Final = int(Reason.UNKNOWN_INSTRUMENT)
-_REASON_USER: Final = int(Reason.USER)
-_MASS_CANCEL: Final = int(Reason.MASS_CANCEL)
-_DISCONNECT: Final = int(Reason.DISCONNECT)
 
 
 @inlined
@@ -34,14 +21,14 @@ def cancel(state: State, command, events, n):
     """The owner takes an order back, or (with a quantity) a part of it; accepted in every phase."""
     client_order_id = command["client_order_id"]
     participant = np.int64(command["participant"])
-    if not has_form(command, _CANCEL):
-        return emit_rejected(state, events, n, client_order_id, 0, 0, _INVALID_COMMAND)
+    if not has_form(command, CommandKind.CANCEL):
+        return emit_rejected(state, events, n, client_order_id, 0, 0, Reason.INVALID_COMMAND)
     slot = open_slot(state, participant, client_order_id)
     if slot == 0:
-        return emit_cancel_rejected(state, events, n, client_order_id, participant, _UNKNOWN_ORDER)
+        return emit_cancel_rejected(state, events, n, client_order_id, participant, Reason.UNKNOWN_ORDER)
     if command["qty"] != 0:
         return _cancel_part(state, command["qty"], events, n, slot)
-    return take_back(state, events, n, slot, _REASON_USER)
+    return take_back(state, events, n, slot, Reason.USER)
 
 
 @rare
@@ -53,15 +40,15 @@ def _cancel_part(state: State, qty, events, n, slot):
     open_qty = qty - np.int64(order["cum_qty"])
     reason = 0
     if qty < 0 or open_qty >= leaves_qty:
-        reason = _INVALID_QTY
+        reason = Reason.INVALID_QTY
     elif qty % state.instruments[instrument - 1]["lot"] != 0:
-        reason = _INVALID_LOT
+        reason = Reason.INVALID_LOT
     if reason != 0:
         participant = np.int64(order["participant"])
         return emit_cancel_rejected(state, events, n, order["client_order_id"], participant, reason)
     if open_qty <= 0:
-        return cancel_resting(state, events, n, slot, _REASON_USER)
-    n = emit_canceled(state, events, n, order, leaves_qty - open_qty, _REASON_USER)
+        return cancel_resting(state, events, n, slot, Reason.USER)
+    n = emit_canceled(state, events, n, order, leaves_qty - open_qty, Reason.USER)
     side = np.int64(order["side"])
     participant = np.int64(order["participant"])
     count_open(state, participant, instrument, side, open_qty - leaves_qty, value_price_of(order))
@@ -77,14 +64,14 @@ def mass_cancel(state: State, command, events, n):
     symbol = command["symbol"]
     side = np.int64(command["side"])
     reason = np.int64(command["reason"])
-    if side < -1 or side > 1 or (reason != _MASS_CANCEL and reason != _DISCONNECT):
-        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+    if side < -1 or side > 1 or (reason != Reason.MASS_CANCEL and reason != Reason.DISCONNECT):
+        return emit_rejected(state, events, n, name, 0, 0, Reason.INVALID_COMMAND)
     participant = find_participant(state, name)
     if participant == 0:
-        return emit_rejected(state, events, n, name, 0, 0, _UNKNOWN_PARTICIPANT)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.UNKNOWN_PARTICIPANT)
     instrument = find_instrument(state, symbol) if symbol != 0 else 0
     if symbol != 0 and instrument == 0:
-        return emit_rejected(state, events, n, symbol, 0, 0, _UNKNOWN_INSTRUMENT)
+        return emit_rejected(state, events, n, symbol, 0, 0, Reason.UNKNOWN_INSTRUMENT)
     count = gather_of_participant(state, participant, instrument, side)
     sort_slots(state, count, 0)
     return cancel_listed(state, events, n, 0, count, reason)

@@ -47,7 +47,7 @@ def _check_timers(state: State) -> None:
 
 
 def uncross_outcome(state: State, instrument: int) -> tuple[int, int, int]:
-    """(price_e4, executable quantity, buys less sells) of an uncross now, by the words of rulebook section 6."""
+    """(price_e4, paired quantity, buys less sells) of an uncross now, by the words of rulebook section 6."""
     row = state.instruments[instrument - 1]
     tick_e4 = int(row["tick_e4"])
     reference = max(int(row["last_trade_e4"] or row["reference_e4"]) // tick_e4, 1)
@@ -59,15 +59,15 @@ def uncross_outcome(state: State, instrument: int) -> tuple[int, int, int]:
         buys = sum(qty for side, limit, qty in orders if side > 0 and (limit < 0 or limit >= tick))
         sells = sum(qty for side, limit, qty in orders if side < 0 and (limit < 0 or limit <= tick))
         outcomes.append((min(buys, sells), buys - sells, tick))
-    most = max(executable for executable, _, _ in outcomes)
+    most = max(paired for paired, _, _ in outcomes)
     if most == 0:
         return 0, 0, 0
     outcomes = [outcome for outcome in outcomes if outcome[0] == most]
-    least = min(abs(surplus) for _, surplus, _ in outcomes)
-    left = {tick: surplus for _, surplus, tick in outcomes if abs(surplus) == least}
-    if all(surplus > 0 for surplus in left.values()):
+    least = min(abs(imbalance) for _, imbalance, _ in outcomes)
+    left = {tick: imbalance for _, imbalance, tick in outcomes if abs(imbalance) == least}
+    if all(imbalance > 0 for imbalance in left.values()):
         best = max(left)
-    elif all(surplus < 0 for surplus in left.values()):
+    elif all(imbalance < 0 for imbalance in left.values()):
         best = min(left)
     else:
         best = min(left, key=lambda tick: abs(tick - reference))

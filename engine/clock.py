@@ -3,25 +3,18 @@
 Those who read a journal without the engine ask ``clock_rows`` which CLOCK rows the engine accepts.
 """
 
-from typing import Final
-
 import numpy as np
 
 from engine.calls import cancel_listed
-from engine.emit import emit_rejected
+from engine.events import emit_rejected
 from engine.form import has_form
+from engine.halts import run_timers
 from engine.index import forget_ids
 from engine.jit import called, inlined
 from engine.limits import DAY_NS, TIME_NS_MAX
-from engine.phases import meet_timers
 from engine.records import CommandKind, Reason
 from engine.state import State
 from engine.sweep import gather_day_orders, sort_slots
-
-_CLOCK: Final = int(CommandKind.CLOCK)
-_EXTEND: Final = int(CommandKind.EXTEND)
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_END_OF_DAY: Final = int(Reason.END_OF_DAY)
 
 
 @inlined
@@ -33,7 +26,7 @@ def may_follow(time_ns, now_ns):
 @inlined
 def is_extend(command):
     """True if a row is an EXTEND row that waits for its command."""
-    return np.int64(command["kind"]) == _EXTEND and has_form(command, _EXTEND)
+    return np.int64(command["kind"]) == CommandKind.EXTEND and has_form(command, CommandKind.EXTEND)
 
 
 @inlined
@@ -43,9 +36,9 @@ def moves_clock(command, now_ns, extended):
     now_ns: the clock in force. extended: whether an EXTEND row stands before it, which makes it invalid.
     """
     return (
-        np.int64(command["kind"]) == _CLOCK
+        np.int64(command["kind"]) == CommandKind.CLOCK
         and not extended
-        and has_form(command, _CLOCK)
+        and has_form(command, CommandKind.CLOCK)
         and may_follow(command["time_ns"], now_ns)
     )
 
@@ -75,19 +68,19 @@ def clock(state: State, command, events, n):
     venue = state.venue[0]
     time_ns = command["time_ns"]
     if not may_follow(time_ns, venue["now_ns"]):
-        return emit_rejected(state, events, n, time_ns, 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, time_ns, 0, 0, Reason.INVALID_COMMAND)
     venue["now_ns"] = time_ns
     day = time_ns // DAY_NS
     if day != venue["trading_day"]:
-        n = _end_day_orders(state, events, n)
+        n = _end_day(state, events, n)
         venue["trading_day"] = day
         forget_ids(state)
-    return meet_timers(state, events, n)
+    return run_timers(state, events, n)
 
 
 @called
-def _end_day_orders(state: State, events, n):
+def _end_day(state: State, events, n):
     """Every order good for the day is canceled, in order of acceptance (rulebook section 13, 27)."""
     count = gather_day_orders(state)
     sort_slots(state, count, 0)
-    return cancel_listed(state, events, n, 0, count, _END_OF_DAY)
+    return cancel_listed(state, events, n, 0, count, Reason.END_OF_DAY)

@@ -5,16 +5,13 @@ from typing import Final
 import numpy as np
 
 from engine.book import MARGIN
-from engine.emit import emit_rejected
+from engine.events import emit_rejected
 from engine.jit import called, lshr
 from engine.limits import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.records import Permission, Phase, Reason
 from engine.state import State
 
-_CLOSED: Final = int(Phase.CLOSED)
 _PERMISSIONS: Final = int(~Permission(0))
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_CAPACITY: Final = int(Reason.CAPACITY)
 
 
 @called
@@ -66,9 +63,9 @@ def define_instrument(state: State, command, events, n):
         or command["adv_qty"] < 0
         or command["adv_qty"] > ADV_QTY_MAX
     ):
-        return emit_rejected(state, events, n, symbol, 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, symbol, 0, 0, Reason.INVALID_COMMAND)
     if venue["instruments"] >= venue["instruments_max"]:
-        return emit_rejected(state, events, n, symbol, 0, 0, _CAPACITY)
+        return emit_rejected(state, events, n, symbol, 0, 0, Reason.CAPACITY)
     row = state.instruments[venue["instruments"]]
     venue["instruments"] += 1
     row["symbol"] = symbol
@@ -77,7 +74,7 @@ def define_instrument(state: State, command, events, n):
     row["reference_e4"] = command["reference_e4"]
     row["adv_qty"] = command["adv_qty"]
     row["window_tick"] = max(command["reference_e4"] // command["tick_e4"] - 2 * MARGIN, 0) & ~63
-    row["phase"] = _CLOSED
+    row["phase"] = Phase.CLOSED
     return n
 
 
@@ -94,9 +91,9 @@ def define_participant(state: State, command, events, n):
         or (group != 0 and not is_name(group))
         or permissions & ~_PERMISSIONS
     ):
-        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.INVALID_COMMAND)
     if venue["participants"] >= venue["participants_max"]:
-        return emit_rejected(state, events, n, name, 0, 0, _CAPACITY)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.CAPACITY)
     number = venue["participants"] + 1
     first = number
     if group != 0:

@@ -1,47 +1,27 @@
-"""Order entry (rulebook sections 4 and 8), complete with what it causes; and how an order runs as incoming."""
+"""Order entry (rulebook sections 4 and 8), complete with what it causes; and how an order runs as aggressor."""
 
 from typing import Final
 
 import numpy as np
 
 from engine.book import follow, join, side_row
-from engine.emit import emit_accepted, emit_canceled, emit_rejected
+from engine.events import emit_accepted, emit_canceled, emit_rejected
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
 from engine.form import has_form
 from engine.index import find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
 from engine.limits import INT64_MAX
-from engine.match import limit_tick_of, match, release, trial
+from engine.matching import limit_tick_of, match, release, trial
+from engine.order_checks import check_instructions, check_phase, check_price, check_qty
 from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
-from engine.risk import check_instructions, check_phase, check_price, check_qty
 from engine.state import State
 
-_ENTER: Final = int(CommandKind.ENTER)
-_CONTINUOUS: Final = int(Phase.CONTINUOUS)
-_IOC: Final = int(TimeInForce.IOC)
-_FOK: Final = int(TimeInForce.FOK)
-_CLOSING: Final = int(TimeInForce.CLOSING)
-_STP_NONE: Final = int(SelfTrade.NONE)
 _MARKET: Final = int(Instruction.MARKET)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _KNOWN: Final = int(~Instruction(0))
 _MAY_MARKET: Final = int(Permission.MARKET)
-_MARKET_NOT_PERMITTED: Final = int(Reason.MARKET_NOT_PERMITTED)
-_UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
-_UNKNOWN_INSTRUMENT: Final = int(Reason.UNKNOWN_INSTRUMENT)
-_KILLED: Final = int(Reason.KILLED)
-_DUPLICATE_ID: Final = int(Reason.DUPLICATE_ID)
-_ORDER_RATE: Final = int(Reason.ORDER_RATE)
-_CREDIT: Final = int(Reason.CREDIT)
-_CAPACITY: Final = int(Reason.CAPACITY)
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_REASON_IOC: Final = int(Reason.IOC)
-_REASON_FOK: Final = int(Reason.FOK)
-_REASON_MIN_QTY: Final = int(Reason.MIN_QTY)
-_REASON_NO_LIQUIDITY: Final = int(Reason.NO_LIQUIDITY)
-_REASON_SELF_TRADE: Final = int(Reason.SELF_TRADE)
 
 
 @inlined
@@ -51,11 +31,11 @@ def _is_enter(command, side, time_in_force, instructions):
     if (
         (side * side != 1)
         | (time_in_force - 1 < 0)
-        | (time_in_force > _CLOSING)
+        | (time_in_force > TimeInForce.CLOSING)
         | (self_trade - 1 < 0)
-        | (self_trade > _STP_NONE)
+        | (self_trade > SelfTrade.NONE)
         | (command["client_order_id"] == 0)
-        | (not has_form(command, _ENTER))
+        | (not has_form(command, CommandKind.ENTER))
     ):
         return False
     if instructions == 0 and (command["min_qty"] | command["display_qty"] | np.int64(command["book"])) == 0:
@@ -85,18 +65,18 @@ def enter(state: State, command, events, n):
     instructions = np.int64(command["instructions"])
     venue = state.venue[0]
     if not _is_enter(command, side, time_in_force, instructions):
-        return emit_rejected(state, events, n, client_order_id, 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, client_order_id, 0, 0, Reason.INVALID_COMMAND)
     if participant - 1 < 0 or participant > venue["participants"]:
         known = instrument if 0 < instrument <= venue["instruments"] else np.int64(0)
-        return emit_rejected(state, events, n, client_order_id, 0, known, _UNKNOWN_PARTICIPANT)
+        return emit_rejected(state, events, n, client_order_id, 0, known, Reason.UNKNOWN_PARTICIPANT)
     if instrument - 1 < 0 or instrument > venue["instruments"]:
         count_refused_entry(state.venue, state.participants, state.entry_times, participant)
-        return emit_rejected(state, events, n, client_order_id, participant, 0, _UNKNOWN_INSTRUMENT)
+        return emit_rejected(state, events, n, client_order_id, participant, 0, Reason.UNKNOWN_INSTRUMENT)
     owner = state.participants[participant - 1]
     # A replace needs no such check: whoever is killed has no open order.
     if np.int64(owner["killed"]) != 0:
         count_refused_entry(state.venue, state.participants, state.entry_times, participant)
-        return emit_rejected(state, events, n, client_order_id, participant, instrument, _KILLED)
+        return emit_rejected(state, events, n, client_order_id, participant, instrument, Reason.KILLED)
     row = state.instruments[instrument - 1]
     phase = row["phase"]
     reason = check_phase(phase, time_in_force, instructions, np.int64(command["book"]))
@@ -114,19 +94,19 @@ def enter(state: State, command, events, n):
         place = find_id(state, participant, client_order_id)
         reason = _check_entry(state, command, place, participant, instrument, side, tick, instructions)
     if reason != 0:
-        if reason != _ORDER_RATE:
+        if reason != Reason.ORDER_RATE:
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_rejected(state, events, n, client_order_id, participant, instrument, reason)
     count_entry(venue, owner, state.entry_times, participant)
     slot = _new_order(state, command, participant, instrument, tick)
     take_id(state, place, participant, client_order_id, slot)
     n = emit_accepted(state, events, n, state.orders[slot])
-    if phase != _CONTINUOUS:
+    if phase != Phase.CONTINUOUS:
         join(state, side_row(instrument, side), slot)
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     needed_qty = np.int64(0)
-    if time_in_force == _FOK:
+    if time_in_force == TimeInForce.FOK:
         needed_qty = command["qty"]
     elif instructions & _MIN_QTY:
         needed_qty = command["min_qty"]
@@ -138,11 +118,11 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
     """The checks from ``duplicate_id`` on."""
     venue = state.venue[0]
     if place >= 0:
-        return _DUPLICATE_ID
+        return Reason.DUPLICATE_ID
     owner = state.participants[participant - 1]
     self_trade = np.int64(command["self_trade"])
     qty = command["qty"]
-    if (instructions & ~_MARKET) | owner["limited"] or self_trade == _STP_NONE:
+    if (instructions & ~_MARKET) | owner["limited"] or self_trade == SelfTrade.NONE:
         reason = check_with_limits(
             state.venue,
             state.instruments,
@@ -169,12 +149,12 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
         value_price_e4 = command["price_e4"]
         if instructions & _MARKET:
             if not np.int64(owner["permissions"]) & _MAY_MARKET:
-                return _MARKET_NOT_PERMITTED
+                return Reason.MARKET_NOT_PERMITTED
             value_price_e4 = -tick
         if owner["open_notional_e4"] > INT64_MAX - qty * value_price_e4:
-            return _CREDIT
+            return Reason.CREDIT
     if venue["orders_open"] >= venue["orders_max"] or venue["ids_used"] >= venue["ids_max"]:
-        return _CAPACITY
+        return Reason.CAPACITY
     return 0
 
 
@@ -216,7 +196,7 @@ def _new_order(state: State, command, participant, instrument, tick):
 
 @inlined
 def run(state: State, events, n, slot, needed_qty):
-    """An order runs as incoming in ``continuous``: it trades, then what is left rests or is canceled.
+    """An order runs as aggressor in ``continuous``: it trades, then what is left rests or is canceled.
 
     needed_qty: what must trade at once for it to trade at all (fok, min_qty), or 0.
     """
@@ -235,20 +215,20 @@ def run(state: State, events, n, slot, needed_qty):
         np.int64(order["group"]),
         np.int64(order["self_trade"]),
     ):
-        return _cancel_rest(state, events, n, slot, _REASON_FOK if time_in_force == _FOK else _REASON_MIN_QTY)
+        return _cancel_rest(state, events, n, slot, Reason.FOK if time_in_force == TimeInForce.FOK else Reason.MIN_QTY)
     best = state.books[side_row(instrument, -side)]["best_tick"]
     if best != 0 and (limit_tick - best) * side >= 0:
         n, ended = match(state, events, n, slot)
         follow(state, instrument, best)
         if ended:
-            return _cancel_rest(state, events, n, slot, _REASON_SELF_TRADE)
+            return _cancel_rest(state, events, n, slot, Reason.SELF_TRADE)
         if np.int64(order["leaves_qty"]) == 0:
             release(state, slot)
             return n
     if np.int64(order["instructions"]) & _MARKET:
-        return _cancel_rest(state, events, n, slot, _REASON_NO_LIQUIDITY)
-    if time_in_force == _IOC:
-        return _cancel_rest(state, events, n, slot, _REASON_IOC)
+        return _cancel_rest(state, events, n, slot, Reason.NO_LIQUIDITY)
+    if time_in_force == TimeInForce.IOC:
+        return _cancel_rest(state, events, n, slot, Reason.IOC)
     b = side_row(instrument, side)
     join(state, b, slot)
     participant = np.int64(order["participant"])

@@ -1,6 +1,6 @@
 """Positions, open quantities and counted entries of each participant (rulebook section 8).
 
-Open quantity and open notional are of orders in the book only: an incoming order is counted when it comes to rest,
+Open quantity and open notional are of orders in the book only: an aggressor is counted when it comes to rest,
 so that what trades at once is never counted twice. Nothing looks at them in between. Positions follow every trade.
 
 The rows of all instruments of a participant lie together; a participant's exposure in an instrument is four numbers
@@ -65,8 +65,8 @@ def count_resting_trade(state: State, participant, instrument, side, qty, value_
 
 
 @inlined
-def count_incoming_trades(state: State, participant, instrument, bought_qty):
-    """An incoming order has traded ``bought_qty`` (sold: below 0)."""
+def count_aggressor_trades(state: State, participant, instrument, bought_qty):
+    """An aggressor has traded ``bought_qty`` (sold: below 0)."""
     state.exposures[4 * pair_of(state, participant, instrument) + POSITION_QTY] += bought_qty
 
 

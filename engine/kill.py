@@ -1,12 +1,10 @@
 """Kill switches (rulebook section 9): a participant's, everybody's, and the close of the whole market."""
 
-from typing import Final
-
 import numpy as np
 
 from engine.calls import cancel_listed
 from engine.definitions import find_participant
-from engine.emit import emit_killed, emit_phase, emit_rejected
+from engine.events import emit_killed, emit_phase, emit_rejected
 from engine.jit import called
 from engine.listing import list_open_orders
 from engine.names import EVERY
@@ -14,10 +12,6 @@ from engine.phases import set_phase
 from engine.records import Phase, Reason
 from engine.state import State
 from engine.sweep import cancel_gathered, gather_by_participant, gather_of_participant, sort_slots
-
-_CLOSED: Final = int(Phase.CLOSED)
-_UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
-_KILL: Final = int(Reason.KILL)
 
 
 @called
@@ -28,13 +22,13 @@ def kill_command(state: State, command, events, n, killed):
         return _set_all(state, events, n, killed)
     participant = find_participant(state, name)
     if participant == 0:
-        return emit_rejected(state, events, n, name, 0, 0, _UNKNOWN_PARTICIPANT)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.UNKNOWN_PARTICIPANT)
     state.participants[participant - 1]["killed"] = killed
     n = emit_killed(state, events, n, participant, killed)
     if killed != 0:
         count = gather_of_participant(state, participant, 0, 0)
         sort_slots(state, count, 0)
-        n = cancel_listed(state, events, n, 0, count, _KILL)
+        n = cancel_listed(state, events, n, 0, count, Reason.KILL)
     return n
 
 
@@ -50,7 +44,7 @@ def _set_all(state: State, events, n, killed):
         n = emit_killed(state, events, n, participant, killed)
         if killed != 0:
             count = row["orders_open"]
-            n = cancel_listed(state, events, n, place, count, _KILL)
+            n = cancel_listed(state, events, n, place, count, Reason.KILL)
             place += count
     return n
 
@@ -59,7 +53,7 @@ def _set_all(state: State, events, n, killed):
 def emergency_close(state: State, events, n):
     """``emergency_close``: every instrument closed without an uncross, and all its orders canceled."""
     for instrument in range(1, state.venue[0]["instruments"] + 1):
-        set_phase(state, instrument, _CLOSED, np.int64(0))
-        n = emit_phase(state, events, n, instrument, _CLOSED)
-        n = cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), _KILL)
+        set_phase(state, instrument, Phase.CLOSED, np.int64(0))
+        n = emit_phase(state, events, n, instrument, Phase.CLOSED)
+        n = cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), Reason.KILL)
     return n

@@ -27,20 +27,8 @@ _MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
 _MAX_IDS: Final = int(Limit.MAX_IDS)
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
-_STP_NONE: Final = int(SelfTrade.NONE)
 _MAY_MARKET: Final = int(Permission.MARKET)
 _MAY_STP_NONE: Final = int(Permission.STP_NONE)
-_REASON_RESTRICTED: Final = int(Reason.RESTRICTED)
-_MARKET_NOT_PERMITTED: Final = int(Reason.MARKET_NOT_PERMITTED)
-_STP_NOT_PERMITTED: Final = int(Reason.STP_NOT_PERMITTED)
-_WOULD_CROSS: Final = int(Reason.WOULD_CROSS)
-_REASON_MAX_ORDER_QTY: Final = int(Reason.MAX_ORDER_QTY)
-_REASON_MAX_ORDER_VALUE: Final = int(Reason.MAX_ORDER_VALUE)
-_REASON_ORDER_RATE: Final = int(Reason.ORDER_RATE)
-_REASON_ADV: Final = int(Reason.ADV)
-_REASON_POSITION_LIMIT: Final = int(Reason.POSITION_LIMIT)
-_REASON_CREDIT: Final = int(Reason.CREDIT)
-_CAPACITY: Final = int(Reason.CAPACITY)
 
 
 @inlined
@@ -89,11 +77,11 @@ def check_with_limits(
     owner = participants[participant - 1]
     is_set = np.int64(limits[wide]["limits"]) | exposures[4 * pair + SET_LIMITS]
     if is_set & _RESTRICTED:
-        return _REASON_RESTRICTED
+        return Reason.RESTRICTED
     if instructions & _MARKET and not np.int64(owner["permissions"]) & _MAY_MARKET:
-        return _MARKET_NOT_PERMITTED
-    if self_trade == _STP_NONE and not np.int64(owner["permissions"]) & _MAY_STP_NONE:
-        return _STP_NOT_PERMITTED
+        return Reason.MARKET_NOT_PERMITTED
+    if self_trade == SelfTrade.NONE and not np.int64(owner["permissions"]) & _MAY_STP_NONE:
+        return Reason.STP_NOT_PERMITTED
     if is_set != 0:
         reason = _check_order_limits(
             venues[0], owner, instruments, limits, entry_times, is_set, wide, pair, instrument, qty, value_price_e4
@@ -109,18 +97,18 @@ def check_with_limits(
         if reason != 0:
             return reason
     if owner["open_notional_e4"] - own_notional_e4 > INT64_MAX - open_qty * value_price_e4:
-        return _REASON_CREDIT
+        return Reason.CREDIT
     if instructions & _POST_ONLY and would_cross(books, instrument, side, tick):
-        return _WOULD_CROSS
+        return Reason.WOULD_CROSS
     # A replace opens no further order, and takes an id.
     if (
         is_set & _MAX_OPEN_ORDERS
         and own_open_qty == 0
         and owner["orders_open"] >= np.int64(limits[wide]["max_open_orders"])
     ):
-        return _CAPACITY
+        return Reason.CAPACITY
     if is_set & _MAX_IDS and owner["ids_used"] >= np.int64(limits[wide]["max_ids"]):
-        return _CAPACITY
+        return Reason.CAPACITY
     return 0
 
 
@@ -132,22 +120,22 @@ def _check_order_limits(
     if is_set & _MAX_ORDER_QTY:
         place = _place_of(limits, wide, pair, _MAX_ORDER_QTY)
         if qty > np.int64(limits[place]["max_order_qty"]):
-            return _REASON_MAX_ORDER_QTY
+            return Reason.MAX_ORDER_QTY
     if is_set & _MAX_ORDER_VALUE:
         place = _place_of(limits, wide, pair, _MAX_ORDER_VALUE)
         if qty * value_price_e4 > limits[place]["max_order_value_e4"]:
-            return _REASON_MAX_ORDER_VALUE
+            return Reason.MAX_ORDER_VALUE
     if is_set & _ORDER_RATE:
         row = limits[wide]
         start_ns = venue["now_ns"] - row["rate_window_ns"]
         participant = wide // (len(instruments) + 1)
         if entries_since(owner, entry_times, participant, np.int64(row["rate_orders"]), start_ns):
-            return _REASON_ORDER_RATE
+            return Reason.ORDER_RATE
     if is_set & _ADV:
         adv_qty = instruments[instrument - 1]["adv_qty"]
         share_bps = np.int64(limits[_place_of(limits, wide, pair, _ADV)]["adv_share_bps"])
         if adv_qty != 0 and qty * BPS_MAX > share_bps * adv_qty:
-            return _REASON_ADV
+            return Reason.ADV
     return 0
 
 
@@ -157,15 +145,15 @@ def _check_position(exposures, limits, wide, pair, side, more_qty):
     held = side * exposures[4 * pair + POSITION_QTY]
     open_qty = exposures[4 * pair + OPEN_QTY + ((1 - side) >> 1)]
     limit = limits[_place_of(limits, wide, pair, _MAX_POSITION)]["max_position_qty"]
-    return _REASON_POSITION_LIMIT if held + open_qty + more_qty > limit else 0
+    return Reason.POSITION_LIMIT if held + open_qty + more_qty > limit else 0
 
 
 @called
 def _check_credit(credit_e4, others_e4, notional_e4, margin_e4):
     """Reason if the sum of the three is above the credit, else 0; taken off one by one: the sum may leave int64."""
     if margin_e4 < 0 or margin_e4 > credit_e4 or notional_e4 > credit_e4 - margin_e4:
-        return _REASON_CREDIT
-    return _REASON_CREDIT if others_e4 > credit_e4 - margin_e4 - notional_e4 else 0
+        return Reason.CREDIT
+    return Reason.CREDIT if others_e4 > credit_e4 - margin_e4 - notional_e4 else 0
 
 
 @called

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.definitions import find_instrument, find_participant
-from engine.emit import emit_rejected
+from engine.events import emit_rejected
 from engine.exposure import SET_LIMITS, pair_of
 from engine.jit import called, inlined
 from engine.limits import BPS_MAX, IDS_MAX_MAX, ORDERS_MAX_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
@@ -23,9 +23,6 @@ _MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
 _MAX_IDS: Final = int(Limit.MAX_IDS)
 _ALL: Final = int(~Limit(0))
 _OF_ALL_INSTRUMENTS: Final = _ORDER_RATE | _CREDIT | _MARGIN | _MAX_OPEN_ORDERS | _MAX_IDS
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
-_UNKNOWN_INSTRUMENT: Final = int(Reason.UNKNOWN_INSTRUMENT)
 
 
 @inlined
@@ -85,13 +82,13 @@ def _limits(state: State, command, events, n):
     name = command["name"]
     symbol = command["symbol"]
     if not _is_limits(state.venue[0], command):
-        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.INVALID_COMMAND)
     participant = find_participant(state, name)
     if participant == 0:
-        return emit_rejected(state, events, n, name, 0, 0, _UNKNOWN_PARTICIPANT)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.UNKNOWN_PARTICIPANT)
     instrument = find_instrument(state, symbol) if symbol != 0 else 0
     if symbol != 0 and instrument == 0:
-        return emit_rejected(state, events, n, symbol, 0, 0, _UNKNOWN_INSTRUMENT)
+        return emit_rejected(state, events, n, symbol, 0, 0, Reason.UNKNOWN_INSTRUMENT)
     pair = pair_of(state, participant, instrument)
     was_set = np.int64(state.limits[pair]["limits"])
     _set_limits(state.venue[0], command, state.limits[pair])

@@ -345,7 +345,7 @@ EVENT: Final = np.dtype(
             "client_order_id",
             "<i8",
         ),  # trade: the resting order (uncross: the buy); otherwise its order, or the name answered
-        ("contra_client_order_id", "<i8"),  # trade: the incoming order (uncross: the sell); replaced: the new id
+        ("contra_client_order_id", "<i8"),  # trade: the aggressor (uncross: the sell); replaced: the new id
         ("price_e4", "<i8"),
         ("qty", "<i8"),
         ("number", "<i8"),  # trade: the trade number; else the order's number: both dense, from 1, per venue
@@ -354,7 +354,7 @@ EVENT: Final = np.dtype(
         ("instrument", "<u4"),
         ("kind", "u1"),
         ("reason", "u1"),
-        ("side", "i1"),  # of the order; of a trade: the incoming order's, 0 in an uncross
+        ("side", "i1"),  # of the order; of a trade: the aggressor's, 0 in an uncross
         ("phase", "u1"),
     ]
 )
@@ -379,7 +379,7 @@ EVENT_FIELDS: Final = {
     ),
     # price_e4: the order's limit (0: market). qty: what is canceled.
     EventKind.CANCELED: ("client_order_id", "price_e4", "qty", "number", "participant", "instrument", "reason", "side"),
-    # price_e4: the new limit. qty: what is open before the order runs as incoming. number: the order keeps its own.
+    # price_e4: the new limit. qty: what is open before the order runs as aggressor. number: the order keeps its own.
     EventKind.REPLACED: (
         "client_order_id",
         "contra_client_order_id",
@@ -391,7 +391,7 @@ EVENT_FIELDS: Final = {
         "side",
     ),
     EventKind.CANCEL_REJECTED: ("client_order_id", "participant", "reason"),  # participant 0 where unknown
-    # qty: executable. price_e4: 0 where there is none. number: buys less sells there, without its sign. side: which
+    # qty: paired. price_e4: 0 where there is none. number: buys less sells there, without its sign. side: which
     # of them there is more of, 0 for neither.
     EventKind.INDICATIVE: ("price_e4", "qty", "number", "instrument", "side"),
     EventKind.PHASE: ("instrument", "phase"),

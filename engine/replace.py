@@ -5,39 +5,30 @@ from typing import Final
 import numpy as np
 
 from engine.book import join, leave, shrink, side_row
-from engine.emit import emit_cancel_rejected, emit_rejected, emit_replaced
 from engine.entry import run
+from engine.events import emit_cancel_rejected, emit_rejected, emit_replaced
 from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
 from engine.form import has_form
 from engine.index import drop_carried_id, find_id, open_slot, take_id
 from engine.jit import inlined
 from engine.limit_checks import check_with_limits
 from engine.limits import INT64_MAX
-from engine.match import cancel_resting
+from engine.matching import cancel_resting
+from engine.order_checks import check_phase, check_price, check_qty
 from engine.records import CommandKind, Instruction, Phase, Reason
-from engine.risk import check_phase, check_price, check_qty
 from engine.state import State
 
-_REPLACE: Final = int(CommandKind.REPLACE)
-_CONTINUOUS: Final = int(Phase.CONTINUOUS)
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
-_INVALID_INSTRUCTION: Final = int(Reason.INVALID_INSTRUCTION)
-_DUPLICATE_ID: Final = int(Reason.DUPLICATE_ID)
-_ORDER_RATE: Final = int(Reason.ORDER_RATE)
-_CAPACITY: Final = int(Reason.CAPACITY)
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
-_REASON_REPLACED: Final = int(Reason.REPLACED)
 
 
 @inlined
 def _is_replace(command, instructions):
     """True if the row can be interpreted as a replace (rulebook section 13, 1)."""
     if (
-        not has_form(command, _REPLACE)
+        not has_form(command, CommandKind.REPLACE)
         or command["new_client_order_id"] == 0
         or instructions & ~(_MARKET | _DISPLAY | _STOP)
     ):
@@ -54,12 +45,12 @@ def replace(state: State, command, events, n):
     new_id = command["new_client_order_id"]
     instructions = np.int64(command["instructions"])
     if not _is_replace(command, instructions):
-        return emit_rejected(state, events, n, command["client_order_id"], 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, command["client_order_id"], 0, 0, Reason.INVALID_COMMAND)
     slot = open_slot(state, participant, command["client_order_id"])
     if slot == 0:
         if participant > 0 and participant <= state.venue[0]["participants"]:
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
-        return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, _UNKNOWN_ORDER)
+        return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, Reason.UNKNOWN_ORDER)
     order = state.orders[slot]
     instrument = np.int64(order["instrument"])
     row = state.instruments[instrument - 1]
@@ -70,7 +61,7 @@ def replace(state: State, command, events, n):
     if reason == 0 and not instructions & _MARKET:
         reason, tick = check_price(command["price_e4"], row["tick_e4"])
     if reason == 0 and (instructions ^ (np.int64(order["instructions"]) & _MARKET)) != 0:
-        reason = _INVALID_INSTRUCTION
+        reason = Reason.INVALID_INSTRUCTION
     place = np.int64(0)
     open_qty = np.int64(0)
     keeps = False
@@ -80,12 +71,12 @@ def replace(state: State, command, events, n):
         keeps = (tick == order["tick"]) & (open_qty <= np.int64(order["leaves_qty"]))
         reason = _check_replace(state, command, place, participant, slot, tick, open_qty, keeps)
     if reason != 0:
-        if reason != _ORDER_RATE:
+        if reason != Reason.ORDER_RATE:
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_rejected(state, events, n, new_id, participant, instrument, reason)
     count_entry(state.venue[0], state.participants[participant - 1], state.entry_times, participant)
     if open_qty <= 0:
-        return cancel_resting(state, events, n, slot, _REASON_REPLACED)
+        return cancel_resting(state, events, n, slot, Reason.REPLACED)
     drop_carried_id(state, order)
     take_id(state, place, participant, new_id, slot)
     return _replace(state, command, events, n, slot, tick, open_qty, keeps)
@@ -95,7 +86,7 @@ def replace(state: State, command, events, n):
 def _check_replace(state: State, command, place, participant, slot, tick, open_qty, keeps):
     """The checks from ``duplicate_id`` on; none of them when nothing would stay open."""
     if place >= 0:
-        return _DUPLICATE_ID
+        return Reason.DUPLICATE_ID
     if open_qty <= 0:
         return 0
     order = state.orders[slot]
@@ -127,13 +118,13 @@ def _check_replace(state: State, command, place, participant, slot, tick, open_q
         if reason != 0:
             return reason
     if state.venue[0]["ids_used"] >= state.venue[0]["ids_max"]:
-        return _CAPACITY
+        return Reason.CAPACITY
     return 0
 
 
 @inlined
 def _replace(state: State, command, events, n, slot, tick, open_qty, keeps):
-    """Every check has passed: the order keeps its place with less, or runs as incoming with a new time."""
+    """Every check has passed: the order keeps its place with less, or runs as aggressor with a new time."""
     order = state.orders[slot]
     participant = np.int64(order["participant"])
     instrument = np.int64(order["instrument"])
@@ -154,7 +145,7 @@ def _replace(state: State, command, events, n, slot, tick, open_qty, keeps):
     order["client_order_id"] = command["new_client_order_id"]
     if keeps:
         return n
-    if state.instruments[instrument - 1]["phase"] != _CONTINUOUS:
+    if state.instruments[instrument - 1]["phase"] != Phase.CONTINUOUS:
         join(state, b, slot)
         count_open(state, participant, instrument, side, open_qty, value_price_of(order))
         return n

@@ -88,7 +88,7 @@ INSTRUMENT: Final = np.dtype(
         ("timer_after", "<i8"),
         ("indicative_e4", "<i8"),  # what the last indicative event of this call said; zeros where it has said none
         ("indicative_qty", "<i8"),
-        ("indicative_surplus", "<i8"),  # buys less sells
+        ("indicative_surplus", "<i8"),  # the imbalance, buys less sells
         ("touched", "<i8"),  # only within a command: its book has changed, and its indicative is to be looked at
         ("reserved", "<i8"),
     ]

@@ -7,11 +7,10 @@ import numpy as np
 from engine.book import market_level
 from engine.jit import called
 from engine.listing import list_level, list_open_orders
-from engine.match import cancel_resting
+from engine.matching import cancel_resting
 from engine.records import TimeInForce
 from engine.state import State
 
-_GTC: Final = int(TimeInForce.GTC)
 #: Bits of an order number in the key of a sort; the participant is above it. 190 years of a billion a day.
 _NUMBER_BITS: Final = 46
 
@@ -61,7 +60,7 @@ def gather_day_orders(state: State):
     count = 0
     for slot in range(1, state.venue[0]["orders_high"] + 1):
         order = state.orders[slot]
-        if np.int64(order["participant"]) != 0 and np.int64(order["time_in_force"]) != _GTC:
+        if np.int64(order["participant"]) != 0 and np.int64(order["time_in_force"]) != TimeInForce.GTC:
             state.scratch[count] = slot
             count += 1
     return count
@@ -73,7 +72,7 @@ def gather_day_orders_of(state: State, instrument):
     count = 0
     for place in range(list_open_orders(state, instrument, state.scratch)):
         slot = state.scratch[place]
-        if np.int64(state.orders[slot]["time_in_force"]) != _GTC:
+        if np.int64(state.orders[slot]["time_in_force"]) != TimeInForce.GTC:
             state.scratch[count] = slot
             count += 1
     return count

@@ -8,15 +8,13 @@ from typing import Final
 import numpy as np
 
 from engine.definitions import find_participant, is_name
-from engine.emit import emit_rejected
+from engine.events import emit_rejected
 from engine.jit import called, lshr
 from engine.limits import CREDENTIAL_COST_MAX, CREDENTIAL_COST_MIN
 from engine.records import Reason, UserPermission
 from engine.state import State
 
 _PERMISSIONS: Final = int(~UserPermission(0))
-_INVALID_COMMAND: Final = int(Reason.INVALID_COMMAND)
-_UNKNOWN_PARTICIPANT: Final = int(Reason.UNKNOWN_PARTICIPANT)
 #: Numbers below these have at most six, and at most four, characters.
 _SIX_CHARACTERS: Final = 2**48
 _FOUR_CHARACTERS: Final = 2**32
@@ -46,9 +44,9 @@ def user_command(state: State, command, events, n):
     name = command["name"]
     firm = command["firm"]
     if not is_user_name(name) or (firm != 0 and not _is_firm(firm)) or np.int64(command["permissions"]) & ~_PERMISSIONS:
-        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.INVALID_COMMAND)
     if find_participant(state, command["participant_name"]) == 0:
-        return emit_rejected(state, events, n, command["participant_name"], 0, 0, _UNKNOWN_PARTICIPANT)
+        return emit_rejected(state, events, n, command["participant_name"], 0, 0, Reason.UNKNOWN_PARTICIPANT)
     return n
 
 
@@ -58,5 +56,5 @@ def credential_command(state: State, command, events, n):
     name = command["name"]
     cost = np.int64(command["cost"])
     if not is_user_name(name) or cost < CREDENTIAL_COST_MIN or cost > CREDENTIAL_COST_MAX:
-        return emit_rejected(state, events, n, name, 0, 0, _INVALID_COMMAND)
+        return emit_rejected(state, events, n, name, 0, 0, Reason.INVALID_COMMAND)
     return n

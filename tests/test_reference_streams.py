@@ -12,7 +12,7 @@ from engine.errors import InvariantError
 from engine.limits import Capacity
 from engine.records import COMMAND, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
-from engine.reference.state import NOTHING_EXECUTABLE, Level, LitBook, Order
+from engine.reference.state import NOTHING_PAIRED, Level, LitBook, Order
 from tests.limit_rows import OFF, limits, resume
 from tests.rows import (
     BUY,
@@ -263,7 +263,7 @@ def test_a_broken_promise_is_named() -> None:
 
     def told(engine: ReferenceEngine) -> None:
         engine.apply(batch(phase("XYZ", Phase.AUCTION), enter(3, "c", BUY, 1, 101_000)))
-        engine._venue.instruments[0].told = NOTHING_EXECUTABLE
+        engine._venue.instruments[0].told = NOTHING_PAIRED
 
     breaks: dict[str, Callable[[ReferenceEngine], None]] = {
         "wrong sum": lambda engine: setattr(level(engine), "leaves_qty", 19),

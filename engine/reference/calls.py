@@ -5,7 +5,7 @@ from engine.reference.uncross import indicative
 from engine.reference.venue import Venue
 
 
-def tell_indicatives(venue: Venue, events: EventLog) -> None:
+def publish_indicatives(venue: Venue, events: EventLog) -> None:
     """The last events of a command: for each instrument in a call, in order of definition, what has changed.
 
     A command that is many does this after each of them, and once more at its end, when nothing is left to tell.

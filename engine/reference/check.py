@@ -20,7 +20,7 @@ from engine.limits import (
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
 from engine.reference.rows import MARKET, POST_ONLY
-from engine.reference.state import MARKET_RANK, NOTHING_EXECUTABLE, Instrument, Level, Limits, Order, Participant
+from engine.reference.state import MARKET_RANK, NOTHING_PAIRED, Instrument, Level, Limits, Order, Participant
 from engine.reference.uncross import indicative
 from engine.reference.venue import CALLS, Venue
 
@@ -187,7 +187,7 @@ def _check_phase(venue: Venue, instrument: Instrument) -> None:
     _promise(timed or instrument.due_ns == 0, f"{symbol} has a timer in {instrument.phase.name.lower()}")
     _promise(instrument.due_ns == 0 or instrument.due_ns > venue.now_ns, f"{symbol} has a timer that was due")
     in_call = instrument.phase in CALLS
-    now = indicative(instrument) if in_call else NOTHING_EXECUTABLE
+    now = indicative(instrument) if in_call else NOTHING_PAIRED
     _promise(
         not in_call or instrument.told == now, f"{symbol}: the uncross would give {now}, told is {instrument.told}"
     )

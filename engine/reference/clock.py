@@ -2,9 +2,9 @@
 
 from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.records import Reason, TimeInForce
-from engine.reference.calls import tell_indicatives
+from engine.reference.calls import publish_indicatives
 from engine.reference.events import EventLog
-from engine.reference.halts import meet_what_is_due
+from engine.reference.halts import run_timers
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
 from engine.reference.venue import Venue
@@ -17,7 +17,7 @@ def clock(venue: Venue, row: Row, events: EventLog) -> None:
     if row.time_ns // DAY_NS != venue.trading_day:
         _end_day(venue, events)
     venue.set_clock(row.time_ns)
-    meet_what_is_due(venue, events)
+    run_timers(venue, events)
 
 
 def _end_day(venue: Venue, events: EventLog) -> None:
@@ -26,7 +26,7 @@ def _end_day(venue: Venue, events: EventLog) -> None:
     of_day = [order for order in every if order.time_in_force == TimeInForce.DAY]
     for order in sorted(of_day, key=lambda each: each.number):
         cancel_open(venue, order, Reason.END_OF_DAY, events)
-    tell_indicatives(venue, events)
+    publish_indicatives(venue, events)
 
 
 def clock_jump(_venue: Venue, _row: Row, _events: EventLog) -> None:

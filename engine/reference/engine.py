@@ -10,19 +10,20 @@ from engine.limits import Capacity
 from engine.names import Directory, unpack
 from engine.records import CommandKind, Reason
 from engine.reference import views
-from engine.reference.calls import tell_indicatives
+from engine.reference.calls import publish_indicatives
 from engine.reference.cancel import cancel, mass_cancel
 from engine.reference.check import check_venue
 from engine.reference.clock import clock, clock_jump
 from engine.reference.definitions import define_instrument, define_participant
-from engine.reference.entry import enter, replace
+from engine.reference.entry import enter
 from engine.reference.events import EventLog
-from engine.reference.halts import halt, resume
-from engine.reference.kill import emergency_close, kill, unkill
-from engine.reference.limits import limits
-from engine.reference.phases import phase
+from engine.reference.halts import halt_command, resume_command
+from engine.reference.kill import emergency_close, kill_command, unkill_command
+from engine.reference.limit_command import limits_command
+from engine.reference.phases import phase_command
+from engine.reference.replace import replace
 from engine.reference.rows import Row, can_be_interpreted, rows_of
-from engine.reference.users import credential, user
+from engine.reference.users import credential_command, user_command
 from engine.reference.venue import Venue
 
 _EXTEND: Final = int(CommandKind.EXTEND)
@@ -36,14 +37,14 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CANCEL): cancel,
     int(CommandKind.REPLACE): replace,
     int(CommandKind.MASS_CANCEL): mass_cancel,
-    int(CommandKind.PHASE): phase,
-    int(CommandKind.HALT): halt,
-    int(CommandKind.RESUME): resume,
-    int(CommandKind.KILL): kill,
-    int(CommandKind.UNKILL): unkill,
+    int(CommandKind.PHASE): phase_command,
+    int(CommandKind.HALT): halt_command,
+    int(CommandKind.RESUME): resume_command,
+    int(CommandKind.KILL): kill_command,
+    int(CommandKind.UNKILL): unkill_command,
     int(CommandKind.EMERGENCY_CLOSE): emergency_close,
-    int(CommandKind.USER): user,
-    int(CommandKind.CREDENTIAL): credential,
+    int(CommandKind.USER): user_command,
+    int(CommandKind.CREDENTIAL): credential_command,
     int(CommandKind.CLOCK_JUMP): clock_jump,
 }
 #: The kinds that an ``extend`` may stand before, of which it is one itself (section 13, 12).
@@ -133,7 +134,7 @@ def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
     elif row.kind == _EXTEND:
         venue.extension = row
     elif row.kind == _LIMITS:
-        limits(venue, row, extension, log)
+        limits_command(venue, row, extension, log)
     else:
         _RULES[row.kind](venue, row, log)
-        tell_indicatives(venue, log)
+        publish_indicatives(venue, log)

@@ -63,7 +63,7 @@ class EventLog:
         )
 
     def trade(self, first: Order, second: Order, price_e4: int, qty: int, number: int, side: int) -> None:
-        """``first`` is the resting order (uncross: the buy), ``side`` that of the incoming one (uncross: 0)."""
+        """``first`` is the resting order (uncross: the buy), ``side`` that of the aggressor (uncross: 0)."""
         self._rows.append(
             _pack(
                 self.seq,
@@ -109,14 +109,14 @@ class EventLog:
         )
 
     def indicative(self, instrument: Instrument, now: Indicative) -> None:
-        surplus_qty = now.surplus_qty
+        imbalance_qty = now.imbalance_qty
         self._append(
             _INDICATIVE,
             price_e4=now.price_e4,
             qty=now.qty,
-            number=abs(surplus_qty),
+            number=abs(imbalance_qty),
             instrument=instrument.number,
-            side=(surplus_qty > 0) - (surplus_qty < 0),
+            side=(imbalance_qty > 0) - (imbalance_qty < 0),
         )
 
     def phase(self, instrument: Instrument) -> None:

@@ -6,7 +6,7 @@ A timer is the time from which on a clock value ends the phase. It runs only in 
 from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.names import EVERY
 from engine.records import Phase, Reason
-from engine.reference.calls import tell_indicatives
+from engine.reference.calls import publish_indicatives
 from engine.reference.events import EventLog
 from engine.reference.phases import change_phase, named
 from engine.reference.rows import Row
@@ -14,7 +14,7 @@ from engine.reference.state import Instrument
 from engine.reference.venue import Venue
 
 
-def halt(venue: Venue, row: Row, events: EventLog) -> None:
+def halt_command(venue: Venue, row: Row, events: EventLog) -> None:
     if not 0 <= row.duration_ns <= TIME_NS_MAX - venue.now_ns:
         events.rejected(row.name, Reason.INVALID_COMMAND)
         return
@@ -28,16 +28,16 @@ def halt(venue: Venue, row: Row, events: EventLog) -> None:
             events.rejected(instrument.symbol, Reason.CLOSED)
 
 
-def resume(venue: Venue, row: Row, events: EventLog) -> None:
+def resume_command(venue: Venue, row: Row, events: EventLog) -> None:
     for instrument in named(venue, row, events):
         if instrument.phase == Phase.HALTED:
             _begin_call(venue, instrument, events)
         elif row.name != EVERY:
             events.rejected(instrument.symbol, Reason.NOT_HALTED)
-        tell_indicatives(venue, events)
+        publish_indicatives(venue, events)
 
 
-def meet_what_is_due(venue: Venue, events: EventLog) -> None:
+def run_timers(venue: Venue, events: EventLog) -> None:
     """Halts and calls that the clock value in force ends: by due time, then in order of definition.
 
     What begins here ends later than this clock value, so that one pass does it all.
@@ -48,7 +48,7 @@ def meet_what_is_due(venue: Venue, events: EventLog) -> None:
             _begin_call(venue, instrument, events)
         else:
             change_phase(venue, instrument, Phase.CONTINUOUS, events)
-        tell_indicatives(venue, events)
+        publish_indicatives(venue, events)
 
 
 def _begin_call(venue: Venue, instrument: Instrument, events: EventLog) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from engine.names import EVERY
 from engine.records import Phase, Reason
-from engine.reference.calls import tell_indicatives
+from engine.reference.calls import publish_indicatives
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
@@ -12,16 +12,16 @@ from engine.reference.state import Participant
 from engine.reference.venue import Venue
 
 
-def kill(venue: Venue, row: Row, events: EventLog) -> None:
+def kill_command(venue: Venue, row: Row, events: EventLog) -> None:
     for participant in _named(venue, row, events):
         participant.killed = True
         events.killed(participant)
         for order in list(participant.open_orders.values()):
             cancel_open(venue, order, Reason.KILL, events)
-        tell_indicatives(venue, events)
+        publish_indicatives(venue, events)
 
 
-def unkill(venue: Venue, row: Row, events: EventLog) -> None:
+def unkill_command(venue: Venue, row: Row, events: EventLog) -> None:
     for participant in _named(venue, row, events):
         participant.killed = False
         events.unkilled(participant)

@@ -1,4 +1,4 @@
-"""An order runs as incoming (sections 3, 4 and 5): the trial, the trades, self-trade prevention, what is left.
+"""An order runs as aggressor (sections 3, 4 and 5): the trial, the trades, self-trade prevention, what is left.
 
 All of it happens in ``continuous``; there market orders never rest, so the first order of the other side always has
 a price.
@@ -12,7 +12,7 @@ from engine.reference.state import Order, accepts
 from engine.reference.venue import Venue
 
 
-def run_as_incoming(venue: Venue, order: Order, events: EventLog) -> None:
+def run(venue: Venue, order: Order, events: EventLog) -> None:
     """Runs an open order that does not rest: it trades, and what is left rests or is canceled."""
     refused = _trial(order)
     if refused is not None:
@@ -70,38 +70,38 @@ def _tradable_qty(order: Order, enough_qty: int) -> int:
     return tradable
 
 
-def _prevented(incoming: Order, resting: Order) -> bool:
-    """True if the two may not trade: same participant or group, unless the incoming order says ``stp=none``."""
-    return incoming.participant.group == resting.participant.group and incoming.self_trade != SelfTrade.NONE
+def _prevented(aggressor: Order, resting: Order) -> bool:
+    """True if the two may not trade: same participant or group, unless the aggressor says ``stp=none``."""
+    return aggressor.participant.group == resting.participant.group and aggressor.self_trade != SelfTrade.NONE
 
 
-def _prevent_self_trade(venue: Venue, incoming: Order, resting: Order, events: EventLog) -> bool:
-    """Acts as the incoming order chose. Returns whether the incoming order has gone."""
-    choice = incoming.self_trade
+def _prevent_self_trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> bool:
+    """Acts as the aggressor chose. Returns whether the aggressor has gone."""
+    choice = aggressor.self_trade
     if choice == SelfTrade.DECREMENT:
-        qty = min(incoming.leaves_qty, resting.leaves_qty)
+        qty = min(aggressor.leaves_qty, resting.leaves_qty)
         events.canceled(resting, qty, Reason.SELF_TRADE)
-        events.canceled(incoming, qty, Reason.SELF_TRADE)
+        events.canceled(aggressor, qty, Reason.SELF_TRADE)
         take_off(resting, qty)
-        take_off(incoming, qty)
+        take_off(aggressor, qty)
         if resting.leaves_qty == 0:
             venue.close(resting)
         return False
     if choice in (SelfTrade.CANCEL_OLDEST, SelfTrade.CANCEL_BOTH):
         cancel_open(venue, resting, Reason.SELF_TRADE, events)
     if choice in (SelfTrade.CANCEL_NEWEST, SelfTrade.CANCEL_BOTH):
-        cancel_open(venue, incoming, Reason.SELF_TRADE, events)
+        cancel_open(venue, aggressor, Reason.SELF_TRADE, events)
         return True
     return False
 
 
-def _trade(venue: Venue, incoming: Order, resting: Order, events: EventLog) -> None:
+def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> None:
     """The two trade the smaller of their quantities, at the resting order's price."""
-    qty = min(incoming.leaves_qty, resting.leaves_qty)
+    qty = min(aggressor.leaves_qty, resting.leaves_qty)
     venue.trade_number += 1
-    events.trade(resting, incoming, resting.price_e4, qty, venue.trade_number, incoming.side)
-    incoming.instrument.last_trade_e4 = resting.price_e4
-    execute(incoming, qty)
+    events.trade(resting, aggressor, resting.price_e4, qty, venue.trade_number, aggressor.side)
+    aggressor.instrument.last_trade_e4 = resting.price_e4
+    execute(aggressor, qty)
     execute(resting, qty)
     if resting.leaves_qty == 0:
         venue.close(resting)

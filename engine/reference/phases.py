@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from engine.names import EVERY
 from engine.records import Phase, Reason, TimeInForce
-from engine.reference.calls import tell_indicatives
+from engine.reference.calls import publish_indicatives
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
@@ -13,7 +13,7 @@ from engine.reference.uncross import uncross
 from engine.reference.venue import Venue
 
 
-def phase(venue: Venue, row: Row, events: EventLog) -> None:
+def phase_command(venue: Venue, row: Row, events: EventLog) -> None:
     for instrument in named(venue, row, events):
         if row.phase == Phase.HALTED:
             events.rejected(instrument.symbol, Reason.INVALID_COMMAND)
@@ -21,7 +21,7 @@ def phase(venue: Venue, row: Row, events: EventLog) -> None:
             events.phase(instrument)
         else:
             change_phase(venue, instrument, Phase(row.phase), events)
-        tell_indicatives(venue, events)
+        publish_indicatives(venue, events)
 
 
 def named(venue: Venue, row: Row, events: EventLog) -> Iterable[Instrument]:

@@ -122,10 +122,10 @@ class Indicative(NamedTuple):
 
     price_e4: int
     qty: int
-    surplus_qty: int
+    imbalance_qty: int
 
 
-NOTHING_EXECUTABLE: Final = Indicative(0, 0, 0)
+NOTHING_PAIRED: Final = Indicative(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -145,7 +145,7 @@ class Instrument:
     adv_qty: int = 0
     phase: Phase = Phase.CLOSED
     due_ns: int = 0
-    told: Indicative = NOTHING_EXECUTABLE
+    told: Indicative = NOTHING_PAIRED
     told_at_change: int = -1
     last_trade_e4: int = 0
     book: LitBook = field(default_factory=LitBook)

@@ -9,7 +9,7 @@ from engine.reference.events import EventLog
 from engine.reference.exposure import execute
 from engine.reference.matching import cancel_open
 from engine.reference.rows import MARKET
-from engine.reference.state import NOTHING_EXECUTABLE, Indicative, Instrument, LitBook, Order, accepts
+from engine.reference.state import NOTHING_PAIRED, Indicative, Instrument, LitBook, Order, accepts
 from engine.reference.venue import Venue
 
 
@@ -21,11 +21,11 @@ class Candidate(NamedTuple):
     sell_qty: int
 
     @property
-    def executable_qty(self) -> int:
+    def paired_qty(self) -> int:
         return min(self.buy_qty, self.sell_qty)
 
     @property
-    def surplus_qty(self) -> int:
+    def imbalance_qty(self) -> int:
         return self.buy_qty - self.sell_qty
 
 
@@ -40,23 +40,23 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
 
 
 def indicative(instrument: Instrument) -> Indicative:
-    """Result of an uncross now: its price by rules 1 to 4 of section 6, the quantity and the surplus."""
+    """Result of an uncross now: its price by rules 1 to 4 of section 6, the quantity and the imbalance."""
     # R is the reference price rounded down to the tick, and never below one tick.
     rounded_e4 = max(instrument.reference_e4 // instrument.tick_e4, 1) * instrument.tick_e4
     candidates = _candidates(instrument.book, rounded_e4)
-    executable_qty = max(candidate.executable_qty for candidate in candidates)
-    if executable_qty == 0:
-        return NOTHING_EXECUTABLE
-    candidates = [candidate for candidate in candidates if candidate.executable_qty == executable_qty]
-    least_qty = min(abs(candidate.surplus_qty) for candidate in candidates)
-    candidates = [candidate for candidate in candidates if abs(candidate.surplus_qty) == least_qty]
-    if all(candidate.surplus_qty > 0 for candidate in candidates):
+    paired_qty = max(candidate.paired_qty for candidate in candidates)
+    if paired_qty == 0:
+        return NOTHING_PAIRED
+    candidates = [candidate for candidate in candidates if candidate.paired_qty == paired_qty]
+    least_qty = min(abs(candidate.imbalance_qty) for candidate in candidates)
+    candidates = [candidate for candidate in candidates if abs(candidate.imbalance_qty) == least_qty]
+    if all(candidate.imbalance_qty > 0 for candidate in candidates):
         chosen = candidates[-1]  # they rise
-    elif all(candidate.surplus_qty < 0 for candidate in candidates):
+    elif all(candidate.imbalance_qty < 0 for candidate in candidates):
         chosen = candidates[0]
     else:
         chosen = min(candidates, key=_distance_from(rounded_e4))
-    return Indicative(chosen.price_e4, executable_qty, chosen.surplus_qty)
+    return Indicative(chosen.price_e4, paired_qty, chosen.imbalance_qty)
 
 
 def _distance_from(rounded_e4: int) -> Callable[[Candidate], int]:

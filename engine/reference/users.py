@@ -15,7 +15,7 @@ _FIRM_CHARACTERS_MAX: Final = 4
 _FIRM_CHARACTERS: Final = NAME_CHARACTERS - frozenset(".-")
 
 
-def user(venue: Venue, row: Row, events: EventLog) -> None:
+def user_command(venue: Venue, row: Row, events: EventLog) -> None:
     acceptable = (
         _is_user_name(row.name) and (row.firm == 0 or _is_firm(row.firm)) and not row.permissions & ~_EVERY_PERMISSION
     )
@@ -25,7 +25,7 @@ def user(venue: Venue, row: Row, events: EventLog) -> None:
         events.rejected(row.participant_name, Reason.UNKNOWN_PARTICIPANT)
 
 
-def credential(_venue: Venue, row: Row, events: EventLog) -> None:
+def credential_command(_venue: Venue, row: Row, events: EventLog) -> None:
     if not (_is_user_name(row.name) and CREDENTIAL_COST_MIN <= row.cost <= CREDENTIAL_COST_MAX):
         events.rejected(row.name, Reason.INVALID_COMMAND)
 

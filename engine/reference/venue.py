@@ -9,7 +9,7 @@ from engine.limits import DAY_NS, Capacity
 from engine.records import Phase
 from engine.reference.exposure import add_open
 from engine.reference.rows import Row
-from engine.reference.state import NOTHING_EXECUTABLE, Instrument, Order, Participant
+from engine.reference.state import NOTHING_PAIRED, Instrument, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
 CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION})
@@ -20,7 +20,7 @@ class Venue:
     """The whole state. The counters hold the last value given out.
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
-    number. ``extension``: the further row that the next row uses up.
+    number. ``extension``: the continuation row that the next row uses up.
     """
 
     capacity: Capacity
@@ -69,7 +69,7 @@ class Venue:
         instrument.phase = phase
         instrument.due_ns = due_ns
         if phase in CALLS:
-            instrument.told, instrument.told_at_change = NOTHING_EXECUTABLE, -1
+            instrument.told, instrument.told_at_change = NOTHING_PAIRED, -1
             self.calls[instrument.number] = instrument
         else:
             self.calls.pop(instrument.number, None)

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.limits import TIME_NS_MAX
 from engine.records import Side
-from engine.reference.limits import set_bits
+from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import Venue
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION

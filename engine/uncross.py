@@ -1,7 +1,7 @@
 """The uncross: one price for all (rulebook section 6), and what it would be now, for the indicative events of a call.
 
 The candidates are the limit prices in the book and the reference price rounded down to the tick. The ladder holds
-both sides' levels, best first, as far as they can matter, so that each candidate's executable quantity comes out of
+both sides' levels, best first, as far as they can matter, so that each candidate's paired quantity comes out of
 one pass over both.
 """
 
@@ -10,15 +10,14 @@ from typing import Final
 import numpy as np
 
 from engine.book import level_of, market_level, next_tick, side_row
-from engine.emit import emit_trade
+from engine.events import emit_trade
 from engine.exposure import count_resting_trade, reference_of, value_price_of
 from engine.jit import called
-from engine.match import reduce_head
+from engine.matching import reduce_head
 from engine.records import Reason
 from engine.state import State
 from engine.sweep import cancel_gathered, gather_market_orders
 
-_REASON_AUCTION: Final = int(Reason.AUCTION)
 _NO_TICK: Final = 2**62
 
 
@@ -29,12 +28,12 @@ def uncross(state: State, events, n, instrument):
     if tick != 0:
         n = _trade_at(state, events, n, instrument, tick)
     count = gather_market_orders(state, instrument)
-    return cancel_gathered(state, events, n, count, _REASON_AUCTION)
+    return cancel_gathered(state, events, n, count, Reason.AUCTION)
 
 
 @called
 def uncross_price(state: State, instrument):
-    """Returns (tick of the uncross, executable quantity, buys less sells there), zeros when nothing is executable."""
+    """Returns (tick of the uncross, paired quantity, buys less sells there), zeros when nothing would trade."""
     nothing = np.int64(0), np.int64(0), np.int64(0)
     buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
     market_buys = state.levels[market_level(state, buy_row)]["qty"]
@@ -56,7 +55,7 @@ def _load_ladder(state: State, b, side, start, best_opposite, market_opposite_qt
 
     Quantities are cumulative from the market orders and the best price down. At prices worse than every limit of the
     other side only its market orders accept. Once they are all served, a worse price executes no more and leaves a
-    larger surplus; one such level is kept, to tell of a reference price in between.
+    larger imbalance; one such level is kept, to tell of a reference price in between.
     """
     span = len(state.scratch)
     count = 0
@@ -81,8 +80,8 @@ def _load_ladder(state: State, b, side, start, best_opposite, market_opposite_qt
 def _best_candidate(ladder, buys, sells, sells_start, market_buys, market_sells, reference):
     """As ``uncross_price``, out of the ladder: rules 1 to 4 of section 6."""
     span = sells_start // 2
-    best_qty, best_surplus = np.int64(0), np.int64(0)
-    lowest, highest, nearest, nearest_surplus = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    best_qty, best_imbalance = np.int64(0), np.int64(0)
+    lowest, highest, nearest, nearest_imbalance = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     all_buy, all_sell = True, True
     # Candidates rise: i sells are at or below the candidate, buys from j on are below it.
     i, j = 0, buys
@@ -106,26 +105,26 @@ def _best_candidate(ladder, buys, sells, sells_start, market_buys, market_sells,
             j -= 1
         if candidate == reference:
             reference_done = True
-        executable = min(buy_qty, sell_qty)
-        surplus = buy_qty - sell_qty
-        better = executable > best_qty or (executable == best_qty and abs(surplus) < best_surplus)
+        paired = min(buy_qty, sell_qty)
+        imbalance = buy_qty - sell_qty
+        better = paired > best_qty or (paired == best_qty and abs(imbalance) < best_imbalance)
         if better:
-            best_qty, best_surplus = executable, abs(surplus)
-            lowest, nearest, nearest_surplus = candidate, candidate, surplus
+            best_qty, best_imbalance = paired, abs(imbalance)
+            lowest, nearest, nearest_imbalance = candidate, candidate, imbalance
             all_buy, all_sell = True, True
-        if better or (executable == best_qty and abs(surplus) == best_surplus):
+        if better or (paired == best_qty and abs(imbalance) == best_imbalance):
             highest = candidate
-            all_buy &= surplus > 0
-            all_sell &= surplus < 0
+            all_buy &= imbalance > 0
+            all_sell &= imbalance < 0
             if abs(candidate - reference) < abs(nearest - reference):
-                nearest, nearest_surplus = candidate, surplus
+                nearest, nearest_imbalance = candidate, imbalance
     if best_qty == 0:
         return np.int64(0), np.int64(0), np.int64(0)
     if all_buy:
-        return highest, best_qty, best_surplus
+        return highest, best_qty, best_imbalance
     if all_sell:
-        return lowest, best_qty, -best_surplus
-    return nearest, best_qty, nearest_surplus
+        return lowest, best_qty, -best_imbalance
+    return nearest, best_qty, nearest_imbalance
 
 
 @called

@@ -1,7 +1,7 @@
 """The ``limits`` command (sections 8 and 12, section 13: 1, 12 and 20): what is set, replaced and taken away.
 
 A row names the limits that it sets, and of those the ones that are ``off``. Six of its values do not fit into it and
-stand in the further row before it; without one they are zero.
+stand in the continuation row before it; without one they are zero.
 """
 
 from typing import Final, NamedTuple
@@ -39,7 +39,7 @@ _LIMITS: Final = int(~Limit(0))
 
 
 class _Value(NamedTuple):
-    """A value of the row or of the further row, the limit that it belongs to, and its bounds."""
+    """A value of the row or of the continuation row, the limit that it belongs to, and its bounds."""
 
     limit: int
     value: int
@@ -47,8 +47,8 @@ class _Value(NamedTuple):
     most: int
 
 
-def limits(venue: Venue, row: Row, extension: Row | None, events: EventLog) -> None:
-    """``extension`` is the further row before ``row``."""
+def limits_command(venue: Venue, row: Row, extension: Row | None, events: EventLog) -> None:
+    """``extension`` is the continuation row before ``row``."""
     if not _acceptable(row, extension):
         events.rejected(row.name, Reason.INVALID_COMMAND)
         return
@@ -83,7 +83,7 @@ def set_bits(limits: Limits) -> int:
 
 
 def _acceptable(row: Row, extension: Row | None) -> bool:
-    """True if the row can be interpreted with its further row, and its values are in bounds."""
+    """True if the row can be interpreted with its continuation row, and its values are in bounds."""
     named, off = limit_bits(row.limits, row.further_limits, row.further_off)
     if named & ~_LIMITS or off & ~named or (row.symbol and named & _OF_PARTICIPANT_ONLY):
         return False

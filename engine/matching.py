@@ -1,6 +1,6 @@
-"""An order runs as incoming (rulebook sections 3 to 5): it trades with the other side until it may not.
+"""An order runs as aggressor (rulebook sections 3 to 5): it trades with the other side until it may not.
 
-An incoming order has its slot already, but is in no queue.
+An aggressor has its slot already, but is in no queue.
 """
 
 from typing import Final
@@ -8,19 +8,13 @@ from typing import Final
 import numpy as np
 
 from engine.book import close_level, leave, level_of, next_tick, side_row
-from engine.emit import emit_canceled, emit_trade
-from engine.exposure import count_incoming_trades, count_open, count_resting_trade, value_price_of
+from engine.events import emit_canceled, emit_trade
+from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, value_price_of
 from engine.index import drop_carried_id
 from engine.jit import inlined, rare
 from engine.records import Instruction, Reason, SelfTrade
 from engine.state import State
 
-_REASON_SELF_TRADE: Final = int(Reason.SELF_TRADE)
-_CANCEL_NEWEST: Final = int(SelfTrade.CANCEL_NEWEST)
-_CANCEL_OLDEST: Final = int(SelfTrade.CANCEL_OLDEST)
-_CANCEL_BOTH: Final = int(SelfTrade.CANCEL_BOTH)
-_DECREMENT: Final = int(SelfTrade.DECREMENT)
-_STP_NONE: Final = int(SelfTrade.NONE)
 _MARKET: Final = int(Instruction.MARKET)
 
 #: Worse than every tick, times the side: how far a market order goes.
@@ -73,77 +67,77 @@ def reduce_head(state: State, b, side, tick, slot, qty):
 
 @inlined
 def match(state: State, events, n, slot):
-    """Trades an incoming order while the best price of the other side is acceptable to it.
+    """Trades an aggressor while the best price of the other side is acceptable to it.
 
     Returns (n, whether self-trade prevention ended it: then what is left is to be canceled ``self_trade``).
     The order's leaves_qty and cum_qty are up to date.
     """
-    incoming = state.orders[slot]
-    side = np.int64(incoming["side"])
-    group = np.int64(incoming["group"])
-    self_trade = np.int64(incoming["self_trade"])
-    leaves_qty = np.int64(incoming["leaves_qty"])
+    aggressor = state.orders[slot]
+    side = np.int64(aggressor["side"])
+    group = np.int64(aggressor["group"])
+    self_trade = np.int64(aggressor["self_trade"])
+    leaves_qty = np.int64(aggressor["leaves_qty"])
     traded_qty = np.int64(0)
-    limit_tick = limit_tick_of(incoming)
-    instrument = np.int64(incoming["instrument"])
+    limit_tick = limit_tick_of(aggressor)
+    instrument = np.int64(aggressor["instrument"])
     b = side_row(instrument, -side)
     book = state.books[b]
     ended = False
-    # Every turn ends a resting order or the incoming one, so there are no more turns than open orders.
+    # Every turn ends a resting order or the aggressor, so there are no more turns than open orders.
     for _ in range(state.venue[0]["orders_open"]):
         tick = book["best_tick"]
         if leaves_qty == 0 or tick == 0 or (limit_tick - tick) * side < 0:
             break
         head = np.int64(state.levels[level_of(state, b, tick)]["head"])
         resting = state.orders[head]
-        if np.int64(resting["group"]) == group and self_trade != _STP_NONE:
-            if self_trade != _CANCEL_NEWEST:
+        if np.int64(resting["group"]) == group and self_trade != SelfTrade.NONE:
+            if self_trade != SelfTrade.CANCEL_NEWEST:
                 n, leaves_qty = _prevent(state, events, n, b, head, slot, leaves_qty)
-            if self_trade == _CANCEL_NEWEST or self_trade == _CANCEL_BOTH:
+            if self_trade == SelfTrade.CANCEL_NEWEST or self_trade == SelfTrade.CANCEL_BOTH:
                 ended = True
                 break
         else:
             resting_qty = np.int64(resting["leaves_qty"])
             qty = min(leaves_qty, resting_qty)
             price_e4 = resting["price_e4"]
-            n = emit_trade(state, events, n, resting, incoming, price_e4, qty, side)
+            n = emit_trade(state, events, n, resting, aggressor, price_e4, qty, side)
             state.instruments[instrument - 1]["last_trade_e4"] = price_e4
             count_resting_trade(state, np.int64(resting["participant"]), instrument, -side, qty, price_e4)
             resting["cum_qty"] += qty
             leaves_qty -= qty
             traded_qty += qty
             reduce_head(state, b, -side, tick, head, qty)
-    incoming["leaves_qty"] = leaves_qty
-    incoming["cum_qty"] += traded_qty
-    count_incoming_trades(state, np.int64(incoming["participant"]), instrument, side * traded_qty)
+    aggressor["leaves_qty"] = leaves_qty
+    aggressor["cum_qty"] += traded_qty
+    count_aggressor_trades(state, np.int64(aggressor["participant"]), instrument, side * traded_qty)
     return n, ended
 
 
 @rare
 def _prevent(state: State, events, n, b, head, slot, leaves_qty):
-    """Self-trade prevention takes off the resting order: whole, or (decrement) as much as of the incoming one.
+    """Self-trade prevention takes off the resting order: whole, or (decrement) as much as of the aggressor.
 
-    Returns (n, what is left of the incoming order).
+    Returns (n, what is left of the aggressor).
     """
     resting = state.orders[head]
-    incoming = state.orders[slot]
+    aggressor = state.orders[slot]
     side = np.int64(resting["side"])
     qty = np.int64(resting["leaves_qty"])
-    if np.int64(incoming["self_trade"]) == _DECREMENT:
+    if np.int64(aggressor["self_trade"]) == SelfTrade.DECREMENT:
         qty = min(qty, leaves_qty)
-    n = emit_canceled(state, events, n, resting, qty, _REASON_SELF_TRADE)
+    n = emit_canceled(state, events, n, resting, qty, Reason.SELF_TRADE)
     participant, instrument = np.int64(resting["participant"]), np.int64(resting["instrument"])
     count_open(state, participant, instrument, side, -qty, resting["price_e4"])
     reduce_head(state, b, side, resting["tick"], head, qty)
-    if np.int64(incoming["self_trade"]) == _DECREMENT:
-        n = emit_canceled(state, events, n, incoming, qty, _REASON_SELF_TRADE)
+    if np.int64(aggressor["self_trade"]) == SelfTrade.DECREMENT:
+        n = emit_canceled(state, events, n, aggressor, qty, Reason.SELF_TRADE)
         leaves_qty -= qty
     return n, leaves_qty
 
 
 @rare
 def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, self_trade):
-    """True if at least ``needed_qty`` of an incoming order of ``qty`` would trade at once (rulebook section 4).
+    """True if at least ``needed_qty`` of an aggressor of ``qty`` would trade at once (rulebook section 4).
 
     What would really trade, self-trade prevention included; nothing is changed.
     """
@@ -156,7 +150,7 @@ def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, se
             break
         offered_qty += state.levels[level_of(state, b, tick)]["qty"]
         tick = next_tick(state, b, -side, tick)
-    if offered_qty < needed_qty or self_trade == _STP_NONE:
+    if offered_qty < needed_qty or self_trade == SelfTrade.NONE:
         return offered_qty >= needed_qty
     traded_qty = np.int64(0)
     tick = state.books[b]["best_tick"]
@@ -174,9 +168,9 @@ def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, se
         if np.int64(resting["group"]) != group:
             traded_qty += resting_qty
             qty -= resting_qty
-        elif self_trade == _DECREMENT:
+        elif self_trade == SelfTrade.DECREMENT:
             qty -= resting_qty
-        elif self_trade != _CANCEL_OLDEST:
+        elif self_trade != SelfTrade.CANCEL_OLDEST:
             break
         head = np.int64(resting["next"])
     return traded_qty >= needed_qty

@@ -1,7 +1,5 @@
 """Writing EVENT rows. Each function writes row n of a batch's events, every place of it, and returns n + 1."""
 
-from typing import Final
-
 import numpy as np
 
 from engine.jit import called, inlined, rare
@@ -9,17 +7,6 @@ from engine.records import EventKind
 from engine.state import State
 
 # Kernels know plain integers; these are the registry's.
-_ACCEPTED: Final = int(EventKind.ACCEPTED)
-_REJECTED: Final = int(EventKind.REJECTED)
-_TRADE: Final = int(EventKind.TRADE)
-_CANCELED: Final = int(EventKind.CANCELED)
-_REPLACED: Final = int(EventKind.REPLACED)
-_CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
-_INDICATIVE: Final = int(EventKind.INDICATIVE)
-_PHASE: Final = int(EventKind.PHASE)
-_HALTED: Final = int(EventKind.HALTED)
-_KILLED: Final = int(EventKind.KILLED)
-_UNKILLED: Final = int(EventKind.UNKILLED)
 
 
 @inlined
@@ -49,24 +36,24 @@ def _order_event(state: State, events, n, kind, reason, order, contra_client_ord
 @inlined
 def emit_accepted(state: State, events, n, order):
     """The answer to an enter that passed every check."""
-    return _order_event(state, events, n, _ACCEPTED, 0, order, 0, order["qty"])
+    return _order_event(state, events, n, EventKind.ACCEPTED, 0, order, 0, order["qty"])
 
 
 @inlined
 def emit_canceled(state: State, events, n, order, qty, reason):
     """An order loses ``qty`` without a trade."""
-    return _order_event(state, events, n, _CANCELED, reason, order, 0, qty)
+    return _order_event(state, events, n, EventKind.CANCELED, reason, order, 0, qty)
 
 
 @inlined
 def emit_replaced(state: State, events, n, order, new_client_order_id, qty):
     """An order has its new price and quantity, and still its old id."""
-    return _order_event(state, events, n, _REPLACED, 0, order, new_client_order_id, qty)
+    return _order_event(state, events, n, EventKind.REPLACED, 0, order, new_client_order_id, qty)
 
 
 @inlined
-def emit_trade(state: State, events, n, resting, incoming, price_e4, qty, side):
-    """A trade of a resting and an incoming order (in an uncross, with side 0, the buy and the sell).
+def emit_trade(state: State, events, n, resting, aggressor, price_e4, qty, side):
+    """A trade of a resting order and an aggressor (in an uncross, with side 0, the buy and the sell).
 
     Takes the next trade number.
     """
@@ -76,14 +63,14 @@ def emit_trade(state: State, events, n, resting, incoming, price_e4, qty, side):
     event = events[n]
     event["seq"] = venue["seq"]
     event["client_order_id"] = resting["client_order_id"]
-    event["contra_client_order_id"] = incoming["client_order_id"]
+    event["contra_client_order_id"] = aggressor["client_order_id"]
     event["price_e4"] = price_e4
     event["qty"] = qty
     event["number"] = number
     event["participant"] = resting["participant"]
-    event["contra_participant"] = incoming["participant"]
+    event["contra_participant"] = aggressor["participant"]
     event["instrument"] = resting["instrument"]
-    _codes(event, _TRADE, 0, side, 0)
+    _codes(event, EventKind.TRADE, 0, side, 0)
     return n + 1
 
 
@@ -106,7 +93,7 @@ def _emit_answer(state: State, events, n, kind, subject, participant, instrument
 @rare
 def emit_rejected(state: State, events, n, subject, participant, instrument, reason):
     """The answer to a command that was refused; ``subject`` is the id or name it is answered to."""
-    return _emit_answer(state, events, n, _REJECTED, subject, participant, instrument, reason, 0)
+    return _emit_answer(state, events, n, EventKind.REJECTED, subject, participant, instrument, reason, 0)
 
 
 @rare
@@ -114,39 +101,41 @@ def emit_cancel_rejected(state: State, events, n, client_order_id, participant, 
     """There is no such open order of that participant, or it cannot be reduced to what a cancel wants."""
     known = participant <= state.venue[0]["participants"]
     shown = participant if known else np.int64(0)
-    return _emit_answer(state, events, n, _CANCEL_REJECTED, client_order_id, shown, 0, reason, 0)
+    return _emit_answer(state, events, n, EventKind.CANCEL_REJECTED, client_order_id, shown, 0, reason, 0)
 
 
 @called
 def emit_phase(state: State, events, n, instrument, phase):
     """An instrument has a phase."""
-    return _emit_answer(state, events, n, _PHASE, 0, 0, instrument, 0, phase)
+    return _emit_answer(state, events, n, EventKind.PHASE, 0, 0, instrument, 0, phase)
 
 
 @called
 def emit_halted(state: State, events, n, instrument, reason, phase):
     """An instrument is halted."""
-    return _emit_answer(state, events, n, _HALTED, 0, 0, instrument, reason, phase)
+    return _emit_answer(state, events, n, EventKind.HALTED, 0, 0, instrument, reason, phase)
 
 
 @called
 def emit_killed(state: State, events, n, participant, killed):
     """A participant's entries are refused from now on (``killed`` 1), or taken again (0)."""
-    return _emit_answer(state, events, n, _KILLED if killed != 0 else _UNKILLED, 0, participant, 0, 0, 0)
+    return _emit_answer(
+        state, events, n, EventKind.KILLED if killed != 0 else EventKind.UNKILLED, 0, participant, 0, 0, 0
+    )
 
 
 @called
-def emit_indicative(state: State, events, n, instrument, price_e4, qty, surplus):
-    """Result of an uncross of an instrument now; surplus: buys less sells."""
+def emit_indicative(state: State, events, n, instrument, price_e4, qty, imbalance):
+    """Result of an uncross of an instrument now; imbalance: buys less sells."""
     event = events[n]
     event["seq"] = state.venue[0]["seq"]
     event["client_order_id"] = 0
     event["contra_client_order_id"] = 0
     event["price_e4"] = price_e4
     event["qty"] = qty
-    event["number"] = abs(surplus)
+    event["number"] = abs(imbalance)
     event["participant"] = 0
     event["contra_participant"] = 0
     event["instrument"] = instrument
-    _codes(event, _INDICATIVE, 0, np.int64(surplus > 0) - np.int64(surplus < 0), 0)
+    _codes(event, EventKind.INDICATIVE, 0, np.int64(imbalance > 0) - np.int64(imbalance < 0), 0)
     return n + 1

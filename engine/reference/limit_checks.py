@@ -41,13 +41,13 @@ def replaced(order: Order, qty: int, price_e4: int) -> Request:
     return Request(order.participant, order.instrument, order.side, qty, price_e4, qty - order.cum_qty, order)
 
 
-def restricted(participant: Participant, instrument: Instrument) -> Reason | None:
+def check_restricted(participant: Participant, instrument: Instrument) -> Reason | None:
     """A restriction in either restricts, that of the participant in all or that in the instrument."""
     in_instrument = participant.limits_in.get(instrument.number, _NO_LIMITS)
     return Reason.RESTRICTED if participant.limits.restricted or in_instrument.restricted else None
 
 
-def limits_refuse(venue: Venue, request: Request) -> Reason | None:
+def check_limits(venue: Venue, request: Request) -> Reason | None:
     """The rows of section 8 from ``max_order_qty`` to ``credit``, in their order."""
     own = request.participant.limits_in.get(request.instrument.number, _NO_LIMITS)
     every = request.participant.limits
@@ -58,10 +58,10 @@ def limits_refuse(venue: Venue, request: Request) -> Reason | None:
             _first(own.max_order_value_e4, every.max_order_value_e4),
             Reason.MAX_ORDER_VALUE,
         )
-        or _order_rate_refuses(venue, request.participant)
-        or _adv_refuses(request, _first(own.adv_share_bps, every.adv_share_bps))
-        or _position_refuses(request, _first(own.max_position_qty, every.max_position_qty))
-        or _credit_refuses(venue, request)
+        or _check_order_rate(venue, request.participant)
+        or _check_adv(request, _first(own.adv_share_bps, every.adv_share_bps))
+        or _check_position(request, _first(own.max_position_qty, every.max_position_qty))
+        or _check_credit(venue, request)
     )
 
 
@@ -80,7 +80,7 @@ def _above(value: int, limit: int | None, reason: Reason) -> Reason | None:
     return reason if limit is not None and value > limit else None
 
 
-def _order_rate_refuses(venue: Venue, participant: Participant) -> Reason | None:
+def _check_order_rate(venue: Venue, participant: Participant) -> Reason | None:
     if participant.limits.order_rate is None:
         return None
     orders, window_ns = participant.limits.order_rate
@@ -90,14 +90,14 @@ def _order_rate_refuses(venue: Venue, participant: Participant) -> Reason | None
     return Reason.ORDER_RATE if full else None
 
 
-def _adv_refuses(request: Request, share_bps: int | None) -> Reason | None:
+def _check_adv(request: Request, share_bps: int | None) -> Reason | None:
     adv_qty = request.instrument.adv_qty
     if share_bps is None or adv_qty == 0:
         return None
     return Reason.ADV if request.qty * BPS_MAX > share_bps * adv_qty else None
 
 
-def _position_refuses(request: Request, limit_qty: int | None) -> Reason | None:
+def _check_position(request: Request, limit_qty: int | None) -> Reason | None:
     was_open_qty = request.replaced.leaves_qty if request.replaced else 0
     if limit_qty is None or request.open_qty <= was_open_qty:
         return None
@@ -108,7 +108,7 @@ def _position_refuses(request: Request, limit_qty: int | None) -> Reason | None:
     return Reason.POSITION_LIMIT if reached_qty > limit_qty else None
 
 
-def _credit_refuses(venue: Venue, request: Request) -> Reason | None:
+def _check_credit(venue: Venue, request: Request) -> Reason | None:
     participant, order = request.participant, request.replaced
     was_notional_e4 = order.leaves_qty * order.notional_price_e4 if order else 0
     notional_e4 = request.open_qty * request.price_e4

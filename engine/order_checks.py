@@ -1,0 +1,91 @@
+"""The checks before the book is touched (rulebook section 8), each giving a reason, or 0 when it passes."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.jit import inlined, rare
+from engine.limits import PRICE_E4_MAX, QTY_MAX
+from engine.records import Instruction, Phase, Reason, TimeInForce
+
+_MARKET: Final = int(Instruction.MARKET)
+_POST_ONLY: Final = int(Instruction.POST_ONLY)
+_MIN_QTY: Final = int(Instruction.MIN_QTY)
+_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY
+
+
+@inlined
+def check_phase(phase, time_in_force, instructions, book):
+    """Reason why an order of that kind may not be entered in the instrument's phase, or 0."""
+    if phase == Phase.CONTINUOUS and time_in_force != TimeInForce.OPENING:
+        return 0
+    return _check_other_phase(phase, time_in_force, instructions, book)
+
+
+@rare
+def _check_other_phase(phase, time_in_force, instructions, book):
+    if phase == Phase.CLOSED:
+        return Reason.CLOSED
+    if phase == Phase.HALTED:
+        return Reason.HALTED
+    if phase != Phase.CONTINUOUS and (
+        time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or instructions & _POST_ONLY or book != 0
+    ):
+        return Reason.NOT_CONTINUOUS
+    if time_in_force == TimeInForce.OPENING and phase not in (Phase.PRE_OPEN, Phase.OPENING_AUCTION):
+        return Reason.NOT_AUCTION
+    return 0
+
+
+@inlined
+def check_qty(qty, lot):
+    """Reason why a quantity is out of bounds or not in whole lots, or 0."""
+    if qty < 1 or qty > QTY_MAX:
+        return Reason.INVALID_QTY
+    if lot != 1 and qty % lot != 0:
+        return Reason.INVALID_LOT
+    return 0
+
+
+@inlined
+def check_price(price_e4, tick_e4):
+    """Check bounds and tick of a limit price: returns (reason or 0, price in ticks)."""
+    if price_e4 < 1 or price_e4 > PRICE_E4_MAX:
+        return Reason.INVALID_PRICE, np.int64(0)
+    tick = price_e4 // tick_e4
+    if tick * tick_e4 != price_e4:
+        return Reason.INVALID_TICK, tick
+    return 0, tick
+
+
+@inlined
+def check_instructions(command, instructions, time_in_force):
+    """Reason why the instructions of an enter do not fit together (the table of rulebook section 4), or 0."""
+    if (
+        instructions == 0
+        and time_in_force != TimeInForce.GTD
+        and time_in_force <= TimeInForce.FOK
+        and np.int64(command["book"]) == 0
+    ):
+        return 0
+    return _check_rare_instructions(command, instructions, time_in_force)
+
+
+@rare
+def _check_rare_instructions(command, instructions, time_in_force):
+    if (
+        instructions & ~_BUILT
+        or np.int64(command["book"]) != 0
+        or time_in_force == TimeInForce.GTD
+        or time_in_force > TimeInForce.FOK
+    ):
+        return Reason.INVALID_INSTRUCTION
+    if instructions & _MARKET and (time_in_force == TimeInForce.GTC or instructions & _POST_ONLY):
+        return Reason.INVALID_INSTRUCTION
+    if instructions & _POST_ONLY and time_in_force not in (TimeInForce.DAY, TimeInForce.GTC):
+        return Reason.INVALID_INSTRUCTION
+    if instructions & _MIN_QTY and (
+        time_in_force != TimeInForce.IOC or command["min_qty"] < 1 or command["min_qty"] > command["qty"]
+    ):
+        return Reason.INVALID_INSTRUCTION
+    return 0

@@ -1,0 +1,51 @@
+"""Checks of an order's own terms (section 8), for entries and replaces: a reason, or None when it passes."""
+
+from engine.limits import PRICE_E4_MAX, QTY_MAX
+from engine.records import Book, Phase, Reason, TimeInForce
+from engine.reference.rows import MARKET, POST_ONLY, Row
+from engine.reference.state import Instrument, Participant, accepts
+from engine.reference.venue import Venue
+
+
+def check_phase(phase: Phase, time_in_force: int, instructions: int, book: int) -> Reason | None:
+    if phase == Phase.CONTINUOUS:
+        return Reason.NOT_AUCTION if time_in_force == TimeInForce.OPENING else None
+    if phase == Phase.CLOSED:
+        return Reason.CLOSED
+    if phase == Phase.HALTED:
+        return Reason.HALTED
+    if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or instructions & POST_ONLY or book == Book.MIDPOINT:
+        return Reason.NOT_CONTINUOUS
+    if time_in_force == TimeInForce.OPENING and phase not in (Phase.PRE_OPEN, Phase.OPENING_AUCTION):
+        return Reason.NOT_AUCTION
+    return None
+
+
+def check_terms(instrument: Instrument, row: Row) -> Reason | None:
+    if not 1 <= row.qty <= QTY_MAX:
+        return Reason.INVALID_QTY
+    if row.qty % instrument.lot:
+        return Reason.INVALID_LOT
+    if row.instructions & MARKET:
+        return None
+    if not 1 <= row.price_e4 <= PRICE_E4_MAX:
+        return Reason.INVALID_PRICE
+    if row.price_e4 % instrument.tick_e4:
+        return Reason.INVALID_TICK
+    return None
+
+
+def check_id(participant: Participant, client_order_id: int) -> Reason | None:
+    return Reason.DUPLICATE_ID if client_order_id in participant.ids else None
+
+
+def check_post_only(instrument: Instrument, side: int, price_e4: int) -> Reason | None:
+    """Reason if an order of the other side, the same participant's too, is at the price or better; else None."""
+    best = instrument.book.best(-side)
+    return Reason.WOULD_CROSS if best is not None and accepts(side, price_e4, best.price_e4) else None
+
+
+def check_room_for_id(venue: Venue, participant: Participant) -> Reason | None:
+    own_most = participant.limits.max_ids
+    own_full = own_most is not None and len(participant.ids) >= own_most
+    return Reason.CAPACITY if own_full or venue.id_count >= venue.capacity.ids_max else None

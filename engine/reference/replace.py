@@ -1,0 +1,85 @@
+"""Replacement of an order by its owner (section 4): the checks of section 8 in its order, then the book."""
+
+from engine.records import Book, Reason
+from engine.reference.entry import run_or_rest
+from engine.reference.events import EventLog
+from engine.reference.exposure import add_open
+from engine.reference.limit_checks import check_limits, check_restricted, count_entry, replaced
+from engine.reference.matching import cancel_open
+from engine.reference.order_checks import check_id, check_phase, check_post_only, check_room_for_id, check_terms
+from engine.reference.rows import DISPLAY, MARKET, STOP, Row
+from engine.reference.state import Order
+from engine.reference.venue import Venue
+
+
+def replace(venue: Venue, row: Row, events: EventLog) -> None:
+    participant = venue.participant(row.participant)
+    if participant is None:
+        events.cancel_rejected(row.client_order_id, None)
+        return
+    order = participant.open_order(row.client_order_id)
+    if order is None:
+        count_entry(venue, participant, Reason.UNKNOWN_ORDER)
+        events.cancel_rejected(row.client_order_id, participant)
+        return
+    open_qty = row.qty - order.cum_qty
+    keeps_priority = row.price_e4 == order.price_e4 and open_qty <= order.leaves_qty
+    refused = _check_terms(order, row)
+    if refused is None and open_qty > 0:
+        refused = _check_place(venue, order, row, keeps_priority)
+    count_entry(venue, participant, refused)
+    if refused is not None:
+        events.rejected(row.new_client_order_id, refused, participant, order.instrument)
+    elif open_qty <= 0:
+        cancel_open(venue, order, Reason.REPLACED, events)
+    else:
+        _change(venue, order, row, keeps_priority, events)
+
+
+def _change(venue: Venue, order: Order, row: Row, keeps_priority: bool, events: EventLog) -> None:
+    """Gives the order the id, quantity and price of a replace that nothing refuses."""
+    open_qty = row.qty - order.cum_qty
+    add_open(order, -order.leaves_qty)
+    if keeps_priority:
+        order.instrument.book.reduce(order, order.leaves_qty - open_qty)
+    else:
+        order.instrument.book.remove(order)
+        order.leaves_qty = open_qty
+    order.qty = row.qty
+    order.price_e4 = row.price_e4
+    add_open(order, order.leaves_qty)
+    venue.rename(order, row.new_client_order_id)
+    events.replaced(order, row.client_order_id)
+    if not keeps_priority:
+        run_or_rest(venue, order, events)
+
+
+def _check_terms(order: Order, row: Row) -> Reason | None:
+    """The checks of a replace before its open quantity is looked at.
+
+    Whether the participant is killed is not among them: one that is has no open order to replace.
+    """
+    return (
+        check_phase(order.instrument.phase, order.time_in_force, order.instructions, Book.LIT)
+        or check_terms(order.instrument, row)
+        or _check_change(order, row)
+        or check_id(order.participant, row.new_client_order_id)
+    )
+
+
+def _check_place(venue: Venue, order: Order, row: Row, keeps_priority: bool) -> Reason | None:
+    """The checks of a replace after its open quantity is known to be above zero."""
+    judged_again = order.post_only and not keeps_priority
+    return (
+        check_restricted(order.participant, order.instrument)
+        or check_limits(venue, replaced(order, row.qty, row.price_e4))
+        or (check_post_only(order.instrument, order.side, row.price_e4) if judged_again else None)
+        or check_room_for_id(venue, order.participant)
+    )
+
+
+def _check_change(order: Order, row: Row) -> Reason | None:
+    """A price cannot become ``market`` or the reverse; no order of this release has a display or a stop."""
+    if (row.instructions ^ order.instructions) & MARKET or row.instructions & (DISPLAY | STOP):
+        return Reason.INVALID_INSTRUCTION
+    return None
