@@ -20,10 +20,9 @@ from replay.rebuild import Progress, capacity_of, journal_of, rebuild
 from replay.verify import VerifyReport
 from wire import ouch
 from wire.ouch_codes import Liquidity, ServerMessage
+from wire.soup import packets
 
 _MATCH: Final = place(ouch.EXECUTED, "match_number")
-#: Length and type of a packet stand before its message.
-_HEAD_BYTES: Final = 3
 
 Facts = dict[str, Any]
 
@@ -40,11 +39,8 @@ class Journaled:
         """A publisher of ``gateway.streams``."""
         stream = self.streams.setdefault(segment.user, Stream())
         stream.take(segment.first_seq, segment.messages, segment.data)
-        at = 0
-        while at < len(segment.data):
-            end = at + 2 + int.from_bytes(segment.data[at : at + 2], "big")
-            self._look(segment.data[at + _HEAD_BYTES : end])
-            at = end
+        for _, message in packets(segment.data):
+            self._look(message)
 
     def _look(self, message: bytes) -> None:
         if message[0] in (ServerMessage.ACCEPTED, ServerMessage.REPLACED):

@@ -1,15 +1,14 @@
 """OUCH 4.2 for one message at a time: requests to bytes, bytes to events. Without NumPy, so that a script starts fast.
 
-The layouts are those of ``wire/ouch.py`` once more, as formats of ``struct``; ``tests/test_client_core.py`` holds the
-two together, field by field.
+The formats of ``struct`` come from the one table of fields, ``wire/ouch_layout.py``.
 """
 
 from enum import IntEnum
-from struct import Struct
 from typing import Final, TypeVar
 
 from client import events
 from client.orders import NewOrder, Order
+from wire import ouch_layout
 from wire.errors import ProtocolError
 from wire.ouch_codes import (
     BuySell,
@@ -22,34 +21,27 @@ from wire.ouch_codes import (
     RejectReason,
     ServerMessage,
 )
+from wire.ouch_layout import FIRM_CHARACTERS, FROM_CLIENT, STOCK_CHARACTERS, TOKEN_CHARACTERS, struct_of
 
-ENTER: Final = Struct(">B14sBI8sII4sBBBIBB")
-REPLACE: Final = Struct(">B14s14sIIIBBI")
-CANCEL: Final = Struct(">B14sI")
-MODIFY: Final = Struct(">B14sBI")
+ENTER: Final = struct_of(FROM_CLIENT[ClientMessage.ENTER_ORDER])
+REPLACE: Final = struct_of(FROM_CLIENT[ClientMessage.REPLACE_ORDER])
+CANCEL: Final = struct_of(FROM_CLIENT[ClientMessage.CANCEL_ORDER])
+MODIFY: Final = struct_of(FROM_CLIENT[ClientMessage.MODIFY_ORDER])
+STAMPED: Final = struct_of(ouch_layout.STAMPED)
 
-SYSTEM_EVENT: Final = Struct(">BQB")
-ACCEPTED: Final = Struct(">BQ14sBI8sII4sBQBBIBBB")
-REPLACED: Final = Struct(">BQ14sBI8sII4sBQBBIBB14sB")
-CANCELED: Final = Struct(">BQ14sIB")
-AIQ_CANCELED: Final = Struct(">BQ14sIBIIB")
-EXECUTED: Final = Struct(">BQ14sIIBQ")
-REJECTED: Final = Struct(">BQ14sB")
-CANCEL_REJECT: Final = Struct(">BQ14s")
-ORDER_MODIFIED: Final = Struct(">BQ14sBI")
-STAMPED: Final = Struct(">BQ")  # how every message of the exchange begins
-
-_FORMATS: Final = {
-    ServerMessage.SYSTEM_EVENT: SYSTEM_EVENT,
-    ServerMessage.ACCEPTED: ACCEPTED,
-    ServerMessage.REPLACED: REPLACED,
-    ServerMessage.CANCELED: CANCELED,
-    ServerMessage.AIQ_CANCELED: AIQ_CANCELED,
-    ServerMessage.EXECUTED: EXECUTED,
-    ServerMessage.REJECTED: REJECTED,
-    ServerMessage.CANCEL_REJECT: CANCEL_REJECT,
-    ServerMessage.ORDER_MODIFIED: ORDER_MODIFIED,
-}
+#: The messages that become an event of their own; others are told as they are.
+_READ: Final = (
+    ServerMessage.SYSTEM_EVENT,
+    ServerMessage.ACCEPTED,
+    ServerMessage.REPLACED,
+    ServerMessage.CANCELED,
+    ServerMessage.AIQ_CANCELED,
+    ServerMessage.EXECUTED,
+    ServerMessage.REJECTED,
+    ServerMessage.CANCEL_REJECT,
+    ServerMessage.ORDER_MODIFIED,
+)
+FORMATS: Final = {kind: struct_of(ouch_layout.FROM_SERVER[kind]) for kind in _READ}
 
 _CodeT = TypeVar("_CodeT", bound=IntEnum)
 
@@ -59,7 +51,7 @@ def _text(text: str, characters: int) -> bytes:
 
 
 def _token(token: str) -> bytes:
-    return _text(token, 14)
+    return _text(token, TOKEN_CHARACTERS)
 
 
 def enter(order: NewOrder, token: str) -> bytes:
@@ -69,10 +61,10 @@ def enter(order: NewOrder, token: str) -> bytes:
         _token(token),
         order.side,
         order.qty,
-        _text(order.symbol, 8),
+        _text(order.symbol, STOCK_CHARACTERS),
         order.price_e4,
         order.time_in_force_s,
-        _text(order.firm, 4),
+        _text(order.firm, FIRM_CHARACTERS),
         order.display,
         order.capacity,
         order.intermarket_sweep,
@@ -123,14 +115,14 @@ def _code(codes: type[_CodeT], code: int) -> _CodeT | int:
 def read(seq: int, payload: bytes) -> events.Message:
     """A message of the exchange as an event. Raises ProtocolError for one that is none, or of another length.
 
-    >>> read(7, CANCEL_REJECT.pack(ord("I"), 5, b"a1".ljust(14)))
+    >>> read(7, FORMATS[ServerMessage.CANCEL_REJECT].pack(ord("I"), 5, b"a1".ljust(14)))
     CancelRejected(seq=7, time_ns=5, token='a1')
     """
     try:
         kind = ServerMessage(payload[0])
     except (IndexError, ValueError):
         raise ProtocolError(f"message {seq} is empty or of a type that no OUCH server sends") from None
-    layout = _FORMATS.get(kind)
+    layout = FORMATS.get(kind)
     if layout is None:
         if len(payload) < STAMPED.size:
             raise ProtocolError(f"message {seq} has {len(payload)} bytes, too few for its time")

@@ -33,73 +33,27 @@ from gateway.writing import (
     tail_of,
 )
 from wire import ouch, ouch_codes
+from wire.ouch_codes import BboWeight, BuySell, Liquidity, RejectReason, ServerMessage
+from wire.ouch_layout import FROM_SERVER, offsets
 
-_ENTER: Final = int(CommandKind.ENTER)
-_CANCEL: Final = int(CommandKind.CANCEL)
-_REPLACE: Final = int(CommandKind.REPLACE)
-_EXTEND: Final = int(CommandKind.EXTEND)
-_CLOCK: Final = int(CommandKind.CLOCK)
-_INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
-_PARTICIPANT: Final = int(CommandKind.PARTICIPANT)
-_USER: Final = int(CommandKind.USER)
-_CREDENTIAL: Final = int(CommandKind.CREDENTIAL)
-_ACCEPTED: Final = int(EventKind.ACCEPTED)
-_REJECTED: Final = int(EventKind.REJECTED)
-_TRADE: Final = int(EventKind.TRADE)
-_CANCELED: Final = int(EventKind.CANCELED)
-_REPLACED: Final = int(EventKind.REPLACED)
-_CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
-_PHASE: Final = int(EventKind.PHASE)
-_HALTED: Final = int(EventKind.HALTED)
-_SELF_TRADE: Final = int(Reason.SELF_TRADE)
-_INVALID_QTY: Final = int(Reason.INVALID_QTY)
-_INVALID_INSTRUCTION: Final = int(Reason.INVALID_INSTRUCTION)
-_PHASE_HALTED: Final = int(Phase.HALTED)
-_AUCTION: Final = int(Phase.AUCTION)
-_CLOSING_AUCTION: Final = int(Phase.CLOSING_AUCTION)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _UNTIL: Final = int(Instruction.UNTIL)
 _NOT_DISPLAYED: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
-_IOC: Final = int(TimeInForce.IOC)
-_OPENING: Final = int(TimeInForce.OPENING)
-_CLOSING: Final = int(TimeInForce.CLOSING)
 _MODIFY: Final = _memo.MODIFY
 _MINIMUM: Final = _memo.MINIMUM
 _SYSTEM_HOURS: Final = np.int64(_memo.SYSTEM_HOURS)
-_MSG = ouch_codes.ServerMessage
-_M_SYSTEM: Final = int(_MSG.SYSTEM_EVENT)
-_M_ACCEPTED: Final = int(_MSG.ACCEPTED)
-_M_REPLACED: Final = int(_MSG.REPLACED)
-_M_CANCELED: Final = int(_MSG.CANCELED)
-_M_AIQ: Final = int(_MSG.AIQ_CANCELED)
-_M_EXECUTED: Final = int(_MSG.EXECUTED)
-_M_REJECTED: Final = int(_MSG.REJECTED)
-_M_CANCEL_REJECT: Final = int(_MSG.CANCEL_REJECT)
-_M_MODIFIED: Final = int(_MSG.ORDER_MODIFIED)
-_B_SYSTEM: Final = ouch.SYSTEM_EVENT.itemsize
-_B_ACCEPTED: Final = ouch.ACCEPTED.itemsize
-_B_REPLACED: Final = ouch.REPLACED.itemsize
-_B_CANCELED: Final = ouch.CANCELED.itemsize
-_B_AIQ: Final = ouch.AIQ_CANCELED.itemsize
-_B_EXECUTED: Final = ouch.EXECUTED.itemsize
-_B_REJECTED: Final = ouch.REJECTED.itemsize
-_B_CANCEL_REJECT: Final = ouch.CANCEL_REJECT.itemsize
-_B_MODIFIED: Final = ouch.ORDER_MODIFIED.itemsize
-_UNSPECIFIED: Final = int(ouch_codes.BboWeight.UNSPECIFIED)
-_ADDED: Final = int(ouch_codes.Liquidity.ADDED)
-_REMOVED: Final = int(ouch_codes.Liquidity.REMOVED)
-_OPENING_CROSS: Final = int(ouch_codes.Liquidity.OPENING_CROSS)
-_CLOSING_CROSS: Final = int(ouch_codes.Liquidity.CLOSING_CROSS)
-_HALT_CROSS: Final = int(ouch_codes.Liquidity.HALT_OR_IPO_CROSS)
+_OF_SYSTEM: Final = offsets(FROM_SERVER[ServerMessage.SYSTEM_EVENT])
+_OF_ACCEPTED: Final = offsets(FROM_SERVER[ServerMessage.ACCEPTED])
+_OF_REPLACED: Final = offsets(FROM_SERVER[ServerMessage.REPLACED])
+_OF_CANCELED: Final = offsets(FROM_SERVER[ServerMessage.CANCELED])
+_OF_AIQ: Final = offsets(FROM_SERVER[ServerMessage.AIQ_CANCELED])
+_OF_EXECUTED: Final = offsets(FROM_SERVER[ServerMessage.EXECUTED])
+_OF_REJECTED: Final = offsets(FROM_SERVER[ServerMessage.REJECTED])
+_OF_CANCEL_REJECT: Final = offsets(FROM_SERVER[ServerMessage.CANCEL_REJECT])
+_OF_MODIFIED: Final = offsets(FROM_SERVER[ServerMessage.ORDER_MODIFIED])
 _TAIL_SPACES: Final = 0x202020202020_0000
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
-_SIDE_BUY: Final = int(ouch_codes.BuySell.BUY)
-_SIDE_SELL: Final = int(ouch_codes.BuySell.SELL)
-_REJECT_DISPLAY: Final = int(ouch_codes.RejectReason.INVALID_DISPLAY)
-_REJECT_CROSS: Final = int(ouch_codes.RejectReason.NOT_IN_THIS_CROSS)
-_REJECT_MINIMUM: Final = int(ouch_codes.RejectReason.INVALID_MINIMUM_QUANTITY)
-_REJECT_OTHER: Final = int(ouch_codes.RejectReason.OTHER)
 #: The codes of an order that no user entered: displayed, for no one in particular, no sweep, as configured.
 _UNENTERED: Final = np.int64(
     (int(ouch_codes.Display.ANONYMOUS) << 24)
@@ -149,15 +103,14 @@ def _accepted(fold: Fold, m, event, command, extend, time_ns):
     rest["number"] = event["number"]
     rest["qty"] = event["qty"]
     begin = end_of_messages(fold, m)
-    at = begin_message(fold, begin, _B_ACCEPTED, _M_ACCEPTED, time_ns)
-    at = put_token(
-        fold.out, at, head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
-    )
-    tif_s = np.int64(0) if np.int64(command["time_in_force"]) == _IOC else hours(memo)
+    at = begin_message(fold, begin, _OF_ACCEPTED.end, ServerMessage.ACCEPTED, time_ns)
+    head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
+    put_token(fold.out, at + _OF_ACCEPTED.order_token, head, tail)
+    tif_s = np.int64(0) if np.int64(command["time_in_force"]) == TimeInForce.IOC else hours(memo)
     min_qty = command["min_qty"] if np.int64(command["instructions"]) & _MIN_QTY else np.int64(0)
-    at = put_placed(fold, at, user, event, memo, tif_s, min_qty)
-    fold.out[at] = _UNSPECIFIED
-    return sent(fold, m, user, begin, at + 1)
+    put_placed(fold, at + _OF_ACCEPTED.buy_sell, user, event, memo, tif_s, min_qty)
+    fold.out[at + _OF_ACCEPTED.bbo_weight] = BboWeight.UNSPECIFIED
+    return sent(fold, m, user, begin, at + _OF_ACCEPTED.end)
 
 
 @inlined
@@ -183,7 +136,7 @@ def _replaced(fold: Fold, m, event, command, extend, time_ns):
     old_id, new_id = event["client_order_id"], event["contra_client_order_id"]
     old_head, old_tail = head_of(old_id, extend["token_head"]), tail_of(old_id, extend["token_tail"])
     number, user = event["number"], sender
-    memo = _UNENTERED | ((_SIDE_BUY if np.int64(event["side"]) > 0 else _SIDE_SELL) << 16)
+    memo = _UNENTERED | ((BuySell.BUY if np.int64(event["side"]) > 0 else BuySell.SELL) << 16)
     if place >= 0:
         was = fold.rest[place]
         number, memo, user = was["number"], was["memo"], np.int64(fold.open[place]["user"])
@@ -207,12 +160,13 @@ def _replaced(fold: Fold, m, event, command, extend, time_ns):
         if turn == 1 and user == owner:
             break
         begin = end_of_messages(fold, m)
-        at = begin_message(fold, begin, _B_REPLACED, _M_REPLACED, time_ns)
-        at = put_token(fold.out, at, head_of(new_id, rest["token_head"]), tail_of(new_id, rest["token_tail"]))
-        at = put_placed(fold, at, to, event, memo, hours(memo), np.int64(0))
-        at = put_token(fold.out, at, old_head, old_tail)
-        fold.out[at] = _UNSPECIFIED
-        m = sent(fold, m, to, begin, at + 1)
+        at = begin_message(fold, begin, _OF_REPLACED.end, ServerMessage.REPLACED, time_ns)
+        head, tail = head_of(new_id, rest["token_head"]), tail_of(new_id, rest["token_tail"])
+        put_token(fold.out, at + _OF_REPLACED.replacement_order_token, head, tail)
+        put_placed(fold, at + _OF_REPLACED.buy_sell, to, event, memo, hours(memo), np.int64(0))
+        put_token(fold.out, at + _OF_REPLACED.previous_order_token, old_head, old_tail)
+        fold.out[at + _OF_REPLACED.bbo_weight] = BboWeight.UNSPECIFIED
+        m = sent(fold, m, to, begin, at + _OF_REPLACED.end)
     return m
 
 
@@ -229,21 +183,21 @@ def _executed(fold: Fold, m, event, participant, client_order_id, liquidity, tim
     if client_order_id < 0:
         head, tail = fold.rest[place]["token_head"], fold.rest[place]["token_tail"]
     begin = end_of_messages(fold, m)
-    at = begin_message(fold, begin, _B_EXECUTED, _M_EXECUTED, time_ns)
-    at = put_token(fold.out, at, head, tail)
-    at = put_number(fold, at, event["qty"])
-    at = put_price(fold, at, event["price_e4"])
-    fold.out[at] = liquidity
-    at = put_u64(fold, at + 1, event["number"])
+    at = begin_message(fold, begin, _OF_EXECUTED.end, ServerMessage.EXECUTED, time_ns)
+    put_token(fold.out, at + _OF_EXECUTED.order_token, head, tail)
+    put_number(fold, at + _OF_EXECUTED.executed_shares, event["qty"])
+    put_price(fold, at + _OF_EXECUTED.execution_price_e4, event["price_e4"])
+    fold.out[at + _OF_EXECUTED.liquidity] = liquidity
+    put_u64(fold, at + _OF_EXECUTED.match_number, event["number"])
     row["leaves_qty"] = max(left, 0)
     if left <= 0:
         remove(fold, place)
-    return sent(fold, m, user, begin, at)
+    return sent(fold, m, user, begin, at + _OF_EXECUTED.end)
 
 
 @inlined
 def _trade(fold: Fold, m, event, time_ns):
-    resting, incoming = np.int64(_ADDED), np.int64(_REMOVED)
+    resting, incoming = np.int64(Liquidity.ADDED), np.int64(Liquidity.REMOVED)
     if event["side"] == 0:
         resting = fold.stocks[np.int64(event["instrument"])]["cross"]
         incoming = resting
@@ -256,22 +210,26 @@ def _trade(fold: Fold, m, event, time_ns):
 @inlined
 def _write_canceled(fold: Fold, m, to, event, head, tail, kind, code, removes, side, left, time_ns):
     begin = end_of_messages(fold, m)
-    if kind == _M_MODIFIED:
-        at = begin_message(fold, begin, _B_MODIFIED, _M_MODIFIED, time_ns)
-        at = put_token(fold.out, at, head, tail)
-        fold.out[at] = side
-        return sent(fold, m, to, begin, put_number(fold, at + 1, left))
-    at = begin_message(fold, begin, _B_AIQ if kind == _M_AIQ else _B_CANCELED, kind, time_ns)
-    at = put_token(fold.out, at, head, tail)
-    at = put_number(fold, at, event["qty"])
-    fold.out[at] = code
-    at += 1
-    if kind == _M_AIQ:
-        at = put_number(fold, at, event["qty"])
-        at = put_price(fold, at, event["price_e4"])
-        fold.out[at] = _REMOVED if removes else _ADDED
-        at += 1
-    return sent(fold, m, to, begin, at)
+    if kind == ServerMessage.ORDER_MODIFIED:
+        at = begin_message(fold, begin, _OF_MODIFIED.end, ServerMessage.ORDER_MODIFIED, time_ns)
+        put_token(fold.out, at + _OF_MODIFIED.order_token, head, tail)
+        fold.out[at + _OF_MODIFIED.buy_sell] = side
+        put_number(fold, at + _OF_MODIFIED.shares, left)
+        return sent(fold, m, to, begin, at + _OF_MODIFIED.end)
+    if kind == ServerMessage.AIQ_CANCELED:
+        at = begin_message(fold, begin, _OF_AIQ.end, kind, time_ns)
+        put_token(fold.out, at + _OF_AIQ.order_token, head, tail)
+        put_number(fold, at + _OF_AIQ.decrement_shares, event["qty"])
+        fold.out[at + _OF_AIQ.cancel_reason] = code
+        put_number(fold, at + _OF_AIQ.prevented_shares, event["qty"])
+        put_price(fold, at + _OF_AIQ.execution_price_e4, event["price_e4"])
+        fold.out[at + _OF_AIQ.liquidity] = Liquidity.REMOVED if removes else Liquidity.ADDED
+        return sent(fold, m, to, begin, at + _OF_AIQ.end)
+    at = begin_message(fold, begin, _OF_CANCELED.end, kind, time_ns)
+    put_token(fold.out, at + _OF_CANCELED.order_token, head, tail)
+    put_number(fold, at + _OF_CANCELED.decrement_shares, event["qty"])
+    fold.out[at + _OF_CANCELED.cancel_reason] = code
+    return sent(fold, m, to, begin, at + _OF_CANCELED.end)
 
 
 @inlined
@@ -285,17 +243,19 @@ def _canceled(fold: Fold, m, event, command, time_ns):
     left = max(np.int64(row["leaves_qty"]) - event["qty"], 0)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
     memo = rest["memo"]
-    by_cancel = np.int64(command["kind"]) == _CANCEL
-    kind = np.int64(_M_CANCELED)
-    if np.int64(event["reason"]) == _SELF_TRADE:
-        kind = np.int64(_M_AIQ)
+    by_cancel = np.int64(command["kind"]) == CommandKind.CANCEL
+    kind = np.int64(ServerMessage.CANCELED)
+    if np.int64(event["reason"]) == Reason.SELF_TRADE:
+        kind = np.int64(ServerMessage.AIQ_CANCELED)
     elif by_cancel and (command["memo"] >> 56) & _MODIFY and left > 0:
-        kind = np.int64(_M_MODIFIED)
+        kind = np.int64(ServerMessage.ORDER_MODIFIED)
         side = (command["memo"] >> 16) & 255
         if is_sale(side) and is_sale((memo >> 16) & 255):
             memo = (memo & ~np.int64(0xFF0000)) | (side << 16)
             rest["memo"] = memo
-    own = command["client_order_id"] if np.int64(command["kind"]) == _ENTER else command["new_client_order_id"]
+    own = (
+        command["client_order_id"] if np.int64(command["kind"]) == CommandKind.ENTER else command["new_client_order_id"]
+    )
     removes = own == client_order_id and np.int64(command["participant"]) == participant
     code = np.int64(fold.cancel_codes[np.int64(event["reason"])])
     row["leaves_qty"] = left
@@ -317,7 +277,9 @@ def _canceled_by_another(fold: Fold, m, event, command, extend, time_ns):
         return m
     head, tail = head_of(client_order_id, extend["token_head"]), tail_of(client_order_id, extend["token_tail"])
     code, none = np.int64(fold.cancel_codes[np.int64(event["reason"])]), np.int64(0)
-    return _write_canceled(fold, m, sender, event, head, tail, np.int64(_M_CANCELED), code, False, none, none, time_ns)
+    return _write_canceled(
+        fold, m, sender, event, head, tail, np.int64(ServerMessage.CANCELED), code, False, none, none, time_ns
+    )
 
 
 @inlined
@@ -326,7 +288,7 @@ def _marked(fold: Fold, m, event, command, time_ns):
 
     The market says that no shares would be canceled. Gives m where that is not the case.
     """
-    if not (command["memo"] >> 56) & _MODIFY or np.int64(event["reason"]) != _INVALID_QTY:
+    if not (command["memo"] >> 56) & _MODIFY or np.int64(event["reason"]) != Reason.INVALID_QTY:
         return m
     client_order_id = event["client_order_id"]
     place = find(fold, np.int64(event["participant"]), client_order_id)
@@ -339,7 +301,7 @@ def _marked(fold: Fold, m, event, command, time_ns):
     rest["memo"] = (rest["memo"] & ~np.int64(0xFF0000)) | (side << 16)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
     user, left = np.int64(fold.open[place]["user"]), np.int64(fold.open[place]["leaves_qty"])
-    kind, none = np.int64(_M_MODIFIED), np.int64(0)
+    kind, none = np.int64(ServerMessage.ORDER_MODIFIED), np.int64(0)
     m = _write_canceled(fold, m, user, event, head, tail, kind, none, False, side, left, time_ns)
     sender = command["memo"] & 0xFFFF
     if sender != user and _is_user(fold, sender):
@@ -351,50 +313,56 @@ def _marked(fold: Fold, m, event, command, time_ns):
 def _reject_code(fold: Fold, event, command):
     """The code of a refusal; of instructions that do not fit, by what was asked for."""
     reason = np.int64(event["reason"])
-    if reason != _INVALID_INSTRUCTION:
+    if reason != Reason.INVALID_INSTRUCTION:
         return np.int64(fold.reject_codes[reason])
-    if np.int64(command["kind"]) == _REPLACE:
-        return np.int64(_REJECT_MINIMUM if (command["new_memo"] >> 56) & _MINIMUM else _REJECT_DISPLAY)
+    if np.int64(command["kind"]) == CommandKind.REPLACE:
+        return np.int64(
+            RejectReason.INVALID_MINIMUM_QUANTITY
+            if (command["new_memo"] >> 56) & _MINIMUM
+            else RejectReason.INVALID_DISPLAY
+        )
     time_in_force, instructions = np.int64(command["time_in_force"]), np.int64(command["instructions"])
-    if time_in_force == _OPENING or time_in_force == _CLOSING:
-        return np.int64(_REJECT_CROSS)
+    if time_in_force == TimeInForce.OPENING or time_in_force == TimeInForce.CLOSING:
+        return np.int64(RejectReason.NOT_IN_THIS_CROSS)
     if instructions & _NOT_DISPLAYED:
-        return np.int64(_REJECT_DISPLAY)
+        return np.int64(RejectReason.INVALID_DISPLAY)
     if instructions & _MIN_QTY:
-        return np.int64(_REJECT_MINIMUM)
-    return np.int64(_REJECT_OTHER if instructions & _UNTIL else _REJECT_DISPLAY)
+        return np.int64(RejectReason.INVALID_MINIMUM_QUANTITY)
+    return np.int64(RejectReason.OTHER if instructions & _UNTIL else RejectReason.INVALID_DISPLAY)
 
 
 @called
 def _refused(fold: Fold, m, event, command, extend, time_ns):
     """A Rejected, or a Cancel Reject, to whoever sent the command."""
     kind = np.int64(command["kind"])
-    cancel_reject = np.int64(event["kind"]) == _CANCEL_REJECTED
-    if kind == _REPLACE:
+    cancel_reject = np.int64(event["kind"]) == EventKind.CANCEL_REJECTED
+    if kind == CommandKind.REPLACE:
         memo = command["new_memo"]
-    elif kind == _ENTER or (kind == _CANCEL and cancel_reject):
+    elif kind == CommandKind.ENTER or (kind == CommandKind.CANCEL and cancel_reject):
         memo = command["memo"]
     else:
         return m
     user = memo & 0xFFFF
     if not _is_user(fold, user):
         return m
-    if kind == _CANCEL:
+    if kind == CommandKind.CANCEL:
         after = _marked(fold, m, event, command, time_ns)
         if after != m:
             return after
     client_order_id, head, tail = command["client_order_id"], extend["token_head"], extend["token_tail"]
-    if kind == _REPLACE and not cancel_reject:
+    if kind == CommandKind.REPLACE and not cancel_reject:
         client_order_id = command["new_client_order_id"]
         head, tail = extend["new_token_head"], extend["new_token_tail"]
     begin = end_of_messages(fold, m)
-    payload_bytes = _B_CANCEL_REJECT if cancel_reject else _B_REJECTED
-    at = begin_message(fold, begin, payload_bytes, _M_CANCEL_REJECT if cancel_reject else _M_REJECTED, time_ns)
-    at = put_token(fold.out, at, head_of(client_order_id, head), tail_of(client_order_id, tail))
-    if not cancel_reject:
-        fold.out[at] = _reject_code(fold, event, command)
-        at += 1
-    return sent(fold, m, user, begin, at)
+    head, tail = head_of(client_order_id, head), tail_of(client_order_id, tail)
+    if cancel_reject:
+        at = begin_message(fold, begin, _OF_CANCEL_REJECT.end, ServerMessage.CANCEL_REJECT, time_ns)
+        put_token(fold.out, at + _OF_CANCEL_REJECT.order_token, head, tail)
+        return sent(fold, m, user, begin, at + _OF_CANCEL_REJECT.end)
+    at = begin_message(fold, begin, _OF_REJECTED.end, ServerMessage.REJECTED, time_ns)
+    put_token(fold.out, at + _OF_REJECTED.order_token, head, tail)
+    fold.out[at + _OF_REJECTED.reject_reason] = _reject_code(fold, event, command)
+    return sent(fold, m, user, begin, at + _OF_REJECTED.end)
 
 
 @called
@@ -402,11 +370,11 @@ def _phase(fold: Fold, event):
     """Remembers an instrument's phase, and of what kind an uncross is that comes with it: the phase it ends says so."""
     row = fold.stocks[np.int64(event["instrument"])]
     ended = row["phase"]
-    row["cross"] = _OPENING_CROSS
-    if ended == _PHASE_HALTED or ended == _AUCTION:
-        row["cross"] = _HALT_CROSS
-    elif ended == _CLOSING_AUCTION:
-        row["cross"] = _CLOSING_CROSS
+    row["cross"] = Liquidity.OPENING_CROSS
+    if ended == Phase.HALTED or ended == Phase.AUCTION:
+        row["cross"] = Liquidity.HALT_OR_IPO_CROSS
+    elif ended == Phase.CLOSING_AUCTION:
+        row["cross"] = Liquidity.CLOSING_CROSS
     row["phase"] = event["phase"]
 
 
@@ -452,7 +420,7 @@ def _group(fold: Fold, m):
 def _extend_of(fold: Fold, commands, at):
     """The EXTEND row before a command, or a row of zeros."""
     extend = fold.carried[0 if at == 0 else 1]
-    if at > 0 and np.int64(commands[at - 1]["kind"]) == _EXTEND:
+    if at > 0 and np.int64(commands[at - 1]["kind"]) == CommandKind.EXTEND:
         extend = commands[at - 1]
     return extend
 
@@ -470,7 +438,7 @@ def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
         event = events[number]
         kind = np.int64(event["kind"])
         fold.tallies[0, kind] += 1
-        if kind == _REJECTED or kind == _CANCEL_REJECTED:
+        if kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
             fold.tallies[1, np.int64(event["reason"])] += 1
         at = event["seq"] - first_seq
         if at < 0 or at >= len(commands):
@@ -479,24 +447,24 @@ def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
             time_ns = fold.clock_ns[clock] % DAY_NS
             clock += 1
         command = commands[at]
-        if kind == _TRADE:
+        if kind == EventKind.TRADE:
             m = _trade(fold, m, event, time_ns)
-        elif kind == _CANCELED:
+        elif kind == EventKind.CANCELED:
             before = m
             m = _canceled(fold, m, event, command, time_ns)
-            if m == before and np.int64(command["kind"]) == _CANCEL:
+            if m == before and np.int64(command["kind"]) == CommandKind.CANCEL:
                 m = _canceled_by_another(fold, m, event, command, _extend_of(fold, commands, at), time_ns)
-        elif kind == _PHASE or kind == _HALTED:
+        elif kind == EventKind.PHASE or kind == EventKind.HALTED:
             _phase(fold, event)
         else:
             extend = _extend_of(fold, commands, at)
-            if kind == _ACCEPTED:
+            if kind == EventKind.ACCEPTED:
                 _look_at_price(fold, event)
                 m = _accepted(fold, m, event, command, extend, time_ns)
-            elif kind == _REPLACED:
+            elif kind == EventKind.REPLACED:
                 _look_at_price(fold, event)
                 m = _replaced(fold, m, event, command, extend, time_ns)
-            elif kind == _REJECTED or kind == _CANCEL_REJECTED:
+            elif kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
                 m = _refused(fold, m, event, command, extend, time_ns)
     return len(events), _group(fold, m)
 
@@ -513,15 +481,20 @@ def _survey(fold: Fold, commands, now_ns):
     for at in range(len(commands)):
         command = commands[at]
         kind = np.int64(command["kind"])
-        if kind == _INSTRUMENT or kind == _PARTICIPANT or kind == _USER or kind == _CREDENTIAL:
+        if (
+            kind == CommandKind.INSTRUMENT
+            or kind == CommandKind.PARTICIPANT
+            or kind == CommandKind.USER
+            or kind == CommandKind.CREDENTIAL
+        ):
             definitions += 1
-        elif kind == _CLOCK and moves_clock(command, now_ns, waits):
+        elif kind == CommandKind.CLOCK and moves_clock(command, now_ns, waits):
             now_ns = command["time_ns"]
             fold.clock_at[clocks] = at
             fold.clock_ns[clocks] = now_ns
             clocks += 1
-        waits = kind == _EXTEND and is_extend(command)
-    return clocks, definitions, kind == _EXTEND
+        waits = kind == CommandKind.EXTEND and is_extend(command)
+    return clocks, definitions, kind == CommandKind.EXTEND
 
 
 @called
@@ -560,6 +533,6 @@ def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
 @called
 def system_event(fold: Fold, user, code, time_ns):
     """A System Event to one user alone; gives the number of segments, 1."""
-    at = begin_message(fold, 0, _B_SYSTEM, _M_SYSTEM, time_ns % DAY_NS)
-    fold.out[at] = code
-    return _group(fold, sent(fold, 0, user, np.int64(0), at + 1))
+    at = begin_message(fold, 0, _OF_SYSTEM.end, ServerMessage.SYSTEM_EVENT, time_ns % DAY_NS)
+    fold.out[at + _OF_SYSTEM.event_code] = code
+    return _group(fold, sent(fold, 0, user, np.int64(0), at + _OF_SYSTEM.end))

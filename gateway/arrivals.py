@@ -14,13 +14,10 @@ import numpy as np
 from engine.jit import called, inlined, prefetch, unpack_pointers
 from engine.records import COMMAND
 from gateway.fold import OPEN, OPEN_REST
+from gateway.packets import packet_bytes
 from gateway.reading import SYMBOL, read_message
 from gateway.recent import RECENT
 from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
-
-_LENGTH_MAX: Final = PAYLOAD_BYTES_MAX + 1
-_UNSEQUENCED: Final = int(PacketType.UNSEQUENCED)
-_HEARTBEAT: Final = int(PacketType.CLIENT_HEARTBEAT)
 
 #: Why the reading of a stream stopped. The sentence is made by ``wire``, from the packet where it stopped.
 FINE: Final = 0
@@ -100,17 +97,16 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
     stream = streams[number]
     at, end = stream["begin"], stream["end"]
     packets, messages = np.int64(0), np.int64(0)
-    while end - at >= 2 and messages < messages_max and n + 2 <= rows_max:
-        length = (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
-        if length < 1 or length > _LENGTH_MAX:
-            stream["stop"] = BROKEN
-            break
-        if end - at < 2 + length:
+    while messages < messages_max and n + 2 <= rows_max:
+        size = packet_bytes(buffer, at, end, PAYLOAD_BYTES_MAX)
+        if size <= 0:
+            if size < 0:
+                stream["stop"] = BROKEN
             break
         kind = np.int64(buffer[at + 2])
-        if kind == _UNSEQUENCED:
+        if kind == PacketType.UNSEQUENCED:
             after = read_message(
-                buffer, at + HEAD_BYTES, length - 1, stream, symbols, open_rows, rest, recent, commands, n
+                buffer, at + HEAD_BYTES, size - HEAD_BYTES, stream, symbols, open_rows, rest, recent, commands, n
             )
             if after < 0:
                 stream["stop"] = BROKEN
@@ -119,11 +115,11 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
             place += 1
             n = after
             messages += 1
-        elif kind != _HEARTBEAT or length != 1:
+        elif kind != PacketType.CLIENT_HEARTBEAT or size != HEAD_BYTES:
             stream["stop"] = OTHER
             break
         packets += 1
-        at += 2 + length
+        at += size
     stream["begin"] = at
     stream["packets"] += packets
     stream["messages"] += messages

@@ -6,7 +6,7 @@ cannot be interpreted, and a Replace Order that would change what cannot be chan
 has. A Modify Order that would change a side asks for a quantity below zero.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -15,96 +15,30 @@ from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForc
 from gateway import memo
 from gateway.open_orders import find_among
 from gateway.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, note, recall
-from wire import ouch, ouch_codes
+from wire import ouch
+from wire.ouch_codes import BuySell, Capacity, ClientMessage, CrossType, Display
+from wire.ouch_codes import TimeInForce as OuchTimeInForce
+from wire.ouch_layout import FROM_CLIENT, offsets
 
-_ENTER: Final = int(CommandKind.ENTER)
-_CANCEL: Final = int(CommandKind.CANCEL)
-_REPLACE: Final = int(CommandKind.REPLACE)
-_EXTEND: Final = int(CommandKind.EXTEND)
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _HIDDEN: Final = int(Instruction.HIDDEN)
 _PEG: Final = int(Instruction.PEG)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _UNTIL: Final = int(Instruction.UNTIL)
-_BUY: Final = int(Side.BUY)
-_SELL: Final = int(Side.SELL)
-_DAY: Final = int(TimeInForce.DAY)
-_IOC: Final = int(TimeInForce.IOC)
-_GTD: Final = int(TimeInForce.GTD)
-_OPENING: Final = int(TimeInForce.OPENING)
-_CLOSING: Final = int(TimeInForce.CLOSING)
-_CANCEL_NEWEST: Final = int(SelfTrade.CANCEL_NEWEST)
 
 
-_MSG_ENTER: Final = int(ouch_codes.ClientMessage.ENTER_ORDER)
-_MSG_REPLACE: Final = int(ouch_codes.ClientMessage.REPLACE_ORDER)
-_MSG_CANCEL: Final = int(ouch_codes.ClientMessage.CANCEL_ORDER)
-_MSG_MODIFY: Final = int(ouch_codes.ClientMessage.MODIFY_ORDER)
-_BYTES_ENTER: Final = ouch.ENTER_ORDER.itemsize
-_BYTES_REPLACE: Final = ouch.REPLACE_ORDER.itemsize
-_BYTES_CANCEL: Final = ouch.CANCEL_ORDER.itemsize
-_BYTES_MODIFY: Final = ouch.MODIFY_ORDER.itemsize
-
-
-def _places(dtype: "np.dtype[Any]", *names: str) -> tuple[int, ...]:
-    """Offsets of fields in a message."""
-    fields = dtype.fields or {}
-    return tuple(fields[name][1] for name in names)
-
-
-_E_SIDE, _E_SHARES, _E_STOCK, _E_PRICE, _E_TIF, _E_DISPLAY, _E_CAPACITY, _E_SWEEP, _E_MIN, _E_CROSS, _E_CUSTOMER = (
-    _places(
-        ouch.ENTER_ORDER,
-        "buy_sell",
-        "shares",
-        "stock",
-        "price_e4",
-        "time_in_force_s",
-        "display",
-        "capacity",
-        "intermarket_sweep",
-        "minimum_quantity",
-        "cross_type",
-        "customer_type",
-    )
-)
-_R_TOKEN, _R_SHARES, _R_PRICE, _R_TIF, _R_DISPLAY, _R_SWEEP, _R_MIN = _places(
-    ouch.REPLACE_ORDER,
-    "replacement_order_token",
-    "shares",
-    "price_e4",
-    "time_in_force_s",
-    "display",
-    "intermarket_sweep",
-    "minimum_quantity",
-)
-_C_SHARES: Final = _places(ouch.CANCEL_ORDER, "shares")[0]
-_M_SIDE, _M_SHARES = _places(ouch.MODIFY_ORDER, "buy_sell", "shares")
+#: Offsets of the fields in each message.
+_OF_ENTER: Final = offsets(FROM_CLIENT[ClientMessage.ENTER_ORDER])
+_OF_REPLACE: Final = offsets(FROM_CLIENT[ClientMessage.REPLACE_ORDER])
+_OF_CANCEL: Final = offsets(FROM_CLIENT[ClientMessage.CANCEL_ORDER])
+_OF_MODIFY: Final = offsets(FROM_CLIENT[ClientMessage.MODIFY_ORDER])
 _TOKEN: Final = 1  # of every message, after its first byte
 
 _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _SHARES_MAX: Final = ouch.SHARES_MAX
 _TOKEN_CHARACTERS: Final = ouch.TOKEN_CHARACTERS
-_TIF_IOC: Final = int(ouch_codes.TimeInForce.IMMEDIATE_OR_CANCEL)
-_TIF_MARKET_HOURS: Final = int(ouch_codes.TimeInForce.MARKET_HOURS)
-_TIF_SYSTEM_HOURS: Final = int(ouch_codes.TimeInForce.SYSTEM_HOURS)
-_SIDE_BUY: Final = int(ouch_codes.BuySell.BUY)
-_SIDE_SELL: Final = int(ouch_codes.BuySell.SELL)
-_SIDE_SHORT: Final = int(ouch_codes.BuySell.SELL_SHORT)
-_SIDE_EXEMPT: Final = int(ouch_codes.BuySell.SELL_SHORT_EXEMPT)
-_DISPLAY_ATTRIBUTABLE: Final = int(ouch_codes.Display.ATTRIBUTABLE)
-_DISPLAY_ANONYMOUS: Final = int(ouch_codes.Display.ANONYMOUS)
-_DISPLAY_POST_ONLY: Final = int(ouch_codes.Display.POST_ONLY)
-_DISPLAY_POST_ONLY_ATTRIBUTABLE: Final = int(ouch_codes.Display.POST_ONLY_ATTRIBUTABLE)
-_DISPLAY_HIDDEN: Final = int(ouch_codes.Display.NON_DISPLAY)
-_NO_CROSS: Final = int(ouch_codes.CrossType.NO_CROSS)
-_CROSS_CLOSING: Final = int(ouch_codes.CrossType.CLOSING)
-_CAPACITY_AGENCY: Final = int(ouch_codes.Capacity.AGENCY)
-_CAPACITY_PRINCIPAL: Final = int(ouch_codes.Capacity.PRINCIPAL)
-_CAPACITY_RISKLESS: Final = int(ouch_codes.Capacity.RISKLESS)
-_CAPACITY_OTHER: Final = int(ouch_codes.Capacity.OTHER)
 #: Instructions that no order has together, so that the market refuses a replace that asks for them.
 _IMPOSSIBLE: Final = int(Instruction.DISPLAY | Instruction.STOP)
 
@@ -224,7 +158,7 @@ def _clear(row):
 def _extend(commands, n, symbol, head, tail, new_head, new_tail):
     row = commands[n]
     _clear(row)
-    row["kind"] = _EXTEND
+    row["kind"] = CommandKind.EXTEND
     row["symbol"] = symbol
     row["token_head"] = head
     row["token_tail"] = tail
@@ -261,11 +195,11 @@ def _price(price_e4):
 @inlined
 def instructions_of(display):
     """Instructions of an order's display; a display that is not built becomes an instruction that is rejected."""
-    if display == _DISPLAY_ANONYMOUS or display == _DISPLAY_ATTRIBUTABLE:
+    if display == Display.ANONYMOUS or display == Display.ATTRIBUTABLE:
         return 0
-    if display == _DISPLAY_POST_ONLY or display == _DISPLAY_POST_ONLY_ATTRIBUTABLE:
+    if display == Display.POST_ONLY or display == Display.POST_ONLY_ATTRIBUTABLE:
         return _POST_ONLY
-    if display == _DISPLAY_HIDDEN:
+    if display == Display.NON_DISPLAY:
         return _HIDDEN
     return _PEG
 
@@ -273,13 +207,13 @@ def instructions_of(display):
 @inlined
 def is_sale(side):
     """True if a side of OUCH is a sale of any kind."""
-    return side == _SIDE_SELL or side == _SIDE_SHORT or side == _SIDE_EXEMPT
+    return side == BuySell.SELL or side == BuySell.SELL_SHORT or side == BuySell.SELL_SHORT_EXEMPT
 
 
 @inlined
 def _side_class(side):
     """A side of OUCH as ``recent`` has it."""
-    return BUY if side == _SIDE_BUY else SALE if is_sale(side) else UNKNOWN
+    return BUY if side == BuySell.BUY else SALE if is_sale(side) else UNKNOWN
 
 
 @inlined
@@ -304,7 +238,7 @@ def _known(participant, client_order_id, open_rows, rest, recent):
 def _read_enter(buffer, at, stream, symbols, recent, commands, n):
     head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
     client_order_id = _order_id(head, tail)
-    stock = _u64(buffer, at + _E_STOCK)
+    stock = _u64(buffer, at + _OF_ENTER.stock)
     symbol = _unpadded(stock)
     place = symbol_place(symbols, symbol) if symbol != 0 else np.int64(-1)
     instrument = symbols[place]["instrument"] if place >= 0 else np.int64(0)
@@ -313,33 +247,33 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
         long_head = head if client_order_id < 0 else np.int64(0)
         long_tail = tail if client_order_id < 0 else np.int64(0)
         n = _extend(commands, n, unknown, long_head, long_tail, np.int64(0), np.int64(0))
-    side = np.int64(buffer[at + _E_SIDE])
-    display = np.int64(buffer[at + _E_DISPLAY])
-    cross = np.int64(buffer[at + _E_CROSS])
-    tif_s = _u32(buffer, at + _E_TIF)
-    price_e4 = _u32(buffer, at + _E_PRICE)
-    min_qty = _u32(buffer, at + _E_MIN)
+    side = np.int64(buffer[at + _OF_ENTER.buy_sell])
+    display = np.int64(buffer[at + _OF_ENTER.display])
+    cross = np.int64(buffer[at + _OF_ENTER.cross_type])
+    tif_s = _u32(buffer, at + _OF_ENTER.time_in_force_s)
+    price_e4 = _u32(buffer, at + _OF_ENTER.price_e4)
+    min_qty = _u32(buffer, at + _OF_ENTER.minimum_quantity)
     instructions = instructions_of(display)
-    capacity = np.int64(buffer[at + _E_CAPACITY])
-    if capacity != _CAPACITY_AGENCY and capacity != _CAPACITY_PRINCIPAL and capacity != _CAPACITY_RISKLESS:
-        capacity = np.int64(_CAPACITY_OTHER)
+    capacity = np.int64(buffer[at + _OF_ENTER.capacity])
+    if capacity != Capacity.AGENCY and capacity != Capacity.PRINCIPAL and capacity != Capacity.RISKLESS:
+        capacity = np.int64(Capacity.OTHER)
     flags = np.int64(0)
     if price_e4 == _PRICE_MARKET:
         price_e4 = np.int64(0)
         instructions |= _MARKET
     if min_qty != 0:
         instructions |= _MIN_QTY
-    if cross != _NO_CROSS:
-        time_in_force = _CLOSING if cross == _CROSS_CLOSING else _OPENING
-    elif tif_s == _TIF_IOC:
-        time_in_force = _IOC
-    elif tif_s == _TIF_MARKET_HOURS:
-        time_in_force = _DAY
-    elif tif_s == _TIF_SYSTEM_HOURS:
-        time_in_force = _DAY
+    if cross != CrossType.NO_CROSS:
+        time_in_force = TimeInForce.CLOSING if cross == CrossType.CLOSING else TimeInForce.OPENING
+    elif tif_s == OuchTimeInForce.IMMEDIATE_OR_CANCEL:
+        time_in_force = TimeInForce.IOC
+    elif tif_s == OuchTimeInForce.MARKET_HOURS:
+        time_in_force = TimeInForce.DAY
+    elif tif_s == OuchTimeInForce.SYSTEM_HOURS:
+        time_in_force = TimeInForce.DAY
         flags = np.int64(_SYSTEM_HOURS)
     else:
-        time_in_force = _GTD
+        time_in_force = TimeInForce.GTD
         instructions |= _UNTIL
     row = commands[n]
     row["client_order_id"] = client_order_id
@@ -348,28 +282,28 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
         | (side << 16)
         | (display << 24)
         | (capacity << 32)
-        | (np.int64(buffer[at + _E_SWEEP]) << 40)
-        | (np.int64(buffer[at + _E_CUSTOMER]) << 48)
+        | (np.int64(buffer[at + _OF_ENTER.intermarket_sweep]) << 40)
+        | (np.int64(buffer[at + _OF_ENTER.customer_type]) << 48)
         | (flags << 56)
     )
     row["price_e4"] = _price(price_e4)
-    row["qty"] = _shares(buffer, at + _E_SHARES)
+    row["qty"] = _shares(buffer, at + _OF_ENTER.shares)
     row["min_qty"] = min_qty
     row["display_qty"] = 0
     row["participant"] = stream["participant"]
     row["instrument"] = instrument
-    row["kind"] = _ENTER
+    row["kind"] = CommandKind.ENTER
     if client_order_id < 0 and not _is_text(buffer, at + _TOKEN):
         row["side"] = 0
-    elif side == _SIDE_BUY:
-        row["side"] = _BUY
+    elif side == BuySell.BUY:
+        row["side"] = Side.BUY
     elif is_sale(side):
-        row["side"] = _SELL
+        row["side"] = Side.SELL
     else:
         row["side"] = 0
     note(recent, np.int64(stream["participant"]), client_order_id, _side_class(side), _shows_class(display))
     row["time_in_force"] = time_in_force
-    row["self_trade"] = _CANCEL_NEWEST
+    row["self_trade"] = SelfTrade.CANCEL_NEWEST
     row["instructions"] = instructions
     row["book"] = 0
     row["phase"] = 0
@@ -380,17 +314,22 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
 def _replace_fits(buffer, at, shows):
     """True if a Replace Order leaves what cannot be changed: the order is for the day, without a minimum, and shows
     itself as before (``shows``, as ``recent`` has it)."""
-    tif_s = _u32(buffer, at + _R_TIF)
-    if (tif_s != _TIF_MARKET_HOURS and tif_s != _TIF_SYSTEM_HOURS) or _u32(buffer, at + _R_MIN) != 0:
+    tif_s = _u32(buffer, at + _OF_REPLACE.time_in_force_s)
+    if (tif_s != OuchTimeInForce.MARKET_HOURS and tif_s != OuchTimeInForce.SYSTEM_HOURS) or _u32(
+        buffer, at + _OF_REPLACE.minimum_quantity
+    ) != 0:
         return False
-    asked = _shows_class(np.int64(buffer[at + _R_DISPLAY]))
+    asked = _shows_class(np.int64(buffer[at + _OF_REPLACE.display]))
     return asked != UNKNOWN and (asked & shows) != 0
 
 
 @inlined
 def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
     head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
-    new_head, new_tail = _u64(buffer, at + _R_TOKEN), _tail(buffer, at + _R_TOKEN + 8)
+    new_head, new_tail = (
+        _u64(buffer, at + _OF_REPLACE.replacement_order_token),
+        _tail(buffer, at + _OF_REPLACE.replacement_order_token + 8),
+    )
     client_order_id = _order_id(head, tail)
     new_client_order_id = _order_id(new_head, new_tail)
     if client_order_id < 0 or new_client_order_id < 0:
@@ -399,16 +338,20 @@ def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
         if new_client_order_id > 0:
             new_head, new_tail = np.int64(0), np.int64(0)
         n = _extend(commands, n, np.int64(0), head, tail, new_head, new_tail)
-    flags = np.int64(_SYSTEM_HOURS) if _u32(buffer, at + _R_TIF) == _TIF_SYSTEM_HOURS else np.int64(0)
-    if _u32(buffer, at + _R_MIN) != 0:
+    flags = (
+        np.int64(_SYSTEM_HOURS)
+        if _u32(buffer, at + _OF_REPLACE.time_in_force_s) == OuchTimeInForce.SYSTEM_HOURS
+        else np.int64(0)
+    )
+    if _u32(buffer, at + _OF_REPLACE.minimum_quantity) != 0:
         flags |= _MINIMUM
     participant = np.int64(stream["participant"])
     side, shows = _known(participant, client_order_id, open_rows, rest, recent)
     note(recent, participant, new_client_order_id, side, shows)
-    price_e4 = _u32(buffer, at + _R_PRICE)
+    price_e4 = _u32(buffer, at + _OF_REPLACE.price_e4)
     row = commands[n]
     _clear(row)
-    row["kind"] = _REPLACE
+    row["kind"] = CommandKind.REPLACE
     row["client_order_id"] = client_order_id
     row["new_client_order_id"] = new_client_order_id
     if price_e4 == _PRICE_MARKET:
@@ -416,14 +359,14 @@ def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
         row["instructions"] = _MARKET
     if not _replace_fits(buffer, at, shows):
         row["instructions"] |= _IMPOSSIBLE
-    if new_client_order_id < 0 and not _is_text(buffer, at + _R_TOKEN):
-        row["side"] = _BUY  # a place that a replace does not use
+    if new_client_order_id < 0 and not _is_text(buffer, at + _OF_REPLACE.replacement_order_token):
+        row["side"] = Side.BUY  # a place that a replace does not use
     row["price_e4"] = _price(price_e4)
-    row["qty"] = _shares(buffer, at + _R_SHARES)
+    row["qty"] = _shares(buffer, at + _OF_REPLACE.shares)
     row["new_memo"] = (
         stream["user"]
-        | (np.int64(buffer[at + _R_DISPLAY]) << 24)
-        | (np.int64(buffer[at + _R_SWEEP]) << 40)
+        | (np.int64(buffer[at + _OF_REPLACE.display]) << 24)
+        | (np.int64(buffer[at + _OF_REPLACE.intermarket_sweep]) << 40)
         | (flags << 56)
     )
     row["participant"] = stream["participant"]
@@ -438,7 +381,7 @@ def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
         n = _extend(commands, n, np.int64(0), head, tail, np.int64(0), np.int64(0))
     row = commands[n]
     _clear(row)
-    row["kind"] = _CANCEL
+    row["kind"] = CommandKind.CANCEL
     row["client_order_id"] = client_order_id
     row["memo"] = stream["user"] | (side << 16) | (flags << 56)
     row["qty"] = qty
@@ -452,7 +395,7 @@ def _modified_qty(buffer, at, stream, open_rows, rest, recent):
 
     An order of which nothing is known yet is left to the market: a correct Modify Order is never refused here.
     """
-    shares, asked = _u32(buffer, at + _M_SHARES), _side_class(np.int64(buffer[at + _M_SIDE]))
+    shares, asked = _u32(buffer, at + _OF_MODIFY.shares), _side_class(np.int64(buffer[at + _OF_MODIFY.buy_sell]))
     client_order_id = _order_id(_u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8))
     side, _ = _known(np.int64(stream["participant"]), client_order_id, open_rows, rest, recent)
     return shares if shares != 0 and asked != UNKNOWN and (asked & side) != 0 else ~shares
@@ -467,13 +410,18 @@ def read_message(buffer, at, payload_bytes, stream, symbols, open_rows, rest, re
     if payload_bytes == 0:
         return np.int64(-1)
     kind = np.int64(buffer[at])
-    if kind == _MSG_ENTER and payload_bytes == _BYTES_ENTER:
+    if kind == ClientMessage.ENTER_ORDER and payload_bytes == _OF_ENTER.end:
         return _read_enter(buffer, at, stream, symbols, recent, commands, n)
-    if kind == _MSG_CANCEL and payload_bytes == _BYTES_CANCEL:
-        return _read_cancel(buffer, at, stream, commands, n, _u32(buffer, at + _C_SHARES), np.int64(0), np.int64(0))
-    if kind == _MSG_REPLACE and payload_bytes == _BYTES_REPLACE:
+    if kind == ClientMessage.CANCEL_ORDER and payload_bytes == _OF_CANCEL.end:
+        return _read_cancel(
+            buffer, at, stream, commands, n, _u32(buffer, at + _OF_CANCEL.shares), np.int64(0), np.int64(0)
+        )
+    if kind == ClientMessage.REPLACE_ORDER and payload_bytes == _OF_REPLACE.end:
         return _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n)
-    if kind == _MSG_MODIFY and payload_bytes == _BYTES_MODIFY:
-        qty, side = _modified_qty(buffer, at, stream, open_rows, rest, recent), np.int64(buffer[at + _M_SIDE])
+    if kind == ClientMessage.MODIFY_ORDER and payload_bytes == _OF_MODIFY.end:
+        qty, side = (
+            _modified_qty(buffer, at, stream, open_rows, rest, recent),
+            np.int64(buffer[at + _OF_MODIFY.buy_sell]),
+        )
         return _read_cancel(buffer, at, stream, commands, n, qty, side, np.int64(_MODIFY))
     return np.int64(-1)

@@ -453,15 +453,16 @@ class Gateway:
     def _stopped(self, connection: Connection, stop: int, now_ns: int) -> None:
         """The first packet in the region is not one for the kernel."""
         region = self.buffer[connection.begin : connection.end]
-        length = int.from_bytes(region[:2], "big")
-        if not 1 <= length <= soup.PAYLOAD_BYTES_MAX + 1:
-            connection.close(str(soup.length_error(length, soup.PAYLOAD_BYTES_MAX)))
+        try:
+            size = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX)
+        except ProtocolError as error:
+            connection.close(str(error))
             return
-        kind, payload = region[2], bytes(region[3 : 2 + length])
+        kind, payload = region[2], bytes(region[soup.HEAD_BYTES : size])
         if stop == BROKEN:
             connection.close(_why_not_ouch(payload))
             return
-        connection.drop(2 + length, 1, now_ns)
+        connection.drop(size, 1, now_ns)
         connection.other(kind, payload, now_ns)
         if connection.end > connection.begin and connection.live:
             self.arrived(connection)
@@ -477,8 +478,11 @@ class Gateway:
         if at:
             connection.drop(at, at // len(_HEARTBEAT), now_ns)
             region = self.buffer[connection.begin : connection.end]
-        length = int.from_bytes(region[:2], "big")
-        if len(region) > 2 and len(region) >= 2 + length and region[2] != soup.PacketType.UNSEQUENCED:
+        try:
+            whole = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX) > 0
+        except ProtocolError:
+            whole = True  # it is refused as if it were there
+        if whole and len(region) > 2 and region[2] != soup.PacketType.UNSEQUENCED:
             self._stopped(connection, OTHER, now_ns)
 
     # The way out.

@@ -18,6 +18,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wire.soup import packet_bytes
+
 #: Bytes of an extent. A stream of one message takes one, of which the file system keeps one page.
 EXTENT_BYTES: Final = 65_536
 #: The page before the extents: magic, with the version of the format in it; bytes of an extent; journal; session.
@@ -133,13 +135,15 @@ class Spool:
         position, number = stream.index_position[at], stream.index_seq[at]
         data, within = b"", 0
         while number < seq:
-            if within + 2 > len(data):
+            size = packet_bytes(data, within)
+            if size == 0:
                 position, within = position + within, 0
                 data = self.read(user, position, 2 * EXTENT_BYTES)
-            within += 2 + int.from_bytes(data[within : within + 2], "big")
+                size = packet_bytes(data)
+                if size == 0:
+                    raise SpoolError(f"{self.path} ends within message {number} of a user; look at the disk")
+            within += size
             number += 1
-            if within > len(data):
-                position, within, data = position + within, 0, b""
         return position + within
 
     def read(self, user: int, position: int, bytes_max: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Kernels that write messages, field by field, into ``Fold.out``; each gives the place behind what it wrote.
+"""Kernels that write messages, field by field, into ``Fold.out``, at the offsets of ``wire/ouch_layout.py``.
 
 A number that its field cannot carry is counted in ``Fold.marks``, and the shell sends nothing of that block: a message
 never tells a cut number. Kernels raise nothing, so the bytes are written all the same.
@@ -11,23 +11,24 @@ import numpy as np
 from engine.jit import inlined, lshr
 from gateway import memo as _memo
 from gateway.fold import Fold
-from wire import ouch, ouch_codes
+from wire import ouch, ouch_codes, ouch_layout
 from wire.soup import HEAD_BYTES as _HEAD_BYTES
 from wire.soup import PacketType
 
 _SYSTEM_HOURS: Final = _memo.SYSTEM_HOURS
-_SEQUENCED: Final = int(PacketType.SEQUENCED)
-_TIF_MARKET_HOURS: Final = int(ouch_codes.TimeInForce.MARKET_HOURS)
-_TIF_SYSTEM_HOURS: Final = int(ouch_codes.TimeInForce.SYSTEM_HOURS)
 _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _U32_MAX: Final = 2**32 - 1
+_FIRM_CHARACTERS: Final = ouch.FIRM_CHARACTERS
 #: What ``Fold.marks`` counts.
 MISFITS: Final = 0
 FAR: Final = 1
-_NO_CROSS: Final = int(ouch_codes.CrossType.NO_CROSS)
-_LIVE: Final = int(ouch_codes.OrderState.LIVE)
 _TAIL_SPACES: Final = 0x202020202020_0000
+
+
+#: Offsets in every message, and in the fields that Accepted and Replaced have in common.
+_STAMPED: Final = ouch_layout.offsets(ouch_layout.STAMPED)
+_PLACED: Final = ouch_layout.offsets(ouch_layout.PLACED)
 
 
 @inlined
@@ -37,14 +38,13 @@ def _put_4(out, at, word):
     out[at + 1] = (word >> 16) & 255
     out[at + 2] = (word >> 8) & 255
     out[at + 3] = word & 255
-    return at + 4
 
 
 @inlined
 def _put_8(out, at, word):
     """The 8 bytes of a word."""
     _put_4(out, at, word >> 32)
-    return _put_4(out, at + 4, word)
+    _put_4(out, at + 4, word)
 
 
 @inlined
@@ -52,17 +52,18 @@ def put_number(fold: Fold, at, value):
     """A number in 4 bytes, such as a quantity."""
     if value < 0 or value > _U32_MAX:
         fold.marks[MISFITS] += 1
-    return _put_4(fold.out, at, value)
+    _put_4(fold.out, at, value)
 
 
 @inlined
 def put_price(fold: Fold, at, price_e4):
     """A price, as far as OUCH's go; 0: the price that means market."""
-    if price_e4 <= 0 or price_e4 > _PRICE_MAX:
-        if price_e4 == 0:
-            return _put_4(fold.out, at, np.int64(_PRICE_MARKET))
+    if price_e4 == 0:
+        _put_4(fold.out, at, np.int64(_PRICE_MARKET))
+        return
+    if price_e4 < 0 or price_e4 > _PRICE_MAX:
         fold.marks[MISFITS] += 1
-    return _put_4(fold.out, at, price_e4)
+    _put_4(fold.out, at, price_e4)
 
 
 @inlined
@@ -70,16 +71,16 @@ def put_u64(fold: Fold, at, value):
     """A number in 8 bytes, such as a match number."""
     if value < 0:
         fold.marks[MISFITS] += 1
-    return _put_8(fold.out, at, value)
+    _put_8(fold.out, at, value)
 
 
 @inlined
 def put_token(out, at, head, tail):
+    """The 14 characters of an order token: 8 in the head, 6 in the upper bytes of the tail."""
     _put_8(out, at, head)
     _put_4(out, at + 8, tail >> 32)
     out[at + 12] = (tail >> 24) & 255
     out[at + 13] = (tail >> 16) & 255
-    return at + 14
 
 
 @inlined
@@ -103,14 +104,16 @@ def tail_of(client_order_id, tail):
 
 
 @inlined
-def begin_message(fold: Fold, at, payload_bytes, kind, time_ns):
-    """Frame, kind and time; where the rest goes."""
+def begin_message(fold: Fold, begin, message_bytes, kind, time_ns):
+    """Writes the frame, the kind and the time of a message; returns where the message begins, behind its frame."""
     out = fold.out
-    out[at] = (payload_bytes + 1) >> 8
-    out[at + 1] = (payload_bytes + 1) & 255
-    out[at + 2] = _SEQUENCED
-    out[at + _HEAD_BYTES] = kind
-    return put_u64(fold, at + _HEAD_BYTES + 1, time_ns)
+    out[begin] = (message_bytes + 1) >> 8
+    out[begin + 1] = (message_bytes + 1) & 255
+    out[begin + 2] = PacketType.SEQUENCED
+    at = begin + _HEAD_BYTES
+    out[at] = kind
+    put_u64(fold, at + _STAMPED.time_ns, time_ns)
+    return at
 
 
 @inlined
@@ -133,25 +136,28 @@ def end_of_messages(fold: Fold, m):
 
 @inlined
 def put_placed(fold: Fold, at, user, event, memo, tif_s, min_qty):
-    """Fields common to Accepted and Replaced: from the side to the cross type and the order state."""
+    """Fields common to Accepted and Replaced, from the side to the order state; ``at``: of the side."""
     out = fold.out
-    out[at] = (memo >> 16) & 255
-    at = put_number(fold, at + 1, event["qty"])
-    at = _put_8(out, at, fold.stocks[np.int64(event["instrument"])]["stock"])
-    at = put_price(fold, at, event["price_e4"])
-    at = put_number(fold, at, tif_s)
-    at = _put_4(out, at, padded(fold.users[user]["firm"], 4))
-    out[at] = (memo >> 24) & 255
-    at = put_u64(fold, at + 1, event["number"])
-    out[at] = (memo >> 32) & 255
-    out[at + 1] = (memo >> 40) & 255
-    at = put_number(fold, at + 2, min_qty)
-    out[at] = _NO_CROSS
-    out[at + 1] = _LIVE
-    return at + 2
+    out[at + _PLACED.buy_sell] = (memo >> 16) & 255
+    put_number(fold, at + _PLACED.shares, event["qty"])
+    _put_8(out, at + _PLACED.stock, fold.stocks[np.int64(event["instrument"])]["stock"])
+    put_price(fold, at + _PLACED.price_e4, event["price_e4"])
+    put_number(fold, at + _PLACED.time_in_force_s, tif_s)
+    _put_4(out, at + _PLACED.firm, padded(fold.users[user]["firm"], _FIRM_CHARACTERS))
+    out[at + _PLACED.display] = (memo >> 24) & 255
+    put_u64(fold, at + _PLACED.order_reference_number, event["number"])
+    out[at + _PLACED.capacity] = (memo >> 32) & 255
+    out[at + _PLACED.intermarket_sweep] = (memo >> 40) & 255
+    put_number(fold, at + _PLACED.minimum_quantity, min_qty)
+    out[at + _PLACED.cross_type] = ouch_codes.CrossType.NO_CROSS
+    out[at + _PLACED.order_state] = ouch_codes.OrderState.LIVE
 
 
 @inlined
 def hours(memo):
     """The time in force of an order that may rest, in OUCH's seconds."""
-    return np.int64(_TIF_SYSTEM_HOURS) if (memo >> 56) & _SYSTEM_HOURS else np.int64(_TIF_MARKET_HOURS)
+    return (
+        np.int64(ouch_codes.TimeInForce.SYSTEM_HOURS)
+        if (memo >> 56) & _SYSTEM_HOURS
+        else np.int64(ouch_codes.TimeInForce.MARKET_HOURS)
+    )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from wire import ClientSession, LoginRequest, PacketType, ProtocolError
-from wire.soup import LoginAccepted, LoginRejected, packet
+from wire.soup import LoginAccepted, LoginRejected, packet, packet_bytes
 
 #: Logins that are under way at the same time: no server's queue of connections is shorter.
 _TOGETHER: Final = 64
@@ -72,8 +72,8 @@ class Line:
         """Bytes after the login answer, with the packets that the session has already cut."""
         at = 0
         while data[at + 2] != PacketType.LOGIN_ACCEPTED:
-            at += 2 + int.from_bytes(data[at : at + 2], "big")
-        return data[at + 2 + int.from_bytes(data[at : at + 2], "big") :]
+            at += packet_bytes(data, at)
+        return data[at + packet_bytes(data, at) :]
 
 
 def connect(host: str, port: int) -> socket.socket:

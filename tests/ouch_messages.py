@@ -73,11 +73,9 @@ def modify(name: str, side: str, shares: int) -> bytes:
 def messages(data: bytes) -> list[tuple[str, dict[str, Any]]]:
     """(name, fields) of each sequenced message in framed bytes; text without its padding, codes as letters."""
     found = []
-    at = 0
-    while at < len(data):
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        if data[at + 2] == soup.PacketType.SEQUENCED:
-            row = ouch.read_server(data[at + 3 : end])[0]
+    for kind, payload in soup.packets(data):
+        if kind == soup.PacketType.SEQUENCED:
+            row = ouch.read_server(payload)[0]
             fields = {}
             for name in row.dtype.names:
                 value = row[name]
@@ -86,6 +84,5 @@ def messages(data: bytes) -> list[tuple[str, dict[str, Any]]]:
                 elif row.dtype[name].itemsize == 1:
                     value = chr(value)
                 fields[name] = value if isinstance(value, str) else int(value)
-            found.append((ouch_codes.ServerMessage(data[at + 3]).name, fields))
-        at = end
+            found.append((ouch_codes.ServerMessage(payload[0]).name, fields))
     return found

@@ -174,7 +174,8 @@ def test_tokens_of_two_users_never_meet_whatever_their_names_and_counts() -> Non
 
 
 def test_a_used_token_has_a_name_of_its_own_in_a_refusal() -> None:
-    rejected = messages.read(7, messages.REJECTED.pack(ServerMessage.REJECTED, 1, b"a1".ljust(14), ord("U")))
+    layout = messages.FORMATS[ServerMessage.REJECTED]
+    rejected = messages.read(7, layout.pack(ServerMessage.REJECTED, 1, b"a1".ljust(14), ord("U")))
     assert isinstance(rejected, Rejected)
     assert code_name(rejected.reason) == "duplicate_id"
 

@@ -31,7 +31,7 @@ from tests.ouch_messages import messages
 from tests.running import USERS, Client, Running, free_port
 from wire import ouch, soup
 from wire.ouch_codes import ServerMessage
-from wire.soup import LoginAccepted, PacketType
+from wire.soup import LoginAccepted, PacketType, packet_bytes
 
 KILLS = int(os.environ.get("LOCKSTEP_KILLS", "4"))
 CHECKPOINT_EVERY = 200
@@ -67,7 +67,7 @@ class Trader:
 
     def _heard(self, data: bytes, now_ns: int) -> Any:
         self._rest += data
-        while len(self._rest) >= 2 and len(self._rest) >= (end := 2 + int.from_bytes(self._rest[:2], "big")):
+        while end := packet_bytes(self._rest):
             packet, self._rest = self._rest[:end], self._rest[end:]
             if packet[2] == PacketType.LOGIN_ACCEPTED:
                 self._number = LoginAccepted.read(packet[3:]).next_seq
@@ -274,7 +274,7 @@ def packets(stream: bytes) -> list[bytes]:
     found = []
     at = 0
     while at < len(stream):
-        end = at + 2 + int.from_bytes(stream[at : at + 2], "big")
+        end = at + packet_bytes(stream, at)
         found.append(stream[at:end])
         at = end
     return found

@@ -163,7 +163,7 @@ def test_wireshark_notices_a_changed_byte(node: Running, tmp_path: Path) -> None
     heads, at = [], 0
     while at < len(data):
         heads += [at] if data[at + 2] == PacketType.SEQUENCED else []
-        at += 2 + int.from_bytes(data[at : at + 2], "big")
+        at += soup.packet_bytes(data, at)
 
     def written(changes: dict[int, int]) -> None:
         changed = bytearray(data)
@@ -176,7 +176,7 @@ def test_wireshark_notices_a_changed_byte(node: Running, tmp_path: Path) -> None
     ours = read_by_us(said, True)
     assert read_by_wireshark(path, True) == ours
     # One byte of each message, behind its kind.
-    places = [head + chance.randrange(4, 2 + int.from_bytes(data[head : head + 2], "big")) for head in heads]
+    places = [head + chance.randrange(4, soup.packet_bytes(data, head)) for head in heads]
     written({place: data[place] ^ 1 for place in places})
     seen = read_by_wireshark(path, True)
     assert all(ours[number] != seen[number] for number in range(len(ours)))

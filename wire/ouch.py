@@ -1,10 +1,4 @@
-"""OUCH 4.2, the messages: one big-endian structured dtype each, byte for byte as on the wire.
-
-The tables are those of Nasdaq's specification "O*U*C*H Version 4.2" in its revisions up to 2020; the PDF itself was
-not at hand. Every offset and size was checked against Wireshark 4.0's dissector, which ``tests/test_ouch.py`` does
-again where tshark is installed, and, by reading, against the structures that the Open Markets Initiative generates
-from the specification. Revisions of 2025 are said to append one byte to AIQ Canceled (an AIQ strategy: 38 bytes,
-not 37) and to have a Trade Now message; those are not here.
+"""OUCH 4.2, the messages: one big-endian structured dtype each, byte for byte as on the wire (``wire/ouch_layout.py``).
 
 Numbers are unsigned. Prices have four decimals (``_e4``), times are nanoseconds since midnight, ``time_in_force_s``
 is in seconds with three values that mean something else (``TimeInForce``). A code is one byte, named in
@@ -21,140 +15,51 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wire import ouch_layout
 from wire.errors import ProtocolError
 from wire.ouch_codes import ClientMessage, ServerMessage
+from wire.ouch_layout import FIRM_CHARACTERS, STOCK_CHARACTERS, TOKEN_CHARACTERS, Layout
 
-TOKEN_CHARACTERS: Final = 14
-STOCK_CHARACTERS: Final = 8
-FIRM_CHARACTERS: Final = 4
+__all__ = ["FIRM_CHARACTERS", "STOCK_CHARACTERS", "TOKEN_CHARACTERS"]
+
 #: An order has less than a million shares, and a limit price of at most $199,999.99.
 SHARES_MAX: Final = 999_999
 PRICE_E4_MAX: Final = 1_999_999_900
 #: The price that means a market order, in a cross only.
 PRICE_E4_MARKET: Final = 0x7FFF_FFFF
 
-_CODE: Final = "u1"
-_U32: Final = ">u4"
-_U64: Final = ">u8"
-_TOKEN: Final = f"S{TOKEN_CHARACTERS}"
-_STOCK: Final = f"S{STOCK_CHARACTERS}"
-_FIRM: Final = f"S{FIRM_CHARACTERS}"
 
-_ENTERED: Final = [
-    ("buy_sell", _CODE),
-    ("shares", _U32),
-    ("stock", _STOCK),
-    ("price_e4", _U32),
-    ("time_in_force_s", _U32),
-    ("firm", _FIRM),
-    ("display", _CODE),
-]
-_KIND: Final = [("kind", _CODE)]
-_STAMPED: Final = [*_KIND, ("time_ns", _U64)]
-_OF_ORDER: Final = [*_STAMPED, ("order_token", _TOKEN)]
-_TRADED: Final = [
-    ("executed_shares", _U32),
-    ("execution_price_e4", _U32),
-    ("liquidity", _CODE),
-    ("match_number", _U64),
-]
-_PLACED: Final = [
-    *_ENTERED,
-    ("order_reference_number", _U64),
-    ("capacity", _CODE),
-    ("intermarket_sweep", _CODE),
-    ("minimum_quantity", _U32),
-    ("cross_type", _CODE),
-    ("order_state", _CODE),
-]
+def _dtype(layout: Layout) -> np.dtype[Any]:
+    numbers = {"B": "u1", "I": ">u4", "Q": ">u8"}
+    return np.dtype([(name, numbers.get(form) or f"S{form[:-1]}") for name, form in layout])
 
-ENTER_ORDER: Final = np.dtype(
-    [
-        *_KIND,
-        ("order_token", _TOKEN),
-        *_ENTERED,
-        ("capacity", _CODE),
-        ("intermarket_sweep", _CODE),
-        ("minimum_quantity", _U32),
-        ("cross_type", _CODE),
-        ("customer_type", _CODE),
-    ]
-)
-REPLACE_ORDER: Final = np.dtype(
-    [
-        *_KIND,
-        ("existing_order_token", _TOKEN),
-        ("replacement_order_token", _TOKEN),
-        ("shares", _U32),  # in all, what was executed included
-        ("price_e4", _U32),
-        ("time_in_force_s", _U32),
-        ("display", _CODE),
-        ("intermarket_sweep", _CODE),
-        ("minimum_quantity", _U32),
-    ]
-)
-CANCEL_ORDER: Final = np.dtype([*_KIND, ("order_token", _TOKEN), ("shares", _U32)])  # what is to be left; 0: none
-MODIFY_ORDER: Final = np.dtype([*_KIND, ("order_token", _TOKEN), ("buy_sell", _CODE), ("shares", _U32)])
-
-SYSTEM_EVENT: Final = np.dtype([*_STAMPED, ("event_code", _CODE)])
-ACCEPTED: Final = np.dtype([*_OF_ORDER, *_PLACED, ("bbo_weight", _CODE)])
-REPLACED: Final = np.dtype(
-    [
-        *_STAMPED,
-        ("replacement_order_token", _TOKEN),
-        *_PLACED,
-        ("previous_order_token", _TOKEN),
-        ("bbo_weight", _CODE),
-    ]
-)
-CANCELED: Final = np.dtype([*_OF_ORDER, ("decrement_shares", _U32), ("cancel_reason", _CODE)])
-AIQ_CANCELED: Final = np.dtype(
-    [
-        *_OF_ORDER,
-        ("decrement_shares", _U32),
-        ("cancel_reason", _CODE),  # CancelReason.SELF_MATCH
-        ("prevented_shares", _U32),
-        ("execution_price_e4", _U32),
-        ("liquidity", _CODE),
-    ]
-)
-EXECUTED: Final = np.dtype([*_OF_ORDER, *_TRADED])
-BROKEN_TRADE: Final = np.dtype([*_OF_ORDER, ("match_number", _U64), ("broken_trade_reason", _CODE)])
-EXECUTED_WITH_REFERENCE_PRICE: Final = np.dtype(
-    [*_OF_ORDER, *_TRADED, ("reference_price_e4", _U32), ("reference_price_type", _CODE)]
-)
-TRADE_CORRECTION: Final = np.dtype([*_OF_ORDER, *_TRADED, ("trade_correction_reason", _CODE)])
-REJECTED: Final = np.dtype([*_OF_ORDER, ("reject_reason", _CODE)])
-CANCEL_PENDING: Final = np.dtype(_OF_ORDER)
-CANCEL_REJECT: Final = np.dtype(_OF_ORDER)
-ORDER_PRIORITY_UPDATE: Final = np.dtype(
-    [*_OF_ORDER, ("price_e4", _U32), ("display", _CODE), ("order_reference_number", _U64)]
-)
-ORDER_MODIFIED: Final = np.dtype([*_OF_ORDER, ("buy_sell", _CODE), ("shares", _U32)])
 
 #: The message of each first byte, by direction.
 FROM_CLIENT: Final[Mapping[int, np.dtype[Any]]] = {
-    ClientMessage.ENTER_ORDER: ENTER_ORDER,
-    ClientMessage.REPLACE_ORDER: REPLACE_ORDER,
-    ClientMessage.CANCEL_ORDER: CANCEL_ORDER,
-    ClientMessage.MODIFY_ORDER: MODIFY_ORDER,
+    kind: _dtype(layout) for kind, layout in ouch_layout.FROM_CLIENT.items()
 }
 FROM_SERVER: Final[Mapping[int, np.dtype[Any]]] = {
-    ServerMessage.SYSTEM_EVENT: SYSTEM_EVENT,
-    ServerMessage.ACCEPTED: ACCEPTED,
-    ServerMessage.REPLACED: REPLACED,
-    ServerMessage.CANCELED: CANCELED,
-    ServerMessage.AIQ_CANCELED: AIQ_CANCELED,
-    ServerMessage.EXECUTED: EXECUTED,
-    ServerMessage.BROKEN_TRADE: BROKEN_TRADE,
-    ServerMessage.EXECUTED_WITH_REFERENCE_PRICE: EXECUTED_WITH_REFERENCE_PRICE,
-    ServerMessage.TRADE_CORRECTION: TRADE_CORRECTION,
-    ServerMessage.REJECTED: REJECTED,
-    ServerMessage.CANCEL_PENDING: CANCEL_PENDING,
-    ServerMessage.CANCEL_REJECT: CANCEL_REJECT,
-    ServerMessage.ORDER_PRIORITY_UPDATE: ORDER_PRIORITY_UPDATE,
-    ServerMessage.ORDER_MODIFIED: ORDER_MODIFIED,
+    kind: _dtype(layout) for kind, layout in ouch_layout.FROM_SERVER.items()
 }
+
+ENTER_ORDER: Final = FROM_CLIENT[ClientMessage.ENTER_ORDER]
+REPLACE_ORDER: Final = FROM_CLIENT[ClientMessage.REPLACE_ORDER]
+CANCEL_ORDER: Final = FROM_CLIENT[ClientMessage.CANCEL_ORDER]
+MODIFY_ORDER: Final = FROM_CLIENT[ClientMessage.MODIFY_ORDER]
+SYSTEM_EVENT: Final = FROM_SERVER[ServerMessage.SYSTEM_EVENT]
+ACCEPTED: Final = FROM_SERVER[ServerMessage.ACCEPTED]
+REPLACED: Final = FROM_SERVER[ServerMessage.REPLACED]
+CANCELED: Final = FROM_SERVER[ServerMessage.CANCELED]
+AIQ_CANCELED: Final = FROM_SERVER[ServerMessage.AIQ_CANCELED]
+EXECUTED: Final = FROM_SERVER[ServerMessage.EXECUTED]
+BROKEN_TRADE: Final = FROM_SERVER[ServerMessage.BROKEN_TRADE]
+EXECUTED_WITH_REFERENCE_PRICE: Final = FROM_SERVER[ServerMessage.EXECUTED_WITH_REFERENCE_PRICE]
+TRADE_CORRECTION: Final = FROM_SERVER[ServerMessage.TRADE_CORRECTION]
+REJECTED: Final = FROM_SERVER[ServerMessage.REJECTED]
+CANCEL_PENDING: Final = FROM_SERVER[ServerMessage.CANCEL_PENDING]
+CANCEL_REJECT: Final = FROM_SERVER[ServerMessage.CANCEL_REJECT]
+ORDER_PRIORITY_UPDATE: Final = FROM_SERVER[ServerMessage.ORDER_PRIORITY_UPDATE]
+ORDER_MODIFIED: Final = FROM_SERVER[ServerMessage.ORDER_MODIFIED]
 
 _CLIENT_BYTES: Final = {
     ClientMessage.ENTER_ORDER: 49,

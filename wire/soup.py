@@ -10,6 +10,7 @@ User and password are case-insensitive says the specification; they are given he
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -98,6 +99,34 @@ def length_error(length: int, payload_bytes_max: int) -> ProtocolError:
     return ProtocolError(f"a packet of length {length} came; at most {payload_bytes_max + 1} is taken here")
 
 
+def packet_bytes(data: bytes | bytearray | memoryview, at: int = 0, payload_bytes_max: int = PAYLOAD_BYTES_TOP) -> int:
+    """Bytes of the packet that begins at ``at``, its head included; 0 if not all of it is there.
+
+    Raises ProtocolError for an impossible length, as soon as the length is there.
+
+    >>> packet_bytes(b"\\x00\\x04Sabc"), packet_bytes(b"\\x00\\x04Sab")
+    (6, 0)
+    """
+    if len(data) - at < 2:
+        return 0
+    length = data[at] << 8 | data[at + 1]
+    if not 1 <= length <= payload_bytes_max + 1:
+        raise length_error(length, payload_bytes_max)
+    return 2 + length if len(data) - at >= 2 + length else 0
+
+
+def packets(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of each whole packet at the beginning of ``data``. Raises ProtocolError.
+
+    >>> list(packets(b"\\x00\\x04Sabc\\x00\\x01H\\x00"))
+    [(83, b'abc'), (72, b'')]
+    """
+    at = 0
+    while size := packet_bytes(data, at):
+        yield data[at + 2], bytes(data[at + HEAD_BYTES : at + size])
+        at += size
+
+
 class PacketCutter:
     """Cuts a stream of bytes into packets, however it arrives. Holds no more than what was fed and not cut yet."""
 
@@ -129,15 +158,11 @@ class PacketCutter:
 
         The length is judged as soon as it is there, so an oversized packet is never waited for.
         """
-        if self.held_bytes < 2:
-            return None
-        length = int.from_bytes(self._held[self._at : self._at + 2], "big")
-        if not 1 <= length <= self.payload_bytes_max + 1:
-            raise length_error(length, self.payload_bytes_max)
-        if self.held_bytes < 2 + length:
+        size = packet_bytes(self._held, self._at, self.payload_bytes_max)
+        if size == 0:
             return None
         start = self._at + HEAD_BYTES
-        self._at += 2 + length
+        self._at += size
         return self._held[start - 1], bytes(self._held[start : self._at])
 
     def release(self) -> bytes:
