@@ -173,24 +173,30 @@ class Streams:
             self._over_days(first_seq, commands, events, self.fold.clock_ns[:clocks] // DAY_NS)
             return
         if words & DEFINES:
-            self._define(first_seq, commands, events)
+            self._over_definitions(first_seq, commands, events)
+            return
         if segments:
             self._send(segments)
-        while at < len(events):
-            at, segments, _, _, words_now = answer_block(
-                self._packed.pointers, first_seq, commands, events, at, clocks, self.now_ns
-            )
-            if words_now & (UNTELLABLE | BECAME_FAR):
-                self._look_at_marks(first_seq, events)
-            self._send(segments)
+        if at < len(events):
+            self._tell(first_seq, commands, events, at, clocks)
         self.now_ns = now_ns
         if words & EXTENDS or self._carries:
-            self._carries = bool(words & EXTENDS)
-            self.fold.carried[:1].view(np.uint8)[:] = commands[-1:].view(np.uint8) if self._carries else 0
-        if self._revoked:
-            ending, self._revoked = self._revoked, {}
-            for user, why in ending.items():
-                self._login_ends(user, why)
+            self._carry(commands[-1:] if words & EXTENDS else None)
+
+    def _tell(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], at: int = 0, clocks: int = 0) -> None:
+        """Send the messages of events from ``at`` on, however many times the room for them is filled."""
+        while at < len(events):
+            at, segments, _, _, words = answer_block(
+                self._packed.pointers, first_seq, commands, events, at, clocks, self.now_ns
+            )
+            if words & (UNTELLABLE | BECAME_FAR):
+                self._look_at_marks(first_seq, events)
+            self._send(segments)
+
+    def _carry(self, extend: NDArray[Any] | None) -> None:
+        """Keep the EXTEND row that a block ends with for the block after it."""
+        self._carries = extend is not None
+        self.fold.carried[:1].view(np.uint8)[:] = 0 if extend is None else extend.view(np.uint8)
 
     def _look_at_marks(self, first_seq: int, events: NDArray[Any]) -> None:
         """Close instruments to orders over OUCH whose prices may go beyond it. Raises InvariantError for a number that
@@ -235,6 +241,29 @@ class Streams:
         for user in users:
             self._begin_stream(user)
         self(first_seq + row, commands[row:], events[after:])
+
+    def _over_definitions(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        """A block with definitions: in turn the rows between them, and those that stand together.
+
+        So that a definition counts from its own row on, at the time of that row, whatever else is in its block.
+        """
+        defining = np.isin(commands["kind"], _DEFINING)
+        ends = [*(np.flatnonzero(defining[1:] != defining[:-1]) + 1).tolist(), len(commands)]
+        begin = cut = 0
+        for end in ends:
+            seq, rows = first_seq + begin, commands[begin:end]
+            until = int(np.searchsorted(events["seq"], first_seq + end))
+            if defining[begin]:
+                self._define(seq, rows, events[cut:until])
+                self._tell(seq, rows, events[cut:until])
+                if self._carries:
+                    self._carry(None)
+            else:
+                self(seq, rows, events[cut:until])
+            begin, cut = end, until
+        ending, self._revoked = self._revoked, {}
+        for user, why in ending.items():
+            self._login_ends(user, why)
 
     def _end_orders(self, seq: int, clock: NDArray[Any], events: NDArray[Any]) -> None:
         """The cancels of orders good for the day that ends: its streams tell them, with the time of the clock value."""
