@@ -1,7 +1,9 @@
 # One door to everything: `make run` shows the exchange, `make test` tests it. Both set up what they need first,
-# on a fresh Debian 12 with python3.11, gcc and make; `make help` lists the rest.
+# on a fresh Debian 12 or 13 with Python, gcc and make; `make help` lists the rest.
 
-PYTHON ?= python3.11
+# The first of these that is there; where none is, the messages below name the first.
+PYTHONS := python3.11 python3.12 python3.13
+PYTHON ?= $(or $(shell for each in $(PYTHONS); do command -v $$each >/dev/null && echo $$each && break; done),python3.11)
 VENV   := .venv
 BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
@@ -23,12 +25,12 @@ help:  ## list the targets
 
 setup: $(READY)  ## create .venv from requirements.lock (other targets do what they need of this by themselves)
 
-# Debian ships venv without its pip installer in the package python3.11: name the missing package, or fetch it as root.
+# Debian ships venv without its pip installer in the package of Python: name the missing package, or fetch it as root.
 $(VENV)/pyvenv.cfg:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: apt-get install python3.11 (or make PYTHON=...)" >&2; exit 2; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: apt-get install $(PYTHON), or name one of $(PYTHONS) with make PYTHON=..." >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -q -y python3.11-venv; } \
-	  || { echo "python3.11 cannot create an environment here: apt-get install python3.11-venv, then make again" >&2; exit 2; }
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -q -y $(PYTHON)-venv; } \
+	  || { echo "$(PYTHON) cannot create an environment here: apt-get install $(PYTHON)-venv, then make again" >&2; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV)
 
 # --no-compile: Python compiles a module on its first import; most of them are never imported.

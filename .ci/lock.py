@@ -1,21 +1,23 @@
 """Write requirements.lock and requirements-run.lock: what pip would install, pinned by version and by hash.
 
-The second holds what lockstep runs with, the first that and what its tests need. The hash is of the wheel, or of the
-source of what is in ``SOURCES``, which is published without one.
+The second holds what lockstep runs with, the first that and what its tests need. The versions are those that pip
+chooses for the Python that runs this. A hash is of a wheel, one for each Python of ``OTHERS`` too, or of the source of
+what is in ``SOURCES``, which is published without one.
 """
 
 import json
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 HEADER = """\
-# Every package that lockstep{}, pinned by version and by the hash of its wheel for CPython 3.11
-# on Linux x86_64 (other platforms are refused: pin them here first).{}
+# Every package that lockstep{}, pinned by version and by the hashes of its wheels for CPython
+# 3.11, 3.12 and 3.13 on Linux x86_64 (other platforms are refused: pin them here first).{}
 # `make lock` writes this file again from pyproject.toml.
 """
 SOURCE_ONLY = """ asn1tools, of which the tests' nasdaq-protocols says
@@ -23,6 +25,24 @@ SOURCE_ONLY = """ asn1tools, of which the tests' nasdaq-protocols says
 
 #: Packages without a wheel, built on installation.
 SOURCES = ("asn1tools",)
+
+#: Versions of Python whose wheels are pinned beside those of the one that runs this.
+OTHERS = ("3.12", "3.13")
+
+
+def chosen(*arguments: str) -> list[dict[str, Any]]:
+    """Packages that pip would install, as its report has them."""
+    options = ["--dry-run", "--ignore-installed", "--only-binary=:all:", "--quiet", "--report", "-"]
+    report = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, *arguments], stdout=subprocess.PIPE, check=True
+    )
+    packages: list[dict[str, Any]] = json.loads(report.stdout)["install"]
+    return packages
+
+
+def hash_of(package: dict[str, Any]) -> str:
+    """The hash of the file that pip would install."""
+    return str(package["download_info"]["archive_info"]["hashes"]["sha256"])
 
 
 def name_of(requirement: str) -> str:
@@ -47,11 +67,11 @@ def needed(wanted: Iterable[str], packages: dict[str, dict[str, Any]]) -> set[st
     return found
 
 
-def lines(names: Iterable[str], packages: dict[str, dict[str, Any]]) -> str:
+def lines(names: Iterable[str], packages: dict[str, dict[str, Any]], hashes: dict[str, set[str]]) -> str:
     """The pins of packages, in order of their names."""
     return "".join(
-        f"{name}=={packages[name]['metadata']['version']} \\\n"
-        f"    --hash=sha256:{packages[name]['download_info']['archive_info']['hashes']['sha256']}\n"
+        " \\\n    --hash=sha256:".join((f"{name}=={packages[name]['metadata']['version']}", *sorted(hashes[name])))
+        + "\n"
         for name in sorted(names)
     )
 
@@ -60,17 +80,19 @@ def main() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text())
     runs_with = project["project"]["dependencies"] + project["build-system"]["requires"]
     wanted = runs_with + project["project"]["optional-dependencies"]["dev"]
-    options = ["--dry-run", "--ignore-installed", "--only-binary=:all:", "--quiet", "--report", "-"]
-    options += [f"--no-binary={name}" for name in SOURCES]
-    report = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, *wanted], stdout=subprocess.PIPE, check=True
-    )
-    packages = {name_of(each["metadata"]["name"]): each for each in json.loads(report.stdout)["install"]}
+    found = chosen(*(f"--no-binary={name}" for name in SOURCES), *wanted)
+    packages = {name_of(each["metadata"]["name"]): each for each in found}
+    hashes = {name: {hash_of(each)} for name, each in packages.items()}
+    exact = [f"{name}=={each['metadata']['version']}" for name, each in packages.items() if name not in SOURCES]
+    for python in OTHERS:
+        with tempfile.TemporaryDirectory() as target:
+            for each in chosen("--no-deps", "--python-version", python, "--target", target, *exact):
+                hashes[name_of(each["metadata"]["name"])].add(hash_of(each))
     Path("requirements.lock").write_text(
-        HEADER.format(" and its tests are built with", SOURCE_ONLY) + lines(packages, packages)
+        HEADER.format(" and its tests are built with", SOURCE_ONLY) + lines(packages, packages, hashes)
     )
     Path("requirements-run.lock").write_text(
-        HEADER.format(" runs with", "") + lines(needed(runs_with, packages), packages)
+        HEADER.format(" runs with", "") + lines(needed(runs_with, packages), packages, hashes)
     )
 
 

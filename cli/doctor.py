@@ -94,9 +94,9 @@ def _verdict(findings: list[Finding]) -> str:
 
 def _python() -> Finding:
     running = f"Python {sys.version.split()[0]}"
-    if sys.version_info[:2] != (3, 11):
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding(
-            "python", Grade.bad, running, "lockstep is made for Python 3.11: run `make clean` and `make setup`"
+            "python", Grade.bad, running, "lockstep is made for Python 3.11 to 3.13: run `make clean` and `make setup`"
         )
     if sys.flags.optimize:
         return Finding("python", Grade.bad, f"{running} with -O", "start it without -O and without PYTHONOPTIMIZE")
