@@ -366,7 +366,7 @@ disk, together with all other blocks that wait. `previous` is the checksum of th
             block_lines(block),
         ),
         *step(
-            "5. EVENT rows: `engine/engine.py`, `engine/apply.py`, `engine/entry.py`, `engine/match.py`",
+            "5. EVENT rows: `engine/engine.py`, `engine/apply.py`, `engine/entry.py`, `engine/matching.py`",
             """\
 Meanwhile the engine applies the same rows. The trade names the resting order first. Below, the same in the scenario
 notation (`notation/print.py`).""",
