@@ -142,9 +142,9 @@ class Node:
             self.outbox,
             take=self._take,
             has_room=lambda: not self.pipeline.full,
-            disconnected=lambda _: None,
-            absent=lambda _: None,
-            say=lambda *_, **__: None,
+            on_user_disconnect=lambda _: None,
+            on_users_absent=lambda _: None,
+            report=lambda *_, **__: None,
             connections_max=16,
         )
         self.outbox.forward = self._forward

@@ -40,7 +40,7 @@ _LEAST_ROOM_BYTES: Final = 2_048
 
 
 class Owner(Protocol):
-    """The gateway as its connections know it."""
+    """Gateway as its connections see it: what happens on a connection is reported here."""
 
     buffer: memoryview
     bytes_out: int
@@ -55,36 +55,36 @@ class Owner(Protocol):
         """Monotonic time."""
         ...
 
-    def opened(self, connection: "Connection", /) -> bool:
-        """A client connected; False if there is no room for it."""
+    def on_connect(self, connection: "Connection", /) -> bool:
+        """Take a new connection; False if there is no room for it."""
         ...
 
-    def asked(self, connection: "Connection", request: LoginRequest, /) -> None:
-        """A login request came."""
+    def on_login_request(self, connection: "Connection", request: LoginRequest, /) -> None:
+        """Check the password of a login request."""
         ...
 
-    def unanswered(self, connection: "Connection", /) -> None:
-        """A login request waits for its answer for too long."""
+    def on_login_timeout(self, connection: "Connection", /) -> None:
+        """Reject a login request that has waited too long for its check."""
         ...
 
-    def arrived(self, connection: "Connection", /) -> None:
-        """Bytes of a user came into the connection's region."""
+    def on_bytes(self, connection: "Connection", /) -> None:
+        """Have bytes of a logged-in user read in the next turn."""
         ...
 
-    def unreadable(self, spool: Spool, error: SpoolError, /) -> None:
-        """A spool could not be read."""
+    def on_spool_error(self, spool: Spool, error: SpoolError, /) -> None:
+        """Drop a past session whose spool cannot be read. Raises SpoolError for the present one."""
         ...
 
-    def logged_out(self, connection: "Connection", /) -> bool:
-        """The user of a connection is not logged in any more."""
+    def end_login(self, connection: "Connection", /) -> bool:
+        """End the login of a connection; True if it had one."""
         ...
 
-    def left(self, connection: "Connection", /) -> None:
-        """A connection is closing."""
+    def on_closing(self, connection: "Connection", /) -> None:
+        """End the login of a connection that closes. May be repeated."""
         ...
 
-    def lost(self, connection: "Connection", /) -> None:
-        """A connection is gone."""
+    def on_disconnect(self, connection: "Connection", /) -> None:
+        """Free the slot of a connection that is gone."""
         ...
 
 
@@ -126,18 +126,20 @@ class Connection(asyncio.BufferedProtocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected; refused where there is no room."""
-        if self.admitted(transport):
-            self._served_by(transport)
+        """Take a new connection, or refuse it where there is no room."""
+        if self.admit(transport):
+            self._serve(transport)
 
-    def admitted(self, transport: asyncio.BaseTransport) -> bool:
-        """Give the connection a slot; False where there is none, and it is ended. With TLS, ``secured`` or ``no_tls``
-        follow."""
+    def admit(self, transport: asyncio.BaseTransport) -> bool:
+        """Give the connection a slot; False where there is none, and it is ended.
+
+        With TLS, ``on_handshake`` or ``on_handshake_failure`` follows.
+        """
         self._socket = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else "unknown"  # it is gone already
         self.network = network_of(self.address)
-        if not self._gateway.opened(self):
+        if not self._gateway.on_connect(self):
             self.closing = "too many connections"
             self._socket.abort()
             return False
@@ -145,23 +147,23 @@ class Connection(asyncio.BufferedProtocol):
         self._limit = self.region + REGION_BYTES
         return True
 
-    def secured(self, transport: asyncio.BaseTransport) -> None:
-        """The TLS handshake is done; bytes may have come with its last message."""
+    def on_handshake(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the session after the TLS handshake; bytes may have come with its last message."""
         self._half_closes = False
         if self.closing:
             cast(asyncio.Transport, transport).abort()
             return
-        self._served_by(transport)
+        self._serve(transport)
         if self.end > self.begin:
             self.buffer_updated(0)
 
-    def no_tls(self, error: BaseException) -> None:
-        """The TLS handshake failed."""
+    def on_handshake_failure(self, error: BaseException) -> None:
+        """Give up a connection whose TLS handshake failed."""
         if not self.closing:
             self.closing = f"no TLS handshake: {str(error) or 'the peer closed the connection'}"
-        self._gateway.lost(self)
+        self._gateway.on_disconnect(self)
 
-    def _served_by(self, transport: asyncio.BaseTransport) -> None:
+    def _serve(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(BUFFER_BYTES_MAX, BUFFER_BYTES_LOW)
 
@@ -172,7 +174,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._gateway.buffer[self.end : self._limit]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes came; those of a connection that was ended go unread."""
+        """Take received bytes; those of a connection that was ended go unread."""
         if self.closing:
             return
         if self.past:
@@ -187,35 +189,35 @@ class Connection(asyncio.BufferedProtocol):
             if self._limit - self.end < _LEAST_ROOM_BYTES and self.transport is not None:
                 self._holding = True
                 self.transport.pause_reading()
-            self._gateway.arrived(self)
+            self._gateway.on_bytes(self)
             return
         data = bytes(self._gateway.buffer[self.begin : self.end])
         self.end = self.begin
         for event in self.session.receive(data, self._gateway.now_ns()):
             if isinstance(event, LoginRequest):
-                self._gateway.asked(self, event)
+                self._gateway.on_login_request(self, event)
             elif isinstance(event, ProtocolError):
                 self.close(str(event), last=event.answer)
 
     def eof_received(self) -> bool:
-        """The client sends nothing more; the connection ends."""
+        """End the connection: the client sends nothing more."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """Report that the connection is gone."""
         if not self.closing:
             self.closing = str(exc) or type(exc).__name__ if exc else "the client closed the connection"
-        self._gateway.lost(self)
+        self._gateway.on_disconnect(self)
 
     def pause_writing(self) -> None:
-        """So much waits for the reader that it is served from the spool from here on."""
+        """Serve a slow reader from the spool from here on."""
         self._paused_ns = self._gateway.now_ns()
         if self.caught_up:
             self.caught_up = False
             self.position = self._end_of_stream()
 
     def resume_writing(self) -> None:
-        """The reader takes again."""
+        """Send the rest of the stream: the reader takes bytes again."""
         self._paused_ns = 0
         if self.user and not self.closing:
             self.catch_up()
@@ -250,7 +252,7 @@ class Connection(asyncio.BufferedProtocol):
         if rest and not self.closing:
             self._gateway.buffer[self.begin : self.begin + len(rest)] = rest
             self.end = self.begin + len(rest)
-            self._gateway.arrived(self)
+            self._gateway.on_bytes(self)
 
     def catch_up(self) -> None:
         """Send what the spool has, as long as the reader takes it."""
@@ -261,12 +263,12 @@ class Connection(asyncio.BufferedProtocol):
             try:
                 data = self.spool.read(self.user, self.position, CHUNK_BYTES)
             except SpoolError as error:
-                self._gateway.unreadable(self.spool, error)
+                self._gateway.on_spool_error(self.spool, error)
                 continue
             if not data:
                 self.caught_up = True
                 if self.past:
-                    self._say_end()
+                    self._send_end()
                 return
             self.position += len(data)
             self.write(data)
@@ -310,7 +312,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.session.state is State.LOGIN and beat.read_ns - self._awaited_ns >= LOGIN_NS:
             self.close(f"no login came within {LOGIN_NS // 10**9} s")
         elif self.session.state is State.ASKED and beat.now_ns - self._awaited_ns >= CHECK_NS:
-            self._gateway.unanswered(self)
+            self._gateway.on_login_timeout(self)
         return bool(self.closing)
 
     def other(self, kind: int, payload: bytes, now_ns: int) -> None:
@@ -341,7 +343,7 @@ class Connection(asyncio.BufferedProtocol):
             self.closing, self._closing_ns = why, self._gateway.now_ns()
             if self._socket is not None:
                 self._socket.abort()  # nothing can be told before the handshake is done
-            self._gateway.left(self)
+            self._gateway.on_closing(self)
             return
         if debug:
             self.write(Debug(f"closed: {why}").packet())
@@ -359,20 +361,20 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.write_eof()
         else:
             self.transport.close()
-        self._gateway.left(self)
+        self._gateway.on_closing(self)
 
     def end_session(self) -> None:
         """The stream is complete: no order is taken any more, and End of Session follows the last message."""
         if not self.live:
             return
-        self._gateway.logged_out(self)
+        self._gateway.end_login(self)
         self.past = True
         self.end = self.begin
         if self._holding and self.transport is not None:
             self._holding = False
             self.transport.resume_reading()
         if self.caught_up:
-            self._say_end()
+            self._send_end()
 
     def enter_past(self, user: int, accepted: bytes, spool: Spool, position: int) -> None:
         """The login to a session that is over was accepted: what it has is sent from ``position`` on, then its end."""
@@ -382,7 +384,7 @@ class Connection(asyncio.BufferedProtocol):
         self.write(accepted)
         self.catch_up()
 
-    def _say_end(self) -> None:
+    def _send_end(self) -> None:
         self.close("the session has ended", last=soup.packet(soup.PacketType.END_OF_SESSION))
 
     def _end_of_stream(self) -> int:

@@ -31,9 +31,9 @@ class Logins:
         return self._admission.refused
 
     def check(
-        self, key: object, address: str, user: str, password: str, stored: Stored, decided: Callable[[bool], None]
+        self, key: object, address: str, user: str, password: str, stored: Stored, on_check: Callable[[bool], None]
     ) -> None:
-        """Check a password; ``decided`` is called with the answer, at once or later, and not after ``withdraw``.
+        """Check a password; ``on_check`` is called with the answer, at once or later, and not after ``withdraw``.
 
         key: who asks, once at a time. stored: of a user that does not exist or has no password, with cost 0; that takes
         as long to be refused as a wrong password.
@@ -43,7 +43,7 @@ class Logins:
         due_ns = partial(self._admission.due_ns, address, user, remembered=remembered is True)
         now_ns = self._now_ns()
         if remembered and due_ns(now_ns) <= now_ns:
-            decided(True)
+            on_check(True)
             return
         if remembered is False:
             self._admission.failed(address, user, now_ns)
@@ -54,7 +54,7 @@ class Logins:
                 self._admission.learn(user, password, sealed)
             elif remembered is None:
                 self._admission.failed(address, user, self._now_ns())
-            decided(right)
+            on_check(right)
 
         check = partial(verify, password, stored.salt, stored.hashed, stored.cost or COST_DEFAULT)
         self._hashing.ask(address, key, Question(check, due_ns, checked))

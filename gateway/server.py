@@ -44,21 +44,21 @@ TURN_MASK: Final = (1 << 31) - 1
 #: by one of twice as many. Where commands are slow (a call over a deep book), others still get their turn.
 TURN_NS_MAX: Final = 50_000_000
 ROWS_LEAST: Final = 64
-#: How long a turn that found no room waits, in seconds.
+#: Wait of a turn that found no room, in seconds.
 NO_ROOM_S: Final = 0.001
-#: How often time is looked at for heartbeats, in seconds.
+#: Interval of ``Gateway.beat``, in seconds.
 BEAT_S: Final = 0.25
-#: How many messages of a connection that has more were taken in a turn.
+#: Key of a pair: messages taken in a turn.
 _messages: Final = itemgetter(0)
-#: What a connection is told that makes room for another.
+#: Reason given to a connection that makes room for another.
 DISPLACED: Final = "no login came, and another connection needs the room"
 
 
-class Say(Protocol):
-    """The log of session events (``node.logs``)."""
+class Report(Protocol):
+    """Log of session events (``node.logs``)."""
 
     def __call__(self, event: str, /, **fields: object) -> None:
-        """One thing that happened."""
+        """Write one event with its fields."""
         ...
 
 
@@ -71,10 +71,10 @@ class Gateway:
         *,
         take: Callable[[NDArray[Any], int], None],
         has_room: Callable[[], bool],
-        disconnected: Callable[[int], None],
-        absent: Callable[[list[int]], None],
-        say: Say,
-        warn: Say | None = None,
+        on_user_disconnect: Callable[[int], None],
+        on_users_absent: Callable[[list[int]], None],
+        report: Report,
+        warn: Report | None = None,
         connections_max: int = 1_024,
         per_address_max: int | None = None,
         waiting_per_address_max: int | None = None,
@@ -88,10 +88,10 @@ class Gateway:
         outbox.login_ends = self.disconnect
         self._take = take
         self._has_room = has_room
-        self._disconnected = disconnected
-        self._absent = absent
-        self._say = say
-        self._warn = warn or say
+        self._on_user_disconnect = on_user_disconnect
+        self._on_users_absent = on_users_absent
+        self._report = report
+        self._warn = warn or report
         self._arena = np.zeros(connections_max * REGION_PITCH, np.uint8)
         self.buffer = self._arena.data
         self._slots: Slots[Connection] = Slots(
@@ -150,23 +150,23 @@ class Gateway:
 
     # Connections come and go.
 
-    def opened(self, connection: Connection) -> bool:
-        """True if there is room for a connection, which then has a slot."""
+    def on_connect(self, connection: Connection) -> bool:
+        """Give a new connection a slot; False if there is no room for it."""
         if not self.open_for_logins:
-            return self._refused(connection, "the node takes no logins now")
+            return self._refuse_connection(connection, "the node takes no logins now")
         place = self._slots.open(connection, connection.network)
         if place.slot < 0:
-            return self._refused(connection, place.refused)
+            return self._refuse_connection(connection, place.refused)
         if place.displaces is not None:
             self._displace(place.displaces)
         connection.slot = place.slot
         self.connections.add(connection)
         return True
 
-    def _refused(self, connection: Connection, why: str) -> bool:
+    def _refuse_connection(self, connection: Connection, why: str) -> bool:
         self.refused_connections += 1
         if _is_told(self.refused_connections):
-            self._say("connection refused", address=connection.address, why=why, refused=self.refused_connections)
+            self._report("connection refused", address=connection.address, why=why, refused=self.refused_connections)
         return False
 
     def _displace(self, connection: Connection) -> None:
@@ -175,21 +175,21 @@ class Gateway:
         connection.slot = -1
         self.connections.discard(connection)
         if connection.session.state is State.ASKED:
-            self.unanswered(connection)
+            self.on_login_timeout(connection)
         else:
             connection.close(DISPLACED)
         if _is_told(self.displaced_connections):
             count = self.displaced_connections
-            self._say("connection ended", address=connection.address, why=connection.closing, displaced=count)
+            self._report("connection ended", address=connection.address, why=connection.closing, displaced=count)
 
-    def left(self, connection: Connection) -> None:
-        """A connection was ended, or is gone: its user is not logged in any more. May be repeated."""
+    def on_closing(self, connection: Connection) -> None:
+        """End the login of a connection that closes, with the orders that go with it. May be repeated."""
         self._logins.withdraw(connection, connection.network)
-        if self.logged_out(connection) and self.streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
-            self._disconnected(connection.user)
+        if self.end_login(connection) and self.streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
+            self._on_user_disconnect(connection.user)
 
-    def logged_out(self, connection: Connection) -> bool:
-        """Forget the login of a connection; True if it had one. The end of a session is no disconnect: the user's
+    def end_login(self, connection: Connection) -> bool:
+        """End the login of a connection; True if it had one. The end of a session is no disconnect: the user's
         orders ended with the day, or the node has canceled them before."""
         user = connection.user
         if not user or self.logged_in.get(user) is not connection:
@@ -197,22 +197,22 @@ class Gateway:
         del self.logged_in[user]
         return True
 
-    def lost(self, connection: Connection) -> None:
-        """A connection is gone; its slot is free again."""
+    def on_disconnect(self, connection: Connection) -> None:
+        """Free the slot of a connection that is gone."""
         if connection.slot < 0:
             return
-        self._slots.closed(connection)
+        self._slots.on_disconnect(connection)
         connection.slot = -1
         self.connections.discard(connection)
         if connection.user:
             name = self.streams.name(connection.user)
-            self._say("session ended", user=name, address=connection.address, why=connection.closing)
+            self._report("session ended", user=name, address=connection.address, why=connection.closing)
         elif not connection.closing.startswith("the client"):
-            self._say("connection ended", address=connection.address, why=connection.closing)
-        self.left(connection)
+            self._report("connection ended", address=connection.address, why=connection.closing)
+        self.on_closing(connection)
 
     def disconnect(self, user: int, why: str) -> bool:
-        """End a user's connection; whether there was one."""
+        """End a user's connection; True if there was one."""
         connection = self.logged_in.get(user)
         if connection is not None:
             connection.close(why)
@@ -237,91 +237,93 @@ class Gateway:
         """Records of arrivals that were not written since the start."""
         return self._arrival_log.lost if self._arrival_log is not None else 0
 
-    def asked(self, connection: Connection, request: LoginRequest) -> None:
-        """A login request came: have its password checked."""
-        self._slots.asked(connection)
+    def on_login_request(self, connection: Connection, request: LoginRequest) -> None:
+        """Have the password of a login request checked."""
+        self._slots.on_login_request(connection)
         user = self.streams.user(request.user)
         stored = self._password_of(user)
 
-        def decided(right: bool) -> None:
+        def on_check(right: bool) -> None:
             if connection.closing:
                 return
             if not right or not user:
-                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
+                self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
             elif self._password_of(user) != stored:
-                self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
+                self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
             else:
-                self._known(connection, request, user)
+                self._log_in(connection, request, user)
 
-        self._logins.check(connection, connection.network, request.user.upper(), request.password, stored, decided)
+        self._logins.check(connection, connection.network, request.user.upper(), request.password, stored, on_check)
 
     def _password_of(self, user: int) -> Stored:
         """A user's password, as it is now."""
         row = self.streams.row(user)
         return Stored(*salt_and_hash(row), int(row["cost"]))
 
-    def unanswered(self, connection: Connection) -> None:
-        """A login request has waited for its check for too long."""
+    def on_login_timeout(self, connection: Connection) -> None:
+        """Reject a login request that has waited too long for its check."""
         connection.close("too many logins wait", debug=False, last=connection.session.reject(RejectCode.NOT_AUTHORIZED))
 
-    def _refuse(self, connection: Connection, request: LoginRequest, code: RejectCode, why: str) -> None:
-        self._say("login refused", user=request.user, address=connection.address, why=why)
+    def _refuse_login(self, connection: Connection, request: LoginRequest, code: RejectCode, why: str) -> None:
+        self._report("login refused", user=request.user, address=connection.address, why=why)
         connection.close(why, debug=False, last=connection.session.reject(code))
 
-    def _known(self, connection: Connection, request: LoginRequest, user: int) -> None:
-        """The password is right: is the session there, and is the user in already?"""
+    def _log_in(self, connection: Connection, request: LoginRequest, user: int) -> None:
+        """Log a user in whose password is right, if the session is kept and nobody else has the login."""
         if not self.streams.may(user, UserPermission.ENABLED):
-            self._refuse(connection, request, RejectCode.NOT_AUTHORIZED, "the user may not log in")
+            self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "the user may not log in")
             return
         spool = self._outbox.spool_of(request.session)
         if spool is None:
-            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "there is no such session")
+            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "there is no such session")
             return
         next_seq, end = spool.end(user)
         if request.requested_seq > next_seq:
-            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the stream does not go so far")
+            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the stream does not go so far")
             return
         if spool is not self._outbox.spool:
             self._enter_past(connection, request, user, spool)
             return
         before = self.logged_in.get(user)
         if before is not None and not self.streams.may(user, UserPermission.NEWEST_WINS):
-            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the user is logged in already")
+            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the user is logged in already")
             return
         self.logged_in[user] = connection
-        self._slots.logged_in(connection)
+        self._slots.on_login(connection)
         if before is not None:
             before.close("the same user logged in again")
         accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns())
         try:
             position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
         except SpoolError as error:
-            self.unreadable(spool, error)
+            self.on_spool_error(spool, error)
             return
-        self._say("login", user=request.user, address=connection.address, from_seq=connection.session.next_seq)
+        self._report("login", user=request.user, address=connection.address, from_seq=connection.session.next_seq)
         connection.since_ns = self.now_ns()
         connection.enter(user, int(self.streams.row(user)["participant"]), accepted, position)
 
     def _enter_past(self, connection: Connection, request: LoginRequest, user: int, spool: Spool) -> None:
-        """A login to a session that is over, of which a user has one at a time; that to the present one is apart."""
+        """Log a user in to a past session, to one at a time; a login to the present one may exist beside it."""
         self._end_past(user, "the same user logged in again")
-        self._slots.logged_in(connection)
+        self._slots.on_login(connection)
         next_seq, end = spool.end(user)
         try:
             spool.check(user)
             position = spool.position_of(user, request.requested_seq) if request.requested_seq else end
         except SpoolError as error:
-            self.unreadable(spool, error)
-            self._refuse(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the session cannot be read any more")
+            self.on_spool_error(spool, error)
+            self._refuse_login(
+                connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the session cannot be read any more"
+            )
             return
         accepted = connection.session.accept(spool.session, next_seq, self.now_ns())
         from_seq = connection.session.next_seq
-        self._say("login", user=request.user, address=connection.address, from_seq=from_seq, session=spool.session)
+        self._report("login", user=request.user, address=connection.address, from_seq=from_seq, session=spool.session)
         connection.since_ns = self.now_ns()
         connection.enter_past(user, accepted, spool, position)
 
-    def unreadable(self, spool: Spool, error: SpoolError) -> None:
-        """A stream cannot be read back: a past session is dropped; without the present one the node cannot go on.
+    def on_spool_error(self, spool: Spool, error: SpoolError) -> None:
+        """Drop a past session whose stream cannot be read; without the present one the node must end.
 
         Raises SpoolError for the present one.
         """
@@ -332,8 +334,8 @@ class Gateway:
 
     # The turn.
 
-    def arrived(self, connection: Connection) -> None:
-        """Bytes of a live connection wait for the turn."""
+    def on_bytes(self, connection: Connection) -> None:
+        """Have the bytes of a live connection read in the next turn."""
         if not connection.dirty:
             connection.dirty = True
             self._waiting.append(connection)
@@ -347,8 +349,8 @@ class Gateway:
         if not self._waiting:
             return
         if not self._has_room():
-            # Whoever makes room calls ``go_on``; this is for room that is made without a word.
-            self._loop.call_later(NO_ROOM_S, self.go_on)
+            # Whoever makes room calls ``resume``; this is for room that is made without a word.
+            self._loop.call_later(NO_ROOM_S, self.resume)
             return
         began_ns = time.perf_counter_ns()
         now_ns = self.now_ns()
@@ -383,7 +385,7 @@ class Gateway:
         return reading
 
     def _read(self, reading: list[Connection], now_ns: int) -> int:
-        """Read what connections sent into rows: how many. Those that have more come first in the next turn."""
+        """Read messages of connections into rows; gives their number. Those with more come first in the next turn."""
         table, at = self._table, 0
         for each in reading:
             _STREAM.pack_into(
@@ -413,7 +415,7 @@ class Gateway:
             self.orders += messages
             each.taken(begin, end, packets, now_ns)
             if stop != FINE:
-                self._stopped(each, stop, now_ns)
+                self._on_stop(each, stop, now_ns)
             elif full and end - begin > 2:
                 each.dirty = True
                 rest.append((messages, each))
@@ -425,7 +427,7 @@ class Gateway:
         return rows
 
     def _fit(self, took_ns: int) -> None:
-        """Sets the rows of the next turn by the time that the last one took."""
+        """Set the rows of the next turn by the time of the last one."""
         if took_ns > TURN_NS_MAX:
             self._rows_max = max(self._rows_max // 2, ROWS_LEAST)
         elif self._rows_max < self._rows_limit and took_ns < TURN_NS_MAX // 10:
@@ -444,14 +446,14 @@ class Gateway:
         else:
             self._polling = False
 
-    def go_on(self) -> None:
-        """There may be room again for a turn that had to wait."""
+    def resume(self) -> None:
+        """Run a turn that had to wait for room."""
         if self._waiting and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.turn)
 
-    def _stopped(self, connection: Connection, stop: int, now_ns: int) -> None:
-        """The first packet in the region is not one for the kernel."""
+    def _on_stop(self, connection: Connection, stop: int, now_ns: int) -> None:
+        """Take the first packet in the region, which is not one for the kernel."""
         region = self.buffer[connection.begin : connection.end]
         try:
             size = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX)
@@ -465,7 +467,7 @@ class Gateway:
         connection.drop(size, 1, now_ns)
         connection.other(kind, payload, now_ns)
         if connection.end > connection.begin and connection.live:
-            self.arrived(connection)
+            self.on_bytes(connection)
 
     def _read_packets(self, connection: Connection, now_ns: int) -> None:
         """Read what stands in front of a client's first order, while orders wait for room: heartbeats, a logout."""
@@ -483,18 +485,18 @@ class Gateway:
         except ProtocolError:
             whole = True  # it is refused as if it were there
         if whole and len(region) > 2 and region[2] != soup.PacketType.UNSEQUENCED:
-            self._stopped(connection, OTHER, now_ns)
+            self._on_stop(connection, OTHER, now_ns)
 
     # The way out.
 
     def deliver(self, segment: Segment) -> None:
-        """Messages of a user, which are in the spool: to the user where one is logged in."""
+        """Send messages that are in the spool to their user, if logged in."""
         connection = self.logged_in.get(segment.user)
         if connection is not None:
             connection.deliver(segment.data, segment.messages, self.now_ns())
 
     def beat(self) -> None:
-        """Heartbeats and patience; call it every ``BEAT_S``."""
+        """Send heartbeats and end silent connections; call it every ``BEAT_S``."""
         beat = self.attention.beat(self.now_ns())
         if self._arrival_log is not None:
             self._arrival_log.flush()
@@ -505,15 +507,15 @@ class Gateway:
             connection.beat(beat)
 
     def _begin_day(self) -> None:
-        """The sessions of the day before end. An order that was on its way may be of the new day, so users whose orders
+        """End the sessions of the day before. An order that was on its way may be of the new day, so users whose orders
         go with their connection are absent until they log in again."""
         absent = [user for user in self.logged_in if self.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT)]
         self.end_sessions()
         if absent:
-            self._absent(absent)
+            self._on_users_absent(absent)
 
     def end_sessions(self) -> None:
-        """Says to every client that the stream is complete."""
+        """End every session: the stream is complete."""
         for connection in list(self.connections):
             if connection.live:
                 connection.end_session()
@@ -521,7 +523,7 @@ class Gateway:
                 connection.close("the session has ended", debug=False)
 
     def close(self) -> None:
-        """Nobody is let in any more."""
+        """Refuse all further connections and logins."""
         self.open_for_logins = False
         self._logins.close()
         if self._arrival_log is not None:

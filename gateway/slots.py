@@ -117,15 +117,15 @@ class Slots(Generic[Key]):
             del self._addresses[address]
         return slot
 
-    def asked(self, key: Key) -> None:
-        """The connection asked for a login."""
+    def on_login_request(self, key: Key) -> None:
+        """Note that the connection requests a login."""
         if key in self._places:
             connections = self._addresses[self._places[key][0]]
             connections.discard(key)
             connections.asked[key] = None
 
-    def logged_in(self, key: Key) -> None:
-        """The connection's user is logged in; its address is known from now on."""
+    def on_login(self, key: Key) -> None:
+        """Note a login; the address is known from now on."""
         if key not in self._places:
             return
         address = self._places[key][0]
@@ -137,7 +137,7 @@ class Slots(Generic[Key]):
         if len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
 
-    def closed(self, key: Key) -> None:
-        """The connection is gone and its slot free. May be repeated."""
+    def on_disconnect(self, key: Key) -> None:
+        """Free the slot of a connection that is gone. May be repeated."""
         if key in self._places:
             self._free.append(self._leave(key))

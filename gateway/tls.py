@@ -53,7 +53,7 @@ class TlsDoor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected: begin the handshake where there is room."""
-        if not self._connection.admitted(transport):
+        if not self._connection.admit(transport):
             return
         stream, loop = cast(asyncio.Transport, transport), asyncio.get_running_loop()
         starting = loop.start_tls(
@@ -75,10 +75,10 @@ class TlsDoor(asyncio.Protocol):
             secured = await begun
         except OSError as error:  # an SSLError too, and a handshake that takes too long
             transport.abort()
-            self._connection.no_tls(error)
+            self._connection.on_handshake_failure(error)
             return
         if secured is not None:
-            self._connection.secured(secured)
+            self._connection.on_handshake(secured)
 
 
 class _Begun:

@@ -30,7 +30,7 @@ class Images:
 
     ``blocks``: how many were taken so far. ``has_room``: whether the disk has room for one that nobody asked for; what
     is left of a disk that is nearly full is for the journal. ``settled``: whether all that was taken is published;
-    ``go_on``: called once the gateway may take again; ``say``: told of each that is done, and ``warn`` of each that
+    ``resume``: called once the gateway may take again; ``report``: told of each that is done, and ``warn`` of each that
     failed.
     """
 
@@ -45,8 +45,8 @@ class Images:
         blocks: Callable[[], int],
         has_room: Callable[[], bool],
         settled: Callable[[], bool],
-        go_on: Callable[[], None],
-        say: Callable[..., None],
+        resume: Callable[[], None],
+        report: Callable[..., None],
         warn: Callable[..., None],
     ) -> None:
         self._journal, self._engine, self._outbox = journal, engine, outbox
@@ -56,8 +56,8 @@ class Images:
         self._begun_s = time.monotonic()
         self._has_room = has_room
         self._settled = settled
-        self._go_on = go_on
-        self._say, self._warn = say, warn
+        self._resume = resume
+        self._report, self._warn = report, warn
         #: True if a checkpoint is to be begun, for which the gateway must stop taking.
         self.wanted = False
         self._failure = ""
@@ -68,7 +68,7 @@ class Images:
             directory,
             commands,
             failed=self._failed,
-            finished=lambda seq: say("checkpoint", seq=seq),
+            finished=lambda seq: report("checkpoint", seq=seq),
             beside=outbox.image,
             before_named=self._sync_spool,
         )
@@ -88,7 +88,7 @@ class Images:
             self._blocks_before, self._begun_s = self._blocks(), time.monotonic()
             self._outbox.flush()
             self._aside.now(self._engine)
-            self._go_on()
+            self._resume()
 
     def _is_due(self) -> bool:
         if time.monotonic() - self._begun_s < APART_S or not self._has_room():

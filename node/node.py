@@ -133,9 +133,9 @@ class Node:
             self.outbox,
             take=self.market.take,
             has_room=self._has_room,
-            disconnected=self._disconnected,
-            absent=lambda users: self._begin(self._cancel_absent(users)),
-            say=log.info,
+            on_user_disconnect=self._disconnected,
+            on_users_absent=lambda users: self._begin(self._cancel_absent(users)),
+            report=log.info,
             warn=log.warning,
             connections_max=options.connections_max,
             per_address_max=options.connections_per_address_max,
@@ -152,8 +152,8 @@ class Node:
             blocks=lambda: self.market.pipeline.blocks,
             has_room=lambda: self.scarcity.state == "fine",
             settled=lambda: self.market.published_seq == self.engine.seq,
-            go_on=self.gateway.go_on,
-            say=log.info,
+            resume=self.gateway.resume,
+            report=log.info,
             warn=log.warning,
         )
         self.suspension = Suspension(self.engine, self._submit, log.warning, options.data)
@@ -371,7 +371,7 @@ class Node:
     def _released(self) -> None:
         if self.images.wanted:
             self.images.look()
-        self.gateway.go_on()
+        self.gateway.resume()
 
     # Users that cancel on disconnect.
 

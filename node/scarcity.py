@@ -19,20 +19,20 @@ FULL_TURN_NS: Final = 50_000_000
 
 
 class Scarcity:
-    """Looks at the room once in a while. ``say``, ``warn``: the log. ``draining``: the node's halts are to stay."""
+    """Watch over the room on the disk. ``report``, ``warn``: the log. ``draining``: the node's halts are to stay."""
 
     def __init__(
         self,
         watch: RoomWatch,
         engine: MarketEngine,
         suspension: Suspension,
-        say: Callable[..., None],
+        report: Callable[..., None],
         warn: Callable[..., None],
     ) -> None:
         self._watch = watch
         self._engine = engine
         self._suspension = suspension
-        self._say, self._warn = say, warn
+        self._report, self._warn = report, warn
         self._told: State = "fine"
         self._refused = ""
         self._seq = self._seq_since_ns = 0
@@ -76,7 +76,7 @@ class Scarcity:
             if state in ("low", "full") or self.draining:
                 await self._suspension.halt()
             elif state == "fine" and (before != "fine" or self._suspension):
-                self._say("room", state="fine", instruments=await self._suspension.put_back())
+                self._report("room", state="fine", instruments=await self._suspension.put_back())
             self._refused = ""
         except Refused as refused:  # such as by a clock that is not kept: it is tried again at the next look
             if self._refused != str(refused):

@@ -88,9 +88,9 @@ class Turns:
             outbox,
             take=self._take,
             has_room=lambda: True,
-            disconnected=lambda _: None,
-            absent=lambda _: None,
-            say=lambda *_, **__: None,
+            on_user_disconnect=lambda _: None,
+            on_users_absent=lambda _: None,
+            report=lambda *_, **__: None,
             connections_max=connections_max,
             arrival_log=arrival_log,
         )

@@ -282,7 +282,7 @@ def test_a_connection_that_is_ended_and_does_not_go_is_cut_off(monkeypatch: pyte
     class Clock:
         bytes_out = 0
 
-        def left(self, _connection: object) -> None:
+        def on_closing(self, _connection: object) -> None:
             pass
 
         def now_ns(self) -> int:

@@ -73,13 +73,13 @@ class Days:
             self.outbox,
             take=lambda rows, _: self.take(rows.view("V64").copy().view(COMMAND)),
             has_room=lambda: True,
-            disconnected=self.disconnected.append,
-            absent=self.absent.extend,
-            say=lambda *_, **__: None,
+            on_user_disconnect=self.disconnected.append,
+            on_users_absent=self.absent.extend,
+            report=lambda *_, **__: None,
             warn=lambda event, **fields: self.warned.append(f"{event} {fields['session']}: {fields['why']}"),
         )
-        known = self.gateway._known
-        self.gateway.asked = lambda connection, request: known(  # type: ignore[method-assign]
+        known = self.gateway._log_in
+        self.gateway.on_login_request = lambda connection, request: known(  # type: ignore[method-assign]
             connection, request, self.outbox.streams.user(request.user)
         )
 

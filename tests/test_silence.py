@@ -89,9 +89,9 @@ class Place:
             outbox,
             take=lambda rows, _: self.taken.append(rows.view("V64").copy().view(COMMAND)),
             has_room=lambda: self.room,
-            disconnected=lambda _: None,
-            absent=lambda _: None,
-            say=lambda *_, **__: None,
+            on_user_disconnect=lambda _: None,
+            on_users_absent=lambda _: None,
+            report=lambda *_, **__: None,
         )
         self.gateway.now_ns = lambda: self.now_ns  # type: ignore[method-assign]
         self.gateway.attention = Attention(self.now_ns, BEAT_NS)

@@ -23,8 +23,8 @@ def slots(slots_max: int = 8, waiting: int | None = None, per_address: int | Non
 
 def log_in(where: Slots[str], key: str, address: str) -> None:
     assert where.open(key, address).slot >= 0
-    where.asked(key)
-    where.logged_in(key)
+    where.on_login_request(key)
+    where.on_login(key)
 
 
 def test_silent_connections_of_one_address_displace_each_other_and_leave_room_for_all_others() -> None:
@@ -39,7 +39,7 @@ def test_silent_connections_of_one_address_displace_each_other_and_leave_room_fo
 def test_a_connection_that_asked_for_a_login_makes_room_after_the_silent_ones() -> None:
     where = slots(8, waiting=2)
     where.open("asks", "a")
-    where.asked("asks")
+    where.on_login_request("asks")
     where.open("silent", "a")
     assert where.open("new", "a").displaces == "silent"
     assert where.open("newer", "a").displaces == "new"
@@ -56,7 +56,7 @@ def test_when_slots_run_out_the_oldest_of_the_address_with_most_waiting_makes_ro
 def test_a_known_address_keeps_its_waiting_connections_and_takes_the_place_of_unknown_ones() -> None:
     where = slots(4, waiting=4)
     log_in(where, "user", "office")
-    where.closed("user")
+    where.on_disconnect("user")
     for key in ("o1", "o2", "o3"):
         where.open(key, "office")
     where.open("x1", "x")
@@ -71,8 +71,8 @@ def test_a_logged_in_user_makes_room_for_nobody_and_a_free_slot_is_used_again() 
     log_in(where, "u1", "a")
     log_in(where, "u2", "b")
     assert where.open("new", "a").slot == -1
-    where.closed("u1")
-    where.closed("u1")
+    where.on_disconnect("u1")
+    where.on_disconnect("u1")
     assert where.open("new", "c").slot >= 0
     assert where.open("newer", "d").displaces == "new"
     assert len(where) == 2
@@ -96,7 +96,7 @@ def test_every_slot_has_one_owner_whatever_happens() -> None:
         key, alive = f"k{n}", list(where)
         if alive and chance.random() < 0.4:
             victim = chance.choice(alive)
-            chance.choice([where.asked, where.logged_in, where.closed])(victim)
+            chance.choice([where.on_login_request, where.on_login, where.on_disconnect])(victim)
             if victim not in list(where):
                 owner = {slot: key for slot, key in owner.items() if key != victim}
         place = where.open(key, f"address {chance.randrange(5)}")

@@ -107,9 +107,9 @@ def test_who_speaks_no_tls_or_an_old_one_gets_no_login(node: Running, files: tup
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), ssl.SSLError(1, "wrong version number")])
 def test_a_failed_handshake_has_a_reason(error: OSError) -> None:
     lost = []
-    gateway = SimpleNamespace(lost=lost.append)
+    gateway = SimpleNamespace(on_disconnect=lost.append)
     connection = SimpleNamespace(closing="", _gateway=gateway)
-    Connection.no_tls(cast(Connection, connection), error)
+    Connection.on_handshake_failure(cast(Connection, connection), error)
     assert lost == [connection]
     assert re.fullmatch(r"no TLS handshake: \S.*", connection.closing)
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = (*sorted(RANK), "examples", "tests")
 QUESTION = re.compile(r"(What|Whatever|Whether|How|Where|Why|Who|Whom|Whose|Whoever)\b")
 #: Sources of compiled kernels: an edit of a comment has every user compile for minutes, so it waits for another change.
-KERNELS = {f"gateway/{name}.py" for name in ("answering", "arrivals", "fold", "server", "writing")}
+KERNELS = {f"gateway/{name}.py" for name in ("answering", "arrivals", "fold", "writing")}
 
 
 def docstrings(source: str) -> Iterator[tuple[int, str]]:
