@@ -7,10 +7,12 @@ checkpoints are compared without reading them. Arrays are written from where the
 the caller owns: a million resting orders go at the speed of memory and disk. Bytes between arrays are zero, and
 checked.
 
-Arrays of folds over the events may stand beside the state: they are no part of it or of its digest.
+Images of projections (``checkpoints.projections``) may stand beside the state: they are no part of it or of its digest.
+Damage in one of them is told with it and leaves the state and the others usable.
 
 The header says of which journal the state is, and what form it has: a version and the digest of its dtypes
-(``Origin``). Versions 1 and 2 of the header, which do not, are read and not written.
+(``Origin``); and of each projection its version and digest. Headers of versions 1 and 2, which say neither, and of
+version 3, which says nothing of the projections, are read and not written.
 """
 
 import ast
@@ -24,7 +26,7 @@ import numpy as np
 from checkpoints.errors import CheckpointError
 from engine import digest
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 _MAGIC: Final = b"lkcheck\x01"
 _START_BYTES: Final = 32
 _ALIGN_BYTES: Final = 64
@@ -42,15 +44,17 @@ _FIRST_FIELDS: Final = {
     "size": int,
 }
 _BESIDE_FIELDS: Final = {"folds": list, "beside": list}
+_PROJECTION_FIELDS: Final = {"projections": list, "beside": list}
 _ORIGIN_FIELDS: Final = {"journal_id": bytes, "state_version": int, "state_layout": bytes}
 #: Fields of a header, by version.
 _FIELDS: Final = {
     1: _FIRST_FIELDS,
     2: _FIRST_FIELDS | _BESIDE_FIELDS,
-    FORMAT_VERSION: _FIRST_FIELDS | _BESIDE_FIELDS | _ORIGIN_FIELDS,
+    3: _FIRST_FIELDS | _BESIDE_FIELDS | _ORIGIN_FIELDS,
+    FORMAT_VERSION: _FIRST_FIELDS | _PROJECTION_FIELDS | _ORIGIN_FIELDS,
 }
 #: Fields that a Header holds in another form, or not at all.
-_LISTS: Final = ("version", "arrays", "size", "folds", "beside")
+_LISTS: Final = ("version", "arrays", "size", "folds", "projections", "beside")
 #: Origin of a checkpoint that does not say it.
 _UNSAID: Final = {"journal_id": b"", "state_version": 0, "state_layout": b""}
 
@@ -72,12 +76,31 @@ class Origin(NamedTuple):
     capacity: dict[str, int]
 
 
+class ProjectionForm(NamedTuple):
+    """Version and digest of a projection in a checkpoint; 0 and b"" in one of before format 4."""
+
+    version: int
+    digest: bytes
+
+
+class ProjectionImage(NamedTuple):
+    """Arrays of a projection beside the state, with the version and digest that the header records.
+
+    ``damage``: a sentence where the file is damaged in it, and some arrays are missing; else "".
+    """
+
+    version: int
+    digest: bytes
+    arrays: dict[str, Array]
+    damage: str = ""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The whole state of an engine after command ``seq``: what ``Engine.restore`` takes.
 
-    ``beside``: fold to array name to array, as the folds over the events stood at that command. ``source_digest``: of
-    the kernels that were at work, for the record.
+    ``projections``: images by name, as the projections stood at that command. ``source_digest``: of the kernels that
+    were at work, for the record.
     """
 
     seq: int
@@ -89,7 +112,7 @@ class Checkpoint:
     source_digest: str
     capacity: dict[str, int]
     parts: dict[str, dict[str, Array]]
-    beside: dict[str, dict[str, Array]] = field(default_factory=dict)
+    projections: dict[str, ProjectionImage] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:
@@ -100,7 +123,7 @@ class Checkpoint:
 @dataclass(frozen=True)
 class Header:
     """A verified header. ``arrays``: (part, name, dtype, shape, offset, checksum) in the order of the file, and
-    ``beside`` those after them, of the folds ``folds``."""
+    ``beside`` those after them, of ``projections``."""
 
     seq: int
     event_digest: bytes
@@ -112,7 +135,7 @@ class Header:
     capacity: dict[str, int]
     part_digests: dict[str, bytes]
     arrays: list[_Listed]
-    folds: tuple[str, ...]
+    projections: dict[str, ProjectionForm]
     beside: list[_Listed]
     start: int
     size: int
@@ -183,8 +206,8 @@ def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
         "capacity": checkpoint.capacity,
         "part_digests": {part: digest.part_digest(named) for part, named in checkpoint.parts.items()},
         "arrays": arrays,
-        "folds": list(checkpoint.beside),
-        "beside": listed(checkpoint.beside),
+        "projections": [(name, each.version, each.digest) for name, each in checkpoint.projections.items()],
+        "beside": listed({name: each.arrays for name, each in checkpoint.projections.items()}),
     }
     header = msgpack.packb({**fields, "size": offset})
     start = _MAGIC + len(header).to_bytes(8, "little")
@@ -229,6 +252,11 @@ def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
     listed: list[_Listed] = []
     end = 0
     try:
+        projections = {
+            str(group): ProjectionForm(int(version), bytes(projection_digest))
+            for group, version, projection_digest in fields.get("projections", [])
+        }
+        projections |= {str(group): ProjectionForm(0, b"") for group in fields.get("folds", [])}
         for part, array, text, shape, offset, checksum in [*parts, *fields.get("beside", [])]:
             dtype = _dtype(text)
             size = dtype.itemsize
@@ -248,7 +276,7 @@ def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
     return Header(
         **known,
         arrays=listed[: len(parts)],
-        folds=tuple(fields.get("folds", ())),
+        projections=projections,
         beside=listed[len(parts) :],
         start=start,
         size=end,
@@ -258,22 +286,29 @@ def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
 def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
     """The checkpoint in an unbuffered or buffered binary stream at its start. Raises CheckpointError.
 
-    Everything is verified; the arrays are new and belong to the caller.
+    Everything is verified; the arrays are new and belong to the caller. Damage in the image of a projection is told in
+    that image.
     """
     header = decode_header(stream, file_bytes, name)
     parts: dict[str, dict[str, Array]] = {part: {} for part in header.part_digests}
-    beside: dict[str, dict[str, Array]] = {fold: {} for fold in header.folds}
+    images = {each: ProjectionImage(*form, {}) for each, form in header.projections.items()}
     at = stream.tell()
     for number, (group, array_name, dtype, shape, offset, checksum) in enumerate([*header.arrays, *header.beside]):
         gap = stream.read(header.start + offset - at)
         array = np.empty(shape, dtype)
         flat = array.reshape(-1).view(np.uint8)
         _read_into(stream, flat.data, name)
-        if gap.strip(b"\0") or digest.checksum(flat) != checksum:
-            raise CheckpointError(f"{name} is damaged: its array {group}.{array_name} does not match its checksum")
         at = header.start + offset + len(flat)
-        into = parts if number < len(header.arrays) else beside
-        into.setdefault(group, {})[array_name] = array
+        damaged = bool(gap.strip(b"\0")) or digest.checksum(flat) != checksum
+        if number < len(header.arrays):
+            if damaged:
+                raise CheckpointError(f"{name} is damaged: its array {group}.{array_name} does not match its checksum")
+            parts.setdefault(group, {})[array_name] = array
+        elif damaged:
+            why = f"it is damaged: its array {array_name} does not match its checksum"
+            images[group] = images[group]._replace(damage=why)
+        else:
+            images[group].arrays[array_name] = array
     return Checkpoint(
         seq=header.seq,
         event_digest=header.event_digest,
@@ -284,7 +319,7 @@ def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
         source_digest=header.source_digest,
         capacity=header.capacity,
         parts=parts,
-        beside=beside,
+        projections=images,
     )
 
 

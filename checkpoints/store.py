@@ -8,15 +8,15 @@ it, and the one before is used; damage deletes nothing. Files ``.tmp`` are those
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from checkpoints import image
 from checkpoints.errors import CheckpointError, CheckpointGone
-from checkpoints.image import Checkpoint, Header, Origin
+from checkpoints.image import Checkpoint, Header, Origin, ProjectionForm
 from engine.digest import part_digest
 
 FOLDER: Final = "checkpoints"
@@ -32,7 +32,7 @@ class CheckpointInfo:
     """Summary of a checkpoint from its name and header, without reading its arrays.
 
     ``why``: what is wrong with it, "" when ``valid``. ``state_digest`` is empty, and ``origin`` None, where the header
-    cannot be read. ``folds``: the folds that have arrays beside the state.
+    cannot be read. ``projections``: version and digest of each that has an image beside the state, by name.
     """
 
     seq: int
@@ -42,7 +42,12 @@ class CheckpointInfo:
     valid: bool
     why: str
     origin: Origin | None = None
-    folds: tuple[str, ...] = ()
+    projections: Mapping[str, ProjectionForm] = field(default_factory=dict)
+
+    def holds(self, projection: str, version: int) -> bool:
+        """True where it has an image of a projection in a version."""
+        form = self.projections.get(projection)
+        return form is not None and form.version == version
 
 
 class CheckpointStore:
@@ -100,11 +105,11 @@ class CheckpointStore:
     def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo | None:
         """Summary of one checkpoint; None if it was removed meanwhile."""
         digest, size, origin = b"", 0, None
-        folds: tuple[str, ...] = ()
+        projections: Mapping[str, ProjectionForm] = {}
         try:
             size = path.stat().st_size
             header = _header(path)
-            digest, origin, folds = header.state_digest, header.origin, header.folds
+            digest, origin, projections = header.state_digest, header.origin, header.projections
             why = "" if header.seq == seq else f"{path} is the checkpoint of seq {header.seq}"
         except CheckpointError as error:
             why = str(error)
@@ -116,7 +121,7 @@ class CheckpointStore:
             with suppress(OSError):
                 why = _reason_path(path).read_text(encoding="utf-8", errors="replace").strip()
             why = why or "it was marked invalid"
-        return CheckpointInfo(seq, path, size, digest, not why, why, origin, folds)
+        return CheckpointInfo(seq, path, size, digest, not why, why, origin, projections)
 
     def newest(self, at_or_before: int | None = None) -> Checkpoint | None:
         """The newest good checkpoint with a seq of at most ``at_or_before``; None when there is none.
@@ -139,7 +144,10 @@ class CheckpointStore:
         return None
 
     def load(self, path: "str | os.PathLike[str]") -> Checkpoint:
-        """The checkpoint in ``path``, every byte verified. Raises CheckpointError, CheckpointGone if there is none."""
+        """The checkpoint in ``path``, every byte verified. Raises CheckpointError, CheckpointGone if there is none.
+
+        Damage in the image of a projection is told in that image.
+        """
         path = Path(path)
         try:
             with path.open("rb", buffering=0) as file:
@@ -157,8 +165,11 @@ class CheckpointStore:
 
     def verify(self, path: "str | os.PathLike[str]") -> Checkpoint:
         """The checkpoint in ``path``. Raises CheckpointError unless it is whole and the digests of its parts are those
-        of its arrays."""
+        of its arrays. Damage in the image of a projection counts."""
         checkpoint = self.load(path)
+        for name, each in checkpoint.projections.items():
+            if each.damage:
+                raise CheckpointError(f"{path} is damaged in the image of the projection {name}: {each.damage}")
         try:
             digests = _header(Path(path)).part_digests
         except OSError as error:
@@ -182,12 +193,17 @@ class CheckpointStore:
             _sync_folder(self.folder)
 
     def prune(
-        self, keep: int, *, up_to: int | None = None, origin: Origin | None = None, folds: Iterable[str] = ()
+        self,
+        keep: int,
+        *,
+        up_to: int | None = None,
+        origin: Origin | None = None,
+        versions: Mapping[str, int] | None = None,
     ) -> None:
         """Delete what is older than the newest ``keep`` checkpoints that are not marked invalid.
 
-        Those after ``up_to``, those of another ``origin``, and those without one of ``folds`` beside the state do not
-        count.
+        Those after ``up_to``, those of another ``origin``, and those without the images of projections that
+        ``versions`` names, in these versions, do not count.
 
         For the node that writes them: it goes by their headers. ``directory.recover.prune`` reads them whole.
         """
@@ -199,7 +215,7 @@ class CheckpointStore:
             if info.valid
             and (up_to is None or info.seq <= up_to)
             and origin in (None, info.origin)
-            and set(folds) <= set(info.folds)
+            and all(info.holds(name, version) for name, version in (versions or {}).items())
         ]
         if len(good) > keep:
             self.remove_before(good[-keep])

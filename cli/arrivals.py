@@ -17,7 +17,7 @@ from cli.errors import Found, WrongUse
 from engine.names import unpack
 from gateway.arrival_log import read_arrivals
 from gateway.fairness import messages_of, turn_numbers, unfair
-from gateway.outbox import PART_STREAMS
+from gateway.outbox import USERS, Outbox
 from notation.words import iso_time
 from replay.rebuild import journal_of
 
@@ -78,9 +78,10 @@ def _names(directory: Path) -> dict[int, str]:
     """Names of users by number, as far as the newest checkpoint with users' streams knows them."""
     store = CheckpointStore(directory)
     for info in reversed(store.list()):
-        if info.valid and PART_STREAMS in info.folds:
-            users = store.load(info.path).beside[PART_STREAMS]["users"]
-            return {number: unpack(int(row["name"])) for number, row in enumerate(users) if number}
+        if info.valid and info.holds(Outbox.name, Outbox.version):
+            users = store.load(info.path).projections[Outbox.name].arrays.get(USERS)
+            if users is not None:
+                return {number: unpack(int(row["name"])) for number, row in enumerate(users) if number}
     return {}
 
 

@@ -54,7 +54,7 @@ def create(directory: Path, *, as_json: bool) -> int:
         screen.say(f"checkpoint at command {screen.count(seq)}: {path}")
     if path is not None and holds_streams(directory):
         screen.notice(
-            "note: it is without the users' streams, so the node does not start from it; "
+            "note: it is without the users' streams, so a node that starts from it makes them again from an older one; "
             f"`lockstep admin checkpoint {directory}` has a running node write one with them"
         )
     return errors.FINE
@@ -110,4 +110,8 @@ def _facts(info: CheckpointInfo) -> dict[str, object]:
         "state_digest": _digest(info) or None,
         "valid": info.valid,
         "why": info.why or None,
+        "projections": {
+            name: {"version": form.version, "digest": form.digest.hex() or None}
+            for name, form in info.projections.items()
+        },
     }

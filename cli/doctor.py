@@ -257,27 +257,28 @@ def _checkpoints(directory: Path) -> Iterator[Finding]:
 
 
 def _streams(directory: Path, good: list[CheckpointInfo]) -> Finding:
-    """Checkpoints without the users' streams: a node starts from an older one that has them."""
-    from gateway.outbox import PART_STREAMS, changed_files
+    """Checkpoints without the users' streams: a node that starts makes them again from an older one."""
+    from gateway.outbox import Outbox, changed_files
 
-    held = next((info for info in good if PART_STREAMS in info.folds), None)
-    if held is not None and writer_pid(directory) is None:
+    with_them = [info for info in good if info.holds(Outbox.name, Outbox.version)]
+    if with_them and writer_pid(directory) is None:
+        image = CheckpointStore(directory).load(with_them[0].path).projections[Outbox.name]
         with journal_of(directory) as journal:
-            changed = changed_files(directory, journal.journal_id, CheckpointStore(directory).load(held.path).beside)
+            changed = changed_files(directory, journal.journal_id, image.arrays)
         if changed:
             then = "nobody is told such bytes: a start makes the present day again, and drops a past day"
             return Finding("streams", Grade.bad, "; ".join(changed), then)
-    without = [info for info in good if PART_STREAMS not in info.folds]
-    start = next((info.seq for info in good if PART_STREAMS in info.folds), 0)
+    start = next((info.seq for info in with_them), 0)
     if start == good[0].seq:
         return Finding("streams", Grade.good, f"in the checkpoint at command {screen.count(start)}, the newest")
-    named = ", ".join(screen.count(info.seq) for info in reversed(without))
+    named = ", ".join(screen.count(info.seq) for info in reversed(good) if info not in with_them)
     return Finding(
         "streams",
         Grade.notice,
-        f"{len(without)} of {screen.counted(len(good), 'checkpoint')} without the users' streams: {named}",
-        f"a node starts {begins(start)}, and not from those that `lockstep checkpoint create` wrote; "
-        f"run `lockstep admin checkpoint {directory}` on the running node for a newer one",
+        f"{len(good) - len(with_them)} of {screen.counted(len(good), 'checkpoint')} without the users' streams of this "
+        f"release: {named}",
+        f"the next start makes the streams again {begins(start)}, which takes as long as a replay from there; "
+        f"run `lockstep admin checkpoint {directory}` on the running node for a checkpoint with them",
     )
 
 

@@ -11,15 +11,13 @@ child hears nothing and removes what it wrote.
 
 import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
-from numpy.typing import NDArray
-
-from checkpoints import Checkpoint, CheckpointError, CheckpointStore
+from checkpoints import NO_PROJECTIONS, Checkpoint, CheckpointError, CheckpointStore, Projections
 from directory.recover import image, stateful
 from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
@@ -32,9 +30,6 @@ _DONE = b"done"
 #: Lower priority of the child: the market goes first.
 _NICE = 10
 _SENTENCE_BYTES_MAX = 4_096
-
-#: Arrays of the projections: by projection, then by name.
-Beside = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
 class _Child(NamedTuple):
@@ -59,11 +54,11 @@ class CheckpointAside:
     A checkpoint that fails does not stop the market: its sentence goes to ``failed``, and the next is taken when it is
     due. Without ``failed``, CheckpointError is raised at the end. Those before it are as they were.
 
-    ``beside``: the arrays of folds that are to stand in the checkpoint, asked for in the child; they must have seen the
-    events of every command that the engine has applied, so with folds a checkpoint is begun only where nothing is held.
-    ``before_named``: called in the child when all is written and the journal is durable up to there, before the file
-    gets its name: what else must be on the disk by then is synced there. In the child nothing is open that was open
-    in the parent. ``finished``: told the sequence number of each checkpoint that is done; ``finished_seq`` is the last.
+    ``projections``: those whose images stand in the checkpoint. They must have seen the events of every command that
+    the engine has applied, so with them a checkpoint is begun only where nothing is held. They are flushed before the
+    fork. Their images are taken in the child, where nothing is open that was open in the parent; they are synced there
+    when all is written and the journal is durable up to there, before the file gets its name. ``finished``: told the
+    sequence number of each checkpoint that is done; ``finished_seq`` is the last.
     """
 
     def __init__(
@@ -76,8 +71,7 @@ class CheckpointAside:
         waits: bool = False,
         failed: Callable[[str], object] | None = None,
         finished: Callable[[int], object] | None = None,
-        beside: Callable[[], Beside] | None = None,
-        before_named: Callable[[], object] | None = None,
+        projections: Projections = NO_PROJECTIONS,
     ) -> None:
         if commands < 1:
             raise ReplayError(f"a checkpoint every {commands} commands is not possible; give 1 or more")
@@ -90,8 +84,7 @@ class CheckpointAside:
         self._failures: list[str] = []
         self._failed = self._failures.append if failed is None else failed
         self._finished = finished
-        self._beside = beside
-        self._before_named = before_named
+        self._projections = projections
         self._child: _Child | None = None
         self._told = False
         # One beyond the journal's end is of another life of the directory.
@@ -134,8 +127,8 @@ class CheckpointAside:
     def now(self, engine: MarketEngine) -> bool:
         """Begin a checkpoint, due or not; False, and nothing happens, while one is being written.
 
-        The engine must be at the end of the journal, and folds at the same command. True is no promise: one that
-        cannot be begun is told like any that fails.
+        The engine must be at the end of the journal, and projections at the same command. True is no promise: one that
+        cannot be begun is told like any that fails. Raises OSError where projections cannot be flushed.
         """
         self.tend()
         if self._child is not None:
@@ -177,6 +170,7 @@ class CheckpointAside:
     def _begin(self, engine: MarketEngine) -> None:
         machine = stateful(engine)
         self._last_seq = engine.seq
+        self._projections.flush()
         ends: list[int] = []
         try:
             ends += os.pipe()
@@ -197,16 +191,13 @@ class CheckpointAside:
 
     def _image(self, machine: StatefulEngine) -> Checkpoint:
         taken = image(machine, self._capacity, self._journal.journal_id)
-        if self._beside is None:
-            return taken
-        return replace(taken, beside={fold: dict(arrays) for fold, arrays in self._beside().items()})
+        return replace(taken, projections=self._projections.images())
 
     def _ready(self) -> None:
-        if self._before_named is not None:
-            try:
-                self._before_named()
-            except OSError as error:
-                raise CheckpointError(f"what goes with it could not be put on the disk: {error}") from error
+        try:
+            self._projections.sync()
+        except OSError as error:
+            raise CheckpointError(f"what goes with it could not be put on the disk: {error}") from error
 
     def _tell(self, child: _Child) -> None:
         if not self._told and self._journal.durable_seq >= child.seq:
@@ -261,7 +252,8 @@ def _write_and_end(
             return durable
 
         store.write(taken, named_when=may_be_named)
-        store.prune(keep, up_to=taken.seq, origin=taken.origin, folds=taken.beside)
+        versions = {name: each.version for name, each in taken.projections.items()}
+        store.prune(keep, up_to=taken.seq, origin=taken.origin, versions=versions)
         os.write(says, _DONE)
     except BaseException as error:  # whatever it is, the parent must hear of it, and nothing here may go on
         with suppress(OSError):

@@ -9,14 +9,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from checkpoints import Checkpoint, CheckpointError, CheckpointInfo, CheckpointStore
+from checkpoints import (
+    NO_PROJECTIONS,
+    Checkpoint,
+    CheckpointError,
+    CheckpointInfo,
+    CheckpointStore,
+    Projections,
+)
 from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
 from engine.limits import Capacity
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalDamaged
 from replay.errors import ReplayError
 from replay.rebuild import (
-    Fold,
     Observe,
     Progress,
     Rebuilt,
@@ -70,13 +76,13 @@ def recover(
     engine: EngineKind = "kernel",
     durability: Durability = "fsync",
     observe: Observe | None = None,
-    fold: Fold | None = None,
+    projections: Projections = NO_PROJECTIONS,
     progress: Progress | None = None,
 ) -> tuple[Journal, MarketEngine, Recovered]:
     """Open a data directory for writing and bring the engine to the journal's end.
 
-    ``observe``: sees every block from the first; then no checkpoint is used. ``fold``: what the node keeps beside the
-    market; the newest good checkpoint that it accepts is used, and it sees the blocks after that one, or all.
+    ``observe``: sees every block from the first; then no checkpoint is used. ``projections``: as
+    before their first command; each is restored and sees the blocks after that, as in ``rebuild_from``.
     Raises Divergence when a recomputed event digest is not the recorded one (the node may not start), other
     ReplayErrors as ``rebuild`` does, JournalError from the journal. Whatever is raised, the journal is closed.
     """
@@ -89,7 +95,7 @@ def recover(
             engine=engine,
             use_checkpoints=observe is None,
             observe=observe,
-            fold=fold,
+            projections=projections,
             progress=progress,
         )
         # A crash leaves them out at the end only; one that is missing before others is for `verify` to report.

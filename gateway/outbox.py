@@ -4,6 +4,7 @@ The streams of the present trading day grow; those of some days before are kept,
 when their day ended. All of it is a function of the journal: replay makes it again, and a checkpoint vouches for files.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,31 +12,36 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from checkpoints import Projection
+from engine.digest import part_digest
 from engine.limits import Capacity
+from gateway.fold import FOLD_VERSION
 from gateway.spool import Spool, remove_files
 from gateway.streams import Segment, Streams, session_of
 
-#: Names of the streams and of the spools in a checkpoint.
-PART_STREAMS: Final = "gateway streams"
-PART_SPOOL: Final = "gateway spool"
-PART_PAST: Final = "gateway past spools"
+#: Name of the streams' tables in an image, beside those of spools, which have the names of their sessions.
+_STREAMS: Final = "streams"
+#: Table of the USER rows by user number, in an image.
+USERS: Final = f"{_STREAMS} users"
 #: Name of the session before the first clock value, which nobody can log in to.
 NO_SESSION: Final = session_of(0)
 #: Past trading days whose streams are kept, unless told otherwise.
 PAST_DAYS: Final = 5
 
 Arrays = Mapping[str, NDArray[Any]]
-Parts = Mapping[str, Arrays]
 
 
-class Outbox:
-    """Users' streams and their spools as one fold over the journal.
+class Outbox(Projection):
+    """Users' streams and their spools, as one projection.
 
     ``forward``: takes each segment once it is in the spool. ``began``: is called when a session begins, whose spool is
     there, and before any of its messages. ``login_ends``: is told of a user whose live session must not go on, and why.
     Without them it only makes what a client may ask for later: so a node goes through its journal before it listens.
     """
 
+    name = "streams"
+    #: Rises with FOLD_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
+    version = FOLD_VERSION
     forward: Callable[[Segment], None] | None = None
     began: Callable[[], None] | None = None
     login_ends: Callable[[int, str], object] | None = None
@@ -47,12 +53,15 @@ class Outbox:
         self._journal_id = journal_id
         self._capacity = capacity
         self._past_days = past_days
-        self.streams = Streams(capacity, self._deliver, self._new_session, self._login_ends)
+        self.streams = self._new_streams()
         self.spool = Spool(directory, self.streams.session, journal_id)
         #: Sentences for the operator on past sessions that a restore dropped.
         self.notes: list[str] = []
         #: Complete spools of days before, by session, the oldest first.
         self.past: dict[str, Spool] = {}
+
+    def _new_streams(self) -> Streams:
+        return Streams(self._capacity, self._deliver, self._new_session, self._login_ends)
 
     def spool_of(self, session: str) -> Spool | None:
         """The spool of a session (blank: of the present one); None where it is not kept."""
@@ -105,21 +114,20 @@ class Outbox:
         """A block of the journal, applied."""
         self.streams(first_seq, commands, events)
 
-    def restore(self, beside: Parts, _seq: int) -> None:
-        """Restore from the images in a checkpoint. Raises ValueError where it has none that can be used.
+    def restore(self, arrays: Arrays, _seq: int, /) -> None:
+        """Restore from an image. Raises ValueError where it, or the file of the present session, cannot be used.
 
         A past session whose file is gone, too short or another journal's is dropped: the journal before a checkpoint
         is not read again.
         """
-        if PART_STREAMS not in beside or PART_SPOOL not in beside:
-            raise ValueError("it was taken without them")
-        streams = Streams(self._capacity, self._deliver, self._new_session, self._login_ends)
-        streams.restore(beside[PART_STREAMS])
-        spool = self._restored(streams.session, beside[PART_SPOOL])
-        for each in self.spools():
-            each.close()
-        self.streams, self.spool, self.past = streams, spool, {}
-        for session, image in _by_session(beside.get(PART_PAST, {})).items():
+        groups = _grouped(arrays)
+        streams = self._new_streams()
+        streams.restore(groups.pop(_STREAMS, {}))
+        if streams.session not in groups:
+            raise ValueError(f"it has no spool of session {streams.session}")
+        spool = self._restored(streams.session, groups.pop(streams.session))
+        self._begin(streams, spool)
+        for session, image in groups.items():
             try:
                 self.past[session] = self._restored(session, image)
             except ValueError as error:
@@ -127,6 +135,17 @@ class Outbox:
         keep = {streams.session, *self.past}
         self._forget_oldest()
         remove_files(self._directory, keep)
+
+    def clear(self) -> None:
+        """Be as before the first command; files that are there count no more."""
+        streams = self._new_streams()
+        self._begin(streams, Spool(self._directory, streams.session, self._journal_id))
+        self.notes.clear()
+
+    def _begin(self, streams: Streams, spool: Spool) -> None:
+        for each in self.spools():
+            each.close()
+        self.streams, self.spool, self.past = streams, spool, {}
 
     def _restored(self, session: str, image: Arrays) -> Spool:
         """The spool that an image speaks of. Raises ValueError where its file does not hold that."""
@@ -151,32 +170,44 @@ class Outbox:
         for each in self.spools():
             each.close()
 
-    def image(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """The image that ``restore`` takes; call ``flush`` first. The files of ``spools`` must be synced with it."""
-        past = {
-            f"{session} {name}": array for session, spool in self.past.items() for name, array in spool.image().items()
-        }
-        return {PART_STREAMS: self.streams.image(), PART_SPOOL: self.spool.image(), PART_PAST: past}
+    def sync(self) -> None:
+        """In the fork: what the image says of the spools is on the disk. Raises OSError."""
+        for spool in self.spools():
+            fd = os.open(spool.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def image(self) -> dict[str, NDArray[Any]]:
+        """The image that ``restore`` takes: tables of the streams, and of the spool of each session, under its name."""
+        groups = {_STREAMS: self.streams.image(), **{spool.session: spool.image() for spool in self.spools()}}
+        return {f"{group} {name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+
+    def digest(self) -> bytes:
+        """16 bytes over the users, their open orders and the bytes of the day's streams, wherever they lie in files."""
+        return part_digest({**self.streams.image(), "checksums": self.spool.checksums()})
 
 
-def _by_session(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
-    """Images of past spools, by session, the oldest first."""
-    images: dict[str, dict[str, NDArray[Any]]] = {}
+def _grouped(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
+    """Tables of an image: those of the streams, and of spools by session, the oldest first."""
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
     for key in sorted(arrays):
-        session, name = key.split(" ", 1)
-        images.setdefault(session, {})[name] = arrays[key]
-    return images
+        group, name = key.split(" ", 1)
+        groups.setdefault(group, {})[name] = arrays[key]
+    return groups
 
 
-def changed_files(directory: Path, journal_id: bytes, beside: Parts) -> list[str]:
-    """Sentence for each spool file that is not what a checkpoint with these parts says; nothing is written."""
-    session = session_of(int(beside[PART_STREAMS]["now_ns"][0]))
+def changed_files(directory: Path, journal_id: bytes, arrays: Arrays) -> list[str]:
+    """Sentence for each spool file that is not what an image says; nothing is written."""
     found = []
-    for each, image in {**_by_session(beside.get(PART_PAST, {})), session: beside[PART_SPOOL]}.items():
+    for session, image in _grouped(arrays).items():
+        if session == _STREAMS:
+            continue
         try:
-            spool = Spool(directory, each, journal_id, readonly=True)
+            spool = Spool(directory, session, journal_id, readonly=True)
         except OSError as error:
-            found.append(f"the streams of session {each} cannot be read: {error.strerror or error}")
+            found.append(f"the streams of session {session} cannot be read: {error.strerror or error}")
             continue
         try:
             spool.restore(image)

@@ -181,6 +181,11 @@ class Spool:
             except (OSError, ValueError) as error:
                 raise SpoolError(str(error)) from error
 
+    def checksums(self) -> NDArray[np.int64]:
+        """User number and CRC-32 of the bytes of each stream, written or not; int64[streams, 2]."""
+        rows = [(user, zlib.crc32(b"".join(each.pending), each.crc)) for user, each in sorted(self._streams.items())]
+        return np.array(rows, np.int64).reshape(-1, 2)
+
     def image(self) -> dict[str, NDArray[Any]]:
         """The image that ``restore`` takes, of all messages written; call ``flush`` first. Sync the file with it."""
         users = sorted(self._streams)

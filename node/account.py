@@ -157,7 +157,7 @@ def status(node: Node) -> Status:
         "held_rows": node.market.pipeline.held_rows,
         **room_status(engine, sum(1 for _ in node.outbox.streams.users())),
         "session": node.outbox.streams.session,
-        **node.market.counts(),
+        **counts(node),
         "orders": gateway.orders,
         **dict.fromkeys((f"{name}_per_s" for name in ("commands", "orders", "events", "trades")), 0.0),
         **node.rates.per_s(),
@@ -176,6 +176,12 @@ def status(node: Node) -> Status:
     told |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items()}
     told |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind}
     return told | node.stages.latencies()
+
+
+def counts(node: Node) -> dict[str, int]:
+    """Commands, events and trades since the start."""
+    trades = int(node.outbox.streams.tallies[0, EventKind.TRADE])
+    return {"commands": node.market.pipeline.commands, "events": node.market.pipeline.events, "trades": trades}
 
 
 def _name(number: int) -> str:

@@ -1,19 +1,18 @@
-"""A node's checkpoints: begun where nothing is held, written by a fork, with the users' streams beside the market.
+"""A node's checkpoints: begun where nothing is held, written by a fork, with the projections beside the market.
 
-What the streams have seen must be what the engine has applied, so before a fork the gateway stops taking until all that
-was taken is published: as long as a commit takes, a few milliseconds.
+What the projections have seen must be what the engine has applied, so before a fork the gateway stops taking until all
+that was taken is published: as long as a commit takes, a few milliseconds.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from checkpoints import Projections
 from directory.aside import CheckpointAside
 from engine.interface import MarketEngine
-from gateway.outbox import Outbox
 from journal import Journal
 from node.control import Refused
 
@@ -38,7 +37,7 @@ class Images:
         self,
         journal: Journal,
         engine: MarketEngine,
-        outbox: Outbox,
+        projections: Projections,
         directory: Path,
         commands: int,
         *,
@@ -49,7 +48,7 @@ class Images:
         report: Callable[..., None],
         warn: Callable[..., None],
     ) -> None:
-        self._journal, self._engine, self._outbox = journal, engine, outbox
+        self._journal, self._engine = journal, engine
         self._directory = directory
         self._blocks = blocks
         self._blocks_before = 0
@@ -69,8 +68,7 @@ class Images:
             commands,
             failed=self._failed,
             finished=lambda seq: report("checkpoint", seq=seq),
-            beside=outbox.image,
-            before_named=self._sync_spool,
+            projections=projections,
         )
 
     @property
@@ -86,7 +84,6 @@ class Images:
         if self.wanted and self._settled() and not self._aside.busy:
             self.wanted = False
             self._blocks_before, self._begun_s = self._blocks(), time.monotonic()
-            self._outbox.flush()
             self._aside.now(self._engine)
             self._resume()
 
@@ -129,12 +126,3 @@ class Images:
         self._failure = sentence
         self.failed += 1
         self._warn("checkpoint failed", why=sentence)
-
-    def _sync_spool(self) -> None:
-        """Sync the spools, in the child, before the image that speaks of them gets its name."""
-        for spool in self._outbox.spools():
-            fd = os.open(spool.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)

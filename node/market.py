@@ -1,7 +1,7 @@
-"""The market of a node: pipeline, streams and spool put together, and how long each stage takes.
+"""The market of a node: pipeline and projections put together, and how long each stage takes.
 
 One thread, that of the event loop, calls everything here. A batch is taken whole; what it caused comes back through
-``_published`` once it is durable, in order, and goes on to the users' streams and to whoever submitted it.
+``_published`` once it is durable, in order, and goes on to the projections and to whoever submitted it.
 """
 
 import asyncio
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checkpoints import Projections
 from engine.interface import MarketEngine
-from engine.records import EventKind
-from gateway.streams import Streams
 from journal import Durability, Journal, JournalError
 from node.control import Submitted
 from node.stages import StageClock
@@ -68,7 +67,7 @@ class Market:
         self,
         journal: Journal,
         engine: MarketEngine,
-        streams: Streams,
+        projections: Projections,
         stamp: LiveStamp,
         *,
         durability: Durability,
@@ -78,7 +77,7 @@ class Market:
     ) -> None:
         self.journal = journal
         self.engine = engine
-        self.streams = streams
+        self._observers = projections.observers
         self.published_seq = engine.seq
         self._stamp = stamp
         self._stages = stages
@@ -165,7 +164,8 @@ class Market:
 
     def _published(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         began_ns = time.perf_counter_ns()
-        self.streams(first_seq, commands, events)
+        for observer in self._observers:
+            observer(first_seq, commands, events)
         self.published_seq = first_seq + len(commands) - 1
         read_ns, taken_ns, applying_ns, applied_ns = self._timed.times.popleft()
         told_ns = time.perf_counter_ns()
@@ -193,11 +193,6 @@ class Market:
             self._submissions.popleft()
             if not first.done.done():
                 first.done.set_result(_submitted(first))
-
-    def counts(self) -> dict[str, int]:
-        """Commands, events and trades since the start."""
-        trades = int(self.streams.tallies[0, EventKind.TRADE])
-        return {"commands": self.pipeline.commands, "events": self.pipeline.events, "trades": trades}
 
 
 def _submitted(submission: _Submission) -> Submitted:

@@ -87,6 +87,7 @@ class Node:
         self.options = options
         self.stages = StageClock()
         self.journal, self.engine, self.outbox = opened.journal, opened.engine, opened.outbox
+        self.projections = opened.projections
         self.log = log
         self.began_s = time.monotonic()
         self._loop = asyncio.get_running_loop()
@@ -122,7 +123,7 @@ class Node:
         self.market = Market(
             self.journal,
             self.engine,
-            self.outbox.streams,
+            self.projections,
             LiveStamp(self.engine.now_ns, self.clock, extended=opened.extended),
             durability=options.durability,
             stages=self.stages,
@@ -146,7 +147,7 @@ class Node:
         self.images = Images(
             self.journal,
             self.engine,
-            self.outbox,
+            self.projections,
             options.data,
             options.checkpoint_every,
             blocks=lambda: self.market.pipeline.blocks,
@@ -270,7 +271,7 @@ class Node:
         if self._server is not None:
             self._server.close()
         try:
-            self.outbox.close()
+            self.projections.close()
         except OSError as error:
             self._failure = self._failure or error
         self.ended.set()
@@ -315,8 +316,8 @@ class Node:
 
     def _second(self) -> None:
         self.stages.roll()
-        self.rates.roll(time.monotonic(), {**self.market.counts(), "orders": self.gateway.orders})
-        self.outbox.flush()
+        self.rates.roll(time.monotonic(), {**account.counts(self), "orders": self.gateway.orders})
+        self.projections.flush()
         self.discipline = discipline.read()
         self._look_at_clock()
         self.images.look()

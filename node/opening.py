@@ -1,8 +1,10 @@
-"""A node's data directory, opened: journal, engine, users' streams and spool, all at the same command."""
+"""A node's data directory, opened: journal, engine and projections, all at the same command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from checkpoints import Projection, Projections
 from directory.recover import create, recover
 from engine.interface import MarketEngine, prefault
 from engine.limits import Capacity
@@ -15,12 +17,16 @@ from replay.times import position_after
 
 
 class Opened(NamedTuple):
-    """A data directory, open for writing. ``notes``: what the operator should know. ``extended``: whether the journal
-    ends with an EXTEND row, which belongs to the next command."""
+    """A data directory, open for writing.
+
+    ``outbox`` is the first of ``projections``. ``notes``: what the operator should know. ``extended``: whether the
+    journal ends with an EXTEND row, which belongs to the next command.
+    """
 
     journal: Journal
     engine: MarketEngine
     outbox: Outbox
+    projections: Projections
     notes: tuple[str, ...]
     extended: bool = False
 
@@ -32,13 +38,15 @@ def open_directory(
     progress: Progress | None = None,
     *,
     past_days: int = PAST_DAYS,
+    others: Sequence[Projection] = (),
 ) -> Opened:
     """Create a data directory, or recover it. Raises what ``replay`` and ``journal`` raise.
 
-    capacity: of a new one; one that is there keeps its own. past_days: whose streams are kept.
+    capacity: of a new one; one that is there keeps its own. past_days: whose streams are kept. others: projections
+    beside the users' streams, as before their first command.
     """
     if (directory / "journal").is_dir():
-        journal, engine, outbox, notes, _ = _recovered(directory, durability, progress, past_days)
+        journal, engine, outbox, projections, notes, _ = _recovered(directory, durability, progress, past_days, others)
         try:
             far_prices.check_orders(outbox.streams, engine)
         except ReplayError:
@@ -47,13 +55,21 @@ def open_directory(
     else:
         journal, engine = create(directory, capacity, durability=durability)
         outbox, notes = Outbox(directory, capacity, journal.journal_id, past_days=past_days), ()
+        projections = Projections([outbox, *others])
     outbox.streams.tallies[:] = 0  # what is counted is what happens from here on
     prefault(engine)
-    return Opened(journal, engine, outbox, notes, position_after(journal, engine.now_ns).extended)
+    return Opened(journal, engine, outbox, projections, notes, position_after(journal, engine.now_ns).extended)
 
 
-def _recovered(directory: Path, durability: Durability, progress: Progress | None, past_days: int) -> Opened:
+def _recovered(
+    directory: Path,
+    durability: Durability,
+    progress: Progress | None,
+    past_days: int,
+    others: Sequence[Projection],
+) -> Opened:
     with journal_of(directory) as journal:
         outbox = Outbox(directory, capacity_of(journal), journal.journal_id, past_days=past_days)
-    journal, engine, recovered = recover(directory, durability=durability, fold=outbox, progress=progress)
-    return Opened(journal, engine, outbox, (*recovered.notes, *outbox.notes))
+    projections = Projections([outbox, *others])
+    journal, engine, recovered = recover(directory, durability=durability, projections=projections, progress=progress)
+    return Opened(journal, engine, outbox, projections, (*recovered.notes, *outbox.notes))

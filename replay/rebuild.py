@@ -3,17 +3,29 @@
 Recovery is replay: a node that starts does what ``lockstep state`` does, and both check every block's event digest
 against the one recorded when the block was first applied. A difference is a divergence, and nothing goes on from
 it: either the journal was applied by another engine, or one of the two runs was wrong.
+
+Projections are restored from the same checkpoint. Those that cannot be are replayed alone, up to that checkpoint, by an
+engine of their own; then market and projections go on together. At no time are there two engines in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints import Checkpoint, CheckpointStore, Origin
+from checkpoints import (
+    NO_PROJECTIONS,
+    Checkpoint,
+    CheckpointError,
+    CheckpointStore,
+    Origin,
+    ProjectionForm,
+    ProjectionImage,
+    Projections,
+)
 from engine.interface import EngineKind, MarketEngine, new_engine
 from engine.limits import Capacity
 from engine.records import COMMAND, RULES_VERSION
@@ -27,22 +39,6 @@ _OTHER_FORM: Final = "holds the state in another form"
 Observe = Callable[[int, NDArray[Any], NDArray[Any]], None]
 #: Called for each block applied: commands done, commands in all.
 Progress = Callable[[int, int], None]
-
-
-class Fold(Protocol):
-    """A projection of commands and events beside the market, such as the streams of a gateway's users."""
-
-    def restore(self, beside: Mapping[str, Mapping[str, NDArray[Any]]], seq: int, /) -> None:
-        """Take the state at command ``seq`` out of the arrays that stand beside the market in a checkpoint.
-
-        Raises ValueError when they do not hold it, or what else it needs is not there; the fold is then as before its
-        first command. The arrays belong to the fold from then on.
-        """
-        ...
-
-    def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
-        """A block from ``first_seq`` on, in order and none left out."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -203,21 +199,28 @@ def rebuild_from(
     engine: EngineKind = "kernel",
     use_checkpoints: bool = True,
     observe: Observe | None = None,
-    fold: Fold | None = None,
+    projections: Projections = NO_PROJECTIONS,
     progress: Progress | None = None,
     on_divergence: Literal["raise", "note"] = "raise",
 ) -> Rebuilt:
     """``rebuild`` with a journal that is open already.
 
-    ``fold``: restored from the newest good checkpoint that it accepts, and shown the blocks after that; where it
-    accepts none, all from command 1.
+    ``projections``: as before their first command; at the end they stand where the engine does. Each begins at the
+    newest checkpoint that has a usable image of it, else at command 1; the engine begins at the newest good one.
     """
     to_seq = journal.last_seq if at is None else at
     if to_seq != 0:
         check_range(directory, 1, to_seq, journal.last_seq)
     notes: list[str] = []
-    machine = start(journal, directory, to_seq, engine, use_checkpoints, notes, fold)
-    started = machine.seq
+    machine, images = _started(journal, directory, to_seq, engine, use_checkpoints, notes)
+    started = first = machine.seq
+    reasons = projections.restore(images, started) if started else {}
+    if reasons:
+        forms = {name: ProjectionForm(image.version, image.digest) for name, image in images.items()}
+        del machine, images
+        first, told = _replay_alone(journal, directory, projections.only(reasons), reasons, started, progress, to_seq)
+        notes += [*told, *_other_digests(projections.only(reasons), forms, started)]
+        machine, _ = _started(journal, directory, started, engine, use_checkpoints, [])
     # A crash may come between a checkpoint and the digest of the block it stands at the end of; nobody else has it.
     missing = [
         (block.first_seq, machine.event_digest)
@@ -238,12 +241,12 @@ def rebuild_from(
                 divergence = _divergence(directory, play.block, recorded, machine.event_digest)
                 if on_divergence == "raise":
                     raise Divergence(divergence)
-        if fold is not None:
-            fold.observe(play.first_seq, play.commands, play.events)
+        if play.first_seq > started:
+            projections.observe(play.first_seq, play.commands, play.events)
         if observe is not None:
             observe(play.first_seq, play.commands, play.events)
         if progress is not None:
-            progress(machine.seq - started, to_seq - started)
+            progress(machine.seq - first, to_seq - first)
     others.pop(source_digest(), None)
     notes += [
         f"from command {seq} on, kernels {other[:16]} were at work, not those of this release"
@@ -261,30 +264,37 @@ def start(
     kind: EngineKind,
     use_checkpoints: bool,
     notes: list[str],
-    fold: Fold | None = None,
 ) -> MarketEngine:
-    """An engine at the newest good checkpoint not after ``to_seq``, which ``fold`` then was restored from too, else a
-    new one; what was odd is added to ``notes``."""
+    """An engine at the newest good checkpoint not after ``to_seq``, else a new one; what was odd is added to
+    ``notes``."""
+    return _started(journal, directory, to_seq, kind, use_checkpoints, notes)[0]
+
+
+def _started(
+    journal: Journal,
+    directory: Path | str,
+    to_seq: int,
+    kind: EngineKind,
+    use_checkpoints: bool,
+    notes: list[str],
+) -> tuple[MarketEngine, dict[str, ProjectionImage]]:
+    """``start``, and the images of projections in the checkpoint that was used."""
     capacity = capacity_of(journal)
     if kind != "kernel" or not use_checkpoints:
-        return new_engine(kind, capacity)
+        return new_engine(kind, capacity), {}
     from engine import Engine
 
     store = CheckpointStore(Path(directory))
     at_or_before, machine = to_seq, None
+    images: dict[str, ProjectionImage] = {}
     while machine is None and (checkpoint := store.newest(at_or_before)) is not None:
         wrong = why_not(checkpoint, journal)
         if wrong is None:
             try:
                 machine = Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
+                images = checkpoint.projections
             except ValueError as error:
                 wrong = f"cannot be restored: {error}"
-        # The fold comes last: once it has taken a checkpoint, nothing refuses that one any more.
-        if wrong is None and fold is not None:
-            try:
-                fold.restore(checkpoint.beside, checkpoint.seq)
-            except ValueError as error:
-                machine, wrong = None, f"holds the market but not all of the users' streams: {error}"
         if wrong is not None:
             notes.append(
                 f"checkpoint {checkpoint.seq} {wrong}; it was not used: replay begins at an older one or at command 1"
@@ -292,7 +302,69 @@ def start(
             at_or_before = checkpoint.seq - 1
     started = 0 if machine is None else machine.seq
     _note_unusable(store, started, to_seq, journal.last_seq, notes)
-    return new_engine(kind, capacity) if machine is None else machine
+    return new_engine(kind, capacity) if machine is None else machine, images
+
+
+def _replay_alone(
+    journal: Journal,
+    directory: Path | str,
+    behind: Projections,
+    reasons: Mapping[str, str],
+    to_seq: int,
+    progress: Progress | None,
+    last_seq: int,
+) -> tuple[int, list[str]]:
+    """Bring projections to the checkpoint at ``to_seq``, whose images of them cannot be used for ``reasons``.
+
+    Gives the command after which the replay began, and notes. ``progress``: of a rebuild that ends at ``last_seq``.
+    Raises Divergence as ``rebuild`` does: events that are not the recorded ones are nothing to make a projection of.
+    """
+    stands = _restored_earlier(journal, directory, behind, to_seq)
+    engine, _ = _started(journal, directory, min(stands.values()), "kernel", True, [])
+    first = engine.seq
+    for play in played(journal, engine, to_seq):
+        recorded = journal.digest(play.block.first_seq)
+        if recorded not in (None, engine.event_digest):
+            raise Divergence(_divergence(directory, play.block, recorded, engine.event_digest))
+        for each in behind:
+            if play.first_seq > stands[each.name]:
+                each.observe(play.first_seq, play.commands, play.events)
+        if progress is not None:
+            progress(engine.seq - first, last_seq - first)
+    return first, [
+        f"the image of the projection {name} in checkpoint {to_seq} was not used: {why}; the projection was replayed "
+        f"alone {begins(stands[name])}"
+        for name, why in reasons.items()
+    ]
+
+
+def _other_digests(replayed: Projections, forms: Mapping[str, ProjectionForm], seq: int) -> list[str]:
+    """Notes on projections that the replay gives another digest than a checkpoint records for the same version."""
+    return [
+        f"the projection {each.name} has digest {each.digest().hex()} after command {seq} and the checkpoint there "
+        f"records {forms[each.name].digest.hex()} for the same version: its rules changed and its version did not"
+        for each in replayed
+        if each.name in forms and forms[each.name].version == each.version and forms[each.name].digest != each.digest()
+    ]
+
+
+def _restored_earlier(journal: Journal, directory: Path | str, behind: Projections, before_seq: int) -> dict[str, int]:
+    """Restore each projection from the newest of the checkpoints before ``before_seq`` that has a usable image of it.
+    Gives the command that each stands at, 0 where there is none."""
+    store = CheckpointStore(Path(directory))
+    stands = {each.name: 0 for each in behind}
+    for info in reversed(store.list()):
+        left = behind.only([name for name, seq in stands.items() if seq == 0])
+        if info.seq >= before_seq or not info.valid or not any(info.holds(each.name, each.version) for each in left):
+            continue
+        try:
+            checkpoint = store.load(info.path)
+        except CheckpointError:
+            continue  # the market did not need it, so nobody is to be told here
+        if why_not(checkpoint, journal) is None:
+            reasons = left.restore(checkpoint.projections, checkpoint.seq)
+            stands |= {each.name: checkpoint.seq for each in left if each.name not in reasons}
+    return stands
 
 
 def why_not(checkpoint: Checkpoint, journal: Journal) -> str | None:

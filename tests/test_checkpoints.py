@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import Checkpoint, CheckpointError, CheckpointStore, image
+from checkpoints import Checkpoint, CheckpointError, CheckpointStore, ProjectionForm, ProjectionImage, image
 from engine import digest
 
 ROOT = Path(__file__).parent.parent
@@ -45,17 +46,23 @@ def small_checkpoint(seq: int = 1_000) -> Checkpoint:
     )
 
 
-def with_folds(seq: int = 1_000) -> Checkpoint:
-    """The same state with the arrays of folds beside it, one of them called like a part."""
+def with_projections(seq: int = 1_000) -> Checkpoint:
+    """The same state with images of projections beside it, an array of one of them called like a part."""
     chance = np.random.default_rng(seq + 1)
     sessions = {"sent": chance.integers(0, 10**6, (5, 2)), "users": np.zeros(3, NESTED), "none": np.zeros(0, "<i8")}
     feed = {"books": chance.integers(0, 255, 77, dtype=np.uint8)}
-    return replace(small_checkpoint(seq), beside={"sessions": sessions, "feed": feed, "idle": {}})
+    images = {
+        name: ProjectionImage(version, bytes([version] * 16), arrays)
+        for version, (name, arrays) in enumerate((("sessions", sessions), ("feed", feed), ("idle", {})), 1)
+    }
+    return replace(small_checkpoint(seq), projections=images)
 
 
 def as_parts(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with what is beside in the place of its parts, to be compared."""
-    return replace(checkpoint, parts=checkpoint.beside, beside={})
+    return replace(
+        checkpoint, parts={name: each.arrays for name, each in checkpoint.projections.items()}, projections={}
+    )
 
 
 def same(got: Checkpoint, expected: Checkpoint) -> bool:
@@ -188,66 +195,93 @@ def test_a_checkpoint_under_another_name_is_not_taken_for_that_seq(tmp_path: Pat
 
 
 def test_another_format_version_is_refused_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "FORMAT_VERSION", 4)
-    content = encoded(with_folds())
+    monkeypatch.setattr(image, "FORMAT_VERSION", 5)
+    content = encoded(with_projections())
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format version 4; this release reads 1 to 3"):
+    with pytest.raises(CheckpointError, match="format version 5; this release reads 1 to 4"):
         decoded(content)
 
 
-def test_arrays_of_folds_come_back_beside_the_state_and_change_neither_it_nor_its_digest(tmp_path: Path) -> None:
+def test_images_of_projections_come_back_beside_the_state_and_change_neither_it_nor_its_digest(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
-    path = store.write(with_folds(10))
+    path = store.write(with_projections(10))
     got = store.load(path)
-    assert same(replace(got, beside={}), small_checkpoint(10))
-    assert same(as_parts(got), as_parts(with_folds(10)))
-    arrays = [array for fold in got.beside.values() for array in fold.values()]
+    assert same(replace(got, projections={}), small_checkpoint(10))
+    assert same(as_parts(got), as_parts(with_projections(10)))
+    arrays = [array for each in got.projections.values() for array in each.arrays.values()]
     assert all(array.flags.writeable and array.flags.owndata for array in arrays)
     store.verify(path)
     (info,) = store.list()
-    assert (info.valid, info.folds) == (True, ("sessions", "feed", "idle"))
+    assert info.valid
+    forms = {name: (version, bytes([version] * 16)) for version, name in enumerate(("sessions", "feed", "idle"), 1)}
+    assert info.projections == forms == {name: each[:2] for name, each in got.projections.items()}
     store.write(small_checkpoint(10))
     (plain,) = store.list()
-    assert (plain.state_digest, plain.folds) == (info.state_digest, ())
+    assert (plain.state_digest, plain.projections) == (info.state_digest, {})
 
 
 def test_checkpoints_of_the_first_formats_are_read_and_say_neither_their_journal_nor_their_form() -> None:
     """Written by earlier releases."""
-    for version, checkpoint in ((1, small_checkpoint()), (2, with_folds())):
+    for version, checkpoint in ((1, small_checkpoint()), (2, with_projections())):
         content = (ROOT / "tests" / "golden" / f"format-{version}.checkpoint").read_bytes()
         expected = replace(checkpoint, journal_id=b"", state_version=0, state_layout=b"")
-        assert same(replace(decoded(content), beside={}), replace(expected, beside={}))
+        assert same(replace(decoded(content), projections={}), replace(expected, projections={}))
         assert same(as_parts(decoded(content)), as_parts(expected))
+        assert {each[:2] for each in decoded(content).projections.values()} <= {ProjectionForm(0, b"")}
         assert decoded(content).origin.journal_id == b""
 
 
-def test_a_checkpoint_with_nothing_but_folds_comes_back() -> None:
-    checkpoint = replace(with_folds(), parts={"timers": {}})
+def test_a_checkpoint_with_nothing_but_projections_comes_back() -> None:
+    checkpoint = replace(with_projections(), parts={"timers": {}})
     assert same(as_parts(decoded(encoded(checkpoint))), as_parts(checkpoint))
-    for beside in ({"fold": {}}, {"fold": {"none": np.zeros(0)}}):
-        assert decoded(encoded(replace(checkpoint, beside=beside))).beside.keys() == beside.keys()
+    for arrays in ({}, {"none": np.zeros(0)}):
+        images = {"idle": ProjectionImage(1, bytes(16), arrays)}
+        assert decoded(encoded(replace(checkpoint, projections=images))).projections.keys() == {"idle"}
 
 
-def test_a_flipped_bit_or_a_cut_is_found_beside_the_state_too() -> None:
-    content = encoded(with_folds())
-    chance = random.Random(6)
-    plain = len(encoded(small_checkpoint()))
+def test_a_flipped_bit_in_a_projection_is_told_there_and_leaves_the_state_and_the_others_usable(tmp_path: Path) -> None:
+    whole, content = with_projections(), encoded(with_projections())
+    header = image.decode_header(io.BytesIO(content), len(content), "the checkpoint")
+    beside = header.start + max(offset for _, _, dtype, _, offset, _ in header.arrays if dtype.itemsize)
+    chance, damaged = random.Random(6), set()
     for number in range(FLIPS):
-        bit = chance.randrange(plain * 8 if number % 2 else 0, len(content) * 8)
+        bit = chance.randrange(beside * 8 if number % 2 else 0, len(content) * 8)
         bad = bytearray(content)
         bad[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(CheckpointError, match=r"^the checkpoint [^\n]*$"):
-            decoded(bytes(bad))
+        try:
+            got = decoded(bytes(bad))
+        except CheckpointError:
+            continue
+        assert same(replace(got, projections={}), replace(whole, projections={}))
+        ((name, why),) = [(name, each.damage) for name, each in got.projections.items() if each.damage]
+        assert re.fullmatch(r"it is damaged: its array \w+ does not match its checksum", why)
+        assert got.projections[name][:2] == whole.projections[name][:2], "the header is whole"
+        kept = {other: each.arrays for other, each in got.projections.items() if other != name}
+        wanted = {other: each.arrays for other, each in whole.projections.items() if other != name}
+        assert same(replace(got, parts=kept, projections={}), replace(whole, parts=wanted, projections={}))
+        damaged.add(name)
+    assert damaged == {"sessions", "feed"}
+    path = CheckpointStore(tmp_path).write(whole)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match="damaged in the image of the projection feed"):
+        CheckpointStore(tmp_path).verify(path)
+
+
+def test_a_cut_is_found_beside_the_state_too() -> None:
+    content = encoded(with_projections())
     for size in range(0, len(content), 7):
         with pytest.raises(CheckpointError):
             decoded(content[:size])
 
 
-def test_checkpoints_without_what_a_fold_needs_do_not_count_for_a_prune_that_needs_it(tmp_path: Path) -> None:
+def test_checkpoints_without_the_projections_of_a_node_do_not_count_for_its_prune(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
-    for made in (with_folds(10), with_folds(20), small_checkpoint(30), with_folds(40), small_checkpoint(50)):
-        store.write(made)
-    store.prune(2, folds=("sessions",))
+    for made in (10, 20, 40):
+        store.write(with_projections(made))
+    older = {"sessions": ProjectionImage(0, bytes(16), {})}
+    for made in (30, 50):
+        store.write(replace(small_checkpoint(made), projections=older if made == 50 else {}))
+    store.prune(2, versions={"sessions": 1})
     assert [info.seq for info in store.list()] == [20, 30, 40, 50]
     store.prune(2)
     assert [info.seq for info in store.list()] == [40, 50]

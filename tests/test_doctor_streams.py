@@ -1,12 +1,13 @@
-"""`lockstep doctor` on checkpoints without the users' streams, from which a node does not start."""
+"""`lockstep doctor` on checkpoints without the users' streams, which the next start has to make again."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from checkpoints import CheckpointStore
+from checkpoints import CheckpointStore, Projections
 from gateway.outbox import Outbox
 from gateway.spool import FOLDER
 from journal import Journal
@@ -28,24 +29,24 @@ def node(tmp_path: Path) -> Path:
     outbox.flush()
     store = CheckpointStore(directory)
     first = store.list()[0].path
-    store.write(replace(store.verify(first), beside=outbox.image()))
+    store.write(replace(store.verify(first), projections=Projections([outbox]).images()))
     outbox.close()
     return directory
 
 
-def test_the_doctor_names_checkpoints_without_streams_and_says_where_a_node_starts(
+def test_the_doctor_names_checkpoints_without_streams_and_says_from_where_they_are_made_again(
     node: Path, lockstep: Lockstep
 ) -> None:
     first, *others = (info.seq for info in CheckpointStore(node).list())
     status, said, _ = lockstep("doctor", node)
     named = ", ".join(map(str, others))
-    assert f"{len(others)} of {len(others) + 1} checkpoints without the users' streams: {named}" in said
-    assert f"streams: a node starts from checkpoint {first}, and not from those that `lockstep checkpoint" in said
+    assert f"{len(others)} of {len(others) + 1} checkpoints without the users' streams of this release: {named}" in said
+    assert f"streams: the next start makes the streams again from checkpoint {first}, which takes as long as" in said
     assert f"run `lockstep admin checkpoint {node}` on the running node" in said
     assert (status, said.endswith("see the note on streams\n")) == (0, True)
     for info in CheckpointStore(node).list()[:1]:
         info.path.unlink()
-    assert "streams: a node starts from command 1, " in lockstep("doctor", node)[1]
+    assert "streams: the next start makes the streams again from command 1, " in lockstep("doctor", node)[1]
 
 
 def test_the_doctor_has_no_note_where_the_newest_checkpoint_has_the_streams(node: Path, lockstep: Lockstep) -> None:
@@ -60,11 +61,16 @@ def test_a_directory_without_users_streams_needs_none_in_its_checkpoints(node: P
     assert lockstep("doctor", node)[1].endswith("nothing is wrong\n")
 
 
-def test_checkpoint_create_says_that_a_node_does_not_start_from_it(node: Path, lockstep: Lockstep) -> None:
+def test_checkpoint_create_says_that_it_is_without_streams(node: Path, lockstep: Lockstep) -> None:
+    listed = [json.loads(line) for line in lockstep("checkpoint", "list", node, "--json")[1].splitlines()]
+    assert listed[0]["projections"].keys() == {"streams"}
+    assert listed[0]["projections"]["streams"]["version"] == Outbox.version
+    assert len(listed[0]["projections"]["streams"]["digest"]) == 32
+    assert [each["projections"] for each in listed[1:]] == [{}] * (len(listed) - 1)
     status, said, complaint = lockstep("checkpoint", "create", node)
     assert (status, said.startswith("checkpoint at command ")) == (0, True)
     assert complaint == (
-        "note: it is without the users' streams, so the node does not start from it; "
+        "note: it is without the users' streams, so a node that starts from it makes them again from an older one; "
         f"`lockstep admin checkpoint {node}` has a running node write one with them\n"
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
+from checkpoints import Projections
 from cli import errors
 from client import Event, NewOrder, NewSession, Order, OrderEntry, OrderState, Phase, RequestState, Side
 from client.events import Canceled, Executed, SessionEnded
@@ -243,7 +244,7 @@ def test_a_past_day_whose_file_was_cut_is_not_served_any_more_and_nobody_else_is
         assert b"the session is not kept any longer" in slow_wire.sent
         days.hears(live, enter("b2", "B", 100, 99_000))
         assert told(live_wire) == ["system_event S", "accepted b2"]
-        assert set(days.outbox.image()["gateway past spools"]) == set()
+        assert {name.split()[0] for name in days.outbox.image()} == {"streams", days.outbox.spool.session}
 
     run(test)
 
@@ -304,9 +305,7 @@ def test_past_days_are_made_again_by_replay_and_go_on_from_a_checkpoint(run: Any
         one, _ = days.login("UA")
         days.hears(one, enter("a1", "B", 10, 99_000))
         days.outbox.flush()
-        image = {
-            part: {name: array.copy() for name, array in arrays.items()} for part, arrays in days.outbox.image().items()
-        }
+        image = {name: array.copy() for name, array in days.outbox.image().items()}
         at = len(days.blocks)
         days.next_day(3)
         wanted = [told(days.login("UA", session)[1]) for session in ("20240115", "20240116")]
@@ -461,10 +460,9 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
         journal, engine = create(directory, CAPACITY)
         with journal:
             outbox = Outbox(directory, CAPACITY, journal.journal_id)
-            aside = CheckpointAside(journal, directory, 10**9, beside=outbox.image)
+            aside = CheckpointAside(journal, directory, 10**9, projections=Projections([outbox]))
             pump((rows for _, rows, _ in days.blocks), FileStamp(), journal, engine, publishers=[outbox.observe])
             with aside:
-                outbox.flush()
                 assert aside.now(engine)
                 until(lambda: aside.tend() or not aside.busy)
             outbox.close()
@@ -472,7 +470,7 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
             outbox = Outbox(directory, CAPACITY, journal.journal_id)
             if not checkpoint:
                 shutil.rmtree(directory / "checkpoints")
-            journal, _, recovered = recover(directory, fold=outbox)
+            journal, _, recovered = recover(directory, projections=Projections([outbox]))
             journal.close()
             assert recovered.notes == ()
             days.outbox.close()

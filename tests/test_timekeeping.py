@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checkpoints import Projections
 from engine import Capacity, Engine
 from engine.limits import DAY_NS
 from engine.names import pack
@@ -48,7 +49,7 @@ class Quiet:
         self.market = Market(
             self.journal,
             self.engine,
-            outbox.streams,
+            Projections([outbox]),
             LiveStamp(0, clock),
             durability="none",
             stages=StageClock(),
