@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 class Question(NamedTuple):
     """``check``: called in the thread. ``due_ns``: given the time, when it may be checked; that or earlier: now.
-    ``decided``: called with the answer, once; with False where the check failed."""
+    ``on_check``: called with the answer, once; with False where the check failed."""
 
     check: Callable[[], bool]
     due_ns: Callable[[int], int]
-    decided: Callable[[bool], None]
+    on_check: Callable[[bool], None]
 
 
 class Turns:
@@ -93,7 +93,7 @@ class Hashing:
 
     def _done(self, question: Question, done: "asyncio.Future[bool]") -> None:
         self._busy = False
-        question.decided(not done.cancelled() and done.exception() is None and done.result())
+        question.on_check(not done.cancelled() and done.exception() is None and done.result())
         self._next()
 
     def close(self) -> None:

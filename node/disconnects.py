@@ -22,19 +22,19 @@ PIECE_ROWS_MAX: Final = 4_096
 
 class DisconnectCancels:
     """``submit``: takes rows of the node's own. ``may_write``: False where the disk has no room left for cancels; they
-    are then left to the next start. ``said``: the log."""
+    are then left to the next start. ``report``: the log."""
 
     def __init__(
         self,
         streams: Streams,
         submit: Callable[[NDArray[Any]], Awaitable[Submitted]],
         may_write: Callable[[], bool],
-        said: Callable[..., None],
+        report: Callable[..., None],
     ) -> None:
         self._streams = streams
         self._submit = submit
         self._may_write = may_write
-        self._said = said
+        self._report = report
 
     def users(self) -> list[int]:
         """Users that cancel on disconnect and have open orders, connected or not."""
@@ -54,7 +54,7 @@ class DisconnectCancels:
         pieces = [rows[at : at + PIECE_ROWS_MAX] for at in range(0, len(rows), PIECE_ROWS_MAX)]
         await asyncio.gather(*(self._submit(piece) for piece in pieces))
         for user, count in orders.items():
-            self._said("orders canceled on disconnect", user=self._streams.name(user), orders=count)
+            self._report("orders canceled on disconnect", user=self._streams.name(user), orders=count)
 
     def _rows(self, users: list[int]) -> Iterator[NDArray[Any]]:
         """Rows that cancel the open orders of each: one where the user is the only one of its participant."""
