@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.ouch_messages import enter
-from tests.running import Client, Running, free_port, kinds, until
+from tests.running import ROOT, Client, Running, free_port, kinds, until
 
 
 class Unread(Running):
@@ -19,7 +19,7 @@ class Unread(Running):
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4_096)
         os.write(write, b"x" * 4_096)
         self.process = subprocess.Popen(
-            [*self._line, "--port", str(self.port)], cwd=Path(__file__).parent.parent, stdout=write, stderr=write
+            [*self._before, "serve", *self._options, "--port", str(self.port)], cwd=ROOT, stdout=write, stderr=write
         )
         os.close(write)
 

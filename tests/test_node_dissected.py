@@ -1,6 +1,7 @@
 """Messages between a running node and its clients, judged by Wireshark's dissectors."""
 
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -56,9 +57,9 @@ def value_of(shown: str) -> str | int:
     """A value as Wireshark shows it: a code in quotes, a time of day, a number, or text with its padding."""
     if len(shown) == 3 and shown[0] == shown[2] == "'":
         return shown[1]
-    if shown[2:3] == shown[5:6] == ":" and shown[8:9] == ".":
-        hours, minutes, seconds, fraction = shown[:2], shown[3:5], shown[6:8], shown[9:]
-        return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1_000_000_000 + int(fraction)
+    if time_of_day := re.fullmatch(r"(\d{1,2}):(\d\d):(\d\d)\.(\d{9})", shown):  # before ten, hours have one digit
+        hours, minutes, seconds, fraction_ns = map(int, time_of_day.groups())
+        return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + fraction_ns
     return int(shown) if shown.isdigit() else shown.rstrip(" ")
 
 

@@ -16,6 +16,7 @@ from replay.errors import ReplayError
 from replay.rebuild import rebuild
 from replay.verify import verify
 from tests.nodes import write_node
+from tests.running import until
 from tests.streams import random_stream
 
 ROWS = random_stream(11, 12_000)
@@ -47,7 +48,14 @@ def test_a_part_of_a_journal_can_be_verified(node: Path) -> None:
 
 
 def test_a_worker_that_dies_is_reported_and_never_waited_for(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify_interval = verification.verify_interval
+
+    def once_the_worker_is_gone(*arguments: Any) -> Any:
+        until(lambda: not multiprocessing.active_children(), 30, "the worker was given no interval")
+        return verify_interval(*arguments)
+
     monkeypatch.setattr(verification, "work", dies)
+    monkeypatch.setattr(verification, "verify_interval", once_the_worker_is_gone)
     report = verify(node, workers=2)
     assert not report.ok
     assert any("exit status 7" in sentence for sentence in report.damage)
