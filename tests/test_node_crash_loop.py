@@ -3,7 +3,7 @@
 Three clients of the library trade at random and keep every message that came, by its number. The node dies by SIGKILL
 at any moment, its start and its checkpoints included, and begins again on the same port; nobody tells the clients.
 At the end three accounts have to agree byte for byte: what each client kept, the stream that the node sends when asked
-from message 1 on, and the stream made from nothing but the journal. ``LOCKSTEP_KILLS`` sets how many kills (default 4).
+from message 1 on, and the stream made from nothing but the journal. ``LOCKSTEP_KILLS`` sets how many kills (default 2).
 In the loop with hardships the disk stands still at times, for longer than the node bears silence, the log goes to a
 full pipe, and the wall clock steps. None of that is a client's fault, so none may be told that it is.
 """
@@ -33,7 +33,7 @@ from wire import ouch, soup
 from wire.ouch_codes import ServerMessage
 from wire.soup import LoginAccepted, PacketType, packet_bytes
 
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "4"))
+KILLS = int(os.environ.get("LOCKSTEP_KILLS", "2"))
 CHECKPOINT_EVERY = 200
 START_S = 1.2
 SETTLED = {RequestState.DONE, RequestState.REFUSED}
