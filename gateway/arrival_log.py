@@ -15,6 +15,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from queue import Full, Queue
 from typing import Any, Final
@@ -98,8 +99,10 @@ class ArrivalFiles:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._room = self._file_bytes_max
         self._write(self._head)
-        for old in _paths(self._directory)[: -self._files_max]:
-            old.unlink(missing_ok=True)
+        paths = _paths(self._directory)
+        # A file that begins later has rows that a crash took before they were durable; their numbers are used again.
+        for left in paths[: -self._files_max] + paths[paths.index(path) + 1 :]:
+            left.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file; a later ``append`` begins another."""
@@ -194,17 +197,20 @@ def _paths(directory: Path) -> list[Path]:
 
 def read_arrivals(directory: Path, journal_id: bytes) -> Iterator[NDArray[Any]]:
     """ARRIVAL rows of DIR/arrivals, file by file, in order of sequence number. A turn that is cut short is left out.
+    So are rows whose numbers the next file has again: a crash took them before they were durable.
 
     Raises ArrivalError for a damaged file, and for one of another version or another journal than ``journal_id``.
     """
-    for path in _paths(directory):
+    paths = _paths(directory)
+    for path, after in zip_longest(paths, paths[1:]):
         data = path.read_bytes()
         if data[: len(MAGIC)] != MAGIC[: len(data)]:
             raise ArrivalError(f"{path} is no file of arrivals of this version; move it away")
         if data[len(MAGIC) : HEAD_BYTES] != journal_id[: max(0, len(data) - len(MAGIC))]:
             raise ArrivalError(f"{path} was taken from another journal; move it away")
         if len(data) >= HEAD_BYTES:
-            yield _arrivals_of(data, path)
+            rows = _arrivals_of(data, path)
+            yield rows if after is None else rows[rows["seq"] < int(after.stem)]
 
 
 def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:

@@ -79,6 +79,15 @@ def test_files_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
     assert {path.name for path in directory.iterdir()} == {f"{n:020}.arrivals" for n in (81, 91, 101)}
 
 
+def test_rows_that_a_crash_took_are_not_shown_beside_those_that_have_their_numbers_now(tmp_path: Path) -> None:
+    for first_seq, seqs_of_life in ((10, range(10, 15)), (20, range(20, 24)), (12, range(12, 18))):
+        files = ArrivalFiles(tmp_path / "arrivals", JOURNAL_ID)  # each life of a node begins a file
+        for seq in seqs_of_life:
+            files.append(first_seq, turn(seq))
+        files.close()
+    assert seqs(tmp_path / "arrivals") == [10, 11, 12, 13, 14, 15, 16, 17]
+
+
 def test_files_are_the_owner_s_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -108,7 +117,7 @@ def test_a_damaged_turn_is_named_with_its_file_and_byte(tmp_path: Path, field: s
     path = tmp_path / "00000000000000000001.arrivals"
     data = bytearray(HEAD + turn(1) + turn(2))
     at = HEAD_BYTES + TURN_BYTES
-    where = at + TURN_BYTES - 4 if field == "place" else at + TURN.fields[field][1]  # type: ignore[index]
+    where = at + TURN_BYTES - 4 if field == "place" else at + (TURN.fields or {})[field][1]
     data[where : where + 4] = (-7).to_bytes(4, "little", signed=True)
     path.write_bytes(data)
     with pytest.raises(ArrivalError, match=f"{path} is damaged at byte {at};"):
