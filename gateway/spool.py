@@ -1,9 +1,9 @@
 """The users' outgoing streams of a day, in one file: what a client that comes back asks to have again.
 
 The file begins with a page that says of which journal and session it is. The rest is cut into extents; each stream has
-a list of them, and grows at its own pace. What is written is kept for a
-moment, so that many small messages become one write. Nothing in the file is the truth: it is made again from the
-journal, so it is never synced for an answer, only for a checkpoint that says how far it goes (``image``).
+a list of them, and grows at its own pace. Messages wait in memory for a moment, so that many small ones become one
+write. The file can be made again from the journal, so it is never synced for an answer, only for a checkpoint that says
+how far it goes (``image``).
 """
 
 import os
