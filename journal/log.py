@@ -50,6 +50,7 @@ class Journal:
     """An open journal: ``Journal.create`` or ``Journal.open``. One thread appends; any may read.
 
     ``epoch``, ``rules_version`` and ``source_digest`` go into each block appended from then on; the owner sets them.
+    An epoch never goes back.
     ``last_seq`` is the last appended. ``meta`` is what the creator gave. ``journal_id`` (16 bytes) is that of this
     journal and of its copies, and of no other; ``genesis`` is the sealed record that has both.
 
@@ -226,6 +227,7 @@ class Journal:
         self._link: bytes | None = mark.checksum
         self._last_digest_seq = mark.last_digest_seq
         self.epoch: int = 0 if last is None else last.epoch
+        self._last_epoch = self.epoch
         self.rules_version: int = self.meta["rules_version"]
         self.source_digest: str = str(self.meta.get("source_digest", ""))
         self._writer = GroupWriter(
@@ -362,7 +364,8 @@ class Journal:
         """Queue a block of ``count`` rows; gives its first_seq. Waits only while the queue is full.
 
         ``rows``: contiguous bytes, copied before return. A time before that of the block before counts as that one.
-        Raises ValueError for sizes that do not fit, JournalError when the writer has failed.
+        Raises ValueError for sizes that do not fit and for an epoch before that of the last block, JournalError when
+        the writer has failed. Nothing is written then.
         """
         writer = self._writing()
         if type(rows) is memoryview:
@@ -370,6 +373,11 @@ class Journal:
         if len(rows) != count * self._genesis.row_bytes:
             raise ValueError(f"{count} rows of {self._genesis.row_bytes} bytes each cannot be {len(rows)} bytes")
         first_seq = self.last_seq + 1
+        if self.epoch < self._last_epoch:
+            raise ValueError(
+                f"the block at seq {first_seq} would be of epoch {self.epoch}, and the block before it is of epoch "
+                f"{self._last_epoch}: an epoch never goes back"
+            )
         time_ns = max(time_ns, self._last_time_ns)
         encoded = frame.encode(
             rows,
@@ -384,6 +392,7 @@ class Journal:
         label = (self.rules_version, self.source_digest)
         writer.put(Entry(first_seq, last_seq, encoded, b"", time_ns, label))
         self._last_seq, self._last_time_ns, self._link = last_seq, time_ns, None
+        self._last_epoch = self.epoch
         return first_seq
 
     def append_block(self, sealed: "bytes | bytearray | memoryview") -> int:
@@ -401,11 +410,11 @@ class Journal:
         if self._link is None:
             writer.wait_durable(self.last_seq, None)
             self._link = self._store.mark.checksum
-        frame.check_continues(block, self.last_seq, self._link, self.epoch, self._last_time_ns)
+        frame.check_continues(block, self.last_seq, self._link, max(self.epoch, self._last_epoch), self._last_time_ns)
         label = (block.rules_version, block.source_digest)
         writer.put(Entry(block.first_seq, block.last_seq, sealed, b"", block.time_ns, label))
         self._last_seq, self._last_time_ns, self._link = block.last_seq, block.time_ns, block.checksum
-        self.epoch = block.epoch
+        self.epoch = self._last_epoch = block.epoch
         return block.first_seq
 
     def _whole(self, sealed: bytes) -> Block:

@@ -74,6 +74,7 @@ class Checker:
         self._progress = progress
         self._next_seq = 1
         self._previous: bytes | None = genesis.checksum
+        self._epoch = self._time_ns = 0
         self._first_seqs: set[int] = set()
         self.report = CheckReport()
 
@@ -136,9 +137,26 @@ class Checker:
             frame.check_link(block, block.first_seq if self._previous is None else self._next_seq, self._previous)
         except JournalDamaged as error:
             self._add(block.first_seq, str(error))
+        self._check_order(block)
         self.report.blocks += 1
         self.report.rows += block.count
         self._next_seq, self._previous = block.last_seq + 1, block.checksum
+
+    def _check_order(self, block: frame.Block) -> None:
+        """Neither epoch nor time goes back, whatever lies between two blocks."""
+        if block.epoch < self._epoch:
+            self._add(
+                block.first_seq,
+                f"the block at seq {block.first_seq} is of epoch {block.epoch}, and a block before it is of epoch "
+                f"{self._epoch}; two nodes may have written it at once: compare it with a copy",
+            )
+        if block.time_ns < self._time_ns:
+            self._add(
+                block.first_seq,
+                f"the time of the block at seq {block.first_seq} is before that of the block before it; compare it "
+                "with a copy",
+            )
+        self._epoch, self._time_ns = max(block.epoch, self._epoch), max(block.time_ns, self._time_ns)
 
     def _digests(self) -> None:
         start, last = b"", 0

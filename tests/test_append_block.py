@@ -224,6 +224,43 @@ def test_an_epoch_that_the_owner_has_begun_refuses_blocks_of_the_one_before(tmp_
             copy.append_block(blocks[2].sealed)
 
 
+def test_an_append_in_an_epoch_before_that_of_the_last_block_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    """Also after a new start, and beside blocks of another node."""
+    genesis, blocks = source(tmp_path / "one", [1] * 3)
+    sentence = "the block at seq 3 would be of epoch 1, and the block before it is of epoch 2: an epoch never goes back"
+    copy_of(blocks[:2], genesis, tmp_path / "copy").close()
+    with Journal.open(tmp_path / "copy") as copy:
+        copy.epoch = 1
+        with pytest.raises(ValueError, match=sentence):
+            copy.append(1, rows_of(3, 1), blocks[1].time_ns)
+        with pytest.raises(BlockRefused, match="it is of epoch 1, and the journal is in epoch 2"):
+            copy.append_block(resealed(blocks[2], epoch=1))
+        assert copy.last_seq == 2
+        copy.epoch = 2
+        assert copy.append(1, rows_of(3, 1), blocks[1].time_ns) == 3
+    with Journal.open(tmp_path / "copy") as copy:
+        assert (copy.last_seq, copy.epoch, copy.check().ok) == (3, 2, True)
+
+
+def test_the_check_reports_a_block_whose_epoch_or_time_is_before_that_of_the_block_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a block, its link and checksum right, can come from a program of before that did not refuse it."""
+    genesis, blocks = source(tmp_path / "one", [1] * 3)
+    monkeypatch.setattr(frame, "check_continues", lambda *_: None)
+    third = {"epoch": {"epoch": 1}, "time": {"time_ns": blocks[1].time_ns - 1}, "both": {"epoch": 1, "time_ns": 0}}
+    epoch = "the block at seq 3 is of epoch 1, and a block before it is of epoch 2"
+    time = "the time of the block at seq 3 is before that of the block before it"
+    found = {}
+    for name, changes in third.items():
+        copy = copy_of(blocks[:2], genesis, tmp_path / name)
+        copy.append_block(resealed(blocks[2], **changes))
+        copy.close()
+        with Journal.open(tmp_path / name, readonly=True) as copy:
+            found[name] = [(problem.seq, problem.sentence.partition(";")[0]) for problem in copy.check().problems]
+    assert found == {"epoch": [(3, epoch)], "time": [(3, time)], "both": [(3, epoch), (3, time)]}
+
+
 def test_a_journal_that_is_read_only_takes_no_block(tmp_path: Path) -> None:
     _, blocks = source(tmp_path / "one")
     with Journal.open(tmp_path / "one", readonly=True) as journal, pytest.raises(JournalError, match="not open for"):
