@@ -15,6 +15,7 @@ from gateway.server import Gateway
 from journal import Journal
 from node import definitions
 from node.capacity import room_status
+from node.clock_watch import ClockWatch
 from node.control import Refused, Status
 from node.images import Images
 from node.logs import Log
@@ -26,7 +27,6 @@ from notation.words import iso_time
 from replay import accounts
 from replay.ladder import book_object
 from sequencer.clock import MarketClock
-from sequencer.discipline import ClockReading
 
 
 class Options(Protocol):
@@ -49,7 +49,7 @@ class Node(Protocol):
     market: Market
     images: Images
     scarcity: Scarcity
-    discipline: ClockReading
+    clock_watch: ClockWatch
     clock: MarketClock
     log: Log
     rates: Rates
@@ -135,8 +135,8 @@ def status(node: Node) -> Status:
         "draining": int(node.draining),
         "room": "open" if node.scarcity.state == "fine" else f"disk {node.scarcity.state}",
         "checkpoint_seq": node.images.finished_seq,
-        "clock_discipline": node.discipline.state,
-        "clock_error_max_ns": node.discipline.error_max_ns,
+        "clock_discipline": node.clock_watch.discipline.state,
+        "clock_error_max_ns": node.clock_watch.discipline.error_max_ns,
         "clock_jumps": node.clock.jumps,
         "clock_ahead_ns": node.clock.ahead_ns,
         "clock_refused_ns": node.clock.refused_ns,
@@ -169,8 +169,8 @@ def status(node: Node) -> Status:
         "disk_free_bytes": shutil.disk_usage(node.options.data).free,
         "memory_rss_bytes": _resident_bytes(),
     }
-    if node.discipline.state == "synchronized":  # the kernel says 0 of a clock that nobody keeps
-        told["clock_offset_ns"] = node.discipline.offset_ns
+    if node.clock_watch.discipline.state == "synchronized":  # the kernel says 0 of a clock that nobody keeps
+        told["clock_offset_ns"] = node.clock_watch.discipline.offset_ns
     told |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
     refused = {reason: int(tallies[1, reason]) for reason in Reason}
     told |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items()}

@@ -15,6 +15,8 @@ from directory.aside import CheckpointAside
 from engine.interface import MarketEngine
 from journal import Journal
 from node.control import Refused
+from node.market import Market
+from node.scarcity import Scarcity
 
 #: Blocks after which one is taken whatever is in them: replay takes its time for each, so they bound a restart.
 BLOCKS_MAX: Final = 40_000
@@ -27,10 +29,9 @@ _LOOK_S = 0.005
 class Images:
     """Checkpoints of a node, on its event loop.
 
-    ``blocks``: how many were taken so far. ``has_room``: whether the disk has room for one that nobody asked for; what
-    is left of a disk that is nearly full is for the journal. ``settled``: whether all that was taken is published;
-    ``resume``: called once the gateway may take again; ``report``: told of each that is done, and ``warn`` of each that
-    failed.
+    Without room on the disk (``scarcity``) only a checkpoint that was asked for is taken: the rest of a nearly full
+    disk is for the journal. ``report`` logs each checkpoint that is done, ``warn`` each that failed. Set ``on_begin``
+    before the first: it is called once a checkpoint has begun, so that the gateway may take again.
     """
 
     def __init__(
@@ -41,21 +42,17 @@ class Images:
         directory: Path,
         commands: int,
         *,
-        blocks: Callable[[], int],
-        has_room: Callable[[], bool],
-        settled: Callable[[], bool],
-        resume: Callable[[], None],
+        market: Market,
+        scarcity: Scarcity,
         report: Callable[..., None],
         warn: Callable[..., None],
     ) -> None:
         self._journal, self._engine = journal, engine
         self._directory = directory
-        self._blocks = blocks
+        self._market, self._scarcity = market, scarcity
+        self.on_begin: Callable[[], None] = _do_nothing
         self._blocks_before = 0
         self._begun_s = time.monotonic()
-        self._has_room = has_room
-        self._settled = settled
-        self._resume = resume
         self._report, self._warn = report, warn
         #: True if a checkpoint is to be begun, for which the gateway must stop taking.
         self.wanted = False
@@ -67,7 +64,7 @@ class Images:
             directory,
             commands,
             failed=self._failed,
-            finished=lambda seq: report("checkpoint", seq=seq),
+            finished=self._finished,
             projections=projections,
         )
 
@@ -81,16 +78,16 @@ class Images:
         self._aside.tend()
         if self._is_due() and not self._aside.busy:
             self.wanted = True
-        if self.wanted and self._settled() and not self._aside.busy:
+        if self.wanted and self._market.published_seq == self._engine.seq and not self._aside.busy:
             self.wanted = False
-            self._blocks_before, self._begun_s = self._blocks(), time.monotonic()
+            self._blocks_before, self._begun_s = self._market.pipeline.blocks, time.monotonic()
             self._aside.now(self._engine)
-            self._resume()
+            self.on_begin()
 
     def _is_due(self) -> bool:
-        if time.monotonic() - self._begun_s < APART_S or not self._has_room():
+        if time.monotonic() - self._begun_s < APART_S or self._scarcity.state != "fine":
             return False
-        return self._aside.due(self._engine.seq) or self._blocks() - self._blocks_before >= BLOCKS_MAX
+        return self._aside.due(self._engine.seq) or self._market.pipeline.blocks - self._blocks_before >= BLOCKS_MAX
 
     async def take(self) -> dict[str, Any]:
         """Begin one now, and wait for it: seq, path, bytes, seconds. Raises Refused when it fails."""
@@ -122,7 +119,14 @@ class Images:
         await asyncio.sleep(_LOOK_S)
         self._aside.tend()
 
+    def _finished(self, seq: int) -> None:
+        self._report("checkpoint", seq=seq)
+
     def _failed(self, sentence: str) -> None:
         self._failure = sentence
         self.failed += 1
         self._warn("checkpoint failed", why=sentence)
+
+
+def _do_nothing() -> None:
+    pass

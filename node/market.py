@@ -61,7 +61,11 @@ class _Submission:
 
 
 class Market:
-    """Takes batches of COMMAND rows. ``failed`` is told, once, when the journal cannot be written any more."""
+    """Pipeline of a node with its projections.
+
+    Set before the first batch: ``on_failure``, called once, when the journal cannot be written any more;
+    ``on_release``, called when blocks were published, so that there may be room again.
+    """
 
     def __init__(
         self,
@@ -72,8 +76,6 @@ class Market:
         *,
         durability: Durability,
         stages: StageClock,
-        failed: Callable[[JournalError], None],
-        released: Callable[[], None],
     ) -> None:
         self.journal = journal
         self.engine = engine
@@ -81,8 +83,8 @@ class Market:
         self.published_seq = engine.seq
         self._stamp = stamp
         self._stages = stages
-        self._failed = failed
-        self._released = released
+        self.on_failure: Callable[[JournalError], None] = _raise
+        self.on_release: Callable[[], None] = _do_nothing
         self._loop = asyncio.get_running_loop()
         self._waits = durability == "fsync"
         self._submissions: deque[_Submission] = deque()
@@ -112,6 +114,10 @@ class Market:
         except JournalError as error:
             self._break(error)
 
+    def take_own(self, rows: NDArray[Any]) -> None:
+        """Take a batch of the node's own, which nobody waits for."""
+        self.take(rows, time.perf_counter_ns())
+
     def tick(self) -> None:
         """Sequence the time alone, so that what is due by it happens."""
         self._timed.read_ns = self._timed.taken_ns = time.perf_counter_ns()
@@ -124,7 +130,7 @@ class Market:
         """Submit a batch of the node or the operator; gives its outcome once it is durable."""
         submission = _Submission(self.engine.seq + 1, self._loop.create_future())
         self._submissions.append(submission)
-        self.take(rows, time.perf_counter_ns())
+        self.take_own(rows)
         submission.last_seq = self.engine.seq
         self._settle()
         return submission.done
@@ -136,7 +142,7 @@ class Market:
         except JournalError as error:
             self._break(error)
             return
-        self._released()
+        self.on_release()
 
     def finish(self) -> None:
         """Wait until all that was taken is durable, and publish it. Raises JournalError."""
@@ -160,7 +166,7 @@ class Market:
                 if not submission.done.done():
                     submission.done.set_exception(error)
             self._submissions.clear()
-            self._failed(error)
+            self.on_failure(error)
 
     def _published(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         began_ns = time.perf_counter_ns()
@@ -193,6 +199,14 @@ class Market:
             self._submissions.popleft()
             if not first.done.done():
                 first.done.set_result(_submitted(first))
+
+
+def _raise(error: JournalError) -> None:
+    raise error
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _submitted(submission: _Submission) -> Submitted:

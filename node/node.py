@@ -6,36 +6,37 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from engine.names import Directory
-from engine.records import CommandKind, Phase
+from engine.records import CommandKind
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.outbox import PAST_DAYS
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor
 from journal import Durability, JournalError
-from node import account, far_prices, health
+from node import account, health
 from node.capacity import CapacityWatch, room_status
+from node.clock_watch import ClockWatch
+from node.command_entry import CommandEntry, opens_phase
 from node.control import Refused, Status, Submitted
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
 from node.images import Images
+from node.intake import Intake
 from node.logs import Log
 from node.market import Market
 from node.opening import Opened
 from node.rates import Rates
-from node.refused_clock import RefusedClock
 from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
 from node.suspension import Suspension
 from node.timekeeping import LOOK_S, Timekeeping
-from notation.words import time as shown_time
-from sequencer import discipline
-from sequencer.clock import AHEAD_MAX_NS, MarketClock
+from sequencer.clock import AHEAD_MAX_NS
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
 
@@ -97,29 +98,22 @@ class Node:
         self._no_room: RoomGone | None = None
         self.draining = False
         self._ending = False
-        self._takes = True  # until the sessions are ended
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.timekeeping = Timekeeping(
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        #: Sentences that hold for the whole life of the node.
+        self._lasting = options.warnings
+        # Each part is given those that were made before it.
+        self.clock_watch = ClockWatch(
             self.engine,
-            lambda: self.clock(),  # noqa: PLW0108  it is made below, since it tells of a jump at once
-            has_room=self._has_room,
-            take=lambda rows: self.market.take(rows, time.perf_counter_ns()),
-            tick=lambda: self.market.tick(),  # noqa: PLW0108  it is made below
+            options.data,
+            log,
+            ahead_max_ns=options.clock_ahead_max_ns,
+            accept=options.accept_clock,
+            error_max_ns=options.clock_error_max_ns,
         )
-        self._refused_clock = RefusedClock(options.data, log.warning)
-        lead_ns = self._refused_clock.lead_ns(self.engine.now_ns, time.time_ns(), options.clock_ahead_max_ns)
-        if options.accept_clock or not lead_ns:
-            self._refused_clock.forget()
-            lead_ns = 0
-        self.clock = MarketClock(
-            self.engine.now_ns, jumped=self._jumped, ahead_max_ns=options.clock_ahead_max_ns, refused_ns=lead_ns
-        )
-        behind = health.clock_behind(self.engine.now_ns - time.time_ns(), options.clock_ahead_max_ns)
-        if behind is not None:
-            log.error("the clock is behind the journal", why=behind)
-        self._clock_refused = False
-        self.discipline = discipline.read()
+        self.clock = self.clock_watch.clock
         self.market = Market(
             self.journal,
             self.engine,
@@ -127,58 +121,69 @@ class Node:
             LiveStamp(self.engine.now_ns, self.clock, extended=opened.extended),
             durability=options.durability,
             stages=self.stages,
-            failed=self._fail,
-            released=self._released,
         )
-        self.gateway = Gateway(
-            self.outbox,
-            take=self.market.take,
-            has_room=self._has_room,
-            on_user_disconnect=self._disconnected,
-            on_users_absent=lambda users: self._begin(self._cancel_absent(users)),
-            report=log.info,
-            warn=log.warning,
-            connections_max=options.connections_max,
-            per_address_max=options.connections_per_address_max,
-            waiting_per_address_max=options.waiting_per_address_max,
-            busy_poll_ns=options.busy_poll_us * 1_000,
-            arrival_log=self._arrival_log(log) if options.arrivals else None,
-        )
+        self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
+        self.suspension = Suspension(self.engine, self.command_entry.submit, log.warning, options.data)
+        self.scarcity = Scarcity(self._room_watch(), self.engine, self.suspension, log.info, log.warning)
         self.images = Images(
             self.journal,
             self.engine,
             self.projections,
             options.data,
             options.checkpoint_every,
-            blocks=lambda: self.market.pipeline.blocks,
-            has_room=lambda: self.scarcity.state == "fine",
-            settled=lambda: self.market.published_seq == self.engine.seq,
-            resume=self.gateway.resume,
+            market=self.market,
+            scarcity=self.scarcity,
             report=log.info,
             warn=log.warning,
         )
-        self.suspension = Suspension(self.engine, self._submit, log.warning, options.data)
-        room = RoomWatch(options.data, self.journal.room)
-        #: Sentences that hold for the whole life of the node.
-        self._lasting = options.warnings
-        if room.complaint:
-            log.warning("volume too small", why=room.complaint)
-            self._lasting = (*self._lasting, room.complaint)
-        self.scarcity = Scarcity(room, self.engine, self.suspension, log.info, log.warning)
+        self.intake = Intake(self.journal, self.market, self.images, self.scarcity)
+        self.gateway = Gateway(
+            self.outbox,
+            take=self.market.take,
+            has_room=self.intake.has_room,
+            on_user_disconnect=self._on_user_disconnect,
+            on_users_absent=self._on_users_absent,
+            report=log.info,
+            warn=log.warning,
+            connections_max=options.connections_max,
+            per_address_max=options.connections_per_address_max,
+            waiting_per_address_max=options.waiting_per_address_max,
+            busy_poll_ns=options.busy_poll_us * 1_000,
+            arrival_log=self._arrival_log() if options.arrivals else None,
+        )
+        self.timekeeping = Timekeeping(
+            self.engine,
+            self.clock,
+            self.clock_watch.jumps,
+            has_room=self.intake.has_room,
+            take=self.market.take_own,
+            tick=self.market.tick,
+        )
         self.disconnects = DisconnectCancels(
-            self.outbox.streams, self._submit, lambda: self.scarcity.state != "gone", log.info
+            self.outbox.streams, self.command_entry.submit, self.scarcity.has_room_for_cancels, log.info
         )
-        self.port = 0
-        self._server: asyncio.Server | None = None
-        self._loop.set_exception_handler(self._unforeseen)
+        # Parts that call others which were made after them.
+        self.market.on_failure = self._fail
+        self.market.on_release = self._on_release
+        self.images.on_begin = self.gateway.resume
+        self._loop.set_exception_handler(self._on_loop_error)
 
-    def _arrival_log(self, log: Log) -> ArrivalLog:
-        def failed(why: str) -> None:
-            log.warning("arrivals not recorded", why=why, then="the market goes on; look at the disk")
+    def _room_watch(self) -> RoomWatch:
+        watch = RoomWatch(self.options.data, self.journal.room)
+        if watch.complaint:
+            self.log.warning("volume too small", why=watch.complaint)
+            self._lasting = (*self._lasting, watch.complaint)
+        return watch
 
-        return ArrivalLog(
-            ArrivalFiles(self.options.data / "arrivals", self.journal.journal_id), lambda: self.engine.seq, failed
-        )
+    def _arrival_log(self) -> ArrivalLog:
+        files = ArrivalFiles(self.options.data / "arrivals", self.journal.journal_id)
+        return ArrivalLog(files, self._last_seq, self._on_arrivals_failure)
+
+    def _last_seq(self) -> int:
+        return self.engine.seq
+
+    def _on_arrivals_failure(self, why: str) -> None:
+        self.log.warning("arrivals not recorded", why=why, then="the market goes on; look at the disk")
 
     # The life of a node.
 
@@ -186,7 +191,7 @@ class Node:
         """Listen for clients. Raises OSError."""
         tls = self.options.tls
         self._server = await self._loop.create_server(
-            self.gateway.protocol if tls is None else lambda: TlsDoor(self.gateway, tls),
+            self.gateway.protocol if tls is None else partial(TlsDoor, self.gateway, tls),
             self.options.host,
             self.options.port,
             backlog=1_024,
@@ -245,7 +250,7 @@ class Node:
     async def _end(self) -> None:
         await self.drain()
         await self._cancel_at_end()
-        self._takes = False
+        self.intake.open = False
         await self._settled()
         self.gateway.end_sessions()
         deadline_s = time.monotonic() + LEAVE_S
@@ -266,6 +271,7 @@ class Node:
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
+        self.command_entry.closed = True
         self.images.give_up()
         self.gateway.close()
         if self._server is not None:
@@ -301,7 +307,7 @@ class Node:
                 connection.close("the node stops", debug=False)
             self._stop()
 
-    def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and context.get("transport") is not None:
             return  # a connection broke; the gateway hears of it by itself
@@ -318,8 +324,8 @@ class Node:
         self.stages.roll()
         self.rates.roll(time.monotonic(), {**account.counts(self), "orders": self.gateway.orders})
         self.projections.flush()
-        self.discipline = discipline.read()
-        self._look_at_clock()
+        self.clock_watch.read_discipline()
+        self.clock_watch.look()
         self.images.look()
         self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))
         try:
@@ -327,20 +333,8 @@ class Node:
         except JournalError as error:
             self._fail(error)
 
-    def _look_at_clock(self) -> None:
-        """Log when the wall clock begins to be refused, and when it is believed again."""
-        refused = health.clock_refused(self.clock.refused_ns)
-        if bool(refused) != self._clock_refused:
-            self._clock_refused = bool(refused)
-            if refused:
-                self.log.error("the clock is refused", why=refused[0])
-                self._refused_clock.keep(self.clock(), self.clock.refused_ns)
-            else:
-                self.log.warning("the clock is believed again")
-                self._refused_clock.forget()
-
     async def _watch_room(self) -> None:
-        while self._takes:
+        while self.intake.open:
             await self.scarcity.look()
             state = self.scarcity.state
             self.gateway.limit_rows(FULL_ROWS if state in ("full", "gone") else ROWS_MAX)
@@ -352,32 +346,18 @@ class Node:
                 await self.shutdown()
             await asyncio.sleep(ROOM_S)
 
-    def _jumped(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
-        """The wall clock jumped: market time goes on without going back (``sequencer.clock``)."""
-        self.log.warning(
-            "clock jumped", was=shown_time(was_ns), now=shown_time(now_ns), by_s=(now_ns - expected_ns) / 1e9
-        )
-        self.timekeeping.jumped(now_ns, now_ns - expected_ns)
-        self._loop.call_soon(self._look_at_clock)
-
-    def _has_room(self) -> bool:
-        """True if the gateway's turn may take."""
-        return (
-            self.market.has_room
-            and self._takes
-            and not self.images.wanted
-            and (self.scarcity.takes_all or self.scarcity.may_take(self.journal.durable_seq, time.monotonic_ns()))
-        )
-
-    def _released(self) -> None:
+    def _on_release(self) -> None:
         if self.images.wanted:
             self.images.look()
         self.gateway.resume()
 
     # Users that cancel on disconnect.
 
-    def _disconnected(self, user: int) -> None:
-        if self._takes and self._failure is None:
+    def _on_users_absent(self, users: list[int]) -> None:
+        self._begin(self._cancel_absent(users))
+
+    def _on_user_disconnect(self, user: int) -> None:
+        if self.intake.open and self._failure is None:
             self._begin(self._cancel_all([user]))
 
     async def _cancel_at_end(self) -> None:
@@ -416,30 +396,10 @@ class Node:
     async def submit(self, rows: NDArray[Any]) -> Submitted:
         """Take COMMAND rows through sequencer, journal and engine; done when they are durable."""
         state, why = self.standing()
-        if state != "open" and _opens(rows):
+        if state != "open" and opens_phase(rows):
             raise Refused(f"nothing is opened: {why}")
         self.suspension.commanded(rows)
-        return await self._submit(rows)
-
-    async def _submit(self, rows: NDArray[Any]) -> Submitted:
-        if self._failure is not None or self.ended.is_set():
-            raise Refused("the node is ending")
-        complaint = self._clock_complaint()
-        if complaint is not None and _opens(rows):
-            raise Refused(f"nothing is opened: {complaint}")
-        far_prices.check_commands(rows, self.outbox.streams, self.engine)
-        while not self.market.has_room:
-            await asyncio.sleep(0.001)
-            if self._failure is not None or self.ended.is_set():
-                raise Refused("the node is ending")
-        try:
-            return await self.market.submit(rows)
-        except JournalError as error:
-            raise Refused(str(error)) from error
-
-    def _clock_complaint(self) -> str | None:
-        error_max_ns = self.options.clock_error_max_ns
-        return None if error_max_ns is None else discipline.complaint(self.discipline, error_max_ns)
+        return await self.command_entry.submit(rows)
 
     def directory(self) -> Directory:
         """Symbols and participants defined so far."""
@@ -465,9 +425,7 @@ class Node:
 
     def warnings(self) -> list[str]:
         """Sentences on what an operator should mend while orders are taken and answered."""
-        behind = health.clock_behind(self.clock.ahead_ns, self.options.clock_ahead_max_ns)
-        clock = health.clock_refused(self.clock.refused_ns) + ([behind] if behind is not None else [])
-        return [*clock, *self._lasting]
+        return [*self.clock_watch.warnings(), *self._lasting]
 
     def standing(self) -> tuple[str, str]:
         """The node's state in a word or two, and why: ("open", "") where it takes orders and answers them."""
@@ -489,16 +447,13 @@ class Node:
             )
         if self.scarcity.state != "fine":
             yield f"disk {self.scarcity.state}", self.scarcity.sentence
-        complaint = self._clock_complaint()
+        complaint = self.clock_watch.complaint()
         if complaint is not None:
             yield "clock", complaint
 
     def accept_clock(self) -> None:
         """Let market time take the time of a wall clock that was refused. Raises Refused where none was."""
-        if not self.clock.refused_ns:
-            raise Refused("the clock is not refused, so there is nothing to accept")
-        self.clock.accept()
-        self._look_at_clock()
+        self.clock_watch.accept()
 
     def sessions(self) -> list[dict[str, int | str]]:
         """One a connection."""
@@ -525,12 +480,3 @@ class Node:
     def status(self) -> Status:
         """The node's own account of itself (``node.control.STATUS_KEYS``)."""
         return account.status(self)
-
-
-def _opens(rows: NDArray[Any]) -> bool:
-    """True if a command among these begins a phase in which orders are entered.
-
-    The end that a halt was given is not one: it is in the journal already.
-    """
-    opening = (rows["kind"] == CommandKind.PHASE) & (rows["phase"] != Phase.CLOSED)
-    return bool((opening | (rows["kind"] == CommandKind.RESUME)).any())

@@ -3,11 +3,12 @@
 import asyncio
 import errno
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import uvloop
 
@@ -15,7 +16,6 @@ from engine.limits import Capacity
 from gateway.passwords import COST_DEFAULT
 from node.admin import AdminServer
 from node.defaults import default_limits
-from node.descriptors import connections_within
 from node.logs import Log
 from node.metrics import Metrics, metrics_server
 from node.node import Node, NodeOptions
@@ -23,6 +23,9 @@ from node.notify import Notifier
 from node.opening import Opened, open_directory
 from node.operations import Operations
 from replay.rebuild import Progress
+
+#: Descriptors for the node itself: journal, spool, checkpoints, operator, monitors, and connections being refused.
+DESCRIPTORS_RESERVED: Final = 128
 
 
 class PortInUse(OSError):
@@ -174,3 +177,22 @@ async def _watched(notify: Notifier, node: Node) -> None:
         if watchdog_is_fed(node):
             notify.watchdog()
         await asyncio.sleep(seconds / 2)
+
+
+def connections_within(wanted: int, past_days: int = 0) -> int:
+    """Number of the wanted connections for which the system has descriptors, after raising the soft limit if possible.
+
+    A node without descriptors could write no checkpoint, and its operator could not reach it, so some are reserved.
+    past_days: days whose streams are kept, each in an open file.
+    """
+    reserved = DESCRIPTORS_RESERVED + past_days
+    needed = wanted + reserved
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _less(soft, needed) and soft != hard:
+        soft = hard if _less(hard, needed) else needed
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(wanted, soft - reserved)) if _less(soft, needed) else wanted
+
+
+def _less(limit: int, needed: int) -> bool:
+    return limit != resource.RLIM_INFINITY and limit < needed

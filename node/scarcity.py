@@ -53,6 +53,10 @@ class Scarcity:
         """True where every turn may be taken, so that there is nothing to ask ``may_take``."""
         return self.state in ("fine", "low")
 
+    def has_room_for_cancels(self) -> bool:
+        """True while the disk has room for the node's own cancels."""
+        return self.state != "gone"
+
     def may_take(self, durable_seq: int, now_ns: int) -> bool:
         """True if a turn may be taken. In `full` the room is looked at for each, which comes alone, after a pause.
 

@@ -17,18 +17,20 @@ from engine.records import COMMAND, CommandKind
 
 #: Interval at which the clock is looked at, in seconds.
 LOOK_S: Final = 0.02
-#: Jumps that are kept until they can be journaled; of more, the newest.
-JUMPS_MAX: Final = 16
 
 
 class Timekeeping:
-    """Sequences what time brings. ``clock``: market time; ``has_room``: whether anything may be sequenced now;
-    ``take``, ``tick``: sequence rows, or the time alone."""
+    """Sequences the commands that time brings.
+
+    clock: market time. jumps: of the wall clock, not journaled yet, as (time, length) in ns; emptied here. has_room:
+    True if anything may be sequenced now. take, tick: sequence rows, or the time alone.
+    """
 
     def __init__(
         self,
         engine: MarketEngine,
         clock: Callable[[], int],
+        jumps: deque[tuple[int, int]],
         *,
         has_room: Callable[[], bool],
         take: Callable[[NDArray[Any]], None],
@@ -39,14 +41,7 @@ class Timekeeping:
         self._has_room = has_room
         self._take = take
         self._tick = tick
-        self._jumps: deque[tuple[int, int]] = deque(maxlen=JUMPS_MAX)
-
-    def jumped(self, now_ns: int, by_ns: int) -> None:
-        """The machine's clock says ``now_ns``, which is ``by_ns`` ahead of where it was expected, or (< 0) behind.
-
-        It may be told in the middle of a turn, so it is journaled with the next look.
-        """
-        self._jumps.append((now_ns, by_ns))
+        self._jumps = jumps
 
     def look(self) -> None:
         """Sequence what is due; call it every ``LOOK_S``."""

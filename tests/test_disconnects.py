@@ -166,7 +166,7 @@ def test_a_flood_of_cancels_goes_in_bounded_pieces_all_under_way_at_once(
             if len(taken) == USERS // 2:
                 all_taken.set()
             await all_taken.wait()  # no piece waits for the one before
-            return await venue.node._submit(rows)
+            return await venue.node.command_entry.submit(rows)
 
         cancels = DisconnectCancels(venue.node.outbox.streams, submit, lambda: True, lambda *_, **__: None)
         await asyncio.wait_for(cancels.cancel(cancels.users()), 60)

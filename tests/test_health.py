@@ -158,7 +158,7 @@ def test_a_clock_that_is_refused_is_a_warning_until_it_is_accepted_and_orders_ar
         node = Node(opened(), NodeOptions(tmp_path / "node", clock_ahead_max_ns=60 * SECOND_NS), Log())
         node.clock._wall = lambda: time.time_ns() + 3_600 * SECOND_NS
         node.clock()
-        assert (node._has_room(), node.unready(), node.status()["state"]) == (True, [], "open")
+        assert (node.intake.has_room(), node.unready(), node.status()["state"]) == (True, [], "open")
         (warning,) = node.warnings()
         assert "orders are taken" in warning
         assert "accept its time with `lockstep admin accept-clock`" in warning
@@ -208,7 +208,7 @@ def test_a_refused_clock_is_refused_by_the_next_start_too_until_it_is_accepted(
     async def accepts() -> None:
         node = Node(taken, options, Log())
         node.clock._believed_ns -= 7_200 * SECOND_NS
-        node._look_at_clock()
+        node.clock_watch.look()
         assert note.exists()
         node.accept_clock()
         assert not note.exists()

@@ -12,7 +12,7 @@ import pytest
 
 from engine.limits import TIME_NS_MAX
 from engine.records import COMMAND, CommandKind
-from node.refused_clock import FILE, RefusedClock
+from node.clock_watch import REFUSED_FILE, RefusedClock
 from sequencer import discipline
 from sequencer.clock import JUMP_BOUND_NS, SLEW, MarketClock
 from sequencer.discipline import TIMEX, ClockReading, complaint, parse
@@ -175,7 +175,7 @@ class Boot:
 def test_the_lead_of_a_refused_clock_is_measured_anew_at_a_start_on_the_same_boot(tmp_path: Path) -> None:
     boot = Boot(tmp_path)
     boot.memory().keep(START_NS, 3 * HOUR_NS)
-    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / REFUSED_FILE).stat().st_mode) == 0o600
     boot.passed_ns += 72 * HOUR_NS
     now_ns = START_NS + 72 * HOUR_NS
     again = boot.memory()
@@ -196,7 +196,7 @@ def test_after_a_reboot_a_clock_is_refused_where_it_can_still_be_ahead_by_what_i
     for after_ns in (0, 60 * SECOND_NS, 72 * HOUR_NS):
         assert boot.memory().lead_ns(START_NS, START_NS + 30 * HOUR_NS + after_ns, HOUR_NS) == 30 * HOUR_NS
     assert boot.memory().lead_ns(START_NS, START_NS + 2 * HOUR_NS, HOUR_NS) == 0, "it was set right"
-    (tmp_path / FILE).write_text("[]")
+    (tmp_path / REFUSED_FILE).write_text("[]")
     assert boot.memory().lead_ns(START_NS, START_NS + 30 * HOUR_NS, HOUR_NS) == 0
     assert boot.warned == ["the note of a refused clock cannot be read, so the clock is believed"]
 

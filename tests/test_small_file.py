@@ -11,14 +11,14 @@ import pytest
 
 from engine import Engine
 from engine.records import COMMAND, CommandKind
-from node import link, refused_clock, suspension
+from node import clock_watch, link, suspension
 from node.small_file import write_whole
 from tests.operated import SMALL
 
 
 def keep_clock(directory: Path) -> Path:
-    refused_clock.RefusedClock(directory, pytest.fail, passed=lambda: 1, boot="b").keep(2, 3)
-    return directory / refused_clock.FILE
+    clock_watch.RefusedClock(directory, pytest.fail, passed=lambda: 1, boot="b").keep(2, 3)
+    return directory / clock_watch.REFUSED_FILE
 
 
 def keep_halts(directory: Path) -> Path:

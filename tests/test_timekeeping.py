@@ -1,6 +1,7 @@
 """Time on a quiet market: halts and days end without an order, and the clock's jumps are in the journal."""
 
 import asyncio
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from engine.names import pack
 from engine.records import COMMAND, RULES_VERSION, CommandKind, Permission, Phase, UserPermission, concatenate
 from gateway.outbox import Outbox
 from journal import Journal
+from node.clock_watch import JUMPS_MAX
 from node.market import Market
 from node.stages import StageClock
-from node.timekeeping import JUMPS_MAX, Timekeeping
+from node.timekeeping import Timekeeping
 from sequencer.clock import MarketClock
 from sequencer.stamp import LiveStamp
 from tests.ouch_messages import messages
@@ -41,10 +43,11 @@ class Quiet:
         outbox.forward = lambda segment: self.sent.__setitem__(
             segment.user, self.sent.get(segment.user, b"") + segment.data
         )
+        self.jumps: deque[tuple[int, int]] = deque(maxlen=JUMPS_MAX)
         clock = MarketClock(
             wall=lambda: self.wall_ns,
             monotonic=lambda: self.monotonic_ns,
-            jumped=lambda _was_ns, now_ns, expected_ns: self.timekeeping.jumped(now_ns, now_ns - expected_ns),
+            jumped=self.jumped,
         )
         self.market = Market(
             self.journal,
@@ -53,16 +56,18 @@ class Quiet:
             LiveStamp(0, clock),
             durability="none",
             stages=StageClock(),
-            failed=lambda _: None,
-            released=lambda: None,
         )
         self.timekeeping = Timekeeping(
             self.engine,
             clock,
+            self.jumps,
             has_room=lambda: self.room,
-            take=lambda rows: self.market.take(rows, 0),
+            take=self.market.take_own,
             tick=self.market.tick,
         )
+
+    def jumped(self, _was_ns: int, now_ns: int, expected_ns: int) -> None:
+        self.jumps.append((now_ns, now_ns - expected_ns))
 
     def passes(self, time_ns: int) -> None:
         self.wall_ns += time_ns
@@ -168,7 +173,7 @@ def test_a_jump_of_the_clock_back_and_ahead_is_journaled_once_and_moves_nothing(
 @quiet
 def test_of_many_jumps_at_once_the_newest_are_journaled(venue: Quiet) -> None:
     for number in range(3 * JUMPS_MAX):
-        venue.timekeeping.jumped(number, -number)
+        venue.jumps.append((number, -number))
     kinds = venue.looks(10)
     assert kinds.count(CommandKind.CLOCK_JUMP) == JUMPS_MAX
     assert venue.rows()["jump_ns"][-JUMPS_MAX:].tolist() == [-n for n in range(2 * JUMPS_MAX, 3 * JUMPS_MAX)]
@@ -190,6 +195,7 @@ def test_a_market_that_never_had_a_clock_value_gets_none() -> None:
     keeping = Timekeeping(
         fresh,
         lambda: 5 * DAY_NS,
+        deque(),
         has_room=lambda: True,
         take=lambda _: None,
         tick=lambda: ticked.append(1),

@@ -1,0 +1,55 @@
+"""Entry of the operator's and the node's own commands into the market, beside the orders of clients."""
+
+import asyncio
+from typing import Any
+
+from numpy.typing import NDArray
+
+from engine.interface import MarketEngine
+from engine.records import CommandKind, Phase
+from gateway.streams import Streams
+from journal import JournalError
+from node import far_prices
+from node.clock_watch import ClockWatch
+from node.control import Refused, Submitted
+from node.market import Market
+
+
+class CommandEntry:
+    """Checks COMMAND rows and submits them to the market."""
+
+    def __init__(self, market: Market, clock_watch: ClockWatch, streams: Streams, engine: MarketEngine) -> None:
+        self._market = market
+        self._clock_watch = clock_watch
+        self._streams = streams
+        self._engine = engine
+        #: True once the node ends: every command is refused.
+        self.closed = False
+
+    async def submit(self, rows: NDArray[Any]) -> Submitted:
+        """Submit rows; done when they are durable. Raises Refused."""
+        self._check_open()
+        complaint = self._clock_watch.complaint()
+        if complaint is not None and opens_phase(rows):
+            raise Refused(f"nothing is opened: {complaint}")
+        far_prices.check_commands(rows, self._streams, self._engine)
+        while not self._market.has_room:
+            await asyncio.sleep(0.001)
+            self._check_open()
+        try:
+            return await self._market.submit(rows)
+        except JournalError as error:
+            raise Refused(str(error)) from error
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise Refused("the node is ending")
+
+
+def opens_phase(rows: NDArray[Any]) -> bool:
+    """True if a command among these begins a phase in which orders are entered.
+
+    The end that a halt was given is not one: it is in the journal already.
+    """
+    opening = (rows["kind"] == CommandKind.PHASE) & (rows["phase"] != Phase.CLOSED)
+    return bool((opening | (rows["kind"] == CommandKind.RESUME)).any())

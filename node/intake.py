@@ -1,0 +1,28 @@
+"""Permission for the gateway's next turn: room in the market and on the disk, and no checkpoint about to begin."""
+
+import time
+
+from journal import Journal
+from node.images import Images
+from node.market import Market
+from node.scarcity import Scarcity
+
+
+class Intake:
+    """``open``: True until the sessions of clients are ended."""
+
+    def __init__(self, journal: Journal, market: Market, images: Images, scarcity: Scarcity) -> None:
+        self._journal = journal
+        self._market = market
+        self._images = images
+        self._scarcity = scarcity
+        self.open = True
+
+    def has_room(self) -> bool:
+        """True if the gateway may take messages now."""
+        return (
+            self._market.has_room
+            and self.open
+            and not self._images.wanted
+            and (self._scarcity.takes_all or self._scarcity.may_take(self._journal.durable_seq, time.monotonic_ns()))
+        )
