@@ -1,7 +1,7 @@
 """A checkpoint of one million resting orders: how long it is in the way, its size, and how soon a node is back.
 
-The pump takes it aside, by a fork (``directory.aside``). Measured are the time for which the pump stands still, and its
-rate while the child writes, which it shares processor, memory and disk with, beside the rate without a child.
+A fork of the pump writes it (``directory.checkpoint_fork``). Measured are the pause of the pump, and its rate while the
+child writes, with which it shares processor, memory and disk, beside the rate without a child.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ from benchmarks.measure import RUNS, Row, row, seconds
 from benchmarks.traffic import day
 from benchmarks.workload import definitions
 from checkpoints import CheckpointStore
-from directory.aside import CheckpointAside
+from directory.checkpoint_fork import CheckpointFork
 from directory.recover import create
 from engine import Capacity
 from engine.interface import MarketEngine, prefault
@@ -38,7 +38,7 @@ def run() -> list[Row]:
             pump([definitions(RESTING_SYMBOLS), *resting(_BLOCK)], FileStamp(), journal, engine, durability="none")
             for run in range(RUNS):
                 alone.append(_rate(2 * run + 1, journal, engine, None))
-                every = _Timed(CheckpointAside(journal, directory, 1, keep=2))
+                every = _Timed(CheckpointFork(journal, directory, 1, keep=2))
                 began_s = time.perf_counter()
                 beside.append(_rate(2 * run + 2, journal, engine, every))
                 every.aside.finish()
@@ -69,7 +69,7 @@ def _rate(number: int, journal: Journal, engine: MarketEngine, at_boundary: Boun
 class _Timed:
     """The first call takes the checkpoint, the others look after it; the longest is how long the pump stood still."""
 
-    def __init__(self, aside: CheckpointAside) -> None:
+    def __init__(self, aside: CheckpointFork) -> None:
         self.aside = aside
         self.longest_ms = 0.0
         self._begun = False

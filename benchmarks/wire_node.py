@@ -16,7 +16,7 @@ from typing import IO, Any, Final, NamedTuple
 from benchmarks.measure import Row, row
 from gateway.passwords import COST_MIN, SALT_BYTES, hash_password
 from load.lines import LoadError, User
-from node.link import Answered, Link, LinkError
+from node.link import Link, LinkError, RequestRefused
 from node.stages import STAGES
 
 SYMBOL: Final = "S0"
@@ -94,7 +94,7 @@ def set_up(link: Link, users: int, symbols: int) -> list[User]:
     for start in range(0, len(lines), _LINES):
         try:
             answer = link.ask("commands", text="\n".join(lines[start : start + _LINES]))
-        except (Answered, LinkError) as error:
+        except (RequestRefused, LinkError) as error:
             raise LoadError(f"the node could not be set up: {error}") from None
         refused = [event for event in answer["events"] if "rejected" in event]
         if refused:
@@ -152,7 +152,7 @@ def stages(node: Node, name: str) -> list[Row]:
         return []
     try:
         status = node.link.ask("status")["status"]
-    except (Answered, LinkError) as error:
+    except (RequestRefused, LinkError) as error:
         raise LoadError(f"the node could not be asked how long its stages take: {error}") from None
     rows = []
     for stage in STAGES:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli import errors, screen
-from cli.errors import Found, WrongUse
+from cli.errors import CheckFailed, WrongUse
 from cli.status import lines as status_lines
-from node.link import Answered, Link, is_open_to_others
+from node.link import Link, RequestRefused, is_open_to_others
 
 #: Lines and characters of one request: well within the bounds of a line and of a node's turn, whatever JSON adds.
 _LINES_MAX: Final = 500
@@ -109,7 +109,7 @@ def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any
         if any(line.partition("#")[0].strip() for line in part):
             try:
                 answer = link.ask("commands", text="\n".join(part), objects=as_json)
-            except Answered as error:
+            except RequestRefused as error:
                 if not lines:
                     raise
                 raise WrongUse(
@@ -130,7 +130,7 @@ def _event_text(event: dict[str, Any]) -> str:
 
 
 def _shown(told: dict[str, Any], *, as_json: bool) -> int:
-    """Show what commands caused. Raises Found when one was refused."""
+    """Show what commands caused. Raises CheckFailed when one was refused."""
     lines = [each if isinstance(each, str) else _event_text(each) for each in told["events"]]
     if as_json:
         from notation.objects import EVENT_KEYS
@@ -151,7 +151,7 @@ def _shown(told: dict[str, Any], *, as_json: bool) -> int:
         first = next((line for line in lines if line.startswith(_REFUSALS)), "")
         seen = f", the first: {first.removeprefix('> ')}" if first else ""
         exists = "".join(f"; {sentence}" for sentence in told.get("existing", [])[:_EXISTING])
-        raise Found(f"the market refused {screen.counted(told['rejected'], 'command')}{seen}{exists}")
+        raise CheckFailed(f"the market refused {screen.counted(told['rejected'], 'command')}{seen}{exists}")
     for sentence in told.get("existing", [])[:_EXISTING]:
         screen.notice(f"note: {sentence}")
     return errors.FINE
@@ -223,7 +223,7 @@ def emergency_close(directory: Path, yes: bool, *, as_json: bool) -> int:
         sys.stderr.write("Type yes to do it: ")
         sys.stderr.flush()
         if sys.stdin.readline(100).strip().lower() != "yes":
-            raise Found("nothing was done")
+            raise CheckFailed("nothing was done")
     return send_lines(directory, ["emergency_close"], as_json=as_json)
 
 
@@ -264,7 +264,7 @@ def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
         screen.say(f"the connection of {user} was ended")
     if not ended:
         screen.flush()
-        raise Found(f"{user!r} has no connection")
+        raise CheckFailed(f"{user!r} has no connection")
     return errors.FINE
 
 
@@ -335,10 +335,10 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
                 raise WrongUse(f"--{option.replace('_', '-')} is of all instruments together; give it without --symbol")
         try:
             return send(directory, ["limits", name, *pair("symbol", symbol), *words], as_json=as_json)
-        except Found as refused:
+        except CheckFailed as refused:
             if "invalid_command" not in str(refused):
                 raise
-            raise Found(f"{refused}; {_LIMIT_BOUNDS}") from None
+            raise CheckFailed(f"{refused}; {_LIMIT_BOUNDS}") from None
     with connected(directory) as link:
         told = link.ask("account", participant=name)
         found = told["instruments"]

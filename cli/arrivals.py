@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointStore
 from cli import errors, screen
-from cli.errors import Found, WrongUse
+from cli.errors import CheckFailed, WrongUse
 from engine.names import unpack
 from gateway.arrival_log import read_arrivals
 from gateway.fairness import messages_of, turn_numbers, unfair
@@ -130,5 +130,5 @@ def _check(parts: list[NDArray[Any]], names: dict[int, str], *, as_json: bool) -
         screen.verdict(not count, f"{what}: {verdict}" if not count else f"{what}: {count} waited for more")
     if count:
         screen.flush()
-        raise Found(f"{screen.counted(count, 'message')} waited for more than one message of another connection")
+        raise CheckFailed(f"{screen.counted(count, 'message')} waited for more than one message of another connection")
     return errors.FINE

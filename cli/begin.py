@@ -12,9 +12,9 @@ from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
 from directory import begin
-from directory.begin import Met, holds_journal
+from directory.begin import JournalMatch, holds_journal
 from directory.recover import create, recover
-from directory.resume import Beginning, OtherCommand, in_words
+from directory.resume import CommandMismatch, JournalBeginning, in_words
 from engine.interface import MarketEngine
 from engine.limits import Capacity
 from journal import Journal
@@ -61,8 +61,8 @@ def goes_on(options: RunOptions) -> bool:
 
 
 def compare(
-    options: RunOptions, skip: Callable[[Journal, Beginning, screen.Bar], bool], place: Callable[[int], str]
-) -> Met:
+    options: RunOptions, skip: Callable[[Journal, JournalBeginning, screen.Bar], bool], place: Callable[[int], str]
+) -> JournalMatch:
     """``directory.begin.compare`` with a progress bar.
 
     ``place``: names a row of the input for people. Raises WrongUse when a command is another one.
@@ -70,7 +70,7 @@ def compare(
     with screen.Bar("comparing with the journal") as bar:
         try:
             return begin.compare(options.data, lambda journal, beginning: skip(journal, beginning, bar))
-        except OtherCommand as error:
+        except CommandMismatch as error:
             seq, what = error.difference.seq, in_words(error.difference)
             raise WrongUse(
                 f"{options.data} does not hold the beginning of {options.names}: command {seq} differs from "
@@ -80,7 +80,7 @@ def compare(
 
 
 def open_node(
-    options: RunOptions, met: Met | None = None, observe: Observe | None = None
+    options: RunOptions, met: JournalMatch | None = None, observe: Observe | None = None
 ) -> tuple[Journal, MarketEngine]:
     """The data directory, created or recovered, open for writing, and its engine at the journal's end.
 
@@ -107,7 +107,7 @@ def open_node(
     return journal, engine
 
 
-def _how(options: RunOptions, seq: int, met: Met | None) -> str:
+def _how(options: RunOptions, seq: int, met: JournalMatch | None) -> str:
     """Sentence that says how the run continues."""
     last = screen.count(seq)
     if met is None:

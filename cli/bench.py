@@ -50,7 +50,7 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
                     screen.say_json(row | {"machine": where})
                     screen.flush()
     except LoadError as error:
-        raise errors.Found(str(error)) from None
+        raise errors.CheckFailed(str(error)) from None
     finally:
         if not as_json:
             _table(rows)

@@ -19,7 +19,7 @@ from cli.demo_node import USERS, DemoNode, environment
 from cli.demo_proof import Facts, judged, replayed
 from cli.demo_proof import told as told_proof
 from cli.demo_view import LiveView, PlainView, View
-from cli.errors import Found, WrongUse
+from cli.errors import CheckFailed, WrongUse
 from cli.warmup import ready
 from load.traders import SYMBOLS
 from replay.verify import VerifyReport, verify
@@ -31,7 +31,7 @@ _LOOK_S: Final = 0.1
 _BACK_S: Final = 30.0
 
 
-class Silent(PlainView):
+class SilentView(PlainView):
     """View that shows nothing, for --json."""
 
     def show(self, told: dict[str, Any], seconds: float) -> None:
@@ -71,7 +71,7 @@ def _directory(data: Path | None) -> Iterator[Path]:
 
 def _view(as_json: bool) -> View:
     if as_json:
-        return Silent()
+        return SilentView()
     return LiveView() if screen.is_live(sys.stdout) else PlainView()
 
 
@@ -93,13 +93,13 @@ def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[F
         _tell(as_json, f"{where};\n{len(SYMBOLS)} instruments, {len(USERS)} clients, {RATE:,.0f} requests a second")
         orders = Orders(str(directory), node.port, users, RATE, seed)
         clients = stack.enter_context(Clients(orders, environment(), complaints))
-        shown = _Shown(node, clients, as_json)
+        shown = _DemoRun(node, clients, as_json)
         shown.watch(seconds / 2, halfway=node.checkpoint)
         before = shown.status
         restart = _kill_and_start(node, clients, before, as_json)
         shown.watch(seconds / 2)
         if shown.status["session"] != before["session"]:
-            raise Found("a day (UTC) ended meanwhile, and the users' streams with it; run the demo again")
+            raise CheckFailed("a day (UTC) ended meanwhile, and the users' streams with it; run the demo again")
         ended = clients.end()
         node.end()
         streams = "stopped the clients, who then asked for their streams from message 1; ended the node (SIGTERM)"
@@ -107,7 +107,7 @@ def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[F
         return ended, restart | {"trading_s": round(shown.seconds, 3)}
 
 
-class _Shown:
+class _DemoRun:
     """Node and clients, watched and shown. status: the newest of the node. seconds: how long it was watched."""
 
     def __init__(self, node: DemoNode, clients: Clients, as_json: bool) -> None:
@@ -154,7 +154,7 @@ def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as
     until_s = time.monotonic() + _BACK_S
     while (account := clients.newest(_LOOK_S))["reconnects"] < connections:
         if time.monotonic() > until_s:
-            raise Found(f"{connections - account['reconnects']} clients did not come back within {_BACK_S:.0f} s")
+            raise CheckFailed(f"{connections - account['reconnects']} clients did not come back within {_BACK_S:.0f} s")
     away_s, again = account["outage_s"], screen.counted(account["sent_again"], "request")
     _tell(as_json, f"its clients reconnected by themselves after {away_s:.1f} s; they sent {again} again\n")
     return {

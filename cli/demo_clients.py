@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from cli.errors import Found
+from cli.errors import CheckFailed
 from cli.simulate import note
-from load.desk import LIQUIDITY, TOKEN, Desk, Refused, place
+from load.desk import LIQUIDITY, TOKEN, Desk, LoginFailed, place
 from load.lines import LoadError, User
 from load.simulation import SimulateOptions, Simulation, settle
 from load.traders import SYMBOLS
-from node.link import Answered, Link, LinkError
+from node.link import Link, LinkError, RequestRefused
 from notation.words import price
 from wire import PacketType, ouch
 from wire.ouch_codes import Liquidity, ServerMessage
@@ -132,21 +132,23 @@ class Clients:
                     continue
 
     def newest(self, wait_s: float = 0.0) -> dict[str, Any]:
-        """The newest account, the one before if none came within ``wait_s``. Raises Found when the clients gave up."""
+        """The newest report; the one before if none comes within ``wait_s``. Raises CheckFailed."""
         pipe = self._child.stdout
         while pipe is not None and select.select([pipe], [], [], wait_s)[0]:
             data = os.read(pipe.fileno(), 1 << 16)
             if not data:
                 self._child.wait()
-                raise Found(f"the clients ended by themselves: {last_line(self._complaints)}; run `lockstep doctor`")
+                raise CheckFailed(
+                    f"the clients ended by themselves: {last_line(self._complaints)}; run `lockstep doctor`"
+                )
             *lines, self._rest = (self._rest + data).split(b"\n")
             if lines:
                 wait_s = 0.0
                 self._told = json.loads(lines[-1])
         if "failed" in self._told:
-            raise Found(f"the clients gave up: {self._told['failed']}; run `lockstep doctor`")
+            raise CheckFailed(f"the clients gave up: {self._told['failed']}; run `lockstep doctor`")
         if not self._told:
-            raise Found(f"the clients did nothing within {wait_s:.0f} s; run `lockstep doctor`")
+            raise CheckFailed(f"the clients did nothing within {wait_s:.0f} s; run `lockstep doctor`")
         return self._told
 
     def end(self) -> dict[str, Any]:
@@ -157,7 +159,7 @@ class Clients:
             told = self.newest(0.2)
             if "streams" in told:
                 return told
-        raise Found(f"the clients did not end within {_END_S:.0f} s; run `lockstep doctor`")
+        raise CheckFailed(f"the clients did not end within {_END_S:.0f} s; run `lockstep doctor`")
 
     def _say(self, line: str) -> None:
         try:
@@ -165,7 +167,7 @@ class Clients:
                 self._child.stdin.write(line + "\n")
                 self._child.stdin.flush()
         except BrokenPipeError:
-            raise Found(f"the clients ended by themselves: {last_line(self._complaints)}") from None
+            raise CheckFailed(f"the clients ended by themselves: {last_line(self._complaints)}") from None
 
 
 def last_line(complaints: IO[str]) -> str:
@@ -175,7 +177,7 @@ def last_line(complaints: IO[str]) -> str:
     return (data.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
 
 
-class _Trading:
+class _TradingProcess:
     """The users at their desks, and what is told of them."""
 
     def __init__(self, orders: Orders) -> None:
@@ -254,7 +256,7 @@ def _asked_again(port: int, user: User, came: Stream) -> Stream:
         try:
             desk.login()
             break
-        except Refused:  # for a moment, until the node has seen that the user left
+        except LoginFailed:  # for a moment, until the node has seen that the user left
             if time.monotonic() > until_s:
                 raise
             time.sleep(0.02)
@@ -282,7 +284,7 @@ def _shut_down(data: Path) -> None:
             with Link(data) as link:
                 link.ask("shutdown")
             return
-        except (LinkError, Answered, OSError):
+        except (LinkError, RequestRefused, OSError):
             time.sleep(0.2)
 
 
@@ -295,8 +297,8 @@ def main() -> None:
     with open(0, "rb", buffering=0, closefd=False) as words:  # unbuffered: what comes next is looked for by select
         orders = Orders(**json.loads(words.readline()))
     try:
-        _Trading(orders).run()
-    except (LoadError, LinkError, Answered) as error:
+        _TradingProcess(orders).run()
+    except (LoadError, LinkError, RequestRefused) as error:
         _say({"failed": str(error)})
     except BrokenPipeError:
         _shut_down(Path(orders.data))

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from cli.demo_clients import last_line
-from cli.errors import Found
+from cli.errors import CheckFailed
 from load.traders import PARTICIPANTS, SYMBOLS
-from node.link import Answered, Link, LinkError
+from node.link import Link, LinkError, RequestRefused
 from notation.words import price
 
 #: A user for each participant.
@@ -38,7 +38,7 @@ _GONE_S: Final = 2.0
 class DemoNode:
     """A node in the directory ``data``. Use it as ``with``; it is killed at the end if it is still there.
 
-    log: gets what it writes to standard error. Raises Found when it does not do what it is to do.
+    log: gets what it writes to standard error. Raises CheckFailed when it does not do what it is to do.
     """
 
     def __init__(self, data: Path, ids_max: int, environment: dict[str, str], log: IO[str]) -> None:
@@ -70,7 +70,7 @@ class DemoNode:
             env=self._environment,
         )
         if self._child.stdout is None or not select.select([self._child.stdout], [], [], _START_S)[0]:
-            raise Found(f"the node did not listen within {_START_S:.0f} s; run `lockstep doctor`")
+            raise CheckFailed(f"the node did not listen within {_START_S:.0f} s; run `lockstep doctor`")
         try:
             self.port = int(json.loads(self._child.stdout.readline())["listening"]["port"])
             self._link = Link(self.data)
@@ -87,7 +87,7 @@ class DemoNode:
                 if said.get("event") == "listening":
                     return int(said["seq"])
             time.sleep(0.01)
-        raise Found("the node did not say from which command on it listens; run `lockstep doctor`")
+        raise CheckFailed("the node did not say from which command on it listens; run `lockstep doctor`")
 
     def set_up(self) -> Sequence[tuple[str, str]]:
         """Define and open the market; its users and their passwords."""
@@ -96,7 +96,7 @@ class DemoNode:
             lines += [f"participant {participant}", f"user {user} participant={participant}"]
         answer = self._ask("commands", text="\n".join([*lines, "phase * continuous"]))
         if answer["rejected"]:
-            raise Found(f"the node refused to be set up: {answer['events']}")
+            raise CheckFailed(f"the node refused to be set up: {answer['events']}")
         who = [(user, secrets.token_hex(_PASSWORD_BYTES)) for user in USERS]
         for user, password in who:
             self._ask("password", user=user, password=password)
@@ -126,9 +126,11 @@ class DemoNode:
             try:
                 status = self._reap(_END_S)
             except subprocess.TimeoutExpired:
-                raise Found(f"the node did not end within {_END_S:.0f} s of a SIGTERM; run `lockstep doctor`") from None
+                raise CheckFailed(
+                    f"the node did not end within {_END_S:.0f} s of a SIGTERM; run `lockstep doctor`"
+                ) from None
             if status != 0:
-                raise Found(f"the node ended with status {status}: {last_line(self._log)}; run `lockstep doctor`")
+                raise CheckFailed(f"the node ended with status {status}: {last_line(self._log)}; run `lockstep doctor`")
 
     def _reap(self, timeout_s: float | None) -> int:
         if self._child is None:
@@ -151,17 +153,17 @@ class DemoNode:
             return self._link.ask(do, **fields)
         except LinkError:
             raise self._gone() from None
-        except Answered as error:
-            raise Found(f"the node refused {do}: {error}; run `lockstep doctor`") from None
+        except RequestRefused as error:
+            raise CheckFailed(f"the node refused {do}: {error}; run `lockstep doctor`") from None
 
-    def _gone(self) -> Found:
+    def _gone(self) -> CheckFailed:
         """Sentence about a node that does not answer."""
         status = None
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = self._child.wait(_GONE_S)
         what = "does not answer" if status is None else f"ended by itself with status {status}"
-        return Found(f"the node {what}; its last log line: {last_line(self._log)}; run `lockstep doctor`")
+        return CheckFailed(f"the node {what}; its last log line: {last_line(self._log)}; run `lockstep doctor`")
 
 
 def environment() -> dict[str, str]:

@@ -27,7 +27,7 @@ _MATCH: Final = place(ouch.EXECUTED, "match_number")
 Facts = dict[str, Any]
 
 
-class Journaled:
+class JournalMessages:
     """Streams rebuilt from the journal alone, and whether anything in them is there twice."""
 
     def __init__(self) -> None:
@@ -68,10 +68,10 @@ class Journaled:
         return bool(np.array_equal(took, gave))
 
 
-class Replayed(NamedTuple):
+class StreamReplay(NamedTuple):
     """Result of a replay from command 1 (streams and state), and of one from the last checkpoint."""
 
-    journaled: Journaled
+    journaled: JournalMessages
     streams: dict[str, Facts]
     trades: int
     event_digest: str
@@ -80,16 +80,16 @@ class Replayed(NamedTuple):
     seq: int
 
 
-def replayed(data: Path, progress: Progress) -> Replayed:
+def replayed(data: Path, progress: Progress) -> StreamReplay:
     """Replay the journal from command 1, and from the last checkpoint."""
     with journal_of(data) as journal:
         capacity = capacity_of(journal)
-    journaled = Journaled()
+    journaled = JournalMessages()
     streams = Streams(capacity, journaled.deliver, lambda _: None)
     beginning = rebuild(data, use_checkpoints=False, observe=streams, progress=progress)
     from_beginning: Any = beginning.engine
     from_checkpoint: Any = rebuild(data, progress=progress).engine
-    return Replayed(
+    return StreamReplay(
         journaled,
         {streams.name(user): stream.facts() for user, stream in journaled.streams.items()},
         int(streams.tallies[0, EventKind.TRADE]),
@@ -100,7 +100,7 @@ def replayed(data: Path, progress: Progress) -> Replayed:
     )
 
 
-def judged(clients: Facts, restart: Facts, replay: Replayed, reports: dict[str, VerifyReport]) -> Facts:
+def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[str, VerifyReport]) -> Facts:
     """Findings, and whether each claim holds.
 
     clients: their last account (``cli.demo_clients``). restart: durable_seq_reported, published_seq_reported,

@@ -32,7 +32,7 @@ READER_GONE: Final = 141
 #: (folder, class) whose message is a sentence for the user, and the exit status; subclasses count.
 KNOWN: Final = {
     ("cli", "WrongUse"): WRONG,
-    ("cli", "Found"): FOUND,
+    ("cli", "CheckFailed"): FOUND,
     ("cli", "OutputFailed"): WRONG,
     ("journal", "JournalError"): WRONG,
     ("journal", "JournalBusy"): LATER,
@@ -51,11 +51,11 @@ KNOWN: Final = {
     ("gateway", "SpoolError"): LATER,
     ("gateway", "TlsError"): WRONG,
     ("node", "AdminError"): WRONG,
-    ("node", "Answered"): WRONG,
+    ("node", "RequestRefused"): WRONG,
     ("node", "LinkError"): WRONG,
     ("node", "LinkLost"): FOUND,
     ("node", "PortInUse"): LATER,
-    ("node", "Refused"): LATER,
+    ("node", "OperationRefused"): LATER,
     ("node", "RoomGone"): LATER,
 }
 
@@ -82,7 +82,7 @@ class WrongUse(ValueError):
     """A request that cannot be carried out; the message says what is wrong, then what to do."""
 
 
-class Found(Exception):
+class CheckFailed(Exception):
     """The command did its work and found a difference or a failure; the message says which."""
 
 
@@ -113,7 +113,7 @@ def finding() -> Iterator[None]:
         yield
     except Exception as error:
         if any(cls.__name__ == "JournalDamaged" for cls in type(error).__mro__):
-            raise Found(str(error)) from error
+            raise CheckFailed(str(error)) from error
         raise
 
 

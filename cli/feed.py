@@ -12,12 +12,12 @@ from cli import screen
 from cli.begin import RunOptions
 from cli.market_tables import shown_price
 from cli.options import Durability
-from directory.aside import CheckpointAside
+from directory.checkpoint_fork import CheckpointFork
 from engine.interface import MarketEngine
 from engine.records import EventKind, Reason
 from journal import Journal
 from replay.times import position_after
-from sequencer.pump import Publisher, Pumped, pump
+from sequencer.pump import Publisher, PumpReport, pump
 from sequencer.stamp import FileStamp
 
 
@@ -45,10 +45,10 @@ class Tally:
 
 def pump_node(
     options: RunOptions, source: Iterator[NDArray[Any]], journal: Journal, engine: MarketEngine, publish: Publisher
-) -> Pumped:
+) -> PumpReport:
     """The pipeline over a source, with the options' durability and checkpoints."""
     every = options.checkpoint_every
-    aside = CheckpointAside(journal, options.data, every, waits=True, failed=_tell) if every else nullcontext()
+    aside = CheckpointFork(journal, options.data, every, waits=True, failed=_tell) if every else nullcontext()
     with aside as at_boundary:
         return pump(
             source,
@@ -74,7 +74,7 @@ def watched(source: Iterator[NDArray[Any]], look: Callable[[], None]) -> Iterato
 
 def show(
     options: RunOptions,
-    pumped: Pumped,
+    pumped: PumpReport,
     tally: Tally,
     journal: Journal,
     engine: MarketEngine,

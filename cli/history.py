@@ -88,7 +88,7 @@ def commands(directory: Path, selection: Selection, *, with_seq: bool, with_even
     return errors.FINE
 
 
-class _Stretch(NamedTuple):
+class _JournalRange(NamedTuple):
     """Whole commands of a journal: COMMAND rows from ``first_seq`` on and their EVENT rows, with the venue's directory
     before and after them."""
 
@@ -99,7 +99,7 @@ class _Stretch(NamedTuple):
     names: Directory
 
 
-def _stretches(directory: Path, choice: Choice) -> Iterator[_Stretch]:
+def _stretches(directory: Path, choice: Choice) -> Iterator[_JournalRange]:
     """The blocks of the selection, where an EXTEND row at the end of a block is moved to the command after it.
 
     One that stands at the end of the selection is left out, and a note says so, unless the journal ends with it.
@@ -121,7 +121,7 @@ def _stretches(directory: Path, choice: Choice) -> Iterator[_Stretch]:
         keep = len(rows) - int(_goes_on(rows, open_end=True)[-1])
         left, next_seq = rows[keep:], first_seq + keep
         if keep:
-            yield _Stretch(rows[:keep], play.events, first_seq, before, names)
+            yield _JournalRange(rows[:keep], play.events, first_seq, before, names)
         before = names
     if len(left):
         if _last_seq(directory) > next_seq:
@@ -130,7 +130,7 @@ def _stretches(directory: Path, choice: Choice) -> Iterator[_Stretch]:
                 f"give --to {next_seq + 1} to have both"
             )
             return
-        yield _Stretch(left, np.empty(0, play.events.dtype), next_seq, before, names)
+        yield _JournalRange(left, np.empty(0, play.events.dtype), next_seq, before, names)
 
 
 def _goes_on(rows: NDArray[Any], *, open_end: bool = False) -> NDArray[np.bool_]:

@@ -14,8 +14,8 @@ from cli.feed import Tally, pump_node, show, watched
 from cli.lobster_report import facts_of, json_of, passed, tell
 from cli.options import EngineChoice
 from cli.warmup import ready
-from directory.begin import Met
-from directory.resume import Beginning
+from directory.begin import JournalMatch
+from directory.resume import JournalBeginning
 from engine.interface import MarketEngine
 from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import Directory
@@ -61,10 +61,10 @@ def _translated(files: Sequence[LobsterFile], names: Directory, first_seq: int, 
         return input_of(files, names, first_seq, tick_e4=tick_e4)
 
 
-def _compared(options: RunOptions, given: Input) -> Met:
+def _compared(options: RunOptions, given: Input) -> JournalMatch:
     """Take what the journal holds off the beginning of the input."""
 
-    def skip(_journal: Journal, beginning: Beginning, bar: screen.Bar) -> bool:
+    def skip(_journal: Journal, beginning: JournalBeginning, bar: screen.Bar) -> bool:
         for rows in given.flow.batches(COMMANDS_PER_CALL_MAX):
             beginning.meet(rows)
             bar.to(beginning.seq, beginning.last_seq)

@@ -14,7 +14,7 @@ from engine.interface import MarketEngine
 from engine.limits import INT64_MAX
 from engine.names import Directory
 from journal import Journal, JournalDamaged
-from replay.rebuild import Played, Rebuilt, check_range, journal_of, played, rebuild, start
+from replay.rebuild import Rebuild, ReplayedBlock, check_range, journal_of, played, rebuild, start
 from replay.times import seq_at
 
 
@@ -48,7 +48,7 @@ def plays(
     lead: bool = False,
     row_before: bool = False,
     at_start: Callable[[MarketEngine], None] | None = None,
-) -> Iterator[tuple[Played, Directory, Directory]]:
+) -> Iterator[tuple[ReplayedBlock, Directory, Directory]]:
     """Each block that has a row in the range, applied, with the venue's directory before and after it.
 
     ``again``: what is odd about the directory has been said already. ``lead``: the blocks between the checkpoint and
@@ -88,7 +88,7 @@ def _end(journal: Journal) -> int:
     return journal.last_seq
 
 
-def rebuilt_at(directory: Path, at: str | None) -> Rebuilt:
+def rebuilt_at(directory: Path, at: str | None) -> Rebuild:
     """The compiled engine after ``at`` (a sequence number or a time; None: the end), with notes said."""
     check_whole(directory)
     ready()

@@ -27,7 +27,7 @@ from notation.words import time
 _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
 
 
-class Moment(NamedTuple):
+class OrderEvent(NamedTuple):
     """One event of a life, and what of the order is open after it."""
 
     time_ns: int
@@ -36,12 +36,12 @@ class Moment(NamedTuple):
 
 
 @dataclass
-class Life:
+class OrderHistory:
     """History of one order. number 0: answers to commands with the id that reached no open order."""
 
     number: int
     participant: int
-    moments: list[Moment] = field(default_factory=list)
+    moments: list[OrderEvent] = field(default_factory=list)
     leaves_qty: int = 0
     cum_qty: int = 0
 
@@ -53,7 +53,7 @@ class Life:
         elif kind in (EventKind.TRADE, EventKind.CANCELED):
             self.leaves_qty -= qty
             self.cum_qty += qty if kind == EventKind.TRADE else 0
-        self.moments.append(Moment(time_ns, event, self.leaves_qty))
+        self.moments.append(OrderEvent(time_ns, event, self.leaves_qty))
 
     def ids(self) -> list[int]:
         """The client order ids in its events, those of other orders too, as they first appear."""
@@ -62,15 +62,15 @@ class Life:
         return [order_id for order_id in dict.fromkeys(found) if order_id]
 
 
-class Lives:
+class OrderHistories:
     """The lives of the orders with the given numbers, collected from events in order. wanted: client order ids."""
 
     def __init__(self, wanted: set[int], numbers: set[int]) -> None:
         self._wanted = wanted
         self._numbers = np.array(sorted(numbers), np.int64)
-        self._open: dict[tuple[int, int], Life] = {}  # by participant and the id it bears now
-        self.orders: list[Life] = []
-        self.unanswered: dict[int, Life] = {}  # by participant
+        self._open: dict[tuple[int, int], OrderHistory] = {}  # by participant and the id it bears now
+        self.orders: list[OrderHistory] = []
+        self.unanswered: dict[int, OrderHistory] = {}  # by participant
 
     def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64], first_seq: int) -> None:
         """Take the events of a block. ``clock_ns``: the clock at each of its commands, from ``first_seq`` on."""
@@ -87,7 +87,7 @@ class Lives:
         own = (int(event["participant"]), int(event["client_order_id"]))
         contra = (int(event["contra_participant"]), int(event["contra_client_order_id"]))
         if kind == EventKind.ACCEPTED and number in self._numbers:
-            self._open[own] = Life(number, own[0])
+            self._open[own] = OrderHistory(number, own[0])
             self.orders.append(self._open[own])
         bearers = {own, contra} if kind == EventKind.TRADE else {own}
         for key in bearers:
@@ -99,7 +99,7 @@ class Lives:
                 elif life.leaves_qty <= 0:
                     del self._open[key]
             elif kind in (EventKind.REJECTED, EventKind.CANCEL_REJECTED) and key[1] in self._wanted:
-                self.unanswered.setdefault(key[0], Life(0, key[0])).take(time_ns, event)
+                self.unanswered.setdefault(key[0], OrderHistory(0, key[0])).take(time_ns, event)
 
 
 def order(directory: Path, order_id: str, participant: str | None, *, as_json: bool) -> int:
@@ -107,7 +107,7 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     check_name(participant, "participant")
     wanted = order_ids(directory, order_id)
     numbers, last_seq = _numbers(directory, wanted)
-    lives = Lives(wanted, numbers)
+    lives = OrderHistories(wanted, numbers)
     names = Directory()
     for play, before, after in plays(directory, 1, last_seq or None, "following the order", again=True):
         lives.follow(play.events, clock_at_each(play.commands, ClockPosition(before.now_ns)), play.first_seq)
@@ -143,11 +143,11 @@ def _numbers(directory: Path, wanted: set[int]) -> tuple[set[int], int]:
     return numbers, last_seq
 
 
-def _whose(life: Life, names: Directory) -> str:
+def _whose(life: OrderHistory, names: Directory) -> str:
     return names.participants[life.participant - 1] if life.participant else "nobody known"
 
 
-def _facts(life: Life, names: Directory, tokens: Tokens) -> dict[str, Any]:
+def _facts(life: OrderHistory, names: Directory, tokens: Tokens) -> dict[str, Any]:
     history = [
         {"leaves_qty": moment.leaves_qty, "event": event_object(moment.event, names, moment.time_ns)}
         for moment in life.moments
@@ -162,7 +162,7 @@ def _facts(life: Life, names: Directory, tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _show(life: Life, names: Directory, tokens: Tokens) -> None:
+def _show(life: OrderHistory, names: Directory, tokens: Tokens) -> None:
     if life.number:
         entry = life.moments[0].event
         side = Side(int(entry["side"])).name.lower()

@@ -18,8 +18,8 @@ from cli.lobster import run_lobster
 from cli.options import EngineChoice, Format
 from cli.scenario import read_scenario
 from cli.warmup import ready
-from directory.begin import Met
-from directory.resume import Beginning, ScenarioFeed, rest_of, skip_scenario
+from directory.begin import JournalMatch
+from directory.resume import JournalBeginning, ScenarioFeed, rest_of, skip_scenario
 from engine.interface import new_engine
 from engine.records import COMMAND
 from journal import Journal
@@ -74,11 +74,11 @@ def _behind(options: RunOptions, files: list[tuple[str, list[Line]]], now_ns: in
         ) from error
 
 
-def _meet(options: RunOptions, feed: ScenarioFeed) -> tuple[Met, NDArray[Any]]:
+def _meet(options: RunOptions, feed: ScenarioFeed) -> tuple[JournalMatch, NDArray[Any]]:
     """Take what the journal holds off the feed; also the rest of the batch in which the journal ends."""
     rest = np.empty(0, COMMAND)
 
-    def skip(journal: Journal, beginning: Beginning, bar: screen.Bar) -> bool:
+    def skip(journal: Journal, beginning: JournalBeginning, bar: screen.Bar) -> bool:
         nonlocal rest
         scout = new_engine(options.engine.value, capacity_of(journal))
         rest = skip_scenario(beginning, feed, scout, bar.to)

@@ -46,10 +46,10 @@ def serve(
         of_new = capacity.of_new(_CAPACITY)
     ready(gateway=True)
     from node.logs import Log
-    from node.program import Listening
+    from node.program import NodeAddresses
     from node.program import serve as run
 
-    def listening(where: Listening) -> None:
+    def listening(where: NodeAddresses) -> None:
         bar.end()
         if as_json:
             line = screen.json_line({"listening": {**where._asdict(), "data": str(options.data)}})

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cli import errors, screen
-from cli.errors import Found, WrongUse
-from load.desk import Refused
+from cli.errors import CheckFailed, WrongUse
+from load.desk import LoginFailed
 from load.lines import LoadError, User
 from load.simulation import SimulateOptions, Simulation, settle
 
@@ -48,10 +48,10 @@ def simulate(options: SimulateOptions, *, as_json: bool) -> int:
 def _logged_in(simulation: Simulation) -> None:
     try:
         simulation.open()
-    except Refused as error:
+    except LoginFailed as error:
         raise WrongUse(f"{error}; check name and password, and whether the user is connected already") from None
     except LoadError as error:
-        raise Found(str(error)) from None
+        raise CheckFailed(str(error)) from None
 
 
 def _trade(simulation: Simulation, options: SimulateOptions, began_s: float, as_json: bool) -> None:

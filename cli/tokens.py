@@ -23,7 +23,7 @@ _SHORT: Final = re.compile(r"[!-~]{1,8}")
 _RAW: Final = re.compile(r"~[0-9a-f]{16}")
 
 
-class _Named(NamedTuple):
+class _NamedOrder(NamedTuple):
     """Tokens of a block and the client order ids of their commands, row by row."""
 
     heads: NDArray[np.int64]
@@ -82,7 +82,7 @@ def _short(order_id: int) -> str | None:
     return text if _SHORT.fullmatch(text) else None
 
 
-def _named(directory: Path, what: str) -> Iterator[_Named]:
+def _named(directory: Path, what: str) -> Iterator[_NamedOrder]:
     """Block by block, each token that an EXTEND row gives to the enter, cancel or replace after it."""
     with journal_of(directory) as journal, screen.Bar(what) as bar:
         last = np.zeros(1, COMMAND)  # the row before the block: it may be the EXTEND row of the first command
@@ -94,7 +94,7 @@ def _named(directory: Path, what: str) -> Iterator[_Named]:
             bar.to(block.first_seq + len(rows) - 2, journal.last_seq)
 
 
-def _tokens_of(rows: NDArray[Any]) -> _Named:
+def _tokens_of(rows: NDArray[Any]) -> _NamedOrder:
     at = np.flatnonzero((rows["kind"][:-1] == CommandKind.EXTEND) & np.isin(rows["kind"][1:], _ORDERS))
     extends, commands = rows[at], rows[at + 1]
     replaces = commands["kind"] == CommandKind.REPLACE
@@ -102,4 +102,4 @@ def _tokens_of(rows: NDArray[Any]) -> _Named:
     tails = np.concatenate((extends["token_tail"], extends["new_token_tail"][replaces]))
     ids = np.concatenate((commands["client_order_id"], commands["new_client_order_id"][replaces]))
     given = (heads != 0) | (tails != 0)
-    return _Named(heads[given], tails[given], ids[given])
+    return _NamedOrder(heads[given], tails[given], ids[given])

@@ -32,7 +32,7 @@ from client import (
     EventsLost,
     Executed,
     NewSession,
-    Refused,
+    RequestRejected,
 )
 from client.prices import shown
 
@@ -168,7 +168,7 @@ class _Desk:
             raise
         except ClientError as error:
             # A refusal is an event, and is shown as such.
-            self._complain("" if isinstance(error, Refused) else str(error), errors.FOUND)
+            self._complain("" if isinstance(error, RequestRejected) else str(error), errors.FOUND)
         self._show_events()
         return True
 

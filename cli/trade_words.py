@@ -19,7 +19,6 @@ from client import (
     Event,
     EventsLost,
     Executed,
-    LostOnTheWay,
     NewOrder,
     NewSession,
     Order,
@@ -28,12 +27,13 @@ from client import (
     Rejected,
     RejectReason,
     Replaced,
+    RequestLost,
+    RequestUnanswered,
     SelfTradePrevented,
     SessionEnded,
     Side,
     SystemEvent,
     TimeInForce,
-    Unanswered,
 )
 from client.events import code_name
 from client.orders import QTY_MAX
@@ -211,9 +211,9 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
             return f"system: {code_name(code).replace('_', ' ')}"
         case OtherMessage(kind=kind):
             return f"message: {kind.replace('_', ' ')}"
-        case LostOnTheWay(kind=kind, token=token):
+        case RequestLost(kind=kind, token=token):
             return f"not received: {kind} {token}; nothing was done"
-        case Unanswered(kind=kind, token=token, final=final):
+        case RequestUnanswered(kind=kind, token=token, final=final):
             return (
                 f"outcome unknown: {kind} {token}{', for good' if final else '; it will be settled after a new login'}"
             )

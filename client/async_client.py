@@ -34,7 +34,8 @@ _GOODBYE_S = 1.0
 class AsyncOrder(Order):
     """An order that can be acted upon.
 
-    Each method returns when what was asked is done, and raises NotConnected, Refused, NotReceived or OutcomeUnknown.
+    Each method returns when its request is done. Raises NotConnected, RequestRejected, RequestNotReceived,
+    OutcomeUnknown.
     """
 
     client: "AsyncClient" = field(kw_only=True, repr=False)
@@ -85,8 +86,9 @@ class _Connection(asyncio.Protocol):
 class AsyncClient:
     """A user's order entry. Use it as ``async with``, or ``connect`` and ``close``.
 
-    from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: whether a request that was
-    lost with its connection is sent again; if not, it ends as ``NotReceived``. reconnect_for_s: 0 for not at all.
+    from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: True to send a
+    request again that was lost with its connection; else it ends as ``RequestNotReceived``. reconnect_for_s: 0 for no
+    reconnect.
     tls: of ``client_context``; None for a connection that is not encrypted.
     """
 

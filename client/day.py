@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from client import events
-from client.events import Message, Placed
+from client.events import Message, OrderPlaced
 from client.orders import Order, OrderState, RequestKind, RequestState
 from client.requests import OpenRequests
 from wire.errors import ProtocolError
@@ -63,7 +63,7 @@ class TradingDay(Generic[OrderT]):
         self.orders[token] = order
         return order
 
-    def _seen(self, placed: Placed) -> OrderT:
+    def _seen(self, placed: OrderPlaced) -> OrderT:
         """An order that this program did not enter: it was there before it, or is another program's."""
         return self.new_order(
             placed.token,

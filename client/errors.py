@@ -1,7 +1,8 @@
 """Errors of the client library, each one sentence. All of them are ``ClientError``.
 
-A request ends in its answer or in one of four errors. Two say that nothing happened at the exchange, ``NotConnected``
-and ``NotReceived``; ``Refused`` says that it said no; ``OutcomeUnknown`` says that nobody here can tell (yet).
+A request ends in its answer or in one of four errors. ``NotConnected`` and ``RequestNotReceived``: nothing happened at
+the exchange. ``RequestRejected``: the exchange rejected the request. ``OutcomeUnknown``: the outcome is not known, or
+not yet.
 """
 
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ class OutcomeUnknown(ClientError):
         self.token = request.token
 
 
-class NotReceived(ClientError):
+class RequestNotReceived(ClientError):
     """A request was sent and lost on its way with its connection: the exchange has nothing of it."""
 
     def __init__(self, request: "Request", message: str) -> None:
@@ -59,7 +60,7 @@ class NotReceived(ClientError):
         self.token = request.token
 
 
-class Refused(ClientError):
+class RequestRejected(ClientError):
     """The exchange answered a request with no: an order was rejected, or a cancel, replace or modify was.
 
     reason: of a rejected order, the name of its code in small letters; of the others "", since OUCH does not say.

@@ -40,7 +40,7 @@ class SystemEvent(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Placed(Message):
+class OrderPlaced(Message):
     """Terms of an order at the exchange, as Accepted and Replaced report them.
 
     qty: of Accepted the quantity entered, of Replaced what is open. live: whether it is open after this message.
@@ -73,12 +73,12 @@ class Placed(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted(Placed):
+class Accepted(OrderPlaced):
     """An order was taken."""
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced(Placed):
+class Replaced(OrderPlaced):
     """An order goes on under a new token, with a new quantity and price."""
 
     previous_token: str
@@ -199,7 +199,7 @@ class DebugText:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class RequestUnanswered:
     """A request has no answer and its connection broke.
 
     final: nobody will tell any more (a new day, or the client ended). Otherwise it is settled once the stream has
@@ -213,7 +213,7 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
-class LostOnTheWay:
+class RequestLost:
     """A request that was not to be repeated never reached the exchange: nothing was done, and nothing will be."""
 
     number: int
@@ -245,7 +245,7 @@ Event = (
     | NewSession
     | SessionEnded
     | DebugText
-    | Unanswered
-    | LostOnTheWay
+    | RequestUnanswered
+    | RequestLost
     | EventsLost
 )

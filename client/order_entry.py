@@ -35,12 +35,12 @@ from client.events import (
     DebugText,
     Disconnected,
     Event,
-    LostOnTheWay,
     NewSession,
+    RequestLost,
+    RequestUnanswered,
     SessionEnded,
     Side,
     SystemEvent,
-    Unanswered,
 )
 from client.orders import NewOrder, Order, OrderState, Request, RequestKind, RequestState, checked_qty
 from client.prices import KEEP, Keep, Price, price_e4
@@ -346,7 +346,7 @@ class OrderEntry(Generic[OrderT]):
                     request.sends += 1
             else:
                 self._end_unanswered(request, RequestState.NOT_RECEIVED, OrderState.NOT_RECEIVED)
-                yield LostOnTheWay(request.number, request.kind.value, request.token)
+                yield RequestLost(request.number, request.kind.value, request.token)
 
     def _send(self, payload: bytes) -> bool:
         """Send a message, unless the end of the connection came together with what is being heard."""
@@ -362,5 +362,5 @@ class OrderEntry(Generic[OrderT]):
         self.day.requests.settle(request, state)
 
 
-def _unanswered(request: Request, *, final: bool) -> Unanswered:
-    return Unanswered(request.number, request.kind.value, request.token, final)
+def _unanswered(request: Request, *, final: bool) -> RequestUnanswered:
+    return RequestUnanswered(request.number, request.kind.value, request.token, final)

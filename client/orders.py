@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from client import prices
-from client.events import Event, Placed, Side
+from client.events import Event, OrderPlaced, Side
 from client.prices import Price
 from wire.ouch_codes import Capacity, CrossType, CustomerType, Display, IntermarketSweep, TimeInForce
 
@@ -121,7 +121,7 @@ class Order:
         """True if some of it may yet trade."""
         return self.state is OrderState.LIVE
 
-    def place(self, placed: Placed) -> None:
+    def place(self, placed: OrderPlaced) -> None:
         """Record the terms at the exchange, after it accepted or replaced the order."""
         self.token = placed.token
         self.side = placed.side

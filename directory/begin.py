@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from directory.resume import Beginning
+from directory.resume import JournalBeginning
 from journal import Journal, JournalBusy
 from journal.lock import LOCK_NAME, writer_pid
 from journal.store import NEW_FOLDER
@@ -20,7 +20,7 @@ from replay.rebuild import journal_of
 _LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}
 
 
-class Met(NamedTuple):
+class JournalMatch(NamedTuple):
     """Part of an input in a journal: commands 1 to ``seq``, of its own ``last_seq``. ``left``: True if the input
     has more than that."""
 
@@ -40,17 +40,17 @@ def holds_journal(directory: Path) -> bool:
     return False
 
 
-def compare(directory: Path, skip: Callable[[Journal, Beginning], bool]) -> Met:
+def compare(directory: Path, skip: Callable[[Journal, JournalBeginning], bool]) -> JournalMatch:
     """Compare the journal's commands with the beginning of the input. ``skip`` takes them off it and tells whether
     anything is left.
 
-    Raises OtherCommand when a command is another one, JournalBusy when somebody writes the journal, and what the
+    Raises CommandMismatch when a command is another one, JournalBusy when somebody writes the journal, and what the
     journal raises.
     """
     pid = writer_pid(directory)
     if pid is not None:
         raise JournalBusy(f"{directory} is being written by process {pid}; stop it first")
     with journal_of(directory) as journal:
-        beginning = Beginning(journal)
+        beginning = JournalBeginning(journal)
         left = skip(journal, beginning)
-    return Met(beginning.seq, beginning.last_seq, left)
+    return JournalMatch(beginning.seq, beginning.last_seq, left)

@@ -1,7 +1,7 @@
 """The life of a data directory: created once, recovered at every start, imaged now and then.
 
 A checkpoint may never be ahead of the journal: after a power cut it would hold commands that nobody can show. So
-it is taken at a block boundary that is durable: aside, by a fork of the node (``directory.aside``) or by another
+it is taken at a block boundary that is durable: by a fork of the node (``directory.checkpoint_fork``), by another
 process (``checkpoint``), or by the pump itself (``CheckpointEvery``: simple, but the market stands still meanwhile).
 """
 
@@ -25,7 +25,7 @@ from replay.errors import ReplayError
 from replay.rebuild import (
     Observe,
     Progress,
-    Rebuilt,
+    Rebuild,
     capacity_of,
     journal_of,
     rebuild,
@@ -37,10 +37,10 @@ from replay.rebuild import (
 
 
 @dataclass(frozen=True)
-class Recovered:
+class Recovery:
     """Result of a recovery: the replay, and the number of event digests that a crash had left unwritten."""
 
-    rebuilt: Rebuilt
+    rebuilt: Rebuild
     digests_written: int
 
     @property
@@ -78,7 +78,7 @@ def recover(
     observe: Observe | None = None,
     projections: Projections = NO_PROJECTIONS,
     progress: Progress | None = None,
-) -> tuple[Journal, MarketEngine, Recovered]:
+) -> tuple[Journal, MarketEngine, Recovery]:
     """Open a data directory for writing and bring the engine to the journal's end.
 
     ``observe``: sees every block from the first; then no checkpoint is used. ``projections``: as
@@ -105,7 +105,7 @@ def recover(
     except BaseException:
         journal.close()
         raise
-    return journal, rebuilt.engine, Recovered(rebuilt, len(missing))
+    return journal, rebuilt.engine, Recovery(rebuilt, len(missing))
 
 
 def image(engine: StatefulEngine, capacity: Capacity, journal_id: bytes) -> Checkpoint:
@@ -198,8 +198,8 @@ class CheckpointEvery:
     """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
 
     It waits until the block is durable and then writes in the pump's own thread, so the market stands still meanwhile.
-    For benchmarks and tests, which want them at known places; a node takes them aside (``directory.aside``). ``keep``:
-    how many of the newest checkpoints stay.
+    For benchmarks and tests, which want them at known places; a node forks instead (``directory.checkpoint_fork``).
+    ``keep``: how many of the newest checkpoints stay.
     """
 
     def __init__(self, directory: Path | str, commands: int, *, keep: int = 8) -> None:

@@ -27,7 +27,7 @@ LINES_MAX: Final = 65_536
 _ROWS_MAX: Final = 8_192
 
 
-class OtherCommand(ReplayError):
+class CommandMismatch(ReplayError):
     """The journal is no beginning of the input. ``index``: the row, among those given last, that is another one.
     ``last_seq``: the journal's last command."""
 
@@ -47,7 +47,7 @@ def in_words(difference: CommandDifference) -> str:
     return ", ".join(name.replace("_", " ") for name in names) or "bytes"
 
 
-class Beginning:
+class JournalBeginning:
     """The commands of a journal, to be met again one after the other in an input. ``seq``: the last one met.
 
     Reads the journal once, a few megabytes at a time. What is appended to it meanwhile is not looked at.
@@ -67,7 +67,7 @@ class Beginning:
     def meet(self, rows: NDArray[Any]) -> int:
         """Number of the next COMMAND rows of the input that are in the journal: all, or fewer where it ends.
 
-        Raises OtherCommand at the first that is not the journal's, JournalDamaged.
+        Raises CommandMismatch at the first that is not the journal's, JournalDamaged.
         """
         wanted = _numbers(rows)
         done = 0
@@ -79,7 +79,7 @@ class Beginning:
             if not np.array_equal(held, given):
                 at = int((held != given).any(axis=1).argmax())
                 difference = command_difference(self.seq + at + 1, held[at], given[at])
-                raise OtherCommand(difference, done + at, self.last_seq)
+                raise CommandMismatch(difference, done + at, self.last_seq)
             self._rows = self._rows[count:]
             self.seq += count
             done += count
@@ -175,11 +175,14 @@ def _translators(files: list[tuple[str, list[Line]]], now_ns: int) -> list[Trans
 
 
 def skip_scenario(
-    beginning: Beginning, feed: ScenarioFeed, scout: MarketEngine, progress: Callable[[int, int], None] | None = None
+    beginning: JournalBeginning,
+    feed: ScenarioFeed,
+    scout: MarketEngine,
+    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[Any]:
     """Take what the journal holds off the beginning of a feed; the rest of the batch in which the journal ends.
 
-    ``scout``: an engine before its first command, of the journal's capacity. Raises OtherCommand, ScenarioError,
+    ``scout``: an engine before its first command, of the journal's capacity. Raises CommandMismatch, ScenarioError,
     JournalDamaged. The journal goes on after the input's end when ``beginning`` is not over.
     """
     feed.venue = scout

@@ -42,7 +42,7 @@ from gateway.streams import Segment
 from journal import Block
 from notation.print import Printer
 from sequencer.pump import Pipeline
-from sequencer.stamp import LiveStamp, Stamped
+from sequencer.stamp import LiveStamp, StampedBlock
 from wire import ouch
 from wire.ouch_codes import ClientMessage, ServerMessage
 from wire.soup import HEAD_BYTES, PacketType
@@ -116,9 +116,9 @@ class RecordedStamp(LiveStamp):
 
     def __init__(self, clock: Callable[[], int]) -> None:
         super().__init__(clock=clock)
-        self.blocks: list[Stamped] = []
+        self.blocks: list[StampedBlock] = []
 
-    def __call__(self, batch: NDArray[Any]) -> Iterator[Stamped]:
+    def __call__(self, batch: NDArray[Any]) -> Iterator[StampedBlock]:
         """The batch in blocks."""
         for block in super().__call__(batch):
             self.blocks.append(block)

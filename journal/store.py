@@ -60,7 +60,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 _Item = tuple[bytes, bytes | bytearray]
 
 
-class _Shared:
+class _SharedEnvironment:
     """The one environment that this process has of a file. LMDB's locks do not survive a second one beside it."""
 
     def __init__(self, environment: lmdb.Environment, writable: bool) -> None:
@@ -70,7 +70,7 @@ class _Shared:
         self.snapshots = 0
 
 
-_shared: dict[tuple[int, int, int], _Shared] = {}
+_shared: dict[tuple[int, int, int], _SharedEnvironment] = {}
 _changed = threading.Condition()
 
 
@@ -118,12 +118,12 @@ class ReaderLock:
         with _changed:
             shared = _shared.get(self._key)
             if shared is None:
-                shared = _shared[self._key] = _Shared(_lmdb_open(folder, **options), writable)
+                shared = _shared[self._key] = _SharedEnvironment(_lmdb_open(folder, **options), writable)
             elif writable:
                 self._reopen(shared, options)
             shared.users += 1
 
-    def _reopen(self, shared: _Shared, options: dict[str, Any]) -> None:
+    def _reopen(self, shared: _SharedEnvironment, options: dict[str, Any]) -> None:
         _changed.wait_for(lambda: not shared.snapshots)
         shared.environment.close()
         shared.environment = _lmdb_open(self._folder, **options)

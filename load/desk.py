@@ -54,11 +54,11 @@ _CANCEL_REASON: Final = place(ouch.CANCELED, "cancel_reason").start
 _REJECT_REASON: Final = place(ouch.REJECTED, "reject_reason").start
 
 
-class Refused(LoadError):
+class LoginFailed(LoadError):
     """The node does not let the user in, now or ever; the message says so."""
 
 
-class Sent:
+class SentRequest:
     """A request that is not answered, when it was to be sent, and how often it was."""
 
     __slots__ = ("intended_ns", "request", "times")
@@ -94,8 +94,8 @@ class Desk:
         self._next_seq = from_seq
         self._heard = heard
         self._out = bytearray()
-        self._making: dict[bytes, Sent] = {}
-        self._changing: dict[bytes, Sent] = {}
+        self._making: dict[bytes, SentRequest] = {}
+        self._changing: dict[bytes, SentRequest] = {}
         self._again: set[bytes] = set()
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -157,7 +157,7 @@ class Desk:
             # A new trading day has another stream, which is wanted from its beginning.
             self._day, self._next_seq = "", 1
             return LoadError(f"the session of user {self.user.name} is over; the next login is for the new day's")
-        return Refused(f"the node refused the login of user {self.user.name} ({event.code.name.lower()})")
+        return LoginFailed(f"the node refused the login of user {self.user.name} ({event.code.name.lower()})")
 
     def _ask_again(self) -> None:
         for sent in dict.fromkeys((*self._making.values(), *self._changing.values())):
@@ -188,7 +188,7 @@ class Desk:
         if self.socket is None or len(self._out) > _WAITING_BYTES_MAX:
             self.counts["left_out"] += 1
             return
-        sent = Sent(request, intended_ns)
+        sent = SentRequest(request, intended_ns)
         if request.token:
             self._making[request.token] = sent
         if request.existing:
@@ -299,7 +299,7 @@ class Desk:
         else:
             self.counts["unexpected"] += 1
 
-    def _answered(self, sent: Sent) -> None:
+    def _answered(self, sent: SentRequest) -> None:
         self.counts["answers"] += 1
         self.taken_ns.append(time.monotonic_ns() - sent.intended_ns)
 

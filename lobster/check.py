@@ -23,7 +23,7 @@ from lobster.read import EMPTY_E4, LobsterError
 from lobster.translate import Flow
 
 
-class Why(StrEnum):
+class DifferenceReason(StrEnum):
     """Reason why a row differs; the value is the sentence for people."""
 
     BEYOND_LEVELS = "it differs only at prices that were beyond the published levels, where orders come and go unseen"
@@ -42,7 +42,7 @@ class Difference:
     level: int
     expected: list[int]
     got: list[int]
-    why: Why
+    why: DifferenceReason
 
 
 @dataclass
@@ -67,7 +67,7 @@ class CheckReport:
     @property
     def unexplained(self) -> list[Difference]:
         """The rows that differ where the data determines the book."""
-        return [difference for difference in self.differences if difference.why is Why.UNEXPLAINED]
+        return [difference for difference in self.differences if difference.why is DifferenceReason.UNEXPLAINED]
 
     @property
     def agrees(self) -> bool:
@@ -206,17 +206,17 @@ class Check:
                 why, level = self._why(line - 1, expected, got)
                 self.report.differences.append(Difference(line, level, expected, got, why))
 
-    def _why(self, message: int, expected: list[int], got: list[int]) -> tuple[Why, int]:
+    def _why(self, message: int, expected: list[int], got: list[int]) -> tuple[DifferenceReason, int]:
         """Reason why two rows differ, and the first level, from 1, that differs for it."""
-        found = (Why.BEYOND_LEVELS, _first_apart(_levels(expected), _levels(got)))
+        found = (DifferenceReason.BEYOND_LEVELS, _first_apart(_levels(expected), _levels(got)))
         for side, column in ((-1, 0), (1, 1)):
             horizon = -side * int(self._flow.horizon_e4[message, column])
             known = [_within(row, side, 2 * column, horizon) for row in (expected, got)]
             if known[0] != known[1]:
                 level = _first_apart(*known)
                 if not self._flow.held[message, column]:
-                    return Why.UNEXPLAINED, level
-                found = (Why.CROSSED, level)
+                    return DifferenceReason.UNEXPLAINED, level
+                found = (DifferenceReason.CROSSED, level)
         return found
 
     def _compare_fill(self, event: tuple[int, ...]) -> None:

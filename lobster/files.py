@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.limits import DAY_NS
-from lobster.read import LobsterError, Messages, Unreadable, check_symbol, decoded, file_name, read_book, read_messages
+from lobster.read import (
+    LobsterError,
+    Messages,
+    UnreadableRow,
+    check_symbol,
+    decoded,
+    file_name,
+    read_book,
+    read_messages,
+)
 
 
 class LobsterFile(NamedTuple):
@@ -123,5 +132,5 @@ def _text(path: Path) -> str:
         raise LobsterError(f"{path} is a device; name a LOBSTER file")
     try:
         return decoded(path.read_bytes())
-    except Unreadable as error:
+    except UnreadableRow as error:
         raise LobsterError(f"{path}: {error}.") from error

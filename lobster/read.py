@@ -48,7 +48,7 @@ _SYMBOL_IN_NAME: Final = re.compile(r"([A-Z0-9.-]{1,8})_(message|orderbook|book|
 _LEVELS_IN_NAME: Final = re.compile(r"_message_(\d{1,4})\.")
 
 
-class Unreadable(ValueError):
+class UnreadableRow(ValueError):
     """Bytes that are no text; the message says why."""
 
 
@@ -60,16 +60,16 @@ class Rows(NamedTuple):
 
 
 def decoded(raw: bytes) -> str:
-    """The text of a file's bytes, packed by gzip or not. Raises Unreadable."""
+    """The text of a file's bytes, packed by gzip or not. Raises UnreadableRow."""
     if raw.startswith(_GZIP):
         try:
             raw = gzip.decompress(raw)
         except (EOFError, OSError, zlib.error) as error:
-            raise Unreadable(f"it cannot be unpacked ({error}); get the file again") from error
+            raise UnreadableRow(f"it cannot be unpacked ({error}); get the file again") from error
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"it is no text: byte {error.start} is not UTF-8; give a LOBSTER file") from error
+        raise UnreadableRow(f"it is no text: byte {error.start} is not UTF-8; give a LOBSTER file") from error
 
 
 def rows_of(text: str) -> Rows:

@@ -15,9 +15,9 @@ from gateway.server import Gateway
 from journal import Journal
 from node import definitions
 from node.capacity import room_status
+from node.checkpointing import CheckpointSchedule
 from node.clock_watch import ClockWatch
-from node.control import Refused, Status
-from node.images import Images
+from node.control import OperationRefused, Status
 from node.logs import Log
 from node.market import Market
 from node.rates import Rates
@@ -47,7 +47,7 @@ class Node(Protocol):
     outbox: Outbox
     gateway: Gateway
     market: Market
-    images: Images
+    checkpointing: CheckpointSchedule
     scarcity: Scarcity
     clock_watch: ClockWatch
     clock: MarketClock
@@ -92,19 +92,19 @@ def sessions(node: Node) -> list[dict[str, int | str]]:
 
 
 def book(node: Node, symbol: str, depth: int) -> dict[str, Any]:
-    """The ladder of one instrument. Raises Refused for an unknown symbol."""
+    """The ladder of one instrument. Raises OperationRefused for an unknown symbol."""
     symbols = node.engine.directory.symbols
     if symbol not in symbols:
-        raise Refused(f"there is no instrument {symbol}")
+        raise OperationRefused(f"there is no instrument {symbol}")
     return book_object(node.engine, symbols.index(symbol) + 1, depth)
 
 
 def account(node: Node, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A participant's account in all, and by instrument. Raises Refused for an unknown participant."""
+    """A participant's account in all, and by instrument. Raises OperationRefused for an unknown participant."""
     try:
         return accounts.account(node.engine, participant)
     except KeyError:
-        raise Refused(f"there is no participant {participant}") from None
+        raise OperationRefused(f"there is no participant {participant}") from None
 
 
 def definition(node: Node, kind: CommandKind, name: str) -> str:
@@ -134,7 +134,7 @@ def status(node: Node) -> Status:
         "warning": "; ".join(node.warnings()),
         "draining": int(node.draining),
         "room": "open" if node.scarcity.state == "fine" else f"disk {node.scarcity.state}",
-        "checkpoint_seq": node.images.finished_seq,
+        "checkpoint_seq": node.checkpointing.finished_seq,
         "clock_discipline": node.clock_watch.discipline.state,
         "clock_error_max_ns": node.clock_watch.discipline.error_max_ns,
         "clock_jumps": node.clock.jumps,
@@ -146,7 +146,7 @@ def status(node: Node) -> Status:
         "displaced_connections": gateway.displaced_connections,
         "lost_arrivals": gateway.lost_arrivals,
         "slow_readers": gateway.slow_readers,
-        "failed_checkpoints": node.images.failed,
+        "failed_checkpoints": node.checkpointing.failed,
         "lost_log_lines": node.log.lost,
         "seq": engine.seq,
         "durable_seq": journal.durable_seq,

@@ -46,11 +46,11 @@ class AdminError(ValueError):
     """The admin server cannot be started so; the message says why."""
 
 
-class _Ended(Exception):
+class _ConnectionEnded(Exception):
     """A connection that has to be ended; the message is what its peer is told, "" for nothing."""
 
 
-class _Way:
+class _Door:
     """One way in: its connections, and how many there may be."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class AdminServer:
         self._token = new_token()
         self._bound: BoundSocket | None = None
         self._servers: list[asyncio.Server] = []
-        self._local, self._tcp = _Way(), _Way()
+        self._local, self._tcp = _Door(), _Door()
         self._waiting = Seats(WAITING_MAX)
         self._failed_s: deque[float] = deque(maxlen=int(_FAILED_S_MAX / _FAILED_S))
 
@@ -140,7 +140,7 @@ class AdminServer:
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._serve(self._tcp, reader, writer)
 
-    async def _serve(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, way: _Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
             way.tasks.add(task)
@@ -157,7 +157,7 @@ class AdminServer:
         finally:
             await self._end(writer)
 
-    async def _let_in(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _let_in(self, way: _Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer a connection until it ends; one that has to end is told why."""
         try:
             if way is self._local:
@@ -165,17 +165,19 @@ class AdminServer:
             else:
                 await self._check_login(reader, writer)
             await self._answer_requests(way, reader, writer)
-        except _Ended as end:
+        except _ConnectionEnded as end:
             if str(end):
                 await self._say(writer, {"ok": False, "error": str(end)})
                 await self._hear_out(reader, writer)
 
     def _check_user(self, writer: asyncio.StreamWriter) -> None:
-        """Let in the user who runs the node, and root. Raises _Ended."""
+        """Let in the user who runs the node, and root. Raises _ConnectionEnded."""
         uid = peer_uid(writer.get_extra_info("socket"))
         if uid not in (0, os.geteuid()):
             self._log.warning("a connection to the operator's socket was refused", uid=uid)
-            raise _Ended(f"user {os.geteuid()} runs this node, not user {uid}; run this as that user, or with sudo.")
+            raise _ConnectionEnded(
+                f"user {os.geteuid()} runs this node, not user {uid}; run this as that user, or with sudo."
+            )
 
     async def _check_login(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seat = self._seat(self._waiting, writer, "it has shown no token yet")
@@ -185,7 +187,7 @@ class AdminServer:
             self._waiting.leave(seat)
 
     def _seat(self, seats: Seats, writer: asyncio.StreamWriter, why: str) -> Seat:
-        """A place among ``seats`` for the connection of the current task. Raises _Ended where all are busy."""
+        """A seat for the connection of the current task. Raises _ConnectionEnded if all are busy."""
         task = asyncio.current_task()
 
         def end() -> None:
@@ -196,10 +198,12 @@ class AdminServer:
 
         seat = seats.take("", end)
         if seat is None:
-            raise _Ended(f"{CONNECTIONS_MAX} connections wait for an answer already; try again in some seconds.")
+            raise _ConnectionEnded(
+                f"{CONNECTIONS_MAX} connections wait for an answer already; try again in some seconds."
+            )
         return seat
 
-    async def _answer_requests(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer_requests(self, way: _Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seat = self._seat(way.seats, writer, "it was idle the longest")
         try:
             status = self._node.status()
@@ -234,7 +238,7 @@ class AdminServer:
             writer.transport.abort()
 
     async def _reply(self, request: object, writer: asyncio.StreamWriter) -> None:
-        if isinstance(request, _Unreadable):
+        if isinstance(request, _UnreadableLine):
             await self._say(writer, {"ok": False, "error": request.sentence})
         else:
             await self._say(writer, await self._operations.answer(request))
@@ -250,7 +254,7 @@ class AdminServer:
             raise
 
     async def _check_token(self, reader: asyncio.StreamReader) -> None:
-        """Return when the first line bears the token. Raises _Ended."""
+        """Return when the first line bears the token. Raises _ConnectionEnded."""
         first = _json(await self._line(reader, self._login_s))
         token = first.get("token") if isinstance(first, dict) else None
         shown = token if isinstance(token, str) else ""
@@ -266,20 +270,22 @@ class AdminServer:
         self._failed_s.append(now_s)
         await asyncio.sleep(min(_FAILED_S * len(self._failed_s), _FAILED_S_MAX))
         if not isinstance(token, str):
-            raise _Ended('the first line is to be {"token": "..."} with the token of admin.json.')
-        raise _Ended("the token is not the one of this node; read admin.json again.")
+            raise _ConnectionEnded('the first line is to be {"token": "..."} with the token of admin.json.')
+        raise _ConnectionEnded("the token is not the one of this node; read admin.json again.")
 
     async def _line(self, reader: asyncio.StreamReader, seconds: float) -> bytes:
-        """The next line. Raises _Ended when none comes."""
+        """The next line. Raises _ConnectionEnded when none comes."""
         try:
             async with asyncio.timeout(seconds):
                 return await reader.readuntil(b"\n")
         except TimeoutError:
-            raise _Ended(f"no whole line came within {seconds:g} seconds.") from None
+            raise _ConnectionEnded(f"no whole line came within {seconds:g} seconds.") from None
         except asyncio.LimitOverrunError:
-            raise _Ended(f"a line is longer than {LINE_BYTES_MAX:,} bytes; send less at once.") from None
+            raise _ConnectionEnded(f"a line is longer than {LINE_BYTES_MAX:,} bytes; send less at once.") from None
         except asyncio.IncompleteReadError as error:
-            raise _Ended("the last line has no end; end each with a newline." if error.partial else "") from None
+            raise _ConnectionEnded(
+                "the last line has no end; end each with a newline." if error.partial else ""
+            ) from None
 
     async def _say(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         """Write an answer. Raises TimeoutError when its reader does not take it."""
@@ -297,7 +303,7 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-class _Unreadable:
+class _UnreadableLine:
     """A line that is no JSON: what to tell its sender."""
 
     def __init__(self, sentence: str) -> None:
@@ -305,15 +311,15 @@ class _Unreadable:
 
 
 def _json(line: bytes) -> Any:
-    """The value of a line, or an ``_Unreadable``."""
+    """The value of a line, or an ``_UnreadableLine``."""
     try:
         return json.loads(line.decode("utf-8"), parse_constant=_refuse)
     except UnicodeDecodeError:
-        return _Unreadable("the line is not UTF-8; send one JSON object a line.")
+        return _UnreadableLine("the line is not UTF-8; send one JSON object a line.")
     except RecursionError:
-        return _Unreadable("the line is nested too deeply; send one flat JSON object a line.")
+        return _UnreadableLine("the line is nested too deeply; send one flat JSON object a line.")
     except ValueError:
-        return _Unreadable("the line is not JSON; send one JSON object a line.")
+        return _UnreadableLine("the line is not JSON; send one JSON object a line.")
 
 
 def _refuse(word: str) -> None:

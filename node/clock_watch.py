@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from engine.interface import MarketEngine
 from node import health
-from node.control import Refused
+from node.control import OperationRefused
 from node.logs import Log
 from node.small_file import write_whole
 from notation.words import time as shown_time
@@ -85,9 +85,9 @@ class ClockWatch:
                 self._refused_clock.forget()
 
     def accept(self) -> None:
-        """Let market time take the time of a wall clock that was refused. Raises Refused where none was."""
+        """Let market time take the time of a wall clock that was refused. Raises OperationRefused where none was."""
         if not self.clock.refused_ns:
-            raise Refused("the clock is not refused, so there is nothing to accept")
+            raise OperationRefused("the clock is not refused, so there is nothing to accept")
         self.clock.accept()
         self.look()
 

@@ -11,7 +11,7 @@ from gateway.streams import Streams
 from journal import JournalError
 from node import far_prices
 from node.clock_watch import ClockWatch
-from node.control import Refused, Submitted
+from node.control import OperationRefused, SubmissionResult
 from node.market import Market
 
 
@@ -26,12 +26,12 @@ class CommandEntry:
         #: True once the node ends: every command is refused.
         self.closed = False
 
-    async def submit(self, rows: NDArray[Any]) -> Submitted:
-        """Submit rows; done when they are durable. Raises Refused."""
+    async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
+        """Submit rows; done when they are durable. Raises OperationRefused."""
         self._check_open()
         complaint = self._clock_watch.complaint()
         if complaint is not None and opens_phase(rows):
-            raise Refused(f"nothing is opened: {complaint}")
+            raise OperationRefused(f"nothing is opened: {complaint}")
         far_prices.check_commands(rows, self._streams, self._engine)
         while not self._market.has_room:
             await asyncio.sleep(0.001)
@@ -39,11 +39,11 @@ class CommandEntry:
         try:
             return await self._market.submit(rows)
         except JournalError as error:
-            raise Refused(str(error)) from error
+            raise OperationRefused(str(error)) from error
 
     def _check_open(self) -> None:
         if self.closed:
-            raise Refused("the node is ending")
+            raise OperationRefused("the node is ending")
 
 
 def opens_phase(rows: NDArray[Any]) -> bool:

@@ -80,12 +80,12 @@ STATUS_KEYS: Final = (
 PHASE_KEYS: Final = tuple(f"phase_{phase.name.lower()}" for phase in Phase)
 
 
-class Refused(ValueError):
+class OperationRefused(ValueError):
     """A request that cannot be carried out now; the message is one sentence for the operator."""
 
 
 @dataclass(frozen=True)
-class Submitted:
+class SubmissionResult:
     """Outcome of submitted rows.
 
     first_seq: the sequence number of ``commands[0]``. commands: the COMMAND rows as sequenced; CLOCK rows of the
@@ -110,10 +110,10 @@ class NodeControl(Protocol):
         """The latency histograms that the node adds to."""
         ...
 
-    async def submit(self, rows: NDArray[Any]) -> Submitted:
+    async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
         """Take COMMAND rows (none of them CLOCK) through sequencer, journal and engine; done when they are durable.
 
-        Raises Refused when the node takes none any more.
+        Raises OperationRefused when the node takes none any more.
         """
         ...
 
@@ -148,19 +148,19 @@ class NodeControl(Protocol):
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
         """symbol, seq, time, phase, last (a price or None), bids and offers: lists of {price, qty, orders}, best first.
 
-        Raises Refused for an unknown symbol.
+        Raises OperationRefused for an unknown symbol.
         """
         ...
 
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Open orders, positions and limits of a participant (``replay.accounts.account``): in all, and by instrument.
 
-        Raises Refused for an unknown participant.
+        Raises OperationRefused for an unknown participant.
         """
         ...
 
     async def checkpoint(self) -> dict[str, Any]:
-        """Write an image of the state; done when it is on the disk: seq, path, bytes, seconds. Raises Refused."""
+        """Write a checkpoint; gives seq, path, bytes and seconds once it is on the disk. Raises OperationRefused."""
         ...
 
     def warnings(self) -> list[str]:
@@ -168,13 +168,13 @@ class NodeControl(Protocol):
         ...
 
     def accept_clock(self) -> None:
-        """Let market time take the time of a wall clock that was refused. Raises Refused where none was."""
+        """Let market time take the time of a wall clock that was refused. Raises OperationRefused where none was."""
         ...
 
     async def drain(self) -> None:
         """Take no new logins, and halt the market: new orders are refused, cancels work. May be repeated.
 
-        Raises Refused when the halt does not become durable in time.
+        Raises OperationRefused when the halt does not become durable in time.
         """
         ...
 

@@ -12,7 +12,7 @@ import numpy as np
 from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Permission, UserPermission
-from node.control import NodeControl, Submitted
+from node.control import NodeControl, SubmissionResult
 from notation.words import price
 
 #: Kinds whose second definition is refused.
@@ -64,7 +64,7 @@ def existing_users(rows: Any, node: NodeControl, most: int) -> list[str]:
     ]
 
 
-def existing_names(done: Submitted, node: NodeControl, most: int) -> list[str]:
+def existing_names(done: SubmissionResult, node: NodeControl, most: int) -> list[str]:
     """Sentence for each definition that was refused and whose name exists, of the first ``most`` of them."""
     refused = done.commands[done.events["seq"][done.events["kind"] == EventKind.REJECTED] - done.first_seq]
     sentences = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.records import COMMAND, CommandKind, Reason, UserPermission
 from gateway.streams import Streams
-from node.control import Refused, Submitted
+from node.control import OperationRefused, SubmissionResult
 
 #: Rows of a batch at most; what is more follows at once.
 PIECE_ROWS_MAX: Final = 4_096
@@ -27,7 +27,7 @@ class DisconnectCancels:
     def __init__(
         self,
         streams: Streams,
-        submit: Callable[[NDArray[Any]], Awaitable[Submitted]],
+        submit: Callable[[NDArray[Any]], Awaitable[SubmissionResult]],
         may_write: Callable[[], bool],
         report: Callable[..., None],
     ) -> None:
@@ -42,13 +42,13 @@ class DisconnectCancels:
         return [int(user) for user in np.flatnonzero(streams.open_counts()) if streams.may(int(user), cancels)]
 
     async def cancel(self, users: Sequence[int]) -> None:
-        """Cancel the open orders of these users; done when that is durable. Raises Refused."""
+        """Cancel the open orders of these users; done when that is durable. Raises OperationRefused."""
         counts = self._streams.open_counts()
         orders = {user: int(counts[user]) for user in users if user < len(counts) and counts[user]}
         if not orders:
             return
         if not self._may_write():
-            raise Refused("the disk has no room for cancels; they are canceled 10 s after the next start")
+            raise OperationRefused("the disk has no room for cancels; they are canceled 10 s after the next start")
         batches = [np.ascontiguousarray(batch).view(np.uint8) for batch in self._rows(list(orders))]
         rows = np.concatenate(batches).view(COMMAND)
         pieces = [rows[at : at + PIECE_ROWS_MAX] for at in range(0, len(rows), PIECE_ROWS_MAX)]

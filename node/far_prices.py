@@ -14,19 +14,19 @@ from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind
 from gateway.streams import Streams
-from node.control import Refused
+from node.control import OperationRefused
 from notation.words import price
 from replay.errors import ReplayError
 from wire.ouch import PRICE_E4_MAX
 
 
 def check_commands(rows: NDArray[Any], streams: Streams, engine: MarketEngine) -> None:
-    """Raise Refused for COMMAND rows of the operator by which a user could trade at a price that OUCH cannot tell."""
+    """Raise OperationRefused for the operator's rows by which a user could trade at a price that does not fit OUCH."""
     ordering = (rows["kind"] == CommandKind.ENTER) | (rows["kind"] == CommandKind.REPLACE)
     for row in rows[ordering & (rows["price_e4"] > PRICE_E4_MAX)]:
         instrument = _instrument_of(row, engine)
         if not streams.fold.stocks[instrument]["far"]:
-            raise Refused(
+            raise OperationRefused(
                 f"the price {price(int(row['price_e4']))} is above {price(PRICE_E4_MAX)}, the highest that OUCH can "
                 "tell to those who trade; nothing was entered: give a lower one"
             )

@@ -3,7 +3,7 @@
 import time
 
 from journal import Journal
-from node.images import Images
+from node.checkpointing import CheckpointSchedule
 from node.market import Market
 from node.scarcity import Scarcity
 
@@ -11,10 +11,10 @@ from node.scarcity import Scarcity
 class Intake:
     """``open``: True until the sessions of clients are ended."""
 
-    def __init__(self, journal: Journal, market: Market, images: Images, scarcity: Scarcity) -> None:
+    def __init__(self, journal: Journal, market: Market, checkpointing: CheckpointSchedule, scarcity: Scarcity) -> None:
         self._journal = journal
         self._market = market
-        self._images = images
+        self._checkpointing = checkpointing
         self._scarcity = scarcity
         self.open = True
 
@@ -23,6 +23,6 @@ class Intake:
         return (
             self._market.has_room
             and self.open
-            and not self._images.wanted
+            and not self._checkpointing.wanted
             and (self._scarcity.takes_all or self._scarcity.may_take(self._journal.durable_seq, time.monotonic_ns()))
         )

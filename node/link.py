@@ -40,7 +40,7 @@ class LinkLost(LinkError):
     """The node was reached, and then went away or fell silent."""
 
 
-class Answered(ValueError):
+class RequestRefused(ValueError):
     """The node refused a request; the message is its sentence."""
 
 
@@ -109,7 +109,7 @@ class Link:
             self._check_server()
             self.node: dict[str, Any] = self._taken()["node"]
             self._check_directory(identity)
-        except (Answered, KeyError) as error:
+        except (RequestRefused, KeyError) as error:
             self.close()
             raise LinkError(f"the node on {directory} lets nobody in: {error}") from None
         except BaseException:
@@ -130,7 +130,7 @@ class Link:
         self._socket.close()
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """The node's answer to a request. Raises Answered with its sentence when it refuses, LinkLost."""
+        """The node's answer to a request. Raises RequestRefused with its sentence when it refuses, LinkLost."""
         return self._exchange({"do": do, **fields})
 
     def _opened(self) -> int:
@@ -192,10 +192,10 @@ class Link:
         return self._taken(refused)
 
     def _taken(self, refused: bool = False) -> dict[str, Any]:
-        """The next answer. Raises Answered, LinkLost."""
+        """The next answer. Raises RequestRefused, LinkLost."""
         answer = self._answer(refused)
         if answer.get("ok") is not True:
-            raise Answered(str(answer.get("error", "no reason was given")))
+            raise RequestRefused(str(answer.get("error", "no reason was given")))
         return answer
 
     def _answer(self, refused: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Whoever logs puts a record into a bounded queue and goes on. A stream that takes nothing, such as a pipe that nobody
 reads, fills the queue; further lines are counted, and the count is told when lines are taken again, and as a metric.
-Repeated lines are folded (``log_folding``). ``Log.adopted`` sends here what libraries log, and what Python would
+Repeated lines are folded (``log_repeats``). ``Log.adopted`` sends here what libraries log, and what Python would
 otherwise write to standard error from the market's thread.
 """
 
@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TextIO
 
-from node.log_folding import WINDOW_S, Folding, kind_of
 from node.log_format import JsonFormatter, TerminalFormatter, shown_fields
+from node.log_repeats import WINDOW_S, RepeatFilter, kind_of
 
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 #: Lines that wait to be written at most.
@@ -112,7 +112,7 @@ class _Outlet(logging.Handler):
         self._stream = stream
         self._fd = _descriptor(stream)
         self._queue: queue.Queue[logging.LogRecord | threading.Event] = queue.Queue(QUEUE_LINES_MAX)
-        self._folding = Folding()
+        self._folding = RepeatFilter()
         self._mutex = threading.Lock()  # of the counts; never held while something is written
         self._lost = self._told = 0
         self._thread: threading.Thread | None = None

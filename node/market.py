@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from checkpoints import Projections
 from engine.interface import MarketEngine
 from journal import Durability, Journal, JournalError
-from node.control import Submitted
+from node.control import SubmissionResult
 from node.stages import StageClock
 from sequencer.pump import Pipeline
 from sequencer.stamp import LiveStamp
 
 
-class _Timed:
+class _TimedEngine:
     """The engine as the pipeline sees it, and when each block was applied."""
 
     def __init__(self, engine: MarketEngine) -> None:
@@ -52,7 +52,7 @@ class _Timed:
 class _Submission:
     """Rows on their way, and what became of them so far."""
 
-    def __init__(self, first_seq: int, done: "asyncio.Future[Submitted]") -> None:
+    def __init__(self, first_seq: int, done: "asyncio.Future[SubmissionResult]") -> None:
         self.first_seq = first_seq
         self.last_seq: int | None = None
         self.done = done
@@ -89,7 +89,7 @@ class Market:
         self._waits = durability == "fsync"
         self._submissions: deque[_Submission] = deque()
         self._broken = False
-        self._timed = _Timed(engine)
+        self._timed = _TimedEngine(engine)
         timed: Any = self._timed
         self.pipeline = Pipeline(stamp, journal, timed, publishers=[self._published], durability=durability)
         journal.on_durable = self._durable
@@ -126,7 +126,7 @@ class Market:
         except JournalError as error:
             self._break(error)
 
-    def submit(self, rows: NDArray[Any]) -> "asyncio.Future[Submitted]":
+    def submit(self, rows: NDArray[Any]) -> "asyncio.Future[SubmissionResult]":
         """Submit a batch of the node or the operator; gives its outcome once it is durable."""
         submission = _Submission(self.engine.seq + 1, self._loop.create_future())
         self._submissions.append(submission)
@@ -209,9 +209,9 @@ def _do_nothing() -> None:
     pass
 
 
-def _submitted(submission: _Submission) -> Submitted:
+def _submitted(submission: _Submission) -> SubmissionResult:
     def joined(batches: list[NDArray[Any]]) -> NDArray[Any]:
         raw = [np.ascontiguousarray(batch).view(np.uint8) for batch in batches]
         return np.concatenate(raw).view(batches[0].dtype)
 
-    return Submitted(submission.first_seq, joined(submission.commands), joined(submission.events))
+    return SubmissionResult(submission.first_seq, joined(submission.commands), joined(submission.events))

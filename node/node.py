@@ -21,16 +21,16 @@ from gateway.tls import TlsDoor
 from journal import Durability, JournalError
 from node import account, health
 from node.capacity import CapacityWatch, room_status
+from node.checkpointing import CheckpointSchedule
 from node.clock_watch import ClockWatch
 from node.command_entry import CommandEntry, opens_phase
-from node.control import Refused, Status, Submitted
+from node.control import OperationRefused, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
-from node.images import Images
 from node.intake import Intake
 from node.logs import Log
 from node.market import Market
-from node.opening import Opened
+from node.opening import OpenDirectory
 from node.rates import Rates
 from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
@@ -83,7 +83,7 @@ class RoomGone(Exception):
 class Node:
     """A running node; what the operator's side needs of it is ``node.control.NodeControl``."""
 
-    def __init__(self, opened: Opened, options: NodeOptions, log: Log) -> None:
+    def __init__(self, opened: OpenDirectory, options: NodeOptions, log: Log) -> None:
         """On a running event loop. The journal stays the caller's to close."""
         self.options = options
         self.stages = StageClock()
@@ -125,7 +125,7 @@ class Node:
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
         self.suspension = Suspension(self.engine, self.command_entry.submit, log.warning, options.data)
         self.scarcity = Scarcity(self._room_watch(), self.engine, self.suspension, log.info, log.warning)
-        self.images = Images(
+        self.checkpointing = CheckpointSchedule(
             self.journal,
             self.engine,
             self.projections,
@@ -136,7 +136,7 @@ class Node:
             report=log.info,
             warn=log.warning,
         )
-        self.intake = Intake(self.journal, self.market, self.images, self.scarcity)
+        self.intake = Intake(self.journal, self.market, self.checkpointing, self.scarcity)
         self.gateway = Gateway(
             self.outbox,
             take=self.market.take,
@@ -165,7 +165,7 @@ class Node:
         # Parts that call others which were made after them.
         self.market.on_failure = self._fail
         self.market.on_release = self._on_release
-        self.images.on_begin = self.gateway.resume
+        self.checkpointing.on_begin = self.gateway.resume
         self._loop.set_exception_handler(self._on_loop_error)
 
     def _room_watch(self) -> RoomWatch:
@@ -219,7 +219,7 @@ class Node:
     async def drain(self) -> None:
         """Take no new logins, and halt the market: new orders are refused, cancels work. May be repeated.
 
-        The halt lasts until the node has ended; then the phases are put back. Raises Refused.
+        The halt lasts until the node has ended; then the phases are put back. Raises OperationRefused.
         """
         if not self.draining:
             self.draining = self.scarcity.draining = True
@@ -257,11 +257,11 @@ class Node:
         try:
             if self.scarcity.state == "fine":
                 await self._within_end(self.suspension.put_back())
-        except Refused as refused:
+        except OperationRefused as refused:
             self.log.warning("phases are put back at the next start", why=str(refused))
         try:
             await self.checkpoint()
-        except Refused as refused:
+        except OperationRefused as refused:
             self.log.warning("no checkpoint at the end", why=str(refused))
         while self.gateway.connections and time.monotonic() < deadline_s:
             await asyncio.sleep(0.002)  # they take what they are told last, and go
@@ -272,7 +272,7 @@ class Node:
             if task is not asyncio.current_task():
                 task.cancel()
         self.command_entry.closed = True
-        self.images.give_up()
+        self.checkpointing.give_up()
         self.gateway.close()
         if self._server is not None:
             self._server.close()
@@ -283,19 +283,19 @@ class Node:
         self.ended.set()
 
     async def _within_end(self, work: Awaitable[object]) -> None:
-        """Wait for what an end needs, not for ever. Raises Refused."""
+        """Wait for what an end needs, not for ever. Raises OperationRefused."""
         try:
             async with asyncio.timeout(END_S):
                 await work
         except TimeoutError:
-            raise Refused(_NOT_DURABLE) from None
+            raise OperationRefused(_NOT_DURABLE) from None
 
     async def _settled(self) -> None:
-        """Wait until all that was taken so far is published; under load more always follows. Raises Refused."""
+        """Wait until all commands taken so far are published; under load more follow. Raises OperationRefused."""
         seq, deadline_s = self.engine.seq, time.monotonic() + END_S
         while self.market.published_seq < seq and self._failure is None:
             if time.monotonic() > deadline_s:
-                raise Refused(_NOT_DURABLE)
+                raise OperationRefused(_NOT_DURABLE)
             await asyncio.sleep(0.002)
 
     def _fail(self, error: BaseException) -> None:
@@ -326,7 +326,7 @@ class Node:
         self.projections.flush()
         self.clock_watch.read_discipline()
         self.clock_watch.look()
-        self.images.look()
+        self.checkpointing.look()
         self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))
         try:
             self.journal.check_place()
@@ -339,7 +339,7 @@ class Node:
             state = self.scarcity.state
             self.gateway.limit_rows(FULL_ROWS if state in ("full", "gone") else ROWS_MAX)
             if state != "fine":
-                self.images.give_up(self.scarcity.sentence)
+                self.checkpointing.give_up(self.scarcity.sentence)
             if state == "gone" and not self._ending:
                 self._no_room = RoomGone(self.scarcity.sentence)
                 self.log.error("the node ends", why=str(self._no_room))
@@ -347,8 +347,8 @@ class Node:
             await asyncio.sleep(ROOM_S)
 
     def _on_release(self) -> None:
-        if self.images.wanted:
-            self.images.look()
+        if self.checkpointing.wanted:
+            self.checkpointing.look()
         self.gateway.resume()
 
     # Users that cancel on disconnect.
@@ -364,7 +364,7 @@ class Node:
         """Cancel the orders of users that cancel on disconnect, connected or not, while they can still be told."""
         try:
             await self._within_end(self.disconnects.cancel(self.disconnects.users()))
-        except Refused as refused:
+        except OperationRefused as refused:
             self.log.warning("orders of users that cancel on disconnect are left to the next start", why=str(refused))
 
     async def _cancel_absent(self, absent: list[int]) -> None:
@@ -386,18 +386,18 @@ class Node:
             await asyncio.sleep(0.002)
         try:
             await self.disconnects.cancel(users)
-        except Refused as refused:
+        except OperationRefused as refused:
             for user in users:
                 name = self.outbox.streams.name(user)
                 self.log.error("orders not canceled on disconnect", user=name, why=str(refused))
 
     # What the operator's side asks for.
 
-    async def submit(self, rows: NDArray[Any]) -> Submitted:
+    async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
         """Take COMMAND rows through sequencer, journal and engine; done when they are durable."""
         state, why = self.standing()
         if state != "open" and opens_phase(rows):
-            raise Refused(f"nothing is opened: {why}")
+            raise OperationRefused(f"nothing is opened: {why}")
         self.suspension.commanded(rows)
         return await self.command_entry.submit(rows)
 
@@ -452,7 +452,7 @@ class Node:
             yield "clock", complaint
 
     def accept_clock(self) -> None:
-        """Let market time take the time of a wall clock that was refused. Raises Refused where none was."""
+        """Let market time take the time of a wall clock that was refused. Raises OperationRefused where none was."""
         self.clock_watch.accept()
 
     def sessions(self) -> list[dict[str, int | str]]:
@@ -460,18 +460,18 @@ class Node:
         return account.sessions(self)
 
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
-        """The ladder of one instrument. Raises Refused for an unknown symbol."""
+        """The ladder of one instrument. Raises OperationRefused for an unknown symbol."""
         return account.book(self, symbol, depth)
 
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Open orders, positions and limits of a participant. Raises Refused for an unknown one."""
+        """Open orders, positions and limits of a participant. Raises OperationRefused for an unknown one."""
         return account.account(self, participant)
 
     async def checkpoint(self) -> dict[str, Any]:
         """Write an image of the state; done when it is on the disk."""
         if self.scarcity.state != "fine":
-            raise Refused(f"no checkpoint is written now: {self.scarcity.sentence}")
-        return await self.images.take()
+            raise OperationRefused(f"no checkpoint is written now: {self.scarcity.sentence}")
+        return await self.checkpointing.take()
 
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False when there is none."""

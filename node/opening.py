@@ -16,7 +16,7 @@ from replay.rebuild import Progress, capacity_of, journal_of
 from replay.times import position_after
 
 
-class Opened(NamedTuple):
+class OpenDirectory(NamedTuple):
     """A data directory, open for writing.
 
     ``outbox`` is the first of ``projections``. ``notes``: what the operator should know. ``extended``: whether the
@@ -39,7 +39,7 @@ def open_directory(
     *,
     past_days: int = PAST_DAYS,
     others: Sequence[Projection] = (),
-) -> Opened:
+) -> OpenDirectory:
     """Create a data directory, or recover it. Raises what ``replay`` and ``journal`` raise.
 
     capacity: of a new one; one that is there keeps its own. past_days: whose streams are kept. others: projections
@@ -58,7 +58,7 @@ def open_directory(
         projections = Projections([outbox, *others])
     outbox.streams.tallies[:] = 0  # what is counted is what happens from here on
     prefault(engine)
-    return Opened(journal, engine, outbox, projections, notes, position_after(journal, engine.now_ns).extended)
+    return OpenDirectory(journal, engine, outbox, projections, notes, position_after(journal, engine.now_ns).extended)
 
 
 def _recovered(
@@ -67,9 +67,9 @@ def _recovered(
     progress: Progress | None,
     past_days: int,
     others: Sequence[Projection],
-) -> Opened:
+) -> OpenDirectory:
     with journal_of(directory) as journal:
         outbox = Outbox(directory, capacity_of(journal), journal.journal_id, past_days=past_days)
     projections = Projections([outbox, *others])
     journal, engine, recovered = recover(directory, durability=durability, projections=projections, progress=progress)
-    return Opened(journal, engine, outbox, projections, (*recovered.notes, *outbox.notes))
+    return OpenDirectory(journal, engine, outbox, projections, (*recovered.notes, *outbox.notes))

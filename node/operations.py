@@ -18,7 +18,7 @@ import numpy as np
 from engine.names import ID_CHARACTERS
 from engine.records import CommandKind, EventKind
 from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
-from node.control import NodeControl, Refused, Submitted
+from node.control import NodeControl, OperationRefused, SubmissionResult
 from node.defaults import with_defaults
 from node.definitions import existing_names, existing_users
 from node.logs import Log
@@ -106,7 +106,7 @@ class Operations:
         try:
             operation, fields = self._understood(request)
             return {"ok": True, **await operation.run(fields)}
-        except (Refused, ScenarioError, PasswordError) as error:
+        except (OperationRefused, ScenarioError, PasswordError) as error:
             return _refusal(str(error))
         except Exception as error:  # a defect of ours must not end the connection by which it is looked into
             self._log.error("a request of the operator failed", do=_do(request), error=type(error).__name__)
@@ -114,24 +114,24 @@ class Operations:
 
     def _understood(self, request: object) -> tuple[_Operation, Request]:
         if not isinstance(request, dict):
-            raise Refused('a request is a JSON object, such as {"do": "status"}')
+            raise OperationRefused('a request is a JSON object, such as {"do": "status"}')
         name = request.get("do")
         if name is None:
-            raise Refused(f"the request lacks do; there are {', '.join(self._operations)}")
+            raise OperationRefused(f"the request lacks do; there are {', '.join(self._operations)}")
         if not isinstance(name, str) or name not in self._operations:
-            raise Refused(f"there is no operation {_quoted(name)}; there are {', '.join(self._operations)}")
+            raise OperationRefused(f"there is no operation {_quoted(name)}; there are {', '.join(self._operations)}")
         operation = self._operations[name]
         fields = {key: value for key, value in request.items() if key != "do"}
         for key, value in fields.items():
             wanted = operation.fields.get(key)
             if wanted is None:
                 known = ", ".join(operation.fields) or "none"
-                raise Refused(f"{name} has no field {_quoted(key)}; its fields are {known}")
+                raise OperationRefused(f"{name} has no field {_quoted(key)}; its fields are {known}")
             if type(value) is not wanted:  # exactly: True is an int to isinstance
-                raise Refused(f"{key} of {name} is to be a {_TYPES[wanted]}")
+                raise OperationRefused(f"{key} of {name} is to be a {_TYPES[wanted]}")
         for key in operation.fields:
             if key not in fields and key not in operation.optional:
-                raise Refused(f"{name} lacks {key}; give it")
+                raise OperationRefused(f"{name} lacks {key}; give it")
         return operation, fields
 
     async def _commands(self, request: Request) -> Answer:
@@ -145,10 +145,10 @@ class Operations:
             events.existing += existing_users(batch.rows, self._node, events.existing_room)
             try:
                 done = await self._node.submit(batch.rows)
-            except Refused as error:
+            except OperationRefused as error:
                 if not events.seq:
                     raise
-                raise Refused(f"{error}; what stood before it was done, up to command {events.seq}") from None
+                raise OperationRefused(f"{error}; what stood before it was done, up to command {events.seq}") from None
             events.take(done, self._node)
         told = events.answer()
         self._log.info("the operator sent commands", words=dict(words), seq=events.seq, rejected=told["rejected"])
@@ -157,7 +157,7 @@ class Operations:
     async def _password(self, request: Request) -> Answer:
         user = request["user"].upper()
         if not self._node.has_user(user):
-            raise Refused(f"there is no user {_quoted(request['user'])}; add it first")
+            raise OperationRefused(f"there is no user {_quoted(request['user'])}; add it first")
         hashed = asyncio.get_running_loop().run_in_executor(
             self._hasher, credential_row, user, request["password"], self._password_cost
         )
@@ -178,7 +178,7 @@ class Operations:
         known = self._node.directory().participants
         if participant not in known:
             some = f"there are {', '.join(known[:10])}" if known else "there is none"
-            raise Refused(f"there is no participant {_quoted(participant)}; {some}")
+            raise OperationRefused(f"there is no participant {_quoted(participant)}; {some}")
         whole, instruments = self._node.account(participant)
         return {"account": whole, **_fitting("instruments", instruments, request)}
 
@@ -190,12 +190,12 @@ class Operations:
             return {"symbols": shown, "total": len(symbols)}
         depth = request.get("depth", 10)
         if not 1 <= depth <= DEPTH_MAX:
-            raise Refused(f"depth is {str(depth)[:20]}; give 1 to {DEPTH_MAX}")
+            raise OperationRefused(f"depth is {str(depth)[:20]}; give 1 to {DEPTH_MAX}")
         symbol = request["symbol"]
         symbols_known = self._node.directory().symbols
         if symbol not in symbols_known:
             known = f"there are {', '.join(symbols_known[:10])}" if symbols_known else "there is none"
-            raise Refused(f"there is no instrument {_quoted(symbol)}; {known}")
+            raise OperationRefused(f"there is no instrument {_quoted(symbol)}; {known}")
         return {"book": self._node.book(symbol, depth)}
 
     async def _checkpoint(self, _request: Request) -> Answer:
@@ -226,7 +226,7 @@ class Operations:
 
     async def _metrics_text(self, _request: Request) -> Answer:
         if self._metrics is None:
-            raise Refused("this node has no metrics; start it with --metrics-port")
+            raise OperationRefused("this node has no metrics; start it with --metrics-port")
         return {"metrics": self._metrics().decode()}
 
 
@@ -251,7 +251,7 @@ class _Events:
         """Sentences on names that exist already that still fit the answer."""
         return _EXISTING_MAX - len(self.existing)
 
-    def take(self, done: Submitted, node: NodeControl) -> None:
+    def take(self, done: SubmissionResult, node: NodeControl) -> None:
         """The events of one submission; names are told by the directory after it."""
         self.seq = done.last_seq
         self.existing += existing_names(done, node, self.existing_room)
@@ -281,22 +281,24 @@ class _Events:
 
 
 def _lines(text: str) -> list[Line]:
-    """The commands of a text, none of which may do what only the sequencer does. Raises Refused or ScenarioError."""
+    """Parse the commands of a text. Raises ScenarioError, and OperationRefused for what only the sequencer may do."""
     if text.count("\n") > COMMANDS_MAX:
-        raise Refused(f"the text has more than {COMMANDS_MAX:,} lines; send them in several requests")
+        raise OperationRefused(f"the text has more than {COMMANDS_MAX:,} lines; send them in several requests")
     lines = parse(text, _NAME)
     if not lines:
-        raise Refused("there is no command in the text; write one a line, such as: phase XYZ continuous")
+        raise OperationRefused("there is no command in the text; write one a line, such as: phase XYZ continuous")
     for line in lines:
         if line.expected:
-            raise Refused(f"{_NAME}:{line.number}: an expected event stands under it; give commands only")
+            raise OperationRefused(f"{_NAME}:{line.number}: an expected event stands under it; give commands only")
         if line.kind == CommandKind.CLOCK_JUMP:
-            raise Refused(f"{_NAME}:{line.number}: clock_jump says what a node found itself; leave it out")
+            raise OperationRefused(f"{_NAME}:{line.number}: clock_jump says what a node found itself; leave it out")
         if line.time is not None:
-            raise Refused(f"{_NAME}:{line.number}: at sets the clock, which only the sequencer does; leave it out")
+            raise OperationRefused(
+                f"{_NAME}:{line.number}: at sets the clock, which only the sequencer does; leave it out"
+            )
         if line.kind == RAW and line.row[KIND_BYTE] in _UNTOUCHED:
             word = CommandKind(line.row[KIND_BYTE]).name
-            raise Refused(f"{_NAME}:{line.number}: a raw {word} row is the sequencer's own; leave it out")
+            raise OperationRefused(f"{_NAME}:{line.number}: a raw {word} row is the sequencer's own; leave it out")
     return lines
 
 

@@ -20,7 +20,7 @@ from node.logs import Log
 from node.metrics import Metrics, metrics_server
 from node.node import Node, NodeOptions
 from node.notify import Notifier
-from node.opening import Opened, open_directory
+from node.opening import OpenDirectory, open_directory
 from node.operations import Operations
 from replay.rebuild import Progress
 
@@ -32,7 +32,7 @@ class PortInUse(OSError):
     """A port that the node was to listen on is taken; the message says which, then what to do."""
 
 
-class Listening(NamedTuple):
+class NodeAddresses(NamedTuple):
     """Addresses of a node, its process, and sentences on what an operator should mend."""
 
     host: str
@@ -52,7 +52,7 @@ def serve(
     metrics_port: int | None = None,
     password_cost: int = COST_DEFAULT,
     progress: Progress | None = None,
-    listening: Callable[[Listening], None] = lambda _: None,
+    listening: Callable[[NodeAddresses], None] = lambda _: None,
 ) -> None:
     """Run a node until it is told to end, by its operator or by SIGTERM or SIGINT.
 
@@ -77,7 +77,7 @@ def _opened_and_served(
     metrics_port: int | None,
     password_cost: int,
     progress: Progress | None,
-    listening: Callable[[Listening], None],
+    listening: Callable[[NodeAddresses], None],
 ) -> None:
     opened = open_directory(options.data, capacity, options.durability, progress, past_days=options.past_days)
     try:
@@ -91,7 +91,7 @@ def _opened_and_served(
     opened.journal.close()
 
 
-def _save_journal(opened: Opened, directory: Path, log: Log) -> None:
+def _save_journal(opened: OpenDirectory, directory: Path, log: Log) -> None:
     """Close the journal of a node that failed; what went wrong first is what is told, so nothing is raised."""
     to = directory / f"data.mdb.saved.{os.getpid()}"
     try:
@@ -102,13 +102,13 @@ def _save_journal(opened: Opened, directory: Path, log: Log) -> None:
 
 
 async def _served(
-    opened: Opened,
+    opened: OpenDirectory,
     options: NodeOptions,
     log: Log,
     admin_port: int | None,
     metrics_port: int | None,
     password_cost: int,
-    listening: Callable[[Listening], None],
+    listening: Callable[[NodeAddresses], None],
 ) -> None:
     node = Node(opened, options, log)
     figures = Metrics(node)
@@ -139,7 +139,7 @@ async def _served(
             durability=options.durability,
         )
         metrics_at = metrics.port if metrics is not None else None
-        listening(Listening(options.host, node.port, admin.port, metrics_at, os.getpid(), tuple(node.warnings())))
+        listening(NodeAddresses(options.host, node.port, admin.port, metrics_at, os.getpid(), tuple(node.warnings())))
         notify.ready(f"listening on {options.host}:{node.port}")
         beating = loop.create_task(_watched(notify, node))
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.interface import MarketEngine
-from node.control import Refused
+from node.control import OperationRefused
 from node.suspension import Suspension
 from sequencer.room import RoomWatch, State
 
@@ -82,7 +82,7 @@ class Scarcity:
             elif state == "fine" and (before != "fine" or self._suspension):
                 self._report("room", state="fine", instruments=await self._suspension.put_back())
             self._refused = ""
-        except Refused as refused:  # such as by a clock that is not kept: it is tried again at the next look
+        except OperationRefused as refused:  # such as by a clock that is not kept: it is tried again at the next look
             if self._refused != str(refused):
                 self._refused = str(refused)
                 self._warn("phases are not put back yet", why=self._refused)

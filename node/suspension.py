@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.interface import MarketEngine
 from engine.names import EVERY, pack, unpack
 from engine.records import COMMAND, CommandKind, Phase
-from node.control import Submitted
+from node.control import SubmissionResult
 from node.small_file import write_whole
 
 #: In a node's directory while it has instruments halted: their symbols, and what puts each back.
@@ -35,7 +35,7 @@ class Suspension:
     def __init__(
         self,
         engine: MarketEngine,
-        submit: Callable[[NDArray[Any]], Awaitable[Submitted]],
+        submit: Callable[[NDArray[Any]], Awaitable[SubmissionResult]],
         warn: Callable[..., None],
         directory: Path,
     ) -> None:
@@ -52,7 +52,7 @@ class Suspension:
         return bool(self._ended)
 
     async def halt(self) -> None:
-        """Halt every instrument in which orders may be entered. Raises Refused."""
+        """Halt every instrument in which orders may be entered. Raises OperationRefused."""
         async with self._one_at_a_time:
             open_now = {
                 int(row["symbol"]): _RESUME if row["due_ns"] else int(row["phase"])
@@ -68,7 +68,7 @@ class Suspension:
             await self._submit(rows)
 
     async def put_back(self) -> int:
-        """Give each its phase again, and the number of them. Raises Refused; then it may be tried again."""
+        """Give each its phase again, and the number of them. Raises OperationRefused; then it may be tried again."""
         async with self._one_at_a_time:
             halted = {int(row["symbol"]) for row in self._engine.instruments() if row["phase"] == Phase.HALTED}
             back = [(symbol, phase) for symbol, phase in self._ended.items() if symbol in halted]

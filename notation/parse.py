@@ -137,7 +137,7 @@ def _unwritten(found: Command) -> tuple[int, ...]:
     return tuple(places)
 
 
-class _Reading:
+class _CommandReader:
     """A command's words, as far as they have been read."""
 
     __slots__ = ("bits", "extended", "names", "places", "time")
@@ -173,7 +173,7 @@ def _options(found: Command, words: list[str]) -> dict[str, str]:
     return options
 
 
-def _read_limits(found: Command, options: dict[str, str], reading: _Reading) -> None:
+def _read_limits(found: Command, options: dict[str, str], reading: _CommandReader) -> None:
     named = off = 0
     for limit in found.limits:
         given = options.get(limit.key)
@@ -190,9 +190,9 @@ def _read_limits(found: Command, options: dict[str, str], reading: _Reading) -> 
         reading.places[PLACE_OF[place]] = bits
 
 
-def _read(found: Command, words: list[str]) -> _Reading:
+def _read(found: Command, words: list[str]) -> _CommandReader:
     plain_words(words, found.form)
-    reading = _Reading(found)
+    reading = _CommandReader(found)
     for at, field, read, place in _plain(found):
         word = words[at]
         if word == field.instead:

@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class Rebuild:
     """An engine at ``seq``, and how it came there.
 
     ``checkpoint_seq``: where the checkpoint stood, 0 without one. ``blocks``: applied from the journal, the last
@@ -62,7 +62,7 @@ class Rebuilt:
     divergence: str = ""
 
 
-class Played(NamedTuple):
+class ReplayedBlock(NamedTuple):
     """A block of the journal, applied: ``commands`` and ``events`` from ``first_seq`` on; ``whole`` if no row was
     left out."""
 
@@ -148,7 +148,7 @@ def gap(wanted_seq: int, found_seq: int) -> ReplayError:
     )
 
 
-def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Played]:
+def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[ReplayedBlock]:
     """Apply the journal from the engine's position to ``to_seq``, one apply a block: a digest is recorded for each."""
     if engine.seq >= to_seq:
         return
@@ -159,7 +159,7 @@ def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Play
             raise gap(first_seq, block.first_seq)
         last_seq = min(block.last_seq, to_seq)
         commands = owned_rows(block.rows)[first_seq - block.first_seq : last_seq - block.first_seq + 1]
-        yield Played(block, first_seq, commands, engine.apply(commands), len(commands) == block.count)
+        yield ReplayedBlock(block, first_seq, commands, engine.apply(commands), len(commands) == block.count)
 
 
 def rebuild(
@@ -171,7 +171,7 @@ def rebuild(
     observe: Observe | None = None,
     progress: Progress | None = None,
     on_divergence: Literal["raise", "note"] = "raise",
-) -> Rebuilt:
+) -> Rebuild:
     """The engine as it stood after command ``at`` (default: the last one of the journal).
 
     ``observe`` sees only the blocks applied from the journal, so it starts after the checkpoint. The reference engine
@@ -202,7 +202,7 @@ def rebuild_from(
     projections: Projections = NO_PROJECTIONS,
     progress: Progress | None = None,
     on_divergence: Literal["raise", "note"] = "raise",
-) -> Rebuilt:
+) -> Rebuild:
     """``rebuild`` with a journal that is open already.
 
     ``projections``: as before their first command; at the end they stand where the engine does. Each begins at the
@@ -254,7 +254,7 @@ def rebuild_from(
     ]
     if partial:
         notes.append(f"command {to_seq} is inside a block, so the event digest is not one that the journal records")
-    return Rebuilt(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes), divergence)
+    return Rebuild(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes), divergence)
 
 
 def start(

@@ -82,7 +82,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verified:
+class IntervalResult:
     """Result of one interval. ``missing``: first_seq of the blocks without a recorded digest, the last
     ``missing_at_end`` of them at the interval's end.
 
@@ -135,7 +135,7 @@ def cut_intervals(from_seq: int, to_seq: int, infos: Sequence[CheckpointInfo], p
 
 def verify_interval(
     journal: Journal, directory: Path | str, interval: Interval, kind: EngineKind, advanced: Advanced | None = None
-) -> Verified:
+) -> IntervalResult:
     """Apply the interval's blocks; stops at its first difference. Damage is reported, not raised."""
     tally = _Tally(journal, CheckpointStore(Path(directory)), advanced)
     damage: str | None = None
@@ -146,7 +146,7 @@ def verify_interval(
         damage, bad = str(error) or None, error.cut
     except (JournalDamaged, ReplayError) as error:
         damage = f"commands {interval.from_seq + tally.commands} to {interval.to_seq} were not verified: {error}"
-    return Verified(
+    return IntervalResult(
         tally.blocks,
         tally.commands,
         tally.events,
@@ -283,11 +283,11 @@ class Workers:
 
     def verify(
         self, journal: Journal, intervals: Sequence[Interval], advanced: Advanced | None = None
-    ) -> dict[Interval, Verified]:
+    ) -> dict[Interval, IntervalResult]:
         """Verify the intervals with the kernel; a result for each. ``journal``: the directory's, for this process."""
         # The longest first, so that the ends are near each other.
         waiting = deque(sorted(intervals, key=lambda interval: interval.from_seq - interval.to_seq))
-        results: dict[Interval, Verified] = {}
+        results: dict[Interval, IntervalResult] = {}
         feeders = [
             threading.Thread(target=_feed, args=(worker, waiting, results, advanced), daemon=True)
             for worker in self._started
@@ -335,7 +335,7 @@ def work(pipe: Connection, directory: str) -> None:
             found = verify_interval(journal, directory, interval, "kernel", advanced)
         except Exception as error:  # whatever it is, it is for the caller to tell, in one sentence
             why = str(error) or type(error).__name__
-            found = Verified(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {why}")
+            found = IntervalResult(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {why}")
         try:
             pipe.send(pending)
             pending = 0
@@ -345,7 +345,7 @@ def work(pipe: Connection, directory: str) -> None:
 
 
 def _feed(
-    worker: _Worker, waiting: deque[Interval], results: dict[Interval, Verified], advanced: Advanced | None
+    worker: _Worker, waiting: deque[Interval], results: dict[Interval, IntervalResult], advanced: Advanced | None
 ) -> None:
     """Give one worker interval after interval; what it held when it died is reported as not verified."""
     while waiting:
@@ -355,12 +355,12 @@ def _feed(
             return
         try:
             worker.pipe.send(interval)
-            while not isinstance(said := worker.pipe.recv(), Verified):
+            while not isinstance(said := worker.pipe.recv(), IntervalResult):
                 if advanced is not None:
                     advanced(said)
         except (EOFError, OSError):
             worker.process.join()
-            results[interval] = Verified(
+            results[interval] = IntervalResult(
                 damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: "
                 f"the worker for them died (exit status {worker.process.exitcode})"
             )
@@ -444,7 +444,7 @@ def verify(
                 told.append(f"checkpoint {info.seq} is damaged: {info.why}")
         pieces = 1 if workers == 1 else workers * _PIECES_A_WORKER
         advanced = None if progress is None else _total(progress, last - first + 1)
-        done: dict[Interval, Verified] = {}
+        done: dict[Interval, IntervalResult] = {}
         while True:
             intervals = cut_intervals(first, last, good, pieces) if last >= first else []
             todo = [interval for interval in intervals if interval not in done]
@@ -497,7 +497,12 @@ def _total(progress: Progress, total: int) -> Advanced:
 
 
 def _report(
-    found: dict[Interval, Verified], last_seq: int, workers: int, damage: list[str], notes: list[str], seconds: float
+    found: dict[Interval, IntervalResult],
+    last_seq: int,
+    workers: int,
+    damage: list[str],
+    notes: list[str],
+    seconds: float,
 ) -> VerifyReport:
     in_order = sorted(found.items(), key=lambda item: item[0].from_seq)
     results = [result for _, result in in_order]
@@ -527,7 +532,7 @@ def _report(
     )
 
 
-def _missing_tail(results: list[Verified]) -> int:
+def _missing_tail(results: list[IntervalResult]) -> int:
     tail = 0
     for result in reversed(results):
         tail += result.missing_at_end

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.interface import MarketEngine
 from journal import Durability, Journal
-from sequencer.stamp import Stamped
+from sequencer.stamp import StampedBlock
 
 #: Given the sequence number of a block's first command, its commands and its events; called in order, once a block.
 Publisher = Callable[[int, NDArray[Any], NDArray[Any]], None]
@@ -34,13 +34,13 @@ class PumpError(ValueError):
 class Stamp(Protocol):
     """Source of the blocks of a batch (``sequencer.stamp``)."""
 
-    def __call__(self, batch: NDArray[Any]) -> Iterator[Stamped]:
+    def __call__(self, batch: NDArray[Any]) -> Iterator[StampedBlock]:
         """The batch in blocks."""
         ...
 
 
 @dataclass(frozen=True)
-class Pumped:
+class PumpReport:
     """Result of a run: counts, the last sequence number and the event digest after it."""
 
     blocks: int
@@ -59,7 +59,7 @@ def pump(
     publishers: Sequence[Publisher] = (),
     durability: Durability = "fsync",
     at_boundary: Boundary | None = None,
-) -> Pumped:
+) -> PumpReport:
     """Take the batches (COMMAND rows) of ``source`` through journal and engine to the publishers, until it ends.
 
     ``durability``: "fsync", events leave when their block is on the disk; "none", at once, so that a crash can undo
@@ -77,7 +77,7 @@ def pump(
         if len(batch) == 0:
             pipeline.all()
     pipeline.all()
-    return Pumped(pipeline.blocks, pipeline.commands, pipeline.events, engine.seq, engine.event_digest)
+    return PumpReport(pipeline.blocks, pipeline.commands, pipeline.events, engine.seq, engine.event_digest)
 
 
 class Pipeline:
@@ -107,7 +107,7 @@ class Pipeline:
         self._journal = journal
         self._engine = engine
         self._at_boundary = at_boundary
-        self._release = Release(journal, publishers, durability)
+        self._release = ReleaseQueue(journal, publishers, durability)
         self._waits = waits
         self.blocks = self.commands = self.events = 0
 
@@ -118,7 +118,7 @@ class Pipeline:
         """
         return self.sequence(self._stamp(batch))
 
-    def sequence(self, blocks: Iterable[Stamped]) -> int:
+    def sequence(self, blocks: Iterable[StampedBlock]) -> int:
         """Sequence blocks that are stamped; otherwise as ``take``."""
         journal, engine, release = self._journal, self._engine, self._release
         taken = 0
@@ -159,7 +159,7 @@ class Pipeline:
         return self._release.rows
 
 
-class Held(NamedTuple):
+class HeldBlock(NamedTuple):
     """A block that the engine has applied and whose events have not been released."""
 
     first_seq: int
@@ -168,14 +168,14 @@ class Held(NamedTuple):
     events: NDArray[Any]
 
 
-class Release:
+class ReleaseQueue:
     """The gate between engine and publishers: a queue that opens as the journal's durable mark moves."""
 
     def __init__(self, journal: Journal, publishers: Sequence[Publisher], durability: Durability) -> None:
         self._journal = journal
         self._publishers = tuple(publishers)
         self._waits = durability == "fsync"
-        self._held: deque[Held] = deque()
+        self._held: deque[HeldBlock] = deque()
         #: Rows of commands and events together that are held.
         self.rows = 0
 
@@ -184,7 +184,7 @@ class Release:
         if not self._waits:
             self._publish(first_seq, commands, events)
             return
-        self._held.append(Held(first_seq, first_seq + len(commands) - 1, commands, events))
+        self._held.append(HeldBlock(first_seq, first_seq + len(commands) - 1, commands, events))
         self.rows += len(commands) + len(events)
         self.durable()
 

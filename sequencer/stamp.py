@@ -32,7 +32,7 @@ class StampError(ValueError):
     """A batch that may not be sequenced."""
 
 
-class Stamped(NamedTuple):
+class StampedBlock(NamedTuple):
     """A block as it goes into the journal: COMMAND rows (owned, contiguous), the clock in force at its end in ns, and
     the same rows as bytes."""
 
@@ -48,11 +48,11 @@ class FileStamp:
     def __init__(self, now_ns: int = 0, *, extended: bool = False) -> None:
         self._position = ClockPosition(now_ns, extended)
 
-    def __call__(self, batch: NDArray[Any]) -> Iterator[Stamped]:
+    def __call__(self, batch: NDArray[Any]) -> Iterator[StampedBlock]:
         """The batch in blocks of at most ``BLOCK_COMMANDS_MAX`` rows. Raises StampError unless it is COMMAND rows."""
         for commands in _cut(batch, BLOCK_COMMANDS_MAX):
             self._position = clock_after(commands, self._position)
-            yield Stamped(commands, self._position.now_ns, commands.view(np.uint8).data)
+            yield StampedBlock(commands, self._position.now_ns, commands.view(np.uint8).data)
 
 
 class LiveStamp:
@@ -68,7 +68,7 @@ class LiveStamp:
         self._extended = extended
         self._clock = clock
 
-    def __call__(self, batch: NDArray[Any]) -> Iterator[Stamped]:
+    def __call__(self, batch: NDArray[Any]) -> Iterator[StampedBlock]:
         """The batch in blocks, the time in front. Raises StampError when the batch has a CLOCK row or is no COMMAND
         rows; nothing of a batch with a CLOCK row is stamped."""
         if batch.dtype is not COMMAND or batch.ndim != 1:
@@ -84,13 +84,13 @@ class LiveStamp:
             return iter((self._block(arrived),) if arrived else ())
         return (self._block(arrived[start : start + step]) for start in range(0, len(arrived), step))
 
-    def alone(self) -> Iterator[Stamped]:
+    def alone(self) -> Iterator[StampedBlock]:
         """The time alone, for what happens by the clock where nobody sends anything. No block where it has not moved,
         or where an EXTEND row waits for its command."""
         moved = not self._extended and min(self._clock(), TIME_NS_MAX) > self._now_ns
         return iter((self._block(b""),) if moved else ())
 
-    def _block(self, arrived: bytes) -> Stamped:
+    def _block(self, arrived: bytes) -> StampedBlock:
         now_ns = min(self._clock(), TIME_NS_MAX)
         # An EXTEND row and its command stay together, so the time then moves with the next block.
         if now_ns > self._now_ns and not self._extended:
@@ -102,7 +102,7 @@ class LiveStamp:
         commands = np.frombuffer(rows, COMMAND)
         # What clock_after finds for any rows: the one CLOCK row is whole and later, and the last row may be an EXTEND.
         self._extended = rows[_KIND_AT - _ROW_BYTES] == _EXTEND and ends_extended(commands)
-        return Stamped(commands, self._now_ns, rows)
+        return StampedBlock(commands, self._now_ns, rows)
 
 
 def _check(batch: NDArray[Any]) -> None:

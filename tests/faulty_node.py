@@ -18,9 +18,9 @@ from typing import Any, Final
 
 
 def often() -> None:
-    import node.images
+    import node.checkpointing
 
-    node.images.APART_S = 0.05  # type: ignore[misc]
+    node.checkpointing.APART_S = 0.05  # type: ignore[misc]
 
 
 def slow_disk() -> None:

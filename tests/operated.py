@@ -25,7 +25,7 @@ from engine.names import Directory, unpack
 from engine.records import CommandKind, EventKind, Phase, Reason, concatenate
 from node import definitions, stages
 from node.admin import AdminServer
-from node.control import Refused, Status, Submitted
+from node.control import OperationRefused, Status, SubmissionResult
 from node.link import read_place
 from node.logs import Log
 from node.metrics import Metrics, metrics_server
@@ -71,9 +71,9 @@ class FakeNode:
         self._stamp = LiveStamp()
         self._began_s = time.monotonic()
 
-    async def submit(self, rows: NDArray[Any]) -> Submitted:
+    async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
         if self.draining:
-            raise Refused("the node is draining and takes no commands")
+            raise OperationRefused("the node is draining and takes no commands")
         if self.broken:
             raise RuntimeError("a defect, with a secret in its text: hunter2")
         first_seq = self.engine.seq + 1
@@ -92,7 +92,7 @@ class FakeNode:
         for reason in events["reason"][events["kind"] == EventKind.REJECTED]:
             self.counts[f"rejected_{Reason(int(reason)).name.lower()}"] += 1
         await asyncio.sleep(0)
-        return Submitted(first_seq, commands, events)
+        return SubmissionResult(first_seq, commands, events)
 
     def directory(self) -> Directory:
         return self.engine.directory
@@ -159,7 +159,7 @@ class FakeNode:
 
     async def checkpoint(self) -> dict[str, Any]:
         if self.draining:
-            raise Refused("a checkpoint is being written already")
+            raise OperationRefused("a checkpoint is being written already")
         return {"seq": self.engine.seq, "path": "checkpoints/1", "size_bytes": np.int64(70_000), "elapsed_s": 0.01}
 
     def accept_clock(self) -> None:

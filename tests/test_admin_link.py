@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.admin import AdminError, AdminServer, check_loopback
-from node.link import FILE, Answered, Link, LinkError, LinkLost, Place, read_place, write_place
+from node.link import FILE, Link, LinkError, LinkLost, Place, RequestRefused, read_place, write_place
 from node.logs import Log
 from node.operations import Operations
 from node.operator_socket import NAME, BoundSocket
@@ -169,7 +169,7 @@ def test_another_user_is_refused_whatever_the_modes_say(operated: Operated) -> N
 def test_a_link_tells_a_refusal_from_a_node_that_goes_away(operated: Operated) -> None:
     operated.run(operated.admin.close())
     with Operated(operated.directory) as again, Link(operated.directory) as link:
-        with pytest.raises(Answered, match="there is no operation nothing"):
+        with pytest.raises(RequestRefused, match="there is no operation nothing"):
             link.ask("nothing")
         with pytest.raises(LinkError, match="at most 65,536 fit a line"):
             link.ask("commands", text="x" * 70_000)

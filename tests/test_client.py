@@ -28,14 +28,14 @@ from client import (
     NewOrder,
     NewSession,
     NotConnected,
-    NotReceived,
     OrderState,
     OutcomeUnknown,
-    Refused,
+    RequestNotReceived,
+    RequestRejected,
     RequestState,
+    RequestUnanswered,
     SessionEnded,
     Side,
-    Unanswered,
 )
 from client.reconnect import Backoff
 from tests.fake_exchange import PASSWORD, USER, Fault, Market, after, faults_of, serve, serve_aside
@@ -94,11 +94,11 @@ def test_a_refusal_is_an_error_that_says_why() -> None:
     async def test(market: Market, client: AsyncClient) -> None:
         order = await client.enter("XYZ", Side.BUY, 100, "10.05", token="mine")
         await order.cancel()
-        with pytest.raises(Refused, match="the cancel of order mine was refused: it is canceled"):
+        with pytest.raises(RequestRejected, match="the cancel of order mine was refused: it is canceled"):
             await order.cancel()
         market.orders[USER, b"taken".ljust(14)] = market.orders[USER, b"mine".ljust(14)]
         with pytest.raises(
-            Refused, match="the enter of order taken was refused: duplicate_id, the token was used before"
+            RequestRejected, match="the enter of order taken was refused: duplicate_id, the token was used before"
         ) as caught:
             await client.enter("XYZ", Side.BUY, 100, "10.05", token="taken")
         assert (caught.value.token, caught.value.reason) == ("taken", "duplicate_id")
@@ -118,7 +118,7 @@ def test_a_request_survives_its_connection(letter: str) -> None:
         assert (order.state, order.price) == (OrderState.CANCELED, Decimal("10.10"))
         events = client.events_now()
         assert sum(isinstance(event, Disconnected) for event in events) == 3
-        assert sum(isinstance(event, Unanswered) for event in events) == 3
+        assert sum(isinstance(event, RequestUnanswered) for event in events) == 3
         assert [event.qty for event in events if isinstance(event, Canceled)] == [100]
 
     traded(Market(faults=faults_of(f"N{letter}")), test)
@@ -126,7 +126,7 @@ def test_a_request_survives_its_connection(letter: str) -> None:
 
 def test_what_is_not_to_be_sent_again_ends_as_not_received() -> None:
     async def test(market: Market, client: AsyncClient) -> None:
-        with pytest.raises(NotReceived, match="was lost with its connection: nothing was done"):
+        with pytest.raises(RequestNotReceived, match="was lost with its connection: nothing was done"):
             await client.enter("XYZ", Side.BUY, 100, "10.05", token="lost")
         assert client.orders["lost"].state is OrderState.NOT_RECEIVED
         assert market.orders == {}
@@ -176,7 +176,7 @@ def test_a_connection_that_does_not_come_back_ends_the_client_and_all_who_wait()
         heard: list[Event] = []
         with pytest.raises(ConnectionLost, match=r"was lost and did not come back within 0\.3 s: the exchange refused"):
             [heard.append(event) async for event in events]
-        assert isinstance(heard[-1], Unanswered)
+        assert isinstance(heard[-1], RequestUnanswered)
         assert heard[-1].final
         with pytest.raises(OutcomeUnknown, match="whether it was done is not known"):
             await asking

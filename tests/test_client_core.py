@@ -13,18 +13,18 @@ from client import (
     Event,
     EventsLost,
     LoginRefused,
-    LostOnTheWay,
     NewOrder,
     NewSession,
     NotConnected,
     Order,
     OrderState,
+    RequestLost,
     RequestState,
+    RequestUnanswered,
     SessionEnded,
     Side,
     StreamLost,
     Tokens,
-    Unanswered,
 )
 from client.event_queue import EventQueue
 from tests.client_link import NOW_NS, Entry, Link, bob
@@ -163,13 +163,13 @@ def test_a_broken_connection_leaves_the_outcome_unknown_until_the_stream_has_cau
     link = Link(market, resend=resend).connect()
     order, request = link.enter()
     assert (request.state, order.state) == (RequestState.UNKNOWN, OrderState.PENDING)
-    assert link.events[-1] == Unanswered(request.number, "enter", order.token, final=False)
+    assert link.events[-1] == RequestUnanswered(request.number, "enter", order.token, final=False)
     link.connect()
     lost = letter == "B" and not resend
     assert request.state is (RequestState.NOT_RECEIVED if lost else RequestState.DONE)
     assert order.state is (OrderState.NOT_RECEIVED if lost else OrderState.LIVE)
     assert link.kinds().count("Accepted") == (not lost)
-    assert link.kinds().count("LostOnTheWay") == lost
+    assert link.kinds().count("RequestLost") == lost
     assert len(market.orders) == (not lost)
     assert request.sends == (2 if letter == "B" and resend else 1)
 
@@ -178,7 +178,7 @@ def test_a_request_that_is_not_to_be_sent_again_is_not() -> None:
     link = Link(Market(faults=faults_of("NB"))).connect()
     order, request = link.enter()
     request.resend = False
-    assert link.connect().events[-1] == LostOnTheWay(request.number, "enter", order.token)
+    assert link.connect().events[-1] == RequestLost(request.number, "enter", order.token)
 
 
 def test_an_order_that_an_exchange_takes_twice_is_there_once_and_its_duplicate_is_not_reported() -> None:
@@ -226,7 +226,7 @@ def test_a_new_day_is_told_and_nothing_of_the_old_one_is_kept() -> None:
     assert link.core.at_once
     link.connect()
     assert (request.state, lost.state) == (RequestState.GIVEN_UP, OrderState.UNKNOWN)
-    assert Unanswered(request.number, "enter", lost.token, final=True) in link.events
+    assert RequestUnanswered(request.number, "enter", lost.token, final=True) in link.events
     assert NewSession("20260303", DAY) in link.events
     assert isinstance(link.events[-1], CaughtUp)
     assert link.core.day.orders == {}

@@ -20,10 +20,10 @@ from client import (
     Executed,
     NewOrder,
     NotConnected,
-    NotReceived,
     OrderState,
     OutcomeUnknown,
-    Refused,
+    RequestNotReceived,
+    RequestRejected,
     Side,
 )
 from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve_aside
@@ -52,7 +52,7 @@ def test_a_script_trades() -> None:
         sale = client.enter("XYZ", Side.SELL, 50, "10.00")
         assert (sale.state, order.cum_qty) == (OrderState.FILLED, 50)
         order.cancel()
-        with pytest.raises(Refused, match="it is canceled"):
+        with pytest.raises(RequestRejected, match="it is canceled"):
             order.cancel()
         assert client.open_orders() == []
         kinds = [type(event).__name__ for event in client.events(timeout_s=0.1)]
@@ -82,7 +82,10 @@ def test_a_scripts_request_survives_its_connection(letter: str) -> None:
 
 
 def test_a_script_is_told_of_an_unknown_outcome_and_of_what_was_not_received() -> None:
-    with script(Market(faults=after(1, Fault.BEFORE)), resend=False) as (aside, client), pytest.raises(NotReceived):
+    with (
+        script(Market(faults=after(1, Fault.BEFORE)), resend=False) as (aside, client),
+        pytest.raises(RequestNotReceived),
+    ):
         client.enter("XYZ", Side.BUY, 100, "10.05")
     with script(Market(), timeout_s=0.2) as (aside, client):
         aside.market.silent = True

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from cli.demo_clients import Stream, Trade
-from cli.demo_proof import Journaled, Replayed, judged, told
+from cli.demo_proof import JournalMessages, StreamReplay, judged, told
 from cli.demo_view import PlainView, _ladder
 from gateway.streams import Segment
 from node.link import Link
@@ -111,9 +111,9 @@ TOOK, GAVE = (
 )
 
 
-def journaled(*messages: bytes) -> Journaled:
+def journaled(*messages: bytes) -> JournalMessages:
     """As if these were one user's stream."""
-    made = Journaled()
+    made = JournalMessages()
     for seq, payload in enumerate(messages, 1):
         made.deliver(Segment(1, seq, 1, 0, packet(PacketType.SEQUENCED, payload)))
     return made
@@ -175,7 +175,7 @@ def _good() -> Case:
     return {
         "clients": {**counts, **again, "streams": {"U1": {"came": came, "again": dict(came)}}},
         "restart": {"durable_seq_reported": 20, "published_seq_reported": 19, "recovered_seq": 20},
-        "replay": Replayed(journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(came)}, 1, "ed", "sd", "sd", 40),
+        "replay": StreamReplay(journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(came)}, 1, "ed", "sd", "sd", 40),
         "reports": {"kernel": verified(), "reference": verified()},
     }
 

@@ -13,11 +13,11 @@ import pytest
 import node.node
 from engine import compile_kernels, warm
 from engine.records import CommandKind, UserPermission
-from node.control import Refused
+from node.control import OperationRefused
 from node.disconnects import DisconnectCancels
 from node.logs import Log
 from node.node import Node, NodeOptions
-from node.opening import Opened, open_directory
+from node.opening import OpenDirectory, open_directory
 from tests.operated import SMALL
 from tests.rows import batch, enter, instrument, participant, phase, user
 
@@ -28,7 +28,7 @@ USERS = 6
 class Venue:
     """A node in this process, of users that cancel on disconnect, each with an order; the last two share an account."""
 
-    def __init__(self, opened: Opened, directory: Path) -> None:
+    def __init__(self, opened: OpenDirectory, directory: Path) -> None:
         self.said = io.StringIO()
         self.log = Log(self.said)
         self.node = Node(opened, NodeOptions(directory, arrivals=False), self.log)
@@ -62,12 +62,12 @@ class Venue:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], Opened]]:
+def opened(tmp_path: Path) -> Iterator[Callable[[], OpenDirectory]]:
     if not warm():
         compile_kernels()
-    taken: list[Opened] = []
+    taken: list[OpenDirectory] = []
 
-    def open_it() -> Opened:
+    def open_it() -> OpenDirectory:
         for each in taken:
             each.journal.close()
         taken.clear()
@@ -79,7 +79,9 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], Opened]]:
         each.journal.close()
 
 
-def test_an_end_cancels_the_orders_of_all_users_in_one_batch(opened: Callable[[], Opened], tmp_path: Path) -> None:
+def test_an_end_cancels_the_orders_of_all_users_in_one_batch(
+    opened: Callable[[], OpenDirectory], tmp_path: Path
+) -> None:
     async def run() -> None:
         venue = Venue(opened(), tmp_path / "node")
         await venue.set_up()
@@ -104,7 +106,7 @@ def test_an_end_cancels_the_orders_of_all_users_in_one_batch(opened: Callable[[]
 
 
 def test_an_end_whose_cancels_do_not_become_durable_in_time_is_orderly_all_the_same(
-    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], OpenDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run() -> None:
         venue = Venue(opened(), tmp_path / "node")
@@ -137,7 +139,7 @@ def test_an_end_whose_cancels_do_not_become_durable_in_time_is_orderly_all_the_s
     assert int(again.outbox.streams.open_counts().sum()) == USERS, "the next start has them to cancel"
 
 
-def test_without_room_for_cancels_none_is_written(opened: Callable[[], Opened], tmp_path: Path) -> None:
+def test_without_room_for_cancels_none_is_written(opened: Callable[[], OpenDirectory], tmp_path: Path) -> None:
     async def run() -> None:
         venue = Venue(opened(), tmp_path / "node")
         await venue.set_up()
@@ -151,7 +153,7 @@ def test_without_room_for_cancels_none_is_written(opened: Callable[[], Opened], 
 
 
 def test_a_flood_of_cancels_goes_in_bounded_pieces_all_under_way_at_once(
-    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], OpenDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("node.disconnects.PIECE_ROWS_MAX", 2)
 
@@ -174,7 +176,7 @@ def test_a_flood_of_cancels_goes_in_bounded_pieces_all_under_way_at_once(
         refused = DisconnectCancels(venue.node.outbox.streams, submit, lambda: False, lambda *_, **__: None)
         await refused.cancel(refused.users())  # nothing is open, so that nothing is to be refused
         await venue.node.submit(enter(1, "b1", 1, 5, 90_000, memo=1 | 1 << 16))
-        with pytest.raises(Refused, match="10 s after the next start"):
+        with pytest.raises(OperationRefused, match="10 s after the next start"):
             await refused.cancel([1])
         assert np.array_equal(np.flatnonzero(venue.node.outbox.streams.open_counts()), [1])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node.link import Answered
+from node.link import RequestRefused
 from tests.ouch_messages import IOC, cancel, enter, messages, replace
 from tests.running import HEARTBEAT, Client, Running, kinds, started, until
 from wire.soup import LoginAccepted, PacketType
@@ -60,7 +60,7 @@ def test_while_a_node_drains_orders_are_refused_cancels_work_and_each_is_answere
     assert "new orders are refused" in status["state_reason"]
     with node.link() as link:
         for opening in ("phase XYZ continuous", "phase XYZ opening_auction", "phase * pre_open", "resume XYZ"):
-            with pytest.raises(Answered, match="nothing is opened: the node is draining"):
+            with pytest.raises(RequestRefused, match="nothing is opened: the node is draining"):
                 link.ask("commands", text=opening)
     with pytest.raises(OSError, match="refused"):
         Client(node.port, "UB")

@@ -18,7 +18,7 @@ from journal import Journal, JournalError, group
 from node import health
 from node.logs import Log
 from node.node import Node, NodeOptions
-from node.opening import Opened, open_directory
+from node.opening import OpenDirectory, open_directory
 from node.program import watchdog_is_fed
 from sequencer.clock import MarketClock
 from sequencer.room import Reading, RoomWatch
@@ -61,13 +61,13 @@ class Stalled:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], Opened]]:
+def opened(tmp_path: Path) -> Iterator[Callable[[], OpenDirectory]]:
     """Opens a node's directory; closed at the end."""
     if not warm():
         compile_kernels()  # here, and not in the middle of a test
-    taken: list[Opened] = []
+    taken: list[OpenDirectory] = []
 
-    def open_it() -> Opened:
+    def open_it() -> OpenDirectory:
         for each in taken:
             each.journal.close()
         taken.clear()
@@ -80,7 +80,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], Opened]]:
 
 
 def test_a_stalled_disk_makes_the_node_unready_and_then_unhealthy_and_the_watchdog_hungry(
-    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], OpenDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Stalled(monkeypatch)
 
@@ -111,7 +111,7 @@ def test_a_stalled_disk_makes_the_node_unready_and_then_unhealthy_and_the_watchd
 
 
 def test_a_volume_that_is_too_small_and_fewer_connections_are_warnings_for_the_life_of_the_node(
-    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], OpenDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RoomWatch, "read", lambda _: Reading(30 << 20, 50 << 20, 0, 1 << 40))
 
@@ -152,7 +152,7 @@ def test_warnings_are_told_at_the_start_of_a_node(
 
 
 def test_a_clock_that_is_refused_is_a_warning_until_it_is_accepted_and_orders_are_taken(
-    opened: Callable[[], Opened], tmp_path: Path
+    opened: Callable[[], OpenDirectory], tmp_path: Path
 ) -> None:
     async def run() -> None:
         node = Node(opened(), NodeOptions(tmp_path / "node", clock_ahead_max_ns=60 * SECOND_NS), Log())
@@ -175,7 +175,7 @@ def test_a_clock_that_is_refused_is_a_warning_until_it_is_accepted_and_orders_ar
 
 
 def test_a_refused_clock_is_refused_by_the_next_start_too_until_it_is_accepted(
-    opened: Callable[[], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], OpenDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, right = tmp_path / "node", time.time_ns
     options = NodeOptions(directory, clock_ahead_max_ns=60 * SECOND_NS)
@@ -184,7 +184,7 @@ def test_a_refused_clock_is_refused_by_the_next_start_too_until_it_is_accepted(
     def ahead() -> int:
         return right() + 7_200 * SECOND_NS
 
-    async def refuses(taken: Opened) -> None:
+    async def refuses(taken: OpenDirectory) -> None:
         node = Node(taken, options, Log())
         node.clock._wall = ahead
         node.clock()
@@ -192,7 +192,7 @@ def test_a_refused_clock_is_refused_by_the_next_start_too_until_it_is_accepted(
         await asyncio.sleep(0)
         assert note.exists(), "at once, since the node may end in the next moment"
 
-    async def starts(taken: Opened, accept: bool) -> int:
+    async def starts(taken: OpenDirectory, accept: bool) -> int:
         node = Node(taken, replace(options, accept_clock=accept), Log())
         return node.clock() - right()
 
@@ -249,7 +249,7 @@ def test_a_journal_whose_file_was_removed_or_replaced_is_noticed(how: str, tmp_p
             assert again.last_seq == 1, "the content of the removed file is a whole journal"
 
 
-def test_a_node_whose_journal_was_replaced_stops(opened: Callable[[], Opened], tmp_path: Path) -> None:
+def test_a_node_whose_journal_was_replaced_stops(opened: Callable[[], OpenDirectory], tmp_path: Path) -> None:
     async def run() -> None:
         node = Node(opened(), NodeOptions(tmp_path / "node"), Log())
         node._second()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import CheckpointStore, Projections
-from directory.recover import Recovered, checkpoint, create, prune, recover
+from directory.recover import Recovery, checkpoint, create, prune, recover
 from engine import RULES_VERSION
 from gateway.arrival_log import ArrivalError, ArrivalFiles, read_arrivals
 from gateway.outbox import Outbox
@@ -176,7 +176,7 @@ def with_streams(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "one", tmp_path / "other"
 
 
-def recovered_with_streams(directory: Path) -> tuple[Outbox, Recovered]:
+def recovered_with_streams(directory: Path) -> tuple[Outbox, Recovery]:
     """Streams and report of a recovery."""
     with Journal.open(directory, readonly=True) as journal:
         outbox = Outbox(directory, made.CAPACITY, journal.journal_id)

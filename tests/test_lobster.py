@@ -10,7 +10,7 @@ import pytest
 from engine.names import Directory, unpack
 from engine.records import CommandKind, Reason
 from engine.reference import ReferenceEngine
-from lobster.check import Check, CheckReport, DisplayedBook, Why
+from lobster.check import Check, CheckReport, DifferenceReason, DisplayedBook
 from lobster.notes import UNDETERMINED, Note
 from lobster.read import EMPTY_E4, LobsterError, file_name, midnight_ns, read_book, read_messages
 from lobster.translate import Flow, translate
@@ -237,7 +237,7 @@ def test_rows_for_the_first_messages_reveal_as_much_as_they_show(seed: int) -> N
     (report,) = run(flow, book)
     assert report.equal > 400
     assert min(difference.line for difference in report.differences) > 400
-    assert {difference.why for difference in report.differences} == {Why.BEYOND_LEVELS}
+    assert {difference.why for difference in report.differences} == {DifferenceReason.BEYOND_LEVELS}
 
 
 def test_an_order_that_a_later_message_takes_from_is_not_the_one_that_left_unseen() -> None:
@@ -283,7 +283,7 @@ def test_a_wrong_number_in_the_published_book_is_an_unexplained_difference() -> 
     book = read_book("".join(market.book), "b.csv")
     book[250, 1] += 1
     (report,) = run(flow_of("".join(market.messages), "".join(market.book)), book)
-    assert [(d.line, d.why) for d in report.differences] == [(251, Why.UNEXPLAINED)]
+    assert [(d.line, d.why) for d in report.differences] == [(251, DifferenceReason.UNEXPLAINED)]
     assert not report.passed
 
 
@@ -315,7 +315,10 @@ def test_an_entry_that_crosses_the_book_of_the_data_is_held_back_until_it_does_n
         [EMPTY_E4, 0, 100300, 6],
     ]
     (report,) = run(flow, np.array(published_rows))
-    assert [(d.line, d.why) for d in report.differences] == [(6, Why.CROSSED), (7, Why.CROSSED)]
+    assert [(d.line, d.why) for d in report.differences] == [
+        (6, DifferenceReason.CROSSED),
+        (7, DifferenceReason.CROSSED),
+    ]
     assert flow.counts() == {Note.CROSSED: 1, Note.OLDER_ORDER: 1}
 
 
@@ -330,7 +333,10 @@ def test_orders_that_left_beyond_the_published_levels_are_canceled_when_a_messag
         [100000, 5, 99900, 7],
     ]
     (report,) = run(flow, np.array(published_rows))
-    assert [(d.line, d.why) for d in report.differences] == [(3, Why.BEYOND_LEVELS), (4, Why.BEYOND_LEVELS)]
+    assert [(d.line, d.why) for d in report.differences] == [
+        (3, DifferenceReason.BEYOND_LEVELS),
+        (4, DifferenceReason.BEYOND_LEVELS),
+    ]
     assert flow.notes == [(4, Note.LEFT_UNSEEN)]
     assert flow.horizon_e4[:, 1].tolist() == [100_000, 100_100, 100_100, 100_000, 100_000]
 

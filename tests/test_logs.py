@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from node import logs
-from node.log_folding import BURST, KINDS_MAX, SUBJECTS_MAX, WINDOW_S, Folding, Kind, kind_of
 from node.log_format import HIDDEN, VALUE_CHARACTERS_MAX
+from node.log_repeats import BURST, KINDS_MAX, SUBJECTS_MAX, WINDOW_S, Kind, RepeatFilter, kind_of
 from node.logs import Log
 
 NOON_NS = 1_772_452_800_123_456_789  # 2026-03-02T12:00:00.123456789 UTC
@@ -294,7 +294,7 @@ def test_lines_under_made_up_names_are_bounded_and_what_is_folded_of_a_user_name
         ("login refused", 500 - BURST, None),
         ("login", 7, "UA"),
     ]
-    folding = Folding()
+    folding = RepeatFilter()
     for at_s in (0.0, 100.0, 200.0):  # windows that end make room for other names
         folding.ended(at_s)
         kinds = [kind_of("", 20, "login refused", {"user": f"{at_s}{n}"}) for n in range(SUBJECTS_MAX)]
@@ -303,7 +303,7 @@ def test_lines_under_made_up_names_are_bounded_and_what_is_folded_of_a_user_name
 
 
 def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
-    folding, kind, other = Folding(), Kind("", 20, "a"), Kind("", 20, "a", "another reason")
+    folding, kind, other = RepeatFilter(), Kind("", 20, "a"), Kind("", 20, "a", "another reason")
     assert [folding.writes(kind, 100.0) for _ in range(BURST + 3)] == [True] * BURST + [False] * 3
     assert folding.writes(other, 105.0)
     assert folding.next_end_s() == 100.0 + WINDOW_S
@@ -315,7 +315,7 @@ def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
 
 
 def test_kinds_of_line_without_end_take_no_memory_without_end() -> None:
-    folding = Folding()
+    folding = RepeatFilter()
     for number in range(KINDS_MAX + 100):
         assert folding.writes(Kind("", 20, str(number)), 0.0)
     assert all(folding.writes(Kind("", 20, "new"), 0.0) for _ in range(2 * BURST))

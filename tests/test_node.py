@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from node.link import Answered, Link
+from node.link import Link, RequestRefused
 from tests.ouch_messages import cancel, enter, messages
 from tests.running import Client, Running, kinds
 from wire import soup
@@ -88,7 +88,7 @@ def test_a_malformed_login_is_told_the_reason_and_rejected(node: Running) -> Non
 
 
 def test_the_operator_enters_no_price_that_ouch_cannot_tell(node: Running) -> None:
-    with node.link() as link, pytest.raises(Answered, match=r"the price 500000.00 is above 199999.99"):
+    with node.link() as link, pytest.raises(RequestRefused, match=r"the price 500000.00 is above 199999.99"):
         link.ask("commands", text="enter ALPHA o1 buy 10 XYZ @ 500000.00")
 
 
@@ -258,7 +258,7 @@ def test_nothing_is_opened_by_a_clock_that_is_not_kept_as_required(tmp_path: Pat
         with Link(running.data) as link:
             link.ask("commands", text="instrument XYZ tick=0.01 lot=1 reference=10.00")
             for opening in ("phase XYZ continuous", "phase XYZ opening_auction", "resume XYZ"):
-                with pytest.raises(Answered, match="nothing is opened"):
+                with pytest.raises(RequestRefused, match="nothing is opened"):
                     link.ask("commands", text=opening)
             assert link.ask("commands", text="phase XYZ closed")["rejected"] == 0
     finally:

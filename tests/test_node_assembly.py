@@ -45,9 +45,9 @@ def test_a_closure_and_a_part_that_is_made_later_are_found() -> None:
 class Node:
     def __init__(self, log):
         self.log = log
-        self.images = Images(self.log, self.market, has_room=lambda: self.room)
+        self.checkpointing = CheckpointSchedule(self.log, self.market, has_room=lambda: self.room)
         self.market = Market(self.failed)
-        self.market.on_release = self.images.look
+        self.market.on_release = self.checkpointing.look
         self.room = True
 
     def failed(self):

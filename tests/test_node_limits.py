@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from node.link import Answered
+from node.link import RequestRefused
 from tests.ouch_messages import IOC, cancel, enter, messages, replace
 from tests.running import (
     HEARTBEAT,
@@ -256,9 +256,9 @@ def test_on_a_disk_that_is_full_cancels_work_from_the_reserve_and_when_that_is_g
         assert "cancels still work" in str(node.status()["state_reason"])
         with node.link() as link:
             for opening in ("phase XYZ continuous", "resume XYZ"):
-                with pytest.raises(Answered, match=r"nothing is opened: room in .* is full"):
+                with pytest.raises(RequestRefused, match=r"nothing is opened: room in .* is full"):
                     link.ask("commands", text=opening)
-            with pytest.raises(Answered, match="no checkpoint is written now"):
+            with pytest.raises(RequestRefused, match="no checkpoint is written now"):
                 link.ask("checkpoint")
         fill_up_to(node.seen.parent / "other", 200_000)
         assert client.until_end()[-1][0] == PacketType.END_OF_SESSION

@@ -17,7 +17,7 @@ from engine.records import CommandKind, Instruction, Phase, SelfTrade, Side, Tim
 from gateway.fold import new_fold
 from gateway.writing import put_number, put_price, put_u64
 from node import far_prices
-from node.control import Refused
+from node.control import OperationRefused
 from replay.errors import ReplayError
 from tests.ouch_messages import cancel, enter, replace
 from tests.test_gateway import Venue, row
@@ -192,7 +192,7 @@ def test_the_operator_enters_no_price_that_users_could_meet_and_ouch_cannot_tell
         operator_order("o2", Side.SELL, 10, FAR_E4),
         concatenate([near, replaced("a1", 1, FAR_E4)]),
     ):
-        with pytest.raises(Refused, match=r"is above 199999.99, the highest that OUCH can tell"):
+        with pytest.raises(OperationRefused, match=r"is above 199999.99, the highest that OUCH can tell"):
             check(rows)
 
 

@@ -17,7 +17,7 @@ from checkpoints import Projections
 from cli import errors
 from client import Event, NewOrder, NewSession, Order, OrderEntry, OrderState, Phase, RequestState, Side
 from client.events import Canceled, Executed, SessionEnded
-from directory.aside import CheckpointAside
+from directory.checkpoint_fork import CheckpointFork
 from directory.recover import create, recover
 from engine import Capacity, Engine
 from engine.names import pack
@@ -31,7 +31,7 @@ from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.ouch_messages import cancel, enter, messages
 from tests.rows import DAY_NS, NANOSECONDS_2024_01_15_0930, clock, instrument, participant, phase, row
-from tests.test_aside import until
+from tests.test_checkpoint_fork import until
 from tests.test_silence import Wire
 from wire import soup
 from wire.soup import LoginRequest, PacketType
@@ -460,7 +460,7 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
         journal, engine = create(directory, CAPACITY)
         with journal:
             outbox = Outbox(directory, CAPACITY, journal.journal_id)
-            aside = CheckpointAside(journal, directory, 10**9, projections=Projections([outbox]))
+            aside = CheckpointFork(journal, directory, 10**9, projections=Projections([outbox]))
             pump((rows for _, rows, _ in days.blocks), FileStamp(), journal, engine, publishers=[outbox.observe])
             with aside:
                 assert aside.now(engine)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, CheckpointStore, ProjectionImage, Projections, image
 from checkpoints import projections as module
-from directory.aside import CheckpointAside
-from directory.recover import Recovered, create, recover
+from directory.checkpoint_fork import CheckpointFork
+from directory.recover import Recovery, create, recover
 from engine import Engine
 from engine.records import RULES_VERSION, Phase
 from gateway.outbox import Outbox
@@ -37,7 +37,7 @@ from tests.nodes import SMALL, batches, image_of
 from tests.operated import SMALL as NODE_CAPACITY
 from tests.projections import Blocks, Volumes, all_of, streams_of
 from tests.rows import BUY, SELL, batch, enter, instrument, participant, phase
-from tests.test_aside import until
+from tests.test_checkpoint_fork import until
 
 ROWS = commands()
 BLOCK_COMMANDS = 64
@@ -98,7 +98,7 @@ def node(tmp_path: Path) -> Path:
     return directory
 
 
-def restarted(directory: Path) -> tuple[Volumes, Outbox, Recovered]:
+def restarted(directory: Path) -> tuple[Volumes, Outbox, Recovery]:
     """Projections and report of a recovery."""
     with Journal.open(directory, readonly=True) as journal:
         volumes, outbox, projections = all_of(directory, journal)
@@ -376,7 +376,7 @@ def test_files_of_projections_are_synced_before_the_checkpoint_has_its_name(tmp_
     projections = Projections([Synced(directory / "checkpoints", witness)])
     done: list[int] = []
     with journal:
-        aside = CheckpointAside(journal, directory, 10**9, projections=projections, finished=done.append)
+        aside = CheckpointFork(journal, directory, 10**9, projections=projections, finished=done.append)
         pump(batches(ROWS[:500], 50), FileStamp(), journal, engine, publishers=[projections.observe], at_boundary=aside)
         assert (aside.finished_seq, aside.due(engine.seq)) == (0, False)
         assert aside.now(engine)
@@ -389,7 +389,7 @@ def test_files_of_projections_are_synced_before_the_checkpoint_has_its_name(tmp_
     assert done[0] == aside.finished_seq == 500
     (info,) = CheckpointStore(directory).list()
     assert info.projections == {"volumes": (1, next(iter(projections)).digest())}
-    assert CheckpointAside(Journal.open(directory, readonly=True), directory, 5).finished_seq == 500
+    assert CheckpointFork(Journal.open(directory, readonly=True), directory, 5).finished_seq == 500
 
 
 def test_a_checkpoint_is_given_up_when_files_of_a_projection_cannot_be_synced(
@@ -403,7 +403,7 @@ def test_a_checkpoint_is_given_up_when_files_of_a_projection_cannot_be_synced(
     monkeypatch.setattr(Volumes, "sync", fails)
     with journal:
         pump(batches(ROWS[:500], 50), FileStamp(), journal, engine)
-        aside = CheckpointAside(journal, tmp_path, 100, projections=Projections([Volumes()]))
+        aside = CheckpointFork(journal, tmp_path, 100, projections=Projections([Volumes()]))
         assert aside.now(engine)
         with pytest.raises(CheckpointError, match="the spool is gone"):
             aside.finish()

@@ -12,7 +12,7 @@ import pytest
 from checkpoints import CheckpointError, CheckpointGone, CheckpointStore
 from checkpoints import store as store_module
 from cli.main import run_line
-from directory.aside import CheckpointAside
+from directory.checkpoint_fork import CheckpointFork
 from directory.recover import CheckpointEvery, checkpoint, prune, recover, usable
 from replay.rebuild import rebuild
 from replay.verify import verify
@@ -79,7 +79,7 @@ def test_a_node_takes_its_checkpoints_though_there_are_some_beyond_its_journal(
     journal, engine, _ = recover(node)
     with journal:
         if aside:
-            with CheckpointAside(journal, node, 100, keep=1) as every:
+            with CheckpointFork(journal, node, 100, keep=1) as every:
                 every(journal, engine)
         else:
             CheckpointEvery(node, 100, keep=1)(journal, engine)

@@ -21,7 +21,7 @@ import pytest
 
 from cli.main import run_line
 from cli.screen import Bar
-from node.program import Listening
+from node.program import NodeAddresses
 from tests.conftest import Lockstep
 from tests.test_every_command import DAY, LINES
 
@@ -153,9 +153,9 @@ def test_the_bar_of_the_recovery_ends_when_the_node_listens(tmp_path: Path, monk
     monkeypatch.setenv("TERM", "xterm")
     bars = []
 
-    def serve(_options: object, *_: object, listening: Callable[[Listening], None], **_named: object) -> None:
+    def serve(_options: object, *_: object, listening: Callable[[NodeAddresses], None], **_named: object) -> None:
         bars.append(Bar.visible())
-        listening(Listening("127.0.0.1", 1, None, None, 1, ()))
+        listening(NodeAddresses("127.0.0.1", 1, None, None, 1, ()))
         bars.append(Bar.visible())
 
     monkeypatch.setattr("node.program.serve", serve)

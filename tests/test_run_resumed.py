@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from directory.recover import create
-from directory.resume import Beginning
+from directory.resume import JournalBeginning
 from engine import COMMAND, Engine
 from journal import Journal
 from journal.opening import read_tail
@@ -200,7 +200,7 @@ def test_a_build_that_does_not_compare_takes_a_changed_file(
 ) -> None:
     """The control of the test above: what is compared is what keeps another input out."""
 
-    def meet(self: Beginning, rows: np.ndarray) -> int:  # type: ignore[type-arg]
+    def meet(self: JournalBeginning, rows: np.ndarray) -> int:  # type: ignore[type-arg]
         count = min(len(rows), self.last_seq - self.seq)
         self.seq += count
         return count
@@ -209,7 +209,7 @@ def test_a_build_that_does_not_compare_takes_a_changed_file(
     (tmp_path / "other.txt").write_text((HEAD + day(0, 40)).replace("o7 sell 8 ", "o7 sell 9 "))
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
     assert lockstep("run", tmp_path / "other.txt", "--data", tmp_path / "node")[0] == 2
-    monkeypatch.setattr(Beginning, "meet", meet)
+    monkeypatch.setattr(JournalBeginning, "meet", meet)
     assert lockstep("run", tmp_path / "other.txt", "--data", tmp_path / "node")[0] == 0
     assert lockstep("run", tmp_path / "other.txt", "--data", tmp_path / "right")[0] == 0
     assert lockstep("compare", tmp_path / "node", tmp_path / "right")[0] == 1

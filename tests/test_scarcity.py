@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.records import Phase
 from engine.reference import ReferenceEngine
-from node.control import Refused, Submitted
+from node.control import OperationRefused, SubmissionResult
 from node.scarcity import FULL_TURN_NS, Scarcity
 from node.suspension import FILE, Suspension
 from tests.limit_rows import resume
@@ -58,10 +58,10 @@ class Venue:
             warn,
         )
 
-    async def _submit(self, rows: NDArray[Any]) -> Submitted:
+    async def _submit(self, rows: NDArray[Any]) -> SubmissionResult:
         if self.refusing:
-            raise Refused(self.refusing)
-        return Submitted(self.engine.seq + 1, rows, self.engine.apply(rows))
+            raise OperationRefused(self.refusing)
+        return SubmissionResult(self.engine.seq + 1, rows, self.engine.apply(rows))
 
     def looks(self, room: str, times: int = 2) -> list[int]:
         """The phases after as many looks at a disk that is so."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from checkpoints import Projections
-from directory.aside import CheckpointAside
+from directory.checkpoint_fork import CheckpointFork
 from engine.interface import MarketEngine
 from journal import Journal
-from node.control import Refused
+from node.control import OperationRefused
 from node.market import Market
 from node.scarcity import Scarcity
 
@@ -26,7 +26,7 @@ APART_S: Final = 10.0
 _LOOK_S = 0.005
 
 
-class Images:
+class CheckpointSchedule:
     """Checkpoints of a node, on its event loop.
 
     Without room on the disk (``scarcity``) only a checkpoint that was asked for is taken: the rest of a nearly full
@@ -59,7 +59,7 @@ class Images:
         self._failure = ""
         #: Checkpoints that failed since the start.
         self.failed = 0
-        self._aside = CheckpointAside(
+        self._aside = CheckpointFork(
             journal,
             directory,
             commands,
@@ -90,10 +90,10 @@ class Images:
         return self._aside.due(self._engine.seq) or self._market.pipeline.blocks - self._blocks_before >= BLOCKS_MAX
 
     async def take(self) -> dict[str, Any]:
-        """Begin one now, and wait for it: seq, path, bytes, seconds. Raises Refused when it fails."""
+        """Begin one now, and wait for it: seq, path, bytes, seconds. Raises OperationRefused when it fails."""
         began_s = time.monotonic()
         if self._engine.seq == 0:
-            raise Refused("there is no command yet, so there is nothing to take a checkpoint of")
+            raise OperationRefused("there is no command yet, so there is nothing to take a checkpoint of")
         while self._aside.busy:
             await self._moment()
         self._failure = ""
@@ -103,7 +103,7 @@ class Images:
             await self._moment()
             self.look()
         if self._failure:
-            raise Refused(self._failure)
+            raise OperationRefused(self._failure)
         path = self._directory / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
         seconds = round(time.monotonic() - began_s, 3)
         return {"seq": self.finished_seq, "path": str(path), "size_bytes": path.stat().st_size, "elapsed_s": seconds}

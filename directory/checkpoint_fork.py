@@ -39,10 +39,10 @@ class _Child(NamedTuple):
     said: int  # read here: that it is done, or the sentence of what went wrong
 
 
-class CheckpointAside:
+class CheckpointFork:
     """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
 
-        with CheckpointAside(journal, directory, 10_000_000) as every:
+        with CheckpointFork(journal, directory, 10_000_000) as every:
             pump(source, stamp, journal, engine, at_boundary=every)
 
     One at a time: one that is due while another is being written is taken after it; with ``waits`` the pump waits for
@@ -97,7 +97,7 @@ class CheckpointAside:
         #: The last command of which there is a checkpoint that could be used; 0 before the first.
         self.finished_seq = self._last_seq
 
-    def __enter__(self) -> "CheckpointAside":
+    def __enter__(self) -> "CheckpointFork":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:

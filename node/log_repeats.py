@@ -44,7 +44,7 @@ def kind_of(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> K
     return Kind(logger, level, event, _NUMBER.sub("N", str(fields.get("why", ""))), subject)
 
 
-class Folded(NamedTuple):
+class RepeatCount(NamedTuple):
     """Lines of one kind that were not written within a window."""
 
     kind: Kind
@@ -57,7 +57,7 @@ class _Window:
         self.written = self.folded = 0
 
 
-class Folding:
+class RepeatFilter:
     """Decides line by line."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Folding:
         window.folded += 1
         return False
 
-    def ended(self, now_s: float, *, every: bool = False) -> list[Folded]:
+    def ended(self, now_s: float, *, every: bool = False) -> list[RepeatCount]:
         """The counts of windows that have ended (``every``: of all), which begin anew with the next line."""
         found = []
         for kind, window in list(self._windows.items()):
@@ -94,7 +94,7 @@ class Folding:
             if kind.subject and kind.event in OF_STRANGERS:
                 self._subjects[kind._replace(subject="")] -= 1
             if window.folded:
-                found.append(Folded(kind, window.folded))
+                found.append(RepeatCount(kind, window.folded))
         return found
 
     def next_end_s(self) -> float | None:
