@@ -7,7 +7,7 @@ import numpy as np
 from engine.book import follow, join, side_row
 from engine.events import emit_accepted, emit_canceled, emit_rejected
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
-from engine.form import has_form
+from engine.form import has_form, terms_fit
 from engine.index import find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
@@ -18,7 +18,6 @@ from engine.records import CommandKind, Instruction, Permission, Phase, Reason, 
 from engine.state import State
 
 _MARKET: Final = int(Instruction.MARKET)
-_DISPLAY: Final = int(Instruction.DISPLAY)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _KNOWN: Final = int(~Instruction(0))
 _MAY_MARKET: Final = int(Permission.MARKET)
@@ -49,9 +48,7 @@ def _is_rare_enter(command, instructions):
         return False
     if command["min_qty"] != 0 and not instructions & _MIN_QTY:
         return False
-    if command["display_qty"] != 0 and not instructions & _DISPLAY:
-        return False
-    return not (instructions & _MARKET and command["price_e4"] != 0)
+    return terms_fit(command, instructions)
 
 
 @inlined

@@ -9,9 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from engine.jit import inlined, word_of
-from engine.records import COMMAND, COMMAND_FIELDS
+from engine.records import COMMAND, COMMAND_FIELDS, Instruction
 
 ROW_WORDS: Final = COMMAND.itemsize // 8
+
+_DISPLAY: Final = int(Instruction.DISPLAY)
+_MARKET: Final = int(Instruction.MARKET)
 
 
 def _unused_words() -> "np.ndarray[Any, Any]":
@@ -36,3 +39,11 @@ def has_form(command, kind):
     for n in range(ROW_WORDS):
         bits |= word_of(command, n) & UNUSED[kind, n]
     return bits == 0
+
+
+@inlined
+def terms_fit(command, instructions):
+    """True if an enter or replace has a display quantity and a price only where its instructions use them."""
+    if command["display_qty"] != 0 and not instructions & _DISPLAY:
+        return False
+    return not (instructions & _MARKET and command["price_e4"] != 0)

@@ -8,7 +8,7 @@ from engine.book import join, leave, shrink, side_row
 from engine.entry import run
 from engine.events import emit_cancel_rejected, emit_rejected, emit_replaced
 from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
-from engine.form import has_form
+from engine.form import has_form, terms_fit
 from engine.index import drop_carried_id, find_id, open_slot, take_id
 from engine.jit import inlined
 from engine.limit_checks import check_with_limits
@@ -33,9 +33,7 @@ def _is_replace(command, instructions):
         or instructions & ~(_MARKET | _DISPLAY | _STOP)
     ):
         return False
-    if command["display_qty"] != 0 and not instructions & _DISPLAY:
-        return False
-    return not (instructions & _MARKET and command["price_e4"] != 0)
+    return terms_fit(command, instructions)
 
 
 @inlined

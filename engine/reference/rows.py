@@ -209,19 +209,18 @@ def _enter_has_form(row: Row) -> bool:
         and row.book in _BOOKS
         and not instructions & ~EVERY_INSTRUCTION
         and (row.min_qty == 0 or bool(instructions & MIN_QTY))
-        and (row.display_qty == 0 or bool(instructions & DISPLAY))
-        and (row.price_e4 == 0 or not instructions & MARKET)
+        and _terms_fit(row)
     )
 
 
 def _replace_has_form(row: Row) -> bool:
+    return row.new_client_order_id != 0 and not row.instructions & ~(MARKET | DISPLAY | STOP) and _terms_fit(row)
+
+
+def _terms_fit(row: Row) -> bool:
+    """True if an enter or replace has a display quantity and a price only where its instructions use them."""
     instructions = row.instructions
-    return (
-        row.new_client_order_id != 0
-        and not instructions & ~(MARKET | DISPLAY | STOP)
-        and (row.display_qty == 0 or bool(instructions & DISPLAY))
-        and (row.price_e4 == 0 or not instructions & MARKET)
-    )
+    return (row.display_qty == 0 or bool(instructions & DISPLAY)) and (row.price_e4 == 0 or not instructions & MARKET)
 
 
 def _mass_cancel_has_form(row: Row) -> bool:
