@@ -2,13 +2,14 @@
 
 Numba's own cache does not see an edit in a function that a cached one calls, so a stale kernel could answer. The
 cache folder is therefore named by a digest of every source file of the engine and of the versions that compile
-them. Kernels of another folder, which may call these and each other, have a cache folder beside it, named by a digest
-of their sources too.
+them. Kernels of another folder, which may call these and each other, have a cache folder beside it. A digest of their
+sources too names it, and of all that they import of this program: what they take from it is in the machine code.
 """
 
 import hashlib
 import os
 import platform
+import re
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -52,8 +53,32 @@ def cache_directory_of(folder: Path) -> Path:
 @cache
 def _kernels_digest(folder: Path) -> str:
     hasher = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        source = path.read_bytes()
-        if b"from engine.jit import" in source:
-            hasher.update(path.name.encode() + b"\0" + source + b"\0")
+    for path, source in sorted(kernel_sources(folder).items()):
+        hasher.update(path.relative_to(folder.parent).as_posix().encode() + b"\0" + source + b"\0")
     return hasher.hexdigest()[:16]
+
+
+_KERNEL: Final = re.compile(rb"^@(?:called|inlined|rare)$", re.MULTILINE)
+_IMPORT: Final = re.compile(rb"^\s*(?:from ([\w.]+) import (\([^)]*\)|[^\n]*)|import ([\w.]+))", re.MULTILINE)
+
+
+def kernel_sources(folder: Path) -> dict[Path, bytes]:
+    """Content of each file with kernels in a folder, and of each file of ours that they import, but for the engine."""
+    left = [path for path in folder.glob("*.py") if _KERNEL.search(path.read_bytes())]
+    found: dict[Path, bytes] = {}
+    while left:
+        path = left.pop()
+        if path not in found and _HERE not in path.parents:
+            found[path] = path.read_bytes()
+            left += _imported(found[path], folder.parent)
+    return found
+
+
+def _imported(source: bytes, root: Path) -> list[Path]:
+    """Files below ``root`` that a source imports."""
+    found = []
+    for module, names, alone in _IMPORT.findall(source):
+        place = root.joinpath(*(module or alone).decode().split("."))
+        inside = [place / f"{name.decode()}.py" for name in re.findall(rb"\w+", names)]
+        found += [path for path in (place.with_suffix(".py"), place / "__init__.py", *inside) if path.is_file()]
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.jit import INTERPRETED
+from engine.kernel_cache import kernel_sources
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,3 +46,28 @@ def test_a_part_of_a_kernel_is_compiled_for_itself_only_when_python_calls_it(tmp
     assert run("whole") == (["8"], ["kernels.whole"])
     assert run("whole", "part", "whole") == (["8", "4", "8"], ["kernels.part", "kernels.whole"])
     assert run("part", "whole") == (["4", "8"], ["kernels.part", "kernels.whole"])
+
+
+def test_the_cache_of_kernels_is_named_by_all_files_of_ours_that_they_are_made_of(tmp_path: Path) -> None:
+    """A constant of another folder is in the machine code: were it not in the name, an edit would change nothing."""
+    texts = {
+        "kernels/sum.py": "from engine.jit import called\nfrom wires.layout import (\n    SHARES,\n)\n\n@called\n",
+        "kernels/shell.py": "import kernels.other\n",
+        "kernels/other.py": "",
+        "wires/layout.py": "from wires import codes\n",
+        "wires/codes.py": "import os\n",
+        "wires/__init__.py": "",
+        "wires/session.py": "",
+    }
+    for name, text in texts.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    made_of = kernel_sources(tmp_path / "kernels")
+    names = {path.relative_to(tmp_path).as_posix() for path in made_of}
+    assert names == {"kernels/sum.py", "wires/layout.py", "wires/codes.py", "wires/__init__.py"}
+
+
+@pytest.mark.parametrize("folder", ["gateway", "load"])
+def test_an_edit_of_the_layout_of_messages_compiles_the_kernels_that_read_them_anew(folder: str) -> None:
+    assert {ROOT / "wire" / "ouch_layout.py", ROOT / "wire" / "octets.py"} <= set(kernel_sources(ROOT / folder))
