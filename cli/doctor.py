@@ -151,7 +151,7 @@ def _kernels() -> Finding:
 
     if INTERPRETED:
         return Finding("kernels", Grade.notice, "interpreted, a thousand times slower", "unset NUMBA_DISABLE_JIT")
-    if not engine.warm():
+    if not engine.is_compiled():
         return Finding("kernels", Grade.notice, "not compiled yet", "run `lockstep warmup`, or the next command will")
     place = cache_directory()
     if not os.access(place, os.W_OK):

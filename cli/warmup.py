@@ -19,16 +19,16 @@ def ready(*, gateway: bool = False) -> None:
     import engine
 
     if not gateway:
-        if not engine.warm():
+        if not engine.is_compiled():
             _show_progress(engine.compile_kernels)
         return
     from gateway import kernels
 
-    if engine.warm() and kernels.warm():
+    if engine.is_compiled() and kernels.is_compiled():
         kernels.compile_kernels()
-    elif engine.warm():
+    elif engine.is_compiled():
         _show_progress(kernels.compile_kernels)
-    elif kernels.warm():
+    elif kernels.is_compiled():
         _show_progress(engine.compile_kernels)
         kernels.compile_kernels()
     else:
@@ -79,7 +79,7 @@ def warmup(*, as_json: bool) -> int:
     began_s = time.monotonic()
     from gateway import kernels
 
-    was_warm = engine.warm() and kernels.warm()
+    was_warm = engine.is_compiled() and kernels.is_compiled()
     ready(gateway=True)
     seconds = time.monotonic() - began_s
     if as_json:

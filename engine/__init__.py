@@ -13,7 +13,7 @@ from engine.records import COMMAND, EVENT, RULES_VERSION
 
 if TYPE_CHECKING:
     from engine.check import check_state
-    from engine.engine import Engine, compile_kernels, warm
+    from engine.engine import Engine, compile_kernels, is_compiled
 
 __all__ = [
     "COMMAND",
@@ -24,14 +24,14 @@ __all__ = [
     "InvariantError",
     "check_state",
     "compile_kernels",
-    "warm",
+    "is_compiled",
 ]
 
 _HOMES: Final = {
     "Engine": "engine.engine",
     "check_state": "engine.check",
     "compile_kernels": "engine.engine",
-    "warm": "engine.engine",
+    "is_compiled": "engine.engine",
 }
 
 

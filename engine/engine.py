@@ -226,7 +226,7 @@ class Engine:
         check_state(self._state)
 
 
-def warm() -> bool:
+def is_compiled() -> bool:
     """True when the kernels are in the cache of this machine."""
     return jit.INTERPRETED or any(cache_directory().rglob("listing.list_open_orders*.nbc"))
 

@@ -26,7 +26,7 @@ _HERE: Final = Path(__file__).resolve().parent
 LAST: Final = "answering.system_event"
 
 
-def warm() -> bool:
+def is_compiled() -> bool:
     """True when the kernels are in the cache of this machine."""
     return INTERPRETED or any(cache_directory_of(_HERE).rglob(f"{LAST}*.nbc"))
 
