@@ -14,9 +14,9 @@ import numpy as np
 from engine.jit import called, inlined, prefetch, unpack_pointers
 from engine.records import COMMAND
 from gateway.fold import OPEN, OPEN_REST
-from gateway.packets import packet_bytes
 from gateway.reading import SYMBOL, read_message
 from gateway.recent import RECENT
+from wire import octets
 from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
 
 #: Why the reading of a stream stopped. The sentence is made by ``wire``, from the packet where it stopped.
@@ -48,6 +48,9 @@ ORIGIN: Final = np.dtype(
         ("user", "<i4"),  # number of the user, in order of definition
     ]
 )
+
+
+_packet_bytes: Final = inlined(octets.packet_bytes)
 
 
 class Arrivals(NamedTuple):
@@ -98,7 +101,7 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
     at, end = stream["begin"], stream["end"]
     packets, messages = np.int64(0), np.int64(0)
     while messages < messages_max and n + 2 <= rows_max:
-        size = packet_bytes(buffer, at, end, PAYLOAD_BYTES_MAX)
+        size = _packet_bytes(buffer, at, end, PAYLOAD_BYTES_MAX)
         if size <= 0:
             if size < 0:
                 stream["stop"] = BROKEN

@@ -15,7 +15,7 @@ from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForc
 from gateway import memo
 from gateway.open_orders import find_among
 from gateway.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, note, recall
-from wire import ouch
+from wire import octets, ouch
 from wire.ouch_codes import BuySell, Capacity, ClientMessage, CrossType, Display
 from wire.ouch_codes import TimeInForce as OuchTimeInForce
 from wire.ouch_layout import FROM_CLIENT, offsets
@@ -57,15 +57,7 @@ _MINIMUM: Final = memo.MINIMUM
 #: Rows of a table of symbols: open addressing, symbol 0 free.
 SYMBOL: Final = np.dtype([("symbol", "<i8"), ("instrument", "<i8")])
 
-
-@inlined
-def _u32(buffer, at):
-    return (
-        (np.int64(buffer[at]) << 24)
-        | (np.int64(buffer[at + 1]) << 16)
-        | (np.int64(buffer[at + 2]) << 8)
-        | np.int64(buffer[at + 3])
-    )
+_u32: Final = inlined(octets.u32)
 
 
 @inlined

@@ -11,7 +11,7 @@ import numpy as np
 from engine.jit import inlined, lshr
 from gateway import memo as _memo
 from gateway.fold import Fold
-from wire import ouch, ouch_codes, ouch_layout
+from wire import octets, ouch, ouch_codes, ouch_layout
 from wire.soup import HEAD_BYTES as _HEAD_BYTES
 from wire.soup import PacketType
 
@@ -30,21 +30,14 @@ _TAIL_SPACES: Final = 0x202020202020_0000
 _STAMPED: Final = ouch_layout.offsets(ouch_layout.STAMPED)
 _PLACED: Final = ouch_layout.offsets(ouch_layout.PLACED)
 
-
-@inlined
-def _put_4(out, at, word):
-    """The low 4 bytes of a word."""
-    out[at] = (word >> 24) & 255
-    out[at + 1] = (word >> 16) & 255
-    out[at + 2] = (word >> 8) & 255
-    out[at + 3] = word & 255
+_put_u32: Final = inlined(octets.put_u32)
 
 
 @inlined
 def _put_8(out, at, word):
     """The 8 bytes of a word."""
-    _put_4(out, at, word >> 32)
-    _put_4(out, at + 4, word)
+    _put_u32(out, at, word >> 32)
+    _put_u32(out, at + 4, word)
 
 
 @inlined
@@ -52,18 +45,18 @@ def put_number(fold: Fold, at, value):
     """A number in 4 bytes, such as a quantity."""
     if value < 0 or value > _U32_MAX:
         fold.marks[MISFITS] += 1
-    _put_4(fold.out, at, value)
+    _put_u32(fold.out, at, value)
 
 
 @inlined
 def put_price(fold: Fold, at, price_e4):
     """A price, as far as OUCH's go; 0: the price that means market."""
     if price_e4 == 0:
-        _put_4(fold.out, at, np.int64(_PRICE_MARKET))
+        _put_u32(fold.out, at, np.int64(_PRICE_MARKET))
         return
     if price_e4 < 0 or price_e4 > _PRICE_MAX:
         fold.marks[MISFITS] += 1
-    _put_4(fold.out, at, price_e4)
+    _put_u32(fold.out, at, price_e4)
 
 
 @inlined
@@ -78,7 +71,7 @@ def put_u64(fold: Fold, at, value):
 def put_token(out, at, head, tail):
     """The 14 characters of an order token: 8 in the head, 6 in the upper bytes of the tail."""
     _put_8(out, at, head)
-    _put_4(out, at + 8, tail >> 32)
+    _put_u32(out, at + 8, tail >> 32)
     out[at + 12] = (tail >> 24) & 255
     out[at + 13] = (tail >> 16) & 255
 
@@ -143,7 +136,7 @@ def put_placed(fold: Fold, at, user, event, memo, tif_s, min_qty):
     _put_8(out, at + _PLACED.stock, fold.stocks[np.int64(event["instrument"])]["stock"])
     put_price(fold, at + _PLACED.price_e4, event["price_e4"])
     put_number(fold, at + _PLACED.time_in_force_s, tif_s)
-    _put_4(out, at + _PLACED.firm, padded(fold.users[user]["firm"], _FIRM_CHARACTERS))
+    _put_u32(out, at + _PLACED.firm, padded(fold.users[user]["firm"], _FIRM_CHARACTERS))
     out[at + _PLACED.display] = (memo >> 24) & 255
     put_u64(fold, at + _PLACED.order_reference_number, event["number"])
     out[at + _PLACED.capacity] = (memo >> 32) & 255

@@ -5,7 +5,8 @@ Replace is Replaced, Rejected, or the order's cancel, a Cancel is Canceled or Ca
 of executions and of what else happens to open orders. Whatever does not fit is counted as a fault of its kind
 (``load.state.FAULTS``). What never came is seen at the end: requests without an answer.
 
-Numba notices an edit of a cached kernel only in its own file, so these call nothing but each other.
+It is compiled, since it judges millions of messages a second, and it reads them by itself: what judges a node must not
+share its reading with the client library, which is judged too. The offsets are those of ``wire/ouch_layout.py``.
 """
 
 from typing import Any, Final
@@ -14,9 +15,10 @@ import numpy as np
 
 from engine.jit import called, inlined
 from load.state import HELD_BYTES, TICK_E4, Change, Load, State
-from wire import ouch
+from wire import octets
 from wire.ouch_codes import CancelReason, OrderState, ServerMessage
-from wire.soup import PAYLOAD_BYTES_MAX, PacketType
+from wire.ouch_layout import FROM_SERVER, offsets
+from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
 
 _SENT: Final = int(State.SENT)
 _LIVE: Final = int(State.LIVE)
@@ -29,8 +31,6 @@ _SEQUENCED: Final = int(PacketType.SEQUENCED)
 _HEARTBEAT: Final = int(PacketType.SERVER_HEARTBEAT)
 _DEBUG: Final = int(PacketType.DEBUG)
 _END: Final = int(PacketType.END_OF_SESSION)
-_HEAD: Final = 3
-_LENGTH_MAX: Final = PAYLOAD_BYTES_MAX + 1
 
 _ACCEPTED: Final = int(ServerMessage.ACCEPTED)
 _REPLACED: Final = int(ServerMessage.REPLACED)
@@ -43,41 +43,27 @@ _SYSTEM_EVENT: Final = int(ServerMessage.SYSTEM_EVENT)
 _ON_REQUEST: Final = int(CancelReason.USER)
 _IS_DEAD: Final = int(OrderState.DEAD)
 
-_TOKEN: Final = 9  # of every message but System Event, after kind and time
-
-
-def _places(dtype: "np.dtype[Any]", *names: str) -> tuple[int, ...]:
-    fields = dtype.fields or {}
-    return tuple(fields[name][1] for name in names)
-
-
-_A_SHARES, _A_PRICE, _A_STATE = _places(ouch.ACCEPTED, "shares", "price_e4", "order_state")
-_U_SHARES, _U_PRICE, _U_STATE, _U_OLD = _places(
-    ouch.REPLACED, "shares", "price_e4", "order_state", "previous_order_token"
-)
-_C_SHARES, _C_REASON = _places(ouch.CANCELED, "decrement_shares", "cancel_reason")
-_E_SHARES: Final = _places(ouch.EXECUTED, "executed_shares")[0]
+#: Offsets of the fields in a message.
+_OF_ACCEPTED: Final = offsets(FROM_SERVER[ServerMessage.ACCEPTED])
+_OF_REPLACED: Final = offsets(FROM_SERVER[ServerMessage.REPLACED])
+_OF_CANCELED: Final = offsets(FROM_SERVER[ServerMessage.CANCELED])
+_OF_EXECUTED: Final = offsets(FROM_SERVER[ServerMessage.EXECUTED])
+#: Of every message but System Event.
+_TOKEN: Final = _OF_ACCEPTED.order_token
 
 
 def _lengths() -> Any:
     lengths = np.zeros(256, np.int64)
-    for kind, dtype in ouch.FROM_SERVER.items():
-        lengths[kind] = dtype.itemsize
+    for kind, layout in FROM_SERVER.items():
+        lengths[kind] = offsets(layout).end
     return lengths
 
 
 #: Bytes of each message of an exchange; 0: there is none of that kind.
 _LENGTHS: Final = _lengths()
 
-
-@inlined
-def _u32(buffer, at):
-    return (
-        (np.int64(buffer[at]) << 24)
-        | (np.int64(buffer[at + 1]) << 16)
-        | (np.int64(buffer[at + 2]) << 8)
-        | np.int64(buffer[at + 3])
-    )
+_packet_bytes: Final = inlined(octets.packet_bytes)
+_u32: Final = inlined(octets.u32)
 
 
 @inlined
@@ -133,11 +119,11 @@ def _on_accepted(load: Load, n, connection, order, buffer, at, now_ns):
         connection["doubled"] += 1
         return
     if (
-        _u32(buffer, at + _A_SHARES) != order["leaves_qty"]
-        or _u32(buffer, at + _A_PRICE) != np.int64(order["price_ticks"]) * TICK_E4
+        _u32(buffer, at + _OF_ACCEPTED.shares) != order["leaves_qty"]
+        or _u32(buffer, at + _OF_ACCEPTED.price_e4) != np.int64(order["price_ticks"]) * TICK_E4
     ):
         connection["wrong"] += 1
-    order["state"] = _DEAD if buffer[at + _A_STATE] == _IS_DEAD else _LIVE
+    order["state"] = _DEAD if buffer[at + _OF_ACCEPTED.order_state] == _IS_DEAD else _LIVE
     _answer(load, n, connection, order["enter_request"], now_ns)
 
 
@@ -161,17 +147,17 @@ def _on_replaced(load: Load, n, connection, order, orders, buffer, at, now_ns):
         connection["doubled"] += 1
         return
     old = orders[order["replaces"] & (len(orders) - 1)]
-    told = _number(buffer, at + _U_OLD, load.values, connection["token_base"])
+    told = _number(buffer, at + _OF_REPLACED.previous_order_token, load.values, connection["token_base"])
     if (
         told != order["replaces"]
         or old["state"] != _LIVE
-        or _u32(buffer, at + _U_PRICE) != np.int64(order["price_ticks"]) * TICK_E4
+        or _u32(buffer, at + _OF_REPLACED.price_e4) != np.int64(order["price_ticks"]) * TICK_E4
     ):
         connection["wrong"] += 1
     old["state"] = _DEAD
     old["change"] = _NONE
-    order["leaves_qty"] = _u32(buffer, at + _U_SHARES)
-    order["state"] = _DEAD if buffer[at + _U_STATE] == _IS_DEAD else _LIVE
+    order["leaves_qty"] = _u32(buffer, at + _OF_REPLACED.shares)
+    order["state"] = _DEAD if buffer[at + _OF_REPLACED.order_state] == _IS_DEAD else _LIVE
     _answer(load, n, connection, order["enter_request"], now_ns)
 
 
@@ -191,9 +177,9 @@ def _changed(load: Load, n, connection, order, orders, now_ns):
 @inlined
 def _on_canceled(load: Load, n, connection, order, orders, buffer, at, now_ns):
     connection["canceled"] += 1
-    if not _take_off(connection, order, _u32(buffer, at + _C_SHARES)):
+    if not _take_off(connection, order, _u32(buffer, at + _OF_CANCELED.decrement_shares)):
         return
-    if buffer[at + _C_REASON] == _ON_REQUEST:
+    if buffer[at + _OF_CANCELED.cancel_reason] == _ON_REQUEST:
         if order["change"] == _NONE:
             connection["unexplained"] += 1
             return
@@ -244,14 +230,14 @@ def _judge(load: Load, n, connection, at, now_ns):
     elif kind == _ACCEPTED:
         _on_accepted(load, n, connection, order, buffer, at, now_ns)
     elif kind == _EXECUTED:
-        _on_executed(connection, order, _u32(buffer, at + _E_SHARES))
+        _on_executed(connection, order, _u32(buffer, at + _OF_EXECUTED.executed_shares))
     elif kind == _CANCELED:
         _on_canceled(load, n, connection, order, orders, buffer, at, now_ns)
     elif kind == _CANCEL_REJECT:
         _on_cancel_reject(load, n, connection, order, orders, now_ns)
     elif kind == _AIQ:
         connection["self_matched"] += 1
-        _take_off(connection, order, _u32(buffer, at + _C_SHARES))
+        _take_off(connection, order, _u32(buffer, at + _OF_CANCELED.decrement_shares))
     elif kind == _REPLACED:
         _on_replaced(load, n, connection, order, orders, buffer, at, now_ns)
     elif kind == _REJECTED:
@@ -266,26 +252,25 @@ def _read(load: Load, n, connection, start, end, now_ns):
     """Judges the whole packets between two places; where the first that is not whole begins, or ``end`` at a fault."""
     buffer = load.arrived[n]
     at = start
-    while end - at >= 2:
-        length = (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
-        if length < 1 or length > _LENGTH_MAX:
+    while True:
+        size = _packet_bytes(buffer, at, end, PAYLOAD_BYTES_MAX)
+        if size < 0:
             connection["broken"] += 1
             return end
-        if end - at < 2 + length:
-            break
+        if size == 0:
+            return at
         kind = np.int64(buffer[at + 2])
         if kind == _SEQUENCED:
-            if length < 2 or _LENGTHS[buffer[at + _HEAD]] != length - 1:
+            if size == HEAD_BYTES or _LENGTHS[buffer[at + HEAD_BYTES]] != size - HEAD_BYTES:
                 connection["broken"] += 1
                 return end
-            _judge(load, n, connection, at + _HEAD, now_ns)
+            _judge(load, n, connection, at + HEAD_BYTES, now_ns)
         elif kind == _END:
             connection["ended"] = 1
         elif kind != _HEARTBEAT and kind != _DEBUG:
             connection["broken"] += 1
             return end
-        at += 2 + length
-    return at
+        at += size
 
 
 @called

@@ -13,6 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wire.ouch_layout import FROM_CLIENT, offsets
+from wire.soup import HEAD_BYTES
+
 Rows = NDArray[Any]
 
 ALPHABET: Final = b"-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -25,7 +28,7 @@ _PER_MS_BITS: Final = 11
 #: Offset in a connection's region to which arrivals are read; the rest of a cut packet is just before.
 HELD_BYTES: Final = 2_048
 #: Bytes of the longest request, framed.
-REQUEST_BYTES: Final = 52
+REQUEST_BYTES: Final = HEAD_BYTES + max(offsets(layout).end for layout in FROM_CLIENT.values())
 
 _TABLE: Final = 1_024
 _AWAY_TICKS: Final = 6.0

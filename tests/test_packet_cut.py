@@ -5,9 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from gateway.packets import packet_bytes as packet_bytes_of_kernel
-from wire import ProtocolError
+from engine.jit import inlined
+from wire import ProtocolError, octets
 from wire.soup import PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_TOP, PacketCutter, PacketType, packet, packet_bytes, packets
+
+packet_bytes_of_kernel = inlined(octets.packet_bytes)
 
 
 def cut(data: bytes, at: int, payload_bytes_max: int) -> int:
