@@ -63,32 +63,13 @@ class CheckpointStore:
         says true.
         """
         path = self.folder / f"{checkpoint.seq:020d}.checkpoint"
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._clear_leftovers()
-            with _open_aside(aside) as file:
-                for piece in image.encode(checkpoint):
-                    _write_all(file.fileno(), memoryview(piece))
-                os.fsync(file.fileno())
-                if not named_when():
-                    raise CheckpointError(f"the checkpoint {path} was given up")
-                aside.rename(path)
-            _sync_folder(self.folder)
         except OSError as error:
-            raise CheckpointError(
-                f"the checkpoint {path} cannot be written: {error.strerror}; those before it are as they were"
-            ) from error
-        finally:
-            with suppress(OSError):
-                aside.unlink()
+            raise CheckpointError(f"the checkpoint {path} cannot be written: {error.strerror}") from error
+        _clear_leftovers(self.folder)
+        write_checkpoint(path, checkpoint, named_when=named_when)
         return path
-
-    def _clear_leftovers(self) -> None:
-        for path in self.folder.glob("*.tmp"):
-            with suppress(OSError), path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
 
     def list(self) -> list[CheckpointInfo]:
         """Every checkpoint, by rising seq, invalid ones too. Raises CheckpointError when the folder is unreadable."""
@@ -149,15 +130,7 @@ class CheckpointStore:
         Damage in the image of a projection is told in that image.
         """
         path = Path(path)
-        try:
-            with path.open("rb", buffering=0) as file:
-                checkpoint = image.decode(file, os.fstat(file.fileno()).st_size, str(path))
-        except FileNotFoundError as error:
-            raise CheckpointGone(f"{path} is not there any more") from error
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-        except MemoryError as error:
-            raise CheckpointError(f"{path} does not fit into memory") from error
+        checkpoint = load_checkpoint(path)
         match = _NAME.fullmatch(path.name)
         if match and int(match[1]) != checkpoint.seq:
             raise CheckpointError(f"{path} is the checkpoint of seq {checkpoint.seq}")
@@ -233,6 +206,50 @@ class CheckpointStore:
                     raise CheckpointError(f"{info.path} cannot be deleted: {error.strerror}") from error
                 removed.append(info.seq)
         return removed
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file of any name, every byte verified. Raises as ``CheckpointStore.load``."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            return image.decode(file, os.fstat(file.fileno()).st_size, str(path))
+    except FileNotFoundError as error:
+        raise CheckpointGone(f"{path} is not there any more") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise CheckpointError(f"{path} does not fit into memory") from error
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint, *, named_when: Callable[[], bool] = lambda: True) -> None:
+    """Write a checkpoint as file ``path``, which is there whole or not at all, and on the disk when this returns.
+
+    ``named_when``: as ``CheckpointStore.write`` takes it. Raises CheckpointError, leaving no trace.
+    """
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with _open_aside(aside) as file:
+            for piece in image.encode(checkpoint):
+                _write_all(file.fileno(), memoryview(piece))
+            os.fsync(file.fileno())
+            if not named_when():
+                raise CheckpointError(f"the checkpoint {path} was given up")
+            aside.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be written: {error.strerror}; those before it are as they were"
+        ) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+
+
+def _clear_leftovers(folder: Path) -> None:
+    for path in folder.glob("*.tmp"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def _open_aside(path: Path) -> BinaryIO:

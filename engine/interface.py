@@ -107,3 +107,18 @@ def new_engine(kind: EngineKind, capacity: Capacity) -> MarketEngine:
 
         return ReferenceEngine(capacity)
     raise ValueError(f"engine {kind!r} is not known; use kernel or reference")
+
+
+def restore_engine(
+    kind: EngineKind, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, dict[str, NDArray[Any]]]
+) -> MarketEngine:
+    """An engine in the state of an image (``StatefulEngine.parts``) after command ``seq``. Raises ValueError where they
+    do not fit, and for an unknown kind."""
+    if kind == "kernel":
+        from engine import Engine
+
+        machine: MarketEngine = Engine.restore(capacity, seq, event_digest, parts)
+        return machine
+    if kind == "reference":
+        raise ValueError("the reference engine has no image")
+    raise ValueError(f"engine {kind!r} is not known; use kernel or reference")

@@ -1,6 +1,14 @@
 """The journal: an append-only log of opaque blocks with chained checksums, made durable in groups."""
 
-from journal.errors import BlockRefused, JournalBusy, JournalDamaged, JournalError, JournalFault, JournalForeign
+from journal.errors import (
+    BlockRefused,
+    JournalBusy,
+    JournalDamaged,
+    JournalError,
+    JournalFault,
+    JournalForeign,
+    SliceMissing,
+)
 from journal.frame import Block
 from journal.log import Durability, Journal
 from journal.report import CheckReport, JournalInfo, Problem
@@ -19,5 +27,6 @@ __all__ = [
     "JournalForeign",
     "JournalInfo",
     "Problem",
+    "SliceMissing",
     "any_open",
 ]

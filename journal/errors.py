@@ -23,3 +23,7 @@ class JournalFault(JournalError):
 
 class JournalForeign(JournalError):
     """Not a journal of this program, or of another format version."""
+
+
+class SliceMissing(JournalError):
+    """A slice of the journal that is needed is not in the data directory, as after `lockstep archive`."""

@@ -6,8 +6,8 @@ A block is what the sequencer stamped at once: ``count`` opaque rows, numbered f
 
 The checksum is xxh3-128 over everything else. The header ends with the checksum of the block before, so each
 checksum vouches for the whole history: a block that is swapped, left out or taken from another journal does not
-fit. ``previous`` of the first block is the checksum of the journal's genesis record, which holds the journal's id. xxh3
-finds accidents, not forgers.
+fit. ``previous`` of the first block of a slice is the checksum of the slice's genesis record, which holds the journal's
+id, and the checksum of the last block before. xxh3 finds accidents, not forgers.
 """
 
 import struct
@@ -230,10 +230,11 @@ def peek(frame_start: bytes) -> tuple[int, bytes] | None:
     return header["first_seq"], header["previous"]
 
 
-def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_ns: int) -> None:
+def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_ns: int, start_seq: int = 0) -> None:
     """Raise BlockRefused unless a block of another node comes next in a journal.
 
     ``last_seq``, ``link``, ``epoch``, ``time_ns``: of the journal's last block, with its checksum as the link.
+    ``start_seq``: the last command before the slice.
     """
     what = f"the block at seq {block.first_seq}"
     if block.first_seq <= last_seq:
@@ -242,7 +243,7 @@ def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_n
         raise BlockRefused(
             f"{what} is refused: the blocks from seq {last_seq + 1} to {block.first_seq - 1} are missing before it"
         )
-    if block.previous != link and last_seq == 0:
+    if block.previous != link and last_seq == start_seq:
         raise BlockRefused(f"{what} is refused: it was taken from another journal")
     if block.previous != link:
         raise BlockRefused(
@@ -255,16 +256,19 @@ def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_n
         raise BlockRefused(f"{what} is refused: its time is before that of the block that ends at seq {last_seq}")
 
 
-def check_link(block: Block, next_seq: int, previous: bytes | None) -> None:
-    """Raise JournalDamaged unless ``block`` comes next: no gap, and linked to ``previous`` (None: not known)."""
+def check_link(block: Block, next_seq: int, previous: bytes | None, start_seq: int = 0) -> None:
+    """Raise JournalDamaged unless ``block`` comes next: no gap, and linked to ``previous`` (None: not known).
+
+    ``start_seq``: the last command before the slice.
+    """
     if block.first_seq != next_seq:
         raise JournalDamaged(
             f"the blocks from seq {next_seq} to {block.first_seq - 1} are missing; restore the journal from a copy"
         )
-    if previous is not None and block.previous != previous and next_seq == 1:
+    if previous is not None and block.previous != previous and next_seq == start_seq + 1:
         raise JournalDamaged(
-            "the block at seq 1 was taken from another journal: it is not linked to this journal's id; restore the "
-            "journal from a copy"
+            f"the block at seq {next_seq} was taken from another journal: it is not linked to this journal's genesis "
+            "record, which has its id; restore the journal from a copy"
         )
     if previous is not None and block.previous != previous:
         raise JournalDamaged(

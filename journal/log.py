@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from journal import frame, marks
+from journal import frame, marks, slices
 from journal.errors import BlockRefused, JournalBusy, JournalDamaged, JournalError, JournalForeign
 from journal.frame import Block
 from journal.group import QUEUE_BYTES_MAX, Entry, GroupWriter
@@ -29,7 +29,17 @@ from journal.opening import (
 from journal.pages import Meta, PageDamage, check_file, read_meta, read_metas
 from journal.reading import ADVICE, LABELS_KEY, TREES, Reader, Snapshot
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
-from journal.store import LMDB_VERSION, MAP_BYTES, ROW_BYTES, ReaderLock, Store, create_folder, reason
+from journal.store import (
+    LMDB_VERSION,
+    MAP_BYTES,
+    ROW_BYTES,
+    ReaderLock,
+    Store,
+    create_folder,
+    failed,
+    reason,
+    write_folder,
+)
 
 #: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
 Durability = Literal["fsync", "none"]
@@ -54,6 +64,9 @@ class Journal:
     ``last_seq`` is the last appended. ``meta`` is what the creator gave. ``journal_id`` (16 bytes) is that of this
     journal and of its copies, and of no other; ``genesis`` is the sealed record that has both.
 
+    A journal is a chain of slices (``slices``), and this is one of them: ``place`` says which and where, ``start`` what
+    it begins with (None in the first), ``start_seq`` the last command before it. ``begin_slice`` goes on in the next.
+
     ``on_durable``, which the owner may set at any time, is called without arguments in the writer's thread whenever the
     durable mark has moved, and once the writer has failed: to wake up somebody who then looks at ``durable_seq`` and
     calls ``raise_failure``. It must be quick. What it raises fails the writer as a commit does.
@@ -64,12 +77,13 @@ class Journal:
     #: Class of the writer that commits; tests put one with a known hole here.
     store_class: type[Store] = Store
 
-    def __init__(self, path: Path, readonly: bool, durability: str) -> None:
+    def __init__(self, path: Path, readonly: bool, durability: str, place: slices.Place) -> None:
         if durability not in DURABILITIES:
             raise ValueError(f"durability is {durability!r}; it must be one of {', '.join(DURABILITIES)}")
         self.path = path
         self.durability = durability
-        self._folder = path / FOLDER
+        self.place = place
+        self._folder = place.journal
         self._forks = _forks
         self._store: Store | None = None
         self._reader_lock: ReaderLock | None = None
@@ -78,6 +92,8 @@ class Journal:
         self._closed = False
         self._lock = None if readonly else WriterLock(path)
         try:
+            if not readonly:
+                slices.check_open_for_writing(place, slices.places(path)[-1])
             self._open(readonly)
         except BaseException:
             self._release()
@@ -130,24 +146,36 @@ class Journal:
             raise JournalError(f"{directory} cannot be made: {error.strerror}") from error
         lock = WriterLock(directory)
         try:
-            if (directory / FOLDER).exists():
+            if (directory / FOLDER).exists() or slices.places(directory):
                 raise JournalError(f"{directory} holds a journal already; open it, or choose another directory")
             create_folder(directory, genesis)
         finally:
             lock.release()
-        return cls(directory, False, durability)
+        return cls(directory, False, durability, slices.places(directory)[-1])
 
     @classmethod
-    def open(cls, path: "str | os.PathLike[str]", *, readonly: bool = False, durability: str = "fsync") -> "Journal":
-        """The journal in data directory ``path``.
+    def open(
+        cls,
+        path: "str | os.PathLike[str]",
+        *,
+        readonly: bool = False,
+        durability: str = "fsync",
+        slice_number: int | None = None,
+    ) -> "Journal":
+        """The last slice of the journal in data directory ``path``, or for reading another one by its number.
 
         Readonly opens a damaged journal too, as long as it can be recognised. Raises JournalForeign where there is
         no journal of this program and version, JournalBusy when another process writes it, JournalDamaged.
         """
         directory = Path(path)
-        if not (directory / FOLDER / "data.mdb").is_file():
+        found = slices.places(directory)
+        if not found:
             raise JournalForeign(_no_journal(directory))
-        return cls(directory, readonly, durability)
+        number = found[-1].number if slice_number is None else slice_number
+        place = next((place for place in found if place.number == number), None)
+        if place is None:
+            raise JournalForeign(f"{directory} holds no slice {number} of its journal")
+        return cls(directory, readonly, durability, place)
 
     def _open(self, readonly: bool) -> None:
         side, self._genesis_problem = read_genesis_copy(self._folder)
@@ -180,6 +208,8 @@ class Journal:
                 else f"{self._folder}: data.mdb or genesis was taken from another journal"
             )
         self._problem = problem
+        self.start = genesis.start
+        self.start_seq = genesis.start_seq
         self.meta: dict[str, Any] = genesis.meta
         self.journal_id = genesis.journal_id
         self.has_own_id = genesis.has_own_id
@@ -217,6 +247,7 @@ class Journal:
                 f"{'; '.join(self.side_problems)}; nothing was changed: put the file back from a copy of {self.path}, "
                 f"or run what `lockstep commands {self.path}` prints into a new directory"
             )
+        self._check_slice_before()
         with self._pin() as snapshot:
             labels = marks.decode_labels(snapshot.record(LABELS_KEY))
             last = snapshot.block_at(mark.last_seq, self._genesis.row_bytes) if mark.blocks else None
@@ -226,13 +257,25 @@ class Journal:
         #: Checksum of the last block; None while that is not sealed yet.
         self._link: bytes | None = mark.checksum
         self._last_digest_seq = mark.last_digest_seq
-        self.epoch: int = 0 if last is None else last.epoch
+        self.epoch: int = last.epoch if last is not None else 0 if self.start is None else self.start.epoch
         self._last_epoch = self.epoch
         self.rules_version: int = self.meta["rules_version"]
         self.source_digest: str = str(self.meta.get("source_digest", ""))
-        self._writer = GroupWriter(
-            self._store.commit, self._explain, mark.last_seq, told=self._tell, lingers=self.durability == "none"
-        )
+        self._writer = self._new_writer(self._store)
+
+    def _new_writer(self, store: Store) -> GroupWriter:
+        last_seq = store.mark.last_seq
+        return GroupWriter(store.commit, self._explain, last_seq, told=self._tell, lingers=self.durability == "none")
+
+    def _check_slice_before(self) -> None:
+        """Look whether the slice before ends where this one starts, and finish closing it, as after a crash."""
+        if self.start is None:
+            return
+        for place in slices.places(self.path):
+            if place.number == self.start.number - 1:
+                slices.check_follows(place, self.start)
+                with suppress(OSError):
+                    slices.mark_closed(place)
 
     # Reading.
 
@@ -291,14 +334,16 @@ class Journal:
             raise JournalDamaged(f"{self.path}: nothing says how far the journal went: {self._problem}; {ADVICE}")
         return self._last_seq
 
-    def blocks(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[Block]:
-        """Verified blocks, from the one with ``from_seq`` to the one with ``to_seq`` (None: the last durable).
+    def blocks(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[Block]:
+        """Verified blocks, from the one with ``from_seq`` (None: the slice's first) to the one with ``to_seq`` (None:
+        the last durable).
 
         What is appended after the first is taken is not read. Raises JournalDamaged after everything before the
         damage, naming the seq.
         """
-        if from_seq < 1 or (to_seq is not None and to_seq < 0):
-            raise ValueError(f"blocks are numbered from 1; asked for {from_seq} to {to_seq}")
+        from_seq = self.start_seq + 1 if from_seq is None else from_seq
+        if from_seq <= self.start_seq or (to_seq is not None and to_seq < 0):
+            raise ValueError(f"blocks are numbered from {self.start_seq + 1}; asked for {from_seq} to {to_seq}")
         return self._reader.blocks(from_seq, to_seq)
 
     def digests(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -319,18 +364,20 @@ class Journal:
             with self._pin() as snapshot:
                 mark = snapshot.mark
                 labels = marks.decode_labels(snapshot.record(LABELS_KEY))
-                first = snapshot.block_at(1, self._genesis.row_bytes).time_ns if mark.blocks else None
+                first_seq = self.start_seq + 1
+                first = snapshot.block_at(first_seq, self._genesis.row_bytes).time_ns if mark.blocks else None
         except PageDamage as error:
             raise JournalDamaged(f"{self.path}: {error}; read it with `lockstep journal check`") from error
         except JournalDamaged as error:
             raise JournalDamaged(f"{self.path}: {error}") from error
         return JournalInfo(
             path=str(self.path),
+            slice_number=self.place.number,
             journal_id=self.journal_id.hex(),
             has_own_id=self.has_own_id,
             bytes=os.fstat(self._fd).st_size,
             blocks=mark.blocks,
-            first_seq=1 if mark.blocks else 0,
+            first_seq=first_seq if mark.blocks else 0,
             last_seq=mark.last_seq,
             first_time_ns=first,
             last_time_ns=mark.time_ns if mark.blocks else None,
@@ -410,7 +457,8 @@ class Journal:
         if self._link is None:
             writer.wait_durable(self.last_seq, None)
             self._link = self._store.mark.checksum
-        frame.check_continues(block, self.last_seq, self._link, max(self.epoch, self._last_epoch), self._last_time_ns)
+        epoch = max(self.epoch, self._last_epoch)
+        frame.check_continues(block, self.last_seq, self._link, epoch, self._last_time_ns, self.start_seq)
         label = (block.rules_version, block.source_digest)
         writer.put(Entry(block.first_seq, block.last_seq, sealed, b"", block.time_ns, label))
         self._last_seq, self._last_time_ns, self._link = block.last_seq, block.time_ns, block.checksum
@@ -440,6 +488,57 @@ class Journal:
             )
         writer.put(Entry(first_seq, first_seq, None, bytes(digest), 0, None))
         self._last_digest_seq = first_seq
+
+    def begin_slice(
+        self,
+        meta: dict[str, Any],
+        *,
+        event_digest: bytes,
+        image: dict[str, bytes],
+        prepare: Callable[[Path], object] = lambda _: None,
+    ) -> None:
+        """Close this slice at its last command and go on in a new one, with another ``meta`` (as ``create`` takes it).
+
+        Waits until all that was appended is durable. ``event_digest``: of all events up to there. ``image``: digest of
+        each part of the state there. ``prepare``: called with the folder that becomes the slice's, to put into it what
+        belongs there. The new slice is there with the rename of that folder: where anything before it raises, this
+        slice goes on as it was, and the error is raised: JournalError, or what ``prepare`` raises.
+        """
+        store, writer = self._store, self._writing()
+        assert store is not None, "a journal that can be written has a store"
+        writer.close()
+        try:
+            store.sync_tail()
+            mark = store.mark
+            start = marks.SliceStart(
+                self.place.number + 1, mark.last_seq, mark.checksum, mark.time_ns, self.epoch, event_digest, image
+            )
+            genesis = self._genesis
+            sealed = marks.encode_genesis(
+                meta, genesis.row_bytes, genesis.page_bytes, self.journal_id, start, has_own_id=self.has_own_id
+            )
+            new = slices.new_folder(self.path, start.number)
+            prepare(new)
+            write_folder(new / FOLDER, sealed)
+            place = slices.put_in_place(self.path, new)
+        except OSError as error:
+            self._writer = self._new_writer(store)
+            raise failed(self.path, f"slice {self.place.number + 1} cannot be begun in {self.path}", error) from error
+        except BaseException:
+            self._writer = self._new_writer(store)
+            raise
+        before, self._store, self._reader_lock, self._writer = self.place, None, None, None
+        store.close()
+        os.close(self._fd)
+        self._fd = -1
+        self.place, self._folder = place, place.journal
+        with suppress(OSError):  # a start marks it, where this could not
+            slices.mark_closed(before)
+        try:
+            self._open(readonly=False)
+        except BaseException:
+            self._release()
+            raise
 
     @property
     def last_digest_seq(self) -> int:

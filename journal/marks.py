@@ -5,20 +5,25 @@ the checksum of the record, so that the whole chain of blocks is of that journal
 each commit, how far the journal goes and which LMDB transaction says so. The same mark is written to the file ``tail``
 after each commit: LMDB keeps two meta pages and takes the newer good one, so a damaged newer one would quietly give
 yesterday's journal, which the tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
+
+The genesis of a further slice (``slices``) also names what it begins with: the end of the slice before, and the image.
 """
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import xxhash
 
 from journal.errors import JournalDamaged, JournalForeign
 
-FORMAT_VERSION: Final = 2
+#: Version of the genesis of a further slice; the first slice of a journal begins with nothing, in the version before.
+FORMAT_VERSION: Final = 3
+_FIRST_SLICE_VERSION: Final = 2
 #: Without ``journal_id``, of the releases before journals had ids.
 _FIRST_VERSION: Final = 1
+SLICE_MAX: Final = 999_999
 JOURNAL_ID_BYTES: Final = 16
 DIGEST_BYTES: Final = 16
 _GENESIS_MAGIC: Final = "lockstep journal"
@@ -37,12 +42,30 @@ def _unseal(sealed: bytes, what: str) -> bytes:
     return sealed[16:]
 
 
+class SliceStart(NamedTuple):
+    """Start of a slice after the first: the end of the slice before, and the image of the state there.
+
+    ``number``: of the slice, from 2. ``last_seq``: the last command of the slice before. ``link``: checksum of its last
+    block, or of its genesis record while it has none; ``time_ns`` and ``epoch`` of that block. ``event_digest``: of all
+    events up to there. ``image``: the digest of each part of the state, by name. All digests have 16 bytes.
+    """
+
+    number: int
+    last_seq: int
+    link: bytes
+    time_ns: int
+    epoch: int
+    event_digest: bytes
+    image: dict[str, bytes]
+
+
 @dataclass(frozen=True)
 class Genesis:
-    """The genesis record of a journal: ``meta`` is the creator's, ``checksum`` the link of the first block.
+    """The genesis record of a slice: ``meta`` is the creator's, ``checksum`` the link of the first block.
 
-    ``journal_id``: 16 bytes. Of a journal that was created before journals had ids it is the checksum of this record,
-    which is the same in two journals of the same capacity; ``has_own_id`` is false then.
+    ``journal_id``: 16 bytes. Of a journal that was created before journals had ids it is the checksum of its first
+    genesis record, which is the same in two journals of the same capacity; ``has_own_id`` is false then. ``start``:
+    None in the first slice.
     """
 
     meta: dict[str, Any]
@@ -52,22 +75,62 @@ class Genesis:
     journal_id: bytes
     has_own_id: bool
     sealed: bytes
+    start: SliceStart | None = None
+
+    @property
+    def slice_number(self) -> int:
+        """Number of the slice, from 1."""
+        return 1 if self.start is None else self.start.number
+
+    @property
+    def start_seq(self) -> int:
+        """The last command before the slice; 0 in the first one."""
+        return 0 if self.start is None else self.start.last_seq
 
 
-def encode_genesis(meta: dict[str, Any], row_bytes: int, page_bytes: int, journal_id: bytes) -> bytes:
-    """The sealed genesis record."""
-    return _seal(
-        msgpack.packb(
-            {
-                "magic": _GENESIS_MAGIC,
-                "version": FORMAT_VERSION,
-                "journal_id": journal_id,
-                "row_bytes": row_bytes,
-                "page_bytes": page_bytes,
-                "meta": meta,
-            }
-        )
-    )
+def encode_genesis(
+    meta: dict[str, Any],
+    row_bytes: int,
+    page_bytes: int,
+    journal_id: bytes,
+    start: SliceStart | None = None,
+    *,
+    has_own_id: bool = True,
+) -> bytes:
+    """The sealed genesis record; ``start``: of a slice after the first. Raises ValueError for a start that is none."""
+    record: dict[str, Any] = {
+        "magic": _GENESIS_MAGIC,
+        "version": _FIRST_SLICE_VERSION,
+        "journal_id": journal_id,
+        "row_bytes": row_bytes,
+        "page_bytes": page_bytes,
+        "meta": meta,
+    }
+    if start is not None:
+        _check_start(start)
+        record |= {"version": FORMAT_VERSION, "start": start._asdict(), "has_own_id": has_own_id}
+    return _seal(msgpack.packb(record))
+
+
+def _check_start(start: SliceStart) -> None:
+    """Raise ValueError unless every field has its type and range."""
+    numbers = (start.number, start.last_seq, start.time_ns, start.epoch)
+    digests = (start.link, start.event_digest, *start.image.values())
+    if not all(type(number) is int and number >= 0 for number in numbers) or not 2 <= start.number <= SLICE_MAX:
+        raise ValueError(f"a slice cannot begin with the numbers {numbers}")
+    if not all(type(digest) is bytes and len(digest) == DIGEST_BYTES for digest in digests):
+        raise ValueError(f"the checksums and digests that a slice begins with have {DIGEST_BYTES} bytes each")
+    if not start.image or not all(type(part) is str for part in start.image):
+        raise ValueError("a slice begins with an image, whose parts have names")
+
+
+def _start_of(fields: dict[str, Any]) -> SliceStart:
+    try:
+        start = SliceStart(**fields["start"])
+        _check_start(start)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise JournalForeign(f"the genesis record does not say what its slice begins with ({error})") from error
+    return start
 
 
 def decode_genesis(sealed: bytes) -> Genesis:
@@ -80,9 +143,9 @@ def decode_genesis(sealed: bytes) -> Genesis:
     if not isinstance(fields, dict) or fields.get("magic") != _GENESIS_MAGIC:
         raise JournalForeign("the genesis record is not one of a lockstep journal")
     version = fields.get("version")
-    if version not in (_FIRST_VERSION, FORMAT_VERSION):
+    if version not in (_FIRST_VERSION, _FIRST_SLICE_VERSION, FORMAT_VERSION):
         raise JournalForeign(
-            f"the journal has format version {version!r} and this release reads {_FIRST_VERSION} and "
+            f"the journal has format version {version!r} and this release reads {_FIRST_VERSION} to "
             f"{FORMAT_VERSION}; use the release that wrote it"
         )
     if not isinstance(fields.get("meta"), dict) or not all(
@@ -90,7 +153,7 @@ def decode_genesis(sealed: bytes) -> Genesis:
     ):
         raise JournalForeign("the genesis record is not one of a lockstep journal")
     checksum = sealed[:16]
-    journal_id = fields.get("journal_id") if version == FORMAT_VERSION else checksum
+    journal_id = checksum if version == _FIRST_VERSION else fields.get("journal_id")
     if type(journal_id) is not bytes or len(journal_id) != JOURNAL_ID_BYTES:
         raise JournalForeign("the genesis record of the journal has no id of 16 bytes")
     return Genesis(
@@ -99,14 +162,16 @@ def decode_genesis(sealed: bytes) -> Genesis:
         fields["page_bytes"],
         checksum,
         journal_id,
-        version == FORMAT_VERSION,
+        version != _FIRST_VERSION and fields.get("has_own_id", True) is True,
         sealed,
+        _start_of(fields) if version == FORMAT_VERSION else None,
     )
 
 
 @dataclass(frozen=True)
 class Mark:
-    """End of a commit. ``checksum`` is that of the last block, in an empty journal that of genesis."""
+    """End of a commit. ``checksum`` is that of the last block; in an empty slice that of its genesis, and ``last_seq``
+    and ``time_ns`` those of the slice before."""
 
     transaction: int
     blocks: int

@@ -123,7 +123,7 @@ class Reader:
     def blocks(self, from_seq: int, to_seq: int | None) -> Iterator[Block]:
         """See ``Journal.blocks``."""
         next_seq, end = from_seq, to_seq
-        previous = self._genesis.checksum if from_seq == 1 else None
+        previous = self._genesis.checksum if from_seq == self._genesis.start_seq + 1 else None
         first = True
         problem: str | None = None
         while problem is None:
@@ -172,7 +172,7 @@ class Reader:
                 next_seq = first_seq
             elif first_seq < next_seq:
                 continue
-            frame.check_link(block, next_seq, previous)
+            frame.check_link(block, next_seq, previous, self._genesis.start_seq)
             batch.append(block)
             next_seq, previous = block.last_seq + 1, block.checksum
             size += len(block.rows)
@@ -186,8 +186,8 @@ class Reader:
 
     def _check_predecessor(self, snapshot: Snapshot, block: Block) -> None:
         """The link of a block where reading starts, as far as the block before can be found."""
-        if block.first_seq == 1:
-            frame.check_link(block, 1, self._genesis.checksum)
+        if block.first_seq == self._genesis.start_seq + 1:
+            frame.check_link(block, block.first_seq, self._genesis.checksum, self._genesis.start_seq)
             return
         node = snapshot.file.floor(snapshot.blocks, key_of(block.first_seq - 1))
         if node is not None:
@@ -299,7 +299,7 @@ class Reader:
         try:
             with self._pin() as snapshot:
                 # Everything up to ``low`` is in time, everything from ``high`` on is too late.
-                low, high = 0, snapshot.mark.last_seq + 1
+                low, high = self._genesis.start_seq, snapshot.mark.last_seq + 1
                 while high - low > 1:
                     block = snapshot.block_at((low + high) // 2, self._genesis.row_bytes)
                     if block.time_ns <= time_ns:

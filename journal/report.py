@@ -14,7 +14,9 @@ _PIN_BLOCKS: Final = 64
 
 @dataclass(frozen=True)
 class JournalInfo:
-    """Description of a journal and its range. ``first_seq`` is 0 and the times are None while it is empty.
+    """Description of a slice of a journal, and its range. ``first_seq`` is 0 and the times are None while it is empty.
+
+    ``slice_number``: from 1. ``rules_version`` and ``capacity``: those of the slice.
 
     ``journal_id``: in hexadecimal; where ``has_own_id`` is false the journal is older than ids, and its id is derived
     from its genesis record.
@@ -22,6 +24,7 @@ class JournalInfo:
     """
 
     path: str
+    slice_number: int
     journal_id: str
     has_own_id: bool
     bytes: int
@@ -72,7 +75,7 @@ class Checker:
         self._pin = pin
         self._genesis = genesis
         self._progress = progress
-        self._next_seq = 1
+        self._next_seq = genesis.start_seq + 1
         self._previous: bytes | None = genesis.checksum
         self._epoch = self._time_ns = 0
         self._first_seqs: set[int] = set()
@@ -134,7 +137,8 @@ class Checker:
             return
         try:
             # After a damaged block neither its length nor its link is known.
-            frame.check_link(block, block.first_seq if self._previous is None else self._next_seq, self._previous)
+            next_seq = block.first_seq if self._previous is None else self._next_seq
+            frame.check_link(block, next_seq, self._previous, self._genesis.start_seq)
         except JournalDamaged as error:
             self._add(block.first_seq, str(error))
         self._check_order(block)

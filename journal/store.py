@@ -26,6 +26,7 @@ from journal.errors import JournalError, JournalFault
 from journal.group import Entry
 from journal.opening import FOLDER
 from journal.reading import BLOCKS, DIGESTS, GENESIS_KEY, LABELS_KEY, MARK_KEY, META, TREES, key_of, seq_of
+from journal.slices import sync_folder
 
 LMDB_VERSION: Final = ".".join(str(number) for number in lmdb.version())
 ROW_BYTES: Final = 64
@@ -229,6 +230,10 @@ class Store:
         os.pwrite(self._tail_fd, sealed, 0)
         self.mark, self._labels = mark, labels
 
+    def sync_tail(self) -> None:
+        """Put the file ``tail`` on the disk. Raises OSError."""
+        os.fsync(self._tail_fd)
+
     def close(self) -> None:
         """Leave the environment."""
         self.reader_lock.close()
@@ -264,23 +269,26 @@ def create_folder(directory: Path, genesis: bytes) -> None:
     ``genesis``: the sealed record.
     """
     try:
-        _create_aside(directory / NEW_FOLDER, genesis)
+        if (directory / NEW_FOLDER).exists():
+            shutil.rmtree(directory / NEW_FOLDER)
+        write_folder(directory / NEW_FOLDER, genesis)
         (directory / NEW_FOLDER).rename(directory / FOLDER)
-        _sync_folder(directory)
+        sync_folder(directory)
     except (lmdb.Error, OSError) as error:
         raise failed(directory, f"the journal in {directory} cannot be created", error) from error
 
 
-def _create_aside(new: Path, sealed: bytes) -> None:
-    if new.exists():
-        shutil.rmtree(new)
+def write_folder(new: Path, sealed: bytes) -> None:
+    """Write the folder of a slice without blocks; ``sealed``: its genesis record. Raises lmdb.Error, OSError."""
+    start = marks.decode_genesis(sealed).start
+    last_seq, time_ns = (0, 0) if start is None else (start.last_seq, start.time_ns)
     new.mkdir(mode=0o700)
     _reserve_reader_table(new)
     environment = lmdb.open(str(new), **{**_OPTIONS, "create": True})
     try:
         trees = {name: environment.open_db(name) for name in TREES}
         with environment.begin(write=True) as transaction:
-            mark = marks.encode_mark(marks.Mark(transaction.id(), 0, 0, 0, 0, 0, 0, sealed[:16]))
+            mark = marks.encode_mark(marks.Mark(transaction.id(), 0, last_seq, 0, 0, 0, time_ns, sealed[:16]))
             transaction.put(GENESIS_KEY, sealed, db=trees[META])
             transaction.put(MARK_KEY, mark, db=trees[META])
             transaction.put(LABELS_KEY, marks.encode_labels([]), db=trees[META])
@@ -293,12 +301,4 @@ def _create_aside(new: Path, sealed: bytes) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-    _sync_folder(new)
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(new)

@@ -6,9 +6,13 @@ it: either the journal was applied by another engine, or one of the two runs was
 
 Projections are restored from the same checkpoint. Those that cannot be are replayed alone, up to that checkpoint, by an
 engine of their own; then market and projections go on together. At no time are there two engines in memory.
+
+All of it stays within one slice of the journal, which begins with an image of its own. Only where that image is missing
+or damaged does the replay begin in the slice before.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -20,16 +24,20 @@ from checkpoints import (
     NO_PROJECTIONS,
     Checkpoint,
     CheckpointError,
+    CheckpointGone,
     CheckpointStore,
     Origin,
     ProjectionForm,
     ProjectionImage,
     Projections,
+    load_checkpoint,
 )
-from engine.interface import EngineKind, MarketEngine, new_engine
+from engine.digest import part_digest
+from engine.interface import EngineKind, MarketEngine, new_engine, restore_engine
 from engine.limits import Capacity
 from engine.records import COMMAND, RULES_VERSION
 from journal import Block, Durability, Journal
+from journal.slices import place_at, places
 from replay.errors import Divergence, ReplayError
 
 _UNSAID: Final = "was written by an earlier release and does not say of which journal it is"
@@ -73,10 +81,15 @@ class ReplayedBlock(NamedTuple):
     whole: bool
 
 
-def journal_of(directory: Path | str, *, readonly: bool = True, durability: Durability = "fsync") -> Journal:
-    """The journal of a data directory. Raises ReplayError when its rules are not ours, JournalError from the
-    journal."""
-    journal = Journal.open(directory, readonly=readonly, durability=durability)
+def journal_of(
+    directory: Path | str, *, readonly: bool = True, durability: Durability = "fsync", at: int | None = None
+) -> Journal:
+    """The journal of a data directory: its last slice, or for reading the one with command ``at``.
+
+    Raises ReplayError when its rules are not ours, SliceMissing, other JournalErrors from the journal.
+    """
+    number = None if at is None else place_at(Path(directory), at).number
+    journal = Journal.open(directory, readonly=readonly, durability=durability, slice_number=number)
     try:
         check_rules(directory, int(journal.meta.get("rules_version", RULES_VERSION)))
     except ReplayError:
@@ -178,7 +191,7 @@ def rebuild(
     has no restore and starts at 1. Raises ReplayError for rules that are not ours or an ``at`` beyond the end,
     Divergence (a ReplayError) when a recomputed event digest is not the recorded one, JournalError from the journal.
     """
-    with journal_of(directory) as journal:
+    with journal_of(directory, at=at) as journal:
         return rebuild_from(
             journal,
             directory,
@@ -209,8 +222,8 @@ def rebuild_from(
     newest checkpoint that has a usable image of it, else at command 1; the engine begins at the newest good one.
     """
     to_seq = journal.last_seq if at is None else at
-    if to_seq != 0:
-        check_range(directory, 1, to_seq, journal.last_seq)
+    if to_seq != journal.start_seq:
+        check_range(directory, journal.start_seq + 1, to_seq, journal.last_seq)
     notes: list[str] = []
     machine, images = _started(journal, directory, to_seq, engine, use_checkpoints, notes)
     started = first = machine.seq
@@ -224,7 +237,7 @@ def rebuild_from(
     # A crash may come between a checkpoint and the digest of the block it stands at the end of; nobody else has it.
     missing = [
         (block.first_seq, machine.event_digest)
-        for block in (journal.blocks(started, started) if started else ())
+        for block in (journal.blocks(started, started) if started > journal.start_seq else ())
         if journal.digest(block.first_seq) is None
     ]
     blocks, partial, divergence = 0, False, ""
@@ -279,30 +292,106 @@ def _started(
     notes: list[str],
 ) -> tuple[MarketEngine, dict[str, ProjectionImage]]:
     """``start``, and the images of projections in the checkpoint that was used."""
-    capacity = capacity_of(journal)
     if kind != "kernel" or not use_checkpoints:
-        return new_engine(kind, capacity), {}
-    from engine import Engine
-
-    store = CheckpointStore(Path(directory))
+        return _at_start(journal, directory, kind, use_checkpoints, notes)
+    store = CheckpointStore(journal.place.folder)
     at_or_before, machine = to_seq, None
     images: dict[str, ProjectionImage] = {}
     while machine is None and (checkpoint := store.newest(at_or_before)) is not None:
         wrong = why_not(checkpoint, journal)
         if wrong is None:
             try:
-                machine = Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
+                machine = restored(kind, checkpoint)
                 images = checkpoint.projections
             except ValueError as error:
                 wrong = f"cannot be restored: {error}"
         if wrong is not None:
             notes.append(
-                f"checkpoint {checkpoint.seq} {wrong}; it was not used: replay begins at an older one or at command 1"
+                f"checkpoint {checkpoint.seq} {wrong}; it was not used: replay begins at an older one or "
+                f"{begins(journal.start_seq, journal)}"
             )
             at_or_before = checkpoint.seq - 1
-    started = 0 if machine is None else machine.seq
-    _note_unusable(store, started, to_seq, journal.last_seq, notes)
-    return new_engine(kind, capacity) if machine is None else machine, images
+    started = journal.start_seq if machine is None else machine.seq
+    _note_unusable(store, started, to_seq, journal, notes)
+    return _at_start(journal, directory, kind, use_checkpoints, notes) if machine is None else (machine, images)
+
+
+def restored(kind: EngineKind, checkpoint: Checkpoint) -> MarketEngine:
+    """An engine in the state of a checkpoint. Raises ValueError where the two do not fit."""
+    parts = checkpoint.parts
+    return restore_engine(kind, Capacity(**checkpoint.capacity), checkpoint.seq, checkpoint.event_digest, parts)
+
+
+def _at_start(
+    journal: Journal, directory: Path | str, kind: EngineKind, use_checkpoints: bool, notes: list[str]
+) -> tuple[MarketEngine, dict[str, ProjectionImage]]:
+    """An engine at the beginning of a slice: empty in the first one, then out of the image that the slice starts from.
+
+    Where that image is missing or damaged, the slice before gives it once more. Raises ReplayError where it cannot.
+    """
+    if journal.start is None:
+        return new_engine(kind, capacity_of(journal)), {}
+    try:
+        checkpoint = start_image(journal)
+        return restored(kind, checkpoint), checkpoint.projections
+    except (CheckpointError, ValueError) as error:
+        why = str(error)
+    with _slice_before(journal, directory, why) as before:
+        rebuilt = rebuild_from(before, directory, engine=kind, use_checkpoints=use_checkpoints)
+    machine = rebuilt.engine
+    start = journal.start
+    given = getattr(machine, "part_digests", lambda: start.image)()
+    if (machine.seq, machine.event_digest, given) != (
+        journal.start_seq,
+        journal.start.event_digest,
+        journal.start.image,
+    ):
+        raise Divergence(
+            f"slice {start.number - 1} of {directory} does not give the state that slice {start.number} starts from, "
+            f"and {why}; restore the directory from a copy"
+        )
+    notes.append(f"{why}; slice {journal.place.number - 1} was replayed to its end for it")
+    return machine, {}
+
+
+def start_image(journal: Journal) -> Checkpoint:
+    """The image that a slice starts from, verified against the slice's genesis record.
+
+    Raises CheckpointError where it is missing, damaged or another one, and where this release cannot use it.
+    """
+    path, start = journal.place.start_image, journal.start
+    if start is None:
+        raise CheckpointError(f"slice 1 of {journal.path} starts from nothing")
+    try:
+        checkpoint = load_checkpoint(path)
+    except CheckpointGone:
+        raise CheckpointError(f"the image {path} that slice {start.number} starts from is missing") from None
+    digests = {part: part_digest(arrays) for part, arrays in checkpoint.parts.items()}
+    if (checkpoint.seq, checkpoint.event_digest, digests) != (start.last_seq, start.event_digest, start.image):
+        raise CheckpointError(f"{path} is not the image that the genesis record of slice {start.number} names")
+    wrong = why_not_origin(checkpoint.origin, journal)
+    if wrong is not None:
+        raise CheckpointError(f"the image {path} that slice {start.number} starts from {wrong}")
+    return checkpoint
+
+
+def _slice_before(journal: Journal, directory: Path | str, why: str) -> Journal:
+    """The slice before, which must end in the state that this one starts from. Raises ReplayError, JournalError."""
+    number = journal.place.number - 1
+    if number not in {place.number for place in places(Path(directory))}:
+        raise ReplayError(f"{why}, and slice {number} that would give it again is not in {directory}; copy it back")
+    before = Journal.open(directory, readonly=True, slice_number=number)
+    same = (RULES_VERSION, journal.meta.get("capacity")) == (
+        int(before.meta.get("rules_version", 0)),
+        before.meta.get("capacity"),
+    )
+    if not same:
+        before.close()
+        raise ReplayError(
+            f"{why}, and slice {number} cannot give it again, since it has other rules or another capacity; restore "
+            f"{journal.place.start_image} from a copy"
+        )
+    return before
 
 
 def _replay_alone(
@@ -319,7 +408,12 @@ def _replay_alone(
     Gives the command after which the replay began, and notes. ``progress``: of a rebuild that ends at ``last_seq``.
     Raises Divergence as ``rebuild`` does: events that are not the recorded ones are nothing to make a projection of.
     """
-    stands = _restored_earlier(journal, directory, behind, to_seq)
+    stands = _restored_earlier(journal, behind, to_seq)
+    left = behind.only([each.name for each in behind if each.name not in stands])
+    if len(left) and journal.start is not None:
+        with _slice_before(journal, directory, f"no image of {_names(left)} can be used in {directory}") as before:
+            _replay_alone(before, directory, left, {}, before.last_seq, progress, before.last_seq)
+    stands |= {each.name: journal.start_seq for each in left}
     engine, _ = _started(journal, directory, min(stands.values()), "kernel", True, [])
     first = engine.seq
     for play in played(journal, engine, to_seq):
@@ -333,7 +427,7 @@ def _replay_alone(
             progress(engine.seq - first, last_seq - first)
     return first, [
         f"the image of the projection {name} in checkpoint {to_seq} was not used: {why}; the projection was replayed "
-        f"alone {begins(stands[name])}"
+        f"alone {begins(stands[name], journal)}"
         for name, why in reasons.items()
     ]
 
@@ -348,13 +442,17 @@ def _other_digests(replayed: Projections, forms: Mapping[str, ProjectionForm], s
     ]
 
 
-def _restored_earlier(journal: Journal, directory: Path | str, behind: Projections, before_seq: int) -> dict[str, int]:
-    """Restore each projection from the newest of the checkpoints before ``before_seq`` that has a usable image of it.
-    Gives the command that each stands at, 0 where there is none."""
-    store = CheckpointStore(Path(directory))
-    stands = {each.name: 0 for each in behind}
+def _names(projections: Projections) -> str:
+    return " and ".join(each.name for each in projections)
+
+
+def _restored_earlier(journal: Journal, behind: Projections, before_seq: int) -> dict[str, int]:
+    """Restore each projection from the newest of the checkpoints before ``before_seq`` that has a usable image of it,
+    or from the image that the slice starts from. Gives the command that each stands at; one without is left out."""
+    store = CheckpointStore(journal.place.folder)
+    stands: dict[str, int] = {}
     for info in reversed(store.list()):
-        left = behind.only([name for name, seq in stands.items() if seq == 0])
+        left = behind.only([each.name for each in behind if each.name not in stands])
         if info.seq >= before_seq or not info.valid or not any(info.holds(each.name, each.version) for each in left):
             continue
         try:
@@ -362,6 +460,12 @@ def _restored_earlier(journal: Journal, directory: Path | str, behind: Projectio
         except CheckpointError:
             continue  # the market did not need it, so nobody is to be told here
         if why_not(checkpoint, journal) is None:
+            reasons = left.restore(checkpoint.projections, checkpoint.seq)
+            stands |= {each.name: checkpoint.seq for each in left if each.name not in reasons}
+    left = behind.only([each.name for each in behind if each.name not in stands])
+    if len(left) and journal.start is not None and journal.start_seq < before_seq:
+        with suppress(CheckpointError):
+            checkpoint = start_image(journal)
             reasons = left.restore(checkpoint.projections, checkpoint.seq)
             stands |= {each.name: checkpoint.seq for each in left if each.name not in reasons}
     return stands
@@ -372,8 +476,8 @@ def why_not(checkpoint: Checkpoint, journal: Journal) -> str | None:
     wrong = why_not_origin(checkpoint.origin, journal)
     if wrong is not None:
         return wrong
-    if checkpoint.seq == 0:
-        return None
+    if checkpoint.seq <= journal.start_seq:
+        return None if checkpoint.seq == journal.start_seq else "is of an earlier slice of the journal"
     for block in journal.blocks(checkpoint.seq, checkpoint.seq):
         if block.last_seq != checkpoint.seq:
             return "is not at the end of a block of the journal"
@@ -411,18 +515,21 @@ def is_of_another_release(why: str) -> bool:
     return why.startswith((_UNSAID, _OTHER_FORM))
 
 
-def _note_unusable(store: CheckpointStore, started: int, to_seq: int, last_seq: int, notes: list[str]) -> None:
+def _note_unusable(store: CheckpointStore, started: int, to_seq: int, journal: Journal, notes: list[str]) -> None:
     """Note the checkpoints that would have been nearer than where the replay started."""
+    last_seq = journal.last_seq
     for info in store.list():
         if not info.valid and started < info.seq <= to_seq:
-            notes.append(f"checkpoint {info.seq} is damaged: {info.why}; the replay started {begins(started)}")
+            notes.append(f"checkpoint {info.seq} is damaged: {info.why}; the replay started {begins(started, journal)}")
         elif info.seq > last_seq:
             notes.append(f"checkpoint {info.seq} is beyond the end of the journal ({last_seq}); it was not used")
 
 
-def begins(checkpoint_seq: int) -> str:
-    """Start of a replay, in words; 0: without a checkpoint."""
-    return f"from checkpoint {checkpoint_seq}" if checkpoint_seq else "from command 1"
+def begins(checkpoint_seq: int, journal: Journal | None = None) -> str:
+    """Start of a replay, in words; 0, or the start of the slice: without a checkpoint."""
+    if checkpoint_seq and (journal is None or checkpoint_seq > journal.start_seq):
+        return f"from checkpoint {checkpoint_seq}"
+    return f"from command {checkpoint_seq + 1}"
 
 
 def _divergence(directory: Path | str, block: Block, recorded: bytes, got: bytes) -> str:

@@ -284,11 +284,11 @@ def test_an_environment_of_another_program_is_foreign(tmp_path: Path) -> None:
 
 
 def test_a_journal_of_another_format_version_is_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("journal.marks.FORMAT_VERSION", 3)
+    monkeypatch.setattr("journal.marks._FIRST_SLICE_VERSION", 4)
     Journal.create(tmp_path, META).close()
     monkeypatch.undo()
     for readonly in (False, True):
-        with pytest.raises(JournalForeign, match="format version 3 and this release reads 1 and 2"):
+        with pytest.raises(JournalForeign, match="format version 4 and this release reads 1 to 3"):
             Journal.open(tmp_path, readonly=readonly)
 
 

@@ -1,0 +1,191 @@
+"""Slices: a data directory is a chain of them, and the last one is open.
+
+    DIR/journal, DIR/checkpoints          the first slice
+    DIR/slices/000002/journal, ...        each further one, with the image that it starts from in start.checkpoint
+
+A slice has one capacity and one set of rules. Its genesis record names the journal's id, its number, the last checksum
+of the slice before and the digests of its image, so that the chain of blocks leads through all slices. A new slice is
+written aside, as 000002.new, and is there from the moment of its rename: a crash leaves the slice before, or the new
+one. The one before is closed then: read-only, marked with a file ``closed``. The folder of a slice can be read like a
+data directory of its own, wherever it is moved.
+"""
+
+import os
+import re
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from journal import marks
+from journal.errors import JournalDamaged, JournalError, JournalForeign, SliceMissing
+from journal.opening import FOLDER, read_side_file
+
+SLICES: Final = "slices"
+#: Name of the image that a slice starts from, in its folder.
+START_IMAGE: Final = "start.checkpoint"
+CLOSED: Final = "closed"
+_NEW: Final = ".new"
+_NAME: Final = re.compile(r"\d{6}")
+
+
+class Place(NamedTuple):
+    """A slice on the disk: its number, from 1, and the folder that holds its ``journal``."""
+
+    number: int
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        """Folder of the slice's part of the journal."""
+        return self.folder / FOLDER
+
+    @property
+    def start_image(self) -> Path:
+        """File of the image that the slice starts from; the first slice has none."""
+        return self.folder / START_IMAGE
+
+    @property
+    def is_marked_closed(self) -> bool:
+        """True if the slice was closed and may not be written again."""
+        return (self.journal / CLOSED).exists()
+
+
+def places(directory: Path) -> tuple[Place, ...]:
+    """The slices that are in a data directory, by number; none where it holds no journal."""
+    found = {}
+    with suppress(OSError):
+        names = filter(_NAME.fullmatch, os.listdir(directory / SLICES))
+        found = {int(name): Place(int(name), directory / SLICES / name) for name in names}
+    found = {number: place for number, place in found.items() if (place.journal / "data.mdb").is_file()}
+    if (directory / FOLDER / "data.mdb").is_file():
+        own = Place(_number_of(directory / FOLDER), directory)
+        found.setdefault(own.number, own)
+    return tuple(found[number] for number in sorted(found))
+
+
+def _number_of(folder: Path) -> int:
+    """The number in a slice's genesis record, 1 where that cannot be read."""
+    try:
+        sealed = read_side_file(folder / "genesis")
+        return 1 if sealed is None else marks.decode_genesis(sealed).slice_number
+    except (JournalDamaged, JournalForeign, OSError):
+        return 1
+
+
+def start_seq(place: Place) -> int:
+    """The last command before a slice, by the copy of its genesis record. Raises JournalDamaged, JournalForeign."""
+    sealed = read_side_file(place.journal / "genesis")
+    if sealed is None:
+        raise JournalDamaged(f"{place.journal / 'genesis'} is missing; restore slice {place.number} from a copy")
+    return marks.decode_genesis(sealed).start_seq
+
+
+def _end(place: Place) -> marks.Mark:
+    """End of a closed slice, by its file ``tail``. Raises JournalDamaged."""
+    sealed = read_side_file(place.journal / "tail")
+    if sealed is None:
+        raise JournalDamaged(f"{place.journal / 'tail'} is missing; restore slice {place.number} from a copy")
+    return marks.decode_mark(sealed, str(place.journal / "tail"))
+
+
+def place_at(directory: Path, seq: int) -> Place:
+    """The slice that holds command ``seq``: the last one for what is beyond its end, the first for 0.
+
+    Raises JournalForeign where there is no journal, SliceMissing where the slice is not in the directory.
+    """
+    found = places(directory)
+    if not found:
+        raise JournalForeign(f"{directory} holds no journal of lockstep; check the path")
+    after = found[-1].number + 1
+    for place in reversed(found):
+        if place.number == 1 or start_seq(place) < seq:
+            if place.number != after - 1 and seq > _end(place).last_seq:
+                break
+            return place
+        after = place.number
+    raise missing(directory, after - 1, seq)
+
+
+def missing(directory: Path, number: int, seq: int) -> SliceMissing:
+    """The error for a slice that is needed, for command ``seq``, and is not there."""
+    return SliceMissing(
+        f"command {seq} is in slice {number} of the journal or before it, which is not in {directory}; if it was "
+        f"archived, copy its folder back to {directory / SLICES / f'{number:06d}'}"
+    )
+
+
+def new_folder(directory: Path, number: int) -> Path:
+    """An empty folder in which slice ``number`` is put together; what an earlier attempt left is removed. Raises
+    OSError."""
+    (directory / SLICES).mkdir(mode=0o700, exist_ok=True)
+    clear_leftovers(directory)
+    folder = directory / SLICES / f"{number:06d}{_NEW}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def clear_leftovers(directory: Path) -> None:
+    """Remove slices that were not finished. For the one who has the directory's lock. Raises OSError."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(directory / SLICES):
+            if name.endswith(_NEW):
+                shutil.rmtree(directory / SLICES / name)
+
+
+def put_in_place(directory: Path, new: Path) -> Place:
+    """Give a slice that is complete its name: from then on it is the open one. Raises OSError."""
+    sync_folder(new)
+    place = Place(int(new.name.removesuffix(_NEW)), new.with_name(new.name.removesuffix(_NEW)))
+    new.rename(place.folder)
+    sync_folder(directory / SLICES)
+    sync_folder(directory)
+    return place
+
+
+def mark_closed(place: Place) -> None:
+    """Mark a slice closed and take the right to write its files; done again, it changes nothing. Raises OSError."""
+    if not place.is_marked_closed:
+        fd = os.open(place.journal / CLOSED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o400)
+        os.close(fd)
+        sync_folder(place.journal)
+    for name in ("data.mdb", "genesis", "tail"):
+        with suppress(FileNotFoundError):
+            path = place.journal / name
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+
+
+def check_follows(before: Place, start: marks.SliceStart) -> None:
+    """Raise JournalDamaged unless the slice ``before`` ends where the next one starts."""
+    mark = _end(before)
+    if mark.last_seq > start.last_seq:
+        raise JournalDamaged(
+            f"slice {before.number} in {before.folder} goes to command {mark.last_seq}, but slice {start.number} "
+            f"begins after command {start.last_seq}: somebody, such as an earlier release, wrote into the closed "
+            "slice; those commands are no part of the journal: keep a copy of the directory, and restore the slice "
+            "from a copy of before"
+        )
+    if (mark.last_seq, mark.checksum) != (start.last_seq, start.link):
+        raise JournalDamaged(
+            f"slice {before.number} in {before.folder} ends at command {mark.last_seq} and slice {start.number} begins "
+            f"after command {start.last_seq} of another history; restore the directory from a copy"
+        )
+
+
+def check_open_for_writing(place: Place, last: Place) -> None:
+    """Raise JournalError where ``place`` is a closed slice. ``last``: the last one of the directory."""
+    if place.is_marked_closed or place.number != last.number:
+        raise JournalError(
+            f"slice {place.number} in {place.folder} is closed: it can be read, but nothing is appended to it; name "
+            "the data directory itself, whose last slice is open"
+        )
+
+
+def sync_folder(path: Path) -> None:
+    """Put the names in a folder on the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
