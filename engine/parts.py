@@ -4,29 +4,76 @@ Arrays that are used here and there (client order ids, price levels, exposures) 
 zero and their places, so that an image is about as large as what is in it.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from engine.limits import RATE_ORDERS_MAX
-from engine.state import PAIRS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
+from engine.state import EXPOSURE, PAIRS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
 
-Arrays = dict[str, "np.ndarray[Any, Any]"]
+Rows = np.ndarray[Any, Any]
+Arrays = dict[str, Rows]
+
+#: Fields of the venue that come from its capacity.
+CAPACITY_NUMBERS: Final = ("orders_max", "ids_max", "ids_mask", "instruments_max", "participants_max")
 
 _PAGE_BYTES: Final = 4_096
 
 
-def _pages(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """The bytes of an array as int64 rows of one page each; a small array is one page."""
-    flat = array.view(np.uint8).reshape(-1)
+class Region(NamedTuple):
+    """Rows of the state that an image keeps under a name.
+
+    ``rows``: a view of those in use, as the counters of the venue say. ``paged``: only pages that are not zero are
+    kept, as ``NAME_places`` and ``NAME_pages``, so that an image does not record the dtype of the rows.
+    """
+
+    part: str
+    name: str
+    rows: Rows
+    paged: bool = False
+
+
+def regions(state: State) -> list[Region]:
+    """Regions of an image, in its order. That of the venue comes first: its counters give the others their length."""
+    venue = state.venue[0]
+    instruments, participants = int(venue["instruments"]), int(venue["participants"])
+    sides, leaves = 2 * instruments, int(venue["leaves_high"]) + 1
+    market = len(state.books) * WINDOW
+    far = len(state.levels) - len(state.leaf_ticks)
+    # Rows of pairs of those participants that are defined, in whole pages.
+    pairs = (participants + 1) * (len(state.instruments) + 1)
+    pairs += -pairs % PAIRS_OF_A_PAGE
+    return [
+        Region("venue", "venue", state.venue),
+        Region("reference", "instruments", state.instruments[:instruments]),
+        Region("reference", "participants", state.participants[:participants]),
+        Region("orders", "orders", state.orders[: int(venue["orders_high"]) + 1]),
+        Region("ids", "ids", state.ids, paged=True),
+        Region("ids", "id_tree", state.id_tree[: int(venue["id_leaves"]) + 1]),
+        Region("books", "books", state.books[:sides]),
+        Region("books", "words", state.words[: sides * WINDOW_WORDS]),
+        Region("books", "window", state.levels[: sides * WINDOW], paged=True),
+        Region("books", "market_levels", state.levels[market : market + sides]),
+        Region("books", "far_levels", state.levels[far : far + leaves]),
+        Region("books", "leaf_ticks", state.leaf_ticks[:leaves]),
+        Region("books", "nodes", state.nodes[: int(venue["nodes_high"]) + 1]),
+        Region("risk", "exposures", state.exposures.view(EXPOSURE)[:pairs], paged=True),
+        Region("risk", "limits", state.limits[:pairs], paged=True),
+        Region("risk", "entry_times", state.entry_times[: participants * RATE_ORDERS_MAX], paged=True),
+    ]
+
+
+def _pages(rows: Rows) -> Rows:
+    """The bytes of rows as int64 rows of one page each; a small array is one page."""
+    flat = rows.view(np.uint8).reshape(-1)
     page_bytes = min(_PAGE_BYTES, flat.nbytes)
     return flat.view(np.int64).reshape(-1, page_bytes // 8)
 
 
-def _sparse(array: "np.ndarray[Any, Any]", name: str) -> Arrays:
-    if not len(array):
+def _kept_pages(rows: Rows, name: str) -> Arrays:
+    if not len(rows):
         return {f"{name}_places": np.zeros(0, np.int64), f"{name}_pages": np.zeros((0, 1), np.int64)}
-    pages = _pages(array)
+    pages = _pages(rows)
     places = np.flatnonzero(pages.any(axis=1)).astype(np.int64)
     if 4 * len(places) >= 3 * len(pages):
         # A busy table has little to leave out, and a view of all costs less than a copy of most.
@@ -34,96 +81,57 @@ def _sparse(array: "np.ndarray[Any, Any]", name: str) -> Arrays:
     return {f"{name}_places": places, f"{name}_pages": pages[places]}
 
 
-def _fill(array: "np.ndarray[Any, Any]", arrays: Arrays, name: str) -> None:
-    places = arrays[f"{name}_places"]
-    if len(places):
-        _pages(array)[places] = arrays[f"{name}_pages"]
+def fill_pages(rows: Rows, arrays: Arrays, name: str) -> None:
+    """Write the pages that an image keeps of a region into its zeroed rows.
 
-
-def _pairs(state: State) -> int:
-    """Rows of pairs of those that are defined, in whole pages."""
-    pairs = (int(state.venue[0]["participants"]) + 1) * (len(state.instruments) + 1)
-    return pairs + -pairs % PAIRS_OF_A_PAGE
-
-
-def _exposures(state: State) -> "np.ndarray[Any, Any]":
-    return state.exposures[: 4 * _pairs(state)]
-
-
-def _limits(state: State) -> "np.ndarray[Any, Any]":
-    return state.limits[: _pairs(state)]
-
-
-def _entry_times(state: State) -> "np.ndarray[Any, Any]":
-    return state.entry_times[: int(state.venue[0]["participants"]) * RATE_ORDERS_MAX]
+    Raises KeyError where they are missing, ValueError where they are no pages of those rows.
+    """
+    places, kept = arrays[f"{name}_places"], arrays[f"{name}_pages"]
+    if not len(places):
+        return
+    pages = _pages(rows) if len(rows) else np.zeros((0, 1), np.int64)
+    if (
+        places.dtype != np.int64
+        or kept.dtype != np.int64
+        or kept.shape != (len(places), pages.shape[1])
+        or places[0] < 0
+        or places[-1] >= len(pages)
+        or (np.diff(places) <= 0).any()
+    ):
+        raise ValueError(f"the pages of {name} are not those of {len(rows)} rows of {rows.itemsize} bytes")
+    pages[places] = kept
 
 
 def state_parts(state: State) -> dict[str, Arrays]:
     """Part name to array name to array; views of the state where an array is dense, else copies."""
-    venue = state.venue[0]
-    instruments, leaves = int(venue["instruments"]), int(venue["leaves_high"]) + 1
-    sides = len(state.books)
-    market = sides * WINDOW
-    far = len(state.levels) - len(state.leaf_ticks)
-    return {
-        "venue": {"venue": state.venue},
-        "reference": {
-            "instruments": state.instruments[:instruments],
-            "participants": state.participants[: int(venue["participants"])],
-        },
-        "orders": {"orders": state.orders[: int(venue["orders_high"]) + 1]},
-        "ids": {
-            **_sparse(state.ids, "ids"),
-            "id_tree": state.id_tree[: int(venue["id_leaves"]) + 1],
-        },
-        "books": {
-            "books": state.books[: 2 * instruments],
-            "words": state.words[: 2 * instruments * WINDOW_WORDS],
-            **_sparse(state.levels[: 2 * instruments * WINDOW], "window"),
-            "market_levels": state.levels[market : market + 2 * instruments],
-            "far_levels": state.levels[far : far + leaves],
-            "leaf_ticks": state.leaf_ticks[:leaves],
-            "nodes": state.nodes[: int(venue["nodes_high"]) + 1],
-        },
-        "risk": {
-            **_sparse(_exposures(state), "exposures"),
-            **_sparse(_limits(state), "limits"),
-            **_sparse(_entry_times(state), "entry_times"),
-        },
-    }
+    parts: dict[str, Arrays] = {}
+    for region in regions(state):
+        kept = _kept_pages(region.rows, region.name) if region.paged else {region.name: region.rows}
+        parts.setdefault(region.part, {}).update(kept)
+    return parts
 
 
 def fill_state(state: State, parts: dict[str, Arrays]) -> None:
     """Writes parts into a fresh state. Raises KeyError or ValueError when they do not fit it."""
     if parts["venue"]["venue"].dtype != state.venue.dtype:
         raise ValueError("an image of other rows: it was written by another version of the engine")
+    fresh = capacity_numbers(state)
     state.venue[:] = parts["venue"]["venue"]
-    venue = state.venue[0]
-    fresh = (len(state.orders) - 1, len(state.ids) - 1, len(state.instruments), len(state.participants))
-    kept = tuple(int(venue[name]) for name in ("orders_max", "ids_mask", "instruments_max", "participants_max"))
+    kept = capacity_numbers(state)
     if fresh != kept:
         raise ValueError(f"an image of a venue of other capacity: {kept} instead of {fresh}")
-    sides = len(state.books)
-    market = sides * WINDOW
-    far = len(state.levels) - len(state.leaf_ticks)
-    books = parts["books"]
-    for target, source in (
-        (state.instruments, parts["reference"]["instruments"]),
-        (state.participants, parts["reference"]["participants"]),
-        (state.orders, parts["orders"]["orders"]),
-        (state.id_tree, parts["ids"]["id_tree"]),
-        (state.books, books["books"]),
-        (state.words, books["words"]),
-        (state.levels[market:far], books["market_levels"]),
-        (state.levels[far:], books["far_levels"]),
-        (state.leaf_ticks, books["leaf_ticks"]),
-        (state.nodes, books["nodes"]),
-    ):
-        if target.dtype != source.dtype:
+    for region in regions(state)[1:]:
+        if region.paged:
+            fill_pages(region.rows, parts[region.part], region.name)
+            continue
+        rows = parts[region.part][region.name]
+        if region.rows.dtype != rows.dtype:
             raise ValueError("an image of other rows: it was written by another version of the engine")
-        target[: len(source)] = source
-    _fill(state.ids, parts["ids"], "ids")
-    _fill(state.levels[: 2 * int(venue["instruments"]) * WINDOW], books, "window")
-    _fill(_exposures(state), parts["risk"], "exposures")
-    _fill(_limits(state), parts["risk"], "limits")
-    _fill(_entry_times(state), parts["risk"], "entry_times")
+        if len(region.rows) != len(rows):
+            raise ValueError(f"an image with {len(rows)} rows of {region.name} instead of {len(region.rows)}")
+        region.rows[:] = rows
+
+
+def capacity_numbers(state: State) -> tuple[int, ...]:
+    """Values of ``CAPACITY_NUMBERS``."""
+    return tuple(int(state.venue[0][name]) for name in CAPACITY_NUMBERS)

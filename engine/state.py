@@ -21,8 +21,9 @@ from engine.limits import RATE_ORDERS_MAX, Capacity
 #: before would be restored into another market, or none, though its arrays look the same (``STATE_LAYOUT``): the
 #: meaning or unit of a field, a hash function or the shape of a tree (``index.py``, ``idtree.py``, ``far.py``), the
 #: order in which free slots are used again, the parts of an image (``parts.py``), the links of the event digest
-#: (``digest.py``). Do not increment it for anything else: all checkpoints of before become useless, and a node that
-#: starts replays its whole journal.
+#: (``digest.py``), or the dtype of rows of which an image keeps pages (``parts.Region``). Declare then in
+#: ``state_forms.py`` how an image of before is converted. Do not increment it for anything else: checkpoints of before
+#: are not used any more, and a node that starts replays its whole journal.
 STATE_VERSION: Final = 1
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.

@@ -1,0 +1,180 @@
+"""Forms of the state in images of this and of earlier releases, as far as one can be converted into the present form.
+
+The dtype of most rows is in the image. An image does not record the dtype of rows of which it keeps pages
+(``parts.Region``), so that it is declared here for each STATE_VERSION, in full: a later change in ``state.py`` must
+not change what an old image means. STATE_VERSION 0 is that of checkpoints which do not say it.
+
+Fields are carried over by name. A field that an image does not have begins with the value in ``DEFAULTS``.
+
+After a change in ``state.py``, add what an image of before needs: a default for each new field, the old name of a
+renamed one, and a new form where rows of pages, STATE_VERSION or RULES_VERSION have changed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.records import TimeInForce
+from engine.state import State
+
+#: Bit of the slot in a row of ids: the id is of an earlier day (``index.py``).
+CARRIED: Final = 2**31
+
+Dtype = np.dtype[Any]
+#: Change of a state whose fields are carried over, which its new rules need; the sentences about it.
+Step = Callable[[State], tuple[str, ...]]
+
+
+class Default(NamedTuple):
+    """Value with which a field begins that an image does not have; and the sentence about it."""
+
+    value: int
+    note: str
+
+
+class Form(NamedTuple):
+    """Form of the state in images of one STATE_VERSION and RULES_VERSION.
+
+    ``paged``: dtypes of rows of which an image keeps pages, by name. ``renamed``: a field of this release (array,
+    field) to its name in such an image. ``steps``: in their order, after all fields are carried over.
+    """
+
+    paged: Mapping[str, Dtype]
+    renamed: Mapping[tuple[str, str], str] = {}
+    steps: tuple[Step, ...] = ()
+
+
+#: Fields that images of earlier releases do not have: (array, field).
+DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
+    ("participants", "ids_used"): Default(0, "participants have a new field ids_used, counted from the ids in use"),
+    ("limits", "max_open_orders"): Default(0, "limits have a new field max_open_orders, which is set for nobody"),
+    ("limits", "max_ids"): Default(0, "limits have a new field max_ids, which is set for nobody"),
+}
+
+
+def live_ids(state: State) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows of ids in use, of the table first and then of the tree; and the slot of the open order of each, or 0.
+
+    The row of an id of an earlier day whose order is gone is not among them: its id is free.
+    """
+    fields = ["participant", "client_order_id", "slot"]
+    table = state.ids[state.ids["participant"] != 0][fields]
+    tree = state.id_tree[1 : int(state.venue[0]["id_leaves"]) + 1][fields]
+    rows = np.concatenate((np.array(table, _ID_ROW), np.array(tree, _ID_ROW)))
+    slots = rows["slot"] & (CARRIED - 1)
+    if len(slots) and int(slots.max()) >= len(state.orders):
+        raise ValueError("an id leads to an order beyond the end of the orders")
+    orders = state.orders[slots]
+    bears = (orders["participant"] == rows["participant"]) & (orders["client_order_id"] == rows["client_order_id"])
+    in_use = bears | (rows["slot"] < CARRIED)
+    return rows[in_use], np.where(bears, slots, 0)[in_use].astype(np.int64)
+
+
+_ID_ROW: Final = np.dtype([("participant", "<i8"), ("client_order_id", "<i8"), ("slot", "<i8")])
+
+
+def _count_ids_of_participants(state: State) -> tuple[str, ...]:
+    """Before RULES_VERSION 4 only the venue counted the ids in use."""
+    rows, _ = live_ids(state)
+    count = int(state.venue[0]["participants"])
+    if len(rows) and not 1 <= int(rows["participant"].min()) <= int(rows["participant"].max()) <= count:
+        raise ValueError("an id is of a participant who is not defined")
+    state.participants["ids_used"][:count] = np.bincount(rows["participant"], minlength=count + 1)[1:]
+    return ()
+
+
+def _take_day_orders_into_this_day(state: State) -> tuple[str, ...]:
+    """Before RULES_VERSION 4 a day order could outlive its trading day; no order good for the day is of an earlier one.
+
+    Its id counts as one of this day from now on: it stays in use until the day ends.
+    """
+    orders = state.orders
+    late = (orders["participant"] != 0) & (orders["time_in_force"] == TimeInForce.DAY) & (orders["carried"] != 0)
+    count = int(np.count_nonzero(late))
+    for ids in (state.ids, state.id_tree):
+        slots = ids["slot"] & (CARRIED - 1)
+        if int(slots.max()) >= len(orders):
+            raise ValueError("an id leads to an order beyond the end of the orders")
+        bears = (ids["participant"] == orders["participant"][slots]) & (
+            ids["client_order_id"] == orders["client_order_id"][slots]
+        )
+        ids["slot"][bears & late[slots]] &= CARRIED - 1
+    orders["carried"][late] = 0
+    note = "RULES_VERSION 4 instead of 3: an order good for the day is canceled when another trading day begins"
+    if count:
+        return (f"{note}; {count} such orders of an earlier trading day are open and end with this one",)
+    return (note,)
+
+
+_LIMITS_1: Final = np.dtype(
+    [
+        ("limits", "<i4"),
+        ("max_order_qty", "<i4"),
+        ("rate_orders", "<i4"),
+        ("margin_bps", "<i4"),
+        ("adv_share_bps", "<i4"),
+        ("max_open_orders", "<i4"),
+        ("max_order_value_e4", "<i8"),
+        ("rate_window_ns", "<i8"),
+        ("max_position_qty", "<i8"),
+        ("credit_e4", "<i8"),
+        ("max_ids", "<i4"),
+        ("reserved", "<i4"),
+    ]
+)
+
+#: Of RULES_VERSION 3.
+_LIMITS_0: Final = np.dtype(
+    [
+        ("limits", "<i4"),
+        ("max_order_qty", "<i4"),
+        ("rate_orders", "<i4"),
+        ("margin_bps", "<i4"),
+        ("adv_share_bps", "<i4"),
+        ("reserved", "<i4"),
+        ("max_order_value_e4", "<i8"),
+        ("rate_window_ns", "<i8"),
+        ("max_position_qty", "<i8"),
+        ("credit_e4", "<i8"),
+        ("reserved_2", "<i8"),
+    ]
+)
+
+_PAGED_1: Final[Mapping[str, Dtype]] = {
+    "ids": np.dtype([("client_order_id", "<i8"), ("participant", "<u4"), ("slot", "<u4")]),
+    "window": np.dtype(
+        [
+            ("head", "<u4"),
+            ("tail", "<u4"),
+            ("qty", "<i8"),
+            ("hidden_head", "<u4"),
+            ("hidden_tail", "<u4"),
+            ("hidden_qty", "<i8"),
+        ]
+    ),
+    "exposures": np.dtype(
+        [("position_qty", "<i8"), ("open_buy_qty", "<i8"), ("open_sell_qty", "<i8"), ("limits", "<i8")]
+    ),
+    "limits": _LIMITS_1,
+    "entry_times": np.dtype([("time_ns", "<i8"), ("entries", "<i8")]),
+}
+
+#: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
+FORMS: Final[Mapping[tuple[int, int], Form]] = {
+    (0, 3): Form({**_PAGED_1, "limits": _LIMITS_0}, steps=(_take_day_orders_into_this_day, _count_ids_of_participants)),
+    (0, 4): Form(_PAGED_1),
+    (1, 4): Form(_PAGED_1),
+}
+
+
+def form_of(rules_version: int, state_version: int) -> Form:
+    """Declared form of an image. Raises ValueError with a sentence where there is none."""
+    form = FORMS.get((state_version, rules_version))
+    if form is None:
+        known = ", ".join(f"{rules} with {state}" for state, rules in sorted(FORMS, key=lambda each: each[::-1]))
+        raise ValueError(
+            f"an image of RULES_VERSION {rules_version} with STATE_VERSION {state_version} cannot be converted; this"
+            f" release converts images of RULES_VERSION and STATE_VERSION {known}"
+        )
+    return form
