@@ -10,6 +10,10 @@
 Prices are decimals, as text or ``Decimal``; there are no floats. Whatever happens to the connection, a request has one
 outcome and an order is never doubled (``client.order_entry`` says how). Nothing here needs more than the standard
 library, so a program that imports it starts fast.
+
+``on_message`` gets each message of the stream as it came, to record it. ``keep_closed=False`` forgets closed orders,
+for a program that enters millions a day. A program with a loop of its own drives ``OrderEntry``, the core without a
+socket: what it asks for between two calls of ``take`` goes out in one piece.
 """
 
 from client.async_client import AsyncClient, AsyncOrder

@@ -11,7 +11,7 @@ dropped, and ``EventsLost`` says how many. Orders and answers do not depend on t
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -86,10 +86,10 @@ class _Connection(asyncio.Protocol):
 class AsyncClient:
     """A user's order entry. Use it as ``async with``, or ``connect`` and ``close``.
 
-    from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: True to send a
-    request again that was lost with its connection; else it ends as ``RequestNotReceived``. reconnect_for_s: 0 for no
-    reconnect.
-    tls: of ``client_context``; None for a connection that is not encrypted.
+    from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: True to send a request again
+    that was lost with its connection; else it ends as ``RequestNotReceived``. reconnect_for_s: 0 for no reconnect.
+    tls: of ``client_context``; None for a connection that is not encrypted. keep_closed: False to forget closed orders,
+    see ``OrderEntry``.
     """
 
     def __init__(
@@ -106,10 +106,17 @@ class AsyncClient:
         reconnect_for_s: float = 60.0,
         events_max: int = EVENTS_MAX,
         tls: ssl.SSLContext | None = None,
+        keep_closed: bool = True,
     ) -> None:
         """Set up without a connection. Raises ValueError for values that do not fit into a login."""
         self.core = OrderEntry(
-            user, password, partial(AsyncOrder, client=self), session=session, next_seq=from_seq, resend=resend
+            user,
+            password,
+            partial(AsyncOrder, client=self),
+            session=session,
+            next_seq=from_seq,
+            resend=resend,
+            keep_closed=keep_closed,
         )
         self._host, self._port = host, port
         self._tls = tls
@@ -169,6 +176,15 @@ class AsyncClient:
         self._end(None)
 
     # What there is
+
+    @property
+    def on_message(self) -> Callable[[int, bytes], object] | None:
+        """Called with each message of the stream as it came, see ``OrderEntry``; set it before ``connect``."""
+        return self.core.on_message
+
+    @on_message.setter
+    def on_message(self, callback: Callable[[int, bytes], object] | None) -> None:
+        self.core.on_message = callback
 
     @property
     def orders(self) -> dict[str, AsyncOrder]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from client import events
-from client.events import Message, OrderPlaced
-from client.orders import Order, OrderState, RequestKind, RequestState
+from client.events import Event, Message, OrderPlaced
+from client.orders import Order, OrderState, Request, RequestKind, RequestState
 from client.requests import OpenRequests
 from wire.errors import ProtocolError
 from wire.ouch_codes import CancelReason
@@ -13,25 +13,44 @@ from wire.ouch_codes import CancelReason
 OrderT = TypeVar("OrderT", bound=Order)
 
 _TAKEN = (OrderState.LIVE, OrderState.FILLED, OrderState.CANCELED)
+_CLOSED = (OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.NOT_RECEIVED)
 
 
 class TradingDay(Generic[OrderT]):
     """Orders by every token that they have had this day, and the requests without an answer.
 
-    duplicates: how many repeated requests the exchange refused as such.
+    keep_closed: if not, an order is forgotten when nothing of it can trade any more, and a token when it is replaced.
+    duplicates: how many repeated requests the exchange refused as such. unasked: how many answers came that no request
+    of this program asked for, but an earlier or another program of the same user, or nobody.
     """
 
-    def __init__(self, make_order: Callable[..., OrderT]) -> None:
+    def __init__(self, make_order: Callable[..., OrderT], *, keep_closed: bool = True) -> None:
         self.orders: dict[str, OrderT] = {}
         self.requests = OpenRequests()
         self.duplicates = 0
+        self.unasked = 0
         self._make_order = make_order
+        self._keep_closed = keep_closed
 
     def apply(self, message: Message) -> bool:
         """Apply a message; True if it is news. A refusal of something that has its outcome already is none.
 
         Raises ProtocolError for an order that is accepted twice.
         """
+        is_news = self._apply(message)
+        if not self._keep_closed:
+            if isinstance(message, events.Replaced):
+                self.orders.pop(message.previous_token, None)
+            self.forget_closed(getattr(message, "token", ""))
+        return is_news
+
+    def forget_closed(self, token: str) -> None:
+        """Forget the order of a token if nothing of it can trade any more and closed orders are not kept."""
+        order = self.orders.get(token)
+        if order is not None and not self._keep_closed and order.state in _CLOSED:
+            del self.orders[token]
+
+    def _apply(self, message: Message) -> bool:
         match message:
             case events.Accepted():
                 self._accepted(message)
@@ -52,7 +71,7 @@ class TradingDay(Generic[OrderT]):
             case events.CancelRejected(token=token):
                 request = self.requests.of_order(token)
                 if request is None:
-                    self.duplicates += token in self.orders
+                    self._refused_unasked(token)
                     return False
                 self.requests.settle(request, RequestState.REFUSED, message)
         return True
@@ -82,17 +101,27 @@ class TradingDay(Generic[OrderT]):
         if order.state in _TAKEN:
             raise ProtocolError(f"message {message.seq} accepts the order {message.token!r} for the second time")
         order.place(message)
-        request = self.requests.of_token(message.token)
-        if request is not None and request.kind is RequestKind.ENTER:
+        self._done(self.requests.of_token(message.token), RequestKind.ENTER, message)
+
+    def _done(self, request: Request | None, kind: RequestKind, message: Event) -> None:
+        """Settle the request of this kind that a message answers."""
+        if request is not None and request.kind is kind:
             self.requests.settle(request, RequestState.DONE, message)
+        else:
+            self.unasked += 1
+
+    def _refused_unasked(self, token: str) -> None:
+        """Count a refusal that answers no open request: of a repetition, or of what was not asked here."""
+        if token in self.orders or self.requests.was_repeated(token):
+            self.duplicates += 1
+        else:
+            self.unasked += 1
 
     def _replaced(self, message: events.Replaced) -> None:
         order = self.orders.get(message.previous_token) or self._seen(message)
         self.orders[message.token] = order
         order.place(message)
-        request = self.requests.of_token(message.token)
-        if request is not None and request.kind is RequestKind.REPLACE:
-            self.requests.settle(request, RequestState.DONE, message)
+        self._done(self.requests.of_token(message.token), RequestKind.REPLACE, message)
 
     def _canceled(self, message: events.Canceled) -> None:
         """Answer a cancel if a user did it; a replace or modify if nothing is left of the order that it was for."""
@@ -101,6 +130,7 @@ class TradingDay(Generic[OrderT]):
             order.lose(message.qty)
         request = self.requests.of_order(message.token)
         if request is None:
+            self.unasked += message.reason == CancelReason.USER
             return
         if request.kind is RequestKind.CANCEL:
             answered = message.reason == CancelReason.USER
@@ -112,14 +142,12 @@ class TradingDay(Generic[OrderT]):
     def _modified(self, message: events.OrderModified) -> None:
         if order := self.orders.get(message.token):
             order.shrink(message.side, message.qty)
-        request = self.requests.of_order(message.token)
-        if request is not None and request.kind is RequestKind.MODIFY:
-            self.requests.settle(request, RequestState.DONE, message)
+        self._done(self.requests.of_order(message.token), RequestKind.MODIFY, message)
 
     def _rejected(self, message: events.Rejected) -> bool:
         request = self.requests.of_token(message.token)
         if request is None:
-            self.duplicates += message.token in self.orders
+            self._refused_unasked(message.token)
             return False
         if request.kind is RequestKind.ENTER:
             self.orders[message.token].state = OrderState.REJECTED

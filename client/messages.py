@@ -74,11 +74,14 @@ def enter(order: NewOrder, token: str) -> bytes:
     )
 
 
-def replace(order: Order, new_token: str, qty: int, price_e4: int) -> bytes:
-    """A Replace Order. qty: in all, what was executed included. What it does not name stays as the order has it."""
+def replace(order: Order, token: str, new_token: str, qty: int, price_e4: int) -> bytes:
+    """A Replace Order of the order that ``token`` names then. qty: in all, what was executed included.
+
+    What it does not name stays as the order has it.
+    """
     return REPLACE.pack(
         ClientMessage.REPLACE_ORDER,
-        _token(order.token),
+        _token(token),
         _token(new_token),
         qty,
         price_e4,
@@ -87,6 +90,12 @@ def replace(order: Order, new_token: str, qty: int, price_e4: int) -> bytes:
         order.intermarket_sweep,
         order.min_qty,
     )
+
+
+def terms_of_replace(payload: bytes) -> tuple[int, int]:
+    """Quantity and price_e4 in a Replace Order."""
+    _, _, _, qty, price_e4, *_ = REPLACE.unpack(payload)
+    return qty, price_e4
 
 
 def cancel(token: str, qty: int = 0) -> bytes:

@@ -78,10 +78,16 @@ class OrderEntry(Generic[OrderT]):
         next_seq: int = 1,
         resend: bool = True,
         tokens: Tokens | None = None,
+        on_message: Callable[[int, bytes], object] | None = None,
+        keep_closed: bool = True,
     ) -> None:
         """next_seq: the first message wanted; 1: the day from its beginning, 0: from now on.
 
-        Raises ValueError for a login that does not fit.
+        on_message: called with the number and the bytes of each message of the stream, once and in order, before its
+        event is made; it must be quick and raise nothing. The answer to the marker is among them, ``CaughtUp.seq`` is
+        its number. After ``NewSession`` the numbers begin with 1 again. keep_closed: False to forget an order when it
+        is closed, for a program that enters more of them than its memory holds. Raises ValueError for a login that does
+        not fit.
         """
         LoginRequest(user, password, session, next_seq).packet()
         self.user = user
@@ -89,7 +95,7 @@ class OrderEntry(Generic[OrderT]):
         self.next_seq = next_seq
         self.resend = resend
         self.phase = Phase.DOWN
-        self.day = TradingDay(make_order)
+        self.day = TradingDay(make_order, keep_closed=keep_closed)
         self.refused: LoginRefused | None = None  # the last login
         self.failed: StreamLost | None = None
         self.at_once = False
@@ -97,6 +103,8 @@ class OrderEntry(Generic[OrderT]):
         self._tokens = tokens or Tokens(user)
         self._soup: ClientSession | None = None
         self._out: list[bytes] = []
+        self.on_message = on_message
+        self._markers: set[str] = set()  # without an answer
         self._marker = ""
         self._why = ""
         self._now_ns = 0
@@ -181,6 +189,14 @@ class OrderEntry(Generic[OrderT]):
         """Reason why the client ended the last connection; "" if the exchange or the network ended it."""
         return self._why
 
+    def release(self) -> bytes:
+        """Hand the live connection over to a caller that reads its stream and makes its messages without this object.
+
+        Gives the bytes that arrived behind what was read. Only ``tick``, ``logout`` and ``lost`` are of use after it,
+        and silence of the exchange is the caller's to notice. Raises NotConnected.
+        """
+        return self._must_be_live().release()
+
     def logout(self, now_ns: int) -> None:
         """Log out, if there is a live connection."""
         if self._soup is not None and not self.over and self.phase in (Phase.CATCHING_UP, Phase.LIVE):
@@ -215,24 +231,31 @@ class OrderEntry(Generic[OrderT]):
         return order, request
 
     def cancel(self, order: Order, qty: int = 0) -> Request:
-        """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included."""
+        """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included.
+
+        Right behind a replace, this and the next two are about what the replace makes of the order: they are refused if
+        it is.
+        """
         checked_qty(qty, 0)
-        return self._ask(RequestKind.CANCEL, order.token, "", messages.cancel(order.token, qty))
+        token = self._as_it_will_be(order)[0]
+        return self._ask(RequestKind.CANCEL, token, "", messages.cancel(token, qty))
 
     def replace(
         self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
     ) -> Request:
         """Replace an order: a new token, and a new total quantity (the executed included) or price, or both."""
-        qty = checked_qty(order.qty if qty is None else qty)
-        number = order.price_e4 if isinstance(price, Keep) else price_e4(price)
+        old, qty_now, price_e4_now = self._as_it_will_be(order)
+        qty = checked_qty(qty_now if qty is None else qty)
+        number = price_e4_now if isinstance(price, Keep) else price_e4(price)
         self._must_be_live()
-        new_token = self._own_token(token)
-        return self._ask(RequestKind.REPLACE, order.token, new_token, messages.replace(order, new_token, qty, number))
+        new = self._own_token(token)
+        return self._ask(RequestKind.REPLACE, old, new, messages.replace(order, old, new, qty, number))
 
     def modify(self, order: Order, side: Side, qty: int | None = None) -> Request:
         """Change the kind of a sale, or reduce the order: ``qty`` as in ``cancel``."""
-        qty = checked_qty(order.qty if qty is None else qty)
-        return self._ask(RequestKind.MODIFY, order.token, "", messages.modify(order.token, Side(side), qty))
+        token, qty_now, _ = self._as_it_will_be(order)
+        qty = checked_qty(qty_now if qty is None else qty)
+        return self._ask(RequestKind.MODIFY, token, "", messages.modify(token, Side(side), qty))
 
     def find(self, token: str) -> OrderT:
         """The order that has or had a token. Raises ValueError."""
@@ -244,6 +267,13 @@ class OrderEntry(Generic[OrderT]):
     def open_orders(self) -> list[OrderT]:
         """Orders that may yet trade, as their tokens came."""
         return [order for token, order in self.day.orders.items() if order.is_open and order.token == token]
+
+    def _as_it_will_be(self, order: Order) -> tuple[str, int, int]:
+        """Token, quantity and price_e4 of an order when a request made now reaches the exchange: behind all others."""
+        replacing = self.day.requests.last_replace(order.token)
+        if replacing is None:
+            return order.token, order.qty, order.price_e4
+        return replacing.new_token, *messages.terms_of_replace(replacing.payload)
 
     def _own_token(self, token: str | None) -> str:
         if token is not None:
@@ -294,6 +324,7 @@ class OrderEntry(Generic[OrderT]):
             yield from self.give_up()
             yield NewSession(session, self.session)
             self.day.orders.clear()
+            self._markers.clear()
             self.next_seq = 1
         self.session = session
         self.next_seq = self.next_seq or next_seq
@@ -303,6 +334,7 @@ class OrderEntry(Generic[OrderT]):
             )
         self.phase = Phase.CATCHING_UP
         self._marker = self._tokens.next_marker()
+        self._markers.add(self._marker)
         self._send(messages.cancel(self._marker))
         yield Connected(session, next_seq)
 
@@ -318,9 +350,15 @@ class OrderEntry(Generic[OrderT]):
         self.refused = LoginRefused(chr(code), f"the exchange refused the login of {self.user!r}: {why}")
 
     def _sequenced(self, seq: int, payload: bytes) -> Iterator[Event]:
+        if self.on_message is not None and seq >= self.next_seq:
+            self.on_message(seq, payload)
         message = messages.read(seq, payload)
-        if self._marker and isinstance(message, CancelRejected) and message.token == self._marker:
-            yield from self._caught_up(seq)
+        if isinstance(message, CancelRejected) and message.token in self._markers:
+            self._markers.discard(message.token)
+            if message.token == self._marker:
+                yield from self._caught_up(seq)
+            else:  # of a connection that was lost before it came
+                self.next_seq = max(self.next_seq, seq + 1)
         elif seq >= self.next_seq:
             is_news = self.day.apply(message)
             self._day_ended |= isinstance(message, SystemEvent) and message.code == EventCode.END_OF_DAY
@@ -359,6 +397,7 @@ class OrderEntry(Generic[OrderT]):
         order = self.day.orders.get(request.token)
         if request.kind is RequestKind.ENTER and order is not None and order.state is OrderState.PENDING:
             order.state = order_state
+            self.day.forget_closed(request.token)
         self.day.requests.settle(request, state)
 
 

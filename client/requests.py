@@ -22,6 +22,7 @@ class OpenRequests:
         self._by_own_token: dict[str, Request] = {}
         self._by_order: dict[str, list[Request]] = {}
         self._settled: list[Request] = []
+        self._repeated: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -49,12 +50,26 @@ class OpenRequests:
         waiting = self._by_order.get(token)
         return waiting[0] if waiting else None
 
+    def last_replace(self, token: str) -> Request | None:
+        """The last replace under way of the order that has this token, a replace of a replace included."""
+        last = None
+        while replacing := [each for each in self._by_order.get(token, ()) if each.kind is RequestKind.REPLACE]:
+            last = replacing[-1]
+            token = last.new_token
+        return last
+
+    def was_repeated(self, token: str) -> bool:
+        """True if a request about an order of this token went out more than once."""
+        return token in self._repeated
+
     def settle(self, request: Request, state: RequestState, answer: Event | None = None) -> None:
         """Settle a request with its final outcome; a second one would be a defect of ours."""
         if request.settled:
             raise RuntimeError(f"request {request.number} is {request.state.value} already")
         request.state = state
         request.answer = answer
+        if request.sends > 1:
+            self._repeated |= {request.token, request.new_token or request.token}
         del self._by_number[request.number]
         self._by_own_token.pop(request.new_token or request.token, None)
         if request.kind is not RequestKind.ENTER:

@@ -67,6 +67,23 @@ def free_port() -> int:
 # For asyncio
 
 
+def test_the_stream_as_it_came_goes_to_on_message_and_closed_orders_may_be_forgotten() -> None:
+    async def run() -> None:
+        came: list[tuple[int, bytes]] = []
+        market = Market()
+        async with serve(market) as port:
+            client = AsyncClient("127.0.0.1", port, USER, PASSWORD, timeout_s=5.0, keep_closed=False)
+            client.on_message = lambda *message: came.append(message)
+            async with client:
+                order = await client.enter("XYZ", Side.BUY, 100, "10.05")
+                await order.cancel()
+                kept = await client.enter("XYZ", Side.BUY, 100, "10.05")
+                assert client.orders == {kept.token: kept}
+        assert came == list(enumerate(market.stream(USER), 1))
+
+    asyncio.run(run())
+
+
 def test_an_order_is_entered_replaced_made_smaller_and_canceled() -> None:
     async def test(_: Market, client: AsyncClient) -> None:
         order = await client.enter("XYZ", Side.BUY, 100, "10.05")

@@ -107,6 +107,22 @@ def test_whenever_connections_break_no_order_is_lost_or_doubled_and_each_request
     assert list(complaints(link, asked)) == []
     if resend:
         assert {request.state for request in asked} <= {RequestState.DONE, RequestState.REFUSED}
+    assert link.core.day.unasked == 0
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.3]))
+def test_a_client_that_forgets_closed_orders_has_the_same_outcomes(seed: int, share: float) -> None:
+    links = []
+    for keep_closed in (True, False):
+        chance = random.Random(seed)
+        link = Link(Market(faults=faults_by_chance(chance, share)), keep_closed=keep_closed)
+        trade(link, chance, 40)
+        links.append(link)
+    kept, forgetful = links
+    assert forgetful.events == kept.events
+    assert [repr(request) for request in forgetful.settled] == [repr(request) for request in kept.settled]
+    assert repr(forgetful.core.day.orders) == repr({order.token: order for order in kept.core.open_orders()})
 
 
 class NewTokens(OrderEntry[Order]):

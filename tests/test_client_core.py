@@ -25,6 +25,7 @@ from client import (
     Side,
     StreamLost,
     Tokens,
+    messages,
 )
 from client.event_queue import EventQueue
 from tests.client_link import NOW_NS, Entry, Link, bob
@@ -123,6 +124,104 @@ def test_cancels_of_one_order_get_their_own_answers() -> None:
     done, refused = RequestState.DONE, RequestState.REFUSED
     assert [request.state for request in asked] == [done, refused, done, done, refused, refused]
     assert order.state is OrderState.CANCELED
+
+
+def test_a_cancel_right_behind_a_replace_cancels_the_replacement() -> None:
+    market = Market()
+    link = Link(market).connect()
+    order, _ = link.enter(qty=300)
+    asked = [link.core.replace(order, 200), link.core.cancel(order)]
+    link.run()
+    assert [request.state for request in asked] == [RequestState.DONE, RequestState.DONE]
+    assert (order.state, order.leaves_qty) == (OrderState.CANCELED, 0)
+    assert not [one for one in market.orders.values() if one.open]
+
+
+def test_a_replace_right_behind_a_replace_keeps_what_that_one_asked_for() -> None:
+    link = Link(Market()).connect()
+    order, _ = link.enter(qty=300)
+    link.core.replace(order, 200)
+    link.core.replace(order, price="10.10")
+    third = link.core.replace(order, price="10.20", token="third")
+    link.core.modify(order, Side.BUY, 150)
+    link.run()
+    assert (order.token, order.qty, order.leaves_qty, order.price) == (third.new_token, 150, 150, Decimal("10.20"))
+    assert {request.state for request in link.settled} == {RequestState.DONE}
+
+
+def test_a_cancel_right_behind_a_replace_that_is_refused_is_refused_too_and_the_order_stands() -> None:
+    market = Market()
+    link = Link(market).connect()
+    order, _ = link.enter(qty=300)
+    market.faults = faults_of("R")
+    first, second = link.core.replace(order, 200), link.core.cancel(order)
+    link.run().finish()
+    assert (first.state, second.state) == (RequestState.REFUSED, RequestState.REFUSED)
+    assert (order.state, order.leaves_qty) == (OrderState.LIVE, 300)
+    link.core.cancel(order)
+    assert link.run().core.open_orders() == []
+
+
+@pytest.mark.parametrize("letters", ["", "NB", "NNA", "NM"])
+def test_the_stream_as_it_came_goes_to_on_message_once_and_in_order_whatever_breaks(letters: str) -> None:
+    market = Market(faults=faults_of(letters))
+    came: list[tuple[int, bytes]] = []
+    link = Link(market, on_message=lambda seq, payload: came.append((seq, payload))).connect()
+    for _ in range(4):
+        link.finish().enter()
+    market.break_all()
+    link.run().finish()
+    assert came == list(enumerate(market.stream(USER), 1))
+    markers = [event.seq for event in link.events if isinstance(event, CaughtUp)]
+    assert len(markers) == link.connections > 1
+    assert {ouch.read_server(came[seq - 1][1])[0]["kind"] for seq in markers} == {ServerMessage.CANCEL_REJECT}
+
+
+def test_closed_orders_are_forgotten_where_they_are_not_to_be_kept() -> None:
+    market = Market()
+    link = Link(market, keep_closed=False).connect()
+    orders = [link.enter(qty=100 * n, price=f"{n}.00")[0] for n in range(1, 5)]
+    link.core.replace(orders[0], 50)
+    link.core.cancel(orders[1])
+    bob(market, Side.SELL, 400, "4.00")
+    link.run()
+    assert [order.state for order in orders] == [
+        OrderState.LIVE,
+        OrderState.CANCELED,
+        OrderState.LIVE,
+        OrderState.FILLED,
+    ]
+    assert link.core.day.orders == {order.token: order for order in (orders[0], orders[2])}
+    assert {request.state for request in link.settled} == {RequestState.DONE}
+    market.faults = faults_of("R")
+    link.enter()
+    link.finish()
+    assert len(link.core.day.orders) == 2
+
+
+def test_answers_that_nobody_asked_for_are_counted_and_the_answers_to_earlier_markers_are_not() -> None:
+    market = Market(faults=faults_of("AA"))
+    link = Link(market)
+    link.finish()  # the first two connections break right behind the marker
+    order, _ = link.enter()
+    assert (link.core.day.unasked, link.core.day.duplicates) == (0, 0)
+    market.take(USER, messages.enter(NewOrder("XYZ", Side.BUY, 10, "9"), "stranger"))
+    market.take(USER, messages.cancel("stranger"))
+    market.take(USER, messages.cancel("nobody"))
+    market.take(USER, messages.cancel(order.token))
+    market.flush()
+    link.run()
+    assert (link.core.day.unasked, link.core.day.duplicates) == (4, 0)
+
+
+def test_a_connection_that_is_handed_over_leaves_all_bytes_that_were_not_read() -> None:
+    link = Link(Market()).connect()
+    link.core.receive(b"\0\5S", NOW_NS)
+    assert link.core.release() == b"\0\5S"
+    link.core.logout(NOW_NS)
+    assert link.core.take() == packet(PacketType.LOGOUT)
+    with pytest.raises(NotConnected):
+        Link(Market()).core.release()
 
 
 # The connection

@@ -97,6 +97,20 @@ def test_a_script_is_told_of_an_unknown_outcome_and_of_what_was_not_received() -
         assert client.orders[caught.value.token].is_open
 
 
+def test_a_script_may_have_the_stream_as_it_came_and_forget_closed_orders() -> None:
+    came: list[tuple[int, bytes]] = []
+    market = Market(faults=faults_of("NNA"))
+    with serve_aside(market) as aside:
+        client = Client("127.0.0.1", aside.port, USER, PASSWORD, timeout_s=5.0, keep_closed=False)
+        client.on_message = lambda *message: came.append(message)
+        with client:
+            order = client.enter("XYZ", Side.BUY, 100, "10.05")
+            order.cancel()
+            kept = client.enter("XYZ", Side.BUY, 100, "10.05")
+            assert client.orders == {kept.token: kept}
+    assert came == list(enumerate(market.stream(USER), 1))
+
+
 def test_a_script_that_sleeps_stays_connected_and_hears_of_its_fills() -> None:
     with script(Market()) as (aside, client):
         order = client.enter("XYZ", Side.BUY, 100, "10.05")

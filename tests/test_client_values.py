@@ -102,7 +102,7 @@ def test_requests_are_the_bytes_that_wire_reads() -> None:
     assert {name: row[name].strip() if row[name].dtype.kind == "S" else row[name] for name in expected} == expected
     link = Link(Market()).connect()
     order, _ = link.enter()
-    row = ouch.read_client(messages.replace(order, "b2", 200, 99_900))[0]
+    row = ouch.read_client(messages.replace(order, order.token, "b2", 200, 99_900))[0]
     assert [row[name] for name in ("shares", "price_e4", "time_in_force_s", "display")] == [
         200,
         99_900,
