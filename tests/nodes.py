@@ -1,18 +1,21 @@
 """Small data directories for tests: written by the pump, by a sound engine or by one with a known hole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints import Checkpoint
+from checkpoints import Checkpoint, write_checkpoint
 from directory.recover import CheckpointEvery, create, image, stateful
 from engine import Capacity
 from engine.digest import EventChain
 from engine.interface import EngineKind, MarketEngine, new_engine
-from engine.records import EventKind
+from engine.records import RULES_VERSION, CommandKind, EventKind
+from journal import Journal
+from journal.slices import START_IMAGE
 from replay.rebuild import capacity_of, journal_of
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
@@ -44,6 +47,55 @@ def write_node(
     with journal:
         pump(batches(rows, size), FileStamp(), journal, used, at_boundary=every)
     return used
+
+
+def write_slices(
+    directory: Path,
+    rows: NDArray[Any],
+    ends: Sequence[int],
+    size: int = 64,
+    *,
+    checkpoint_every: int | None = None,
+    capacity: Capacity = SMALL,
+) -> MarketEngine:
+    """Pump the rows into a new directory and begin a new slice after each command in ``ends``; the engine at the end.
+
+    No slice ends between an EXTEND row and its command: such an end moves behind the command. Slices without commands
+    are left out.
+    """
+    journal, engine = create(directory, capacity)
+    stamp = FileStamp()
+    with journal:
+        for end in [*sorted(slice_ends(rows, ends)), len(rows)]:
+            if journal.last_seq > journal.start_seq:
+                begin_slice(journal, engine)
+            every = None
+            if checkpoint_every is not None:
+                every = CheckpointEvery(journal.place.folder, checkpoint_every, keep=10_000)
+            pump(batches(rows[journal.last_seq : end], size), stamp, journal, engine, at_boundary=every)
+    return engine
+
+
+def slice_ends(rows: NDArray[Any], ends: Sequence[int]) -> set[int]:
+    """The commands after which a slice can end, at or behind each of ``ends``, without the last one."""
+    found = set()
+    for end in ends:
+        while 0 < end < len(rows) and rows["kind"][end - 1] == CommandKind.EXTEND:
+            end += 1  # noqa: PLW2901
+        found.add(end)
+    return {end for end in found if 0 < end < len(rows)}
+
+
+def begin_slice(journal: Journal, engine: MarketEngine, rules_version: int = RULES_VERSION) -> None:
+    """Go on in a new slice that starts from the state of the engine, which is at the end of the journal."""
+    capacity = capacity_of(journal)
+    checkpoint = image(stateful(engine), capacity, journal.journal_id)
+    journal.begin_slice(
+        {"capacity": asdict(capacity), "rules_version": rules_version},
+        event_digest=checkpoint.event_digest,
+        image=dict(stateful(engine).part_digests()),
+        prepare=lambda folder: write_checkpoint(folder / START_IMAGE, checkpoint),
+    )
 
 
 def image_of(directory: Path, engine: MarketEngine) -> Checkpoint:

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from directory.recover import stateful
 from journal import Journal, JournalDamaged, JournalError, JournalForeign, SliceMissing, marks, slices
+from replay.rebuild import rebuild
 from tests.journals import META, digest_of, fill, read_all, rows_of
+from tests.nodes import write_node, write_slices
+from tests.streams import random_stream
 
 COUNTS = (3, 1, 200, 5, 64)
 DIGEST = bytes(range(16))
@@ -162,3 +166,17 @@ def test_blocks_of_a_slice_before_do_not_fit(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "copy", readonly=True) as copy:
         assert list(copy.blocks()) == blocks
         assert copy.check().ok
+
+
+def test_a_market_written_in_slices_ends_in_the_state_of_one_slice(tmp_path: Path) -> None:
+    rows = random_stream(5, 900)
+    in_one = write_node(tmp_path / "one", rows)
+    engine = write_slices(tmp_path / "slices", rows, [100, 101, 700])
+    assert [place.number for place in slices.places(tmp_path / "slices")] == [1, 2, 3, 4]
+    assert engine.event_digest == in_one.event_digest
+    rebuilt = rebuild(tmp_path / "slices").engine
+    assert stateful(rebuilt).part_digests() == stateful(in_one).part_digests()
+    assert (
+        rebuild(tmp_path / "slices", at=500).engine.event_digest
+        == rebuild(tmp_path / "one", at=500).engine.event_digest
+    )
