@@ -31,7 +31,7 @@ def record(directory: Path) -> None:
     """A data directory with days of W1 and checkpoints at each quarter."""
     journal, engine = create(directory, Capacity(), durability="none")
     with journal:
-        at_boundary = CheckpointEvery(directory, DAYS * 1_000_000 // 4)
+        at_boundary = CheckpointEvery(DAYS * 1_000_000 // 4)
         pump(days(DAYS), FileStamp(), journal, engine, durability="none", at_boundary=at_boundary)
 
 

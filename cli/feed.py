@@ -48,7 +48,7 @@ def pump_node(
 ) -> PumpReport:
     """The pipeline over a source, with the options' durability and checkpoints."""
     every = options.checkpoint_every
-    aside = CheckpointFork(journal, options.data, every, waits=True, failed=_tell) if every else nullcontext()
+    aside = CheckpointFork(journal, every, waits=True, failed=_tell) if every else nullcontext()
     with aside as at_boundary:
         return pump(
             source,

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from directory.resume import JournalBeginning
 from journal import Journal, JournalBusy
 from journal.lock import LOCK_NAME, writer_pid
+from journal.slices import places
 from journal.store import NEW_FOLDER
 from replay.errors import ReplayError
 from replay.rebuild import journal_of
@@ -31,7 +32,7 @@ class JournalMatch(NamedTuple):
 
 def holds_journal(directory: Path) -> bool:
     """True if a data directory holds a journal; else one can be made there. Raises ReplayError where neither is so."""
-    if (directory / "journal").is_dir():
+    if (directory / "journal").is_dir() or places(directory):
         return True
     if directory.exists() and not directory.is_dir():
         raise ReplayError(f"{directory} is a file; name a directory, new or one of lockstep's")

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from checkpoints import NO_PROJECTIONS, Checkpoint, CheckpointError, CheckpointStore, Projections
@@ -42,7 +41,7 @@ class _Child(NamedTuple):
 class CheckpointFork:
     """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
 
-        with CheckpointFork(journal, directory, 10_000_000) as every:
+        with CheckpointFork(journal, 10_000_000) as every:
             pump(source, stamp, journal, engine, at_boundary=every)
 
     One at a time: one that is due while another is being written is taken after it; with ``waits`` the pump waits for
@@ -64,7 +63,6 @@ class CheckpointFork:
     def __init__(
         self,
         journal: Journal,
-        directory: Path | str,
         commands: int,
         *,
         keep: int = 8,
@@ -77,7 +75,6 @@ class CheckpointFork:
             raise ReplayError(f"a checkpoint every {commands} commands is not possible; give 1 or more")
         self._journal = journal
         self._capacity = capacity_of(journal)
-        self._store = CheckpointStore(Path(directory))
         self._commands = commands
         self._keep = keep
         self._waits = waits
@@ -90,7 +87,7 @@ class CheckpointFork:
         # One beyond the journal's end is of another life of the directory.
         known = [
             info.seq
-            for info in self._store.list()
+            for info in self._store().list()
             if info.valid and info.seq <= journal.last_seq and why_not_origin(info.origin, journal) is None
         ]
         self._last_seq = max(known, default=0)
@@ -180,7 +177,7 @@ class CheckpointFork:
                 pid = os.fork()
                 if pid == 0:
                     # Views of the state are taken here, in the child, so that the parent spends no time on it.
-                    _write_and_end(self._store, lambda: self._image(machine), self._keep, hears, says, self._ready)
+                    _write_and_end(self._store(), lambda: self._image(machine), self._keep, hears, says, self._ready)
                 self._child, self._told = _Child(pid, engine.seq, go, said), False
             ends = [hears, says]
         except OSError as error:
@@ -188,6 +185,10 @@ class CheckpointFork:
         finally:
             for end in ends:
                 os.close(end)
+
+    def _store(self) -> CheckpointStore:
+        """The checkpoints of the slice that is open now."""
+        return CheckpointStore(self._journal.place.folder)
 
     def _image(self, machine: StatefulEngine) -> Checkpoint:
         taken = image(machine, self._capacity, self._journal.journal_id)

@@ -21,6 +21,8 @@ from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engin
 from engine.limits import Capacity
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalDamaged
+from journal.frame import SEQ_MAX
+from journal.slices import place_at
 from replay.errors import ReplayError
 from replay.rebuild import (
     Observe,
@@ -133,10 +135,16 @@ def checkpoint(directory: Path | str, *, progress: Progress | None = None) -> tu
     if rebuilt.seq == 0:
         raise ReplayError(f"the journal in {directory} is empty, so there is nothing to take a checkpoint of")
     if rebuilt.blocks == 0 and rebuilt.checkpoint_seq == rebuilt.seq:
-        return rebuilt.seq, None
+        return rebuilt.seq, None  # of a checkpoint, or of the image that the slice starts from
     with journal_of(directory) as journal:
         taken = image(stateful(rebuilt.engine), capacity_of(journal), journal.journal_id)
-    return rebuilt.seq, CheckpointStore(Path(directory)).write(taken)
+        store = CheckpointStore(journal.place.folder)
+    return rebuilt.seq, store.write(taken)
+
+
+def open_store(directory: Path | str) -> CheckpointStore:
+    """The checkpoints of the open slice of a data directory. Raises JournalForeign where there is no journal."""
+    return CheckpointStore(place_at(Path(directory), SEQ_MAX).folder)
 
 
 def usable(directory: Path | str, keep: int | None = None) -> tuple[list[CheckpointInfo], dict[Path, str]]:
@@ -145,7 +153,7 @@ def usable(directory: Path | str, keep: int | None = None) -> tuple[list[Checkpo
     Every byte of each is read, from the newest on, until ``keep`` were found good. Raises JournalError, ReplayError,
     CheckpointError.
     """
-    store = CheckpointStore(Path(directory))
+    store = open_store(directory)
     infos = store.list()  # before the journal is opened, which then has every command that they hold
     good: list[CheckpointInfo] = []
     wrong: dict[Path, str] = {}
@@ -190,7 +198,7 @@ def prune(directory: Path | str, keep: int) -> tuple[list[int], list[int]]:
     good, _ = usable(directory, keep)
     if not good:
         return [], []
-    removed = CheckpointStore(Path(directory)).remove_before(good[-1].seq)
+    removed = open_store(directory).remove_before(good[-1].seq)
     return removed, sorted(info.seq for info in good)
 
 
@@ -202,27 +210,27 @@ class CheckpointEvery:
     ``keep``: how many of the newest checkpoints stay.
     """
 
-    def __init__(self, directory: Path | str, commands: int, *, keep: int = 8) -> None:
+    def __init__(self, commands: int, *, keep: int = 8) -> None:
         if commands < 1:
             raise ReplayError(f"a checkpoint every {commands} commands is not possible; give 1 or more")
-        self._store = CheckpointStore(Path(directory))
         self._commands = commands
         self._keep = keep
         self._last_seq: int | None = None
 
     def __call__(self, journal: Journal, engine: MarketEngine) -> None:
         """Take a checkpoint if it is due. The engine must be at the end of the journal."""
+        store = CheckpointStore(journal.place.folder)
         if self._last_seq is None:
             # One beyond the journal's end is of another life of the directory.
-            known = [info.seq for info in self._store.list() if info.valid and info.seq <= engine.seq]
+            known = [info.seq for info in store.list() if info.valid and info.seq <= engine.seq]
             self._last_seq = max(known, default=0)
         if engine.seq - self._last_seq < self._commands:
             return
         if not journal.wait_durable(engine.seq):
             raise ReplayError(f"command {engine.seq} did not become durable, so no checkpoint was taken there")
         taken = image(stateful(engine), capacity_of(journal), journal.journal_id)
-        self._store.write(taken)
-        self._store.prune(self._keep, up_to=engine.seq, origin=taken.origin)
+        store.write(taken)
+        store.prune(self._keep, up_to=engine.seq, origin=taken.origin)
         self._last_seq = engine.seq
 
 

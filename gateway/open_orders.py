@@ -91,6 +91,13 @@ def remove(fold: Fold, place):
 
 
 @called
+def insert_all(fold: Fold, rows, places):
+    """Make a row for each OPEN row of another table; their places, in the order of ``rows``."""
+    for n in range(len(rows)):
+        places[n] = insert(fold, np.int64(rows[n]["participant"]), rows[n]["client_order_id"])
+
+
+@called
 def orders_of(fold: Fold, user, numbers, client_order_ids):
     """The open orders of a user, by number in order of acceptance and client order id, in no order; how many."""
     count = np.int64(0)

@@ -30,7 +30,7 @@ from gateway.fold import (
     Fold,
     new_fold,
 )
-from gateway.open_orders import orders_of
+from gateway.open_orders import insert_all, orders_of
 from gateway.reading import SYMBOL, add_symbol
 from gateway.recent import RECENT, RECENT_ROWS
 from gateway.writing import FAR, MISFITS
@@ -353,18 +353,32 @@ class Streams:
             "now_ns": np.array([self.now_ns], np.int64),
         }
 
+    def _reinsert(self, open_rows: NDArray[Any], rest: NDArray[Any]) -> None:
+        """Take the open orders of an image of another capacity. Raises ValueError where they do not fit."""
+        if 2 * len(open_rows) > len(self.fold.open):
+            raise ValueError(f"they have {len(open_rows)} open orders, more than there is room for")
+        places = np.zeros(len(open_rows), np.int64)
+        insert_all(self.fold, open_rows, places)
+        self.fold.open[places], self.fold.rest[places] = open_rows, rest
+
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
-        """Goes on from an image, into fresh streams. Raises ValueError for one that is not of these."""
+        """Go on from an image, into fresh streams; open orders find new places where it is of another capacity.
+
+        Raises ValueError for one that is not of these, or has no room here.
+        """
         fold = self.fold
         try:
             if not np.array_equal(image["layout"], _LAYOUT):
                 raise ValueError("they were written with other tables than this release has")
-            if image["room"].tolist() != [len(fold.open), len(fold.users), len(fold.stocks)]:
-                raise ValueError("they are of a gateway of another size")
+            if len(image["users"]) > len(fold.users) or len(image["stocks"]) > len(fold.stocks):
+                raise ValueError("they have more users or instruments than there is room for")
             fold.users[: len(image["users"])] = image["users"]
             fold.stocks[: len(image["stocks"])] = image["stocks"]
-            fold.open[image["places"]] = image["open"]
-            fold.rest[image["places"]] = image["rest"]
+            if image["room"][0] == len(fold.open):
+                fold.open[image["places"]] = image["open"]
+                fold.rest[image["places"]] = image["rest"]
+            else:
+                self._reinsert(image["open"], image["rest"])
             fold.carried[:1].view(np.uint8)[:] = image["carried"]
             self.now_ns = int(image["now_ns"][0])
             participants = image["participants"].tolist()

@@ -165,7 +165,7 @@ def status(node: Node) -> Status:
         "logged_in": len(gateway.logged_in),
         "bytes_in": gateway.bytes_in,
         "bytes_out": gateway.bytes_out,
-        "journal_bytes": _size(node.options.data / "journal" / "data.mdb"),
+        "journal_bytes": _size(node.journal.place.journal / "data.mdb"),
         "disk_free_bytes": shutil.disk_usage(node.options.data).free,
         "memory_rss_bytes": _resident_bytes(),
     }

@@ -7,7 +7,6 @@ that was taken is published: as long as a commit takes, a few milliseconds.
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from checkpoints import Projections
@@ -39,7 +38,6 @@ class CheckpointSchedule:
         journal: Journal,
         engine: MarketEngine,
         projections: Projections,
-        directory: Path,
         commands: int,
         *,
         market: Market,
@@ -48,7 +46,6 @@ class CheckpointSchedule:
         warn: Callable[..., None],
     ) -> None:
         self._journal, self._engine = journal, engine
-        self._directory = directory
         self._market, self._scarcity = market, scarcity
         self.on_begin: Callable[[], None] = _do_nothing
         self._blocks_before = 0
@@ -61,7 +58,6 @@ class CheckpointSchedule:
         self.failed = 0
         self._aside = CheckpointFork(
             journal,
-            directory,
             commands,
             failed=self._failed,
             finished=self._finished,
@@ -104,7 +100,7 @@ class CheckpointSchedule:
             self.look()
         if self._failure:
             raise OperationRefused(self._failure)
-        path = self._directory / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
+        path = self._journal.place.folder / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
         seconds = round(time.monotonic() - began_s, 3)
         return {"seq": self.finished_seq, "path": str(path), "size_bytes": path.stat().st_size, "elapsed_s": seconds}
 

@@ -129,7 +129,6 @@ class Node:
             self.journal,
             self.engine,
             self.projections,
-            options.data,
             options.checkpoint_every,
             market=self.market,
             scarcity=self.scarcity,

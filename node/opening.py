@@ -10,6 +10,7 @@ from engine.interface import MarketEngine, prefault
 from engine.limits import Capacity
 from gateway.outbox import PAST_DAYS, Outbox
 from journal import Durability, Journal
+from journal.slices import places
 from node import far_prices
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, journal_of
@@ -45,7 +46,7 @@ def open_directory(
     capacity: of a new one; one that is there keeps its own. past_days: whose streams are kept. others: projections
     beside the users' streams, as before their first command.
     """
-    if (directory / "journal").is_dir():
+    if (directory / "journal").is_dir() or places(directory):
         journal, engine, outbox, projections, notes, _ = _recovered(directory, durability, progress, past_days, others)
         try:
             far_prices.check_orders(outbox.streams, engine)

@@ -34,7 +34,7 @@ def first_clock_ns(journal: Journal) -> int | None:
 
 def position_after(journal: Journal, now_ns: int) -> ClockPosition:
     """The clock's position behind the last command of a journal, given the clock in force there (ns)."""
-    if journal.last_seq == 0:
+    if journal.last_seq == journal.start_seq:
         return ClockPosition(now_ns)
     return ClockPosition(now_ns, ends_extended(np.frombuffer(_block_at(journal, journal.last_seq).rows, COMMAND)))
 

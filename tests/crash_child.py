@@ -33,6 +33,6 @@ def run_node(directory: str, stream: str, checkpoint_every: int, pipe: Connectio
     pipe.send((journal.last_seq, -1))
     starts = range(journal.last_seq, len(rows), BLOCK_COMMANDS)
     source = (rows[start : start + BLOCK_COMMANDS] for start in starts)
-    with journal, CheckpointFork(journal, directory, checkpoint_every, keep=3) as every:
+    with journal, CheckpointFork(journal, checkpoint_every, keep=3) as every:
         pump(source, FileStamp(engine.now_ns), journal, engine, publishers=[publish], at_boundary=every)
     pipe.send((journal.last_seq, -2))

@@ -43,7 +43,7 @@ def write_node(
     instead."""
     journal, made = create(directory, capacity, engine=kind)
     used = made if engine is None else engine
-    every = None if checkpoint_every is None else CheckpointEvery(directory, checkpoint_every, keep=10_000)
+    every = None if checkpoint_every is None else CheckpointEvery(checkpoint_every, keep=10_000)
     with journal:
         pump(batches(rows, size), FileStamp(), journal, used, at_boundary=every)
     return used

@@ -71,7 +71,7 @@ def test_a_checkpoint_is_the_state_at_its_command_whatever_the_market_does_meanw
     node: tuple[Path, Journal, Engine],
 ) -> None:
     directory, journal, engine = node
-    with CheckpointFork(journal, directory, 500, keep=100) as every:
+    with CheckpointFork(journal, 500, keep=100) as every:
         pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
     infos = CheckpointStore(directory).list()
     assert infos
@@ -88,7 +88,7 @@ def test_a_checkpoint_is_the_state_at_its_command_whatever_the_market_does_meanw
 
 def test_a_pump_that_may_wait_has_each_checkpoint_at_its_place(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
-    with CheckpointFork(journal, directory, 500, keep=100, waits=True) as every:
+    with CheckpointFork(journal, 500, keep=100, waits=True) as every:
         pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
     assert [info.seq for info in CheckpointStore(directory).list()] == list(range(500, len(ROWS) + 1, 500))
 
@@ -97,7 +97,7 @@ def test_a_checkpoint_has_no_name_before_the_journal_is_durable_up_to_it(node: t
     directory, journal, engine = node
     unsure: Any = Unsure(journal)
     engine.apply(ROWS[:1_000].copy())
-    every = CheckpointFork(unsure, directory, 500)
+    every = CheckpointFork(unsure, 500)
     every(unsure, engine)
     folder = directory / "checkpoints"
     until(lambda: any(path.stat().st_size > 0 for path in folder.glob("*.tmp")))
@@ -117,7 +117,7 @@ def test_a_node_that_dies_before_the_journal_is_durable_leaves_no_checkpoint(
     directory, journal, engine = node
     unsure: Any = Unsure(journal)
     engine.apply(ROWS[:1_000].copy())
-    every = CheckpointFork(unsure, directory, 500)
+    every = CheckpointFork(unsure, 500)
     every(unsure, engine)
     child = every._child
     assert child is not None
@@ -130,7 +130,7 @@ def test_a_node_that_dies_before_the_journal_is_durable_leaves_no_checkpoint(
 
 def test_a_checkpoint_that_cannot_be_written_is_told_by_its_sentence(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
-    every = CheckpointFork(journal, directory, 500)
+    every = CheckpointFork(journal, 500)
     (directory / "checkpoints").write_text("in the way")
     with pytest.raises(CheckpointError, match=r"of command 500 was not taken.*cannot be written"), every:
         pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
@@ -141,7 +141,7 @@ def test_a_child_that_is_killed_is_told_and_the_market_goes_on_to_the_next_check
 ) -> None:
     directory, journal, engine = node
     told: list[str] = []
-    every = CheckpointFork(journal, directory, 500, failed=told.append)
+    every = CheckpointFork(journal, 500, failed=told.append)
 
     def kills_the_first(journal: Journal, engine: MarketEngine) -> None:
         every(journal, engine)
@@ -163,7 +163,7 @@ def test_a_checkpoint_is_known_to_be_done_where_the_system_keeps_no_status(node:
     directory, journal, engine = node
     kept = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some programs leave it to those they start
     try:
-        with CheckpointFork(journal, directory, 500) as every:
+        with CheckpointFork(journal, 500) as every:
             pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
     finally:
         signal.signal(signal.SIGCHLD, kept)
@@ -171,11 +171,11 @@ def test_a_checkpoint_is_known_to_be_done_where_the_system_keeps_no_status(node:
 
 
 def test_a_journal_that_fails_at_the_end_leaves_no_child_and_nothing_open(node: tuple[Path, Journal, Engine]) -> None:
-    directory, journal, engine = node
+    _directory, journal, engine = node
     unsure: Any = Unsure(journal)
     engine.apply(ROWS[:1_000].copy())
     before = set(os.listdir("/proc/self/fd"))
-    every = CheckpointFork(unsure, directory, 500)
+    every = CheckpointFork(unsure, 500)
     every(unsure, engine)
     child = every._child
     assert child is not None
@@ -188,7 +188,7 @@ def test_a_journal_that_fails_at_the_end_leaves_no_child_and_nothing_open(node: 
 def test_a_fork_that_the_system_refuses_is_told(
     node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory, journal, engine = node
+    _directory, journal, engine = node
     engine.apply(ROWS[:1_000].copy())
     before = set(os.listdir("/proc/self/fd"))
 
@@ -197,7 +197,7 @@ def test_a_fork_that_the_system_refuses_is_told(
 
     monkeypatch.setattr(os, "fork", refused)
     told: list[str] = []
-    CheckpointFork(journal, directory, 500, failed=told.append)(journal, engine)
+    CheckpointFork(journal, 500, failed=told.append)(journal, engine)
     assert told == ["the checkpoint of command 1000 was not taken: no fork: Cannot allocate memory"]
     assert set(os.listdir("/proc/self/fd")) <= before
 
@@ -207,7 +207,7 @@ def test_the_directory_is_free_as_soon_as_the_node_is_gone_though_its_child_stil
     assert isinstance(engine, Engine)
     unsure: Any = Unsure(journal)
     engine.apply(ROWS[:1_000].copy())
-    every = CheckpointFork(unsure, tmp_path / "node", 500)
+    every = CheckpointFork(unsure, 500)
     every(unsure, engine)
     until(lambda: list((tmp_path / "node" / "checkpoints").glob("*.tmp")))  # it has closed what it inherited
     journal.close()
@@ -218,13 +218,13 @@ def test_the_directory_is_free_as_soon_as_the_node_is_gone_though_its_child_stil
 
 
 def test_the_reference_engine_has_no_image_and_is_refused(node: tuple[Path, Journal, Engine]) -> None:
-    directory, journal, _ = node
+    _directory, journal, _ = node
     reference: MarketEngine = new_engine("reference", SMALL)
     reference.apply(ROWS[:600].copy())
     with pytest.raises(ReplayError, match="no image"):
-        CheckpointFork(journal, directory, 500)(journal, reference)
+        CheckpointFork(journal, 500)(journal, reference)
     with pytest.raises(ReplayError, match="1 or more"):
-        CheckpointFork(journal, directory, 0)
+        CheckpointFork(journal, 0)
 
 
 def test_the_rows_of_these_tests_leave_orders_on_the_book() -> None:

@@ -460,7 +460,7 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
         journal, engine = create(directory, CAPACITY)
         with journal:
             outbox = Outbox(directory, CAPACITY, journal.journal_id)
-            aside = CheckpointFork(journal, directory, 10**9, projections=Projections([outbox]))
+            aside = CheckpointFork(journal, 10**9, projections=Projections([outbox]))
             pump((rows for _, rows, _ in days.blocks), FileStamp(), journal, engine, publishers=[outbox.observe])
             with aside:
                 assert aside.now(engine)

@@ -376,7 +376,7 @@ def test_files_of_projections_are_synced_before_the_checkpoint_has_its_name(tmp_
     projections = Projections([Synced(directory / "checkpoints", witness)])
     done: list[int] = []
     with journal:
-        aside = CheckpointFork(journal, directory, 10**9, projections=projections, finished=done.append)
+        aside = CheckpointFork(journal, 10**9, projections=projections, finished=done.append)
         pump(batches(ROWS[:500], 50), FileStamp(), journal, engine, publishers=[projections.observe], at_boundary=aside)
         assert (aside.finished_seq, aside.due(engine.seq)) == (0, False)
         assert aside.now(engine)
@@ -389,7 +389,7 @@ def test_files_of_projections_are_synced_before_the_checkpoint_has_its_name(tmp_
     assert done[0] == aside.finished_seq == 500
     (info,) = CheckpointStore(directory).list()
     assert info.projections == {"volumes": (1, next(iter(projections)).digest())}
-    assert CheckpointFork(Journal.open(directory, readonly=True), directory, 5).finished_seq == 500
+    assert CheckpointFork(Journal.open(directory, readonly=True), 5).finished_seq == 500
 
 
 def test_a_checkpoint_is_given_up_when_files_of_a_projection_cannot_be_synced(
@@ -403,7 +403,7 @@ def test_a_checkpoint_is_given_up_when_files_of_a_projection_cannot_be_synced(
     monkeypatch.setattr(Volumes, "sync", fails)
     with journal:
         pump(batches(ROWS[:500], 50), FileStamp(), journal, engine)
-        aside = CheckpointFork(journal, tmp_path, 100, projections=Projections([Volumes()]))
+        aside = CheckpointFork(journal, 100, projections=Projections([Volumes()]))
         assert aside.now(engine)
         with pytest.raises(CheckpointError, match="the spool is gone"):
             aside.finish()

@@ -79,10 +79,10 @@ def test_a_node_takes_its_checkpoints_though_there_are_some_beyond_its_journal(
     journal, engine, _ = recover(node)
     with journal:
         if aside:
-            with CheckpointFork(journal, node, 100, keep=1) as every:
+            with CheckpointFork(journal, 100, keep=1) as every:
                 every(journal, engine)
         else:
-            CheckpointEvery(node, 100, keep=1)(journal, engine)
+            CheckpointEvery(100, keep=1)(journal, engine)
     assert seqs(node) == [2000, 3008]
 
 

@@ -1,0 +1,148 @@
+"""Beginning a new slice of a journal: at a size, at a close, for another capacity or for new rules.
+
+A slice begins with a complete image, so that a start reads no slice before it. The image is the state at the last
+command of the slice before; with another capacity it is the same market in larger or smaller tables.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from checkpoints import NO_PROJECTIONS, Checkpoint, Projections, write_checkpoint
+from directory.recover import image, recover, stateful
+from engine.conversion import convert
+from engine.digest import part_digest
+from engine.interface import restore_engine
+from engine.limits import Capacity
+from engine.market_time import ClockPosition
+from engine.records import RULES_VERSION
+from journal import Durability, Journal
+from journal.slices import START_IMAGE
+from replay.errors import ReplayError
+from replay.rebuild import Progress, capacity_of, source_digest
+from replay.times import position_after
+
+#: Projections of a node in a data directory, as before their first command, for a capacity.
+MakeProjections = Callable[[Capacity, bytes], Projections]
+
+
+def no_projections(_capacity: Capacity, _journal_id: bytes) -> Projections:
+    """Projections of a directory that no node serves."""
+    return NO_PROJECTIONS
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """Result of a roll: ``number`` of the slice that is open now, which begins after command ``seq``.
+
+    ``image_bytes``: size of the image that it starts from. ``notes``: sentences for the operator.
+    """
+
+    number: int
+    seq: int
+    image_bytes: int
+    notes: tuple[str, ...]
+
+
+def meta_of(capacity: Capacity) -> dict[str, object]:
+    """The meta record of a slice of this release."""
+    return {"capacity": asdict(capacity), "rules_version": RULES_VERSION, "source_digest": source_digest()}
+
+
+def check_can_roll(journal: Journal, now_ns: int) -> None:
+    """Raise ReplayError where no slice can begin after the last command of a journal. ``now_ns``: the clock there."""
+    if journal.last_seq == journal.start_seq:
+        raise ReplayError(f"slice {journal.place.number} of {journal.path} is empty; there is nothing to close")
+    position: ClockPosition = position_after(journal, now_ns)
+    if position.extended:
+        raise ReplayError(
+            f"the journal in {journal.path} ends with an EXTEND row, which belongs to the next command; append that "
+            "one first"
+        )
+
+
+def roll(
+    directory: Path | str,
+    *,
+    capacity: Capacity | None = None,
+    make_projections: MakeProjections = no_projections,
+    durability: Durability = "fsync",
+    progress: Progress | None = None,
+) -> Rolled:
+    """Close the open slice of a data directory that nobody writes, and begin the next one.
+
+    ``capacity``: of the new slice; None: as before. Raises as ``recover``; ReplayError where no slice can begin, or the
+    market does not fit into ``capacity``. Then the directory is as it was.
+    """
+    with Journal.open(directory, readonly=True) as known:
+        before, journal_id = capacity_of(known), known.journal_id
+    projections = make_projections(before, journal_id)
+    try:
+        journal, engine, recovered = recover(
+            directory, projections=projections, durability=durability, progress=progress
+        )
+    except BaseException:
+        projections.close()
+        raise
+    with journal:
+        try:
+            check_can_roll(journal, engine.now_ns)
+            projections.flush()
+            projections.sync()
+            checkpoint = image(stateful(engine), before, journal_id)
+            checkpoint = replace(checkpoint, projections=projections.images())
+            notes: tuple[str, ...] = recovered.notes
+            if capacity is not None and capacity != before:
+                checkpoint, told = resized(checkpoint, capacity, make_projections)
+                notes += told
+            return begin_slice(journal, checkpoint, notes)
+        finally:
+            projections.close()
+
+
+def begin_slice(journal: Journal, checkpoint: Checkpoint, notes: tuple[str, ...] = ()) -> Rolled:
+    """Go on in a new slice that starts from a checkpoint, which stands at the journal's last command."""
+    digests = {part: part_digest(arrays) for part, arrays in checkpoint.parts.items()}
+    image_bytes = 0
+
+    def prepare(folder: Path) -> None:
+        nonlocal image_bytes
+        write_checkpoint(folder / START_IMAGE, checkpoint)
+        image_bytes = (folder / START_IMAGE).stat().st_size
+
+    journal.begin_slice(
+        meta_of(Capacity(**checkpoint.capacity)),
+        event_digest=checkpoint.event_digest,
+        image=digests,
+        prepare=prepare,
+    )
+    return Rolled(journal.place.number, checkpoint.seq, image_bytes, notes)
+
+
+def resized(
+    checkpoint: Checkpoint, capacity: Capacity, make_projections: MakeProjections
+) -> tuple[Checkpoint, tuple[str, ...]]:
+    """A checkpoint of the same market with another capacity, and notes. Raises ReplayError where it does not fit."""
+    try:
+        conversion = convert(
+            checkpoint.parts,
+            rules_version=checkpoint.rules_version,
+            state_version=checkpoint.state_version,
+            capacity=Capacity(**checkpoint.capacity),
+            to=capacity,
+        )
+        engine = restore_engine("kernel", capacity, checkpoint.seq, checkpoint.event_digest, conversion.parts)
+    except ValueError as error:
+        raise ReplayError(f"the market cannot go on with this capacity: {error}") from error
+    engine.check()
+    taken = image(stateful(engine), capacity, checkpoint.journal_id)
+    others = make_projections(capacity, checkpoint.journal_id)
+    try:
+        for each in others:
+            each.restore(checkpoint.projections[each.name].arrays, checkpoint.seq)
+        images = others.images()
+    except ValueError as error:
+        raise ReplayError(f"the users' streams cannot go on with this capacity: {error}") from error
+    finally:
+        others.close()
+    return replace(taken, projections=images), conversion.notes

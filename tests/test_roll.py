@@ -1,0 +1,315 @@
+"""A new slice changes nothing in the market: same events, orders, positions, numbers and streams, whatever came before.
+
+The market has five days, users and their streams (``tests.golden.made``). A kill at any step of a roll leaves the
+slice before, or the new one.
+"""
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from checkpoints import CheckpointError, Projections
+from directory.recover import checkpoint, create, recover
+from directory.roll import roll
+from engine.interface import MarketEngine
+from engine.limits import Capacity
+from engine.records import CommandKind
+from gateway.outbox import Outbox
+from journal import Journal, JournalError, slices
+from replay.difference import unlike
+from replay.errors import Divergence, ReplayError
+from replay.rebuild import rebuild
+from sequencer.pump import Pipeline
+from sequencer.stamp import FileStamp
+from tests.golden.made import CAPACITY, commands
+from tests.nodes import batches
+from tests.projections import Volumes, streams_of
+from tests.rows import batch, extend
+
+ROWS = commands()
+BLOCK_COMMANDS = 64
+#: Where blocks end, but not between an EXTEND row and its command: there no slice can begin.
+ENDS = [
+    end
+    for end in (*range(BLOCK_COMMANDS, len(ROWS), BLOCK_COMMANDS), len(ROWS))
+    if ROWS[end - 1]["kind"] != CommandKind.EXTEND
+]
+LARGER = replace(CAPACITY, orders_max=900, ids_max=9_000, instruments_max=7, participants_max=11)
+
+
+def projections_of(directory: Path) -> Any:
+    """The projections of a node in ``directory``, for any capacity."""
+    return lambda capacity, journal_id: Projections([Outbox(directory, capacity, journal_id), Volumes()])
+
+
+class Outcome(NamedTuple):
+    """What a directory holds at its end."""
+
+    engine: MarketEngine
+    event_digest: bytes
+    streams: dict[tuple[str, int], bytes]
+    volumes: dict[str, int]
+
+
+def begin(directory: Path) -> None:
+    journal, _ = create(directory, CAPACITY)
+    journal.close()
+
+
+def append(directory: Path, rows: NDArray[Any], capacity: Capacity = CAPACITY) -> Outcome:
+    """Recover a directory, append rows to it in blocks, and read all that it holds then."""
+    with Journal.open(directory, readonly=True) as journal:
+        projections = projections_of(directory)(capacity, journal.journal_id)
+    journal, engine, _ = recover(directory, projections=projections)
+    outbox, volumes = projections
+    with journal:
+        pipeline = Pipeline(FileStamp(), journal, engine, publishers=[projections.observe])
+        for each in batches(rows, BLOCK_COMMANDS):
+            pipeline.take(each)
+            pipeline.all()
+    try:
+        return Outcome(engine, engine.event_digest, streams_of(outbox), volumes.by_symbol)
+    finally:
+        projections.close()
+
+
+def rolled_at(directory: Path, ends: Iterable[int], capacities: dict[int, Capacity] | None = None) -> Outcome:
+    """The rows in a directory that begins a new slice after each of ``ends``."""
+    begin(directory)
+    start, capacity = 0, CAPACITY
+    for end in ends:
+        append(directory, ROWS[start:end], capacity)
+        capacity = (capacities or {}).get(end, capacity)
+        roll(directory, capacity=capacity, make_projections=projections_of(directory))
+        start = end
+    return append(directory, ROWS[start:], capacity)
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return rolled_at(tmp_path_factory.mktemp("truth"), [])
+
+
+def agree(outcome: Outcome, truth: Outcome) -> bool:
+    assert unlike(outcome.engine, truth.engine) == ()
+    assert outcome.event_digest == truth.event_digest
+    assert outcome.streams == truth.streams
+    assert outcome.volumes == truth.volumes
+    outcome.engine.check()
+    return True
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_directory_rolled_anywhere_goes_on_as_one_that_never_was(tmp_path: Path, truth: Outcome, seed: int) -> None:
+    ends = sorted(random.Random(seed).sample(ENDS[:-1], 4))
+    outcome = rolled_at(tmp_path, ends)
+    assert agree(outcome, truth)
+    assert [place.number for place in slices.places(tmp_path)] == [1, 2, 3, 4, 5]
+    for number, end in enumerate(ends, 2):
+        with Journal.open(tmp_path, readonly=True, slice_number=number) as journal:
+            assert journal.start_seq == end
+            assert journal.check().ok
+
+
+def test_a_roll_to_more_room_and_back_changes_nothing_in_the_market(tmp_path: Path, truth: Outcome) -> None:
+    ends = [ENDS[n] for n in (9, 17, 30)]
+    outcome = rolled_at(tmp_path, ends, {ends[0]: LARGER, ends[2]: CAPACITY})
+    assert agree(outcome, truth)
+    with Journal.open(tmp_path, readonly=True, slice_number=2) as journal:
+        assert Capacity(**journal.meta["capacity"]) == LARGER
+
+
+def test_a_market_that_does_not_fit_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    begin(tmp_path)
+    append(tmp_path, ROWS[: ENDS[20]])
+    tiny = replace(CAPACITY, participants_max=2)
+    with pytest.raises(ReplayError, match=r"cannot go on with this capacity.*participants"):
+        roll(tmp_path, capacity=tiny, make_projections=projections_of(tmp_path))
+    assert len(slices.places(tmp_path)) == 1
+    append(tmp_path, ROWS[ENDS[20] : ENDS[21]])
+
+
+def test_what_is_no_place_to_roll_at_is_told(tmp_path: Path) -> None:
+    begin(tmp_path)
+    with pytest.raises(ReplayError, match=r"slice 1 of .* is empty"):
+        roll(tmp_path)
+    append(tmp_path, batch(extend("NOBODY")))
+    with pytest.raises(ReplayError, match="ends with an EXTEND row"):
+        roll(tmp_path)
+
+
+def test_a_start_reads_the_open_slice_alone(tmp_path: Path, truth: Outcome) -> None:
+    """Neither the slices before, nor their checkpoints, are there any more."""
+    ends = [ENDS[9], ENDS[20]]
+    rolled_at(tmp_path, ends)
+    shutil.rmtree(tmp_path / "journal")
+    shutil.rmtree(tmp_path / "slices" / "000002")
+    assert agree(append(tmp_path, ROWS[:0]), truth)
+
+
+def test_without_its_image_a_slice_starts_from_the_one_before(tmp_path: Path, truth: Outcome) -> None:
+    rolled_at(tmp_path, [ENDS[9], ENDS[20]])
+    for number in (2, 3):
+        (tmp_path / "slices" / f"{number:06d}" / slices.START_IMAGE).unlink()
+    assert agree(append(tmp_path, ROWS[:0]), truth)
+    assert "is missing; slice 2 was replayed to its end" in " ".join(rebuild(tmp_path).notes)
+    assert rebuild(tmp_path, engine="reference").engine.event_digest == truth.event_digest
+    shutil.rmtree(tmp_path / "slices" / "000002")
+    with pytest.raises(ReplayError, match="slice 2 that would give it again is not in"):
+        append(tmp_path, ROWS[:0])
+
+
+def test_an_image_that_is_not_the_one_named_is_not_used(tmp_path: Path, truth: Outcome) -> None:
+    rolled_at(tmp_path, [ENDS[9]])
+    path = tmp_path / "slices" / "000002" / slices.START_IMAGE
+    other = tmp_path / "other"
+    rolled_at(other, [ENDS[8]])
+    shutil.copy(other / "slices" / "000002" / slices.START_IMAGE, path)
+    assert agree(append(tmp_path, ROWS[:0]), truth)
+    assert "is not the image that the genesis record of slice 2 names" in " ".join(rebuild(tmp_path).notes)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert agree(append(tmp_path, ROWS[:0]), truth)
+
+
+def test_the_state_at_any_command_is_found_in_its_slice(tmp_path: Path) -> None:
+    ends = [ENDS[9], ENDS[20]]
+    rolled_at(tmp_path, ends)
+    whole = tmp_path / "whole"
+    rolled_at(whole, [])
+    for seq in (0, 1, 100, ends[0], ends[0] + 1, ends[1] - 3, ends[1], ends[1] + 77, len(ROWS)):
+        assert unlike(rebuild(tmp_path, at=seq).engine, rebuild(whole, at=seq).engine) == (), seq
+    assert checkpoint(tmp_path)[0] == len(ROWS)
+    assert [path.name for path in (tmp_path / "slices" / "000003" / "checkpoints").glob("*.checkpoint")]
+    assert rebuild(tmp_path).checkpoint_seq == len(ROWS)
+
+
+def test_a_slice_before_that_gives_another_state_is_a_divergence(tmp_path: Path) -> None:
+    rolled_at(tmp_path, [ENDS[9]])
+    path = tmp_path / "slices" / "000002" / slices.START_IMAGE
+    path.unlink()
+    genesis = tmp_path / "slices" / "000002" / "journal"
+    with Journal.open(tmp_path) as journal:
+        assert journal.start is not None
+        start = journal.start
+        journal.begin_slice(journal.meta, event_digest=bytes(16), image=start.image)
+    assert genesis.exists()
+    with pytest.raises(Divergence, match="does not give the state that slice 3 starts from"):
+        rebuild(tmp_path)
+
+
+def killed_roll(directory: Path, at_call: int) -> None:
+    """A roll in a process that ends at its n-th call of compiled code."""
+    pid = os.fork()
+    if pid == 0:
+        calls = 0
+
+        def count(_frame: Any, event: str, _argument: Any) -> None:
+            nonlocal calls
+            if event == "c_call":
+                calls += 1
+                if calls == at_call:
+                    os._exit(9)
+
+        try:
+            sys.setprofile(count)
+            roll(directory, make_projections=projections_of(directory))
+        finally:
+            sys.setprofile(None)
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def calls_of_a_roll(directory: Path) -> int:
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event == "c_call"
+
+    sys.setprofile(count)
+    try:
+        roll(directory, make_projections=projections_of(directory))
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("kills", [16, pytest.param(120, marks=pytest.mark.slow)])
+def test_a_kill_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
+    tmp_path: Path, truth: Outcome, kills: int
+) -> None:
+    source, end = tmp_path / "source", ENDS[20]
+    begin(source)
+    append(source, ROWS[:end])
+    checkpoint(source)
+    shutil.copytree(source, tmp_path / "counted")
+    calls = calls_of_a_roll(tmp_path / "counted")
+    # The last part of it writes; the first only reads, and is as much the recovery's.
+    points = sorted(
+        {*np.linspace(1, calls, kills // 2, dtype=int), *np.linspace(calls - 220, calls, kills // 2, dtype=int)}
+    )
+    numbers = []
+    for at_call in points:
+        directory = tmp_path / "killed"
+        shutil.copytree(source, directory)
+        killed_roll(directory, int(at_call))
+        places = slices.places(directory)
+        numbers.append(len(places))
+        rest = ROWS[end:] if at_call % 5 == 0 else ROWS[end : end + 1]
+        outcome = append(directory, rest)
+        assert not list((directory / "slices").glob("*.new")) or len(places) == 1
+        if at_call % 5 == 0:
+            assert agree(outcome, truth)
+        assert roll(directory, make_projections=projections_of(directory)).number == len(places) + 1
+        assert not list((directory / "slices").glob("*.new"))
+        shutil.rmtree(directory)
+    assert set(numbers) == {1, 2}, "or the kills do not lie on both sides of the new slice"
+    assert len(points) > kills - 8
+
+
+def test_a_disk_that_fails_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    begin(source)
+    append(source, ROWS[: ENDS[20]])
+    checkpoint(source)
+    real = {name: getattr(os, name) for name in ("fsync", "mkdir", "rename", "write", "open")}
+    calls, failing, refused = 1, 0, 0
+
+    def counted(name: str) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == failing:
+                raise OSError(28, "No space left on device")
+            return real[name](*arguments, **named)
+
+        return call
+
+    while calls >= failing:
+        calls, failing = 0, failing + 1
+        directory = tmp_path / f"{failing}"
+        shutil.copytree(source, directory)
+        with monkeypatch.context() as patch:
+            for name in real:
+                patch.setattr(os, name, counted(name))
+            try:
+                roll(directory, make_projections=projections_of(directory))
+            except (JournalError, ReplayError, OSError, CheckpointError):
+                refused += 1
+        after = append(directory, ROWS[ENDS[20] : ENDS[21]])
+        assert after.engine.seq == ENDS[21]
+        shutil.rmtree(directory)
+    assert refused > 20
