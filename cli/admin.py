@@ -1,8 +1,7 @@
-"""`lockstep admin`: requests to a running node, through the operator's door of its data directory.
+"""`lockstep admin`: requests to a running node, through the operator socket of its data directory.
 
-Commands to the market are sent in scenario notation, and what they caused is shown as the node printed it. A command
-that the market refuses ends with status 1; one that the node does not take (bad notation, a node that is not there)
-with 2.
+Commands to the market are sent in scenario notation, and their events are shown as the node printed them. Exit status
+1: the market rejected a command. 2: the node took none (bad notation, no running node).
 """
 
 import getpass
@@ -29,7 +28,7 @@ _EMERGENCY: Final = "This closes every instrument and cancels every order, good-
 
 
 def connected(directory: Path) -> Link:
-    """A connection to the node of a data directory; says so where its token may be read by others."""
+    """Connect to the node of a data directory; print a note if others may read its token."""
     link = Link(directory)
     if is_open_to_others(directory):
         screen.notice(
@@ -40,24 +39,24 @@ def connected(directory: Path) -> Link:
 
 
 def word(text: str, what: str) -> str:
-    """A word as it may stand in a command. Raises WrongUse for one that would be several, or none."""
+    """Check that a text is one word of a command. Raises WrongUse."""
     if not text or any(character.isspace() or character == "#" for character in text):
         raise WrongUse(f"{what} is {text!r}; give one word without spaces and without #")
     return text
 
 
 def pair(key: str, value: object) -> list[str]:
-    """``key=value`` of an option as a command has it; nothing where the option was not given."""
+    """``key=value`` for an option of a command; no word if the option was not given."""
     return [] if value is None else [f"{key}={word(str(value), '--' + key.replace('_', '-'))}"]
 
 
 def send(directory: Path, words: Sequence[str], *, as_json: bool) -> int:
-    """One command, of words that are each one."""
+    """Join words to one command. Raises WrongUse for a word with a space."""
     return send_lines(directory, [" ".join(word(each, "a word of the command") for each in words)], as_json=as_json)
 
 
 def do(directory: Path, commands: list[str], *, as_json: bool) -> int:
-    """`lockstep admin do`: command lines as they are; ``-`` stands for those of standard input."""
+    """`lockstep admin do`: send command lines; ``-`` stands for the lines of standard input."""
     lines: list[str] = []
     for text in commands:
         lines += (_standard_input() if text == "-" else text).split("\n")
@@ -77,12 +76,12 @@ def _standard_input() -> str:
 
 
 def send_lines(directory: Path, lines: list[str], *, as_json: bool) -> int:
-    """Commands in scenario notation, in as many requests as it takes."""
+    """Send commands in scenario notation, in as many requests as needed."""
     parts = list(_parts(lines))
     if len(parts) > 1:
         from notation.parse import parse
 
-        parse("\n".join(lines), "commands")  # a fault in the last line is told before the first is done
+        parse("\n".join(lines), "commands")  # a fault in the last line is reported before the first line is sent
     with connected(directory) as link:
         told = _sent(link, parts, as_json=as_json)
     return _shown(told, as_json=as_json)
@@ -113,7 +112,7 @@ def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any
                 if not lines:
                     raise
                 raise WrongUse(
-                    f"{error} It is said of a part that begins at line {lines + 1}; what is before it was done."
+                    f"{error} This is about the part that begins at line {lines + 1}; the commands before it were done."
                 ) from None
             told["seq"] = answer["seq"]
             for key in _LISTS:
@@ -125,12 +124,12 @@ def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any
 
 
 def _event_text(event: dict[str, Any]) -> str:
-    """A refusal that came as an object, as a line; of any other event only its kind."""
+    """Line for an event object: a reject with its reason, any other event with its kind."""
     return f"> {event['kind']}" + (f" {event['refused']} reason={event['reason']}" if "refused" in event else "")
 
 
 def _shown(told: dict[str, Any], *, as_json: bool) -> int:
-    """Show what commands caused. Raises CheckFailed when one was refused."""
+    """Show the events of commands. Raises CheckFailed if one was rejected."""
     lines = [each if isinstance(each, str) else _event_text(each) for each in told["events"]]
     if as_json:
         from notation.objects import EVENT_KEYS
@@ -161,9 +160,9 @@ def _shown(told: dict[str, Any], *, as_json: bool) -> int:
 
 
 def password(from_stdin: bool) -> str:
-    """A new password: asked for twice without an echo, or a line of standard input; never a word of the command line.
+    """Read a new password: twice from the terminal without an echo, or one line of standard input.
 
-    Raises WrongUse, which does not repeat it.
+    It never stands on the command line. Raises WrongUse, without the password.
     """
     from gateway.passwords import PasswordError, normalised
 
@@ -204,7 +203,7 @@ def add_user(
 
 
 def set_password(directory: Path, name: str, from_stdin: bool, *, as_json: bool) -> int:
-    """`lockstep admin user password`."""
+    """`lockstep admin user password`: set a user's password."""
     given = password(from_stdin)
     with connected(directory) as link:
         told: dict[str, Any] = {"commands": 1, "left_out": 0, "added": [], "existing": []} | link.ask(
@@ -215,12 +214,12 @@ def set_password(directory: Path, name: str, from_stdin: bool, *, as_json: bool)
 
 
 def emergency_close(directory: Path, yes: bool, *, as_json: bool) -> int:
-    """`lockstep admin emergency-close`: only when it is meant."""
+    """`lockstep admin emergency-close`: close all instruments, after a confirmation."""
     if not yes:
         if not sys.stdin.isatty():
-            raise WrongUse(f"{_EMERGENCY} Give --yes if that is meant")
+            raise WrongUse(f"{_EMERGENCY} Give --yes to confirm")
         screen.notice(_EMERGENCY)
-        sys.stderr.write("Type yes to do it: ")
+        sys.stderr.write("Type yes to confirm: ")
         sys.stderr.flush()
         if sys.stdin.readline(100).strip().lower() != "yes":
             raise CheckFailed("nothing was done")
@@ -231,7 +230,7 @@ def emergency_close(directory: Path, yes: bool, *, as_json: bool) -> int:
 
 
 def simple(directory: Path, what: str, said: str, *, as_json: bool) -> int:
-    """`lockstep admin drain|shutdown`: a request without an answer of its own."""
+    """`lockstep admin drain|shutdown`: send a request whose answer has no content."""
     with connected(directory) as link:
         link.ask(what)
     if as_json:
@@ -242,7 +241,7 @@ def simple(directory: Path, what: str, said: str, *, as_json: bool) -> int:
 
 
 def checkpoint(directory: Path, *, as_json: bool) -> int:
-    """`lockstep admin checkpoint`."""
+    """`lockstep admin checkpoint`: have the node write a checkpoint."""
     with connected(directory) as link:
         made = link.ask("checkpoint")["checkpoint"]
     if as_json:
@@ -255,7 +254,7 @@ def checkpoint(directory: Path, *, as_json: bool) -> int:
 
 
 def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
-    """`lockstep admin disconnect`."""
+    """`lockstep admin disconnect`: end a user's connection."""
     with connected(directory) as link:
         ended = link.ask("disconnect", user=user)["disconnected"]
     if as_json:
@@ -269,7 +268,7 @@ def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
 
 
 def status(directory: Path, *, as_json: bool) -> int:
-    """`lockstep admin status`."""
+    """`lockstep admin status`: show the node's figures."""
     with connected(directory) as link:
         told = link.ask("status")["status"]
     if as_json:
@@ -287,12 +286,12 @@ def status_object(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def session_object(told: dict[str, Any]) -> dict[str, Any]:
-    """A session, for programs: null where nobody has logged in yet."""
+    """A session as a JSON object; null for what is known only after the login."""
     return told | {key: told[key] or None for key in ("user", "participant", "since")}
 
 
 def sessions(directory: Path, *, as_json: bool) -> int:
-    """`lockstep admin sessions`."""
+    """`lockstep admin sessions`: list the connections."""
     found: list[dict[str, Any]] = []
     with connected(directory) as link:
         answer = link.ask("sessions")
@@ -323,7 +322,7 @@ _LIMIT_BOUNDS: Final = (
 
 
 def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
-    """`lockstep admin limits`: set limits, or, without ``words`` that set any, show them and what they are of."""
+    """`lockstep admin limits`: set the limits in ``words``; without any, show limits, positions and open orders."""
     from cli.market_tables import show_accounts
     from notation.words import price
     from replay.accounts import limit_words
@@ -332,7 +331,9 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
         for each in words if symbol is not None else ():
             option = each.partition("=")[0]
             if option in _IN_ALL:
-                raise WrongUse(f"--{option.replace('_', '-')} is of all instruments together; give it without --symbol")
+                raise WrongUse(
+                    f"--{option.replace('_', '-')} applies to all instruments together; give it without --symbol"
+                )
         try:
             return send(directory, ["limits", name, *pair("symbol", symbol), *words], as_json=as_json)
         except CheckFailed as refused:
@@ -346,7 +347,7 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
             told = link.ask("account", participant=name, **{"from": told["next"]})
             found += told["instruments"]
         if symbol is not None:
-            link.ask("books", symbol=symbol, depth=1)  # it says so where there is no such instrument
+            link.ask("books", symbol=symbol, depth=1)  # the node refuses an unknown symbol
             found = [each for each in found if each["symbol"] == symbol]
     whole = told["account"]
     if as_json:

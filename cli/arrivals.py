@@ -1,6 +1,6 @@
-"""`lockstep arrivals`: when and in which order messages were received, for audits of fairness.
+"""`lockstep arrivals`: arrival times and order of received messages, for audits of fairness.
 
-The records are those of DIR/arrivals, which a node writes beside the market (``gateway.arrival_log``).
+A node writes the records to DIR/arrivals, beside the market (``gateway.arrival_log``).
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from gateway.outbox import USERS, Outbox
 from notation.words import iso_time
 from replay.rebuild import journal_of
 
-#: Unfair messages that are shown; the rest is counted.
+#: Unfair messages that are shown at most; the others are counted.
 _SHOWN: Final = 10
 _HEADS: Final = ("seq", "received", "turn", "place", "connection", "user")
 _LINE: Final = "{:>12}  {:30}  {:>10}  {:>6}  {:>10}  {}"
@@ -38,7 +38,7 @@ class Choice:
 
 
 def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> int:
-    """`lockstep arrivals`. With ``check``: exit status 1 where a message waited for two of another connection."""
+    """`lockstep arrivals`: print the records. ``check``: status 1 if a message waited for two of one connection."""
     with journal_of(directory) as journal:
         journal_id = journal.journal_id
     folder = directory / "arrivals"
@@ -75,7 +75,7 @@ def _rows(folder: Path, journal_id: bytes, choice: Choice) -> Iterator[NDArray[A
 
 
 def _names(directory: Path) -> dict[int, str]:
-    """Names of users by number, as far as the newest checkpoint with users' streams knows them."""
+    """Names of users by number, from the newest checkpoint with users' streams."""
     store = CheckpointStore(directory)
     for info in reversed(store.list()):
         if info.valid and info.holds(Outbox.name, Outbox.version):

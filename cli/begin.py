@@ -1,6 +1,7 @@
-"""Options of a run, and what people read about its start (``directory.begin``).
+"""Options of a run, and its start for people (``directory.begin``).
 
-With ``--append`` the files come after what the journal holds; else it must hold the beginning of what they give.
+With ``--append`` the files follow the commands of the journal; else the journal must hold the first commands of the
+files.
 """
 
 from collections.abc import Callable
@@ -42,14 +43,15 @@ class RunOptions:
 
     @property
     def names(self) -> str:
-        """The files, for a sentence."""
+        """Names of the files, for a message."""
         shown = [str(file) for file in self.files]
         return ", ".join(shown) if len(shown) < 4 else f"{shown[0]} and {len(shown) - 1} more files"
 
 
 def goes_on(options: RunOptions) -> bool:
-    """True if the run goes on with a journal that is there; else it makes a new one. Raises WrongUse where neither can
-    be, and where the directory has another capacity than the options say."""
+    """True if the run continues an existing journal, False if it creates one. Raises WrongUse if neither is possible,
+    or if the directory has another capacity than the options.
+    """
     found = holds_journal(options.data)
     if options.append and not found:
         raise WrongUse(f"there is no journal in {options.data} to append to; check the path, or leave out --append")
@@ -65,7 +67,7 @@ def compare(
 ) -> JournalMatch:
     """``directory.begin.compare`` with a progress bar.
 
-    ``place``: names a row of the input for people. Raises WrongUse when a command is another one.
+    ``place``: names a row of the input for people. Raises WrongUse if a command differs.
     """
     with screen.Bar("comparing with the journal") as bar:
         try:
@@ -73,7 +75,7 @@ def compare(
         except CommandMismatch as error:
             seq, what = error.difference.seq, in_words(error.difference)
             raise WrongUse(
-                f"{options.data} does not hold the beginning of {options.names}: command {seq} differs from "
+                f"{options.data} does not begin with the commands of {options.names}: command {seq} differs from "
                 f"{place(error.index)} in its {what}; nothing was added: name a new directory, or give --append to "
                 f"add the files after command {error.last_seq}"
             ) from error
@@ -82,9 +84,9 @@ def compare(
 def open_node(
     options: RunOptions, met: JournalMatch | None = None, observe: Observe | None = None
 ) -> tuple[Journal, MarketEngine]:
-    """The data directory, created or recovered, open for writing, and its engine at the journal's end.
+    """Create or recover the data directory: journal, open for writing, and engine at the journal's end.
 
-    ``met``: what the comparison with the input gave. ``observe``: sees what is there already, block by block.
+    ``met``: result of the comparison with the input. ``observe``: called for each block that is in the journal already.
     """
     if not goes_on(options):
         capacity = options.capacity.of_new(Capacity())
@@ -99,7 +101,7 @@ def open_node(
         )
     if met is not None and met.last_seq != engine.seq:
         journal.close()
-        raise WrongUse(f"somebody wrote {options.data} while it was compared; nothing was added: run again")
+        raise WrongUse(f"another process wrote {options.data} during the comparison; nothing was added: run again")
     for note in recovered.notes:
         screen.notice(f"note: {note}")
     if engine.seq:
@@ -113,7 +115,9 @@ def _how(options: RunOptions, seq: int, met: JournalMatch | None) -> str:
     if met is None:
         return f"recovered {options.data}; appending after command {last}"
     if met.left:
-        return f"recovered {options.data}, which holds the beginning of {options.names}; continued after command {last}"
-    further = f", which goes on to command {last}" if seq > met.seq else ""
+        return (
+            f"recovered {options.data}, which has the first commands of {options.names}; continued after command {last}"
+        )
+    further = f", which continues to command {last}" if seq > met.seq else ""
     commands = f"the {screen.counted(met.seq, 'command')} of {options.names}"
     return f"{commands} {'is' if met.seq == 1 else 'are'} in {options.data} already{further}; nothing was added"

@@ -23,9 +23,9 @@ def replay(*, as_json: bool) -> int:
 
 
 def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None, *, quick: bool, as_json: bool) -> int:
-    """Orders per second and round trips over OUCH. existing: host, port, users and symbol of a node that is there.
+    """Orders per second and round trips over OUCH. existing: host, port, users and symbol of a running node.
 
-    Exit status 1 when an answer was missing or wrong, which ends it.
+    Exit status 1 if an answer was missing or wrong, which ends the benchmark.
     """
     ready()
     from benchmarks import wire as benchmark

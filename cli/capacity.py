@@ -21,14 +21,14 @@ class CapacityOptions:
     participants_max: int | None = None
 
     def of_new(self, default: Capacity) -> Capacity:
-        """Capacity of a new directory: ``default``, but for what is given. Raises WrongUse for what none can have."""
+        """Capacity of a new directory: the given values, else ``default``. Raises WrongUse for an impossible value."""
         try:
             return Capacity(**{**asdict(default), **self._given()})
         except ValueError as error:
             raise WrongUse(f"{error}; give another --{str(error).split()[0].replace('_', '-')}") from error
 
     def check(self, directory: Path) -> None:
-        """Raise WrongUse where an option differs from the capacity that an existing directory has."""
+        """Raise WrongUse if an option differs from the capacity of an existing directory."""
         given = self._given()
         if not given:
             return
@@ -40,7 +40,7 @@ class CapacityOptions:
         has = ", ".join(f"{name} {there[name]:,}, not {value:,}" for name, value in other.items())
         flags = " ".join(f"{_option(name)} {value}" for name, value in (there | given).items())
         raise WrongUse(
-            f"{directory} has {has}, and the capacity of a directory does not change; leave out "
+            f"{directory} has {has}, and the capacity of a directory cannot change; leave out "
             f"{' and '.join(_option(name) for name in other)}, or make a new directory from its commands: "
             f"`lockstep commands {directory} > day.txt`, then `lockstep run day.txt --data NEW {flags}`"
         )

@@ -1,4 +1,4 @@
-"""Images of the state: `lockstep checkpoint list|create|verify|prune`."""
+"""Checkpoints, which are images of the state: `lockstep checkpoint list|create|verify|prune`."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ from replay.rebuild import begins, journal_of
 
 
 def _store(directory: Path) -> CheckpointStore:
-    """The checkpoints of a data directory. Raises what the journal raises where ``directory`` is none."""
+    """Checkpoints of a data directory. Raises JournalError if ``directory`` is none."""
     with journal_of(directory):
         return CheckpointStore(directory)
 
 
 def holds_streams(directory: Path) -> bool:
-    """True for the directory of a node, which keeps the users' streams; `lockstep run` makes none."""
+    """True for the directory of a node, which has users' streams; that of `lockstep run` has none."""
     return (directory / "streams").is_dir()
 
 
 def list_checkpoints(directory: Path, *, as_json: bool) -> int:
-    """`lockstep checkpoint list`."""
+    """`lockstep checkpoint list`: list the checkpoints, damaged ones too."""
     infos = _store(directory).list()
     if as_json:
         for info in infos:
@@ -41,7 +41,7 @@ def list_checkpoints(directory: Path, *, as_json: bool) -> int:
 
 
 def create(directory: Path, *, as_json: bool) -> int:
-    """`lockstep checkpoint create`: at the last durable command, beside a running node."""
+    """`lockstep checkpoint create`: write one at the last durable command; a node may run."""
     check_whole(directory)
     ready()
     with screen.Bar("replaying") as bar:
@@ -54,14 +54,14 @@ def create(directory: Path, *, as_json: bool) -> int:
         screen.say(f"checkpoint at command {screen.count(seq)}: {path}")
     if path is not None and holds_streams(directory):
         screen.notice(
-            "note: it is without the users' streams, so a node that starts from it makes them again from an older one; "
-            f"`lockstep admin checkpoint {directory}` has a running node write one with them"
+            "note: it lacks the users' streams, so a node that starts from it rebuilds them from an older checkpoint; "
+            f"`lockstep admin checkpoint {directory}` has a running node write one that has them"
         )
     return errors.FINE
 
 
 def verify(directory: Path, *, as_json: bool) -> int:
-    """`lockstep checkpoint verify`: exit status 1 when one cannot be used."""
+    """`lockstep checkpoint verify`: exit status 1 if one cannot be used."""
     with errors.finding():
         check_whole(directory)
     infos = _store(directory).list()
@@ -84,7 +84,7 @@ def verify(directory: Path, *, as_json: bool) -> int:
 
 
 def prune(directory: Path, keep: int, *, as_json: bool) -> int:
-    """`lockstep checkpoint prune`."""
+    """`lockstep checkpoint prune`: remove all but the newest usable checkpoints."""
     check_whole(directory)
     with screen.Bar("reading checkpoints"):
         removed, kept = prune_checkpoints(directory, keep)
@@ -93,7 +93,7 @@ def prune(directory: Path, keep: int, *, as_json: bool) -> int:
     elif kept:
         screen.say(f"removed {screen.counted(len(removed), 'checkpoint')}, kept {len(kept)}")
     else:
-        screen.say("removed nothing: no checkpoint here is one that recovery could use")
+        screen.say("removed nothing: recovery could use none of the checkpoints")
     return errors.FINE
 
 

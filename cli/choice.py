@@ -1,7 +1,7 @@
-"""Choice of commands and events of a journal: masks over the rows of a block, before anything is printed.
+"""Selection of commands and events of a journal: masks over the rows of a block.
 
-A cancel or replace does not name its instrument. Of one that the market took, its events do; of one that it refused,
-the order that bears its client order id does, which ``OrderIds`` remembers.
+A cancel or replace does not name its instrument. If the market accepted it, its events name the instrument; if it was
+rejected, the order with its client order id does, which ``OrderIds`` remembers.
 """
 
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from cli.node import check_name
 from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind
 
-#: A participant or instrument that no row has; 0 in a row is nobody.
+#: Number of a participant or instrument that no row has; 0 in a row means none.
 _NOBODY: Final = 2**32 - 1
-#: The kinds that name an instrument; and those that may, beside a participant.
+#: Kinds that name an instrument, and kinds that may, beside a participant.
 _OF_SYMBOL: Final = (CommandKind.INSTRUMENT, CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME)
 _WITH_SYMBOL: Final = (CommandKind.MASS_CANCEL, CommandKind.LIMITS)
 #: The kinds that name a participant by the number, and by the name.
@@ -40,13 +40,13 @@ class Selection:
     kinds: tuple[str, ...]
 
     def check(self) -> None:
-        """Raise WrongUse for names that nothing can bear."""
+        """Raise WrongUse for impossible names."""
         check_name(self.symbol, "instrument")
         check_name(self.participant, "participant")
 
 
 def kind_codes(words: tuple[str, ...], codes: type[EventKind] | type[CommandKind]) -> NDArray[np.uint8] | None:
-    """The codes of kinds by their words, None for all. Raises WrongUse for a word that is no kind."""
+    """Codes of kinds by their words; None for all. Raises WrongUse for an unknown word."""
     known = {code.name.lower(): int(code) for code in codes}
     for word in words:
         if word not in known:
@@ -55,29 +55,29 @@ def kind_codes(words: tuple[str, ...], codes: type[EventKind] | type[CommandKind
 
 
 def number_of(names: tuple[str, ...], name: str) -> int:
-    """The number of a name, in the order of definition; one that no row bears where it is not known."""
+    """Number of a name, in order of definition; for an unknown name one that no row has."""
     return names.index(name) + 1 if name in names else _NOBODY
 
 
 class OrderIds:
-    """The instrument of each client order id that was entered or given by a replace: the newest use of an id counts.
+    """Instrument of each client order id that was entered or given by a replace; the newest use of an id counts.
 
-    Sorted arrays of rising size, so that a block costs little and a look-up is a search by halves.
+    Sorted arrays of rising size: adding a block is cheap, and a look-up is a binary search.
     """
 
     def __init__(self) -> None:
-        # Rows participant, client order id, seq, instrument; each contiguous, as a search by halves needs it.
+        # Rows participant, client order id, seq, instrument; each contiguous, as a binary search needs it.
         self._sorted: list[NDArray[np.int64]] = []
 
     def learn(self, participants: Any, ids: Any, seqs: Any, instruments: Any) -> None:
-        """Take ids up, each with the command that gave it."""
+        """Add ids, each with its command."""
         added = np.array([participants, ids, seqs, instruments], np.int64)
         while self._sorted and self._sorted[-1].shape[1] <= 2 * added.shape[1]:
             added = np.concatenate((self._sorted.pop(), added), axis=1)
         self._sorted.append(np.ascontiguousarray(added[:, np.lexsort((added[2], added[1], added[0]))]))
 
     def learn_block(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int) -> None:
-        """Take up the ids of a block: those of ENTER rows, and the new ones of replaces that the market took."""
+        """Add the ids of a block: those of ENTER rows, and the new ids of accepted replaces."""
         enters = np.flatnonzero(rows["kind"] == CommandKind.ENTER)
         entered = rows[enters]
         self.learn(entered["participant"], entered["client_order_id"], first_seq + enters, entered["instrument"])
@@ -88,7 +88,7 @@ class OrderIds:
             )
 
     def instrument(self, participant: int, order_id: int, seq: int) -> int:
-        """The instrument of the order that bore an id before command ``seq``; 0 where none is known."""
+        """Instrument of the order that had an id before command ``seq``; 0 if none is known."""
         found_seq = found = 0
         for participants, ids, seqs, instruments in self._sorted:
             low, high = _run(participants, participant, 0, len(ids))
@@ -101,7 +101,9 @@ class OrderIds:
 
 @dataclass
 class Choice:
-    """A selection as masks, block by block. ``unknown``: refused cancels and replaces whose order was never seen."""
+    """Selection as masks, block by block. ``unknown``: number of rejected cancels and replaces whose order was never
+    seen.
+    """
 
     selection: Selection
     kinds: NDArray[np.uint8] | None
@@ -109,7 +111,7 @@ class Choice:
     unknown: int = 0
 
     def events(self, rows: NDArray[Any], commands: NDArray[Any], first_seq: int, names: Directory) -> NDArray[np.bool_]:
-        """Mask of the EVENT rows of a block that are wanted. ``commands``: its COMMAND rows, from ``first_seq`` on."""
+        """Mask of the selected EVENT rows of a block. ``commands``: its COMMAND rows, from ``first_seq`` on."""
         wanted: NDArray[np.bool_] = rows["seq"] >= self.selection.from_seq
         if self.kinds is not None:
             wanted &= np.isin(rows["kind"], self.kinds)
@@ -130,7 +132,7 @@ class Choice:
     def commands(
         self, rows: NDArray[Any], lasts: NDArray[np.int64], events: NDArray[Any], first_seq: int, names: Directory
     ) -> NDArray[np.bool_]:
-        """Mask of the commands of a block that are wanted.
+        """Mask of the selected commands of a block.
 
         lasts: the index in ``rows`` of the last row of each; an EXTEND row before it belongs to it.
         """
@@ -180,20 +182,20 @@ class Choice:
         return found
 
     def _follows(self, row: "np.void", seq: int, instrument: int) -> bool:
-        """True where the order of a refused cancel or replace is of the instrument; one never seen is counted."""
+        """True if the order of a rejected cancel or replace is of the instrument; an unknown order is counted."""
         followed = self.ids.instrument(int(row["participant"]), int(row["client_order_id"]), seq)
         self.unknown += followed == 0
         return followed == instrument
 
 
 def _run(values: NDArray[np.int64], value: int, low: int, high: int) -> tuple[int, int]:
-    """Range in which a value stands in the sorted ``values[low:high]``."""
+    """Range of a value in the sorted ``values[low:high]``."""
     within = values[low:high]
     return low + int(np.searchsorted(within, value, "left")), low + int(np.searchsorted(within, value, "right"))
 
 
 def _extension(rows: NDArray[Any], lasts: NDArray[np.int64], place: str) -> NDArray[np.int64]:
-    """A place of the EXTEND row before each command, 0 where there is none."""
+    """Values of one place of the EXTEND row before each command; 0 if there is none."""
     before = rows[np.maximum(lasts - 1, 0)]
     extended = (lasts > 0) & (before["kind"] == CommandKind.EXTEND)
     found: NDArray[np.int64] = np.where(extended, before[place], 0)

@@ -13,7 +13,7 @@ from cli.options import Directory, Json
 PANEL: Final = "Look after it"
 app = typer.Typer()
 checkpoint = typer.Typer(
-    help="Images of the state: list, create, verify, prune.\n\nExample: lockstep checkpoint create node1",
+    help="Checkpoints of the state: list, create, verify, prune.\n\nExample: lockstep checkpoint create node1",
     no_args_is_help=True,
 )
 journal = typer.Typer(
@@ -40,9 +40,9 @@ def checkpoint_list(directory: Directory, as_json: Json = False) -> int:
 
 @checkpoint.command("create")
 def checkpoint_create(directory: Directory, as_json: Json = False) -> int:
-    """Write an image of the state after the last durable command, so that later recoveries start there.
+    """Write a checkpoint of the state after the last durable command, so that later recoveries start there.
 
-    Beside a running node it disturbs nothing: it reads, and writes a file of its own.
+    Safe beside a running node: it only reads the journal, and writes a file of its own.
 
     Example: lockstep checkpoint create node1
     """
@@ -65,13 +65,13 @@ def checkpoint_verify(directory: Directory, as_json: Json = False) -> int:
 @checkpoint.command("prune")
 def checkpoint_prune(
     directory: Directory,
-    keep: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the newest to keep.")] = 3,
+    keep: Annotated[int, typer.Option(metavar="N", min=1, help="Number of the newest checkpoints to keep.")] = 3,
     as_json: Json = False,
 ) -> int:
     """Remove all but the newest checkpoints that recovery could use.
 
-    Each that is kept is read first, every byte; the newest good one always stays. Safe beside a running node, whose
-    newer checkpoints are not looked at. Those marked as damaged stay too.
+    The kept ones are verified first, and the newest good one always stays. Safe beside a running node, whose newer
+    checkpoints are left alone. Checkpoints marked as damaged stay.
 
     Example: lockstep checkpoint prune node1 --keep 2
     """
@@ -82,7 +82,7 @@ def checkpoint_prune(
 
 @journal.command("info")
 def journal_info(directory: Directory, as_json: Json = False) -> int:
-    """Say what a journal holds, without reading all of it.
+    """Summarize a journal without reading all of it.
 
     Example: lockstep journal info node1
     """
@@ -93,7 +93,7 @@ def journal_info(directory: Directory, as_json: Json = False) -> int:
 
 @journal.command("check")
 def journal_check(directory: Directory, as_json: Json = False) -> int:
-    """Read every block and check its checksum and its place in the chain.
+    """Check each block of a journal: its checksum and its place in the chain.
 
     Example: lockstep journal check node1
     """
@@ -104,7 +104,7 @@ def journal_check(directory: Directory, as_json: Json = False) -> int:
 
 @app.command(rich_help_panel=PANEL)
 def doctor(directory: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False) -> int:
-    """Say what is wrong with this machine or a data directory, and what to do about it.
+    """Check this machine, and a data directory, for faults, and say what to do.
 
     Example: lockstep doctor node1
     """
@@ -115,7 +115,7 @@ def doctor(directory: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = 
 
 @bench.command("engine")
 def bench_engine(as_json: Json = False) -> int:
-    """Commands per second of the engine, by workload.
+    """Measure commands per second of the engine, by workload.
 
     Example: lockstep bench engine
     """
@@ -126,7 +126,7 @@ def bench_engine(as_json: Json = False) -> int:
 
 @bench.command("journal")
 def bench_journal(as_json: Json = False) -> int:
-    """Commands per second through journal and engine, durable.
+    """Measure commands per second through journal and engine, durable.
 
     Example: lockstep bench journal
     """
@@ -137,7 +137,7 @@ def bench_journal(as_json: Json = False) -> int:
 
 @bench.command("replay")
 def bench_replay(as_json: Json = False) -> int:
-    """Commands per second of a verified replay.
+    """Measure commands per second of a verified replay.
 
     Example: lockstep bench replay
     """
@@ -148,7 +148,7 @@ def bench_replay(as_json: Json = False) -> int:
 
 @app.command(rich_help_panel=PANEL)
 def warmup(as_json: Json = False) -> int:
-    """Compile the engine ahead of its first use (once a machine and version).
+    """Compile the kernels before their first use (once for a machine and version).
 
     Example: lockstep warmup
     """
@@ -159,7 +159,7 @@ def warmup(as_json: Json = False) -> int:
 
 @app.command(rich_help_panel=PANEL)
 def version(as_json: Json = False) -> int:
-    """Say which lockstep this is, which rules it plays and with which kernels.
+    """Show the versions of lockstep, of its rules and of its libraries.
 
     Example: lockstep version --json
     """

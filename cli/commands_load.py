@@ -16,35 +16,47 @@ app = typer.Typer()
 
 Users = Annotated[
     Path | None,
-    typer.Option("--users", metavar="FILE", help="Who logs in: a line each of name and password.", show_default=False),
+    typer.Option(
+        "--users", metavar="FILE", help="Users that log in: name and password, one a line.", show_default=False
+    ),
 ]
 UserNames = Annotated[
-    list[str] | None, typer.Option("--user", metavar="NAME", help="Or this one, and others.", show_default=False)
+    list[str] | None,
+    typer.Option("--user", metavar="NAME", help="User that logs in; may be repeated.", show_default=False),
 ]
-PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Their password is on standard input.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password of --user from standard input.")
+]
 
 
 @app.command(rich_help_panel=PANEL)
 def simulate(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="The node's, for OUCH.")] = 9_001,
-    host: Annotated[str, typer.Option(help="The node's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the node for OUCH.")] = 9_001,
+    host: Annotated[str, typer.Option(help="Host of the node.")] = "127.0.0.1",
     users: Users = None,
     names: UserNames = None,
     password_stdin: PasswordStdin = False,
     symbols: Annotated[
         list[str] | None,
-        typer.Option("--symbol", metavar="NAME=PRICE", help="An instrument that trades.", show_default="those of demo"),
+        typer.Option(
+            "--symbol",
+            metavar="NAME=PRICE",
+            help="Instrument to trade, with its price; may be repeated.",
+            show_default="those of `demo`",
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="How long they trade.")] = 10.0,
-    rate: Annotated[float, typer.Option(min=0.1, max=20_000, help="Requests a second, of all together.")] = 1_000.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="Duration, in seconds.")] = 10.0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=20_000, help="Requests a second of all traders together.")
+    ] = 1_000.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the traders.")] = 1,
     tls: Tls = False,
     tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> int:
-    """Simulated traders on a node, over OUCH: market makers around a drifting price, and takers.
+    """Trade on a node with simulated traders: market makers around a drifting price, and takers.
 
-    One line a second, and a summary. A lost connection is made again. Exit status 1 when an order got no answer.
+    One line a second, and a summary. Lost connections reconnect. Exit status 1 if an order got no answer.
 
     Example: lockstep simulate --port 9001 --users traders.txt --seconds 30
     """
@@ -64,29 +76,32 @@ def simulate(
 def bench_wire(
     connections: Annotated[
         list[int] | None,
-        typer.Option(metavar="N", min=1, max=1_000, help="Connections; may be repeated.", show_default="1, 100, 1000"),
+        typer.Option(
+            metavar="N", min=1, max=1_000, help="Number of connections; may be repeated.", show_default="1, 100, 1000"
+        ),
     ] = None,
-    orders: Annotated[int, typer.Option(min=100, help="Requests of a measurement.")] = 500_000,
+    orders: Annotated[int, typer.Option(min=100, help="Requests in a measurement.")] = 500_000,
     rate: Annotated[float, typer.Option(min=0, help="Requests a second of the open loop; 0: none.")] = 20_000.0,
     durability: Annotated[
-        list[Durability] | None, typer.Option(help="May be repeated.", show_default="none and fsync")
+        list[Durability] | None,
+        typer.Option(help="Durability of the node; may be repeated.", show_default="none and fsync"),
     ] = None,
     symbols: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Instruments.")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="Rough numbers in a fraction of the time.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Rough figures in a fraction of the time.")] = False,
     host: Annotated[
         str | None, typer.Option(help="Load an existing node instead of new ones.", show_default=False)
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="That node's, for OUCH.")] = 9_001,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of that node for OUCH.")] = 9_001,
     users: Users = None,
     names: UserNames = None,
     password_stdin: PasswordStdin = False,
-    symbol: Annotated[str, typer.Option(help="What to trade on an existing node, around 100.00.")] = "S0",
+    symbol: Annotated[str, typer.Option(help="Instrument to trade on an existing node, around 100.00.")] = "S0",
     as_json: Json = False,
 ) -> int:
-    """Orders a second and round trips over OUCH, client included, each answer checked.
+    """Measure orders a second and round trips over OUCH, client included; each answer is checked.
 
-    Starts a node for each measurement, on this machine. With --host it loads one that is there: its instrument is to
-    trade around 100.00, and nobody else is to be logged in as its users.
+    Starts a node for each measurement, on this machine. With --host it loads a running node: --symbol must trade around
+    100.00, and its users must not be logged in.
 
     Example: lockstep bench wire --quick
 

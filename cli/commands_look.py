@@ -20,11 +20,13 @@ def events(
     to_seq: ToSeq = None,
     symbol: Symbol = None,
     participant: Participant = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, as trade; may be repeated.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only events of this kind, such as trade; may be repeated.")
+    ] = None,
     with_seq: WithSeq = False,
     as_json: Json = False,
 ) -> int:
-    """Print what happened, in the rulebook's notation.
+    """Print the events of a journal, in the rulebook's notation.
 
     Example: lockstep events node1 --symbol AAPL --kind trade --from 1000
     """
@@ -42,12 +44,16 @@ def commands(
     to_seq: ToSeq = None,
     symbol: Symbol = None,
     participant: Participant = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, as enter; may be repeated.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only commands of this kind, such as enter; may be repeated.")
+    ] = None,
     with_seq: WithSeq = False,
-    with_events: Annotated[bool, typer.Option("--with-events", help="Put under each command what it caused.")] = False,
+    with_events: Annotated[
+        bool, typer.Option("--with-events", help="Print the events of each command below it.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Print what was asked, as a scenario that runs again to the same rows.
+    """Print the commands of a journal, as a scenario that gives the same rows again.
 
     Example: lockstep commands node1 > day.txt && lockstep run day.txt --data node2
     """
@@ -63,10 +69,10 @@ def book(
     directory: Directory,
     symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="The instrument.")],
     at: At = None,
-    depth: Annotated[int, typer.Option(metavar="N", min=1, help="Price levels of each side.")] = 10,
+    depth: Annotated[int, typer.Option(metavar="N", min=1, help="Price levels a side.")] = 10,
     as_json: Json = False,
 ) -> int:
-    """Show an instrument's book as a ladder, now or at any moment of its past.
+    """Show the book of an instrument as a ladder, now or at any past moment.
 
     Example: lockstep book node1 AAPL --at 09:31:07.25 --depth 5
     """
@@ -78,11 +84,11 @@ def book(
 @app.command(rich_help_panel=PANEL)
 def order(
     directory: Directory,
-    order_id: Annotated[str, typer.Argument(metavar="ID|TOKEN", help="A client order id, or an order token of OUCH.")],
+    order_id: Annotated[str, typer.Argument(metavar="ID|TOKEN", help="Client order id, or order token of OUCH.")],
     participant: Participant = None,
     as_json: Json = False,
 ) -> int:
-    """Tell the life of an order, event by event, through its replaces.
+    """Show the history of an order, event by event, through its replaces.
 
     Example: lockstep order node1 a17 --participant ALPHA
 
@@ -109,16 +115,21 @@ def arrivals(
     directory: Directory,
     from_seq: FromSeq = 1,
     to_seq: ToSeq = None,
-    user: Annotated[str | None, typer.Option(metavar="NAME|N", help="Only of this user, by name or number.")] = None,
-    connection: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only of this connection.")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME|N", help="Only messages of this user, by name or number.")
+    ] = None,
+    connection: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only messages of this connection.")
+    ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Prove instead that connections took turns; exit status 1 if not.")
+        bool, typer.Option("--check", help="Check that connections took turns; exit status 1 if not.")
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Print when and in which order a node received messages, from DIR/arrivals.
+    """Print the times and the order in which a node received messages, from DIR/arrivals.
 
-    A turn is what was read together. In it no message waits for more than one message of each other connection.
+    Messages that are read together make a turn. In a turn no message waits for more than one message of each other
+    connection.
 
     Example: lockstep arrivals node1 --from 1000 --user TRADER
 

@@ -16,12 +16,12 @@ app = typer.Typer()
 
 @app.command(rich_help_panel=PANEL)
 def demo(
-    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long the market trades.")] = 8.0,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="Trading time, in seconds.")] = 8.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated traders.")] = 1,
     data: Annotated[Path | None, typer.Option(help="Keep the data here.", show_default="a temporary directory")] = None,
     as_json: Json = False,
 ) -> int:
-    """An exchange in a minute: a node and its clients, live; a kill, a restart, and the proof that nothing was lost.
+    """Show an exchange in a minute: a node and its clients, a kill, a restart, and the proof that nothing was lost.
 
     Example: lockstep demo --seconds 5 --seed 7
     """
@@ -34,49 +34,57 @@ def demo(
 def run(
     files: Files,
     data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Data directory: new, or one that holds the beginning of these files.")
+        Path,
+        typer.Option(metavar="DIR", help="Data directory: new, or one that begins with the commands of these files."),
     ],
     append: Annotated[
-        bool, typer.Option("--append", help="DIR holds something else: recover it and add the files after that.")
+        bool, typer.Option("--append", help="Recover DIR, which has other commands, and add the files after them.")
     ] = False,
-    form: Annotated[Format, typer.Option("--format", help="What the files are.")] = Format.scenario,
+    form: Annotated[Format, typer.Option("--format", help="Format of the files.")] = Format.scenario,
     books: Annotated[
         list[Path] | None,
-        typer.Option("--book", metavar="BOOK", help="LOBSTER order book that seeds the opening, one a message file."),
+        typer.Option(
+            "--book", metavar="BOOK", help="LOBSTER order book that seeds the opening book, one for each message file."
+        ),
     ] = None,
     checks: Annotated[
         list[Path] | None,
-        typer.Option("--check", metavar="BOOK", help="LOBSTER order book to compare with, one a message file."),
+        typer.Option("--check", metavar="BOOK", help="LOBSTER order book to compare with, one for each message file."),
     ] = None,
     symbols: Annotated[
-        list[str] | None, typer.Option("--symbol", help="Of LOBSTER files whose names do not tell it, in their order.")
+        list[str] | None,
+        typer.Option("--symbol", help="Symbol of a LOBSTER file whose name has none, in the order of the files."),
     ] = None,
-    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Of all of them, likewise.")] = None,
-    tick: Annotated[str, typer.Option(metavar="PRICE", help="Of LOBSTER files: the price step, as 0.0001.")] = "0.01",
+    date: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Date of LOBSTER files whose names have none.")
+    ] = None,
+    tick: Annotated[str, typer.Option(metavar="PRICE", help="Price step of LOBSTER files, such as 0.0001.")] = "0.01",
     engine: Engine = EngineChoice.kernel,
     durability: Annotated[
-        Durability, typer.Option(help="none is for measurements: a crash may lose what was seen.")
+        Durability, typer.Option(help="none is for measurements: a crash may lose published events.")
     ] = (Durability.fsync),
-    checkpoint_every: Annotated[int, typer.Option(metavar="N", min=0, help="Checkpoint each N commands; 0: none.")] = 0,
+    checkpoint_every: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Write a checkpoint each N commands; 0: none.")
+    ] = 0,
     block_rows: Annotated[int, typer.Option(metavar="N", min=1, max=8191, help="Commands in a journal block.")] = 1024,
     orders_max: OrdersMax = None,
     ids_max: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Order ids a day, of a new directory.", show_default="2097152"),
+        typer.Option(metavar="N", min=1, help="Order ids a day in a new directory.", show_default="2097152"),
     ] = None,
     instruments_max: InstrumentsMax = None,
     participants_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Participants, of a new directory.", show_default="1024")
+        int | None, typer.Option(metavar="N", min=1, help="Participants in a new directory.", show_default="1024")
     ] = None,
     as_json: Json = False,
 ) -> int:
     """Feed scenario or LOBSTER files through sequencer, journal and engine, without a network.
 
-    After a kill, repeat the command to resume where the journal ends. Not so with --append, which adds the files once
-    more: give all files instead, from the first on, without --append.
+    After a kill, repeat the command to resume where the journal ends. But --append would add the files once more: after
+    a kill, give all files from the first on, without --append.
 
-    Several LOBSTER files of one day are merged by time; --book and --check go to the file of the same symbol, else to
-    the files in order.
+    Several LOBSTER files of one day are merged by time; --book and --check apply to the file of the same symbol, else
+    to the files in order.
 
     Example: lockstep run day.txt --data node1
 
@@ -101,10 +109,10 @@ def run(
 @app.command(rich_help_panel=PANEL)
 def scenario(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE|DIR...", help="Scenario files, or folders of *.txt.")],
-    engine: Annotated[EngineOrBoth, typer.Option(help="Which engine answers.")] = EngineOrBoth.both,
+    engine: Annotated[EngineOrBoth, typer.Option(help="Engine to run; both compares them.")] = EngineOrBoth.both,
     as_json: Json = False,
 ) -> int:
-    """Run acceptance scenarios; where one fails, show what was expected beside what came.
+    """Run acceptance scenarios; where one fails, show expected and actual events side by side.
 
     Example: lockstep scenario scenarios/ --engine both
     """

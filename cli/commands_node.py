@@ -12,20 +12,20 @@ from cli.options import Directory, Json
 PANEL: Final = "Operate a node"
 app = typer.Typer()
 admin = typer.Typer(
-    help="Tell a running node what to do, and ask it how it is.\n\n"
-    "A command that the market refuses ends with status 1.\n\nExample: lockstep admin status node1",
+    help="Command a running node, and show its state.\n\n"
+    "Exit status 1 if the market rejects a command.\n\nExample: lockstep admin status node1",
     no_args_is_help=True,
 )
 user = typer.Typer(
-    help="Who may log in: add, password.\n\nExample: lockstep admin user add node1 TRADER --participant ALPHA",
+    help="Users that may log in: add, password.\n\nExample: lockstep admin user add node1 TRADER --participant ALPHA",
     no_args_is_help=True,
 )
 app.add_typer(admin, name="admin", rich_help_panel=PANEL)
 admin.add_typer(user, name="user")
 
-Symbol = Annotated[str, typer.Argument(metavar="SYM|*", help="An instrument, or * for each.")]
+Symbol = Annotated[str, typer.Argument(metavar="SYM|*", help="Instrument, or * for all.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A participant.")]
-NameOrEvery = Annotated[str, typer.Argument(metavar="NAME|*", help="A participant, or * for each.")]
+NameOrEvery = Annotated[str, typer.Argument(metavar="NAME|*", help="Participant, or * for all.")]
 User = Annotated[str, typer.Argument(metavar="NAME", help="1 to 6 characters of A-Z 0-9 . -")]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from a line of standard input, not from a terminal.")
@@ -35,9 +35,14 @@ PasswordStdin = Annotated[
 @app.command(rich_help_panel=PANEL)
 def top(
     directory: Directory,
-    seconds: Annotated[float | None, typer.Option(min=0, help="How long to watch.", show_default="until ^C")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Time to watch, in seconds.", show_default="until ^C")
+    ] = None,
     symbols: Annotated[
-        list[str] | None, typer.Option("--symbol", metavar="SYM", help="Books to show.", show_default="the first four")
+        list[str] | None,
+        typer.Option(
+            "--symbol", metavar="SYM", help="Instruments whose books are shown.", show_default="the first four"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -54,11 +59,11 @@ def top(
 def admin_do(
     directory: Directory,
     commands: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="Each a line in scenario notation; - for standard input.")
+        list[str], typer.Argument(metavar="COMMAND...", help="Commands in scenario notation; - for standard input.")
     ],
     as_json: Json = False,
 ) -> int:
-    """Send commands in the rulebook's scenario notation, and show what they caused.
+    """Send commands in the rulebook's scenario notation, and show their events.
 
     Example: lockstep admin do node1 "phase XYZ continuous" "halt ABC"
     """
@@ -71,15 +76,13 @@ def admin_do(
 def admin_instrument(
     directory: Directory,
     symbol: Annotated[str, typer.Argument(metavar="SYM", help="1 to 8 characters of A-Z 0-9 . -")],
-    tick: Annotated[str, typer.Option(help="Smallest step of its prices.")],
-    reference: Annotated[str, typer.Option(help="Reference price before its first trade.")],
-    lot: Annotated[int, typer.Option(help="Smallest step of its quantities.")] = 1,
-    adv: Annotated[
-        int | None, typer.Option(metavar="SHARES", help="Its average daily volume, for --adv limits.")
-    ] = None,
+    tick: Annotated[str, typer.Option(help="Tick: smallest price step.")],
+    reference: Annotated[str, typer.Option(help="Reference price before the first trade.")],
+    lot: Annotated[int, typer.Option(help="Lot: smallest quantity step.")] = 1,
+    adv: Annotated[int | None, typer.Option(metavar="SHARES", help="Average daily volume, for --adv limits.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Define an instrument; it is closed at first.
+    """Define an instrument; its first phase is closed.
 
     Example: lockstep admin instrument node1 XYZ --tick 0.01 --reference 10.00
     """
@@ -93,9 +96,9 @@ def admin_instrument(
 def admin_participant(
     directory: Directory,
     name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 8 characters of A-Z 0-9 . -")],
-    group: Annotated[str | None, typer.Option(help="Whose orders are not to trade with its own.")] = None,
+    group: Annotated[str | None, typer.Option(help="Group whose orders do not trade with each other.")] = None,
     allow: Annotated[
-        str | None, typer.Option(metavar="market,stp_none|none", help="What it may.", show_default="market")
+        str | None, typer.Option(metavar="market,stp_none|none", help="Permissions.", show_default="market")
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -112,7 +115,7 @@ def admin_participant(
 def admin_user_add(
     directory: Directory,
     name: User,
-    participant: Annotated[str, typer.Option(help="For whom the user trades.")],
+    participant: Annotated[str, typer.Option(help="Participant for which the user trades.")],
     firm: Annotated[str | None, typer.Option(help="1 to 4 characters of A-Z 0-9.")] = None,
     allow: Annotated[
         str | None,
@@ -121,10 +124,10 @@ def admin_user_add(
     password_stdin: PasswordStdin = False,
     as_json: Json = False,
 ) -> int:
-    """Define a user and set the password, which is asked for without an echo and kept as a salted hash only.
+    """Define a user and set the password; it is read without an echo, and stored as a salted hash only.
 
-    Passwords have 1 to 10 characters; capital and small letters are the same (SoupBinTCP). A user who exists is
-    defined anew.
+    Passwords have 1 to 10 characters; capital and small letters are the same (SoupBinTCP). An existing user is
+    redefined.
 
     Example: lockstep admin user add node1 TRADER --participant ALPHA --allow login,cancel_on_disconnect
     """
@@ -137,7 +140,7 @@ def admin_user_add(
 def admin_user_password(
     directory: Directory, name: User, password_stdin: PasswordStdin = False, as_json: Json = False
 ) -> int:
-    """Set a user's password, which is asked for without an echo.
+    """Set a user's password, read without an echo.
 
     Example: lockstep admin user password node1 TRADER
     """
@@ -158,7 +161,7 @@ def admin_phase(
     ],
     as_json: Json = False,
 ) -> int:
-    """Take an instrument, or each, to a trading phase.
+    """Set the trading phase of an instrument, or of all.
 
     Example: lockstep admin phase node1 XYZ continuous
     """
@@ -176,7 +179,7 @@ def admin_halt(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Halt an instrument, or each: no orders, cancels only. A call of a minute follows, then continuous trading.
+    """Halt an instrument, or all: cancels only. A call of a minute follows, then continuous trading.
 
     Example: lockstep admin halt node1 XYZ --for 5m
     """
@@ -184,13 +187,13 @@ def admin_halt(
     from cli.errors import WrongUse
 
     if duration is not None and duration.startswith("-"):
-        raise WrongUse(f"--for is {duration}; give a time above 0, such as 5m, or leave it out to halt until a resume")
+        raise WrongUse(f"--for is {duration}; give a time above 0, such as 5m, or leave it out to halt until `resume`")
     return send(directory, ["halt", symbol, *pair("for", duration)], as_json=as_json)
 
 
 @admin.command("resume")
 def admin_resume(directory: Directory, symbol: Symbol, as_json: Json = False) -> int:
-    """End the halt of an instrument, or of each: a call of a minute follows, then continuous trading.
+    """End the halt of an instrument, or of all: a call of a minute follows, then continuous trading.
 
     Example: lockstep admin resume node1 XYZ
     """
@@ -201,7 +204,7 @@ def admin_resume(directory: Directory, symbol: Symbol, as_json: Json = False) ->
 
 @admin.command("kill")
 def admin_kill(directory: Directory, name: NameOrEvery, as_json: Json = False) -> int:
-    """Cancel all orders of a participant, or of each, and refuse new ones until unkill.
+    """Cancel all orders of a participant, or of all, and reject new ones until `unkill`.
 
     Example: lockstep admin kill node1 ALPHA
     """
@@ -212,7 +215,7 @@ def admin_kill(directory: Directory, name: NameOrEvery, as_json: Json = False) -
 
 @admin.command("unkill")
 def admin_unkill(directory: Directory, name: NameOrEvery, as_json: Json = False) -> int:
-    """Take orders of a participant, or of each, again.
+    """Accept orders of a participant, or of all, again after `kill`.
 
     Example: lockstep admin unkill node1 ALPHA
     """
@@ -224,10 +227,10 @@ def admin_unkill(directory: Directory, name: NameOrEvery, as_json: Json = False)
 @admin.command("emergency-close")
 def admin_emergency_close(
     directory: Directory,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Close every instrument at once and cancel every order, without an auction.
+    """Close all instruments at once and cancel all orders, without an auction.
 
     Example: lockstep admin emergency-close node1 --yes
     """
@@ -240,8 +243,8 @@ def admin_emergency_close(
 def admin_mass_cancel(
     directory: Directory,
     name: Name,
-    symbol: Annotated[str | None, typer.Option(help="Only of this instrument.")] = None,
-    side: Annotated[str | None, typer.Option(metavar="buy|sell", help="Only of this side.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only orders of this instrument.")] = None,
+    side: Annotated[str | None, typer.Option(metavar="buy|sell", help="Only orders of this side.")] = None,
     as_json: Json = False,
 ) -> int:
     """Cancel all open orders of a participant.
@@ -257,26 +260,36 @@ def admin_mass_cancel(
 def admin_limits(
     directory: Directory,
     name: Name,
-    symbol: Annotated[str | None, typer.Option(help="Only in this instrument.")] = None,
-    max_order_qty: Annotated[str | None, typer.Option(metavar="N|off", help="Shares of one order.")] = None,
-    max_order_value: Annotated[str | None, typer.Option(metavar="MONEY|off", help="Value of one order.")] = None,
-    order_rate: Annotated[
-        str | None, typer.Option(metavar="100/1s|off", help="Entries in a time, refused too.")
+    symbol: Annotated[str | None, typer.Option(help="Limit in this instrument only.")] = None,
+    max_order_qty: Annotated[
+        str | None, typer.Option(metavar="N|off", help="Largest quantity of an order, in shares.")
     ] = None,
-    max_position: Annotated[str | None, typer.Option(metavar="N|off", help="Shares held, long or short.")] = None,
-    credit: Annotated[str | None, typer.Option(metavar="MONEY|off", help="For open orders and positions.")] = None,
-    margin: Annotated[str | None, typer.Option(metavar="20%|off", help="Part of positions that credit covers.")] = None,
-    adv: Annotated[str | None, typer.Option(metavar="10%|off", help="Part of the daily volume, one order.")] = None,
+    max_order_value: Annotated[str | None, typer.Option(metavar="MONEY|off", help="Largest value of an order.")] = None,
+    order_rate: Annotated[
+        str | None, typer.Option(metavar="100/1s|off", help="Entries in a time, rejected ones included.")
+    ] = None,
+    max_position: Annotated[
+        str | None, typer.Option(metavar="N|off", help="Largest position, long or short, in shares.")
+    ] = None,
+    credit: Annotated[
+        str | None, typer.Option(metavar="MONEY|off", help="Credit for open orders and the margin of positions.")
+    ] = None,
+    margin: Annotated[
+        str | None, typer.Option(metavar="20%|off", help="Share of a position's value that credit covers.")
+    ] = None,
+    adv: Annotated[
+        str | None, typer.Option(metavar="10%|off", help="Largest share of the daily volume in an order.")
+    ] = None,
     restricted: Annotated[
         bool | None, typer.Option("--restricted/--not-restricted", help="No orders.", show_default="unchanged")
     ] = None,
-    max_open_orders: Annotated[str | None, typer.Option(metavar="N|off", help="Open orders at a time.")] = None,
-    max_ids: Annotated[str | None, typer.Option(metavar="N|off", help="Order ids of a day.")] = None,
+    max_open_orders: Annotated[str | None, typer.Option(metavar="N|off", help="Open orders at one time.")] = None,
+    max_ids: Annotated[str | None, typer.Option(metavar="N|off", help="Order ids used in a day.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Set limits of a participant; without any, show those in force, its positions and what it has open.
+    """Set limits of a participant; without any, show its limits, positions and open orders.
 
-    --order-rate, --credit, --margin, --max-open-orders and --max-ids are of all instruments together.
+    --order-rate, --credit, --margin, --max-open-orders and --max-ids apply to all instruments together.
 
     Example: lockstep admin limits node1 ALPHA --credit 5000000 --order-rate 100/1s
 
@@ -303,7 +316,7 @@ def admin_limits(
 
 @admin.command("checkpoint")
 def admin_checkpoint(directory: Directory, as_json: Json = False) -> int:
-    """Have the node write an image of its state, so that a later start is quick.
+    """Have the node write a checkpoint, so that a later start is quick.
 
     Example: lockstep admin checkpoint node1
     """
@@ -314,7 +327,7 @@ def admin_checkpoint(directory: Directory, as_json: Json = False) -> int:
 
 @admin.command("sessions")
 def admin_sessions(directory: Directory, as_json: Json = False) -> int:
-    """Say who is connected.
+    """List the connections of clients.
 
     Example: lockstep admin sessions node1
     """
@@ -325,7 +338,7 @@ def admin_sessions(directory: Directory, as_json: Json = False) -> int:
 
 @admin.command("status")
 def admin_status(directory: Directory, as_json: Json = False) -> int:
-    """Say how the node is: sequence, digest, rates, latencies, memory, disk.
+    """Show the node's figures: sequence, digest, rates, latencies, memory, disk.
 
     Example: lockstep admin status node1
     """
@@ -341,7 +354,7 @@ def admin_book(
     depth: Annotated[int, typer.Option(metavar="N", min=1, max=200, help="Price levels a side.")] = 10,
     as_json: Json = False,
 ) -> int:
-    """Show an instrument's book as it stands now.
+    """Show the current book of an instrument.
 
     Example: lockstep admin book node1 XYZ --depth 5
     """
@@ -353,7 +366,7 @@ def admin_book(
 @admin.command("disconnect")
 def admin_disconnect(
     directory: Directory,
-    name: Annotated[str, typer.Argument(metavar="USER", help="Who is logged in.")],
+    name: Annotated[str, typer.Argument(metavar="USER", help="User whose connection is ended.")],
     as_json: Json = False,
 ) -> int:
     """End a user's connection; the user may log in again.
@@ -367,20 +380,20 @@ def admin_disconnect(
 
 @admin.command("accept-clock")
 def admin_accept_clock(directory: Directory, as_json: Json = False) -> int:
-    """Let market time take the time of a clock that jumped too far ahead to be believed.
+    """Accept the time of a clock that was refused because it jumped too far ahead.
 
     Example: lockstep admin accept-clock node1
     """
     from cli.admin import simple
 
-    return simple(directory, "accept_clock", "market time takes the time of the machine's clock", as_json=as_json)
+    return simple(directory, "accept_clock", "market time follows the machine's clock again", as_json=as_json)
 
 
 @admin.command("drain")
 def admin_drain(directory: Directory, as_json: Json = False) -> int:
-    """Take no new logins, and halt the market: new orders are refused, cancels work, until the node is shut down.
+    """Refuse logins and halt the market until the node is shut down: new orders are rejected, cancels work.
 
-    The node puts the phases back when it ends; after a kill the next start does.
+    The node restores the phases when it ends; after a kill, at the next start.
 
     Example: lockstep admin drain node1
     """
@@ -389,14 +402,14 @@ def admin_drain(directory: Directory, as_json: Json = False) -> int:
     return simple(
         directory,
         "drain",
-        "the node drains: no new logins, new orders are refused, cancels work; end it with `lockstep admin shutdown`",
+        "the node drains: no logins, new orders are rejected, cancels work; end it with `lockstep admin shutdown`",
         as_json=as_json,
     )
 
 
 @admin.command("shutdown")
 def admin_shutdown(directory: Directory, as_json: Json = False) -> int:
-    """End the node in good order: what is under way is made durable and answered, then sessions end.
+    """End the node in order: all commands become durable and are answered, then the sessions end.
 
     Example: lockstep admin shutdown node1
     """

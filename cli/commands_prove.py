@@ -1,4 +1,4 @@
-"""Commands that prove the record: `lockstep verify|compare`.
+"""Commands that verify journals: `lockstep verify|compare`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -44,10 +44,9 @@ def compare(
 ) -> int:
     """Find the first block, sequence number and part in which two nodes differ.
 
-    Commands and recorded digests are compared as they stand. Where two digests differ, the engine replays the commands
-    and says which is right. Where they agree, each node's state is rebuilt from its own checkpoint and compared part by
-    part; with the reference engine, both are also compared, in open orders and instruments, with its own replay from
-    command 1.
+    Commands and recorded digests are compared first. If two digests differ, the engine replays the commands and says
+    which is right. If all agree, each node's state is rebuilt from its own checkpoint and compared part by part. With
+    the reference engine, open orders and instruments are also compared with its replay from command 1.
 
     Example: lockstep compare node1 node2
 

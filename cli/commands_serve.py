@@ -16,44 +16,51 @@ app = typer.Typer()
 
 @app.command(rich_help_panel=PANEL)
 def serve(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Data directory: new, or a node's.")],
-    host: Annotated[str, typer.Option(help="Address on which clients are let in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="OUCH over SoupBinTCP; 0: any free one.")] = 9_001,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Data directory, new or existing.")],
+    host: Annotated[str, typer.Option(help="Address on which clients connect.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port for OUCH over SoupBinTCP; 0: any free port.")
+    ] = 9_001,
     admin_port: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=65_535,
-            help="The operator's over TCP too, on loopback, with a token; 0: any.",
+            help="Port for operators over TCP, on loopback, with a token; 0: any.",
             show_default="only DIR/operator.sock",
         ),
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Prometheus and health, on loopback.", show_default="none")
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port for Prometheus and health, on loopback.", show_default="none"),
     ] = None,
     durability: Annotated[
-        Durability, typer.Option(help="none is for measurements: a crash may lose what was answered.")
+        Durability, typer.Option(help="none is for measurements: a crash may lose answered orders.")
     ] = Durability.fsync,
     orders_max: OrdersMax = None,
     ids_max: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Order ids a day, of a new directory.", show_default="8388608"),
+        typer.Option(metavar="N", min=1, help="Order ids a day in a new directory.", show_default="8388608"),
     ] = None,
     instruments_max: InstrumentsMax = None,
     participants_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Participants, of a new directory.", show_default="2048")
+        int | None, typer.Option(metavar="N", min=1, help="Participants in a new directory.", show_default="2048")
     ] = None,
-    checkpoint_every: Annotated[int, typer.Option(metavar="N", min=1, help="Checkpoint each N commands.")] = 4_000_000,
-    connections_max: Annotated[int, typer.Option(metavar="N", min=1, max=4_096, help="Clients at once.")] = 1_024,
+    checkpoint_every: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Write a checkpoint each N commands.")
+    ] = 4_000_000,
+    connections_max: Annotated[
+        int, typer.Option(metavar="N", min=1, max=4_096, help="Connections of clients at most.")
+    ] = 1_024,
     connections_per_address_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Connections of one address.", show_default="all")
+        int | None, typer.Option(metavar="N", min=1, help="Connections of one address at most.", show_default="all")
     ] = None,
     waiting_per_address_max: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="Connections of one address that are not logged in.",
+            help="Connections of one address without a login at most.",
             show_default="a quarter of connections-max",
         ),
     ] = None,
@@ -68,36 +75,35 @@ def serve(
         bool, typer.Option(help="Record receive time, connection and turn of each order in DIR/arrivals.")
     ] = True,
     password_cost: Annotated[
-        int, typer.Option(min=4, max=20, help="Of new passwords: log2 of scrypt's N; low only for tests.")
+        int, typer.Option(min=4, max=20, help="Cost of hashing new passwords: log2 of scrypt's N; low only for tests.")
     ] = 14,
     busy_poll_us: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="How long to poll after an order before sleeping; 0: not at all.")
+        int, typer.Option(min=0, max=1_000_000, help="Polling time after an order before the loop sleeps; 0: none.")
     ] = 200,
     clock_error_max_ms: Annotated[
         float | None,
-        typer.Option(min=0, help="Open no phase by command while the clock may be wrong by more.", show_default="none"),
+        typer.Option(min=0, help="Refuse to open a phase while the clock may be wrong by more.", show_default="none"),
     ] = None,
     past_days: Annotated[
-        int, typer.Option(metavar="N", min=0, max=366, help="Past days whose streams clients can ask for.")
+        int, typer.Option(metavar="N", min=0, max=366, help="Past days whose streams clients can request.")
     ] = 5,
     clock_ahead_max_s: Annotated[
-        float, typer.Option(min=1, max=1e9, help="A clock that jumps ahead by more is refused until it is accepted.")
+        float, typer.Option(min=1, max=1e9, help="Refuse a clock that jumps ahead by more, until it is accepted.")
     ] = 3_600.0,
     accept_clock: Annotated[
-        bool, typer.Option("--accept-clock", help="Believe the clock at this start though it was refused before.")
+        bool, typer.Option("--accept-clock", help="Accept the clock at this start though it was refused before.")
     ] = False,
     default_order_rate: Annotated[
         str,
-        typer.Option(
-            metavar="N/TIME|off", help="Order rate of a participant that the operator defines from now on, as a limit."
-        ),
+        typer.Option(metavar="N/TIME|off", help="Order rate limit of participants defined from now on."),
     ] = "4000/1s",
     default_share: Annotated[
-        str, typer.Option(metavar="PERCENT|off", help="Its share of open orders and of order ids, as limits.")
+        str,
+        typer.Option(metavar="PERCENT|off", help="Share of the room for open orders and order ids, as their limits."),
     ] = "25%",
     as_json: Json = False,
 ) -> int:
-    """Run a node that traders connect to, until SIGTERM or Ctrl-C; then it checkpoints and ends.
+    """Run a node that traders connect to, until SIGTERM or Ctrl-C; it ends with a checkpoint.
 
     Example: lockstep serve --data node1 --port 9001
     """

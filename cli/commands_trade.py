@@ -16,30 +16,30 @@ app = typer.Typer()
 
 @app.command(rich_help_panel=PANEL)
 def trade(
-    user: Annotated[str, typer.Option(help="Who logs in.")],
-    host: Annotated[str, typer.Option(help="The node's.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="The node's, for OUCH.")] = 9_001,
+    user: Annotated[str, typer.Option(help="User that logs in.")],
+    host: Annotated[str, typer.Option(help="Host of the node.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the node for OUCH.")] = 9_001,
     password_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Its first line is the password.",
-            show_default="the variable LOCKSTEP_PASSWORD, or asked for",
+            help="File with the password in its first line.",
+            show_default="the variable LOCKSTEP_PASSWORD, else a prompt",
         ),
     ] = None,
     resend: Annotated[
-        bool, typer.Option(help="Send again what was lost with its connection; otherwise only say that it was.")
+        bool, typer.Option(help="Send a request again that was lost with its connection; else only report the loss.")
     ] = True,
     tls: Tls = False,
     tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> int:
-    """Enter, replace and cancel orders, by hand or from a file of lines; what happens is printed as it comes.
+    """Enter, replace and cancel orders, by hand or from a file of lines; events are printed as they come.
 
     Lines: `buy 100 XYZ @ 10.05`, `sell ...`, `short ...`, `cancel TOKEN [QTY]`, `replace TOKEN QTY @ PRICE`, `orders`,
-    `fills`, `help`, `quit`. After the price: `ioc`, `post_only`, `hidden`, `token=TOKEN`; a line with any other word
-    is refused, and no order is entered. Where lines come from a pipe or file, the exit status is 1 when a request was
-    not done, 2 when a line is wrong.
+    `fills`, `help`, `quit`. After the price: `ioc`, `post_only`, `hidden`, `token=TOKEN`; a line with another word is
+    refused, and no order is entered. With lines from a pipe or file, exit status 1: a request was not done; 2: a line
+    is wrong.
 
     Example: lockstep trade --user ALICE --port 9001
 

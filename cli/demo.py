@@ -1,7 +1,7 @@
 """`lockstep demo`: a node under simulated clients, a real SIGKILL, a restart, and the proof.
 
-Node and clients are processes of their own (``cli.demo_node``, ``cli.demo_clients``). This one shows what both tell,
-kills the node, starts it again, and proves from the directory what the clients may rely on (``cli.demo_proof``).
+Node and clients are processes of their own (``cli.demo_node``, ``cli.demo_clients``). This process shows their reports,
+kills the node, starts it again, and proves from the directory what clients may rely on (``cli.demo_proof``).
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from cli.warmup import ready
 from load.traders import SYMBOLS
 from replay.verify import VerifyReport, verify
 
-#: Requests a second of all clients together: what leaves the node's answers quick beside them on two cores.
+#: Requests a second of all clients together; more would slow the answers on two cores.
 RATE: Final = 3_000.0
 _LOOK_S: Final = 0.1
-#: Time for the clients to come back, once the node is there again.
+#: Time for the clients to reconnect after the restart of the node.
 _BACK_S: Final = 30.0
 
 
@@ -39,7 +39,7 @@ class SilentView(PlainView):
 
 
 def demo(seconds: float, seed: int, data: Path | None, *, as_json: bool) -> int:
-    """Exit status 1 when anything that a client was told is missing or doubled, or a digest differs."""
+    """Run the demo. Exit status 1 if a message to a client is missing or doubled, or a digest differs."""
     ready(gateway=True)
     with _directory(data) as directory:
         clients, restart = _trade(directory, seconds, seed, as_json)
@@ -51,7 +51,9 @@ def demo(seconds: float, seed: int, data: Path | None, *, as_json: bool) -> int:
         else:
             _summary(facts)
             if data is not None:
-                screen.say(f"\nthe data is in {data}; go on with `lockstep book {data} ACME`, `lockstep events {data}`")
+                screen.say(
+                    f"\nthe data is in {data}; continue with `lockstep book {data} ACME`, `lockstep events {data}`"
+                )
     return errors.FINE if facts["ok"] else errors.FOUND
 
 
@@ -82,7 +84,9 @@ def _tell(as_json: bool, text: str) -> None:
 
 
 def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[Facts, Facts]:
-    """Half of the time, the kill, the restart, and the other half. The clients' last account, and of the restart."""
+    """Trade for half of the time, kill and restart the node, trade for the rest; the last reports of clients and
+    restart.
+    """
     ids_max = max(1 << 20, 2 * int(seconds * RATE))
     with contextlib.ExitStack() as stack:
         log, complaints = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
@@ -108,7 +112,7 @@ def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[F
 
 
 class _DemoRun:
-    """Node and clients, watched and shown. status: the newest of the node. seconds: how long it was watched."""
+    """Node and clients under watch. status: the newest of the node. seconds: time of watching so far."""
 
     def __init__(self, node: DemoNode, clients: Clients, as_json: bool) -> None:
         self._node, self._clients = node, clients
@@ -118,7 +122,7 @@ class _DemoRun:
         self._view = _view(as_json)
 
     def watch(self, seconds: float, halfway: Callable[[], None] | None = None) -> None:
-        """Trade for so many seconds from the clients' first report on, and run the given work in between."""
+        """Watch for so many seconds from the clients' first report on; run the given work halfway."""
         self._clients.newest(_BACK_S)
         began_s = time.monotonic()
         with self._view as view:
@@ -138,7 +142,7 @@ class _DemoRun:
 
 
 def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as_json: bool) -> Facts:
-    """Kill the node, start it where it was, and wait until its clients are back. What is told of it."""
+    """Kill the node, start it again, and wait for its clients; gives the facts of the restart."""
     connections = clients.newest()["reconnects"] + len(USERS)
     node.kill()
     killed_s = time.monotonic()
@@ -154,7 +158,7 @@ def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as
     until_s = time.monotonic() + _BACK_S
     while (account := clients.newest(_LOOK_S))["reconnects"] < connections:
         if time.monotonic() > until_s:
-            raise CheckFailed(f"{connections - account['reconnects']} clients did not come back within {_BACK_S:.0f} s")
+            raise CheckFailed(f"{connections - account['reconnects']} clients did not reconnect within {_BACK_S:.0f} s")
     away_s, again = account["outage_s"], screen.counted(account["sent_again"], "request")
     _tell(as_json, f"its clients reconnected by themselves after {away_s:.1f} s; they sent {again} again\n")
     return {

@@ -2,10 +2,10 @@
 
     python -m cli.demo_clients      reads one JSON object (``Orders``), then the word ``end``, from standard input
 
-Ten times a second it tells, as a JSON line on standard output, what its users know: their counts, round trips and
-trades. The node may be killed at any time; the desks reconnect by themselves (``load.desk``). Told to end,
-the users wait for what is unanswered, leave, and ask for their whole streams again, from message 1. Where standard
-input ends without that word, the audience has died, and the node is shut down through its operator's door.
+Ten times a second it reports, as a JSON line on standard output, the counts, round trips and trades of its users. The
+node may be killed at any time; the desks reconnect by themselves (``load.desk``). At ``end`` the users wait for open
+requests, log out, and request their whole streams again, from message 1. If standard input ends without that word, the
+parent has died, and this process shuts the node down through its operator socket.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ from wire.soup import packet
 
 _TELL_S: Final = 0.1
 _PERCENTILES_S: Final = 0.5
-#: Time for a whole stream to come again, and for a node to see that a user has left.
+#: Time for a whole stream to be resent, and for the node to notice a logout.
 _AGAIN_S: Final = 30.0
-#: Time for published messages to come.
+#: Time for published messages to arrive.
 _SOON_S: Final = 5.0
 #: Time for the clients to end.
 _END_S: Final = 60.0
-#: Time in which an orphan looks for the node that it is to shut down.
+#: Time in which a process without its parent looks for the node that it shuts down.
 _ORPHAN_S: Final = 10.0
 _TAPE: Final = 12
 _ACCEPTED_STOCK: Final = place(ouch.ACCEPTED, "stock")
@@ -52,7 +52,7 @@ Trade = tuple[str, str, int]
 
 
 class Orders(NamedTuple):
-    """Task of the process. data: directory of the node, whose operator's door an orphan uses."""
+    """Task of the process. data: directory of the node."""
 
     data: str
     port: int
@@ -62,10 +62,10 @@ class Orders(NamedTuple):
 
 
 class Stream:
-    """Stream of one user: number of messages, digest of their bytes, and whether each number came once."""
+    """Stream of one user: number of messages, digest of their bytes, and True if each number came once."""
 
     def __init__(self, tape: "deque[Trade] | None" = None) -> None:
-        """tape: gets the trades of orders that took."""
+        """tape: receives the trades of aggressors."""
         self.messages = 0
         self.in_order = True
         self._digest = hashlib.sha256()
@@ -73,23 +73,23 @@ class Stream:
         self._made = (b"", "")
 
     def __call__(self, seq: int, payload: bytes) -> None:
-        """A message and its number."""
+        """Add a message by its number."""
         self.take(seq, 1, packet(PacketType.SEQUENCED, payload))
         if self._tape is not None:
             self._look(self._tape, payload)
 
     def take(self, first_seq: int, messages: int, data: bytes) -> None:
-        """Messages from ``first_seq`` on, as packets."""
+        """Add messages from ``first_seq`` on, as packets."""
         self.in_order = self.in_order and first_seq == self.messages + 1
         self.messages += messages
         self._digest.update(data)
 
     def facts(self) -> dict[str, Any]:
-        """Two streams are the same when these are."""
+        """Facts of the stream; two streams are equal if their facts are."""
         return {"messages": self.messages, "in_order": self.in_order, "sha256": self._digest.hexdigest()}
 
     def _look(self, tape: "deque[Trade]", payload: bytes) -> None:
-        """An order that takes does so as soon as it is made, so the last one tells what is traded."""
+        """An aggressor trades as soon as it is entered, so the last order entered is the one that trades."""
         kind = payload[0]
         if kind in (ServerMessage.ACCEPTED, ServerMessage.REPLACED):
             stock = payload[_ACCEPTED_STOCK if kind == ServerMessage.ACCEPTED else _REPLACED_STOCK]
@@ -102,7 +102,7 @@ class Stream:
 
 
 class Clients:
-    """The process, as its parent sees it. Use it as ``with``; it is killed at the end if it is still there."""
+    """Process of the clients, for its parent. A context manager, which kills a process that still runs."""
 
     def __init__(self, orders: Orders, environment: dict[str, str], complaints: IO[str]) -> None:
         self._complaints = complaints
@@ -152,7 +152,7 @@ class Clients:
         return self._told
 
     def end(self) -> dict[str, Any]:
-        """End the clients; gives their last account, with each user's stream as it came and as it came again."""
+        """End the clients; gives their last report, with each user's stream as received and as resent."""
         self._say("end")
         until_s = time.monotonic() + _END_S
         while time.monotonic() < until_s:
@@ -171,14 +171,14 @@ class Clients:
 
 
 def last_line(complaints: IO[str]) -> str:
-    """The last line of a file that another process may still be writing; its offset stays."""
+    """Last line of a file that another process may still write; the file offset stays."""
     size = os.fstat(complaints.fileno()).st_size
     data = os.pread(complaints.fileno(), 4_096, max(size - 4_096, 0))
-    return (data.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+    return (data.decode("utf-8", "replace").strip().splitlines() or ["it wrote nothing"])[-1]
 
 
 class _TradingProcess:
-    """The users at their desks, and what is told of them."""
+    """Desks of the users, and their reports."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
@@ -217,7 +217,7 @@ class _TradingProcess:
         _say(self._account() | {"streams": streams, "p50_us": of_all["p50_us"], "p99_us": of_all["p99_us"]})
 
     def _hear_out(self) -> None:
-        """All is answered, but who is traded with hears of it unasked: until each user has its stream to the end."""
+        """Wait until each user has its stream to the end: executions of resting orders arrive unrequested."""
         with Link(Path(self._orders.data)) as link:
             ends = {session["user"]: session["next_seq"] - 1 for session in link.ask("sessions")["sessions"]}
         until_s = time.monotonic() + _SOON_S
@@ -248,7 +248,7 @@ class _TradingProcess:
 
 
 def _asked_again(port: int, user: User, came: Stream) -> Stream:
-    """A user's stream from message 1, as far as it goes within a time."""
+    """Stream of a user from message 1, as far as it arrives within a time."""
     stream = Stream()
     until_s = time.monotonic() + _AGAIN_S
     desk = Desk("127.0.0.1", port, user, from_seq=1, heard=stream)
@@ -256,7 +256,7 @@ def _asked_again(port: int, user: User, came: Stream) -> Stream:
         try:
             desk.login()
             break
-        except LoginFailed:  # for a moment, until the node has seen that the user left
+        except LoginFailed:  # for a moment, until the node has noticed the logout
             if time.monotonic() > until_s:
                 raise
             time.sleep(0.02)
@@ -270,14 +270,14 @@ def _asked_again(port: int, user: User, came: Stream) -> Stream:
 
 
 def _word() -> bytes:
-    """Input so far: nothing yet, a word, or the end of it."""
+    """Input so far: None, a word, or "" at its end."""
     if not select.select([0], [], [], 0)[0]:
         return b""
     return os.read(0, 64) or b"gone"
 
 
 def _shut_down(data: Path) -> None:
-    """Shut the node down, which nobody else is left to do; it may just be starting."""
+    """Shut the node down in place of the parent that died; the node may just be starting."""
     until_s = time.monotonic() + _ORPHAN_S
     while data.exists() and time.monotonic() < until_s:
         try:
@@ -294,7 +294,7 @@ def _say(told: dict[str, Any]) -> None:
 
 def main() -> None:
     """One run of the clients."""
-    with open(0, "rb", buffering=0, closefd=False) as words:  # unbuffered: what comes next is looked for by select
+    with open(0, "rb", buffering=0, closefd=False) as words:  # unbuffered: select looks for the next input
         orders = Orders(**json.loads(words.readline()))
     try:
         _TradingProcess(orders).run()

@@ -1,7 +1,7 @@
 """The node of `lockstep demo`: `lockstep serve` as a child process, set up, watched, killed and started again.
 
-It is what any operator would run, with durability fsync; only its room is small and its password hashing cheap, so
-that it starts at once. It is spoken to through its operator's door (``node.link``), like any node.
+It runs as any node, with durability fsync; only its capacity is small and its password hashing cheap, so that it starts
+at once. It is commanded through its operator socket (``node.link``), like any node.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ _GONE_S: Final = 2.0
 
 
 class DemoNode:
-    """A node in the directory ``data``. Use it as ``with``; it is killed at the end if it is still there.
+    """Node on the directory ``data``. A context manager, which kills a node that still runs at the end.
 
-    log: gets what it writes to standard error. Raises CheckFailed when it does not do what it is to do.
+    log: receives its standard error. Raises CheckFailed if the node fails.
     """
 
     def __init__(self, data: Path, ids_max: int, environment: dict[str, str], log: IO[str]) -> None:
@@ -61,7 +61,7 @@ class DemoNode:
         self.kill()
 
     def start(self) -> int:
-        """Start it, and return when it listens, where it did before: its journal's last command then."""
+        """Start the node on the port it had before; gives the last command of its journal once it listens."""
         began_at = os.fstat(self._log.fileno()).st_size
         self._child = subprocess.Popen(
             [*self._line, "--port", str(self.port)],
@@ -87,7 +87,7 @@ class DemoNode:
                 if said.get("event") == "listening":
                     return int(said["seq"])
             time.sleep(0.01)
-        raise CheckFailed("the node did not say from which command on it listens; run `lockstep doctor`")
+        raise CheckFailed("the node did not report its last command; run `lockstep doctor`")
 
     def set_up(self) -> Sequence[tuple[str, str]]:
         """Define and open the market; its users and their passwords."""
@@ -96,14 +96,14 @@ class DemoNode:
             lines += [f"participant {participant}", f"user {user} participant={participant}"]
         answer = self._ask("commands", text="\n".join([*lines, "phase * continuous"]))
         if answer["rejected"]:
-            raise CheckFailed(f"the node refused to be set up: {answer['events']}")
+            raise CheckFailed(f"the node rejected the definitions: {answer['events']}")
         who = [(user, secrets.token_hex(_PASSWORD_BYTES)) for user in USERS]
         for user, password in who:
             self._ask("password", user=user, password=password)
         return who
 
     def told(self) -> dict[str, Any]:
-        """Account of the node: ``status``, and the ``book`` of the first instrument."""
+        """Report of the node: ``status``, and ``book`` of the first instrument."""
         book = self._ask("books", symbol=SYMBOLS[0][0], depth=_DEPTH)["book"]
         return {"status": self._ask("status")["status"], "book": book}
 
@@ -112,14 +112,14 @@ class DemoNode:
         self._ask("checkpoint")
 
     def kill(self) -> None:
-        """SIGKILL, if it is there."""
+        """Kill the node by SIGKILL if it runs."""
         self._close()
         if self._child is not None:
             self._child.send_signal(signal.SIGKILL)
             self._reap(None)
 
     def end(self) -> None:
-        """An orderly end, by SIGTERM."""
+        """End the node by SIGTERM."""
         self._close()
         if self._child is not None:
             self._child.send_signal(signal.SIGTERM)
@@ -167,6 +167,6 @@ class DemoNode:
 
 
 def environment() -> dict[str, str]:
-    """For child processes, which are to import what this process did."""
+    """Environment of child processes, in which they import the same packages as this process."""
     root = str(Path(__file__).parent.parent)
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}

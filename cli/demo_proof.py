@@ -1,8 +1,8 @@
-"""Proof at the end of `lockstep demo`: users' streams and the state, each made again and compared.
+"""Proof at the end of `lockstep demo`: users' streams and the state, rebuilt and compared.
 
-Each user's stream is had three times: as it came while the node was killed and started, as it came when asked for from
-message 1, and as it follows from nothing but the journal. The node's last checkpoint is compared with a replay from
-command 1, and both engines verify every digest.
+Each user's stream exists three times: as received across the kill, as resent from message 1, and as rebuilt from the
+journal alone. The node's last checkpoint is compared with a replay from command 1, and both engines verify every
+digest.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ Facts = dict[str, Any]
 
 
 class JournalMessages:
-    """Streams rebuilt from the journal alone, and whether anything in them is there twice."""
+    """Streams rebuilt from the journal alone, with a count of duplicates."""
 
     def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
@@ -36,7 +36,7 @@ class JournalMessages:
         self._took, self._gave = bytearray(), bytearray()
 
     def deliver(self, segment: Segment) -> None:
-        """A publisher of ``gateway.streams``."""
+        """Take a segment, as the ``deliver`` of ``gateway.streams``."""
         stream = self.streams.setdefault(segment.user, Stream())
         stream.take(segment.first_seq, segment.messages, segment.data)
         for _, message in packets(segment.data):
@@ -51,12 +51,12 @@ class JournalMessages:
 
     @property
     def trades(self) -> int:
-        """Trades that those who took were told of."""
+        """Number of trades reported to aggressors."""
         return len(self._took) // 8
 
     @property
     def doubled(self) -> int:
-        """Orders that were accepted, and sides of trades that were told, more than once."""
+        """Number of orders accepted, and sides of trades reported, more than once."""
         return _repeated(self._made, f"S{ouch.TOKEN_CHARACTERS}") + sum(
             _repeated(side, "<i8") for side in (self._took, self._gave)
         )
@@ -101,10 +101,10 @@ def replayed(data: Path, progress: Progress) -> StreamReplay:
 
 
 def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[str, VerifyReport]) -> Facts:
-    """Findings, and whether each claim holds.
+    """Judge the claims: facts, and True for each claim that holds.
 
-    clients: their last account (``cli.demo_clients``). restart: durable_seq_reported, published_seq_reported,
-    recovered_seq and what else is told of it.
+    clients: their last report (``cli.demo_clients``). restart: facts of the restart, among them durable_seq_reported,
+    published_seq_reported and recovered_seq.
     """
     streams: dict[str, dict[str, Facts]] = clients["streams"]
     came = {name: stream["came"] for name, stream in streams.items()}
@@ -140,7 +140,7 @@ def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[s
 
 
 def told(facts: Facts) -> list[tuple[bool, str]]:
-    """The claims, in sentences, and whether each holds."""
+    """Claims in sentences, each with True if it holds."""
     number = {name: screen.count(value) for name, value in facts.items() if isinstance(value, int)}
     return [
         (

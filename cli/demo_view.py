@@ -1,7 +1,7 @@
 """Screen of `lockstep demo`: book, tape and counters, live on a terminal, a line a second elsewhere.
 
-What is shown is what the node says of itself through its operator's door (``status``, ``book``) and what its clients
-say of what they got over TCP (``clients``).
+It shows the node's reports through its operator socket (``status``, ``book``) and its clients' reports of what they
+received over TCP (``clients``).
 """
 
 import time
@@ -20,7 +20,7 @@ from notation.words import price as shown_price
 
 
 class View(Protocol):
-    """View of the accounts of a node and its clients while they trade, each so many seconds."""
+    """View of the reports of a node and its clients while they trade."""
 
     every_s: float
 
@@ -31,18 +31,18 @@ class View(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End; what was shown last stays."""
+        """End the view; its last screen stays."""
         ...
 
     def show(self, told: dict[str, Any], seconds: float) -> None:
-        """The newest account, after so many seconds."""
+        """Show the newest report, after so many seconds."""
         ...
 
 
 class PlainView:
-    """One line a second."""
+    """View of one line a second."""
 
-    every_s = 0.5  # to ask is work for the node
+    every_s = 0.5  # each request is work for the node
 
     def __init__(self) -> None:
         self._said_s = 0.0
@@ -56,7 +56,7 @@ class PlainView:
         return None
 
     def show(self, told: dict[str, Any], seconds: float) -> None:
-        """A line, when a second has passed since the last."""
+        """Print a line if a second has passed since the last."""
         if seconds - self._said_s < 1.0:
             return
         self._said_s = seconds
@@ -71,7 +71,7 @@ class PlainView:
 
 
 class LiveView:
-    """The whole screen, five times a second."""
+    """View of the whole screen, five times a second."""
 
     every_s = 0.2
 
@@ -81,7 +81,7 @@ class LiveView:
         self._rates = (0.0, 0.0)
 
     def __enter__(self) -> "LiveView":
-        """Begin, below what was shown before."""
+        """Begin the view below earlier output."""
         self._live = screen.live_view()
         self._live.start()
         return self
@@ -92,7 +92,7 @@ class LiveView:
         self._live.stop()
 
     def show(self, told: dict[str, Any], seconds: float) -> None:
-        """Draw the newest account."""
+        """Draw the newest report."""
         now_s = time.monotonic()
         then_s, answers, trades = self._before
         clients = told["clients"]
@@ -103,7 +103,7 @@ class LiveView:
         self._live.update(self.picture(told, seconds), refresh=True)
 
     def picture(self, told: dict[str, Any], seconds: float) -> RenderableType:
-        """Screen of an account after so many seconds."""
+        """Screen of a report after so many seconds."""
         book, status, clients = told["book"], told["status"], told["clients"]
         ladder = Panel(_ladder(book), title=f"{book['symbol']}: the book", border_style="cyan")
         tape = Panel(_tape(clients["tape"]), title="trades, as the clients heard", border_style="cyan")
@@ -126,7 +126,7 @@ class LiveView:
 
 
 def _level_price(level: dict[str, Any]) -> str:
-    """The price of a book's level in words; a level of market orders has none."""
+    """Price of a level in words; a level of market orders has none."""
     return "market" if level["price_e4"] is None else shown_price(level["price_e4"])
 
 

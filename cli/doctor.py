@@ -1,6 +1,6 @@
-"""`lockstep doctor [DIR]`: what is wrong with this machine or a data directory, and what to do about it.
+"""`lockstep doctor [DIR]`: checks of this machine and a data directory, with advice.
 
-Each check looks at one thing and gives one finding; none of them writes to the directory.
+Each check gives one finding; none of them writes to the directory.
 """
 
 import os
@@ -59,7 +59,7 @@ class Finding:
 
 
 def doctor(directory: Path | None, *, as_json: bool) -> int:
-    """Exit status 1 when something is wrong."""
+    """Run the checks. Exit status 1 if something is wrong."""
     if directory is not None and not directory.is_dir():
         raise WrongUse(f"{directory} is {'no directory' if directory.exists() else 'not there'}; check the path")
     checks: list[Callable[[], Finding]] = [_python, _libraries, _folders, _clock, _kernels]
@@ -83,7 +83,7 @@ def doctor(directory: Path | None, *, as_json: bool) -> int:
 
 
 def _verdict(findings: list[Finding]) -> str:
-    """The last line: what is wrong by name, or that nothing is, and what there is a note on."""
+    """Last line of the report: names of the failed checks, and of those with a note."""
     wrong, noted = (
         [finding.name for finding in findings if finding.grade is grade] for grade in (Grade.bad, Grade.notice)
     )
@@ -176,7 +176,7 @@ def _space(directory: Path) -> Finding:
 
 
 def _modes(directory: Path) -> Finding:
-    """Files and folders that others than their owner may use; a journal holds password hashes and every order."""
+    """Check that only the owner may use the files: a journal holds password hashes and every order."""
     wide = [path for path in (directory, *sorted(directory.rglob("*"))) if _is_open_to_others(path)]
     if wide:
         return Finding(
@@ -185,7 +185,7 @@ def _modes(directory: Path) -> Finding:
             f"others may use {screen.counted(len(wide), 'file or folder')}, the first is {wide[0]}",
             f"run `chmod -R go= {directory}`",
         )
-    return Finding("modes", Grade.good, "its owner's alone")
+    return Finding("modes", Grade.good, "for the owner only")
 
 
 def _is_open_to_others(path: Path) -> bool:
@@ -199,17 +199,17 @@ def _is_open_to_others(path: Path) -> bool:
 def _writer(directory: Path) -> Finding:
     pid = writer_pid(directory)
     if pid is None:
-        return Finding("writer", Grade.good, "nobody writes it")
+        return Finding("writer", Grade.good, "not in use")
     return Finding(
         "writer",
         Grade.notice,
         f"process {pid} writes it",
-        "feeding it is refused meanwhile; reading and checkpoints are not",
+        "`lockstep run` is refused meanwhile; reading and checkpoints work",
     )
 
 
 def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
-    """Journal, checkpoints and the end of the record; each stops at what the one before needs."""
+    """Check journal, checkpoints and the end of the record; each check needs the one before."""
     try:
         with Journal.open(directory, readonly=True) as journal:
             known = journal.info()
@@ -224,7 +224,7 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         return
     if not report.ok:
         first, more = report.problems[0].sentence, len(report.problems) - 1
-        then = "copy the directory first; `lockstep journal check` lists all, `lockstep commands` prints what is whole"
+        then = "copy the directory; `lockstep journal check` lists all, `lockstep commands` prints the undamaged part"
         said = f"{first} (and {screen.counted(more, 'further problem')})" if more else first
         yield Finding("journal", Grade.bad, said, then)
         return
@@ -249,7 +249,7 @@ def _checkpoints(directory: Path) -> Iterator[Finding]:
         yield Finding("checkpoints", Grade.bad, str(error), "make it a folder that can be read, or move it away")
         return
     except ReplayError:
-        yield Finding("checkpoints", Grade.notice, "not looked at, since the journal cannot be replayed")
+        yield Finding("checkpoints", Grade.notice, "not checked, since the journal cannot be replayed")
         return
     yield _usable(good, wrong)
     if good and holds_streams(directory):
@@ -257,7 +257,7 @@ def _checkpoints(directory: Path) -> Iterator[Finding]:
 
 
 def _streams(directory: Path, good: list[CheckpointInfo]) -> Finding:
-    """Checkpoints without the users' streams: a node that starts makes them again from an older one."""
+    """Find checkpoints without the users' streams: from one of them a node rebuilds the streams by a replay."""
     from gateway.outbox import Outbox, changed_files
 
     with_them = [info for info in good if info.holds(Outbox.name, Outbox.version)]
@@ -266,7 +266,7 @@ def _streams(directory: Path, good: list[CheckpointInfo]) -> Finding:
         with journal_of(directory) as journal:
             changed = changed_files(directory, journal.journal_id, image.arrays)
         if changed:
-            then = "nobody is told such bytes: a start makes the present day again, and drops a past day"
+            then = "no client receives such bytes: a start rebuilds the present day, and drops a past day"
             return Finding("streams", Grade.bad, "; ".join(changed), then)
     start = next((info.seq for info in with_them), 0)
     if start == good[0].seq:
@@ -277,8 +277,8 @@ def _streams(directory: Path, good: list[CheckpointInfo]) -> Finding:
         Grade.notice,
         f"{len(good) - len(with_them)} of {screen.counted(len(good), 'checkpoint')} without the users' streams of this "
         f"release: {named}",
-        f"the next start makes the streams again {begins(start)}, which takes as long as a replay from there; "
-        f"run `lockstep admin checkpoint {directory}` on the running node for a checkpoint with them",
+        f"the next start rebuilds the streams {begins(start)}, which takes as long as a replay from there; "
+        f"run `lockstep admin checkpoint {directory}` on the running node to write one that has them",
     )
 
 
@@ -287,7 +287,7 @@ def _usable(good: list[CheckpointInfo], wrong: dict[Path, str]) -> Finding:
         first = next(iter(wrong.values()))
         what = f"{len(wrong)} of {len(good) + len(wrong)} cannot be used: {first}"
         then = f"recovery starts {begins(good[0].seq if good else 0)}; `lockstep checkpoint create` takes a new one"
-        # After an upgrade those of the release before cannot be used, and nothing is damaged.
+        # After an upgrade the checkpoints of the release before cannot be used, though nothing is damaged.
         grade = Grade.notice if all(map(is_of_another_release, wrong.values())) else Grade.bad
         return Finding("checkpoints", grade, what, then)
     return Finding("checkpoints", Grade.good, f"{len(good)}, {'all ' if len(good) > 1 else ''}good" if good else "none")
@@ -314,6 +314,6 @@ def _tail(directory: Path, bar: screen.Bar) -> Finding:
     rebuilt.engine.check()
     said = f"{begins(rebuilt.checkpoint_seq)} to {screen.count(rebuilt.seq)}, digests agree"
     if rebuilt.missing:
-        what = f"{said}; {screen.counted(len(rebuilt.missing), 'block')} at the end without, as after a crash"
-        return Finding("recovery", Grade.notice, what, "a start records what is missing")
+        what = f"{said}; {screen.counted(len(rebuilt.missing), 'block')} at the end without a digest, as after a crash"
+        return Finding("recovery", Grade.notice, what, "the next start records the missing digests")
     return Finding("recovery", Grade.good, said)

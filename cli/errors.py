@@ -1,12 +1,12 @@
 """Exit statuses: one table from known errors to statuses, one sentence for each.
 
 0 fine; 1 a difference or failure was found; 2 wrong use or bad input; 70 a defect of lockstep itself; 75 the machine
-does not let it run now (a port in use, no room, another writer, a failed disk), try again later; 130 interrupted; as
-shells report them, 141 whoever read the output went away, and 143 terminated by SIGTERM. Errors are known by the name
-of their class and the folder it comes from, so that this table loads none of them.
+cannot run it now (a port in use, no room, another writer, a failed disk), try again later; 130 interrupted; as shells
+report them, 141 the reader of the output went away, and 143 terminated by SIGTERM. Errors are known by the name of
+their class and the folder it comes from, so that this table loads none of them.
 
-Damage of a journal or a checkpoint is bad input, 2, for a command that needs it to be whole; where looking for damage
-is the command's job, it is what the command found, 1 (``finding``).
+Damage of a journal or a checkpoint is bad input, 2, for a command that needs it to be whole; for a command that looks
+for damage, it is a finding, 1 (``finding``).
 """
 
 import contextlib
@@ -64,7 +64,7 @@ _MACHINE: Final = {
     errno.EACCES: ("no permission for {path}", "run as the user who owns it, or change its mode"),
     errno.EPERM: ("no permission for {path}", "run as the user who owns it, or change its mode"),
     errno.EROFS: ("{path} is on a read-only file system", "name a directory that can be written, or remount it"),
-    errno.ENOSPC: ("the disk of {path} is full", "free some space and run again; what was reported durable is safe"),
+    errno.ENOSPC: ("the disk of {path} is full", "free some space and run again; durable commands are safe"),
     errno.EDQUOT: ("the disk quota for {path} is used up", "free some space and run again"),
     errno.EISDIR: ("{path} is a directory, not a file", "name a file"),
     errno.ENOTDIR: ("{path} leads through a file, not a directory", "check the path"),
@@ -79,11 +79,11 @@ _PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENF
 
 
 class WrongUse(ValueError):
-    """A request that cannot be carried out; the message says what is wrong, then what to do."""
+    """Wrong use of a command; the message says what is wrong, then what to do."""
 
 
 class CheckFailed(Exception):
-    """The command did its work and found a difference or a failure; the message says which."""
+    """A check failed: the command found a difference or a failure, which the message says."""
 
 
 class OutputFailed(Exception):
@@ -92,9 +92,9 @@ class OutputFailed(Exception):
 
 @contextlib.contextmanager
 def output() -> Iterator[None]:
-    """Within it, a failure is one of standard output, which is then pointed at nothing: what is left would fail again.
+    """Context of writes to standard output: a failure raises OutputFailed, and further output is discarded.
 
-    That its reader went away, BrokenPipeError, passes: it is no failure.
+    BrokenPipeError passes: a reader that went away is no failure.
     """
     try:
         yield
@@ -108,7 +108,7 @@ def output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def finding() -> Iterator[None]:
-    """For commands whose job is to find damage: within it, damage that stops them is what they found."""
+    """Context of commands that look for damage: JournalDamaged becomes CheckFailed."""
     try:
         yield
     except Exception as error:
@@ -118,7 +118,7 @@ def finding() -> Iterator[None]:
 
 
 def usage(error: Exception) -> str:
-    """Sentence about arguments that typer refused: which, and what to give instead; "" after a help text."""
+    """Sentence about wrong arguments: which, and what to give instead; "" after a help text."""
     context = getattr(error, "ctx", None)
     hint = f"; see `{context.command_path} --help`" if context is not None else ""
     refused = getattr(error.__cause__, "errors", None)
@@ -135,7 +135,7 @@ def _instead(refused: Mapping[str, Any]) -> str:
     bounds = refused.get("ctx", {})
     kind = str(refused["type"])
     if bounds and str(refused["input"]).strip().lower().lstrip("+-") == "nan":
-        return "that is no number, give one"  # It is beyond no bound either, whichever the library names.
+        return "that is no number, give one"  # It passes every bound, whichever the library names.
     if kind.startswith("int"):
         return "give a whole number"
     if kind.startswith("float"):
@@ -150,7 +150,7 @@ def _instead(refused: Mapping[str, Any]) -> str:
 
 
 def sentence(error: BaseException) -> tuple[str, int]:
-    """One line about an error, and the exit status."""
+    """Message of an error on one line, and its exit status."""
     for cls in type(error).__mro__:
         status = KNOWN.get((cls.__module__.split(".", maxsplit=1)[0], cls.__name__))
         if status is not None:
@@ -168,12 +168,12 @@ def sentence(error: BaseException) -> tuple[str, int]:
 
 
 def _plain(text: str) -> str:
-    """A text on one line, without anything that a terminal would obey: names may have any bytes."""
+    """A text on one line, without control characters: names may have any bytes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
 def defect(error: BaseException) -> str:
-    """Sentence about an unexpected error: that it is ours, where it was, and a reference to report it by."""
+    """Sentence about an unexpected error: a defect of lockstep, its place, and a reference for a report."""
     frames = traceback.extract_tb(error.__traceback__)
     root = Path(__file__).parent.parent
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root) and ".venv" not in frame.filename]
@@ -187,7 +187,7 @@ def defect(error: BaseException) -> str:
 
 
 def close_output(stream: TextIO | None = None) -> None:
-    """Point standard output (or ``stream``) at nothing, so that the interpreter's last flush is silent."""
+    """Discard further output of ``stream`` (standard output), so that the interpreter's last flush is silent."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, (stream or sys.stdout).fileno())
     os.close(nothing)

@@ -1,4 +1,4 @@
-"""Feed of a run: batches through the pipeline into a data directory, what they caused, and the summary."""
+"""Feed of a run: batches through the pipeline into a data directory, with their events and the summary."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -23,7 +23,7 @@ from sequencer.stamp import FileStamp
 
 @dataclass
 class Tally:
-    """A publisher that counts what happened: events by kind and rejects by reason, and traded quantity."""
+    """Publisher that counts events by kind, rejects by reason, and the traded quantity."""
 
     kinds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     reasons: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
@@ -38,7 +38,7 @@ class Tally:
         self.traded_qty += int(events["qty"][kinds == EventKind.TRADE].sum())
 
     def rejects(self) -> dict[str, int]:
-        """Refusals by reason, most frequent first."""
+        """Rejects by reason, most frequent first."""
         ranked = sorted(((int(self.reasons[reason]), reason) for reason in Reason), reverse=True)
         return {reason.name.lower(): number for number, reason in ranked if number}
 
@@ -46,7 +46,7 @@ class Tally:
 def pump_node(
     options: RunOptions, source: Iterator[NDArray[Any]], journal: Journal, engine: MarketEngine, publish: Publisher
 ) -> PumpReport:
-    """The pipeline over a source, with the options' durability and checkpoints."""
+    """Run a source through the pipeline, with durability and checkpoints of the options."""
     every = options.checkpoint_every
     aside = CheckpointFork(journal, every, waits=True, failed=_tell) if every else nullcontext()
     with aside as at_boundary:
@@ -66,7 +66,7 @@ def _tell(sentence: str) -> None:
 
 
 def watched(source: Iterator[NDArray[Any]], look: Callable[[], None]) -> Iterator[NDArray[Any]]:
-    """The source, with a look at the progress before each batch."""
+    """Batches of a source; ``look`` is called before each."""
     for batch in source:
         look()
         yield batch
@@ -85,7 +85,7 @@ def show(
     more: dict[str, Any] | None = None,
     lobster: list[dict[str, Any]] | None = None,
 ) -> None:
-    """The summary of a run that began after command ``started``; ``more`` is added to it, in JSON ``lobster``."""
+    """Print the summary of a run that began after command ``started``, with ``more`` added, in JSON as ``lobster``."""
     durable_seq = journal.durable_seq
     kinds = {kind.name.lower(): int(tally.kinds[kind]) for kind in EventKind}
     rate = pumped.commands / seconds if seconds else 0.0
@@ -126,12 +126,12 @@ def show(
     )
     best(engine)
     if options.durability is Durability.none:
-        screen.notice("durability none: what was seen was not yet on the disk; a power cut could have undone it")
+        screen.notice("durability none: published events were not yet on the disk; a power cut could have undone them")
     screen.flush()
 
 
 def best(engine: MarketEngine) -> None:
-    """The best bid and offer of each instrument that has orders."""
+    """Best bid and offer of each instrument that has orders."""
     rows: list[tuple[str, ...]] = []
     for number, symbol in enumerate(engine.directory.symbols, 1):
         orders = engine.open_orders(number)

@@ -1,7 +1,7 @@
 """Content of a journal in the rulebook's notation: `lockstep events` and `lockstep commands`.
 
-Events are not kept, they are caused again: the engine starts at the newest checkpoint before the first command
-wanted, and plays on from there.
+Events are not stored but produced again: the engine starts at the newest checkpoint before the first selected command
+and replays from there.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from notation.print import Printer, print_event_values
 
 
 def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
-    """`lockstep events`: one event a line."""
+    """`lockstep events`: print events, one a line."""
     choice = Choice(selection, kind_codes(selection.kinds, EventKind))
     selection.check()
     names = Directory()
@@ -47,7 +47,7 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
 
 
 def commands(directory: Path, selection: Selection, *, with_seq: bool, with_events: bool, as_json: bool) -> int:
-    """`lockstep commands`: a scenario that runs again to the same rows, or one JSON object a line.
+    """`lockstep commands`: print a scenario that gives the same rows again, or one JSON object a line.
 
     An EXTEND row belongs to the command after it and is printed with it, by the number of that command.
     """
@@ -100,9 +100,9 @@ class _JournalRange(NamedTuple):
 
 
 def _stretches(directory: Path, choice: Choice) -> Iterator[_JournalRange]:
-    """The blocks of the selection, where an EXTEND row at the end of a block is moved to the command after it.
+    """Blocks of the selection; an EXTEND row at the end of a block is moved to the command after it.
 
-    One that stands at the end of the selection is left out, and a note says so, unless the journal ends with it.
+    An EXTEND row at the end of the selection is left out with a note, unless the journal ends with it.
     """
     selection = choice.selection
     start, lead = _start(choice)
@@ -149,8 +149,9 @@ def _last_seq(directory: Path) -> int:
 
 
 def _start(choice: Choice) -> tuple[Callable[[MarketEngine], None] | None, bool]:
-    """Work on the engine before the first block, and whether blocks before the range are wanted: where refused
-    cancels are followed to their order, it has to be known."""
+    """Call for the engine before the first block, and True if blocks before the range are needed: to follow rejected
+    cancels to their order, the order must be known.
+    """
     if choice.selection.symbol is None:
         return None, False
 
@@ -165,15 +166,15 @@ def _start(choice: Choice) -> tuple[Callable[[MarketEngine], None] | None, bool]
 
 def _note_unknown(choice: Choice, what: str) -> None:
     if choice.unknown:
-        refused = screen.counted(choice.unknown, "refused cancel or replace", "refused cancels and replaces")
+        refused = screen.counted(choice.unknown, "rejected cancel or replace", "rejected cancels and replaces")
         screen.notice(
-            f"note: {refused} left out: no order with that id is known, so there is no instrument; "
-            f"`lockstep {what}` without --symbol has {'it' if choice.unknown == 1 else 'them'}"
+            f"note: {refused} left out: no order with that id is known, so the instrument is unknown; "
+            f"`lockstep {what}` without --symbol prints {'it' if choice.unknown == 1 else 'them'}"
         )
 
 
 def _check_names(selection: Selection, names: Directory, directory: Path) -> None:
-    """An empty answer for a name that nobody bears is a wrong question."""
+    """Raise WrongUse for unknown names, in place of an empty answer."""
     for name, known, what in (
         (selection.symbol, names.symbols, "instrument"),
         (selection.participant, names.participants, "participant"),

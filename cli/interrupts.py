@@ -1,8 +1,8 @@
 """Ctrl-C at any moment ends the program with status 130 and no traceback.
 
 While the modules are loaded and after the work is done, a Ctrl-C ends the process at once. In between it is
-KeyboardInterrupt, which each command cleans up after. A SIGTERM is cleaned up after in the same way, and then ends the
-process as that signal does, which shells report as 143. This file loads nothing, so that it is in force early.
+KeyboardInterrupt, after which each command cleans up. After a SIGTERM commands clean up in the same way; then the
+process ends as by that signal, which shells report as 143. This file imports little, so that it is in force early.
 """
 
 import os
@@ -20,7 +20,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def end_at_once(_number: int = signal.SIGINT, _frame: FrameType | None = None) -> None:
-    """End the process, as a signal does; what it was to write is left."""
+    """End the process at once, as a signal does; pending output is lost."""
     try:
         os.write(2, b"lockstep: interrupted\n")
     finally:
@@ -28,7 +28,7 @@ def end_at_once(_number: int = signal.SIGINT, _frame: FrameType | None = None) -
 
 
 def run(work: Callable[[], int]) -> None:
-    """Do the work of the program, and exit with the status that it gives."""
+    """Run the work of the program, and exit with its status."""
     try:
         sys.unraisablehook = _on_unraisable
         on_interrupt(signal.default_int_handler)
@@ -38,7 +38,7 @@ def run(work: Callable[[], int]) -> None:
         on_interrupt(end_at_once)
     except Terminated:
         status = TERMINATED
-    except KeyboardInterrupt:  # while another error was told, say, or after the first one
+    except KeyboardInterrupt:  # for example during another error message, or after the first interrupt
         end_at_once()
     if status == TERMINATED:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -52,12 +52,14 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def on_interrupt(action: Callable[[int, FrameType | None], None]) -> None:
     """Set the action of Ctrl-C from now on."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job that a script runs in the background
+    if (
+        signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    ):  # ignored, as for a job that a script runs in the background
         signal.signal(signal.SIGINT, action)
 
 
 def _on_unraisable(lost: "sys.UnraisableHookArgs") -> None:
-    """An interrupt that came where nothing can be raised, as in a finalizer: it comes again a moment later."""
+    """Repeat an interrupt that came where nothing can be raised, such as in a finalizer."""
     if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return

@@ -1,4 +1,4 @@
-"""The log itself, whatever its commands mean: `lockstep journal info|check`."""
+"""Journals as files, whatever their commands mean: `lockstep journal info|check`."""
 
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,12 +11,12 @@ from journal.report import JournalInfo
 from notation.words import iso_time, time
 from replay.times import first_clock_ns
 
-#: After the id of a journal that is older than ids.
+#: Stands after the id of a journal that is older than ids.
 _DERIVED: Final = " (derived from its genesis record: it was created before journals had ids)"
 
 
 def info(directory: Path, *, as_json: bool) -> int:
-    """`lockstep journal info`: exit status 2 when something is wrong with it; the rest is told all the same."""
+    """`lockstep journal info`: exit status 2 if something is wrong; the rest is printed all the same."""
     with Journal.open(directory, readonly=True) as journal:
         known = journal.info()
         meta = journal.meta
@@ -51,18 +51,18 @@ def info(directory: Path, *, as_json: bool) -> int:
 
 
 def _facts(known: JournalInfo, first_ns: int | None, meta: dict[str, Any]) -> dict[str, Any]:
-    """Description of a journal for programs. first_ns: its first clock value."""
+    """Facts of a journal for programs. first_ns: its first clock value."""
     told = asdict(known)
     times = {"first_time": iso_time(first_ns or 0), "last_time": iso_time(known.last_time_ns or 0)}
     for key in ("bytes", "first_time_ns", "last_time_ns"):
         told.pop(key)
-    # A journal that nothing but a test made may bear no capacity.
+    # A journal that a test created may have no capacity.
     capacity = {each.name: meta.get("capacity", {}).get(each.name) for each in fields(Capacity)}
     return told | {"size_bytes": known.bytes, **times, "capacity": capacity}
 
 
 def check(directory: Path, *, as_json: bool) -> int:
-    """`lockstep journal check`: exit status 1 when anything is damaged; every problem is listed."""
+    """`lockstep journal check`: list all problems; exit status 1 if there are any."""
     with errors.finding(), Journal.open(directory, readonly=True) as journal, screen.Bar("checking the journal") as bar:
         report = journal.check(progress=bar.to)
     if as_json:
@@ -75,10 +75,6 @@ def check(directory: Path, *, as_json: bool) -> int:
         screen.say(f"{f'command {problem.seq}: ' if problem.seq else ''}{problem.sentence}")
     if len(report.problems) > 20:
         screen.say(f"and {len(report.problems) - 20} more (--json lists all)")
-    said = (
-        "the journal is whole"
-        if report.ok
-        else "DAMAGED: keep a copy of the directory before anything else is tried on it"
-    )
+    said = "the journal is whole" if report.ok else "DAMAGED: copy the directory before you try anything else"
     screen.verdict(report.ok, said)
     return errors.FINE if report.ok else errors.FOUND

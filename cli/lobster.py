@@ -1,4 +1,4 @@
-"""`lockstep run --format lobster`: real order flow into a market, and the published books beside ours all along."""
+"""`lockstep run --format lobster`: real order flow into a market, compared with the published books."""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +27,9 @@ from notation.words import Fault, price_e4
 
 
 def run_lobster(options: RunOptions, *, as_json: bool) -> int:
-    """Exit status 1 when --check found a row that differs where the data determines the book, or compared too few."""
+    """Run LOBSTER files. Exit status 1 if --check found a difference where the data determines the book, or compared
+    too little.
+    """
     tick_e4 = _tick_of(options.tick)
     with screen.Bar("reading the files"):
         files = read_files(
@@ -62,7 +64,7 @@ def _translated(files: Sequence[LobsterFile], names: Directory, first_seq: int, 
 
 
 def _compared(options: RunOptions, given: Input) -> JournalMatch:
-    """Take what the journal holds off the beginning of the input."""
+    """Skip the part of the input that the journal holds."""
 
     def skip(_journal: Journal, beginning: JournalBeginning, bar: screen.Bar) -> bool:
         for rows in given.flow.batches(COMMANDS_PER_CALL_MAX):
@@ -76,18 +78,18 @@ def _compared(options: RunOptions, given: Input) -> JournalMatch:
 
 
 def _tick_of(tick: str) -> int:
-    """The tick of the command line, in 1/10000. Raises WrongUse."""
+    """Tick of the command line, in 1/10000. Raises WrongUse."""
     try:
         tick_e4 = price_e4(tick, "--tick")
     except Fault as error:
         raise WrongUse(f"{error}") from error
     if tick_e4 < 1:
-        raise WrongUse(f"--tick is {tick}; give one from 0.0001 up, as 0.01")
+        raise WrongUse(f"--tick is {tick}; give 0.0001 or more, such as 0.01")
     return tick_e4
 
 
 def _check_room(options: RunOptions, rows: NDArray[Any]) -> None:
-    """Raise WrongUse where a new directory has no room for what the commands define and the ids that they use."""
+    """Raise WrongUse if a new directory would have no room for the instruments and ids of the commands."""
     capacity = options.capacity.of_new(Capacity())
     kinds = np.bincount(rows["kind"], minlength=256)
     for what, option, needed, room in (
@@ -105,7 +107,7 @@ def _check_room(options: RunOptions, rows: NDArray[Any]) -> None:
 def _feed(
     options: RunOptions, given: Input, skip: int, journal: Journal, engine: MarketEngine, *, as_json: bool
 ) -> None:
-    """Feed everything behind the first ``skip`` commands into the node, and print the summary."""
+    """Feed the commands after the first ``skip`` into the node, and print the summary."""
     tally = Tally()
 
     def publish(first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:

@@ -15,7 +15,7 @@ def passed(outcomes: Sequence[Outcome]) -> bool:
 
 
 def facts_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Lines of the summary for people; of several files, how many they are."""
+    """Lines of the summary for people; for several files, their number."""
     if len(outcomes) > 1:
         messages = sum(len(outcome.flow.rows_after) for outcome in outcomes)
         return {"files": screen.count(len(outcomes)), "messages": screen.count(messages)}
@@ -81,7 +81,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
 
 
 def tell(outcomes: Sequence[Outcome]) -> None:
-    """Notes about messages, and results of the checks; the last line says if all passed."""
+    """Print notes on messages and results of the checks; the last line says if all passed."""
     if len(outcomes) > 1:
         _table(outcomes)
     for outcome in outcomes:
@@ -100,7 +100,7 @@ def tell(outcomes: Sequence[Outcome]) -> None:
 
 
 def _table(outcomes: Sequence[Outcome]) -> None:
-    """A line for each of several files."""
+    """Print a line for each of several files."""
     columns = ["symbol", "messages", "seeded levels", "revealed", "rows equal", "trades", "wrong"]
     rows = []
     for file, flow, check in outcomes:
@@ -137,21 +137,21 @@ def _tell_check(report: CheckReport, symbol: str) -> None:
 
 
 def _verdict(report: CheckReport) -> str:
-    """Result of a check: rows that were not compared, or not whole, do not count as equal."""
+    """Sentence on a check; rows that were not compared, or only in part, do not count as equal."""
     rows, equal = screen.counted(report.rows, "row"), screen.count(report.equal)
     if not report.agrees:
         return "DIFFERENT where the data determines the book"
     if not report.conclusive:
         return (
-            f"NOT SHOWN: the data determines only {equal} of {rows} whole; give --book a row for each message, with as "
+            f"NOT SHOWN: the data determines only {equal} of {rows} in full; give --book one row a message, with as "
             "many levels"
         )
     if report.unpublished > report.rows:
         messages = screen.count(report.rows + report.unpublished)
         found = "no difference" if report.equal == report.rows else f"{equal} without a difference"
-        return f"compared {screen.count(report.rows)} of {messages} messages, {found}; the rest has no published row"
+        return f"compared {screen.count(report.rows)} of {messages} messages, {found}; the others have no published row"
     if report.equal < report.rows:
-        said = f"equal wherever the data determines the book: {equal} of {rows} whole"
+        said = f"equal wherever the data determines the book: {equal} of {rows} in full"
     else:
         said = f"equal on all {rows}" if report.unpublished else "equal on every row"
     if not report.unpublished:
@@ -160,7 +160,7 @@ def _verdict(report: CheckReport) -> str:
 
 
 def _level(row: list[int], level: int) -> str:
-    """Both sides of one level, from 1, of a row."""
+    """Offer and bid of one level, from 1, of a row."""
     ask_e4, ask_qty, bid_e4, bid_qty = row[4 * level - 4 : 4 * level]
     offer, bid = (
         f"{qty} @ {price(price_e4)}" if qty else "none" for price_e4, qty in ((ask_e4, ask_qty), (bid_e4, bid_qty))

@@ -1,8 +1,8 @@
-"""`lockstep`: the commands together, and how each of them ends. No work is done here.
+"""The program `lockstep`: all commands, and their exit statuses. No work is done here.
 
-The commands are defined in ``cli.commands_*``, a file for each panel of `lockstep --help`. Each imports the file that
-does its work only when it is called, so that the help needs neither NumPy nor Numba nor LMDB. How errors become one
-sentence and an exit status is in ``cli.errors``.
+The commands are defined in ``cli.commands_*``, a file for each panel of `lockstep --help`. Each command imports the
+file that does its work only when it is called, so that the help needs neither NumPy nor Numba nor LMDB. How errors
+become one sentence and an exit status is in ``cli.errors``.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ Example: lockstep demo --seconds 5"""
 
 
 class Group(TyperGroup):
-    """Command group that lets the end of a reader and an interrupt through to ``run_line``, which alone exits."""
+    """Command group that passes interrupts and the end of a reader on to ``run_line``, which alone exits."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Read the words of a command line; the help is printed on the way."""
@@ -53,7 +53,7 @@ class Group(TyperGroup):
 
 @contextlib.contextmanager
 def _reader() -> Iterator[None]:
-    """End well where the reader of standard output goes away; typer and rich alone would make that exit status 1."""
+    """End in order if the reader of standard output goes away; typer and rich alone would give exit status 1."""
     try:
         yield
     except interrupts.Terminated:
@@ -85,7 +85,7 @@ for commands in (
     app.add_typer(commands.app)
 
 
-#: Text in brackets that rich would take for markup, and leave out of a help page.
+#: Text in brackets that rich would take for markup and omit from a help page.
 _MARKUP: Final = re.compile(r"(\\*)(\[[a-z#/@][^[]*?])")
 
 
@@ -101,7 +101,7 @@ def without_markup(command: Any) -> Any:
 
 
 def _print_version(asked: bool) -> None:
-    """Say which release this is, and end; `lockstep version` says more."""
+    """Print the release and end; `lockstep version` prints more."""
     if asked:
         from importlib.metadata import version
 
@@ -115,11 +115,11 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the release and exit.")
     ] = False,
 ) -> None:
-    """Take the options of the program itself, which stand before the command."""
+    """Options of the program itself, before the command."""
 
 
 def run_line(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status; whatever goes wrong has been said on standard error."""
+    """Run one command line and return its exit status; errors are reported on standard error."""
     if screen.is_live(sys.stdout) and not screen.is_colored(sys.stdout):
         from typer import rich_utils
 
@@ -148,7 +148,7 @@ def run_line(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         errors.close_output()
         return errors.READER_GONE
-    except Exception as error:  # the one place where nothing may pass: what nobody foresaw is named as a defect
+    except Exception as error:  # nothing may pass here: an unforeseen error is reported as a defect
         if os.environ.get("LOCKSTEP_TRACEBACK") == "1":
             raise
         text, status = errors.sentence(error)
@@ -161,16 +161,16 @@ def _complain(text: str) -> None:
 
 
 def main() -> None:
-    """The program, from its loaded modules on."""
+    """Run the program, once its modules are loaded."""
     interrupts.run(_status)
 
 
 def _status() -> int:
     """Exit status of the command line that the process was started with."""
     if sys.stderr is None or sys.stdout is None:
-        # Where a standard stream is closed, the next file that is opened would get its number, and what is printed.
+        # If a standard stream is closed, the next opened file would get its number, and the output.
         if sys.stderr is not None:
-            _complain("standard output is closed; give it somewhere to go, as > /dev/null")
+            _complain("standard output is closed; redirect it, such as > /dev/null")
         return errors.WRONG
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -180,7 +180,7 @@ def _status() -> int:
         return errors.WRONG
     status = run_line(sys.argv[1:])
     try:
-        screen.flush()  # what was said before something else went wrong; left over, it would fail once more at the end
+        screen.flush()  # output from before another error; left over, it would fail once more at the end
     except errors.OutputFailed as error:
         _complain(str(error))
     except BrokenPipeError:

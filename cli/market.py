@@ -1,4 +1,4 @@
-"""The market as it stood at a moment: `lockstep book` and `lockstep state`."""
+"""State of the market at a moment: `lockstep book` and `lockstep state`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from replay.ladder import book_object
 
 
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: bool) -> int:
-    """`lockstep book`: the ladder of one instrument."""
+    """`lockstep book`: print the ladder of one instrument."""
     check_name(symbol, "instrument")
     rebuilt = rebuilt_at(directory, at)
     engine = rebuilt.engine
@@ -32,7 +32,7 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: b
 
 
 def state(directory: Path, at: str | None, *, as_json: bool) -> int:
-    """`lockstep state`: what the whole state is, in digests, counts, positions and limits."""
+    """`lockstep state`: print digests, counts, positions and limits of the state."""
     rebuilt = rebuilt_at(directory, at)
     engine: Any = rebuilt.engine
     parts = engine.part_digests()
@@ -88,7 +88,7 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
 
 
 def _show_accounts(engine: Any) -> None:
-    """Open orders, positions and limits of participants, without empty rows."""
+    """Print open orders, positions and limits of participants, without empty rows."""
     active = [facts for facts in accounts.participants(engine) if facts["open_orders"] or facts["killed"]]
     show_accounts(["participant", "open orders", "open notional", "killed"], active)
     show_accounts(

@@ -6,7 +6,7 @@ from cli import screen
 from notation.words import price
 from replay.accounts import limit_words
 
-#: Lines of a table of positions or limits; what is more is counted, and in the JSON.
+#: Lines of a table of positions or limits at most; further ones are counted, and JSON has them.
 _LINES_MAX: Final = 50
 _LADDER: Final = ("orders", "bid qty", "bid", "offer", "offer qty", "offers")
 _QUANTITIES: Final = ("open orders", "open notional", "position qty", "open buy qty", "open sell qty")
@@ -36,7 +36,7 @@ def _level_cells(level: Facts) -> list[str]:
 
 
 def shown_price(price_e4: int | None) -> str:
-    """The price of an open order for people: a market order that waits for an auction has none.
+    """Price of an open order for people; a market order that waits for an auction has none.
 
     >>> shown_price(100500), shown_price(0)
     ('10.05', 'market')
@@ -51,11 +51,11 @@ def show_accounts(columns: list[str], facts: list[Facts]) -> None:
     rows = [[_cell(each, column.replace(" ", "_")) for column in columns] for each in facts[:_LINES_MAX]]
     screen.table(columns, rows, right=[column for column in columns if column in _QUANTITIES])
     if len(facts) > _LINES_MAX:
-        screen.say(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json has them all")
+        screen.say(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json prints all")
 
 
 def _cell(facts: Facts, key: str) -> str:
-    """A fact in a table: limits in words, a count with its thousands apart, yes or no, - for nothing."""
+    """Cell of a table: limits in words, a count with thousands separators, yes or no, - for none."""
     if key == "open_notional":
         return price(facts["open_notional_e4"])
     value = facts[key]

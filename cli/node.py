@@ -1,7 +1,7 @@
-"""A data directory as the commands read it: played again, block by block, or rebuilt at a moment.
+"""Reading of a data directory: replayed block by block, or rebuilt at a moment.
 
-A damaged journal can still be opened, to save what is whole; it then says that it ends earlier than it did. So no
-answer about the state is given from one, and what is printed from one ends with the sentence about the damage.
+A damaged journal can still be opened, to save its undamaged part; it then ends earlier than it did. So no answer about
+the state is given from it, and a print of it ends with a sentence about the damage.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,23 +19,24 @@ from replay.times import seq_at
 
 
 def check_whole(directory: Path) -> None:
-    """Raise JournalDamaged when opening the journal showed damage, so that its end is not known; say what is wrong
-    with the files beside it."""
+    """Raise JournalDamaged if opening the journal showed damage, so that its end is unknown; report faults of the files
+    beside it.
+    """
     with Journal.open(directory, readonly=True) as journal:
         note_side_files(journal)
         journal.info()
 
 
 def note_side_files(journal: Journal) -> None:
-    """Say what is wrong with the small files beside a journal, which does not keep it from being read."""
+    """Report faults of the small files beside a journal; it can be read all the same."""
     for problem in journal.side_problems:
         screen.notice(f"note: {problem}; see `lockstep journal check {journal.path}`")
 
 
 def check_name(name: str | None, what: str) -> None:
-    """Raise WrongUse for what nothing can be called; ``what``: instrument or participant."""
+    """Raise WrongUse for an impossible name; ``what``: instrument or participant."""
     if name is not None and not (1 <= len(name) <= 8 and name.isascii() and name.isprintable()):
-        raise WrongUse(f"{name!r} is the name of no {what}: names have 1 to 8 characters of A-Z 0-9 . -")
+        raise WrongUse(f"{name!r} is not a valid {what} name: names have 1 to 8 characters of A-Z 0-9 . -")
 
 
 def plays(
@@ -49,12 +50,12 @@ def plays(
     row_before: bool = False,
     at_start: Callable[[MarketEngine], None] | None = None,
 ) -> Iterator[tuple[ReplayedBlock, Directory, Directory]]:
-    """Each block that has a row in the range, applied, with the venue's directory before and after it.
+    """Replay the blocks that have a row in the range; gives each with the venue's directory before and after it.
 
-    ``again``: what is odd about the directory has been said already. ``lead``: the blocks between the checkpoint and
-    the range too. ``row_before``: the block of the row before the range too. ``at_start``: is shown the engine before
-    the first block. Of a damaged journal: what is whole, then JournalDamaged. Raises ReplayError when the range is not
-    in the journal, and what replay and journal raise.
+    ``again``: notes on the directory were printed already. ``lead``: include the blocks between the checkpoint and the
+    range. ``row_before``: include the block of the row before the range. ``at_start``: called with the engine before
+    the first block. A damaged journal gives its undamaged blocks, then raises JournalDamaged. Raises ReplayError when
+    the range is not in the journal, and what replay and journal raise.
     """
     ready()
     with journal_of(directory) as journal, screen.Bar(what) as bar:
@@ -80,7 +81,7 @@ def plays(
 
 
 def _end(journal: Journal) -> int:
-    """The last command; of a damaged journal more than any, so that reading goes on to the damage and says so."""
+    """Last command; for a damaged journal a number above all, so that reading reaches the damage and reports it."""
     try:
         journal.info()
     except JournalDamaged:
@@ -89,7 +90,7 @@ def _end(journal: Journal) -> int:
 
 
 def rebuilt_at(directory: Path, at: str | None) -> Rebuild:
-    """The compiled engine after ``at`` (a sequence number or a time; None: the end), with notes said."""
+    """Compiled engine after ``at`` (a sequence number or a time; None: the end); prints notes."""
     check_whole(directory)
     ready()
     seq = None if at is None else seq_at(directory, at)

@@ -15,7 +15,7 @@ class EngineChoice(StrEnum):
 
 
 class EngineOrBoth(StrEnum):
-    """One engine, or both, whose events must be the same."""
+    """One engine, or both, whose events must be equal."""
 
     kernel = "kernel"
     reference = "reference"
@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 
 class Durability(StrEnum):
-    """Release of events: after their block is on the disk, or at once."""
+    """Durability: events are published once their block is on the disk, or at once."""
 
     fsync = "fsync"
     none = "none"
@@ -45,11 +45,11 @@ ToSeq = Annotated[
     int | None, typer.Option("--to", metavar="SEQ", min=1, help="Last command.", show_default="the last one")
 ]
 At = Annotated[
-    str | None, typer.Option(metavar="SEQ|TIME", help="After this command, or at this time, as 09:31:07.25.")
+    str | None, typer.Option(metavar="SEQ|TIME", help="After this command, or at this time, such as 09:31:07.25.")
 ]
-Symbol = Annotated[str | None, typer.Option(help="Only of this instrument.")]
-Participant = Annotated[str | None, typer.Option(help="Only of this participant.")]
-WithSeq = Annotated[bool, typer.Option("--with-seq", help="Put sequence numbers beside, as comments.")]
+Symbol = Annotated[str | None, typer.Option(help="Only this instrument.")]
+Participant = Annotated[str | None, typer.Option(help="Only this participant.")]
+WithSeq = Annotated[bool, typer.Option("--with-seq", help="Print sequence numbers too, as comments.")]
 Tls = Annotated[bool, typer.Option("--tls", help="Encrypt, and verify the node's certificate and host name.")]
 TlsCa = Annotated[
     Path | None,
@@ -57,8 +57,8 @@ TlsCa = Annotated[
 ]
 
 OrdersMax = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Open orders, of a new directory.", show_default="1048576")
+    int | None, typer.Option(metavar="N", min=1, help="Open orders in a new directory.", show_default="1048576")
 ]
 InstrumentsMax = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Instruments, of a new directory.", show_default="256")
+    int | None, typer.Option(metavar="N", min=1, help="Instruments in a new directory.", show_default="256")
 ]

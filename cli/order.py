@@ -1,8 +1,8 @@
-"""The life of an order, event by event, through its replaces: `lockstep order`.
+"""History of an order, event by event, through its replaces: `lockstep order`.
 
 An order keeps its number (order of acceptance) through every replace, while its client order id changes and may be
-used again on another day. So the journal is played twice: first to find the numbers of the orders that ever bore
-the id, then to collect what happened to them. An order token of OUCH stands for its client order id (``cli.tokens``).
+used again on another day. So the journal is replayed twice: first to find the numbers of the orders that ever had the
+id, then to collect their events. An order token of OUCH stands for its client order id (``cli.tokens``).
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], n
 
 
 class OrderEvent(NamedTuple):
-    """One event of a life, and what of the order is open after it."""
+    """Event of an order, with its open quantity after it."""
 
     time_ns: int
     event: "np.void"
@@ -37,7 +37,7 @@ class OrderEvent(NamedTuple):
 
 @dataclass
 class OrderHistory:
-    """History of one order. number 0: answers to commands with the id that reached no open order."""
+    """History of one order. number 0: rejects of commands with the id that reached no open order."""
 
     number: int
     participant: int
@@ -63,12 +63,12 @@ class OrderHistory:
 
 
 class OrderHistories:
-    """The lives of the orders with the given numbers, collected from events in order. wanted: client order ids."""
+    """Histories of the orders with the given numbers, collected from events. wanted: client order ids."""
 
     def __init__(self, wanted: set[int], numbers: set[int]) -> None:
         self._wanted = wanted
         self._numbers = np.array(sorted(numbers), np.int64)
-        self._open: dict[tuple[int, int], OrderHistory] = {}  # by participant and the id it bears now
+        self._open: dict[tuple[int, int], OrderHistory] = {}  # by participant and present id
         self.orders: list[OrderHistory] = []
         self.unanswered: dict[int, OrderHistory] = {}  # by participant
 
@@ -103,7 +103,7 @@ class OrderHistories:
 
 
 def order(directory: Path, order_id: str, participant: str | None, *, as_json: bool) -> int:
-    """`lockstep order`: each order that ever bore the client order id or token."""
+    """`lockstep order`: print each order that ever had the client order id or token."""
     check_name(participant, "participant")
     wanted = order_ids(directory, order_id)
     numbers, last_seq = _numbers(directory, wanted)
@@ -118,7 +118,7 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     if not known:
         whose = f" of {participant}" if participant else ""
         raise WrongUse(
-            f"no order{whose} in {directory} ever bore the id or token {order_id}; small and capital letters differ"
+            f"no order{whose} in {directory} ever had the id or token {order_id}; small and capital letters differ"
         )
     tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
     for life in known:
@@ -130,7 +130,7 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
 
 
 def _numbers(directory: Path, wanted: set[int]) -> tuple[set[int], int]:
-    """The numbers of the orders that bore the id, and the last command looked at."""
+    """Numbers of the orders that had the id, and the last command read."""
     numbers: set[int] = set()
     last_seq = 0
     ids = np.array(sorted(wanted), np.int64)
@@ -171,7 +171,7 @@ def _show(life: OrderHistory, names: Directory, tokens: Tokens) -> None:
         about = f"order {life.number} of {_whose(life, names)}: {side} {int(entry['qty'])} {symbol} @ {limit}"
         title = f"{about}; traded {life.cum_qty}, " + (f"open {life.leaves_qty}" if life.leaves_qty else "closed")
     else:
-        title = f"answers to {_whose(life, names)} that changed no order"
+        title = f"rejects of {_whose(life, names)} that changed no order"
     rows = [
         (
             time(moment.time_ns),

@@ -1,6 +1,6 @@
-"""Output in a thread of its own: a reader that is slow, or reads nothing, stops no connection.
+"""Output in a separate thread, so that a slow reader stops no connection.
 
-The queue is bounded. Lines that find no room are counted, and one line tells the count where they would have stood.
+The queue is bounded. Lines without room are counted, and one line in their place gives the count.
 """
 
 import os
@@ -16,14 +16,14 @@ from cli import screen
 
 #: Lines that may wait for the reader.
 LINES_MAX: Final = 65_536
-#: At the end, output that nobody takes for so long is given up.
+#: Longest wait at the end for a reader that takes nothing, in seconds.
 PATIENCE_S: Final = 5.0
 
 
 class Printer:
     """Lines of standard output and standard error, in order. ``put`` never waits; the thread does.
 
-    not_shown: the line for a count of lines that found no room. failed: its result is set when output fails.
+    not_shown: makes the line for a count of dropped lines. failed: its result is set when output fails.
     """
 
     def __init__(self, not_shown: Callable[[int], str], lines_max: int = LINES_MAX) -> None:
@@ -41,15 +41,15 @@ class Printer:
         self._thread.start()
 
     def say(self, text: str) -> None:
-        """A line of the result."""
+        """Print a line of the result."""
         self.put(partial(screen.say, text))
 
     def notice(self, text: str) -> None:
-        """A line on standard error, after the lines before it."""
+        """Print a line on standard error, after the lines before it."""
         self.put(partial(screen.notice, text))
 
     def put(self, job: Callable[[], None], lines: int = 1) -> None:
-        """Print by ``job``, which writes so many lines; count them as lost where there is no room."""
+        """Queue ``job``, which prints so many lines; count them as dropped if there is no room."""
         with self._changed:
             if self._lost or self._lines >= self._lines_max:
                 self._lost += lines
@@ -59,7 +59,7 @@ class Printer:
             self._changed.notify_all()
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
-        """Print the rest, as long as a reader takes some of it every ``patience_s``; then point output at nothing."""
+        """Print the rest while a reader takes some of it every ``patience_s``; then discard output."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -70,13 +70,13 @@ class Printer:
         if self.failed.done():
             self._thread.join(patience_s)
         elif self._queue or self._lost or self._lines:
-            # The thread has the lock of the stream for ever, and flushing that at the exit would wait for it.
+            # The thread never gives the lock of the stream back, and a flush at the exit would wait for it.
             nothing = open(os.devnull, "w")  # noqa: SIM115  (for the rest of the process)
             sys.stdout = nothing
             setattr(sys, "__stdout__", nothing)  # noqa: B010  (it is flushed at the exit too)
             screen.notice_wait_s = 1.0
             count = screen.counted(self._lines + self._lost, "line was", "lines were")
-            screen.notice(f"lockstep: {count} not shown, since nobody reads the output")
+            screen.notice(f"lockstep: {count} not shown: nothing reads the output")
 
     def check(self) -> None:
         """Raise the error of the output, if there was one."""
@@ -105,7 +105,7 @@ class Printer:
             self._changed.notify_all()
 
     def _next(self) -> tuple[Callable[[], None], int] | None:
-        """The next job, after a wait; None at the end."""
+        """Wait for the next job; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._lost or self._closing)
             if self._queue:

@@ -1,4 +1,4 @@
-"""Proof that the record is right: `lockstep verify` and `lockstep compare`."""
+"""Verification of journals: `lockstep verify` and `lockstep compare`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,7 +26,7 @@ from replay.verify import verify as verify_directory
 def verify(
     directory: Path, engine: EngineChoice, workers: int, from_seq: int, to_seq: int | None, *, as_json: bool
 ) -> int:
-    """`lockstep verify`: exit status 1 when a digest differs, is missing inside, or something is damaged."""
+    """`lockstep verify`: exit status 1 if a digest differs or is missing before the end, or something is damaged."""
     with errors.finding():
         check_whole(directory)
     ready()
@@ -69,7 +69,9 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
         screen.facts([("recorded", difference.expected.hex()), ("replayed", difference.got.hex())])
     if parted is not None:
         event = _parted_facts(directory, parted)
-        screen.say(f"the engines part at event {parted.index + 1} of command {parted.seq}: {_fields(parted.fields)}")
+        screen.say(
+            f"the engines differ from event {parted.index + 1} of command {parted.seq}: {_fields(parted.fields)}"
+        )
         sides = (("kernel", event["kernel"]), ("reference", event["reference"]))
         screen.facts([(name, "no further event" if side is None else _in_words(side)) for name, side in sides])
     said = (
@@ -98,7 +100,7 @@ def _parted_facts(directory: Path, parted: EventDifference) -> dict[str, Any]:
 
 
 def _difference_facts(directory: Path, parted: EventDifference, names: tuple[str, str]) -> dict[str, Any]:
-    """The first event that differs, the two sides of it under ``names``."""
+    """First event that differs, with both sides under ``names``."""
     engine = rebuild(directory, at=parted.seq, on_divergence="note").engine
     known, now_ns = engine.directory, engine.now_ns
     rows = (parted.a, parted.b)
@@ -108,7 +110,7 @@ def _difference_facts(directory: Path, parted: EventDifference, names: tuple[str
 
 
 def _unlike(a: dict[str, Any] | None, b: dict[str, Any] | None) -> list[str]:
-    """The keys in which two objects differ; of one that is not there, none."""
+    """Keys in which two objects differ; none if one of them is missing."""
     return [key for key in a if a[key] != b[key]] if a is not None and b is not None else []
 
 
@@ -118,7 +120,9 @@ def _one(row: NDArray[Any]) -> "np.void":
 
 
 def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_json: bool) -> int:
-    """`lockstep compare`: exit status 1 when the two differ; one being a beginning of the other is no difference."""
+    """`lockstep compare`: exit status 1 if the two differ; a shorter journal that equals the beginning of the other
+    does not.
+    """
     with errors.finding():
         check_whole(directory_a)
         check_whole(directory_b)
@@ -139,7 +143,7 @@ def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
     if report.digest is not None:
         facts["digest"]["agrees"] = report.digest.agrees or None
     if report.command is not None:
-        # What was defined before the difference is the same in both.
+        # The definitions before the difference are the same in both.
         names = rebuild(directory_a, at=report.command.seq - 1, on_divergence="note").engine.directory
         seq, rows = report.command.seq, (_one(report.command.a), _one(report.command.b))
         a, b = (command_object([row], seq, names, 0, raw=[row.tobytes().hex()]) for row in rows)
@@ -150,7 +154,7 @@ def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
 
 
 def _in_words(facts: dict[str, Any]) -> str:
-    """An object of a row on one line, without what is empty."""
+    """Object of a row on one line, without empty values."""
     said = {
         key.removesuffix("_e4"): price(value) if key.endswith("_e4") else value for key, value in facts.items() if value
     }
@@ -158,7 +162,7 @@ def _in_words(facts: dict[str, Any]) -> str:
 
 
 def _fields(keys: Sequence[str]) -> str:
-    """Keys that differ, in words; the row itself only where nothing else does."""
+    """Keys that differ, in words; the bytes of the row only if nothing else differs."""
     named = [key.removesuffix("_e4") for key in keys if key != "raw"]
     return ", ".join(named) or "places that its kind does not use"
 
@@ -201,25 +205,25 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         if unlike:
             listed = " and ".join(unlike).replace("_", " ")
             moment = f"after command {screen.count(report.state_seq)}"
-            screen.say(f"{moment}, {name} holds other {listed} than the reference engine gives")
+            screen.say(f"{moment}, {name} has other {listed} than the reference engine")
     for sentence in report.diverged:
         screen.say(sentence)
     if report.prefix_of:
         shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
         behind = abs(report.last_seq_a - report.last_seq_b)
-        screen.say(f"{shorter} is a beginning of {longer}, {screen.counted(behind, 'command')} behind")
+        screen.say(f"{shorter} equals the beginning of {longer}, {screen.counted(behind, 'command')} behind")
     screen.verdict(report.same, _compared_verdict(report))
 
 
 def _compared_verdict(report: CompareReport) -> str:
-    """Result of a comparison; damage ends it, and is not a difference between the two."""
+    """Sentence on a comparison; damage ends it, and is no difference."""
     if report.apart:
         return "DIFFERENT"
     if report.differs:
-        return "NOT RIGHT: both hold the same, and a replay gives something else"
+        return "NOT RIGHT: both are equal, but a replay differs from them"
     if not report.damage:
-        return "the same, as far as both go"
-    return f"NOT COMPARED TO THE END: the same up to command {screen.count(report.seq)}, then comes the damage"
+        return "equal as far as both go"
+    return f"NOT COMPARED TO THE END: equal up to command {screen.count(report.seq)}, then damage"
 
 
 def _state_compared(report: CompareReport) -> str:

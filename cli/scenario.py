@@ -1,4 +1,4 @@
-"""Acceptance scenarios from the command line: expected beside got for the command that failed."""
+"""Acceptance scenarios from the command line, with expected and actual events side by side for a failure."""
 
 import os
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from notation.parse import Line, ScenarioError, parse
 from notation.run import CommandOutcome, Outcome, beside, is_test, run_scenario
 
 ENGINES: Final[tuple[EngineKind, ...]] = ("kernel", "reference")
-#: Enough for a file that people write; the defaults of a node would only make each of many files slower to start.
+#: Enough for a file written by hand; the defaults of a node would only slow the start of each file.
 _CAPACITY = Capacity(orders_max=1 << 16, ids_max=1 << 18)
 
 
 def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
-    """`lockstep scenario`: exit status 1 when a scenario fails, 2 when a file cannot be read as one."""
+    """`lockstep scenario`: exit status 1 if a scenario fails, 2 if a file is no scenario."""
     kinds: list[EngineKind] = [kind for kind in ENGINES if engine.value in (kind, "both")]
     files = list(_files(paths))
     if "kernel" in kinds:
@@ -36,7 +36,7 @@ def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
                     for kind in kinds
                 }
             except (ScenarioError, WrongUse, OSError) as error:
-                # One file that is no text, or that the system does not give, keeps no other from being run.
+                # A file that cannot be read does not keep others from running.
                 unread += 1
                 _tell_unread(file, errors.sentence(error)[0], as_json)
                 continue
@@ -56,7 +56,7 @@ def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises WrongUse when it is not UTF-8 or has no end, OSError as the system does."""
+    """Text of a file. Raises WrongUse if it is a device or not UTF-8, and OSError."""
     if not (path.is_file() or path.is_fifo() or path.is_dir() or path.samefile(os.devnull)):
         raise WrongUse(f"{path} is a device; name a scenario or LOBSTER file")
     try:
@@ -68,11 +68,11 @@ def read_text(path: Path) -> str:
 
 
 def read_scenario(path: Path) -> list[Line]:
-    """The commands of a scenario file. Raises ScenarioError when it has a fault, or no command; as ``read_text``."""
+    """Commands of a scenario file. Raises ScenarioError for a fault or no command, and what ``read_text`` raises."""
     with screen.Bar(f"reading {path}") as bar:
         lines = parse(read_text(path), str(path), bar.to)
     if not lines:
-        raise ScenarioError(f"{path}: there is no command in it; name a file of commands (rulebook section 12)")
+        raise ScenarioError(f"{path} has no command; name a file of commands (rulebook section 12)")
     return lines
 
 
@@ -89,7 +89,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
 
 
 def _same(outcomes: dict[EngineKind, Outcome]) -> bool:
-    """True if all engines answered alike, wherever the file says nothing too."""
+    """True if all engines gave the same events, also where the file expects none."""
     answers = [[command.got for command in outcome.commands] for outcome in outcomes.values()]
     return all(answer == answers[0] for answer in answers)
 
@@ -128,7 +128,7 @@ def _failed(outcome: Outcome) -> list[CommandOutcome]:
 
 
 def _parting(outcomes: dict[EngineKind, Outcome]) -> list[CommandOutcome]:
-    """The commands of the first engine that the others answered differently."""
+    """Commands of the first engine for which the others gave other events."""
     first, *others = outcomes.values()
     return [
         command

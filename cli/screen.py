@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 from cli import errors
 
-#: A progress bar appears for what takes longer than this.
+#: Work that takes longer shows a progress bar, in seconds.
 _PATIENCE_S: Final = 0.5
 
 
 def is_live(stream: TextIO) -> bool:
-    """True for a terminal whose cursor can be moved, as bars and live views need; not where TERM is dumb."""
+    """True for a terminal whose cursor can be moved, as bars and live views need; not if TERM is dumb."""
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def is_colored(stream: TextIO) -> bool:
-    """True for a terminal that is to show colors: NO_COLOR is not set, or empty (https://no-color.org)."""
+    """True for a terminal with colors: NO_COLOR is not set, or empty (https://no-color.org)."""
     return is_live(stream) and not os.environ.get("NO_COLOR")
 
 
 def say(text: str = "") -> None:
-    """A line of the result, or several."""
+    """Print a line of the result, or several."""
     Bar.end_before_result()
     with errors.output():
         sys.stdout.write(text + "\n")
@@ -50,20 +50,20 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-#: Longest wait of a notice for a reader of standard error; None: for ever. A node waits no longer than this.
+#: Longest wait of a notice for a reader of standard error, in seconds; None: no bound. A node sets one.
 notice_wait_s: float | None = None
 
 
 def takes(stream: TextIO, wait_s: float) -> bool:
-    """True where a line can be written without waiting for longer than ``wait_s`` for somebody to read."""
+    """True if a line can be written within ``wait_s``."""
     try:
         return bool(select.select([], [stream], [], wait_s)[1])
     except (OSError, ValueError):
-        return True  # no descriptor, as in tests; or it is closed, and writing says so at once
+        return True  # no descriptor, as in tests; or it is closed, and writing fails at once
 
 
 def notice(text: str) -> None:
-    """A line beside the result, on standard error; where that takes nothing, the line is lost and the work goes on."""
+    """Print a line on standard error; if that takes nothing, the line is lost and the work continues."""
     if notice_wait_s is not None and not takes(sys.stderr, notice_wait_s):
         return
     try:
@@ -75,12 +75,12 @@ def notice(text: str) -> None:
 
 
 def json_line(value: Any) -> str:
-    """A JSON object on one line. Bytes are written as hexadecimal digits."""
+    """JSON text of an object on one line; bytes become hexadecimal digits."""
     return json.dumps(value, default=_plain)
 
 
 def say_json(value: Any) -> None:
-    """One JSON object on one line of the result."""
+    """Print a JSON object on one line of the result."""
     say(json_line(value))
 
 
@@ -92,14 +92,14 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-#: Characters that a column of a table has at least, if its values have as many; longer values are folded.
+#: Least width of a table column whose values have as many characters; longer values are wrapped.
 NARROWEST: Final = 16
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
 ) -> None:
-    """Rows under column heads; those named in ``right`` are aligned to the right. Without a terminal: spaces only."""
+    """Print rows under column heads; columns in ``right`` are aligned to the right. Without a terminal: spaces only."""
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         Bar.end_before_result()
@@ -131,7 +131,7 @@ def table(
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
-    """Rows on a terminal too narrow for their columns: one value a line, and nothing is cut."""
+    """Print rows on a terminal too narrow for their columns: one value a line, and nothing is cut."""
     if title:
         say(title)
     for number, row in enumerate(rows):
@@ -141,7 +141,7 @@ def _records(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) 
 
 
 def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
-    """Name and value, one pair a line."""
+    """Print names and values, one pair a line."""
     if title:
         say(title)
     listed = [(name, str(value)) for name, value in pairs]
@@ -152,14 +152,14 @@ def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
 
 
 def verdict(good: bool, text: str) -> None:
-    """The line that the eye looks for: green or red on a terminal."""
+    """Print the verdict line: green or red on a terminal."""
     if is_colored(sys.stdout):
         text = f"\x1b[1;{32 if good else 31}m{text}\x1b[0m"
     say(text)
 
 
 def count(number: int) -> str:
-    """A count with its thousands apart.
+    """A count with thousands separators.
 
     >>> count(1234567)
     '1,234,567'
@@ -168,7 +168,7 @@ def count(number: int) -> str:
 
 
 def counted(number: int, what: str, several: str = "") -> str:
-    """A count of things, which are one or several (``several``: where that is not ``what`` and an s).
+    """A count with its noun, singular or plural (``several``: a plural that is not ``what`` and an s).
 
     >>> counted(1, "block"), counted(1200, "block")
     ('1 block', '1,200 blocks')
@@ -177,7 +177,7 @@ def counted(number: int, what: str, several: str = "") -> str:
 
 
 def size(number_bytes: int) -> str:
-    """A number of bytes in the unit that people would use.
+    """A number of bytes in a suitable unit.
 
     >>> size(512), size(4_200_000)
     ('512 B', '4.2 MB')
@@ -198,7 +198,7 @@ def _is_file(stream: TextIO) -> bool:
 
 
 def _console(*, stderr: bool = False) -> "Console":
-    """A console as wide as COLUMNS says; by default rich takes every dumb terminal for one of 80 columns."""
+    """Console of the width in COLUMNS; by default rich takes every dumb terminal for one of 80 columns."""
     from rich.console import Console
 
     columns = os.environ.get("COLUMNS", "")
@@ -211,9 +211,9 @@ def _console(*, stderr: bool = False) -> "Console":
 
 
 def live_view() -> "Live":
-    """A part of the terminal that is drawn again and again; what goes to standard error appears above it.
+    """Live view on the terminal, redrawn in place; lines on standard error appear above it.
 
-    Standard error that is no terminal is left alone: by default rich would show it, and not write it where it belongs.
+    Standard error that is no terminal is left alone; by default rich would show it in the view.
     """
     from rich.live import Live
 
@@ -224,14 +224,14 @@ def live_view() -> "Live":
 class Bar:
     """A progress bar on standard error, on a live terminal only, once the work has taken longer than half a second.
 
-    ``bar.to(done, total)`` and ``bar.text(what)`` may be called as often as one likes; until they are, it only pulses.
-    One bar is visible at a time: of nested ones the first that appeared. It never touches standard output. The first
-    line of the result ends the bar, since the result may come to the same terminal, also through a pipe;
-    it does not where the result goes to a file.
+    ``bar.to(done, total)`` and ``bar.text(what)`` may be called often; before the first call it only pulses. One bar is
+    visible at a time, of nested ones the first. It never touches standard output. The first line of the result ends the
+    bar, since the result may come to the same terminal, also through a pipe; it does not where the result goes to a
+    file.
     """
 
     _visible: ClassVar["Bar | None"] = None
-    #: Of all bars, since one may appear in its timer's thread while the main thread writes.
+    #: Lock of all bars: one may appear in its timer's thread while the main thread writes.
     _lock: ClassVar = threading.RLock()
 
     def __init__(self, what: str) -> None:
@@ -239,7 +239,7 @@ class Bar:
         self._moved_s = 0.0
         self._progress: Progress | None = None
         self._ended = not is_live(sys.stderr)
-        # It appears by a thread of its own: some work is one long call, in which nobody would ask for it.
+        # A timer thread shows it: some work is one long call that never updates the bar.
         self._timer = threading.Timer(_PATIENCE_S, self._appear)
 
     def __enter__(self) -> "Bar":
@@ -254,7 +254,7 @@ class Bar:
         self.end()
 
     def end(self) -> None:
-        """Take the bar away for good, before the end of its block: the work that it stands for is done."""
+        """Remove the bar before the end of its block: its work is done."""
         self._timer.cancel()
         with Bar._lock:
             self._ended = True
@@ -265,7 +265,7 @@ class Bar:
                 self._progress = None
 
     def text(self, what: str) -> None:
-        """Say what is being done now."""
+        """Set the text of the bar."""
         self._what = what
         self.to(0, None)
 
@@ -293,7 +293,9 @@ class Bar:
 
     @classmethod
     def end_before_result(cls) -> None:
-        """End the visible bar, unless the result goes to a file: a pipe such as ``| head`` may end on its terminal."""
+        """End the visible bar, unless the result goes to a file: a pipe such as ``| head`` may print to the same
+        terminal.
+        """
         if cls._visible is not None and not _is_file(sys.stdout):
             with cls._lock:
                 if cls._visible is not None:
@@ -301,7 +303,7 @@ class Bar:
 
     @classmethod
     def print_above(cls, text: str) -> bool:
-        """Print lines on standard error above the visible bar; False where none is visible, and nothing is printed."""
+        """Print lines on standard error above the visible bar; False, and nothing printed, if none is visible."""
         with cls._lock:
             if cls._visible is None or cls._visible._progress is None:
                 return False
@@ -328,11 +330,11 @@ def _progress() -> "Progress":
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    # By default rich takes standard output over, and what is redirected to a file is lost.
+    # By default rich takes over standard output, and output redirected to a file is lost.
     return Progress(
         *columns, console=_console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     )
 
 
-#: Progress callback of long work: (done, total or None if nobody knows).
+#: Progress callback of long work: (done, total; None if unknown).
 Report = Callable[[int, "int | None"], None]

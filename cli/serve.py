@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from node.node import NodeOptions
 
-#: Capacity of a new directory, unless options say otherwise.
+#: Default capacity of a new directory.
 _CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)
-#: Longest wait of the node's own sentences for a reader of standard error.
+#: Longest wait of a node's notes for a reader of standard error, in seconds.
 _NOTICE_WAIT_S: Final = 1.0
 
 
@@ -35,7 +35,7 @@ def serve(
     password_cost: int,
     as_json: bool,
 ) -> int:
-    """Exit status 0 after an orderly end; 2 where the directory, a port or the disk does not let it run.
+    """Run a node. Exit status 0 after an orderly end.
 
     capacity: of a new directory. admin_port: None for no TCP. metrics_port: None for no monitoring.
     """
@@ -56,7 +56,7 @@ def serve(
         else:
             metrics = f", metrics on port {where.metrics_port}" if where.metrics_port is not None else ""
             line = (
-                f"listening on {where.host} port {where.port}{metrics}; tell it what to do with `lockstep admin`, "
+                f"listening on {where.host} port {where.port}{metrics}; command it with `lockstep admin`, "
                 f"end it with Ctrl-C"
             )
         _say_beside(line)
@@ -64,11 +64,13 @@ def serve(
             screen.notice(f"warning: {sentence}")
 
     if options.durability == "none":
-        screen.notice("note: durability none: a crash can lose what was answered; for measurements only")
+        screen.notice("note: durability none: a crash can lose answered orders; for measurements only")
     log = Log(pretty=False if as_json else None)
     screen.notice_wait_s = _NOTICE_WAIT_S
     if options.tls is None and not _is_loopback(options.host):
-        sentence = f"order entry on {options.host} is not encrypted: passwords and orders can be read on the way"
+        sentence = (
+            f"order entry on {options.host} is not encrypted: others can read passwords and orders on the network"
+        )
         screen.notice(f"note: {sentence}; give --tls-cert and --tls-key")
         log.warning("no TLS", host=options.host, why=sentence)
     with contextlib.closing(log), screen.Bar("recovering") as bar:
@@ -86,7 +88,7 @@ def serve(
 
 
 def tls_of(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
-    """TLS of the options; None where neither is given. Raises WrongUse, TlsError."""
+    """TLS context of the options; None if neither is given. Raises WrongUse, TlsError."""
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
@@ -104,7 +106,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _say_beside(line: str) -> None:
-    """Say a line on standard output, from a thread where nobody reads it yet: the market does not wait for a reader."""
+    """Print a line on standard output, from a thread if it has no reader yet: the market does not wait."""
     if screen.takes(sys.stdout, 0.0):
         screen.say(line)
         screen.flush()

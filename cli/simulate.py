@@ -1,4 +1,4 @@
-"""`lockstep simulate`: simulated traders on any node (``load.simulation``), and what became of their orders."""
+"""`lockstep simulate`: simulated traders on any node (``load.simulation``), and the answers to their orders."""
 
 import time
 from collections import Counter
@@ -15,19 +15,19 @@ _USERS_MAX: Final = 500
 
 
 def check_users(users: Sequence[User]) -> Sequence[User]:
-    """The users, when there are not too many. Raises WrongUse."""
+    """Check the number of users. Raises WrongUse."""
     if len(users) > _USERS_MAX:
-        raise WrongUse(f"{len(users)} users; at most {_USERS_MAX} trade at a time, give fewer")
+        raise WrongUse(f"{len(users)} users; at most {_USERS_MAX} may trade at a time; give fewer")
     return users
 
 
 def note(sentence: str) -> None:
-    """A note for people about a simulation."""
+    """Print a note about a simulation."""
     screen.notice(f"note: {sentence}")
 
 
 def simulate(options: SimulateOptions, *, as_json: bool) -> int:
-    """Exit status 1 when a request was not answered, or an answer came that nobody asked for."""
+    """Run a simulation. Exit status 1 if a request was not answered, or an answer had no request."""
     simulation = Simulation(options, note)
     began_s = time.monotonic()
     try:
@@ -49,7 +49,7 @@ def _logged_in(simulation: Simulation) -> None:
     try:
         simulation.open()
     except LoginFailed as error:
-        raise WrongUse(f"{error}; check name and password, and whether the user is connected already") from None
+        raise WrongUse(f"{error}; check name and password; the user may be logged in already") from None
     except LoadError as error:
         raise CheckFailed(str(error)) from None
 
@@ -68,14 +68,14 @@ def _trade(simulation: Simulation, options: SimulateOptions, began_s: float, as_
 
 
 def _warn(simulation: Simulation) -> bool:
-    """Warn once when the node refuses nearly all orders."""
+    """Warn once if the node rejects nearly all orders."""
     counts = simulation.counts()
     if counts["rejects"] * 2 < counts["orders"] or not counts["orders"]:
         return False
     reason = sum((desk.reasons for desk in simulation.desks), Counter()).most_common(1)[0][0]
     screen.notice(
-        f"note: the node refuses most orders, mostly as {reason}; see that the instruments named by --symbol are "
-        "defined and trade"
+        f"note: the node rejects most orders, mostly as {reason}; check that the instruments of --symbol are "
+        "defined and open for trading"
     )
     return True
 
@@ -147,11 +147,11 @@ def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool
 
 def _tell(facts: dict[str, Any], reasons: Counter[str], good: bool) -> None:
     shown = {name.replace("_", " "): screen.count(v) if isinstance(v, int) else v for name, v in facts.items()}
-    screen.facts(shown.items(), title="what became of it")
+    screen.facts(shown.items(), title="outcome")
     if reasons:
         screen.facts((reason, screen.count(count)) for reason, count in reasons.most_common())
     missing, unexpected = facts["missing"], facts["unexpected"]
     text = "every order was answered"
     if not good:
-        text = f"{screen.counted(missing, 'order')} without an answer, {unexpected:,} answers that nobody asked for"
+        text = f"{screen.counted(missing, 'order')} without an answer, {unexpected:,} answers without a request"
     screen.verdict(good, text)

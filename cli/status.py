@@ -1,6 +1,6 @@
 """The report of `lockstep admin status` for people: a label and a unit for each figure of a node.
 
-Programs get the keys of ``node.control.STATUS_KEYS`` themselves, with --json.
+Programs get the keys of ``node.control.STATUS_KEYS``, with --json.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ Words = Callable[[Any], str]
 
 
 def duration(ns: float) -> str:
-    """Nanoseconds in the unit that people would use.
+    """Nanoseconds in a suitable unit.
 
     >>> duration(0), duration(850), duration(12_300), duration(-4_500_000), duration(7_200_000_000_000)
     ('0 s', '850 ns', '12.3 µs', '-4.5 ms', '7,200.0 s')
@@ -39,7 +39,7 @@ def _rate(value: float) -> str:
 
 
 def _counted(value: Any) -> str:
-    """A count with its thousands apart; a word as it is."""
+    """A count with thousands separators; a word unchanged."""
     return screen.count(value) if isinstance(value, int) else str(value)
 
 
@@ -103,7 +103,7 @@ _FIGURES: Final[dict[str, tuple[str, Words]]] = {
     "memory_rss_bytes": ("memory", screen.size),
 }
 _NOT_SHOWN: Final = frozenset({"clock_ns"})
-#: Counts by phase, reason and kind; of the latter two those of zero are left out.
+#: Counts by phase, reason and kind; those of reasons and kinds are left out if zero.
 _PREFIXES: Final = {"phase_": "instruments in phase", "rejected_": "refused,", "events_": "events,"}
 _QUIET: Final = ("rejected_", "events_")
 

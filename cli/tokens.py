@@ -1,7 +1,7 @@
 """Order tokens of OUCH in a journal: the client order ids of a token, and the token of a client order id.
 
-A token of 1 to 8 characters is the client order id itself. A longer one stands in the EXTEND row before its command,
-which bears a mix of it as its client order id. Those rows are read here as they are, without an engine.
+A token of 1 to 8 characters is the client order id itself. A longer token stands in the EXTEND row before its command,
+whose client order id is a hash of it. Those rows are read here directly, without an engine.
 """
 
 import re
@@ -32,9 +32,9 @@ class _NamedOrder(NamedTuple):
 
 
 def order_ids(directory: Path, word: str) -> set[int]:
-    """The client order ids that a user's word may mean: an id, or an order token of 1 to 14 characters.
+    """Client order ids that a word may mean: an id, or an order token of 1 to 14 characters.
 
-    Raises WrongUse for a word that is neither, and what the journal raises.
+    Raises WrongUse for a word that is neither, and JournalError.
     """
     try:
         return {id_number(word, "the client order id")}
@@ -45,7 +45,7 @@ def order_ids(directory: Path, word: str) -> set[int]:
     except (Fault, IndexError) as error:
         raise WrongUse(
             f"{word[:60]!r} is neither a client order id, as a17, nor an order token; an id has 1 to 8 characters of "
-            f"A-Z a-z 0-9 . -, a token 1 to 14 printable ones; what `lockstep events` prints in place of an id will do"
+            f"A-Z a-z 0-9 . -, a token 1 to 14 printable ones; the form that `lockstep events` prints is valid too"
         ) from error
     found = {int.from_bytes(word.encode("ascii"), "big")} if _SHORT.fullmatch(word) else set()
     for named in _named(directory, "looking for the token"):
@@ -54,10 +54,10 @@ def order_ids(directory: Path, word: str) -> set[int]:
 
 
 class Tokens:
-    """The tokens of some client order ids, to be shown in place of what ``~`` and 16 digits stand for."""
+    """Tokens of client order ids, shown in place of ``~`` and 16 digits."""
 
     def __init__(self, directory: Path, wanted: set[int]) -> None:
-        """Read the tokens of the ``wanted`` ids from the journal, where any of them needs it."""
+        """Read the tokens of the ``wanted`` ids from the journal, if any of them has a longer token."""
         self._words: dict[int, str] = {}
         mixed = np.array(sorted(order_id for order_id in wanted if order_id < 0), np.int64)
         if len(mixed):
@@ -66,11 +66,11 @@ class Tokens:
                     self._words[int(named.ids[at])] = token_word(int(named.heads[at]), int(named.tails[at]))
 
     def of(self, order_id: int) -> str | None:
-        """The token of an id; None where the journal has none."""
+        """Token of an id; None if the journal has none."""
         return self._words.get(order_id) or _short(order_id)
 
     def shown(self, text: str) -> str:
-        """A printed event with tokens in place of raw ids."""
+        """Printed event with tokens in place of raw ids."""
         return _RAW.sub(self._instead, text)
 
     def _instead(self, raw: re.Match[str]) -> str:
@@ -83,7 +83,7 @@ def _short(order_id: int) -> str | None:
 
 
 def _named(directory: Path, what: str) -> Iterator[_NamedOrder]:
-    """Block by block, each token that an EXTEND row gives to the enter, cancel or replace after it."""
+    """Tokens of the journal block by block: those that an EXTEND row gives to the enter, cancel or replace after it."""
     with journal_of(directory) as journal, screen.Bar(what) as bar:
         last = np.zeros(1, COMMAND)  # the row before the block: it may be the EXTEND row of the first command
         for block in journal.blocks() if journal.last_seq else ():

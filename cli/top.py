@@ -1,7 +1,7 @@
-"""`lockstep top`: a running node, watched live on a terminal, a line a second elsewhere.
+"""`lockstep top`: view of a running node, live on a terminal, a line a second elsewhere.
 
-It asks the node's admin server, as any operator may, and so shows what the node says of itself. Books are asked for
-less often than the rest, since listing them is work for the node.
+It shows the node's own reports through its operator socket. Books are requested less often than the rest, since listing
+them is work for the node.
 """
 
 import sys
@@ -28,7 +28,7 @@ Told = dict[str, Any]
 
 
 def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: bool) -> int:
-    """Watch until ``seconds`` have passed, or until interrupted, which is an ordinary end of it."""
+    """Watch until ``seconds`` have passed or an interrupt, which is an ordinary end."""
     with connected(directory) as link:
         try:
             if as_json or not screen.is_live(sys.stdout):
@@ -61,7 +61,7 @@ def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: flo
             "books": books,
         }
         passed_s = time.monotonic() - began_s
-        at_s = (passed_s // every_s + 1) * every_s  # on the beat, whatever asking took
+        at_s = (passed_s // every_s + 1) * every_s  # at fixed times, however long the requests took
         if seconds is not None and at_s > seconds:
             time.sleep(max(0.0, seconds - passed_s))
             return
@@ -69,14 +69,14 @@ def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: flo
 
 
 def _object(told: Told) -> Told:
-    """A sample for programs."""
+    """A sample as a JSON object."""
     sessions = [session_object(each) for each in told["sessions"]]
     rest = {"status": status_object(told["status"]), "sessions": sessions}
     return {"elapsed_s": told["at_s"], **rest, "sessions_total": told["sessions_total"], "books": told["books"]}
 
 
 def _books(link: Link, symbols: list[str]) -> list[Told]:
-    """The best levels of the symbols, or of the first instruments."""
+    """Best levels of the symbols, or of the first instruments."""
     chosen = symbols or link.ask("books")["symbols"][:_BOOKS]
     return [link.ask("books", symbol=symbol, depth=1)["book"] for symbol in chosen]
 
@@ -96,7 +96,7 @@ def line(told: Told) -> str:
 
 
 def _not_open(status: Told) -> str:
-    """The state of a node that is not open, and that there is a warning, in front of the rest of a line."""
+    """Beginning of a line: the state of a node that is not open, and a mark for warnings."""
     warning = "" if not status.get("warning") else "WARNING, "
     return warning if status.get("state", "open") == "open" else f"{str(status['state']).upper()}, {warning}"
 
@@ -106,7 +106,7 @@ def _lag(status: Told) -> str:
 
 
 def _microseconds(status: Told, stage: str, word: str) -> str:
-    """A percentile of a stage in microseconds, or in milliseconds where that reads better."""
+    """A percentile of a stage in microseconds or milliseconds."""
     ns = status.get(f"latency_{stage}_{word}_ns", 0)
     return f"{ns / 1e3:.1f} µs" if ns < 1_000_000 else f"{ns / 1e6:.1f} ms"
 
@@ -121,7 +121,7 @@ def _watch(link: Link, seconds: float | None, symbols: list[str]) -> None:
 
 
 def drawn(told: Told) -> "RenderableType":
-    """A sample as a screen of 80 by 24: what the node is, rates, stages, books and sessions."""
+    """A sample as a screen of 80 by 24: the node, rates, stages, books and sessions."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -186,7 +186,7 @@ def _facts(pairs: list[tuple[str, str]]) -> "Table":
 
 
 def _table(heads: list[tuple[str, bool]], rows: list[list[str]]) -> "Table":
-    """heads: name, and whether the column holds numbers."""
+    """heads: name, and True for a column of numbers."""
     from rich.table import Table
     from rich.text import Text
 
@@ -208,7 +208,7 @@ def _stages(status: Told) -> "Table":
 
 
 def _named(book: Told) -> str:
-    """A book by its symbol, and the phase where that is not the usual one."""
+    """Symbol of a book, with a phase that is not continuous."""
     return f"{book['symbol']}" if book["phase"] == "continuous" else f"{book['symbol']} {book['phase']}"
 
 

@@ -1,7 +1,7 @@
 """`lockstep trade`: order entry by hand, or by lines of a file. Lines come from standard input, events go out as lines.
 
-A line that asks something of the exchange is answered before the next one is read, so a file of lines is a script. An
-event that nobody asked for is printed when it comes.
+A request is answered before the next line is read, so a file of lines is a script. Other events are printed as they
+arrive.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ from client import (
 from client.prices import shown
 
 PASSWORD_VARIABLE: Final = "LOCKSTEP_PASSWORD"
-#: After the last line of a file: what trades at once has its events by then.
+#: Wait after the last line of a file for the events of trades, in seconds.
 _LAST_EVENTS_S: Final = 0.2
 _READ_BYTES: Final = 65_536
-#: A line of a person that waited longer for those before it is refused: the market has moved on.
+#: Longest wait of a typed line for the lines before it, in seconds; then it is refused, since the market has moved.
 _LINE_AGE_MAX_S: Final = 10.0
-#: A person is told that there is no answer yet after this.
+#: Time without an answer after which a note says so, in seconds.
 _PATIENCE_S: Final = 1.0
 
 
@@ -86,7 +86,7 @@ def _password(options: TradeOptions, *, by_hand: bool) -> str:
 
 
 class _Desk:
-    """A trader's desk: lines in, events out."""
+    """Desk of a trader: reads lines, prints events."""
 
     def __init__(self, client: AsyncClient, *, by_hand: bool, as_json: bool) -> None:
         self._client = client
@@ -97,12 +97,12 @@ class _Desk:
         self._status = errors.FINE
         self._past = True
         self._lines: asyncio.Queue[tuple[str | None, float]] = asyncio.Queue()
-        #: The line whose answer has not come in ``_PATIENCE_S``; "" where there is none.
+        #: Line without an answer for ``_PATIENCE_S``; "" if there is none.
         self._unanswered = ""
         self._printer = Printer(self._not_shown)
 
     async def trade(self) -> int:
-        """Return the exit status: 2 where a line was not understood, 1 where a request was not done."""
+        """Trade, and return the exit status: 2 if a line was wrong, 1 if a request was not done."""
         try:
             async with self._client:
                 self._show_events()
@@ -122,10 +122,10 @@ class _Desk:
     def _greeting(self) -> str:
         core = self._client.core
         there = screen.counted(len(self._client.open_orders()), "open order")
-        return f"{core.user} is logged in to session {core.session}: {there}; `help` shows what can be asked"
+        return f"{core.user} is logged in to session {core.session}: {there}; `help` lists the commands"
 
     async def _listen(self) -> None:
-        """Events that come while nothing is asked."""
+        """Print events that arrive without a request."""
         async for event in self._client.events():
             self._show(event)
 
@@ -151,7 +151,7 @@ class _Desk:
                 return
 
     async def _line(self, line: str, age_s: float) -> bool:
-        """Do what one line says, read ``age_s`` ago; False to end."""
+        """Carry out a line that was read ``age_s`` ago; False to end."""
         try:
             asked = trade_words.parse(line)
             if asked is Show.QUIT:
@@ -167,23 +167,23 @@ class _Desk:
         except ConnectionLost:
             raise
         except ClientError as error:
-            # A refusal is an event, and is shown as such.
+            # A reject is an event, and is printed as one.
             self._complain("" if isinstance(error, RequestRejected) else str(error), errors.FOUND)
         self._show_events()
         return True
 
     def _check_now(self, line: str, age_s: float) -> None:
-        """Raise WrongUse for a line of a person that can be sent only later, when the market has moved on."""
+        """Raise WrongUse for a typed line that could be sent only later, when the market has moved."""
         if age_s > _LINE_AGE_MAX_S:
             raise WrongUse(f"{_quoted(line)} waited {age_s:.0f} s, nothing was sent; repeat it if you want it")
         if not self._client.is_live:
             raise WrongUse(
-                f"{_quoted(line)} was not sent: there is no connection to the exchange at present; it is being made "
-                "again, so repeat the line in a moment"
+                f"{_quoted(line)} was not sent: there is no connection to the exchange; the client reconnects, "
+                "so repeat the line in a moment"
             )
 
     async def _ask_patiently(self, line: str, asked: Line) -> None:
-        """Ask, and tell a person while no answer comes: the next lines wait for it (``_LINE_AGE_MAX_S``)."""
+        """Send a request, with a note while no answer comes: the next lines wait for it (``_LINE_AGE_MAX_S``)."""
         late = asyncio.get_running_loop().call_later(_PATIENCE_S, self._answer_late, line) if self._by_hand else None
         try:
             await self._ask(asked)
@@ -245,7 +245,7 @@ class _Desk:
             self._look_at_fills()
 
     def _look_at_orders(self, *, dead: bool) -> None:
-        """Show the open orders of the day; with ``dead`` also those that are not open any more."""
+        """Show the open orders of the day; with ``dead`` also closed ones."""
         listed = [o for token, o in self._client.orders.items() if token == o.token and (dead or o.is_open)]
         rows = [(o.token, trade_words.order_text(o), o.leaves_qty, o.cum_qty, o.state.value) for o in listed]
         self._show_rows(
@@ -276,7 +276,7 @@ class _Desk:
             self._printer.say(none)
 
     def _not_shown(self, count: int) -> str:
-        """Line that stands for lines that found no room."""
+        """Line in place of dropped lines."""
         if self._as_json:
             return screen.json_line(trade_words.as_json(EventsLost(count), self._session))
         return f"… {screen.counted(count, 'line was', 'lines were')} not shown; `fills` and `orders` show the state"
@@ -284,7 +284,7 @@ class _Desk:
     # Where lines come from
 
     def _read_aside(self) -> None:
-        """Standard input is read in a thread: it may be a terminal, a pipe or a file, and not all can be waited for."""
+        """Read standard input in a thread: a terminal, pipe or file, of which the event loop cannot wait for all."""
         loop = asyncio.get_running_loop()
 
         def put(line: str | None) -> None:
@@ -292,7 +292,7 @@ class _Desk:
 
         def read() -> None:
             held = b""
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody wants the rest
+            with contextlib.suppress(RuntimeError):  # the loop has ended
                 while data := _read():
                     *lines, held = (held + data).split(b"\n")
                     for line in lines:
@@ -304,12 +304,12 @@ class _Desk:
 
 
 def _quoted(line: str) -> str:
-    """A line of input as it may stand in a sentence."""
+    """A line of input, quoted and shortened for a message."""
     return repr(line.strip()[:200])
 
 
 def _read() -> bytes:
-    """Bytes of standard input, none at its end. Not through ``sys.stdin``, whose lock would be held at the exit."""
+    """Read standard input; no bytes at its end. Not through ``sys.stdin``, whose lock would be held at the exit."""
     try:
         return os.read(0, _READ_BYTES)
     except OSError:

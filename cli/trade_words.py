@@ -1,4 +1,4 @@
-"""The words of `lockstep trade`: lines that a person types, as requests; events, as lines that a person reads."""
+"""The words of `lockstep trade`: typed lines parsed to requests, and events printed as lines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -49,7 +49,7 @@ replace TOKEN QTY @ PRICE                                        QTY likewise; g
 orders [all]                                                     open orders; all: every order of the day
 fills   help   quit"""
 
-#: The form of each line that asks something of the exchange, for those who leave a word out or write one too many.
+#: Form of each request line, for messages about a missing or further word.
 _FORMS: Final = {
     **dict.fromkeys(("buy", "sell", "short"), "QTY SYMBOL @ PRICE, then ioc, post_only, hidden or token=TOKEN"),
     "cancel": "TOKEN, or TOKEN QTY",
@@ -63,7 +63,7 @@ _DISPLAYS: Final = {"post_only": Display.POST_ONLY, "hidden": Display.NON_DISPLA
 
 @dataclass(frozen=True)
 class Enter:
-    """An order to be entered; ``token`` is the user's own, if given."""
+    """Order to enter; ``token``: given by the user, or ""."""
 
     new: NewOrder
     token: str | None
@@ -71,7 +71,7 @@ class Enter:
 
 @dataclass(frozen=True)
 class Cancel:
-    """An order to be canceled, or made smaller."""
+    """Order to cancel, or to reduce."""
 
     token: str
     qty: int
@@ -79,7 +79,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Replace:
-    """An order to be replaced."""
+    """Order to replace."""
 
     token: str
     qty: int
@@ -98,7 +98,7 @@ class Show(Enum):
 
 Line = Enter | Cancel | Replace | Show
 
-#: Reasons whose code stands for several rules of the market (docs/PROTOCOL.md), in their words.
+#: Texts of reasons whose code stands for several rules of the market (docs/PROTOCOL.md).
 _REASONS: Final[dict[int, str]] = {
     RejectReason.SHARES_LIMIT: "shares limit (size of an order, position, or share of the daily volume)",
     RejectReason.VALUE_LIMIT: "value limit (value of an order, or credit)",
@@ -108,7 +108,7 @@ _REASONS: Final[dict[int, str]] = {
 
 
 def parse(line: str) -> Line | None:
-    """The request in a line; None for an empty one, or one that begins with ``#``. Raises WrongUse.
+    """Parse a line to a request; None for an empty line, or one that begins with ``#``. Raises WrongUse.
 
     >>> parse("cancel 1ABC")
     Cancel(token='1ABC', qty=0)
@@ -136,11 +136,11 @@ def parse(line: str) -> Line | None:
     said = f"{line.strip()[:200]!r} is not understood"
     if verb in _FORMS:
         raise WrongUse(f"{said}; after {verb} write {_FORMS[verb]}")
-    raise WrongUse(f"{said}; `help` shows what is, as buy 100 XYZ @ 10.05")
+    raise WrongUse(f"{said}; `help` lists the commands, such as buy 100 XYZ @ 10.05")
 
 
 def _whole(word: str, least: int = 1) -> int:
-    """A number of shares, ASCII digits only. Raises ValueError for less than ``least`` or more than QTY_MAX."""
+    """Parse a number of shares, ASCII digits only. Raises ValueError for less than ``least`` or more than QTY_MAX."""
     digits = word.isascii() and word.isdecimal() and len(word) <= len(str(QTY_MAX))
     if not digits or not least <= int(word) <= QTY_MAX:
         raise ValueError(f"{word[:40]!r} is no whole number of shares from {least} to {QTY_MAX}")
@@ -148,7 +148,7 @@ def _whole(word: str, least: int = 1) -> int:
 
 
 def _price(word: str) -> str | None:
-    """A limit price as it was written, None for market. Raises ValueError for what is no price."""
+    """Parse a limit price; None for market. Raises ValueError."""
     if word.lower() == "market":
         return None
     price_e4(word)
@@ -156,7 +156,7 @@ def _price(word: str) -> str | None:
 
 
 def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) -> Enter:
-    """An order; a word that is no instruction is refused, since the order would not be the one that was meant."""
+    """Parse an order. Raises WrongUse for an unknown word, since the order might be another than the intended one."""
     token, time_in_force_s, display = None, int(TimeInForce.MARKET_HOURS), Display.ANONYMOUS
     seen: set[str] = set()
     for term in terms:
@@ -174,7 +174,7 @@ def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) 
             raise ValueError(f"{word} stands twice; write it once")
         seen.add(word)
     if seen.issuperset(_DISPLAYS):
-        raise ValueError("post_only and hidden cannot both be; give one of them")
+        raise ValueError("post_only and hidden exclude each other; give one of them")
     return Enter(NewOrder(symbol, side, _whole(qty), _price(price), time_in_force_s, display), token)
 
 
@@ -188,7 +188,7 @@ def order_text(order: Order) -> str:
 
 
 def text(event: Event, orders: Mapping[str, Order]) -> str:
-    """An event as a line. What became of an order is said as it stands now."""
+    """Text of an event, on one line; the state of an order is its present one."""
     match event:
         case Accepted(token=token, side=side, qty=qty, symbol=symbol, price_e4=price_e4):
             return f"accepted {token}: {_side(side)} {qty} {symbol} @ {shown(price_e4)}"
@@ -214,9 +214,7 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
         case RequestLost(kind=kind, token=token):
             return f"not received: {kind} {token}; nothing was done"
         case RequestUnanswered(kind=kind, token=token, final=final):
-            return (
-                f"outcome unknown: {kind} {token}{', for good' if final else '; it will be settled after a new login'}"
-            )
+            return f"outcome unknown: {kind} {token}{', and it stays so' if final else '; a new login settles it'}"
     return _connection_text(event)
 
 
@@ -239,7 +237,7 @@ def _connection_text(event: Event) -> str:
     raise TypeError(f"{event!r} is no event")
 
 
-#: Keys of the objects of `trade --json`: what it tells of, and the fields of all events, orders and fills.
+#: Keys of the objects of `trade --json`: the object's kind, and the fields of all events, orders and fills.
 KEYS: Final = (
     *("event", "seq", "time", "token", "previous_token", "symbol", "side", "qty", "price_e4", "leaves_qty", "cum_qty"),
     *("state", "match_number", "liquidity", "reason", "prevented_qty", "min_qty", "display", "time_in_force_s", "firm"),
@@ -247,12 +245,12 @@ KEYS: Final = (
     *("next_seq", "number", "kind", "final", "count", "text"),
 )
 _CODES: Final = ("side", "display", "liquidity", "reason", "code")
-#: Fields of events under another key, where the same word means something else elsewhere.
+#: Fields of events under another key, because the same word has another meaning elsewhere.
 _RENAMED: Final = {"why": "text", "previous": "previous_session"}
 
 
 def as_json(event: Event, session: str) -> dict[str, Any]:
-    """An event for programs: its name and KEYS, None where it has no such field; codes by name.
+    """An event as a JSON object: its name and KEYS, None for fields that it lacks; codes by name.
 
     session: the name of the trading day, a date, in which times are nanoseconds since midnight.
     """
@@ -270,7 +268,7 @@ def as_json(event: Event, session: str) -> dict[str, Any]:
 
 
 def order_json(order: Order) -> dict[str, Any]:
-    """An order for programs, under KEYS too."""
+    """An order as a JSON object, under KEYS too."""
     return dict.fromkeys(KEYS) | {
         "event": "order",
         "token": order.token,
@@ -285,12 +283,12 @@ def order_json(order: Order) -> dict[str, Any]:
 
 
 def _limit_e4(price_e4: int) -> int | None:
-    """A price, None for that of a market order."""
+    """Price, or None for a market order."""
     return None if price_e4 == PRICE_E4_MARKET else price_e4
 
 
 def _time(since_midnight_ns: int, session: str) -> str | None:
-    """A moment of a trading day; None where the session's name is no date."""
+    """Time of day on the date of the session; None if the session's name is no date."""
     try:
         day = datetime.strptime(session, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Compilation of the kernels, once a machine and version, with a progress display."""
+"""Compilation of the kernels, once for a machine and version, with a progress display."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ from cli import errors, screen
 
 
 def ready(*, gateway: bool = False) -> None:
-    """Compile the kernels that are not in the cache, behind one progress display.
+    """Compile the kernels that are not in the cache, with one progress display.
 
     gateway: load those of the gateway too, as a node does before it opens a port. Two processes compile the two sets
     side by side.
@@ -36,13 +36,13 @@ def ready(*, gateway: bool = False) -> None:
 
 
 def _compile_both() -> None:
-    """The engine's kernels here, the gateway's in a child. What the child leaves undone, if it fails, is done here."""
+    """Compile the engine's kernels here and the gateway's in a child; if the child fails, its rest is compiled here."""
     import engine
     from gateway import kernels
 
     child = subprocess.Popen(
         [sys.executable, "-m", "gateway.kernels", "--while-stdin"],
-        stdin=subprocess.PIPE,  # its other end goes with this process, however that ends
+        stdin=subprocess.PIPE,  # the other end closes when this process ends, however that happens
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -72,7 +72,7 @@ def _show_progress(compile_kernels: Callable[[], None]) -> None:
 
 
 def warmup(*, as_json: bool) -> int:
-    """`lockstep warmup`: compile, then say where the kernels are."""
+    """`lockstep warmup`: compile the kernels, and print where they are."""
     import engine
     from engine.kernel_cache import cache_directory
 
@@ -92,7 +92,7 @@ def warmup(*, as_json: bool) -> int:
 
 
 def version(*, as_json: bool) -> int:
-    """`lockstep version`: lockstep, rules, kernels and the libraries that decide how fast and where."""
+    """`lockstep version`: print the versions of lockstep, rules, kernels and libraries."""
     from engine.kernel_cache import SOURCE_DIGEST
     from engine.records import RULES_VERSION
 

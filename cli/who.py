@@ -1,4 +1,4 @@
-"""Users and instruments as they are named on the command line: who logs in, by which password, and what is traded."""
+"""Users, passwords and instruments given on the command line."""
 
 import sys
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def users_of(file: Path | None, names: Sequence[str], *, password_stdin: bool) -> list[User]:
-    """Users of a file, a line each of name and password, and those of ``names``, who share the password on standard
-    input. Raises WrongUse, which repeats no password."""
+    """Users of a file (name and password, one a line) and of ``names`` (one password, on standard input). Raises
+    WrongUse, without passwords.
+    """
     users = _of_file(file) if file is not None else []
     if names:
         if not password_stdin:
@@ -26,12 +27,12 @@ def users_of(file: Path | None, names: Sequence[str], *, password_stdin: bool) -
     elif password_stdin:
         raise WrongUse("--password-stdin is for --user; name one, or leave it out")
     if not users:
-        raise WrongUse("nobody is to log in; give --users FILE, or --user NAME and --password-stdin")
+        raise WrongUse("no user is given; give --users FILE, or --user NAME and --password-stdin")
     for user in users:
         _check(user)
     doubled = {user.name.upper() for user in users}
     if len(doubled) < len(users):
-        raise WrongUse("a user is named twice; a user has one connection")
+        raise WrongUse("a user is given twice; each user has one connection")
     return users
 
 
@@ -45,7 +46,7 @@ def _of_file(file: Path) -> list[User]:
             raise WrongUse(f"line {number} of {file} has {len(words)} words; write a name and a password, no more")
         users.append(User(words[0], words[1]))
     if not users:
-        raise WrongUse(f"{file} names no user; write a name and a password on a line, for each")
+        raise WrongUse(f"{file} has no user; write one a line, name and password")
     return users
 
 
@@ -53,11 +54,11 @@ def _check(user: User) -> None:
     for what, text, most in (("name", user.name, USER_CHARACTERS), ("password", user.password, PASSWORD_CHARACTERS)):
         if not 1 <= len(text) <= most or not all("!" <= character <= "~" for character in text):
             whose = f"the name {user.name[:20]!r}" if what == "name" else f"the password of user {user.name}"
-            raise WrongUse(f"{whose} is no {what} here; it has 1 to {most} printable ASCII characters and no space")
+            raise WrongUse(f"{whose} is no valid {what}; it has 1 to {most} printable ASCII characters and no space")
 
 
 def symbols_of(words: Sequence[str]) -> list[tuple[str, int]]:
-    """Instruments with their prices (e4), of words such as ACME=100.00. Raises WrongUse."""
+    """Parse instruments with their prices (e4), such as ACME=100.00. Raises WrongUse."""
     symbols = []
     for word in words:
         name, _, price = word.partition("=")
@@ -72,7 +73,7 @@ def symbols_of(words: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def tls_of(tls: bool, ca_file: Path | None) -> "ssl.SSLContext | None":
-    """TLS of `--tls` and `--tls-ca`; None where it is not asked for. Raises WrongUse."""
+    """TLS context of `--tls` and `--tls-ca`; None without `--tls`. Raises WrongUse."""
     if not tls:
         if ca_file is not None:
             raise WrongUse("--tls-ca is for a connection with TLS; give --tls too")

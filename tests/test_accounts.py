@@ -134,7 +134,7 @@ def test_more_positions_than_a_screen_holds_are_counted(tmp_path: Path, lockstep
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
     status, said, _ = lockstep("state", tmp_path / "node")
     assert (status, said.count("max_position=1")) == (0, 50)
-    assert said.endswith("and 10 more; --json has them all\n")
+    assert said.endswith("and 10 more; --json prints all\n")
     assert len(json.loads(lockstep("state", tmp_path / "node", "--json")[1])["limits"]) == 60
 
 

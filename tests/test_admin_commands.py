@@ -49,11 +49,11 @@ LINES = [
     ("status", [], "  process  "),
     ("book", ["XYZ", "--depth", "1"], "XYZ  continuous  last 10.00  after command "),
     ("disconnect", ["TRADER"], "the connection of TRADER was ended\n"),
-    ("accept-clock", [], "market time takes the time of the machine's clock\n"),
+    ("accept-clock", [], "market time follows the machine's clock again\n"),
     (
         "drain",
         [],
-        "the node drains: no new logins, new orders are refused, cancels work; end it with `lockstep admin shutdown`\n",
+        "the node drains: no logins, new orders are rejected, cancels work; end it with `lockstep admin shutdown`\n",
     ),
     ("shutdown", [], "the node ends\n"),
 ]
@@ -194,7 +194,10 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
         (["phase", "NODE", "", "closed"], "a word of the command is ''; give one word"),
         (["halt", "NODE", "XYZ", "--for", "5 m"], "--for is '5 m'; give one word"),
         (["limits", "NODE", "ALPHA", "--symbol", "NOPE"], "there is no instrument NOPE; there are XYZ"),
-        (["limits", "NODE", "ALPHA", "--symbol", "XYZ", "--credit", "5"], "--credit is of all instruments together"),
+        (
+            ["limits", "NODE", "ALPHA", "--symbol", "XYZ", "--credit", "5"],
+            "--credit applies to all instruments together",
+        ),
         (["limits", "NODE", "GHOST"], "there is no participant GHOST; there are ALPHA, BETA."),
         (["limits", "NODE", "ALPHA", "--margin", "20"], "commands:1: margin is '20'; write a decimal number with"),
         (["limits", "NODE", "ALPHA", "--order-rate", "100 /1s"], "--order-rate is '100 /1s'; give one word"),
@@ -313,7 +316,10 @@ def test_a_fault_in_the_last_line_of_a_long_input_keeps_the_first_from_being_sen
     # What only the node can refuse comes as far as it comes, and it is said how far that is.
     monkeypatch.setattr(sys, "stdin", io.StringIO("phase XYZ closed\n" * 700 + "at 09:30\n"))
     status, _, complaint = lockstep("admin", "do", operated.directory, "-")
-    assert (status, "It is said of a part that begins at line 501; what is before it was done." in complaint) == (
+    assert (
+        status,
+        "This is about the part that begins at line 501; the commands before it were done." in complaint,
+    ) == (
         2,
         True,
     )
@@ -385,11 +391,11 @@ def test_on_a_terminal_a_password_is_asked_for_twice_and_not_shown(operated: Ope
 def test_on_a_terminal_an_emergency_close_is_done_only_after_yes(operated: Operated) -> None:
     words = ["admin", "emergency-close", str(operated.directory)]
     count = len(operated.node.rows)
-    status, seen = on_terminal(words, [(b"Type yes to do it: ", b"y")])
+    status, seen = on_terminal(words, [(b"Type yes to confirm: ", b"y")])
     assert (status, b"nothing was done" in seen, len(operated.node.rows)) == (1, True, count)
 
 
 def test_after_yes_an_emergency_close_is_done(operated: Operated) -> None:
     words = ["admin", "emergency-close", str(operated.directory)]
-    status, seen = on_terminal(words, [(b"Type yes to do it: ", b"yes")])
+    status, seen = on_terminal(words, [(b"Type yes to confirm: ", b"yes")])
     assert (status, b"> phase XYZ closed" in seen) == (0, True)

@@ -152,7 +152,7 @@ def test_a_file_without_a_command_is_bad_input(command: str, text: str, tmp_path
     where = ["--data", tmp_path / "new"] if command == "run" else []
     for files in (["nothing.txt"], ["day.txt", "nothing.txt"]):
         status, _, complaint = lockstep(command, *(tmp_path / name for name in files), *where)
-        assert (status, "nothing.txt: there is no command in it" in complaint) == (2, True)
+        assert (status, "nothing.txt has no command" in complaint) == (2, True)
     assert not (tmp_path / "new").exists()
 
 
@@ -372,10 +372,10 @@ def test_one_of_something_is_not_told_as_several(tmp_path: Path, lockstep: Locks
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["commands", "DIR", "--participant", "ü"], "'ü' is the name of no participant"),
-        (["commands", "DIR", "--symbol", "toolongsymbol"], "'toolongsymbol' is the name of no instrument"),
-        (["events", "DIR", "--symbol", ""], "'' is the name of no instrument"),
-        (["book", "DIR", "\x1b[31mX"], r"'\x1b[31mX' is the name of no instrument"),
+        (["commands", "DIR", "--participant", "ü"], "'ü' is not a valid participant name"),
+        (["commands", "DIR", "--symbol", "toolongsymbol"], "'toolongsymbol' is not a valid instrument name"),
+        (["events", "DIR", "--symbol", ""], "'' is not a valid instrument name"),
+        (["book", "DIR", "\x1b[31mX"], r"'\x1b[31mX' is not a valid instrument name"),
         (["order", "DIR", "\x1b[31mX"], r"'\x1b[31mX' is neither a client order id, as a17, nor an order token"),
         (["demo", "--seed", "-1"], "--seed is '-1'; give 0 or more"),
         (["run", "/dev/zero", "--data", "new"], "/dev/zero is a device"),

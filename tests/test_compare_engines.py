@@ -82,7 +82,7 @@ def test_the_command_line_takes_the_engine_and_tells_what_it_found(
     line = ["compare", str(sound), str(bent), "--engine", "reference"]
     assert run_line(line) == 1
     said = capsys.readouterr().out
-    assert "after command 3,000, B holds other instruments than the reference engine gives" in said
+    assert "after command 3,000, B has other instruments than the reference engine" in said
     assert said.endswith("DIFFERENT\n")
     assert run_line([*line, "--json"]) == 1
     (told,) = checked(["compare"], capsys.readouterr().out)
@@ -101,7 +101,7 @@ def test_a_comparison_that_ends_at_damage_is_not_called_a_difference(
         for pair in ((sound, spoilt), (spoilt, sound)):
             assert run_line(["compare", *map(str, pair)]) == 1
             said = capsys.readouterr().out
-            assert said.endswith(f"NOT COMPARED TO THE END: the same up to command {alike}, then comes the damage\n")
+            assert said.endswith(f"NOT COMPARED TO THE END: equal up to command {alike}, then damage\n")
             assert said.count(f"damaged: {spoilt}: ") == 1
         assert run_line(["compare", str(sound), str(spoilt), "--json"]) == 1
         (told,) = checked(["compare"], capsys.readouterr().out)
@@ -129,7 +129,7 @@ def test_two_nodes_with_the_same_wrong_record_are_not_called_the_same(
     assert run_line(line) == 1
     said = capsys.readouterr().out
     assert "parts from the record in commands" in said
-    assert said.endswith("NOT RIGHT: both hold the same, and a replay gives something else\n")
+    assert said.endswith("NOT RIGHT: both are equal, but a replay differs from them\n")
     assert run_line([*line, "--json"]) == 1
     (told,) = checked(["compare"], capsys.readouterr().out)
     assert (told["same"], told["differs"]) == (False, True)
@@ -145,7 +145,7 @@ def test_nodes_of_different_capacity_are_the_same_as_long_as_their_events_are(
     assert run_line(["compare", str(sound), str(tmp_path), "--engine", engine]) == 0
     said = capsys.readouterr().out
     assert "room for orders_max 1,024 and 2,000, participants_max 16 and 20" in said
-    assert said.endswith("the same, as far as both go\n")
+    assert said.endswith("equal as far as both go\n")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,4 +1,4 @@
-"""`lockstep doctor` on checkpoints without the users' streams, which the next start has to make again."""
+"""`lockstep doctor` on checkpoints without the users' streams, which the next start has to rebuild."""
 
 import json
 import shutil
@@ -41,12 +41,12 @@ def test_the_doctor_names_checkpoints_without_streams_and_says_from_where_they_a
     status, said, _ = lockstep("doctor", node)
     named = ", ".join(map(str, others))
     assert f"{len(others)} of {len(others) + 1} checkpoints without the users' streams of this release: {named}" in said
-    assert f"streams: the next start makes the streams again from checkpoint {first}, which takes as long as" in said
+    assert f"streams: the next start rebuilds the streams from checkpoint {first}, which takes as long as" in said
     assert f"run `lockstep admin checkpoint {node}` on the running node" in said
     assert (status, said.endswith("see the note on streams\n")) == (0, True)
     for info in CheckpointStore(node).list()[:1]:
         info.path.unlink()
-    assert "streams: the next start makes the streams again from command 1, " in lockstep("doctor", node)[1]
+    assert "streams: the next start rebuilds the streams from command 1, " in lockstep("doctor", node)[1]
 
 
 def test_the_doctor_has_no_note_where_the_newest_checkpoint_has_the_streams(node: Path, lockstep: Lockstep) -> None:
@@ -70,8 +70,8 @@ def test_checkpoint_create_says_that_it_is_without_streams(node: Path, lockstep:
     status, said, complaint = lockstep("checkpoint", "create", node)
     assert (status, said.startswith("checkpoint at command ")) == (0, True)
     assert complaint == (
-        "note: it is without the users' streams, so a node that starts from it makes them again from an older one; "
-        f"`lockstep admin checkpoint {node}` has a running node write one with them\n"
+        "note: it lacks the users' streams, so a node that starts from it rebuilds them from an older checkpoint; "
+        f"`lockstep admin checkpoint {node}` has a running node write one that has them\n"
     )
 
 

@@ -78,7 +78,7 @@ def test_a_selection_by_instrument_has_the_refused_cancels_and_replaces_of_its_o
 ) -> None:
     status, said, complaint = lockstep("commands", node, "--symbol", "XYZ")
     assert (status, said.splitlines()) == (0, OF_XYZ)
-    assert "note: 2 refused cancels and replaces left out: no order with that id is known" in complaint
+    assert "note: 2 rejected cancels and replaces left out: no order with that id is known" in complaint
     assert lockstep("commands", node, "--symbol", "XYZ", "--with-seq", "--kind", "replace")[1].splitlines() == [
         "replace ALPHA a1 a2 80 @ 9.00  # 11",
         "replace ALPHA a1 a3 10 @ 9.00  # 14",
@@ -104,7 +104,7 @@ def test_events_of_an_instrument_have_the_refusals_of_its_cancels_and_replaces(n
         "> cancel_rejected a1 reason=unknown_order",
         "> rejected g1 reason=unknown_participant",
     ]
-    assert "note: 2 refused cancels and replaces left out" in complaint
+    assert "note: 2 rejected cancels and replaces left out" in complaint
 
 
 def test_orders_before_the_range_and_before_a_checkpoint_are_followed(node: Path, lockstep: Lockstep) -> None:

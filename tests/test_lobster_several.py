@@ -216,4 +216,4 @@ def test_a_run_of_several_files_that_broke_off_is_resumed_by_the_same_command(cu
     shorter = [files.messages("ALPHA"), files.messages("GAMMA"), "--book", files.book("ALPHA")]
     status, said, complaint = files.run(*shorter, "--book", files.book("GAMMA"), node="cut")
     assert (status, said) == (2, "")
-    assert "does not hold the beginning" in complaint
+    assert "does not begin with the commands of" in complaint

@@ -72,7 +72,7 @@ def test_json_names_the_token_of_each_id_and_leaves_the_events_as_they_are(node:
 def test_a_token_that_reached_no_order_has_its_refusal(node: Path, lockstep: Lockstep) -> None:
     status, said, _ = lockstep("order", node, "never-entered")
     assert status == 0
-    assert "answers to BETA that changed no order" in said
+    assert "rejects of BETA that changed no order" in said
     assert "cancel_rejected never-entered reason=unknown_order" in said
 
 
@@ -86,7 +86,7 @@ def test_a_short_token_beyond_the_characters_of_an_id_is_its_own_id(node: Path, 
 def test_a_token_that_nobody_used_is_told(word: str, node: Path, lockstep: Lockstep) -> None:
     status, said, complaint = lockstep("order", node, word)
     assert (status, said) == (2, "")
-    assert f"ever bore the id or token {word}" in complaint
+    assert f"ever had the id or token {word}" in complaint
 
 
 @pytest.mark.parametrize("word", ["", "a-token-of-15-c", "tab\there", "größe"])

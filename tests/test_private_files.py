@@ -1,4 +1,4 @@
-"""Everything below a data directory is its owner's alone, and no stranger can hold its lock."""
+"""Only its owner may use what is below a data directory, and no stranger can hold its lock."""
 
 import fcntl
 import json
@@ -132,7 +132,7 @@ def test_doctor_says_which_files_of_an_earlier_release_others_may_use(tmp_path: 
     from cli.doctor import _modes
 
     tmp_path.chmod(0o700)
-    assert _modes(tmp_path).what == "its owner's alone"
+    assert _modes(tmp_path).what == "for the owner only"
     (tmp_path / "journal").mkdir(mode=0o755)
     found = _modes(tmp_path)
     assert (found.grade.value, found.then) == ("note", f"run `chmod -R go= {tmp_path}`")

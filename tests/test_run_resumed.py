@@ -134,7 +134,7 @@ def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, locks
     before = (node / "journal" / "data.mdb").read_bytes()
     status, said, complaint = lockstep(*plain, "--data", node)
     assert (status, said) == (2, "")
-    assert "does not hold the beginning" in complaint
+    assert "does not begin with the commands of" in complaint
     assert (node / "journal" / "data.mdb").read_bytes() == before
 
 
@@ -227,7 +227,7 @@ def test_what_is_there_already_is_said_and_adds_nothing(tmp_path: Path, lockstep
     assert lockstep("run", tmp_path / "more.txt", "--data", node)[0] == 2
     assert lockstep("run", tmp_path / "more.txt", "--data", node, "--append")[0] == 0
     status, _, complaint = lockstep("run", tmp_path / "day.txt", "--data", node)
-    assert (status, "which goes on to command 6; nothing was added" in complaint) == (0, True)
+    assert (status, "which continues to command 6; nothing was added" in complaint) == (0, True)
     status, _, complaint = lockstep("run", tmp_path / "day.txt", tmp_path / "more.txt", "--data", node)
     assert (status, "the 6 commands" in complaint) == (0, True)
 

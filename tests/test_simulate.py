@@ -147,18 +147,18 @@ def test_a_connection_that_breaks_is_made_again_and_what_was_open_is_asked_again
 def test_users_and_symbols_that_cannot_be_are_refused_in_a_sentence(lockstep: Lockstep, tmp_path: Path) -> None:
     path = tmp_path / "users.txt"
     for text, said in (
-        ("", "names no user"),
+        ("", "has no user"),
         ("U1\n", "line 1 of"),
-        ("TOOLONGNAME secret\n", "is no name here"),
-        ("U1 elevenchars\n", "the password of user U1 is no password here"),
-        ("U1 a\nu1 b\n", "a user is named twice"),
+        ("TOOLONGNAME secret\n", "is no valid name"),
+        ("U1 elevenchars\n", "the password of user U1 is no valid password"),
+        ("U1 a\nu1 b\n", "a user is given twice"),
     ):
         path.write_text(text)
         status, out, err = lockstep("simulate", "--users", path)
         assert (status, out) == (2, "")
         assert said in err
         assert "elevenchars" not in err
-    assert "nobody is to log in" in lockstep("simulate")[2]
+    assert "no user is given" in lockstep("simulate")[2]
     assert "--password-stdin" in lockstep("simulate", "--user", "U1")[2]
     path.write_text("U1 secret\n")
     status, _out, err = lockstep("simulate", "--users", path, "--symbol", "ACME")

@@ -78,7 +78,7 @@ help
     replaced = re.findall(r"replaced mine by (\w+)", said)
     assert (status, len(replaced)) == (0, 1)
     assert said.replace(replaced[0], "ALICEMINE2---").splitlines() == [
-        "ALICE is logged in to session 20260302: 0 open orders; `help` shows what can be asked",
+        "ALICE is logged in to session 20260302: 0 open orders; `help` lists the commands",
         "accepted mine: buy 300 XYZ @ 10.05",
         "token  order                open  executed  state",
         "mine   buy 300 XYZ @ 10.05   300         0  live",
@@ -126,7 +126,7 @@ def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() ->
         status, said, complained = trade(aside.port, "hold 5 XYZ\ncancel nobody\nbuy 5 XYZ @ 10 token=a2\ncancel a2\n")
         assert (status, said.splitlines()[-1]) == (2, "canceled a2: 5, user")
         assert complained.splitlines() == [
-            "lockstep: 'hold 5 XYZ' is not understood; `help` shows what is, as buy 100 XYZ @ 10.05",
+            "lockstep: 'hold 5 XYZ' is not understood; `help` lists the commands, such as buy 100 XYZ @ 10.05",
             "lockstep: there is no order 'nobody' today",
         ]
 
@@ -408,7 +408,7 @@ def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
             assert program.wait(60) == 0
             assert program.stderr is not None
             assert re.fullmatch(
-                r"lockstep: [\d,]+ lines were not shown, since nobody reads the output\n",
+                r"lockstep: [\d,]+ lines were not shown: nothing reads the output\n",
                 program.stderr.read().decode(),
             )
         finally:
