@@ -20,7 +20,7 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from engine import Capacity, Engine, compile_kernels, warm
+from engine import Capacity, Engine, compile_kernels, is_compiled
 from engine.names import Directory, unpack
 from engine.records import CommandKind, EventKind, Phase, Reason, concatenate
 from node import definitions, stages
@@ -56,7 +56,7 @@ class FakeNode:
     """A ``NodeControl`` over an engine. ``users`` are known beside those whom USER rows define."""
 
     def __init__(self) -> None:
-        if not warm():
+        if not is_compiled():
             compile_kernels()  # here, and not within the first request, which would time out
         self.engine = Engine(SMALL)
         self.stages = StageClock()

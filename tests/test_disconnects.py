@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import node.node
-from engine import compile_kernels, warm
+from engine import compile_kernels, is_compiled
 from engine.records import CommandKind, UserPermission
 from node.control import OperationRefused
 from node.disconnects import DisconnectCancels
@@ -63,7 +63,7 @@ class Venue:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[[], OpenDirectory]]:
-    if not warm():
+    if not is_compiled():
         compile_kernels()
     taken: list[OpenDirectory] = []
 

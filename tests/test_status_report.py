@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli import status
-from engine import compile_kernels, warm
+from engine import compile_kernels, is_compiled
 from node.control import PHASE_KEYS, STATUS_KEYS
 from node.logs import Log
 from node.node import Node, NodeOptions
@@ -17,7 +17,7 @@ from tests.operated import MARKET, SMALL, Operated
 
 
 def test_every_figure_of_a_real_node_has_a_label_of_its_own_without_a_key(tmp_path: Path) -> None:
-    if not warm():
+    if not is_compiled():
         compile_kernels()
     opened = open_directory(tmp_path / "node", SMALL, "none")
 
