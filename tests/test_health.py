@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine import compile_kernels, warm
+from engine import compile_kernels, is_compiled
 from journal import Journal, JournalError, group
 from node import health
 from node.logs import Log
@@ -63,7 +63,7 @@ class Stalled:
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[[], OpenDirectory]]:
     """Opens a node's directory; closed at the end."""
-    if not warm():
+    if not is_compiled():
         compile_kernels()  # here, and not in the middle of a test
     taken: list[OpenDirectory] = []
 
