@@ -79,8 +79,13 @@ def with_capacity(rows: NDArray[Any], capacity: Capacity, to: Capacity) -> Refer
 
 
 def assert_alike(kernel: Engine, reference: Any) -> None:
-    """Both show the same market and the same events."""
+    """Both show the same market and the same events, and the compiled engine's invariants hold."""
     kernel.check()
+    assert_same_views(kernel, reference)
+
+
+def assert_same_views(kernel: Engine, reference: Any) -> None:
+    """Both show the same market and the same events."""
     for view in ("open_orders", "instruments", "positions", "participants", "limits"):
         assert getattr(kernel, view)().tobytes() == getattr(reference, view)().tobytes(), view
     assert kernel.next_due_ns == reference.next_due_ns

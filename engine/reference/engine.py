@@ -78,6 +78,26 @@ class ReferenceEngine:
         self._chain.add(events)
         return events
 
+    @classmethod
+    def restore(
+        cls, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, dict[str, "np.ndarray[Any, Any]"]]
+    ) -> "ReferenceEngine":
+        """A market in the state of an image of the compiled engine, by named fields.
+
+        Raises ValueError when the parts do not fit the capacity or the number, or when they are not whole.
+        """
+        from engine.reference.restore import restored_venue  # it loads what has kernels
+
+        engine = cls(capacity)
+        try:
+            engine._venue, engine.seq = restored_venue(capacity, parts)
+            engine._chain = EventChain.from_arrays(parts["events"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the image is not of the compiled engine: {error}") from error
+        if (engine.seq, engine.event_digest) != (seq, event_digest):
+            raise ValueError(f"the image is of sequence {engine.seq}, or of other events, not of {seq}")
+        return engine
+
     @property
     def event_digest(self) -> bytes:
         """16 bytes: what all events so far come to, whatever blocks their commands came in."""

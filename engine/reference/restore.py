@@ -1,0 +1,231 @@
+"""The venue out of an image of the compiled engine: its fields by name, as the plain objects of this engine.
+
+Only what cannot be worked out from the rest is taken from the image. Queues come from the links between orders; sums,
+levels, counters of orders and ids and the list of calls are made anew, so that a difference from what the compiled
+engine counted shows when the two are compared.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from engine.errors import InvariantError
+from engine.limits import RATE_ORDERS_MAX, Capacity
+from engine.parts import Arrays, fill_state
+from engine.records import CommandKind, Instruction, Limit, Phase
+from engine.reference.check import check_venue
+from engine.reference.exposure import add_open
+from engine.reference.rows import Row
+from engine.reference.state import Holding, Indicative, Instrument, Limits, Order, Participant
+from engine.reference.venue import CALLS, Venue
+from engine.state import EXPOSURE, State, new_state
+
+Rows = np.ndarray[Any, Any]
+
+#: Bit of the slot in a row of ids: the id is of an earlier trading day.
+_CARRIED: Final = 2**31
+
+
+def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue, int]:
+    """The venue, and the number of its last command. Raises KeyError or ValueError where the parts are no whole image
+    of that capacity."""
+    state = new_state(capacity)
+    fill_state(state, parts)
+    counters = state.venue[0]
+    venue = Venue(capacity, now_ns=int(counters["now_ns"]), trading_day=int(counters["trading_day"]))
+    venue.order_number, venue.trade_number = int(counters["orders_accepted"]), int(counters["trades"])
+    if counters["extended"]:
+        venue.extension = _extension(counters)
+    for row in state.instruments[: int(counters["instruments"])]:
+        _add_instrument(venue, row)
+    for row in state.participants[: int(counters["participants"])]:
+        _add_participant(venue, row)
+    _set_positions_and_limits(venue, state)
+    _set_entry_times(venue, state)
+    by_slot = dict(_orders(venue, state))
+    _rest(venue, state, by_slot)
+    _set_ids(venue, state, by_slot)
+    try:
+        check_venue(venue)
+    except InvariantError as error:
+        raise ValueError(f"the image is not whole: {error}") from error
+    return venue, int(counters["seq"])
+
+
+def _extension(counters: Any) -> Row:
+    """The EXTEND row that waits for its command."""
+    numbers = [int(counters[f"extended_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
+    rest = dict.fromkeys(Row._fields[len(numbers) :], 0)
+    return Row(**dict(zip(Row._fields, numbers, strict=False)), **rest | {"kind": int(CommandKind.EXTEND)})
+
+
+def _add_instrument(venue: Venue, row: Any) -> None:
+    number = len(venue.instruments) + 1
+    instrument = Instrument(
+        number,
+        int(row["symbol"]),
+        int(row["tick_e4"]),
+        int(row["lot"]),
+        int(row["reference_e4"]),
+        int(row["adv_qty"]),
+        phase=Phase(int(row["phase"])),
+        due_ns=int(row["due_ns"]),
+        last_trade_e4=int(row["last_trade_e4"]),
+    )
+    if instrument.phase in CALLS:
+        published = (int(row[f"indicative_{name}"]) for name in ("e4", "qty", "surplus"))
+        instrument.told = Indicative(*published)
+        venue.calls[number] = instrument
+    venue.instruments.append(instrument)
+    venue.instrument_by_symbol[instrument.symbol] = instrument
+
+
+def _add_participant(venue: Venue, row: Any) -> None:
+    number = len(venue.participants) + 1
+    group = int(row["group_name"]) or -number
+    participant = Participant(number, int(row["name"]), group, int(row["permissions"]), killed=bool(row["killed"]))
+    venue.participants.append(participant)
+    venue.participant_by_name[participant.name] = participant
+    first = next(each.number for each in venue.participants if each.group == group)
+    if first != int(row["group"]):
+        raise ValueError(f"participant {number} is of the group of participant {int(row['group'])}, not of {first}")
+
+
+def _set_positions_and_limits(venue: Venue, state: State) -> None:
+    stride = len(state.instruments) + 1
+    exposures = state.exposures.view(EXPOSURE)
+    for participant in venue.participants:
+        start = participant.number * stride
+        positions = exposures["position_qty"][start : start + stride]
+        for number in np.flatnonzero(positions).tolist():
+            participant.holdings[number] = Holding(int(positions[number]))
+        limits = state.limits[start : start + stride]
+        for number in np.flatnonzero(limits["limits"]).tolist():
+            if number == 0:
+                participant.limits = _limits(limits[0])
+            else:
+                participant.limits_in[number] = _limits(limits[number])
+
+
+def _limits(row: Any) -> Limits:
+    is_set = Limit(int(row["limits"]))
+
+    def value(limit: Limit, name: str) -> int | None:
+        """Value of a limit, or None where it is not set."""
+        return int(row[name]) if limit in is_set else None
+
+    rate = (int(row["rate_orders"]), int(row["rate_window_ns"]))
+    return Limits(
+        max_order_qty=value(Limit.MAX_ORDER_QTY, "max_order_qty"),
+        max_order_value_e4=value(Limit.MAX_ORDER_VALUE, "max_order_value_e4"),
+        max_position_qty=value(Limit.MAX_POSITION, "max_position_qty"),
+        adv_share_bps=value(Limit.ADV, "adv_share_bps"),
+        order_rate=rate if Limit.ORDER_RATE in is_set else None,
+        credit_e4=value(Limit.CREDIT, "credit_e4"),
+        margin_bps=value(Limit.MARGIN, "margin_bps"),
+        restricted=Limit.RESTRICTED in is_set,
+        max_open_orders=value(Limit.MAX_OPEN_ORDERS, "max_open_orders"),
+        max_ids=value(Limit.MAX_IDS, "max_ids"),
+    )
+
+
+def _set_entry_times(venue: Venue, state: State) -> None:
+    """Times of the newest entries, each as often as there were entries at it.
+
+    The ring of a participant has, for each time, how many entries were made before.
+    """
+    for participant in venue.participants:
+        row = state.participants[participant.number - 1]
+        newest = int(row["entry_times"])
+        places = np.arange(max(newest + 1 - RATE_ORDERS_MAX, 0), newest + 1) % RATE_ORDERS_MAX
+        ring = state.entry_times[(participant.number - 1) * RATE_ORDERS_MAX :][places]
+        counts = np.diff(ring["entries"], append=int(row["entries"]))
+        if (counts < 0).any():
+            raise ValueError(f"the entries of participant {participant.number} are not in order")
+        for time_ns, count in zip(ring["time_ns"].tolist(), counts.tolist(), strict=True):
+            participant.counted_ns.extend([time_ns] * min(count, RATE_ORDERS_MAX))
+
+
+def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
+    """Slot and order of each open order, in order of acceptance; each is known to participant and instrument."""
+    slots = np.flatnonzero(state.orders["participant"])
+    for slot in slots[np.argsort(state.orders["number"][slots], kind="stable")].tolist():
+        row = state.orders[slot]
+        participant, instrument = venue.participant(int(row["participant"])), venue.instrument(int(row["instrument"]))
+        if participant is None or instrument is None:
+            raise ValueError(f"order {int(row['number'])} is of a participant or an instrument that is not defined")
+        market = bool(int(row["instructions"]) & Instruction.MARKET)
+        order = Order(
+            number=int(row["number"]),
+            client_order_id=int(row["client_order_id"]),
+            id_day=venue.trading_day - int(row["carried"]),
+            participant=participant,
+            instrument=instrument,
+            side=int(row["side"]),
+            price_e4=int(row["price_e4"]),
+            qty=int(row["qty"]),
+            leaves_qty=int(row["leaves_qty"]),
+            time_in_force=int(row["time_in_force"]),
+            self_trade=int(row["self_trade"]),
+            instructions=int(row["instructions"]),
+            min_qty=0,  # of an order that rests it has no more say
+            # An order with a limit counts with that, so that the image does not keep the price for it.
+            entry_reference_e4=-int(row["tick"]) if market else instrument.reference_e4,
+            holding=participant.holding(instrument),
+            cum_qty=int(row["cum_qty"]),
+        )
+        add_open(order, order.leaves_qty)
+        participant.open_orders[order.number] = order
+        instrument.open_orders[order.number] = order
+        venue.open_order_count += 1
+        yield slot, order
+
+
+def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
+    """Put each order in its queue: from those with none before them on, by the links."""
+    behind, ahead = state.orders["next"], state.orders["prev"]
+    begun: set[tuple[int, int, int]] = set()
+    count = 0
+    for slot, first in by_slot.items():
+        if ahead[slot]:
+            continue
+        queue = _queue_of(first)
+        if queue in begun:
+            raise ValueError(f"the queue at the price of order {first.number} has two beginnings")
+        begun.add(queue)
+        at = slot
+        while at:
+            order = by_slot.get(at)
+            if order is None or order.level is not None or _queue_of(order) != queue:
+                raise ValueError(f"the queue behind order {first.number} leads to an order that is not in it")
+            venue.rest(order)
+            count += 1
+            at = int(behind[at])
+    if count != len(by_slot):
+        raise ValueError(f"{len(by_slot)} orders are open, {count} are in a queue")
+
+
+def _queue_of(order: Order) -> tuple[int, int, int]:
+    """Instrument, side and price, by which an order has its queue."""
+    return order.instrument.number, order.side, order.price_e4
+
+
+def _set_ids(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
+    """Ids of the day, those whose order is gone too; of earlier days those that an open order bears."""
+    for rows in (state.ids[state.ids["participant"] != 0], state.id_tree[1 : int(state.venue[0]["id_leaves"]) + 1]):
+        for row in rows:
+            participant, slot = venue.participant(int(row["participant"])), int(row["slot"])
+            if participant is None:
+                raise ValueError(f"an id is of participant {int(row['participant'])}, who is not defined")
+            client_order_id = int(row["client_order_id"])
+            order = by_slot.get(slot % _CARRIED)
+            if order is not None and (order.participant is not participant or order.client_order_id != client_order_id):
+                order = None
+            if client_order_id in participant.ids:
+                raise ValueError(f"id {client_order_id} of participant {participant.number} is there twice")
+            if order is not None or slot < _CARRIED:
+                participant.ids[client_order_id] = order
+    venue.id_count = sum(len(participant.ids) for participant in venue.participants)
+    if venue.id_count != int(state.venue[0]["ids_used"]):
+        raise ValueError(f"{venue.id_count} ids are in use, {int(state.venue[0]['ids_used'])} are counted")
