@@ -29,6 +29,8 @@ _MAGIC: Final = b"lkspool\x01"
 #: Bytes kept in memory before they are written, over all streams.
 PENDING_BYTES_MAX: Final = 4 << 20
 FOLDER: Final = "streams"
+#: Ending of a file's name, which is the session before it. Earlier releases wrote files without one.
+SUFFIX: Final = ".spool"
 
 
 class SpoolError(Exception):
@@ -58,14 +60,14 @@ class Spool:
     """
 
     def __init__(self, directory: Path | str, session: str, journal_id: bytes, *, readonly: bool = False) -> None:
-        """Open ``directory/streams/SESSION``; what is there counts only as far as ``restore`` says."""
+        """Open ``directory/streams/SESSION.spool``; what is there counts only as far as ``restore`` says."""
         self.session = session
         self._head = _HEAD.pack(_MAGIC, EXTENT_BYTES, journal_id, session.encode("ascii"))
         self._has_head = False
         self._folder = Path(directory) / FOLDER
         if not readonly:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-        self.path = self._folder / session
+        self.path = self._folder / f"{session}{SUFFIX}"
         self._fd = os.open(self.path, (os.O_RDONLY if readonly else os.O_RDWR | os.O_CREAT) | os.O_CLOEXEC, 0o600)
         self._streams: dict[int, _Stream] = {}
         self._extents = 0
@@ -286,8 +288,9 @@ def _offset(extent: int) -> int:
 
 
 def remove_files(directory: Path | str, keep: Collection[str]) -> None:
-    """Remove the files of all sessions but those named."""
+    """Remove the files of all sessions but those named, and those that an earlier release left."""
     folder = Path(directory) / FOLDER
+    kept = {f"{session}{SUFFIX}" for session in keep}
     for name in os.listdir(folder):
-        if name not in keep:
+        if name not in kept:
             (folder / name).unlink(missing_ok=True)

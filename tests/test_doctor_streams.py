@@ -85,5 +85,5 @@ def test_the_doctor_finds_a_flipped_bit_in_a_stream_and_writes_nothing(node: Pat
     assert said.endswith("wrong: streams\n")
     assert file.read_bytes() == raw
     file.unlink()
-    assert f"the streams of session {file.name} cannot be read: No such file" in lockstep("doctor", node)[1]
+    assert f"the streams of session {file.stem} cannot be read: No such file" in lockstep("doctor", node)[1]
     assert not file.exists()

@@ -138,9 +138,9 @@ def test_a_spool_of_another_journal_is_refused(tmp_path: Path) -> None:
     again.restore(image)
     assert again.read(1, 0, 10) == MESSAGE, "or this test shows nothing"
     again.close()
-    shutil.copy(tmp_path / "other" / "streams" / "20240115", tmp_path / "one" / "streams" / "20240115")
+    shutil.copy(tmp_path / "other" / "streams" / "20240115.spool", tmp_path / "one" / "streams" / "20240115.spool")
     again = Spool(tmp_path / "one", "20240115", ONE)
-    with pytest.raises(ValueError, match=r"one/streams/20240115 was taken from another journal$"):
+    with pytest.raises(ValueError, match=r"one/streams/20240115\.spool was taken from another journal$"):
         again.restore(image)
     again.clear()
     again.append(1, 1, 1, MESSAGE)
@@ -153,7 +153,7 @@ def test_a_spool_of_another_session_is_refused_too(tmp_path: Path) -> None:
     spool = filled(tmp_path, "20240115", ONE)
     image = spool.image()
     spool.close()
-    spool.path.rename(spool.path.with_name("20240116"))
+    spool.path.rename(spool.path.with_name("20240116.spool"))
     again = Spool(tmp_path, "20240116", ONE)
     with pytest.raises(ValueError, match="was taken from another session"):
         again.restore(image)
@@ -206,13 +206,14 @@ def test_streams_of_the_present_day_of_another_journal_are_made_anew(with_stream
 
 def test_streams_of_a_past_day_of_another_journal_are_dropped_and_it_is_said(with_streams: tuple[Path, Path]) -> None:
     one, other = with_streams
-    past = sorted(path.name for path in (one / "streams").iterdir())[-2]
-    shutil.copy(other / "streams" / past, one / "streams" / past)
+    past = sorted(path.stem for path in (one / "streams").iterdir())[-2]
+    shutil.copy(other / "streams" / f"{past}.spool", one / "streams" / f"{past}.spool")
     outbox, recovered = recovered_with_streams(one)
     assert recovered.rebuilt.checkpoint_seq > 0
     assert past not in outbox.past
     assert outbox.notes == [
-        f"the streams of session {past} are not kept any longer: {one}/streams/{past} was taken from another journal"
+        f"the streams of session {past} are not kept any longer: {one}/streams/{past}.spool was taken from another "
+        "journal"
     ]
 
 

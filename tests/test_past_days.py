@@ -233,7 +233,7 @@ def test_a_past_day_whose_file_was_cut_is_not_served_any_more_and_nobody_else_is
         days.hears(slow, enter("b1", "B", 100, 99_000))
         days.next_day()
         live, live_wire = days.login("UB")
-        path = days.directory / "streams" / "20240115"
+        path = days.directory / "streams" / "20240115.spool"
         days.outbox.flush()
         os.truncate(path, 0)
         for seq in (1, 2, 0):
@@ -257,7 +257,7 @@ def test_a_past_day_whose_file_is_cut_while_it_is_read_ends_that_connection_alon
         slow = days.connected()[0]
         slow.pause_writing()
         days.hears(slow, LoginRequest("UA", "any", "20240115", 1).packet())
-        os.truncate(days.directory / "streams" / "20240115", 0)
+        os.truncate(days.directory / "streams" / "20240115.spool", 0)
         slow.resume_writing()
         assert (slow.closing, len(days.warned), live.closing) == ("the session is not kept any longer", 1, "")
         days.hears(live, enter("b2", "B", 100, 99_000))
@@ -292,7 +292,7 @@ def test_so_many_past_days_are_kept_and_older_ones_refused(run: Any) -> None:
             _, wire = days.login("UA", session)
             assert told(wire) == ["system_event S", "system_event E"]
         # One file more, for a checkpoint of the day before.
-        assert sorted(path.name for path in (days.directory / "streams").iterdir()) == names[1:]
+        assert sorted(path.stem for path in (days.directory / "streams").iterdir()) == names[1:]
 
     run(test)
 
@@ -327,7 +327,7 @@ def test_past_days_are_made_again_by_replay_and_go_on_from_a_checkpoint(run: Any
         days.outbox.close()
         assert after_restart(image, days.blocks[at:]) == wanted
         assert after_restart(None, days.blocks) == wanted
-        (days.directory / "streams" / "20240115").unlink()
+        (days.directory / "streams" / "20240115.spool").unlink()
         assert after_restart(image, days.blocks[at:]) == [[], wanted[1]], "a file that is gone is not believed"
 
     run(test)
@@ -493,13 +493,13 @@ def test_a_flipped_bit_in_a_stream_is_told_to_nobody_after_a_restart(session: st
         image = days.outbox.image()
         wanted = [told(days.login("UA", "20240115")[1]), ["system_event S", "accepted a1"]]
         days.outbox.close()
-        path = days.directory / "streams" / session
+        path = days.directory / "streams" / f"{session}.spool"
         raw = bytearray(path.read_bytes())
         raw[raw.rfind(b"a1 ")] ^= 2  # a token
         path.write_bytes(raw)
         again = Days(days.directory, begun=False)
         if session == "20240116":  # of the present day: nothing of the checkpoint is used, and replay makes it again
-            with pytest.raises(ValueError, match="20240116 was changed"):
+            with pytest.raises(ValueError, match=r"20240116\.spool was changed"):
                 again.outbox.restore(image, 0)
             again = Days(days.directory, begun=False)
             for block in days.blocks:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import EXTENT_BYTES, Spool, SpoolError
+from gateway.spool import EXTENT_BYTES, FOLDER, Spool, SpoolError, remove_files
 
 SESSION = "20240115"
 JOURNAL_ID = bytes(range(16))
@@ -122,7 +122,7 @@ def test_a_flipped_bit_anywhere_in_what_was_written_is_not_believed(tmp_path: Pa
     for at in (*written[:40], whole.rfind(whole.rstrip(b"\0")[-1:])):
         spool.path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :])
         again = Spool(tmp_path, SESSION, JOURNAL_ID)
-        with pytest.raises(ValueError, match=r"streams/20240115 was (changed|written|taken)"):
+        with pytest.raises(ValueError, match=r"streams/20240115\.spool was (changed|written|taken)"):
             again.restore(image)
         again.close()
     spool.path.write_bytes(whole)
@@ -144,3 +144,11 @@ def test_an_image_of_a_release_without_checksums_is_taken(tmp_path: Path) -> Non
     again.restore({name: array for name, array in image.items() if name != "crc"})
     assert again.image()["crc"].tolist() == image["crc"].tolist()
     again.close()
+
+
+def test_files_of_sessions_that_are_not_kept_are_removed_and_those_of_an_earlier_release_too(tmp_path: Path) -> None:
+    for session in ("20240115", "20240116"):
+        Spool(tmp_path, session, JOURNAL_ID).close()
+        (tmp_path / FOLDER / session).write_bytes(b"written by an earlier release")
+    remove_files(tmp_path, {"20240116"})
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["20240116.spool"]
