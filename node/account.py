@@ -61,16 +61,16 @@ class Node(Protocol):
     def options(self) -> Options: ...
 
     def standing(self) -> tuple[str, str]:
-        """State in a word or two, and why."""
+        """State in a word or two, and its reason."""
         ...
 
     def warnings(self) -> list[str]:
-        """Sentences on what an operator should mend."""
+        """Warnings for the operator."""
         ...
 
 
 def sessions(node: Node) -> list[dict[str, int | str]]:
-    """One a connection."""
+    """Connections of clients, one object each."""
     streams = node.outbox.streams
     now_ns, wall_ns = node.gateway.now_ns(), time.time_ns()
     told: list[dict[str, int | str]] = []
@@ -92,7 +92,7 @@ def sessions(node: Node) -> list[dict[str, int | str]]:
 
 
 def book(node: Node, symbol: str, depth: int) -> dict[str, Any]:
-    """The ladder of one instrument. Raises OperationRefused for an unknown symbol."""
+    """Ladder of one instrument. Raises OperationRefused for an unknown symbol."""
     symbols = node.engine.directory.symbols
     if symbol not in symbols:
         raise OperationRefused(f"there is no instrument {symbol}")
@@ -100,7 +100,7 @@ def book(node: Node, symbol: str, depth: int) -> dict[str, Any]:
 
 
 def account(node: Node, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A participant's account in all, and by instrument. Raises OperationRefused for an unknown participant."""
+    """Account of a participant, in total and by instrument. Raises OperationRefused for an unknown participant."""
     try:
         return accounts.account(node.engine, participant)
     except KeyError:
@@ -108,7 +108,7 @@ def account(node: Node, participant: str) -> tuple[dict[str, Any], list[dict[str
 
 
 def definition(node: Node, kind: CommandKind, name: str) -> str:
-    """Values that a name was defined with; "" where there is none of that kind and name."""
+    """Values of a definition in words; "" if there is none of that kind and name."""
     if kind == CommandKind.USER:
         streams = node.outbox.streams
         user = streams.user(name)
@@ -118,7 +118,7 @@ def definition(node: Node, kind: CommandKind, name: str) -> str:
 
 
 def status(node: Node) -> Status:
-    """The node's own account of itself (``node.control.STATUS_KEYS``)."""
+    """Report of the node: values by ``node.control.STATUS_KEYS``."""
     engine, journal, gateway = node.engine, node.journal, node.gateway
     phases = engine.instruments()["phase"]
     tallies = node.outbox.streams.tallies
@@ -169,7 +169,7 @@ def status(node: Node) -> Status:
         "disk_free_bytes": shutil.disk_usage(node.options.data).free,
         "memory_rss_bytes": _resident_bytes(),
     }
-    if node.clock_watch.discipline.state == "synchronized":  # the kernel says 0 of a clock that nobody keeps
+    if node.clock_watch.discipline.state == "synchronized":  # the kernel gives 0 for a clock that is not synchronized
         told["clock_offset_ns"] = node.clock_watch.discipline.offset_ns
     told |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
     refused = {reason: int(tallies[1, reason]) for reason in Reason}

@@ -1,9 +1,9 @@
-"""The operator's door: JSON lines (``node.link``) on a unix socket in the data directory, and on TCP where asked for.
+"""Admin server: JSON lines (``node.link``) on a unix socket in the data directory, and on TCP if an option says so.
 
-It runs on the node's event loop beside the market, so it is bounded in all it takes: length of a line, connections,
-seconds without a token, seconds for a reader to take an answer. A connection that is idle makes room for a new one, so
-that nobody keeps the operator out; the two ways in have bounds of their own. Each request gets an answer of one line;
-an error that leaves the connection unusable ends that connection and nothing else.
+It runs on the node's event loop beside the market, so all is bounded: length of a line, connections, time for the
+token, time for a reader to take an answer. An idle connection makes room for a new one, so that the operator can always
+connect; the two sockets have separate bounds. Each request gets an answer of one line. An error that leaves the
+connection unusable ends that connection only.
 """
 
 import asyncio
@@ -28,30 +28,30 @@ from node.seats import Seat, Seats
 CONNECTIONS_MAX: Final = 16
 #: TCP connections that have not shown a token yet.
 WAITING_MAX: Final = 8
-#: Connections of one way in, those that are only being told why they end among them; beyond it they end without a word.
+#: Connections of one socket, including those that only wait for the reason of their end; further ones end without one.
 _TASKS_MAX: Final = 64
-#: Seconds in which the token has to come, in which an answer has to be taken, and without a request.
+#: Longest waits in seconds: for the token, for the reader of an answer, and for a request.
 LOGIN_S: Final = 5.0
 WRITE_S: Final = 10.0
 IDLE_S: Final = 600.0
 
-#: A wrong token is answered after this, for each that was wrong within a minute, up to a bound.
+#: Delay of the answer to a wrong token, for each wrong one within a minute, and its bound, in seconds.
 _FAILED_S: Final = 0.1
 _FAILED_S_MAX: Final = 2.0
-#: Seconds that connections have at the end to send what is still to be said.
+#: Time for connections at the end to send their last answers, in seconds.
 _CLOSE_S: Final = 1.0
 
 
 class AdminError(ValueError):
-    """The admin server cannot be started so; the message says why."""
+    """The admin server cannot start with these options; the message says why."""
 
 
 class _ConnectionEnded(Exception):
-    """A connection that has to be ended; the message is what its peer is told, "" for nothing."""
+    """End of a connection; the message goes to its peer, unless it is ""."""
 
 
 class _Door:
-    """One way in: its connections, and how many there may be."""
+    """One socket with its connections and their bounds."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
@@ -59,10 +59,10 @@ class _Door:
 
 
 class AdminServer:
-    """Serves the operator of ``node`` on ``directory``/operator.sock.
+    """Server for the operator of ``node`` on ``directory``/operator.sock.
 
-    port: of TCP on loopback beside it, with a token that ``admin.json`` in the directory carries; 0 for any that is
-    free, None for no TCP. Raises AdminError for a host that others can reach; nothing is bound yet then.
+    port: of TCP on loopback, with the token in ``admin.json`` of the directory; 0 for any free port, None for no TCP.
+    Raises AdminError for a host that others can reach.
     """
 
     def __init__(
@@ -93,18 +93,18 @@ class AdminServer:
 
     @property
     def port(self) -> int | None:
-        """The TCP port; None where there is none."""
+        """The TCP port; None without TCP."""
         return self._port
 
     async def start(self) -> None:
-        """Listen, then write ``admin.json`` where there is a TCP port. Raises OSError."""
+        """Listen, then write ``admin.json`` if there is a TCP port. Raises OSError."""
         self._bound = BoundSocket(self._directory)
         try:
             self._servers.append(
                 await asyncio.start_unix_server(self._serve_local, sock=self._bound.socket, limit=LINE_BYTES_MAX)
             )
             if self._port is None:
-                discard_place(self._directory)  # of a node that was killed: its port may be anybody's by now
+                discard_place(self._directory)  # of a killed node: another program may have its port now
                 return
             self._servers.append(
                 await asyncio.start_server(self._serve_tcp, self._host, self._port, limit=LINE_BYTES_MAX)
@@ -122,7 +122,7 @@ class AdminServer:
             self._bound.close()
 
     async def close(self) -> None:
-        """Stop listening, finish answers that are under way, and end every connection. May be repeated."""
+        """Stop listening, finish the answers under way, and end all connections. May be repeated."""
         if self._port is not None:
             remove_place(self._directory, self._token)
         self._stop_listening()
@@ -152,13 +152,13 @@ class AdminServer:
                 await self._let_in(way, reader, writer)
         except (TimeoutError, OSError, asyncio.CancelledError):
             pass  # the peer went away, reads nothing, has made room for another, or the node ends
-        except Exception as error:  # of one connection, and none of the market's business
+        except Exception as error:  # concerns one connection, not the market
             self._log.error("a connection of the operator failed", error=type(error).__name__)
         finally:
             await self._end(writer)
 
     async def _let_in(self, way: _Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer a connection until it ends; one that has to end is told why."""
+        """Answer the requests of a connection until it ends, with a reason where it is ended."""
         try:
             if way is self._local:
                 self._check_user(writer)
@@ -171,7 +171,7 @@ class AdminServer:
                 await self._hear_out(reader, writer)
 
     def _check_user(self, writer: asyncio.StreamWriter) -> None:
-        """Let in the user who runs the node, and root. Raises _ConnectionEnded."""
+        """Admit the user who runs the node, and root. Raises _ConnectionEnded."""
         uid = peer_uid(writer.get_extra_info("socket"))
         if uid not in (0, os.geteuid()):
             self._log.warning("a connection to the operator's socket was refused", uid=uid)
@@ -222,7 +222,7 @@ class AdminServer:
             way.seats.leave(seat)
 
     async def _hear_out(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Let go unread what a peer still sends: a connection closed before it would take the last answer along."""
+        """Discard what a peer still sends: closing the connection before would lose the last answer."""
         if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()
         async with asyncio.timeout(_CLOSE_S):
@@ -244,7 +244,7 @@ class AdminServer:
             await self._say(writer, await self._operations.answer(request))
 
     async def _unbroken(self, reply: Any) -> None:
-        """Carry a request to its answer, even when the node ends meanwhile: what was done is to be said."""
+        """Answer a request even if the node ends meanwhile, so that its outcome is reported."""
         work = asyncio.ensure_future(reply)
         try:
             await asyncio.shield(work)
@@ -263,23 +263,23 @@ class AdminServer:
         now_s = time.monotonic()
         while self._failed_s and now_s - self._failed_s[0] > 60:
             self._failed_s.popleft()
-        if not self._failed_s or now_s - self._failed_s[-1] > 1:  # a line a second, however many there are
+        if not self._failed_s or now_s - self._failed_s[-1] > 1:  # one line a second at most
             self._log.warning(
                 "a connection to the admin server showed no valid token", within_a_minute=len(self._failed_s)
             )
         self._failed_s.append(now_s)
         await asyncio.sleep(min(_FAILED_S * len(self._failed_s), _FAILED_S_MAX))
         if not isinstance(token, str):
-            raise _ConnectionEnded('the first line is to be {"token": "..."} with the token of admin.json.')
+            raise _ConnectionEnded('the first line must be {"token": "..."} with the token of admin.json.')
         raise _ConnectionEnded("the token is not the one of this node; read admin.json again.")
 
     async def _line(self, reader: asyncio.StreamReader, seconds: float) -> bytes:
-        """The next line. Raises _ConnectionEnded when none comes."""
+        """Read the next line. Raises _ConnectionEnded if none comes."""
         try:
             async with asyncio.timeout(seconds):
                 return await reader.readuntil(b"\n")
         except TimeoutError:
-            raise _ConnectionEnded(f"no whole line came within {seconds:g} seconds.") from None
+            raise _ConnectionEnded(f"no complete line came within {seconds:g} seconds.") from None
         except asyncio.LimitOverrunError:
             raise _ConnectionEnded(f"a line is longer than {LINE_BYTES_MAX:,} bytes; send less at once.") from None
         except asyncio.IncompleteReadError as error:
@@ -288,7 +288,7 @@ class AdminServer:
             ) from None
 
     async def _say(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
-        """Write an answer. Raises TimeoutError when its reader does not take it."""
+        """Write an answer. Raises TimeoutError if its reader does not take it."""
         line = json.dumps(answer, default=_plain).encode("ascii") + b"\n"
         if len(line) > LINE_BYTES_MAX:
             told = {"ok": False, "error": f"the answer has {len(line):,} bytes, {LINE_BYTES_MAX:,} fit; ask for less."}
@@ -299,12 +299,12 @@ class AdminServer:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number as JSON has it; anything else that JSON does not know, as text."""
+    """A NumPy number as a JSON number; other values that JSON lacks, as text."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
 class _UnreadableLine:
-    """A line that is no JSON: what to tell its sender."""
+    """A line that is no JSON, with the sentence for its sender."""
 
     def __init__(self, sentence: str) -> None:
         self.sentence = sentence

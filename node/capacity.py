@@ -1,7 +1,7 @@
-"""Used share of the venue's capacity, and a warning when it gets scarce.
+"""Used share of the venue's capacity, with warnings.
 
-Room is fixed when a data directory is created; what is refused ``capacity`` is not mended by waiting. So the warning
-comes while there is time: at 70 and at 90 percent, each once until the use has fallen 10 percent below it.
+Capacity is fixed when a data directory is created, so rejects for ``capacity`` do not end by waiting. So warnings come
+early: at 70 and at 90 percent, each once until the use has fallen 10 percent below it.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from engine.interface import MarketEngine
 from gateway.streams import USERS_MAX
 from node.control import Status
 
-#: Shares in percent that are warned of.
+#: Levels of the warnings, in percent.
 LEVELS_PERCENT: Final = (70, 90)
 #: Distance below a level to which the use must fall before the next warning.
 _AGAIN_PERCENT: Final = 10
-#: Rooms that may run out, as messages name them: the keys of ``status`` for the use and for the bound.
+#: Kinds of room by their names in messages, with the keys of ``status`` for use and bound.
 ROOMS: Final = {
     "open orders": ("orders_open", "orders_max"),
     "order ids": ("ids_used", "ids_max"),
@@ -26,7 +26,7 @@ ROOMS: Final = {
 
 
 def room_status(engine: MarketEngine, users: int) -> Status:
-    """Every key of ``ROOMS``."""
+    """Values of all keys in ``ROOMS``."""
     participants = engine.participants()
     capacity = engine.capacity
     return {
@@ -44,14 +44,14 @@ def room_status(engine: MarketEngine, users: int) -> Status:
 
 
 class CapacityWatch:
-    """Warns of each room that passes a level. ``warn``: as ``node.logs.Log.warning``."""
+    """Warnings about each room that passes a level. ``warn``: as ``node.logs.Log.warning``."""
 
     def __init__(self, warn: Callable[..., None]) -> None:
         self._warn = warn
         self._warned: set[tuple[str, int]] = set()
 
     def look(self, status: Status) -> None:
-        """Compare what ``room_status`` gave with the levels."""
+        """Compare the result of ``room_status`` with the levels."""
         for room, (used_key, most_key) in ROOMS.items():
             used, most = int(status[used_key]), int(status[most_key])
             for level in LEVELS_PERCENT:
@@ -60,4 +60,4 @@ class CapacityWatch:
                         self._warned.discard((room, level))
                 elif 100 * used >= level * most:
                     self._warned.add((room, level))
-                    self._warn("room gets scarce", room=room, level_percent=level, used=used, most=most)
+                    self._warn("capacity is running out", room=room, level_percent=level, used=used, most=most)

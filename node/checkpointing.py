@@ -1,7 +1,7 @@
-"""A node's checkpoints: begun where nothing is held, written by a fork, with the projections beside the market.
+"""Checkpoints of a node, written by a fork, with the projections beside the market.
 
-What the projections have seen must be what the engine has applied, so before a fork the gateway stops taking until all
-that was taken is published: as long as a commit takes, a few milliseconds.
+The projections must have seen all commands that the engine has applied. So before a fork the gateway takes nothing
+until all commands are published: for the time of a commit, a few milliseconds.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ from node.control import OperationRefused
 from node.market import Market
 from node.scarcity import Scarcity
 
-#: Blocks after which one is taken whatever is in them: replay takes its time for each, so they bound a restart.
+#: Blocks after which a checkpoint is due, however short they are: replay takes time for each block.
 BLOCKS_MAX: Final = 40_000
-#: The least time from one to the next that nobody asked for, in seconds: each stops the market for milliseconds.
+#: Least time between checkpoints that nobody requested, in seconds: each stops the market for milliseconds.
 APART_S: Final = 10.0
-#: Interval at which a checkpoint under way is looked after while somebody waits for it, in seconds.
+#: Interval of looks at a checkpoint for which an operator waits, in seconds.
 _LOOK_S = 0.005
 
 
 class CheckpointSchedule:
     """Checkpoints of a node, on its event loop.
 
-    Without room on the disk (``scarcity``) only a checkpoint that was asked for is taken: the rest of a nearly full
-    disk is for the journal. ``report`` logs each checkpoint that is done, ``warn`` each that failed. Set ``on_begin``
-    before the first: it is called once a checkpoint has begun, so that the gateway may take again.
+    Without room on the disk (``scarcity``) none is due: the rest of a nearly full disk is for the journal. ``report``
+    logs each checkpoint that is done, ``warn`` each that failed. Set ``on_begin`` before the first: it is called once a
+    checkpoint has begun, so that the gateway may take again.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class CheckpointSchedule:
         self._blocks_before = 0
         self._begun_s = time.monotonic()
         self._report, self._warn = report, warn
-        #: True if a checkpoint is to be begun, for which the gateway must stop taking.
+        #: True if a checkpoint must begin, for which the gateway stops taking.
         self.wanted = False
         self._failure = ""
         #: Checkpoints that failed since the start.
@@ -66,11 +66,11 @@ class CheckpointSchedule:
 
     @property
     def finished_seq(self) -> int:
-        """The last command of which there is a checkpoint; 0: none."""
+        """Last command of the newest checkpoint; 0: none."""
         return self._aside.finished_seq
 
     def look(self) -> None:
-        """Look after one that is being written, and begin one that is due or wanted. Never waits."""
+        """Check the checkpoint under way, and begin one that is due or wanted. Never waits."""
         self._aside.tend()
         if self._is_due() and not self._aside.busy:
             self.wanted = True
@@ -86,10 +86,10 @@ class CheckpointSchedule:
         return self._aside.due(self._engine.seq) or self._market.pipeline.blocks - self._blocks_before >= BLOCKS_MAX
 
     async def take(self) -> dict[str, Any]:
-        """Begin one now, and wait for it: seq, path, bytes, seconds. Raises OperationRefused when it fails."""
+        """Write a checkpoint now; gives seq, path, bytes and seconds. Raises OperationRefused if it fails."""
         began_s = time.monotonic()
         if self._engine.seq == 0:
-            raise OperationRefused("there is no command yet, so there is nothing to take a checkpoint of")
+            raise OperationRefused("there is no command yet, so there is nothing to write a checkpoint of")
         while self._aside.busy:
             await self._moment()
         self._failure = ""
@@ -105,7 +105,7 @@ class CheckpointSchedule:
         return {"seq": self.finished_seq, "path": str(path), "size_bytes": path.stat().st_size, "elapsed_s": seconds}
 
     def give_up(self, why: str = "the node ends") -> None:
-        """Drop the one that is wanted or being written, if there is one."""
+        """Drop the checkpoint that is wanted or under way, if any."""
         if self.wanted or self._aside.busy:
             self._failed(f"the checkpoint was given up: {why}")
         self.wanted = False

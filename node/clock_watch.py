@@ -110,7 +110,9 @@ class ClockWatch:
 
 
 class RefusedClock:
-    """The file of a data directory. ``passed``: ns since the machine's boot, with its sleep; ``boot``: names it."""
+    """File of a data directory about a refused clock. ``passed``: ns since the machine's boot, sleep included;
+    ``boot``: id of the boot.
+    """
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class RefusedClock:
         self._boot = _boot_id() if boot is None else boot
 
     def lead_ns(self, journal_ns: int, wall_ns: int, ahead_max_ns: int) -> int:
-        """Lead of a wall clock that is still to be refused over the time that it should show; 0: it is believed.
+        """Lead of a wall clock that must still be refused; 0: it is believed.
 
         journal_ns: the last time in the journal. ahead_max_ns: the bound beyond which a step ahead is refused.
         """
@@ -140,15 +142,15 @@ class RefusedClock:
         return lead_ns if lead_ns > ahead_max_ns else 0
 
     def keep(self, market_ns: int, lead_ns: int) -> None:
-        """Note that the wall clock is refused, which is ahead of market time by ``lead_ns``."""
+        """Write the file: the wall clock is refused, ``lead_ns`` ahead of market time."""
         told = {"boot": self._boot, "passed_ns": self._passed(), "market_ns": market_ns, "lead_ns": lead_ns}
         try:
             write_whole(self._path, json.dumps(told))
         except OSError as error:
-            self._warn("that the clock is refused is not kept for a restart", why=error.strerror or str(error))
+            self._warn("the refusal of the clock is not kept for a restart", why=error.strerror or str(error))
 
     def forget(self) -> None:
-        """The wall clock is believed."""
+        """Remove the file: the wall clock is believed."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:

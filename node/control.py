@@ -1,6 +1,6 @@
 """The node as the operator's side (admin server, metrics) sees it.
 
-All of it is called on the node's event loop. What is no coroutine answers at once from what the node knows.
+All of it is called on the node's event loop. Methods that are no coroutines return at once.
 """
 
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from node.stages import StageClock
 #: Values of ``status``: flat, numbers and words only. A key that a node does not have is left out everywhere.
 Status = dict[str, int | float | str]
 
-#: The keys of ``status`` that a reader may look for. Besides: ``phase_continuous`` and so on, instruments in each
-#: phase; ``rejected_`` and a reason, refusals by reason since the start; and ``StageClock.latencies``.
+#: Keys of ``status``. Besides them: ``phase_continuous`` and so on, instruments in each phase; ``rejected_`` and a
+#: reason, refusals by reason since the start; and ``StageClock.latencies``.
 STATUS_KEYS: Final = (
     "pid",
     "uptime_s",
     "data",  # the data directory
     "journal_id",  # in hexadecimal: the same in a node and its copies, and in no other
     "durability",  # fsync or none
-    "state",  # open; or why no new order is taken or answered: stopped, stalled, ending, draining, disk low …, clock
-    "state_reason",  # that in a sentence; empty where it is open
-    "warning",  # a sentence on what to mend while orders are taken, such as a refused clock; empty where there is none
+    "state",  # open, stopped, stalled, ending, draining, disk low, disk full, disk gone or clock
+    "state_reason",  # the reason in a sentence; empty if open
+    "warning",  # warnings in sentences while orders are taken, such as a refused clock; empty if none
     "draining",  # 0 or 1
-    "room",  # open, or how the room is: disk low, disk full, disk gone
+    "room",  # open, or the room on the disk: disk low, disk full, disk gone
     "seq",  # of the last command applied
     "durable_seq",
     "published_seq",
     "event_digest",  # after seq, hexadecimal
     "clock",  # of the market, as 2026-03-02T14:30:00.000000001
     "clock_ns",
-    "clock_discipline",  # whether the machine's clock is kept right, in a word
-    "clock_offset_ns",  # how far it is off, as far as known; left out where nobody keeps it
-    "clock_error_max_ns",  # the most that it can be off, which grows while nobody corrects it
+    "clock_discipline",  # synchronization of the machine's clock, in a word
+    "clock_offset_ns",  # offset of the clock; absent if it is not synchronized
+    "clock_error_max_ns",  # largest error of the clock, which grows without corrections
     "clock_jumps",  # since the start
-    "clock_ahead_ns",  # how far market time is ahead of the wall clock, which was set back
-    "clock_refused_ns",  # how far the wall clock is ahead of market time and not believed
+    "clock_ahead_ns",  # lead of market time over a wall clock that was set back
+    "clock_refused_ns",  # lead of a refused wall clock over market time
     "durable_lag_s",  # age of the oldest command that is not durable
     "failed_logins",  # since the start, as are the next six
     "refused_connections",
@@ -51,7 +51,7 @@ STATUS_KEYS: Final = (
     "checkpoint_seq",  # of the newest checkpoint
     "held_rows",  # rows that wait to be durable
     "instruments",
-    "instruments_max",  # how many there is room for, as are the next maxima
+    "instruments_max",  # room, as are the next maxima
     "participants",
     "participants_max",
     "users",
@@ -76,7 +76,7 @@ STATUS_KEYS: Final = (
     "disk_free_bytes",
     "memory_rss_bytes",
 )
-#: The keys with which ``status`` counts instruments by phase.
+#: Keys of ``status`` for the number of instruments by phase.
 PHASE_KEYS: Final = tuple(f"phase_{phase.name.lower()}" for phase in Phase)
 
 
@@ -88,8 +88,8 @@ class OperationRefused(ValueError):
 class SubmissionResult:
     """Outcome of submitted rows.
 
-    first_seq: the sequence number of ``commands[0]``. commands: the COMMAND rows as sequenced; CLOCK rows of the
-    sequencer may be among them. events: the EVENT rows that they caused, and no others.
+    first_seq: sequence number of ``commands[0]``. commands: COMMAND rows as sequenced, with CLOCK rows of the
+    sequencer. events: their EVENT rows.
     """
 
     first_seq: int
@@ -98,22 +98,22 @@ class SubmissionResult:
 
     @property
     def last_seq(self) -> int:
-        """The sequence number of the last of them."""
+        """Sequence number of the last command."""
         return self.first_seq + len(self.commands) - 1
 
 
 class NodeControl(Protocol):
-    """A node, as its operator's side sees it."""
+    """Interface of a node for its operator's side."""
 
     @property
     def stages(self) -> StageClock:
-        """The latency histograms that the node adds to."""
+        """Latency histograms of the node."""
         ...
 
     async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
-        """Take COMMAND rows (none of them CLOCK) through sequencer, journal and engine; done when they are durable.
+        """Submit COMMAND rows (no CLOCK) to sequencer, journal and engine; done when they are durable.
 
-        Raises OperationRefused when the node takes none any more.
+        Raises OperationRefused if the node takes no more.
         """
         ...
 
@@ -130,23 +130,24 @@ class NodeControl(Protocol):
         ...
 
     def status(self) -> Status:
-        """The node's own account of itself (``STATUS_KEYS``)."""
+        """Report of the node: values by ``STATUS_KEYS``."""
         ...
 
     def unhealthy(self) -> list[str]:
-        """A sentence for each thing that only a restart mends; none where the node works."""
+        """A sentence for each fault that only a restart ends; none if the node works."""
         ...
 
     def unready(self) -> list[str]:
-        """A sentence for each reason why the node takes no orders now; none where it does."""
+        """A sentence for each reason why the node takes no orders now; none if it does."""
         ...
 
     def sessions(self) -> list[dict[str, int | str]]:
-        """One a connection: user, participant, address, state, next_seq, lag_bytes, since (UTC)."""
+        """Connections: user, participant, address, state, next_seq, lag_bytes, since (UTC)."""
         ...
 
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
-        """symbol, seq, time, phase, last (a price or None), bids and offers: lists of {price, qty, orders}, best first.
+        """Book: symbol, seq, time, phase, last (a price or None), bids and offers: lists of {price, qty, orders}, best
+        first.
 
         Raises OperationRefused for an unknown symbol.
         """
@@ -164,24 +165,24 @@ class NodeControl(Protocol):
         ...
 
     def warnings(self) -> list[str]:
-        """Sentences on what an operator should mend while orders are taken and answered."""
+        """Warnings for the operator while orders are taken and answered."""
         ...
 
     def accept_clock(self) -> None:
-        """Let market time take the time of a wall clock that was refused. Raises OperationRefused where none was."""
+        """Accept the time of a refused wall clock. Raises OperationRefused if none was refused."""
         ...
 
     async def drain(self) -> None:
-        """Take no new logins, and halt the market: new orders are refused, cancels work. May be repeated.
+        """Refuse logins and halt the market: new orders are rejected, cancels work. May be repeated.
 
-        Raises OperationRefused when the halt does not become durable in time.
+        Raises OperationRefused if the halt does not become durable in time.
         """
         ...
 
     async def shutdown(self) -> None:
-        """Begin an orderly end and return; the node ends when all that is held is durable and answered."""
+        """Begin an orderly end and return; the node ends when all commands are durable and answered."""
         ...
 
     def disconnect(self, user: str, why: str) -> bool:
-        """End the connection of a user; False when there is none."""
+        """End the connection of a user; False if there is none."""
         ...

@@ -1,7 +1,7 @@
 """Limits that a participant gets when the operator defines it: an order rate, and a share of the venue's room.
 
-They are a ``limits`` command in the journal right behind the definition, like any other, so that the journal alone says
-what is in force. Participants that are there keep what they have.
+They are a ``limits`` command in the journal right behind the definition, so that the limits in force follow from the
+journal alone. Existing participants keep their limits.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ OFF = "off"
 
 
 def checked_rate(text: str) -> str:
-    """An order rate as ``limits`` takes it, or ``off``. Raises ValueError with the sentence."""
+    """Check an order rate, in the form of ``limits``, or ``off``. Raises ValueError with the sentence."""
     if text != OFF:
         try:
             orders, window_ns = rate_of(text, "the order rate")
@@ -29,7 +29,7 @@ def checked_rate(text: str) -> str:
 
 
 def checked_share(text: str) -> int:
-    """A share in hundredths of a percent, 0 for ``off``. Raises ValueError with the sentence."""
+    """Parse a share to hundredths of a percent, 0 for ``off``. Raises ValueError with the sentence."""
     if text == OFF:
         return 0
     try:
@@ -42,7 +42,7 @@ def checked_share(text: str) -> int:
 
 
 def default_limits(capacity: Capacity, order_rate: str, share_bps: int) -> str:
-    """The limits of a new participant in the words of ``limits``; "" for none.
+    """Limits of a new participant in the words of ``limits``; "" for none.
 
     >>> default_limits(Capacity(orders_max=1_000, ids_max=8_000), "4000/1s", 2_500)
     'order_rate=4000/1s max_open_orders=250 max_ids=2000'
@@ -55,7 +55,7 @@ def default_limits(capacity: Capacity, order_rate: str, share_bps: int) -> str:
 
 
 def with_defaults(lines: Sequence[Line], limits: str, known: Sequence[str]) -> tuple[list[Line], list[str]]:
-    """Command lines, ``limits`` behind each definition of a participant that is not ``known``; and what was added."""
+    """Command lines with ``limits`` after each definition of a new participant; also the added lines."""
     if not limits:
         return list(lines), []
     every: list[Line] = []

@@ -1,7 +1,7 @@
-"""Definitions of names that exist already, in a sentence each for the operator.
+"""Sentences for the operator about definitions of existing names.
 
-The market refuses the second definition of an instrument or a participant with ``invalid_command``, as it refuses a
-value out of bounds. The second definition of a user changes that user. The operator is told which it was.
+The market rejects the second definition of an instrument or a participant with ``invalid_command``, as for a value out
+of bounds. The second definition of a user changes that user. The sentences tell the operator which it was.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
 
 
 def of_instrument(engine: MarketEngine, symbol: str) -> str:
-    """Values that an instrument was defined with; "" where there is none. The daily volume is in no view."""
+    """Values of an instrument's definition in words; "" for an unknown one. Views lack the daily volume."""
     symbols = engine.directory.symbols
     if symbol not in symbols:
         return ""
@@ -29,7 +29,7 @@ def of_instrument(engine: MarketEngine, symbol: str) -> str:
 
 
 def of_participant(engine: MarketEngine, name: str) -> str:
-    """Permissions that a participant was defined with; "" where there is none. Its group is in no view."""
+    """Permissions of a participant's definition in words; "" for an unknown one. Views lack the group."""
     names = engine.directory.participants
     if name not in names:
         return ""
@@ -38,7 +38,7 @@ def of_participant(engine: MarketEngine, name: str) -> str:
 
 
 def of_user(row: Any) -> str:
-    """Values of a row with the places of a USER command."""
+    """Values of a USER row in words."""
     firm = f" firm={unpack(int(row['firm']))}" if row["firm"] else ""
     words = {
         UserPermission.ENABLED: "login",
@@ -53,19 +53,19 @@ def _words(words: Mapping[Any, str], permissions: int) -> str:
 
 
 def existing_users(rows: Any, node: NodeControl, most: int) -> list[str]:
-    """Sentence for each user that COMMAND rows define and that exists, of the first ``most`` of them.
+    """Sentences on existing users that COMMAND rows redefine, ``most`` at most.
 
     Call it before the rows are submitted.
     """
     names = [unpack(int(row["name"])) for row in rows[rows["kind"] == CommandKind.USER][:most]]
     known = {name: node.definition(CommandKind.USER, name) for name in names}
     return [
-        f"user {name} existed already with {words}; it has what is given now" for name, words in known.items() if words
+        f"user {name} existed already with {words}; it has the new values now" for name, words in known.items() if words
     ]
 
 
 def existing_names(done: SubmissionResult, node: NodeControl, most: int) -> list[str]:
-    """Sentence for each definition that was refused and whose name exists, of the first ``most`` of them."""
+    """Sentences on rejected definitions of existing names, ``most`` at most."""
     refused = done.commands[done.events["seq"][done.events["kind"] == EventKind.REJECTED] - done.first_seq]
     sentences = []
     for row in refused[np.isin(refused["kind"], _UNCHANGED)][:most]:

@@ -1,7 +1,7 @@
-"""Cancels of open orders that go with a connection: of users with ``cancel_on_disconnect`` (rulebook section 9).
+"""Cancels of open orders after a disconnect, for users with ``cancel_on_disconnect`` (rulebook section 9).
 
-They are commands in the journal like any other. The rows of all users whose orders go at one moment are one batch, so
-that an end with many users takes one commit of a slow disk, and not one for each of them.
+They are commands in the journal like any other. The rows of all users that disconnect at one moment are one batch, so
+that the end of a node takes one commit, and not one for each user.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ from engine.records import COMMAND, CommandKind, Reason, UserPermission
 from gateway.streams import Streams
 from node.control import OperationRefused, SubmissionResult
 
-#: Rows of a batch at most; what is more follows at once.
+#: Rows of a batch at most; further ones follow at once.
 PIECE_ROWS_MAX: Final = 4_096
 
 
 class DisconnectCancels:
-    """``submit``: takes rows of the node's own. ``may_write``: False where the disk has no room left for cancels; they
-    are then left to the next start. ``report``: the log."""
+    """Cancels of users that disconnect. ``submit``: takes COMMAND rows of the node. ``may_write``: False if the disk
+    has no room for cancels, which are then left to the next start. ``report``: the log.
+    """
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class DisconnectCancels:
             self._report("orders canceled on disconnect", user=self._streams.name(user), orders=count)
 
     def _rows(self, users: list[int]) -> Iterator[NDArray[Any]]:
-        """Rows that cancel the open orders of each: one where the user is the only one of its participant."""
+        """Rows that cancel the open orders of each user; a single row for the only user of a participant."""
         streams = self._streams
         of_participant = Counter(int(row["participant"]) for _, row in streams.users())
         for user in users:

@@ -1,8 +1,8 @@
-"""Prices that OUCH cannot tell are kept away from the users' orders (ADR 14).
+"""Guard of users' orders against prices that do not fit OUCH (ADR 14).
 
 OUCH's prices end at 199,999.9900, the market's at 999,999.9999. An instrument whose reference price or tick is higher,
 or in which an order stands higher, is *far* (``gateway.fold.STOCK``): users enter no orders in it. In any other
-instrument no trade is above all limit prices and the reference price, so every execution of a user can be told.
+instrument no trade is above all limit prices and the reference price, so every execution of a user fits OUCH.
 """
 
 from typing import Any
@@ -27,13 +27,13 @@ def check_commands(rows: NDArray[Any], streams: Streams, engine: MarketEngine) -
         instrument = _instrument_of(row, engine)
         if not streams.fold.stocks[instrument]["far"]:
             raise OperationRefused(
-                f"the price {price(int(row['price_e4']))} is above {price(PRICE_E4_MAX)}, the highest that OUCH can "
-                "tell to those who trade; nothing was entered: give a lower one"
+                f"the price {price(int(row['price_e4']))} is above {price(PRICE_E4_MAX)}, the highest price of "
+                "OUCH; nothing was entered: give a lower one"
             )
 
 
 def _instrument_of(row: Any, engine: MarketEngine) -> int:
-    """Number of the instrument that an enter or replace is for; 0 where there is none, and of no open order."""
+    """Number of the instrument of an enter or replace; 0 if it or the order is unknown."""
     if row["kind"] == CommandKind.ENTER:
         instrument = int(row["instrument"])
         return instrument if 0 < instrument <= len(engine.instruments()) else 0
@@ -44,9 +44,9 @@ def _instrument_of(row: Any, engine: MarketEngine) -> int:
 
 
 def check_orders(streams: Streams, engine: MarketEngine) -> None:
-    """Raise ReplayError where users have open orders in an instrument that is far: they might trade out of reach.
+    """Raise ReplayError if users have open orders in a far instrument: their executions might not fit OUCH.
 
-    A node never comes to that; commands that were added to its directory by other means may.
+    A node never gets into this state; commands added by other means may.
     """
     stocks, held = streams.fold.stocks, streams.fold.open
     for instrument in np.flatnonzero(stocks["far"]).tolist():
@@ -55,5 +55,5 @@ def check_orders(streams: Streams, engine: MarketEngine) -> None:
             if mine.any():
                 raise ReplayError(
                     f"{unpack(int(stocks[instrument]['symbol']))} has prices above {price(PRICE_E4_MAX)}, the highest "
-                    "that OUCH can tell, and open orders of users; cancel those with `lockstep run --append` first"
+                    "price of OUCH, and open orders of users; cancel those with `lockstep run --append` first"
                 )

@@ -1,12 +1,12 @@
-"""Bounds within which a node is ready and healthy, and the sentence for each that is passed. Pure.
+"""Bounds of a ready and healthy node, and the sentence for each bound that is exceeded. Pure.
 
-Ready: the node takes orders and makes them durable. Healthy: it works; else its supervisor restarts it.
+Ready: the node takes orders and makes them durable. Healthy: it works; otherwise its supervisor restarts it.
 """
 
 from typing import Final
 
-#: Age of the oldest command that is not durable, in seconds: beyond the first the node is not ready, beyond the second
-#: its market has stopped, and the watchdog is not fed any more.
+#: Age of the oldest command that is not durable, in seconds: beyond the first bound the node is not ready; beyond the
+#: second its market has stopped, and the watchdog gets no more notifications.
 DURABLE_LAG_MAX_S: Final = 5.0
 STALL_MAX_S: Final = 30.0
 
@@ -15,16 +15,14 @@ def late(durable_lag_s: float) -> list[str]:
     """Reason why orders do not become durable in time."""
     if durable_lag_s <= DURABLE_LAG_MAX_S:
         return []
-    return [
-        f"commands have waited {durable_lag_s:.0f} s to become durable, and nobody gets an answer; look at the disk"
-    ]
+    return [f"commands have waited {durable_lag_s:.0f} s to become durable, so clients get no answers; check the disk"]
 
 
 def stopped(durable_lag_s: float) -> list[str]:
     """Reason why the market has stopped though the process runs."""
     if durable_lag_s <= STALL_MAX_S:
         return []
-    return [f"nothing has become durable for {durable_lag_s:.0f} s, so the market has stopped; look at the disk"]
+    return [f"nothing has become durable for {durable_lag_s:.0f} s, so the market has stopped; check the disk"]
 
 
 def clock_refused(ahead_ns: int) -> list[str]:
@@ -32,7 +30,7 @@ def clock_refused(ahead_ns: int) -> list[str]:
     if not ahead_ns:
         return []
     return [
-        f"the wall clock is {ahead_ns / 1e9:,.0f} s ahead of market time, which goes on without it; orders are taken; "
+        f"the wall clock is {ahead_ns / 1e9:,.0f} s ahead of market time, which does not follow it; orders are taken; "
         "set the clock right, or accept its time with `lockstep admin accept-clock`"
     ]
 
@@ -42,6 +40,6 @@ def clock_behind(behind_ns: int, bound_ns: int) -> str | None:
     if behind_ns <= bound_ns:
         return None
     return (
-        f"the journal's last command is {behind_ns / 1e9:,.0f} s ahead of the wall clock; market time goes on from "
-        "there a sixteenth slower until the clock has caught up; set the clock, unless it was wrong before"
+        f"the journal's last command is {behind_ns / 1e9:,.0f} s ahead of the wall clock; market time continues from "
+        "there, a sixteenth slower, until the clock has caught up; set the clock, unless it was wrong before"
     )

@@ -1,13 +1,14 @@
-"""The admin protocol as both ends see it: where a node is found, what a line may be; and the operator's end of it.
+"""The admin protocol: address of a node, form of a line, and the operator's end of the connection.
 
-A node listens on ``operator.sock`` in its data directory (``node.operator_socket``) and greets with a line that says
-which directory it serves; then each way one JSON object a line: requests ``{"do": NAME, ...}``, each answered in turn.
+A node listens on ``operator.sock`` in its data directory (``node.operator_socket``) and greets with a line that names
+the directory it serves. Then both ends send one JSON object a line: requests ``{"do": NAME, ...}``, each answered in
+turn.
 
-Started with ``--admin-port`` it listens on TCP too, for programs that cannot open a unix socket: ``admin.json`` in the
-data directory, mode 0600, gives host, port, process, a token made anew at each start, and the directory's device and
-inode. The token is the first line there, and the greeting is its answer. Nothing of this module uses that way.
+With ``--admin-port`` it listens on TCP too, for programs that cannot open a unix socket: ``admin.json`` in the data
+directory, mode 0600, has host, port, process, a new token for each start, and the directory's device and inode. On TCP
+the token is the first line, and the greeting is its answer. ``Link`` uses the unix socket only.
 
-Nothing here needs NumPy or an engine, so that the operator's commands start at once.
+Nothing here needs NumPy or an engine, so that the operator's commands start fast.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from node.small_file import write_whole
 FILE: Final = "admin.json"
 #: Bytes of a line at most, its end included.
 LINE_BYTES_MAX: Final = 64 * 1024
-#: Seconds for a connection and its greeting; and for any answer, since a checkpoint takes its time.
+#: Longest waits in seconds: for the greeting, and for an answer, such as that of a checkpoint.
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0
 
@@ -37,15 +38,15 @@ class LinkError(ValueError):
 
 
 class LinkLost(LinkError):
-    """The node was reached, and then went away or fell silent."""
+    """The connection to the node was lost, or the node does not answer."""
 
 
 class RequestRefused(ValueError):
-    """The node refused a request; the message is its sentence."""
+    """The node refused a request; the message is the node's sentence."""
 
 
 class Place(NamedTuple):
-    """A node's address for operators over TCP, its token, and the directory that it serves."""
+    """Address of a node for operators over TCP, its token, and the directory that it serves."""
 
     host: str
     port: int
@@ -56,7 +57,7 @@ class Place(NamedTuple):
 
 
 def new_token() -> str:
-    """A token that nobody guesses."""
+    """Make a random token."""
     return secrets.token_urlsafe(32)
 
 
@@ -66,7 +67,7 @@ def write_place(directory: Path, place: Place) -> None:
 
 
 def remove_place(directory: Path, token: str) -> None:
-    """Remove ``admin.json`` if it is the one of ``token``; another node's stays."""
+    """Remove ``admin.json`` if it has this token; that of another node stays."""
     path = directory / FILE
     with contextlib.suppress(OSError, ValueError, KeyError):
         if json.loads(path.read_text(encoding="ascii"))["token"] == token:
@@ -74,12 +75,12 @@ def remove_place(directory: Path, token: str) -> None:
 
 
 def discard_place(directory: Path) -> None:
-    """Remove an ``admin.json`` that a node which was killed has left. Raises OSError."""
+    """Remove the ``admin.json`` of a killed node. Raises OSError."""
     (directory / FILE).unlink(missing_ok=True)
 
 
 def read_place(directory: Path) -> Place:
-    """The content of ``admin.json``. Raises OSError, or ValueError where it is damaged."""
+    """Read ``admin.json``. Raises OSError, or ValueError if it is damaged."""
     found = json.loads((directory / FILE).read_text(encoding="ascii"))
     return Place(**found)
 
@@ -94,7 +95,7 @@ def is_open_to_others(directory: Path) -> bool:
 
 
 class Link:
-    """A connection to the node that serves a data directory. Raises LinkError or OSError when made."""
+    """Connection to the node that serves a data directory. The constructor raises LinkError or OSError."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -111,7 +112,7 @@ class Link:
             self._check_directory(identity)
         except (RequestRefused, KeyError) as error:
             self.close()
-            raise LinkError(f"the node on {directory} lets nobody in: {error}") from None
+            raise LinkError(f"the node on {directory} refused the connection: {error}") from None
         except BaseException:
             self.close()
             raise
@@ -130,16 +131,16 @@ class Link:
         self._socket.close()
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """The node's answer to a request. Raises RequestRefused with its sentence when it refuses, LinkLost."""
+        """Send a request and return its answer. Raises RequestRefused or LinkLost."""
         return self._exchange({"do": do, **fields})
 
     def _opened(self) -> int:
         try:
             return operator_socket.open_directory(self._directory)
         except NotADirectoryError:
-            raise LinkError(f"{self._directory} is no directory; check the path") from None
+            raise LinkError(f"{self._directory} is not a directory; check the path") from None
         except FileNotFoundError:
-            raise LinkError(f"{self._directory} is not there; check the path") from None
+            raise LinkError(f"{self._directory} does not exist; check the path") from None
 
     def _connected(self, directory_fd: int) -> socket.socket:
         start = f"start one with `lockstep serve --data {self._directory}`"
@@ -149,57 +150,57 @@ class Link:
             raise LinkError(f"no node runs on {self._directory}: there is no {NAME} in it; {start}") from None
         except ConnectionRefusedError:
             raise LinkError(
-                f"no node runs on {self._directory}: nobody listens on its {NAME}, which an ended node has left, "
+                f"no node runs on {self._directory}: nothing listens on its {NAME}, which an ended node has left, "
                 f"or this directory is a copy of one in use; {start}"
             ) from None
         except PermissionError:
             raise LinkError(
-                f"{self._directory / NAME} may be used by user {os.fstat(directory_fd).st_uid} only, who runs the "
-                "node; run this as that user, or with sudo"
+                f"{self._directory / NAME} is for user {os.fstat(directory_fd).st_uid} only, who runs the "
+                "node; run this command as that user, or with sudo"
             ) from None
         except TimeoutError:
-            raise LinkError(f"the node on {self._directory} takes no connection; see its log") from None
+            raise LinkError(f"the node on {self._directory} accepts no connection; see its log") from None
 
     def _check_server(self) -> None:
-        """Send nothing to a socket that a stranger has put there. Raises LinkError."""
+        """Check that the owner of the directory, root or this user listens. Raises LinkError."""
         uid = operator_socket.peer_uid(self._socket)
         if uid not in (0, os.geteuid(), self._directory.stat().st_uid):
             raise LinkError(
                 f"user {uid}, who does not own {self._directory}, listens on its {NAME}; nothing was sent: "
-                "find out who may write that directory"
+                "check who may write that directory"
             )
 
     def _check_directory(self, own: Identity) -> None:
-        """Command the node of this directory only, not the one of a directory that it was copied from."""
+        """Check that the node serves this directory, and not one that it was copied from. Raises LinkError."""
         served = self.node["directory"]
         if own != (served["device"], served["inode"]):
             raise LinkError(
-                f"{self._directory} is not the directory that the node behind its {NAME} serves, {self.node['data']}; "
+                f"the node behind {NAME} of {self._directory} serves another directory, {self.node['data']}; "
                 "nothing was sent: name that one, or start a node on this one"
             )
 
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
         line = json.dumps(request).encode("ascii") + b"\n"
         if len(line) > LINE_BYTES_MAX:
-            raise LinkError(f"the request has {len(line):,} bytes, at most {LINE_BYTES_MAX:,} fit a line; send less")
+            raise LinkError(f"the request has {len(line):,} bytes, a line has at most {LINE_BYTES_MAX:,}; send less")
         refused = False
         try:
             self._socket.sendall(line)
         except TimeoutError:
-            raise LinkLost(f"the node on {self._directory} reads nothing; see its log") from None
+            raise LinkLost(f"the node on {self._directory} does not read; see its log") from None
         except OSError:
-            refused = True  # it has gone, but may have said why before
+            refused = True  # the node has closed, perhaps after an answer with the reason
         return self._taken(refused)
 
     def _taken(self, refused: bool = False) -> dict[str, Any]:
-        """The next answer. Raises RequestRefused, LinkLost."""
+        """Read the next answer. Raises RequestRefused or LinkLost."""
         answer = self._answer(refused)
         if answer.get("ok") is not True:
             raise RequestRefused(str(answer.get("error", "no reason was given")))
         return answer
 
     def _answer(self, refused: bool) -> dict[str, Any]:
-        gone = f"the node on {self._directory} went away; see its log"
+        gone = f"the node on {self._directory} closed the connection; see its log"
         while (end := self._rest.find(b"\n")) < 0:
             try:
                 piece = self._socket.recv(65_536)

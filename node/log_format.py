@@ -1,7 +1,7 @@
 """Log lines as text: one JSON object a line for programs, one coloured line for people. Pure; no stream and no thread.
 
-A line has time (UTC), level, event (a fixed phrase, to search for) and fields (the particulars). Values of fields whose
-names say that they are secret are hidden, values are bounded in size, and control characters are escaped.
+A line has time (UTC), level, event (a fixed phrase, to search for) and fields (the particulars). Values of fields with
+secret names are hidden, values are bounded in size, and control characters are escaped.
 """
 
 import json
@@ -11,10 +11,10 @@ import time
 from typing import Any, Final
 
 HIDDEN: Final = "[hidden]"
-#: Characters of one value at most; what is longer is cut.
+#: Characters of a value at most; longer ones are cut.
 VALUE_CHARACTERS_MAX: Final = 2_000
 
-#: A name is secret that contains one of the first, or has one of the second as a word of its own.
+#: A field name is secret if it contains one of the first, or has one of the second as a separate word.
 _SECRET_PARTS: Final = ("password", "passwd", "secret", "credential")
 _SECRET_WORDS: Final = frozenset({"token", "tokens", "salt", "authorization", "passphrase"})
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -24,7 +24,7 @@ _DEPTH_MAX: Final = 6
 
 
 def shown_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields as JSON can have them: copied, bounded, secrets hidden; a name of the line's own gets an underscore."""
+    """Fields as JSON values: copied, bounded, secrets hidden; a name that the line itself has gets an underscore."""
     return {f"{name}_" if name in _OWN else name: _shown(name, value, 0) for name, value in fields.items()}
 
 
@@ -74,7 +74,7 @@ def level_of(record: logging.LogRecord) -> str:
 
 
 def _parts(record: logging.LogRecord) -> tuple[str, str, dict[str, Any]]:
-    """Time, event and fields of a record: the node's own, or one of a library."""
+    """Time, event and fields of a record of the node or of a library."""
     time_ns = getattr(record, "time_ns", None)
     when = _utc(round(record.created * 1e6) * 1_000 if time_ns is None else time_ns)
     fields = getattr(record, "fields", None)
@@ -91,19 +91,19 @@ def _utc(time_ns: int) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object."""
+    """Formatter of lines of JSON, one object each."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record, without its end."""
+        """Line of a record, without a newline."""
         when, event, fields = _parts(record)
         return json.dumps({"time": when, "level": level_of(record), "event": event, **fields})
 
 
 class TerminalFormatter(logging.Formatter):
-    """One line for people."""
+    """Formatter of lines for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record, without its end."""
+        """Line of a record, without a newline."""
         when, event, fields = _parts(record)
         level = level_of(record)
         if "more" in fields and "within_s" in fields:
@@ -119,5 +119,5 @@ def _value(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text without anything that a terminal would obey."""
+    """A text without control characters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

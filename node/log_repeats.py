@@ -1,9 +1,10 @@
-"""Repeated log lines folded into one count. Pure: times are given.
+"""Repeated log lines, counted in one line. Pure: times are given.
 
-Of lines with the same level, event, reason and subject ``BURST`` are written within ``WINDOW_S``; the others are
-counted, and the count is one line at the end of the window: "… 1,299 more like this in 10 s". The subject is the user,
-so that no user's line hides behind those of others. Strangers can make up names without end, so their lines have at
-most ``SUBJECTS_MAX`` subjects; lines of connections without a login have none. What the operator did is never folded.
+Of lines with the same level, event, reason and subject ``BURST`` are written within ``WINDOW_S``; further ones are
+counted, with one line for the count at the end of the window: "… 1,299 more like this in 10 s". The subject is the
+user, so that lines of one user do not hide those of another. Login requests can have any name, so lines about them have
+at most ``SUBJECTS_MAX`` subjects; lines about connections without a login have none. Lines about the operator are never
+counted.
 """
 
 import re
@@ -13,15 +14,15 @@ from typing import Any, Final, NamedTuple
 
 WINDOW_S: Final = 10.0
 BURST: Final = 10
-#: Kinds of line that are counted at once; lines of further kinds are not folded.
+#: Kinds of line that are counted at one time; lines of further kinds are all written.
 KINDS_MAX: Final = 1_000
-#: Subjects of lines that strangers can cause, for each event and reason; further lines are counted without a subject.
+#: Subjects of lines without a login, for each event and reason; further lines are counted without a subject.
 SUBJECTS_MAX: Final = 256
-#: Events that anybody can cause: without a login, and with a login request under any name.
+#: Events that need no login: any peer can cause them, under any user name.
 OF_STRANGERS: Final = frozenset({"connection refused", "connection ended", "login refused"})
-#: Begins the event of each line about what the operator did.
+#: First words of the event of each line about the operator.
 OPERATOR: Final = "the operator "
-#: Fields that say whom or what a line is about.
+#: Fields with the subject of a line.
 _SUBJECTS: Final = ("user", "note", "room")
 _NUMBER: Final = re.compile(r"[0-9]+")
 
@@ -37,7 +38,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> Kind | None:
-    """The kind of a line; None where it is never folded. Numbers in reasons do not count."""
+    """Kind of a line; None if it is always written. Numbers in reasons do not count."""
     if event.startswith(OPERATOR):
         return None
     subject = " ".join(str(fields[name]) for name in _SUBJECTS if fields.get(name))
@@ -45,7 +46,7 @@ def kind_of(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> K
 
 
 class RepeatCount(NamedTuple):
-    """Lines of one kind that were not written within a window."""
+    """Count of the lines of one kind that were not written within a window."""
 
     kind: Kind
     lines: int
@@ -58,11 +59,11 @@ class _Window:
 
 
 class RepeatFilter:
-    """Decides line by line."""
+    """Filter of repeated lines."""
 
     def __init__(self) -> None:
         self._windows: dict[Kind, _Window] = {}  # the oldest first
-        self._subjects: Counter[Kind] = Counter()  # of strangers' lines, by kind without subject
+        self._subjects: Counter[Kind] = Counter()  # of lines without a login, by kind without subject
 
     def writes(self, kind: Kind, now_s: float) -> bool:
         """True if a line of this kind is written; else it is counted. Call ``ended`` first."""
@@ -85,7 +86,7 @@ class RepeatFilter:
         return False
 
     def ended(self, now_s: float, *, every: bool = False) -> list[RepeatCount]:
-        """The counts of windows that have ended (``every``: of all), which begin anew with the next line."""
+        """Counts of the windows that have ended (``every``: of all windows); they begin anew with the next line."""
         found = []
         for kind, window in list(self._windows.items()):
             if not every and now_s - window.began_s < WINDOW_S:

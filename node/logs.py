@@ -1,9 +1,9 @@
-"""The node's log: records of the standard logging module, written by a thread of its own, so that it never blocks.
+"""Log of the node: records of the standard logging module, written by a separate thread, so that logging never blocks.
 
-Whoever logs puts a record into a bounded queue and goes on. A stream that takes nothing, such as a pipe that nobody
-reads, fills the queue; further lines are counted, and the count is told when lines are taken again, and as a metric.
-Repeated lines are folded (``log_repeats``). ``Log.adopted`` sends here what libraries log, and what Python would
-otherwise write to standard error from the market's thread.
+Logging puts a record into a bounded queue. A stream that takes nothing, such as a pipe without a reader, fills the
+queue; further lines are counted, and the count is logged once lines are taken again, and is a metric. Repeated lines
+are counted (``log_repeats``). ``Log.adopted`` takes the records of libraries, and errors that Python would write to
+standard error from the market's thread.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from node.log_format import JsonFormatter, TerminalFormatter, shown_fields
 from node.log_repeats import WINDOW_S, RepeatFilter, kind_of
 
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-#: Lines that wait to be written at most.
+#: Lines in the queue at most.
 QUEUE_LINES_MAX: Final = 4_096
-#: Wait at the end of the process for lines to be written.
+#: Longest wait at the end of the process for lines to be written, in seconds.
 CLOSE_S: Final = 1.0
 
 
 class Log:
-    """Writes lines to a stream (standard error, unless told otherwise).
+    """Log that writes lines to a stream, by default standard error.
 
-    pretty: lines for people; by default on a terminal. level: the least that is written. Nothing here raises or waits,
-    but for ``flush`` and ``close``, which have a bound.
+    pretty: lines for people; by default on a terminal. level: the lowest that is written. Nothing here raises or waits,
+    except ``flush`` and ``close``, which have a bound.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Log:
         self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
-        """Log what an operator should look at when there is time."""
+        """Log an event that needs the operator's attention later."""
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
-        """Log what an operator must look at now."""
+        """Log an event that needs the operator's attention now."""
         self._write(logging.ERROR, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
@@ -71,25 +71,25 @@ class Log:
             if self._logger.isEnabledFor(level):
                 extra = {"fields": shown_fields(fields), "time_ns": self._clock()}
                 self._logger.handle(self._logger.makeRecord("lockstep", level, "", 0, event, (), None, extra=extra))
-        except Exception:  # whatever it is, the caller has something better to do than to fail for its log
+        except Exception:  # a failure of the log must not fail the caller
             self._outlet.lose()
 
     def flush(self, seconds: float = CLOSE_S) -> bool:
-        """Wait until what was logged so far is written; False where it was not within ``seconds``."""
+        """Wait until all lines so far are written; False if that takes longer than ``seconds``."""
         return self._outlet.drain(seconds)
 
     def close(self, seconds: float = CLOSE_S) -> None:
-        """Write what waits, within ``seconds``, and end the thread. Further lines are lost."""
+        """Write the queued lines within ``seconds``, and end the thread. Further lines are lost."""
         self._outlet.end(seconds)
 
     @contextlib.contextmanager
     def adopted(self) -> Iterator[None]:
-        """Context in which records of libraries and errors that nobody caught become lines of this log."""
+        """Context in which records of libraries and uncaught errors become lines of this log."""
         root = logging.getLogger()
         unraisable, excepthook = sys.unraisablehook, threading.excepthook
 
         def on_unraisable(found: Any) -> None:
-            self.error("an error was not caught", error=f"{type(found.exc_value).__name__}: {found.exc_value}")
+            self.error("uncaught error", error=f"{type(found.exc_value).__name__}: {found.exc_value}")
 
         root.addHandler(self._outlet)
         logging.captureWarnings(True)
@@ -113,7 +113,7 @@ class _Outlet(logging.Handler):
         self._fd = _descriptor(stream)
         self._queue: queue.Queue[logging.LogRecord | threading.Event] = queue.Queue(QUEUE_LINES_MAX)
         self._folding = RepeatFilter()
-        self._mutex = threading.Lock()  # of the counts; never held while something is written
+        self._mutex = threading.Lock()  # of the counts; never held during a write
         self._lost = self._told = 0
         self._thread: threading.Thread | None = None
         self._ending = False
@@ -138,7 +138,7 @@ class _Outlet(logging.Handler):
                 self._put(record)
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  the name is that of the standard library
-        """Count a record that cannot be told; the standard handler would write to standard error."""
+        """Count a record that cannot be written; the standard handler would write to standard error."""
         self.lose()
 
     def _fold(self, now_s: float, *, every: bool = False) -> None:
@@ -165,7 +165,7 @@ class _Outlet(logging.Handler):
             with self._mutex:
                 end_s = self._folding.next_end_s()
             try:
-                # A window can begin to have a count meanwhile, so nobody sleeps for longer than one.
+                # A window may get a count meanwhile, so sleep no longer than one window.
                 wait_s = WINDOW_S if end_s is None else max(end_s - time.monotonic(), 0.01)
                 found = self._queue.get(timeout=min(wait_s, WINDOW_S))
             except queue.Empty:
@@ -179,7 +179,7 @@ class _Outlet(logging.Handler):
                 continue
             try:
                 self._write(self.format(found) + "\n")
-            except Exception:  # the stream, or a value that cannot be shown
+            except Exception:  # a failed stream, or a value that cannot be formatted
                 self.lose()
             if self._lost > self._told and self._queue.empty():
                 self._tell_lost()
@@ -188,7 +188,7 @@ class _Outlet(logging.Handler):
         lost = self._lost
         record = logging.LogRecord("lockstep", logging.WARNING, "", 0, "log lines lost", None, None)
         record.fields = {"lines": lost - self._told, "since_start": lost}
-        with contextlib.suppress(Exception):  # the stream takes nothing still; it is told later
+        with contextlib.suppress(Exception):  # the stream still takes nothing; it is reported later
             self._write(self.format(record) + "\n")
             self._told = lost
 
@@ -218,7 +218,7 @@ class _Outlet(logging.Handler):
         return written.wait(max(deadline_s - time.monotonic(), 0))
 
     def end(self, seconds: float) -> None:
-        """Write what is queued and folded, within ``seconds``."""
+        """Write the queue and the counts, within ``seconds``."""
         with self._mutex:
             self._fold(time.monotonic(), every=True)
             self._ending = True

@@ -1,7 +1,7 @@
-"""The market of a node: pipeline and projections put together, and how long each stage takes.
+"""Market of a node: pipeline and projections, with the time of each stage.
 
-One thread, that of the event loop, calls everything here. A batch is taken whole; what it caused comes back through
-``_published`` once it is durable, in order, and goes on to the projections and to whoever submitted it.
+One thread, that of the event loop, calls everything here. A batch is taken as a whole; once it is durable, its events
+come back through ``_published``, in order, and go to the projections and to the submitter.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from sequencer.stamp import LiveStamp
 
 
 class _TimedEngine:
-    """The engine as the pipeline sees it, and when each block was applied."""
+    """Engine for the pipeline, which notes the time of each block."""
 
     def __init__(self, engine: MarketEngine) -> None:
         self._engine = engine
-        self.read_ns = self.taken_ns = 0  # of the batch that is being taken: when it was begun to be read, and was rows
-        #: By block not published: when it was read, taken, begun to be applied, and was applied.
+        self.read_ns = self.taken_ns = 0  # of the present batch: begin of reading, and rows complete
+        #: Times of each unpublished block: read, taken, apply begun, applied.
         self.times: deque[tuple[int, int, int, int]] = deque()
 
     @property
@@ -50,7 +50,7 @@ class _TimedEngine:
 
 
 class _Submission:
-    """Rows on their way, and what became of them so far."""
+    """Submitted rows, with their commands and events so far."""
 
     def __init__(self, first_seq: int, done: "asyncio.Future[SubmissionResult]") -> None:
         self.first_seq = first_seq
@@ -106,7 +106,7 @@ class Market:
         return max(time.perf_counter_ns() - times[0][1], 0) / 1e9 if times else 0.0
 
     def take(self, rows: NDArray[Any], began_ns: int) -> None:
-        """Take a batch from the gateway; ``began_ns``: of ``time.perf_counter_ns``, when it began to be read."""
+        """Take a batch from the gateway; ``began_ns``: time (``perf_counter_ns``) at which reading it began."""
         timed = self._timed
         timed.read_ns, timed.taken_ns = began_ns, time.perf_counter_ns()
         try:
@@ -119,7 +119,7 @@ class Market:
         self.take(rows, time.perf_counter_ns())
 
     def tick(self) -> None:
-        """Sequence the time alone, so that what is due by it happens."""
+        """Sequence a clock value alone, so that timers that are due fire."""
         self._timed.read_ns = self._timed.taken_ns = time.perf_counter_ns()
         try:
             self.pipeline.sequence(self._stamp.alone())
@@ -145,7 +145,7 @@ class Market:
         self.on_release()
 
     def finish(self) -> None:
-        """Wait until all that was taken is durable, and publish it. Raises JournalError."""
+        """Wait until all commands taken are durable, and publish them. Raises JournalError."""
         self.pipeline.all()
 
     def _durable(self) -> None:
@@ -175,7 +175,7 @@ class Market:
         self.published_seq = first_seq + len(commands) - 1
         read_ns, taken_ns, applying_ns, applied_ns = self._timed.times.popleft()
         told_ns = time.perf_counter_ns()
-        # The clock's own row, which a block begins with, is nobody's order.
+        # The CLOCK row that begins a block is no order.
         orders = max(len(commands) - 1, 1)
         self._stages.passed(read_ns, taken_ns, applying_ns, applied_ns, began_ns, told_ns, orders)
         if self._submissions:

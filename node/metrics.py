@@ -1,8 +1,8 @@
 """Metrics and health of a node: /metrics for Prometheus, /healthz and /readyz.
 
-Everything is made when it is asked for, out of ``status()`` and the stages' histograms: nothing here is on the path of
-an order. Durations are in seconds and named so, as Prometheus has it; a stage's buckets end at powers of two of
-nanoseconds, which are ends of buckets in ``StageClock`` too, so that no count is guessed.
+Each page is made on request from ``status()`` and the stages' histograms: nothing here is on the path of an order.
+Durations are in seconds, as Prometheus wants them. A stage's buckets end at powers of two of nanoseconds, which are
+ends of buckets in ``StageClock`` too, so that counts are exact.
 """
 
 import functools
@@ -30,10 +30,10 @@ from node.control import PHASE_KEYS, NodeControl, Status
 from node.responder import HttpServer, Response, json_response
 from node.stages import STAGES, StageClock, bucket
 
-#: (key of ``status``, name, help) of what only rises. Prometheus adds ``_total``.
+#: Counters: (key of ``status``, name, help). Prometheus adds ``_total``.
 COUNTERS: Final = (
     ("commands", "lockstep_commands", "Commands sequenced since the start"),
-    ("orders", "lockstep_orders", "Orders, replaces and cancels of clients since the start, whatever became of them"),
+    ("orders", "lockstep_orders", "Orders, replaces and cancels of clients since the start, rejected ones included"),
     ("events", "lockstep_events", "Events released since the start"),
     ("trades", "lockstep_trades", "Trades since the start"),
     ("bytes_in", "lockstep_received_bytes", "Bytes received from clients since the start"),
@@ -44,10 +44,10 @@ COUNTERS: Final = (
     ("lost_arrivals", "lockstep_lost_arrivals", "Records of arrivals not written since the start"),
     ("slow_readers", "lockstep_slow_readers", "Clients disconnected because they did not read, since the start"),
     ("failed_checkpoints", "lockstep_failed_checkpoints", "Checkpoints that failed since the start"),
-    ("lost_log_lines", "lockstep_lost_log_lines", "Log lines dropped since the start, for want of a reader"),
+    ("lost_log_lines", "lockstep_lost_log_lines", "Log lines dropped since the start, because nothing read them"),
     ("clock_jumps", "lockstep_clock_jumps", "Jumps of the machine's clock since the start"),
 )
-#: (key, name, help, what one unit of the key is in the unit of the metric).
+#: Gauges: (key, name, help, factor from the key's unit to that of the metric).
 GAUGES: Final = (
     ("uptime_s", "lockstep_uptime_seconds", "Seconds since the start", 1.0),
     ("seq", "lockstep_seq", "Sequence number of the last command applied", 1.0),
@@ -62,43 +62,43 @@ GAUGES: Final = (
     ("connections", "lockstep_connections", "Open connections of clients", 1.0),
     ("logged_in", "lockstep_sessions", "Users logged in", 1.0),
     ("journal_bytes", "lockstep_journal_bytes", "Size of the journal", 1.0),
-    ("disk_free_bytes", "lockstep_disk_free_bytes", "Free space where the journal is", 1.0),
+    ("disk_free_bytes", "lockstep_disk_free_bytes", "Free space on the disk of the journal", 1.0),
     ("memory_rss_bytes", "lockstep_memory_rss_bytes", "Resident memory of the process", 1.0),
     ("durable_lag_s", "lockstep_durable_lag_seconds", "Age of the oldest command that is not durable; 0: none", 1.0),
-    ("clock_offset_ns", "lockstep_clock_offset_seconds", "Offset of a clock that is kept; absent where none is", 1e-9),
-    ("clock_error_max_ns", "lockstep_clock_error_max_seconds", "The most that the machine's clock can be off", 1e-9),
-    ("clock_ahead_ns", "lockstep_clock_ahead_seconds", "How far market time is ahead of the machine's clock", 1e-9),
-    ("clock_refused_ns", "lockstep_clock_refused_seconds", "How far a clock that is refused is ahead", 1e-9),
+    ("clock_offset_ns", "lockstep_clock_offset_seconds", "Offset of a synchronized clock; absent if it is not", 1e-9),
+    ("clock_error_max_ns", "lockstep_clock_error_max_seconds", "Largest error of the machine's clock", 1e-9),
+    ("clock_ahead_ns", "lockstep_clock_ahead_seconds", "Lead of market time over the machine's clock", 1e-9),
+    ("clock_refused_ns", "lockstep_clock_refused_seconds", "Lead of a refused clock over market time", 1e-9),
     ("clock_ns", "lockstep_clock_seconds", "The market's clock, seconds since 1970", 1e-9),
-    ("draining", "lockstep_draining", "1 while the node refuses new orders because it was told to drain", 1.0),
+    ("draining", "lockstep_draining", "1 while the node drains and so refuses new orders", 1.0),
 )
 #: Ends of a histogram's buckets, as powers of two of nanoseconds: a quarter of a microsecond to 17 seconds.
 _POWERS: Final = range(8, 35)
-#: For each of them the last bucket of ``StageClock`` below it.
+#: Last bucket of ``StageClock`` below each end.
 _BELOW: Final = np.array([bucket((1 << power) - 1) for power in _POWERS])
 _ENDS: Final = tuple(repr((1 << power) / 1e9) for power in _POWERS)
 
 
 class Metrics:
-    """The metrics of a node, in a registry of their own."""
+    """Metrics of a node, in a separate registry."""
 
     def __init__(self, node: NodeControl) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_NodeCollector(node))
 
     def text(self) -> bytes:
-        """All of them as Prometheus reads them."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
 class _NodeCollector(Collector):
-    """Makes the families anew each time it is asked."""
+    """Collector that makes the metric families anew for each request."""
 
     def __init__(self, node: NodeControl) -> None:
         self._node = node
 
     def describe(self) -> Iterator[Metric]:
-        """Describe no metric beforehand: the registry would ask the node while it is put together."""
+        """Describe no metric beforehand: the registry would call the node before it is complete."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -121,7 +121,7 @@ def _counters(status: Status) -> Iterator[Metric]:
             counter = CounterMetricFamily(name, text)
             counter.add_metric([], value)
             yield counter
-    rejected = CounterMetricFamily("lockstep_rejected", "Refusals by reason since the start", labels=["reason"])
+    rejected = CounterMetricFamily("lockstep_rejected", "Rejects by reason since the start", labels=["reason"])
     for key in sorted(status):
         if key.startswith("rejected_") and (value := _number(status, key)) is not None:
             rejected.add_metric([key.removeprefix("rejected_")], value)
@@ -139,7 +139,7 @@ def _gauges(status: Status) -> Iterator[Metric]:
     synchronized.add_metric([], 1.0 if status.get("clock_discipline") == "synchronized" else 0.0)
     yield synchronized
     if seq is not None and durable_seq is not None:
-        lag = GaugeMetricFamily("lockstep_journal_lag_commands", "Commands applied that are not durable yet")
+        lag = GaugeMetricFamily("lockstep_journal_lag_commands", "Commands applied but not durable yet")
         lag.add_metric([], max(seq - durable_seq, 0.0))
         yield lag
     room = GaugeMetricFamily(
@@ -151,7 +151,7 @@ def _gauges(status: Status) -> Iterator[Metric]:
 
 def _info(status: Status) -> Metric:
     words = ("data", "journal_id", "durability", "room", "clock_discipline")
-    info = InfoMetricFamily("lockstep_node", "What the node is")
+    info = InfoMetricFamily("lockstep_node", "Identity and state of the node")
     info.add_metric([], {key: str(status[key]) for key in words if key in status})
     return info
 
@@ -179,7 +179,7 @@ def _phases(status: Status) -> Metric:
 
 
 def _rooms(status: Status) -> Metric:
-    rooms = GaugeMetricFamily("lockstep_capacity_used_ratio", "Share of the venue's room that is used", labels=["room"])
+    rooms = GaugeMetricFamily("lockstep_capacity_used_ratio", "Used share of the venue's capacity", labels=["room"])
     for room, (used_key, most_key) in ROOMS.items():
         used, most = _number(status, used_key), _number(status, most_key)
         if used is not None and most:
@@ -188,7 +188,7 @@ def _rooms(status: Status) -> Metric:
 
 
 def _stages(stages: StageClock) -> Metric:
-    family = HistogramMetricFamily("lockstep_stage_seconds", "Seconds that each stage takes", labels=["stage"])
+    family = HistogramMetricFamily("lockstep_stage_seconds", "Duration of each stage in seconds", labels=["stage"])
     for number, name in enumerate(STAGES):
         below = np.cumsum(stages.counts(number))
         counts = [float(count) for count in below[_BELOW]]
@@ -203,9 +203,8 @@ def _number(status: Status, key: str) -> float | None:
 
 
 def metrics_server(node: NodeControl, metrics: Metrics, *, host: str = "127.0.0.1", port: int = 0) -> HttpServer:
-    """/metrics, /healthz (does it work) and /readyz (does it take orders), not yet started.
-
-    The latter two answer 200, or 503 with the reasons. Raises AdminError for a host that others can reach.
+    """Server of /metrics, /healthz (the node works) and /readyz (it takes orders), not yet started. The latter two
+    answer 200, or 503 with the reasons. Raises AdminError for a host that others can reach.
     """
 
     def text() -> Response:

@@ -1,4 +1,4 @@
-"""A node: the market, the gateway, the operator's door and the clock, on one event loop; from its start to its end."""
+"""A node: market, gateway, checkpoints and clock on one event loop, from start to end."""
 
 import asyncio
 import gc
@@ -40,15 +40,15 @@ from sequencer.clock import AHEAD_MAX_NS
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
 
-#: Time for clients of users that cancel on disconnect to come back after a start, in seconds.
+#: Time for users that cancel on disconnect to log in again after a start, in seconds.
 GRACE_S: Final = 10.0
-#: Time for a batch under way to become durable at the end.
+#: Longest wait at the end for a batch to become durable, in seconds.
 END_S: Final = 10.0
-#: Time for clients to take the last messages at the end.
+#: Time for clients at the end to take the last messages, in seconds.
 LEAVE_S: Final = 1.0
-#: Interval at which the room for the journal is looked at, in seconds.
+#: Interval at which the room for the journal is measured, in seconds.
 ROOM_S: Final = 0.5
-_NOT_DURABLE: Final = "what was taken did not become durable in time; look at the disk"
+_NOT_DURABLE: Final = "the commands did not become durable in time; check the disk"
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,24 @@ class NodeOptions:
     tls: ssl.SSLContext | None = None  # of order entry
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
-    clock_error_max_ns: int | None = None  # None: a clock that nobody keeps is told, and hinders nothing
+    clock_error_max_ns: int | None = None  # None: a clock without synchronization is only reported
     past_days: int = PAST_DAYS
-    clock_ahead_max_ns: int = AHEAD_MAX_NS  # a step of the wall clock ahead by more is not believed
-    accept_clock: bool = False  # believe the wall clock at the start though it was refused before
+    clock_ahead_max_ns: int = AHEAD_MAX_NS  # a larger step of the wall clock ahead is refused
+    accept_clock: bool = False  # accept a clock at the start that was refused before
     default_order_rate: str = OFF  # of participants that the operator defines, as `limits` takes it
     default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
-    warnings: tuple[str, ...] = ()  # sentences on what was found before the start, for `status` and monitors
+    warnings: tuple[str, ...] = ()  # warnings from before the start, for `status` and monitors
 
 
 class RoomGone(Exception):
-    """The node ended in order since there is no room for its journal; the message says what to do."""
+    """The node ended in order, without room for its journal; the message says what to do."""
 
 
 class Node:
-    """A running node; what the operator's side needs of it is ``node.control.NodeControl``."""
+    """A running node; ``node.control.NodeControl`` is its interface for the operator's side."""
 
     def __init__(self, opened: OpenDirectory, options: NodeOptions, log: Log) -> None:
-        """On a running event loop. The journal stays the caller's to close."""
+        """Make the node on a running event loop. The caller closes the journal."""
         self.options = options
         self.stages = StageClock()
         self.journal, self.engine, self.outbox = opened.journal, opened.engine, opened.outbox
@@ -182,7 +182,7 @@ class Node:
         return self.engine.seq
 
     def _on_arrivals_failure(self, why: str) -> None:
-        self.log.warning("arrivals not recorded", why=why, then="the market goes on; look at the disk")
+        self.log.warning("arrivals not recorded", why=why, then="the market continues; check the disk")
 
     # The life of a node.
 
@@ -207,18 +207,18 @@ class Node:
         if absent:
             self._begin(self._cancel_absent(absent))
         gc.collect()
-        gc.freeze()  # what is there now stays; a full collection would stop the market for its sake
+        gc.freeze()  # the present objects stay; a full collection would stop the market
 
     async def run(self) -> None:
-        """Run until the node has ended. Raises what ended it, if that was a fault."""
+        """Run until the node has ended. Raises the fault that ended it, if any."""
         await self.ended.wait()
         if self._failure is not None or self._no_room is not None:
             raise self._failure or self._no_room or RuntimeError
 
     async def drain(self) -> None:
-        """Take no new logins, and halt the market: new orders are refused, cancels work. May be repeated.
+        """Refuse logins and halt the market: new orders are rejected, cancels work. May be repeated.
 
-        The halt lasts until the node has ended; then the phases are put back. Raises OperationRefused.
+        The halt lasts until the node has ended; then the phases are restored. Raises OperationRefused.
         """
         if not self.draining:
             self.draining = self.scarcity.draining = True
@@ -236,7 +236,7 @@ class Node:
             self._begin(self._end())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Work of the node's own, beside the market; what it raises ends the node."""
+        """Begin a task beside the market; an exception in it ends the node."""
         task = self._loop.create_task(work)
         self._tasks.append(task)
         task.add_done_callback(self._done)
@@ -257,13 +257,13 @@ class Node:
             if self.scarcity.state == "fine":
                 await self._within_end(self.suspension.put_back())
         except OperationRefused as refused:
-            self.log.warning("phases are put back at the next start", why=str(refused))
+            self.log.warning("phases are restored at the next start", why=str(refused))
         try:
             await self.checkpoint()
         except OperationRefused as refused:
             self.log.warning("no checkpoint at the end", why=str(refused))
         while self.gateway.connections and time.monotonic() < deadline_s:
-            await asyncio.sleep(0.002)  # they take what they are told last, and go
+            await asyncio.sleep(0.002)  # they take the last messages, and disconnect
         self._stop()
 
     def _stop(self) -> None:
@@ -282,7 +282,7 @@ class Node:
         self.ended.set()
 
     async def _within_end(self, work: Awaitable[object]) -> None:
-        """Wait for what an end needs, not for ever. Raises OperationRefused."""
+        """Wait for work of the end, ``END_S`` at most. Raises OperationRefused."""
         try:
             async with asyncio.timeout(END_S):
                 await work
@@ -298,7 +298,7 @@ class Node:
             await asyncio.sleep(0.002)
 
     def _fail(self, error: BaseException) -> None:
-        """A fault of the machine, or of ours: nothing is answered any more, and the node ends."""
+        """End the node for a fault of the machine or a defect: nothing is answered any more."""
         if self._failure is None:
             self._failure = error
             self.log.error("the node stops", why=str(error))
@@ -309,7 +309,7 @@ class Node:
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and context.get("transport") is not None:
-            return  # a connection broke; the gateway hears of it by itself
+            return  # a connection broke; the gateway is notified by other means
         self._fail(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
 
     # Time.
@@ -360,14 +360,14 @@ class Node:
             self._begin(self._cancel_all([user]))
 
     async def _cancel_at_end(self) -> None:
-        """Cancel the orders of users that cancel on disconnect, connected or not, while they can still be told."""
+        """Cancel the orders of users that cancel on disconnect, connected or not, while messages still reach them."""
         try:
             await self._within_end(self.disconnects.cancel(self.disconnects.users()))
         except OperationRefused as refused:
             self.log.warning("orders of users that cancel on disconnect are left to the next start", why=str(refused))
 
     async def _cancel_absent(self, absent: list[int]) -> None:
-        """Give them ``grace_s`` in which the node reads, then cancel the orders of those who did not come back."""
+        """Wait ``grace_s`` of reading time, then cancel the orders of users that have not logged in again."""
         attention = self.gateway.attention
         until_ns = attention.present_ns + int(self.options.grace_s * 1e9)
         while attention.present_ns < until_ns:
@@ -375,10 +375,11 @@ class Node:
         await self._cancel_all([user for user in absent if user not in self.gateway.logged_in])
 
     async def _cancel_all(self, users: list[int]) -> None:
-        """The open orders of users whose connections are gone go by commands like any other (rulebook section 9).
+        """Cancel the open orders of users that have disconnected, by commands (rulebook section 9).
 
-        What they had sent may be on its way to the disk still, so that is waited for, however slow the disk is. Whoever
-        is back by then has lost them all the same: a client could not know otherwise which of them are left.
+        Their last messages may still be on the way to the disk, so wait for these first, however slow the disk is. A
+        user that has logged in again meanwhile loses the orders all the same: otherwise a client could not know which
+        are left.
         """
         seq = self.engine.seq
         while self.market.published_seq < seq:
@@ -390,10 +391,10 @@ class Node:
                 name = self.outbox.streams.name(user)
                 self.log.error("orders not canceled on disconnect", user=name, why=str(refused))
 
-    # What the operator's side asks for.
+    # # The operator's side (``NodeControl``).
 
     async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
-        """Take COMMAND rows through sequencer, journal and engine; done when they are durable."""
+        """Submit COMMAND rows to sequencer, journal and engine; done when they are durable."""
         state, why = self.standing()
         if state != "open" and opens_phase(rows):
             raise OperationRefused(f"nothing is opened: {why}")
@@ -409,11 +410,11 @@ class Node:
         return self.outbox.streams.user(user) != 0
 
     def definition(self, kind: CommandKind, name: str) -> str:
-        """Values that an instrument, a participant or a user was defined with; "" where there is none of that name."""
+        """Values of the definition of an instrument, a participant or a user; "" for an unknown name."""
         return account.definition(self, kind, name)
 
     def unhealthy(self) -> list[str]:
-        """Faults that only a restart mends."""
+        """Faults that only a restart ends."""
         if self._failure is not None:
             return [str(self._failure)]
         return health.stopped(self.market.durable_lag_s)
@@ -423,15 +424,15 @@ class Node:
         return [why for _, why in self._standings()]
 
     def warnings(self) -> list[str]:
-        """Sentences on what an operator should mend while orders are taken and answered."""
+        """Warnings for the operator while orders are taken and answered."""
         return [*self.clock_watch.warnings(), *self._lasting]
 
     def standing(self) -> tuple[str, str]:
-        """The node's state in a word or two, and why: ("open", "") where it takes orders and answers them."""
+        """State of the node in a word or two, and its reason: ("open", "") if it takes and answers orders."""
         return next(self._standings(), ("open", ""))
 
     def _standings(self) -> Iterator[tuple[str, str]]:
-        """Each reason for which the node takes no new orders or answers none, the weightiest first."""
+        """States for which the node takes no new orders or answers none, the gravest first, with their reasons."""
         if unhealthy := self.unhealthy():
             yield "stopped", unhealthy[0]
         elif late := health.late(self.market.durable_lag_s):
@@ -441,8 +442,8 @@ class Node:
         elif self.draining:
             yield (
                 "draining",
-                "the node is draining: new orders are refused as in a halt and cancels still work, until it is shut "
-                "down; it puts the phases back when it ends, or, if it was killed, at the next start",
+                "the node is draining: new orders are rejected as in a halt and cancels work, until it is shut "
+                "down; it restores the phases when it ends, or, if it was killed, at the next start",
             )
         if self.scarcity.state != "fine":
             yield f"disk {self.scarcity.state}", self.scarcity.sentence
@@ -451,15 +452,15 @@ class Node:
             yield "clock", complaint
 
     def accept_clock(self) -> None:
-        """Let market time take the time of a wall clock that was refused. Raises OperationRefused where none was."""
+        """Accept the time of a refused wall clock. Raises OperationRefused if none was refused."""
         self.clock_watch.accept()
 
     def sessions(self) -> list[dict[str, int | str]]:
-        """One a connection."""
+        """Connections of clients, one object each."""
         return account.sessions(self)
 
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
-        """The ladder of one instrument. Raises OperationRefused for an unknown symbol."""
+        """Ladder of one instrument. Raises OperationRefused for an unknown symbol."""
         return account.book(self, symbol, depth)
 
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -467,15 +468,15 @@ class Node:
         return account.account(self, participant)
 
     async def checkpoint(self) -> dict[str, Any]:
-        """Write an image of the state; done when it is on the disk."""
+        """Write a checkpoint; done when it is on the disk."""
         if self.scarcity.state != "fine":
             raise OperationRefused(f"no checkpoint is written now: {self.scarcity.sentence}")
         return await self.checkpointing.take()
 
     def disconnect(self, user: str, why: str) -> bool:
-        """End the connection of a user; False when there is none."""
+        """End the connection of a user; False if there is none."""
         return self.gateway.disconnect(self.outbox.streams.user(user), why)
 
     def status(self) -> Status:
-        """The node's own account of itself (``node.control.STATUS_KEYS``)."""
+        """Report of the node: values by ``node.control.STATUS_KEYS``."""
         return account.status(self)

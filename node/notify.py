@@ -1,7 +1,7 @@
 """Notifications to systemd: ready, alive, ending, and one line of status (``sd_notify``).
 
-The protocol is a datagram to the socket that ``$NOTIFY_SOCKET`` names. Without one nothing is sent; nothing here
-raises, because a supervisor that cannot be told is no reason to stop.
+The protocol is a datagram to the socket that ``$NOTIFY_SOCKET`` names. Without one nothing is sent. Nothing here
+raises: a notification that fails is no reason to stop.
 """
 
 import os
@@ -13,9 +13,9 @@ _STATUS_CHARACTERS_MAX: Final = 500
 
 
 class Notifier:
-    """Tells the supervisor that started this process; tells nobody when there is none.
+    """Notifications to the supervisor that started this process, if there is one.
 
-    ``environment``: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are looked up.
+    ``environment``: source of NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -25,19 +25,19 @@ class Notifier:
 
     @property
     def watchdog_s(self) -> float | None:
-        """Interval between calls of ``watchdog``: half of what the supervisor waits; None where it does not watch."""
+        """Half of the supervisor's watchdog time, in seconds; None if it does not watch."""
         return self._watchdog_s
 
     def ready(self, status: str = "") -> bool:
-        """The node takes orders."""
+        """Notify that the node takes orders."""
         return self._tell("READY=1", status)
 
     def stopping(self, status: str = "") -> bool:
-        """The node has begun to end."""
+        """Notify that the node has begun to end."""
         return self._tell("STOPPING=1", status)
 
     def watchdog(self, status: str = "") -> bool:
-        """The node is alive."""
+        """Notify that the node is alive."""
         return self._tell("WATCHDOG=1", status)
 
     def status(self, status: str) -> bool:
@@ -45,14 +45,14 @@ class Notifier:
         return self._tell("", status)
 
     def _tell(self, state: str, status: str) -> bool:
-        """True if it was told."""
+        """Send a notification; True if it was sent."""
         if self._address is None:
             return False
         line = "".join(c if c.isprintable() else " " for c in status)[:_STATUS_CHARACTERS_MAX]
         text = "\n".join(filter(None, (state, f"STATUS={line}" if line else "")))
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)  # a supervisor that does not read must not hold the market up
+                sender.setblocking(False)  # a supervisor that does not read must not delay the market
                 sender.sendto(text.encode("utf-8", "replace"), self._address)
         except (OSError, ValueError):
             return False
@@ -60,7 +60,7 @@ class Notifier:
 
 
 def _address(name: str) -> bytes | None:
-    """The socket's address: a path, or with ``@`` in front a name in the abstract namespace."""
+    """Address of the socket: a path, or a name in the abstract namespace after ``@``."""
     if name.startswith("@"):
         return b"\0" + os.fsencode(name[1:])
     return os.fsencode(name) if name.startswith("/") else None

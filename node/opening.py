@@ -1,4 +1,4 @@
-"""A node's data directory, opened: journal, engine and projections, all at the same command."""
+"""Opening of a node's data directory: journal, engine and projections, all at the same command."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +20,8 @@ from replay.times import position_after
 class OpenDirectory(NamedTuple):
     """A data directory, open for writing.
 
-    ``outbox`` is the first of ``projections``. ``notes``: what the operator should know. ``extended``: whether the
-    journal ends with an EXTEND row, which belongs to the next command.
+    ``outbox`` is the first of ``projections``. ``notes``: sentences for the operator. ``extended``: True if the journal
+    ends with an EXTEND row, which belongs to the next command.
     """
 
     journal: Journal
@@ -41,10 +41,10 @@ def open_directory(
     past_days: int = PAST_DAYS,
     others: Sequence[Projection] = (),
 ) -> OpenDirectory:
-    """Create a data directory, or recover it. Raises what ``replay`` and ``journal`` raise.
+    """Create a data directory, or recover it. Raises ReplayError and JournalError.
 
-    capacity: of a new one; one that is there keeps its own. past_days: whose streams are kept. others: projections
-    beside the users' streams, as before their first command.
+    capacity: of a new directory; an existing one keeps its own. past_days: number of past days whose streams are kept.
+    others: projections beside the users' streams, as before their first command.
     """
     if (directory / "journal").is_dir() or places(directory):
         journal, engine, outbox, projections, notes, _ = _recovered(directory, durability, progress, past_days, others)
@@ -57,7 +57,7 @@ def open_directory(
         journal, engine = create(directory, capacity, durability=durability)
         outbox, notes = Outbox(directory, capacity, journal.journal_id, past_days=past_days), ()
         projections = Projections([outbox, *others])
-    outbox.streams.tallies[:] = 0  # what is counted is what happens from here on
+    outbox.streams.tallies[:] = 0  # the counts begin at the start of the node
     prefault(engine)
     return OpenDirectory(journal, engine, outbox, projections, notes, position_after(journal, engine.now_ns).extended)
 

@@ -1,8 +1,8 @@
-"""Requests of the operator, one by one; ``node.admin`` receives them.
+"""Requests of the operator, which ``node.admin`` receives.
 
 A request is a JSON object with ``do`` and the fields of that name, and no others. Market commands come in scenario
-notation and go through the sequencer like anybody's. What would reach further than a command is refused: only the
-sequencer sets the clock, and an EXTEND row at the end would take up a trader's command.
+notation and go through the sequencer like those of clients. Only the sequencer sets the clock. An EXTEND row at the end
+is refused, since it would apply to the next command of a trader.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from notation.print import print_event_values
 from notation.translate import KIND_BYTE, Translator
 
 DEPTH_MAX: Final = 200
-#: Commands of one request at most: reading and printing them must not hold the market up.
+#: Commands of one request at most: reading and printing them must not delay the market.
 COMMANDS_MAX: Final = 1_000
 #: Events of one answer at most, for the same reason.
 EVENTS_MAX: Final = 1_000
@@ -36,7 +36,7 @@ EVENTS_MAX: Final = 1_000
 #: Sentences on names that exist already in one answer at most.
 _EXISTING_MAX: Final = 50
 
-#: Bytes of an answer's line that a list may take; the rest is counted, or asked for again.
+#: Bytes of a list in an answer at most; the rest is counted, or requested again.
 _LIST_BYTES_MAX: Final = 48 * 1024
 _REFUSALS: Final = (int(EventKind.REJECTED), int(EventKind.CANCEL_REJECTED))
 _UNTOUCHED: Final = frozenset(
@@ -58,10 +58,10 @@ class _Operation(NamedTuple):
 
 
 class Operations:
-    """The requests that an operator may make of ``node``.
+    """Requests that an operator may make of ``node``.
 
     metrics: the text of the Prometheus endpoint. password_cost: of new passwords' hashes, log2 of scrypt's N.
-    default_limits: of a participant that is defined, in the words of ``limits``.
+    default_limits: of new participants, in the words of ``limits``.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Operations:
         self._metrics = metrics
         self._password_cost = password_cost
         self._default_limits = default_limits
-        # One thread: hashing is slow on purpose, and must not take the processors from the market.
+        # One thread: hashing is slow by design, and must leave the processors to the market.
         self._hasher = ThreadPoolExecutor(1, "passwords")
         self._operations = {
             "commands": _Operation(self._commands, {"text": str, "objects": bool}, frozenset({"objects"})),
@@ -102,13 +102,13 @@ class Operations:
         self._hasher.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: object) -> Answer:
-        """The answer to a request, whatever it is: ``{"ok": True, ...}``, or False and the ``error`` in a sentence."""
+        """Answer a request, valid or not: ``{"ok": True, ...}``, or False and the ``error`` in a sentence."""
         try:
             operation, fields = self._understood(request)
             return {"ok": True, **await operation.run(fields)}
         except (OperationRefused, ScenarioError, PasswordError) as error:
             return _refusal(str(error))
-        except Exception as error:  # a defect of ours must not end the connection by which it is looked into
+        except Exception as error:  # a defect must not end the connection that the operator needs to look into it
             self._log.error("a request of the operator failed", do=_do(request), error=type(error).__name__)
             return _refusal(f"{_do(request)} failed in the node ({type(error).__name__}), see its log")
 
@@ -128,7 +128,7 @@ class Operations:
                 known = ", ".join(operation.fields) or "none"
                 raise OperationRefused(f"{name} has no field {_quoted(key)}; its fields are {known}")
             if type(value) is not wanted:  # exactly: True is an int to isinstance
-                raise OperationRefused(f"{key} of {name} is to be a {_TYPES[wanted]}")
+                raise OperationRefused(f"{key} of {name} must be a {_TYPES[wanted]}")
         for key in operation.fields:
             if key not in fields and key not in operation.optional:
                 raise OperationRefused(f"{name} lacks {key}; give it")
@@ -139,7 +139,8 @@ class Operations:
         lines, added = with_defaults(given, self._default_limits, self._node.directory().participants)
         words = Counter(line.text.split(maxsplit=1)[0] for line in lines)
         events = _Events(as_objects=request.get("objects", False))
-        # The clock is the sequencer's. Given one, the translator does not begin with the default clock of a file.
+        # The sequencer sets the clock. With a clock given, the translator does not begin with the default clock of a
+        # file.
         translator = Translator(lines, replace(self._node.directory(), now_ns=1), _NAME)
         while (batch := translator.next_batch(self._node.directory())) is not None:
             events.existing += existing_users(batch.rows, self._node, events.existing_room)
@@ -148,7 +149,9 @@ class Operations:
             except OperationRefused as error:
                 if not events.seq:
                     raise
-                raise OperationRefused(f"{error}; what stood before it was done, up to command {events.seq}") from None
+                raise OperationRefused(
+                    f"{error}; the commands before it were done, up to command {events.seq}"
+                ) from None
             events.take(done, self._node)
         told = events.answer()
         self._log.info("the operator sent commands", words=dict(words), seq=events.seq, rejected=told["rejected"])
@@ -183,7 +186,7 @@ class Operations:
         return {"account": whole, **_fitting("instruments", instruments, request)}
 
     async def _books(self, request: Request) -> Answer:
-        """The book of a symbol; without one, which symbols there are."""
+        """Book of a symbol; without a symbol, the list of symbols."""
         if "symbol" not in request:
             symbols = list(self._node.directory().symbols)
             shown = symbols[: _LIST_BYTES_MAX // 12]
@@ -200,12 +203,12 @@ class Operations:
 
     async def _checkpoint(self, _request: Request) -> Answer:
         made = await self._node.checkpoint()
-        self._log.info("the operator had a checkpoint written", **made)
+        self._log.info("the operator wrote a checkpoint", **made)
         return {"checkpoint": made}
 
     async def _accept_clock(self, _request: Request) -> Answer:
         self._node.accept_clock()
-        self._log.warning("the operator accepts the clock")
+        self._log.warning("the operator accepted the clock")
         return {}
 
     async def _drain(self, _request: Request) -> Answer:
@@ -231,14 +234,14 @@ class Operations:
 
 
 class _Events:
-    """Events of commands, as printed or as objects (docs/json), of bounded size; the rest is counted.
+    """Events of commands as lines or as objects (docs/json), of bounded size; further ones are counted.
 
-    Objects lack the keys that are null, since these would take most of the room.
+    Objects lack null keys, which would take most of the room.
     """
 
     def __init__(self, *, as_objects: bool = False) -> None:
         self.seq = 0
-        #: Sentences on names that existed before they were defined.
+        #: Sentences on names that existed before their definition.
         self.existing: list[str] = []
         self._as_objects = as_objects
         self._events: list[str] | list[Answer] = []
@@ -248,11 +251,11 @@ class _Events:
 
     @property
     def existing_room(self) -> int:
-        """Sentences on names that exist already that still fit the answer."""
+        """Number of further sentences on existing names that fit the answer."""
         return _EXISTING_MAX - len(self.existing)
 
     def take(self, done: SubmissionResult, node: NodeControl) -> None:
-        """The events of one submission; names are told by the directory after it."""
+        """Add the events of one submission, with names of the directory after it."""
         self.seq = done.last_seq
         self.existing += existing_names(done, node, self.existing_room)
         self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
@@ -260,7 +263,7 @@ class _Events:
         events = done.events[: EVENTS_MAX - len(self._events)]
         told: list[Any] = [print_event_values(values, directory) for values in events.tolist()]
         if self._as_objects:
-            # The commands of one submission are stamped together, at the clock that is in force after them.
+            # The commands of one submission have one time stamp: the clock after them.
             objects = event_objects(events, directory, np.full(len(events), directory.now_ns))
             told = [{key: value for key, value in each.items() if value is not None} for each in objects]
         shown = 0
@@ -273,7 +276,7 @@ class _Events:
         self._left_out += len(done.events) - shown
 
     def answer(self) -> Answer:
-        """seq: of the last command. rejected: how many events refuse. left_out: how many do not fit the answer."""
+        """Answer: seq of the last command; rejected: number of rejects; left_out: number of events that do not fit."""
         told: Answer = {"events": self._events, "seq": self.seq, "rejected": self._rejected}
         if self.existing:
             told["existing"] = self.existing
@@ -289,21 +292,21 @@ def _lines(text: str) -> list[Line]:
         raise OperationRefused("there is no command in the text; write one a line, such as: phase XYZ continuous")
     for line in lines:
         if line.expected:
-            raise OperationRefused(f"{_NAME}:{line.number}: an expected event stands under it; give commands only")
+            raise OperationRefused(f"{_NAME}:{line.number}: an expected event follows; give commands only")
         if line.kind == CommandKind.CLOCK_JUMP:
-            raise OperationRefused(f"{_NAME}:{line.number}: clock_jump says what a node found itself; leave it out")
+            raise OperationRefused(f"{_NAME}:{line.number}: clock_jump is for the node itself; leave it out")
         if line.time is not None:
             raise OperationRefused(
-                f"{_NAME}:{line.number}: at sets the clock, which only the sequencer does; leave it out"
+                f"{_NAME}:{line.number}: at sets the clock, which only the sequencer may do; leave it out"
             )
         if line.kind == RAW and line.row[KIND_BYTE] in _UNTOUCHED:
             word = CommandKind(line.row[KIND_BYTE]).name
-            raise OperationRefused(f"{_NAME}:{line.number}: a raw {word} row is the sequencer's own; leave it out")
+            raise OperationRefused(f"{_NAME}:{line.number}: a raw {word} row is for the sequencer only; leave it out")
     return lines
 
 
 def _fitting(name: str, every: Sequence[Mapping[str, Any]], request: Request) -> Answer:
-    """Part of a list that fits an answer, from ``from`` on; ``next`` says from which on to ask for the rest."""
+    """Part of a list that fits an answer, from ``from`` on; ``next``: index of the first item of the rest."""
     first = max(request.get("from", 0), 0)
     shown: list[Mapping[str, Any]] = []
     size = 0
@@ -325,7 +328,7 @@ def _do(request: object) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A value out of a request as it may stand in a sentence."""
+    """A value of a request, quoted and shortened for a message."""
     text = value if isinstance(value, str) else str(value)[:40]
     if 0 < len(text) <= 20 and ID_CHARACTERS.issuperset(text.replace("_", "").replace(" ", "")):
         return text

@@ -1,9 +1,9 @@
 """The operator's socket, DIR/operator.sock: bound, connected and removed through the opened data directory.
 
 A socket's address has 107 bytes at most, so both ends name it through a descriptor of the directory, which works for
-paths of any length. Its mode is 0600 from the first moment on, and the kernel says which user is at the other end. A
-copied directory has no socket behind it; one that was linked or moved is told by ``Identity``: the device and inode of
-the directory that a node serves.
+paths of any length. Its mode is 0600 from the first moment on, and the kernel gives the user at the other end. A copied
+directory has no socket that answers; a linked or moved one is detected by ``Identity``: the device and inode of the
+directory that a node serves.
 """
 
 import os
@@ -29,23 +29,23 @@ class Identity(NamedTuple):
 
 
 def open_directory(directory: Path) -> int:
-    """A descriptor that stands for the directory itself, wherever it is moved. Raises OSError."""
+    """Open a descriptor of the directory itself, wherever it is moved. Raises OSError."""
     return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def identity(directory_fd: int) -> Identity:
-    """The directory behind a descriptor."""
+    """Identity of the directory of a descriptor."""
     found = os.fstat(directory_fd)
     return Identity(found.st_dev, found.st_ino)
 
 
 def peer_uid(connected: socket.socket) -> int:
-    """The user at the other end, as the kernel knows it."""
+    """User id of the peer, from the kernel."""
     return int(_PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1])
 
 
 class BoundSocket:
-    """The socket of a node, bound in a directory in place of one that a dead node left.
+    """Socket of a node, bound in a directory in place of one that a dead node left.
 
     The caller holds the journal's lock, so that no living node has it. Raises OSError.
     """
@@ -84,7 +84,7 @@ class BoundSocket:
 
 
 def connect(directory_fd: int, seconds: float) -> socket.socket:
-    """A connection to the node of an opened directory. Raises FileNotFoundError, ConnectionRefusedError or OSError."""
+    """Connect to the node of an opened directory. Raises FileNotFoundError, ConnectionRefusedError or OSError."""
     found = os.stat(NAME, dir_fd=directory_fd, follow_symlinks=False)
     if not stat.S_ISSOCK(found.st_mode):
         raise ConnectionRefusedError
@@ -95,7 +95,7 @@ def connect(directory_fd: int, seconds: float) -> socket.socket:
         while True:
             try:
                 made.connect(f"/proc/self/fd/{directory_fd}/{NAME}")
-            except BlockingIOError:  # so many wait to be accepted that the kernel takes no more just now
+            except BlockingIOError:  # the queue of waiting connections is full
                 if time.monotonic() > deadline_s:
                     raise TimeoutError from None
                 time.sleep(_RETRY_S)

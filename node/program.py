@@ -1,4 +1,4 @@
-"""A node as a program: opened, served on uvloop with its operator's door, told to a supervisor, and ended in order."""
+"""A node as a program: open the directory, serve on uvloop, notify the supervisor, end in order."""
 
 import asyncio
 import errno
@@ -29,11 +29,11 @@ DESCRIPTORS_RESERVED: Final = 128
 
 
 class PortInUse(OSError):
-    """A port that the node was to listen on is taken; the message says which, then what to do."""
+    """A port of the node is in use; the message says which, then what to do."""
 
 
 class NodeAddresses(NamedTuple):
-    """Addresses of a node, its process, and sentences on what an operator should mend."""
+    """Addresses of a node, its process, and warnings for the operator."""
 
     host: str
     port: int
@@ -54,10 +54,10 @@ def serve(
     progress: Progress | None = None,
     listening: Callable[[NodeAddresses], None] = lambda _: None,
 ) -> None:
-    """Run a node until it is told to end, by its operator or by SIGTERM or SIGINT.
+    """Run a node until its operator, SIGTERM or SIGINT ends it.
 
-    ``listening``: is told where, once clients can come. Raises what opening raises, PortInUse, OSError, and the fault
-    that ended the node.
+    ``listening``: called with the addresses once clients can connect. Raises what ``open_directory`` raises, PortInUse,
+    OSError, and the fault that ended the node.
     """
     connections = connections_within(options.connections_max, options.past_days)
     if connections < options.connections_max:
@@ -92,7 +92,7 @@ def _opened_and_served(
 
 
 def _save_journal(opened: OpenDirectory, directory: Path, log: Log) -> None:
-    """Close the journal of a node that failed; what went wrong first is what is told, so nothing is raised."""
+    """Close the journal of a node that failed. Raises nothing, so that the first error is the one reported."""
     to = directory / f"data.mdb.saved.{os.getpid()}"
     try:
         if opened.journal.close_and_save(to):
@@ -166,12 +166,12 @@ async def _listen(starting: Awaitable[None], option: str, port: int | None) -> N
 
 
 def watchdog_is_fed(node: Node) -> bool:
-    """True while the market works: the event loop turns, and what it takes becomes durable."""
+    """True while the market works: the event loop runs, and commands become durable."""
     return not node.unhealthy()
 
 
 async def _watched(notify: Notifier, node: Node) -> None:
-    """Tell a supervisor that the market works, if it wants to know."""
+    """Notify the supervisor that the market works, if it watches."""
     seconds = notify.watchdog_s
     while seconds is not None:
         if watchdog_is_fed(node):

@@ -1,8 +1,8 @@
-"""A small HTTP/1.1 responder for what monitors ask: GET of a few paths, one request a connection.
+"""A small HTTP/1.1 server for monitors: GET of a few paths, one request a connection.
 
-It knows no more than it needs: no bodies, no encodings, no kept connections. A request has a few kilobytes and a
-deadline, from the connection to its end, since it runs beside the market. Connections are bounded, in all and for one
-address; a new one ends the oldest, so that nobody who holds connections open keeps a monitor out.
+It has no bodies, no encodings and no persistent connections. A request has a few kilobytes and a deadline, since it
+runs beside the market. Connections are bounded, in total and for one address; a new one ends the oldest, so that open
+connections cannot lock a monitor out.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from node.seats import Seats
 
 HEAD_BYTES_MAX: Final = 8_192
 CONNECTIONS_MAX: Final = 32
-#: Of one address.
+#: #: Connections of one address at most.
 PEER_CONNECTIONS_MAX: Final = 16
-#: Connections that are being ended among them; beyond it a connection ends without a word.
+#: Connections that wait for their end among them at most; a further one ends without an answer.
 _TASKS_MAX: Final = 128
-#: Seconds for the head of a request, and for its reader to take the response.
+#: Time for the head of a request, and for its reader to take the response, in seconds.
 HEAD_S: Final = 5.0
 WRITE_S: Final = 10.0
 
@@ -36,9 +36,9 @@ class Response(NamedTuple):
 
 
 class HttpServer:
-    """Answers GET of the paths in ``pages`` on a loopback address; each page makes its response when it is asked.
+    """Server of the paths in ``pages`` on a loopback address; a page makes its response at each request.
 
-    port: 0 for any that is free. Raises AdminError for a host that others can reach.
+    port: 0 for any free port. Raises AdminError for a host that others can reach.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The address on which it listens."""
+        """Port on which it listens."""
         return self._port
 
     async def start(self) -> None:
@@ -68,7 +68,7 @@ class HttpServer:
         self._port = int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """End it and its connections. May be repeated."""
+        """End the server and its connections. May be repeated."""
         if self._server is not None:
             self._server.close()
         tasks = set(self._tasks)
@@ -102,7 +102,7 @@ class HttpServer:
                 writer.transport.abort()
 
     async def _hear_out(self, reader: asyncio.StreamReader) -> None:
-        """Let go unread what a peer still sends: a connection closed before it would take the response along."""
+        """Discard what a peer still sends: closing the connection before would lose the response."""
         async with asyncio.timeout(_CLOSE_S):
             while await reader.read(HEAD_BYTES_MAX):
                 pass
@@ -112,14 +112,14 @@ class HttpServer:
             async with asyncio.timeout(self._head_s):
                 head = await reader.readuntil(b"\r\n\r\n")
         except TimeoutError:
-            return _said(HTTPStatus.REQUEST_TIMEOUT, f"no whole request came within {self._head_s:g} seconds")
+            return _said(HTTPStatus.REQUEST_TIMEOUT, f"no complete request came within {self._head_s:g} seconds")
         except asyncio.LimitOverrunError:
             return _said(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has {HEAD_BYTES_MAX:,} bytes at most")
         except asyncio.IncompleteReadError:
             return _said(HTTPStatus.BAD_REQUEST, "the request has no end")
         words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            return _said(HTTPStatus.BAD_REQUEST, "the request is not one of HTTP/1.1")
+            return _said(HTTPStatus.BAD_REQUEST, "the request is not HTTP/1.1")
         if words[0] != "GET":
             return _said(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered")
         page = self._pages.get(words[1].partition("?")[0])
@@ -127,7 +127,7 @@ class HttpServer:
             return _said(HTTPStatus.NOT_FOUND, f"there is {', '.join(self._pages)}")
         try:
             return page()
-        except Exception as error:  # the monitor is to see that something is wrong, and the market to go on
+        except Exception as error:  # the monitor must see the fault, and the market must continue
             return _said(HTTPStatus.INTERNAL_SERVER_ERROR, f"the page failed: {type(error).__name__}")
 
     async def _write(self, writer: asyncio.StreamWriter, response: Response) -> None:

@@ -1,8 +1,8 @@
-"""Low disk: what the node does about it, stage by stage.
+"""Scarce room on the disk, and the node's measures stage by stage.
 
-`low`: a journaled halt. New orders are refused, cancels work, out of the reserve. `full`: the same, a little at a
-time, so that a flood of refused orders does not use up what is kept for cancels. `gone`: the node ends with the reason,
-since one commit more could fail and leave the journal unknown. With room again the phases are put back by commands.
+`low`: a journaled halt. New orders are rejected, cancels work, from the reserve. `full`: the same in small turns, so
+that a flood of rejected orders does not use up the reserve for cancels. `gone`: the node ends with the reason, since
+the next commit could fail and leave the journal in an unknown state. With room again, commands restore the phases.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from node.control import OperationRefused
 from node.suspension import Suspension
 from sequencer.room import RoomWatch, State
 
-#: In `full`: rows of a turn at most, and the time from one turn to the next.
+#: In `full`: rows of a turn at most, and the least time between turns.
 FULL_ROWS: Final = 256
 FULL_TURN_NS: Final = 50_000_000
 
 
 class Scarcity:
-    """Watch over the room on the disk. ``report``, ``warn``: the log. ``draining``: the node's halts are to stay."""
+    """Watch over the room on the disk. ``report``, ``warn``: the log. ``draining``: True if the halts must stay."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Scarcity:
 
     @property
     def sentence(self) -> str:
-        """The room in words, and what to do."""
+        """The room in words, with advice."""
         return self._watch.sentence
 
     @property
     def takes_all(self) -> bool:
-        """True where every turn may be taken, so that there is nothing to ask ``may_take``."""
+        """True if every turn may be taken, without ``may_take``."""
         return self.state in ("fine", "low")
 
     def has_room_for_cancels(self) -> bool:
@@ -58,9 +58,9 @@ class Scarcity:
         return self.state != "gone"
 
     def may_take(self, durable_seq: int, now_ns: int) -> bool:
-        """True if a turn may be taken. In `full` the room is looked at for each, which comes alone, after a pause.
+        """True if a turn may be taken. In `full` turns come one by one after a pause, and each measures the room.
 
-        Raises OSError where the disk cannot even be asked.
+        Raises OSError if the room cannot be measured.
         """
         if self.takes_all:
             return True
@@ -71,7 +71,7 @@ class Scarcity:
         return self._watch.look() != "gone"
 
     async def look(self) -> None:
-        """Look, and halt the market or let it go on. Raises OSError where the disk cannot even be asked."""
+        """Measure the room, then halt or resume the market. Raises OSError if the room cannot be measured."""
         before, state = self._told, self._watch.look()
         self._told = state
         if state not in (before, "fine"):
@@ -82,7 +82,9 @@ class Scarcity:
             elif state == "fine" and (before != "fine" or self._suspension):
                 self._report("room", state="fine", instruments=await self._suspension.put_back())
             self._refused = ""
-        except OperationRefused as refused:  # such as by a clock that is not kept: it is tried again at the next look
+        except (
+            OperationRefused
+        ) as refused:  # for example for a clock that is not synchronized; the next look tries again
             if self._refused != str(refused):
                 self._refused = str(refused)
-                self._warn("phases are not put back yet", why=self._refused)
+                self._warn("phases are not restored yet", why=self._refused)

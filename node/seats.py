@@ -1,7 +1,7 @@
-"""Places for connections at one of a node's doors: bounded, and a new connection takes the place of an idle one.
+"""Seats for the connections of one server socket: bounded, and a new connection takes the seat of an idle one.
 
-Whoever holds connections open and asks nothing keeps nobody out: the one that has been idle longest is ended to make
-room, first among those of the same peer. Pure: the caller says what ends a connection.
+Idle connections lock nobody out: the one that has been idle longest is ended to make room, first among those of the
+same peer. Pure: the caller gives the function that ends a connection.
 """
 
 from collections import Counter
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class Seat:
-    """The place of one connection. ``end`` is called when it has to make room for another."""
+    """Seat of one connection. ``end`` is called when it must make room for another."""
 
     def __init__(self, peer: str, end: Callable[[], object]) -> None:
         self.peer = peer
@@ -17,7 +17,7 @@ class Seat:
 
 
 class Seats:
-    """``most`` places in all, ``peer_most`` (default: all) for one peer."""
+    """Seats of a server socket: ``most`` in total, ``peer_most`` (default: all) for one peer."""
 
     def __init__(self, most: int, peer_most: int | None = None) -> None:
         self._most = most
@@ -30,7 +30,7 @@ class Seats:
         return len(self._idle) + len(self._busy)
 
     def take(self, peer: str, end: Callable[[], object]) -> Seat | None:
-        """A place for a connection of ``peer``, idle at first; None where all places are busy."""
+        """Take a seat for a connection of ``peer``, idle at first; None if all seats are busy."""
         same_peer_only = self._of_peer[peer] >= self._peer_most
         if same_peer_only or len(self) >= self._most:
             longest = next((seat for seat in self._idle if not same_peer_only or seat.peer == peer), None)
@@ -44,19 +44,19 @@ class Seats:
         return seat
 
     def work(self, seat: Seat) -> None:
-        """The connection has asked something; it keeps its place until it is answered."""
+        """Mark a connection as busy: it keeps its seat until its request is answered."""
         if seat in self._idle:
             del self._idle[seat]
             self._busy.add(seat)
 
     def rest(self, seat: Seat) -> None:
-        """The connection was answered, and is idle from now on."""
+        """Mark a connection as idle: its request was answered."""
         if seat in self._busy:
             self._busy.remove(seat)
             self._idle[seat] = None
 
     def leave(self, seat: Seat) -> None:
-        """The connection has ended. May be repeated."""
+        """Free the seat of a connection that has ended. May be repeated."""
         if seat in self._idle or seat in self._busy:
             self._idle.pop(seat, None)
             self._busy.discard(seat)

@@ -1,4 +1,4 @@
-"""Small files in the data directory that are written whole or not at all."""
+"""Small files in the data directory, written atomically."""
 
 import contextlib
 import os
@@ -9,14 +9,14 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in place of the one at ``path``, which stays as it is if that fails. Raises OSError.
+    """Replace the file at ``path`` by one of mode 0600; on failure the old one stays. Raises OSError.
 
-    It is written aside, synced and renamed, so that a full disk or a crash never leaves a part; then the folder is
-    synced, so that a loss of power does not take it back. One process writes a path at a time.
+    It is written under another name, synced and renamed, so that a full disk or a crash never leaves a part; then the
+    folder is synced, against a loss of power. One process writes a path at a time.
     """
     aside = path.with_name(f".{path.name}.new")
     with contextlib.suppress(FileNotFoundError):
-        aside.unlink()  # left by a crash, or put there by somebody else: it is never written to
+        aside.unlink()  # left by a crash or made by another user: it is never written to
     try:
         with os.fdopen(os.open(aside, _NEW, 0o600), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)

@@ -59,7 +59,7 @@ def top_ns(number: int) -> int:
 
 
 def percentile_ns(counts: NDArray[np.int64], q: float) -> int:
-    """The value that ``q`` percent of what is counted do not exceed, rounded up to its bucket's end; 0 of nothing."""
+    """Value that ``q`` percent of the values do not exceed, rounded up to its bucket's end; 0 without values."""
     below = np.cumsum(counts)
     total = int(below[-1]) if len(below) else 0
     if total == 0:
@@ -76,7 +76,7 @@ def buckets(ns: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class StageClock:
-    """The histograms of all stages, for one thread."""
+    """Histograms of all stages, for one thread."""
 
     def __init__(self) -> None:
         self._counted = np.zeros((len(STAGES), BUCKETS), np.int64)
@@ -97,8 +97,9 @@ class StageClock:
         told_ns: int,
         commands: int,
     ) -> None:
-        """Take a block of ``commands`` that went through all stages, and the moments between them: when its bytes were
-        begun to be read, were rows, were journaled, were applied, were durable, and when its answers were written."""
+        """Count a block of ``commands`` that passed all stages, by the times between them: begin of reading, rows
+        complete, journaled, applied, durable, and answers written.
+        """
         moments, at = self._moments, self._at
         moments[at] = read_ns
         moments[at + 1] = taken_ns
@@ -132,9 +133,9 @@ class StageClock:
         self._sums[stage] += int((ns * count).sum())
 
     def add(self, stage: int, ns: int, count: int = 1) -> None:
-        """Take ``count`` passages of one stage (``CUT`` to ``ORDER_TO_ANSWER``) that lasted ``ns`` each.
+        """Count ``count`` passages of one stage (``CUT`` to ``ORDER_TO_ANSWER``) of ``ns`` each.
 
-        A value below 0 counts as 0, one above ``NS_MAX`` as that.
+        A value below 0 counts as 0, one above ``NS_MAX`` as ``NS_MAX``.
         """
         ns = min(max(ns, 0), NS_MAX)
         self._add(stage, np.array([ns], np.int64), np.array([count], np.int64))
@@ -146,12 +147,12 @@ class StageClock:
         return self._counted
 
     def counts(self, stage: int) -> NDArray[np.int64]:
-        """The counts of a stage by bucket, since the start: a copy of ``BUCKETS`` numbers."""
+        """Counts of a stage by bucket since the start: a copy of ``BUCKETS`` numbers."""
         counted: NDArray[np.int64] = self._counts[stage].copy()
         return counted
 
     def sum_ns(self, stage: int) -> int:
-        """The sum of all values of a stage since the start."""
+        """Sum of all values of a stage since the start."""
         if self._at:
             self._count_kept()
         return int(self._sums[stage])
@@ -161,16 +162,16 @@ class StageClock:
         return percentile_ns(self.counts(stage), q)
 
     def roll(self) -> None:
-        """Note that a second has passed: what was added more than ``RECENT_S`` seconds ago is no longer recent."""
+        """Begin another second: values older than ``RECENT_S`` seconds are no longer recent."""
         self._past.append(self._counts.copy())
 
     def recent(self, stage: int) -> NDArray[np.int64]:
-        """The counts of a stage by bucket over the last ``RECENT_S`` seconds, as ``roll`` tells them."""
+        """Counts of a stage by bucket over the last ``RECENT_S`` seconds, by the calls of ``roll``."""
         counted: NDArray[np.int64] = self._counts[stage] - self._past[0][stage]
         return counted
 
     def latencies(self) -> dict[str, int]:
-        """For ``NodeControl.status``: recent percentiles in ns, as ``latency_apply_p99_ns``; 0 where nothing passed."""
+        """For ``NodeControl.status``: recent percentiles in ns, such as ``latency_apply_p99_ns``; 0 without values."""
         found: dict[str, int] = {}
         for stage, name in enumerate(STAGES):
             counted = self.recent(stage)

@@ -1,9 +1,9 @@
 """Halts that the node orders itself: while room for its journal is low, and while it drains.
 
-They are commands in the journal like any other halt: new orders are refused `halted`, and cancels work. Whatever opens
-meanwhile is halted at the next look. ``put_back`` gives each instrument its phase again, a call after another halt by a
-resume, which begins it anew. An instrument that an operator halts meanwhile stays halted until that operator resumes
-it. What is to be put back stands in a small file, for a node that is started again before it was done.
+They are commands in the journal like any other halt: new orders are rejected `halted`, and cancels work. An instrument
+that opens meanwhile is halted at the next look. ``put_back`` restores the phase of each instrument; a call after an
+earlier halt begins anew, by a resume. An instrument that the operator halts meanwhile stays halted until the operator
+resumes it. The phases to restore stand in a small file, for a node that restarts before it restored them.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from engine.records import COMMAND, CommandKind, Phase
 from node.control import SubmissionResult
 from node.small_file import write_whole
 
-#: In a node's directory while it has instruments halted: their symbols, and what puts each back.
+#: File in a node's directory while the node has instruments halted: their symbols, and the phase of each.
 FILE: Final = "halted_by_node.json"
 
 _OPEN: Final = (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.CONTINUOUS, Phase.AUCTION, Phase.CLOSING_AUCTION)
-#: In place of a phase: the call after a halt, which ends by the clock, so that ``resume`` begins it again.
+#: In place of a phase: the call after a halt, which the clock ends, so that ``resume`` begins it anew.
 _RESUME: Final = 0
 
 
 class Suspension:
-    """The node's own halts. ``submit``: takes rows of the node's own; ``warn``: the log; ``directory``: the node's."""
+    """Halts by the node. ``submit``: takes COMMAND rows of the node; ``warn``: the log; ``directory``: of the data."""
 
     def __init__(
         self,
@@ -44,15 +44,15 @@ class Suspension:
         self._warn = warn
         self._path = directory / FILE
         self._one_at_a_time = asyncio.Lock()
-        #: Symbol to the phase that a halt of the node's own ended, or ``_RESUME``.
+        #: Phase before the node's halt, or ``_RESUME``, by symbol.
         self._ended: dict[int, int] = self._remembered()
 
     def __bool__(self) -> bool:
-        """True if there are phases to put back."""
+        """True if there are phases to restore."""
         return bool(self._ended)
 
     async def halt(self) -> None:
-        """Halt every instrument in which orders may be entered. Raises OperationRefused."""
+        """Halt all instruments in which orders may be entered. Raises OperationRefused."""
         async with self._one_at_a_time:
             open_now = {
                 int(row["symbol"]): _RESUME if row["due_ns"] else int(row["phase"])
@@ -68,7 +68,7 @@ class Suspension:
             await self._submit(rows)
 
     async def put_back(self) -> int:
-        """Give each its phase again, and the number of them. Raises OperationRefused; then it may be tried again."""
+        """Restore the phases; gives their number. Raises OperationRefused; then it may be repeated."""
         async with self._one_at_a_time:
             halted = {int(row["symbol"]) for row in self._engine.instruments() if row["phase"] == Phase.HALTED}
             back = [(symbol, phase) for symbol, phase in self._ended.items() if symbol in halted]
@@ -82,14 +82,14 @@ class Suspension:
             return len(back)
 
     def commanded(self, rows: NDArray[Any]) -> None:
-        """Note an operator's commands: what they halt stays halted, and is not put back."""
+        """Note the operator's commands: an instrument that they halt stays halted."""
         halted = rows["name"][rows["kind"] == CommandKind.HALT].tolist() if self._ended else []
         if halted:
             self._ended = {} if EVERY in halted else {s: at for s, at in self._ended.items() if s not in halted}
             self._remember()
 
     def _remember(self) -> None:
-        """Write the file, or remove it where nothing is to be put back."""
+        """Write the file, or remove it if there is no phase to restore."""
         try:
             if not self._ended:
                 self._path.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ class Suspension:
             words = {unpack(symbol): Phase(at).name if at else "RESUME" for symbol, at in self._ended.items()}
             write_whole(self._path, json.dumps(words))
         except OSError as error:
-            self._warn("which phases are to be put back is not kept for a restart", why=error.strerror or str(error))
+            self._warn("the phases to restore are not kept for a restart", why=error.strerror or str(error))
 
     def _remembered(self) -> dict[int, int]:
         try:
@@ -106,5 +106,5 @@ class Suspension:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            self._warn("the phases that a halt of the node's own ended are lost", why=str(error))
+            self._warn("the phases before the node's halt are lost", why=str(error))
             return {}

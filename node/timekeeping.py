@@ -1,7 +1,7 @@
-"""Time where no order brings it: halts and days end on a quiet market too, and the clock's jumps are journaled.
+"""Time on a quiet market: halts and days end without orders, and jumps of the clock are journaled.
 
-The market's time is in the CLOCK rows alone, and those come with commands. So somebody has to look at the clock while
-none come. The end of a halt, of the call after it, and of a trading day are then sequenced within ``LOOK_S``.
+Market time stands in CLOCK rows only, and those come with commands. Without commands the node reads the clock itself,
+so that the end of a halt, of the call after it, and of a trading day is sequenced within ``LOOK_S``.
 """
 
 from collections import deque
@@ -15,12 +15,12 @@ from engine.interface import MarketEngine
 from engine.limits import DAY_NS
 from engine.records import COMMAND, CommandKind
 
-#: Interval at which the clock is looked at, in seconds.
+#: Interval at which the clock is read, in seconds.
 LOOK_S: Final = 0.02
 
 
 class Timekeeping:
-    """Sequences the commands that time brings.
+    """Sequencer of commands that are due by time alone.
 
     clock: market time. jumps: of the wall clock, not journaled yet, as (time, length) in ns; emptied here. has_room:
     True if anything may be sequenced now. take, tick: sequence rows, or the time alone.
@@ -44,7 +44,7 @@ class Timekeeping:
         self._jumps = jumps
 
     def look(self) -> None:
-        """Sequence what is due; call it every ``LOOK_S``."""
+        """Sequence commands that are due; call it every ``LOOK_S``."""
         if not self._has_room():
             return
         now_ns = self._clock()

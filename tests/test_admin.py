@@ -70,21 +70,21 @@ def test_names_that_are_defined_in_a_text_are_known_to_its_next_lines_and_to_the
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("phase XYZ closed\n> phase XYZ closed", "commands:1: an expected event stands under it"),
+        ("phase XYZ closed\n> phase XYZ closed", "commands:1: an expected event follows"),
         ("> phase XYZ closed", "commands:1: an event stands before the first command"),
-        ("phase XYZ closed\nat 09:30", "commands:2: at sets the clock, which only the sequencer does"),
+        ("phase XYZ closed\nat 09:30", "commands:2: at sets the clock, which only the sequencer may do"),
         ("at +5m", "commands:1: at sets the clock"),
-        ("raw " + "00" * 56 + "01" + "00" * 7, "commands:1: a raw CLOCK row is the sequencer's own"),
-        ("raw " + "00" * 56 + "13" + "00" * 7, "commands:1: a raw EXTEND row is the sequencer's own"),
-        ("raw " + "00" * 56 + "14" + "00" * 7, "commands:1: a raw EPOCH row is the sequencer's own"),
+        ("raw " + "00" * 56 + "01" + "00" * 7, "commands:1: a raw CLOCK row is for the sequencer only"),
+        ("raw " + "00" * 56 + "13" + "00" * 7, "commands:1: a raw EXTEND row is for the sequencer only"),
+        ("raw " + "00" * 56 + "14" + "00" * 7, "commands:1: a raw EPOCH row is for the sequencer only"),
         ("raw 00", "commands:1: raw wants one word of 128 hexadecimal digits"),
         ("", "there is no command in the text"),
         ("# nothing\n\n", "there is no command in the text"),
         ("frobnicate XYZ", "commands:1: there is no command 'frobnicate'"),
         ("phase XYZ", "commands:1: the command is not complete; its form is: phase SYM|* PHASE"),
-        ("raw " + "00" * 56 + "17" + "00" * 7, "commands:1: a raw CLOCK_JUMP row is the sequencer's own"),
-        ("clock_jump by=3s to=09:30", "commands:1: clock_jump says what a node found itself; leave it out"),
-        ("halt XYZ\nclock_jump by=3s to=2024-01-15T09:30", "commands:2: clock_jump says what a node found itself"),
+        ("raw " + "00" * 56 + "17" + "00" * 7, "commands:1: a raw CLOCK_JUMP row is for the sequencer only"),
+        ("clock_jump by=3s to=09:30", "commands:1: clock_jump is for the node itself; leave it out"),
+        ("halt XYZ\nclock_jump by=3s to=2024-01-15T09:30", "commands:2: clock_jump is for the node itself"),
         ("phase XYZ continuous\nlimits ALPHA margin=1", "commands:2: margin is '1'; write a decimal number with"),
         ("schedule XYZ 09:30 continuous", "commands:1: the command schedule is not built in this release"),
         ("\x00\x1b[31m", "commands:1: there is no command"),
@@ -244,9 +244,9 @@ def test_a_defect_in_the_node_is_answered_and_logged_without_what_the_error_says
         (b'{"do": 7}\n', "there is no operation 7; there are commands, status"),
         (b'{"do": "\\u001b[31mx\\ud800"}\n', "there is no operation '\\x1b[31mx\\ud800'"),
         (b'{"do": "status", "depth": 1}\n', "status has no field depth; its fields are none"),
-        (b'{"do": "books", "symbol": 5}\n', "symbol of books is to be a text"),
-        (b'{"do": "books", "symbol": "XYZ", "depth": true}\n', "depth of books is to be a whole number"),
-        (b'{"do": "books", "symbol": "XYZ", "depth": 1.0}\n', "depth of books is to be a whole number"),
+        (b'{"do": "books", "symbol": 5}\n', "symbol of books must be a text"),
+        (b'{"do": "books", "symbol": "XYZ", "depth": true}\n', "depth of books must be a whole number"),
+        (b'{"do": "books", "symbol": "XYZ", "depth": 1.0}\n', "depth of books must be a whole number"),
         (b'{"do": "books", "symbol": "XYZ", "depth": 0}\n', "depth is 0; give 1 to 200"),
         (b'{"do": "books", "symbol": "XYZ", "depth": 9' + b"9" * 400 + b"}\n", "depth is 99999999999999999999; give"),
         (b'{"do": "books", "symbol": "NONE"}\n', "there is no instrument NONE; there are XYZ"),
@@ -255,7 +255,7 @@ def test_a_defect_in_the_node_is_answered_and_logged_without_what_the_error_says
         (b'{"do": "account"}\n', "account lacks participant; give it"),
         (b'{"do": "commands"}\n', "commands lacks text; give it"),
         (b'{"do": "password", "user": "TRADER"}\n', "password lacks password; give it"),
-        (b'{"do": "sessions", "from": "x"}\n', "from of sessions is to be a whole number"),
+        (b'{"do": "sessions", "from": "x"}\n', "from of sessions must be a whole number"),
     ],
     ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else "",
 )
@@ -312,10 +312,10 @@ def test_a_line_without_an_end_is_told_so(operated: Operated) -> None:
         (b'{"token": "wrong"}\n', "the token is not the one of this node"),
         (b'{"token": ""}\n', "the token is not the one of this node"),
         (b'{"token": "\\ud800\\u00e9"}\n', "the token is not the one of this node"),
-        (b'{"token": 5}\n', "the first line is to be"),
-        (b'{"do": "shutdown"}\n', "the first line is to be"),
-        (b"GET / HTTP/1.1\r\n", "the first line is to be"),
-        (b"\x16\x03\x01\x02\n", "the first line is to be"),
+        (b'{"token": 5}\n', "the first line must be"),
+        (b'{"do": "shutdown"}\n', "the first line must be"),
+        (b"GET / HTTP/1.1\r\n", "the first line must be"),
+        (b"\x16\x03\x01\x02\n", "the first line must be"),
         (b"x" * 70_000, "a line is longer than 65,536 bytes"),
     ],
     ids=lambda value: value[:30].decode("latin-1") if isinstance(value, bytes) else "",
@@ -351,7 +351,7 @@ def test_wrong_tokens_are_answered_ever_later_and_a_right_one_at_once(operated: 
 def test_connections_that_show_no_token_are_few_and_end_by_themselves(tmp_path: Path) -> None:
     with Operated(tmp_path, login_s=0.5) as running:
         silent = [running.peer(token=False) for _ in range(WAITING_MAX)]
-        assert all(peer.error(b"") == "no whole line came within 0.5 seconds." for peer in silent)
+        assert all(peer.error(b"") == "no complete line came within 0.5 seconds." for peer in silent)
         for peer in silent:
             peer.__exit__()
 

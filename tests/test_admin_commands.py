@@ -186,7 +186,7 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
     ("words", "sentence"),
     [
         (["do", "NODE", "frob"], "commands:1: there is no command 'frob'"),
-        (["do", "NODE", "at 09:30"], "commands:1: at sets the clock, which only the sequencer does; leave it out."),
+        (["do", "NODE", "at 09:30"], "commands:1: at sets the clock, which only the sequencer may do; leave it out."),
         (["do", "NODE", ""], "there is no command to send; give one"),
         (["do", "NODE", "# x", "\n"], "there is no command to send; give one"),
         (["phase", "NODE", "XYZ", "closed # x"], "a word of the command is 'closed # x'; give one word"),
@@ -204,7 +204,7 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
         (["halt", "NODE", "XYZ", "--for", "0s"], "commands:1: for is 0s, which would be a halt without an end"),
         (["book", "NODE", "GHOST"], "there is no instrument GHOST; there are XYZ."),
         (["book", "NODE", "XYZ", "--depth", "0"], "--depth is '0'; give 1 or more"),
-        (["status", "NOWHERE"], "NOWHERE is not there; check the path"),
+        (["status", "NOWHERE"], "NOWHERE does not exist; check the path"),
         (["emergency-close", "NODE"], "This closes every instrument and cancels every order"),
         (["user", "add", "NODE", "T", "--participant", "A"], "standard input is no terminal to ask for a password"),
         (["user", "password", "NODE", "T"], "standard input is no terminal to ask for a password"),
@@ -258,10 +258,10 @@ def test_a_user_that_exists_is_changed_and_the_operator_is_told_what_it_was(
         return lockstep("admin", "user", "add", operated.directory, "T1", "--password-stdin", *options)
 
     assert add("--participant", "ALPHA", "--firm", "F1")[::2] == (0, "")
-    was = "user T1 existed already with participant=ALPHA firm=F1 allow=login; it has what is given now"
+    was = "user T1 existed already with participant=ALPHA firm=F1 allow=login; it has the new values now"
     assert add("--participant", "BETA", "--allow", "none")[::2] == (0, f"note: {was}\n")
     status, out, _ = add("--participant", "BETA", "--json")
-    was = "user T1 existed already with participant=BETA allow=none; it has what is given now"
+    was = "user T1 existed already with participant=BETA allow=none; it has the new values now"
     assert (status, checked(("admin", "user", "add"), out)[0]["existing"]) == (0, [was])
 
 

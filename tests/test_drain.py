@@ -57,7 +57,7 @@ def test_while_a_node_drains_orders_are_refused_cancels_work_and_each_is_answere
     ]
     status = node.status()
     assert (status["state"], status["draining"], status["phase_halted"]) == ("draining", 1, 1)
-    assert "new orders are refused" in status["state_reason"]
+    assert "new orders are rejected" in status["state_reason"]
     with node.link() as link:
         for opening in ("phase XYZ continuous", "phase XYZ opening_auction", "phase * pre_open", "resume XYZ"):
             with pytest.raises(RequestRefused, match="nothing is opened: the node is draining"):
@@ -77,7 +77,7 @@ def test_a_node_that_is_killed_while_it_drains_trades_again_after_its_start(node
     with node.link() as link:
         link.ask("drain")
         reason = link.ask("status")["status"]["state_reason"]
-    assert reason.endswith("it puts the phases back when it ends, or, if it was killed, at the next start")
+    assert reason.endswith("it restores the phases when it ends, or, if it was killed, at the next start")
     assert phase_of(node) == "halted"
     node.end(signal.SIGKILL)
     node.start()

@@ -32,10 +32,8 @@ SECOND_NS = 1_000_000_000
 
 def test_the_bounds_of_lateness_are_those_of_ready_and_of_healthy() -> None:
     assert health.late(health.DURABLE_LAG_MAX_S) == health.stopped(health.STALL_MAX_S) == []
-    assert health.late(5.1) == [
-        "commands have waited 5 s to become durable, and nobody gets an answer; look at the disk"
-    ]
-    assert health.stopped(31) == ["nothing has become durable for 31 s, so the market has stopped; look at the disk"]
+    assert health.late(5.1) == ["commands have waited 5 s to become durable, so clients get no answers; check the disk"]
+    assert health.stopped(31) == ["nothing has become durable for 31 s, so the market has stopped; check the disk"]
     assert health.clock_refused(0) == []
     assert "is 7,200 s ahead of market time" in health.clock_refused(7_200 * SECOND_NS)[0]
     assert health.clock_behind(SECOND_NS, SECOND_NS) is None

@@ -345,7 +345,7 @@ def test_what_libraries_and_python_itself_say_becomes_lines_of_the_log(capfd: py
     assert told[0]["logger"] == "asyncio"
     assert told[1]["traceback"].endswith("ValueError: why")
     assert (told[-1]["event"], told[-1]["error"]) == (
-        "an error was not caught",
+        "uncaught error",
         "ValueError: invalid literal for int() with base 10: 'x'",
     )
     assert capfd.readouterr().err == ""

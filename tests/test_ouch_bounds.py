@@ -192,7 +192,7 @@ def test_the_operator_enters_no_price_that_users_could_meet_and_ouch_cannot_tell
         operator_order("o2", Side.SELL, 10, FAR_E4),
         concatenate([near, replaced("a1", 1, FAR_E4)]),
     ):
-        with pytest.raises(OperationRefused, match=r"is above 199999.99, the highest that OUCH can tell"):
+        with pytest.raises(OperationRefused, match=r"is above 199999.99, the highest price of OUCH"):
             check(rows)
 
 

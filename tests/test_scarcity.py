@@ -143,7 +143,7 @@ def test_phases_that_may_not_be_put_back_yet_are_tried_again_and_told_once(tmp_p
     assert venue.looks("fine", 5) == [HALTED]
     venue.restarts()
     assert venue.looks("fine", 5) == [HALTED]
-    assert venue.warned == ["phases are not put back yet"] * 2
+    assert venue.warned == ["phases are not restored yet"] * 2
     venue.refusing = ""
     assert venue.looks("fine") == [CONTINUOUS]
 
@@ -151,7 +151,7 @@ def test_phases_that_may_not_be_put_back_yet_are_tried_again_and_told_once(tmp_p
 def test_what_a_full_disk_cut_short_is_told_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"XYZ": "CONT')
     venue = Venue(tmp_path, XYZ=CONTINUOUS)
-    assert venue.warned == ["the phases that a halt of the node's own ended are lost"]
+    assert venue.warned == ["the phases before the node's halt are lost"]
     assert venue.looks("fine") == [CONTINUOUS]
 
 

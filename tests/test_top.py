@@ -104,7 +104,7 @@ def test_a_node_that_ends_while_it_is_watched_ends_the_watch_with_1(operated: Op
         assert watch.stdout.readline().startswith("  0.0 s")
         operated.run(operated.admin.close())
         _, complaint = watch.communicate(timeout=600)
-    assert (watch.returncode, "went away; see its log" in complaint) == (1, True)
+    assert (watch.returncode, "closed the connection; see its log" in complaint) == (1, True)
 
 
 def test_an_interrupt_is_an_ordinary_end_and_a_reader_that_goes_away_is_told_by_the_status(operated: Operated) -> None:
