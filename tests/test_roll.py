@@ -37,7 +37,7 @@ from tests.rows import batch, extend
 
 ROWS = commands()
 BLOCK_COMMANDS = 64
-#: Where blocks end, but not between an EXTEND row and its command: there no slice can begin.
+#: Ends of blocks, but not between an EXTEND row and its command: there no slice can begin.
 ENDS = [
     end
     for end in (*range(BLOCK_COMMANDS, len(ROWS), BLOCK_COMMANDS), len(ROWS))
@@ -52,7 +52,7 @@ def projections_of(directory: Path) -> Any:
 
 
 class Outcome(NamedTuple):
-    """What a directory holds at its end."""
+    """Content of a directory at its end."""
 
     engine: MarketEngine
     event_digest: bytes
