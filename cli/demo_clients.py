@@ -22,19 +22,18 @@ from typing import IO, Any, Final, NamedTuple
 
 from cli.errors import CheckFailed
 from cli.simulate import note
-from load.desk import LIQUIDITY, TOKEN, Desk, LoginFailed, place
+from client import Accepted, Event, Executed, Replaced
+from load.desk import Desk, LoginFailed
 from load.lines import LoadError, User
 from load.simulation import SimulateOptions, Simulation, settle
 from load.traders import SYMBOLS
 from node.link import Link, LinkError, RequestRefused
 from notation.words import price
-from wire import PacketType, ouch
-from wire.ouch_codes import Liquidity, ServerMessage
-from wire.soup import packet
+from wire.ouch_codes import Liquidity
 
 _TELL_S: Final = 0.1
 _PERCENTILES_S: Final = 0.5
-#: Time for a whole stream to be resent, and for the node to notice a logout.
+#: Time for the node to notice a logout.
 _AGAIN_S: Final = 30.0
 #: Time for published messages to arrive.
 _SOON_S: Final = 5.0
@@ -43,10 +42,6 @@ _END_S: Final = 60.0
 #: Time in which a process without its parent looks for the node that it shuts down.
 _ORPHAN_S: Final = 10.0
 _TAPE: Final = 12
-_ACCEPTED_STOCK: Final = place(ouch.ACCEPTED, "stock")
-_REPLACED_STOCK: Final = place(ouch.REPLACED, "stock")
-_SHARES: Final = place(ouch.EXECUTED, "executed_shares")
-_PRICE: Final = place(ouch.EXECUTED, "execution_price_e4")
 
 Trade = tuple[str, str, int]
 
@@ -64,41 +59,37 @@ class Orders(NamedTuple):
 class Stream:
     """Stream of one user: number of messages, digest of their bytes, and True if each number came once."""
 
-    def __init__(self, tape: "deque[Trade] | None" = None) -> None:
-        """tape: receives the trades of aggressors."""
+    def __init__(self) -> None:
         self.messages = 0
         self.in_order = True
         self._digest = hashlib.sha256()
-        self._tape = tape
-        self._made = (b"", "")
 
     def __call__(self, seq: int, payload: bytes) -> None:
         """Add a message by its number."""
-        self.take(seq, 1, packet(PacketType.SEQUENCED, payload))
-        if self._tape is not None:
-            self._look(self._tape, payload)
-
-    def take(self, first_seq: int, messages: int, data: bytes) -> None:
-        """Add messages from ``first_seq`` on, as packets."""
-        self.in_order = self.in_order and first_seq == self.messages + 1
-        self.messages += messages
-        self._digest.update(data)
+        self.in_order = self.in_order and seq == self.messages + 1
+        self.messages += 1
+        self._digest.update(len(payload).to_bytes(2, "big") + payload)
 
     def facts(self) -> dict[str, Any]:
         """Facts of the stream; two streams are equal if their facts are."""
         return {"messages": self.messages, "in_order": self.in_order, "sha256": self._digest.hexdigest()}
 
-    def _look(self, tape: "deque[Trade]", payload: bytes) -> None:
-        """An aggressor trades as soon as it is entered, so the last order entered is the one that trades."""
-        kind = payload[0]
-        if kind in (ServerMessage.ACCEPTED, ServerMessage.REPLACED):
-            stock = payload[_ACCEPTED_STOCK if kind == ServerMessage.ACCEPTED else _REPLACED_STOCK]
-            self._made = (payload[TOKEN], stock.decode("ascii").rstrip())
-        elif kind == ServerMessage.EXECUTED and payload[LIQUIDITY] == Liquidity.REMOVED:
-            token, symbol = self._made
-            if token == payload[TOKEN]:
-                price_e4, shares = (int.from_bytes(payload[field], "big") for field in (_PRICE, _SHARES))
-                tape.append((symbol, price(price_e4), shares))
+
+class Tape:
+    """The last trades, from the events of all users."""
+
+    def __init__(self) -> None:
+        self.trades: deque[Trade] = deque(maxlen=_TAPE)
+        self._placed: Accepted | Replaced | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Add an event. An aggressor trades as soon as it is placed, so the order placed last is the one."""
+        if isinstance(event, Accepted | Replaced):
+            self._placed = event
+        elif isinstance(event, Executed) and event.liquidity == Liquidity.REMOVED:
+            placed = self._placed
+            if placed is not None and placed.token == event.token:
+                self.trades.append((placed.symbol, price(event.price_e4), event.qty))
 
 
 class Clients:
@@ -182,11 +173,19 @@ class _TradingProcess:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._tape: deque[Trade] = deque(maxlen=_TAPE)
+        self._tape = Tape()
         self._users = [User(*user) for user in orders.users]
-        self._streams = {user.name: Stream(self._tape) for user in self._users}
+        self._streams = {user.name: Stream() for user in self._users}
         desks = [
-            Desk("127.0.0.1", orders.port, user, from_seq=1, heard=self._streams[user.name]) for user in self._users
+            Desk(
+                "127.0.0.1",
+                orders.port,
+                user,
+                from_seq=1,
+                on_message=self._streams[user.name],
+                on_event=self._tape,
+            )
+            for user in self._users
         ]
         options = SimulateOptions("127.0.0.1", orders.port, self._users, SYMBOLS, 0.0, orders.rate, orders.seed)
         self._simulation = Simulation(options, note, desks)
@@ -209,9 +208,8 @@ class _TradingProcess:
         self._hear_out()
         self._simulation.take_second()
         self._simulation.close()
-        again = {user.name: _asked_again(self._orders.port, user, self._streams[user.name]) for user in self._users}
         streams = {
-            name: {"came": stream.facts(), "again": again[name].facts()} for name, stream in self._streams.items()
+            user.name: _asked_again(self._orders.port, user, self._streams[user.name].facts()) for user in self._users
         }
         of_all = self._simulation.latencies.summary()
         _say(self._account() | {"streams": streams, "p50_us": of_all["p50_us"], "p99_us": of_all["p99_us"]})
@@ -243,15 +241,24 @@ class _TradingProcess:
             "connected": len(simulation.desks) - simulation.lost,
             "reconnects": simulation.reconnects,
             "outage_s": round(simulation.outage_s, 3),
-            "tape": list(self._tape),
+            "tape": list(self._tape.trades),
         }
 
 
-def _asked_again(port: int, user: User, came: Stream) -> Stream:
-    """Stream of a user from message 1, as far as it arrives within a time."""
-    stream = Stream()
+def _asked_again(port: int, user: User, came: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Facts of a user's stream: as it came, as it came again from message 1 up to there, and as it is now.
+
+    It has one message more now: the answer to the login's marker, which says that all of it has come.
+    """
+    stream, again = Stream(), dict[str, Any]()
+
+    def take(seq: int, payload: bytes) -> None:
+        stream(seq, payload)
+        if stream.messages == came["messages"]:
+            again.update(stream.facts())
+
     until_s = time.monotonic() + _AGAIN_S
-    desk = Desk("127.0.0.1", port, user, from_seq=1, heard=stream)
+    desk = Desk("127.0.0.1", port, user, from_seq=1, on_message=take)
     while True:
         try:
             desk.login()
@@ -260,13 +267,8 @@ def _asked_again(port: int, user: User, came: Stream) -> Stream:
             if time.monotonic() > until_s:
                 raise
             time.sleep(0.02)
-    while stream.messages < came.messages and time.monotonic() < until_s:
-        if desk.socket is not None and select.select([desk.socket], [], [], 0.2)[0]:
-            desk.receive()
-        desk.beat()
-        desk.flush()
     desk.logout()
-    return stream
+    return {"came": came, "again": again, "now": stream.facts()}
 
 
 def _word() -> bytes:

@@ -6,23 +6,18 @@ digest.
 """
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from cli import screen
 from cli.demo_clients import Stream
+from client import Accepted, Executed, Replaced
+from client.events import Message
+from client.messages import read
 from engine.records import EventKind
 from gateway.streams import Segment, Streams
-from load.desk import LIQUIDITY, TOKEN, place
 from replay.rebuild import Progress, capacity_of, journal_of, rebuild
 from replay.verify import VerifyReport
-from wire import ouch
-from wire.ouch_codes import Liquidity, ServerMessage
-from wire.soup import packets
-
-_MATCH: Final = place(ouch.EXECUTED, "match_number")
+from wire.ouch_codes import Liquidity
 
 Facts = dict[str, Any]
 
@@ -32,40 +27,38 @@ class JournalMessages:
 
     def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
-        self._made = bytearray()
-        self._took, self._gave = bytearray(), bytearray()
+        self._placed: list[str] = []
+        self._took: list[int] = []
+        self._gave: list[int] = []
 
     def deliver(self, segment: Segment) -> None:
         """Take a segment, as the ``deliver`` of ``gateway.streams``."""
         stream = self.streams.setdefault(segment.user, Stream())
-        stream.take(segment.first_seq, segment.messages, segment.data)
-        for _, message in packets(segment.data):
-            self._look(message)
+        for seq, payload in enumerate(segment.payloads(), segment.first_seq):
+            stream(seq, payload)
+            self._look(read(seq, payload))
 
-    def _look(self, message: bytes) -> None:
-        if message[0] in (ServerMessage.ACCEPTED, ServerMessage.REPLACED):
-            self._made += message[TOKEN]
-        elif message[0] == ServerMessage.EXECUTED:
-            side = self._took if message[LIQUIDITY] == Liquidity.REMOVED else self._gave
-            side += message[_MATCH]
+    def _look(self, message: Message) -> None:
+        if isinstance(message, Accepted | Replaced):
+            self._placed.append(message.token)
+        elif isinstance(message, Executed):
+            side = self._took if message.liquidity == Liquidity.REMOVED else self._gave
+            side.append(message.match_number)
 
     @property
     def trades(self) -> int:
         """Number of trades reported to aggressors."""
-        return len(self._took) // 8
+        return len(self._took)
 
     @property
     def doubled(self) -> int:
         """Number of orders accepted, and sides of trades reported, more than once."""
-        return _repeated(self._made, f"S{ouch.TOKEN_CHARACTERS}") + sum(
-            _repeated(side, "<i8") for side in (self._took, self._gave)
-        )
+        return sum(len(told) - len(set(told)) for told in (self._placed, self._took, self._gave))
 
     @property
     def is_two_sided(self) -> bool:
         """True if each trade was reported to both sides."""
-        took, gave = (np.unique(np.frombuffer(side, "<i8")) for side in (self._took, self._gave))
-        return bool(np.array_equal(took, gave))
+        return set(self._took) == set(self._gave)
 
 
 class StreamReplay(NamedTuple):
@@ -107,15 +100,15 @@ def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[s
     published_seq_reported and recovered_seq.
     """
     streams: dict[str, dict[str, Facts]] = clients["streams"]
-    came = {name: stream["came"] for name, stream in streams.items()}
-    again = {name: stream["again"] for name, stream in streams.items()}
+    came, again, now = ({name: stream[which] for name, stream in streams.items()} for which in ("came", "again", "now"))
     doubled = replay.journaled.doubled
     claims = {
         "nothing_lost": restart["recovered_seq"]
         >= max(restart["durable_seq_reported"], restart["published_seq_reported"]),
         "all_answered": clients["orders"] == clients["answers"] and not clients["unanswered"] + clients["unexpected"],
         "same_again": came == again and all(stream["in_order"] for stream in came.values()),
-        "same_from_journal": came == replay.streams,
+        "same_from_journal": now == replay.streams
+        and all(now[name]["messages"] == came[name]["messages"] + 1 for name in streams),
         "nothing_doubled": not doubled
         and replay.journaled.is_two_sided
         and clients["trades"] == replay.journaled.trades == replay.trades,
@@ -167,8 +160,3 @@ def told(facts: Facts) -> list[tuple[bool, str]]:
         ),
         (all(facts["verified"].values()), "two independent engines give the recorded events, byte for byte"),
     ]
-
-
-def _repeated(values: bytearray, dtype: str) -> int:
-    rows: NDArray[Any] = np.frombuffer(values, dtype)
-    return len(rows) - len(np.unique(rows))

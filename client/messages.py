@@ -3,8 +3,10 @@
 The formats of ``struct`` come from the one table of fields, ``wire/ouch_layout.py``.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, TypeVar
+from struct import Struct
+from typing import Any, Final, TypeVar
 
 from client import events
 from client.orders import NewOrder, Order
@@ -28,20 +30,6 @@ REPLACE: Final = struct_of(FROM_CLIENT[ClientMessage.REPLACE_ORDER])
 CANCEL: Final = struct_of(FROM_CLIENT[ClientMessage.CANCEL_ORDER])
 MODIFY: Final = struct_of(FROM_CLIENT[ClientMessage.MODIFY_ORDER])
 STAMPED: Final = struct_of(ouch_layout.STAMPED)
-
-#: The messages that become an event of their own; others are told as they are.
-_READ: Final = (
-    ServerMessage.SYSTEM_EVENT,
-    ServerMessage.ACCEPTED,
-    ServerMessage.REPLACED,
-    ServerMessage.CANCELED,
-    ServerMessage.AIQ_CANCELED,
-    ServerMessage.EXECUTED,
-    ServerMessage.REJECTED,
-    ServerMessage.CANCEL_REJECT,
-    ServerMessage.ORDER_MODIFIED,
-)
-FORMATS: Final = {kind: struct_of(ouch_layout.FROM_SERVER[kind]) for kind in _READ}
 
 _CodeT = TypeVar("_CodeT", bound=IntEnum)
 
@@ -113,76 +101,127 @@ def _read_text(field: bytes) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _code(codes: type[_CodeT], code: int) -> _CodeT | int:
-    """The code by its name, or as the number that it is if it has none here."""
-    try:
-        return codes(code)
-    except ValueError:
-        return code
-
-
 def read(seq: int, payload: bytes) -> events.Message:
     """A message of the exchange as an event. Raises ProtocolError for one that is none, or of another length.
 
     >>> read(7, FORMATS[ServerMessage.CANCEL_REJECT].pack(ord("I"), 5, b"a1".ljust(14)))
     CancelRejected(seq=7, time_ns=5, token='a1')
     """
+    reader = _READERS.get(payload[0]) if payload else None
+    if reader is None:
+        return _other(seq, payload)
+    layout, event = reader
+    if len(payload) != layout.size:
+        name = ServerMessage(payload[0]).name.lower()
+        raise ProtocolError(f"message {seq}, {name}, has {len(payload)} bytes and not {layout.size}")
+    _, time_ns, *fields = layout.unpack(payload)
+    return event(seq, time_ns, fields)
+
+
+def _other(seq: int, payload: bytes) -> events.OtherMessage:
     try:
         kind = ServerMessage(payload[0])
     except (IndexError, ValueError):
         raise ProtocolError(f"message {seq} is empty or of a type that no OUCH server sends") from None
-    layout = FORMATS.get(kind)
-    if layout is None:
-        if len(payload) < STAMPED.size:
-            raise ProtocolError(f"message {seq} has {len(payload)} bytes, too few for its time")
-        return events.OtherMessage(seq, STAMPED.unpack_from(payload)[1], kind.name.lower(), payload)
-    if len(payload) != layout.size:
-        raise ProtocolError(f"message {seq}, {kind.name.lower()}, has {len(payload)} bytes and not {layout.size}")
-    _, time_ns, *fields = layout.unpack(payload)
-    return _event(kind, seq, time_ns, fields)
+    if len(payload) < STAMPED.size:
+        raise ProtocolError(f"message {seq} has {len(payload)} bytes, too few for its time")
+    return events.OtherMessage(seq, STAMPED.unpack_from(payload)[1], kind.name.lower(), payload)
 
 
-def _event(kind: ServerMessage, seq: int, time_ns: int, fields: list[int | bytes]) -> events.Message:
-    numbers = [field if isinstance(field, int) else 0 for field in fields]
-    texts = [_read_text(field) if isinstance(field, bytes) else "" for field in fields]
-    match kind:
-        case ServerMessage.ACCEPTED:
-            return events.Accepted(seq, time_ns, *_placed(numbers, texts))
-        case ServerMessage.REPLACED:
-            return events.Replaced(seq, time_ns, *_placed(numbers, texts), texts[14])
-        case ServerMessage.EXECUTED:
-            qty, price_e4, liquidity, match_number = numbers[1:]
-            return events.Executed(seq, time_ns, texts[0], qty, price_e4, _code(Liquidity, liquidity), match_number)
-        case ServerMessage.CANCELED:
-            return events.Canceled(seq, time_ns, texts[0], numbers[1], _code(CancelReason, numbers[2]))
-        case ServerMessage.AIQ_CANCELED:
-            return events.SelfTradePrevented(seq, time_ns, texts[0], numbers[1], numbers[3], numbers[4])
-        case ServerMessage.REJECTED:
-            return events.Rejected(seq, time_ns, texts[0], _code(RejectReason, numbers[1]))
-        case ServerMessage.ORDER_MODIFIED:
-            return events.OrderModified(seq, time_ns, texts[0], _code(BuySell, numbers[1]), numbers[2])
-        case ServerMessage.SYSTEM_EVENT:
-            return events.SystemEvent(seq, time_ns, _code(EventCode, numbers[0]))
-    return events.CancelRejected(seq, time_ns, texts[0])
+def _named(codes: type[_CodeT]) -> dict[int, _CodeT]:
+    """Codes by their numbers: a lookup costs a tenth of what the call of an enum does."""
+    return {int(code): code for code in codes}
 
+
+_SIDES: Final = _named(BuySell)
+_DISPLAYS: Final = _named(Display)
+_LIQUIDITIES: Final = _named(Liquidity)
+_CANCEL_REASONS: Final = _named(CancelReason)
+_REJECT_REASONS: Final = _named(RejectReason)
+_EVENT_CODES: Final = _named(EventCode)
 
 _PlacedFields = tuple[str, BuySell | int, int, str, int, int, str, Display | int, int, str, str, int, str, bool]
 
 
-def _placed(numbers: list[int], texts: list[str]) -> _PlacedFields:
-    return (
-        texts[0],
-        _code(BuySell, numbers[1]),
-        numbers[2],
-        texts[3],
-        numbers[4],
-        numbers[5],
-        texts[6],
-        _code(Display, numbers[7]),
-        numbers[8],
-        chr(numbers[9]),
-        chr(numbers[10]),
-        numbers[11],
-        chr(numbers[12]),
-        numbers[13] == OrderState.LIVE,
+def _placed(fields: list[Any]) -> _PlacedFields:
+    token, side, qty, stock, price_e4, tif_s, firm, display, reference, capacity, sweep, min_qty, cross, state, *_ = (
+        fields
     )
+    return (
+        _read_text(token),
+        _SIDES.get(side, side),
+        qty,
+        _read_text(stock),
+        price_e4,
+        tif_s,
+        _read_text(firm),
+        _DISPLAYS.get(display, display),
+        reference,
+        chr(capacity),
+        chr(sweep),
+        min_qty,
+        chr(cross),
+        state == OrderState.LIVE,
+    )
+
+
+def _system_event(seq: int, time_ns: int, fields: list[Any]) -> events.SystemEvent:
+    return events.SystemEvent(seq, time_ns, _EVENT_CODES.get(fields[0], fields[0]))
+
+
+def _accepted(seq: int, time_ns: int, fields: list[Any]) -> events.Accepted:
+    return events.Accepted(seq, time_ns, *_placed(fields))
+
+
+def _replaced(seq: int, time_ns: int, fields: list[Any]) -> events.Replaced:
+    return events.Replaced(seq, time_ns, *_placed(fields), _read_text(fields[14]))
+
+
+def _canceled(seq: int, time_ns: int, fields: list[Any]) -> events.Canceled:
+    token, qty, reason = fields
+    return events.Canceled(seq, time_ns, _read_text(token), qty, _CANCEL_REASONS.get(reason, reason))
+
+
+def _self_trade_prevented(seq: int, time_ns: int, fields: list[Any]) -> events.SelfTradePrevented:
+    token, qty, _, prevented_qty, price_e4, _ = fields
+    return events.SelfTradePrevented(seq, time_ns, _read_text(token), qty, prevented_qty, price_e4)
+
+
+def _executed(seq: int, time_ns: int, fields: list[Any]) -> events.Executed:
+    token, qty, price_e4, liquidity, match_number = fields
+    side = _LIQUIDITIES.get(liquidity, liquidity)
+    return events.Executed(seq, time_ns, _read_text(token), qty, price_e4, side, match_number)
+
+
+def _rejected(seq: int, time_ns: int, fields: list[Any]) -> events.Rejected:
+    token, reason = fields
+    return events.Rejected(seq, time_ns, _read_text(token), _REJECT_REASONS.get(reason, reason))
+
+
+def _cancel_rejected(seq: int, time_ns: int, fields: list[Any]) -> events.CancelRejected:
+    return events.CancelRejected(seq, time_ns, _read_text(fields[0]))
+
+
+def _order_modified(seq: int, time_ns: int, fields: list[Any]) -> events.OrderModified:
+    token, side, qty = fields
+    return events.OrderModified(seq, time_ns, _read_text(token), _SIDES.get(side, side), qty)
+
+
+_Reader = tuple[Struct, Callable[[int, int, list[Any]], events.Message]]
+#: Format and event of the messages that become one of their own; others are told as they are.
+_READERS: Final[dict[int, _Reader]] = {
+    kind: (struct_of(ouch_layout.FROM_SERVER[kind]), event)
+    for kind, event in (
+        (ServerMessage.SYSTEM_EVENT, _system_event),
+        (ServerMessage.ACCEPTED, _accepted),
+        (ServerMessage.REPLACED, _replaced),
+        (ServerMessage.CANCELED, _canceled),
+        (ServerMessage.AIQ_CANCELED, _self_trade_prevented),
+        (ServerMessage.EXECUTED, _executed),
+        (ServerMessage.REJECTED, _rejected),
+        (ServerMessage.CANCEL_REJECT, _cancel_rejected),
+        (ServerMessage.ORDER_MODIFIED, _order_modified),
+    )
+}
+#: Formats of these messages.
+FORMATS: Final = {kind: layout for kind, (layout, _) in _READERS.items()}

@@ -83,11 +83,11 @@ class OrderEntry(Generic[OrderT]):
     ) -> None:
         """next_seq: the first message wanted; 1: the day from its beginning, 0: from now on.
 
-        on_message: called with the number and the bytes of each message of the stream, once and in order, before its
-        event is made; it must be quick and raise nothing. The answer to the marker is among them, ``CaughtUp.seq`` is
-        its number. After ``NewSession`` the numbers begin with 1 again. keep_closed: False to forget an order when it
-        is closed, for a program that enters more of them than its memory holds. Raises ValueError for a login that does
-        not fit.
+        on_message: called with the number and the bytes of each message of the stream, once and in order, before
+        ``receive`` gives its event; it must be quick and raise nothing. The answer to the marker is among them,
+        ``CaughtUp.seq`` is its number. After ``NewSession`` the numbers begin with 1 again. keep_closed: False to
+        forget an order when it is closed, for a program that enters more of them than its memory holds. Raises
+        ValueError for a login that does not fit.
         """
         LoginRequest(user, password, session, next_seq).packet()
         self.user = user
@@ -144,8 +144,11 @@ class OrderEntry(Generic[OrderT]):
             return events
         try:
             for heard in self._soup.receive(data, now_ns):
-                for event in self._heard(heard):
-                    events.append(event)  # one by one: what came before an error counts
+                if isinstance(heard, Sequenced):
+                    self._sequenced(heard.seq, heard.payload, events)
+                else:
+                    for event in self._heard(heard):
+                        events.append(event)  # one by one: what came before an error counts
         except (ProtocolError, StreamLost) as error:
             self._why = str(error)
             if isinstance(error, StreamLost):
@@ -300,8 +303,6 @@ class OrderEntry(Generic[OrderT]):
 
     def _heard(self, heard: ClientEvent) -> Iterator[Event]:
         match heard:
-            case Sequenced(seq, payload):
-                yield from self._sequenced(seq, payload)
             case LoginAccepted(session, next_seq):
                 yield from self._accepted(session, next_seq)
             case LoginRejected(code):
@@ -349,22 +350,23 @@ class OrderEntry(Generic[OrderT]):
             why = "it is logged in already, or there is no such session with so many messages"
         self.refused = LoginRefused(chr(code), f"the exchange refused the login of {self.user!r}: {why}")
 
-    def _sequenced(self, seq: int, payload: bytes) -> Iterator[Event]:
-        if self.on_message is not None and seq >= self.next_seq:
-            self.on_message(seq, payload)
+    def _sequenced(self, seq: int, payload: bytes, events: list[Event]) -> None:
+        """A message of the stream; its events are added to what came before, which counts if it raises."""
         message = messages.read(seq, payload)
+        is_new = seq >= self.next_seq
         if isinstance(message, CancelRejected) and message.token in self._markers:
             self._markers.discard(message.token)
             if message.token == self._marker:
-                yield from self._caught_up(seq)
-            else:  # of a connection that was lost before it came
-                self.next_seq = max(self.next_seq, seq + 1)
-        elif seq >= self.next_seq:
-            is_news = self.day.apply(message)
+                for event in self._caught_up(seq):
+                    events.append(event)
+        elif is_new:
+            if self.day.apply(message):
+                events.append(message)  # type: ignore[arg-type]  # whatever ``read`` gives is an Event
             self._day_ended |= isinstance(message, SystemEvent) and message.code == EventCode.END_OF_DAY
+        if is_new:
             self.next_seq = seq + 1
-            if is_news:
-                yield message  # type: ignore[misc]  # whatever ``read`` gives is an Event
+            if self.on_message is not None:
+                self.on_message(seq, payload)
 
     def _caught_up(self, seq: int) -> Iterator[Event]:
         """Stream caught up: the answered requests are known. The rest goes out again, or is given up as lost."""
@@ -373,7 +375,6 @@ class OrderEntry(Generic[OrderT]):
                 f"the exchange is at message {seq} of session {self.session}, and message {self.next_seq - 1} came "
                 "here before: it has lost some; compare your orders with what it has"
             )
-        self.next_seq = seq + 1
         self._marker = ""
         self.phase = Phase.LIVE
         yield CaughtUp(seq)

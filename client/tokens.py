@@ -13,15 +13,17 @@ from typing import Final
 TOKEN_CHARACTERS: Final = 14
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PAIRS: Final = [high + low for high in _DIGITS for low in _DIGITS]
 _CHARACTERS: Final = 8
 
 
 def _base36(number: int, characters: int) -> str:
-    digits = []
-    for _ in range(characters):
-        number, digit = divmod(number, 36)
-        digits.append(_DIGITS[digit])
-    return "".join(reversed(digits))
+    """The last digits of a number, eight at most."""
+    number, last = divmod(number, 36**2)
+    number, third = divmod(number, 36**2)
+    first, second = divmod(number, 36**2)
+    digits = _PAIRS[first % 36**2] + _PAIRS[second] + _PAIRS[third] + _PAIRS[last]
+    return digits[8 - characters :]
 
 
 class Tokens:

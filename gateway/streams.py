@@ -36,6 +36,7 @@ from gateway.recent import RECENT, RECENT_ROWS
 from gateway.writing import FAR, MISFITS
 from wire.ouch import PRICE_E4_MAX
 from wire.ouch_codes import EventCode
+from wire.soup import packets
 
 #: Bytes of messages that are made at once.
 OUT_BYTES: Final = 2 << 20
@@ -65,6 +66,10 @@ class Segment(NamedTuple):
     messages: int
     position: int
     data: bytes
+
+    def payloads(self) -> Iterator[bytes]:
+        """The messages, without their packets."""
+        return (payload for _, payload in packets(self.data))
 
 
 #: Called with each segment, in order.

@@ -123,11 +123,10 @@ class Generator:
 
     def _take_early(self) -> None:
         for n, line in enumerate(self.lines):
-            if line.early:
-                self._arrived[n][: len(line.early)] = line.early
-                self._which[0], self._bytes[0] = n, len(line.early)
+            if early := line.release():
+                self._arrived[n][: len(early)] = early
+                self._which[0], self._bytes[0] = n, len(early)
                 take_answers(self.load, self._which, self._bytes, 1, time.monotonic_ns())
-                line.early = b""
 
     def turn(self, timeout_s: float, *, all_connections: bool) -> int:
         """Receive what arrived, or wait for it so long, and send what is due; gives the bytes that moved.

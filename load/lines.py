@@ -1,7 +1,7 @@
-"""Connections of the load generator: logged in with SoupBinTCP, then plain sockets that do not block.
+"""Connections of the load generator: ``client.OrderEntry`` logs in and out, and keeps those alive that have no load.
 
-The generator does not use ``client.OrderEntry``: one kernel makes and judges millions of messages a second on all
-connections, and what judges a node must not share its reading of the protocol with the library under test.
+Under load a connection is a plain socket: kernels make and judge millions of messages a second on all connections
+(``load.orders``, ``load.answers``), which no library for one message at a time can do.
 """
 
 import os
@@ -11,18 +11,13 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from wire import ClientSession, LoginRequest, PacketType, ProtocolError
-from wire.soup import LoginAccepted, LoginRejected, packet, packet_bytes
+from client import Event, Order, OrderEntry, Phase
 
 #: Logins that are under way at the same time: no server's queue of connections is shorter.
 _TOGETHER: Final = 64
 _CONNECT_S: Final = 10.0
 _LOGIN_S: Final = 60.0
-_HEARTBEAT_S: Final = 1.0
 _RECEIVE_BYTES: Final = 1 << 20
-
-HEARTBEAT: Final = packet(PacketType.CLIENT_HEARTBEAT)
-LOGOUT: Final = packet(PacketType.LOGOUT)
 
 
 class LoadError(Exception):
@@ -37,43 +32,60 @@ class User(NamedTuple):
 
 
 class Line:
-    """A connection whose login was accepted. ``early``: bytes that came right behind the answer."""
+    """A connection whose user logs in with ``client.OrderEntry``, which keeps it alive until ``release``."""
 
     def __init__(self, connection: socket.socket, user: User) -> None:
+        """Ask for the login. Messages of the past are not wanted. Raises OSError."""
         self.socket = connection
         self.user = user
-        self.session = ClientSession(time.monotonic_ns())
-        self.sent_s = time.monotonic()
-        self.early = b""
-        self._came = b""
+        self.entry: OrderEntry[Order] = OrderEntry(user.name, user.password, Order, next_seq=0)
+        self.entry.connected(time.monotonic_ns())
+        self._send()
 
-    def ask(self) -> None:
-        """Send the login: messages of the past are not asked for."""
-        request = LoginRequest(self.user.name, self.user.password, requested_seq=0)
-        self.socket.sendall(self.session.login(request, time.monotonic_ns()))
+    @property
+    def is_live(self) -> bool:
+        """True if the login is accepted, and everything from before it has come."""
+        return self.entry.phase is Phase.LIVE
 
-    def answered(self) -> bool:
-        """Receive the answer to the login; True if it is accepted. Raises LoadError when it is rejected for good."""
-        data = self.socket.recv(4_096)
+    def receive(self) -> list[Event]:
+        """Receive what arrived, and send what is due on it. Raises LoadError when the node ends the session."""
+        data = self.socket.recv(_RECEIVE_BYTES)
         if not data:
-            raise LoadError(f"the node closed the connection of user {self.user.name} before it answered the login")
-        self._came += data
-        for event in self.session.receive(data, time.monotonic_ns()):
-            if isinstance(event, LoginAccepted):
-                self.early = self._behind(self._came)
-                return True
-            if isinstance(event, LoginRejected):
-                raise LoadError(f"the node refused the login of user {self.user.name} ({event.code.name.lower()})")
-            if isinstance(event, ProtocolError):
-                raise LoadError(f"the node answered the login of user {self.user.name} with nonsense: {event}")
-        return False
+            raise LoadError(f"the node closed the connection of user {self.user.name}")
+        events = self.entry.receive(data, time.monotonic_ns())
+        self._send()
+        if self.entry.refused is not None:
+            raise LoadError(str(self.entry.refused))
+        if self.entry.over:
+            raise LoadError(f"the session of user {self.user.name} broke off: {self.entry.why}")
+        return events
 
-    def _behind(self, data: bytes) -> bytes:
-        """Bytes after the login answer, with the packets that the session has already cut."""
-        at = 0
-        while data[at + 2] != PacketType.LOGIN_ACCEPTED:
-            at += packet_bytes(data, at)
-        return data[at + packet_bytes(data, at) :]
+    def keep_alive(self) -> None:
+        """Send a heartbeat, if one is due. Raises LoadError when the node has been silent for too long."""
+        self.entry.tick(time.monotonic_ns())
+        if self.entry.over:
+            raise LoadError(f"the session of user {self.user.name} broke off: {self.entry.why}")
+        self._send()
+
+    def release(self) -> bytes:
+        """Hand the stream over to kernels; gives the bytes of it that have arrived already."""
+        return self.entry.release()
+
+    def close(self) -> None:
+        """Log out and close."""
+        self.entry.logout(time.monotonic_ns())
+        try:
+            self.socket.setblocking(True)
+            self.socket.settimeout(1.0)
+            self._send()
+        except OSError:
+            pass
+        self.socket.close()
+
+    def _send(self) -> None:
+        data = self.entry.take()
+        if data:
+            self.socket.sendall(data)
 
 
 def connect(host: str, port: int) -> socket.socket:
@@ -91,12 +103,9 @@ def open_lines(host: str, port: int, users: Sequence[User]) -> list[Line]:
     lines: list[Line] = []
     try:
         for start in range(0, len(users), _TOGETHER):
-            asking = []
             for user in users[start : start + _TOGETHER]:
                 lines.append(Line(connect(host, port), user))
-                lines[-1].ask()
-                asking.append(lines[-1])
-            _wait(asking, lines)
+            _wait(lines[start:], lines[:start])
     except BaseException:
         for line in lines:
             line.socket.close()
@@ -106,7 +115,7 @@ def open_lines(host: str, port: int, users: Sequence[User]) -> list[Line]:
     return lines
 
 
-def _wait(asking: list[Line], lines: list[Line]) -> None:
+def _wait(asking: list[Line], others: list[Line]) -> None:
     until_s = time.monotonic() + _LOGIN_S
     poll = select.epoll()
     try:
@@ -117,10 +126,11 @@ def _wait(asking: list[Line], lines: list[Line]) -> None:
             if time.monotonic() > until_s:
                 raise LoadError(f"the node left {len(waiting)} logins without an answer for {_LOGIN_S:.0f} s")
             for number, _event in poll.poll(0.2):
-                if waiting[number].answered():
+                waiting[number].receive()
+                if waiting[number].is_live:
                     poll.unregister(number)
                     del waiting[number]
-            keep_alive([line for line in lines if line.socket.fileno() not in waiting])
+            keep_alive([*others, *(line for line in asking if line.is_live)])
     except OSError as error:
         raise LoadError(f"the node broke a connection during a login: {error.strerror or error}") from None
     finally:
@@ -128,31 +138,21 @@ def _wait(asking: list[Line], lines: list[Line]) -> None:
 
 
 def keep_alive(lines: Sequence[Line]) -> None:
-    """A heartbeat on each line that has sent none for a second."""
-    now_s = time.monotonic()
+    """Send a heartbeat on each line that has sent none for a second. Raises LoadError."""
     for line in lines:
-        if now_s - line.sent_s >= _HEARTBEAT_S:
-            line.sent_s = now_s
-            line.socket.send(HEARTBEAT)
+        line.keep_alive()
 
 
 def close_lines(lines: Sequence[Line]) -> None:
     """Log out and close."""
     for line in lines:
-        try:
-            line.socket.setblocking(True)
-            line.socket.settimeout(1.0)
-            line.socket.sendall(LOGOUT)
-        except OSError:
-            pass
-        line.socket.close()
+        line.close()
 
 
 def idle(lines: Sequence[Line], seconds: float, server_pid: int | None) -> float | None:
     """Send heartbeats and nothing else; gives the part of one core that the server used meanwhile.
 
-    None without the server's process id. Raises LoadError when the node ends a session or sends anything but
-    heartbeats.
+    None without the server's process id. Raises LoadError when the node ends a session.
     """
     poll = select.epoll()
     by_number = {line.socket.fileno(): line for line in lines}
@@ -166,22 +166,13 @@ def idle(lines: Sequence[Line], seconds: float, server_pid: int | None) -> float
             part = int((time.monotonic() - began_s) * 10) % 10
             keep_alive(lines[part::10])
             for number, _event in poll.poll(0.02):
-                _only_heartbeats(by_number[number])
+                by_number[number].receive()
     except OSError as error:
         raise LoadError(f"the node broke a connection of an idle session: {error.strerror or error}") from None
     finally:
         poll.close()
     took_s = time.monotonic() - began_s
     return (cpu_s(server_pid) - used_s) / took_s if server_pid else None
-
-
-def _only_heartbeats(line: Line) -> None:
-    data = line.socket.recv(_RECEIVE_BYTES)
-    if not data:
-        raise LoadError(f"the node ended the idle session of user {line.user.name}")
-    events = line.session.receive(data, time.monotonic_ns())
-    if errors := [event for event in events if isinstance(event, ProtocolError)]:
-        raise LoadError(f"the node sent nonsense to the idle session of user {line.user.name}: {errors[0]}")
 
 
 def cpu_s(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""Simulated traders on any node, over OUCH: their desks, and the clock by which they send.
+"""Simulated traders on any node, over OUCH: their desks, and the clock by which they act.
 
 Requests are made at fixed times, whatever the node does, and latencies are taken from those times. While a connection
 is lost nobody trades; what was not answered is asked again once it is back.
@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from load.actions import Action, Actions
 from load.desk import Desk
 from load.latency import Latencies
 from load.lines import LoadError, User
-from load.ouch_traders import OuchTraders, Request, first_token_now
 
 #: A lost connection is tried again this often, and for so long.
 _AGAIN_S: Final = 0.5
@@ -57,8 +57,8 @@ class Simulation:
         self._notice = notice
         self._options = options
         self.desks = desks or [Desk(options.host, options.port, user, tls=options.tls) for user in options.users]
-        self._traders = OuchTraders(options.seed, options.symbols, len(self.desks), first_token_now())
-        self._pending: deque[tuple[int, Request]] = deque()
+        self._actions = Actions(options.seed, options.symbols, len(self.desks))
+        self._pending: deque[tuple[int, Action]] = deque()
         self._interval_ns = 1e9 / options.rate
         self._next_ns = 0.0
         self._lost: dict[Desk, float] = {}
@@ -108,13 +108,13 @@ class Simulation:
     def _send_due(self) -> None:
         if not self._pending:
             count = min(max(round(self._options.rate * _AHEAD_S), _BATCH_MIN), _BATCH_MAX)
-            for request in self._traders.batch(count):
-                self._pending.append((round(self._next_ns), request))
+            for action in self._actions.batch(count):
+                self._pending.append((round(self._next_ns), action))
                 self._next_ns += self._interval_ns
         now_ns = time.monotonic_ns()
         while self._pending and self._pending[0][0] <= now_ns:
-            intended_ns, request = self._pending.popleft()
-            self.desks[request.user].ask(request, intended_ns)
+            intended_ns, action = self._pending.popleft()
+            self.desks[action.user].ask(action, intended_ns)
 
     def _wait(self, trading: bool) -> None:
         by_socket = {desk.socket: desk for desk in self.desks if desk.socket is not None}
@@ -163,7 +163,7 @@ class Simulation:
         now_ns = time.monotonic_ns()
         behind_ns = now_ns - self._pending[0][0] if self._pending else 0
         if behind_ns > 0:
-            self._pending = deque((at_ns + behind_ns, request) for at_ns, request in self._pending)
+            self._pending = deque((at_ns + behind_ns, action) for at_ns, action in self._pending)
         self._next_ns = max(self._next_ns + max(behind_ns, 0), float(now_ns))
 
     def take_second(self) -> Latencies:

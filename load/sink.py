@@ -69,6 +69,7 @@ class Server:
         connection.sendall(session.accept(_SESSION, max(requests[0].requested_seq, 1), 0))
         n = self._free.pop()
         self.sink.held[n] = 0
+        self.sink.shares[n] = 0
         self._lines[connection.fileno()] = (n, connection)
         self._poll.register(connection.fileno(), select.EPOLLIN)
 

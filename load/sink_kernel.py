@@ -14,7 +14,7 @@ from load.state import ALPHABET, HELD_BYTES, Rows
 from wire import PacketType, octets
 from wire.ouch import server_rows
 from wire.ouch_codes import BboWeight, CancelReason, ClientMessage, OrderState, ServerMessage
-from wire.ouch_layout import FROM_CLIENT, FROM_SERVER, offsets
+from wire.ouch_layout import FROM_CLIENT, FROM_SERVER, TOKEN_CHARACTERS, offsets
 from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, packet
 
 #: Orders of a connection that the sink still knows, as many as the load generator may have open; a power of two.
@@ -26,6 +26,7 @@ _ENTER: Final = int(ClientMessage.ENTER_ORDER)
 _CANCEL: Final = int(ClientMessage.CANCEL_ORDER)
 _REPLACE: Final = int(ClientMessage.REPLACE_ORDER)
 _UNSEQUENCED: Final = int(PacketType.UNSEQUENCED)
+_SPACE: Final = ord(" ")
 _ON_REQUEST: Final = int(CancelReason.USER)
 _IOC: Final = int(CancelReason.IMMEDIATE_OR_CANCEL)
 
@@ -101,16 +102,24 @@ def _copy(out, to, buffer, start, count):
 
 @inlined
 def _ring_place(buffer, at, values):
+    """Place of a token by its last digits: of base 64 in the load generator's, of 36 in the client library's."""
     number = np.int64(0)
-    for place in range(5, 8):
-        number = (number << 6) | values[buffer[at + place]]
+    if buffer[at + 8] == _SPACE:
+        for place in range(5, 8):
+            number = (number << 6) | values[buffer[at + place]]
+        return number & (_RING - 1)
+    end = at + TOKEN_CHARACTERS
+    while buffer[end - 1] == _SPACE:
+        end -= 1
+    for place in range(end - 4, end):
+        number = 36 * number + values[buffer[place]]
     return number & (_RING - 1)
 
 
 @inlined
 def _cancel(out, to, buffer, token, shares, reason):
     end = _put(out, to, _CANCELED)
-    _copy(out, to + _TOKEN_OUT, buffer, token, 14)
+    _copy(out, to + _TOKEN_OUT, buffer, token, TOKEN_CHARACTERS)
     _put_u32(out, to + HEAD_BYTES + _OF_CANCELED.decrement_shares, shares)
     out[to + HEAD_BYTES + _OF_CANCELED.cancel_reason] = reason
     return end
@@ -125,7 +134,7 @@ def _answer(sink: Sink, n, at, to):
     place = _ring_place(buffer, token, sink.values)
     if kind == _ENTER:
         end = _put(out, to, _ACCEPTED)
-        _copy(out, to + _TOKEN_OUT, buffer, token, 14)
+        _copy(out, to + _TOKEN_OUT, buffer, token, TOKEN_CHARACTERS)
         _copy(out, to + HEAD_BYTES + _OF_ACCEPTED.buy_sell, buffer, at + _OF_ENTER.buy_sell, _ENTERED_BYTES)
         shares = _u32(buffer, at + _OF_ENTER.shares)
         if _u32(buffer, at + _OF_ENTER.time_in_force_s) == 0:
@@ -137,14 +146,14 @@ def _answer(sink: Sink, n, at, to):
     sink.shares[n, place] = 0
     if shares == 0:
         end = _put(out, to, _CANCEL_REJECT)
-        _copy(out, to + _TOKEN_OUT, buffer, token, 14)
+        _copy(out, to + _TOKEN_OUT, buffer, token, TOKEN_CHARACTERS)
         return end
     if kind == _CANCEL:
         return _cancel(out, to, buffer, token, shares, _ON_REQUEST)
     end = _put(out, to, _REPLACED)
     message, new_token = to + HEAD_BYTES, at + _OF_REPLACE.replacement_order_token
-    _copy(out, to + _TOKEN_OUT, buffer, new_token, 14)
-    _copy(out, message + _OF_REPLACED.previous_order_token, buffer, token, 14)
+    _copy(out, to + _TOKEN_OUT, buffer, new_token, TOKEN_CHARACTERS)
+    _copy(out, message + _OF_REPLACED.previous_order_token, buffer, token, TOKEN_CHARACTERS)
     _copy(out, message + _OF_REPLACED.shares, buffer, at + _OF_REPLACE.shares, 4)
     _copy(out, message + _OF_REPLACED.price_e4, buffer, at + _OF_REPLACE.price_e4, 4)
     sink.shares[n, _ring_place(buffer, new_token, sink.values)] = _u32(buffer, at + _OF_REPLACE.shares)

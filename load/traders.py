@@ -1,6 +1,6 @@
 """Simulated traders: market makers that quote around a drifting price, and takers that hit them.
 
-`lockstep demo` and `lockstep simulate` send their COMMAND rows as OUCH (``load.ouch_traders``), which has market orders
+`lockstep demo` and `lockstep simulate` send their orders by OUCH (``load.actions``), which has market orders
 in a cross only; so who wants to trade at once goes deep into the book by a limit. Batches are made with NumPy, a few
 microseconds a row, from one seed. The traders do not listen: a cancel of an order that has traded meanwhile is
 refused, as it is on any venue.

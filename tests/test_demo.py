@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.demo_clients import Stream, Trade
+from cli.demo_clients import Stream, Tape
 from cli.demo_proof import JournalMessages, StreamReplay, judged, told
 from cli.demo_view import PlainView, _ladder
+from client.messages import read
 from gateway.streams import Segment
 from node.link import Link
 from replay.verify import VerifyReport
@@ -110,6 +110,9 @@ TOOK, GAVE = (
     for token, side in ((b"one", Liquidity.REMOVED), (b"two", Liquidity.ADDED))
 )
 
+#: The answer to the marker of the login that asks for the stream again.
+MARKED = message(ServerMessage.CANCEL_REJECT, order_token=b"U1-1".ljust(14))
+
 
 def journaled(*messages: bytes) -> JournalMessages:
     """As if these were one user's stream."""
@@ -131,9 +134,9 @@ def test_a_stream_is_the_same_however_it_comes_and_another_is_not() -> None:
     facts = stream_of(ACCEPTED, TOOK, GAVE).facts()
     assert journaled(ACCEPTED, TOOK, GAVE).streams[1].facts() == facts
     whole = b"".join(packet(PacketType.SEQUENCED, payload) for payload in (ACCEPTED, TOOK, GAVE))
-    at_once = Stream()
-    at_once.take(1, 3, whole)
-    assert at_once.facts() == facts
+    at_once = JournalMessages()
+    at_once.deliver(Segment(1, 1, 3, 0, whole))
+    assert at_once.streams[1].facts() == facts
     for other in (
         stream_of(ACCEPTED, TOOK),
         stream_of(ACCEPTED, GAVE, TOOK),
@@ -153,11 +156,10 @@ def test_what_is_there_twice_is_counted() -> None:
 
 
 def test_the_tape_names_what_was_traded() -> None:
-    tape: deque[Trade] = deque()
-    stream = Stream(tape)
+    tape = Tape()
     for seq, payload in enumerate((ACCEPTED, TOOK, GAVE), 1):
-        stream(seq, payload)
-    assert list(tape) == [("ACME", "99.95", 30)]
+        tape(read(seq, payload))  # type: ignore[arg-type]  # whatever ``read`` gives is an Event
+    assert list(tape.trades) == [("ACME", "99.95", 30)]
 
 
 def verified(missing: tuple[int, ...] = ()) -> VerifyReport:
@@ -170,12 +172,13 @@ Case = dict[str, Any]
 
 def _good() -> Case:
     came = stream_of(ACCEPTED, TOOK, GAVE).facts()
+    now = stream_of(ACCEPTED, TOOK, GAVE, MARKED).facts()
     counts = {"orders": 10, "answers": 10, "unanswered": 0, "unexpected": 0, "trades": 1, "messages": 3, "rejects": 0}
     again = {"sent_again": 2, "answered_again": 1, "reconnects": 1, "outage_s": 1.5, "p50_us": 1.0, "p99_us": 2.0}
     return {
-        "clients": {**counts, **again, "streams": {"U1": {"came": came, "again": dict(came)}}},
+        "clients": {**counts, **again, "streams": {"U1": {"came": came, "again": dict(came), "now": now}}},
         "restart": {"durable_seq_reported": 20, "published_seq_reported": 19, "recovered_seq": 20},
-        "replay": StreamReplay(journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(came)}, 1, "ed", "sd", "sd", 40),
+        "replay": StreamReplay(journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(now)}, 1, "ed", "sd", "sd", 40),
         "reports": {"kernel": verified(), "reference": verified()},
     }
 
@@ -192,6 +195,14 @@ def _replay(case: Case, **changed: Any) -> None:
 
 SHORT = stream_of(ACCEPTED, TOOK).facts()
 UNORDERED = stream_of(ACCEPTED, TOOK, GAVE, first_seq=2).facts()
+LONGER = stream_of(ACCEPTED, TOOK, GAVE, MARKED, MARKED).facts()
+
+
+def _go_on(case: Case) -> None:
+    case["clients"]["streams"]["U1"].update(now=LONGER)
+    _replay(case, streams={"U1": LONGER})
+
+
 FAULTS: dict[str, tuple[str, Callable[[Case], object]]] = {
     "durable commands are gone": ("nothing_lost", lambda case: case["restart"].update(recovered_seq=19)),
     "published commands are gone": ("nothing_lost", lambda case: case["restart"].update(published_seq_reported=21)),
@@ -203,6 +214,7 @@ FAULTS: dict[str, tuple[str, Callable[[Case], object]]] = {
         lambda case: case["clients"]["streams"]["U1"].update(came=UNORDERED, again=dict(UNORDERED)),
     ),
     "the journal gives less": ("same_from_journal", lambda case: _replay(case, streams={"U1": SHORT})),
+    "the stream went on after it was asked for again": ("same_from_journal", _go_on),
     "the journal has no such user": ("same_from_journal", lambda case: _replay(case, streams={})),
     "an order was accepted twice": (
         "nothing_doubled",

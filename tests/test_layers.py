@@ -301,6 +301,30 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
     assert set(KNOWN) - defined == set()
 
 
+#: Files outside wire/, client/ and gateway/ that have to do with bytes of OUCH or SoupBinTCP: the kernels that make and
+#: judge millions of messages a second, the server without a market, and bounds of names and prices.
+_OF_BYTES = {
+    "cli/who.py",
+    "load/answers.py",
+    "load/orders.py",
+    "load/sink.py",
+    "load/sink_kernel.py",
+    "load/state.py",
+    "node/far_prices.py",
+}
+
+
+def test_whoever_sends_orders_does_it_with_the_client_library() -> None:
+    """A client that makes messages by itself settles what was lost in its own way, and tests of the library miss it."""
+    found = set()
+    for folder in RANK.keys() - {"wire", "client", "gateway"}:
+        for path in (ROOT / folder).rglob("*.py"):
+            for _, dotted in imports(path.read_text()):
+                if dotted.split(".")[0] == "wire" and dotted not in ("wire.ouch_codes", "wire.errors"):
+                    found.add(path.relative_to(ROOT).as_posix())
+    assert found == _OF_BYTES
+
+
 #: Functions that have more parameters than one can keep in mind: kernels on the path of an order.
 _MANY_PARAMETERS = {"engine/limit_checks.py:check_with_limits"}
 

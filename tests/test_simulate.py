@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from load.ouch_traders import OuchTraders
+from client import RequestKind
+from load.actions import Actions
+from load.desk import Desk
+from load.lines import User
 from load.sink import Server
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.test_wire_load import cut, framed
-from wire.ouch import read_client
-from wire.ouch_codes import ClientMessage, ServerMessage
+from wire.ouch_codes import ServerMessage
 
 SYMBOLS = (("ACME", 100_0000), ("BOLT", 25_0000))
 
@@ -41,47 +44,59 @@ def users(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_the_traders_ask_for_is_ouch_and_each_token_is_new() -> None:
-    traders = OuchTraders(5, SYMBOLS, 3, 1_000)
-    requests = [request for _ in range(30) for request in traders.batch(100)]
-    kinds: Counter[int] = Counter()
-    made: list[bytes] = []
-    for request in requests:
-        row = read_client(request.message)[0]
-        kinds[int(row["kind"])] += 1
-        assert 0 <= request.user < 3
-        if row["kind"] == ClientMessage.ENTER_ORDER:
-            assert (request.token, request.existing) == (row["order_token"], b"")
-            assert row["stock"] in (b"ACME    ", b"BOLT    ")
-            assert row["shares"] > 0
-            assert row["price_e4"] % 100 == 0
-            assert row["price_e4"] > 0
-        elif row["kind"] == ClientMessage.REPLACE_ORDER:
-            assert (request.token, request.existing) == (row["replacement_order_token"], row["existing_order_token"])
+def test_traders_enter_replace_and_cancel_orders_under_numbers_that_are_new() -> None:
+    actions = Actions(5, SYMBOLS, 3)
+    made: list[int] = []
+    kinds: Counter[RequestKind] = Counter()
+    for action in [action for _ in range(30) for action in actions.batch(100)]:
+        kinds[action.kind] += 1
+        assert 0 <= action.user < 3
+        if action.kind is RequestKind.ENTER:
+            assert action.new is not None
+            assert action.new.symbol in ("ACME", "BOLT")
+            assert action.new.price_e4 % 100 == 0
+            made.append(action.number)
         else:
-            assert (request.token, request.existing) == (b"", row["order_token"])
-        if request.existing:
-            assert request.existing in made
-        if request.token:
-            made.append(request.token)
-            assert len(request.token.rstrip(b" ")) == 8
+            assert action.number in made
+        if action.kind is RequestKind.REPLACE:
+            assert action.qty > 0
+            made.append(action.new_number)
     assert len(set(made)) == len(made)
     assert min(kinds.values()) > 100
     assert len(kinds) == 3
 
 
-def test_the_same_seed_gives_the_same_requests() -> None:
-    one, same, other = (OuchTraders(seed, SYMBOLS, 3, 1) for seed in (5, 5, 6))
+def test_the_same_seed_gives_the_same_actions() -> None:
+    one, same, other = (Actions(seed, SYMBOLS, 3) for seed in (5, 5, 6))
     assert one.batch(300) == same.batch(300)
     assert one.batch(300) != other.batch(300)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_traders_of_any_number_make_markets_and_take(count: int) -> None:
-    requests = OuchTraders(1, SYMBOLS, count, 1).batch(2_000)
-    assert {request.user for request in requests} == set(range(count))
-    iocs = [r for r in requests if r.message[:1] == b"O" and read_client(r.message)[0]["time_in_force_s"] == 0]
-    assert len(iocs) > 100
+    actions = Actions(1, SYMBOLS, count).batch(2_000)
+    assert {action.user for action in actions} == set(range(count))
+    assert sum(action.new is not None and action.new.time_in_force_s == 0 for action in actions) > 100
+
+
+def test_a_desk_keeps_only_orders_that_are_open_or_that_its_trader_may_come_back_to() -> None:
+    """A simulation of hours must not grow."""
+    with serving() as server:
+        desk = Desk("127.0.0.1", server.port, User("U1", "any"))
+        desk.login()
+        actions = Actions(1, SYMBOLS, 1)
+        for _ in range(30):
+            for action in actions.batch(100):
+                desk.ask(action, 0)
+            until_s = time.monotonic() + 10
+            while desk.unanswered and time.monotonic() < until_s:
+                desk.flush()
+                desk.receive()
+        assert (desk.unanswered, desk.counts["answers"], desk.counts["unexpected"]) == (0, 3_000, 0)
+        assert len(desk._orders) < 1_100
+        assert len(desk._entry.day.orders) < 1_100
+        assert not desk._intended_ns
+        desk.logout()
 
 
 def test_every_order_is_answered_and_told_in_a_summary(lockstep: Lockstep, users: Path) -> None:
