@@ -6,6 +6,7 @@ become one sentence and an exit status is in ``cli.errors``.
 """
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -118,15 +119,20 @@ def _options(
     """Options of the program itself, before the command."""
 
 
+@functools.cache
+def _commands() -> Any:
+    """All commands, put together once: typer reads every signature anew, which takes longer than most of them."""
+    return without_markup(typer.main.get_command(app))
+
+
 def run_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; errors are reported on standard error."""
     if screen.is_live(sys.stdout) and not screen.is_colored(sys.stdout):
         from typer import rich_utils
 
         rich_utils.COLOR_SYSTEM = None  # with NO_COLOR help pages would still have bold and dim text
-    command = without_markup(typer.main.get_command(app))
     try:
-        status = command.main(list(arguments), prog_name="lockstep", standalone_mode=False)
+        status = _commands().main(list(arguments), prog_name="lockstep", standalone_mode=False)
         screen.flush()
         if status == errors.INTERRUPTED:
             _complain("interrupted")
