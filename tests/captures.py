@@ -101,15 +101,19 @@ def complaints(path: Path) -> list[str]:
 
 
 @cache
-def _values() -> str:
+def _values() -> dict[str, set[str]]:
+    """The codes that tshark has a name for, by field of OUCH: of a few hundred thousand lines about all protocols."""
     done = subprocess.run(["tshark", "-G", "values"], check=True, capture_output=True, text=True, timeout=600)
-    return done.stdout
+    found: dict[str, set[str]] = {}
+    for piece in done.stdout.split("\nV\touch.")[1:]:
+        field, code, _ = piece.split("\t", 2)
+        found.setdefault(f"ouch.{field}", set()).add(code[1:-1])
+    return found
 
 
 def codes(field: str) -> set[str]:
     """The one-character codes that tshark has a name for in a field."""
-    rows = (line.split("\t") for line in _values().splitlines())
-    return {row[2][1:-1] for row in rows if row[0] == "V" and row[1] == field}
+    return _values().get(field, set())
 
 
 class Tap:

@@ -48,7 +48,8 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A data directory with DAY in it, in blocks of some size: pairs of rows lie in one block, or in two."""
     folder = tmp_path_factory.mktemp("choice")
     (folder / "day.txt").write_text(DAY)
-    line = ["run", folder / "day.txt", "--data", folder / "node", "--block-rows", request.param]
+    small = ["--orders-max", 64, "--ids-max", 256]
+    line = ["run", folder / "day.txt", "--data", folder / "node", "--block-rows", request.param, *small]
     assert run_line([str(word) for word in line]) == 0
     return folder / "node"
 

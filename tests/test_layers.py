@@ -1,6 +1,5 @@
 """Imports point down only and never in a circle, siblings never meet, and one outside library has one home."""
 
-import ast
 import fnmatch
 import re
 import tomllib
@@ -11,6 +10,7 @@ import pytest
 
 from cli.doctor import _PARTS
 from cli.errors import KNOWN
+from tests.sources import facts, paths, text
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,11 +54,7 @@ HOMES = {
 
 def imports(source: str) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of each import in the source, those inside functions included."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.lineno, node.module
+    return ((each.line, each.module) for each in facts(source).imports)
 
 
 def faults(path: str, source: str) -> list[str]:
@@ -118,27 +114,28 @@ def cycles(sources: Mapping[str, str]) -> list[list[str]]:
 def targets(source: str, modules: Set[str]) -> set[str]:
     """Those of ``modules`` that the source imports."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            parts = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= parts & modules
-            if parts - modules:
-                found.add(node.module)
+    for each in facts(source).imports:
+        parts = {f"{each.module}.{name}" for name in each.names}
+        found |= parts & modules
+        if not parts or parts - modules:
+            found.add(each.module)
     return found & modules
 
 
+def sources() -> dict[str, str]:
+    """Text of each file of the product by its path."""
+    return {path: text(path) for folder in RANK for path in paths(folder)}
+
+
 def test_imports_point_down_and_each_library_has_one_home() -> None:
-    files = [file for folder in RANK for file in sorted((ROOT / folder).rglob("*.py"))]
+    files = sources()
     assert files
-    found = [fault for file in files for fault in faults(file.relative_to(ROOT).as_posix(), file.read_text())]
+    found = [fault for path, source in files.items() for fault in faults(path, source)]
     assert not found, "\n".join(found)
 
 
 def test_no_modules_import_each_other() -> None:
-    files = [file for folder in RANK for file in sorted((ROOT / folder).rglob("*.py"))]
-    found = cycles({file.relative_to(ROOT).as_posix(): file.read_text() for file in files})
+    found = cycles(sources())
     assert not found, "\n".join(" <-> ".join(group) for group in found)
 
 
@@ -155,12 +152,12 @@ def test_planted_cycles_are_found() -> None:
     assert not cycles(sources | {"node/c.py": "import os\nfrom node.d import d\n", "node/d.py": ""})
 
 
-@pytest.mark.parametrize("text", ["imports", "pyproject.toml", "Makefile", "cli/doctor.py", "docs/ARCHITECTURE.md"])
-def test_every_folder_that_is_listed_exists_and_every_folder_of_ours_is_listed(text: str) -> None:
+@pytest.mark.parametrize("where", ["imports", "pyproject.toml", "Makefile", "cli/doctor.py", "docs/ARCHITECTURE.md"])
+def test_every_folder_that_is_listed_exists_and_every_folder_of_ours_is_listed(where: str) -> None:
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-    source = "" if text == "imports" else (ROOT / text).read_text()
+    source = "" if where == "imports" else text(where)
     measured = {"benchmarks"}  # no part of the product
-    match text:
+    match where:
         case "imports":
             listed = set(RANK)
         case "pyproject.toml":
@@ -216,11 +213,10 @@ def picture_faults(picture: str, graph: Mapping[str, Set[str]]) -> list[str]:
 
 
 def test_the_picture_of_the_layers_shows_the_imports() -> None:
-    files = [file for folder in RANK for file in sorted((ROOT / folder).rglob("*.py"))]
-    graph = folder_imports({file.relative_to(ROOT).as_posix(): file.read_text() for file in files})
+    graph = folder_imports(sources())
     assert set(graph) == set(RANK)
-    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
-    (picture,) = re.findall(r"^```mermaid\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    page = text("docs/ARCHITECTURE.md")
+    (picture,) = re.findall(r"^```mermaid\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     found = picture_faults(picture, graph)
     assert not found, "docs/ARCHITECTURE.md: " + "; ".join(found)
 
@@ -283,21 +279,15 @@ def test_planted_violations_are_found() -> None:
     ],
 )
 def test_every_module_of_a_folder_is_named_where_the_architecture_describes_the_folder(folder: str) -> None:
-    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
-    row = next(line for line in text.splitlines() if line.startswith(f"| `{folder}/` |"))
+    page = text("docs/ARCHITECTURE.md")
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{folder}/` |"))
     named = re.findall(r"`([a-z_]+\*?)`", row)
     modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__", "errors"}
     assert {name for name in modules if not any(fnmatch.fnmatch(name, pattern) for pattern in named)} == set()
 
 
 def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table_names() -> None:
-    defined = {
-        (folder, node.name)
-        for folder in RANK
-        for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef)
-    }
+    defined = {(folder, name) for folder in RANK for path in paths(folder) for name, _ in facts(text(path)).classes}
     assert set(KNOWN) - defined == set()
 
 
@@ -331,12 +321,11 @@ _MANY_PARAMETERS = {"engine/limit_checks.py:check_with_limits"}
 
 def test_no_function_has_more_than_thirteen_parameters_but_for_commands_and_kernels() -> None:
     """Options that belong together are one value, as ``NodeOptions`` is; a command's parameters are its options."""
-    found = set()
-    for folder in RANK:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not path.name.startswith("commands_"):
-                    count = len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
-                    if count > 13:
-                        found.add(f"{path.relative_to(ROOT)}:{node.name}")
+    found = {
+        f"{path}:{name}"
+        for path, source in sources().items()
+        if not path.startswith("cli/commands_")
+        for name, count in facts(source).parameters
+        if count > 13
+    }
     assert found == _MANY_PARAMETERS

@@ -98,7 +98,7 @@ def test_every_message_of_apple_is_counted_by_what_became_of_it(aapl: Flow) -> N
 
 @needs_data
 def test_apple_printed_as_a_scenario_gives_the_same_rows(aapl: Flow) -> None:
-    rows = aapl.rows[:20_000]
+    rows = aapl.rows[:5_000]
     engine, again = ReferenceEngine(), ReferenceEngine()
     printer = Printer()
     text = "\n".join(printer.print_block(rows, engine.apply(rows), 1, with_events=False))
@@ -133,7 +133,7 @@ class PublishedMarket:
             self.drift = -self.drift
         side = self.random.choice((1, -1))
         entries = 0.5 + 0.2 * self.drift * side  # one side thins out and the other fills up: the market moves
-        if self.random.random() < entries or len(self.prices(side)) < 3:
+        if self.random.random() < entries or len(self.sides[side]) < 3:
             self.enter(side, publish)
         else:
             self.take(side, publish)
@@ -141,7 +141,8 @@ class PublishedMarket:
     def enter(self, side: int, publish: bool) -> None:
         other = self.prices(-side)
         inside = other[0] - side * 100 if other else 100_000
-        anchor = self.prices(side)[0] if self.prices(side) else inside
+        own = self.prices(side)
+        anchor = own[0] if own else inside
         price = anchor - side * 100 * int(self.random.expovariate(0.15) - 3 * (side == self.drift))
         price = min(price, inside) if side == 1 else max(price, inside)
         qty, order_id = self.random.randint(1, 300), self.next_id
@@ -173,10 +174,11 @@ class PublishedMarket:
             return
         self.messages.append(f"{self.now_ns // 10**9}.{self.now_ns % 10**9:09d},{','.join(map(str, message))}\n")
         row: list[int] = []
+        sides = [(side, self.sides[side], self.prices(side)) for side in (-1, 1)]
         for level in range(self.levels):
-            for side in (-1, 1):
-                price = self.prices(side)[level] if level < len(self.prices(side)) else -side * EMPTY_E4
-                row += [price, sum(qty for _id, qty in self.sides[side].get(price, []))]
+            for side, queues, prices in sides:
+                price = prices[level] if level < len(prices) else -side * EMPTY_E4
+                row += [price, sum(qty for _id, qty in queues.get(price, ()))]
         self.book.append(",".join(map(str, row)) + "\n")
 
 
@@ -186,7 +188,7 @@ class ThinMarket(PublishedMarket):
     def step(self, publish: bool) -> None:
         """One event of a random kind."""
         side = self.random.choice((1, -1))
-        if len(self.prices(side)) < 3 or (self.random.random() < 0.5 and len(self.prices(side)) < 25):
+        if len(self.sides[side]) < 3 or (self.random.random() < 0.5 and len(self.sides[side]) < 25):
             self.enter(side, publish)
         else:
             self.take(side, publish)

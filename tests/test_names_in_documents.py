@@ -6,7 +6,6 @@ operating system count where the sources use them. The rulebook also names plann
 commands are checked.
 """
 
-import ast
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import typer
+
+from tests.sources import Facts, facts, paths, text
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
@@ -36,60 +37,36 @@ IDENTIFIER = re.compile(r"[A-Za-z]*[a-z0-9]_[a-z]\w*|[A-Z]+[a-z]+[A-Z]\w+|_[a-z]
 
 
 @cache
-def sources() -> dict[str, ast.Module]:
-    """Path from the root: the parsed file."""
-    files = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in files}
-
-
-def names_in(tree: ast.AST) -> Iterator[str]:
-    """Every identifier of a piece of code, and the words of its short strings, docstrings apart."""
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.ClassDef(name=name):
-                yield name
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield name
-            case ast.keyword(arg=str(name)):
-                yield name
-            case ast.alias(name=name):
-                yield from name.split(".")
-            case ast.Constant(value=str(text)) if id(node) not in docstrings and len(text) <= 200:
-                yield from re.findall(r"\w+", text)
+def sources() -> dict[str, Facts]:
+    """Path from the root: facts of the file."""
+    return {path: facts(text(path)) for folder in FOLDERS for path in paths(folder)}
 
 
 @cache
 def identifiers() -> frozenset[str]:
-    return frozenset(
-        name
-        for path, tree in sources().items()
-        if path != "tests/test_names_in_documents.py"
-        for name in names_in(tree)
-    )
+    others = (each for path, each in sources().items() if path != "tests/test_names_in_documents.py")
+    return frozenset().union(*(each.identifiers for each in others))
 
 
 @cache
 def places() -> dict[str, frozenset[str]]:
     """Name of a module, a package or a class: the names in it. Those of the same name share an entry."""
     found: dict[str, set[str]] = {}
-    for path, tree in sources().items():
+    for path, each in sources().items():
         parts = path.removesuffix("/__init__.py").removesuffix(".py").split("/")
-        own = set(names_in(tree))
         for depth in range(len(parts)):
-            found.setdefault(parts[depth], set()).update(parts[depth + 1 : depth + 2] or own)
+            found.setdefault(parts[depth], set()).update(parts[depth + 1 : depth + 2] or each.identifiers)
             if path.endswith("/__init__.py") and depth == len(parts) - 1:
-                found[parts[depth]] |= own
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                found.setdefault(node.name, set()).update(names_in(node))
+                found[parts[depth]] |= each.identifiers
+        for name, names in each.classes:
+            found.setdefault(name, set()).update(names)
     return {name: frozenset(names) for name, names in found.items()}
+
+
+@cache
+def makefile() -> str:
+    """The Makefile."""
+    return text("Makefile")
 
 
 @cache
@@ -118,7 +95,7 @@ def fault(quoted: str, *, ahead: bool = False, folder: str = "") -> str:
             return "no such command"
         return ""
     if words[0] == "make" and len(words) == 2 and re.fullmatch(r"[a-z-]+", words[1]):
-        return "" if re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M) else "no such target"
+        return "" if re.search(rf"^{words[1]}:", makefile(), re.M) else "no such target"
     if len(words) > 1:
         return ""
     word = quoted.removesuffix("()")
@@ -140,10 +117,10 @@ def fault(quoted: str, *, ahead: bool = False, folder: str = "") -> str:
     return ""
 
 
-def quoted_in_document(text: str) -> Iterator[tuple[int, str]]:
+def quoted_in_document(page: str) -> Iterator[tuple[int, str]]:
     """(line, text) of each pair of backticks outside blocks."""
     block = False
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(page.splitlines(), 1):
         if line.startswith("```"):
             block = not block
         elif not block:
@@ -152,16 +129,15 @@ def quoted_in_document(text: str) -> Iterator[tuple[int, str]]:
 
 def quoted_in_code(path: str) -> Iterator[tuple[int, str]]:
     """(line, text) of each pair of double backticks in comments and docstrings."""
-    for number, line in enumerate((ROOT / path).read_text().splitlines(), 1):
+    for number, line in enumerate(text(path).splitlines(), 1):
         yield from ((number, found) for found in re.findall(r"``([^`]+)``", line))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_what_exists(document: str) -> None:
-    text = (ROOT / document).read_text()
     found = [
         (line, quoted, fault(quoted, ahead=document in AHEAD, folder=document.rpartition("/")[0]))
-        for line, quoted in quoted_in_document(text)
+        for line, quoted in quoted_in_document(text(document))
     ]
     assert not [f"{document}:{line}: `{quoted}`: {wrong}" for line, quoted, wrong in found if wrong]
 
