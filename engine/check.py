@@ -62,17 +62,14 @@ def _check_book(state: State, b: int, seen: set[int]) -> None:
     side = 1 if b % 2 == 0 else -1
     first = int(instrument["window_tick"])
     require(first >= 0 and first % 64 == 0, "the window starts at a multiple of 64 ticks")
-    rows = {}
     words = state.words[b * WINDOW_WORDS : (b + 1) * WINDOW_WORDS]
+    bits = np.unpackbits(words.view(np.uint8), bitorder="little")
+    heads = state.levels["head"][b * WINDOW : (b + 1) * WINDOW]
+    require((bits == (heads != 0)).all(), "the bit of a tick tells whether it has orders")
+    rows = {first + (ring - first) % WINDOW: b * WINDOW + ring for ring in np.flatnonzero(bits).tolist()}
     summary = int(state.books[b]["summary"])
-    for ring in range(WINDOW):
-        row = b * WINDOW + ring
-        bit = int(words[ring >> 6]) >> (ring & 63) & 1
-        require(bit == bool(state.levels[row]["head"]), "the bit of a tick tells whether it has orders")
-        if bit:
-            rows[first + (ring - first) % WINDOW] = row
-    for word in range(WINDOW_WORDS):
-        require((summary >> word & 1) == (int(words[word]) != 0), "the summary tells which words are not zero")
+    for word, content in enumerate(words.tolist()):
+        require((summary >> word & 1) == (content != 0), "the summary tells which words are not zero")
     far = _far_ticks(state, int(state.books[b]["far_root"]), 34)
     require(not any(first <= tick < first + WINDOW for tick in far), "far ticks are outside the window")
     leaf_base = len(state.levels) - len(state.leaf_ticks)
