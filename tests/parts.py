@@ -12,6 +12,8 @@ from typing import Final
 import pytest
 
 SEED: Final = "LOCKSTEP_SEED"
+#: How many times as many examples Hypothesis tries: `make test-long` has more commands, and more examples.
+SCALE: Final = max(1, int(os.environ.get("LOCKSTEP_COMMANDS", "150000")) // 150_000)
 
 
 def seed_of_the_day() -> int:

@@ -25,6 +25,7 @@ from client import (
 from client.orders import Request
 from tests.client_link import NOW_NS, Entry, Link, bob
 from tests.fake_exchange import PASSWORD, USER, Fault, Market
+from tests.parts import SCALE
 from wire import ouch
 from wire.ouch_codes import ServerMessage
 
@@ -96,7 +97,7 @@ def faults_by_chance(chance: random.Random, share: float) -> Iterator[Fault]:
         yield chance.choice(list(Fault)[1:]) if chance.random() < share else Fault.NONE
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=100 * SCALE)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.1, 0.3, 0.6]), st.booleans())
 def test_whenever_connections_break_no_order_is_lost_or_doubled_and_each_request_ends_once(
     seed: int, share: float, resend: bool
@@ -110,7 +111,7 @@ def test_whenever_connections_break_no_order_is_lost_or_doubled_and_each_request
     assert link.core.day.unasked == 0
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=30 * SCALE)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.3]))
 def test_a_client_that_forgets_closed_orders_has_the_same_outcomes(seed: int, share: float) -> None:
     links = []

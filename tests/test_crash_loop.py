@@ -28,7 +28,7 @@ from tests.crash_child import BLOCK_COMMANDS, run_node
 from tests.nodes import SMALL, batches, image_of
 from tests.streams import random_stream
 
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "30"))
+KILLS = int(os.environ.get("LOCKSTEP_KILLS", "12"))
 ROWS = random_stream(77, 40_000)
 CHECKPOINT_EVERY = 1_000
 

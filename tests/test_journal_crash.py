@@ -22,7 +22,7 @@ from journal import Journal, JournalDamaged
 from tests.journals import META, PAGE_BYTES, digest_of, read_all, rows_of
 
 ROOT = Path(__file__).parent.parent
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "8"))
+KILLS = int(os.environ.get("LOCKSTEP_KILLS", "4"))
 #: Commits of a traced run. The suite without long tests has a short one, with its control.
 FEW, MANY = 4, 12
 

@@ -21,9 +21,9 @@ from tests.journals import META, PAGE_BYTES, Truth, fill, read_all, small_journa
 
 ROOT = Path(__file__).parent.parent
 #: A multiple of four times the workers.
-FLIPS = int(os.environ.get("LOCKSTEP_FLIPS", "400"))
+FLIPS = int(os.environ.get("LOCKSTEP_FLIPS", "200"))
 #: Of the bits of a side file one in so many is flipped; each number meets every place within a byte.
-APART = 7 if FLIPS > 400 else 23
+APART = 7 if FLIPS > 200 else 47
 WORKERS = 2
 
 
@@ -72,7 +72,7 @@ def test_a_flipped_bit_anywhere_is_never_silent_and_costs_nothing_before_it(pris
 
 def test_a_file_cut_anywhere_is_noticed_and_what_is_left_is_read(pristine: Path, tmp_path: Path) -> None:
     copies = [Path(shutil.copytree(pristine, tmp_path / str(number))) for number in range(WORKERS)]
-    tally = run("truncations", copies, 100)
+    tally = run("truncations", copies, FLIPS // 5)
     assert set(tally) == {"detected"}
 
 
