@@ -15,6 +15,7 @@ from load.actions import Actions
 from load.desk import Desk
 from load.lines import User
 from load.sink import Server
+from load.sink_kernel import answer_all
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.test_wire_load import cut, framed
@@ -23,10 +24,36 @@ from wire.ouch_codes import ServerMessage
 SYMBOLS = (("ACME", 100_0000), ("BOLT", 25_0000))
 
 
+class Clock:
+    """The time of the traders: it goes on by a step whenever somebody asks for it, however long the machine takes."""
+
+    STEP_NS = 100_000
+
+    def __init__(self) -> None:
+        self._now_ns = 10**12
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds."""
+        self._now_ns += self.STEP_NS
+        return self._now_ns
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.monotonic_ns() / 1e9
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    for module in ("cli.simulate", "load.simulation", "load.desk"):
+        monkeypatch.setattr(f"{module}.time", clock)
+
+
 @contextmanager
 def serving(alter: Callable[[bytes], bytes] | None = None) -> Iterator[Server]:
     """The server without a market, in a thread."""
     server = Server(8, alter)
+    answer_all(server.sink, 0, 0)  # compiled here, and not while the traders wait
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -15,6 +15,7 @@ from benchmarks.wire_node import running_node
 from load.generator import Generator, one_at_a_time
 from load.lines import LoadError, User, close_lines, idle, open_lines
 from load.sink import Server
+from load.sink_kernel import answer_all
 from tests.test_wire_load import MIXED, once, without
 from wire.ouch_codes import ServerMessage
 
@@ -23,6 +24,7 @@ from wire.ouch_codes import ServerMessage
 def serving(connections: int = 8, alter: Callable[[bytes], bytes] | None = None) -> Iterator[Server]:
     """The server without a market, in a thread."""
     server = Server(connections, alter)
+    answer_all(server.sink, 0, 0)  # compiled here, and not while somebody waits
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
