@@ -6,6 +6,7 @@ stalls       one commit in 200 stands still for 3 seconds, longer than an ``impa
 clock-steps  the wall clock is up to 30 minutes off and steps every second, on the same UTC day
 tells-early  what happened is told before it is durable: the hole that the crash loop has to find
 impatient    silence, and a reader that takes nothing, are borne for 2 seconds
+patient      they are borne for an hour
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
 
@@ -84,12 +85,18 @@ def tells_early() -> None:
     Release.__init__ = early  # type: ignore[method-assign]
 
 
-def impatient() -> None:
+def impatient(patience_ns: int = 2_000_000_000) -> None:
     import gateway.connection
+    import gateway.tls
     import wire.soup_session
 
-    gateway.connection.SLOW_NS = gateway.connection.LOGIN_NS = 2_000_000_000  # type: ignore[misc]
-    wire.soup_session.SILENCE_NS = 2_000_000_000  # type: ignore[misc]
+    gateway.connection.SLOW_NS = gateway.connection.LOGIN_NS = patience_ns  # type: ignore[misc]
+    gateway.tls.LOGIN_NS = patience_ns  # type: ignore[attr-defined]
+    wire.soup_session.SILENCE_NS = patience_ns  # type: ignore[misc]
+
+
+def patient() -> None:
+    impatient(3_600 * 10**9)
 
 
 def small_room() -> None:
@@ -109,6 +116,7 @@ FAULTS: Final = {
     "clock-steps": clock_steps,
     "tells-early": tells_early,
     "impatient": impatient,
+    "patient": patient,
     "small-room": small_room,
 }
 

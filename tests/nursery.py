@@ -1,9 +1,9 @@
 """Processes of ``lockstep`` that start at once: forked from one that has loaded everything and waits.
 
 A start from nothing takes a second of processor time, nearly all of it for imports and kernels. Most tests judge what a
-node does and not how it starts: they take a fork, which is a process of its own like any other, with its own number,
-descriptors, signals and exit status. The nodes of `lockstep demo`, nodes with faults and those behind another command,
-such as prlimit, start from nothing.
+program does and not how it starts: they take a fork, which is a process of its own like any other, with its own number,
+descriptors, signals and exit status. The nodes of `lockstep demo`, nodes behind another command, such as prlimit, and
+the programs of tests about the start itself start from nothing.
 """
 
 import atexit
@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -25,16 +25,17 @@ ROOT: Final = Path(__file__).parent.parent
 _SET_CHILD_SUBREAPER: Final = 36
 _REQUEST_BYTES_MAX: Final = 1 << 20
 #: Of the environment, what a process reads while it loads.
-_READ_EARLY: Final = ("NUMBA_", "PYTHON", "XDG_", "HOME", "LOCKSTEP_", "LD_")
+_READ_EARLY: Final = ("NUMBA_", "PYTHON", "XDG_", "HOME", "LOCKSTEP_CACHE_DIR", "LD_")
+_STREAMS: Final = ("stdin", "stdout", "stderr")
 
 
 class Forked(subprocess.Popen[str]):
     """A child that ``_wait_for_requests`` made, with the methods of any other."""
 
-    def __init__(self, pid: int, line: Sequence[str], stdout: IO[str]) -> None:
+    def __init__(self, pid: int, line: Sequence[str], pipes: Mapping[str, IO[str]]) -> None:
         # Not Popen's own, which would start a process; these are what its other methods read.
         self.args, self.pid, self.returncode = list(line), pid, None
-        self.stdin, self.stdout, self.stderr = None, stdout, None
+        self.stdin, self.stdout, self.stderr = (pipes.get(name) for name in _STREAMS)
         self._waitpid_lock = threading.Lock()
         self._child_created, self._communication_started = True, False
         self._input: Any = None
@@ -57,15 +58,26 @@ class Nursery:
             )
         atexit.register(self.close)
 
-    def spawn(self, line: Sequence[str], stderr: int) -> Forked:
-        """A process that runs ``lockstep`` with these arguments; its standard output is a pipe."""
-        reads, writes = os.pipe()
-        request = {"line": line, "environment": dict(os.environ)}
-        with os.fdopen(writes, "wb"), _orphans_are_ours():
-            socket.send_fds(self._socket, [json.dumps(request).encode()], [writes, stderr])
+    def spawn(self, request: dict[str, Any], streams: Sequence[int]) -> Forked:
+        """The process of a request. ``streams``: a descriptor for each, PIPE or DEVNULL."""
+        pipes: dict[str, IO[str]] = {}
+        with contextlib.ExitStack() as its, _orphans_are_ours():
+            fds = []
+            for name, stream in zip(_STREAMS, streams, strict=True):
+                fd = stream
+                if stream == subprocess.DEVNULL:
+                    fd = os.open(os.devnull, os.O_RDWR)
+                elif stream == subprocess.PIPE:
+                    reads, writes = os.pipe()
+                    fd, mine = (reads, writes) if name == "stdin" else (writes, reads)
+                    pipes[name] = os.fdopen(mine, "w" if name == "stdin" else "r", encoding="utf-8")
+                if fd != stream:
+                    its.callback(os.close, fd)
+                fds.append(fd)
+            socket.send_fds(self._socket, [json.dumps(request).encode()], fds)
             pid = self._socket.recv(64)
         assert pid, "the process that forks nodes has ended"
-        return Forked(int(pid), line, os.fdopen(reads, encoding="utf-8"))
+        return Forked(int(pid), request["line"], pipes)
 
     def close(self) -> None:
         """End the process that waits; its forks go on."""
@@ -78,11 +90,38 @@ def _nursery(_early: tuple[tuple[str, str], ...]) -> Nursery:
     return Nursery()
 
 
-def spawn(line: Sequence[str], stderr: int) -> Forked:
-    """A process that runs ``lockstep`` with these arguments."""
-    return _nursery(tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(_READ_EARLY)))).spawn(
-        line, stderr
-    )
+def spawn(
+    line: Sequence[object],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    environment: Mapping[str, str] | None = None,
+    faults: str = "",
+) -> Forked:
+    """A process that runs ``lockstep`` with these arguments. ``faults``: those of ``tests.faulty_node``, in commas."""
+    request = {
+        "line": [str(word) for word in line],
+        "environment": dict(os.environ if environment is None else environment),
+        "folder": os.getcwd(),
+        "faults": faults,
+    }
+    early = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(_READ_EARLY)))
+    return _nursery(early).spawn(request, (stdin, stdout, stderr))
+
+
+def run(
+    line: Sequence[object], *, typed: str = "", environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``lockstep`` with these arguments in a process, ``typed`` on its standard input, and wait for its end."""
+    process = spawn(line, stdin=subprocess.PIPE, environment=environment)
+    try:
+        said, complaint = process.communicate(typed, timeout=600)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return subprocess.CompletedProcess(process.args, process.returncode, said, complaint)
 
 
 @contextlib.contextmanager
@@ -100,14 +139,18 @@ def _load() -> None:
     """Modules that a node loads before it opens a port."""
     import cli.main
     import cli.serve
+    import client
     import node.node
     import node.program
+    import tests.faulty_node
     from cli.warmup import ready
 
     assert cli.main
     assert cli.serve
+    assert client
     assert node.node
     assert node.program
+    assert tests.faulty_node
     ready(gateway=True)
     gc.collect()
     gc.freeze()
@@ -116,7 +159,7 @@ def _load() -> None:
 def _wait_for_requests(asked: socket.socket) -> None:
     """Fork for each request, until the socket is closed. Returns in the fork that is to run, with its arguments."""
     while True:
-        request, fds, _, _ = socket.recv_fds(asked, _REQUEST_BYTES_MAX, 2)
+        request, fds, _, _ = socket.recv_fds(asked, _REQUEST_BYTES_MAX, len(_STREAMS))
         if not request:
             os._exit(0)
         hears, says = os.pipe()
@@ -136,15 +179,22 @@ def _wait_for_requests(asked: socket.socket) -> None:
 
 def _become(request: dict[str, Any], asked: socket.socket, fds: Sequence[int], pipe: Sequence[int]) -> None:
     asked.close()
-    os.dup2(fds[0], 1)
-    os.dup2(fds[1], 2)
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
     for fd in (*fds, *pipe):
         os.close(fd)
+    os.chdir(request["folder"])
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)  # the others are of the descriptors that were there
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["lockstep", *request["line"]]
+    if request["faults"]:
+        from tests.faulty_node import FAULTS
+
+        for name in request["faults"].split(","):
+            FAULTS[name]()
 
 
 def main() -> None:

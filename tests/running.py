@@ -33,6 +33,7 @@ SMALL = ("--password-cost", "4", "--default-order-rate", "off", "--default-share
 SMALL_CAPACITY = ("--orders-max", "4096", "--ids-max", "65536")
 COMMAND_LINE = ("-m", "cli.main")
 DEFAULT_PROGRAM = COMMAND_LINE
+FAULTY = ("-m", "tests.faulty_node")
 #: An answer to one client, whatever others do, comes within this.
 SOON_S = 10.0
 #: Patience with a server that beats and does not do what is waited for.
@@ -69,7 +70,8 @@ class Running:
         self._pipes: list[int] = []
         self.port = port
         self._before = [*around, sys.executable, *program]
-        self._forks = not around and tuple(program) == COMMAND_LINE
+        self._faults = program[2] if tuple(program[:2]) == FAULTY else ""
+        self._forks = not around and (tuple(program) == COMMAND_LINE or bool(self._faults))
         self._options = ["--data", str(data), "--json", *SMALL, *options]
         self.log = data.parent / f"{data.name}.log"
         self.process: subprocess.Popen[str] | None = None
@@ -82,7 +84,7 @@ class Running:
         with self.log.open("a", encoding="utf-8") as log:
             stderr = self._full_pipe() if self.unread else log.fileno()
             if self._forks:
-                self.process = nursery.spawn(line, stderr)
+                self.process = nursery.spawn(line, stderr=stderr, faults=self._faults)
                 return
             self.process = subprocess.Popen(
                 [*self._before, *line], cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -161,7 +163,7 @@ class Running:
 
 def started(directory: Path, *options: str, faults: str = "", around: Sequence[str] = ()) -> Running:
     """A node that runs and has the market of ``SET_UP``. ``faults``: as ``tests.faulty_node`` has them."""
-    program = ("-m", "tests.faulty_node", faults) if faults else DEFAULT_PROGRAM
+    program = (*FAULTY, faults) if faults else DEFAULT_PROGRAM
     running = Running(directory / "node", *options, program=program, around=around)
     running.start()
     try:

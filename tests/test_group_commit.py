@@ -98,6 +98,7 @@ def test_a_thread_that_has_gone_to_sleep_is_called_by_the_next_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group, "DIGEST_LINGER_S", 0.01)
+    monkeypatch.setattr(group, "_EMPTY_TURNS_MAX", 3)
     for durability in ("fsync", "none"):
         with opened(tmp_path / durability, durability) as journal:
             for seq in (1, 2, 3):

@@ -4,11 +4,11 @@ import fcntl
 import os
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
+from tests import nursery
 from tests.ouch_messages import enter
-from tests.running import ROOT, Client, Running, free_port, kinds, until
+from tests.running import SMALL_CAPACITY, Client, Running, free_port, kinds, until
 
 
 class Unread(Running):
@@ -18,9 +18,8 @@ class Unread(Running):
         self.read, write = os.pipe()
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4_096)
         os.write(write, b"x" * 4_096)
-        self.process = subprocess.Popen(
-            [*self._before, "serve", *self._options, "--port", str(self.port)], cwd=ROOT, stdout=write, stderr=write
-        )
+        line = ["serve", *SMALL_CAPACITY, *self._options, "--port", str(self.port)]
+        self.process = nursery.spawn(line, stdout=write, stderr=write)
         os.close(write)
 
     def listens(self) -> bool:

@@ -20,6 +20,7 @@ from typing import Final
 import pytest
 
 from cli import screen
+from tests import nursery
 
 DAY: Final = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -38,7 +39,7 @@ ESCAPE: Final = "\x1b"
 class Ran:
     """A program on a pseudo-terminal, on pipes, or with one stream on each; ``shown``: what came to the terminal."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[str]"
     terminal: int
     deadline_s: float = field(default_factory=lambda: time.monotonic() + LIMIT_S)
     shown: str = ""
@@ -63,7 +64,7 @@ class Ran:
             pass
         said, complaint = self.process.communicate(timeout=LIMIT_S)
         os.close(self.terminal)
-        return self.process.returncode, (said or b"").decode() + (complaint or b"").decode()
+        return self.process.returncode, (said or "") + (complaint or "")
 
 
 def start(*arguments: object, on_terminal: tuple[str, ...]) -> Ran:
@@ -74,11 +75,8 @@ def start(*arguments: object, on_terminal: tuple[str, ...]) -> Ran:
     kept = {
         name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        env={**kept, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
-        **streams,  # type: ignore[call-overload]
+    process = nursery.spawn(
+        arguments, environment={**kept, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}, **streams
     )
     os.close(its)
     return Ran(process, mine)

@@ -8,7 +8,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from journal.opening import read_tail
 from notation.print import Printer
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
+from tests import nursery
 from tests.conftest import Lockstep
 from tests.nodes import SMALL, batches
 from tests.streams import random_stream
@@ -57,9 +57,7 @@ def last_seq(node: Path) -> int:
 
 def kill_at(node: Path, seq: int, line: list[str]) -> int:
     """Start the program and kill it once command ``seq`` is durable; how far the journal then is."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = nursery.spawn(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until_s = time.monotonic() + 60
         while last_seq(node) < seq and process.poll() is None and time.monotonic() < until_s:

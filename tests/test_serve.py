@@ -4,19 +4,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from node.link import LinkError
-from tests.running import ROOT, SMALL_CAPACITY, Running, started
+from tests import nursery
+from tests.running import SMALL_CAPACITY, Running, started
 
 
 def served(*arguments: object) -> tuple[int, str]:
     """Exit status and the last line of standard error."""
-    line = [sys.executable, "-m", "cli.main", "serve", "--orders-max", "16", "--ids-max", "16", *map(str, arguments)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    done = nursery.run(["serve", "--orders-max", "16", "--ids-max", "16", *arguments])
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.strip().splitlines()[-1]
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cli.top import drawn, line
 from node import stages
+from tests import nursery
 from tests.conftest import Lockstep
 from tests.operated import MARKET, Operated, on_terminal
 
@@ -98,8 +99,7 @@ def test_a_time_that_is_none_is_refused(seconds: str, operated: Operated, lockst
 
 
 def test_a_node_that_ends_while_it_is_watched_ends_the_watch_with_1(operated: Operated) -> None:
-    words = [sys.executable, "-m", "cli.main", "top", str(operated.directory)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+    with nursery.spawn(["top", operated.directory]) as watch:
         assert watch.stdout is not None
         assert watch.stdout.readline().startswith("  0.0 s")
         operated.run(operated.admin.close())
@@ -108,8 +108,7 @@ def test_a_node_that_ends_while_it_is_watched_ends_the_watch_with_1(operated: Op
 
 
 def test_an_interrupt_is_an_ordinary_end_and_a_reader_that_goes_away_is_told_by_the_status(operated: Operated) -> None:
-    words = [sys.executable, "-m", "cli.main", "top", str(operated.directory)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+    with nursery.spawn(["top", operated.directory]) as watch:
         assert watch.stdout is not None
         watch.stdout.readline()
         os.kill(watch.pid, signal.SIGINT)

@@ -25,17 +25,18 @@ from cli.printer import Printer
 from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse
 from client import AsyncClient, Client, ConnectionLost, NewOrder, Side, messages
 from examples import market_maker
+from tests import nursery
 from tests.conftest import Lockstep
 from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve, serve_aside
 from tests.json_schemas import checked
 from tests.running import until
 
 ROOT = Path(__file__).parent.parent
+PROGRAM = (sys.executable, "-m", "cli.main")
 
 
 def command(port: int, *arguments: object, user: str = USER) -> list[str]:
-    words = ("trade", "--user", user, "--port", port, *arguments)
-    return [sys.executable, "-m", "cli.main", *map(str, words)]
+    return ["trade", "--user", user, "--port", str(port), *map(str, arguments)]
 
 
 def environment(password: str | None = PASSWORD) -> dict[str, str]:
@@ -46,16 +47,7 @@ def environment(password: str | None = PASSWORD) -> dict[str, str]:
 def trade(port: int, lines: str, *arguments: object, **options: Any) -> tuple[int, str, str]:
     """Runs the program over lines from a pipe: exit status, standard output, standard error."""
     password, user = options.get("password", PASSWORD), options.get("user", USER)
-    done = subprocess.run(
-        command(port, *arguments, user=user),
-        input=lines,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env=environment(password),
-        cwd=ROOT,
-    )
+    done = nursery.run(command(port, *arguments, user=user), typed=lines, environment=environment(password))
     return done.returncode, done.stdout, done.stderr
 
 
@@ -196,7 +188,7 @@ class Terminal:
         self.master, slave = pty.openpty()
         self.shown = ""
         self.program = subprocess.Popen(
-            command(port),
+            [*PROGRAM, *command(port)],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -388,17 +380,10 @@ def test_a_refused_quantity_names_the_least_that_is_taken(line: str, least: int)
 def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
     with serve_aside(Market()) as aside:
         lines = "".join(f"buy 1 XYZ @ 10.05 token=t{n}\n" for n in range(1_500))
-        program = subprocess.Popen(
-            command(aside.port, "--json"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-            cwd=ROOT,
-        )
+        program = nursery.spawn(command(aside.port, "--json"), stdin=subprocess.PIPE, environment=environment())
         try:
             assert program.stdin is not None
-            program.stdin.write(lines.encode())
+            program.stdin.write(lines)
             program.stdin.flush()
             # Far more than a pipe holds is accepted, and each order needed the turn of the client before it.
             until(lambda: len(aside.market.orders) == 1_500, 60, what="all orders are entered")
@@ -409,7 +394,7 @@ def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
             assert program.stderr is not None
             assert re.fullmatch(
                 r"lockstep: [\d,]+ lines were not shown: nothing reads the output\n",
-                program.stderr.read().decode(),
+                program.stderr.read(),
             )
         finally:
             program.kill()
