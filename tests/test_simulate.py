@@ -47,6 +47,8 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     for module in ("cli.simulate", "load.simulation", "load.desk"):
         monkeypatch.setattr(f"{module}.time", clock)
+    # Some 200 turns, of which each waits for answers.
+    monkeypatch.setattr("load.simulation._PATIENCE_S", 0.1)
 
 
 @contextmanager
@@ -147,7 +149,7 @@ def test_every_order_is_answered_and_told_in_a_summary(lockstep: Lockstep, users
 def test_an_answer_that_never_comes_is_missed_and_the_exit_status_is_1(
     lockstep: Lockstep, users: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("load.simulation._PATIENCE_S", 0.3)
+    monkeypatch.setattr("load.simulation._PATIENCE_S", 0.01)
     left = [3]
 
     def alter(data: bytes) -> bytes:
