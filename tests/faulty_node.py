@@ -74,15 +74,15 @@ def clock_steps() -> None:
 
 
 def tells_early() -> None:
-    from sequencer.pump import Release
+    from sequencer.pump import ReleaseQueue
 
-    made = Release.__init__
+    made = ReleaseQueue.__init__
 
     def early(self: Any, *arguments: Any) -> None:
         made(self, *arguments)
         self._waits = False
 
-    Release.__init__ = early  # type: ignore[method-assign]
+    ReleaseQueue.__init__ = early  # type: ignore[method-assign]
 
 
 def impatient(patience_ns: int = 2_000_000_000) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 SEED: Final = "LOCKSTEP_SEED"
-#: How many times as many examples Hypothesis tries: `make test-long` has more commands, and more examples.
+#: Factor of the examples that Hypothesis tries: `make test-long` has more commands, and more examples.
 SCALE: Final = max(1, int(os.environ.get("LOCKSTEP_COMMANDS", "150000")) // 150_000)
 
 
