@@ -32,6 +32,7 @@ class Server:
 
     def __init__(self, connections: int = CONNECTIONS_MAX, alter: Callable[[bytes], bytes] | None = None) -> None:
         self.sink = new_sink(connections)
+        answer_all(self.sink, 0, 0)  # compiled, or come from the cache, before anybody waits for an answer
         self.alter = alter
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.listener.setblocking(False)
