@@ -4,6 +4,7 @@ A node writes the records to DIR/arrivals, beside the market (``gateway.arrival_
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,15 +12,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints import CheckpointStore
+from checkpoints import Checkpoint, CheckpointError, CheckpointStore, load_checkpoint
 from cli import errors, screen
 from cli.errors import CheckFailed, WrongUse
 from engine.names import unpack
 from gateway.arrival_log import read_arrivals
 from gateway.fairness import messages_of, turn_numbers, unfair
 from gateway.outbox import USERS, Outbox
+from journal import Journal
+from journal.slices import places
 from notation.words import iso_time
-from replay.rebuild import journal_of
 
 #: Unfair messages that are shown at most; the others are counted.
 _SHOWN: Final = 10
@@ -31,7 +33,7 @@ _LINE: Final = "{:>12}  {:30}  {:>10}  {:>6}  {:>10}  {}"
 class Choice:
     """Records to read: a range of sequence numbers, a user (name or number) and a connection."""
 
-    from_seq: int = 1
+    from_seq: int | None = None
     to_seq: int | None = None
     user: str | None = None
     connection: int | None = None
@@ -39,7 +41,7 @@ class Choice:
 
 def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> int:
     """`lockstep arrivals`: print the records. ``check``: status 1 if a message waited for two of one connection."""
-    with journal_of(directory) as journal:
+    with Journal.open(directory, readonly=True) as journal:
         journal_id = journal.journal_id
     folder = directory / "arrivals"
     if not folder.is_dir():
@@ -68,21 +70,33 @@ def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> 
 def _rows(folder: Path, journal_id: bytes, choice: Choice) -> Iterator[NDArray[Any]]:
     """ARRIVAL rows of the range, file by file."""
     for part in read_arrivals(folder, journal_id):
-        chosen = part["seq"] >= choice.from_seq
+        chosen = part["seq"] >= (choice.from_seq or 1)
         if choice.to_seq is not None:
             chosen &= part["seq"] <= choice.to_seq
         yield part[chosen]
 
 
 def _names(directory: Path) -> dict[int, str]:
-    """Names of users by number, from the newest checkpoint with users' streams."""
-    store = CheckpointStore(directory)
-    for info in reversed(store.list()):
-        if info.valid and info.holds(Outbox.name, Outbox.version):
-            users = store.load(info.path).projections[Outbox.name].arrays.get(USERS)
-            if users is not None:
-                return {number: unpack(int(row["name"])) for number, row in enumerate(users) if number}
+    """Names of users by number, from the newest image with users' streams: a checkpoint, or the image that a slice
+    starts from.
+    """
+    for checkpoint in _images(directory):
+        image = checkpoint.projections.get(Outbox.name)
+        users = None if image is None else image.arrays.get(USERS)
+        if users is not None:
+            return {number: unpack(int(row["name"])) for number, row in enumerate(users) if number}
     return {}
+
+
+def _images(directory: Path) -> Iterator[Checkpoint]:
+    """The images that may have users' streams, the newest first."""
+    for place in reversed(places(directory)):
+        store = CheckpointStore(place.folder)
+        for info in reversed(store.list()):
+            if info.valid and info.holds(Outbox.name, Outbox.version):
+                yield store.load(info.path)
+        with suppress(CheckpointError):  # missing in the first slice, and no part of the record
+            yield load_checkpoint(place.start_image)
 
 
 def _number(user: str, names: dict[int, str]) -> int:

@@ -12,9 +12,9 @@ from replay.rebuild import begins, journal_of
 
 
 def _store(directory: Path) -> CheckpointStore:
-    """Checkpoints of a data directory. Raises JournalError if ``directory`` is none."""
-    with journal_of(directory):
-        return CheckpointStore(directory)
+    """Checkpoints of the open slice of a data directory. Raises JournalError if ``directory`` is none."""
+    with journal_of(directory) as journal:
+        return CheckpointStore(journal.place.folder)
 
 
 def holds_streams(directory: Path) -> bool:

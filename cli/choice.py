@@ -31,9 +31,10 @@ _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 
 @dataclass(frozen=True)
 class Selection:
-    """Selection of rows: sequence numbers (both ends included), names, and kinds by their word."""
+    """Selection of rows: sequence numbers (both ends included; None: all on that side), names, and kinds by their
+    word."""
 
-    from_seq: int
+    from_seq: int | None
     to_seq: int | None
     symbol: str | None
     participant: str | None
@@ -112,7 +113,7 @@ class Choice:
 
     def events(self, rows: NDArray[Any], commands: NDArray[Any], first_seq: int, names: Directory) -> NDArray[np.bool_]:
         """Mask of the selected EVENT rows of a block. ``commands``: its COMMAND rows, from ``first_seq`` on."""
-        wanted: NDArray[np.bool_] = rows["seq"] >= self.selection.from_seq
+        wanted: NDArray[np.bool_] = rows["seq"] >= (self.selection.from_seq or 1)
         if self.kinds is not None:
             wanted &= np.isin(rows["kind"], self.kinds)
         if self.selection.participant is not None:
@@ -137,7 +138,7 @@ class Choice:
         lasts: the index in ``rows`` of the last row of each; an EXTEND row before it belongs to it.
         """
         last = rows[lasts]
-        wanted: NDArray[np.bool_] = first_seq + lasts >= self.selection.from_seq
+        wanted: NDArray[np.bool_] = first_seq + lasts >= (self.selection.from_seq or 1)
         if self.kinds is not None:
             wanted &= np.isin(last["kind"], self.kinds)
         if self.selection.participant is not None:

@@ -16,7 +16,7 @@ app = typer.Typer()
 @app.command(rich_help_panel=PANEL)
 def events(
     directory: Directory,
-    from_seq: FromSeq = 1,
+    from_seq: FromSeq = None,
     to_seq: ToSeq = None,
     symbol: Symbol = None,
     participant: Participant = None,
@@ -40,7 +40,7 @@ def events(
 @app.command(rich_help_panel=PANEL)
 def commands(
     directory: Directory,
-    from_seq: FromSeq = 1,
+    from_seq: FromSeq = None,
     to_seq: ToSeq = None,
     symbol: Symbol = None,
     participant: Participant = None,
@@ -113,7 +113,7 @@ def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
 @app.command(rich_help_panel=PANEL)
 def arrivals(
     directory: Directory,
-    from_seq: FromSeq = 1,
+    from_seq: FromSeq = None,
     to_seq: ToSeq = None,
     user: Annotated[
         str | None, typer.Option(metavar="NAME|N", help="Only messages of this user, by name or number.")

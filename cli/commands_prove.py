@@ -22,7 +22,7 @@ def verify(
     workers: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Processes.", show_default="one a core")] = (
         os.cpu_count() or 1
     ),
-    from_seq: FromSeq = 1,
+    from_seq: FromSeq = None,
     to_seq: ToSeq = None,
     as_json: Json = False,
 ) -> int:

@@ -28,6 +28,7 @@ from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
 from notation.words import time
+from replay.chain import check_chain
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import begins, capacity_of, is_of_another_release, journal_of, rebuild
 
@@ -213,7 +214,7 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
     try:
         with Journal.open(directory, readonly=True) as journal:
             known = journal.info()
-            report = journal.check(progress=bar.to)
+        report = check_chain(directory, progress=bar.to)
     except JournalBusy as error:
         yield Finding("journal", Grade.notice, str(error))
         return
@@ -231,8 +232,10 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
     yield Finding(
         "journal",
         Grade.good,
-        f"{screen.counted(report.rows, 'command')} in {screen.counted(report.blocks, 'block')}, all whole",
+        f"{screen.counted(report.commands, 'command')} in {screen.counted(report.blocks, 'block')}, all whole",
     )
+    for sentence in report.archived:
+        yield Finding("slices", Grade.notice, sentence, "copy it back for commands that need it")
     foreign = [str(version) for version in known.rules_versions if version != RULES_VERSION]
     if foreign:
         what = f"written under rules version {', '.join(foreign)}; this release plays {RULES_VERSION}"

@@ -1,10 +1,9 @@
 """Content of a journal in the rulebook's notation: `lockstep events` and `lockstep commands`.
 
-Events are not stored but produced again: the engine starts at the newest checkpoint before the first selected command
-and replays from there.
+Both read all slices of the journal that the range has (``replay.past``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.choice import Choice, Selection, kind_codes
 from cli.errors import WrongUse
-from cli.node import plays
-from engine.interface import MarketEngine
+from cli.node import AtStart, plays
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind, EventKind
@@ -55,7 +53,8 @@ def commands(directory: Path, selection: Selection, *, with_seq: bool, with_even
     selection.check()
     names = Directory()
     printer: Printer | None = None
-    for stretch in _stretches(directory, choice):
+    need_events = with_events or selection.symbol is not None
+    for stretch in _stretches(directory, choice, need_events=need_events):
         before, names = stretch.before, stretch.names
         printer = printer or Printer(before)
         rows, caused = stretch.rows, stretch.events
@@ -99,7 +98,7 @@ class _JournalRange(NamedTuple):
     names: Directory
 
 
-def _stretches(directory: Path, choice: Choice) -> Iterator[_JournalRange]:
+def _stretches(directory: Path, choice: Choice, *, need_events: bool) -> Iterator[_JournalRange]:
     """Blocks of the selection; an EXTEND row at the end of a block is moved to the command after it.
 
     An EXTEND row at the end of the selection is left out with a note, unless the journal ends with it.
@@ -110,7 +109,14 @@ def _stretches(directory: Path, choice: Choice) -> Iterator[_JournalRange]:
     next_seq, before = 1, Directory()
     # The row before the range may be the EXTEND row of its first command.
     whole = plays(
-        directory, selection.from_seq, selection.to_seq, "replaying", lead=lead, row_before=True, at_start=start
+        directory,
+        selection.from_seq,
+        selection.to_seq,
+        "replaying",
+        lead=lead,
+        row_before=True,
+        at_start=start,
+        need_events=need_events,
     )
     for play, earlier, names in whole:
         if len(left) == 0:
@@ -148,17 +154,16 @@ def _last_seq(directory: Path) -> int:
         return journal.last_seq
 
 
-def _start(choice: Choice) -> tuple[Callable[[MarketEngine], None] | None, bool]:
-    """Call for the engine before the first block, and True if blocks before the range are needed: to follow rejected
-    cancels to their order, the order must be known.
+def _start(choice: Choice) -> tuple[AtStart | None, bool]:
+    """Call for the open orders before the first block, and True if blocks before the range are needed: to follow
+    rejected cancels to their order, the order must be known.
     """
     if choice.selection.symbol is None:
         return None, False
 
-    def learn(engine: MarketEngine) -> None:
-        orders = engine.open_orders()
+    def learn(orders: NDArray[Any], seq: int) -> None:
         choice.ids.learn(
-            orders["participant"], orders["client_order_id"], np.full(len(orders), engine.seq), orders["instrument"]
+            orders["participant"], orders["client_order_id"], np.full(len(orders), seq), orders["instrument"]
         )
 
     return learn, True

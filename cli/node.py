@@ -6,23 +6,29 @@ the state is given from it, and a print of it ends with a sentence about the dam
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from cli import screen
 from cli.errors import WrongUse
 from cli.warmup import ready
-from engine.interface import MarketEngine
-from engine.limits import INT64_MAX
-from engine.names import Directory
 from journal import Journal, JournalDamaged
-from replay.rebuild import Rebuild, ReplayedBlock, check_range, journal_of, played, rebuild, start
+from journal.frame import SEQ_MAX
+from journal.history import History
+from journal.slices import place_at
+from replay.errors import ReplayError
+from replay.past import PastSlice, PlayedBlock
+from replay.rebuild import Rebuild, check_range, rebuild
 from replay.times import seq_at
 
 
-def check_whole(directory: Path) -> None:
-    """Raise JournalDamaged if opening the journal showed damage, so that its end is unknown; report faults of the files
-    beside it.
+def check_whole(directory: Path, at: int | None = None) -> None:
+    """Raise JournalDamaged if opening the slice with command ``at`` (None: the last one) showed damage, so that its end
+    is unknown; report faults of the files beside it.
     """
-    with Journal.open(directory, readonly=True) as journal:
+    number = None if at is None else place_at(directory, at).number
+    with Journal.open(directory, readonly=True, slice_number=number) as journal:
         note_side_files(journal)
         journal.info()
 
@@ -39,61 +45,78 @@ def check_name(name: str | None, what: str) -> None:
         raise WrongUse(f"{name!r} is not a valid {what} name: names have 1 to 8 characters of A-Z 0-9 . -")
 
 
+#: Called with OPEN_ORDER rows as they were before the first block that is given, and the command before that block.
+AtStart = Callable[[NDArray[Any], int], None]
+
+
 def plays(
     directory: Path,
-    from_seq: int,
+    from_seq: int | None,
     to_seq: int | None,
     what: str,
     *,
     again: bool = False,
     lead: bool = False,
     row_before: bool = False,
-    at_start: Callable[[MarketEngine], None] | None = None,
-) -> Iterator[tuple[ReplayedBlock, Directory, Directory]]:
-    """Replay the blocks that have a row in the range; gives each with the venue's directory before and after it.
+    at_start: AtStart | None = None,
+    need_events: bool = True,
+) -> Iterator[PlayedBlock]:
+    """Replay the blocks that have a row in the range, slice by slice; gives each with the venue's directory before and
+    after it.
 
-    ``again``: notes on the directory were printed already. ``lead``: include the blocks between the checkpoint and the
-    range. ``row_before``: include the block of the row before the range. ``at_start``: called with the engine before
-    the first block. A damaged journal gives its undamaged blocks, then raises JournalDamaged. Raises ReplayError when
-    the range is not in the journal, and what replay and journal raise.
+    ``from_seq``: None for the first command. ``again``: notes on the directory were printed already. ``lead``: include
+    the blocks between the checkpoint and the range. ``row_before``: include the block of the row before the range.
+    ``at_start``: called with the open orders before the first block. ``need_events``: false where a slice of other
+    rules can do without its events. A damaged journal gives its undamaged blocks, then raises JournalDamaged. Raises
+    ReplayError when the range is not in the journal, SliceMissing, and what replay and journal raise.
     """
-    ready()
-    with journal_of(directory) as journal, screen.Bar(what) as bar:
-        if not again:
-            note_side_files(journal)
-        last_seq = check_range(directory, from_seq, to_seq, _end(journal))
-        notes: list[str] = []
-        if row_before:
-            from_seq = max(from_seq - 1, 1)
-        machine = start(journal, directory, from_seq - 1, "kernel", True, notes)
-        for note in () if again else notes:
-            screen.notice(f"note: {note}")
-        if at_start is not None:
-            at_start(machine)
-        first_seq = machine.seq
-        before = machine.directory
-        for play in played(journal, machine, last_seq):
-            after = machine.directory
-            if lead or play.first_seq + len(play.commands) > from_seq:
-                yield play, before, after
-            before = after
-            bar.to(machine.seq - first_seq, last_seq - first_seq)
+    with History.open(directory) as history, screen.Bar(what) as bar:
+        if from_seq is None:
+            from_seq = history.first_seq
+        check_begins(history, from_seq)
+        last_seq = check_range(directory, from_seq, to_seq, _end(history))
+        history.check_there(from_seq, last_seq)
+        if row_before:  # No slice ends with an EXTEND row.
+            from_seq = max(from_seq - 1, history.slice_of(from_seq).start_seq + 1)
+        began = from_seq - 1
+        for part in history.ranges(from_seq, last_seq):
+            leads = lead and part.from_seq == from_seq
+            source = PastSlice(history, part, lead=leads, need_events=need_events, prepare=ready)
+            if not again:
+                note_side_files(part.journal)
+            if at_start is not None:
+                at_start(source.open_orders, source.seq)
+                at_start = None
+            for note in () if again else source.notes:
+                screen.notice(f"note: {note}")
+            for block in source.blocks():
+                yield block
+                bar.to(block.play.block.last_seq - began, last_seq - began)
 
 
-def _end(journal: Journal) -> int:
+def check_begins(history: History, seq: int) -> None:
+    """Raise ReplayError for a command before a directory that is the folder of one slice."""
+    if history.is_part and seq < history.first_seq:
+        raise ReplayError(
+            f"{history.path} holds only slice {history.places[0].number} of the journal, from command "
+            f"{history.first_seq} on; give --from {history.first_seq}"
+        )
+
+
+def _end(history: History) -> int:
     """Last command; for a damaged journal a number above all, so that reading reaches the damage and reports it."""
     try:
-        journal.info()
+        history.last.info()
     except JournalDamaged:
-        return INT64_MAX
-    return journal.last_seq
+        return SEQ_MAX
+    return history.last_seq
 
 
 def rebuilt_at(directory: Path, at: str | None) -> Rebuild:
     """Compiled engine after ``at`` (a sequence number or a time; None: the end); prints notes."""
-    check_whole(directory)
-    ready()
     seq = None if at is None else seq_at(directory, at)
+    check_whole(directory, seq)
+    ready()
     with screen.Bar("replaying") as bar:
         rebuilt = rebuild(directory, at=seq, progress=bar.to)
     for note in rebuilt.notes:

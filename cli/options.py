@@ -40,7 +40,9 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A node's data di
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to read, in this order.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs: one object, or one a line.")]
 Engine = Annotated[EngineChoice, typer.Option(help="The compiled engine, or the readable reference.")]
-FromSeq = Annotated[int, typer.Option("--from", metavar="SEQ", min=1, help="First command.")]
+FromSeq = Annotated[
+    int | None, typer.Option("--from", metavar="SEQ", min=1, help="First command.", show_default="the first one")
+]
 ToSeq = Annotated[
     int | None, typer.Option("--to", metavar="SEQ", min=1, help="Last command.", show_default="the last one")
 ]

@@ -3,6 +3,8 @@
 An order keeps its number (order of acceptance) through every replace, while its client order id changes and may be
 used again on another day. So the journal is replayed twice: first to find the numbers of the orders that ever had the
 id, then to collect their events. An order token of OUCH stands for its client order id (``cli.tokens``).
+
+Where slices of the journal are missing, the history of an order begins with what was open of it after them.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from cli.tokens import Tokens, order_ids
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
 from engine.records import EventKind, Side
+from journal.history import History
 from notation.objects import event_object
 from notation.print import print_event
 from notation.words import time
@@ -37,10 +40,14 @@ class OrderEvent(NamedTuple):
 
 @dataclass
 class OrderHistory:
-    """History of one order. number 0: rejects of commands with the id that reached no open order."""
+    """History of one order. number 0: rejects of commands with the id that reached no open order.
+
+    ``opening``: OPEN_ORDER row of an order that was open before the first command that was read, else None.
+    """
 
     number: int
     participant: int
+    opening: "np.void | None" = None
     moments: list[OrderEvent] = field(default_factory=list)
     leaves_qty: int = 0
     cum_qty: int = 0
@@ -59,6 +66,8 @@ class OrderHistory:
         """The client order ids in its events, those of other orders too, as they first appear."""
         places = ("client_order_id", "contra_client_order_id")
         found = [int(moment.event[place]) for moment in self.moments for place in places]
+        if self.opening is not None:
+            found.insert(0, int(self.opening["client_order_id"]))
         return [order_id for order_id in dict.fromkeys(found) if order_id]
 
 
@@ -71,6 +80,13 @@ class OrderHistories:
         self._open: dict[tuple[int, int], OrderHistory] = {}  # by participant and present id
         self.orders: list[OrderHistory] = []
         self.unanswered: dict[int, OrderHistory] = {}  # by participant
+
+    def begin_with(self, orders: NDArray[Any]) -> None:
+        """Take up the orders that are open before the first events (OPEN_ORDER rows)."""
+        for row in orders[np.isin(orders["number"], self._numbers)]:
+            life = OrderHistory(int(row["number"]), int(row["participant"]), row, leaves_qty=int(row["leaves_qty"]))
+            self._open[(life.participant, int(row["client_order_id"]))] = life
+            self.orders.append(life)
 
     def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64], first_seq: int) -> None:
         """Take the events of a block. ``clock_ns``: the clock at each of its commands, from ``first_seq`` on."""
@@ -106,10 +122,18 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     """`lockstep order`: print each order that ever had the client order id or token."""
     check_name(participant, "participant")
     wanted = order_ids(directory, order_id)
-    numbers, last_seq = _numbers(directory, wanted)
+    from_seq, absent = _first(directory)
+    for sentence in absent:
+        screen.notice(f"note: {sentence}; what happened there is not shown")
+    numbers, last_seq = _numbers(directory, from_seq, wanted)
     lives = OrderHistories(wanted, numbers)
     names = Directory()
-    for play, before, after in plays(directory, 1, last_seq or None, "following the order", again=True):
+
+    def begin(orders: NDArray[Any], _seq: int) -> None:
+        lives.begin_with(orders)
+
+    again = plays(directory, from_seq, last_seq or None, "following the order", again=True, lead=True, at_start=begin)
+    for play, before, after in again:
         lives.follow(play.events, clock_at_each(play.commands, ClockPosition(before.now_ns)), play.first_seq)
         names = after
     known = [*lives.orders, *lives.unanswered.values()]
@@ -119,6 +143,7 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
         whose = f" of {participant}" if participant else ""
         raise WrongUse(
             f"no order{whose} in {directory} ever had the id or token {order_id}; small and capital letters differ"
+            + "".join(f"; {sentence}" for sentence in absent)
         )
     tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
     for life in known:
@@ -129,12 +154,23 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     return errors.FINE
 
 
-def _numbers(directory: Path, wanted: set[int]) -> tuple[set[int], int]:
+def _first(directory: Path) -> tuple[int, list[str]]:
+    """First command after which no slice is missing, and sentences on the slices that are missing."""
+    with History.open(directory) as history:
+        return history.there_from_seq, [gap.sentence for gap in history.gaps()]
+
+
+def _numbers(directory: Path, from_seq: int, wanted: set[int]) -> tuple[set[int], int]:
     """Numbers of the orders that had the id, and the last command read."""
     numbers: set[int] = set()
     last_seq = 0
     ids = np.array(sorted(wanted), np.int64)
-    for play, _before, _after in plays(directory, 1, None, "looking for the order"):
+
+    def begin(orders: NDArray[Any], _seq: int) -> None:
+        numbers.update(orders["number"][np.isin(orders["client_order_id"], ids)].tolist())
+
+    looking = plays(directory, from_seq, None, "looking for the order", lead=True, at_start=begin)
+    for play, _before, _after in looking:
         rows = play.events
         own = np.isin(rows["client_order_id"], ids) & np.isin(rows["kind"], _LIFE)
         new = np.isin(rows["contra_client_order_id"], ids) & (rows["kind"] == EventKind.REPLACED)
@@ -164,11 +200,13 @@ def _facts(life: OrderHistory, names: Directory, tokens: Tokens) -> dict[str, An
 
 def _show(life: OrderHistory, names: Directory, tokens: Tokens) -> None:
     if life.number:
-        entry = life.moments[0].event
+        entry: Any = life.moments[0].event if life.opening is None else life.opening
+        qty = int(entry["qty"] if life.opening is None else entry["leaves_qty"])
         side = Side(int(entry["side"])).name.lower()
         limit = shown_price(int(entry["price_e4"]))
         symbol = names.symbols[int(entry["instrument"]) - 1]
-        about = f"order {life.number} of {_whose(life, names)}: {side} {int(entry['qty'])} {symbol} @ {limit}"
+        before = "" if life.opening is None else " open before the commands that are here"
+        about = f"order {life.number} of {_whose(life, names)}: {side} {qty} {symbol} @ {limit}{before}"
         title = f"{about}; traded {life.cum_qty}, " + (f"open {life.leaves_qty}" if life.leaves_qty else "closed")
     else:
         title = f"rejects of {_whose(life, names)} that changed no order"

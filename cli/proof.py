@@ -24,16 +24,15 @@ from replay.verify import verify as verify_directory
 
 
 def verify(
-    directory: Path, engine: EngineChoice, workers: int, from_seq: int, to_seq: int | None, *, as_json: bool
+    directory: Path, engine: EngineChoice, workers: int, from_seq: int | None, to_seq: int | None, *, as_json: bool
 ) -> int:
     """`lockstep verify`: exit status 1 if a digest differs or is missing before the end, or something is damaged."""
     with errors.finding():
         check_whole(directory)
     ready()
     with errors.finding(), screen.Bar(f"verifying with the {engine.value} engine") as bar:
-        first = from_seq if from_seq > 1 else None
         report = verify_directory(
-            directory, engine=engine.value, workers=workers, from_seq=first, to_seq=to_seq, progress=bar.to
+            directory, engine=engine.value, workers=workers, from_seq=from_seq, to_seq=to_seq, progress=bar.to
         )
     parted = None
     if report.difference is not None and engine is EngineChoice.reference:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cli import screen
 from cli.errors import WrongUse
 from engine.records import COMMAND, CommandKind
+from journal.history import History
 from notation.words import Fault, id_number, token_of, token_word
-from replay.rebuild import journal_of
 
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 _SHORT: Final = re.compile(r"[!-~]{1,8}")
@@ -83,15 +83,18 @@ def _short(order_id: int) -> str | None:
 
 
 def _named(directory: Path, what: str) -> Iterator[_NamedOrder]:
-    """Tokens of the journal block by block: those that an EXTEND row gives to the enter, cancel or replace after it."""
-    with journal_of(directory) as journal, screen.Bar(what) as bar:
+    """Tokens of the journal block by block: those that an EXTEND row gives to the enter, cancel or replace after it.
+
+    Begins at the first command after which no slice is missing.
+    """
+    with History.open(directory) as history, screen.Bar(what) as bar:
         last = np.zeros(1, COMMAND)  # the row before the block: it may be the EXTEND row of the first command
-        for block in journal.blocks() if journal.last_seq else ():
+        for block in history.blocks(history.there_from_seq):
             # As bytes: NumPy would pack rows whose places overlap.
             rows = np.frombuffer(last.tobytes() + bytes(block.rows), COMMAND)
             last = rows[-1:]
             yield _tokens_of(rows)
-            bar.to(block.first_seq + len(rows) - 2, journal.last_seq)
+            bar.to(block.first_seq + len(rows) - 2, history.last_seq)
 
 
 def _tokens_of(rows: NDArray[Any]) -> _NamedOrder:

@@ -120,5 +120,7 @@ def restore_engine(
         machine: MarketEngine = Engine.restore(capacity, seq, event_digest, parts)
         return machine
     if kind == "reference":
-        raise ValueError("the reference engine has no image")
+        from engine.reference import ReferenceEngine
+
+        return ReferenceEngine.restore(capacity, seq, event_digest, parts)
     raise ValueError(f"engine {kind!r} is not known; use kernel or reference")

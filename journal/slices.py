@@ -8,8 +8,12 @@ of the slice before and the digests of its image, so that the chain of blocks le
 written aside, as 000002.new, and is there from the moment of its rename: a crash leaves the slice before, or the new
 one. The one before is closed then: read-only, marked with a file ``closed``. The folder of a slice can be read like a
 data directory of its own, wherever it is moved.
+
+Beside a closed slice lie its event rows (``events``), and what its verification found (``verified``). Of a slice that
+was archived the file DIR/slices/000001.archived says where it went and what it holds.
 """
 
+import json
 import os
 import re
 import shutil
@@ -26,6 +30,11 @@ SLICES: Final = "slices"
 #: Name of the image that a slice starts from, in its folder.
 START_IMAGE: Final = "start.checkpoint"
 CLOSED: Final = "closed"
+#: Name of the event rows of a closed slice, compressed, in its folder.
+EVENTS: Final = "events"
+#: Name of the record of a closed slice's verification, in its folder.
+VERIFIED: Final = "verified"
+_ARCHIVED: Final = ".archived"
 _NEW: Final = ".new"
 _NAME: Final = re.compile(r"\d{6}")
 
@@ -47,9 +56,73 @@ class Place(NamedTuple):
         return self.folder / START_IMAGE
 
     @property
+    def events(self) -> Path:
+        """File of the slice's event rows."""
+        return self.folder / EVENTS
+
+    @property
+    def verified(self) -> Path:
+        """File of the record of the slice's verification."""
+        return self.folder / VERIFIED
+
+    @property
     def is_marked_closed(self) -> bool:
         """True if the slice was closed and may not be written again."""
         return (self.journal / CLOSED).exists()
+
+
+class ArchiveNote(NamedTuple):
+    """Note on an archived slice: its folder ``path``, its commands, the clock at its ends (ns), rules and capacity."""
+
+    number: int
+    path: str
+    first_seq: int
+    last_seq: int
+    first_time_ns: int
+    last_time_ns: int
+    rules_version: int
+    capacity: dict[str, int]
+    bytes: int
+    journal_id: str
+    archived_at: str
+    has_events: bool
+
+
+def note_path(directory: Path, number: int) -> Path:
+    """File of the note on an archived slice."""
+    return directory / SLICES / f"{number:06d}{_ARCHIVED}"
+
+
+def write_note(directory: Path, note: ArchiveNote) -> None:
+    """Write the note on a slice that is archived, whole or not at all. Raises OSError."""
+    path = note_path(directory, note.number)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    write_aside(path, json.dumps(note._asdict(), indent=1).encode() + b"\n")
+
+
+def read_note(directory: Path, number: int) -> ArchiveNote | None:
+    """The note on an archived slice; None where there is none that can be read."""
+    try:
+        fields = json.loads(note_path(directory, number).read_bytes())
+        return ArchiveNote(**{**fields, "capacity": dict(fields["capacity"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write a small file under another name, sync it, and give it its name. Raises OSError."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        aside.rename(path)
+        sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            aside.unlink()
 
 
 def places(directory: Path) -> tuple[Place, ...]:
@@ -110,10 +183,21 @@ def place_at(directory: Path, seq: int) -> Place:
 
 def missing(directory: Path, number: int, seq: int) -> SliceMissing:
     """The error for a slice that is needed, for command ``seq``, and is not there."""
-    return SliceMissing(
-        f"command {seq} is in slice {number} of the journal or before it, which is not in {directory}; if it was "
-        f"archived, copy its folder back to {directory / SLICES / f'{number:06d}'}"
-    )
+    return SliceMissing(f"command {seq} is needed, and {where_missing(directory, number, number)}")
+
+
+def where_missing(directory: Path, first: int, last: int) -> str:
+    """Sentence on the slices ``first`` to ``last``, which are not in a directory: where they are, and what to do."""
+    notes = [note for number in range(first, last + 1) if (note := read_note(directory, number)) is not None]
+    if first == last:
+        what, each = f"slice {first} of the journal", "it"
+    else:
+        what, each = f"slices {first} to {last} of the journal", "each"
+    back = f"copy {each} back to {directory / SLICES / f'{first:06d}'}" + ("" if first == last else " and so on")
+    if not notes:
+        return f"{what} {'is' if first == last else 'are'} not in {directory}; if archived, {back}"
+    listed = ", ".join(f"commands {note.first_seq} to {note.last_seq} in {note.path}" for note in notes)
+    return f"{what} {'was' if first == last else 'were'} archived: {listed}; read it there, or {back}"
 
 
 def new_folder(directory: Path, number: int) -> Path:

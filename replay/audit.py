@@ -7,9 +7,11 @@ engine shares nothing with the kernels but the row layouts; the first event in w
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.interface import MarketEngine, new_engine
+from engine.interface import MarketEngine
+from journal.history import History
+from replay.chain import ChainEngine
 from replay.difference import EventDifference, first_difference, unlike
-from replay.rebuild import Progress, capacity_of, journal_of, owned_rows
+from replay.rebuild import Progress, owned_rows
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,19 @@ def audit(
 ) -> AuditReport:
     """Apply the journal from 1 to the end of the block with ``to_seq`` to both engines; stops at the first difference.
 
+    Where not all slices are in the directory, from the first on after which none is missing. Each slice begins with its
+    image in both engines.
+
     ``kernel``, ``reference``: engines before their first command to use instead. Raises ReplayError for rules that are
     not ours, JournalError from the journal.
     """
     blocks = commands = events = 0
-    with journal_of(directory) as journal:
-        capacity = capacity_of(journal)
-        first = kernel if kernel is not None else new_engine("kernel", capacity)
-        second = reference if reference is not None else new_engine("reference", capacity)
-        last_seq = journal.last_seq if to_seq is None else min(to_seq, journal.last_seq)
-        for block in journal.blocks(1, last_seq) if last_seq else ():
+    with History.open(directory) as history:
+        from_seq = history.there_from_seq
+        first = kernel if kernel is not None else ChainEngine(history, "kernel", from_seq - 1)
+        second = reference if reference is not None else ChainEngine(history, "reference", from_seq - 1)
+        last_seq = history.last_seq if to_seq is None else min(to_seq, history.last_seq)
+        for block in history.blocks(from_seq, last_seq):
             rows = owned_rows(block.rows)
             got, expected = first.apply(rows), second.apply(rows)
             blocks, commands, events = blocks + 1, commands + block.count, events + len(got)
@@ -56,4 +61,5 @@ def audit(
                 return AuditReport(blocks, commands, events, difference)
             if progress is not None:
                 progress(block.last_seq, last_seq)
-    return AuditReport(blocks, commands, events, None, unlike(first, second))
+        ends = [each.engine if isinstance(each, ChainEngine) else each for each in (first, second)]
+    return AuditReport(blocks, commands, events, None, unlike(*ends))

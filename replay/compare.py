@@ -21,12 +21,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.interface import EngineKind, StatefulEngine, new_engine
-from engine.records import COMMAND
-from journal import Block, Journal, JournalDamaged
+from engine.interface import EngineKind, StatefulEngine
+from engine.records import COMMAND, RULES_VERSION
+from journal import Block, JournalDamaged
+from journal.history import History
+from replay.chain import ChainEngine
 from replay.difference import EventDifference, first_difference, unlike
 from replay.errors import ReplayError
-from replay.rebuild import Progress, capacity_of, journal_of, owned_rows, rebuild_from
+from replay.rebuild import Progress, capacity_of, check_rules, owned_rows, rebuild
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,16 @@ class CompareReport:
 class _Reader:
     """The blocks of one journal as a stream of rows, with what could not be read."""
 
-    def __init__(self, journal: Journal, name: str) -> None:
-        self._blocks = self._read(journal)
+    def __init__(self, history: History, name: str) -> None:
+        self._blocks = self._read(history)
         self.name = name
         self.damage = ""
         self.block: Block | None = None
         self.rows: NDArray[np.int64] = np.empty((0, COMMAND.itemsize // 8), np.int64)
 
-    def _read(self, journal: Journal) -> Iterator[Block]:
+    def _read(self, history: History) -> Iterator[Block]:
         try:
-            yield from journal.blocks()
+            yield from history.blocks()
         except JournalDamaged as error:
             self.damage = f"{self.name}: {error}"
 
@@ -143,24 +145,36 @@ def compare(
     """
     if Path(dir_a).resolve() == Path(dir_b).resolve():
         raise ReplayError(f"{dir_a} and {dir_b} are the same directory; give two")
-    with journal_of(dir_a) as a, journal_of(dir_b) as b:
+    with _history_of(dir_a) as a, _history_of(dir_b) as b:
         report = replace(_compare_journals(a, b, (str(dir_a), str(dir_b)), progress), engine=engine)
         if report.command is not None or report.seq == 0:
             return report
-        other = _other_capacity(a, b)
+        other = _other_capacity(a, b, report.seq)
         if other:
             report = replace(report, notes=(*report.notes, other), event=_compare_events(a, b, report.seq, progress))
             if report.event is not None:
                 # What is recorded differs for the same cause.
                 return replace(report, digest=None)
         if report.digest is not None:
-            return replace(report, digest=_judge(a, dir_a, report.digest, engine, progress))
+            return replace(report, digest=_judge(dir_a, report.digest, engine, progress))
         if state:
-            return _compare_states(a, b, dir_a, dir_b, report, progress)
+            return _compare_states(a, b, report, progress)
         return report
 
 
-def _compare_journals(a: Journal, b: Journal, names: tuple[str, str], progress: Progress | None) -> CompareReport:
+def _history_of(directory: Path | str) -> History:
+    """The history of a data directory whose open slice is of our rules. Raises ReplayError, JournalError."""
+    history = History.open(directory)
+    try:
+        check_rules(directory, int(history.last.meta.get("rules_version", RULES_VERSION)))
+        history.check_there(history.first_seq, history.last_seq)
+    except BaseException:
+        history.close()
+        raise
+    return history
+
+
+def _compare_journals(a: History, b: History, names: tuple[str, str], progress: Progress | None) -> CompareReport:
     left, right = _Reader(a, names[0]), _Reader(b, names[1])
     seq = digests = 0
     aligned = True
@@ -208,21 +222,26 @@ def command_difference(seq: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> 
 
 
 def _judge(
-    a: Journal, dir_a: Path | str, difference: DigestDifference, engine: EngineKind, progress: Progress | None
+    dir_a: Path | str, difference: DigestDifference, engine: EngineKind, progress: Progress | None
 ) -> DigestDifference:
     """The record that an engine agrees with; it applies a's journal, whose commands are b's too."""
-    rebuilt = rebuild_from(a, dir_a, at=difference.last_seq, engine=engine, progress=progress, on_divergence="note")
+    rebuilt = rebuild(dir_a, at=difference.last_seq, engine=engine, progress=progress, on_divergence="note")
     replayed = rebuilt.engine.event_digest
     agrees = "a" if replayed == difference.a else "b" if replayed == difference.b else ""
     return replace(difference, replayed=replayed, agrees=agrees)
 
 
-def _other_capacity(a: Journal, b: Journal) -> str:
-    """A sentence on two engines of different capacity; "" where they are of the same."""
-    rooms = [asdict(capacity_of(journal)) for journal in (a, b)]
-    unequal = [
-        f"{name} {rooms[0][name]:,} and {rooms[1][name]:,}" for name in rooms[0] if rooms[0][name] != rooms[1][name]
-    ]
+def _other_capacity(a: History, b: History, last_seq: int) -> str:
+    """A sentence on the first place at which two engines are of different capacity; "" where there is none."""
+    unequal: list[str] = []
+    for part in a.ranges(None, last_seq):
+        for other in b.ranges(part.from_seq, part.to_seq):
+            rooms = [asdict(capacity_of(journal)) for journal in (part.journal, other.journal)]
+            unequal = unequal or [
+                f"{name} {rooms[0][name]:,} and {rooms[1][name]:,}"
+                for name in rooms[0]
+                if rooms[0][name] != rooms[1][name]
+            ]
     if not unequal:
         return ""
     return (
@@ -231,11 +250,11 @@ def _other_capacity(a: Journal, b: Journal) -> str:
     )
 
 
-def _compare_events(a: Journal, b: Journal, last_seq: int, progress: Progress | None) -> EventDifference | None:
+def _compare_events(a: History, b: History, last_seq: int, progress: Progress | None) -> EventDifference | None:
     """The first event up to ``last_seq`` in which an engine of a's capacity and one of b's differ; both apply a's
     journal, whose commands are b's too."""
-    left, right = (new_engine("kernel", capacity_of(journal)) for journal in (a, b))
-    for block in a.blocks(1, last_seq):
+    left, right = ChainEngine(a, "kernel"), ChainEngine(b, "kernel")
+    for block in a.blocks(None, last_seq):
         rows = owned_rows(block.rows)[: last_seq - block.first_seq + 1]
         difference = first_difference(left.apply(rows), right.apply(rows))
         if difference is not None:
@@ -246,28 +265,25 @@ def _compare_events(a: Journal, b: Journal, last_seq: int, progress: Progress | 
 
 
 def _compare_states(
-    a: Journal,
-    b: Journal,
-    dir_a: Path | str,
-    dir_b: Path | str,
+    a: History,
+    b: History,
     report: CompareReport,
     progress: Progress | None,
 ) -> CompareReport:
     """Compare the states at the last command that both share, each rebuilt from its own checkpoint."""
     notes, diverged = list(report.notes), []
 
-    def built(journal: Journal, directory: Path | str, engine: EngineKind) -> StatefulEngine:
-        rebuilt = rebuild_from(
-            journal, directory, at=report.seq, engine=engine, progress=progress, on_divergence="note"
-        )
+    def built(history: History, engine: EngineKind) -> StatefulEngine:
+        directory = history.path
+        rebuilt = rebuild(directory, at=report.seq, engine=engine, progress=progress, on_divergence="note")
         by = ", by the reference engine" if engine == "reference" else ""
         notes.extend(f"{directory}{by}: {note}" for note in rebuilt.notes if not rebuilt.partial)
         if rebuilt.divergence:
             diverged.append(f"{rebuilt.divergence} ({engine} engine)")
         return cast(StatefulEngine, rebuilt.engine)
 
-    engines = [built(a, dir_a, "kernel"), built(b, dir_b, "kernel")]
-    other = capacity_of(a) != capacity_of(b)
+    engines = [built(a, "kernel"), built(b, "kernel")]
+    other = capacity_of(a.slice_of(report.seq)) != capacity_of(b.slice_of(report.seq))
     if other:
         parts = unlike(*engines)
     else:
@@ -277,8 +293,8 @@ def _compare_states(
     unlike_a: tuple[str, ...] = ()
     unlike_b: tuple[str, ...] = ()
     if report.engine == "reference":
-        judge_a = built(a, dir_a, "reference")
-        judge_b = built(b, dir_b, "reference") if other else judge_a
+        judge_a = built(a, "reference")
+        judge_b = built(b, "reference") if other else judge_a
         unlike_a, unlike_b = unlike(engines[0], judge_a), unlike(engines[1], judge_b)
     return replace(
         report,

@@ -37,6 +37,7 @@ from engine.interface import EngineKind, MarketEngine, new_engine, restore_engin
 from engine.limits import Capacity
 from engine.records import COMMAND, RULES_VERSION
 from journal import Block, Durability, Journal
+from journal.history import History
 from journal.slices import place_at, places
 from replay.errors import Divergence, ReplayError
 
@@ -96,6 +97,13 @@ def journal_of(
         journal.close()
         raise
     return journal
+
+
+def name_of(history: History, journal: Journal) -> str:
+    """A slice in words: the directory where it is the only one."""
+    if len(history.places) == 1 and journal.place.number == 1:
+        return str(history.path)
+    return f"slice {journal.place.number} of {history.path}"
 
 
 def check_rules(directory: Path | str, rules_version: int) -> None:

@@ -1,7 +1,7 @@
 """Market time in a journal: the clock at its ends, and the command at a time.
 
-Block headers repeat the clock in force at their end, and it never goes back; so a time is found by halving the
-journal. ``engine.market_time`` has the rule of the rows.
+Block headers repeat the clock in force at their end, and it never goes back; so a time is found by halving the slice
+of the journal that has it. ``engine.market_time`` has the rule of the rows.
 """
 
 import re
@@ -15,6 +15,7 @@ from engine.limits import DAY_NS
 from engine.market_time import ClockPosition, clock_rows, ends_extended
 from engine.records import COMMAND
 from journal import Block, Journal
+from journal.history import History
 from replay.errors import ReplayError
 
 _TIME: Final = re.compile(
@@ -24,7 +25,9 @@ _TIME: Final = re.compile(
 
 
 def first_clock_ns(journal: Journal) -> int | None:
-    """The first clock value that a journal's commands set, ns since 1970; None where none does. Raises JournalError."""
+    """The first clock value that a slice's commands set, ns since 1970; None where none does. Raises JournalError."""
+    if journal.start is not None and journal.start.time_ns:
+        return journal.start.time_ns
     unset = journal.seq_at_time(0)
     if unset == journal.last_seq:
         return None
@@ -46,16 +49,30 @@ def seq_at(directory: Path | str, when: str | int) -> int:
     then it is the newest command not later than that time. A time without a date is of the day of the newest
     clock value. Raises ReplayError when it is neither, or a number beyond the end; JournalError from the journal.
     """
-    with Journal.open(directory, readonly=True) as journal:
+    with History.open(directory) as history:
         text = str(when).strip()
         if re.fullmatch(r"\d{1,18}", text):
-            if int(text) > journal.last_seq:
-                raise ReplayError(
-                    f"there is no command {int(text)} in {directory}: its journal ends at {journal.last_seq}"
-                )
-            return int(text)
-        last = _block_at(journal, journal.last_seq) if journal.last_seq else None
-        return _newest_not_later(journal, _time_ns(text, last.time_ns if last else 0))
+            return _numbered(history, int(text))
+        time_ns = _time_ns(text, _clock_at_end(history.last))
+        return _newest_not_later(history.slice_at_time(time_ns), time_ns)
+
+
+def _numbered(history: History, seq: int) -> int:
+    """A sequence number that the history has. Raises ReplayError for one beyond its ends."""
+    if seq > history.last_seq:
+        raise ReplayError(f"there is no command {seq} in {history.path}: its journal ends at {history.last_seq}")
+    if seq < history.start_seq:
+        raise ReplayError(
+            f"command {seq} is not in {history.path}, which holds one slice: commands from {history.first_seq} on"
+        )
+    return seq
+
+
+def _clock_at_end(journal: Journal) -> int:
+    """The clock after the last command of a slice, ns."""
+    if journal.last_seq > journal.start_seq:
+        return _block_at(journal, journal.last_seq).time_ns
+    return 0 if journal.start is None else journal.start.time_ns
 
 
 def _time_ns(text: str, today_ns: int) -> int:
@@ -77,8 +94,11 @@ def _time_ns(text: str, today_ns: int) -> int:
 
 
 def _newest_not_later(journal: Journal, time_ns: int) -> int:
-    low, high = 1, journal.last_seq + 1  # the first block with a later clock begins in low..high (high: there is none)
-    before = ClockPosition()
+    # The first block with a later clock begins in low..high (high: there is none).
+    low, high = journal.start_seq + 1, journal.last_seq + 1
+    before = ClockPosition(0 if journal.start is None else journal.start.time_ns)
+    if before.now_ns > time_ns:
+        return journal.start_seq
     while low < high:
         block = _block_at(journal, (low + high) // 2)
         if block.time_ns > time_ns:
@@ -87,7 +107,7 @@ def _newest_not_later(journal: Journal, time_ns: int) -> int:
             low = block.last_seq + 1
     if low > journal.last_seq:
         return journal.last_seq
-    if low > 1:
+    if low > journal.start_seq + 1:
         previous = _block_at(journal, low - 1)
         rows = np.frombuffer(previous.rows, COMMAND)
         before = ClockPosition(previous.time_ns, ends_extended(rows))

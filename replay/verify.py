@@ -16,231 +16,33 @@ import multiprocessing
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess, SpawnProcess
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-import numpy as np
-
-from checkpoints import Checkpoint, CheckpointError, CheckpointGone, CheckpointInfo, CheckpointStore
-from engine.digest import part_digest
-from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
-from engine.records import COMMAND
-from journal import Journal, JournalDamaged, any_open
+from checkpoints import CheckpointError, CheckpointInfo, CheckpointStore
+from engine.interface import EngineKind
+from engine.records import RULES_VERSION
+from journal import any_open
+from journal.history import History, SliceRange
+from journal.slices import places
 from replay.errors import ReplayError
 from replay.forking import deaf_to_ctrl_c, undisturbed
+from replay.interval import Advanced, Cut, Difference, Interval, IntervalResult, cut_intervals, verify_interval
 from replay.rebuild import (
     Progress,
-    capacity_of,
     check_range,
     check_rules,
-    gap,
-    journal_of,
-    why_not,
     why_not_origin,
 )
-
-#: Called now and then with the number of commands verified since the call before.
-Advanced = Callable[[int], None]
 
 #: Intervals a worker: more of them balance better, fewer load fewer checkpoints.
 _PIECES_A_WORKER = 2
 #: Commands between two reports of progress from a worker.
 _ADVANCED_EVERY = 1 << 18
-
-
-class Cut(NamedTuple):
-    """A checkpoint's place in the journal and its file."""
-
-    seq: int
-    path: str
-
-
-class Interval(NamedTuple):
-    """Commands ``from_seq`` to ``to_seq``, starting at a checkpoint (None: at 1) and passing others, by rising seq."""
-
-    from_seq: int
-    to_seq: int
-    start: Cut | None
-    passes: tuple[Cut, ...]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference between replay and record. ``part``: "events" for a block's event digest, else a part of the
-    state."""
-
-    first_seq: int
-    last_seq: int
-    part: str
-    expected: bytes
-    got: bytes
-
-
-@dataclass(frozen=True)
-class IntervalResult:
-    """Result of one interval. ``missing``: first_seq of the blocks without a recorded digest, the last
-    ``missing_at_end`` of them at the interval's end.
-
-    ``damage``: the sentence of what stopped it early; ``bad``: the checkpoint that cannot be used, if that was it.
-    """
-
-    blocks: int = 0
-    commands: int = 0
-    events: int = 0
-    differences: tuple[Difference, ...] = ()
-    missing: tuple[int, ...] = ()
-    missing_at_end: int = 0
-    checkpoints_compared: int = 0
-    damage: str | None = None
-    bad: Cut | None = None
-
-
-class _BadCheckpoint(Exception):
-    """A checkpoint on the way cannot be used; carries it and the sentence why, "" when it was pruned meanwhile."""
-
-    def __init__(self, cut: Cut, why: str) -> None:
-        super().__init__(why)
-        self.cut = cut
-
-
-def cut_intervals(from_seq: int, to_seq: int, infos: Sequence[CheckpointInfo], pieces: int) -> list[Interval]:
-    """At most ``pieces`` intervals, of sizes as near to each other as the checkpoints allow, from the last one before
-    ``from_seq``."""
-    cuts = sorted(Cut(info.seq, str(info.path)) for info in infos if 0 < info.seq <= to_seq)
-    before = [cut for cut in cuts if cut.seq < from_seq]
-    first = before[-1] if before else None
-    inside = [cut for cut in cuts if cut.seq >= from_seq]
-    begins = first.seq if first else 0
-    chosen: list[Cut] = []
-    for piece in range(1, pieces):
-        target = begins + (to_seq - begins) * piece // pieces
-        later = [cut for cut in inside if cut.seq < to_seq and (not chosen or cut.seq > chosen[-1].seq)]
-        if later:
-            nearest = min(later, key=lambda cut: abs(cut.seq - target))
-            if not chosen or nearest.seq > chosen[-1].seq:
-                chosen.append(nearest)
-    starts: list[Cut | None] = [first, *chosen]
-    ends = [cut.seq for cut in chosen] + [to_seq]
-    return [
-        Interval(begin, end, start, tuple(cut for cut in inside if begin <= cut.seq <= end))
-        for start, end in zip(starts, ends, strict=True)
-        for begin in [start.seq + 1 if start else 1]
-    ]
-
-
-def verify_interval(
-    journal: Journal, directory: Path | str, interval: Interval, kind: EngineKind, advanced: Advanced | None = None
-) -> IntervalResult:
-    """Apply the interval's blocks; stops at its first difference. Damage is reported, not raised."""
-    tally = _Tally(journal, CheckpointStore(Path(directory)), advanced)
-    damage: str | None = None
-    bad: Cut | None = None
-    try:
-        tally.run(interval, kind)
-    except _BadCheckpoint as error:
-        damage, bad = str(error) or None, error.cut
-    except (JournalDamaged, ReplayError) as error:
-        damage = f"commands {interval.from_seq + tally.commands} to {interval.to_seq} were not verified: {error}"
-    return IntervalResult(
-        tally.blocks,
-        tally.commands,
-        tally.events,
-        tuple(tally.differences),
-        tuple(tally.missing),
-        tally.missing_at_end,
-        tally.checkpoints_compared,
-        damage,
-        bad,
-    )
-
-
-class _Tally:
-    """Progress of a verification; kept outside the loop so that damage in the middle loses nothing."""
-
-    def __init__(self, journal: Journal, store: CheckpointStore, advanced: Advanced | None) -> None:
-        self.journal = journal
-        self.store = store
-        self.advanced = advanced
-        self.blocks = self.commands = self.events = self.checkpoints_compared = self.missing_at_end = 0
-        self.differences: list[Difference] = []
-        self.missing: list[int] = []
-
-    def run(self, interval: Interval, kind: EngineKind) -> None:
-        """Verify one interval. Raises ReplayError, JournalDamaged, _BadCheckpoint."""
-        machine = self.start(interval.start, kind)
-        passes = list(reversed(interval.passes)) if kind == "kernel" else []
-        # Events are only counted here, so the kernel's own buffer will do.
-        apply = partial(cast(StatefulEngine, machine).apply, copy=False) if kind == "kernel" else machine.apply
-        rows = np.empty(0, np.uint8)
-        for block in self.journal.blocks(interval.from_seq, interval.to_seq):
-            check_rules("the journal", block.rules_version)
-            if block.first_seq != machine.seq + 1:
-                raise gap(machine.seq + 1, block.first_seq)
-            if len(rows) < len(block.rows):
-                rows = np.empty(len(block.rows), np.uint8)
-            commands = rows[: len(block.rows)]  # owned, and written over by the next block: the engine keeps no row
-            commands[:] = np.frombuffer(block.rows, np.uint8)
-            self.events += len(apply(commands.view(COMMAND)))
-            self.blocks += 1
-            self.commands += block.count
-            if self.advanced is not None:
-                self.advanced(block.count)
-            recorded = self.journal.digest(block.first_seq)
-            self.missing_at_end = self.missing_at_end + 1 if recorded is None else 0
-            if recorded is None:
-                self.missing.append(block.first_seq)
-            elif recorded != machine.event_digest:
-                self.differ(block.first_seq, block.last_seq, "events", recorded, machine.event_digest)
-                return
-            while passes and passes[-1].seq <= machine.seq:
-                self.compare(passes.pop(), machine, block.first_seq)
-                if self.differences:
-                    return
-
-    def start(self, cut: Cut | None, kind: EngineKind) -> MarketEngine:
-        """The engine where the interval begins."""
-        capacity = capacity_of(self.journal)
-        if cut is None or kind != "kernel":
-            return new_engine(kind, capacity)
-        from engine import Engine
-
-        checkpoint = self.load(cut)
-        try:
-            return Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
-        except ValueError as error:
-            raise _BadCheckpoint(cut, f"checkpoint {cut.seq} cannot be restored: {error}") from error
-
-    def load(self, cut: Cut) -> Checkpoint:
-        """The checkpoint, whole and of this journal. Raises _BadCheckpoint."""
-        try:
-            checkpoint = self.store.load(Path(cut.path))
-        except CheckpointGone as error:
-            raise _BadCheckpoint(cut, "") from error
-        except CheckpointError as error:
-            raise _BadCheckpoint(cut, f"checkpoint {cut.seq} is damaged: {error}") from error
-        wrong = why_not(checkpoint, self.journal)
-        if wrong is not None:
-            raise _BadCheckpoint(cut, f"checkpoint {cut.seq} {wrong}")
-        return checkpoint
-
-    def compare(self, cut: Cut, machine: MarketEngine, first_seq: int) -> None:
-        """The state reached and the checkpoint's, part by part."""
-        checkpoint = self.load(cut)
-        got = cast(StatefulEngine, machine).part_digests()
-        for part in sorted(set(got) | set(checkpoint.parts)):
-            expected = part_digest(checkpoint.parts[part]) if part in checkpoint.parts else b""
-            if expected != got.get(part, b""):
-                self.differ(first_seq, cut.seq, part, expected, got.get(part, b""))
-        self.checkpoints_compared += 1
-
-    def differ(self, first_seq: int, last_seq: int, part: str, expected: bytes, got: bytes) -> None:
-        """Note a difference."""
-        self.differences.append(Difference(first_seq, last_seq, part, expected, got))
 
 
 class _Worker(NamedTuple):
@@ -282,9 +84,9 @@ class Workers:
         self._started.append(_Worker(process, ours))
 
     def verify(
-        self, journal: Journal, intervals: Sequence[Interval], advanced: Advanced | None = None
+        self, history: History, intervals: Sequence[Interval], advanced: Advanced | None = None
     ) -> dict[Interval, IntervalResult]:
-        """Verify the intervals with the kernel; a result for each. ``journal``: the directory's, for this process."""
+        """Verify the intervals with the kernel; a result for each. ``history``: the directory's, for this process."""
         # The longest first, so that the ends are near each other.
         waiting = deque(sorted(intervals, key=lambda interval: interval.from_seq - interval.to_seq))
         results: dict[Interval, IntervalResult] = {}
@@ -300,7 +102,8 @@ class Workers:
                 interval = waiting.popleft()
             except IndexError:
                 break
-            results[interval] = verify_interval(journal, self._directory, interval, "kernel", advanced)
+            journal = history.journal(interval.slice_number)
+            results[interval] = verify_interval(journal, interval, "kernel", advanced)
         for feeder in feeders:
             feeder.join()
         return results
@@ -324,15 +127,15 @@ def work(pipe: Connection, directory: str) -> None:
             pipe.send(pending)
             pending = 0
 
-    journal: Journal | None = None
+    history: History | None = None
     while True:
         try:
             interval = pipe.recv()
         except EOFError:
             return
         try:
-            journal = journal_of(directory) if journal is None else journal
-            found = verify_interval(journal, directory, interval, "kernel", advanced)
+            history = History.open(directory) if history is None else history
+            found = verify_interval(history.journal(interval.slice_number), interval, "kernel", advanced)
         except Exception as error:  # whatever it is, it is for the caller to tell, in one sentence
             why = str(error) or type(error).__name__
             found = IntervalResult(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {why}")
@@ -374,6 +177,8 @@ class VerifyReport:
 
     ``missing_tail``: blocks at the very end without a recorded digest (normal after a crash); ``missing``: first_seq of
     others. ``damage``: sentences on what is damaged or could not be verified. ``notes``: sentences that are no failure.
+    ``slices``: how many have commands of the range; ``images_compared``: how many of them give the image that the next
+    one starts from.
     """
 
     from_seq: int
@@ -390,6 +195,8 @@ class VerifyReport:
     missing: tuple[int, ...]
     damage: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    slices: int = 1
+    images_compared: int = 0
 
     @property
     def difference(self) -> Difference | None:
@@ -418,66 +225,130 @@ def verify(
 ) -> VerifyReport:
     """Apply the journal again and compare every event digest, and the state at each checkpoint, with the record.
 
-    The range is widened to the checkpoint before ``from_seq`` and to the end of the block with ``to_seq``. The
-    reference engine starts at 1, in one worker. Differences and damage are reported, not raised; raises ReplayError
-    for a wrong range or other rules, JournalError when the journal cannot be opened.
+    The range is widened to the checkpoint before ``from_seq`` and to the end of the block with ``to_seq``. Each slice
+    is verified from the image that it starts from, and must end in the state from which the next one starts. Of a slice
+    of other rules the chain is checked, and its kept events are compared with the recorded digests. The reference
+    engine starts at the beginning of a slice, in one worker. Differences and damage are reported, not raised; raises
+    ReplayError for a wrong range or other rules of the last slice, JournalError when the journal cannot be opened.
     """
     if workers < 1:
         raise ReplayError(f"{workers} workers cannot verify anything; give 1 or more")
     began = time.perf_counter()
-    notes: list[str] = []
-    with Workers(directory, _of_use(directory, workers, engine)) as staff, journal_of(directory) as journal:
-        first, last = _range(journal, directory, from_seq, to_seq)
-        if engine == "reference" and (workers > 1 or first > 1):
-            notes.append("the reference engine starts at command 1, in one worker")
-            workers, first = 1, 1
-        infos = CheckpointStore(Path(directory)).list() if engine == "kernel" else []
-        good = [info for info in infos if info.valid and why_not_origin(info.origin, journal) is None]
-        whole = {info.seq for info in good}
-        damage: list[str] = []
-        for info in infos:
-            if info.valid and info.seq not in whole and info.seq <= last:
-                notes.append(f"checkpoint {info.seq} {why_not_origin(info.origin, journal)}; it was not used")
-            elif not info.valid and info.seq <= last:
-                # One that was set aside and taken anew is history, no damage.
-                told = notes if info.seq in whole else damage
-                told.append(f"checkpoint {info.seq} is damaged: {info.why}")
-        pieces = 1 if workers == 1 else workers * _PIECES_A_WORKER
-        advanced = None if progress is None else _total(progress, last - first + 1)
+    with Workers(directory, _of_use(directory, workers, engine)) as staff, History.open(directory) as history:
+        check_rules(directory, int(history.last.meta.get("rules_version", RULES_VERSION)))
+        first, last = _range(history, directory, from_seq, to_seq)
+        plan = _Plan(history, first, last, engine, workers)
+        advanced = None if progress is None else _total(progress, last - plan.first + 1)
         done: dict[Interval, IntervalResult] = {}
         while True:
-            intervals = cut_intervals(first, last, good, pieces) if last >= first else []
+            intervals = plan.intervals()
             todo = [interval for interval in intervals if interval not in done]
             if not todo:
                 break
-            if workers > 1:
-                done |= staff.verify(journal, todo, advanced)
+            if plan.workers > 1:
+                done |= staff.verify(history, todo, advanced)
             else:
-                done |= {each: verify_interval(journal, directory, each, engine, advanced) for each in todo}
-            bad = {found.bad for found in done.values() if found.bad is not None}
-            cuts = {Cut(info.seq, str(info.path)) for info in good}
-            damage += sorted({found.damage for found in done.values() if found.bad in cuts and found.damage})
-            good = [info for info in good if Cut(info.seq, str(info.path)) not in bad]
-        last_seq = journal.last_seq
+                for each in todo:
+                    done[each] = verify_interval(history.journal(each.slice_number), each, engine, advanced)
+            plan.give_up(done)
+        last_seq = history.last_seq
     found = {interval: done[interval] for interval in intervals}
-    return _report(found, last_seq, min(workers, max(1, len(found))), damage, notes, time.perf_counter() - began)
+    report = _report(found, last_seq, min(plan.workers, max(1, len(found))), plan.damage, plan.notes)
+    return replace(report, seconds=time.perf_counter() - began, slices=plan.slices)
+
+
+class _Plan:
+    """Cuts of the slices of a range into intervals. ``notes`` and ``damage``: sentences on what the plan met."""
+
+    def __init__(self, history: History, first: int, last: int, engine: EngineKind, workers: int) -> None:
+        self.notes: list[str] = []
+        self.damage: list[str] = []
+        self.workers = workers
+        parts = list(history.ranges(first, last)) if last >= first else []
+        self.first, self.slices = first, len(parts)
+        if parts and engine == "reference":
+            self.first = parts[0].journal.start_seq + 1
+            if workers > 1 or first > self.first:
+                self.notes.append(f"the reference engine starts at command {self.first}, in one worker")
+            self.workers, parts[0] = 1, parts[0]._replace(from_seq=self.first)
+        self._history = history
+        self._parts = [part for part in parts if self._has_our_rules(part)]
+        pieces = 1 if self.workers == 1 else self.workers * _PIECES_A_WORKER
+        self._pieces = max(1, pieces // max(1, len(self._parts)))
+        self._good = {part.journal.place.number: self._checkpoints(part, engine) for part in self._parts}
+
+    def _has_our_rules(self, part: SliceRange) -> bool:
+        rules_version = int(part.journal.meta.get("rules_version", RULES_VERSION))
+        if rules_version == RULES_VERSION:
+            return True
+        number = part.journal.place.number
+        checked = part.journal.check()
+        self.damage += [f"slice {number}: {problem.sentence}" for problem in checked.problems]
+        self.notes.append(f"slice {number} is of rules version {rules_version}: its chain was checked")
+        return False
+
+    def _checkpoints(self, part: SliceRange, engine: EngineKind) -> list[CheckpointInfo]:
+        """The checkpoints of a slice that can be used, as far as their headers say."""
+        journal, last = part.journal, part.to_seq
+        infos = CheckpointStore(journal.place.folder).list() if engine == "kernel" else []
+        good = [info for info in infos if info.valid and why_not_origin(info.origin, journal) is None]
+        whole = {info.seq for info in good}
+        for info in infos:
+            if info.valid and info.seq not in whole and info.seq <= last:
+                self.notes.append(f"checkpoint {info.seq} {why_not_origin(info.origin, journal)}; it was not used")
+            elif not info.valid and info.seq <= last:
+                # One that was set aside and taken anew is history, no damage.
+                told = self.notes if info.seq in whole else self.damage
+                told.append(f"checkpoint {info.seq} is damaged: {info.why}")
+        return good
+
+    def intervals(self) -> list[Interval]:
+        """The intervals of all slices."""
+        found: list[Interval] = []
+        for part in self._parts:
+            place = part.journal.place
+            cut = cut_intervals(
+                part.from_seq, part.to_seq, self._good[place.number], self._pieces, part.journal.start_seq
+            )
+            numbered = [each._replace(slice_number=place.number) for each in cut]
+            numbered[-1] = numbered[-1]._replace(closes=self._closes(part))
+            found += numbered
+        return found
+
+    def _closes(self, part: SliceRange) -> bool:
+        """True if the end of the range is the end of a slice whose state must be the image of the next one."""
+        place = part.journal.place
+        if not any(each.number == place.number + 1 for each in self._history.places):
+            return False
+        following = self._history.journal(place.number + 1)
+        same = all(following.meta.get(key) == part.journal.meta.get(key) for key in ("rules_version", "capacity"))
+        return same and part.to_seq == following.start_seq
+
+    def give_up(self, done: dict[Interval, IntervalResult]) -> None:
+        """Leave out the checkpoints that turned out to be bad."""
+        bad = {found.bad for found in done.values() if found.bad is not None}
+        for number, good in self._good.items():
+            cuts = {Cut(info.seq, str(info.path)) for info in good}
+            self.damage += sorted({found.damage for found in done.values() if found.bad in cuts and found.damage})
+            self._good[number] = [info for info in good if Cut(info.seq, str(info.path)) not in bad]
 
 
 def _of_use(directory: Path | str, workers: int, engine: EngineKind) -> int:
-    """Number of workers that can have something to do: one for each checkpoint, and one."""
+    """Number of workers that can have something to do: one for each checkpoint, and one for each slice."""
     if engine != "kernel" or workers == 1:
         return 1
     try:
-        return min(workers, len(CheckpointStore(Path(directory)).list()) + 1)
+        found = places(Path(directory))
+        return min(workers, max(1, sum(len(CheckpointStore(place.folder).list()) + 1 for place in found)))
     except CheckpointError:
         return 1  # what is wrong is said where the checkpoints are used
 
 
-def _range(journal: Journal, directory: Path | str, from_seq: int | None, to_seq: int | None) -> tuple[int, int]:
-    first = 1 if from_seq is None else from_seq
-    last = check_range(directory, first, to_seq, journal.last_seq)
-    if last < journal.last_seq:
-        for block in journal.blocks(last, last):
+def _range(history: History, directory: Path | str, from_seq: int | None, to_seq: int | None) -> tuple[int, int]:
+    first = history.first_seq if from_seq is None else from_seq
+    last = check_range(directory, first, to_seq, history.last_seq)
+    if last < history.last_seq:
+        for block in history.blocks(last, last):
             last = block.last_seq
     return first, last
 
@@ -502,7 +373,6 @@ def _report(
     workers: int,
     damage: list[str],
     notes: list[str],
-    seconds: float,
 ) -> VerifyReport:
     in_order = sorted(found.items(), key=lambda item: item[0].from_seq)
     results = [result for _, result in in_order]
@@ -520,10 +390,11 @@ def _report(
         blocks=sum(result.blocks for result in results),
         commands=sum(result.commands for result in results),
         events=sum(result.events for result in results),
-        seconds=seconds,
+        seconds=0.0,
         workers=workers,
         intervals=len(results),
         checkpoints_compared=sum(result.checkpoints_compared for result in results),
+        images_compared=sum(result.images_compared for result in results),
         differences=tuple(differences),
         missing_tail=tail,
         missing=tuple(missing[: len(missing) - tail]),

@@ -16,7 +16,7 @@ from engine.interface import EngineKind, MarketEngine, new_engine
 from engine.records import RULES_VERSION, CommandKind, EventKind
 from journal import Journal
 from journal.slices import START_IMAGE
-from replay.rebuild import capacity_of, journal_of
+from replay.rebuild import capacity_of, journal_of, source_digest
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 
@@ -91,7 +91,7 @@ def begin_slice(journal: Journal, engine: MarketEngine, rules_version: int = RUL
     capacity = capacity_of(journal)
     checkpoint = image(stateful(engine), capacity, journal.journal_id)
     journal.begin_slice(
-        {"capacity": asdict(capacity), "rules_version": rules_version},
+        {"capacity": asdict(capacity), "rules_version": rules_version, "source_digest": source_digest()},
         event_digest=checkpoint.event_digest,
         image=dict(stateful(engine).part_digests()),
         prepare=lambda folder: write_checkpoint(folder / START_IMAGE, checkpoint),

@@ -1,0 +1,207 @@
+"""The history of a journal: all slices in a data directory, read one after the other.
+
+A ``History`` has what a reader uses of a ``Journal``: blocks, digests, the slice at a time, the ends. It opens a slice
+when it is needed. It never skips a slice that is missing, as after `lockstep archive`: a range that needs one raises
+SliceMissing, which says where it is. Where the directory is the folder of one slice, as in an archive, the history is
+that slice.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple
+
+from journal import frame, marks, slices
+from journal.errors import JournalDamaged, JournalForeign, SliceMissing
+from journal.frame import Block
+from journal.log import Journal
+from journal.opening import read_side_file
+
+
+class Gap(NamedTuple):
+    """Slices that are not in the directory: numbers and commands, first and last, and a sentence that says where."""
+
+    first_number: int
+    last_number: int
+    first_seq: int
+    last_seq: int
+    sentence: str
+
+
+class SliceRange(NamedTuple):
+    """A slice of the journal and the commands of it that a range has; ``to_seq`` before ``from_seq``: none."""
+
+    journal: Journal
+    from_seq: int
+    to_seq: int
+
+
+class History:
+    """Slices in data directory ``path``, open for reading. One thread uses it.
+
+    ``places``: the slices that are there. ``last``: the last of them. ``is_part``: true for the folder of a single
+    slice that is not the first of its journal.
+    """
+
+    def __init__(self, path: "str | os.PathLike[str]") -> None:
+        self.path = Path(path)
+        self._journals: dict[int, Journal] = {}
+        self.last = Journal.open(self.path, readonly=True)
+        self.places = tuple(place for place in slices.places(self.path) if place.number <= self.last.place.number)
+        self._journals[self.last.place.number] = self.last
+        first = self.places[0]
+        self.is_part = first.number > 1 and first.folder == self.path
+        try:
+            self._starts: Final = [self._start_of(place) for place in self.places]
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, path: "str | os.PathLike[str]") -> "History":
+        """The history in a data directory. Raises as ``Journal.open``."""
+        return cls(path)
+
+    def _start_of(self, place: slices.Place) -> tuple[int, int]:
+        """Last command before a slice, and the clock there."""
+        genesis = None
+        with suppress(JournalDamaged, JournalForeign, OSError):
+            sealed = read_side_file(place.journal / "genesis")
+            genesis = None if sealed is None else marks.decode_genesis(sealed)
+        start = self.journal(place.number).start if genesis is None else genesis.start
+        return (0, 0) if start is None else (start.last_seq, start.time_ns)
+
+    @property
+    def journal_id(self) -> bytes:
+        """Id of the journal, 16 bytes."""
+        return self.last.journal_id
+
+    @property
+    def start_seq(self) -> int:
+        """The last command before the history: 0 unless the directory is the folder of a later slice."""
+        return self._starts[0][0] if self.is_part else 0
+
+    @property
+    def first_seq(self) -> int:
+        """The first command of the history, which may be in a slice that is not there (``gaps``)."""
+        return self.start_seq + 1
+
+    @property
+    def last_seq(self) -> int:
+        """The last command. Raises JournalDamaged where nothing says it."""
+        return self.last.last_seq
+
+    @property
+    def there_from_seq(self) -> int:
+        """The first command from which on every slice is there."""
+        gaps = self.gaps()
+        return gaps[-1].last_seq + 1 if gaps else self.first_seq
+
+    def journal(self, number: int) -> Journal:
+        """Slice ``number``, which must be there; open as long as the history is."""
+        if number not in self._journals:
+            self._journals[number] = Journal.open(self.path, readonly=True, slice_number=number)
+        return self._journals[number]
+
+    def end_of(self, place: slices.Place) -> int:
+        """The last command of a slice: where the next one begins, or where its own journal ends."""
+        at = self.places.index(place)
+        if at + 1 < len(self.places) and self.places[at + 1].number == place.number + 1:
+            return self._starts[at + 1][0]
+        return self.journal(place.number).last_seq
+
+    def gaps(self) -> list[Gap]:
+        """Runs of slices that are not there, in order."""
+        found = []
+        number, seq = (self.places[0].number, self.start_seq) if self.is_part else (1, 0)
+        for place, (start_seq, _) in zip(self.places, self._starts, strict=True):
+            if place.number > number:
+                sentence = slices.where_missing(self.path, number, place.number - 1)
+                found.append(Gap(number, place.number - 1, seq + 1, start_seq, sentence))
+            if place is not self.places[-1]:
+                number, seq = place.number + 1, self.end_of(place)
+        return found
+
+    def check_there(self, from_seq: int, to_seq: int) -> None:
+        """Raise SliceMissing where a command of a range is in a slice that is not there."""
+        for gap in self.gaps():
+            if from_seq <= gap.last_seq and to_seq >= gap.first_seq:
+                seq = max(from_seq, gap.first_seq)
+                raise SliceMissing(
+                    f"command {seq} is needed, and {gap.sentence}; what is here begins at command {gap.last_seq + 1}"
+                )
+
+    def ranges(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[SliceRange]:
+        """The slices that have commands of a range, in order, each with its part of the range.
+
+        Raises SliceMissing before the first one if one is missing, JournalDamaged where two do not fit.
+        """
+        first = self.first_seq if from_seq is None else from_seq
+        last = self._end() if to_seq is None else to_seq
+        self.check_there(first, min(last, self._starts[-1][0]))
+        for at, place in enumerate(self.places):
+            begin = self._starts[at][0] + 1
+            is_last = at + 1 == len(self.places)
+            end = last if is_last else self.end_of(place)
+            if max(begin, first) > min(end, last):
+                continue
+            journal = self.journal(place.number)
+            if not is_last and last > end:
+                self._check_link(at)
+            yield SliceRange(journal, max(begin, first), min(end, last))
+
+    def _end(self) -> int:
+        """The last command; of a damaged journal more than any, so that reading goes on to the damage and says so."""
+        try:
+            return self.last_seq
+        except JournalDamaged:
+            return frame.SEQ_MAX
+
+    def _check_link(self, at: int) -> None:
+        """Raise JournalDamaged unless the next slice begins where this one ends."""
+        start = self.journal(self.places[at + 1].number).start
+        if start is not None and start.number == self.places[at].number + 1:
+            slices.check_follows(self.places[at], start)
+
+    def slice_of(self, seq: int) -> Journal:
+        """The slice that holds a command; the first one that is there for what is before it. Raises SliceMissing."""
+        return self.journal(slices.place_at(self.path, seq).number)
+
+    def blocks(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[Block]:
+        """Verified blocks of the range, as ``Journal.blocks``. Raises SliceMissing before the first of them."""
+        for part in self.ranges(from_seq, to_seq):
+            whole = part.journal is self.last and to_seq is None
+            yield from part.journal.blocks(part.from_seq, None if whole else part.to_seq)
+
+    def digest(self, first_seq: int) -> bytes | None:
+        """The event digest of the block that begins with ``first_seq``; None where it has none."""
+        return self.slice_of(first_seq).digest(first_seq)
+
+    def slice_at_time(self, time_ns: int) -> Journal:
+        """The slice with the last command whose clock is not after ``time_ns``; the first one for a time before all.
+
+        Raises SliceMissing where that may be in one that is not there.
+        """
+        at = max((at for at, (_, start_ns) in enumerate(self._starts) if start_ns <= time_ns), default=0)
+        place = self.places[at]
+        gap_after = at + 1 < len(self.places) and self.places[at + 1].number > place.number + 1
+        if gap_after and (self.journal(place.number).info().last_time_ns or 0) <= time_ns:
+            self.check_there(self.end_of(place) + 1, self._starts[at + 1][0])
+        if place.number > 1 and not self.is_part and self._starts[at][1] > time_ns:
+            self.check_there(1, self._starts[at][0])
+        return self.journal(place.number)
+
+    def close(self) -> None:
+        """Close all slices that were opened."""
+        for journal in self._journals.values():
+            journal.close()
+
+    def __enter__(self) -> "History":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,144 @@
+"""A slice of the past, block by block, with the events of each block.
+
+Events of a slice of the rules in force are caused again, by an engine that starts at the newest checkpoint before them.
+A slice of other rules cannot be played again. Its commands can be read all the same: the names that numbers stand for
+follow from the definitions among them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.interface import MarketEngine
+from engine.market_time import ClockPosition, clock_after
+from engine.names import Directory
+from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind
+from engine.views import OPEN_ORDER
+from journal import SliceMissing
+from journal.history import History, SliceRange
+from replay.errors import ReplayError
+from replay.rebuild import ReplayedBlock, capacity_of, name_of, owned_rows, played, start
+
+_DEFINITIONS = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
+
+
+class PlayedBlock(NamedTuple):
+    """A block of the journal with its events, and the venue's directory before and after it.
+
+    Where the events are not known, ``play.events`` has only the refusals of definitions.
+    """
+
+    play: ReplayedBlock
+    before: Directory
+    after: Directory
+
+
+class PastSlice:
+    """The commands of one slice in a range, with their events. ``seq``: the command before the first block that is
+    given; ``open_orders``: OPEN_ORDER rows as they were then; ``notes``: sentences for the user."""
+
+    def __init__(
+        self,
+        history: History,
+        part: SliceRange,
+        *,
+        lead: bool = False,
+        need_events: bool = True,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``lead``: include the blocks between the start of the replay and the range. ``need_events``: false where a
+        slice of other rules can do without. ``prepare``: called before an engine is made. Raises ReplayError where
+        events are needed that cannot be had.
+        """
+        self._history, self._part, self._lead = history, part, lead
+        self.notes: list[str] = []
+        self.seq = part.from_seq - 1
+        self.open_orders = np.empty(0, OPEN_ORDER)
+        self._engine: MarketEngine | None = None
+        rules_version = int(part.journal.meta.get("rules_version", RULES_VERSION))
+        if rules_version == RULES_VERSION:
+            prepare()
+            engine = start(part.journal, history.path, part.from_seq - 1, "kernel", True, self.notes)
+            self._engine, self.seq, self.open_orders = engine, engine.seq, engine.open_orders()
+        elif need_events:
+            raise ReplayError(
+                f"{name_of(history, part.journal)} was written under rules version {rules_version} and this release "
+                f"plays version {RULES_VERSION}, and the events are not kept beside it; `lockstep commands` prints its "
+                "commands; replay it with the release that wrote it"
+            )
+        else:
+            self.notes.append(
+                f"{name_of(history, part.journal)} is of rules version {rules_version}; its names are those of the "
+                f"definitions that version {RULES_VERSION} accepts"
+            )
+
+    def blocks(self) -> Iterator[PlayedBlock]:
+        """The blocks, in order. Raises what replay and journal raise."""
+        return self._read() if self._engine is None else self._play(self._engine)
+
+    def _play(self, engine: MarketEngine) -> Iterator[PlayedBlock]:
+        before = engine.directory
+        for play in played(self._part.journal, engine, self._part.to_seq):
+            after = engine.directory
+            if self._lead or play.first_seq + len(play.commands) > self._part.from_seq:
+                yield PlayedBlock(play, before, after)
+            before = after
+
+    def _read(self) -> Iterator[PlayedBlock]:
+        part, start = self._part, self._part.journal.start
+        definitions = Definitions(self._history, part)
+        position = ClockPosition(0 if start is None else start.time_ns)
+        for block in part.journal.blocks(None, part.to_seq):
+            commands = owned_rows(block.rows)[: part.to_seq - block.first_seq + 1]
+            before = replace(definitions.names, now_ns=position.now_ns)
+            refusals = definitions.take(block.first_seq, commands)
+            position = clock_after(commands, position)
+            after = replace(definitions.names, now_ns=position.now_ns)
+            if block.last_seq >= part.from_seq:
+                play = ReplayedBlock(block, block.first_seq, commands, refusals, len(commands) == block.count)
+                yield PlayedBlock(play, before, after)
+
+
+class Definitions:
+    """The names that definitions give, by the rules in force, before a slice and through its blocks.
+
+    The reference engine applies the definitions alone. Of a slice whose predecessors are not all there nothing is
+    known before its first definition.
+    """
+
+    def __init__(self, history: History, part: SliceRange) -> None:
+        from engine.reference import ReferenceEngine
+
+        self._engine = ReferenceEngine(capacity_of(part.journal))
+        self._known = part.journal.start is None
+        if part.journal.start is not None:
+            try:
+                for block in history.blocks(1, part.journal.start_seq):
+                    self.take(block.first_seq, owned_rows(block.rows), known=True)
+                self._known = True
+            except (SliceMissing, ReplayError):
+                self._known = False
+
+    @property
+    def names(self) -> Directory:
+        """Names defined so far; none where those before the slice are not known, since numbers would not be right."""
+        return self._engine.directory if self._known else Directory()
+
+    def take(self, first_seq: int, commands: NDArray[Any], *, known: bool = False) -> NDArray[Any]:
+        """Take up the definitions of a block; EVENT rows of those that are refused."""
+        if not (known or self._known):
+            return np.empty(0, EVENT)
+        defines = np.isin(commands["kind"], _DEFINITIONS)
+        if not defines.any():
+            return np.empty(0, EVENT)
+        # An EXTEND row before a definition makes it invalid.
+        extends = (commands["kind"] == CommandKind.EXTEND) & np.append(defines[1:], False)
+        at = np.flatnonzero(defines | extends)
+        first = self._engine.seq + 1
+        # As bytes: NumPy would pack rows whose places overlap.
+        events = self._engine.apply(commands.view("V64")[at].view(COMMAND))
+        events["seq"] = first_seq + at[events["seq"] - first]
+        return events
