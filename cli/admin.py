@@ -253,6 +253,20 @@ def checkpoint(directory: Path, *, as_json: bool) -> int:
     return errors.FINE
 
 
+def roll(directory: Path, *, as_json: bool) -> int:
+    """`lockstep admin roll`: have the node begin a new slice of its journal."""
+    with connected(directory) as link:
+        begun = link.ask("roll")["roll"]
+    if as_json:
+        screen.say_json(begun)
+    else:
+        facts = [("slice", str(begun["slice"])), ("after command", screen.count(begun["seq"]))]
+        facts += [("folder", begun["path"]), ("image", screen.size(begun["size_bytes"]))]
+        facts += [("took", f"{begun['elapsed_s']:,.2f} s")]
+        screen.facts(facts, title="a new slice of the journal was begun")
+    return errors.FINE
+
+
 def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
     """`lockstep admin disconnect`: end a user's connection."""
     with connected(directory) as link:

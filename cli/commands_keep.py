@@ -1,4 +1,4 @@
-"""Commands for upkeep: `lockstep checkpoint|journal|doctor|bench|warmup|version`.
+"""Commands for upkeep: `lockstep checkpoint|journal|roll|doctor|bench|warmup|version`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -100,6 +100,37 @@ def journal_check(directory: Directory, as_json: Json = False) -> int:
     from cli.journal import check
 
     return check(directory, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def roll(
+    directory: Directory,
+    orders_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Open orders from now on.", show_default="as before")
+    ] = None,
+    ids_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Order ids a day from now on.", show_default="as before")
+    ] = None,
+    instruments_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Instruments from now on.", show_default="as before")
+    ] = None,
+    participants_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Participants from now on.", show_default="as before")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Close the open slice of a journal and begin the next, so that a start reads no slice before it.
+
+    The closed slice stays, read-only. The market goes on as it was, also with another capacity. No node may be running;
+    `lockstep admin roll` has a running one begin a slice.
+
+    Example: lockstep roll node1 --orders-max 2000000
+    """
+    from cli.capacity import CapacityOptions
+    from cli.roll import roll as command
+
+    options = CapacityOptions(orders_max, ids_max, instruments_max, participants_max)
+    return command(directory, options, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -325,6 +325,19 @@ def admin_checkpoint(directory: Directory, as_json: Json = False) -> int:
     return checkpoint(directory, as_json=as_json)
 
 
+@admin.command("roll")
+def admin_roll(directory: Directory, as_json: Json = False) -> int:
+    """Have the node begin a new slice of its journal: a later start reads no slice before it.
+
+    Orders are taken and answered meanwhile.
+
+    Example: lockstep admin roll node1
+    """
+    from cli.admin import roll
+
+    return roll(directory, as_json=as_json)
+
+
 @admin.command("sessions")
 def admin_sessions(directory: Directory, as_json: Json = False) -> int:
     """List the connections of clients.

@@ -87,6 +87,15 @@ def serve(
     past_days: Annotated[
         int, typer.Option(metavar="N", min=0, max=366, help="Past days whose streams clients can request.")
     ] = 5,
+    roll_at_gb: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB", min=0.001, help="Begin a new slice of the journal at this size.", show_default="never"
+        ),
+    ] = None,
+    roll_daily: Annotated[
+        bool, typer.Option("--roll-daily", help="Begin a new slice once the market has closed for the day.")
+    ] = False,
     clock_ahead_max_s: Annotated[
         float, typer.Option(min=1, max=1e9, help="Refuse a clock that jumps ahead by more, until it is accepted.")
     ] = 3_600.0,
@@ -112,6 +121,7 @@ def serve(
     from cli.serve import tls_of
     from node.defaults import checked_rate, checked_share
     from node.node import NodeOptions
+    from node.roll_policy import GB
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
@@ -131,6 +141,8 @@ def serve(
         busy_poll_us=busy_poll_us,
         clock_error_max_ns=None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         past_days=past_days,
+        roll_at_bytes=None if roll_at_gb is None else round(roll_at_gb * GB),
+        roll_daily=roll_daily,
         clock_ahead_max_ns=round(clock_ahead_max_s * 1e9),
         accept_clock=accept_clock,
         default_order_rate=order_rate,

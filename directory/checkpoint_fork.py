@@ -14,9 +14,16 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
-from checkpoints import NO_PROJECTIONS, Checkpoint, CheckpointError, CheckpointStore, Projections
+from checkpoints import (
+    NO_PROJECTIONS,
+    Checkpoint,
+    CheckpointError,
+    CheckpointStore,
+    Projections,
+    write_checkpoint,
+)
 from directory.recover import image, stateful
 from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
@@ -29,6 +36,12 @@ _DONE = b"done"
 #: Lower priority of the child: the market goes first.
 _NICE = 10
 _SENTENCE_BYTES_MAX = 4_096
+
+
+class _Write(Protocol):
+    """Writes a checkpoint and gives it its name once ``named_when`` says true."""
+
+    def __call__(self, checkpoint: Checkpoint, named_when: Callable[[], bool], /) -> object: ...
 
 
 class _Child(NamedTuple):
@@ -49,6 +62,8 @@ class CheckpointFork:
     is being written; when something was raised, it gives that one up.
 
     A node that takes its own time does the same by ``tend``, ``due`` and ``now``.
+
+    ``start_image`` writes the image that a new slice of the journal starts from in the same way.
 
     A checkpoint that fails does not stop the market: its sentence goes to ``failed``, and the next is taken when it is
     due. Without ``failed``, CheckpointError is raised at the end. Those before it are as they were.
@@ -130,8 +145,25 @@ class CheckpointFork:
         self.tend()
         if self._child is not None:
             return False
-        self._begin(engine)
+        store = self._store()
+
+        def write(taken: Checkpoint, named_when: Callable[[], bool]) -> None:
+            store.write(taken, named_when=named_when)
+
+        self._begin(engine, write, lambda taken: self._prune(store, taken))
         return True
+
+    def start_image(self, engine: MarketEngine) -> None:
+        """Begin the image that the slice starts from, which was begun at this command; it counts as a checkpoint.
+
+        None may be being written. Else as ``now``.
+        """
+        path = self._journal.place.start_image
+        self._begin(engine, lambda taken, named_when: write_checkpoint(path, taken, named_when=named_when))
+
+    def _prune(self, store: CheckpointStore, taken: Checkpoint) -> None:
+        versions = {name: each.version for name, each in taken.projections.items()}
+        store.prune(self._keep, up_to=taken.seq, origin=taken.origin, versions=versions)
 
     @property
     def busy(self) -> bool:
@@ -164,7 +196,9 @@ class CheckpointFork:
                 os.waitpid(self._child.pid, 0)
             self._child = None
 
-    def _begin(self, engine: MarketEngine) -> None:
+    def _begin(
+        self, engine: MarketEngine, write: _Write, after: Callable[[Checkpoint], object] = lambda _: None
+    ) -> None:
         machine = stateful(engine)
         self._last_seq = engine.seq
         self._projections.flush()
@@ -177,7 +211,7 @@ class CheckpointFork:
                 pid = os.fork()
                 if pid == 0:
                     # Views of the state are taken here, in the child, so that the parent spends no time on it.
-                    _write_and_end(self._store(), lambda: self._image(machine), self._keep, hears, says, self._ready)
+                    _write_and_end(lambda: self._image(machine), write, after, hears, says, self._ready)
                 self._child, self._told = _Child(pid, engine.seq, go, said), False
             ends = [hears, says]
         except OSError as error:
@@ -231,9 +265,9 @@ class CheckpointFork:
 
 
 def _write_and_end(
-    store: CheckpointStore,
     take: Callable[[], Checkpoint],
-    keep: int,
+    write: _Write,
+    after: Callable[[Checkpoint], object],
     hears: int,
     says: int,
     ready: Callable[[], None],
@@ -252,9 +286,8 @@ def _write_and_end(
                 ready()
             return durable
 
-        store.write(taken, named_when=may_be_named)
-        versions = {name: each.version for name, each in taken.projections.items()}
-        store.prune(keep, up_to=taken.seq, origin=taken.origin, versions=versions)
+        write(taken, may_be_named)
+        after(taken)
         os.write(says, _DONE)
     except BaseException as error:  # whatever it is, the parent must hear of it, and nothing here may go on
         with suppress(OSError):

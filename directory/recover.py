@@ -16,11 +16,12 @@ from checkpoints import (
     CheckpointInfo,
     CheckpointStore,
     Projections,
+    write_checkpoint,
 )
 from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
 from engine.limits import Capacity
 from engine.records import RULES_VERSION
-from journal import Durability, Journal, JournalDamaged
+from journal import Durability, Journal, JournalDamaged, JournalError
 from journal.frame import SEQ_MAX
 from journal.slices import place_at
 from replay.errors import ReplayError
@@ -40,18 +41,23 @@ from replay.rebuild import (
 
 @dataclass(frozen=True)
 class Recovery:
-    """Result of a recovery: the replay, and the number of event digests that a crash had left unwritten."""
+    """Result of a recovery: the replay, and the number of event digests that a crash had left unwritten.
+
+    ``start_image``: a sentence where the image that the slice starts from was missing, and was written again; else "".
+    """
 
     rebuilt: Rebuild
     digests_written: int
+    start_image: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the operator, in sentences."""
+        notes = (*filter(None, (self.start_image,)), *self.rebuilt.notes)
         if not self.digests_written:
-            return self.rebuilt.notes
+            return notes
         left = "a block without its" if self.digests_written == 1 else f"{self.digests_written} blocks without their"
-        return (*self.rebuilt.notes, f"a crash had left {left} event digest; that is written now")
+        return (*notes, f"a crash had left {left} event digest; that is written now")
 
 
 def create(
@@ -91,6 +97,7 @@ def recover(
     journal = journal_of(directory, readonly=False, durability=durability)
     try:
         journal.rules_version, journal.source_digest = RULES_VERSION, source_digest()
+        again = _write_start_image(journal, directory)
         rebuilt = rebuild_from(
             journal,
             directory,
@@ -107,7 +114,28 @@ def recover(
     except BaseException:
         journal.close()
         raise
-    return journal, rebuilt.engine, Recovery(rebuilt, len(missing))
+    return journal, rebuilt.engine, Recovery(rebuilt, len(missing), again)
+
+
+def _write_start_image(journal: Journal, directory: Path | str) -> str:
+    """Write the image that the slice starts from where a crash left none, as behind a roll of a running node.
+
+    It is taken from the end of the slice before, and without images of projections: their files may hold more by now.
+    A sentence for the operator, or "".
+    """
+    start = journal.start
+    if start is None or journal.place.start_image.exists():
+        return ""
+    missing = f"the image that slice {start.number} starts from was missing"
+    try:
+        before = rebuild(directory, at=start.last_seq).engine
+        taken = image(stateful(before), capacity_of(journal), journal.journal_id)
+        if taken.event_digest != start.event_digest or dict(stateful(before).part_digests()) != start.image:
+            return f"{missing}, and slice {start.number - 1} gives another state: run `lockstep verify {directory}`"
+        write_checkpoint(journal.place.start_image, taken)
+    except (ReplayError, JournalError, CheckpointError) as error:
+        return f"{missing}, and could not be written again: {error}"
+    return f"{missing}, as after a crash; it was written again out of slice {start.number - 1}"
 
 
 def image(engine: StatefulEngine, capacity: Capacity, journal_id: bytes) -> Checkpoint:

@@ -12,7 +12,7 @@ from checkpoints import NO_PROJECTIONS, Checkpoint, Projections, write_checkpoin
 from directory.recover import image, recover, stateful
 from engine.conversion import convert
 from engine.digest import part_digest
-from engine.interface import restore_engine
+from engine.interface import StatefulEngine, restore_engine
 from engine.limits import Capacity
 from engine.market_time import ClockPosition
 from engine.records import RULES_VERSION
@@ -117,6 +117,18 @@ def begin_slice(journal: Journal, checkpoint: Checkpoint, notes: tuple[str, ...]
         prepare=prepare,
     )
     return Rolled(journal.place.number, checkpoint.seq, image_bytes, notes)
+
+
+def begin_slice_live(journal: Journal, engine: StatefulEngine) -> None:
+    """Go on in a new slice while the market runs; the caller then has its image written (``CheckpointFork``).
+
+    Engine and journal stand at the same command, and nothing is in flight between them. The market waits meanwhile:
+    for the digests of the state, and for some syncs of the disk. Until the image is there, a start would replay the
+    slice before. Raises ReplayError where no slice can begin here, JournalError; the slice before goes on then.
+    """
+    check_can_roll(journal, engine.now_ns)
+    capacity = capacity_of(journal)
+    journal.begin_slice(meta_of(capacity), event_digest=engine.event_digest, image=dict(engine.part_digests()))
 
 
 def resized(

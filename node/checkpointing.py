@@ -11,11 +11,14 @@ from typing import Any, Final
 
 from checkpoints import Projections
 from directory.checkpoint_fork import CheckpointFork
+from directory.recover import stateful
+from directory.roll import begin_slice_live
 from engine.interface import MarketEngine
-from journal import Journal
+from journal import Journal, JournalError
 from node.control import OperationRefused
 from node.market import Market
 from node.scarcity import Scarcity
+from replay.errors import ReplayError
 
 #: Blocks after which a checkpoint is due, however short they are: replay takes time for each block.
 BLOCKS_MAX: Final = 40_000
@@ -31,6 +34,8 @@ class CheckpointSchedule:
     Without room on the disk (``scarcity``) none is due: the rest of a nearly full disk is for the journal. ``report``
     logs each checkpoint that is done, ``warn`` each that failed. Set ``on_begin`` before the first: it is called once a
     checkpoint has begun, so that the gateway may take again.
+
+    A new slice of the journal begins at the same kind of moment, with the image that it starts from.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class CheckpointSchedule:
         self._report, self._warn = report, warn
         #: True if a checkpoint must begin, for which the gateway stops taking.
         self.wanted = False
+        #: True if a new slice is to be begun at that moment.
+        self._slice_wanted = False
         self._failure = ""
         #: Checkpoints that failed since the start.
         self.failed = 0
@@ -77,8 +84,32 @@ class CheckpointSchedule:
         if self.wanted and self._market.published_seq == self._engine.seq and not self._aside.busy:
             self.wanted = False
             self._blocks_before, self._begun_s = self._market.pipeline.blocks, time.monotonic()
-            self._aside.now(self._engine)
+            if self._slice_wanted:
+                self._begin_slice()
+            else:
+                self._aside.now(self._engine)
             self.on_begin()
+
+    def want_slice(self) -> None:
+        """Have the next checkpoint be the image of a new slice of the journal, soon."""
+        self.wanted = self._slice_wanted = True
+
+    def _begin_slice(self) -> None:
+        self._slice_wanted = False
+        began_s = time.monotonic()
+        try:
+            begin_slice_live(self._journal, stateful(self._engine))
+        except (ReplayError, JournalError) as error:
+            self._journal.raise_failure()
+            self._failed(f"no new slice was begun: {error}", "no new slice")
+            return
+        self._aside.start_image(self._engine)
+        self._report(
+            "new slice",
+            number=self._journal.place.number,
+            seq=self._engine.seq,
+            stopped_ms=round(1e3 * (time.monotonic() - began_s), 3),
+        )
 
     def _is_due(self) -> bool:
         if time.monotonic() - self._begun_s < APART_S or self._scarcity.state != "fine":
@@ -92,6 +123,29 @@ class CheckpointSchedule:
             raise OperationRefused("there is no command yet, so there is nothing to write a checkpoint of")
         while self._aside.busy:
             await self._moment()
+        await self._done()
+        path = self._journal.place.folder / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
+        seconds = round(time.monotonic() - began_s, 3)
+        return {"seq": self.finished_seq, "path": str(path), "size_bytes": path.stat().st_size, "elapsed_s": seconds}
+
+    async def roll(self) -> dict[str, Any]:
+        """Begin a new slice now, and wait for its image: number, seq, path, bytes, seconds. Raises OperationRefused."""
+        began_s = time.monotonic()
+        while self._aside.busy:
+            await self._moment()
+        self._slice_wanted = True
+        await self._done()
+        place = self._journal.place
+        return {
+            "slice": place.number,
+            "seq": self._journal.start_seq,
+            "path": str(place.folder),
+            "size_bytes": place.start_image.stat().st_size,
+            "elapsed_s": round(time.monotonic() - began_s, 3),
+        }
+
+    async def _done(self) -> None:
+        """Begin what is wanted, and wait for it. Raises OperationRefused when it fails."""
         self._failure = ""
         self.wanted = True
         self.look()
@@ -100,15 +154,12 @@ class CheckpointSchedule:
             self.look()
         if self._failure:
             raise OperationRefused(self._failure)
-        path = self._journal.place.folder / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
-        seconds = round(time.monotonic() - began_s, 3)
-        return {"seq": self.finished_seq, "path": str(path), "size_bytes": path.stat().st_size, "elapsed_s": seconds}
 
     def give_up(self, why: str = "the node ends") -> None:
         """Drop the checkpoint that is wanted or under way, if any."""
         if self.wanted or self._aside.busy:
             self._failed(f"the checkpoint was given up: {why}")
-        self.wanted = False
+        self.wanted = self._slice_wanted = False
         self._aside.give_up()
 
     async def _moment(self) -> None:
@@ -118,10 +169,10 @@ class CheckpointSchedule:
     def _finished(self, seq: int) -> None:
         self._report("checkpoint", seq=seq)
 
-    def _failed(self, sentence: str) -> None:
+    def _failed(self, sentence: str, what: str = "checkpoint failed") -> None:
         self._failure = sentence
         self.failed += 1
-        self._warn("checkpoint failed", why=sentence)
+        self._warn(what, why=sentence)
 
 
 def _do_nothing() -> None:

@@ -164,6 +164,11 @@ class NodeControl(Protocol):
         """Write a checkpoint; gives seq, path, bytes and seconds once it is on the disk. Raises OperationRefused."""
         ...
 
+    async def roll(self) -> dict[str, Any]:
+        """Begin a new slice of the journal; gives slice, seq, path, size_bytes and elapsed_s once the image that it
+        starts from is on the disk. Raises OperationRefused."""
+        ...
+
     def warnings(self) -> list[str]:
         """Warnings for the operator while orders are taken and answered."""
         ...

@@ -32,6 +32,7 @@ from node.logs import Log
 from node.market import Market
 from node.opening import OpenDirectory
 from node.rates import Rates
+from node.roll_policy import RollPolicy
 from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
 from node.suspension import Suspension
@@ -69,6 +70,8 @@ class NodeOptions:
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock without synchronization is only reported
     past_days: int = PAST_DAYS
+    roll_at_bytes: int | None = None  # size of a slice of the journal at which the next one begins; None: any
+    roll_daily: bool = False  # begin a slice once the market has closed for the day
     clock_ahead_max_ns: int = AHEAD_MAX_NS  # a larger step of the wall clock ahead is refused
     accept_clock: bool = False  # accept a clock at the start that was refused before
     default_order_rate: str = OFF  # of participants that the operator defines, as `limits` takes it
@@ -134,6 +137,9 @@ class Node:
             scarcity=self.scarcity,
             report=log.info,
             warn=log.warning,
+        )
+        self.roll_policy = RollPolicy(
+            self.journal, self.engine, self.outbox.streams, options.roll_at_bytes, options.roll_daily
         )
         self.intake = Intake(self.journal, self.market, self.checkpointing, self.scarcity)
         self.gateway = Gateway(
@@ -325,6 +331,8 @@ class Node:
         self.projections.flush()
         self.clock_watch.read_discipline()
         self.clock_watch.look()
+        if self.roll_policy.is_due() and self.scarcity.state == "fine" and not self._ending:
+            self.checkpointing.want_slice()
         self.checkpointing.look()
         self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))
         try:
@@ -472,6 +480,12 @@ class Node:
         if self.scarcity.state != "fine":
             raise OperationRefused(f"no checkpoint is written now: {self.scarcity.sentence}")
         return await self.checkpointing.take()
+
+    async def roll(self) -> dict[str, Any]:
+        """Begin a new slice of the journal; done when the image that it starts from is on the disk."""
+        if self.scarcity.state != "fine":
+            raise OperationRefused(f"no new slice is begun now: {self.scarcity.sentence}")
+        return await self.checkpointing.roll()
 
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False if there is none."""

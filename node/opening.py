@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from checkpoints import Projection, Projections
 from directory.recover import create, recover
+from directory.roll import MakeProjections
 from engine.interface import MarketEngine, prefault
 from engine.limits import Capacity
 from gateway.outbox import PAST_DAYS, Outbox
@@ -15,6 +16,9 @@ from node import far_prices
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, journal_of
 from replay.times import position_after
+
+#: Past days whose streams work on a directory keeps: all that there are.
+PAST_DAYS_MAX: Final = 366
 
 
 class OpenDirectory(NamedTuple):
@@ -60,6 +64,15 @@ def open_directory(
     outbox.streams.tallies[:] = 0  # the counts begin at the start of the node
     prefault(engine)
     return OpenDirectory(journal, engine, outbox, projections, notes, position_after(journal, engine.now_ns).extended)
+
+
+def node_projections(directory: Path, past_days: int = PAST_DAYS_MAX) -> MakeProjections:
+    """The projections of a node in ``directory``, for work on it while no node runs; streams of all days are kept."""
+
+    def make(capacity: Capacity, journal_id: bytes) -> Projections:
+        return Projections([Outbox(directory, capacity, journal_id, past_days=past_days)])
+
+    return make
 
 
 def _recovered(

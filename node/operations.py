@@ -87,6 +87,7 @@ class Operations:
             "account": _Operation(self._account, {"participant": str, "from": int}, frozenset({"from"})),
             "books": _Operation(self._books, {"symbol": str, "depth": int}, frozenset({"symbol", "depth"})),
             "checkpoint": _Operation(self._checkpoint, {}),
+            "roll": _Operation(self._roll, {}),
             "accept_clock": _Operation(self._accept_clock, {}),
             "drain": _Operation(self._drain, {}),
             "shutdown": _Operation(self._shutdown, {}),
@@ -205,6 +206,11 @@ class Operations:
         made = await self._node.checkpoint()
         self._log.info("the operator wrote a checkpoint", **made)
         return {"checkpoint": made}
+
+    async def _roll(self, _request: Request) -> Answer:
+        begun = await self._node.roll()
+        self._log.info("the operator had a new slice begun", **begun)
+        return {"roll": begun}
 
     async def _accept_clock(self, _request: Request) -> Answer:
         self._node.accept_clock()

@@ -162,6 +162,10 @@ class FakeNode:
             raise OperationRefused("a checkpoint is being written already")
         return {"seq": self.engine.seq, "path": "checkpoints/1", "size_bytes": np.int64(70_000), "elapsed_s": 0.01}
 
+    async def roll(self) -> dict[str, Any]:
+        place = {"slice": 2, "seq": self.engine.seq, "path": "slices/000002"}
+        return place | {"size_bytes": np.int64(70_000), "elapsed_s": 0.01}
+
     def accept_clock(self) -> None:
         self.clock_accepted = True
 

@@ -79,7 +79,7 @@ class Running:
     def spawn(self) -> None:
         """Begin a process, and do not wait until it listens."""
         # First: of an option that is given twice, the last counts.
-        capacity = () if (self.data / "journal").is_dir() else SMALL_CAPACITY
+        capacity = () if (self.data / "journal").is_dir() or (self.data / "slices").is_dir() else SMALL_CAPACITY
         line = ["serve", *capacity, *self._options, "--port", str(self.port)]
         with self.log.open("a", encoding="utf-8") as log:
             stderr = self._full_pipe() if self.unread else log.fileno()

@@ -45,6 +45,7 @@ LINES = [
     ("limits", ["ALPHA", "--credit", "5000", "--not-restricted"], "done, command "),
     ("mass-cancel", ["BETA", "--symbol", "XYZ", "--side", "buy"], "> canceled b2 qty=70 reason=mass_cancel\n"),
     ("checkpoint", [], "a checkpoint was written\n  at command  "),
+    ("roll", [], "a new slice of the journal was begun\n  slice  "),
     ("sessions", [], "user    participant  address"),
     ("status", [], "  process  "),
     ("book", ["XYZ", "--depth", "1"], "XYZ  continuous  last 10.00  after command "),

@@ -193,6 +193,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("checkpoint", "list"): "NODE",
     ("checkpoint", "verify"): "NODE",
     ("checkpoint", "prune"): "NODE",
+    ("roll",): "COPY",
     ("journal", "info"): "NODE",
     ("journal", "check"): "NODE",
 }

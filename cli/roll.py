@@ -1,0 +1,36 @@
+"""`lockstep roll`: a new slice of the journal in a data directory that no node is serving."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from cli import errors, screen
+from cli.capacity import CapacityOptions
+from cli.node import check_whole
+from cli.warmup import ready
+from directory.roll import roll as begin_slice
+from node.opening import node_projections
+from replay.rebuild import capacity_of, journal_of
+
+
+def roll(directory: Path, options: CapacityOptions, *, as_json: bool) -> int:
+    """`lockstep roll`: exit status 2 where no slice can begin; then nothing has changed."""
+    check_whole(directory)
+    with journal_of(directory) as journal:
+        before = capacity_of(journal)
+    capacity = options.of_new(before)
+    ready()
+    with screen.Bar("replaying") as bar:
+        rolled = begin_slice(
+            directory, capacity=capacity, make_projections=node_projections(directory), progress=bar.to
+        )
+    for note in rolled.notes:
+        screen.notice(f"note: {note}")
+    if as_json:
+        facts = {"slice": rolled.number, "seq": rolled.seq, "size_bytes": rolled.image_bytes}
+        screen.say_json(facts | {"capacity": asdict(capacity)})
+        return errors.FINE
+    screen.say(
+        f"slice {rolled.number} begins after command {screen.count(rolled.seq)}, with an image of "
+        f"{screen.size(rolled.image_bytes)}; slice {rolled.number - 1} is closed"
+    )
+    return errors.FINE

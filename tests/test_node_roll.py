@@ -1,0 +1,140 @@
+"""A running node begins a slice of its journal and no client notices: by hand, at a size, at the close of the day."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from engine.records import EventKind, Phase
+from journal import Journal, slices
+from journal.slices import START_IMAGE
+from node.roll_policy import RollPolicy
+from replay.rebuild import rebuild
+from tests.ouch_messages import cancel, enter
+from tests.running import Client, Running, kinds, until
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path / "node", "--roll-daily")
+    running.start()
+    running.set_up()
+    yield running
+    running.stop()
+
+
+def numbers(node: Running) -> list[int]:
+    return [place.number for place in slices.places(node.data)]
+
+
+def test_a_client_that_never_stops_sending_sees_nothing_of_a_roll(node: Running) -> None:
+    client = Client(node.port, "UA")
+    rolled: list[dict[str, Any]] = []
+
+    def roll() -> None:
+        for _ in range(3):
+            with node.link() as link:
+                rolled.append(link.ask("roll")["roll"])
+
+    operator = threading.Thread(target=roll)
+    sent = 0
+    while sent < 5 or operator.is_alive():
+        client.socket.sendall(enter(f"o{sent}", "B", 10, 90_000) + cancel(f"o{sent}"))
+        sent += 1
+        client.take(1 + 2 * sent)
+        if sent == 5:
+            operator.start()
+    assert [each["slice"] for each in rolled] == [2, 3, 4]
+    assert numbers(node) == [1, 2, 3, 4]
+    assert rolled[0]["seq"] < rolled[1]["seq"] < rolled[2]["seq"]
+    answers = kinds(client.stream)
+    assert answers[1:] == ["ACCEPTED", "CANCELED"] * sent
+    for each in rolled:
+        path = Path(each["path"]) / START_IMAGE
+        assert path.stat().st_size == each["size_bytes"]
+    before = client.stream
+    node.end(signal.SIGKILL)
+    node.start()
+    again = Client(node.port, "UA", seq=1)
+    assert again.take(len(answers)) == before
+    assert rebuild(node.data, use_checkpoints=False).engine.event_digest.hex() == node.status()["event_digest"]
+
+
+def test_a_kill_right_behind_a_roll_leaves_a_slice_without_its_image_and_the_start_writes_it(node: Running) -> None:
+    client = Client(node.port, "UA")
+    client.socket.sendall(b"".join(enter(f"o{number}", "B", 10, 90_000) for number in range(30)))
+    client.take(31)
+    with node.link() as link:
+        place = link.ask("roll")["roll"]["path"]
+    client.socket.sendall(enter("after", "B", 10, 90_000))
+    before = client.take(32)
+    node.end(signal.SIGKILL)
+    image = Path(place) / START_IMAGE
+    image.unlink()
+    node.start()
+    assert "it was written again out of slice 1" in node.logged()
+    assert image.exists()
+    assert Client(node.port, "UA", seq=1).take(32) == before
+
+
+def test_a_slice_begins_once_the_market_has_closed(node: Running) -> None:
+    client = Client(node.port, "UA")
+    client.socket.sendall(enter("o1", "B", 10, 90_000))
+    client.take(2)
+    assert numbers(node) == [1]
+    with node.link() as link:
+        link.ask("commands", text="phase * closed")
+    until(lambda: len(slices.places(node.data)) == 2, 30, "no slice was begun at the close")
+    with node.link() as link:
+        link.ask("commands", text="phase * continuous")
+    client.socket.sendall(enter("o2", "B", 10, 90_000))
+    client.take(2)
+    assert numbers(node) == [1, 2]
+    logged = [json.loads(line) for line in node.logged().splitlines() if '"new slice"' in line]
+    assert [each["number"] for each in logged] == [2]
+
+
+def policy(bytes_max: int | None, daily: bool, *, last_seq: int = 10) -> tuple[RollPolicy, Any, Any, Any]:
+    journal = SimpleNamespace(
+        last_seq=last_seq, start_seq=0, place=SimpleNamespace(number=1), size=0, room=lambda: (journal.size, 1 << 40)
+    )
+    engine = SimpleNamespace(phases=[Phase.CLOSED], instruments=lambda: {"phase": np.array(engine.phases)})
+    tallies = np.zeros((2, 256), np.int64)
+    streams = SimpleNamespace(tallies=tallies)
+    when = RollPolicy(cast(Journal, journal), cast(Any, engine), cast(Any, streams), bytes_max, daily)
+    return when, journal, engine, tallies
+
+
+def test_a_slice_is_due_at_its_size_and_never_without_commands() -> None:
+    when, journal, _, _ = policy(1_000, False)
+    assert not when.is_due()
+    journal.size = 1_000
+    assert when.is_due()
+    journal.start_seq = journal.last_seq
+    assert not when.is_due()
+    assert not policy(None, False)[0].is_due()
+
+
+def test_a_slice_is_due_once_a_day_when_all_is_closed() -> None:
+    when, journal, engine, tallies = policy(None, True, last_seq=0)
+    journal.last_seq = 5
+    assert not when.is_due(), "there was no order yet"
+    tallies[0, EventKind.ACCEPTED] = 3
+    engine.phases = [Phase.CLOSED, Phase.CONTINUOUS]
+    assert not when.is_due()
+    engine.phases = [Phase.CLOSED, Phase.CLOSED]
+    assert when.is_due()
+    journal.place, journal.start_seq, journal.last_seq = SimpleNamespace(number=2), 5, 9
+    assert not when.is_due(), "operators' commands on a closed market"
+    engine.phases = []
+    assert not when.is_due()
+
+
+def test_a_node_that_starts_into_a_slice_with_commands_rolls_at_the_close() -> None:
+    assert policy(None, True)[0].is_due()
