@@ -20,6 +20,8 @@ from journal import Journal, JournalError, slices
 from journal.frame import SEQ_MAX
 from journal.history import Gap, History
 from journal.report import Problem
+from replay.errors import ReplayError
+from replay.kept import KeptEvents
 from replay.rebuild import capacity_of, check_rules, name_of, restored, start_image
 
 #: Called with commands read and commands in all.
@@ -114,9 +116,21 @@ def check_chain(directory: Path, progress: Progress | None = None) -> ChainRepor
             report.digests += checked.digests
             report.last_seq = max(report.last_seq, checked.last_seq)
             report.problems += [Problem(each.seq, about + each.sentence) for each in checked.problems]
-            for sentence in [*_unfit(history, journal), *_wrong_image(journal)]:
+            for sentence in [*_unfit(history, journal), *_wrong_image(journal), *wrong_events(journal)]:
                 report.problems.append(Problem(0, about + sentence))
     return report
+
+
+def wrong_events(journal: Journal) -> list[str]:
+    """What is wrong with the kept events of a slice; nothing where none are kept."""
+    if not journal.place.events.exists():
+        return []
+    try:
+        with KeptEvents(journal) as kept:
+            kept.check()
+    except (JournalError, ReplayError) as error:
+        return [str(error)]
+    return []
 
 
 def _gap(report: ChainReport, directory: Path, gap: Gap) -> None:

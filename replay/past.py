@@ -1,8 +1,9 @@
 """A slice of the past, block by block, with the events of each block.
 
-Events of a slice of the rules in force are caused again, by an engine that starts at the newest checkpoint before them.
-A slice of other rules cannot be played again. Its commands can be read all the same: the names that numbers stand for
-follow from the definitions among them.
+Events of a closed slice are those that are kept beside it (``replay.kept``). Where none are kept, and in the open
+slice, they are produced again by an engine that starts at the newest checkpoint before them. A slice of other rules
+cannot be replayed. Its commands can be read all the same: the names that numbers stand for follow from the definitions
+among them.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.interface import MarketEngine
-from engine.market_time import ClockPosition, clock_after
 from engine.names import Directory
 from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind
 from engine.views import OPEN_ORDER
-from journal import SliceMissing
+from journal import JournalError, SliceMissing
 from journal.history import History, SliceRange
 from replay.errors import ReplayError
+from replay.kept import KeptEvents
 from replay.rebuild import ReplayedBlock, capacity_of, name_of, owned_rows, played, start
 
 _DEFINITIONS = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
@@ -58,8 +59,14 @@ class PastSlice:
         self.seq = part.from_seq - 1
         self.open_orders = np.empty(0, OPEN_ORDER)
         self._engine: MarketEngine | None = None
+        self._kept: KeptEvents | None = None
         rules_version = int(part.journal.meta.get("rules_version", RULES_VERSION))
-        if rules_version == RULES_VERSION:
+        kept = _kept_of(part, self.notes, can_replay=rules_version == RULES_VERSION)
+        if kept is not None:
+            self._kept = kept
+            self.seq = part.journal.start_seq if lead else self.seq
+            self.open_orders = kept.open_orders
+        elif rules_version == RULES_VERSION:
             prepare()
             engine = start(part.journal, history.path, part.from_seq - 1, "kernel", True, self.notes)
             self._engine, self.seq, self.open_orders = engine, engine.seq, engine.open_orders()
@@ -77,7 +84,14 @@ class PastSlice:
 
     def blocks(self) -> Iterator[PlayedBlock]:
         """The blocks, in order. Raises what replay and journal raise."""
+        if self._kept is not None:
+            return self._recorded(self._kept)
         return self._read() if self._engine is None else self._play(self._engine)
+
+    def _recorded(self, kept: KeptEvents) -> Iterator[PlayedBlock]:
+        with kept:
+            for found in kept.blocks(self.seq + 1, self._part.to_seq):
+                yield PlayedBlock(*found)
 
     def _play(self, engine: MarketEngine) -> Iterator[PlayedBlock]:
         before = engine.directory
@@ -90,16 +104,29 @@ class PastSlice:
     def _read(self) -> Iterator[PlayedBlock]:
         part, start = self._part, self._part.journal.start
         definitions = Definitions(self._history, part)
-        position = ClockPosition(0 if start is None else start.time_ns)
+        now_ns = 0 if start is None else start.time_ns
         for block in part.journal.blocks(None, part.to_seq):
             commands = owned_rows(block.rows)[: part.to_seq - block.first_seq + 1]
-            before = replace(definitions.names, now_ns=position.now_ns)
+            before = replace(definitions.names, now_ns=now_ns)
             refusals = definitions.take(block.first_seq, commands)
-            position = clock_after(commands, position)
-            after = replace(definitions.names, now_ns=position.now_ns)
+            now_ns = block.time_ns  # the clock at its end
+            after = replace(definitions.names, now_ns=now_ns)
             if block.last_seq >= part.from_seq:
                 play = ReplayedBlock(block, block.first_seq, commands, refusals, len(commands) == block.count)
                 yield PlayedBlock(play, before, after)
+
+
+def _kept_of(part: SliceRange, notes: list[str], *, can_replay: bool) -> KeptEvents | None:
+    """The kept events of a slice; None where there are none, or they are damaged and a replay can give them again."""
+    if not part.journal.place.events.exists():
+        return None
+    try:
+        return KeptEvents(part.journal)
+    except JournalError as error:
+        if not can_replay:
+            raise
+        notes.append(f"{error}; the events were replayed")
+        return None
 
 
 class Definitions:

@@ -103,7 +103,12 @@ def name_of(history: History, journal: Journal) -> str:
     """A slice in words: the directory where it is the only one."""
     if len(history.places) == 1 and journal.place.number == 1:
         return str(history.path)
-    return f"slice {journal.place.number} of {history.path}"
+    return name_of_slice(history.path, journal.place.number)
+
+
+def name_of_slice(directory: Path | str, number: int) -> str:
+    """A slice of a data directory in words."""
+    return f"slice {number} of {directory}"
 
 
 def check_rules(directory: Path | str, rules_version: int) -> None:

@@ -29,6 +29,7 @@ from engine.records import RULES_VERSION
 from journal import any_open
 from journal.history import History, SliceRange
 from journal.slices import places
+from replay.chain import wrong_events
 from replay.errors import ReplayError
 from replay.forking import deaf_to_ctrl_c, undisturbed
 from replay.interval import Advanced, Cut, Difference, Interval, IntervalResult, cut_intervals, verify_interval
@@ -278,13 +279,18 @@ class _Plan:
         self._good = {part.journal.place.number: self._checkpoints(part, engine) for part in self._parts}
 
     def _has_our_rules(self, part: SliceRange) -> bool:
+        number = part.journal.place.number
+        wrong = wrong_events(part.journal)
+        self.damage += [f"slice {number}: {sentence}" for sentence in wrong]
         rules_version = int(part.journal.meta.get("rules_version", RULES_VERSION))
         if rules_version == RULES_VERSION:
             return True
-        number = part.journal.place.number
         checked = part.journal.check()
         self.damage += [f"slice {number}: {problem.sentence}" for problem in checked.problems]
-        self.notes.append(f"slice {number} is of rules version {rules_version}: its chain was checked")
+        events = "its kept events are the recorded ones" if not wrong else "its kept events are not right"
+        if not part.journal.place.events.exists():
+            events = "its events are not kept"
+        self.notes.append(f"slice {number} is of rules version {rules_version}: its chain was checked, and {events}")
         return False
 
     def _checkpoints(self, part: SliceRange, engine: EngineKind) -> list[CheckpointInfo]:
