@@ -23,6 +23,9 @@ from sequencer.stamp import FileStamp
 #: Small, so that an engine, its checkpoint and its journal are cheap to make by the hundred.
 SMALL = Capacity(orders_max=1_024, ids_max=32_768, instruments_max=8, participants_max=16)
 
+#: Options of a new directory that is smaller still: each command that replays it makes an engine of its capacity.
+TINY = ("--orders-max", "64", "--ids-max", "256", "--instruments-max", "4", "--participants-max", "8")
+
 
 def batches(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
     """The rows in batches of ``size``."""

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import io
 import json
 import os
 import socket
@@ -137,21 +138,22 @@ def _orphans_are_ours() -> Iterator[None]:
 
 def _load() -> None:
     """Modules that a node loads before it opens a port."""
-    import cli.main
     import cli.serve
     import client
     import node.node
     import node.program
     import tests.faulty_node
+    from cli.main import run_line
     from cli.warmup import ready
 
-    assert cli.main
     assert cli.serve
     assert client
     assert node.node
     assert node.program
     assert tests.faulty_node
     ready(gateway=True)
+    with contextlib.redirect_stderr(io.StringIO()):
+        assert run_line(["state", os.devnull]) == 2  # puts the commands together, and loads what reads their options
     gc.collect()
     gc.freeze()
 

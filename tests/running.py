@@ -30,7 +30,7 @@ phase XYZ continuous"""
 #: Of ``lockstep serve`` where nothing else is said: small, so that a start takes a second.
 SMALL = ("--password-cost", "4", "--default-order-rate", "off", "--default-share", "off")
 #: And of a new directory; one that is there keeps its capacity.
-SMALL_CAPACITY = ("--orders-max", "4096", "--ids-max", "65536")
+SMALL_CAPACITY = ("--orders-max", "4096", "--ids-max", "65536", "--instruments-max", "8", "--participants-max", "16")
 COMMAND_LINE = ("-m", "cli.main")
 DEFAULT_PROGRAM = COMMAND_LINE
 FAULTY = ("-m", "tests.faulty_node")

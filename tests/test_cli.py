@@ -18,6 +18,7 @@ import pytest
 
 from cli.main import run_line
 from tests.conftest import Lockstep
+from tests.nodes import TINY
 
 DAY = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -54,7 +55,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with DAY in it."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "day.txt").write_text(DAY)
-    if run_line(["run", str(folder / "day.txt"), "--data", str(folder / "node"), "--block-rows", "4"]) != 0:
+    if run_line(["run", str(folder / "day.txt"), "--data", str(folder / "node"), "--block-rows", "4", *TINY]) != 0:
         raise RuntimeError("the day could not be run")
     return folder / "node"
 

@@ -16,7 +16,9 @@ import pytest
 
 from cli.main import run_line
 from journal import Journal
+from tests import nursery
 from tests.json_schemas import checked
+from tests.nodes import TINY
 
 DAY = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -64,7 +66,7 @@ def lockstep(capsys: pytest.CaptureFixture[str]) -> Lockstep:
 def node(tmp_path: Path, lockstep: Lockstep) -> Path:
     """A data directory with DAY in it, in blocks of 4."""
     (tmp_path / "day.txt").write_text(DAY)
-    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--block-rows", 4)[0] == 0
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--block-rows", 4, *TINY)[0] == 0
     return tmp_path / "node"
 
 
@@ -83,17 +85,25 @@ def in_shell(script: str, unbuffered: str = "") -> "subprocess.CompletedProcess[
     "line", ["--help", "", "run --help", "checkpoint --help", "checkpoint list --help", "version", "version --json"]
 )
 def test_a_reader_that_goes_away_ends_any_output_without_a_word(line: str) -> None:
-    ended = in_shell(f'$L {line} | true; echo "${{PIPESTATUS[0]}}"')
-    assert (ended.stdout, ended.stderr) == ("141\n", "")
+    hears, says = os.pipe()
+    os.close(hears)
+    ended = nursery.spawn(line.split(), stdout=says)
+    os.close(says)
+    assert (ended.communicate(timeout=600)[1], ended.returncode) == ("", 141)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("line", ["--help", "version", "version --json"])
 def test_output_that_cannot_be_written_is_one_sentence_about_the_output(line: str, unbuffered: str) -> None:
-    ended = in_shell(f"$L {line} > /dev/full", unbuffered)
     sentence = "lockstep: the output cannot be written: no space left on device; make room there, or write it elsewhere"
-    assert (ended.returncode, ended.stderr) == (2, sentence + "\n")
-    assert in_shell(f"$L {line} > /dev/null", unbuffered).returncode == 0
+    if unbuffered:
+        ended = in_shell(f"$L {line} > /dev/full", unbuffered)
+        assert (ended.returncode, ended.stderr) == (2, sentence + "\n")
+        return
+    with open("/dev/full", "w") as full:
+        process = nursery.spawn(line.split(), stdout=full.fileno())
+        assert (process.communicate(timeout=600)[1], process.returncode) == (sentence + "\n", 2)
+    assert nursery.run(line.split()).returncode == 0
 
 
 def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -> None:

@@ -23,6 +23,7 @@ from cli.main import run_line
 from cli.screen import Bar
 from node.program import NodeAddresses
 from tests.conftest import Lockstep
+from tests.nodes import TINY
 from tests.test_every_command import DAY, LINES
 
 #: Commands that have no bar: they are quick whatever the directory holds.
@@ -75,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a day's file, a node that was fed with it and has a checkpoint, and a copy of the node."""
     folder = tmp_path_factory.mktemp("redirected")
     (folder / "DAY").write_text(DAY)
-    if run_line(["run", str(folder / "DAY"), "--data", str(folder / "NODE"), "--block-rows", "4"]) != 0:
+    if run_line(["run", str(folder / "DAY"), "--data", str(folder / "NODE"), "--block-rows", "4", *TINY]) != 0:
         raise RuntimeError("the day could not be run")
     if run_line(["checkpoint", "create", str(folder / "NODE")]) != 0:
         raise RuntimeError("no checkpoint could be made")
