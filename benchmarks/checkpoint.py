@@ -38,7 +38,7 @@ def run() -> list[Row]:
             pump([definitions(RESTING_SYMBOLS), *resting(_BLOCK)], FileStamp(), journal, engine, durability="none")
             for run in range(RUNS):
                 alone.append(_rate(2 * run + 1, journal, engine, None))
-                every = _Timed(CheckpointFork(journal, directory, 1, keep=2))
+                every = _Timed(CheckpointFork(journal, 1, keep=2))
                 began_s = time.perf_counter()
                 beside.append(_rate(2 * run + 2, journal, engine, every))
                 every.aside.finish()

@@ -1,4 +1,4 @@
-"""`lockstep bench engine|journal|replay|wire`: the project's benchmarks, from the installed program."""
+"""`lockstep bench engine|journal|replay|slices|wire`: the project's benchmarks, from the installed program."""
 
 from importlib import import_module
 from typing import Any
@@ -20,6 +20,11 @@ def journal(*, as_json: bool) -> int:
 def replay(*, as_json: bool) -> int:
     """Commands per second of a verified replay."""
     return _run("replay", as_json)
+
+
+def slices(*, as_json: bool) -> int:
+    """Start of a node with a long history, and waits of clients while a slice begins."""
+    return _run("slices", as_json)
 
 
 def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None, *, quick: bool, as_json: bool) -> int:

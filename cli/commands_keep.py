@@ -177,6 +177,17 @@ def bench_replay(as_json: Json = False) -> int:
     return replay(as_json=as_json)
 
 
+@bench.command("slices")
+def bench_slices(as_json: Json = False) -> int:
+    """Measure a start with a long history, and the wait of clients while a slice of the journal begins.
+
+    Example: lockstep bench slices
+    """
+    from cli.bench import slices
+
+    return slices(as_json=as_json)
+
+
 @app.command(rich_help_panel=PANEL)
 def warmup(as_json: Json = False) -> int:
     """Compile the kernels before their first use (once for a machine and version).

@@ -203,6 +203,7 @@ LEFT_OUT: Final = {
     ("bench", "engine"): "measures for a minute; its rows are printed below, without the measurement",
     ("bench", "journal"): "likewise",
     ("bench", "replay"): "likewise",
+    ("bench", "slices"): "likewise",
     ("bench", "wire"): "likewise; test_wire_sockets runs what loads the node",
     ("simulate",): "wants a running node; test_simulate runs it, with --json",
     ("serve",): "runs until it is told to end",
@@ -258,7 +259,7 @@ def test_each_line_that_a_command_writes_with_json_is_a_json_object(
     assert checked(words, said)
 
 
-@pytest.mark.parametrize("what", ["engine", "journal", "replay"])
+@pytest.mark.parametrize("what", ["engine", "journal", "replay", "slices"])
 def test_a_benchmark_writes_a_json_object_a_row(what: str, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [row("W1, 1 symbol", [np.float64(1.5e6), 1e6, 2e6], "commands/s", at_least=1e6), row("size", [2], "MB")]
     monkeypatch.setattr(f"benchmarks.{what}.run", lambda: rows)
