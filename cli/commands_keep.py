@@ -1,4 +1,4 @@
-"""Commands for upkeep: `lockstep checkpoint|journal|roll|doctor|bench|warmup|version`.
+"""Commands for upkeep: `lockstep checkpoint|journal|roll|archive|doctor|bench|warmup|version`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -100,6 +100,43 @@ def journal_check(directory: Directory, as_json: Json = False) -> int:
     from cli.journal import check
 
     return check(directory, as_json=as_json)
+
+
+@journal.command("keep-events")
+def journal_keep_events(directory: Directory, as_json: Json = False) -> int:
+    """Keep the events of closed slices beside them, compressed, so that later releases can read them.
+
+    Each slice is replayed from its start and compared with the record. Repeat the command to continue after a kill.
+
+    Example: lockstep journal keep-events node1
+    """
+    from cli.archive import keep_events
+
+    return keep_events(directory, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def archive(
+    directory: Directory,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="TIME", help="Slices whose last command is older, as 30d or 12h.")
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="PATH", help="Folder that the slices move to; made if missing.")],
+    without_events: Annotated[
+        bool, typer.Option("--without-events", help="Also slices whose events are not kept.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Move closed slices of the journal away; a note in DIR says where each is.
+
+    A slice is copied, synced and compared before it is removed. Repeat the command to continue after a kill. Commands
+    read a slice in PATH as they read a data directory; copy its folder back to DIR/slices to undo the move.
+
+    Example: lockstep archive node1 --older-than 30d --to /archive/node1
+    """
+    from cli.archive import archive as command
+
+    return command(directory, older_than, to, without_events=without_events, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -12,7 +12,7 @@ from engine.interface import StatefulEngine
 from engine.records import EVENT
 from journal import Journal, JournalDamaged, JournalFault
 from journal.event_rows import EventRowsWriter
-from journal.slices import Place, places
+from journal.slices import VERIFIED, Place, places
 from replay.errors import Divergence, ReplayError
 from replay.kept import (
     KeptEvents,
@@ -56,6 +56,8 @@ def keep_events(directory: Path | str, place: Place, progress: Progress | None =
             event_digest=engine.event_digest.hex(),
             gives_next_image=_gives_next_image(directory, journal, engine),
         )
+        for path in place.folder.glob(f"{VERIFIED}.*.tmp"):  # what a kill left
+            path.unlink(missing_ok=True)
         write_verification(place, verification)
     if verification.gives_next_image is False:
         raise Divergence(

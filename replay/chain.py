@@ -116,7 +116,7 @@ def check_chain(directory: Path, progress: Progress | None = None) -> ChainRepor
             report.digests += checked.digests
             report.last_seq = max(report.last_seq, checked.last_seq)
             report.problems += [Problem(each.seq, about + each.sentence) for each in checked.problems]
-            for sentence in [*_unfit(history, journal), *_wrong_image(journal), *wrong_events(journal)]:
+            for sentence in [*_unfit(history, journal), *wrong_image(journal), *wrong_events(journal)]:
                 report.problems.append(Problem(0, about + sentence))
     return report
 
@@ -162,7 +162,7 @@ def _unfit(history: History, journal: Journal) -> list[str]:
     return found
 
 
-def _wrong_image(journal: Journal) -> list[str]:
+def wrong_image(journal: Journal) -> list[str]:
     """What is wrong with the image that a slice starts from: missing, damaged, or not the one of its genesis record."""
     start, path = journal.start, journal.place.start_image
     if start is None:

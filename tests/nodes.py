@@ -74,7 +74,7 @@ def write_slices(
                 begin_slice(journal, engine)
             every = None
             if checkpoint_every is not None:
-                every = CheckpointEvery(journal.place.folder, checkpoint_every, keep=10_000)
+                every = CheckpointEvery(checkpoint_every, keep=10_000)
             pump(batches(rows[journal.last_seq : end], size), stamp, journal, engine, at_boundary=every)
     return engine
 

@@ -196,6 +196,8 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("roll",): "COPY",
     ("journal", "info"): "NODE",
     ("journal", "check"): "NODE",
+    ("journal", "keep-events"): "COPY",
+    ("archive",): "COPY --older-than 1d --to ARCHIVE",
 }
 #: Commands that take long, and the test that reads their JSON instead.
 LEFT_OUT: Final = {
@@ -239,7 +241,13 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     if run_line(["checkpoint", "create", str(folder / "node")]) != 0:
         raise RuntimeError("no checkpoint could be made")
     shutil.copytree(folder / "node", folder / "copy")
-    return {"DAY": folder / "day.txt", "NODE": folder / "node", "COPY": folder / "copy", "NEW": folder / "new"}
+    return {
+        "DAY": folder / "day.txt",
+        "NODE": folder / "node",
+        "COPY": folder / "copy",
+        "NEW": folder / "new",
+        "ARCHIVE": folder / "archive",
+    }
 
 
 def test_every_command_has_a_line_here_or_a_reason_why_not() -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
+from tests.kills import calls_of, killed
 from tests.nodes import SMALL, DropsAFill, batches, begin_slice, write_slices
 from tests.streams import random_stream
 
@@ -268,43 +268,6 @@ def test_a_slice_of_rules_that_nobody_plays_any_more_is_read_without_an_engine(
     assert lockstep("events", tmp_path)[1] == lockstep("events", rolled)[1]
 
 
-def calls_of(action: Callable[[], object]) -> int:
-    """How many calls of compiled code an action makes."""
-    calls = 0
-
-    def count(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal calls
-        calls += event == "c_call"
-
-    sys.setprofile(count)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return calls
-
-
-def killed(action: Callable[[], object], at_call: int) -> None:
-    """Run an action in a process that ends at its n-th call of compiled code."""
-    pid = os.fork()
-    if pid == 0:
-        calls = 0
-
-        def count(_frame: Any, event: str, _argument: Any) -> None:
-            nonlocal calls
-            calls += event == "c_call"
-            if calls == at_call:
-                os._exit(9)
-
-        try:
-            sys.setprofile(count)
-            action()
-        finally:
-            sys.setprofile(None)
-            os._exit(0)
-    os.waitpid(pid, 0)
-
-
 @pytest.mark.parametrize("kills", [12, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_kill_while_events_are_kept_leaves_them_whole_or_not_at_all(rolled: Path, tmp_path: Path, kills: int) -> None:
     node = Path(shutil.copytree(rolled, tmp_path / "counted"))
@@ -321,5 +284,5 @@ def test_a_kill_while_events_are_kept_leaves_them_whole_or_not_at_all(rolled: Pa
         assert check_chain(node).ok
         assert keep_events(node, place).gives_next_image
         assert place.events.read_bytes() == whole
-        assert not place.events.with_name("events.new").exists()
+        assert not [path.name for path in place.folder.iterdir() if path.name.endswith((".new", ".tmp"))]
         shutil.rmtree(node)

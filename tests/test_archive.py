@@ -1,0 +1,230 @@
+"""Closed slices can be moved away: whole, with a note, and never by half."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import directory.archive as archiving
+from directory.archive import archive
+from directory.keep_events import keep_events
+from directory.recover import recover
+from journal import Journal, SliceMissing, slices
+from journal.history import History
+from replay.chain import check_chain
+from replay.errors import ReplayError
+from replay.times import seq_at
+from replay.verify import verify
+from tests.conftest import Lockstep
+from tests.kills import calls_of, killed
+from tests.nodes import write_slices
+from tests.streams import random_stream
+
+ROWS = random_stream(51, 900)
+ENDS = [300, 500, 700]
+FAR = 2**62
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four slices, the closed ones with their events. Read only."""
+    path = tmp_path_factory.mktemp("kept") / "node"
+    write_slices(path, ROWS, ENDS, checkpoint_every=150)
+    for place in slices.places(path)[:-1]:
+        keep_events(path, place)
+    return path
+
+
+@pytest.fixture
+def node(kept: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(kept, tmp_path / "node"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Each file of a folder, without LMDB's reader tables."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock.mdb"
+    }
+
+
+def end_time_ns(node: Path, number: int) -> int:
+    with Journal.open(node, readonly=True, slice_number=number) as journal:
+        return journal.info().last_time_ns or 0
+
+
+def test_old_slices_move_whole_and_a_note_says_where_they_are(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    whole = lockstep("events", node, "--with-seq")[1]
+    second = content(node / "slices" / "000002")
+    first = {name: raw for name, raw in content(node).items() if name.split("/")[0] != "slices" and name != "lock"}
+    report = archive(node, tmp_path / "archive", before_ns=end_time_ns(node, 3))
+    assert [note.number for note in report.archived] == [1, 2]
+    assert [f"slice 3 of {node} is not old enough"] == list(report.left)
+    assert content(tmp_path / "archive" / "000002") == second
+    assert content(tmp_path / "archive" / "000001") == first
+    assert [place.number for place in slices.places(node)] == [3, 4]
+    assert sorted(os.listdir(node / "slices")) == [
+        "000001.archived",
+        "000002.archived",
+        "000003",
+        "000004",
+        "archive.lock",
+    ]
+    assert not {"journal", "checkpoints", "events", "verified"} & set(os.listdir(node))
+    # A start needs none of it, and the market goes on.
+    journal, engine, _ = recover(node)
+    assert engine.seq == len(ROWS)
+    journal.close()
+    listed = json.loads(lockstep("journal", "info", node, "--json")[1])["slices"]
+    assert [each["state"] for each in listed] == ["archived", "archived", "closed", "open"]
+    assert listed[0]["path"] == str(tmp_path / "archive" / "000001")
+    assert (listed[1]["first_seq"], listed[1]["last_seq"], listed[1]["has_events"]) == (301, 500, True)
+    status, said, _ = lockstep("journal", "check", node)
+    assert status == 0
+    assert f"commands 301 to 500 in {tmp_path / 'archive' / '000002'}" in said
+    # What needs one says where it is.
+    for words in (
+        ["events"],
+        ["verify"],
+        ["state", "--at", "400"],
+        ["book", "I1", "--at", "400"],
+        ["commands", "--to", 600],
+    ):
+        status, said, err = (
+            lockstep(words[0], node, *words[1:]) if words[0] != "book" else lockstep("book", node, *words[1:])
+        )
+        assert (status, said) == (2, ""), words
+        assert str(tmp_path / "archive") in err, words
+    with pytest.raises(SliceMissing, match="archive/000001"):
+        seq_at(node, "1971-01-01T00:00")
+    assert lockstep("events", node, "--from", 501, "--with-seq")[1] == "".join(
+        line for line in whole.splitlines(True) if int(line.split("# ")[1]) > 500
+    )
+    # Each is read where it lies.
+    for number, low, high in ((1, 1, 300), (2, 301, 500)):
+        status, said, _ = lockstep("events", tmp_path / "archive" / f"{number:06d}", "--with-seq")
+        assert status == 0
+        assert said == "".join(line for line in whole.splitlines(True) if low <= int(line.split("# ")[1]) <= high)
+        assert verify(tmp_path / "archive" / f"{number:06d}").ok
+    # And put back.
+    for number in (1, 2):
+        shutil.copytree(tmp_path / "archive" / f"{number:06d}", node / "slices" / f"{number:06d}")
+    assert lockstep("events", node, "--with-seq")[1] == whole
+    assert check_chain(node).ok
+    assert verify(node).ok
+
+
+def test_the_open_slice_and_slices_without_events_do_not_move(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    slices.places(node)[1].events.unlink()
+    with pytest.raises(ReplayError, match=r"the events of slice 2 of .* are not kept.*keep-events.*--without-events"):
+        archive(node, tmp_path / "archive", before_ns=FAR)
+    assert [place.number for place in slices.places(node)] == [1, 2, 3, 4]
+    status, said, _ = lockstep("journal", "keep-events", node)
+    assert (status, said.count("bytes an event")) == (0, 3)
+    slices.places(node)[2].events.unlink()
+    status, said, err = lockstep(
+        "archive", node, "--older-than", "30d", "--to", tmp_path / "archive", "--without-events"
+    )
+    assert (status, said.count("slice "), err) == (0, 3, "")
+    assert [place.number for place in slices.places(node)] == [4]
+    status, said, _ = lockstep("archive", node, "--older-than", "0s", "--to", tmp_path / "archive")
+    assert status == 0
+    assert "archived nothing" in said
+    status, _, err = lockstep("archive", node, "--older-than", "soon", "--to", tmp_path / "archive")
+    assert status == 2
+    assert "--older-than" in err
+
+
+def test_a_slice_that_a_start_may_need_does_not_move(node: Path, tmp_path: Path) -> None:
+    slices.places(node)[3].start_image.unlink()
+    with pytest.raises(ReplayError, match=r"slice 3 of .* is needed for a start"):
+        archive(node, tmp_path / "archive", before_ns=FAR)
+    assert len(slices.places(node)) == 4
+
+
+def test_an_archive_of_another_journal_is_not_written_over(node: Path, tmp_path: Path) -> None:
+    write_slices(tmp_path / "other", ROWS, ENDS)
+    archive(tmp_path / "other", tmp_path / "archive", before_ns=FAR, without_events=True)
+    before = content(tmp_path / "archive")
+    with pytest.raises(ReplayError, match="is there already, and is not this slice"):
+        archive(node, tmp_path / "archive", before_ns=FAR)
+    assert content(tmp_path / "archive") == before
+    with pytest.raises(ReplayError, match="is in the data directory"):
+        archive(node, node / "slices", before_ns=FAR)
+
+
+def test_a_disk_that_writes_something_else_moves_nothing(
+    node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_file = archiving._copy_file
+
+    def flips(source: Path, target: Path) -> None:
+        copy_file(source, target)
+        if target.name == "data.mdb":
+            with os.fdopen(os.open(target, os.O_RDWR), "r+b") as file:
+                file.seek(9_000)
+                byte = file.read(1)
+                file.seek(9_000)
+                file.write(bytes([byte[0] ^ 1]))
+
+    before = content(node)
+    monkeypatch.setattr(archiving, "_copy_file", flips)
+    with monkeypatch.context():
+        for place in slices.places(node):
+            (place.journal / "data.mdb").chmod(0o600)
+        with pytest.raises(ReplayError, match="is not the same as what was copied"):
+            archive(node, tmp_path / "archive", before_ns=FAR)
+    assert {name: raw for name, raw in content(node).items() if name != "slices/archive.lock"} == before
+    assert not (tmp_path / "archive" / "000001").exists()
+
+
+def test_one_process_archives_at_a_time(node: Path, tmp_path: Path) -> None:
+    from journal import JournalBusy
+
+    with archiving._locked(node), pytest.raises(JournalBusy, match="another process archives"):
+        archive(node, tmp_path / "archive", before_ns=FAR)
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(150, marks=pytest.mark.slow)])
+def test_a_kill_at_any_step_leaves_each_slice_whole_somewhere_and_the_command_resumes(
+    kept: Path, tmp_path: Path, kills: int
+) -> None:
+    source = Path(shutil.copytree(kept, tmp_path / "source"))
+    first = {name: raw for name, raw in content(source).items() if name.split("/")[0] != "slices" and name != "lock"}
+    parts = {1: first} | {n: content(source / "slices" / f"{n:06d}") for n in (2, 3)}
+
+    def run(node: Path) -> Callable[[], Any]:
+        return lambda: archive(node, node.parent / f"{node.name}-archive", before_ns=FAR)
+
+    counted = Path(shutil.copytree(source, tmp_path / "counted"))
+    calls = calls_of(run(counted))
+    shutil.rmtree(counted)
+    for point in sorted(set(np.linspace(1, calls, kills, dtype=int).tolist())):
+        node = Path(shutil.copytree(source, tmp_path / "node"))
+        away = tmp_path / "node-archive"
+        killed(run(node), point)
+        for number, expected in parts.items():
+            in_place = {n: raw for n, raw in content(node).items() if n.split("/")[0] != "slices" and n != "lock"}
+            here = in_place if number == 1 else content(node / "slices" / f"{number:06d}")
+            assert expected in (here, content(away / f"{number:06d}")), (point, number)
+        # A reader meets each slice whole, or is told where it is.
+        with History.open(node) as history:
+            for gap in history.gaps():
+                assert str(away) in gap.sentence, point
+        run(node)()
+        assert [place.number for place in slices.places(node)] == [4]
+        assert {number: content(away / f"{number:06d}") for number in parts} == parts
+        left = {name for name in os.listdir(node / "slices") if not name.endswith(".archived")}
+        assert left == {"000004", "archive.lock"}, point
+        assert check_chain(node).ok
+        shutil.rmtree(node)
+        shutil.rmtree(away)
+    assert sys.getprofile() is None
