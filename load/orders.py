@@ -84,14 +84,6 @@ def _draw(word):
 
 
 @inlined
-def _put(out, at, template):
-    """Writes a packet; where it ends."""
-    for byte in range(len(template)):
-        out[at + byte] = template[byte]
-    return at + len(template)
-
-
-@inlined
 def _put_token(out, at, digits, number):
     for place in range(8):
         out[at + place] = digits[(number >> (42 - 6 * place)) & 63]
@@ -147,7 +139,9 @@ def _aimed(load: Load, n, connection, word):
 @inlined
 def _write_cancel(load: Load, n, at, connection, order, number, request):
     out = load.out[n]
-    end = _put(out, at, _CANCEL_BYTES)
+    end = at + len(_CANCEL_BYTES)
+    for byte in range(len(_CANCEL_BYTES)):
+        out[at + byte] = _CANCEL_BYTES[byte]
     message = at + HEAD_BYTES
     _put_token(out, message + _OF_CANCEL.order_token, load.digits, connection["token_base"] + number)
     order["change"] = _CANCEL
@@ -176,7 +170,9 @@ def _write_enter(load: Load, n, at, connection, order, request, what, word, more
     qty = 1 + (((lshr(word, 1) & 0xFFFF) * _QTY_MAX) >> 16)
     ticks = _price_ticks(load, symbol, side, what, more)
     ioc = (what == _AIM_IOC) | (what == _AIM_MARKETABLE)
-    end = _put(out, at, _ENTER_BYTES)
+    end = at + len(_ENTER_BYTES)
+    for byte in range(len(_ENTER_BYTES)):
+        out[at + byte] = _ENTER_BYTES[byte]
     message = at + HEAD_BYTES
     _put_token(out, message + _OF_ENTER.order_token, load.digits, connection["token_base"] + number)
     out[message + _OF_ENTER.buy_sell] = _BUY if side > 0 else _SELL
@@ -213,7 +209,9 @@ def _write_replace(load: Load, n, at, connection, order, old_number, request, wo
     ticks = np.int64(old["price_ticks"])
     if word & 1:
         ticks = _price_ticks(load, symbol, side, _AIM_REPLACE, lshr(word, 20))
-    end = _put(out, at, _REPLACE_BYTES)
+    end = at + len(_REPLACE_BYTES)
+    for byte in range(len(_REPLACE_BYTES)):
+        out[at + byte] = _REPLACE_BYTES[byte]
     message = at + HEAD_BYTES
     _put_token(out, message + _OF_REPLACE.existing_order_token, load.digits, connection["token_base"] + old_number)
     _put_token(out, message + _OF_REPLACE.replacement_order_token, load.digits, connection["token_base"] + number)
@@ -324,7 +322,9 @@ def make_requests(load: Load, which, count, now_ns, senders, lengths):
             continue
         at = _fill(load, n, now_ns)
         if at == 0 and now_ns - connection["sent_ns"] >= _HEARTBEAT_NS:
-            at = _put(load.out[n], at, _HEARTBEAT_BYTES)
+            for byte in range(len(_HEARTBEAT_BYTES)):
+                load.out[n, byte] = _HEARTBEAT_BYTES[byte]
+            at = np.int64(len(_HEARTBEAT_BYTES))
         if at > 0:
             connection["sent_ns"] = now_ns
             senders[found] = n
