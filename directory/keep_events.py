@@ -14,6 +14,7 @@ from journal import Journal, JournalDamaged, JournalFault
 from journal.event_rows import EventRowsWriter
 from journal.slices import VERIFIED, Place, places
 from replay.errors import Divergence, ReplayError
+from replay.interval import digests_in
 from replay.kept import (
     KeptEvents,
     Verification,
@@ -24,7 +25,7 @@ from replay.kept import (
     verification_of,
     write_verification,
 )
-from replay.rebuild import Progress, check_rules, name_of_slice, played, source_digest, start
+from replay.rebuild import Progress, capacity_of, check_rules, name_of_slice, played, source_digest, start
 
 
 def keep_events(directory: Path | str, place: Place, progress: Progress | None = None) -> Verification:
@@ -103,14 +104,13 @@ def _replay(
 
 
 def _gives_next_image(directory: Path | str, journal: Journal, engine: StatefulEngine) -> bool | None:
-    """Whether the last state is the image of the next slice; None where that is missing, or of other rules or room."""
+    """Whether the last state is the image of the next slice; None where that is missing or of other rules."""
     number = journal.place.number + 1
     if not any(place.number == number for place in places(Path(directory))):
         return None
     with Journal.open(directory, readonly=True, slice_number=number) as following:
         start = following.start
-        if start is None or any(
-            following.meta.get(key) != journal.meta.get(key) for key in ("rules_version", "capacity")
-        ):
+        if start is None or following.meta.get("rules_version") != journal.meta.get("rules_version"):
             return None
-        return (start.event_digest, start.image) == (engine.event_digest, dict(engine.part_digests()))
+        digests = digests_in(engine, capacity_of(following))
+        return (start.event_digest, start.image) == (engine.event_digest, digests)

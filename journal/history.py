@@ -7,6 +7,7 @@ that slice.
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -166,8 +167,13 @@ class History:
             slices.check_follows(self.places[at], start)
 
     def slice_of(self, seq: int) -> Journal:
-        """The slice that holds a command; the first one that is there for what is before it. Raises SliceMissing."""
-        return self.journal(slices.place_at(self.path, seq).number)
+        """The slice that holds a command; the first for 0, the last for what is beyond its end. Raises SliceMissing."""
+        at = max(0, bisect_left(self._starts, (seq, -1)) - 1)
+        place = self.places[at]
+        is_known = self.is_part or place.number == 1 or self._starts[at][0] < seq
+        if not is_known or (place is not self.places[-1] and seq > self.end_of(place)):
+            self.check_there(max(seq, 1), max(seq, 1))
+        return self.journal(place.number)
 
     def blocks(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[Block]:
         """Verified blocks of the range, as ``Journal.blocks``. Raises SliceMissing before the first of them."""

@@ -103,16 +103,17 @@ class CompareReport:
 class _Reader:
     """The blocks of one journal as a stream of rows, with what could not be read."""
 
-    def __init__(self, history: History, name: str) -> None:
-        self._blocks = self._read(history)
+    def __init__(self, history: History, name: str, from_seq: int) -> None:
+        self._blocks = self._read(history, from_seq)
+        self._from_seq = from_seq
         self.name = name
         self.damage = ""
         self.block: Block | None = None
         self.rows: NDArray[np.int64] = np.empty((0, COMMAND.itemsize // 8), np.int64)
 
-    def _read(self, history: History) -> Iterator[Block]:
+    def _read(self, history: History, from_seq: int) -> Iterator[Block]:
         try:
-            yield from history.blocks()
+            yield from history.blocks(from_seq)
         except JournalDamaged as error:
             self.damage = f"{self.name}: {error}"
 
@@ -121,7 +122,8 @@ class _Reader:
         if len(self.rows) == 0:
             self.block = next(self._blocks, None)
             if self.block is not None:
-                self.rows = np.frombuffer(self.block.rows, np.int64).reshape(-1, COMMAND.itemsize // 8)
+                rows = np.frombuffer(self.block.rows, np.int64).reshape(-1, COMMAND.itemsize // 8)
+                self.rows = rows[max(0, self._from_seq - self.block.first_seq) :]
         return len(self.rows) > 0
 
     def take(self, rows: int) -> None:
@@ -149,7 +151,11 @@ def compare(
         report = replace(_compare_journals(a, b, (str(dir_a), str(dir_b)), progress), engine=engine)
         if report.command is not None or report.seq == 0:
             return report
-        other = _other_capacity(a, b, report.seq)
+        first = max(a.there_from_seq, b.there_from_seq)
+        other = _other_capacity(a, b, first, report.seq)
+        if other and first > 1:
+            # Neither has an image where the other one begins.
+            return replace(report, notes=(*report.notes, f"{other.partition(':')[0]}: only commands were compared"))
         if other:
             report = replace(report, notes=(*report.notes, other), event=_compare_events(a, b, report.seq, progress))
             if report.event is not None:
@@ -167,7 +173,6 @@ def _history_of(directory: Path | str) -> History:
     history = History.open(directory)
     try:
         check_rules(directory, int(history.last.meta.get("rules_version", RULES_VERSION)))
-        history.check_there(history.first_seq, history.last_seq)
     except BaseException:
         history.close()
         raise
@@ -175,8 +180,9 @@ def _history_of(directory: Path | str) -> History:
 
 
 def _compare_journals(a: History, b: History, names: tuple[str, str], progress: Progress | None) -> CompareReport:
-    left, right = _Reader(a, names[0]), _Reader(b, names[1])
-    seq = digests = 0
+    from_seq = max(a.there_from_seq, b.there_from_seq)
+    left, right = _Reader(a, names[0], from_seq), _Reader(b, names[1], from_seq)
+    seq, digests = from_seq - 1, 0
     aligned = True
     digest: DigestDifference | None = None
     command: CommandDifference | None = None
@@ -204,11 +210,13 @@ def _compare_journals(a: History, b: History, names: tuple[str, str], progress: 
     prefix_of = ""
     if command is None and not damage and a.last_seq != b.last_seq:
         prefix_of = "a" if a.last_seq < b.last_seq else "b"
-    notes = (
-        ()
-        if aligned or command is not None
-        else ("some blocks end at different commands; digests were compared where both end",)
-    )
+    notes: tuple[str, ...] = ()
+    if not aligned and command is None:
+        notes = ("some blocks end at different commands; digests were compared where both end",)
+    missing = [gap.sentence for history in (a, b) for gap in history.gaps()]
+    if from_seq > 1:
+        why = "; ".join(missing) or "one of them is the folder of a single slice"
+        notes = (f"compared from command {from_seq} on: {why}", *notes)
     return CompareReport(
         seq, a.last_seq, b.last_seq, digests, command, digest, prefix_of=prefix_of, damage=damage, notes=notes
     )
@@ -231,10 +239,10 @@ def _judge(
     return replace(difference, replayed=replayed, agrees=agrees)
 
 
-def _other_capacity(a: History, b: History, last_seq: int) -> str:
+def _other_capacity(a: History, b: History, first_seq: int, last_seq: int) -> str:
     """A sentence on the first place at which two engines are of different capacity; "" where there is none."""
     unequal: list[str] = []
-    for part in a.ranges(None, last_seq):
+    for part in a.ranges(first_seq, last_seq):
         for other in b.ranges(part.from_seq, part.to_seq):
             rooms = [asdict(capacity_of(journal)) for journal in (part.journal, other.journal)]
             unequal = unequal or [

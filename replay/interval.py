@@ -14,12 +14,13 @@ import numpy as np
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointGone, CheckpointInfo, CheckpointStore
 from engine.digest import checksum, part_digest
-from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
-from engine.records import COMMAND
+from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine, restore_engine
+from engine.limits import Capacity
+from engine.records import COMMAND, RULES_VERSION
 from journal import Journal, JournalError
 from replay.difference import unlike
 from replay.errors import ReplayError
-from replay.rebuild import capacity_of, check_rules, gap, restored, start_image, why_not
+from replay.rebuild import capacity_of, check_rules, gap, restored, start_image, state_form, why_not
 
 #: Called now and then with the number of commands verified since the call before.
 Advanced = Callable[[int], None]
@@ -139,6 +140,25 @@ def verify_interval(
     )
 
 
+def digests_in(machine: StatefulEngine, capacity: Capacity) -> dict[str, bytes]:
+    """Digests by part of an engine's state, as an image of another capacity has them. Raises ReplayError where the
+    market does not fit into that."""
+    if capacity == machine.capacity:
+        return dict(machine.part_digests())
+    from engine.conversion import convert
+
+    version, _ = state_form()
+    parts = {name: dict(arrays) for name, arrays in machine.parts().items()}
+    try:
+        converted = convert(
+            parts, rules_version=RULES_VERSION, state_version=version, capacity=machine.capacity, to=capacity
+        )
+        other = restore_engine("kernel", capacity, machine.seq, machine.event_digest, converted.parts)
+    except ValueError as error:
+        raise ReplayError(f"the state after command {machine.seq} has no image of the next slice's capacity") from error
+    return dict(cast(StatefulEngine, other).part_digests())
+
+
 class _Tally:
     """Progress of a verification; kept outside the loop so that damage in the middle loses nothing."""
 
@@ -238,7 +258,7 @@ class _Tally:
             if machine.event_digest != start.event_digest:
                 self.differ(seq, seq, "events", start.event_digest, machine.event_digest)
             if hasattr(machine, "part_digests"):
-                got = dict(cast(StatefulEngine, machine).part_digests())
+                got = digests_in(cast(StatefulEngine, machine), capacity_of(following))
                 for part in sorted({*got, *start.image}):
                     if got.get(part) != start.image.get(part):
                         self.differ(seq, seq, part, start.image.get(part, b""), got.get(part, b""))

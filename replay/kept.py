@@ -31,7 +31,7 @@ class Verification:
     """Record of the verification of a closed slice by a replay from its start.
 
     ``genesis`` and ``last_seq``: which slice it was, and how far it went. ``gives_next_image``: whether its last state
-    was the image that the next slice starts from; None where that one has other rules or another capacity.
+    was the image that the next slice starts from; None where that one has other rules, or is not there.
     """
 
     number: int

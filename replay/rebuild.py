@@ -92,7 +92,8 @@ def journal_of(
     number = None if at is None else place_at(Path(directory), at).number
     journal = Journal.open(directory, readonly=readonly, durability=durability, slice_number=number)
     try:
-        check_rules(directory, int(journal.meta.get("rules_version", RULES_VERSION)))
+        name = directory if at is None else name_of_slice(directory, journal.place.number)
+        check_rules(name, int(journal.meta.get("rules_version", RULES_VERSION)))
     except ReplayError:
         journal.close()
         raise

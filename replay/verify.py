@@ -327,7 +327,7 @@ class _Plan:
         if not any(each.number == place.number + 1 for each in self._history.places):
             return False
         following = self._history.journal(place.number + 1)
-        same = all(following.meta.get(key) == part.journal.meta.get(key) for key in ("rules_version", "capacity"))
+        same = following.meta.get("rules_version") == part.journal.meta.get("rules_version")
         return same and part.to_seq == following.start_seq
 
     def give_up(self, done: dict[Interval, IntervalResult]) -> None:

@@ -1,5 +1,6 @@
 """Journals of every RULES_VERSION, as they were written: replayed to the same digests, or refused in a sentence."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from journal import Journal
 from replay.errors import ReplayError
 from replay.rebuild import owned_rows, rebuild
 from replay.verify import verify
+from tests.conftest import Lockstep
 from tests.golden import made
 from tests.golden.made import commands
 
@@ -70,3 +72,26 @@ def test_a_golden_journal_holds_the_commands_it_was_made_of(golden: Path, versio
         assert rows == commands().tobytes()
     else:
         assert xxh3_128_hexdigest(rows) == ROWS[version]
+
+
+def test_a_golden_journal_of_any_rules_is_read_by_info_check_and_commands(
+    golden: Path, version: int, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    assert lockstep("journal", "check", golden)[0] == 0
+    status, said, _ = lockstep("journal", "info", golden, "--json")
+    assert (status, json.loads(said)["slices"][0]["rules_version"]) == (0, version)
+    status, said, err = lockstep("commands", golden)
+    assert status == 0
+    assert ("its names are those of the definitions" in err) == (version != RULES_VERSION)
+    assert said.count("\nenter ") > 100
+    status, _, err = lockstep("events", golden)
+    assert (status, "rules version" in err) == ((0, False) if version == RULES_VERSION else (2, True))
+    # What is printed is a scenario that runs again to the same rows.
+    (tmp_path / "day.txt").write_text(said)
+    line = ("run", tmp_path / "day.txt", "--data", tmp_path / "again")
+    assert lockstep(*line)[0] == 0
+    rows = []
+    for node in (golden, tmp_path / "again"):
+        with Journal.open(node, readonly=True) as journal:
+            rows.append(b"".join(bytes(block.rows) for block in journal.blocks()))
+    assert rows[0] == rows[1]

@@ -3,13 +3,17 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from directory.recover import create
+from directory.archive import archive
+from directory.keep_events import keep_events
+from directory.recover import create, recover
+from directory.roll import roll
 from journal import Journal, JournalDamaged, SliceMissing, slices
 from journal.history import History
 from replay.audit import audit
@@ -296,3 +300,43 @@ def test_a_slice_of_other_rules_is_read_by_commands_and_check_and_verify_says_wh
     assert any("slice 2 is of rules version 3: its chain was checked" in note for note in report.notes)
     with pytest.raises(ReplayError, match=r"slice 2 of .* was written under rules version 3"):
         audit(pair[1])
+
+
+def test_verify_and_compare_follow_a_change_of_capacity(tmp_path: Path) -> None:
+    larger = replace(SMALL, orders_max=2_048, instruments_max=12)
+    write_slices(tmp_path / "rolled", ROWS[:600], [400])
+    roll(tmp_path / "rolled", capacity=larger)
+    write_slices(tmp_path / "same", ROWS[:600], [])
+    roll(tmp_path / "same")
+    for engine in ("kernel", "reference"):
+        report = verify(tmp_path / "rolled", engine=engine)  # type: ignore[arg-type]
+        assert report.ok
+        # The last slice is empty: it has no commands of the range, and its image is compared all the same.
+        assert (report.slices, report.images_compared) == (2, 2)
+    journal, engine_, _ = recover(tmp_path / "rolled")
+    with journal:
+        pump(batches(ROWS[600:900], 64), FileStamp(engine_.now_ns), journal, engine_)
+    journal, engine_, _ = recover(tmp_path / "same")
+    with journal:
+        pump(batches(ROWS[600:900], 64), FileStamp(engine_.now_ns), journal, engine_)
+    compared = compare(tmp_path / "rolled", tmp_path / "same")
+    assert compared.same, compared
+    assert any("A and B have room for" in note for note in compared.notes)
+    assert audit(tmp_path / "rolled").ok
+    for place in slices.places(tmp_path / "rolled")[:-1]:
+        assert keep_events(tmp_path / "rolled", place).gives_next_image
+
+
+def test_directories_compare_from_where_both_have_all_slices(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    node = Path(shutil.copytree(pair[1], tmp_path / "node"))
+    archive(node, tmp_path / "archive", before_ns=2**62, without_events=True)
+    report = compare(pair[0], node)
+    assert report.same
+    assert report.seq == COMMANDS
+    assert any("compared from command" in note and "archive" in note for note in report.notes)
+    changed = ROWS.copy()
+    changed.view(np.int64).reshape(len(changed), 8)[-2, 3] += 1
+    write_slices(tmp_path / "other", changed, ENDS)
+    found = compare(tmp_path / "other", node).command
+    assert found is not None
+    assert found.seq == COMMANDS - 1
