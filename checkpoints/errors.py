@@ -2,8 +2,8 @@
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written, or what is there cannot be used."""
+    """A checkpoint cannot be written, or an existing one cannot be used."""
 
 
 class CheckpointGone(CheckpointError):
-    """A checkpoint that was there has been removed: no damage, a node prunes its own."""
+    """A checkpoint has been removed meanwhile: no damage, a node prunes its own."""

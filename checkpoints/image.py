@@ -1,18 +1,17 @@
-"""A checkpoint as bytes, and back: the engine's arrays as they lie in memory, each under its own checksum.
+"""Format of a checkpoint: the engine's arrays as in memory, each with its checksum.
 
     magic 8 | header bytes u64 | checksum of the header 16 | header (msgpack) | arrays, each at a multiple of 64
 
 The header lists parts and arrays (dtype, shape, offset, xxh3-128) and the digest of each part, so that two
-checkpoints are compared without reading them. Arrays are written from where they are and read into new arrays that
-the caller owns: a million resting orders go at the speed of memory and disk. Bytes between arrays are zero, and
-checked.
+checkpoints are compared without reading them. Arrays are written without a copy and read into new arrays that the
+caller owns, at the speed of memory and disk. Bytes between arrays are zero, and checked.
 
 Images of projections (``checkpoints.projections``) may stand beside the state: they are no part of it or of its digest.
-Damage in one of them is told with it and leaves the state and the others usable.
+Damage in one of them is reported with it and leaves the state and the others usable.
 
-The header says of which journal the state is, and what form it has: a version and the digest of its dtypes
-(``Origin``); and of each projection its version and digest. Headers of versions 1 and 2, which say neither, and of
-version 3, which says nothing of the projections, are read and not written.
+The header names the journal and the form of the state, a version and the digest of its dtypes (``Origin``), and the
+version and digest of each projection. Headers of versions 1 and 2, which lack both, and of version 3, which lacks the
+projections, are read and not written.
 """
 
 import ast
@@ -53,9 +52,9 @@ _FIELDS: Final = {
     3: _FIRST_FIELDS | _BESIDE_FIELDS | _ORIGIN_FIELDS,
     FORMAT_VERSION: _FIRST_FIELDS | _PROJECTION_FIELDS | _ORIGIN_FIELDS,
 }
-#: Fields that a Header holds in another form, or not at all.
+#: Fields that a Header has in another form, or not at all.
 _LISTS: Final = ("version", "arrays", "size", "folds", "projections", "beside")
-#: Origin of a checkpoint that does not say it.
+#: Origin of a checkpoint that does not name it.
 _UNSAID: Final = {"journal_id": b"", "state_version": 0, "state_layout": b""}
 
 Array = np.ndarray[Any, Any]
@@ -97,10 +96,10 @@ class ProjectionImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The whole state of an engine after command ``seq``: what ``Engine.restore`` takes.
+    """State of an engine after command ``seq``, for ``Engine.restore``.
 
-    ``projections``: images by name, as the projections stood at that command. ``source_digest``: of the kernels that
-    were at work, for the record.
+    ``projections``: images by name, as the projections stood at that command. ``source_digest``: of the kernels at
+    work, for the record.
     """
 
     seq: int
@@ -176,7 +175,7 @@ def _aligned(offset: int) -> int:
 
 
 def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
-    """The file's bytes, piece by piece; arrays are not copied. They must not change meanwhile."""
+    """Bytes of the file, piece by piece; arrays are not copied and must not change meanwhile."""
     pieces: list[tuple[int, Array]] = []
     offset = 0
 
@@ -221,10 +220,12 @@ def encode(checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
 
 
 def decode_header(stream: BinaryIO, file_bytes: int, name: str) -> Header:
-    """The header at the start of a file of ``file_bytes`` bytes. Raises CheckpointError naming the file ``name``."""
+    """Decode the header at the start of a file of ``file_bytes`` bytes. Raises CheckpointError naming the file
+    ``name``.
+    """
     start = stream.read(_START_BYTES)
     if len(start) < _START_BYTES or start[:8] != _MAGIC:
-        raise CheckpointError(f"{name} does not begin like a checkpoint")
+        raise CheckpointError(f"{name} is no checkpoint")
     header_bytes = int.from_bytes(start[8:16], "little")
     if header_bytes > min(_HEADER_BYTES_MAX, file_bytes - _START_BYTES):
         raise CheckpointError(f"{name} is cut short or damaged: its header does not fit into it")
@@ -284,10 +285,10 @@ def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
 
 
 def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
-    """The checkpoint in an unbuffered or buffered binary stream at its start. Raises CheckpointError.
+    """Decode the checkpoint at the start of a binary stream. Raises CheckpointError.
 
-    Everything is verified; the arrays are new and belong to the caller. Damage in the image of a projection is told in
-    that image.
+    Everything is verified; the arrays are new and belong to the caller. Damage in the image of a projection is reported
+    in that image.
     """
     header = decode_header(stream, file_bytes, name)
     parts: dict[str, dict[str, Array]] = {part: {} for part in header.part_digests}

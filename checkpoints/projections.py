@@ -1,8 +1,8 @@
-"""Projections: results of the released blocks that are kept beside the market, such as the users' streams.
+"""Projections: results derived from the released blocks beside the market, such as the users' streams.
 
-A projection sees every block once it is durable, in order, and never decides what the market does. A checkpoint holds
-an image of each beside the state. All of them restart in the same way: from their image, then from the blocks after it.
-One whose image cannot be used is replayed alone (``replay.rebuild``); the market and the others keep their checkpoint.
+A projection sees every block once it is durable, in order, and never influences the market. A checkpoint holds an image
+of each beside the state. All of them restart in the same way: from their image, then from the blocks after it. One
+whose image cannot be used is replayed alone (``replay.rebuild``); the market and the others keep their checkpoint.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from checkpoints.image import ProjectionImage
 
 Arrays = Mapping[str, NDArray[Any]]
-#: Called with a block: first sequence number, COMMAND rows, EVENT rows.
+#: Callback for a block: first sequence number, COMMAND rows, EVENT rows.
 Observer = Callable[[int, NDArray[Any], NDArray[Any]], None]
 
 
@@ -22,7 +22,7 @@ class Projection(ABC):
     """A function of commands and events, from the first on. Block boundaries, clock and hash seed change nothing in it.
 
     ``name``: of its image in checkpoints, unique in a node. ``version``: of the meaning of that image; increment it
-    with any change after which an image of before would be restored into something else.
+    with any change after which an older image would be restored into another state.
     """
 
     name: str
@@ -30,48 +30,46 @@ class Projection(ABC):
 
     @abstractmethod
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
-        """Take a block: COMMAND rows from ``first_seq`` on, and their EVENT rows. Blocks come in order, none is left
-        out."""
+        """Take a block: COMMAND rows from ``first_seq`` on, and their EVENT rows. Blocks come without gaps."""
 
     @abstractmethod
     def image(self) -> Arrays:
-        """Arrays that ``restore`` takes; they are written before the next block comes, so views are enough.
+        """Image for ``restore``; its arrays are written before the next block comes, so views are enough.
 
-        Called in a fork of the node, after ``flush``: nothing that is open in the node is open there.
+        Called in a fork of the node, after ``flush``; files of the node are closed there.
         """
 
     @abstractmethod
     def digest(self) -> bytes:
-        """16 bytes: equal where two projections saw the same commands, in whatever blocks, files or processes."""
+        """Digest (16 bytes): equal for the same commands, whatever the blocks, files or processes."""
 
     @abstractmethod
     def restore(self, arrays: Arrays, seq: int, /) -> None:
-        """Take the state after command ``seq`` out of an image of the same version. Owns the arrays from then on.
+        """Restore the state after command ``seq`` from an image of the same version. Owns the arrays from then on.
 
-        Raises ValueError or KeyError where that cannot be; ``clear`` is called then.
+        Raises ValueError or KeyError for an unusable image; ``clear`` is called then.
         """
 
     @abstractmethod
     def clear(self) -> None:
-        """Be as before the first command."""
+        """Reset to the state before the first command."""
 
     def flush(self) -> None:  # noqa: B027  a projection without files has nothing to do
-        """Write what is still in memory to the projection's own files, if it has any. Raises OSError."""
+        """Write data in memory to the projection's own files, if it has any. Raises OSError."""
 
     def sync(self) -> None:  # noqa: B027  a projection without files has nothing to do
-        """Put the files that an image speaks of on the disk; called in the fork, before the checkpoint has its name.
-        Raises OSError."""
+        """Sync the files of an image; called in the fork, before the checkpoint gets its name. Raises OSError."""
 
     def close(self) -> None:  # noqa: B027  a projection without files has nothing to do
-        """Write what is in memory and close the projection's own files. Raises OSError."""
+        """Write data in memory and close the projection's own files. Raises OSError."""
 
 
 class Projections:
-    """The projections of a node, in the order in which they see a block. Raises ValueError for two of one name."""
+    """Projections of a node, in the order in which they see a block. Raises ValueError for two of one name."""
 
     def __init__(self, projections: Iterable[Projection] = ()) -> None:
         self._all = tuple(projections)
-        #: Takers of a block, one a projection, for a caller that has no time for another call.
+        #: ``observe`` of each projection, for callers that save a call.
         self.observers: tuple[Observer, ...] = tuple(each.observe for each in self._all)
         names = [each.name for each in self._all]
         if len(set(names)) < len(names):
@@ -84,36 +82,37 @@ class Projections:
         return len(self._all)
 
     def only(self, names: Container[str]) -> "Projections":
-        """Those of the given names."""
+        """Projections with the given names."""
         return Projections(each for each in self._all if each.name in names)
 
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """Show each of them a block."""
+        """Pass a block to each projection."""
         for observer in self.observers:
             observer(first_seq, commands, events)
 
     def images(self) -> dict[str, ProjectionImage]:
-        """Image of each, by name, for a checkpoint; call ``flush`` first."""
+        """Images by name, for a checkpoint; call ``flush`` first."""
         return {each.name: ProjectionImage(each.version, each.digest(), dict(each.image())) for each in self._all}
 
     def restore(self, images: Mapping[str, ProjectionImage], seq: int) -> dict[str, str]:
-        """Restore each that can be, as after command ``seq``. The others are as before the first command: why, by
-        name."""
+        """Restore projections to command ``seq``. Gives the reasons for those that could not be restored, by name; they
+        are reset.
+        """
         reasons = {each.name: _restored(each, images.get(each.name), seq) for each in self._all}
         return {name: why for name, why in reasons.items() if why}
 
     def flush(self) -> None:
-        """Write what is still in memory to the files of each. Raises OSError."""
+        """Write data in memory to the files of all. Raises OSError."""
         for each in self._all:
             each.flush()
 
     def sync(self) -> None:
-        """Put the files of each on the disk. Raises OSError."""
+        """Sync the files of all. Raises OSError."""
         for each in self._all:
             each.sync()
 
     def close(self) -> None:
-        """Close the files of each, whatever one of them raises. Raises the first OSError."""
+        """Close the files of all, even if one fails. Raises the first OSError."""
         failures = []
         for each in self._all:
             try:
@@ -124,7 +123,7 @@ class Projections:
             raise failures[0]
 
 
-#: For a node, or a replay, without any.
+#: Empty list of projections.
 NO_PROJECTIONS = Projections()
 
 

@@ -1,8 +1,8 @@
 """The checkpoints of a node: files in DIR/checkpoints, one a sequence number.
 
-A checkpoint is written aside, synced, renamed and its folder synced: a name that ends in ``.checkpoint`` was once
-whole. It is verified again before each use. A bad one is renamed to ``.invalid``, with the reason in a file beside
-it, and the one before is used; damage deletes nothing. Files ``.tmp`` are those of a crash, and of no interest.
+A checkpoint is written under another name, synced, renamed and its folder synced: a name that ends in ``.checkpoint``
+was complete once. It is verified again before each use. A bad one is renamed to ``.invalid``, with the reason in a file
+beside it, and the one before is used; damage deletes nothing. Files ``.tmp`` are left by crashes.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from engine.digest import part_digest
 FOLDER: Final = "checkpoints"
 _Digest = bytes  # by names of their own: CheckpointInfo has a field that is called bytes, the store a method list
 _Seqs = list[int]
-#: Times that the list is read again when a file in it has gone.
+#: Times that the list is read again if a file in it was removed.
 _TRIES: Final = 10
 _NAME: Final = re.compile(r"(\d{20})\.(checkpoint|invalid(?:\.\d+)?)")
 
@@ -31,8 +31,8 @@ _NAME: Final = re.compile(r"(\d{20})\.(checkpoint|invalid(?:\.\d+)?)")
 class CheckpointInfo:
     """Summary of a checkpoint from its name and header, without reading its arrays.
 
-    ``why``: what is wrong with it, "" when ``valid``. ``state_digest`` is empty, and ``origin`` None, where the header
-    cannot be read. ``projections``: version and digest of each that has an image beside the state, by name.
+    ``why``: the fault, "" if ``valid``. ``state_digest`` is empty, and ``origin`` None, if the header cannot be read.
+    ``projections``: version and digest of each that has an image beside the state, by name.
     """
 
     seq: int
@@ -45,22 +45,22 @@ class CheckpointInfo:
     projections: Mapping[str, ProjectionForm] = field(default_factory=dict)
 
     def holds(self, projection: str, version: int) -> bool:
-        """True where it has an image of a projection in a version."""
+        """True if it has an image of a projection in a version."""
         form = self.projections.get(projection)
         return form is not None and form.version == version
 
 
 class CheckpointStore:
-    """The checkpoints in data directory ``directory``, which need not be there yet. Holds nothing open."""
+    """Checkpoints in data directory ``directory``, which need not exist yet. Keeps no file open."""
 
     def __init__(self, directory: "str | os.PathLike[str]") -> None:
         self.folder = Path(directory) / FOLDER
 
     def write(self, checkpoint: Checkpoint, *, named_when: Callable[[], bool] = lambda: True) -> Path:
-        """Write a checkpoint; gives its file once it is on the disk whole. Raises CheckpointError, leaving no trace.
+        """Write a checkpoint; gives its file once it is on the disk. Raises CheckpointError, and leaves no file then.
 
-        ``named_when``: asked once all is written and synced, may take its time; the checkpoint is dropped unless it
-        says true.
+        ``named_when``: called once all is written and synced, and may wait; the checkpoint is dropped if it returns
+        False.
         """
         path = self.folder / f"{checkpoint.seq:020d}.checkpoint"
         try:
@@ -72,7 +72,7 @@ class CheckpointStore:
         return path
 
     def list(self) -> list[CheckpointInfo]:
-        """Every checkpoint, by rising seq, invalid ones too. Raises CheckpointError when the folder is unreadable."""
+        """All checkpoints, by rising seq, invalid ones too. Raises CheckpointError if the folder is unreadable."""
         try:
             names = sorted(os.listdir(self.folder))
         except FileNotFoundError:
@@ -105,7 +105,7 @@ class CheckpointStore:
         return CheckpointInfo(seq, path, size, digest, not why, why, origin, projections)
 
     def newest(self, at_or_before: int | None = None) -> Checkpoint | None:
-        """The newest good checkpoint with a seq of at most ``at_or_before``; None when there is none.
+        """Newest good checkpoint with a seq of at most ``at_or_before``; None if there is none.
 
         A damaged one on the way is marked invalid, where the directory can be written.
         """
@@ -121,11 +121,12 @@ class CheckpointStore:
                 except CheckpointError as error:
                     self.mark_invalid(info.path, str(error))
             if not vanished:
-                break  # else somebody pruned meanwhile, and there are newer ones to be found
+                break  # else it was pruned meanwhile, and there are newer ones
         return None
 
     def load(self, path: "str | os.PathLike[str]") -> Checkpoint:
-        """The checkpoint in ``path``, every byte verified. Raises CheckpointError, CheckpointGone if there is none.
+        """Load the checkpoint in ``path``, with all bytes verified. Raises CheckpointError, CheckpointGone if there is
+        none.
 
         Damage in the image of a projection is told in that image.
         """
@@ -137,8 +138,9 @@ class CheckpointStore:
         return checkpoint
 
     def verify(self, path: "str | os.PathLike[str]") -> Checkpoint:
-        """The checkpoint in ``path``. Raises CheckpointError unless it is whole and the digests of its parts are those
-        of its arrays. Damage in the image of a projection counts."""
+        """Load the checkpoint in ``path``. Raises CheckpointError unless it is complete and the digests of its parts
+        match its arrays. Damage in the image of a projection counts.
+        """
         checkpoint = self.load(path)
         for name, each in checkpoint.projections.items():
             if each.damage:
@@ -153,7 +155,7 @@ class CheckpointStore:
         return checkpoint
 
     def mark_invalid(self, path: Path, why: str) -> None:
-        """Set a checkpoint aside, with the reason; nothing happens in a directory that cannot be written."""
+        """Mark a checkpoint as invalid, with the reason; does nothing in a directory that cannot be written."""
         target = path.with_suffix(".invalid")
         number = 1
         while target.exists():
@@ -173,7 +175,7 @@ class CheckpointStore:
         origin: Origin | None = None,
         versions: Mapping[str, int] | None = None,
     ) -> None:
-        """Delete what is older than the newest ``keep`` checkpoints that are not marked invalid.
+        """Delete the checkpoints before the newest ``keep`` that are not marked invalid.
 
         Those after ``up_to``, those of another ``origin``, and those without the images of projections that
         ``versions`` names, in these versions, do not count.
@@ -201,7 +203,7 @@ class CheckpointStore:
                 try:
                     info.path.unlink()
                 except FileNotFoundError:
-                    continue  # somebody else has pruned it
+                    continue  # another process has pruned it
                 except OSError as error:
                     raise CheckpointError(f"{info.path} cannot be deleted: {error.strerror}") from error
                 removed.append(info.seq)
@@ -238,7 +240,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, *, named_when: Callable
         _sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(
-            f"the checkpoint {path} cannot be written: {error.strerror}; those before it are as they were"
+            f"the checkpoint {path} cannot be written: {error.strerror}; earlier ones are unchanged"
         ) from error
     finally:
         with suppress(OSError):
@@ -253,13 +255,13 @@ def _clear_leftovers(folder: Path) -> None:
 
 
 def _open_aside(path: Path) -> BinaryIO:
-    """A new file, unbuffered, under a lock that says to others that it is no leftover of a crash."""
+    """Open a new file, unbuffered, with a lock that marks it as no leftover of a crash."""
     while True:
         file = os.fdopen(_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC), "wb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return file
-        file.close()  # somebody took it for a leftover between the two
+        file.close()  # another process took it for a leftover between the two
 
 
 def _private(path: str | Path, flags: int) -> int:

@@ -1,8 +1,8 @@
 """The client for asyncio, on any event loop: a thin shell around ``client.order_entry``.
 
-A method that asks something of the exchange waits for a connection, sends, and waits for the answer, all within
-``timeout_s``. An ``OutcomeUnknown`` then says that the answer is missing, not that nothing happened; the request goes
-on being settled. A connection that breaks is made again, for up to ``reconnect_for_s`` at a time.
+A method that sends a request waits for a connection, sends, and waits for the answer, all within ``timeout_s``.
+``OutcomeUnknown`` then means that the answer is missing, not that nothing happened; the request is still settled later.
+A connection that breaks is made again, for up to ``reconnect_for_s`` at a time.
 
 Events wait until they are read by ``events()``. There is room for ``events_max``; if more come, the oldest are
 dropped, and ``EventsLost`` says how many. Orders and answers do not depend on that.
@@ -32,7 +32,7 @@ _GOODBYE_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class AsyncOrder(Order):
-    """An order that can be acted upon.
+    """An order with methods that act on it.
 
     Each method returns when its request is done. Raises NotConnected, RequestRejected, RequestNotReceived,
     OutcomeUnknown.
@@ -54,7 +54,7 @@ class AsyncOrder(Order):
 
 
 class _Connection(asyncio.Protocol):
-    """One connection; all it does is in the client."""
+    """One connection; its work is in the client."""
 
     def __init__(self, client: "AsyncClient", gone: "asyncio.Future[str]") -> None:
         self._client = client
@@ -145,9 +145,9 @@ class AsyncClient:
         await self.close()
 
     async def connect(self) -> None:
-        """Connects, logs in, and takes in what happened so far.
+        """Connect, log in, and read the stream so far.
 
-        Raises CannotConnect, LoginRefused, ConnectionLost. Of these there is no second try: it is the first connection.
+        Raises CannotConnect, LoginRefused, ConnectionLost. The first connection is tried once.
         """
         self._loop = asyncio.get_running_loop()
         self._live: asyncio.Future[None] = self._loop.create_future()
@@ -175,7 +175,7 @@ class AsyncClient:
         await asyncio.wait({self._task})
         self._end(None)
 
-    # What there is
+    # # State
 
     @property
     def on_message(self) -> Callable[[int, bytes], object] | None:
@@ -188,20 +188,20 @@ class AsyncClient:
 
     @property
     def orders(self) -> dict[str, AsyncOrder]:
-        """The day's orders, by every token that they have had."""
+        """Orders of the day, by each token that they have had."""
         return self.core.day.orders
 
     def open_orders(self) -> list[AsyncOrder]:
-        """Orders that may yet trade, as their tokens came."""
+        """Open orders, in order of their tokens."""
         return self.core.open_orders()
 
     def open_requests(self) -> list[Request]:
-        """Requests whose outcome is not known yet."""
+        """Requests without an outcome yet."""
         return list(self.core.day.requests)
 
     @property
     def is_live(self) -> bool:
-        """True if there is a connection, and all that was missed has come."""
+        """True if there is a connection that has caught up with the stream."""
         return self.core.phase is Phase.LIVE
 
     async def events(self) -> AsyncIterator[Event]:
@@ -217,10 +217,10 @@ class AsyncClient:
             await self._news.wait()
 
     def events_now(self) -> list[Event]:
-        """The events that are there, without waiting."""
+        """Events so far, without waiting."""
         return list(iter(self._queue.take, None))
 
-    # What can be asked
+    # # Requests
 
     async def enter(
         self,
@@ -307,7 +307,7 @@ class AsyncClient:
         outcome.check(request, self.orders.get(request.token))
 
     async def _run(self) -> None:
-        """Make one connection after the other, until one ends that is to be the last."""
+        """Make one connection after another, until the last one ends."""
         try:
             while True:
                 self._was_live = False
@@ -341,7 +341,7 @@ class AsyncClient:
         self._pump([])
 
     def _pump(self, events: list[Event]) -> None:
-        """Pass on what the core has made: bytes to the exchange, events and outcomes to those who wait."""
+        """Pass the core's output on: bytes to the exchange, events and outcomes to the waiting callers."""
         transport = self._connection.transport if self._connection is not None else None
         data = self.core.take()
         if data and transport is not None:
@@ -379,7 +379,7 @@ class AsyncClient:
         self._pump([])
 
     def _end(self, error: ClientError | None) -> None:
-        """Wake all who wait: no event comes any more."""
+        """Wake all waiting callers: no more events come."""
         if self._ended:
             return
         self._connection = None
@@ -390,7 +390,7 @@ class AsyncClient:
         if self._live.done():
             self._live = self._loop.create_future()
         self._live.set_exception(error or NotConnected("nothing was sent: this client was closed"))
-        self._live.exception()  # whoever does not ask is not told
+        self._live.exception()  # without a waiting caller there is no report
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

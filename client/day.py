@@ -1,4 +1,4 @@
-"""A user's trading day: what the stream says of each order, and which request it answers."""
+"""Trading day of a user: state of each order from the stream, and the requests that messages answer."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -20,8 +20,8 @@ class TradingDay(Generic[OrderT]):
     """Orders by every token that they have had this day, and the requests without an answer.
 
     keep_closed: if not, an order is forgotten when nothing of it can trade any more, and a token when it is replaced.
-    duplicates: how many repeated requests the exchange refused as such. unasked: how many answers came that no request
-    of this program asked for, but an earlier or another program of the same user, or nobody.
+    duplicates: number of repeated requests that the exchange rejected as such. unasked: number of answers to requests
+    of other programs of the user, or to none.
     """
 
     def __init__(self, make_order: Callable[..., OrderT], *, keep_closed: bool = True) -> None:
@@ -33,7 +33,7 @@ class TradingDay(Generic[OrderT]):
         self._keep_closed = keep_closed
 
     def apply(self, message: Message) -> bool:
-        """Apply a message; True if it is news. A refusal of something that has its outcome already is none.
+        """Apply a message; True if it is new. A reject of a request with an outcome is not.
 
         Raises ProtocolError for an order that is accepted twice.
         """
@@ -83,7 +83,7 @@ class TradingDay(Generic[OrderT]):
         return order
 
     def _seen(self, placed: OrderPlaced) -> OrderT:
-        """An order that this program did not enter: it was there before it, or is another program's."""
+        """Add an order that this program did not enter, from before or from another program."""
         return self.new_order(
             placed.token,
             symbol=placed.symbol,
@@ -111,7 +111,7 @@ class TradingDay(Generic[OrderT]):
             self.unasked += 1
 
     def _refused_unasked(self, token: str) -> None:
-        """Count a refusal that answers no open request: of a repetition, or of what was not asked here."""
+        """Count a reject that answers no open request: of a repetition, or of another program."""
         if token in self.orders or self.requests.was_repeated(token):
             self.duplicates += 1
         else:

@@ -16,11 +16,11 @@ class ClientError(Exception):
 
 
 class CannotConnect(ClientError):
-    """Connection not possible: the host is unknown, or nobody listens there, or nobody answers."""
+    """No connection: the host is unknown, nothing listens there, or it does not answer."""
 
 
 class LoginRefused(ClientError):
-    """The exchange did not let this user in. code: ``A`` not authorized, ``S`` no such session or number."""
+    """The exchange rejected the login. code: ``A`` not authorized, ``S`` no such session or number."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -28,15 +28,15 @@ class LoginRefused(ClientError):
 
 
 class ConnectionLost(ClientError):
-    """The connection broke and did not come back in the time that was given to it, or may not come back."""
+    """The connection broke and was not restored in the time for reconnects, or may not be restored."""
 
 
 class StreamLost(ConnectionLost):
-    """The exchange has fewer messages of this session than were seen here, or left some out: it lost something."""
+    """The exchange lost messages: it has fewer of this session than arrived here, or left some out."""
 
 
 class NotConnected(ClientError):
-    """Request not sent, since there is no connection that has caught up. Ask again when there is."""
+    """Request not sent, without a connection that has caught up. Repeat it when there is one."""
 
 
 class OutcomeUnknown(ClientError):
@@ -52,7 +52,7 @@ class OutcomeUnknown(ClientError):
 
 
 class RequestNotReceived(ClientError):
-    """A request was sent and lost on its way with its connection: the exchange has nothing of it."""
+    """A request was lost with its connection: the exchange has not received it."""
 
     def __init__(self, request: "Request", message: str) -> None:
         super().__init__(message)
@@ -61,7 +61,7 @@ class RequestNotReceived(ClientError):
 
 
 class RequestRejected(ClientError):
-    """The exchange answered a request with no: an order was rejected, or a cancel, replace or modify was.
+    """The exchange rejected a request: an order, cancel, replace or modify.
 
     reason: of a rejected order, the name of its code in small letters; of the others "", since OUCH does not say.
     """

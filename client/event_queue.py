@@ -1,7 +1,7 @@
-"""Events that were not read yet, and only so many: the oldest go first, and the reader is told how many went.
+"""Bounded queue of unread events: the oldest are dropped first, and an event gives their number.
 
-Nobody is kept waiting for a reader: neither the exchange, which would end a session that does not read its stream, nor
-the orders, which take in every message whether its event is read or not.
+Nothing waits for the reader: neither the exchange, which would end a session that does not read its stream, nor the
+orders, which take every message.
 """
 
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Final
 
 from client.events import Event, EventsLost
 
-#: Events that a client keeps unless told otherwise.
+#: Default bound of unread events.
 EVENTS_MAX: Final = 100_000
 
 
@@ -32,7 +32,7 @@ class EventQueue:
         self._events.extend(events)
 
     def take(self) -> Event | None:
-        """The oldest; None if there is none. Where some were dropped, that is said first.
+        """Take the oldest event; None if there is none. Dropped events are reported first.
 
         >>> queue = EventQueue(1)
         >>> queue.put([EventsLost(8), EventsLost(9)])

@@ -1,4 +1,4 @@
-"""Reconnection: when to try again after a connection broke, and the sentence for a failure."""
+"""Reconnection: time of the next try after a connection broke, and the sentence for a failure."""
 
 import random
 import socket
@@ -11,9 +11,9 @@ from client.order_entry import OrderEntry, Phase
 
 
 class Backoff:
-    """Delays that double, up to a top, and vary by chance so that not all clients come back at once.
+    """Delays that double up to a bound, and vary at random so that clients do not reconnect all at once.
 
-    for_s: how long to try from the first failure on; a success begins it anew (``reset``).
+    for_s: time for tries from the first failure on; a success restarts it (``reset``).
     """
 
     def __init__(
@@ -88,7 +88,7 @@ def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:
     if isinstance(error, socket.gaierror):
         return CannotConnect(f"the host {host!r} is unknown; check its name")
     if isinstance(error, ConnectionRefusedError):
-        return CannotConnect(f"nobody listens on {where}; check the port, and whether the exchange runs")
+        return CannotConnect(f"nothing listens on {where}; check the port, and that the exchange runs")
     if isinstance(error, TimeoutError):
         return CannotConnect(f"{where} does not answer; check host and port, and the network between")
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -1,9 +1,9 @@
-"""Matches answers to requests: the open requests, oldest first.
+"""Matching of answers to open requests, oldest first.
 
-The answer to an entry, and the rejection of a replacement, bear the request's own token, which no other request has.
-Everything else bears the token of the order that was there before, so the exchange's order must tell: it takes the
-requests of one connection in their order and answers each once, so an answer belongs to the oldest request about that
-order which it can be an answer to. An answer that fits no open request is one to a repetition, or to nobody here.
+The answer to an entry, and the reject of a replacement, have the request's own token, which no other request has. All
+others have the token of the previous order, so their sequence decides: the exchange takes the requests of one
+connection in order and answers each once, so an answer belongs to the oldest request about that order that it can
+answer. An answer that fits no open request belongs to a repetition, or to another program.
 """
 
 from collections.abc import Iterator

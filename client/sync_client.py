@@ -3,9 +3,9 @@
 One thread in the background reads the stream, sends heartbeats and makes a connection that breaks again, for up to
 ``reconnect_for_s`` at a time; so a script may sleep or compute as long as it likes. Requests are sent by the caller.
 
-A method that asks something of the exchange waits for a connection, sends, and waits for the answer, all within
-``timeout_s``. An ``OutcomeUnknown`` then says that the answer is missing, not that nothing happened; the request goes
-on being settled. Events wait until they are read, as with ``client.async_client``: the oldest of too many are dropped.
+A method that sends a request waits for a connection, sends, and waits for the answer, all within ``timeout_s``.
+``OutcomeUnknown`` then means that the answer is missing, not that nothing happened; the request is still settled later.
+Events wait until they are read, as with ``client.async_client``: the oldest of too many are dropped.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _UNSENT_BYTES_MAX: Final = 1_048_576
 
 @dataclass(slots=True, eq=False)
 class SyncOrder(Order):
-    """An order that can be acted upon.
+    """An order with methods that act on it.
 
     Each method returns when its request is done. Raises NotConnected, RequestRejected, RequestNotReceived,
     OutcomeUnknown.
@@ -124,9 +124,9 @@ class Client:
         self.close()
 
     def connect(self) -> None:
-        """Connects, logs in, and takes in what happened so far.
+        """Connect, log in, and read the stream so far.
 
-        Raises CannotConnect, LoginRefused, ConnectionLost. Of these there is no second try: it is the first connection.
+        Raises CannotConnect, LoginRefused, ConnectionLost. The first connection is tried once.
         """
         if self._thread is not None:
             raise RuntimeError("this client was connected before; make another")
@@ -156,7 +156,7 @@ class Client:
             self._wake_reader.close()
             self._wake_writer.close()
 
-    # What there is
+    # # State
 
     @property
     def on_message(self) -> Callable[[int, bytes], object] | None:
@@ -169,26 +169,26 @@ class Client:
 
     @property
     def orders(self) -> dict[str, SyncOrder]:
-        """The day's orders, by every token that they have had."""
+        """Orders of the day, by each token that they have had."""
         return self.core.day.orders
 
     def open_orders(self) -> list[SyncOrder]:
-        """Orders that may yet trade, as their tokens came."""
+        """Open orders, in order of their tokens."""
         with self._changed:
             return self.core.open_orders()
 
     def open_requests(self) -> list[Request]:
-        """Requests whose outcome is not known yet."""
+        """Requests without an outcome yet."""
         with self._changed:
             return list(self.core.day.requests)
 
     @property
     def is_live(self) -> bool:
-        """True if there is a connection, and all that was missed has come."""
+        """True if there is a connection that has caught up with the stream."""
         return self.core.phase is Phase.LIVE
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:
-        """The next event; None if none comes in time, or ever. Raises ConnectionLost if the client failed."""
+        """Wait for the next event; None if none comes in time. Raises ConnectionLost if the client failed."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._queue) or self._ended, timeout_s)
             event = self._queue.take()
@@ -200,7 +200,7 @@ class Client:
         """Events as they come, until none comes for ``timeout_s`` or the client is closed. Raises ConnectionLost."""
         return iter(partial(self.next_event, timeout_s), None)
 
-    # What can be asked
+    # # Requests
 
     def enter(
         self,
@@ -285,7 +285,7 @@ class Client:
         outcome.check(request, self.orders.get(request.token))
 
     def _pump(self, events: list[Event]) -> None:
-        """Pass on what the core has made: bytes to the exchange, events and outcomes to those who wait."""
+        """Pass the core's output on: bytes to the exchange, events and outcomes to the waiting callers."""
         self._unsent += self.core.take()
         self._flush()
         self._queue.put(events)

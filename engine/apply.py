@@ -25,7 +25,7 @@ from engine.users import credential_command, user_command
 
 _events_max = inlined(events_max)
 
-#: How many commands ahead the rows of client order ids are fetched, so that their cache misses overlap.
+#: Commands ahead for which rows of client order ids are prefetched, so that cache misses overlap.
 _AHEAD: Final = 12
 #: COMMAND rows of a page of memory.
 _PAGE_ROWS: Final = 64
@@ -33,7 +33,7 @@ _PAGE_ROWS: Final = 64
 
 @called
 def apply_batch(pointers, commands, start, events, n):
-    """Applies commands from ``start`` on, writing their events from row ``n`` on.
+    """Apply commands from ``start`` on, and write their events from row ``n`` on.
 
     pointers: of the packed state (``jit.Packed``). Returns (commands applied, events written): it stops before a
     command whose events might not have room.
@@ -119,6 +119,6 @@ def _apply_rare(state: State, command, kind, events, n):
 
 @rare
 def _reject(state: State, command, events, n):
-    """Answers a row that cannot be interpreted, whatever its kind, by its first place."""
+    """Reject a row that cannot be interpreted, whatever its kind, by its first place."""
     forget_extension(state.venue[0])
     return emit_rejected(state, events, n, command["name"], 0, 0, Reason.INVALID_COMMAND)

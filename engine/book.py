@@ -17,7 +17,7 @@ from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
 from engine.jit import called, ctz, inlined, lshr, rare, shl, top_bit
 from engine.state import WINDOW, WINDOW_WORDS, State
 
-#: Where the market may move within the window before the window follows: its middle half.
+#: Part of the window in which the market may move before the window follows: its middle half.
 MARGIN: Final = WINDOW // 4
 
 
@@ -158,7 +158,7 @@ def _open_far_level(state: State, b, side, tick):
 
 @inlined
 def close_level(state: State, b, side, tick):
-    """Takes a level whose last order has gone out of the book, and finds the next best if it was the best."""
+    """Remove an empty level from the book; if it was the best, find the next best."""
     if in_window(state, b, tick):
         book = state.books[b]
         if book["best_tick"] == tick:
@@ -184,7 +184,7 @@ def _close_far_level(state: State, b, side, tick):
 
 @inlined
 def join(state: State, b, slot):
-    """Puts an order at the back of the queue at its price."""
+    """Put an order at the back of the queue at its price."""
     order = state.orders[slot]
     tick = order["tick"]
     side = np.int64(order["side"])
@@ -202,7 +202,7 @@ def join(state: State, b, slot):
 
 @inlined
 def leave(state: State, b, slot):
-    """Takes an order out of the queue at its price; its leaves_qty is still what the level counts of it."""
+    """Take an order out of the queue at its price; its leaves_qty is still the quantity that the level counts."""
     order = state.orders[slot]
     tick = order["tick"]
     level = state.levels[level_of(state, b, tick)]
@@ -223,7 +223,7 @@ def leave(state: State, b, slot):
 
 @inlined
 def follow(state: State, instrument, tick):
-    """Lets the window follow the market to a tick: by one word of 64 ticks at most, so that no command is slow."""
+    """Move the window after the market to a tick: by one word of 64 ticks at most, so that no command is slow."""
     offset = tick - state.instruments[instrument - 1]["window_tick"]
     if (offset < MARGIN) | (offset >= WINDOW - MARGIN):
         _slide(state, instrument, offset)
@@ -231,7 +231,7 @@ def follow(state: State, instrument, tick):
 
 @rare
 def _slide(state: State, instrument, offset):
-    """Moves the window by one word towards an offset that is near its end or outside it."""
+    """Move the window by one word towards an offset that is near its end or outside it."""
     row = state.instruments[instrument - 1]
     first = row["window_tick"]
     if offset < MARGIN:
@@ -249,7 +249,7 @@ def _slide(state: State, instrument, offset):
 
 @called
 def _to_far(state: State, b, leaving):
-    """Moves the levels of the word of 64 ticks from ``leaving`` on into the far tree."""
+    """Move the levels of the word of 64 ticks from ``leaving`` on into the far tree."""
     word = (leaving >> 6) & (WINDOW_WORDS - 1)
     bits = state.words[b * WINDOW_WORDS + word]
     state.words[b * WINDOW_WORDS + word] = 0
@@ -265,7 +265,7 @@ def _to_far(state: State, b, leaving):
 
 @called
 def _from_far(state: State, b, entering):
-    """Moves the levels of the word of 64 ticks from ``entering`` on out of the far tree."""
+    """Move the levels of the word of 64 ticks from ``entering`` on out of the far tree."""
     word = (entering >> 6) & (WINDOW_WORDS - 1)
     bits = 0
     tick = entering - 1

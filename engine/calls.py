@@ -48,7 +48,7 @@ def publish_after_order(state: State, events, n):
 
 @called
 def cancel_listed(state: State, events, n, start, count, reason):
-    """Cancels the orders of ``count`` slots of ``scratch`` in their order, then says what that changed in calls."""
+    """Cancel the orders of ``count`` slots of ``scratch`` in their order, then publish changed indicatives."""
     in_calls = state.venue[0]["calls"] != 0
     for place in range(start, start + count):
         slot = state.scratch[place]

@@ -17,7 +17,7 @@ _CARRIED = 2**31
 
 
 def check_state(state: State) -> None:
-    """Raises InvariantError naming the first invariant that does not hold."""
+    """Check all invariants. Raises InvariantError with the first that does not hold."""
     open_slots = _check_slots(state)
     seen: set[int] = set()
     for b in range(2 * int(state.venue[0]["instruments"])):

@@ -1,4 +1,4 @@
-"""Invariants of calls, indicative events and timers; what an uncross would give is reckoned anew, price by price."""
+"""Invariants of calls, indicative events and timers; the result of an uncross is computed anew, price by price."""
 
 from engine.errors import require
 from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
@@ -9,7 +9,7 @@ CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
 
 def check_calls(state: State) -> None:
-    """Raises InvariantError naming the first invariant of calls and timers that does not hold."""
+    """Check calls and timers. Raises InvariantError with the first invariant that does not hold."""
     venue = state.venue[0]
     rows = state.instruments[: int(venue["instruments"])]
     calls = [number for number, row in enumerate(rows, 1) if row["phase"] in CALLS]

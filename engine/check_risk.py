@@ -1,4 +1,4 @@
-"""Invariants of what participants hold, have open and may have: added up anew from the open orders."""
+"""Invariants of positions, open quantities and limits: summed anew from the open orders."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ _OF_ALL_INSTRUMENTS = Limit.ORDER_RATE | Limit.CREDIT | Limit.MARGIN | Limit.MAX
 
 
 def check_risk(state: State, open_slots: list[int]) -> None:
-    """Raises InvariantError naming the first invariant of positions, limits and entries that does not hold."""
+    """Check positions, limits and entries. Raises InvariantError with the first invariant that does not hold."""
     venue = state.venue[0]
     instruments, participants = int(venue["instruments"]), int(venue["participants"])
     stride = len(state.instruments) + 1

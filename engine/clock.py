@@ -45,7 +45,7 @@ def moves_clock(command, now_ns, extended):
 
 @called
 def clock_rows(commands, now_ns, extended, at, values_ns):
-    """Writes index and value of each CLOCK row that the engine accepts to ``at`` and ``values_ns``; returns how many.
+    """Write index and value of each accepted CLOCK row to ``at`` and ``values_ns``; gives their number.
 
     now_ns and extended (0 or 1): before the first of ``commands``.
     """

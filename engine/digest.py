@@ -40,7 +40,7 @@ class EventChain:
         self._hasher.update(self._tail)
 
     def add(self, events: Rows | memoryview) -> None:
-        """Takes the next EVENT rows, contiguous, any number; or the bytes that they are."""
+        """Add the next EVENT rows, contiguous, or their bytes."""
         raw = events if isinstance(events, memoryview) else memoryview(events.view(np.uint8).data)
         start = 0
         while len(raw) - start >= _LINK_BYTES - len(self._tail):

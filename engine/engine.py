@@ -57,7 +57,7 @@ class Engine:
         return self._packed.arrays
 
     def prefault(self) -> None:
-        """Has the system find the memory now that commands will touch: about 300 MB at the default capacity.
+        """Have the system allocate now the memory that commands touch: about 300 MB at the default capacity.
 
         Without it the first commands of a new engine wait for memory, each up to a tenth of a millisecond.
         """
@@ -99,7 +99,7 @@ class Engine:
         )
 
     def apply(self, commands: Rows, *, copy: bool = True) -> Rows:
-        """Applies a block of COMMAND rows and returns its EVENT rows.
+        """Apply a block of COMMAND rows and return its EVENT rows.
 
         commands: one-dimensional, any length. With ``copy=False`` the events are a view that the next call
         overwrites. Never raises for what a row holds.
@@ -222,7 +222,7 @@ class Engine:
         return engine
 
     def check(self) -> None:
-        """Raises InvariantError naming the first invariant that does not hold."""
+        """Check all invariants. Raises InvariantError with the first that does not hold."""
         check_state(self._state)
 
 

@@ -157,7 +157,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
 
 @inlined
 def _new_order(state: State, command, participant, instrument, tick):
-    """Gives an accepted order its slot and its number; returns the slot."""
+    """Give an accepted order its slot and its number; returns the slot."""
     venue = state.venue[0]
     owner = state.participants[participant - 1]
     slot = venue["orders_free"]
@@ -193,9 +193,9 @@ def _new_order(state: State, command, participant, instrument, tick):
 
 @inlined
 def run(state: State, events, n, slot, needed_qty):
-    """An order runs as aggressor in ``continuous``: it trades, then what is left rests or is canceled.
+    """Run an order as aggressor in ``continuous``: it trades, then the rest of it rests or is canceled.
 
-    needed_qty: what must trade at once for it to trade at all (fok, min_qty), or 0.
+    needed_qty: quantity that must trade at once (fok, min_qty), or 0.
     """
     order = state.orders[slot]
     instrument = np.int64(order["instrument"])

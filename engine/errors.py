@@ -8,6 +8,6 @@ class InvariantError(Exception):
 
 
 def require(condition: Any, promise: str) -> None:
-    """Raises InvariantError unless the promise holds."""
+    """Raise InvariantError unless the promise holds."""
     if not condition:
         raise InvariantError(promise)

@@ -39,7 +39,7 @@ def far_find(state: State, b, tick):
 
 @called
 def far_insert(state: State, b, tick):
-    """Adds a level for a tick that the tree does not have; returns its leaf, with the level's row empty."""
+    """Add a level for a tick that the tree does not have; returns its leaf, with the level's row empty."""
     venue = state.venue[0]
     leaf = venue["leaves_free"]
     if leaf != 0:
@@ -85,7 +85,7 @@ def far_insert(state: State, b, tick):
 
 @called
 def far_remove(state: State, b, tick):
-    """Takes out the level of a tick that the tree has; its row in ``levels`` is zeroed."""
+    """Remove the level of a tick that the tree has; its row in ``levels`` is zeroed."""
     venue = state.venue[0]
     ref = state.books[b]["far_root"]
     above, above_that = 0, 0
@@ -116,7 +116,7 @@ def far_remove(state: State, b, tick):
 
 @called
 def _lead(state: State, b, above, tick, ref):
-    """Makes the way of a tick lead from a node (0: the root) to ``ref``."""
+    """Make the way of a tick lead from a node (0: the root) to ``ref``."""
     if above == 0:
         state.books[b]["far_root"] = ref
         return

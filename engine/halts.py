@@ -70,7 +70,7 @@ def _begin_call(state: State, events, n, instrument):
 
 @called
 def run_timers(state: State, events, n):
-    """Ends the halts that are due at the clock in force, and the calls after them."""
+    """End the halts that are due at the clock in force, and the calls after them."""
     # What begins now ends later, so that no instrument is due twice.
     for _ in range(state.venue[0]["instruments"]):
         instrument = due_instrument(state)

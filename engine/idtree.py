@@ -57,7 +57,7 @@ def leaf_of(state: State, participant, client_order_id):
 
 @rare
 def plant(state: State, participant, client_order_id, slot):
-    """Adds an id that the tree does not have, with the slot of its order."""
+    """Add an id that the tree does not have, with the slot of its order."""
     venue = state.venue[0]
     fresh = venue["id_leaves"] + 1
     venue["id_leaves"] = fresh

@@ -99,7 +99,7 @@ def open_slot(state: State, participant, client_order_id):
 
 @inlined
 def take_id(state: State, free, participant, client_order_id, slot):
-    """Writes an id that ``find_id`` did not find (its answer is ``free``)."""
+    """Write an id that ``find_id`` did not find (its result is ``free``)."""
     state.venue[0]["ids_used"] += 1
     state.participants[participant - 1]["ids_used"] += 1
     place = -1 - free
@@ -116,7 +116,7 @@ def take_id(state: State, free, participant, client_order_id, slot):
 
 @inlined
 def ask_for_id(state: State, participant, client_order_id):
-    """Prefetches the row of an id; any numbers are safe."""
+    """Prefetch the row of an id; any numbers are safe."""
     prefetch(state.ids, first_place(state, participant, client_order_id, 0))
 
 

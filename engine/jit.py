@@ -250,7 +250,7 @@ if INTERPRETED:
         return int.from_bytes(row.tobytes()[8 * n : 8 * n + 8], "little", signed=True)
 
     def prefetch(array: Any, index: Any) -> None:
-        """Asks for a row of an array ahead of its use; changes nothing."""
+        """Prefetch a row of an array; changes nothing."""
 
     def _pack_pointers(arrays: Any) -> Any:
         """The arrays themselves: interpreted kernels need no addresses."""
@@ -369,7 +369,7 @@ else:
 
     @intrinsic  # type: ignore[untyped-decorator]
     def prefetch(_context: Any, array: Any, _index: Any) -> Any:
-        """Asks for a row of an array ahead of its use; changes nothing."""
+        """Prefetch a row of an array; changes nothing."""
 
         def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
             from llvmlite import ir

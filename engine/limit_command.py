@@ -101,7 +101,7 @@ def _limits(state: State, command, events, n):
 
 @called
 def _set_limits(venue, command, row):
-    """Writes the values that the command names; those that are off are zero in it."""
+    """Write the values that the command names; those that are off are zero in it."""
     named = _named(command)
     off = _off(command)
     row["limits"] = (np.int64(row["limits"]) | named) & ~off
@@ -140,7 +140,7 @@ def extend_command(venue, command):
 
 @called
 def forget_extension(venue):
-    """Its six numbers are of no use any more."""
+    """Drop the six numbers of an extension."""
     venue["extended_0"] = 0
     venue["extended_8"] = 0
     venue["extended_16"] = 0

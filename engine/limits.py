@@ -13,7 +13,7 @@ TIME_NS_MAX: Final = 2**62
 INT64_MAX: Final = 2**63 - 1
 DAY_NS: Final = 86_400 * 1_000_000_000
 
-#: What a password's hash may cost: log2 of scrypt's N.
+#: Bounds of the cost of a password's hash: log2 of scrypt's N.
 CREDENTIAL_COST_MIN: Final = 4
 CREDENTIAL_COST_MAX: Final = 20
 
@@ -25,7 +25,7 @@ BPS_MAX: Final = 10_000
 #: Average daily volume of an instrument, so that a share of it is within int64.
 ADV_QTY_MAX: Final = INT64_MAX // BPS_MAX
 
-#: How long the call after a halt lasts.
+#: Duration of the call after a halt.
 CALL_AFTER_HALT_NS: Final = 60 * 1_000_000_000
 
 #: Lines of four rows of the table of client order ids that a search looks at before it goes on in the tree.

@@ -9,7 +9,7 @@ from engine.state import State
 
 @called
 def list_open_orders(state: State, instrument, out):
-    """Writes the slots of an instrument's orders to ``out`` (int64), buys before sells; returns how many."""
+    """Write the slots of an instrument's orders to ``out`` (int64), buys before sells; gives their number."""
     count = 0
     for s in range(2):
         b = 2 * instrument - 2 + s
@@ -26,7 +26,7 @@ def list_open_orders(state: State, instrument, out):
 
 @called
 def list_level(state: State, row, out, count):
-    """Writes the slots of a level's queue to ``out`` from ``count`` on; returns the new count."""
+    """Write the slots of a level's queue to ``out`` from ``count`` on; returns the new count."""
     slot = np.int64(state.levels[row]["head"])
     for _ in range(state.venue[0]["orders_open"]):
         if slot == 0:

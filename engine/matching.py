@@ -23,7 +23,7 @@ _ANY_TICK: Final = 2**40
 
 @inlined
 def release(state: State, slot):
-    """Frees the slot of an order that is in no queue any more."""
+    """Free the slot of an order that is in no queue any more."""
     venue = state.venue[0]
     order = state.orders[slot]
     state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
@@ -45,7 +45,7 @@ def limit_tick_of(order):
 
 @inlined
 def reduce_head(state: State, b, side, tick, slot, qty):
-    """Takes ``qty`` off the first order of a level, and the order out of the book when nothing is left of it.
+    """Reduce the first order of a level by ``qty``, and remove it from the book if nothing is left.
 
     What its owner has open is the caller's to count.
     """
@@ -178,7 +178,7 @@ def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, se
 
 @rare
 def cancel_resting(state: State, events, n, slot, reason):
-    """Cancels an order of the book, whole."""
+    """Cancel a resting order in full."""
     return take_back(state, events, n, slot, reason)
 
 

@@ -112,7 +112,7 @@ def state_parts(state: State) -> dict[str, Arrays]:
 
 
 def fill_state(state: State, parts: dict[str, Arrays]) -> None:
-    """Writes parts into a fresh state. Raises KeyError or ValueError when they do not fit it."""
+    """Write parts into a fresh state. Raises KeyError or ValueError if they do not fit."""
     if parts["venue"]["venue"].dtype != state.venue.dtype:
         raise ValueError("an image of other rows: it was written by another version of the engine")
     fresh = capacity_numbers(state)

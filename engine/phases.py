@@ -16,7 +16,7 @@ from engine.uncross import uncross
 
 @called
 def set_phase(state: State, instrument, phase, due_ns):
-    """Writes a phase and its timer (0: none). A call begins with nothing said, and what was said ends with it."""
+    """Write a phase and its timer (0: none). A call begins without an indicative, and its last one ends with it."""
     row = state.instruments[instrument - 1]
     state.venue[0]["calls"] += is_call(phase) - is_call(row["phase"])
     row["phase"] = phase

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-#: Moves whenever any event for any input changes. A slice of a journal belongs to one value.
+#: Version of the rules, incremented when any event for any input changes. A slice of a journal has one value.
 RULES_VERSION: Final = 4
 
 

@@ -20,7 +20,7 @@ from engine.state_forms import CARRIED, live_ids
 
 Rows = np.ndarray[Any, Any]
 
-#: What is in use of each number of a capacity: its counter in the venue, and its name in a message.
+#: Used part of each number of a capacity: its counter in the venue, and its name in a message.
 _IN_USE: Final = {
     "orders_max": ("orders_open", "open orders"),
     "ids_max": ("ids_used", "client order ids of this trading day"),

@@ -95,7 +95,7 @@ INSTRUMENT: Final = np.dtype(
     ]
 )
 
-#: What an order touches is in the first cache line.
+#: The first cache line has the fields that an order touches.
 PARTICIPANT: Final = np.dtype(
     [
         ("group", "<i8"),  # number of the first participant of the group: what self-trade prevention compares
@@ -114,7 +114,7 @@ PARTICIPANT: Final = np.dtype(
     ]
 )
 
-#: What a participant holds and has open in an instrument (``exposure.py``); kernels see it as four numbers.
+#: Exposure of a participant in an instrument: position and open quantities (``exposure.py``); four numbers to kernels.
 EXPOSURE: Final = np.dtype(
     [
         ("position_qty", "<i8"),
@@ -290,7 +290,7 @@ def _in_small_pages(rows: int, dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]"
 
 
 def prefault(state: State) -> None:
-    """Has the system find memory for all that commands touch in any order; changes nothing.
+    """Have the system allocate the memory that commands touch in any order; changes nothing.
 
     What is used from its start on (``_in_small_pages``) is left out: it costs little when it is first touched.
     """
@@ -302,7 +302,7 @@ def prefault(state: State) -> None:
 
 _SMALLEST: Final = new_state(Capacity(orders_max=1, ids_max=1, instruments_max=1, participants_max=1))
 
-#: Gives a kernel its state, from the pointers of a ``Packed`` one.
+#: Unpack the state in a kernel, from the pointers of a ``Packed``.
 unpack_state = unpack_pointers(_SMALLEST)
 
 

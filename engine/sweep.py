@@ -17,7 +17,7 @@ _NUMBER_BITS: Final = 46
 
 @called
 def cancel_gathered(state: State, events, n, count, reason):
-    """Cancels the orders of the first ``count`` slots in ``scratch``, in order of acceptance."""
+    """Cancel the orders of the first ``count`` slots in ``scratch``, in order of acceptance."""
     sort_slots(state, count, 0)
     for place in range(count):
         n = cancel_resting(state, events, n, state.scratch[place], reason)
@@ -26,7 +26,7 @@ def cancel_gathered(state: State, events, n, count, reason):
 
 @called
 def gather_of_participant(state: State, participant, instrument, side):
-    """Puts the slots of a participant's open orders (0: of every instrument; of both sides) into ``scratch``."""
+    """Put the slots of a participant's open orders (0: of every instrument; of both sides) into ``scratch``."""
     count = 0
     left = state.participants[participant - 1]["orders_open"]
     for slot in range(1, state.venue[0]["orders_high"] + 1):
@@ -45,7 +45,7 @@ def gather_of_participant(state: State, participant, instrument, side):
 
 @called
 def gather_by_participant(state: State):
-    """Puts the slots of all open orders into ``scratch``: by participant, and those of one in order of acceptance."""
+    """Put the slots of all open orders into ``scratch``: by participant, and those of one in order of acceptance."""
     count = 0
     for slot in range(1, state.venue[0]["orders_high"] + 1):
         if np.int64(state.orders[slot]["participant"]) != 0:
@@ -56,7 +56,7 @@ def gather_by_participant(state: State):
 
 @called
 def gather_day_orders(state: State):
-    """Puts the slots of all open orders that end with the day into ``scratch``."""
+    """Put the slots of all open orders that end with the day into ``scratch``."""
     count = 0
     for slot in range(1, state.venue[0]["orders_high"] + 1):
         order = state.orders[slot]
@@ -68,7 +68,7 @@ def gather_day_orders(state: State):
 
 @called
 def gather_day_orders_of(state: State, instrument):
-    """Puts the slots of an instrument's orders that end with the day into ``scratch``."""
+    """Put the slots of an instrument's orders that end with the day into ``scratch``."""
     count = 0
     for place in range(list_open_orders(state, instrument, state.scratch)):
         slot = state.scratch[place]
@@ -80,7 +80,7 @@ def gather_day_orders_of(state: State, instrument):
 
 @called
 def gather_market_orders(state: State, instrument):
-    """Puts the slots of an instrument's resting market orders into ``scratch``."""
+    """Put the slots of an instrument's resting market orders into ``scratch``."""
     count = 0
     for s in range(2):
         count = list_level(state, market_level(state, 2 * instrument - 2 + s), state.scratch, count)
@@ -109,7 +109,7 @@ def sort_slots(state: State, count, by_participant):
 
 @called
 def _merge(state: State, low, middle, end, count):
-    """Merges two sorted runs that lie beside each other, by way of the free room of ``ladder`` after ``count``."""
+    """Merge two adjacent sorted runs, by way of the free room of ``ladder`` after ``count``."""
     keys = state.ladder
     slots = state.scratch
     if keys[middle - 1] <= keys[middle]:

@@ -11,7 +11,7 @@ from engine.state import State
 
 @called
 def set_timer(state: State, instrument, due_ns):
-    """Gives an instrument a timer in place of what it had; 0: none."""
+    """Set the timer of an instrument in place of its last one; 0: none."""
     row = state.instruments[instrument - 1]
     if row["due_ns"] != 0:
         _take_out(state, instrument)

@@ -33,7 +33,7 @@ def uncross(state: State, events, n, instrument):
 
 @called
 def uncross_price(state: State, instrument):
-    """Returns (tick of the uncross, paired quantity, buys less sells there), zeros when nothing would trade."""
+    """Compute (tick of the uncross, paired quantity, buys less sells there); zeros if nothing would trade."""
     nothing = np.int64(0), np.int64(0), np.int64(0)
     buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
     market_buys = state.levels[market_level(state, buy_row)]["qty"]
@@ -51,7 +51,7 @@ def uncross_price(state: State, instrument):
 
 @called
 def _load_ladder(state: State, b, side, start, best_opposite, market_opposite_qty):
-    """Writes ticks and quantities of a side, best first, to ``ladder`` from ``start`` on; returns how many levels.
+    """Write ticks and quantities of a side, best first, to ``ladder`` from ``start`` on; gives the number of levels.
 
     Quantities are cumulative from the market orders and the best price down. At prices worse than every limit of the
     other side only its market orders accept. Once they are all served, a worse price executes no more and leaves a

@@ -41,8 +41,8 @@ INSTRUMENT_STATE: Final = np.dtype(
     ]
 )
 
-#: What a participant holds and has open in an instrument, as ``positions()`` of either engine shows it, in order of
-#: participant and instrument; where all three are zero there is no row.
+#: Exposure of a participant in an instrument, as ``positions()`` of either engine shows it, in order of participant and
+#: instrument; where all three are zero there is no row.
 POSITION: Final = np.dtype(
     [
         ("participant", "<u4"),

@@ -3,14 +3,14 @@
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-#: Bits of an IPv6 address that name a network; its owner chooses the others freely.
+#: Network bits of an IPv6 address; the owner of the network chooses the others freely.
 _HOST_BITS: Final = 64
 
 
 def network_of(address: str) -> str:
-    """Key under which an address counts: an IPv4 address alone, an IPv6 address with all others of its /64.
+    """Counting key of an address: an IPv4 address itself, the /64 network of an IPv6 address.
 
-    An IPv4 address that is written as an IPv6 one counts as IPv4. A text that is no address is its own key.
+    An IPv4-mapped IPv6 address counts as IPv4. A text that is no address is its own key.
 
     >>> [network_of(address) for address in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7:0:0:9")]
     ['192.0.2.7', '192.0.2.7', '2001:db8::/64']

@@ -1,14 +1,14 @@
-"""Login throttling: how soon a password may be checked, and passwords that were right. Pure: times are given.
+"""Login throttling: time of the next password check, and memory of correct passwords. Pure: times are given.
 
-No login is refused unseen: after ``FAILURES_MAX`` failures of a user from an address, further ones of that pair are
-checked once in ``PAIR_PACE_NS``; after ``ADDRESS_FAILURES_MAX`` failures of an address, its logins are checked once in
-``ADDRESS_PACE_NS``, until the failures are ``WINDOW_NS`` old. So passwords cannot be guessed quickly, and the right
-user with the right password gets in.
+Every login is checked: after ``FAILURES_MAX`` failures of a user from an address, further ones of that pair are checked
+once in ``PAIR_PACE_NS``; after ``ADDRESS_FAILURES_MAX`` failures of an address, its logins are checked once in
+``ADDRESS_PACE_NS``, until the failures are ``WINDOW_NS`` old. So passwords cannot be guessed quickly, and a user with
+the right password always gets in.
 
-A password that was right is remembered, as a keyed digest that is of no use outside of this process: a thousand
-clients that come back after a restart of the network need a thousand hashes once, not each time. It passes at once,
-whatever else fails at the address. A wrong password of a remembered user counts as a failure at once, before its hash
-is worked out, or many guesses could be made while the first hashes are.
+A correct password is remembered, as a keyed digest that is useless outside this process: a thousand clients that
+reconnect after a network failure need a thousand hashes once, not each time. It passes at once, whatever else fails at
+the address. A wrong password of a remembered user counts as a failure at once, before its hash is computed; otherwise
+many guesses could be made while the first hashes are computed.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import Final
 FAILURES_MAX: Final = 5
 ADDRESS_FAILURES_MAX: Final = 100
 WINDOW_NS: Final = 30_000_000_000
-#: Time between two checks where too many have failed.
+#: Least time between two checks after too many failures.
 PAIR_PACE_NS: Final = 1_000_000_000
 ADDRESS_PACE_NS: Final = 250_000_000
 #: Addresses and users whose failures are remembered at most.
@@ -28,7 +28,7 @@ REMEMBERED_MAX: Final = 10_000
 
 
 class Admission:
-    """Failures within the window, and passwords that were right."""
+    """Failures within the window, and correct passwords."""
 
     def __init__(self) -> None:
         self._failures: dict[tuple[str, str], deque[int]] = {}
@@ -47,7 +47,7 @@ class Admission:
         return due_ns
 
     def failed(self, address: str, user: str, now_ns: int) -> None:
-        """A user or password was wrong."""
+        """Count a wrong user or password."""
         self.refused += 1
         if len(self._failures) > REMEMBERED_MAX:
             self._failures = {key: times for key, times in self._failures.items() if self._count(key, now_ns)}
@@ -72,12 +72,12 @@ class Admission:
         return hmac.digest(self._key, f"{user}\0{password.upper()}".encode(), hashlib.sha256)
 
     def remembers(self, user: str, password: str, stored: bytes) -> bool | None:
-        """True if a password is the one that was right for the stored hash; None where none is remembered for it."""
+        """True if a password is the remembered one for the stored hash, False if not; None if none is remembered."""
         known = self._known.get(user)
         if known is None or known[0] != stored:
             return None
         return hmac.compare_digest(known[1], self._digest(user, password))
 
     def learn(self, user: str, password: str, stored: bytes) -> None:
-        """A password was found right for a stored hash."""
+        """Remember a correct password for its stored hash."""
         self._known[user] = (stored, self._digest(user, password))

@@ -1,8 +1,8 @@
-"""The way out: one kernel turns the EVENT rows of a block into OUCH messages, framed and put together user by user.
+"""Kernel that turns the EVENT rows of a block into OUCH messages, framed and grouped by user.
 
-What a user is sent depends on the journal alone: on the events, on the commands that caused them (an ``Accepted``
-repeats what its Enter Order said, which is in the command's memo), and on a table of the users' open orders, which says
-whose an order is and how much of it is left. So a message of yesterday's crash is made again, byte for byte, by replay.
+A user's messages depend on the journal alone: on the events, on their commands (an ``Accepted`` repeats fields of its
+Enter Order, from the command's memo), and on a table of the users' open orders, which has owner and leaves quantity of
+each. So replay makes the same messages again, byte for byte.
 """
 
 from typing import Final
@@ -54,7 +54,7 @@ _OF_CANCEL_REJECT: Final = offsets(FROM_SERVER[ServerMessage.CANCEL_REJECT])
 _OF_MODIFIED: Final = offsets(FROM_SERVER[ServerMessage.ORDER_MODIFIED])
 _TAIL_SPACES: Final = 0x202020202020_0000
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
-#: The codes of an order that no user entered: displayed, for no one in particular, no sweep, as configured.
+#: Codes in messages about an order that no user entered: displayed, other capacity, no sweep.
 _UNENTERED: Final = np.int64(
     (int(ouch_codes.Display.ANONYMOUS) << 24)
     | (int(ouch_codes.Capacity.OTHER) << 32)
@@ -62,8 +62,8 @@ _UNENTERED: Final = np.int64(
     | (int(ouch_codes.CustomerType.AS_CONFIGURED) << 48)
 )
 
-#: What ``answer_block`` says of a block: it ends with an EXTEND row; it defines; a trading day begins in it; a number
-#: did not fit into its field, so that nothing of it may be sent; an instrument became far.
+#: Flags of a block, from ``answer_block``: it ends with an EXTEND row; it has definitions; a trading day begins in it;
+#: a number did not fit its field, so that nothing of the block may be sent; an instrument became far.
 EXTENDS: Final = 1
 DEFINES: Final = 2
 NEW_DAY: Final = 4
@@ -78,7 +78,7 @@ def _is_user(fold: Fold, user):
 
 @inlined
 def _look_at_price(fold: Fold, event):
-    """Notes an instrument in which an order stands above the highest price of OUCH."""
+    """Mark an instrument with an order above the highest price of OUCH as far."""
     if event["price_e4"] > _PRICE_MAX:
         stock = fold.stocks[np.int64(event["instrument"])]
         if stock["far"] == 0:
@@ -115,7 +115,7 @@ def _accepted(fold: Fold, m, event, command, extend, time_ns):
 
 @inlined
 def _with_what_was_asked(memo, asked):
-    """A memo with what a Replace Order may change beside the terms: sweep, hours, and how a displayed order shows."""
+    """Memo of an order after a Replace Order, which may change sweep, hours and the display of a displayed order."""
     sweep, hours_flag = np.int64(0xFF) << 40, _SYSTEM_HOURS << 56
     memo = (memo & ~(sweep | hours_flag)) | (asked & (sweep | hours_flag))
     shows = instructions_of((asked >> 24) & 255)
@@ -172,7 +172,7 @@ def _replaced(fold: Fold, m, event, command, extend, time_ns):
 
 @inlined
 def _executed(fold: Fold, m, event, participant, client_order_id, liquidity, time_ns):
-    """One side of a trade."""
+    """Write the Executed of one side of a trade."""
     place = find(fold, participant, client_order_id)
     if place < 0:
         return m
@@ -271,7 +271,7 @@ def _canceled(fold: Fold, m, event, command, time_ns):
 
 @called
 def _canceled_by_another(fold: Fold, m, event, command, extend, time_ns):
-    """A user's cancel of an order of its participant that no user entered."""
+    """Write the answer to a user's cancel of an order of its participant that no user entered."""
     sender, client_order_id = command["memo"] & 0xFFFF, event["client_order_id"]
     if not _is_user(fold, sender):
         return m
@@ -284,9 +284,8 @@ def _canceled_by_another(fold: Fold, m, event, command, extend, time_ns):
 
 @inlined
 def _marked(fold: Fold, m, event, command, time_ns):
-    """The answer to a Modify Order that changes only the kind of a sale: for the market there is nothing to do in it.
-
-    The market says that no shares would be canceled. Gives m where that is not the case.
+    """Write the answer to a Modify Order that changes only the mark of a sale, which the market rejects since no shares
+    would be canceled. Gives m for any other.
     """
     if not (command["memo"] >> 56) & _MODIFY or np.int64(event["reason"]) != Reason.INVALID_QTY:
         return m
@@ -311,7 +310,7 @@ def _marked(fold: Fold, m, event, command, time_ns):
 
 @inlined
 def _reject_code(fold: Fold, event, command):
-    """The code of a refusal; of instructions that do not fit, by what was asked for."""
+    """Code of a reject; for instructions that do not apply, by the requested ones."""
     reason = np.int64(event["reason"])
     if reason != Reason.INVALID_INSTRUCTION:
         return np.int64(fold.reject_codes[reason])
@@ -333,7 +332,7 @@ def _reject_code(fold: Fold, event, command):
 
 @called
 def _refused(fold: Fold, m, event, command, extend, time_ns):
-    """A Rejected, or a Cancel Reject, to whoever sent the command."""
+    """Write a Rejected, or a Cancel Reject, to the sender of the command."""
     kind = np.int64(command["kind"])
     cancel_reject = np.int64(event["kind"]) == EventKind.CANCEL_REJECTED
     if kind == CommandKind.REPLACE:
@@ -367,7 +366,7 @@ def _refused(fold: Fold, m, event, command, extend, time_ns):
 
 @called
 def _phase(fold: Fold, event):
-    """Remembers an instrument's phase, and of what kind an uncross is that comes with it: the phase it ends says so."""
+    """Record an instrument's phase, and the cross type of an uncross, which follows from the phase that ends."""
     row = fold.stocks[np.int64(event["instrument"])]
     ended = row["phase"]
     row["cross"] = Liquidity.OPENING_CROSS
@@ -380,7 +379,7 @@ def _phase(fold: Fold, event):
 
 @called
 def _group(fold: Fold, m):
-    """Puts m messages together user by user; the number of segments. With one user they lie in ``out`` already."""
+    """Group m messages by user; gives the number of segments. With one user they are in ``out`` already."""
     count = np.int64(0)
     at = np.int64(0)
     for number in range(m):
@@ -397,7 +396,7 @@ def _group(fold: Fold, m):
             fold.users[user]["next_seq"] += fold.counts[user, 0]
             fold.users[user]["bytes"] += fold.counts[user, 1]
             at += fold.counts[user, 1]
-            # From here on the counters say, negative, where the user's next message goes.
+            # From here on a negative counter is the place of the user's next message.
             fold.counts[user, 0] = -1
             fold.counts[user, 1] = segment["begin"]
     for number in range(m):
@@ -418,7 +417,7 @@ def _group(fold: Fold, m):
 
 @inlined
 def _extend_of(fold: Fold, commands, at):
-    """The EXTEND row before a command, or a row of zeros."""
+    """EXTEND row before a command, or a row of zeros."""
     extend = fold.carried[0 if at == 0 else 1]
     if at > 0 and np.int64(commands[at - 1]["kind"]) == CommandKind.EXTEND:
         extend = commands[at - 1]
@@ -427,7 +426,7 @@ def _extend_of(fold: Fold, commands, at):
 
 @inlined
 def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
-    """Messages for ``events`` from ``start`` on; gives (next event, segments)."""
+    """Write messages for ``events`` from ``start`` on; gives (next event, segments)."""
     m = np.int64(0)
     clock = np.int64(0)
     time_ns = now_ns % DAY_NS
@@ -471,9 +470,10 @@ def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
 
 @inlined
 def _survey(fold: Fold, commands, now_ns):
-    """Finds the CLOCK rows that the market accepts.
+    """Find the CLOCK rows that the market accepts.
 
-    Returns (how many, rows that define, whether the last row is an EXTEND row). now_ns: the clock before the block.
+    Gives (their number, number of definitions, True if the last row is an EXTEND row). now_ns: the clock before the
+    block.
     """
     clocks, definitions = np.int64(0), np.int64(0)
     kind = np.int64(0)
@@ -499,13 +499,12 @@ def _survey(fold: Fold, commands, now_ns):
 
 @called
 def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
-    """Messages for the events of a block from ``start`` on; gives (next event, segments, clocks, its time, WORDS).
+    """Write messages for the events of a block from ``start`` on; gives (next event, segments, clocks, time, WORDS).
 
-    pointers: of the packed fold (``jit.Packed``). first_seq: of ``commands``, at most BLOCK_ROWS_MAX, which are all
-    that the events are of. clocks: -1, or how many the call before found, when it did not come to the end. now_ns: the
-    time before the block. Where the shell has something to do before (``DEFINES``, ``NEW_DAY``), a first call only
-    says so; then call again. It stops when there may be no more room: call again. What is in ``out`` (one segment) or
-    ``grouped`` (several) is to be taken first.
+    pointers: of the packed tables (``jit.Packed``). first_seq: of ``commands``, at most BLOCK_ROWS_MAX, which caused
+    all the events. clocks: -1, or the result of the previous call that did not reach the end. now_ns: the time before
+    the block. If the shell has work before (``DEFINES``, ``NEW_DAY``), the first call only returns the flags; then call
+    again. It stops when room may run out: take ``out`` (one segment) or ``grouped`` (several), then call again.
     """
     fold = unpack_fold(pointers)
     words = np.int64(0)
@@ -532,7 +531,7 @@ def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
 
 @called
 def system_event(fold: Fold, user, code, time_ns):
-    """A System Event to one user alone; gives the number of segments, 1."""
+    """Write a System Event to one user; gives the number of segments, 1."""
     at = begin_message(fold, 0, _OF_SYSTEM.end, ServerMessage.SYSTEM_EVENT, time_ns % DAY_NS)
     fold.out[at + _OF_SYSTEM.event_code] = code
     return _group(fold, sent(fold, 0, user, np.int64(0), at + _OF_SYSTEM.end))

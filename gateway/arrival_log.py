@@ -1,8 +1,7 @@
-"""Arrival records for fairness audits: a side file that says when each row was received, on which connection, and at
-which place of which turn.
+"""Arrival records for fairness audits: time, connection, turn and place of each received row, in side files.
 
-The files are no part of the journal, and nothing is decided by them. A thread writes them, so the market never waits:
-what cannot be written, or comes faster than the disk takes it, is counted, told once, and left out.
+The files are no part of the journal and decide nothing. A thread writes them, so the market never waits: records that
+cannot be written in time are counted, reported once, and left out.
 
 DIR/arrivals holds files of turns, named by the sequence number of their first row in 20 digits. The oldest file is
 removed when there are more than ``FILES_MAX``. A file is ``MAGIC``, the id of the journal (16 bytes) and then turns,
@@ -118,8 +117,8 @@ _Piece = tuple[int, int, list[bytes]]
 class ArrivalLog:
     """Record of the arrivals of each turn. All calls are of the event loop's thread, and none blocks.
 
-    last_seq: gives the sequence number of the newest row, which is that of the turn's last. failed: is told why rows
-    are not written, once until they are again.
+    last_seq: gives the sequence number of the newest row, which is that of the turn's last. on_failure: called with the
+    reason why rows are not written, once until they are again.
     """
 
     def __init__(self, files: ArrivalFiles, last_seq: Callable[[], int], failed: Callable[[str], None]) -> None:

@@ -1,10 +1,10 @@
-"""The way in: one kernel cuts the packets of all connections, and has each message made into rows (``reading``).
+"""Kernel that cuts the packets of all connections, and has ``reading`` make each message into rows.
 
-Each connection has a region of one buffer. Its whole packets are taken in order: OUCH messages become rows, heartbeats
-nothing. Connections take turns by message, so that no order waits for more than one message of each other connection,
-however many wait there. A stream stops in front of a packet of another kind, which is the session's, in front of what
-is not OUCH, with an error for the caller to name, and when there is no more room for rows. What is not taken moves to
-the region's beginning when it is less than what was.
+Each connection has a region of one buffer. Its complete packets are taken in order: OUCH messages become rows,
+heartbeats nothing. Connections take turns by message, so that no order waits for more than one message of each other
+connection, however many wait there. A stream stops before a packet of another kind, which is for the session; before
+bytes that are not OUCH, with an error for the caller to name; and when there is no more room for rows. The rest moves
+to the region's beginning if it is smaller than the part that was taken.
 """
 
 from typing import Any, Final, NamedTuple
@@ -19,20 +19,20 @@ from gateway.recent import RECENT
 from wire import octets
 from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
 
-#: Why the reading of a stream stopped. The sentence is made by ``wire``, from the packet where it stopped.
+#: Reasons why the reading of a stream stopped. ``wire`` makes the sentence, from the packet at the stop.
 FINE: Final = 0
-OTHER: Final = 1  # a packet that is no message and no heartbeat stands where it stopped
-BROKEN: Final = 2  # no packet, or no OUCH message of a client, stands there
+OTHER: Final = 1  # at a packet that is no message and no heartbeat
+BROKEN: Final = 2  # at bytes that are no packet or no OUCH message of a client
 
 #: One stream of a turn. begin, end: of the bytes in the buffer; ``begin`` moves. stop: FINE, OTHER or BROKEN.
 STREAM: Final = np.dtype(
     [
-        ("region", "<i8"),  # where its region begins
+        ("region", "<i8"),  # begin of its region
         ("begin", "<i8"),
         ("end", "<i8"),
-        ("user", "<i8"),  # number of the user that is logged in
+        ("user", "<i8"),  # number of the logged-in user
         ("participant", "<i8"),
-        ("packets", "<i8"),  # whole packets taken in this turn
+        ("packets", "<i8"),  # complete packets taken in this turn
         ("messages", "<i8"),  # messages among them, which became rows
         ("stop", "<i8"),
         ("connection", "<i8"),  # number of the connection
@@ -40,7 +40,7 @@ STREAM: Final = np.dtype(
     ]
 )
 
-#: Where the messages of one stream in a turn came from, for fairness audits (``arrival_log``).
+#: Origin of the messages of one stream in a turn, for fairness audits (``arrival_log``).
 ORIGIN: Final = np.dtype(
     [
         ("time_ns", "<i8"),  # when the node received the bytes of the connection, since 1970
@@ -64,14 +64,14 @@ class Arrivals(NamedTuple):
     recent: np.ndarray[Any, Any]  # RECENT[RECENT_ROWS]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
     origins: np.ndarray[Any, Any]  # ORIGIN[as many as streams]
-    places: np.ndarray[Any, Any]  # int32[n], one a message in its order: 2 * stream, and 1 more where it made two rows
-    order: np.ndarray[Any, Any]  # int64[as many as streams]: which are not done, for the kernel alone
+    places: np.ndarray[Any, Any]  # int32[n], one a message in order: 2 * stream, plus 1 if it made two rows
+    order: np.ndarray[Any, Any]  # int64[as many as streams]: unfinished streams, for the kernel only
 
 
 def new_arrivals(
     buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any
 ) -> Arrivals:
-    """The arrays for a buffer, STREAM rows, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows."""
+    """Make the arrays for a buffer, STREAM, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows."""
     origins, places = np.zeros(len(streams), ORIGIN), np.zeros(len(commands), np.int32)
     order = np.zeros(len(streams), np.int64)
     return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, origins, places, order)
@@ -92,9 +92,8 @@ _unpack_arrivals = unpack_pointers(
 
 @inlined
 def _read_some(arrays, number, n, place, rows_max, messages_max):
-    """Rows for the next messages of a stream and the heartbeats before them.
-
-    Gives the rows and messages of the turn then, and True where the stream may have more.
+    """Make rows of the next messages of a stream and skip heartbeats. Gives rows and messages of the turn so far, and
+    True if the stream may have more.
     """
     buffer, streams, symbols, open_rows, rest, recent, commands, _, places, _ = arrays
     stream = streams[number]
@@ -127,7 +126,7 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
     stream["packets"] += packets
     stream["messages"] += messages
     more = messages == messages_max and end - at >= 2
-    if more:  # its next message is read when all others have had their turn, and is then in the cache
+    if more:  # its next message is read after a message of each other stream, and is then in the cache
         prefetch(buffer, at)
         prefetch(buffer, min(at + 64, end - 1))
     return n, place, more
@@ -135,7 +134,7 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
 
 @inlined
 def _rest_to_front(buffer, stream):
-    """Moves the rest to the region's beginning, but no more bytes than were taken since it was moved last."""
+    """Move the rest to the region's beginning, but no more bytes than were taken since the last move."""
     gap = stream["begin"] - stream["region"]
     left = stream["end"] - stream["begin"]
     if gap != 0 and left <= gap:
@@ -147,12 +146,12 @@ def _rest_to_front(buffer, stream):
 
 @called
 def read_streams(pointers, count, rows_max, first):
-    """Reads the first ``count`` streams of ``Arrivals`` (``pointers``: of it, packed) into rows; gives their number.
+    """Read the first ``count`` streams of ``Arrivals`` (``pointers``: of it, packed) into rows; gives their number.
 
-    Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind what was taken; a
-    small rest is then moved to the region's beginning. With fewer than two rows of room left, streams may have more:
-    call again, those first that have the fewest messages taken. ``end`` must be within the buffer. ``origins`` and
-    ``places`` then say where each message came from.
+    Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind the taken packets;
+    a small rest then moves to the region's beginning. With fewer than two rows of room left, streams may have more:
+    call again, beginning with those with the fewest messages taken. ``end`` must be within the buffer. ``origins`` and
+    ``places`` then have the origin of each message.
     """
     arrays = _unpack_arrivals(pointers)
     buffer, streams, _, _, _, _, commands, origins, recorded, order = arrays
@@ -171,7 +170,7 @@ def read_streams(pointers, count, rows_max, first):
         order[number] = begins - count if begins >= count else begins
     left = count
     while left > 0 and n + 2 <= rows_max:
-        messages_max = np.int64(1) if left > 1 else rows_max  # the last one need not take turns
+        messages_max = np.int64(1) if left > 1 else rows_max  # the last stream needs no turns
         kept = np.int64(0)
         for each in range(left):
             if n + 2 > rows_max:

@@ -1,21 +1,20 @@
-"""Reading time: how far a node has read what its clients sent, by its own beats.
+"""Reading time of a node: the time up to which it has read its clients' bytes, measured by beats.
 
-A node that was stopped, or that was busy for long, must not take its own absence for a client's silence. Each beat says
-how much time passed, how much of it the node was away, and up to which time everything that had arrived was read: up to
-the beat before, since the event loop has polled every socket between two beats.
+A node that was stopped or busy must not take its own absence for a client's silence. Each beat has the time since the
+last, the part of it in which the node was away, and the time up to which all arrived bytes were read: the last beat,
+since the event loop polls every socket between two beats.
 """
 
 from typing import Final, NamedTuple
 
-#: Beats that come later than this many periods show that the node was away in between.
+#: Periods after which a late beat shows that the node was away.
 LATE_BEATS: Final = 2
 
 
 class Beat(NamedTuple):
-    """One look at the clock, in nanoseconds.
-
-    passed_ns: since the beat before. away_ns: of these, the time in which the node did not run. read_ns: everything
-    that arrived before this time has been read, except what waits in a connection's region.
+    """One reading of the clock, in nanoseconds. passed_ns: since the last beat. away_ns: part of it in which the node
+    did not run. read_ns: everything that arrived before this time has been read, except what waits in a connection's
+    region.
     """
 
     now_ns: int
@@ -25,16 +24,16 @@ class Beat(NamedTuple):
 
 
 class Attention:
-    """Source of the beats. ``period_ns``: how far apart they are on a node that runs; times never go back."""
+    """Source of beats. ``period_ns``: time between beats of a running node; times never go back."""
 
     def __init__(self, now_ns: int, period_ns: int) -> None:
         self._last_ns = now_ns
         self._period_ns = period_ns
-        #: Time in which the node was running, since the start.
+        #: Running time of the node since the start.
         self.present_ns = 0
 
     def beat(self, now_ns: int) -> Beat:
-        """The beat at ``now_ns``."""
+        """Make the beat at ``now_ns``."""
         last_ns, self._last_ns = self._last_ns, now_ns
         passed_ns = now_ns - last_ns
         away_ns = passed_ns - self._period_ns if passed_ns > LATE_BEATS * self._period_ns else 0

@@ -1,9 +1,10 @@
-"""One connection: a buffered protocol that receives into its region of the gateway's buffer, and what is sent to it.
+"""One connection: a buffered protocol that receives into its region of the gateway's buffer and sends the user's
+stream.
 
 Until the login is answered its bytes go to ``wire.ServerSession``. Then it is *live*: the gateway's kernel cuts its
-packets. What it is sent comes from the spool until it has caught up, and from then on straight from the block that was
-released. A reader that is slow falls back to the spool, so that no more than ``BUFFER_BYTES_MAX`` waits for it in
-memory; one that takes nothing for ``SLOW_NS``, or falls too far behind, is disconnected.
+packets. Messages come from the spool until the client has caught up, and then directly from each released block. A slow
+reader falls back to the spool, so that at most ``BUFFER_BYTES_MAX`` waits in memory; a client that reads nothing for
+``SLOW_NS``, or is too far behind, is disconnected.
 """
 
 import asyncio
@@ -17,20 +18,20 @@ from wire import ProtocolError, ServerSession, soup
 from wire.soup import Debug, LoginRequest, Logout
 from wire.soup_session import Due, State
 
-#: Bytes of a connection's region: what it can send before the gateway's turn comes.
+#: Bytes of a connection's region: the most that it can send before the next turn of the gateway.
 REGION_BYTES: Final = 131_072
-#: From one region to the next. Regions that began at multiples of a power of two would share a few lines of the cache,
-#: and a turn that takes a message from each of a hundred connections would wait for memory each time.
+#: Bytes from one region to the next. Regions at multiples of a power of two would share a few cache lines, and a turn
+#: over a hundred connections would wait for memory at each.
 REGION_PITCH: Final = REGION_BYTES + 192
-#: Bytes in memory that wait for a reader: above the first, the spool serves it; below the second, it is served again.
+#: Bytes in memory for a reader: above the first, the spool serves it; below the second, blocks serve it again.
 BUFFER_BYTES_MAX: Final = 1 << 20
 BUFFER_BYTES_LOW: Final = 1 << 18
 #: Bytes read from the spool at once.
 CHUNK_BYTES: Final = 1 << 18
-#: A reader that takes nothing for so long, or is so far behind, is disconnected.
+#: Bounds of a slow reader, by time without reading and by bytes behind; beyond them it is disconnected.
 SLOW_NS: Final = 10_000_000_000
 LAG_BYTES_MAX: Final = 1 << 30
-#: Time for the login request of a new connection, and for the answer to it; both from the beginning of the connection.
+#: Longest waits for the login request of a new connection and for its answer, from the begin of the connection.
 LOGIN_NS: Final = 5_000_000_000
 CHECK_NS: Final = 15_000_000_000
 #: Time for an ended connection to take its last bytes and to close.
@@ -102,10 +103,10 @@ class Connection(asyncio.BufferedProtocol):
         self.region = self.begin = self.end = self._limit = 0
         self.user = 0
         self.participant = 0
-        self.address = self.network = ""  # ``network``: what the address counts as
+        self.address = self.network = ""  # ``network``: counting key of the address
         self.since_ns = self._awaited_ns = gateway.now_ns()
         self.dirty = False
-        self.received_ns = 0  # when the bytes came that wait for a turn; since 1970
+        self.received_ns = 0  # arrival time of the bytes that wait for a turn; since 1970
         self.closing = ""
         self._closing_ns = 0  # since when
         self.caught_up = False
@@ -113,7 +114,7 @@ class Connection(asyncio.BufferedProtocol):
         self.spool: Spool | None = None
         self.past = False  # the session is over: the rest of its stream is sent, then End of Session
         self._holding = False  # reading is paused: the region is full
-        self._paused_ns = 0  # since when the reader takes nothing
+        self._paused_ns = 0  # begin of the time in which the reader takes nothing
 
     def __repr__(self) -> str:
         return f"<Connection {self.address} user {self.user} {self.session.state.value}>"
@@ -123,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         """True if a user is logged in and may send."""
         return self.user != 0 and not self.closing and not self.past
 
-    # What the event loop calls.
+    # # Callbacks of the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection, or refuse it where there is no room."""
@@ -131,7 +132,7 @@ class Connection(asyncio.BufferedProtocol):
             self._serve(transport)
 
     def admit(self, transport: asyncio.BaseTransport) -> bool:
-        """Give the connection a slot; False where there is none, and it is ended.
+        """Give the connection a slot; False if there is none, and it is ended.
 
         With TLS, ``on_handshake`` or ``on_handshake_failure`` follows.
         """
@@ -168,13 +169,13 @@ class Connection(asyncio.BufferedProtocol):
         self.transport.set_write_buffer_limits(BUFFER_BYTES_MAX, BUFFER_BYTES_LOW)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """The free part of the region."""
+        """Free part of the region."""
         if self.slot < 0:
             return memoryview(bytearray(1))
         return self._gateway.buffer[self.end : self._limit]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take received bytes; those of a connection that was ended go unread."""
+        """Take received bytes; those of a closed connection are ignored."""
         if self.closing:
             return
         if self.past:
@@ -222,10 +223,10 @@ class Connection(asyncio.BufferedProtocol):
         if self.user and not self.closing:
             self.catch_up()
 
-    # What the gateway calls.
+    # # Calls of the gateway.
 
     def drop(self, count: int, packets: int, now_ns: int) -> None:
-        """Take the first bytes of the region, which are whole packets."""
+        """Remove the first bytes of the region, which are complete packets."""
         buffer, begin, end = self._gateway.buffer, self.begin + count, self.end
         left = end - begin
         if left <= begin - self.region:
@@ -234,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
         self.taken(begin, end, packets, now_ns)
 
     def taken(self, begin: int, end: int, packets: int, now_ns: int) -> None:
-        """A turn has taken packets; what is left is from ``begin`` to ``end``."""
+        """Note that a turn has taken packets; the rest is from ``begin`` to ``end``."""
         self.begin, self.end = begin, end
         if packets:
             self.session.heard(now_ns)
@@ -243,7 +244,7 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def enter(self, user: int, participant: int, accepted: bytes, position: int) -> None:
-        """The login was accepted: ``accepted`` is the answer, and the stream goes on at ``position``."""
+        """Log the user in: ``accepted`` is the answer, and the stream continues at ``position``."""
         self.user, self.participant, self.position = user, participant, position
         self.spool = self._gateway.spool
         self.write(accepted)
@@ -255,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
             self._gateway.on_bytes(self)
 
     def catch_up(self) -> None:
-        """Send what the spool has, as long as the reader takes it."""
+        """Send from the spool while the reader takes it."""
         while not self._paused_ns and not self.closing:
             if self.spool is None or self.spool.is_closed:
                 self.close("the session is not kept any longer")
@@ -274,7 +275,7 @@ class Connection(asyncio.BufferedProtocol):
             self.write(data)
 
     def deliver(self, data: bytes, count: int, now_ns: int) -> None:
-        """The next messages of the stream, if the reader has all before them."""
+        """Send the next messages of the stream, if the reader has all before them."""
         if self.caught_up and not self.closing:
             self.session.sent(count, now_ns)
             self.write(data)
@@ -307,7 +308,7 @@ class Connection(asyncio.BufferedProtocol):
             self.close("nothing was heard from the client, not even a heartbeat")
 
     def _login_is_late(self, beat: Beat) -> bool:
-        """End a connection that has not asked for a login in time, or whose login waits for too long."""
+        """End a connection without a login request in time, or with a login that waits too long."""
         self._awaited_ns += beat.away_ns
         if self.session.state is State.LOGIN and beat.read_ns - self._awaited_ns >= LOGIN_NS:
             self.close(f"no login came within {LOGIN_NS // 10**9} s")
@@ -316,7 +317,7 @@ class Connection(asyncio.BufferedProtocol):
         return bool(self.closing)
 
     def other(self, kind: int, payload: bytes, now_ns: int) -> None:
-        """A packet that the kernel left: of a live client, a logout or a debug packet, or what is not allowed."""
+        """Take a packet that the kernel left: a logout, a debug packet, or one that is not allowed."""
         try:
             event = self.session.packet(kind, payload, now_ns)
         except ProtocolError as error:
@@ -334,15 +335,15 @@ class Connection(asyncio.BufferedProtocol):
     def close(self, why: str, *, debug: bool = True, last: bytes = b"") -> None:
         """End the connection: the reason goes out in a debug packet, then ``last``, as far as the client takes it.
 
-        A user is heard out, unread, until it has closed its side too: a connection that is closed while something of
-        the client's waits in it is reset, and what it was told last would be lost on the way.
+        Further bytes of the user are read and ignored until it has closed its side too: closing a connection with
+        unread bytes resets it, and the last messages would be lost.
         """
         if self.closing:
             return
         if self.transport is None:
             self.closing, self._closing_ns = why, self._gateway.now_ns()
             if self._socket is not None:
-                self._socket.abort()  # nothing can be told before the handshake is done
+                self._socket.abort()  # nothing can be sent before the handshake is done
             self._gateway.on_closing(self)
             return
         if debug:
@@ -352,7 +353,7 @@ class Connection(asyncio.BufferedProtocol):
         self.closing = why
         self._closing_ns = self._gateway.now_ns()
         if self._paused_ns:
-            self.transport.abort()  # it takes nothing, so what waits for it would wait for ever
+            self.transport.abort()  # it takes nothing, so its bytes would wait for ever
         elif self.user and self._half_closes and not self.transport.is_closing():
             self.end = self.begin
             if self._holding:
@@ -364,7 +365,7 @@ class Connection(asyncio.BufferedProtocol):
         self._gateway.on_closing(self)
 
     def end_session(self) -> None:
-        """The stream is complete: no order is taken any more, and End of Session follows the last message."""
+        """End the session: no order is taken any more, and End of Session follows the last message."""
         if not self.live:
             return
         self._gateway.end_login(self)
@@ -377,7 +378,7 @@ class Connection(asyncio.BufferedProtocol):
             self._send_end()
 
     def enter_past(self, user: int, accepted: bytes, spool: Spool, position: int) -> None:
-        """The login to a session that is over was accepted: what it has is sent from ``position`` on, then its end."""
+        """Log the user in to a past session: send its messages from ``position`` on, then its end."""
         self.user, self.spool, self.position = user, spool, position
         self.past = True
         self.session.release()
@@ -388,5 +389,5 @@ class Connection(asyncio.BufferedProtocol):
         self.close("the session has ended", last=soup.packet(soup.PacketType.END_OF_SESSION))
 
     def _end_of_stream(self) -> int:
-        """Bytes of the user's stream in all."""
+        """Length of the user's stream in bytes."""
         return self.spool.end(self.user)[1] if self.spool is not None else 0

@@ -1,4 +1,4 @@
-"""Proof from arrival records that connections took turns by message. Pure.
+"""Check of arrival records: connections took turns by message. Pure.
 
 Within a turn no message of a connection waits for more than one message of each other connection: between two messages
 of a connection, and before its first, each other connection has one message at most (PROTOCOL.md).
@@ -20,7 +20,7 @@ def messages_of(arrivals: NDArray[Any]) -> NDArray[Any]:
 
 
 def turn_numbers(messages: NDArray[Any]) -> NDArray[np.int64]:
-    """Number of the turn of each message, from 0, which does not start again with the node as ``turn`` does."""
+    """Number of the turn of each message, from 0, across restarts of the node."""
     if not len(messages):
         return np.zeros(0, np.int64)
     begins = messages["turn"][1:] != messages["turn"][:-1]

@@ -1,4 +1,4 @@
-"""Tables behind the messages to users: users, instruments, open orders, and room to write messages."""
+"""Tables for the messages to users: users, instruments, open orders, and room to write messages."""
 
 from typing import Any, Final, NamedTuple
 
@@ -13,12 +13,12 @@ from wire.soup import HEAD_BYTES
 
 _REJECT: Final = ouch_codes.RejectReason
 _CANCEL_REASON: Final = ouch_codes.CancelReason
-#: Version of the meaning of the tables, for images (checkpoints). Increment it with any change after which an image of
-#: before would be restored into other streams, or none, though its tables look the same (``FOLD_LAYOUT``): the meaning
-#: or unit of a field, the hash function of ``open_orders``, the arrays of ``Streams.image``. For nothing else.
+#: Version of the meaning of the tables, for images (checkpoints). Increment it with any change after which an older
+#: image would restore other streams, or none, though its tables look the same (``FOLD_LAYOUT``): the meaning or unit of
+#: a field, the hash function of ``open_orders``, the arrays of ``Streams.image``. For nothing else.
 FOLD_VERSION: Final = 1
 
-#: How a refusal of the market reads in OUCH; any other is ``OTHER``.
+#: Codes of OUCH for rejects of the market; any other is ``OTHER``.
 REJECT_REASONS: Final = {
     Reason.KILLED: _REJECT.REJECT_ALL,
     Reason.HALTED: _REJECT.HALTED,
@@ -43,7 +43,7 @@ REJECT_REASONS: Final = {
     Reason.WOULD_CROSS: _REJECT.INVALID_PRICE,
     Reason.DUPLICATE_ID: _REJECT.DUPLICATE_ID,
 }
-#: How the market's reason of a cancel reads in OUCH; any other is ``SYSTEM``.
+#: Codes of OUCH for the market's reasons of a cancel; any other is ``SYSTEM``.
 CANCEL_REASONS: Final = {
     Reason.USER: _CANCEL_REASON.USER,
     Reason.REPLACED: _CANCEL_REASON.USER,
@@ -69,7 +69,7 @@ def _codes(table: "dict[Reason, Any]", other: int) -> "np.ndarray[Any, Any]":
     return codes
 
 
-#: A user; row 0 is of none. ``participant``: its number. ``next_seq``, ``bytes``: of its stream of the day.
+#: Row of a user; row 0 is none. ``participant``: its number. ``next_seq``, ``bytes``: of its stream of the day.
 USER: Final = np.dtype(
     [
         ("name", "<i8"),
@@ -88,34 +88,34 @@ USER: Final = np.dtype(
         ("reserved", "<i8", (3,)),
     ]
 )
-#: An open order of a user, found by participant and client order id (0: a free row), and the cold rest of it.
-#: ``qty``: executed and open together, which is the "intended order size" of OUCH.
+#: Open order of a user, found by participant and client order id (0: a free row), and its rarely used fields. ``qty``:
+#: executed and open together, which is the "intended order size" of OUCH.
 OPEN: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u2"), ("user", "<u2"), ("leaves_qty", "<u4")])
 OPEN_REST: Final = np.dtype(
     [("memo", "<i8"), ("token_head", "<i8"), ("token_tail", "<i8"), ("number", "<i8"), ("qty", "<i8")]
 )
-#: An instrument; row 0 is of none. ``stock``: its symbol as eight characters, big-endian, padded on the right.
-#: ``far``: 1 where a price may be above the highest of OUCH, so that users enter no orders in it (ADR 14).
+#: Row of an instrument; row 0 is none. ``stock``: its symbol as eight characters, big-endian, padded on the right.
+#: ``far``: 1 if a price may be above the highest of OUCH, so that users cannot enter orders in it (ADR 14).
 STOCK: Final = np.dtype([("symbol", "<i8"), ("stock", "<i8"), ("phase", "<i8"), ("cross", "<i8"), ("far", "<i8")])
-#: A message that was written, and all of one user's together. ``begin``: of its bytes. ``position``: in its stream.
+#: Written message, and segment of all messages of one user. ``begin``: of its bytes. ``position``: in its stream.
 MESSAGE: Final = np.dtype([("user", "<i8"), ("begin", "<i8"), ("bytes", "<i8")])
 SEGMENT: Final = np.dtype(
     [("user", "<i8"), ("first_seq", "<i8"), ("count", "<i8"), ("begin", "<i8"), ("bytes", "<i8"), ("position", "<i8")]
 )
 
-#: Rows of a block that are answered at once.
+#: Rows of a block that are answered in one call at most.
 BLOCK_ROWS_MAX: Final = COMMANDS_PER_CALL_MAX
 
-#: Bytes of messages that one event can cause at most, and how many messages.
+#: Bytes and messages that one event can cause at most.
 EVENT_BYTES_MAX: Final = 2 * (HEAD_BYTES + ouch.MESSAGE_BYTES_MAX)
 EVENT_MESSAGES_MAX: Final = 2
 
 
 class Fold(NamedTuple):
-    """Tables behind the messages of the next block, and room to write them.
+    """Tables for the messages of the next block, and room to write them.
 
     ``carried``: two COMMAND rows: the EXTEND row that the block before ended with, else zeros; and always zeros.
-    ``counts``: messages and bytes by user while a call lasts, zero between calls.
+    ``counts``: messages and bytes by user during a call, zero between calls.
     """
 
     users: np.ndarray[Any, Any]  # USER[users_max + 1]
@@ -130,14 +130,16 @@ class Fold(NamedTuple):
     messages: np.ndarray[Any, Any]  # MESSAGE[n]
     segments: np.ndarray[Any, Any]  # SEGMENT[users_max + 1]
     counts: np.ndarray[Any, Any]  # int64[users_max + 1, 2]
-    tallies: np.ndarray[Any, Any]  # int64[2, 256]: events by kind, refusals by reason, since the process began
-    clock_at: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: where the CLOCK rows of the block stand that were taken
+    tallies: np.ndarray[Any, Any]  # int64[2, 256]: events by kind, rejects by reason, since the start of the process
+    clock_at: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: places of the accepted CLOCK rows of the block
     clock_ns: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: their values
-    marks: np.ndarray[Any, Any]  # int64[2]: numbers that did not fit into their field; instruments that became far
+    marks: np.ndarray[
+        Any, Any
+    ]  # int64[2]: count of numbers that did not fit their field; count of instruments that became far
 
 
 def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> Fold:
-    """A fold before the first command. Memory is taken from the system as it is first written."""
+    """Make tables before the first command. The system provides memory as it is first written."""
     rows = 16
     while rows < 2 * orders_max:
         rows *= 2
@@ -164,14 +166,14 @@ def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: i
 
 _SMALLEST: Final = new_fold(1, 1, 1, 1_024)
 
-#: Gives a kernel its fold, from the pointers of a ``Packed`` one.
+#: Unpack the tables in a kernel, from the pointers of a ``Packed``.
 unpack_fold = unpack_pointers(_SMALLEST)
 
 
 def imaged_arrays(fold: Fold = _SMALLEST) -> dict[str, np.ndarray[Any, Any]]:
-    """Tables of a fold that an image holds; the others are working room, or made anew."""
+    """Tables that an image holds; the others are working room, or made anew."""
     return {name: getattr(fold, name) for name in ("users", "stocks", "open", "rest", "carried")}
 
 
-#: Digest (16 bytes) of names, order, dtypes and shapes of those tables where there is room for one of each.
+#: Digest (16 bytes) of names, order, dtypes and shapes of the imaged tables at the smallest size.
 FOLD_LAYOUT: Final = layout_digest(imaged_arrays())

@@ -1,8 +1,8 @@
-"""Passwords checked in one thread, away from the event loop, and address by address in turn.
+"""Password checks in one thread, off the event loop, address by address in turn.
 
-A check takes 50 ms on purpose. Were they done as they come, a flood of wrong logins from one address would keep all
-others waiting for a minute; in turn, they wait for one check of each address that asks. Of the logins of one address
-the newest is checked first: under a flood the old ones have lost their patience.
+A check takes 50 ms by design. In order of arrival, a flood of wrong logins from one address would delay all others for
+a minute; in turn, a login waits for one check of each other address. Of the logins of one address the newest is checked
+first: under a flood the clients of the oldest have given up.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 
 class Question(NamedTuple):
-    """``check``: called in the thread. ``due_ns``: given the time, when it may be checked; that or earlier: now.
-    ``on_check``: called with the answer, once; with False where the check failed."""
+    """Check of one password. ``check``: called in the thread. ``due_ns``: gives the earliest time of the check, from
+    the present time. ``on_check``: called once with the answer; False if the check failed.
+    """
 
     check: Callable[[], bool]
     due_ns: Callable[[int], int]
@@ -22,7 +23,7 @@ class Question(NamedTuple):
 
 
 class Turns:
-    """Questions that wait. Pure: times are given. A key is whoever asks, and has one question at a time."""
+    """Queue of checks. Pure: times are given. A key names the asking connection, which has one check at a time."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[object, Question]] = {}  # by address, in the order of their turns
@@ -31,17 +32,17 @@ class Turns:
         return sum(len(questions) for questions in self._waiting.values())
 
     def add(self, address: str, key: object, question: Question) -> None:
-        """A question of an address waits for its turn."""
+        """Queue a check of an address."""
         self._waiting.setdefault(address, {})[key] = question
 
     def withdraw(self, address: str, key: object) -> None:
-        """Drop the question of a key, whose asker waits no more. May be repeated."""
+        """Drop the check of a key that no longer waits. May be repeated."""
         questions = self._waiting.get(address)
         if questions is not None and questions.pop(key, None) is not None and not questions:
             del self._waiting[address]
 
     def next(self, now_ns: int) -> tuple[Question | None, int | None]:
-        """The question whose turn it is, or None and the time to ask again (None: when another is added)."""
+        """Next check in turn, or None and the time to try again (None: after another ``add``)."""
         again_ns: int | None = None
         for address, questions in self._waiting.items():
             for key in reversed(questions):
@@ -57,7 +58,7 @@ class Turns:
 
 
 class Hashing:
-    """One check at a time. All calls are of the event loop's thread."""
+    """Thread of password checks, one at a time. All calls come from the event loop's thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -68,12 +69,12 @@ class Hashing:
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(self, address: str, key: object, question: Question) -> None:
-        """Queue a question of an address."""
+        """Queue a check of an address."""
         self._turns.add(address, key, question)
         self._next()
 
     def withdraw(self, address: str, key: object) -> None:
-        """Drop the question of a key, whose asker waits no more; a check under way is finished. May be repeated."""
+        """Drop the check of a key that no longer waits; a check under way is finished. May be repeated."""
         self._turns.withdraw(address, key)
 
     def _next(self) -> None:

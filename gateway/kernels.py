@@ -1,7 +1,7 @@
 """Compilation of the gateway's kernels, which a node does before it opens a port.
 
-python -m gateway.kernels       compile what is not in the cache: a second process beside the engine's compilation
-    --while-stdin               end when standard input does, as it does with the process that holds its other end
+python -m gateway.kernels       compile what is not in the cache: in a second process beside the engine's compilation
+--while-stdin end when standard input ends, as it does with the parent process
 """
 
 import os
@@ -27,12 +27,12 @@ LAST: Final = "answering.system_event"
 
 
 def is_compiled() -> bool:
-    """True when the kernels are in the cache of this machine."""
+    """True if the kernels are in the cache of this machine."""
     return INTERPRETED or any(cache_directory_of(_HERE).rglob(f"{LAST}*.nbc"))
 
 
 def compile_kernels() -> None:
-    """Compile what is not in the cache and load the rest: read and answer one small block."""
+    """Compile or load all kernels: read and answer one small block."""
     sent: list[Segment] = []
     streams = Streams(Capacity(1, 1, 1, 1), sent.append, lambda _: None, users_max=1)
     add_symbol(streams.symbols, 1, 1)

@@ -1,4 +1,4 @@
-"""Passwords of login requests: checked at their turn, remembered, and throttled where many are wrong."""
+"""Password checks of login requests, in turn, with memory of correct passwords and throttling of wrong ones."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,7 @@ from gateway.passwords import COST_DEFAULT, verify
 
 
 class Stored(NamedTuple):
-    """A user's password as the journal has it. ``cost`` is 0 where there is none."""
+    """Password of a user as stored in the journal. ``cost`` is 0 if there is none."""
 
     salt: bytes
     hashed: bytes
@@ -35,8 +35,8 @@ class Logins:
     ) -> None:
         """Check a password; ``on_check`` is called with the answer, at once or later, and not after ``withdraw``.
 
-        key: who asks, once at a time. stored: of a user that does not exist or has no password, with cost 0; that takes
-        as long to be refused as a wrong password.
+        key: the asking connection, once at a time. stored: with cost 0 for an unknown user or one without a password,
+        whose refusal takes as long as that of a wrong password.
         """
         sealed = stored.salt + stored.hashed
         remembered = self._admission.remembers(user, password, sealed) if stored.cost else None

@@ -1,22 +1,23 @@
 """Gateway context of a command: the memo, and an order token as a client order id.
 
-The *memo* is eight bytes that the market never looks at. It says which user sent a command, and what its OUCH message
-had that the market has no use for but an answer repeats. It is in the journal, so answers can be made again from there.
+The *memo* is eight bytes that the market never reads: the user who sent a command, and the fields of its OUCH message
+that the market does not use but an answer repeats. It is in the journal, so answers can be made again from there.
 
     byte 0, 1   number of the user, in order of first definition, from 1; 0: of no user
     byte 2      buy_sell        byte 3  display           byte 4  capacity
     byte 5      intermarket     byte 6  customer_type     byte 7  flags
 
 A *token* has 14 characters, padded on the right with spaces. One of 1 to 8 printable characters without a space among
-them is the client order id itself (``engine.names.pack``). Any other stands in an EXTEND row before its command, as two
-numbers (``token_words``), and the client order id is a mix of the two with the top bit set, which no short token has.
+them is the client order id itself (``engine.names.pack``). Any other token stands in an EXTEND row before its command,
+as two numbers (``token_words``), and the client order id is a hash of the two with the top bit set, which no short
+token has.
 """
 
 from typing import Final
 
-SYSTEM_HOURS: Final = 1  # flag: the time in force was system hours
+SYSTEM_HOURS: Final = 1  # flag: the time in force is system hours
 MODIFY: Final = 2  # flag of a CANCEL: the message was a Modify Order
-MINIMUM: Final = 4  # flag of a REPLACE: the message asked for a minimum quantity
+MINIMUM: Final = 4  # flag of a REPLACE: the message had a minimum quantity
 
 USERS_MAX: Final = 2**16 - 1
 
@@ -33,7 +34,7 @@ def signed(word: int) -> int:
 
 
 def token_words(token: bytes) -> tuple[int, int]:
-    """The two int64 of a token of 14 bytes: its first 8, and its last 6 above two bytes of zero.
+    """Two int64 of a token of 14 bytes: its first 8, and its last 6 above two zero bytes.
 
     >>> [hex(word) for word in token_words(b"ABCDEFGHIJKLMN")]
     ['0x4142434445464748', '0x494a4b4c4d4e0000']
@@ -42,7 +43,7 @@ def token_words(token: bytes) -> tuple[int, int]:
 
 
 def token_of(head: int, tail: int) -> bytes:
-    """The token of 14 bytes of two words.
+    """Token of 14 bytes, from its two words.
 
     >>> token_of(*token_words(b"ABCDEFGHIJKLMN"))
     b'ABCDEFGHIJKLMN'
@@ -57,7 +58,7 @@ def is_short(token: bytes) -> bool:
 
 
 def order_id(token: bytes) -> int:
-    """The client order id of a token of 14 bytes.
+    """Client order id of a token of 14 bytes.
 
     >>> hex(order_id(b"a1            ")), order_id(b"ABCDEFGHIJKLMN") < 0
     ('0x6131', True)
@@ -71,7 +72,7 @@ def order_id(token: bytes) -> int:
 
 
 def token_of_id(client_order_id: int) -> bytes:
-    """The token of 14 bytes of a short one's client order id.
+    """Short token as 14 bytes, from its client order id.
 
     >>> token_of_id(0x6131)
     b'a1            '

@@ -41,7 +41,7 @@ def find_among(rows, participant, client_order_id):
 
 @inlined
 def insert(fold: Fold, participant, client_order_id):
-    """Place of a new row; the table is at least twice as large as there can be open orders."""
+    """Insert a row; gives its place. The table has at least twice as many rows as there can be open orders."""
     place = _home(fold.open, participant, client_order_id)
     mask = len(fold.open) - 1
     for _ in range(len(fold.open)):
@@ -71,7 +71,7 @@ def _move(fold: Fold, source, target):
 
 @inlined
 def remove(fold: Fold, place):
-    """Takes a row out; those behind it that would no longer be found move up."""
+    """Remove a row, and move up the rows behind it that could not be found otherwise."""
     mask = len(fold.open) - 1
     free = place
     for step in range(1, len(fold.open)):
@@ -99,7 +99,7 @@ def insert_all(fold: Fold, rows, places):
 
 @called
 def orders_of(fold: Fold, user, numbers, client_order_ids):
-    """The open orders of a user, by number in order of acceptance and client order id, in no order; how many."""
+    """List the open orders of a user: number in order of acceptance, and client order id. Unsorted; gives the count."""
     count = np.int64(0)
     for place in range(len(fold.open)):
         row = fold.open[place]

@@ -1,7 +1,8 @@
-"""Outbound streams per user and the spool files that keep them, from a journal's first block on.
+"""Outbound streams of users and their spool files, from a journal's first block on.
 
-The streams of the present trading day grow; those of some days before are kept, complete, for clients that were away
-when their day ended. All of it is a function of the journal: replay makes it again, and a checkpoint vouches for files.
+The streams of the present trading day grow; those of some past days are kept for clients that were disconnected when
+the day ended. All are a function of the journal: replay makes them again, and a checkpoint has the checksums of the
+files.
 """
 
 import os
@@ -23,9 +24,9 @@ from gateway.streams import Segment, Streams, session_of
 _STREAMS: Final = "streams"
 #: Table of the USER rows by user number, in an image.
 USERS: Final = f"{_STREAMS} users"
-#: Name of the session before the first clock value, which nobody can log in to.
+#: Name of the session before the first clock value; logins to it are impossible.
 NO_SESSION: Final = session_of(0)
-#: Past trading days whose streams are kept, unless told otherwise.
+#: Default number of past trading days whose streams are kept.
 PAST_DAYS: Final = 5
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -34,9 +35,9 @@ Arrays = Mapping[str, NDArray[Any]]
 class Outbox(Projection):
     """Users' streams and their spools, as one projection.
 
-    ``forward``: takes each segment once it is in the spool. ``began``: is called when a session begins, whose spool is
-    there, and before any of its messages. ``login_ends``: is told of a user whose live session must not go on, and why.
-    Without them it only makes what a client may ask for later: so a node goes through its journal before it listens.
+    Callbacks: ``on_segment`` for each segment once it is in the spool; ``on_new_session`` when a session begins, before
+    its messages; ``on_login_end`` for a user whose live session must end, with the reason. Without them only the spools
+    are made, as during recovery.
     """
 
     name = "streams"
@@ -47,8 +48,9 @@ class Outbox(Projection):
     login_ends: Callable[[int, str], object] | None = None
 
     def __init__(self, directory: Path, capacity: Capacity, journal_id: bytes, *, past_days: int = PAST_DAYS) -> None:
-        """``journal_id``: of the journal that makes the streams; each spool names it. ``past_days``: how many trading
-        days before the present one are kept; 0: none."""
+        """``journal_id``: of the journal behind the streams; each spool names it. ``past_days``: number of past trading
+        days that are kept.
+        """
         self._directory = directory
         self._journal_id = journal_id
         self._capacity = capacity
@@ -57,18 +59,18 @@ class Outbox(Projection):
         self.spool = Spool(directory, self.streams.session, journal_id)
         #: Sentences for the operator on past sessions that a restore dropped.
         self.notes: list[str] = []
-        #: Complete spools of days before, by session, the oldest first.
+        #: Complete spools of past days, by session, the oldest first.
         self.past: dict[str, Spool] = {}
 
     def _new_streams(self) -> Streams:
         return Streams(self._capacity, self._deliver, self._new_session, self._login_ends)
 
     def spool_of(self, session: str) -> Spool | None:
-        """The spool of a session (blank: of the present one); None where it is not kept."""
+        """Spool of a session (blank: the present one); None if it is not kept."""
         return self.spool if session in ("", self.spool.session) else self.past.get(session)
 
     def spools(self) -> tuple[Spool, ...]:
-        """Every spool that is kept, that of the present session last."""
+        """All spools, that of the present session last."""
         return *self.past.values(), self.spool
 
     def _deliver(self, segment: Segment) -> None:
@@ -82,12 +84,12 @@ class Outbox(Projection):
         if self.spool.session == NO_SESSION:
             self.spool.close()
         else:
-            with suppress(OSError):  # what could not be written is kept in memory, and written when it is read
+            with suppress(OSError):  # bytes that could not be written stay in memory until the next read
                 self.spool.flush()
             self.past[self.spool.session] = self.spool
         self.spool = Spool(self._directory, session, self._journal_id)
         self.spool.clear()
-        # A checkpoint of the day before may still be what a restart begins with: its oldest file stays one day longer.
+        # A restart may begin with a checkpoint of the day before, so its oldest file stays one day longer.
         keep = {*list(self.past)[-self._past_days - 1 :], session}
         self._forget_oldest()
         remove_files(self._directory, keep)
@@ -95,7 +97,7 @@ class Outbox(Projection):
             self.began()
 
     def drop_past(self, spool: Spool) -> None:
-        """Keep a past spool no longer, since its file cannot be read: its session is not served any more."""
+        """Drop a past spool whose file cannot be read; its session is not served any more."""
         if self.past.get(spool.session) is spool:
             del self.past[spool.session]
         with suppress(OSError):
@@ -111,14 +113,14 @@ class Outbox(Projection):
             self.login_ends(user, why)
 
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """A block of the journal, applied."""
+        """Take an applied block of the journal."""
         self.streams(first_seq, commands, events)
 
     def restore(self, arrays: Arrays, _seq: int, /) -> None:
-        """Restore from an image. Raises ValueError where it, or the file of the present session, cannot be used.
+        """Restore from an image. Raises ValueError if it, or the file of the present session, cannot be used.
 
-        A past session whose file is gone, too short or another journal's is dropped: the journal before a checkpoint
-        is not read again.
+        A past session whose file is missing, too short or of another journal is dropped: the journal before a
+        checkpoint is not read again.
         """
         groups = _grouped(arrays)
         streams = self._new_streams()
@@ -137,7 +139,7 @@ class Outbox(Projection):
         remove_files(self._directory, keep)
 
     def clear(self) -> None:
-        """Be as before the first command; files that are there count no more."""
+        """Reset to the state before the first command; existing files are ignored."""
         streams = self._new_streams()
         self._begin(streams, Spool(self._directory, streams.session, self._journal_id))
         self.notes.clear()
@@ -148,7 +150,7 @@ class Outbox(Projection):
         self.streams, self.spool, self.past = streams, spool, {}
 
     def _restored(self, session: str, image: Arrays) -> Spool:
-        """The spool that an image speaks of. Raises ValueError where its file does not hold that."""
+        """Spool of an image. Raises ValueError if its file does not match."""
         spool = Spool(self._directory, session, self._journal_id)
         try:
             spool.restore(image)
@@ -171,7 +173,7 @@ class Outbox(Projection):
             each.close()
 
     def sync(self) -> None:
-        """In the fork: what the image says of the spools is on the disk. Raises OSError."""
+        """Sync the spools of the image; called in the fork. Raises OSError."""
         for spool in self.spools():
             fd = os.open(spool.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -180,12 +182,14 @@ class Outbox(Projection):
                 os.close(fd)
 
     def image(self) -> dict[str, NDArray[Any]]:
-        """The image that ``restore`` takes: tables of the streams, and of the spool of each session, under its name."""
+        """Image for ``restore``: tables of the streams, and of each session's spool under its name."""
         groups = {_STREAMS: self.streams.image(), **{spool.session: spool.image() for spool in self.spools()}}
         return {f"{group} {name}": array for group, arrays in groups.items() for name, array in arrays.items()}
 
     def digest(self) -> bytes:
-        """16 bytes over the users, their open orders and the bytes of the day's streams, wherever they lie in files."""
+        """Digest (16 bytes) of the users, their open orders and the bytes of the day's streams, independent of their
+        place in files.
+        """
         return part_digest({**self.streams.image(), "checksums": self.spool.checksums()})
 
 
@@ -199,7 +203,7 @@ def _grouped(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
 
 
 def changed_files(directory: Path, journal_id: bytes, arrays: Arrays) -> list[str]:
-    """Sentence for each spool file that is not what an image says; nothing is written."""
+    """Sentences on spool files that differ from an image; nothing is written."""
     found = []
     for session, image in _grouped(arrays).items():
         if session == _STREAMS:

@@ -1,8 +1,8 @@
-"""Passwords of users: hashed when the operator sets one, checked at each login. Pure, and slow on purpose.
+"""Passwords of users: hashed when the operator sets one, checked at each login. Pure, and slow by design.
 
 The journal keeps a CREDENTIAL row: a random salt and scrypt over password and salt (r = 8, p = 1, 24 bytes, N = 2 to
-the power of ``cost``). SoupBinTCP has 1 to 10 characters for a password and takes capital and small letters as the
-same, so a password is hashed in capitals. No error here repeats a password, or a part of one.
+the power of ``cost``). A password in SoupBinTCP has 1 to 10 characters, and capital and small letters are equal, so a
+password is hashed in capitals. No error here repeats a password, or a part of one.
 
 A hash at the default cost takes about 50 ms and 16 MB: call it outside the event loop.
 """
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import numpy as np
 
-#: The longest password that fits the login packet.
+#: Longest password in a login packet.
 PASSWORD_CHARACTERS: Final = 10
-#: The longest name of a user that does.
+#: Longest user name in a login packet.
 USER_CHARACTERS: Final = 6
 COST_DEFAULT: Final = 14
 COST_MIN: Final = 4
@@ -30,11 +30,11 @@ _USER_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
 
 
 class PasswordError(ValueError):
-    """A password, user or cost that cannot be; the message says what can, and never what was given as password."""
+    """An invalid password, user or cost; the message says what is valid, and never repeats a password."""
 
 
 def normalised(password: str) -> bytes:
-    """A password as it is hashed. Raises PasswordError unless it is 1 to 10 printable ASCII characters, no space.
+    """Normalise a password for hashing. Raises PasswordError unless it is 1 to 10 printable ASCII characters, no space.
 
     >>> normalised("Secret1!")
     b'SECRET1!'
@@ -42,17 +42,17 @@ def normalised(password: str) -> bytes:
     if not 1 <= len(password) <= PASSWORD_CHARACTERS:
         raise PasswordError(f"the password has {len(password)} characters; give 1 to {PASSWORD_CHARACTERS}")
     if not all("!" <= character <= "~" for character in password):
-        raise PasswordError("the password has a character that is no printable ASCII, or a space; leave it out")
+        raise PasswordError("the password has a space or a character that is no printable ASCII; leave it out")
     return password.upper().encode("ascii")
 
 
 def hash_password(password: str, salt: bytes, cost: int = COST_DEFAULT) -> bytes:
-    """24 bytes: scrypt over a password and a salt of 16 bytes, N = 2 ** cost. Raises PasswordError."""
+    """Hash a password: 24 bytes of scrypt over it and a salt of 16 bytes, N = 2 ** cost. Raises PasswordError."""
     if not COST_MIN <= cost <= COST_MAX:
         raise PasswordError(f"the cost is {cost}; give {COST_MIN} to {COST_MAX}")
     if len(salt) != SALT_BYTES:
         raise PasswordError(f"the salt has {len(salt)} bytes; give {SALT_BYTES}")
-    # OpenSSL refuses to use more memory than it was told; scrypt needs 128 * r * N bytes and a little.
+    # OpenSSL refuses more memory than its bound; scrypt needs 128 * r * N bytes and a little.
     memory_bytes = 128 * _BLOCK * (1 << cost) + (1 << 20)
     return hashlib.scrypt(
         normalised(password), salt=salt, n=1 << cost, r=_BLOCK, p=1, maxmem=memory_bytes, dklen=HASH_BYTES
@@ -60,7 +60,7 @@ def hash_password(password: str, salt: bytes, cost: int = COST_DEFAULT) -> bytes
 
 
 def verify(password: str, salt: bytes, expected: bytes, cost: int) -> bool:
-    """True if a password is the one of ``expected``; in the same time whatever differs. False for one that none can be.
+    """True if a password has the hash ``expected``, in constant time. False for an invalid password.
 
     >>> salt = bytes(16)
     >>> verify("secret", salt, hash_password("SECRET", salt, 4), 4), verify("other", salt, bytes(24), 4)
@@ -95,7 +95,7 @@ def credential_row(user: str, password: str, cost: int = COST_DEFAULT) -> "np.nd
 
 
 def salt_and_hash(row: "np.void") -> tuple[bytes, bytes]:
-    """The salt (16 bytes) and hash (24 bytes) of a CREDENTIAL row, as ``verify`` wants them."""
+    """Salt (16 bytes) and hash (24 bytes) of a CREDENTIAL row, for ``verify``."""
     numbers = [int(row[place]) for place in ("salt_0", "salt_1", "hash_0", "hash_1", "hash_2")]
     raw = b"".join(number.to_bytes(8, "big", signed=True) for number in numbers)
     return raw[:SALT_BYTES], raw[SALT_BYTES:]

@@ -1,9 +1,9 @@
 """One OUCH message as COMMAND rows: kernels, for the one that cuts what arrived on all connections (``arrivals``).
 
-What OUCH forbids and the market would take becomes a row that the market refuses, so that the refusal is in the journal
-and answered like any other: a number beyond OUCH's bounds stands negated, a token that is no text makes a row that
-cannot be interpreted, and a Replace Order that would change what cannot be changed asks for instructions that no order
-has. A Modify Order that would change a side asks for a quantity below zero.
+A message that OUCH forbids but the market would accept becomes a row that the market rejects, so that the reject is in
+the journal and answered like any other: a number beyond OUCH's bounds is negated, a token that is no text makes a row
+that cannot be interpreted, a Replace Order with a forbidden change has impossible instructions, and a Modify Order to
+another side has a negative quantity.
 """
 
 from typing import Final
@@ -120,7 +120,7 @@ def symbol_place(symbols, symbol):
 
 @called
 def add_symbol(symbols, symbol, instrument):
-    """Writes the number of a new instrument into the table; its rows must be more than there are instruments."""
+    """Write the number of a new instrument into the table; it must have more rows than there are instruments."""
     place = symbol_place(symbols, symbol)
     if place >= 0:
         row = symbols[place]

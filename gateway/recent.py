@@ -1,9 +1,10 @@
-"""Kernels that remember of orders just read which side they are on and how they show.
+"""Kernels for a memory of orders just read: their side and display.
 
-A Modify or Replace Order may come before the Accepted of its order was told, so that the table of open orders does not
-have it yet. The memory is small and direct-mapped: a later order may take an earlier one's row, which is then unknown.
-Two entries with one id, of which the market may take either, leave only what they agree in. What is unknown is no
-reason to refuse a message. The memory is empty at a start, and is cleared when a trading day begins.
+A Modify or Replace Order may arrive before the Accepted of its order is sent, so the table of open orders does not have
+the order yet. The memory is small and direct-mapped: a later order may take an earlier one's row, which is then
+unknown. Two entries with one id, of which the market may accept either, leave only the values on which they agree. An
+unknown value is no reason to reject a message. The memory is empty at a start, and is cleared when a trading day
+begins.
 """
 
 from typing import Final
@@ -28,7 +29,7 @@ _MIX: Final = np.int64(-7046029254386353131)
 
 @inlined
 def place_of(client_order_id, participant):
-    """The row that an order has, if it has one."""
+    """Row of an order, if it has one."""
     return lshr(wrapping_multiply(client_order_id ^ (participant << 40), _MIX), 64 - _BITS)
 
 
@@ -48,7 +49,7 @@ def note(recent, participant, client_order_id, side, shows):
 
 @inlined
 def recall(recent, participant, client_order_id):
-    """(side, shows) of an order that was read; UNKNOWN where nothing is remembered."""
+    """(side, shows) of an order that was read; UNKNOWN if not remembered."""
     row = recent[place_of(client_order_id, participant)]
     if row["client_order_id"] == client_order_id and np.int64(row["participant"]) == participant:
         return np.int64(row["side"]), np.int64(row["shows"])

@@ -1,9 +1,9 @@
-"""The gateway: all connections of a node, read together once a turn of the event loop, and sent to user by user.
+"""The gateway: all connections of a node, read together in turns of the event loop.
 
-It owns no socket and no thread: ``protocol`` makes a protocol for each connection that an event loop accepts. What has
-arrived becomes one batch of COMMAND rows a turn, given to ``take``; what a released block says to the users comes back
-through ``deliver``. A turn that ``take`` has no room for waits (``has_room``), and connections whose region is full are
-not read meanwhile, so that the bound is the senders' own.
+It owns no socket and no thread: ``protocol`` makes a protocol for each connection that an event loop accepts. Received
+messages become one batch of COMMAND rows a turn, given to ``take``; messages to users come back through ``deliver``
+when their block is released. A turn waits while ``has_room`` is false, and connections with a full region are not read
+meanwhile, so that the senders wait.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class Gateway:
         self._rows_max = ROWS_MAX
         self._rows_limit = ROWS_MAX
         self._waiting: list[Connection] = []
-        self._resuming = False  # a round of messages was cut short by want of room
+        self._resuming = False  # a round of messages was cut short for lack of room
         self._scheduled = False
         self._busy_poll_ns = busy_poll_ns
         self._busy_until_ns = 0
@@ -328,7 +328,7 @@ class Gateway:
         Raises SpoolError for the present one.
         """
         if spool is self._outbox.spool:
-            raise SpoolError(f"{error}; start the node again, which makes a file that is too short anew") from error
+            raise SpoolError(f"{error}; start the node again, which rebuilds a file that is too short") from error
         self._outbox.drop_past(spool)
         self._warn("past session dropped", session=spool.session, why=str(error))
 
@@ -349,7 +349,7 @@ class Gateway:
         if not self._waiting:
             return
         if not self._has_room():
-            # Whoever makes room calls ``resume``; this is for room that is made without a word.
+            # ``resume`` is called when there is room again; this covers room that appears without a call.
             self._loop.call_later(NO_ROOM_S, self.resume)
             return
         began_ns = time.perf_counter_ns()
@@ -421,7 +421,8 @@ class Gateway:
                 rest.append((messages, each))
         self._resuming = bool(rest)
         if rest:
-            # The round that was cut short is finished first: whoever had its turn in it comes after those who had not.
+            # The round that was cut short is finished first: connections that had their turn come after those that had
+            # not.
             rest.sort(key=_messages)
             self._waiting[:0] = [each for _, each in rest]
         return rows
@@ -470,7 +471,7 @@ class Gateway:
             self.on_bytes(connection)
 
     def _read_packets(self, connection: Connection, now_ns: int) -> None:
-        """Read what stands in front of a client's first order, while orders wait for room: heartbeats, a logout."""
+        """Read packets before a client's first order while orders wait for room: heartbeats, a logout."""
         if not connection.live:
             return
         region = self.buffer[connection.begin : connection.end]

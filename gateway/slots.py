@@ -1,31 +1,31 @@
-"""Connection slots: who gets one, and who makes room. Pure: no socket and no clock.
+"""Connection slots: admission of connections, and eviction to make room. Pure: no socket and no clock.
 
 A connection *waits* until its user is logged in. A stranger can open many connections without logging in, so each
 address may have only so many of them; one more takes the place of the address's oldest. When all slots are taken, the
 oldest of the address that has most of them makes room. An address from which a user has logged in is *known*: its
 connections never make room for those of an unknown address, and may take the place of any unknown one. A connection
-whose user is logged in makes room for nobody.
-
-Of the connections of an address, those that have asked for no login make room before those that have.
+whose user is logged in never makes room. Of the connections of an address, those without a login request make room
+first.
 """
 
 from collections.abc import Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
-#: Known addresses that are remembered at most; the one that was used least recently is forgotten.
+#: Known addresses at most; the least recently used one is forgotten.
 KNOWN_MAX: Final = 10_000
 
 Key = TypeVar("Key")
 
 
 def waiting_of(slots_max: int, waiting_per_address_max: int | None) -> int:
-    """Connections of an address that may wait; where nothing is said, a quarter of the slots."""
+    """Connections of an address that may wait; by default a quarter of the slots."""
     return max(slots_max // 4, 1) if waiting_per_address_max is None else waiting_per_address_max
 
 
 class Place(NamedTuple, Generic[Key]):
-    """The answer to a connection. ``slot``: -1 where there is none, and ``refused`` says why. ``displaces``: the
-    connection that had this slot, to be ended now."""
+    """Slot for a connection. ``slot``: -1 if there is none, with the reason in ``refused``. ``displaces``: the
+    connection that had this slot and must end now.
+    """
 
     slot: int
     refused: str = ""
@@ -33,7 +33,7 @@ class Place(NamedTuple, Generic[Key]):
 
 
 class _Address(Generic[Key]):
-    """The connections of one address: oldest first."""
+    """Connections of one address, oldest first."""
 
     def __init__(self) -> None:
         self.silent: dict[Key, None] = {}
@@ -48,7 +48,7 @@ class _Address(Generic[Key]):
         return self.waiting + len(self.users)
 
     def oldest(self) -> Key | None:
-        """The first to make room; None where nobody waits."""
+        """First connection to make room; None if none waits."""
         return next(iter(self.silent or self.asked), None)
 
     def discard(self, key: Key) -> None:
@@ -57,10 +57,10 @@ class _Address(Generic[Key]):
 
 
 class Slots(Generic[Key]):
-    """``slots_max`` slots. A key is a connection; any object that can be hashed."""
+    """Slots, ``slots_max`` in total. A key is a connection: any hashable object."""
 
     def __init__(self, slots_max: int, *, per_address_max: int | None = None, waiting_per_address_max: int) -> None:
-        """per_address_max: connections of an address in all; None: no bound but the slots."""
+        """per_address_max: connections of an address at most; None: no bound but the slots."""
         self._free = list(range(slots_max - 1, -1, -1))
         self._per_address_max = slots_max if per_address_max is None else per_address_max
         self._waiting_max = waiting_per_address_max
@@ -75,7 +75,7 @@ class Slots(Generic[Key]):
         return iter(self._places)
 
     def open(self, key: Key, address: str) -> Place[Key]:
-        """A slot for a new connection of an address."""
+        """Find a slot for a new connection of an address."""
         own = self._addresses.get(address, _Address())
         if len(own) >= self._per_address_max:
             victim, refused = own.oldest(), "too many connections from this address"
@@ -93,7 +93,7 @@ class Slots(Generic[Key]):
         return Place(slot, displaces=victim)
 
     def _victim(self, address: str) -> Key | None:
-        """The oldest waiting connection of the address that has most, unknown addresses first."""
+        """Oldest waiting connection of the address that has most, unknown addresses first."""
         best: tuple[bool, int] | None = None
         victim = None
         for other, connections in self._addresses.items():

@@ -1,9 +1,8 @@
-"""The users' outgoing streams of a day, in one file: what a client that comes back asks to have again.
+"""Spool: the users' outbound streams of a day in one file, for clients that reconnect.
 
-The file begins with a page that says of which journal and session it is. The rest is cut into extents; each stream has
-a list of them, and grows at its own pace. Messages wait in memory for a moment, so that many small ones become one
-write. The file can be made again from the journal, so it is never synced for an answer, only for a checkpoint that says
-how far it goes (``image``).
+The file begins with a page that names its journal and session. The rest is cut into extents; each stream has a list of
+them. Messages wait in memory for a moment, so that many small ones become one write. The file can be rebuilt from the
+journal, so it is synced for checkpoints only, which record its length (``image``).
 """
 
 import os
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 
 from wire.soup import packet_bytes
 
-#: Bytes of an extent. A stream of one message takes one, of which the file system keeps one page.
+#: Bytes of an extent. A stream of one message takes one extent, of which the file system allocates one page.
 EXTENT_BYTES: Final = 65_536
-#: The page before the extents: magic, with the version of the format in it; bytes of an extent; journal; session.
+#: Page before the extents: magic with the version of the format; bytes of an extent; journal; session.
 _HEAD: Final = struct.Struct("<8sQ16s8s")
 _HEAD_BYTES: Final = 4_096
 _MAGIC: Final = b"lkspool\x01"
@@ -34,11 +33,11 @@ SUFFIX: Final = ".spool"
 
 
 class SpoolError(Exception):
-    """A spool cannot be read back: a fault of the machine, not of the connection that asked for it."""
+    """A spool cannot be read back: a fault of the machine, not of the connection."""
 
 
 class _Stream:
-    """One user's: its extents, an index of some of its messages, and what is not written yet."""
+    """Stream of one user: its extents, an index of some of its messages, and unwritten bytes."""
 
     __slots__ = ("bytes", "crc", "extents", "index_position", "index_seq", "next_seq", "pending", "written")
 
@@ -56,11 +55,11 @@ class _Stream:
 class Spool:
     """The streams of one trading day, by user number. Positions are bytes from a stream's beginning.
 
-    Only one process writes it; a stream is appended to in order. Raises OSError where the disk does when it is written.
+    One process writes it, in order. Raises OSError if a write fails.
     """
 
     def __init__(self, directory: Path | str, session: str, journal_id: bytes, *, readonly: bool = False) -> None:
-        """Open ``directory/streams/SESSION.spool``; what is there counts only as far as ``restore`` says."""
+        """Open ``directory/streams/SESSION.spool``; its content counts only as far as ``restore`` accepts it."""
         self.session = session
         self._head = _HEAD.pack(_MAGIC, EXTENT_BYTES, journal_id, session.encode("ascii"))
         self._has_head = False
@@ -75,7 +74,7 @@ class Spool:
         self._pending_bytes = 0
 
     def append(self, user: int, first_seq: int, count: int, data: bytes) -> None:
-        """Messages ``first_seq`` on of a user, ``count`` of them, as framed packets."""
+        """Append ``count`` messages of a user from ``first_seq`` on, as framed packets."""
         stream = self._streams.get(user)
         if stream is None:
             stream = self._streams[user] = _Stream()
@@ -97,7 +96,9 @@ class Spool:
             stream = self._dirty[-1]
             data = b"".join(stream.pending)
             self._write(stream, data)
-            stream.crc = zlib.crc32(data, stream.crc)  # here, and not for each message: many small ones are one write
+            stream.crc = zlib.crc32(
+                data, stream.crc
+            )  # here, not for each message, so that many small ones become one write
             stream.pending.clear()
             self._dirty.pop()
         self._pending_bytes = 0
@@ -107,7 +108,7 @@ class Spool:
             os.pwrite(self._fd, self._head, 0)
             self._has_head = True
         view = memoryview(data)
-        # What was written before a write failed is written once more, at the same place.
+        # After a failed write the same bytes are written again, at the same place.
         position = stream.bytes - len(data)
         while view:
             within = position % EXTENT_BYTES
@@ -143,17 +144,17 @@ class Spool:
                 data = self.read(user, position, 2 * EXTENT_BYTES)
                 size = packet_bytes(data)
                 if size == 0:
-                    raise SpoolError(f"{self.path} ends within message {number} of a user; look at the disk")
+                    raise SpoolError(f"{self.path} ends within message {number} of a user; check the disk")
             within += size
             number += 1
         return position + within
 
     def read(self, user: int, position: int, bytes_max: int) -> bytes:
-        """Bytes of a stream from a position on, at most as many as wanted; none at its end. Raises SpoolError."""
+        """Read bytes of a stream from a position on, ``bytes_max`` at most; none at its end. Raises SpoolError."""
         try:
             return self._read(user, position, bytes_max)
         except OSError as error:
-            raise SpoolError(f"{self.path} cannot be read: {error.strerror or error}; look at the disk") from error
+            raise SpoolError(f"{self.path} cannot be read: {error.strerror or error}; check the disk") from error
 
     def _read(self, user: int, position: int, bytes_max: int) -> bytes:
         stream = self._streams.get(user)
@@ -174,7 +175,7 @@ class Spool:
         return b"".join(pieces)
 
     def check(self, user: int) -> None:
-        """Compare the size of the file with what a user's stream needs. Raises SpoolError where it is less."""
+        """Check that the file is long enough for a user's stream. Raises SpoolError."""
         if (stream := self._streams.get(user)) is not None:
             try:
                 if stream.pending:
@@ -189,7 +190,7 @@ class Spool:
         return np.array(rows, np.int64).reshape(-1, 2)
 
     def image(self) -> dict[str, NDArray[Any]]:
-        """The image that ``restore`` takes, of all messages written; call ``flush`` first. Sync the file with it."""
+        """Image for ``restore``, of all messages written; call ``flush`` first. Sync the file with it."""
         users = sorted(self._streams)
         streams = [self._streams[user] for user in users]
 
@@ -209,9 +210,8 @@ class Spool:
         }
 
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
-        """Restore from an image. Raises ValueError when the file does not hold what it speaks of, or is another's.
-
-        All bytes are read and compared with their checksums, but for an image of a release that had none.
+        """Restore from an image. Raises ValueError if the file does not match the image. All bytes are compared with
+        their checksums, unless the image is of a release without them.
         """
         extent_at = index_at = 0
         crcs = image["crc"].tolist() if "crc" in image else None
@@ -225,11 +225,13 @@ class Spool:
             self._check(stream)
             stream.crc = self._crc(stream)
             if crcs is not None and stream.crc != crcs[at]:
-                raise ValueError(f"{self.path} was changed: the stream of user number {user} is not what was written")
+                raise ValueError(
+                    f"{self.path} was changed: the stream of user number {user} differs from the written one"
+                )
         self._extents = 1 + max((max(s.extents) for s in self._streams.values() if s.extents), default=-1)
 
     def _crc(self, stream: _Stream) -> int:
-        """Checksum of a stream's bytes as the file has them."""
+        """Checksum of a stream's bytes in the file."""
         crc, left_bytes = 0, stream.bytes
         for extent in stream.extents:
             piece = os.pread(self._fd, min(EXTENT_BYTES, left_bytes), _offset(extent))
@@ -254,7 +256,7 @@ class Spool:
         if self._has_head:
             return
         if head[:16] != self._head[:16]:
-            raise ValueError(f"{self.path} was written in another form, as by another release")
+            raise ValueError(f"{self.path} was written by another release in another form")
         if head[16:32] != self._head[16:32]:
             raise ValueError(f"{self.path} was taken from another journal")
         raise ValueError(f"{self.path} was taken from another session")

@@ -1,11 +1,11 @@
-"""The users and their streams as a fold over the journal: blocks in, messages out, user by user.
+"""Users and their streams as a projection of the journal: blocks in, messages out, user by user.
 
-``Streams`` is a publisher of the pump. Nothing in it comes from elsewhere than commands and events, so replay makes the
-same messages with the same numbers, and a checkpoint carries it (``image``) beside the state of the market.
+``Streams`` is a publisher of the pump. It depends on commands and events only, so replay makes the same messages with
+the same numbers, and a checkpoint has its image beside the state of the market.
 
 A stream lasts a trading day. Its first message says that the day begins, its last that it ends; the first clock value
-of another day ends one and begins the other, for each user. Orders that this clock value cancels because they were good
-for the day are told in the stream of the day that ends, before its last message.
+of another day ends one and begins the other, for each user. The cancels of day orders by this clock value are in the
+stream of the day that ends, before its last message.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +76,7 @@ class Segment(NamedTuple):
 Deliver = Callable[[Segment], None]
 #: Called when a trading day begins, with its session name, before the messages of that day.
 NewSession = Callable[[str], None]
-#: Called with a user whose present login ends, and why; after the messages of the block.
+#: Called with a user whose login must end, and the reason, after the messages of the block.
 LoginEnds = Callable[[int, str], None]
 
 
@@ -113,7 +113,7 @@ class Streams:
             rows *= 2
         #: SYMBOL rows, for the kernel that reads orders.
         self.symbols: NDArray[Any] = np.zeros(rows, SYMBOL)
-        #: RECENT rows, for the same kernel; no part of what is told, and in no image.
+        #: RECENT rows, for the same kernel; no part of the streams or of an image.
         self.recent: NDArray[Any] = np.zeros(RECENT_ROWS, RECENT)
         self._participants: dict[int, int] = {}
         self._by_name: dict[str, int] = {}
@@ -123,7 +123,7 @@ class Streams:
 
     @property
     def fold(self) -> Fold:
-        """Tables behind the messages; filled in place, never replaced."""
+        """Tables for the messages; filled in place, never replaced."""
         return self._packed.arrays
 
     @property
@@ -204,12 +204,13 @@ class Streams:
         self.fold.carried[:1].view(np.uint8)[:] = 0 if extend is None else extend.view(np.uint8)
 
     def _look_at_marks(self, first_seq: int, events: NDArray[Any]) -> None:
-        """Close instruments to orders over OUCH whose prices may go beyond it. Raises InvariantError for a number that
-        a message cannot carry: nothing of its block is told."""
+        """Close far instruments to orders over OUCH. Raises InvariantError for a number that does not fit a message:
+        nothing of its block is sent.
+        """
         if self.fold.marks[MISFITS]:
             told = events[events["price_e4"] > PRICE_E4_MAX]
             seq = int(told["seq"][0]) if len(told) else first_seq
-            raise InvariantError(f"command {seq}: a number that a user is to be told does not fit into a field of OUCH")
+            raise InvariantError(f"command {seq}: a number in a message to a user does not fit its field of OUCH")
         self.fold.marks[FAR] = 0
         for row in self.fold.stocks[self.fold.stocks["far"] != 0]:
             add_symbol(self.symbols, int(row["symbol"]), 0)
@@ -227,7 +228,9 @@ class Streams:
             self._deliver(Segment(user, first_seq, count, position, bytes(data[begin : begin + number_bytes])))
 
     def _over_days(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], days: NDArray[np.int64]) -> None:
-        """A block in which another trading day begins: what is before, the end of one, the beginning, what is after."""
+        """Take a block in which a trading day begins: events before, end of the old day, begin of the new, events
+        after.
+        """
         at = int(np.argmax(days != self.now_ns // DAY_NS))
         row, time_ns = int(self.fold.clock_at[at]), int(self.fold.clock_ns[at])
         cut = int(np.searchsorted(events["seq"], first_seq + row))
@@ -248,9 +251,8 @@ class Streams:
         self(first_seq + row, commands[row:], events[after:])
 
     def _over_definitions(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """A block with definitions: in turn the rows between them, and those that stand together.
-
-        So that a definition counts from its own row on, at the time of that row, whatever else is in its block.
+        """Take a block with definitions in parts, so that a definition counts from its own row on, at the time of that
+        row.
         """
         defining = np.isin(commands["kind"], _DEFINING)
         ends = [*(np.flatnonzero(defining[1:] != defining[:-1]) + 1).tolist(), len(commands)]
@@ -271,7 +273,7 @@ class Streams:
             self._login_ends(user, why)
 
     def _end_orders(self, seq: int, clock: NDArray[Any], events: NDArray[Any]) -> None:
-        """The cancels of orders good for the day that ends: its streams tell them, with the time of the clock value."""
+        """Send the cancels of day orders to the streams of the day that ends, with the time of the clock value."""
         self.fold.clock_at[0], self.fold.clock_ns[0] = 0, clock["time_ns"][0]
         at = 0
         while at < len(events):
@@ -284,7 +286,7 @@ class Streams:
         self._send(system_event(self.fold, user, int(EventCode.START_OF_DAY), self.now_ns))
 
     def _define(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """Definitions that were not refused: instruments, participants, users and their passwords."""
+        """Take accepted definitions: instruments, participants, users and their passwords."""
         refused = set(events["seq"][events["kind"] == EventKind.REJECTED].tolist())
         for at in np.flatnonzero(np.isin(commands["kind"], _DEFINING)).tolist():
             if first_seq + at not in refused:
@@ -313,7 +315,7 @@ class Streams:
         name = unpack(int(command["name"]))
         user = self._by_name.get(name, 0)
         if user == 0 and len(self._by_name) + 1 >= len(self.fold.users):
-            return  # there is no room for more users; such a one cannot log in
+            return  # no room for more users: this one cannot log in
         fresh = user == 0
         if fresh:
             user = self._by_name[name] = len(self._by_name) + 1
@@ -342,7 +344,7 @@ class Streams:
         return bool(int(self.fold.users[user]["permissions"]) & permission)
 
     def image(self) -> dict[str, NDArray[Any]]:
-        """The image that ``restore`` takes: copies and views; write them before the next block is taken."""
+        """Image for ``restore``: copies and views; write them before the next block."""
         fold = self.fold
         places = np.flatnonzero(fold.open["participant"])
         return {

@@ -1,7 +1,7 @@
-"""TLS for order entry: the certificate, and a connection until its handshake is done.
+"""TLS for order entry: the certificate, and the handshake of a connection.
 
-A connection has its slot before its handshake, so that those that never shake hands are bounded, and make room, as
-silent ones do.
+A connection has its slot before its handshake, so that connections without a handshake are bounded, and make room like
+silent ones.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class TlsError(ValueError):
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 and later with a certificate chain and its key, both PEM. Raises TlsError."""
+    """Context of TLS 1.2 and later with a certificate chain and its key, both PEM. Raises TlsError."""
     for path, what in ((certificate, "certificate"), (key, "key")):
         try:
             path.read_bytes()
@@ -33,7 +33,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # A key with a passphrase would be asked for on the terminal; it is refused instead.
+        # A key with a passphrase would prompt on the terminal; it is refused instead.
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or str(error)
@@ -45,14 +45,14 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class TlsDoor(asyncio.Protocol):
-    """A connection until its handshake is done; then the gateway's ``Connection`` has its place."""
+    """Protocol of a connection until its handshake is done; then the gateway's ``Connection`` replaces it."""
 
     def __init__(self, gateway: "Gateway", context: ssl.SSLContext) -> None:
         self._connection = gateway.protocol()
         self._context = context
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected: begin the handshake where there is room."""
+        """Begin the handshake of a new connection if there is room."""
         if not self._connection.admit(transport):
             return
         stream, loop = cast(asyncio.Transport, transport), asyncio.get_running_loop()
@@ -64,16 +64,16 @@ class TlsDoor(asyncio.Protocol):
             ssl_handshake_timeout=LOGIN_NS / 1e9,
             ssl_shutdown_timeout=_SHUTDOWN_S,
         )
-        # A task begins in the loop's next turn, and by then the client's first bytes may have come to this protocol. So
-        # the transport is given to TLS here and now.
+        # A task begins in the loop's next turn, and by then this protocol may have received the client's first bytes.
+        # So TLS gets the transport at once.
         begun = _Begun(starting)
-        # Kept, since the loop alone does not keep a task from being collected.
+        # Kept, since the loop alone does not protect a task from collection.
         self._task = loop.create_task(self._shake_hands(begun, stream))
 
     async def _shake_hands(self, begun: "_Begun", transport: asyncio.Transport) -> None:
         try:
             secured = await begun
-        except OSError as error:  # an SSLError too, and a handshake that takes too long
+        except OSError as error:  # SSLError included, and a handshake that takes too long
             transport.abort()
             self._connection.on_handshake_failure(error)
             return
@@ -82,7 +82,7 @@ class TlsDoor(asyncio.Protocol):
 
 
 class _Begun:
-    """A coroutine that has run up to its first wait; awaited, it goes on from there."""
+    """Awaitable that continues a coroutine which has run to its first wait."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, asyncio.Transport | None]) -> None:
         self._coroutine = coroutine

@@ -1,7 +1,7 @@
 """Kernels that write messages, field by field, into ``Fold.out``, at the offsets of ``wire/ouch_layout.py``.
 
-A number that its field cannot carry is counted in ``Fold.marks``, and the shell sends nothing of that block: a message
-never tells a cut number. Kernels raise nothing, so the bytes are written all the same.
+A number that does not fit its field is counted in ``Fold.marks``, and the shell sends nothing of that block: no message
+has a truncated number. Kernels raise nothing, so the bytes are written all the same.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _U32_MAX: Final = 2**32 - 1
 _FIRM_CHARACTERS: Final = ouch.FIRM_CHARACTERS
-#: What ``Fold.marks`` counts.
+#: Counters in ``Fold.marks``.
 MISFITS: Final = 0
 FAR: Final = 1
 _TAIL_SPACES: Final = 0x202020202020_0000
@@ -98,7 +98,7 @@ def tail_of(client_order_id, tail):
 
 @inlined
 def begin_message(fold: Fold, begin, message_bytes, kind, time_ns):
-    """Writes the frame, the kind and the time of a message; returns where the message begins, behind its frame."""
+    """Write the frame, the kind and the time of a message; returns the begin of the message, after its frame."""
     out = fold.out
     out[begin] = (message_bytes + 1) >> 8
     out[begin + 1] = (message_bytes + 1) & 255
@@ -111,7 +111,7 @@ def begin_message(fold: Fold, begin, message_bytes, kind, time_ns):
 
 @inlined
 def sent(fold: Fold, m, user, begin, end):
-    """Notes message m for a user; m + 1."""
+    """Record message m for a user; gives m + 1."""
     message = fold.messages[m]
     message["user"] = user
     message["begin"] = begin

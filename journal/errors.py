@@ -2,11 +2,11 @@
 
 
 class JournalError(Exception):
-    """The journal cannot do what was asked. After a failed commit the outcome of what was queued is unknown."""
+    """A request to the journal failed. After a failed commit the outcome of queued blocks is unknown."""
 
 
 class JournalDamaged(JournalError):
-    """Bytes that were written are not the bytes that are there. Damaged files are read, never changed."""
+    """The journal is damaged: bytes differ from the written ones. Damaged files are read, never changed."""
 
 
 class JournalBusy(JournalError):
@@ -14,7 +14,7 @@ class JournalBusy(JournalError):
 
 
 class BlockRefused(JournalError):
-    """A block of another node does not continue this journal. Nothing was written, and the journal can be used on."""
+    """A block of another node does not continue this journal. Nothing was written, and the journal stays usable."""
 
 
 class JournalFault(JournalError):

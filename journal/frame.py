@@ -1,13 +1,13 @@
-"""One block of rows as bytes, and back.
+"""Format of a block of rows.
 
-A block is what the sequencer stamped at once: ``count`` opaque rows, numbered from ``first_seq`` on. Its frame is
+A block is the unit of the sequencer: ``count`` opaque rows, numbered from ``first_seq`` on. Its frame is
 
     magic 4 | header bytes u32 | rows bytes u32 | zero u32 | checksum 16 | msgpack header | rows
 
-The checksum is xxh3-128 over everything else. The header ends with the checksum of the block before, so each
-checksum vouches for the whole history: a block that is swapped, left out or taken from another journal does not
-fit. ``previous`` of the first block of a slice is the checksum of the slice's genesis record, which holds the journal's
-id, and the checksum of the last block before. xxh3 finds accidents, not forgers.
+The checksum is xxh3-128 over everything else. The header ends with the checksum of the block before, so each checksum
+covers the whole history: a block that is swapped, left out or taken from another journal does not fit. ``previous`` of
+the first block of a slice is the checksum of the slice's genesis record, which holds the journal's id, and the checksum
+of the last block before. xxh3 finds accidents, not forgers.
 """
 
 import struct
@@ -82,7 +82,7 @@ def encode(
     source_digest: str,
     rules_version: int,
 ) -> bytearray:
-    """A frame that still lacks its link and checksum (``seal``): the one copy that is made of ``rows``.
+    """Encode a frame without its link and checksum (``seal``); the only copy of ``rows``.
 
     ``rows``: contiguous bytes. Raises ValueError for a number out of range.
     """

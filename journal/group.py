@@ -1,15 +1,14 @@
 """Group commit: one thread takes everything that waits, commits it at once, then moves the durable mark.
 
-A block is committed at once, since somebody waits for it. An event digest is not: it waits a little for the next block,
-or each single order would be followed by a sync of its own, and the next order would wait for that. Without sync nobody
-waits for a block either; then the thread commits every 20 milliseconds what has come, because while it works it takes
-the interpreter from the market's thread again and again. Whoever does wait (``wait_durable``, ``close``, a queue that
-has grown) cuts that short.
+A block is committed at once, since a client waits for it. An event digest is not: it waits a little for the next block,
+or each order would be followed by a second sync, for which the next order would wait. Without sync nobody waits for a
+block either; then the thread commits every 20 milliseconds, because its work takes the interpreter from the market's
+thread. A waiter (``wait_durable``, ``close``, a queue that has grown) ends that pause.
 
 The queue between the pump and the disk is bounded in bytes: a pump that is faster than the disk waits in ``put``.
 The first exception of a commit ends the writer for good. What of that group is on the disk is unknown then, and
-trying again in place could report as durable what the page cache has dropped; so everybody who waits or comes later
-gets a JournalError.
+trying again in place could report as durable what the page cache has dropped; so all present and later callers get a
+JournalError.
 """
 
 import threading
@@ -24,10 +23,10 @@ QUEUE_BYTES_MAX: Final = 32 << 20
 GROUP_BYTES_MAX: Final = 4 << 20
 #: Longest wait of an event digest for a block to be committed with.
 DIGEST_LINGER_S: Final = 0.1
-#: Longest wait of a block for others where nobody waits for it, and the bytes that end the wait.
+#: Longest wait of a block without a waiter for others, and the bytes that end the wait.
 LINGER_S: Final = 0.02
 LINGER_BYTES_MAX: Final = 1 << 20
-#: Vain looks of the thread before it sleeps until it is called.
+#: Empty polls of the thread before it sleeps until a call.
 _EMPTY_TURNS_MAX: Final = 100
 _DIGEST_BYTES: Final = 64
 
@@ -51,10 +50,10 @@ def _size(entry: Entry) -> int:
 
 
 class _Thread(IntEnum):
-    """State of the writer's thread; producers and waiters wake it only where it would be late."""
+    """State of the writer's thread; producers and waiters wake it only if it would be late."""
 
-    BUSY = 0  # it looks at the queue before it waits
-    TURNING = 1  # it looks at the queue again in a moment
+    BUSY = 0  # it reads the queue before it waits
+    TURNING = 1  # it reads the queue again in a moment
     ASLEEP = 2
 
 
@@ -84,12 +83,12 @@ class GroupWriter:
         self._failure: BaseException | None = None
         self._queue: deque[Entry] = deque()
         self._blocks = 0  # in the queue
-        self._wanted_seq = 0  # the last that somebody waits or has waited for
+        self._wanted_seq = 0  # the last one with a waiter
         self._state = _Thread.BUSY
         self._closing = False
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # the writer waits here
-        self._progress = threading.Condition(self._lock)  # everybody else
+        self._progress = threading.Condition(self._lock)  # all other threads
         self._thread = threading.Thread(target=self._run, name="journal writer", daemon=True)
         self._thread.start()
 
@@ -192,7 +191,7 @@ class GroupWriter:
                 self._progress.notify_all()
             try:
                 self._told()
-            except BaseException as other:  # the first failure is the one to be told; this one goes with it
+            except BaseException as other:  # the first failure is reported, together with this one
                 error.add_note(f"and whoever was to be told of it raised {other!r}")
 
     def _advance(self, group: Sequence[Entry]) -> None:

@@ -1,10 +1,10 @@
 """The small sealed records beside the blocks: genesis, the commit mark, and the digest of a block.
 
-Genesis says once and for all what a journal is, and which: it holds a random id, and the first block is linked to
-the checksum of the record, so that the whole chain of blocks is of that journal (ADR 17). A commit mark says, inside
-each commit, how far the journal goes and which LMDB transaction says so. The same mark is written to the file ``tail``
-after each commit: LMDB keeps two meta pages and takes the newer good one, so a damaged newer one would quietly give
-yesterday's journal, which the tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
+The genesis record identifies a journal: it has a random id, and the first block is linked to the checksum of the
+record, so that the whole chain of blocks is of that journal (ADR 17). A commit mark says, inside each commit, how far
+the journal goes and which LMDB transaction says so. The same mark is written to the file ``tail`` after each commit:
+LMDB keeps two meta pages and takes the newer good one, so a damaged newer one would quietly give yesterday's journal,
+which the tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
 
 The genesis of a further slice (``slices``) also names what it begins with: the end of the slice before, and the image.
 """
@@ -134,7 +134,7 @@ def _start_of(fields: dict[str, Any]) -> SliceStart:
 
 
 def decode_genesis(sealed: bytes) -> Genesis:
-    """Raises JournalDamaged, or JournalForeign for a record of another program or version."""
+    """Unseal a genesis record. Raises JournalDamaged, or JournalForeign for another program or version."""
     record = _unseal(sealed, "the journal's genesis record")
     try:
         fields = msgpack.unpackb(record)
@@ -204,7 +204,7 @@ def encode_mark(mark: Mark) -> bytes:
 
 
 def decode_mark(sealed: bytes, what: str) -> Mark:
-    """Raises JournalDamaged naming ``what``."""
+    """Unseal a commit mark. Raises JournalDamaged naming ``what``."""
     record = _unseal(sealed, what)
     if len(record) != _MARK.size or record[:8] != _MARK_MAGIC:
         raise JournalDamaged(f"{what} is not one of a lockstep journal")
@@ -218,7 +218,7 @@ def encode_digest(first_seq: int, digest: bytes, previous_seq: int) -> bytes:
 
 
 def decode_digest(first_seq: int, record: bytes) -> tuple[bytes, int]:
-    """(digest, previous_seq). Raises JournalDamaged naming the block."""
+    """Unseal an event digest: (digest, previous_seq). Raises JournalDamaged naming the block."""
     if len(record) == _DIGEST.size:
         digest, previous_seq, check = _DIGEST.unpack(record)
         if check == xxhash.xxh3_64_intdigest(first_seq.to_bytes(8, "big") + record[:24]):

@@ -14,7 +14,7 @@ FOLDER: Final = "journal"
 _SIDE_FILE_BYTES_MAX: Final = 1 << 20
 _TAIL_TRIES: Final = 5
 #: Sentence for a journal without its tail.
-_UNWITNESSED: Final = "nothing says whether the newest commands are all there"
+_UNWITNESSED: Final = "a loss of the newest commands cannot be detected"
 
 
 def read_side_file(path: Path) -> bytes | None:

@@ -1,9 +1,9 @@
-"""The kernel that judges what the exchange says: each message is held against the request or the order it is about.
+"""Kernel that judges the exchange's messages: each one against its request or order.
 
 A stream tells of requests in the order they were sent, and of each exactly once: an Enter is Accepted or Rejected, a
-Replace is Replaced, Rejected, or the order's cancel, a Cancel is Canceled or Cancel Rejected. Between them it tells
-of executions and of what else happens to open orders. Whatever does not fit is counted as a fault of its kind
-(``load.state.FAULTS``). What never came is seen at the end: requests without an answer.
+Replace is Replaced, Rejected, or the order's cancel, a Cancel is Canceled or Cancel Rejected. Between them come
+executions and other events of open orders. A message that does not fit is counted as a fault of its kind
+(``load.state.FAULTS``). Missing answers are counted at the end.
 
 It is compiled, since it judges millions of messages a second, and it reads them by itself: what judges a node must not
 share its reading with the client library, which is judged too. The offsets are those of ``wire/ouch_layout.py``.
@@ -249,7 +249,9 @@ def _judge(load: Load, n, connection, at, now_ns):
 
 @inlined
 def _read(load: Load, n, connection, start, end, now_ns):
-    """Judges the whole packets between two places; where the first that is not whole begins, or ``end`` at a fault."""
+    """Judge the complete packets between two places; gives the begin of the first incomplete one, or ``end`` at a
+    fault.
+    """
     buffer = load.arrived[n]
     at = start
     while True:
@@ -275,7 +277,7 @@ def _read(load: Load, n, connection, start, end, now_ns):
 
 @called
 def take_answers(load: Load, which, arrived_bytes, count, now_ns):
-    """Judges what arrived: ``arrived_bytes[i]`` bytes in the region of connection ``which[i]``, from HELD_BYTES on.
+    """Judge the arrived bytes: ``arrived_bytes[i]`` in the region of connection ``which[i]``, from HELD_BYTES on.
 
     The beginning of a packet that is not complete moves to just before HELD_BYTES, for the next call. A stream with a
     fault that says where nothing begins any more is not read on.

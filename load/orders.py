@@ -236,7 +236,7 @@ def _write_replace(load: Load, n, at, connection, order, old_number, request, wo
 
 @inlined
 def _make_one(load: Load, n, at, connection):
-    """Writes the next request of a connection at ``at``; where it ends, or ``at`` if there is no place for an order."""
+    """Write the next request of a connection at ``at``; gives its end, or ``at`` if there is no place for an order."""
     word = _draw(connection["random"])
     more = _draw(word)
     connection["random"] = more
@@ -278,7 +278,7 @@ def _make_one(load: Load, n, at, connection):
 
 @inlined
 def _fill(load: Load, n, now_ns):
-    """Writes all the requests that a connection may send now; the bytes written."""
+    """Write all the requests that a connection may send now; gives the bytes written."""
     connection = load.connections[n]
     times = load.intended_ns[n]
     room = load.out.shape[1] - REQUEST_BYTES
@@ -306,7 +306,7 @@ def _fill(load: Load, n, now_ns):
 
 @called
 def make_requests(load: Load, which, count, now_ns, senders, lengths):
-    """Writes the requests that are due into ``load.out``, for those of ``which[:count]`` whose last ones are sent.
+    """Write the requests that are due into ``load.out``, for connections of ``which[:count]`` whose last ones are sent.
 
     A closed loop (``interval_ns`` 0) sends as many as its window lets it; an open one those whose time has come, and
     a late one still bears the time it was meant for. A connection that was silent for a second sends a heartbeat.

@@ -162,7 +162,9 @@ def _answer(sink: Sink, n, at, to):
 
 @called
 def answer_all(sink: Sink, n, arrived_bytes):
-    """Answers the whole messages that arrived on connection n, from HELD_BYTES on, and keeps the rest; the bytes."""
+    """Answer the complete messages of connection n, from HELD_BYTES on, and keep the rest; gives the bytes of the
+    answers.
+    """
     at = HELD_BYTES - sink.held[n]
     end = min(HELD_BYTES + arrived_bytes, sink.arrived.shape[1])
     to = np.int64(0)

@@ -1,10 +1,10 @@
-"""A LOBSTER run beside the published book: after every message, the venue's displayed levels against those of the data.
+"""Comparison of a LOBSTER run with the published book: displayed levels of venue and data after every message.
 
-The venue's book is folded from its events alone, so that it owes nothing to the translation that made the commands.
-What a row of the book file revealed is there because the row said so; every later row is compared with it.
-A row that differs is explained when all that differs lies where the data determines nothing: beyond the horizon of
-``lobster.translate``, or on a side where an order is held back because the book of the data is crossed. Anything else
-is unexplained, and so is a trade with another order than the one that price-time priority gives.
+The venue's book is built from its events alone, independent of the translation that made the commands. What a row of
+the book file revealed is there because the row said so; every later row is compared with it. A row that differs is
+explained when all that differs lies where the data determines nothing: beyond the horizon of ``lobster.translate``, or
+on a side where an order is held back because the book of the data is crossed. Anything else is unexplained, and so is a
+trade with another order than the one that price-time priority gives.
 """
 
 from bisect import bisect_left
@@ -86,7 +86,7 @@ class CheckReport:
 
 
 class DisplayedBook:
-    """The displayed levels of one instrument, folded from EVENT rows.
+    """Displayed levels of one instrument, built from EVENT rows.
 
     Sides are 1 and -1. ``levels[side]``: price to size; ``ranks[side]``: prices, turned so that the best is smallest.
     """

@@ -1,4 +1,4 @@
-"""Notes about LOBSTER messages that are not simply one command."""
+"""Kinds of LOBSTER messages that are not exactly one command."""
 
 from enum import StrEnum
 from typing import Final

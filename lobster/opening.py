@@ -11,7 +11,7 @@ from lobster.read import DELETE, EMPTY_E4, ENTER, EXECUTE, REDUCE, LobsterError,
 
 
 def check_seed(before: dict[int, dict[int, int]], name: str) -> None:
-    """Raises LobsterError when a level of the opening book is more than one order may have."""
+    """Check the opening book. Raises LobsterError for a level above the largest quantity of an order."""
     for price_e4, qty in (each for side in before.values() for each in side.items()):
         if qty > QTY_MAX:
             raise LobsterError(

@@ -248,13 +248,13 @@ def _book_line(line: str, columns: int) -> str:
 
 
 def _refuse(name: str, wrong: NDArray[np.bool_], fault: str, first_line: int = 1) -> None:
-    """Raises LobsterError at the first row that is wrong."""
+    """Raise LobsterError for the first wrong row."""
     if wrong.any():
         raise LobsterError(f"{name}:{int(np.argmax(wrong)) + first_line}: {fault}.")
 
 
 def _refuse_off_tick(name: str, price_e4: NDArray[np.int64], tick_e4: int, first_line: int) -> None:
-    """Raises LobsterError at the first price that is no multiple of the tick, with the tick that would fit all."""
+    """Raise LobsterError for the first price that is no multiple of the tick, with a tick that fits all."""
     off = price_e4 % tick_e4 != 0
     if off.any():
         row = off if off.ndim == 1 else off.any(axis=1)

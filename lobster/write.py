@@ -19,7 +19,7 @@ _DENSE_MAX: Final = 62**7
 
 
 class RowWriter:
-    """Writes rows, each after a CLOCK row when the time has changed, and gives out client order ids."""
+    """Writer of rows, each after a CLOCK row if the time has changed, and source of client order ids."""
 
     def __init__(self, directory: Directory) -> None:
         self.raw = bytearray()

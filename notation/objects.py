@@ -1,8 +1,8 @@
 """Events, commands and times as JSON objects (docs/json): the one place where rows of a journal become JSON.
 
-Each object of a kind has the same keys, whatever row it is made of; None where the row says nothing. Codes are words,
-prices are whole numbers of 1/10000 (``_e4``), durations are nanoseconds (``_ns``), and a moment is ISO 8601 in UTC with
-nine places, so that text order is time order.
+Objects of a kind have the same keys; None for values that the row lacks. Codes are words, prices are whole numbers of
+1/10000 (``_e4``), durations are nanoseconds (``_ns``), and a moment is ISO 8601 in UTC with nine places, so that text
+order is time order.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def event_object(row: "np.void", names: Directory, time_ns: int) -> Object:
     told["participant"] = _name(names.participants, row["participant"])
     if kind in _REFUSALS:
         told["refused"] = _id(row["client_order_id"])
-        # Without a participant it may be an order of an unknown one, or the name in a command about no order.
+        # Without a participant it may be an order of an unknown one, or the name in another command.
         if row["participant"] or kind == EventKind.CANCEL_REJECTED:
             told["client_order_id"] = told["refused"]
     elif row["client_order_id"]:
@@ -101,8 +101,8 @@ def command_object(
 ) -> Object:
     """One command as an object with COMMAND_KEYS: its COMMAND row, after the EXTEND row that goes with it, if any.
 
-    seq: of the last row. time_ns: the clock in force at it. raw: rows in hexadecimal digits, where the other keys do
-    not say all of them. events: what it caused, where that is wanted.
+    seq: of the last row. time_ns: the clock in force at it. raw: rows in hexadecimal digits, if the other keys do not
+    have all of them. events: its events, if requested.
     """
     row, before = ROW.unpack(rows[-1].tobytes()), ROW.unpack(rows[0].tobytes()) if len(rows) > 1 else None
     told = _NO_COMMAND | {"seq": seq, "time": iso_time(time_ns), "raw": list(raw) or None, "events": events}

@@ -1,12 +1,12 @@
 """Scenario files as text (rulebook section 12): ``parse`` turns the whole text into lines before any of it is used.
 
-A ``Line`` holds a COMMAND row that is complete but for what only the venue knows: the numbers of the participant
-and instrument it names, and its time. ``notation.translate`` adds those. Syntax alone decides here: a value of any size
-that fits 64 bits goes into the row as it is, because refusing it is the engine's part. A line that makes no row is an
-error of the file, and so are the words of the rulebook that this release does not build (its section 13).
+A ``Line`` has a COMMAND row without the values that only the venue knows: the numbers of its participant and
+instrument, and its time. ``notation.translate`` adds those. Only the syntax is checked: any value of 64 bits goes into
+the row unchanged, since rejecting it is for the engine. A line that makes no row is an error of the file, and so are
+words of the rulebook that this release does not build (its section 13).
 
-Beyond the rulebook, so that any journal can be printed: ``~`` and 16 hexadecimal digits stand for an id or name that
-is none, and ``raw`` and 128 hexadecimal digits are one COMMAND row.
+Beyond the rulebook, so that any journal can be printed: ``~`` and 16 hexadecimal digits stand for an id or name that is
+not text, and ``raw`` and 128 hexadecimal digits are one COMMAND row.
 """
 
 import re
@@ -52,8 +52,8 @@ class Line(NamedTuple):
     """One command of a file. ``row``: 64 bytes; participant, instrument and ``time`` are left 0 for the translation.
 
     participant, symbol: the names' numbers (``engine.names.pack``) where the row wants the numbers of the two.
-    expected: the events that stand under it, as they are written, without the ``>``. tokens: head and tail of
-    the token, then of the new one, or nothing. before: an EXTEND row that goes before, or nothing.
+    expected: the events below it, without the ``>``. tokens: head and tail of the token, then of the new one, or
+    nothing. before: an EXTEND row that goes before, or nothing.
     """
 
     number: int
@@ -75,7 +75,7 @@ _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
 
 
 def options_of(words: list[str], known: frozenset[str], later: frozenset[str], command: str) -> dict[str, str]:
-    """The ``key=value`` and single-word options after the plain words; those of a later release are refused."""
+    """Options after the plain words, ``key=value`` or single words; those of a later release raise Fault."""
     options: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -92,7 +92,7 @@ def options_of(words: list[str], known: frozenset[str], later: frozenset[str], c
 
 
 def plain_words(words: list[str], form: str) -> None:
-    """Raises Fault unless there are as many plain words as in ``form``, with the same ``@``."""
+    """Check that there are as many plain words as in ``form``, with the same ``@``. Raises Fault."""
     count, at = _shape(form)
     if len(words) < count or (at and words[at] != "@"):
         raise Fault(f"the command is not complete; its form is: {form}")
@@ -163,7 +163,7 @@ class _CommandReader:
 
 
 def _options(found: Command, words: list[str]) -> dict[str, str]:
-    """The options of a command. Raises Fault where one is missing, or says what this release does not build."""
+    """Read the options of a command. Raises Fault if one is missing, or not built in this release."""
     options = options_of(words, _known(found), found.later, found.word)
     for key, value in found.fixed.items():
         if options.get(key, value) != value:
@@ -243,7 +243,7 @@ def _raw(text: str, words: list[str], number: int) -> Line:
     """A ``raw`` line. Raises Fault for any other word."""
     if words[0] == "raw":
         if len(words) != 2 or not _RAW_ROW.fullmatch(words[1]):
-            raise Fault("raw wants one word of 128 hexadecimal digits, the 64 bytes of a COMMAND row")
+            raise Fault("raw needs one word of 128 hexadecimal digits, the 64 bytes of a COMMAND row")
         return Line(number, text, RAW, bytes.fromhex(words[1]), 0, 0, None, [])
     if words[0] in LATER:
         raise Fault(f"the command {words[0]} {NOT_BUILT}")
@@ -266,8 +266,8 @@ def _expected(text: str) -> str:
 def parse(text: str, name: str, progress: Callable[[int, int], None] | None = None) -> list[Line]:
     """The commands of a scenario file, each with the events expected under it.
 
-    The whole text is looked at first, calling ``progress(line, lines)`` at times. Raises ScenarioError, with ``name``
-    and the line, at the first fault.
+    The whole text is parsed first, with calls of ``progress(line, lines)`` on the way. Raises ScenarioError, with
+    ``name`` and the line, at the first fault.
     """
     lines: list[Line] = []
     texts = text.split("\n")
@@ -290,5 +290,5 @@ def parse(text: str, name: str, progress: Callable[[int, int], None] | None = No
 
 
 def _short(sentence: str) -> str:
-    """A sentence that quotes a line of any length, with its end, which says what to do."""
+    """Shorten a sentence that quotes a long line; its end says what to do."""
     return sentence if len(sentence) <= 400 else f"{sentence[:150]} … {sentence[-150:]}"

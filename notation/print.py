@@ -1,9 +1,9 @@
 """Rows as scenario text (rulebook section 12): what ``notation.translate`` reads again to the same rows, byte for byte.
 
-A row is first written as a trader would, then read back; where the reading is not the same bytes (a hostile row, a
-number of nobody, a clock that went back) the row is written as ``raw`` and its 64 bytes. So the promise does not rest
-on the writing being right. A printed journal that begins without a clock begins with a ``raw`` line, because any other
-would be given the implicit first clock.
+A row is first written in words, then read back; if the bytes differ (a hostile row, an unknown number, a clock that
+went back), the row is written as ``raw`` and its 64 bytes. So the promise does not depend on the words. A printed
+journal that begins without a clock begins with a ``raw`` line, because any other would be given the implicit first
+clock.
 """
 
 from dataclasses import replace
@@ -160,10 +160,9 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
 
 
 class Printer:
-    """Prints a journal block by block, from its beginning or from where ``directory`` was the venue's.
+    """Printer of a journal, block by block, from its beginning or from the position of ``directory``.
 
-    It follows the definitions through the blocks by the events they caused, so that a name stands for a number only
-    where the reader will know it too.
+    It follows accepted definitions through the blocks, so that it prints a name only where a reader knows it too.
     """
 
     def __init__(self, directory: Directory | None = None) -> None:
@@ -175,7 +174,7 @@ class Printer:
 
     @property
     def directory(self) -> Directory:
-        """The venue's directory after what has been printed."""
+        """Directory of the venue after the printed rows."""
         return replace(self._directory, now_ns=self._clock.time_ns)
 
     def go_to(self, time_ns: int, *, first: bool) -> None:
@@ -240,7 +239,7 @@ class Printer:
         return rows == ((line.before, line.row) if line.before else (line.row,))
 
     def _define(self, row: bytes, events: list[tuple[int, ...]]) -> None:
-        """Take up a definition that the venue took: it was not refused."""
+        """Add a definition that the venue accepted."""
         refused = any(values[9] == EventKind.REJECTED for values in events)
         if refused or row[56] not in (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT):
             return
@@ -252,7 +251,7 @@ class Printer:
         self._numbers.learn(self._directory)
 
     def _text(self, row: bytes, held: bytes) -> str:
-        """The row as a trader would write it, if it can be; ``_reads_as`` tells whether that is the row."""
+        """The row in words, if possible; ``_reads_as`` checks that they give the row."""
         values = ROW.unpack(row)
         if values[8] == CommandKind.CLOCK and values[0] < 0:
             return ""

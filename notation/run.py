@@ -1,7 +1,7 @@
-"""Scenario files as tests: what each command caused beside what stands under it (rulebook section 12).
+"""Scenario files as tests: events of each command against the expected ones (rulebook section 12).
 
-All events of a command count, in order; of each event only what is written is compared. Plain words are compared from
-the left as far as written, ``key=value`` pairs wherever they stand, and prices as numbers.
+All events of a command count, in order; of each event only the written words are compared. Plain words are compared
+from the left as far as written, ``key=value`` pairs wherever they stand, and prices as numbers.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Venue(Protocol):
 
 
 class CommandOutcome(NamedTuple):
-    """One command of a scenario. expected, got: events without the ``>``. compared: whether they had to agree."""
+    """One command of a scenario. expected, got: events without the ``>``. compared: True if they had to agree."""
 
     line: Line
     expected: list[str]
@@ -39,7 +39,7 @@ class CommandOutcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """True if the events are what the file says; true where it says nothing."""
+        """True if the events are the expected ones, or none are given."""
         return not self.compared or events_agree(self.expected, self.got)
 
 
@@ -51,12 +51,12 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """True if every command caused the events that the file says."""
+        """True if every command caused the expected events."""
         return all(command.passed for command in self.commands)
 
 
 def event_agrees(expected: str, got: str) -> bool:
-    """True if an event is as it is written in a file.
+    """True if an event agrees with its expectation in a file.
 
     >>> event_agrees("trade XYZ 100 @ 10.0 incoming=c1", "trade XYZ 100 @ 10.00 resting=b1 incoming=c1")
     True
@@ -90,14 +90,14 @@ def _price(word: str) -> str | int:
 
 
 def events_agree(expected: Sequence[str], got: Sequence[str]) -> bool:
-    """True if all events of a command are there, in order."""
+    """True if all events of a command agree, in order."""
     return len(expected) == len(got) and all(event_agrees(*pair) for pair in zip(expected, got, strict=True))
 
 
 def run_scenario(lines: list[Line], engine: Venue, *, compare: bool, name: str = "scenario") -> Outcome:
     """Apply the lines to ``engine`` and set each command's events beside those of the file.
 
-    ``compare``: whether commands without events in the file must cause none. False makes the file an input: only the
+    ``compare``: True if commands without events in the file must cause none. False makes the file an input: only the
     commands that have events under them are compared. Raises ScenarioError when the clock would go back.
     """
     translator = Translator(lines, engine.directory, name)
@@ -120,12 +120,12 @@ def run_scenario(lines: list[Line], engine: Venue, *, compare: bool, name: str =
 
 
 def is_test(lines: list[Line]) -> bool:
-    """True if a file says anything about events; one that does not is an input, not a test."""
+    """True if a file has expected events; one without is an input, not a test."""
     return any(line.expected for line in lines)
 
 
 def beside(command: CommandOutcome) -> list[tuple[str, str, bool]]:
-    """Rows for a display: the expected event, the one that came, and whether they agree; empty where one is missing."""
+    """Rows for a display: expected event, actual event, and True if they agree; empty if one is missing."""
     return [
         (want, came, bool(want) and bool(came) and event_agrees(want, came))
         for want, came in zip_longest(command.expected, command.got, fillvalue="")

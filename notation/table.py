@@ -1,8 +1,8 @@
 """The commands of the scenario notation, one table: parsing, printing and JSON are all made from it (section 12).
 
 A ``Command`` is its word, then *plain* words in the order of its form, then options. Each of them is a ``Field``: its
-places in the row, and a ``Value``, which says how it is read, written and told in JSON. A value of any size that fits
-its place goes there as it is, because refusing it is the engine's part; words that make no row are a ``Fault``.
+places in the row, and a ``Value``, which says how it is read, written and told in JSON. Any value that fits its place
+goes there unchanged, since rejecting it is for the engine; words that make no row are a ``Fault``.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,9 +45,9 @@ from notation.words import (
     whole,
 )
 
-#: Of each name of a place the number of the place.
+#: Number of the place, by its names.
 PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.values()) for name in names}
-NOT_BUILT: Final = "is not built in this release (rulebook section 13); take it out of the file"
+NOT_BUILT: Final = "is not built in this release (rulebook section 13); remove it from the file"
 #: Words of the rulebook that this release does not build.
 LATER: Final = frozenset({"venue", "index", "schedule", "cross"})
 _64_BITS: Final = 2**64 - 1
@@ -115,7 +115,7 @@ class LimitField:
 class Command:
     """A command. ``form``: its plain words, as a message shows them; ``whole``: with the options that it must have.
 
-    ``fixed``: options that say what is so in this release anyway. ``later``: options of a later release.
+    ``fixed``: options with the only value of this release. ``later``: options of a later release.
     """
 
     kind: CommandKind
@@ -205,7 +205,7 @@ def _read_cost(text: str, what: str) -> int:
 def _read_halt(text: str, what: str) -> int:
     lasts_ns = duration_ns(text, what)
     if not lasts_ns:
-        raise Fault(f"{what} is {text}, which would be a halt without an end; leave it out if that is meant")
+        raise Fault(f"{what} is {text}, which would be a halt without an end; leave it out for that")
     return lasts_ns
 
 

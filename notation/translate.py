@@ -2,8 +2,8 @@
 
 A name becomes a number through the venue's directory, and the directory changes when a definition is applied. So the
 rows come in batches, each as long as the names in it can be known: a batch ends before the first line that uses names
-after a definition, and the next one is asked for with the directory that the venue has by then. A name that the venue
-does not know becomes number 0, with an EXTEND row before that says what was named.
+after a definition, and the next one is asked for with the directory that the venue has by then. An unknown name becomes
+number 0, with the name in an EXTEND row before.
 
 The clock: an ``at`` without a date is of the clock's date, a relative one counts from the clock. A file whose first
 command is neither ``at`` nor ``raw`` begins at 09:30:00 on 2024-01-15 UTC, if the venue has no clock yet.
@@ -50,7 +50,7 @@ class Clock:
         self._extended = False
 
     def saw(self, row: bytes) -> None:
-        """Take note of a row as the engine will."""
+        """Follow a row as the engine does."""
         kind = row[KIND_BYTE]
         if kind == CommandKind.CLOCK and not self._extended:
             time_ns = int.from_bytes(row[:8], "little", signed=True)
@@ -154,7 +154,7 @@ class Numbers:
         self._symbols: dict[int, bytes] = {}
 
     def learn(self, directory: Directory) -> None:
-        """Take up what ``directory`` has beyond what is known."""
+        """Add the new names of ``directory``."""
         for known, names in ((self._participants, directory.participants), (self._symbols, directory.symbols)):
             for number in range(len(known) + 1, len(names) + 1):
                 known[pack(names[number - 1])] = number.to_bytes(4, "little")

@@ -1,7 +1,6 @@
 """The values of scenario files, read and written: numbers, prices, ids, durations, times (rulebook section 12).
 
-Whatever fits 64 bits is a value, negative or absurd as it may be: refusing it is the engine's part. What does not is a
-``Fault``.
+Any number of 64 bits is a value, even an absurd one: rejecting it is for the engine. Others are a ``Fault``.
 """
 
 import datetime

@@ -1,7 +1,7 @@
 """Accounts of participants: positions, open orders and limits, for `lockstep state` and the operator.
 
-Out of the views that both engines have: POSITION, PARTICIPANT_STATE and LIMITS_STATE rows. Quantities are shares, money
-is in 1/10000.
+From views that both engines have: POSITION, PARTICIPANT_STATE and LIMITS_STATE rows. Quantities are shares, money is in
+1/10000.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ Facts = dict[str, Any]
 
 
 def participants(engine: MarketEngine) -> list[Facts]:
-    """Each participant in order of definition: its open orders, their notional, and what it may."""
+    """Participants in order of definition: open orders, their notional, and permissions."""
     return [_participant(row) for row in engine.participants()]
 
 
@@ -29,7 +29,7 @@ def positions(engine: MarketEngine) -> list[Facts]:
 
 
 def limits(engine: MarketEngine) -> list[Facts]:
-    """Limits of each participant; ``symbol`` is None for those of all instruments together."""
+    """Limits of participants; ``symbol`` is None for limits over all instruments."""
     names = engine.directory
     return [
         {
@@ -42,8 +42,7 @@ def limits(engine: MarketEngine) -> list[Facts]:
 
 
 def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
-    """One participant with its limits in all, and each instrument in which it holds, has open or is limited anything.
-
+    """Account of one participant with its overall limits, and its instruments with a position, open orders or limits.
     Raises KeyError for an unknown name.
     """
     names = engine.directory
@@ -64,7 +63,7 @@ def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
 
 
 def limit_words(limits: Facts) -> str:
-    """Limits (``notation.objects.limits_object``) as a line of section 12 has them; "" for none.
+    """Limits (``notation.objects.limits_object``) as words of section 12; "" for none.
 
     >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0, 0, 0)))
     'max_order_qty=100 restricted'

@@ -1,7 +1,7 @@
-"""Auditing: one journal through both engines, event by event.
+"""Audit of a journal by both engines, event by event.
 
 Replicas run the same program, so a fault of the compiler or of a kernel looks the same on all of them. The reference
-engine shares nothing with the kernels but the row layouts; the first event in which the two differ names the command.
+engine shares only the row layouts with the kernels; the first event in which the two differ names the command.
 """
 
 from dataclasses import dataclass

@@ -1,16 +1,16 @@
-"""Comparing: where two data directories, or two engines on one journal, part for the first time.
+"""Comparison of two data directories, or of two engines on one journal: their first difference.
 
-First what was asked (commands, row by row, whatever the blocks), then what was answered (recorded event digests,
-wherever blocks of both end at the same command), then what each node holds (its state by part, rebuilt from its own
-checkpoint and tail). One journal being the beginning of the other is not a difference. That a replay does not give
-what is recorded is one, even where both record the same.
+First the commands, row by row, whatever the blocks; then the recorded event digests, where blocks of both end at the
+same command; then the state of each node by part, rebuilt from its own checkpoint and tail. A shorter journal that
+equals the beginning of the other is no difference. A replay that differs from the records is one, even if both records
+are equal.
 
-Of two nodes of different capacity the commands are compared as of any. Their answers are played again, each by an
-engine of its own capacity, and compared event by event; of their states, what any engine can show.
+Two nodes of different capacity have their commands compared in the same way. Their events are replayed, each by an
+engine of its own capacity, and compared one by one; of their states, the views of any engine.
 
-An engine is needed where the records leave something open: which of two recorded digests is right, and what each node
-holds. Only the compiled engine can start from a checkpoint, so it rebuilds the states whichever is asked for; the
-reference engine replays the commands from 1 and says whether what they hold is what it would hold.
+An engine decides which of two recorded digests is right, and rebuilds the states. Only the compiled engine can start
+from a checkpoint, so it rebuilds the states in both cases; the reference engine replays the commands from 1 and judges
+both states.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ from replay.rebuild import Progress, capacity_of, check_rules, owned_rows, rebui
 
 @dataclass(frozen=True)
 class CommandDifference:
-    """The first sequence number at which the commands differ, both rows, and the names of the places that differ."""
+    """First command that differs: its sequence number, both rows, and the names of the places that differ."""
 
     seq: int
     a: NDArray[Any]
@@ -43,8 +43,9 @@ class CommandDifference:
 
 @dataclass(frozen=True)
 class DigestDifference:
-    """The first block whose recorded event digests differ. ``replayed``: what the engine that was asked for gives here,
-    if it could be found out; ``agrees``: which directory recorded that ("a", "b", or "" for neither)."""
+    """First block whose recorded event digests differ. ``replayed``: digest by the chosen engine, if known; ``agrees``:
+    the directory that recorded it ("a", "b", or "" for neither).
+    """
 
     first_seq: int
     last_seq: int
@@ -85,13 +86,13 @@ class CompareReport:
 
     @property
     def apart(self) -> bool:
-        """True where the two differ from each other in what could be read of both."""
+        """True if the readable parts of the two differ."""
         recorded = self.command is not None or self.digest is not None or self.event is not None
         return recorded or bool(self.parts) or self.unlike_a != self.unlike_b
 
     @property
     def differs(self) -> bool:
-        """True where a difference was found: of the two from each other, or of both from what a replay gives."""
+        """True if the two differ from each other, or from a replay."""
         return self.apart or bool(self.unlike_a or self.diverged)
 
     @property
@@ -101,7 +102,7 @@ class CompareReport:
 
 
 class _Reader:
-    """The blocks of one journal as a stream of rows, with what could not be read."""
+    """Blocks of one journal as a stream of rows, with its damage."""
 
     def __init__(self, history: History, name: str, from_seq: int) -> None:
         self._blocks = self._read(history, from_seq)
@@ -118,7 +119,7 @@ class _Reader:
             self.damage = f"{self.name}: {error}"
 
     def fill(self) -> bool:
-        """Have rows at hand; False at the end, or where damage begins."""
+        """Read further rows; False at the end, or at damage."""
         if len(self.rows) == 0:
             self.block = next(self._blocks, None)
             if self.block is not None:
@@ -127,7 +128,7 @@ class _Reader:
         return len(self.rows) > 0
 
     def take(self, rows: int) -> None:
-        """Go on by so many rows."""
+        """Advance by so many rows."""
         self.rows = self.rows[rows:]
 
 
@@ -139,7 +140,7 @@ def compare(
     engine: EngineKind = "kernel",
     progress: Progress | None = None,
 ) -> CompareReport:
-    """The first block, sequence and part where two data directories part.
+    """Find the first block, command and part in which two data directories differ.
 
     ``state``: also rebuild both, where commands and digests agree, and compare the state by part. ``engine``: judges
     digests that differ; the reference engine also judges both states by what both engines can show. Raises
@@ -159,7 +160,7 @@ def compare(
         if other:
             report = replace(report, notes=(*report.notes, other), event=_compare_events(a, b, report.seq, progress))
             if report.event is not None:
-                # What is recorded differs for the same cause.
+                # The records differ for the same cause.
                 return replace(report, digest=None)
         if report.digest is not None:
             return replace(report, digest=_judge(dir_a, report.digest, engine, progress))
@@ -253,8 +254,8 @@ def _other_capacity(a: History, b: History, first_seq: int, last_seq: int) -> st
     if not unequal:
         return ""
     return (
-        f"A and B have room for {', '.join(unequal)}: where one has none left, they rightly differ; their events were "
-        "compared, and of their states what does not depend on it"
+        f"A and B have room for {', '.join(unequal)}: if one has none left, they differ by rule; their events were "
+        "compared, and the parts of their states that do not depend on it"
     )
 
 

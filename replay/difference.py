@@ -1,4 +1,4 @@
-"""Differences between two engines: the first EVENT row that is not the same in both, and views of their states."""
+"""Differences between two engines: the first EVENT row that differs, and views of their states."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +15,7 @@ VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limi
 
 @dataclass(frozen=True)
 class EventDifference:
-    """The first event in which two engines differ: of command ``seq``, the ``index``-th from 0.
+    """First event in which two engines differ: of command ``seq``, the ``index``-th from 0.
 
     ``a``, ``b``: the EVENT rows, None where that engine has none there. ``fields``: what differs in them.
     """
@@ -28,8 +28,7 @@ class EventDifference:
 
 
 def first_difference(events_a: NDArray[Any], events_b: NDArray[Any]) -> EventDifference | None:
-    """The first row in which two engines' EVENT rows for the same commands differ; None when they are the same
-    bytes."""
+    """First row in which EVENT rows of two engines for the same commands differ; None if they are equal."""
     n = min(len(events_a), len(events_b))
     a, b = _numbers(events_a[:n]), _numbers(events_b[:n])
     unequal = np.flatnonzero((a != b).any(axis=1))

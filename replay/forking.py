@@ -1,4 +1,4 @@
-"""Forks of this process: what checkpoints and verifications have in common."""
+"""Forks of this process, for checkpoints and verifications."""
 
 import signal
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold back Ctrl-C from a fork until both sides know which they are; the child calls ``deaf_to_ctrl_c``."""
+    """Delay Ctrl-C during a fork until both processes know their role; the child calls ``deaf_to_ctrl_c``."""
     kept = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -19,7 +19,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def deaf_to_ctrl_c() -> None:
-    """For the child: a Ctrl-C is for its parent, which then ends it; a SIGTERM ends it at once."""
+    """Ignore Ctrl-C in a child, whose parent ends it; a SIGTERM ends it at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -1,4 +1,4 @@
-"""A book as people look at it: the orders of a side by price."""
+"""Ladder of a book: the orders of a side by price."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from notation.words import iso_time
 
 @dataclass(frozen=True)
 class Level:
-    """One price of one side: leaves_qty of its orders in all, and how many they are. price_e4 0: market orders."""
+    """Price level of a side: total leaves_qty and number of its orders. price_e4 0: market orders."""
 
     price_e4: int
     qty: int
@@ -23,7 +23,7 @@ class Level:
 
 
 def levels(orders: NDArray[Any], side: Side) -> list[Level]:
-    """The levels of one side out of OPEN_ORDER rows of one instrument, best first."""
+    """Levels of one side from OPEN_ORDER rows of one instrument, best first."""
     chosen = orders[orders["side"] == int(side)]
     prices, first, inverse = np.unique(chosen["price_e4"], return_index=True, return_inverse=True)
     qty = np.zeros(len(prices), np.int64)
@@ -34,9 +34,9 @@ def levels(orders: NDArray[Any], side: Side) -> list[Level]:
 
 
 def book_object(engine: Any, number: int, depth: int) -> Object:
-    """The book of the instrument with this number, from 1, of an engine as it stands: ``depth`` levels a side.
+    """Book of an instrument by its number, from 1, as a JSON object: ``depth`` levels a side.
 
-    A level whose price_e4 is None is of market orders that wait for an auction.
+    A level with price_e4 None has market orders that wait for an auction.
     """
     instrument = engine.instruments()[number - 1]
     orders = engine.open_orders(number)

@@ -1,11 +1,11 @@
-"""Rebuilding: the newest good checkpoint and the tail of the journal give the engine again.
+"""Rebuild of an engine from the newest good checkpoint and the tail of the journal.
 
 Recovery is replay: a node that starts does what ``lockstep state`` does, and both check every block's event digest
-against the one recorded when the block was first applied. A difference is a divergence, and nothing goes on from
-it: either the journal was applied by another engine, or one of the two runs was wrong.
+against the one recorded when the block was first applied. A difference is a divergence, and the replay stops: either
+another engine applied the journal, or one of the two runs was wrong.
 
-Projections are restored from the same checkpoint. Those that cannot be are replayed alone, up to that checkpoint, by an
-engine of their own; then market and projections go on together. At no time are there two engines in memory.
+Projections are restored from the same checkpoint. Those without a usable image are replayed alone, up to that
+checkpoint, by a separate engine; then market and projections continue together. There are never two engines in memory.
 
 All of it stays within one slice of the journal, which begins with an image of its own. Only where that image is missing
 or damaged does the replay begin in the slice before.
@@ -41,7 +41,7 @@ from journal.history import History
 from journal.slices import place_at, places
 from replay.errors import Divergence, ReplayError
 
-_UNSAID: Final = "was written by an earlier release and does not say of which journal it is"
+_UNSAID: Final = "was written by an earlier release and does not name its journal"
 _OTHER_FORM: Final = "holds the state in another form"
 
 #: Called for each block applied: first sequence number, COMMAND rows, EVENT rows.
@@ -52,13 +52,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Rebuild:
-    """An engine at ``seq``, and how it came there.
+    """Result of a rebuild: an engine at ``seq``.
 
-    ``checkpoint_seq``: where the checkpoint stood, 0 without one. ``blocks``: applied from the journal, the last
-    perhaps in part: then ``partial`` is true and the engine's event digest is not one that any journal records.
-    ``missing``: the (first_seq, digest) of blocks that had no recorded digest. ``notes``: what the operator should
-    know, in sentences. ``divergence``: a sentence on the first block whose recorded digest the replay does not give,
-    where that was not to be raised; else "".
+    ``checkpoint_seq``: of the checkpoint, 0 without one. ``blocks``: number applied from the journal, the last perhaps
+    in part: then ``partial`` is true, and no journal records the engine's event digest. ``missing``: (first_seq,
+    digest) of blocks without a recorded digest. ``notes``: sentences for the operator. ``divergence``: sentence on the
+    first block whose recorded digest differs from the replay, if it was not raised; else "".
     """
 
     engine: MarketEngine
@@ -72,8 +71,9 @@ class Rebuild:
 
 
 class ReplayedBlock(NamedTuple):
-    """A block of the journal, applied: ``commands`` and ``events`` from ``first_seq`` on; ``whole`` if no row was
-    left out."""
+    """Applied block of the journal: ``commands`` and ``events`` from ``first_seq`` on; ``whole`` if no row was left
+    out.
+    """
 
     block: Block
     first_seq: int
@@ -158,17 +158,17 @@ def capacity_of(journal: Journal) -> Capacity:
         return Capacity(**journal.meta["capacity"])
     except (KeyError, TypeError, ValueError) as error:
         raise ReplayError(
-            f"the journal does not say the capacity of its engine ({error}); create the directory anew"
+            f"the journal does not say the capacity of its engine ({error}); create a new directory"
         ) from error
 
 
 def owned_rows(rows: bytes | memoryview) -> NDArray[Any]:
-    """The COMMAND rows of a block as an owned, aligned, writable array: what a compiled kernel takes."""
+    """COMMAND rows of a block as an owned, aligned, writable array, for a compiled kernel."""
     return np.frombuffer(rows, np.uint8).copy().view(COMMAND)
 
 
 def gap(wanted_seq: int, found_seq: int) -> ReplayError:
-    """The error for a block that is missing: the journal has one that begins at ``found_seq`` in its place."""
+    """Error for a missing block, in whose place is one that begins at ``found_seq``."""
     return ReplayError(
         f"the block of the journal with command {wanted_seq} is missing or damaged: in its place is one that begins at "
         f"command {found_seq}; run `lockstep journal check DIR` to see what is left"
@@ -199,7 +199,7 @@ def rebuild(
     progress: Progress | None = None,
     on_divergence: Literal["raise", "note"] = "raise",
 ) -> Rebuild:
-    """The engine as it stood after command ``at`` (default: the last one of the journal).
+    """Rebuild the engine after command ``at`` (default: the last one of the journal).
 
     ``observe`` sees only the blocks applied from the journal, so it starts after the checkpoint. The reference engine
     has no restore and starts at 1. Raises ReplayError for rules that are not ours or an ``at`` beyond the end,
@@ -276,11 +276,11 @@ def rebuild_from(
             progress(machine.seq - first, to_seq - first)
     others.pop(source_digest(), None)
     notes += [
-        f"from command {seq} on, kernels {other[:16]} were at work, not those of this release"
+        f"from command {seq} on, kernels {other[:16]} applied the journal, not those of this release"
         for other, seq in others.items()
     ]
     if partial:
-        notes.append(f"command {to_seq} is inside a block, so the event digest is not one that the journal records")
+        notes.append(f"command {to_seq} is inside a block, so the journal has no event digest to compare")
     return Rebuild(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes), divergence)
 
 
@@ -486,7 +486,7 @@ def _restored_earlier(journal: Journal, behind: Projections, before_seq: int) ->
 
 
 def why_not(checkpoint: Checkpoint, journal: Journal) -> str | None:
-    """Reason why an undamaged checkpoint does not belong to this journal; None if it does."""
+    """Reason why an undamaged checkpoint is not of this journal; None if it is."""
     wrong = why_not_origin(checkpoint.origin, journal)
     if wrong is not None:
         return wrong
@@ -548,7 +548,7 @@ def begins(checkpoint_seq: int, journal: Journal | None = None) -> str:
 
 def _divergence(directory: Path | str, block: Block, recorded: bytes, got: bytes) -> str:
     return (
-        f"the replay of {directory} parts from the record in commands {block.first_seq} to {block.last_seq}: "
+        f"the replay of {directory} differs from the record in commands {block.first_seq} to {block.last_seq}: "
         f"event digest {got.hex()} instead of {recorded.hex()}; "
         "run `lockstep verify` with both engines, and do not trade on it"
     )

@@ -36,14 +36,14 @@ def first_clock_ns(journal: Journal) -> int | None:
 
 
 def position_after(journal: Journal, now_ns: int) -> ClockPosition:
-    """The clock's position behind the last command of a journal, given the clock in force there (ns)."""
+    """Clock position after the last command of a journal, given the clock in force there (ns)."""
     if journal.last_seq == journal.start_seq:
         return ClockPosition(now_ns)
     return ClockPosition(now_ns, ends_extended(np.frombuffer(_block_at(journal, journal.last_seq).rows, COMMAND)))
 
 
 def seq_at(directory: Path | str, when: str | int) -> int:
-    """The sequence number that ``when`` names in the node's data directory: 0 is before the first command.
+    """Sequence number for ``when`` in a data directory; 0 is before the first command.
 
     ``when`` is a sequence number (a number, or digits), or a time ``[YYYY-MM-DD[T ]]HH:MM[:SS[.nnnnnnnnn]]`` UTC:
     then it is the newest command not later than that time. A time without a date is of the day of the newest
@@ -116,7 +116,7 @@ def _newest_not_later(journal: Journal, time_ns: int) -> int:
     later = at[values > time_ns]
     if len(later) == 0:
         raise ReplayError(
-            f"block {block.first_seq} bears a time that none of its commands sets; run `lockstep journal check`"
+            f"block {block.first_seq} has a time that none of its commands sets; run `lockstep journal check`"
         )
     return block.first_seq + int(later[0]) - 1
 

@@ -1,4 +1,4 @@
-"""Verifying: every block is applied again, and its event digest must be the recorded one.
+"""Verification: every block is applied again, and its event digest must equal the recorded one.
 
 The journal is cut at checkpoints into intervals. One goes from a checkpoint along the blocks past the checkpoints on
 the way, and depends on no other: it starts from a checkpoint's state, and the interval before it must arrive at that
@@ -76,7 +76,7 @@ class Workers:
     def _start(self, fork: bool) -> None:
         context = multiprocessing.get_context("fork") if fork else multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        # A fork inherits our ends of all pipes; one left open there would hide our death from its owner.
+        # A fork inherits the parent's ends of all pipes; one left open would hide the parent's death.
         others = [*(worker.pipe for worker in self._started), ours] if fork else []
         process = context.Process(target=_life, args=(theirs, self._directory, others), daemon=True)
         with undisturbed():
@@ -118,7 +118,7 @@ def _life(pipe: Connection, directory: str, others: Sequence[Connection]) -> Non
 
 
 def work(pipe: Connection, directory: str) -> None:
-    """A worker's work: intervals in, how far it is and what it found out, until the pipe closes."""
+    """Work of a worker: take intervals, send progress and results, until the pipe closes."""
     pending = 0
 
     def advanced(commands: int) -> None:
@@ -151,7 +151,7 @@ def work(pipe: Connection, directory: str) -> None:
 def _feed(
     worker: _Worker, waiting: deque[Interval], results: dict[Interval, IntervalResult], advanced: Advanced | None
 ) -> None:
-    """Give one worker interval after interval; what it held when it died is reported as not verified."""
+    """Give a worker interval after interval; if it dies, its interval is reported as not verified."""
     while waiting:
         try:
             interval = waiting.popleft()
@@ -211,7 +211,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """True if all that was asked for was verified and agrees."""
+        """True if the whole range was verified and agrees."""
         return not (self.differences or self.missing or self.damage)
 
 
@@ -347,7 +347,7 @@ def _of_use(directory: Path | str, workers: int, engine: EngineKind) -> int:
         found = places(Path(directory))
         return min(workers, max(1, sum(len(CheckpointStore(place.folder).list()) + 1 for place in found)))
     except CheckpointError:
-        return 1  # what is wrong is said where the checkpoints are used
+        return 1  # faults are reported where the checkpoints are used
 
 
 def _range(history: History, directory: Path | str, from_seq: int | None, to_seq: int | None) -> tuple[int, int]:
@@ -360,7 +360,7 @@ def _range(history: History, directory: Path | str, from_seq: int | None, to_seq
 
 
 def _total(progress: Progress, total: int) -> Advanced:
-    """Add up what the workers report; they report from several threads."""
+    """Sum the progress of the workers, which comes from several threads."""
     lock = threading.Lock()
     done = 0
 

@@ -1,24 +1,23 @@
-"""Market time: what the sequencer puts into CLOCK rows, out of two clocks of the machine.
+"""Market time, which the sequencer puts into CLOCK rows, from two clocks of the machine.
 
-The wall clock says what time it is, and may be set: by an operator, by NTP at a start, by a leap second, by a virtual
-machine that was moved. The monotonic clock does not know the time, but measures what passes. Market time is the wall
-clock's, unless it would then go on by less than fifteen sixteenths of what has passed since the last reading: then it
-goes on by just that, until the wall clock has caught up. So
+The wall clock has the time of day, and may be set: by an operator, by NTP at a start, by a leap second, by the move of
+a virtual machine. The monotonic clock measures durations only. Market time is the wall clock's, unless it would then
+advance by less than fifteen sixteenths of the time since the last reading: then it advances by just that, until the
+wall clock has caught up. So
 
 - it never goes back: the journal's order and that of its times are the same, whatever the machine does;
 - it never stands still: a halt of five minutes ends after five minutes and twenty seconds at most, though the clock
-  was set back by an hour, and no two turns bear one time for that hour;
-- it comes back to the wall clock by itself: an hour takes sixteen hours, a second sixteen seconds. A leap second, which
+  was set back by an hour, and no two turns have the same time for that hour;
+- it returns to the wall clock by itself: an hour takes sixteen hours, a second sixteen seconds. A leap second, which
   Linux makes by setting the clock back by one, is spread over the sixteen seconds after it.
 
 A step ahead is taken at once, up to a bound. Either the clock was wrong before, and every moment more under the old
 time would be a wrong time stamp, or the machine has slept. If the step itself was the mistake, market time is ahead
 until the wall clock catches up, since a time that is journaled cannot be taken back. That is why a step beyond the
-bound (an hour) is refused: market time goes on by the monotonic clock until the wall clock is right again, or somebody
+bound (an hour) is refused: market time follows the monotonic clock until the wall clock is right again, or the operator
 accepts it. The first reading is believed, unless the clock was refused before a restart (``refused_ns``): after a
-weekend the clock is days ahead of the journal. No step decides an
-outcome but by the times that market time takes; all are told to ``jumped``, for the log, for an alarm, and for a
-CLOCK_JUMP row in the journal.
+weekend the clock is days ahead of the journal. A step decides outcomes only through market time; each one is reported
+to ``jumped``, for the log, for an alarm, and for a CLOCK_JUMP row in the journal.
 """
 
 import time
@@ -27,7 +26,7 @@ from typing import Final
 
 #: Smallest difference from the monotonic clock that counts as a jump, in ns.
 JUMP_BOUND_NS: Final = 1_000_000_000
-#: A step ahead by more is not believed, in ns.
+#: Larger steps ahead are refused, in ns.
 AHEAD_MAX_NS: Final = 3_600_000_000_000
 #: While the wall clock is behind, market time loses one part in so many.
 SLEW: Final = 16
@@ -36,7 +35,7 @@ SLEW: Final = 16
 _READING_NS: Final = 20_000
 _READINGS_MAX: Final = 3
 
-#: Told of a jump: the wall clock's last reading, its reading now, and what it should be now, in ns since 1970.
+#: Callback for a jump: last reading of the wall clock, present reading, and expected reading, in ns since 1970.
 Jumped = Callable[[int, int, int], object]
 
 

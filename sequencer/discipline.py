@@ -1,7 +1,7 @@
-"""Clock discipline: the kernel's account of the machine's wall clock and its error.
+"""Clock discipline: the kernel's report on the machine's wall clock and its error.
 
-NTP, PTP or chrony discipline the kernel's clock and leave there how well: ``adjtimex(2)``, called without a change,
-tells it to anybody. ``parse`` makes a reading of its bytes, ``read`` calls it, ``complaint`` judges; nothing here
+NTP, PTP or chrony discipline the kernel's clock and leave its error there; ``adjtimex(2)`` without a change reads it,
+without any rights. ``parse`` makes a reading of its bytes, ``read`` calls it, ``complaint`` judges; nothing here
 changes a clock.
 """
 
@@ -11,14 +11,15 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Literal
 
-#: The rules of the US markets (CAT, FINRA 4590) ask for 50 ms, those of Europe for 1 ms or 0.1 ms (MiFID II, RTS 25).
+#: Default bound of the error. Rules of the US (CAT, FINRA 4590) require 50 ms, those of Europe 1 ms or 0.1 ms (MiFID
+#: II, RTS 25).
 ERROR_BOUND_NS: Final = 50_000_000
 
 #: struct timex of Linux as C lays it out: modes; offset, freq, maxerror, esterror; status; constant, precision,
 #: tolerance; time; tick, ppsfreq, jitter; shift; stabil, jitcnt, calcnt, errcnt, stbcnt; tai; reserved.
 TIMEX: Final = struct.Struct("@I4li3l2l3li5li11i")
 _TAI_AT: Final = 21  # the values up to tai, which is the last
-_STATE_ERROR: Final = 5  # what the call gives for a clock that nobody disciplines
+_STATE_ERROR: Final = 5  # result of the call for a clock without discipline
 _STATUS_UNSYNC: Final = 0x0040
 _STATUS_NANO: Final = 0x2000
 _LEAPS: Final[dict[int, Literal["insert", "delete"]]] = {1: "insert", 2: "delete"}
@@ -28,11 +29,11 @@ State = Literal["synchronized", "unsynchronized", "unknown"]
 
 @dataclass(frozen=True)
 class ClockReading:
-    """The kernel's account of its clock. Where ``state`` is not known, ``why`` says why, and the numbers are 0.
+    """Report of the kernel on its clock. If ``state`` is unknown, ``why`` has the reason, and the numbers are 0.
 
-    ``offset_ns``: still to be slewed away. ``error_ns``: estimated; ``error_max_ns``: the most that it can be, which
-    grows by itself while nobody corrects the clock. ``frequency_ppb``: the correction of the rate. ``tai_offset_s``:
-    TAI less UTC, 0 where nobody has said it. ``leap``: what the end of this UTC day brings.
+    ``offset_ns``: still to be slewed away. ``error_ns``: estimated error; ``error_max_ns``: its bound, which grows
+    without corrections. ``frequency_ppb``: correction of the rate. ``tai_offset_s``: TAI less UTC, 0 if unknown.
+    ``leap``: leap second at the end of this UTC day.
     """
 
     state: State
@@ -46,7 +47,7 @@ class ClockReading:
 
 
 def parse(returned: int, timex: bytes) -> ClockReading:
-    """The reading in a ``struct timex`` of ``TIMEX.size`` bytes that a call which gave ``returned`` has filled."""
+    """Parse a ``struct timex`` of ``TIMEX.size`` bytes, filled by a call with the result ``returned``."""
     _, offset, frequency, error_max_us, error_us, status, *_, tai_offset_s = TIMEX.unpack(timex)[:_TAI_AT]
     undisciplined = returned == _STATE_ERROR or bool(status & _STATUS_UNSYNC)
     return ClockReading(
@@ -61,7 +62,7 @@ def parse(returned: int, timex: bytes) -> ClockReading:
 
 
 def read() -> ClockReading:
-    """Read the kernel's account now; needs no rights. ``unknown`` where the kernel does not answer."""
+    """Read the kernel's report; needs no rights. ``unknown`` if the kernel gives none."""
     try:
         adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
     except (AttributeError, OSError, TypeError):
@@ -76,14 +77,14 @@ def read() -> ClockReading:
 def complaint(reading: ClockReading, error_bound_ns: int = ERROR_BOUND_NS) -> str | None:
     """Complaint about a clock whose error must be at most ``error_bound_ns``, in a sentence; None: it is fine."""
     if reading.state == "unknown":
-        return f"nobody can say whether the wall clock is right: {reading.why}"
+        return f"the error of the wall clock is unknown: {reading.why}"
     if reading.state == "unsynchronized":
         return "the wall clock is not synchronized, so its error has no bound; start chrony, ntpd or ptp4l"
     for what, value_ns in (("may be wrong by", reading.error_max_ns), ("is still off by", abs(reading.offset_ns))):
         if value_ns > error_bound_ns:
             return (
                 f"the wall clock {what} {_ms(value_ns)}, more than the {_ms(error_bound_ns)} allowed; "
-                "look at its source of time"
+                "check its source of time"
             )
     return None
 

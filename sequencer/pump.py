@@ -1,9 +1,9 @@
 """The pipeline: stamp, journal, apply, digest, release. The order of lines in ``sequence`` is the guarantee.
 
-The engine works ahead of the disk: a block is applied while the journal's writer thread still commits it. What it
-caused is held back until the block is durable, so nobody is told of an event that a crash could undo. What is
-held is bounded. ``pump`` pulls a source through and waits for the disk at the bound; a node, which may not wait, pushes
-its batches and stops taking while the pipeline is ``full``. Python runs once a block, compiled code once a row.
+The engine works ahead of the disk: a block is applied while the journal's writer thread still commits it. Its events
+are held until the block is durable, so no client receives an event that a crash could undo. The held blocks are
+bounded. ``pump`` pulls a source through and waits for the disk at the bound; a node, which may not wait, pushes its
+batches and stops taking while the pipeline is ``full``. Python runs once a block, compiled code once a row.
 """
 
 from collections import deque
@@ -17,25 +17,25 @@ from engine.interface import MarketEngine
 from journal import Durability, Journal
 from sequencer.stamp import StampedBlock
 
-#: Given the sequence number of a block's first command, its commands and its events; called in order, once a block.
+#: Publisher: called for each block in order, with its first sequence number, its commands and its events.
 Publisher = Callable[[int, NDArray[Any], NDArray[Any]], None]
 #: Called after a block, with nothing in flight between journal and engine (see ``CheckpointEvery``).
 Boundary = Callable[[Journal, MarketEngine], None]
 
-#: Bounds of what is held back: blocks, and rows of commands and events together.
+#: Bounds of the held blocks, and of their rows of commands and events together.
 HELD_BLOCKS_MAX: Final = 256
 HELD_ROWS_MAX: Final = 1 << 20
 
 
 class PumpError(ValueError):
-    """The pump was put together wrongly; nothing was sequenced."""
+    """Wrong arguments of the pump; nothing was sequenced."""
 
 
 class Stamp(Protocol):
     """Source of the blocks of a batch (``sequencer.stamp``)."""
 
     def __call__(self, batch: NDArray[Any]) -> Iterator[StampedBlock]:
-        """The batch in blocks."""
+        """Cut a batch into blocks."""
         ...
 
 
@@ -60,14 +60,14 @@ def pump(
     durability: Durability = "fsync",
     at_boundary: Boundary | None = None,
 ) -> PumpReport:
-    """Take the batches (COMMAND rows) of ``source`` through journal and engine to the publishers, until it ends.
+    """Pump the batches (COMMAND rows) of ``source`` through journal and engine to the publishers, until it ends.
 
     ``durability``: "fsync", events leave when their block is on the disk; "none", at once, so that a crash can undo
     what was published.
 
-    An empty batch says that nothing waits: all that is held is then made durable and released. Raises PumpError when
-    journal and engine are not at the same command, JournalError when the journal fails (the node must then stop:
-    what was not released is not known to be durable); what a publisher raises passes up.
+    An empty batch says that the source waits: all held blocks are then made durable and released. Raises PumpError if
+    journal and engine are not at the same command, JournalError if the journal fails (the node must then stop:
+    unreleased blocks may or may not be durable), and exceptions of publishers.
     """
     pipeline = Pipeline(
         stamp, journal, engine, publishers=publishers, durability=durability, at_boundary=at_boundary, waits=True
@@ -81,14 +81,13 @@ def pump(
 
 
 class Pipeline:
-    """The pipeline as an object that batches are pushed into, by one thread.
+    """Pipeline into which one thread pushes batches.
 
-    What ``pump`` says of its arguments holds here; ``waits``: at the bound ``take`` waits for the disk, as ``pump``
-    does. Without it nothing here waits but ``all``: a caller looks at ``full`` before it takes, and calls ``release``
-    whenever the journal's ``on_durable`` was called. Raises PumpError when journal and engine are not at the same
-    command.
+    Arguments as of ``pump``; ``waits``: at the bound ``take`` waits for the disk, as ``pump`` does. Without it only
+    ``all`` waits: the caller checks ``full`` before ``take``, and calls ``release`` after each ``on_durable`` of the
+    journal. Raises PumpError if journal and engine are not at the same command.
 
-    ``blocks``, ``commands`` and ``events`` count what was taken.
+    ``blocks``, ``commands`` and ``events``: counts so far.
     """
 
     def __init__(
@@ -112,21 +111,21 @@ class Pipeline:
         self.blocks = self.commands = self.events = 0
 
     def take(self, batch: NDArray[Any]) -> int:
-        """Sequence a batch of COMMAND rows: rows journaled, CLOCK rows included. Releases what is durable by now.
+        """Sequence a batch of COMMAND rows, and release durable blocks; gives the rows journaled, CLOCK rows included.
 
-        Raises JournalError when the journal fails (the node must then stop); what a publisher raises passes up.
+        Raises JournalError if the journal fails (the node must then stop), and exceptions of publishers.
         """
         return self.sequence(self._stamp(batch))
 
     def sequence(self, blocks: Iterable[StampedBlock]) -> int:
-        """Sequence blocks that are stamped; otherwise as ``take``."""
+        """Sequence stamped blocks; otherwise as ``take``."""
         journal, engine, release = self._journal, self._engine, self._release
         taken = 0
         for commands, time_ns, rows in blocks:
             first_seq = journal.append(len(commands), rows, time_ns)
             caused = engine.apply(commands)  # works ahead of the disk
             journal.put_digest(first_seq, engine.event_digest)
-            release.hold(first_seq, commands, caused)  # only what is durable goes on to the publishers
+            release.hold(first_seq, commands, caused)  # only durable blocks go to the publishers
             if self._waits:
                 release.down_to_bound()
             if self._at_boundary is not None:
@@ -138,29 +137,30 @@ class Pipeline:
         return taken
 
     def release(self) -> int:
-        """Release what is durable now, without waiting: commands released. Raises JournalError when the writer has
-        failed, after all that was durable."""
+        """Release durable blocks without waiting; gives the commands released. Raises JournalError after that if the
+        writer has failed.
+        """
         released = self._release.durable()
         self._journal.raise_failure()
         return released
 
     def all(self) -> None:
-        """Wait until everything taken is durable, and release it. Raises JournalError when it cannot become so."""
+        """Wait until all blocks are durable, and release them. Raises JournalError if that fails."""
         self._release.all()
 
     @property
     def full(self) -> bool:
-        """True if so much is held, or waits for the disk, that nothing may be taken until something was released."""
+        """True if the bound of held or queued blocks is reached: take nothing until a release."""
         return self._release.full or self._journal.crowded
 
     @property
     def held_rows(self) -> int:
-        """Rows of commands and events together that are not released."""
+        """Unreleased rows of commands and events together."""
         return self._release.rows
 
 
 class HeldBlock(NamedTuple):
-    """A block that the engine has applied and whose events have not been released."""
+    """Applied block whose events are not released."""
 
     first_seq: int
     last_seq: int
@@ -169,18 +169,18 @@ class HeldBlock(NamedTuple):
 
 
 class ReleaseQueue:
-    """The gate between engine and publishers: a queue that opens as the journal's durable mark moves."""
+    """Queue between engine and publishers, which releases blocks as the journal's durable mark moves."""
 
     def __init__(self, journal: Journal, publishers: Sequence[Publisher], durability: Durability) -> None:
         self._journal = journal
         self._publishers = tuple(publishers)
         self._waits = durability == "fsync"
         self._held: deque[HeldBlock] = deque()
-        #: Rows of commands and events together that are held.
+        #: Held rows of commands and events together.
         self.rows = 0
 
     def hold(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
-        """Take a block's events, and release what is durable by now; all, where nothing waits for the disk."""
+        """Hold the events of a block, and release durable blocks; without durability release all."""
         if not self._waits:
             self._publish(first_seq, commands, events)
             return
@@ -190,11 +190,11 @@ class ReleaseQueue:
 
     @property
     def full(self) -> bool:
-        """True if more is held than the bound."""
+        """True if the held blocks exceed the bound."""
         return len(self._held) > HELD_BLOCKS_MAX or self.rows > HELD_ROWS_MAX
 
     def durable(self) -> int:
-        """Release what is durable, in order: commands released."""
+        """Release durable blocks in order; gives the commands released."""
         released = 0
         seq = self._journal.durable_seq
         while self._held and self._held[0].last_seq <= seq:
@@ -205,12 +205,12 @@ class ReleaseQueue:
         return released
 
     def down_to_bound(self) -> None:
-        """Wait until no more than the bound is held."""
+        """Wait until the held blocks are within the bound."""
         while self.full:
             self._wait_and_release(self._held[0].last_seq)
 
     def all(self) -> None:
-        """Wait until everything held is durable, and release it."""
+        """Wait until all held blocks are durable, and release them."""
         if self._held:
             self._wait_and_release(self._held[-1].last_seq)
 
@@ -226,7 +226,7 @@ class ReleaseQueue:
 
 def _check_start(journal: Journal, engine: MarketEngine, durability: str) -> None:
     if durability not in ("fsync", "none"):
-        raise PumpError(f"durability {durability!r} is not known; use fsync or none")
+        raise PumpError(f"durability {durability!r} is unknown; use fsync or none")
     if journal.last_seq != engine.seq:
         raise PumpError(
             f"the journal ends at {journal.last_seq} and the engine at {engine.seq}; recover the directory first"

@@ -1,10 +1,10 @@
-"""Room for the journal: a market that runs out of disk stops taking orders before the journal stops taking anything.
+"""Room for the journal: with a disk that fills up, the market rejects new orders before the journal fails.
 
-A commit that meets a full disk, or the end of LMDB's map, fails the journal's writer for good: what it held is unknown
-then, and the node must stop. So the room is looked at every now and then. When it gets low, the node refuses new orders
-by a journaled halt, and cancels go on, in the end a few at a time; for those, and for the halt, a file of zeros is kept
-that is given back to the disk then, so that even somebody else's file that has taken the last byte leaves room for
-them. When there is room again, the file is made anew and the market goes on. When that is used up too, the node ends.
+A commit on a full disk, or at the end of LMDB's map, ends the journal's writer for good: the outcome of its commit is
+unknown, and the node must stop. So the room is measured at intervals. If it is low, the node rejects new orders by a
+journaled halt; cancels still work, in the end a few at a time. A reserve file of zeros is removed then, so that there
+is room for cancels and the halt even if another program has filled the disk. With room again, the file is made anew and
+the market resumes. If the reserve is used up too, the node ends.
 
 ``judge`` is the whole decision; ``RoomWatch`` reads, decides, and keeps the reserve.
 """
@@ -20,16 +20,16 @@ from typing import Final, Literal
 RESERVE_NAME: Final = "reserve"
 RESERVE_BYTES: Final = 64 << 20
 
-#: low: cancels only. full: cancels only, a few at a time. gone: nothing, or the journal's writer would meet the end.
+#: low: cancels only. full: cancels only, a few at a time. gone: nothing, or the journal's writer would fail.
 State = Literal["fine", "low", "full", "gone"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Room of the disk, as far as we may use it, and of the journal's map; in bytes.
+    """Room of the disk for this user, and of the journal's map, in bytes.
 
-    ``free_bytes``: of ``disk_bytes``, what may be written now. ``spare_bytes``: of these, what was the reserve, or will
-    be again: it counts for cancels, and not for the market to go on.
+    ``free_bytes``: free part of ``disk_bytes``. ``spare_bytes``: part of it that was the reserve, or will be again: it
+    counts for cancels, but not for new orders.
     """
 
     free_bytes: int
@@ -41,11 +41,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds of the free space: where it is low, where it is fine again, and what must be left for blocks under way.
+    """Bounds of the free space: low, fine again, and the rest for blocks under way.
 
-    ``low_share``, ``fine_share``: used share of disk or map, whichever is more. ``full_bytes``: more than may be in the
-    journal's queue, with what a commit copies. ``gone_bytes``: a fifth of it,
-    more than one turn of `full` and an orderly end write.
+    ``low_share``, ``fine_share``: used share of disk or map, whichever is more. ``full_bytes``: more than the journal's
+    queue and the copies of a commit. ``gone_bytes``: a fifth of it, more than one turn of `full` and an orderly end
+    write.
     """
 
     low_share: float = 0.90
@@ -65,7 +65,7 @@ class Bounds:
 
 
 def judge(before: State, reading: Reading, bounds: Bounds = Bounds()) -> State:
-    """The state after ``before``. What was bad is better only with a margin, so that the market does not flicker."""
+    """State after ``before``. It improves only with a margin, so that the market does not keep halting."""
     left_bytes = min(reading.free_bytes, reading.map_bytes - reading.map_used_bytes)
     if left_bytes < bounds.gone_bytes * (2 if before == "gone" else 1):
         return "gone"
@@ -83,7 +83,7 @@ def used_share(reading: Reading) -> float:
 
 
 def crossed(state: State, reading: Reading, bounds: Bounds = Bounds()) -> str:
-    """The bound that keeps the room in ``state``, which is not fine, beside what is free; as part of a sentence."""
+    """Bound behind a ``state`` that is not fine, with the free space; as part of a sentence."""
     map_free_bytes = reading.map_bytes - reading.map_used_bytes
     if state == "low":
         spare_share = 1 - bounds.fine_share
@@ -91,7 +91,7 @@ def crossed(state: State, reading: Reading, bounds: Bounds = Bounds()) -> str:
             return _below(map_free_bytes, spare_share * reading.map_bytes, "in the journal's map")
         wanted_bytes = spare_share * reading.disk_bytes + reading.spare_bytes
         if reading.free_bytes > wanted_bytes:
-            return f"{reading.free_bytes >> 20} MiB free, but the disk gives no room for the reserve"
+            return f"{reading.free_bytes >> 20} MiB free, but the disk has no room for the reserve"
         return _below(reading.free_bytes, wanted_bytes, "")
     wanted_bytes = 2 * (bounds.full_bytes if state == "full" else bounds.gone_bytes)
     if map_free_bytes < reading.free_bytes:
@@ -104,7 +104,7 @@ def _below(free_bytes: int, wanted_bytes: float, where: str) -> str:
 
 
 class Reserve:
-    """Disk that is taken, so that it can be given back: a file that holds nothing but room."""
+    """Reserve on the disk: a file of zeros that can be removed."""
 
     def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
         self.path = path
@@ -112,7 +112,7 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        """True if the disk has given the whole room, not only the size."""
+        """True if the disk has allocated the whole file, not only its size."""
         try:
             file = self.path.stat()
         except FileNotFoundError:
@@ -120,10 +120,10 @@ class Reserve:
         return file.st_size >= self.size_bytes and file.st_blocks * 512 >= self.size_bytes
 
     def make(self) -> bool:
-        """Take the room; False when the disk has not so much, and nothing is taken then. Raises OSError."""
+        """Make the file; False, and no file, if the disk has too little room. Raises OSError."""
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            # Made anew whatever is there: a copied directory may have a file of this size that is one hole.
+            # Always made anew: a copied directory may have a sparse file of this size.
             os.ftruncate(fd, 0)
             os.posix_fallocate(fd, 0, self.size_bytes)
         except OSError as error:
@@ -136,14 +136,14 @@ class Reserve:
         return True
 
     def release(self) -> None:
-        """Give the room back to the disk; nothing happens when it was not held. Raises OSError."""
+        """Remove the file, if there is one. Raises OSError."""
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
             os.ftruncate(fd, 0)
-            os.fsync(fd)  # a journaling file system gives blocks to others only once it has written that they are free
+            os.fsync(fd)  # a journaling file system reuses blocks only once it has written that they are free
         finally:
             os.close(fd)
 
@@ -151,7 +151,7 @@ class Reserve:
 class RoomWatch:
     """Watch over the room of a data directory, with the reserve in it. ``map_room``: ``Journal.room``.
 
-    With a reserve that is smaller than ``bounds.full_bytes`` nothing would be left of it for cancels: ValueError.
+    Raises ValueError for a reserve below ``bounds.full_bytes``, of which nothing would be left for cancels.
     """
 
     def __init__(
@@ -166,16 +166,16 @@ class RoomWatch:
         self._map_room = map_room
         self._bounds = bounds or Bounds()
         if reserve_bytes <= self._bounds.full_bytes:
-            raise ValueError(f"a reserve of {reserve_bytes} bytes is no more than what must stay free")
+            raise ValueError(f"a reserve of {reserve_bytes} bytes is not above the bytes that must stay free")
         self.reserve = Reserve(directory / RESERVE_NAME, reserve_bytes)
         self.state: State = "fine"
 
     def look(self) -> State:
-        """Read, decide, and give the reserve back or take it again. A few system calls; raises OSError."""
+        """Measure, decide, and remove or remake the reserve. A few system calls; raises OSError."""
         state = judge(self.state, self.read(), self._bounds)
         if state != "fine" and self.reserve.held:
             self.reserve.release()
-            # What was full may have some room now, which is what the reserve is for.
+            # A full disk may have some room now, from the reserve.
             state = judge("low", self.read(), self._bounds)
             state = "low" if state == "fine" else state
         elif state == "fine" and not self.reserve.held and not self.reserve.make():
@@ -184,10 +184,10 @@ class RoomWatch:
         return state
 
     def read(self) -> Reading:
-        """The room as it is now."""
+        """Measure the room."""
         disk = os.statvfs(self._directory)
         used, most = self._map_room()
-        # What is kept for the superuser is neither used nor free, as df has it.
+        # Blocks for the superuser are neither used nor free, as in df.
         return Reading(
             free_bytes=disk.f_bavail * disk.f_frsize,
             disk_bytes=(disk.f_blocks - disk.f_bfree + disk.f_bavail) * disk.f_frsize,
@@ -198,21 +198,21 @@ class RoomWatch:
 
     @property
     def complaint(self) -> str:
-        """Sentence for a volume whose orders would be refused though it were empty; empty where it is large enough."""
+        """Sentence for a volume that is too small even when empty; "" if it is large enough."""
         size_bytes, reserve_bytes = self.read().disk_bytes, self.reserve.size_bytes
         if size_bytes * self._bounds.fine_share > reserve_bytes:
             return ""
         return (
             f"this volume is too small for a reserve of {reserve_bytes >> 20} MiB: it has {size_bytes >> 20} MiB, so "
-            f"new orders are refused; put {self._directory} on a larger one"
+            f"new orders are rejected; put {self._directory} on a larger one"
         )
 
     @property
     def sentence(self) -> str:
-        """The state for the operator: what is the matter, and what to do."""
+        """State for the operator, with advice."""
         reading = self.read()
         if self.state == "fine":
             return f"room in {self._directory} is fine: {reading.free_bytes >> 20} MiB free"
         used = crossed(self.state, reading, self._bounds)
-        what = "the node ends" if self.state == "gone" else "new orders are refused and cancels still work"
+        what = "the node ends" if self.state == "gone" else "new orders are rejected and cancels work"
         return f"room in {self._directory} is {self.state} ({used}), so {what}; free some disk, or move the directory"

@@ -53,7 +53,7 @@ class Link:
         return self
 
     def finish(self) -> "Link":
-        """Connects until every request has its outcome."""
+        """Connect until every request has its outcome."""
         while self.core.phase is not Phase.LIVE or len(self.core.day.requests):
             assert self.connections < 200, "the requests are not settled"
             self.connect()

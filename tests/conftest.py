@@ -13,7 +13,7 @@ Lockstep = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def lockstep(capsys: pytest.CaptureFixture[str]) -> Lockstep:
-    """Runs a command line here: (exit status, standard output, standard error)."""
+    """Run of a command line in this process: (exit status, standard output, standard error)."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

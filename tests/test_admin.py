@@ -77,7 +77,7 @@ def test_names_that_are_defined_in_a_text_are_known_to_its_next_lines_and_to_the
         ("raw " + "00" * 56 + "01" + "00" * 7, "commands:1: a raw CLOCK row is for the sequencer only"),
         ("raw " + "00" * 56 + "13" + "00" * 7, "commands:1: a raw EXTEND row is for the sequencer only"),
         ("raw " + "00" * 56 + "14" + "00" * 7, "commands:1: a raw EPOCH row is for the sequencer only"),
-        ("raw 00", "commands:1: raw wants one word of 128 hexadecimal digits"),
+        ("raw 00", "commands:1: raw needs one word of 128 hexadecimal digits"),
         ("", "there is no command in the text"),
         ("# nothing\n\n", "there is no command in the text"),
         ("frobnicate XYZ", "commands:1: there is no command 'frobnicate'"),

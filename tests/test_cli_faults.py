@@ -36,7 +36,7 @@ Said = tuple[int, str, str]
 
 
 class Lockstep:
-    """Runs a command line in this process: (exit status, standard output, standard error)."""
+    """Run of a command line in this process: (exit status, standard output, standard error)."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -58,7 +58,7 @@ class Lockstep:
 
 @pytest.fixture
 def lockstep(capsys: pytest.CaptureFixture[str]) -> Lockstep:
-    """Runs a command line here."""
+    """Run a command line in this process."""
     return Lockstep(capsys)
 
 
@@ -288,7 +288,7 @@ def test_damage_is_what_a_finder_found_and_what_keeps_others_from_their_work(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("tail", "is missing, so nothing says whether the newest commands are all there"),
+        ("tail", "is missing, so a loss of the newest commands cannot be detected"),
         ("genesis", "is missing, of which the journal has a copy inside"),
     ],
 )

@@ -46,7 +46,7 @@ Test = Callable[[Market, AsyncClient], Awaitable[None]]
 
 
 def traded(market: Market, test: Test, **options: Any) -> None:
-    """Runs a test with a client that is connected to the market."""
+    """Run a test with a client that is connected to the market."""
 
     async def run() -> None:
         async with (
@@ -291,7 +291,7 @@ def test_a_client_waits_its_turn_when_the_exchange_does_not_read_and_pipelines_w
     ("host", "user", "password", "error", "sentence"),
     [
         ("no-such-host.invalid", USER, PASSWORD, CannotConnect, "the host 'no-such-host.invalid' is unknown"),
-        ("127.0.0.1", USER, PASSWORD, CannotConnect, "nobody listens on 127.0.0.1:{port}; check the port, and whether"),
+        ("127.0.0.1", USER, PASSWORD, CannotConnect, "nothing listens on 127.0.0.1:{port}; check the port, and that"),
         ("serve", USER, "wrong", LoginRefused, "the exchange refused the login of 'ALICE': user or password is wrong"),
         ("serve", "NOBODY", PASSWORD, LoginRefused, "the exchange refused the login of 'NOBODY'"),
     ],

@@ -128,7 +128,7 @@ def test_two_nodes_with_the_same_wrong_record_are_not_called_the_same(
     line = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--engine", engine]
     assert run_line(line) == 1
     said = capsys.readouterr().out
-    assert "parts from the record in commands" in said
+    assert "differs from the record in commands" in said
     assert said.endswith("NOT RIGHT: both are equal, but a replay differs from them\n")
     assert run_line([*line, "--json"]) == 1
     (told,) = checked(["compare"], capsys.readouterr().out)

@@ -81,7 +81,10 @@ def test_the_doctor_finds_a_flipped_bit_in_a_stream_and_writes_nothing(node: Pat
     raw[-1] ^= 1
     file.write_bytes(raw)
     status, said, _ = lockstep("doctor", node)
-    assert (status, f"{file} was changed: the stream of user number 1 is not what was written" in said) == (1, True)
+    assert (status, f"{file} was changed: the stream of user number 1 differs from the written one" in said) == (
+        1,
+        True,
+    )
     assert said.endswith("wrong: streams\n")
     assert file.read_bytes() == raw
     file.unlink()

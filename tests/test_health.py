@@ -60,7 +60,7 @@ class Stalled:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[[], OpenDirectory]]:
-    """Opens a node's directory; closed at the end."""
+    """Open a node's directory, which is closed at the end."""
     if not is_compiled():
         compile_kernels()  # here, and not in the middle of a test
     taken: list[OpenDirectory] = []

@@ -307,7 +307,7 @@ def test_a_creation_that_was_killed_leaves_no_journal_and_does_not_hinder(tmp_pa
 
 
 class FailingStore(Store):
-    """Fails like a disk: with LMDB's own exception, after some commits."""
+    """Store that fails like a disk: with LMDB's own exception, after some commits."""
 
     failing = False
 

@@ -261,7 +261,7 @@ def test_a_directory_from_before_ids_goes_on_and_its_old_checkpoints_are_passed_
     (old,) = CheckpointStore(before_ids).list()
     outbox, recovered = recovered_with_streams(before_ids)
     assert [note.partition(";")[0] for note in recovered.notes if note.startswith("checkpoint")] == [
-        f"checkpoint {old.seq} was written by an earlier release and does not say of which journal it is"
+        f"checkpoint {old.seq} was written by an earlier release and does not name its journal"
     ]
     assert (recovered.rebuilt.seq, recovered.rebuilt.checkpoint_seq) == (old.seq, 0)
     assert len(outbox.past) == 5, "the replay has made the streams of past days anew"

@@ -34,7 +34,7 @@ CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "lobster"
 
 
 class Run:
-    """Runs a message file beside its book: (exit status, standard output, standard error)."""
+    """Run of a message file beside its book: (exit status, standard output, standard error)."""
 
     def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.directory = directory
@@ -46,7 +46,7 @@ class Run:
         return self.of(self.directory / "m.csv", self.directory / "b.csv", *more, date=date)
 
     def of(self, messages: Path, book: Path, *more: str, date: str = "2012-06-21") -> tuple[int, str, str]:
-        """Runs the files as they are."""
+        """Run the files as they are."""
         line = ["run", str(messages), "--format", "lobster", "--book", str(book), "--engine", "reference"]
         line += ["--symbol", "XYZ", "--date", date, "--data", str(self.directory / "node"), *more]
         self._capsys.readouterr()

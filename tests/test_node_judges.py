@@ -57,7 +57,7 @@ def of_ours(stream: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def orders_of_every_kind(client: Nasdaq, tag: str = "") -> None:
-    """Sends each message there is; seven answers come."""
+    """Send each kind of message; seven answers come."""
     client.enter(f"{tag}a1", "B", 100, 100_000)
     client.enter(f"{tag}LONG-TOKEN.01", "T", 50, 102_000)
     client.send(

@@ -189,7 +189,7 @@ def test_on_a_full_disk_new_orders_are_refused_cancels_work_and_it_goes_on_with_
         client.socket.sendall(enter("d1", "B", 5, 90_000) + enter("d2", "B", 5, 90_000))
         assert kinds(client.take(2)) == ["ACCEPTED", "ACCEPTED"]
         fill(node.seen.parent / "other")
-        until(lambda: "new orders are refused" in node.logged(), what=node.logged())
+        until(lambda: "new orders are rejected" in node.logged(), what=node.logged())
         assert "free some disk" in node.logged()
         assert node.status()["phase_halted"] == 1
         assert node.status()["room"] == "disk low"

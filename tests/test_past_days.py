@@ -128,7 +128,7 @@ def told(wire: Wire) -> list[str]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[[Callable[[Days], None]], None]:
-    """Runs a test inside an event loop, which a gateway wants to have."""
+    """Run a test inside an event loop, which a gateway needs."""
 
     def running(test: Callable[[Days], None]) -> None:
         async def inside() -> None:

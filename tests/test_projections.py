@@ -313,7 +313,7 @@ def test_a_replay_alone_whose_events_are_not_the_recorded_ones_does_not_go_on(
     damage(node, "volumes", checkpoints(node)[-1])
     monkeypatch.setattr(Journal, "digest", lambda *_: bytes(16))
     monkeypatch.setattr("replay.rebuild.why_not", lambda *_: None)
-    with pytest.raises(Divergence, match="parts from the record in commands"):
+    with pytest.raises(Divergence, match="differs from the record in commands"):
         restarted(node)
 
 
@@ -359,7 +359,7 @@ def test_two_projections_of_one_name_are_refused() -> None:
 
 
 class Synced(Volumes):
-    """Tells what is in the folder of checkpoints, and in which process, when it is synced."""
+    """Projection that records the folder of checkpoints, and the process, at its sync."""
 
     def __init__(self, folder: Path, witness: Path) -> None:
         super().__init__()

@@ -150,7 +150,7 @@ def test_an_engine_that_drops_one_fill_is_caught_by_verify_compare_and_audit(tmp
     assert report.digest is not None
     assert report.digest.first_seq <= seq <= report.digest.last_seq
     assert report.digest.agrees == "a"
-    with pytest.raises(Divergence, match="parts from the record"):
+    with pytest.raises(Divergence, match="differs from the record"):
         recover(tmp_path)
     found = audit(tmp_path, kernel=DropsAFill(300)).difference
     assert found is not None

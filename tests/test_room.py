@@ -121,7 +121,7 @@ def test_a_watch_gives_the_reserve_back_when_room_is_low_and_takes_it_again_when
     used = 0.91
     assert watch.look() == "low"
     assert not watch.reserve.held
-    assert "new orders are refused" in watch.sentence
+    assert "new orders are rejected" in watch.sentence
     used = 0.5
     assert watch.look() == "fine"
     assert watch.reserve.held

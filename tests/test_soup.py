@@ -157,8 +157,8 @@ def test_what_came_before_an_error_counts() -> None:
     ("data", "sentence"),
     [
         (b"\0\0", "a packet of length 0 came; the length counts the type byte, so the least is 1"),
-        (b"\x04\x02", "a packet of length 1026 came; at most 1025 is taken here"),
-        (b"\xff\xff", "a packet of length 65535 came; at most 1025 is taken here"),
+        (b"\x04\x02", "a packet of length 1026 came; at most 1025 is accepted here"),
+        (b"\xff\xff", "a packet of length 65535 came; at most 1025 is accepted here"),
         (packet(ord("R"), b"x"), "a client heartbeat packet with 1 bytes of payload came; it has 0"),
         (packet(ord("L"), bytes(45)), "a login request packet with 45 bytes of payload came; it has 46"),
         (LoginRequest("a", "b").packet(), "a second login request came; a connection has one login"),
@@ -222,7 +222,7 @@ def test_a_malformed_login_is_answered_login_rejected(payload: bytes, code: Reje
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (LoginAccepted("S", 1).packet()[:-1] + b"0", "the login answer says that message 0 comes next"),
+        (LoginAccepted("S", 1).packet()[:-1] + b"0", "the login answer has message 0 as the next one"),
         (packet(ord("A"), b"S".ljust(10) + b"x".rjust(20)), "the sequence number of the login answer is no whole"),
         (packet(ord("A"), b"S".ljust(10) + b"9" * 20), "the sequence number of the login answer is above"),
         (packet(ord("A"), b"\xe9".ljust(10) + b"1".rjust(20)), "the session of the login answer has other than"),

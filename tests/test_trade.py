@@ -45,7 +45,7 @@ def environment(password: str | None = PASSWORD) -> dict[str, str]:
 
 
 def trade(port: int, lines: str, *arguments: object, **options: Any) -> tuple[int, str, str]:
-    """Runs the program over lines from a pipe: exit status, standard output, standard error."""
+    """Run of the program over lines from a pipe: exit status, standard output, standard error."""
     password, user = options.get("password", PASSWORD), options.get("user", USER)
     done = nursery.run(command(port, *arguments, user=user), typed=lines, environment=environment(password))
     return done.returncode, done.stdout, done.stderr
@@ -151,7 +151,7 @@ def test_a_login_that_cannot_be_is_one_sentence_and_exit_status_2(lockstep: Lock
     monkeypatch.setenv("LOCKSTEP_PASSWORD", "wrong")
     with serve_aside(Market()) as aside:
         for arguments, sentence in [
-            (("--port", free_port()), "nobody listens on 127.0.0.1:"),
+            (("--port", free_port()), "nothing listens on 127.0.0.1:"),
             (
                 ("--port", aside.port),
                 "the exchange refused the login of 'ALICE': user or password is wrong, or the user",

@@ -61,7 +61,7 @@ class Loop:
         return self.sink.out[n, : answer_all(self.sink, n, len(data))].tobytes()
 
     def take(self, n: int, data: bytes, now_ns: int = 2) -> None:
-        """Gives the generator bytes of the server."""
+        """Give the generator bytes of the server."""
         self.load.arrived[n, HELD_BYTES : HELD_BYTES + len(data)] = np.frombuffer(data, np.uint8)
         take_answers(self.load, np.array([n]), np.array([len(data)]), 1, now_ns)
 

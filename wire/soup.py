@@ -3,10 +3,9 @@
     length u16 big-endian | type 1 | payload, length - 1 bytes
 
 The length counts what follows it. Text fields are ASCII: user and password are padded on the right, session and
-numbers on the left, and both are read with the padding on either side, since clients differ. A packet says neither
-its number nor its time: sequenced packets are counted from 1, and the sessions (``wire/soup_session.py``) count.
-
-User and password are case-insensitive says the specification; they are given here as they came.
+numbers on the left, and both are read with the padding on either side, since clients differ. A packet has no number and
+no time: the sessions (``wire/soup_session.py``) count sequenced packets from 1. User and password are case-insensitive
+by the specification; here they keep their case.
 """
 
 import struct
@@ -21,9 +20,9 @@ from wire.errors import ProtocolError
 HEAD_BYTES: Final = 3
 #: The longest payload that the length field can announce.
 PAYLOAD_BYTES_TOP: Final = 2**16 - 2
-#: The longest payload that is taken from a peer, unless a session is told otherwise. OUCH needs 80 bytes, a login 46.
+#: Default bound of a payload from a peer. OUCH needs 80 bytes, a login 46.
 PAYLOAD_BYTES_MAX: Final = 1_024
-#: The highest sequence number; what a peer writes into 20 digits can be more.
+#: Highest sequence number; a peer could write more into 20 digits.
 SEQ_MAX: Final = 2**62
 
 USER_CHARACTERS: Final = 6
@@ -96,7 +95,7 @@ def length_error(length: int, payload_bytes_max: int) -> ProtocolError:
     """Error of a packet whose length field cannot be right."""
     if length < 1:
         return ProtocolError("a packet of length 0 came; the length counts the type byte, so the least is 1")
-    return ProtocolError(f"a packet of length {length} came; at most {payload_bytes_max + 1} is taken here")
+    return ProtocolError(f"a packet of length {length} came; at most {payload_bytes_max + 1} is accepted here")
 
 
 def packet_bytes(data: bytes | bytearray | memoryview, at: int = 0, payload_bytes_max: int = PAYLOAD_BYTES_TOP) -> int:
@@ -128,10 +127,10 @@ def packets(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, bytes]]
 
 
 class PacketCutter:
-    """Cuts a stream of bytes into packets, however it arrives. Holds no more than what was fed and not cut yet."""
+    """Cutter of a byte stream into packets, however it arrives. It holds only bytes that were fed and not cut yet."""
 
     def __init__(self, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
-        """Raises ValueError for a bound that leaves no room for a login, or that no packet can exceed."""
+        """Make a cutter. Raises ValueError for a bound without room for a login, or that no packet can exceed."""
         least = PAYLOAD_BYTES[PacketType.LOGIN_REQUEST]
         if not least <= payload_bytes_max <= PAYLOAD_BYTES_TOP:
             raise ValueError(
@@ -190,7 +189,7 @@ def _number(seq: int) -> bytes:
 
 
 def _text_of(what: str, raw: bytes) -> str:
-    """A peer's text without its padding. The bytes themselves are not told: they may be a password."""
+    """Text of a peer without padding. Errors do not repeat the bytes: they may be a password."""
     text = raw.decode("latin-1").strip(" ")
     if not (text.isascii() and text.isprintable()):
         raise ProtocolError(f"the {what} has other than printable ASCII characters")
@@ -213,7 +212,7 @@ def _cut(payload: bytes, *widths: int) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """A client asks to be let in, and for the stream from a number on.
+    """Request of a client to log in, and for the stream from a number on.
 
     session: blank for the present one. requested_seq: the first message wanted, from 1; 0 for none of the past.
     """
@@ -224,7 +223,7 @@ class LoginRequest:
     requested_seq: int = 1
 
     def packet(self) -> bytes:
-        """The packet. Raises ValueError for what does not fit; a password is not told."""
+        """Encode the packet. Raises ValueError for values that do not fit, without a password."""
         return packet(
             PacketType.LOGIN_REQUEST,
             _field("user", self.user, USER_CHARACTERS).ljust(USER_CHARACTERS)
@@ -253,7 +252,7 @@ class LoginRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoginAccepted:
-    """A server let the client in. next_seq: the number of the sequenced message that comes next, from 1."""
+    """Acceptance of a login by a server. next_seq: the number of the sequenced message that comes next, from 1."""
 
     session: str
     next_seq: int
@@ -269,13 +268,13 @@ class LoginAccepted:
         session, number = _cut(payload, SESSION_CHARACTERS, NUMBER_CHARACTERS)
         next_seq = _number_of("sequence number of the login answer", number)
         if next_seq < 1:
-            raise ProtocolError("the login answer says that message 0 comes next; a stream starts at 1")
+            raise ProtocolError("the login answer has message 0 as the next one; a stream starts at 1")
         return cls(_text_of("session of the login answer", session), next_seq)
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRejected:
-    """A server did not let the client in, and closes the connection."""
+    """Rejection of a login by a server, which closes the connection."""
 
     code: RejectCode
 
@@ -301,14 +300,14 @@ class Sequenced:
 
 @dataclass(frozen=True, slots=True)
 class Unsequenced:
-    """A message of a client. It may be lost, so a client asks again for what was not answered."""
+    """A message of a client. It may be lost, so a client repeats unanswered requests."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Debug:
-    """Text for a person; what a terminal would not print as a letter came escaped."""
+    """Text for a person, with unprintable characters escaped."""
 
     text: str
 
@@ -324,7 +323,7 @@ class Debug:
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """A client wants to leave: nothing more comes from it."""
+    """Logout of a client: nothing more comes from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
     server   LOGIN -- login request --> ASKED -- accept() --> LIVE -- logout, end of session, error --> ENDED
     client   LOGIN -- login() --------> ASKED -- accepted --> LIVE -- logout, end of session, error --> ENDED
 
-A decision is an event (``LoginRequest``, ``Unsequenced`` ...) for the caller to act upon. What a peer does wrong is
-the last event of all, a ``ProtocolError``; what came before it counts, however the bytes were cut. What the caller
-does wrong (send before the login, end twice) raises RuntimeError.
+A decision is an event (``LoginRequest``, ``Unsequenced`` ...) for the caller to act upon. A fault of the peer is the
+last event, a ``ProtocolError``; the packets before it count. A fault of the caller (sending before the login, ending
+twice) raises RuntimeError.
 
-Times are nanoseconds of a clock that does not go back. Only whole packets count as heard, so a peer that trickles
-bytes is as silent as one that sends none; and until the login is answered nothing else counts.
+Times are nanoseconds of a clock that does not go back. Only complete packets end a silence, so a peer that trickles
+bytes counts as silent; and until the login is answered nothing else counts.
 """
 
 from collections.abc import Iterable
@@ -30,9 +30,9 @@ from wire.soup import (
     Unsequenced,
 )
 
-#: A side that has sent nothing for so long sends a heartbeat.
+#: Silence of a side after which it sends a heartbeat.
 HEARTBEAT_NS: Final = 1_000_000_000
-#: A peer that has sent nothing for so long is gone. A login must be complete, or answered, within it too.
+#: Silence of a peer after which it counts as gone. A login must be complete, or answered, within it too.
 SILENCE_NS: Final = 15_000_000_000
 #: Bytes that a client may send before its login is answered; they are kept until then.
 HELD_BYTES_MAX: Final = 65_536
@@ -75,15 +75,15 @@ class _Session:
 
     @property
     def ended(self) -> bool:
-        """True if this side is done with the connection, which is then to be closed."""
+        """True if this side has ended; close the connection then."""
         return self.state is State.ENDED
 
     def heard(self, now_ns: int) -> None:
-        """Note that whole packets of the peer arrived, which were cut elsewhere."""
+        """Note that complete packets of the peer arrived, which were cut elsewhere."""
         self._heard_ns = now_ns
 
     def excuse(self, away_ns: int, now_ns: int) -> None:
-        """Take so much time, which ends now, off the peer's silence: this side was not reading."""
+        """Subtract time that ends now from the peer's silence: this side was not reading."""
         self._heard_ns = max(self._heard_ns, min(self._heard_ns + away_ns, now_ns))
 
     def tick(self, now_ns: int, read_ns: int | None = None) -> Due:
@@ -100,7 +100,7 @@ class _Session:
         return Due.NOTHING
 
     def due_ns(self) -> int | None:
-        """The time at which ``tick`` next has something to say if nothing happens until then; None: never."""
+        """Time at which ``tick`` next has an action if nothing happens until then; None: never."""
         times = []
         if self._silence_counts():
             times.append(self._heard_ns + SILENCE_NS)
@@ -109,7 +109,7 @@ class _Session:
         return min(times, default=None)
 
     def heartbeat(self, now_ns: int) -> bytes:
-        """The packet that says that this side is there."""
+        """Heartbeat of this side."""
         return self._send(soup.packet(self._HEARTBEAT), now_ns)
 
     def debug(self, text: str, now_ns: int) -> bytes:
@@ -138,7 +138,7 @@ class _Session:
         return error
 
     def _check_payload(self, kind: int, payload: bytes) -> None:
-        """Raises ProtocolError unless the payload has the length of its type, or one that is taken here."""
+        """Check the length of a payload by its type and the bound. Raises ProtocolError."""
         if len(payload) > self._cutter.payload_bytes_max:
             raise soup.length_error(len(payload) + 1, self._cutter.payload_bytes_max)
         if kind in soup.PAYLOAD_BYTES and len(payload) != soup.PAYLOAD_BYTES[PacketType(kind)]:

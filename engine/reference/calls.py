@@ -1,4 +1,4 @@
-"""Calls: what the uncross would give is told whenever it changes (sections 6, 7 and 12, section 13: 25)."""
+"""Calls: indicative events publish each change of the uncross (sections 6, 7 and 12, section 13: 25)."""
 
 from engine.reference.events import EventLog
 from engine.reference.uncross import indicative

@@ -26,7 +26,7 @@ from engine.reference.venue import CALLS, Venue
 
 
 def check_venue(venue: Venue) -> None:
-    """Raises InvariantError with the first broken promise found."""
+    """Check all promises. Raises InvariantError with the first broken one."""
     _check_definitions(venue)
     _check_counters(venue)
     for participant in venue.participants:
@@ -181,7 +181,7 @@ def _check_values(name: str, limits: Limits) -> None:
 
 
 def _check_phase(venue: Venue, instrument: Instrument) -> None:
-    """Timers, what the call has told, and that what one participant holds another one owes."""
+    """Check timers, published indicatives, and positions that sum to zero."""
     symbol = unpack(instrument.symbol)
     timed = instrument.phase in (Phase.HALTED, Phase.AUCTION)
     _promise(timed or instrument.due_ns == 0, f"{symbol} has a timer in {instrument.phase.name.lower()}")

@@ -63,7 +63,7 @@ class ReferenceEngine:
         self._venue = Venue(self.capacity)
 
     def apply(self, commands: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-        """Applies COMMAND rows, shape (n,), n from 0, and returns the EVENT rows that they cause, shape (m,).
+        """Apply COMMAND rows, shape (n,), n from 0, and return their EVENT rows, shape (m,).
 
         Raises ValueError when ``commands`` is no such array, and never
         because of what its rows hold.
@@ -143,7 +143,7 @@ class ReferenceEngine:
         return views.limits(self._venue, participant)
 
     def check(self) -> None:
-        """Raises InvariantError, naming what is broken, when the state is not one that the rules can reach."""
+        """Check the state against the rules. Raises InvariantError with the first broken promise."""
         check_venue(self._venue)
 
 

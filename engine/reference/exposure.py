@@ -14,7 +14,7 @@ def add_open(order: Order, qty: int) -> None:
 
 
 def take_off(order: Order, qty: int) -> None:
-    """Takes ``qty`` off what the order has open, resting or not; with nothing left it leaves its queue."""
+    """Reduce the open quantity of an order by ``qty``, resting or not; with nothing left it leaves its queue."""
     add_open(order, -qty)
     if order.level is not None:
         order.instrument.book.reduce(order, qty)

@@ -110,7 +110,7 @@ def _values(row: Row, extension: Row | None) -> tuple[_Value, ...]:
 
 
 def _set(limits: Limits, row: Row, extension: Row | None) -> None:
-    """Sets what the row names and takes away what it names ``off``; what it does not name stays."""
+    """Set the limits that the row names, and remove those that it names ``off``; others stay."""
     named, off = limit_bits(row.limits, row.further_limits, row.further_off)
     if named & MAX_ORDER_QTY:
         limits.max_order_qty = None if off & MAX_ORDER_QTY else row.max_order_qty

@@ -1,7 +1,7 @@
-"""An order runs as aggressor (sections 3, 4 and 5): the trial, the trades, self-trade prevention, what is left.
+"""Run of an aggressor (sections 3, 4 and 5): trial, trades, self-trade prevention, and the rest.
 
-All of it happens in ``continuous``; there market orders never rest, so the first order of the other side always has
-a price.
+It happens in ``continuous`` only, where market orders never rest, so the first order of the other side always has a
+price.
 """
 
 from engine.records import Reason, SelfTrade, TimeInForce
@@ -13,7 +13,7 @@ from engine.reference.venue import Venue
 
 
 def run(venue: Venue, order: Order, events: EventLog) -> None:
-    """Runs an open order that does not rest: it trades, and what is left rests or is canceled."""
+    """Run an order as aggressor: it trades, and the rest of it rests or is canceled."""
     refused = _trial(order)
     if refused is not None:
         cancel_open(venue, order, refused, events)
@@ -33,7 +33,7 @@ def run(venue: Venue, order: Order, events: EventLog) -> None:
 
 
 def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) -> None:
-    """Cancels all that an order has open, whether it rests or not."""
+    """Cancel the open quantity of an order, resting or not."""
     events.canceled(order, order.leaves_qty, reason)
     if order.level is not None:
         order.instrument.book.remove(order)
@@ -76,7 +76,7 @@ def _prevented(aggressor: Order, resting: Order) -> bool:
 
 
 def _prevent_self_trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> bool:
-    """Acts as the aggressor chose. Returns whether the aggressor has gone."""
+    """Prevent a self-trade as the aggressor chose. Returns True if the aggressor is closed."""
     choice = aggressor.self_trade
     if choice == SelfTrade.DECREMENT:
         qty = min(aggressor.leaves_qty, resting.leaves_qty)

@@ -37,7 +37,7 @@ def replace(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def _change(venue: Venue, order: Order, row: Row, keeps_priority: bool, events: EventLog) -> None:
-    """Gives the order the id, quantity and price of a replace that nothing refuses."""
+    """Give the order the id, quantity and price of an accepted replace."""
     open_qty = row.qty - order.cum_qty
     add_open(order, -order.leaves_qty)
     if keeps_priority:

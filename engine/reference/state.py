@@ -51,7 +51,7 @@ class LitBook:
         self.sides: dict[int, SortedDict[int, Level]] = {int(Side.BUY): SortedDict(), int(Side.SELL): SortedDict()}
 
     def add(self, order: "Order") -> None:
-        """Rests the order behind all others at its price."""
+        """Add an order behind all others at its price."""
         self.changes += 1
         levels = self.sides[order.side]
         rank = -order.side * order.price_e4 if order.price_e4 else MARKET_RANK
@@ -63,7 +63,7 @@ class LitBook:
         order.level = level
 
     def reduce(self, order: "Order", qty: int) -> None:
-        """Takes ``qty`` off a resting order, which keeps its place; one with nothing left goes."""
+        """Reduce a resting order by ``qty``; it keeps its place, or leaves if nothing is left."""
         level = order.level
         if level is None:
             raise ValueError(f"order {order.number} does not rest")
@@ -74,7 +74,7 @@ class LitBook:
             self._take_out(order, level)
 
     def remove(self, order: "Order") -> None:
-        """Takes a resting order out with all that it has left, which it keeps."""
+        """Remove a resting order, which keeps its leaves quantity."""
         level = order.level
         if level is None:
             raise ValueError(f"order {order.number} does not rest")

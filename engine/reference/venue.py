@@ -52,7 +52,7 @@ class Venue:
         )
 
     def set_clock(self, now_ns: int) -> None:
-        """Moves the clock. On another trading day, ids that no open order bears are free again (section 13, 6)."""
+        """Move the clock. On another trading day, ids without an open order are free again (section 13, 6)."""
         self.now_ns = now_ns
         if self.trading_day == now_ns // DAY_NS:
             return
@@ -62,7 +62,7 @@ class Venue:
         self.id_count = self.open_order_count
 
     def set_phase(self, instrument: Instrument, phase: Phase, due_ns: int = 0) -> None:
-        """Puts the instrument in a phase, which a clock value at or after ``due_ns`` ends (0: none does).
+        """Put the instrument in a phase, which a clock value at or after ``due_ns`` ends (0: none does).
 
         A phase that is a call begins a new one, in which no indicative event has told anything.
         """
@@ -103,13 +103,13 @@ class Venue:
         return order
 
     def rest(self, order: Order) -> None:
-        """Puts the order at the back of the queue at its price."""
+        """Put the order at the back of the queue at its price."""
         self.priority += 1
         order.priority = self.priority
         order.instrument.book.add(order)
 
     def rename(self, order: Order, new_client_order_id: int) -> None:
-        """Gives the order the id that a ``replace`` brought. The old one stays used, if it was taken today."""
+        """Give the order the id of a ``replace``. The old id stays used, if it was taken today."""
         self._give_up_id(order)
         order.client_order_id = new_client_order_id
         order.id_day = self.trading_day
@@ -117,7 +117,7 @@ class Venue:
         self.id_count += 1
 
     def close(self, order: Order) -> None:
-        """Forgets an order that is in no queue, with what it may still have open."""
+        """Remove an order that is in no queue, with any open quantity."""
         add_open(order, -order.leaves_qty)
         self._give_up_id(order)
         del order.participant.open_orders[order.number]

@@ -1,4 +1,4 @@
-"""Writes what is golden of the rules and of the state in force: a journal, and a checkpoint of it.
+"""Writer of the golden copies for the rules and the state in force: a journal, and a checkpoint of it.
 
 Neither may exist yet: a golden file is never written again. Remove the checkpoint where a dtype of the state has
 changed.

@@ -1,4 +1,4 @@
-"""Writes a data directory as a release of before leaves it, and next to it a JSON file of what it holds.
+"""Writer of a data directory as an earlier release leaves it, with a JSON file of its content.
 
 Run it with the sources of that release, not with these (README.md has the commands): what moved since is found where
 it was then. Three trading days of two users and a third participant without a user: trades, orders good for the day
