@@ -83,8 +83,8 @@ def send_lines(directory: Path, lines: list[str], *, as_json: bool) -> int:
 
         parse("\n".join(lines), "commands")  # a fault in the last line is reported before the first line is sent
     with connected(directory) as link:
-        told = _sent(link, parts, as_json=as_json)
-    return _shown(told, as_json=as_json)
+        result = _sent(link, parts, as_json=as_json)
+    return _shown(result, as_json=as_json)
 
 
 def _parts(lines: list[str]) -> Iterable[list[str]]:
@@ -102,7 +102,7 @@ def _parts(lines: list[str]) -> Iterable[list[str]]:
 
 def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any]:
     """The answers to all parts as one. as_json: events as objects, otherwise as lines."""
-    told: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0} | {key: [] for key in _LISTS}
+    result: dict[str, Any] = {"commands": 0, "seq": 0, "rejected": 0, "left_out": 0} | {key: [] for key in _LISTS}
     lines = 0
     for part in parts:
         if any(line.partition("#")[0].strip() for line in part):
@@ -114,13 +114,13 @@ def _sent(link: Link, parts: list[list[str]], *, as_json: bool) -> dict[str, Any
                 raise WrongUse(
                     f"{error} This is about the part that begins at line {lines + 1}; the commands before it were done."
                 ) from None
-            told["seq"] = answer["seq"]
+            result["seq"] = answer["seq"]
             for key in _LISTS:
-                told[key] += answer.get(key, [])
+                result[key] += answer.get(key, [])
             for key in ("commands", "rejected", "left_out"):
-                told[key] += answer.get(key, 0)
+                result[key] += answer.get(key, 0)
         lines += len(part)
-    return told
+    return result
 
 
 def _event_text(event: dict[str, Any]) -> str:
@@ -128,30 +128,30 @@ def _event_text(event: dict[str, Any]) -> str:
     return f"> {event['kind']}" + (f" {event['refused']} reason={event['reason']}" if "refused" in event else "")
 
 
-def _shown(told: dict[str, Any], *, as_json: bool) -> int:
+def _shown(result: dict[str, Any], *, as_json: bool) -> int:
     """Show the events of commands. Raises CheckFailed if one was rejected."""
-    lines = [each if isinstance(each, str) else _event_text(each) for each in told["events"]]
+    lines = [each if isinstance(each, str) else _event_text(each) for each in result["events"]]
     if as_json:
         from notation.objects import EVENT_KEYS
 
         nothing = dict.fromkeys(EVENT_KEYS)
-        screen.say_json(told | {"events": [nothing | each for each in told["events"]]})
+        screen.print_json(result | {"events": [nothing | each for each in result["events"]]})
     else:
         for line in lines:
-            screen.say(line)
-        if told["left_out"]:
-            screen.say(f"and {screen.counted(told['left_out'], 'event')} more; see `lockstep events`")
-        if not told["events"]:
-            screen.say(f"done, command {screen.count(told['seq'])}")
-        for line in told.get("added", ()):
-            screen.say(f"set by default: {line}")
-    if told["rejected"]:
+            screen.print_line(line)
+        if result["left_out"]:
+            screen.print_line(f"and {screen.counted(result['left_out'], 'event')} more; see `lockstep events`")
+        if not result["events"]:
+            screen.print_line(f"done, command {screen.count(result['seq'])}")
+        for line in result.get("added", ()):
+            screen.print_line(f"set by default: {line}")
+    if result["rejected"]:
         screen.flush()
         first = next((line for line in lines if line.startswith(_REFUSALS)), "")
         seen = f", the first: {first.removeprefix('> ')}" if first else ""
-        exists = "".join(f"; {sentence}" for sentence in told.get("existing", [])[:_EXISTING])
-        raise CheckFailed(f"the market refused {screen.counted(told['rejected'], 'command')}{seen}{exists}")
-    for sentence in told.get("existing", [])[:_EXISTING]:
+        exists = "".join(f"; {sentence}" for sentence in result.get("existing", [])[:_EXISTING])
+        raise CheckFailed(f"the market refused {screen.counted(result['rejected'], 'command')}{seen}{exists}")
+    for sentence in result.get("existing", [])[:_EXISTING]:
         screen.notice(f"note: {sentence}")
     return errors.FINE
 
@@ -195,22 +195,22 @@ def add_user(
     words = ["user", word(name, "NAME"), *pair("participant", participant), *pair("firm", firm), *pair("allow", allow)]
     given = password(from_stdin)
     with connected(directory) as link:
-        told = _sent(link, [[" ".join(words)]], as_json=as_json)
-        if not told["rejected"]:
-            told |= link.ask("password", user=name, password=given, objects=as_json)
-            told.pop("ok", None)
-    return _shown(told, as_json=as_json)
+        result = _sent(link, [[" ".join(words)]], as_json=as_json)
+        if not result["rejected"]:
+            result |= link.ask("password", user=name, password=given, objects=as_json)
+            result.pop("ok", None)
+    return _shown(result, as_json=as_json)
 
 
 def set_password(directory: Path, name: str, from_stdin: bool, *, as_json: bool) -> int:
     """`lockstep admin user password`: set a user's password."""
     given = password(from_stdin)
     with connected(directory) as link:
-        told: dict[str, Any] = {"commands": 1, "left_out": 0, "added": [], "existing": []} | link.ask(
+        result: dict[str, Any] = {"commands": 1, "left_out": 0, "added": [], "existing": []} | link.ask(
             "password", user=word(name, "NAME"), password=given, objects=as_json
         )
-    told.pop("ok", None)
-    return _shown(told, as_json=as_json)
+    result.pop("ok", None)
+    return _shown(result, as_json=as_json)
 
 
 def emergency_close(directory: Path, yes: bool, *, as_json: bool) -> int:
@@ -234,9 +234,9 @@ def simple(directory: Path, what: str, said: str, *, as_json: bool) -> int:
     with connected(directory) as link:
         link.ask(what)
     if as_json:
-        screen.say_json({"done": what})
+        screen.print_json({"done": what})
     else:
-        screen.say(said)
+        screen.print_line(said)
     return errors.FINE
 
 
@@ -245,7 +245,7 @@ def checkpoint(directory: Path, *, as_json: bool) -> int:
     with connected(directory) as link:
         made = link.ask("checkpoint")["checkpoint"]
     if as_json:
-        screen.say_json(made)
+        screen.print_json(made)
     else:
         facts = [("at command", screen.count(made["seq"])), ("file", made["path"])]
         facts += [("size", screen.size(made["size_bytes"])), ("took", f"{made['elapsed_s']:,.2f} s")]
@@ -258,7 +258,7 @@ def roll(directory: Path, *, as_json: bool) -> int:
     with connected(directory) as link:
         begun = link.ask("roll")["roll"]
     if as_json:
-        screen.say_json(begun)
+        screen.print_json(begun)
     else:
         facts = [("slice", str(begun["slice"])), ("after command", screen.count(begun["seq"]))]
         facts += [("folder", begun["path"]), ("image", screen.size(begun["size_bytes"]))]
@@ -272,9 +272,9 @@ def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
     with connected(directory) as link:
         ended = link.ask("disconnect", user=user)["disconnected"]
     if as_json:
-        screen.say_json({"user": user, "disconnected": ended})
+        screen.print_json({"user": user, "disconnected": ended})
     elif ended:
-        screen.say(f"the connection of {user} was ended")
+        screen.print_line(f"the connection of {user} was ended")
     if not ended:
         screen.flush()
         raise CheckFailed(f"{user!r} has no connection")
@@ -284,24 +284,24 @@ def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
 def status(directory: Path, *, as_json: bool) -> int:
     """`lockstep admin status`: show the node's figures."""
     with connected(directory) as link:
-        told = link.ask("status")["status"]
+        result = link.ask("status")["status"]
     if as_json:
-        screen.say_json(status_object(told))
+        screen.print_json(status_object(result))
     else:
-        screen.facts(status_lines(told))
+        screen.facts(status_lines(result))
     return errors.FINE
 
 
-def status_object(told: dict[str, Any]) -> dict[str, Any]:
+def status_object(result: dict[str, Any]) -> dict[str, Any]:
     """A node's status (``node.control.STATUS_KEYS``) for programs: the market's clock as a time alone."""
-    kept = {key: value for key, value in told.items() if key != "clock_ns"}
-    clock = {"clock": None if told["clock"] == "unset" else told["clock"]}
-    return kept | clock | {"clock_offset_ns": told.get("clock_offset_ns")}
+    kept = {key: value for key, value in result.items() if key != "clock_ns"}
+    clock = {"clock": None if result["clock"] == "unset" else result["clock"]}
+    return kept | clock | {"clock_offset_ns": result.get("clock_offset_ns")}
 
 
-def session_object(told: dict[str, Any]) -> dict[str, Any]:
+def session_object(result: dict[str, Any]) -> dict[str, Any]:
     """A session as a JSON object; null for what is known only after the login."""
-    return told | {key: told[key] or None for key in ("user", "participant", "since")}
+    return result | {key: result[key] or None for key in ("user", "participant", "since")}
 
 
 def sessions(directory: Path, *, as_json: bool) -> int:
@@ -314,9 +314,9 @@ def sessions(directory: Path, *, as_json: bool) -> int:
             answer = link.ask("sessions", **{"from": answer["next"]})
             found += answer["sessions"]
     if as_json:
-        screen.say_json({"sessions": [session_object(each) for each in found]})
+        screen.print_json({"sessions": [session_object(each) for each in found]})
     elif not found:
-        screen.say("nobody is connected")
+        screen.print_line("nobody is connected")
     else:
         columns = list(found[0])
         numbers = [column for column in columns if isinstance(found[0][column], int)]
@@ -355,17 +355,17 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
                 raise
             raise CheckFailed(f"{refused}; {_LIMIT_BOUNDS}") from None
     with connected(directory) as link:
-        told = link.ask("account", participant=name)
-        found = told["instruments"]
-        while "next" in told:
-            told = link.ask("account", participant=name, **{"from": told["next"]})
-            found += told["instruments"]
+        result = link.ask("account", participant=name)
+        found = result["instruments"]
+        while "next" in result:
+            result = link.ask("account", participant=name, **{"from": result["next"]})
+            found += result["instruments"]
         if symbol is not None:
             link.ask("books", symbol=symbol, depth=1)  # the node refuses an unknown symbol
             found = [each for each in found if each["symbol"] == symbol]
-    whole = told["account"]
+    whole = result["account"]
     if as_json:
-        screen.say_json(whole | {"instruments": found})
+        screen.print_json(whole | {"instruments": found})
         return errors.FINE
     screen.facts(
         [
@@ -384,11 +384,11 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
 def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
     """`lockstep admin book`: the ladder of one instrument now."""
     with connected(directory) as link:
-        told = link.ask("books", symbol=symbol, depth=depth)["book"]
+        result = link.ask("books", symbol=symbol, depth=depth)["book"]
     if as_json:
-        screen.say_json(told)
+        screen.print_json(result)
         return errors.FINE
     from cli.market_tables import show_book
 
-    show_book(told, told["time"])
+    show_book(result, result["time"])
     return errors.FINE

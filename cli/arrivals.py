@@ -54,7 +54,7 @@ def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> 
         return _check(list(rows), names, as_json=as_json)
     user = None if choice.user is None else _number(choice.user, names)
     if not as_json:
-        screen.say(_LINE.format(*_HEADS).rstrip())
+        screen.print_line(_LINE.format(*_HEADS).rstrip())
     for part in rows:
         chosen = np.ones(len(part), bool)
         if user is not None:
@@ -63,7 +63,7 @@ def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> 
             chosen &= part["connection"] == choice.connection
         for row in part[chosen].tolist():
             facts = _facts(row, names)
-            screen.say(screen.json_line(facts) if as_json else _line(facts))
+            screen.print_line(screen.json_line(facts) if as_json else _line(facts))
     return errors.FINE
 
 
@@ -133,12 +133,12 @@ def _check(parts: list[NDArray[Any]], names: dict[int, str], *, as_json: bool) -
     if not total:
         raise WrongUse("there are no records in this range, so nothing was checked; give another range")
     if as_json:
-        screen.say_json({"ok": not count, "messages": total, "turns": turns, "unfair": count, "first": shown})
+        screen.print_json({"ok": not count, "messages": total, "turns": turns, "unfair": count, "first": shown})
     else:
         if shown:
-            screen.say(_LINE.format(*_HEADS).rstrip())
+            screen.print_line(_LINE.format(*_HEADS).rstrip())
         for facts in shown:
-            screen.say(_line(facts))
+            screen.print_line(_line(facts))
         what = f"{screen.counted(total, 'message')} in {screen.counted(turns, 'turn')}"
         verdict = "no connection's message waited for more than one message of each other"
         screen.verdict(not count, f"{what}: {verdict}" if not count else f"{what}: {count} waited for more")

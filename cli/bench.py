@@ -43,7 +43,7 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
     where = machine()
     if not as_json:
         screen.facts(where.items())
-        screen.say()
+        screen.print_line()
     rows = []
     try:
         node = Node(existing[0], existing[1], existing[2], [existing[3]]) if existing else None
@@ -52,7 +52,7 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
                 bar.text(str(row["name"]))
                 rows.append(row)
                 if as_json:
-                    screen.say_json(row | {"machine": where})
+                    screen.print_json(row | {"machine": where})
                     screen.flush()
     except LoadError as error:
         raise errors.CheckFailed(str(error)) from None
@@ -80,7 +80,7 @@ def _run(what: str, as_json: bool) -> int:
     rows: list[dict[str, Any]] = benchmark.run()
     for row in rows:
         if as_json:
-            screen.say_json(row | {"machine": where})
+            screen.print_json(row | {"machine": where})
     if not as_json:
         _table(rows)
     return errors.FINE

@@ -27,10 +27,10 @@ def list_checkpoints(directory: Path, *, as_json: bool) -> int:
     infos = _store(directory).list()
     if as_json:
         for info in infos:
-            screen.say_json(_facts(info))
+            screen.print_json(_facts(info))
         return errors.FINE
     if not infos:
-        screen.say(f"no checkpoints in {directory}; `lockstep checkpoint create {directory}` takes one")
+        screen.print_line(f"no checkpoints in {directory}; `lockstep checkpoint create {directory}` takes one")
         return errors.FINE
     rows = [
         (screen.count(info.seq), screen.size(info.bytes), _digest(info), "" if info.valid else f"invalid: {info.why}")
@@ -47,11 +47,11 @@ def create(directory: Path, *, as_json: bool) -> int:
     with screen.Bar("replaying") as bar:
         seq, path = checkpoint(directory, progress=bar.to)
     if as_json:
-        screen.say_json({"seq": seq, "path": None if path is None else str(path), "created": path is not None})
+        screen.print_json({"seq": seq, "path": None if path is None else str(path), "created": path is not None})
     elif path is None:
-        screen.say(f"there is a checkpoint at command {screen.count(seq)} already")
+        screen.print_line(f"there is a checkpoint at command {screen.count(seq)} already")
     else:
-        screen.say(f"checkpoint at command {screen.count(seq)}: {path}")
+        screen.print_line(f"checkpoint at command {screen.count(seq)}: {path}")
     if path is not None and holds_streams(directory):
         screen.notice(
             "note: it lacks the users' streams, so a node that starts from it rebuilds them from an older checkpoint; "
@@ -69,12 +69,12 @@ def verify(directory: Path, *, as_json: bool) -> int:
         good, wrong = usable(directory)
     if as_json:
         for info in infos:
-            screen.say_json({"seq": info.seq, "valid": info.path not in wrong, "why": wrong.get(info.path)})
+            screen.print_json({"seq": info.seq, "valid": info.path not in wrong, "why": wrong.get(info.path)})
         return errors.FOUND if wrong else errors.FINE
     for info in infos:
-        screen.say(f"{screen.count(info.seq)}: {wrong.get(info.path, 'good')}")
+        screen.print_line(f"{screen.count(info.seq)}: {wrong.get(info.path, 'good')}")
     if not infos:
-        screen.say(f"no checkpoints in {directory}; recovery starts from command 1")
+        screen.print_line(f"no checkpoints in {directory}; recovery starts from command 1")
     elif wrong:
         cannot = f"{len(wrong)} of {screen.counted(len(infos), 'checkpoint')} cannot be used"
         screen.verdict(False, f"{cannot}; recovery starts {begins(good[0].seq if good else 0)}")
@@ -89,11 +89,11 @@ def prune(directory: Path, keep: int, *, as_json: bool) -> int:
     with screen.Bar("reading checkpoints"):
         removed, kept = prune_checkpoints(directory, keep)
     if as_json:
-        screen.say_json({"removed": removed, "kept": kept})
+        screen.print_json({"removed": removed, "kept": kept})
     elif kept:
-        screen.say(f"removed {screen.counted(len(removed), 'checkpoint')}, kept {len(kept)}")
+        screen.print_line(f"removed {screen.counted(len(removed), 'checkpoint')}, kept {len(kept)}")
     else:
-        screen.say("removed nothing: recovery could use none of the checkpoints")
+        screen.print_line("removed nothing: recovery could use none of the checkpoints")
     return errors.FINE
 
 

@@ -16,8 +16,7 @@ from typing import Any, Final
 from cli import errors, screen
 from cli.demo_clients import Clients, Orders
 from cli.demo_node import USERS, DemoNode, environment
-from cli.demo_proof import Facts, judged, replayed
-from cli.demo_proof import told as told_proof
+from cli.demo_proof import Facts, judged, replayed, sentences
 from cli.demo_view import LiveView, PlainView, View
 from cli.errors import CheckFailed, WrongUse
 from cli.warmup import ready
@@ -34,7 +33,7 @@ _BACK_S: Final = 30.0
 class SilentView(PlainView):
     """View that shows nothing, for --json."""
 
-    def show(self, told: dict[str, Any], seconds: float) -> None:
+    def show(self, report: dict[str, Any], seconds: float) -> None:
         """Show nothing."""
 
 
@@ -47,11 +46,11 @@ def demo(seconds: float, seed: int, data: Path | None, *, as_json: bool) -> int:
             replay = replayed(directory, bar.to)
         facts = {"seed": seed, **judged(clients, restart, replay, _verified(directory, as_json))}
         if as_json:
-            screen.say_json(facts)
+            screen.print_json(facts)
         else:
             _summary(facts)
             if data is not None:
-                screen.say(
+                screen.print_line(
                     f"\nthe data is in {data}; continue with `lockstep book {data} ACME`, `lockstep events {data}`"
                 )
     return errors.FINE if facts["ok"] else errors.FOUND
@@ -77,9 +76,9 @@ def _view(as_json: bool) -> View:
     return LiveView() if screen.is_live(sys.stdout) else PlainView()
 
 
-def _tell(as_json: bool, text: str) -> None:
+def _print_unless_json(as_json: bool, text: str) -> None:
     if not as_json:
-        screen.say(text)
+        screen.print_line(text)
         screen.flush()
 
 
@@ -94,7 +93,9 @@ def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[F
         node.start()
         users = node.set_up()
         where = f"a node listens on 127.0.0.1 port {node.port}, its data in {directory}"
-        _tell(as_json, f"{where};\n{len(SYMBOLS)} instruments, {len(USERS)} clients, {RATE:,.0f} requests a second")
+        _print_unless_json(
+            as_json, f"{where};\n{len(SYMBOLS)} instruments, {len(USERS)} clients, {RATE:,.0f} requests a second"
+        )
         orders = Orders(str(directory), node.port, users, RATE, seed)
         clients = stack.enter_context(Clients(orders, environment(), complaints))
         shown = _DemoRun(node, clients, as_json)
@@ -107,7 +108,7 @@ def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[F
         ended = clients.end()
         node.end()
         streams = "stopped the clients, who then asked for their streams from message 1; ended the node (SIGTERM)"
-        _tell(as_json, f"\n{streams}")
+        _print_unless_json(as_json, f"\n{streams}")
         return ended, restart | {"trading_s": round(shown.seconds, 3)}
 
 
@@ -136,9 +137,9 @@ class _DemoRun:
         self.seconds += time.monotonic() - began_s
 
     def _look(self) -> dict[str, Any]:
-        told = self._node.told()
-        self.status = told["status"]
-        return told
+        report = self._node.report()
+        self.status = report["status"]
+        return report
 
 
 def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as_json: bool) -> Facts:
@@ -147,20 +148,22 @@ def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as
     node.kill()
     killed_s = time.monotonic()
     last = f"last report: command {screen.count(before['seq'])} applied, {screen.count(before['durable_seq'])} durable"
-    _tell(as_json, f"\nkilled the node (SIGKILL); {last}")
+    _print_unless_json(as_json, f"\nkilled the node (SIGKILL); {last}")
     with screen.Bar("starting the node again"):
         recovered_seq = node.start()
     start_s = time.monotonic() - killed_s
     checkpoint_seq = before["checkpoint_seq"]
     tail = screen.counted(recovered_seq - checkpoint_seq, "command")
     start = f"checkpoint {screen.count(checkpoint_seq)} and {tail}" if checkpoint_seq else tail
-    _tell(as_json, f"it listens again after {start_s:.2f} s, recovered from {start}")
+    _print_unless_json(as_json, f"it listens again after {start_s:.2f} s, recovered from {start}")
     until_s = time.monotonic() + _BACK_S
     while (account := clients.newest(_LOOK_S))["reconnects"] < connections:
         if time.monotonic() > until_s:
             raise CheckFailed(f"{connections - account['reconnects']} clients did not reconnect within {_BACK_S:.0f} s")
     away_s, again = account["outage_s"], screen.counted(account["sent_again"], "request")
-    _tell(as_json, f"its clients reconnected by themselves after {away_s:.1f} s; they sent {again} again\n")
+    _print_unless_json(
+        as_json, f"its clients reconnected by themselves after {away_s:.1f} s; they sent {again} again\n"
+    )
     return {
         "durable_seq_reported": before["durable_seq"],
         "published_seq_reported": before["published_seq"],
@@ -178,13 +181,13 @@ def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
             report = reports[engine] = verify(directory, engine=engine, workers=1, progress=bar.to)
         rate = f"{screen.count(report.commands)} commands, {screen.count(round(report.commands_per_second))}/s"
         agrees = "every digest agrees" if report.ok else "DIFFERENT"
-        _tell(as_json, f"verified with the {engine} engine ({rate}): {agrees}")
+        _print_unless_json(as_json, f"verified with the {engine} engine ({rate}): {agrees}")
     return reports
 
 
 def _summary(facts: Facts) -> None:
-    screen.say("\nwhat was shown")
-    for true, text in told_proof(facts):
-        screen.say(f"  {'yes' if true else 'NO '}  {text}")
+    screen.print_line("\nwhat was shown")
+    for true, text in sentences(facts):
+        screen.print_line(f"  {'yes' if true else 'NO '}  {text}")
     good = bool(facts["ok"])
     screen.verdict(good, "nothing was lost or doubled, and replay agrees" if good else "SOMETHING DIFFERS")

@@ -106,8 +106,8 @@ class Clients:
             env=environment,
         )
         self._rest = b""
-        self._told: dict[str, Any] = {}
-        self._say(json.dumps(orders._asdict()))
+        self._report: dict[str, Any] = {}
+        self._send_line(json.dumps(orders._asdict()))
 
     def __enter__(self) -> "Clients":
         return self
@@ -135,24 +135,24 @@ class Clients:
             *lines, self._rest = (self._rest + data).split(b"\n")
             if lines:
                 wait_s = 0.0
-                self._told = json.loads(lines[-1])
-        if "failed" in self._told:
-            raise CheckFailed(f"the clients gave up: {self._told['failed']}; run `lockstep doctor`")
-        if not self._told:
+                self._report = json.loads(lines[-1])
+        if "failed" in self._report:
+            raise CheckFailed(f"the clients gave up: {self._report['failed']}; run `lockstep doctor`")
+        if not self._report:
             raise CheckFailed(f"the clients did nothing within {wait_s:.0f} s; run `lockstep doctor`")
-        return self._told
+        return self._report
 
     def end(self) -> dict[str, Any]:
         """End the clients; gives their last report, with each user's stream as received and as resent."""
-        self._say("end")
+        self._send_line("end")
         until_s = time.monotonic() + _END_S
         while time.monotonic() < until_s:
-            told = self.newest(0.2)
-            if "streams" in told:
-                return told
+            report = self.newest(0.2)
+            if "streams" in report:
+                return report
         raise CheckFailed(f"the clients did not end within {_END_S:.0f} s; run `lockstep doctor`")
 
-    def _say(self, line: str) -> None:
+    def _send_line(self, line: str) -> None:
         try:
             if self._child.stdin is not None:
                 self._child.stdin.write(line + "\n")
@@ -200,7 +200,7 @@ class _TradingProcess:
             now_s = time.monotonic()
             if now_s - self._told_s >= _TELL_S:
                 self._told_s = now_s
-                self._tell(now_s)
+                self._report_now(now_s)
         if word != b"end\n":
             _shut_down(Path(self._orders.data))
             return
@@ -212,7 +212,7 @@ class _TradingProcess:
             user.name: _asked_again(self._orders.port, user, self._streams[user.name].facts()) for user in self._users
         }
         of_all = self._simulation.latencies.summary()
-        _say(self._account() | {"streams": streams, "p50_us": of_all["p50_us"], "p99_us": of_all["p99_us"]})
+        _send_line(self._account() | {"streams": streams, "p50_us": of_all["p50_us"], "p99_us": of_all["p99_us"]})
 
     def _hear_out(self) -> None:
         """Wait until each user has its stream to the end: executions of resting orders arrive unrequested."""
@@ -224,13 +224,13 @@ class _TradingProcess:
                 return  # the judge sees what is missing
             self._simulation.turn(trading=False)
 
-    def _tell(self, now_s: float) -> None:
+    def _report_now(self, now_s: float) -> None:
         if now_s - self._recent_s >= _PERCENTILES_S:
             self._recent_s = now_s
             recent = self._simulation.take_second()
             if recent.count:
                 self._recent = {name: recent.summary()[name] for name in self._recent}
-        _say(self._account() | self._recent)
+        _send_line(self._account() | self._recent)
 
     def _account(self) -> dict[str, Any]:
         simulation = self._simulation
@@ -290,8 +290,8 @@ def _shut_down(data: Path) -> None:
             time.sleep(0.2)
 
 
-def _say(told: dict[str, Any]) -> None:
-    os.write(1, json.dumps(told).encode("ascii") + b"\n")
+def _send_line(report: dict[str, Any]) -> None:
+    os.write(1, json.dumps(report).encode("ascii") + b"\n")
 
 
 def main() -> None:
@@ -301,7 +301,7 @@ def main() -> None:
     try:
         _TradingProcess(orders).run()
     except (LoadError, LinkError, RequestRefused) as error:
-        _say({"failed": str(error)})
+        _send_line({"failed": str(error)})
     except BrokenPipeError:
         _shut_down(Path(orders.data))
 

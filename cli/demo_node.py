@@ -102,7 +102,7 @@ class DemoNode:
             self._ask("password", user=user, password=password)
         return who
 
-    def told(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """Report of the node: ``status``, and ``book`` of the first instrument."""
         book = self._ask("books", symbol=SYMBOLS[0][0], depth=_DEPTH)["book"]
         return {"status": self._ask("status")["status"], "book": book}

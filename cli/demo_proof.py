@@ -132,7 +132,7 @@ def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[s
     }
 
 
-def told(facts: Facts) -> list[tuple[bool, str]]:
+def sentences(facts: Facts) -> list[tuple[bool, str]]:
     """Claims in sentences, each with True if it holds."""
     number = {name: screen.count(value) for name, value in facts.items() if isinstance(value, int)}
     return [

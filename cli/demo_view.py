@@ -34,7 +34,7 @@ class View(Protocol):
         """End the view; its last screen stays."""
         ...
 
-    def show(self, told: dict[str, Any], seconds: float) -> None:
+    def show(self, report: dict[str, Any], seconds: float) -> None:
         """Show the newest report, after so many seconds."""
         ...
 
@@ -55,14 +55,14 @@ class PlainView:
     ) -> None:
         return None
 
-    def show(self, told: dict[str, Any], seconds: float) -> None:
+    def show(self, report: dict[str, Any], seconds: float) -> None:
         """Print a line if a second has passed since the last."""
         if seconds - self._said_s < 1.0:
             return
         self._said_s = seconds
-        clients, status, book = told["clients"], told["status"], told["book"]
+        clients, status, book = report["clients"], report["status"], report["book"]
         prices = "/".join(_level_price(book[side][0]) if book[side] else "none" for side in ("bids", "offers"))
-        screen.say(
+        screen.print_line(
             f"{seconds:4.1f} s  {screen.count(clients['answers'])} answers, p50 {_ms(clients['p50_us'])}, "
             f"p99 {_ms(clients['p99_us'])}, {screen.count(clients['trades'])} trades, {book['symbol']} {prices}, "
             f"disk {_behind(status)} behind, digest {status['event_digest'][:12]}"
@@ -91,20 +91,20 @@ class LiveView:
     ) -> None:
         self._live.stop()
 
-    def show(self, told: dict[str, Any], seconds: float) -> None:
+    def show(self, report: dict[str, Any], seconds: float) -> None:
         """Draw the newest report."""
         now_s = time.monotonic()
         then_s, answers, trades = self._before
-        clients = told["clients"]
+        clients = report["clients"]
         if now_s - then_s >= 0.5:
             passed_s = now_s - then_s
             self._rates = ((clients["answers"] - answers) / passed_s, (clients["trades"] - trades) / passed_s)
             self._before = (now_s, clients["answers"], clients["trades"])
-        self._live.update(self.picture(told, seconds), refresh=True)
+        self._live.update(self.picture(report, seconds), refresh=True)
 
-    def picture(self, told: dict[str, Any], seconds: float) -> RenderableType:
+    def picture(self, report: dict[str, Any], seconds: float) -> RenderableType:
         """Screen of a report after so many seconds."""
-        book, status, clients = told["book"], told["status"], told["clients"]
+        book, status, clients = report["book"], report["status"], report["clients"]
         ladder = Panel(_ladder(book), title=f"{book['symbol']}: the book", border_style="cyan")
         tape = Panel(_tape(clients["tape"]), title="trades, as the clients heard", border_style="cyan")
         counters = Table.grid(padding=(0, 2))
@@ -161,12 +161,12 @@ def _ladder(ladder: dict[str, Any]) -> Table:
     return table
 
 
-def _tape(told: list[Any]) -> Table:
+def _tape(report: list[Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("symbol", min_width=6)
     table.add_column("qty", justify="right", min_width=6)
     table.add_column("price", justify="right", min_width=9)
-    trades = told[::-1][:12]
+    trades = report[::-1][:12]
     for symbol, price, qty in trades:
         table.add_row(symbol, screen.count(qty), price)
     for _ in range(12 - len(trades)):

@@ -73,12 +73,12 @@ def doctor(directory: Path | None, *, as_json: bool) -> int:
     wrong = [finding for finding in findings if finding.grade is Grade.bad]
     if as_json:
         listed = [{"name": f.name, "grade": f.grade.name, "what": f.what, "then": f.then or None} for f in findings]
-        screen.say_json({"ok": not wrong, "findings": listed})
+        screen.print_json({"ok": not wrong, "findings": listed})
     else:
         screen.table(["", "what", "finding"], [(f.grade.value, f.name, f.what) for f in findings])
         for finding in findings:
             if finding.then:
-                screen.say(f"{finding.name}: {finding.then}")
+                screen.print_line(f"{finding.name}: {finding.then}")
         screen.verdict(not wrong, _verdict(findings))
     return errors.FOUND if wrong else errors.FINE
 

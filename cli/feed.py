@@ -48,7 +48,7 @@ def pump_node(
 ) -> PumpReport:
     """Run a source through the pipeline, with durability and checkpoints of the options."""
     every = options.checkpoint_every
-    aside = CheckpointFork(journal, every, waits=True, failed=_tell) if every else nullcontext()
+    aside = CheckpointFork(journal, every, waits=True, on_failure=_print_failure) if every else nullcontext()
     with aside as at_boundary:
         return pump(
             source,
@@ -61,7 +61,7 @@ def pump_node(
         )
 
 
-def _tell(sentence: str) -> None:
+def _print_failure(sentence: str) -> None:
     screen.notice(f"note: {sentence}")
 
 
@@ -101,7 +101,7 @@ def show(
         rejects = [{"reason": reason, "count": number} for reason, number in tally.rejects().items()]
         counts = {"events_by_kind": kinds, "rejects": rejects, "traded_qty": tally.traded_qty}
         speed = {"elapsed_s": round(seconds, 6), "commands_per_s": round(rate)}
-        screen.say_json(facts | ends | counts | speed | {"lobster": lobster})
+        screen.print_json(facts | ends | counts | speed | {"lobster": lobster})
         return
     refused = ", ".join(f"{reason} {screen.count(number)}" for reason, number in tally.rejects().items())
     ran = (

@@ -77,7 +77,7 @@ def commands(directory: Path, selection: Selection, *, with_seq: bool, with_even
                 time_ns = int(clock_ns[last])
                 told = event_objects(events_of, names, np.full(len(events_of), time_ns)) if with_events else None
                 raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
-                screen.say_json(command_object(list(unit), seq, names, time_ns, raw=raw, events=told))
+                screen.print_json(command_object(list(unit), seq, names, time_ns, raw=raw, events=told))
             elif with_seq:
                 _write([f"{lines[0]}  # {seq}", *lines[1:]])
             else:
@@ -194,4 +194,4 @@ def _check_names(selection: Selection, names: Directory, directory: Path) -> Non
 def _write(lines: Iterator[str] | list[str]) -> None:
     text = "\n".join(lines)
     if text:
-        screen.say(text)
+        screen.print_line(text)

@@ -46,7 +46,7 @@ def info(directory: Path, *, as_json: bool) -> int:
     here = [each for each in slices if each.known is not None]
     problem = "; ".join(each.known.problem for each in here if each.known is not None and each.known.problem) or None
     if as_json:
-        screen.say_json(_facts(slices, problem))
+        screen.print_json(_facts(slices, problem))
         return errors.WRONG if problem else errors.FINE
     last = here[-1]
     known = last.known
@@ -199,17 +199,17 @@ def check(directory: Path, *, as_json: bool) -> int:
     with errors.finding(), screen.Bar("checking the journal") as bar:
         report = check_chain(directory, progress=bar.to)
     if as_json:
-        screen.say_json({"ok": report.ok} | asdict(report))
+        screen.print_json({"ok": report.ok} | asdict(report))
         return errors.FINE if report.ok else errors.FOUND
     read = ((report.blocks, "block"), (report.commands, "command"), (report.digests, "event digest"))
     several = f" in {screen.counted(report.slices, 'slice')}" if report.slices > 1 else ""
-    screen.say(f"read {', '.join(screen.counted(number, what) for number, what in read)}{several}")
+    screen.print_line(f"read {', '.join(screen.counted(number, what) for number, what in read)}{several}")
     for sentence in report.archived:
-        screen.say(f"not here: {sentence}")
+        screen.print_line(f"not here: {sentence}")
     for problem in report.problems[:20]:
-        screen.say(f"{f'command {problem.seq}: ' if problem.seq else ''}{problem.sentence}")
+        screen.print_line(f"{f'command {problem.seq}: ' if problem.seq else ''}{problem.sentence}")
     if len(report.problems) > 20:
-        screen.say(f"and {len(report.problems) - 20} more (--json lists all)")
+        screen.print_line(f"and {len(report.problems) - 20} more (--json lists all)")
     said = "the journal is whole" if report.ok else "DAMAGED: copy the directory before you try anything else"
     if report.ok and report.archived:
         said = "what is here of the journal is whole"

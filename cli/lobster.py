@@ -11,7 +11,7 @@ from cli import errors, screen
 from cli.begin import RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
 from cli.feed import Tally, pump_node, show, watched
-from cli.lobster_report import facts_of, json_of, passed, tell
+from cli.lobster_report import facts_of, json_of, passed, print_outcomes
 from cli.options import EngineChoice
 from cli.warmup import ready
 from directory.begin import JournalMatch
@@ -54,7 +54,7 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
             given = _translated(files, engine.directory, engine.seq + 1, tick_e4)
         _feed(options, given, 0 if met is None else met.seq, journal, engine, as_json=as_json)
     if not as_json:
-        tell(given.outcomes)
+        print_outcomes(given.outcomes)
     return errors.FINE if passed(given.outcomes) else errors.FOUND
 
 

@@ -80,15 +80,15 @@ def _difference(difference: Difference) -> dict[str, Any]:
     }
 
 
-def tell(outcomes: Sequence[Outcome]) -> None:
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Print notes on messages and results of the checks; the last line says if all passed."""
     if len(outcomes) > 1:
         _table(outcomes)
     for outcome in outcomes:
-        _tell_notes(outcome)
+        _print_notes(outcome)
     for outcome in outcomes:
         if outcome.check is not None:
-            _tell_check(outcome.check.report, f"{outcome.file.symbol}: " if len(outcomes) > 1 else "")
+            _print_check(outcome.check.report, f"{outcome.file.symbol}: " if len(outcomes) > 1 else "")
     checked = [outcome for outcome in outcomes if outcome.check is not None]
     if len(outcomes) > 1 and checked:
         failed = [outcome.file.symbol for outcome in checked if not passed([outcome])]
@@ -113,7 +113,7 @@ def _table(outcomes: Sequence[Outcome]) -> None:
     screen.table(columns, rows, right=tuple(columns[1:]))
 
 
-def _tell_notes(outcome: Outcome) -> None:
+def _print_notes(outcome: Outcome) -> None:
     flow = outcome.flow
     counts = flow.counts()
     if counts:
@@ -123,16 +123,16 @@ def _tell_notes(outcome: Outcome) -> None:
         screen.table(["messages", "first", "noticed"], rows, right=("messages",))
 
 
-def _tell_check(report: CheckReport, symbol: str) -> None:
+def _print_check(report: CheckReport, symbol: str) -> None:
     if report.first is not None:
         reasons = [(screen.count(number), why) for why, number in _by_reason(report).items()]
         screen.table(["rows that differ", "why"], reasons, right=("rows that differ",))
         shown = (report.unexplained or report.differences)[0]
-        screen.say(f"{symbol}first difference: message {shown.line}, level {shown.level}: {shown.why.value}")
+        screen.print_line(f"{symbol}first difference: message {shown.line}, level {shown.level}: {shown.why.value}")
         sides = (("published", shown.expected), ("lockstep", shown.got))
         screen.facts([(name, _level(row, shown.level)) for name, row in sides])
     for wrong in report.fills_wrong[:5]:
-        screen.say(f"{symbol}{wrong}")
+        screen.print_line(f"{symbol}{wrong}")
     screen.verdict(report.passed, f"{symbol}{_verdict(report)}")
 
 

@@ -106,7 +106,7 @@ def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        screen.say(f"lockstep {version('lockstep')}")
+        screen.print_line(f"lockstep {version('lockstep')}")
         raise typer.Exit
 
 

@@ -25,7 +25,7 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: b
         raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq}; {known}")
     number = symbols.index(symbol) + 1
     if as_json:
-        screen.say_json(book_object(engine, number, depth))
+        screen.print_json(book_object(engine, number, depth))
         return errors.FINE
     show_book(book_object(engine, number, depth), time(engine.now_ns))
     return errors.FINE
@@ -58,7 +58,7 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
         by_part = {"part_digests": {name: parts[name].hex() for name in sorted(parts)}, "open_orders": len(orders)}
         held = {"participants": accounts.participants(engine), "positions": accounts.positions(engine)}
         limited = {"limits": accounts.limits(engine)}
-        screen.say_json(about | digests | by_part | {"instruments": instruments} | held | limited)
+        screen.print_json(about | digests | by_part | {"instruments": instruments} | held | limited)
         return errors.FINE
     counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
     replayed = f"checkpoint {screen.count(rebuilt.checkpoint_seq)} and " if rebuilt.checkpoint_seq else ""

@@ -18,10 +18,10 @@ def show_book(book: Facts, time: str) -> None:
     """Print a book (``replay.ladder.book_object``): a line about it, then its ladder, best prices on top."""
     last = f"last {price(book['last_price_e4'])}" if book["last_price_e4"] else "no trade yet"
     phase = book["phase"] + (f" until {book['until']}" if book["until"] else "")
-    screen.say(f"{book['symbol']}  {phase}  {last}  after command {screen.count(book['seq'])} at {time}")
+    screen.print_line(f"{book['symbol']}  {phase}  {last}  after command {screen.count(book['seq'])} at {time}")
     bids, offers = book["bids"], book["offers"]
     if not bids and not offers:
-        screen.say("the book is empty")
+        screen.print_line("the book is empty")
         return
     rows = []
     for at in range(max(len(bids), len(offers))):
@@ -51,7 +51,7 @@ def show_accounts(columns: list[str], facts: list[Facts]) -> None:
     rows = [[_cell(each, column.replace(" ", "_")) for column in columns] for each in facts[:_LINES_MAX]]
     screen.table(columns, rows, right=[column for column in columns if column in _QUANTITIES])
     if len(facts) > _LINES_MAX:
-        screen.say(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json prints all")
+        screen.print_line(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json prints all")
 
 
 def _cell(facts: Facts, key: str) -> str:

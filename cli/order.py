@@ -148,7 +148,7 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
     for life in known:
         if as_json:
-            screen.say_json(_facts(life, names, tokens))
+            screen.print_json(_facts(life, names, tokens))
         else:
             _show(life, names, tokens)
     return errors.FINE

@@ -40,9 +40,9 @@ class Printer:
         self._thread = threading.Thread(target=self._run, name="standard output", daemon=True)
         self._thread.start()
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line of the result."""
-        self.put(partial(screen.say, text))
+        self.put(partial(screen.print_line, text))
 
     def notice(self, text: str) -> None:
         """Print a line on standard error, after the lines before it."""
@@ -113,5 +113,5 @@ class Printer:
             if self._lost:
                 lost, self._lost = self._lost, 0
                 self._lines += 1
-                return partial(screen.say, self._not_shown(lost)), 1
+                return partial(screen.print_line, self._not_shown(lost)), 1
             return None

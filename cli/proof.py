@@ -39,7 +39,7 @@ def verify(
         with screen.Bar("looking for the event") as bar:
             parted = audit(directory, to_seq=report.difference.last_seq, progress=bar.to).difference
     if as_json:
-        screen.say_json(_verified_facts(directory, report, engine, parted))
+        screen.print_json(_verified_facts(directory, report, engine, parted))
     else:
         _show(directory, report, engine, parted)
     return errors.FINE if report.ok else errors.FOUND
@@ -57,18 +57,22 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
         ]
     )
     for note in report.notes:
-        screen.say(f"note: {note}")
+        screen.print_line(f"note: {note}")
     for sentence in report.damage:
-        screen.say(f"damaged: {sentence}")
+        screen.print_line(f"damaged: {sentence}")
     if report.missing:
         listed = ", ".join(str(seq) for seq in report.missing[:5])
-        screen.say(f"no digest is recorded for {screen.counted(len(report.missing), 'block')}, the first at {listed}")
+        screen.print_line(
+            f"no digest is recorded for {screen.counted(len(report.missing), 'block')}, the first at {listed}"
+        )
     for difference in report.differences[:1]:
-        screen.say(f"first difference: commands {difference.first_seq} to {difference.last_seq}, {difference.part}")
+        screen.print_line(
+            f"first difference: commands {difference.first_seq} to {difference.last_seq}, {difference.part}"
+        )
         screen.facts([("recorded", difference.expected.hex()), ("replayed", difference.got.hex())])
     if parted is not None:
         event = _parted_facts(directory, parted)
-        screen.say(
+        screen.print_line(
             f"the engines differ from event {parted.index + 1} of command {parted.seq}: {_fields(parted.fields)}"
         )
         sides = (("kernel", event["kernel"]), ("reference", event["reference"]))
@@ -129,7 +133,7 @@ def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_js
     with errors.finding(), screen.Bar("comparing") as bar:
         report = compare_directories(directory_a, directory_b, engine=engine.value, progress=bar.to)
     if as_json:
-        screen.say_json(_compared_facts(directory_a, report))
+        screen.print_json(_compared_facts(directory_a, report))
     else:
         _show_compared(directory_a, directory_b, report)
     return errors.FINE if report.same else errors.FOUND
@@ -179,38 +183,40 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         ]
     )
     for note in report.notes:
-        screen.say(f"note: {note}")
+        screen.print_line(f"note: {note}")
     for sentence in report.damage:
-        screen.say(f"damaged: {sentence}")
+        screen.print_line(f"damaged: {sentence}")
     if report.command is not None:
         facts = _compared_facts(directory_a, report)["command"]
-        screen.say(f"first difference: command {report.command.seq}, in {_fields(facts['fields'])}")
+        screen.print_line(f"first difference: command {report.command.seq}, in {_fields(facts['fields'])}")
         screen.facts([("A", _in_words(facts["a"])), ("B", _in_words(facts["b"]))])
     if report.digest is not None:
         digest = report.digest
-        screen.say(f"first difference: the events of commands {digest.first_seq} to {digest.last_seq}")
+        screen.print_line(f"first difference: the events of commands {digest.first_seq} to {digest.last_seq}")
         screen.facts([("A", digest.a.hex()), ("B", digest.b.hex())])
         if digest.replayed is not None:
             right = f"as {digest.agrees.upper()} recorded" if digest.agrees else "as neither recorded"
-            screen.say(f"a replay here with the {report.engine} engine gives {digest.replayed.hex()}, {right}")
+            screen.print_line(f"a replay here with the {report.engine} engine gives {digest.replayed.hex()}, {right}")
     if report.event is not None:
         facts = _compared_facts(directory_a, report)["event_difference"]
-        screen.say(f"first difference: event {report.event.index + 1} of command {screen.count(report.event.seq)}")
+        screen.print_line(
+            f"first difference: event {report.event.index + 1} of command {screen.count(report.event.seq)}"
+        )
         sides = [(name.upper(), facts[name]) for name in ("a", "b")]
         screen.facts([(name, "no further event" if side is None else _in_words(side)) for name, side in sides])
     if report.parts:
-        screen.say(f"first difference: the state after command {report.state_seq}, in {', '.join(report.parts)}")
+        screen.print_line(f"first difference: the state after command {report.state_seq}, in {', '.join(report.parts)}")
     for name, unlike in (("A", report.unlike_a), ("B", report.unlike_b)):
         if unlike:
             listed = " and ".join(unlike).replace("_", " ")
             moment = f"after command {screen.count(report.state_seq)}"
-            screen.say(f"{moment}, {name} has other {listed} than the reference engine")
+            screen.print_line(f"{moment}, {name} has other {listed} than the reference engine")
     for sentence in report.diverged:
-        screen.say(sentence)
+        screen.print_line(sentence)
     if report.prefix_of:
         shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
         behind = abs(report.last_seq_a - report.last_seq_b)
-        screen.say(f"{shorter} equals the beginning of {longer}, {screen.counted(behind, 'command')} behind")
+        screen.print_line(f"{shorter} equals the beginning of {longer}, {screen.counted(behind, 'command')} behind")
     screen.verdict(report.same, _compared_verdict(report))
 
 

@@ -27,9 +27,9 @@ def roll(directory: Path, options: CapacityOptions, *, as_json: bool) -> int:
         screen.notice(f"note: {note}")
     if as_json:
         facts = {"slice": rolled.number, "seq": rolled.seq, "size_bytes": rolled.image_bytes}
-        screen.say_json(facts | {"capacity": asdict(capacity)})
+        screen.print_json(facts | {"capacity": asdict(capacity)})
         return errors.FINE
-    screen.say(
+    screen.print_line(
         f"slice {rolled.number} begins after command {screen.count(rolled.seq)}, with an image of "
         f"{screen.size(rolled.image_bytes)}; slice {rolled.number - 1} is closed"
     )

@@ -38,13 +38,13 @@ def scenario(paths: list[Path], engine: EngineOrBoth, *, as_json: bool) -> int:
             except (ScenarioError, WrongUse, OSError) as error:
                 # A file that cannot be read does not keep others from running.
                 unread += 1
-                _tell_unread(file, errors.sentence(error)[0], as_json)
+                _print_unread(file, errors.sentence(error)[0], as_json)
                 continue
             if all(outcome.passed for outcome in outcomes.values()) and _same(outcomes):
                 passed += 1
             else:
                 failed += 1
-            _tell(file, outcomes, as_json)
+            _print_result(file, outcomes, as_json)
     if not as_json:
         parts = [
             f"{passed} passed",
@@ -94,14 +94,14 @@ def _same(outcomes: dict[EngineKind, Outcome]) -> bool:
     return all(answer == answers[0] for answer in answers)
 
 
-def _tell_unread(file: Path, why: str, as_json: bool) -> None:
+def _print_unread(file: Path, why: str, as_json: bool) -> None:
     if as_json:
-        screen.say_json({"file": str(file), "passed": False, "engines_agree": None, "failures": [], "error": why})
+        screen.print_json({"file": str(file), "passed": False, "engines_agree": None, "failures": [], "error": why})
     else:
         screen.notice(f"lockstep: {why}")
 
 
-def _tell(file: Path, outcomes: dict[EngineKind, Outcome], as_json: bool) -> None:
+def _print_result(file: Path, outcomes: dict[EngineKind, Outcome], as_json: bool) -> None:
     same = _same(outcomes)
     if as_json:
         failures = [
@@ -109,12 +109,12 @@ def _tell(file: Path, outcomes: dict[EngineKind, Outcome], as_json: bool) -> Non
         ]
         agreed = same if len(outcomes) > 1 else None
         told = {"file": str(file), "passed": same and not failures, "engines_agree": agreed}
-        screen.say_json(told | {"failures": failures, "error": None})
+        screen.print_json(told | {"failures": failures, "error": None})
         return
     if same and all(outcome.passed for outcome in outcomes.values()):
-        screen.say(f"ok      {file}")
+        screen.print_line(f"ok      {file}")
         return
-    screen.say(f"FAILED  {file}" + ("" if same else "  (the engines answer differently)"))
+    screen.print_line(f"FAILED  {file}" + ("" if same else "  (the engines answer differently)"))
     shown = outcomes if not same else dict(list(outcomes.items())[:1])
     for kind, outcome in shown.items():
         for command in _failed(outcome)[:1] or _parting(outcomes)[:1]:

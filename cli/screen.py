@@ -37,7 +37,7 @@ def is_colored(stream: TextIO) -> bool:
     return is_live(stream) and not os.environ.get("NO_COLOR")
 
 
-def say(text: str = "") -> None:
+def print_line(text: str = "") -> None:
     """Print a line of the result, or several."""
     Bar.end_before_result()
     with errors.output():
@@ -79,9 +79,9 @@ def json_line(value: Any) -> str:
     return json.dumps(value, default=_plain)
 
 
-def say_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print a JSON object on one line of the result."""
-    say(json_line(value))
+    print_line(json_line(value))
 
 
 def _plain(value: Any) -> Any:
@@ -123,39 +123,39 @@ def table(
         console.print(shown)
         return
     if title:
-        say(title)
+        print_line(title)
     widths = [max(len(row[at]) for row in [list(columns), *cells]) for at in range(len(columns))]
     for row in [list(columns), *cells]:
         padded = (c.rjust(w) if head in right else c.ljust(w) for c, w, head in zip(row, widths, columns, strict=True))
-        say("  ".join(padded).rstrip())
+        print_line("  ".join(padded).rstrip())
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
     """Print rows on a terminal too narrow for their columns: one value a line, and nothing is cut."""
     if title:
-        say(title)
+        print_line(title)
     for number, row in enumerate(rows):
         if number:
-            say("")
+            print_line("")
         facts(zip(columns, row, strict=True))
 
 
 def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
     """Print names and values, one pair a line."""
     if title:
-        say(title)
+        print_line(title)
     listed = [(name, str(value)) for name, value in pairs]
     width = max((len(name) for name, _ in listed), default=0)
     bold, off = ("\x1b[1m", "\x1b[0m") if is_colored(sys.stdout) else ("", "")
     for name, value in listed:
-        say(f"  {bold}{name.ljust(width)}{off}  {value}")
+        print_line(f"  {bold}{name.ljust(width)}{off}  {value}")
 
 
 def verdict(good: bool, text: str) -> None:
     """Print the verdict line: green or red on a terminal."""
     if is_colored(sys.stdout):
         text = f"\x1b[1;{32 if good else 31}m{text}\x1b[0m"
-    say(text)
+    print_line(text)
 
 
 def count(number: int) -> str:

@@ -49,7 +49,7 @@ def serve(
     from node.program import NodeAddresses
     from node.program import serve as run
 
-    def listening(where: NodeAddresses) -> None:
+    def on_listening(where: NodeAddresses) -> None:
         bar.end()
         if as_json:
             line = screen.json_line({"listening": {**where._asdict(), "data": str(options.data)}})
@@ -59,7 +59,7 @@ def serve(
                 f"listening on {where.host} port {where.port}{metrics}; command it with `lockstep admin`, "
                 f"end it with Ctrl-C"
             )
-        _say_beside(line)
+        _print_beside(line)
         for sentence in where.warnings:
             screen.notice(f"warning: {sentence}")
 
@@ -82,7 +82,7 @@ def serve(
             metrics_port=metrics_port,
             password_cost=password_cost,
             progress=bar.to,
-            listening=listening,
+            on_listening=on_listening,
         )
     return errors.FINE
 
@@ -105,10 +105,10 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _say_beside(line: str) -> None:
+def _print_beside(line: str) -> None:
     """Print a line on standard output, from a thread if it has no reader yet: the market does not wait."""
     if screen.takes(sys.stdout, 0.0):
-        screen.say(line)
+        screen.print_line(line)
         screen.flush()
         return
 

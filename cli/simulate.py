@@ -82,13 +82,15 @@ def _warn(simulation: Simulation) -> bool:
 
 def _line(simulation: Simulation, seconds: float, as_json: bool) -> None:
     counts, second = simulation.counts(), simulation.take_second()
-    told = second.summary()
+    latency_us = second.summary()
     if as_json:
-        screen.say_json(_object(simulation, seconds, told))
+        screen.print_json(_object(simulation, seconds, latency_us))
     else:
         orders = f"{screen.count(counts['orders'])} orders, {screen.count(counts['answers'])} answered"
         outcome = f"{screen.count(counts['trades'])} trades, {screen.count(counts['rejects'])} rejected"
-        screen.say(f"{seconds:5.1f} s  {orders}, {outcome}, p50 {told['p50_us']:g} us, p99 {told['p99_us']:g} us")
+        screen.print_line(
+            f"{seconds:5.1f} s  {orders}, {outcome}, p50 {latency_us['p50_us']:g} us, p99 {latency_us['p99_us']:g} us"
+        )
     screen.flush()
 
 
@@ -135,9 +137,9 @@ def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool
     }
     if as_json:
         whole = {"summary": True, "good": good and not gave_up, "gave_up": gave_up or None}
-        screen.say_json(_object(simulation, seconds, simulation.latencies.summary()) | whole)
+        screen.print_json(_object(simulation, seconds, simulation.latencies.summary()) | whole)
     else:
-        _tell(facts, reasons, good)
+        _print_summary(facts, reasons, good)
     if gave_up:
         screen.notice(f"lockstep: {gave_up}")
     if gave_up == "interrupted":
@@ -145,7 +147,7 @@ def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool
     return errors.FINE if good and not gave_up else errors.FOUND
 
 
-def _tell(facts: dict[str, Any], reasons: Counter[str], good: bool) -> None:
+def _print_summary(facts: dict[str, Any], reasons: Counter[str], good: bool) -> None:
     shown = {name.replace("_", " "): screen.count(v) if isinstance(v, int) else v for name, v in facts.items()}
     screen.facts(shown.items(), title="outcome")
     if reasons:

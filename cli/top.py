@@ -24,7 +24,7 @@ _BOOKS_S: Final = 2.0
 _BOOKS: Final = 4
 _SESSIONS: Final = 4
 
-Told = dict[str, Any]
+Sample = dict[str, Any]
 
 
 def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: bool) -> int:
@@ -32,8 +32,8 @@ def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: 
     with connected(directory) as link:
         try:
             if as_json or not screen.is_live(sys.stdout):
-                for told in _samples(link, seconds, symbols, _LINE_S):
-                    screen.say(screen.json_line(_object(told)) if as_json else line(told))
+                for sample in _samples(link, seconds, symbols, _LINE_S):
+                    screen.print_line(screen.json_line(_object(sample)) if as_json else line(sample))
                     screen.flush()
             else:
                 _watch(link, seconds, symbols)
@@ -42,11 +42,11 @@ def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: 
     return errors.FINE
 
 
-def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: float) -> Iterator[Told]:
+def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: float) -> Iterator[Sample]:
     """Answers of the node, at once and then at intervals: status, sessions (the first ones), and books."""
     began_s = time.monotonic()
     booked_s = -1e9
-    books: list[Told] = []
+    books: list[Sample] = []
     at_s = 0.0
     while True:
         if time.monotonic() - booked_s >= _BOOKS_S:
@@ -68,44 +68,44 @@ def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: flo
         time.sleep(at_s - passed_s)
 
 
-def _object(told: Told) -> Told:
+def _object(sample: Sample) -> Sample:
     """A sample as a JSON object."""
-    sessions = [session_object(each) for each in told["sessions"]]
-    rest = {"status": status_object(told["status"]), "sessions": sessions}
-    return {"elapsed_s": told["at_s"], **rest, "sessions_total": told["sessions_total"], "books": told["books"]}
+    sessions = [session_object(each) for each in sample["sessions"]]
+    rest = {"status": status_object(sample["status"]), "sessions": sessions}
+    return {"elapsed_s": sample["at_s"], **rest, "sessions_total": sample["sessions_total"], "books": sample["books"]}
 
 
-def _books(link: Link, symbols: list[str]) -> list[Told]:
+def _books(link: Link, symbols: list[str]) -> list[Sample]:
     """Best levels of the symbols, or of the first instruments."""
     chosen = symbols or link.ask("books")["symbols"][:_BOOKS]
     return [link.ask("books", symbol=symbol, depth=1)["book"] for symbol in chosen]
 
 
-def line(told: Told) -> str:
+def line(sample: Sample) -> str:
     """A sample as one line."""
-    status = told["status"]
+    status = sample["status"]
     rates = ", ".join(
         f"{screen.count(round(status.get(f'{what}_per_s', 0)))} {what}/s" for what in ("orders", "events", "trades")
     )
     answer = " ".join(f"{word} {_microseconds(status, 'order_to_answer', word)}" for word in ("p50", "p99", "p999"))
     return (
-        f"{told['at_s']:5.1f} s  {_not_open(status)}seq {screen.count(status.get('seq', 0))}, {rates}, "
-        f"answered in {answer}, disk {_lag(status)} behind, {screen.counted(told['sessions_total'], 'session')}, "
+        f"{sample['at_s']:5.1f} s  {_not_open(status)}seq {screen.count(status.get('seq', 0))}, {rates}, "
+        f"answered in {answer}, disk {_lag(status)} behind, {screen.counted(sample['sessions_total'], 'session')}, "
         f"digest {str(status.get('event_digest', ''))[:12]}, clock {status.get('clock', 'unset')}"
     )
 
 
-def _not_open(status: Told) -> str:
+def _not_open(status: Sample) -> str:
     """Beginning of a line: the state of a node that is not open, and a mark for warnings."""
     warning = "" if not status.get("warning") else "WARNING, "
     return warning if status.get("state", "open") == "open" else f"{str(status['state']).upper()}, {warning}"
 
 
-def _lag(status: Told) -> str:
+def _lag(status: Sample) -> str:
     return screen.count(max(0, status.get("seq", 0) - status.get("durable_seq", 0)))
 
 
-def _microseconds(status: Told, stage: str, word: str) -> str:
+def _microseconds(status: Sample, stage: str, word: str) -> str:
     """A percentile of a stage in microseconds or milliseconds."""
     ns = status.get(f"latency_{stage}_{word}_ns", 0)
     return f"{ns / 1e3:.1f} µs" if ns < 1_000_000 else f"{ns / 1e6:.1f} ms"
@@ -116,29 +116,29 @@ def _microseconds(status: Told, stage: str, word: str) -> str:
 
 def _watch(link: Link, seconds: float | None, symbols: list[str]) -> None:
     with errors.output(), screen.live_view() as live:
-        for told in _samples(link, seconds, symbols, _LIVE_S):
-            live.update(drawn(told), refresh=True)
+        for sample in _samples(link, seconds, symbols, _LIVE_S):
+            live.update(drawn(sample), refresh=True)
 
 
-def drawn(told: Told) -> "RenderableType":
+def drawn(sample: Sample) -> "RenderableType":
     """A sample as a screen of 80 by 24: the node, rates, stages, books and sessions."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    status = told["status"]
+    status = sample["status"]
     grid = Table.grid(padding=(0, 3))
     grid.add_row(_facts(_about(status)), _facts(_flow(status)))
     grid.add_row("", "")
-    grid.add_row(_stages(status), _best(told["books"]))
-    more = told["sessions_total"] - len(told["sessions"][:_SESSIONS])
+    grid.add_row(_stages(status), _best(sample["books"]))
+    more = sample["sessions_total"] - len(sample["sessions"][:_SESSIONS])
     rest = Text(f"and {screen.count(more)} more" if more > 0 else "")
     sentences = (str(status.get(key, "")) for key in ("state_reason", "warning"))
     above = [Text(sentence, style="yellow") for sentence in sentences if sentence]
-    return Group(*above, grid, Text(), _connected(told), rest)
+    return Group(*above, grid, Text(), _connected(sample), rest)
 
 
-def _about(status: Told) -> list[tuple[str, str]]:
+def _about(status: Sample) -> list[tuple[str, str]]:
     return [
         ("state", f"{status.get('state', 'unknown')}, {status.get('durability', '?')}"),
         ("up", _duration(status.get("uptime_s", 0))),
@@ -151,7 +151,7 @@ def _about(status: Told) -> list[tuple[str, str]]:
     ]
 
 
-def _flow(status: Told) -> list[tuple[str, str]]:
+def _flow(status: Sample) -> list[tuple[str, str]]:
     rates = [
         (f"{what}/s", screen.count(round(status.get(f"{what}_per_s", 0))))
         for what in ("commands", "orders", "events", "trades")
@@ -198,7 +198,7 @@ def _table(heads: list[tuple[str, bool]], rows: list[list[str]]) -> "Table":
     return table
 
 
-def _stages(status: Told) -> "Table":
+def _stages(status: Sample) -> "Table":
     names = [key.removeprefix("latency_").removesuffix("_p50_ns") for key in status if key.endswith("_p50_ns")]
     rows = [
         [name.replace("_", " "), *(_microseconds(status, name, word) for word in ("p50", "p99", "p999"))]
@@ -207,12 +207,12 @@ def _stages(status: Told) -> "Table":
     return _table([("last 10 s", False), ("p50", True), ("p99", True), ("p99.9", True)], rows)
 
 
-def _named(book: Told) -> str:
+def _named(book: Sample) -> str:
     """Symbol of a book, with a phase that is not continuous."""
     return f"{book['symbol']}" if book["phase"] == "continuous" else f"{book['symbol']} {book['phase']}"
 
 
-def _best(books: list[Told]) -> "Table":
+def _best(books: list[Sample]) -> "Table":
     from cli.market_tables import shown_price
 
     rows = [
@@ -227,7 +227,7 @@ def _best(books: list[Told]) -> "Table":
     return _table(heads, [[*row, last] for row, last in zip(rows, lasts, strict=True)])
 
 
-def _connected(told: Told) -> "Table":
+def _connected(sample: Sample) -> "Table":
     columns = ("user", "participant", "address", "state", "next_seq", "lag_bytes")
-    rows = [[str(session.get(column, "")) for column in columns] for session in told["sessions"][:_SESSIONS]]
+    rows = [[str(session.get(column, "")) for column in columns] for session in sample["sessions"][:_SESSIONS]]
     return _table([(column.replace("_", " "), column in ("next_seq", "lag_bytes")) for column in columns], rows)

@@ -107,7 +107,7 @@ class _Desk:
             async with self._client:
                 self._show_events()
                 if not self._as_json:
-                    self._printer.say(self._greeting())
+                    self._printer.print_line(self._greeting())
                 self._read_aside()
                 listening = asyncio.create_task(self._listen())
                 try:
@@ -230,9 +230,9 @@ class _Desk:
         elif isinstance(event, (Connected, NewSession)):
             self._session = event.session
         if self._as_json:
-            self._printer.say(screen.json_line(trade_words.as_json(event, self._session)))
+            self._printer.print_line(screen.json_line(trade_words.as_json(event, self._session)))
         elif not self._past:
-            self._printer.say(trade_words.text(event, self._client.orders))
+            self._printer.print_line(trade_words.text(event, self._client.orders))
         self._past = self._past and not isinstance(event, CaughtUp)
 
     def _look(self, what: Show) -> None:
@@ -268,12 +268,12 @@ class _Desk:
     ) -> None:
         if self._as_json:
             for each in objects:
-                self._printer.say(screen.json_line(each))
+                self._printer.print_line(screen.json_line(each))
         elif rows:
             right = ("open", "executed", "price", "match")
             self._printer.put(partial(screen.table, columns, rows, right=right), len(rows) + 1)
         else:
-            self._printer.say(none)
+            self._printer.print_line(none)
 
     def _not_shown(self, count: int) -> str:
         """Line in place of dropped lines."""

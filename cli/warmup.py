@@ -83,11 +83,11 @@ def warmup(*, as_json: bool) -> int:
     ready(gateway=True)
     seconds = time.monotonic() - began_s
     if as_json:
-        screen.say_json({"compiled": not was_warm, "elapsed_s": round(seconds, 3), "cache": str(cache_directory())})
+        screen.print_json({"compiled": not was_warm, "elapsed_s": round(seconds, 3), "cache": str(cache_directory())})
     elif was_warm:
-        screen.say(f"the kernels are compiled already ({cache_directory()})")
+        screen.print_line(f"the kernels are compiled already ({cache_directory()})")
     else:
-        screen.say(f"compiled the kernels in {seconds:.1f} s ({cache_directory()})")
+        screen.print_line(f"compiled the kernels in {seconds:.1f} s ({cache_directory()})")
     return errors.FINE
 
 
@@ -99,9 +99,9 @@ def version(*, as_json: bool) -> int:
     libraries = {name: version_of(name) for name in ("numpy", "numba", "lmdb", "msgpack", "xxhash")}
     if as_json:
         known = {"lockstep": version_of("lockstep"), "rules_version": RULES_VERSION, "source_digest": SOURCE_DIGEST}
-        screen.say_json(known | {"python": platform.python_version(), "libraries": libraries})
+        screen.print_json(known | {"python": platform.python_version(), "libraries": libraries})
         return errors.FINE
-    screen.say(f"lockstep {version_of('lockstep')}")
+    screen.print_line(f"lockstep {version_of('lockstep')}")
     listed = [
         ("rules version", RULES_VERSION),
         ("kernel sources", SOURCE_DIGEST),

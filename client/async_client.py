@@ -56,9 +56,9 @@ class AsyncOrder(Order):
 class _Connection(asyncio.Protocol):
     """One connection; its work is in the client."""
 
-    def __init__(self, client: "AsyncClient", gone: "asyncio.Future[str]") -> None:
+    def __init__(self, client: "AsyncClient", on_disconnect: "asyncio.Future[str]") -> None:
         self._client = client
-        self._gone = gone
+        self._on_disconnect = on_disconnect
         self.transport: asyncio.Transport | None = None
         self.writable = asyncio.Event()
         self.writable.set()
@@ -73,8 +73,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable.set()
-        if not self._gone.done():
-            self._gone.set_result("the connection broke" if exc else "the exchange closed the connection")
+        if not self._on_disconnect.done():
+            self._on_disconnect.set_result("the connection broke" if exc else "the exchange closed the connection")
 
     def pause_writing(self) -> None:
         self.writable.clear()
@@ -168,7 +168,7 @@ class AsyncClient:
         self._pump([])
         if self._connection is not None and self._connection.transport is not None:
             self._connection.transport.close()
-            await asyncio.wait({self._gone}, timeout=_GOODBYE_S)
+            await asyncio.wait({self._on_disconnect}, timeout=_GOODBYE_S)
         if self._connection is not None and self._connection.transport is not None:
             self._connection.transport.abort()
         self._task.cancel()
@@ -320,15 +320,15 @@ class AsyncClient:
 
     async def _one_connection(self) -> ClientError:
         """Serve one connection until it ends; gives the reason."""
-        self._gone: asyncio.Future[str] = self._loop.create_future()
+        self._on_disconnect: asyncio.Future[str] = self._loop.create_future()
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._loop.create_connection(
-                    partial(_Connection, self, self._gone), self._host, self._port, ssl=self._tls
+                    partial(_Connection, self, self._on_disconnect), self._host, self._port, ssl=self._tls
                 )
         except OSError as error:
             return cannot_connect(error, self._host, self._port)
-        why = await self._gone
+        why = await self._on_disconnect
         why = "this client was closed" if self._closing else self.core.why or why
         why = why if self._closing else closed_early(why, self.core, tls=self._tls is not None)
         self._connection = None

@@ -147,7 +147,7 @@ class OrderEntry(Generic[OrderT]):
                 if isinstance(heard, Sequenced):
                     self._sequenced(heard.seq, heard.payload, events)
                 else:
-                    for event in self._heard(heard):
+                    for event in self._on_session_event(heard):
                         events.append(event)  # one by one: what came before an error counts
         except (ProtocolError, StreamLost) as error:
             self._why = str(error)
@@ -301,7 +301,7 @@ class OrderEntry(Generic[OrderT]):
 
     # What the exchange says
 
-    def _heard(self, heard: ClientEvent) -> Iterator[Event]:
+    def _on_session_event(self, heard: ClientEvent) -> Iterator[Event]:
         match heard:
             case LoginAccepted(session, next_seq):
                 yield from self._accepted(session, next_seq)

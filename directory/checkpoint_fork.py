@@ -65,14 +65,14 @@ class CheckpointFork:
 
     ``start_image`` writes the image that a new slice of the journal starts from in the same way.
 
-    A checkpoint that fails does not stop the market: its sentence goes to ``failed``, and the next is taken when it is
-    due. Without ``failed``, CheckpointError is raised at the end. Those before it are as they were.
+    A checkpoint that fails does not stop the market: its sentence goes to ``on_failure``, and the next is taken when it is
+    due. Without ``on_failure``, CheckpointError is raised at the end. Those before it are as they were.
 
     ``projections``: those whose images stand in the checkpoint. They must have seen the events of every command that
     the engine has applied, so with them a checkpoint is begun only where nothing is held. They are flushed before the
     fork. Their images are taken in the child, where nothing is open that was open in the parent; they are synced there
-    when all is written and the journal is durable up to there, before the file gets its name. ``finished``: told the
-    sequence number of each checkpoint that is done; ``finished_seq`` is the last.
+    when all is written and the journal is durable up to there, before the file gets its name. ``on_checkpoint``: called
+    with the sequence number of each checkpoint that is done; ``finished_seq`` is the last.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class CheckpointFork:
         *,
         keep: int = 8,
         waits: bool = False,
-        failed: Callable[[str], object] | None = None,
-        finished: Callable[[int], object] | None = None,
+        on_failure: Callable[[str], object] | None = None,
+        on_checkpoint: Callable[[int], object] | None = None,
         projections: Projections = NO_PROJECTIONS,
     ) -> None:
         if commands < 1:
@@ -94,8 +94,8 @@ class CheckpointFork:
         self._keep = keep
         self._waits = waits
         self._failures: list[str] = []
-        self._failed = self._failures.append if failed is None else failed
-        self._finished = finished
+        self._on_failure = self._failures.append if on_failure is None else on_failure
+        self._on_checkpoint = on_checkpoint
         self._projections = projections
         self._child: _Child | None = None
         self._told = False
@@ -129,7 +129,7 @@ class CheckpointFork:
     def tend(self) -> None:
         """Look after the checkpoint that is being written; never waits."""
         if self._child is not None:
-            self._tell(self._child)
+            self._report(self._child)
             self._reap(self._child, os.WNOHANG)
 
     def due(self, seq: int) -> bool:
@@ -181,10 +181,10 @@ class CheckpointFork:
             return
         try:
             if self._journal.wait_durable(self._child.seq):
-                self._tell(self._child)
+                self._report(self._child)
                 self._reap(self._child, 0)
             else:
-                self._failed(f"the checkpoint of command {self._child.seq} was given up: it was not durable there")
+                self._on_failure(f"the checkpoint of command {self._child.seq} was given up: it was not durable there")
         finally:
             self.give_up()  # where something was raised, or it did not become durable
 
@@ -215,7 +215,7 @@ class CheckpointFork:
                 self._child, self._told = _Child(pid, engine.seq, go, said), False
             ends = [hears, says]
         except OSError as error:
-            self._failed(f"the checkpoint of command {engine.seq} was not taken: no fork: {error.strerror}")
+            self._on_failure(f"the checkpoint of command {engine.seq} was not taken: no fork: {error.strerror}")
         finally:
             for end in ends:
                 os.close(end)
@@ -234,7 +234,7 @@ class CheckpointFork:
         except OSError as error:
             raise CheckpointError(f"what goes with it could not be put on the disk: {error}") from error
 
-    def _tell(self, child: _Child) -> None:
+    def _report(self, child: _Child) -> None:
         if not self._told and self._journal.durable_seq >= child.seq:
             self._told = True
             with suppress(BrokenPipeError):  # it has failed already, and has said why
@@ -253,11 +253,11 @@ class CheckpointFork:
         self._child = None
         if said == _DONE:
             self.finished_seq = child.seq
-            if self._finished is not None:
-                self._finished(child.seq)
+            if self._on_checkpoint is not None:
+                self._on_checkpoint(child.seq)
         else:
             why = said.decode(errors="replace") or f"its process ended with status {status}"
-            self._failed(f"the checkpoint of command {child.seq} was not taken: {why}")
+            self._on_failure(f"the checkpoint of command {child.seq} was not taken: {why}")
 
     def _forget(self, child: _Child) -> None:
         os.close(child.go)

@@ -147,7 +147,7 @@ class Node:
             report=lambda *_, **__: None,
             connections_max=16,
         )
-        self.outbox.forward = self._forward
+        self.outbox.on_segment = self._forward
         loop = asyncio.get_running_loop()
         self.journal.on_durable = lambda: loop.call_soon_threadsafe(self.pipeline.release)
 

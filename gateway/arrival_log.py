@@ -121,10 +121,10 @@ class ArrivalLog:
     reason why rows are not written, once until they are again.
     """
 
-    def __init__(self, files: ArrivalFiles, last_seq: Callable[[], int], failed: Callable[[str], None]) -> None:
+    def __init__(self, files: ArrivalFiles, last_seq: Callable[[], int], on_failure: Callable[[str], None]) -> None:
         self._files = files
         self._last_seq = last_seq
-        self._failed = failed
+        self._on_failure = on_failure
         self._turns: list[bytes] = []
         self._first_seq = 0
         self._rows = 0
@@ -176,7 +176,7 @@ class ArrivalLog:
             self.lost += rows
             told, self._told = self._told, True
         if not told:
-            self._failed(why)
+            self._on_failure(why)
 
     def _run(self) -> None:
         while (piece := self._queue.get()) is not None:

@@ -43,9 +43,9 @@ class Outbox(Projection):
     name = "streams"
     #: Rises with FOLD_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
     version = FOLD_VERSION
-    forward: Callable[[Segment], None] | None = None
-    began: Callable[[], None] | None = None
-    login_ends: Callable[[int, str], object] | None = None
+    on_segment: Callable[[Segment], None] | None = None
+    on_new_session: Callable[[], None] | None = None
+    on_login_end: Callable[[int, str], object] | None = None
 
     def __init__(self, directory: Path, capacity: Capacity, journal_id: bytes, *, past_days: int = PAST_DAYS) -> None:
         """``journal_id``: of the journal behind the streams; each spool names it. ``past_days``: number of past trading
@@ -63,7 +63,7 @@ class Outbox(Projection):
         self.past: dict[str, Spool] = {}
 
     def _new_streams(self) -> Streams:
-        return Streams(self._capacity, self._deliver, self._new_session, self._login_ends)
+        return Streams(self._capacity, self._deliver, self._new_session, self._on_login_end)
 
     def spool_of(self, session: str) -> Spool | None:
         """Spool of a session (blank: the present one); None if it is not kept."""
@@ -75,8 +75,8 @@ class Outbox(Projection):
 
     def _deliver(self, segment: Segment) -> None:
         self.spool.append(segment.user, segment.first_seq, segment.messages, segment.data)
-        if self.forward is not None:
-            self.forward(segment)
+        if self.on_segment is not None:
+            self.on_segment(segment)
 
     def _new_session(self, session: str) -> None:
         if session == self.spool.session:
@@ -93,8 +93,8 @@ class Outbox(Projection):
         keep = {*list(self.past)[-self._past_days - 1 :], session}
         self._forget_oldest()
         remove_files(self._directory, keep)
-        if self.began is not None:
-            self.began()
+        if self.on_new_session is not None:
+            self.on_new_session()
 
     def drop_past(self, spool: Spool) -> None:
         """Drop a past spool whose file cannot be read; its session is not served any more."""
@@ -108,9 +108,9 @@ class Outbox(Projection):
             with suppress(OSError):
                 self.past.pop(next(iter(self.past))).close()
 
-    def _login_ends(self, user: int, why: str) -> None:
-        if self.login_ends is not None:
-            self.login_ends(user, why)
+    def _on_login_end(self, user: int, why: str) -> None:
+        if self.on_login_end is not None:
+            self.on_login_end(user, why)
 
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Take an applied block of the journal."""

@@ -83,9 +83,9 @@ class Gateway:
     ) -> None:
         self.streams = outbox.streams
         self._outbox = outbox
-        outbox.forward = self.deliver
-        outbox.began = self._begin_day
-        outbox.login_ends = self.disconnect
+        outbox.on_segment = self.deliver
+        outbox.on_new_session = self._begin_day
+        outbox.on_login_end = self.disconnect
         self._take = take
         self._has_room = has_room
         self._on_user_disconnect = on_user_disconnect

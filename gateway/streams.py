@@ -75,9 +75,9 @@ class Segment(NamedTuple):
 #: Called with each segment, in order.
 Deliver = Callable[[Segment], None]
 #: Called when a trading day begins, with its session name, before the messages of that day.
-NewSession = Callable[[str], None]
+NewSessionCallback = Callable[[str], None]
 #: Called with a user whose login must end, and the reason, after the messages of the block.
-LoginEnds = Callable[[int, str], None]
+LoginEndCallback = Callable[[int, str], None]
 
 
 def session_of(time_ns: int) -> str:
@@ -96,14 +96,14 @@ class Streams:
         self,
         capacity: Capacity,
         deliver: Deliver,
-        new_session: NewSession,
-        login_ends: LoginEnds = lambda _user, _why: None,
+        on_new_session: NewSessionCallback,
+        on_login_end: LoginEndCallback = lambda _user, _why: None,
         *,
         users_max: int = USERS_MAX,
     ) -> None:
         self._deliver = deliver
-        self._new_session = new_session
-        self._login_ends = login_ends
+        self._on_new_session = on_new_session
+        self._on_login_end = on_login_end
         self._revoked: dict[int, str] = {}
         self._packed = Packed(new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES))
         self._out, self._grouped = self.fold.out.data, self.fold.grouped.data
@@ -245,7 +245,7 @@ class Streams:
                 self._send(system_event(self.fold, user, int(EventCode.END_OF_DAY), time_ns))
         self.now_ns = time_ns
         self.recent.view(np.uint8).fill(0)  # tokens are free again
-        self._new_session(self.session)
+        self._on_new_session(self.session)
         for user in users:
             self._begin_stream(user)
         self(first_seq + row, commands[row:], events[after:])
@@ -270,7 +270,7 @@ class Streams:
             begin, cut = end, until
         ending, self._revoked = self._revoked, {}
         for user, why in ending.items():
-            self._login_ends(user, why)
+            self._on_login_end(user, why)
 
     def _end_orders(self, seq: int, clock: NDArray[Any], events: NDArray[Any]) -> None:
         """Send the cancels of day orders to the streams of the day that ends, with the time of the clock value."""

@@ -60,8 +60,8 @@ class _Thread(IntEnum):
 class GroupWriter:
     """Writer thread, its queue and the durable mark. ``commit`` makes a group durable or raises.
 
-    ``told``: called in the thread after the durable mark moved, and once the writer has failed; what it raises fails
-    the writer. ``lingers``: nobody waits for a block to become durable, so it may wait for more.
+    ``on_progress``: called in the thread after the durable mark moved, and once the writer has failed; an exception
+    from it fails the writer. ``lingers``: nobody waits for a block to become durable, so it may wait for more.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class GroupWriter:
         explain: Callable[[BaseException], str],
         durable_seq: int,
         *,
-        told: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
         lingers: bool = False,
     ) -> None:
         self.durable_seq = durable_seq
@@ -78,7 +78,7 @@ class GroupWriter:
         self.queue_bytes = 0
         self._commit = commit
         self._explain = explain
-        self._told = told
+        self._on_progress = on_progress
         self._lingers = lingers
         self._failure: BaseException | None = None
         self._queue: deque[Entry] = deque()
@@ -190,7 +190,7 @@ class GroupWriter:
                 self._failure = error
                 self._progress.notify_all()
             try:
-                self._told()
+                self._on_progress()
             except BaseException as other:  # the first failure is reported, together with this one
                 error.add_note(f"and whoever was to be told of it raised {other!r}")
 
@@ -201,4 +201,4 @@ class GroupWriter:
         with self._lock:
             self.durable_seq = durable_seq
             self._progress.notify_all()
-        self._told()
+        self._on_progress()

@@ -265,7 +265,9 @@ class Journal:
 
     def _new_writer(self, store: Store) -> GroupWriter:
         last_seq = store.mark.last_seq
-        return GroupWriter(store.commit, self._explain, last_seq, told=self._tell, lingers=self.durability == "none")
+        return GroupWriter(
+            store.commit, self._explain, last_seq, on_progress=self._on_durable, lingers=self.durability == "none"
+        )
 
     def _check_slice_before(self) -> None:
         """Look whether the slice before ends where this one starts, and finish closing it, as after a crash."""
@@ -606,7 +608,7 @@ class Journal:
             os.close(fd)
         return True
 
-    def _tell(self) -> None:
+    def _on_durable(self) -> None:
         if self.on_durable is not None:
             try:
                 self.on_durable()

@@ -60,8 +60,8 @@ def read_files(
     ):
         if book_path is None:
             raise LobsterError(f"{path} has no order book to seed the opening from; give --book BOOK for each file")
-        told = file_name(path.name)
-        day = date or told.date
+        known = file_name(path.name)
+        day = date or known.date
         if not day:
             raise LobsterError(f"the name {path.name} tells no date; give --date 2012-06-21")
         messages = read_messages(_text(path), str(path), date=day, tick_e4=tick_e4)
@@ -72,7 +72,7 @@ def read_files(
             if published.shape[1] >= book.shape[1]:
                 # Where the book file ends first, the other one reveals what comes into sight.
                 book = np.concatenate([book, published[len(book) :, : book.shape[1]]])
-        read.append(LobsterFile(path, symbol, told.levels, messages, book_path, book, check_path, published))
+        read.append(LobsterFile(path, symbol, known.levels, messages, book_path, book, check_path, published))
     for file in read[1:]:
         if file.messages.time_ns[0] // DAY_NS != read[0].messages.time_ns[0] // DAY_NS:
             raise LobsterError(

@@ -73,11 +73,11 @@ def sessions(node: Node) -> list[dict[str, int | str]]:
     """Connections of clients, one object each."""
     streams = node.outbox.streams
     now_ns, wall_ns = node.gateway.now_ns(), time.time_ns()
-    told: list[dict[str, int | str]] = []
+    report: list[dict[str, int | str]] = []
     for each in node.gateway.connections:
         next_seq, end = (each.spool or node.outbox.spool).end(each.user)
         row = streams.row(each.user)
-        told.append(
+        report.append(
             {
                 "user": streams.name(each.user) if each.user else "",
                 "participant": _name(int(row["participant_name"])),
@@ -88,7 +88,7 @@ def sessions(node: Node) -> list[dict[str, int | str]]:
                 "since": iso_time(wall_ns - (now_ns - each.since_ns)) or "",
             }
         )
-    return sorted(told, key=lambda one: (str(one["user"]), str(one["address"])))
+    return sorted(report, key=lambda one: (str(one["user"]), str(one["address"])))
 
 
 def book(node: Node, symbol: str, depth: int) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def status(node: Node) -> Status:
     phases = engine.instruments()["phase"]
     tallies = node.outbox.streams.tallies
     state, why = node.standing()
-    told: Status = {
+    report: Status = {
         "pid": os.getpid(),
         "uptime_s": round(time.monotonic() - node.began_s, 1),
         "data": str(node.options.data),
@@ -170,12 +170,12 @@ def status(node: Node) -> Status:
         "memory_rss_bytes": _resident_bytes(),
     }
     if node.clock_watch.discipline.state == "synchronized":  # the kernel gives 0 for a clock that is not synchronized
-        told["clock_offset_ns"] = node.clock_watch.discipline.offset_ns
-    told |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
+        report["clock_offset_ns"] = node.clock_watch.discipline.offset_ns
+    report |= {f"phase_{phase.name.lower()}": int((phases == phase).sum()) for phase in Phase}
     refused = {reason: int(tallies[1, reason]) for reason in Reason}
-    told |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items()}
-    told |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind}
-    return told | node.stages.latencies()
+    report |= {f"rejected_{reason.name.lower()}": count for reason, count in refused.items()}
+    report |= {f"events_{kind.name.lower()}": int(tallies[0, kind]) for kind in EventKind}
+    return report | node.stages.latencies()
 
 
 def counts(node: Node) -> dict[str, int]:

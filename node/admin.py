@@ -167,7 +167,7 @@ class AdminServer:
             await self._answer_requests(way, reader, writer)
         except _ConnectionEnded as end:
             if str(end):
-                await self._say(writer, {"ok": False, "error": str(end)})
+                await self._send_answer(writer, {"ok": False, "error": str(end)})
                 await self._hear_out(reader, writer)
 
     def _check_user(self, writer: asyncio.StreamWriter) -> None:
@@ -212,7 +212,7 @@ class AdminServer:
             }
             if self._bound is not None:
                 known["directory"] = self._bound.identity._asdict()
-            await self._say(writer, {"ok": True, "node": {**known, "rules_version": RULES_VERSION}})
+            await self._send_answer(writer, {"ok": True, "node": {**known, "rules_version": RULES_VERSION}})
             while True:
                 request = _json(await self._line(reader, IDLE_S))
                 way.seats.work(seat)
@@ -239,9 +239,9 @@ class AdminServer:
 
     async def _reply(self, request: object, writer: asyncio.StreamWriter) -> None:
         if isinstance(request, _UnreadableLine):
-            await self._say(writer, {"ok": False, "error": request.sentence})
+            await self._send_answer(writer, {"ok": False, "error": request.sentence})
         else:
-            await self._say(writer, await self._operations.answer(request))
+            await self._send_answer(writer, await self._operations.answer(request))
 
     async def _unbroken(self, reply: Any) -> None:
         """Answer a request even if the node ends meanwhile, so that its outcome is reported."""
@@ -287,7 +287,7 @@ class AdminServer:
                 "the last line has no end; end each with a newline." if error.partial else ""
             ) from None
 
-    async def _say(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
+    async def _send_answer(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         """Write an answer. Raises TimeoutError if its reader does not take it."""
         line = json.dumps(answer, default=_plain).encode("ascii") + b"\n"
         if len(line) > LINE_BYTES_MAX:

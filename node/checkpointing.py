@@ -66,8 +66,8 @@ class CheckpointSchedule:
         self._aside = CheckpointFork(
             journal,
             commands,
-            failed=self._failed,
-            finished=self._finished,
+            on_failure=self._on_failure,
+            on_checkpoint=self._on_checkpoint,
             projections=projections,
         )
 
@@ -101,7 +101,7 @@ class CheckpointSchedule:
             begin_slice_live(self._journal, stateful(self._engine))
         except (ReplayError, JournalError) as error:
             self._journal.raise_failure()
-            self._failed(f"no new slice was begun: {error}", "no new slice")
+            self._on_failure(f"no new slice was begun: {error}", "no new slice")
             return
         self._aside.start_image(self._engine)
         self._report(
@@ -158,7 +158,7 @@ class CheckpointSchedule:
     def give_up(self, why: str = "the node ends") -> None:
         """Drop the checkpoint that is wanted or under way, if any."""
         if self.wanted or self._aside.busy:
-            self._failed(f"the checkpoint was given up: {why}")
+            self._on_failure(f"the checkpoint was given up: {why}")
         self.wanted = self._slice_wanted = False
         self._aside.give_up()
 
@@ -166,10 +166,10 @@ class CheckpointSchedule:
         await asyncio.sleep(_LOOK_S)
         self._aside.tend()
 
-    def _finished(self, seq: int) -> None:
+    def _on_checkpoint(self, seq: int) -> None:
         self._report("checkpoint", seq=seq)
 
-    def _failed(self, sentence: str, what: str = "checkpoint failed") -> None:
+    def _on_failure(self, sentence: str, what: str = "checkpoint failed") -> None:
         self._failure = sentence
         self.failed += 1
         self._warn(what, why=sentence)

@@ -62,7 +62,7 @@ class ClockWatch:
             self._refused_clock.forget()
             lead_ns = 0
         self._refused = False
-        self.clock = MarketClock(engine.now_ns, jumped=self._on_jump, ahead_max_ns=ahead_max_ns, refused_ns=lead_ns)
+        self.clock = MarketClock(engine.now_ns, on_jump=self._on_jump, ahead_max_ns=ahead_max_ns, refused_ns=lead_ns)
         self.discipline = discipline.read()
         behind = health.clock_behind(engine.now_ns - time.time_ns(), ahead_max_ns)
         if behind is not None:
@@ -143,9 +143,9 @@ class RefusedClock:
 
     def keep(self, market_ns: int, lead_ns: int) -> None:
         """Write the file: the wall clock is refused, ``lead_ns`` ahead of market time."""
-        told = {"boot": self._boot, "passed_ns": self._passed(), "market_ns": market_ns, "lead_ns": lead_ns}
+        values = {"boot": self._boot, "passed_ns": self._passed(), "market_ns": market_ns, "lead_ns": lead_ns}
         try:
-            write_whole(self._path, json.dumps(told))
+            write_whole(self._path, json.dumps(values))
         except OSError as error:
             self._warn("the refusal of the clock is not kept for a restart", why=error.strerror or str(error))
 

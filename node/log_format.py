@@ -109,8 +109,8 @@ class TerminalFormatter(logging.Formatter):
         if "more" in fields and "within_s" in fields:
             event = f"… {fields['more']:,} more like this in {fields['within_s']:g} s: {event}"
             fields = {name: value for name, value in fields.items() if name not in ("more", "within_s")}
-        told = "".join(f"  {_plain(name)}={_value(value)}" for name, value in fields.items())
-        return f"{when[11:23]} {_COLOURS[level]}{level:7}\x1b[0m {_plain(event)}{told}"
+        fields_text = "".join(f"  {_plain(name)}={_value(value)}" for name, value in fields.items())
+        return f"{when[11:23]} {_COLOURS[level]}{level:7}\x1b[0m {_plain(event)}{fields_text}"
 
 
 def _value(value: Any) -> str:

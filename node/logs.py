@@ -114,7 +114,7 @@ class _Outlet(logging.Handler):
         self._queue: queue.Queue[logging.LogRecord | threading.Event] = queue.Queue(QUEUE_LINES_MAX)
         self._folding = RepeatFilter()
         self._mutex = threading.Lock()  # of the counts; never held during a write
-        self._lost = self._told = 0
+        self._lost = self._reported = 0
         self._thread: threading.Thread | None = None
         self._ending = False
 
@@ -181,16 +181,16 @@ class _Outlet(logging.Handler):
                 self._write(self.format(found) + "\n")
             except Exception:  # a failed stream, or a value that cannot be formatted
                 self.lose()
-            if self._lost > self._told and self._queue.empty():
-                self._tell_lost()
+            if self._lost > self._reported and self._queue.empty():
+                self._report_lost()
 
-    def _tell_lost(self) -> None:
+    def _report_lost(self) -> None:
         lost = self._lost
         record = logging.LogRecord("lockstep", logging.WARNING, "", 0, "log lines lost", None, None)
-        record.fields = {"lines": lost - self._told, "since_start": lost}
+        record.fields = {"lines": lost - self._reported, "since_start": lost}
         with contextlib.suppress(Exception):  # the stream still takes nothing; it is reported later
             self._write(self.format(record) + "\n")
-            self._told = lost
+            self._reported = lost
 
     def _write(self, line: str) -> None:
         if self._fd is None:

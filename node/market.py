@@ -174,10 +174,10 @@ class Market:
             observer(first_seq, commands, events)
         self.published_seq = first_seq + len(commands) - 1
         read_ns, taken_ns, applying_ns, applied_ns = self._timed.times.popleft()
-        told_ns = time.perf_counter_ns()
+        answered_ns = time.perf_counter_ns()
         # The CLOCK row that begins a block is no order.
         orders = max(len(commands) - 1, 1)
-        self._stages.passed(read_ns, taken_ns, applying_ns, applied_ns, began_ns, told_ns, orders)
+        self._stages.passed(read_ns, taken_ns, applying_ns, applied_ns, began_ns, answered_ns, orders)
         if self._submissions:
             self._collect(first_seq, commands, events)
 

@@ -216,8 +216,8 @@ def metrics_server(node: NodeControl, metrics: Metrics, *, host: str = "127.0.0.
 
     def ready() -> Response:
         reasons = list(dict.fromkeys((*node.unhealthy(), *node.unready())))
-        told = {"ready": not reasons, "reasons": reasons, "warnings": node.warnings()}
-        return json_response(_status_of(reasons), told)
+        result = {"ready": not reasons, "reasons": reasons, "warnings": node.warnings()}
+        return json_response(_status_of(reasons), result)
 
     return HttpServer({"/metrics": text, "/healthz": healthy, "/readyz": ready}, host=host, port=port)
 

@@ -30,21 +30,21 @@ class Notifier:
 
     def ready(self, status: str = "") -> bool:
         """Notify that the node takes orders."""
-        return self._tell("READY=1", status)
+        return self._send("READY=1", status)
 
     def stopping(self, status: str = "") -> bool:
         """Notify that the node has begun to end."""
-        return self._tell("STOPPING=1", status)
+        return self._send("STOPPING=1", status)
 
     def watchdog(self, status: str = "") -> bool:
         """Notify that the node is alive."""
-        return self._tell("WATCHDOG=1", status)
+        return self._send("WATCHDOG=1", status)
 
     def status(self, status: str) -> bool:
         """Send one line of status for `systemctl status`."""
-        return self._tell("", status)
+        return self._send("", status)
 
-    def _tell(self, state: str, status: str) -> bool:
+    def _send(self, state: str, status: str) -> bool:
         """Send a notification; True if it was sent."""
         if self._address is None:
             return False

@@ -154,9 +154,9 @@ class Operations:
                     f"{error}; the commands before it were done, up to command {events.seq}"
                 ) from None
             events.take(done, self._node)
-        told = events.answer()
-        self._log.info("the operator sent commands", words=dict(words), seq=events.seq, rejected=told["rejected"])
-        return {"commands": len(given), **told} | ({"added": added} if added else {})
+        result = events.answer()
+        self._log.info("the operator sent commands", words=dict(words), seq=events.seq, rejected=result["rejected"])
+        return {"commands": len(given), **result} | ({"added": added} if added else {})
 
     async def _password(self, request: Request) -> Answer:
         user = request["user"].upper()
@@ -267,13 +267,13 @@ class _Events:
         self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
         directory = node.directory()
         events = done.events[: EVENTS_MAX - len(self._events)]
-        told: list[Any] = [print_event_values(values, directory) for values in events.tolist()]
+        result: list[Any] = [print_event_values(values, directory) for values in events.tolist()]
         if self._as_objects:
             # The commands of one submission have one time stamp: the clock after them.
             objects = event_objects(events, directory, np.full(len(events), directory.now_ns))
-            told = [{key: value for key, value in each.items() if value is not None} for each in objects]
+            result = [{key: value for key, value in each.items() if value is not None} for each in objects]
         shown = 0
-        for each in told:
+        for each in result:
             self._bytes += len(json.dumps(each)) + 2
             if self._bytes > _LIST_BYTES_MAX:
                 break
@@ -283,10 +283,10 @@ class _Events:
 
     def answer(self) -> Answer:
         """Answer: seq of the last command; rejected: number of rejects; left_out: number of events that do not fit."""
-        told: Answer = {"events": self._events, "seq": self.seq, "rejected": self._rejected}
+        result: Answer = {"events": self._events, "seq": self.seq, "rejected": self._rejected}
         if self.existing:
-            told["existing"] = self.existing
-        return told | ({"left_out": self._left_out} if self._left_out else {})
+            result["existing"] = self.existing
+        return result | ({"left_out": self._left_out} if self._left_out else {})
 
 
 def _lines(text: str) -> list[Line]:

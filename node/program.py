@@ -52,12 +52,12 @@ def serve(
     metrics_port: int | None = None,
     password_cost: int = COST_DEFAULT,
     progress: Progress | None = None,
-    listening: Callable[[NodeAddresses], None] = lambda _: None,
+    on_listening: Callable[[NodeAddresses], None] = lambda _: None,
 ) -> None:
     """Run a node until its operator, SIGTERM or SIGINT ends it.
 
-    ``listening``: called with the addresses once clients can connect. Raises what ``open_directory`` raises, PortInUse,
-    OSError, and the fault that ended the node.
+    ``on_listening``: called with the addresses once clients can connect. Raises what ``open_directory`` raises,
+    PortInUse, OSError, and the fault that ended the node.
     """
     connections = connections_within(options.connections_max, options.past_days)
     if connections < options.connections_max:
@@ -66,7 +66,7 @@ def serve(
         sentence = f"{connections} connections are taken instead of {options.connections_max}: {why}"
         options = replace(options, connections_max=connections, warnings=(*options.warnings, sentence))
     with log.adopted():
-        _opened_and_served(options, capacity, log, admin_port, metrics_port, password_cost, progress, listening)
+        _opened_and_served(options, capacity, log, admin_port, metrics_port, password_cost, progress, on_listening)
 
 
 def _opened_and_served(
@@ -77,14 +77,14 @@ def _opened_and_served(
     metrics_port: int | None,
     password_cost: int,
     progress: Progress | None,
-    listening: Callable[[NodeAddresses], None],
+    on_listening: Callable[[NodeAddresses], None],
 ) -> None:
     opened = open_directory(options.data, capacity, options.durability, progress, past_days=options.past_days)
     try:
         for note in opened.notes:
             log.warning("recovery", note=note)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_served(opened, options, log, admin_port, metrics_port, password_cost, listening))
+            runner.run(_served(opened, options, log, admin_port, metrics_port, password_cost, on_listening))
     except BaseException:
         _save_journal(opened, options.data, log)
         raise
@@ -108,7 +108,7 @@ async def _served(
     admin_port: int | None,
     metrics_port: int | None,
     password_cost: int,
-    listening: Callable[[NodeAddresses], None],
+    on_listening: Callable[[NodeAddresses], None],
 ) -> None:
     node = Node(opened, options, log)
     figures = Metrics(node)
@@ -139,7 +139,9 @@ async def _served(
             durability=options.durability,
         )
         metrics_at = metrics.port if metrics is not None else None
-        listening(NodeAddresses(options.host, node.port, admin.port, metrics_at, os.getpid(), tuple(node.warnings())))
+        on_listening(
+            NodeAddresses(options.host, node.port, admin.port, metrics_at, os.getpid(), tuple(node.warnings()))
+        )
         notify.ready(f"listening on {options.host}:{node.port}")
         beating = loop.create_task(_watched(notify, node))
         try:

@@ -94,7 +94,7 @@ class StageClock:
         applying_ns: int,
         applied_ns: int,
         answering_ns: int,
-        told_ns: int,
+        answered_ns: int,
         commands: int,
     ) -> None:
         """Count a block of ``commands`` that passed all stages, by the times between them: begin of reading, rows
@@ -106,7 +106,7 @@ class StageClock:
         moments[at + 2] = applying_ns
         moments[at + 3] = applied_ns
         moments[at + 4] = answering_ns
-        moments[at + 5] = told_ns
+        moments[at + 5] = answered_ns
         moments[at + 6] = commands
         self._at = at + _MOMENTS
         if self._at == len(moments):

@@ -34,7 +34,7 @@ Row = tuple[int, ...]
 EVENT_KEYS: Final = (
     *("seq", "time", "kind", "symbol", "participant", "client_order_id", "new_client_order_id", "order_number"),
     *("side", "price_e4", "qty", "trade_number", "buy_participant", "buy_client_order_id", "sell_participant"),
-    *("sell_client_order_id", "aggressor_side", "surplus_qty", "surplus_side", "phase", "reason", "refused"),
+    *("sell_client_order_id", "aggressor_side", "imbalance_qty", "imbalance_side", "phase", "reason", "refused"),
 )
 COMMAND_KEYS: Final = (
     *("seq", "time", "kind", "symbol", "participant", "user", "client_order_id", "new_client_order_id"),
@@ -57,24 +57,24 @@ def event_objects(events: NDArray[Any], names: Directory, times_ns: NDArray[np.i
 def event_object(row: "np.void", names: Directory, time_ns: int) -> Object:
     """One EVENT row as an object with EVENT_KEYS. ``time_ns``: the clock in force at its command."""
     kind = EventKind(int(row["kind"]))
-    told = _NO_EVENT | {"seq": int(row["seq"]), "time": iso_time(time_ns), "kind": kind.name.lower()}
-    told |= {"symbol": _name(names.symbols, row["instrument"]), "reason": word(Reason, int(row["reason"]))}
-    told |= {"phase": word(Phase, int(row["phase"])), "price_e4": int(row["price_e4"]) or None}
+    result = _NO_EVENT | {"seq": int(row["seq"]), "time": iso_time(time_ns), "kind": kind.name.lower()}
+    result |= {"symbol": _name(names.symbols, row["instrument"]), "reason": word(Reason, int(row["reason"]))}
+    result |= {"phase": word(Phase, int(row["phase"])), "price_e4": int(row["price_e4"]) or None}
     side, number = word(Side, int(row["side"])), int(row["number"])
     if kind == EventKind.TRADE:
-        return told | {"qty": int(row["qty"]), "trade_number": number, "aggressor_side": side} | _parties(row, names)
+        return result | {"qty": int(row["qty"]), "trade_number": number, "aggressor_side": side} | _parties(row, names)
     if kind == EventKind.INDICATIVE:
-        return told | {"qty": int(row["qty"]), "surplus_qty": number, "surplus_side": side}
-    told["participant"] = _name(names.participants, row["participant"])
+        return result | {"qty": int(row["qty"]), "imbalance_qty": number, "imbalance_side": side}
+    result["participant"] = _name(names.participants, row["participant"])
     if kind in _REFUSALS:
-        told["refused"] = _id(row["client_order_id"])
+        result["refused"] = _id(row["client_order_id"])
         # Without a participant it may be an order of an unknown one, or the name in another command.
         if row["participant"] or kind == EventKind.CANCEL_REJECTED:
-            told["client_order_id"] = told["refused"]
+            result["client_order_id"] = result["refused"]
     elif row["client_order_id"]:
-        told |= {"client_order_id": _id(row["client_order_id"]), "side": side, "qty": int(row["qty"])}
-        told |= {"order_number": number, "new_client_order_id": _id(row["contra_client_order_id"])}
-    return told
+        result |= {"client_order_id": _id(row["client_order_id"]), "side": side, "qty": int(row["qty"])}
+        result |= {"order_number": number, "new_client_order_id": _id(row["contra_client_order_id"])}
+    return result
 
 
 def _parties(row: "np.void", names: Directory) -> Object:
@@ -105,37 +105,37 @@ def command_object(
     have all of them. events: its events, if requested.
     """
     row, before = ROW.unpack(rows[-1].tobytes()), ROW.unpack(rows[0].tobytes()) if len(rows) > 1 else None
-    told = _NO_COMMAND | {"seq": seq, "time": iso_time(time_ns), "raw": list(raw) or None, "events": events}
+    result = _NO_COMMAND | {"seq": seq, "time": iso_time(time_ns), "raw": list(raw) or None, "events": events}
     number = row[PLACE_OF["kind"]]
     if number not in set(CommandKind):
-        return told
-    told["kind"] = CommandKind(number).name.lower()
+        return result
+    result["kind"] = CommandKind(number).name.lower()
     if number == CommandKind.EXTEND:
-        return told | _extend(row)
+        return result | _extend(row)
     found = BY_KIND.get(number)
-    return told if found is None else told | _fields(found, row, before, names)
+    return result if found is None else result | _fields(found, row, before, names)
 
 
 def _fields(found: Command, row: Row, before: Row | None, names: Directory) -> Object:
     """The fields of a command, and those of the EXTEND row before it that goes with an order."""
     bits = row[PLACE_OF["instructions"]]
-    told: Object = {}
+    result: Object = {}
     for field in (*found.plain, *found.options):
         numbers = [row[number] for number in field.numbers]
         if field.names:
-            told[field.json] = _name(getattr(names, field.names), numbers[0])
+            result[field.json] = _name(getattr(names, field.names), numbers[0])
         elif field.bit and bool(bits & field.bit) == bool(field.instead):
-            told[field.json] = None
+            result[field.json] = None
         elif not field.extended:
-            told[field.json] = field.value.json(*numbers)
-    told.pop("", None)  # options that only set a bit
+            result[field.json] = field.value.json(*numbers)
+    result.pop("", None)  # options that only set a bit
     if any(field.bit for field in found.plain):
-        told["instructions"] = [str(each.name).lower() for each in Instruction if each & bits]
+        result["instructions"] = [str(each.name).lower() for each in Instruction if each & bits]
     if found.limits:
-        return told | _limits(row, before)
+        return result | _limits(row, before)
     if before is None or found.kind not in NAMED:
-        return told
-    return told | {key: value for key, value in _extend(before).items() if told.get(key) is None}
+        return result
+    return result | {key: value for key, value in _extend(before).items() if result.get(key) is None}
 
 
 def _extend(row: Row) -> Object:
@@ -163,10 +163,10 @@ def _limits(row: Row, before: Row | None) -> Object:
 
 def limits_object(bits: int, values: Sequence[int]) -> Object:
     """Limits by their keys, None for those that are not among ``bits``. values: in the order of LIMIT_BITS."""
-    told: Object = {
+    result: Object = {
         key: value if bits & bit else None for (key, bit), value in zip(LIMIT_BITS.items(), values, strict=True)
     }
-    return told | {"restricted": bool(bits & Limit.RESTRICTED)}
+    return result | {"restricted": bool(bits & Limit.RESTRICTED)}
 
 
 def _name(names: tuple[str, ...], number: Any) -> str | None:

@@ -34,7 +34,7 @@ EVENT_KEYS: Final[dict[str, frozenset[str]]] = {
     "triggered": frozenset(),
     "replenished": frozenset({"qty"}),
     "repriced": frozenset(),
-    "indicative": frozenset({"surplus", "side"}),
+    "indicative": frozenset({"imbalance", "side"}),
     "phase": frozenset(),
     "halted": frozenset({"reason"}),
     "killed": frozenset(),
@@ -72,6 +72,8 @@ _KIND: Final = PLACE_OF["kind"]
 #: Lines between two reports of progress: some hundredths of a second.
 _PROGRESS_LINES: Final = 4_096
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
+#: Key of ``indicative`` in files of earlier releases.
+_OLD_KEY: Final = re.compile(r"\bsurplus=")
 
 
 def options_of(words: list[str], known: frozenset[str], later: frozenset[str], command: str) -> dict[str, str]:
@@ -251,7 +253,8 @@ def _raw(text: str, words: list[str], number: int) -> Line:
 
 
 def _expected(text: str) -> str:
-    """An expected event as it is written, once its words can be compared. Raises Fault."""
+    """Check the words of an expected event; gives its text, with keys of earlier releases replaced. Raises Fault."""
+    text = _OLD_KEY.sub("imbalance=", text)
     words = text.split()
     if not words or words[0] not in EVENT_KEYS:
         raise Fault(f"there is no event {words[0] if words else ''!r}; the events are {', '.join(EVENT_KEYS)}")

@@ -148,8 +148,8 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         return f"> {word} {_of(directory.symbols, instrument)} {_PHASES[phase]}"
     if kind == EventKind.INDICATIVE:
         at = price(price_e4) if price_e4 else "none"
-        surplus = f"surplus={number} side={_SIDES.get(side, 'none')}"
-        return f"> {word} {_of(directory.symbols, instrument)} {qty} @ {at} {surplus}"
+        imbalance = f"imbalance={number} side={_SIDES.get(side, 'none')}"
+        return f"> {word} {_of(directory.symbols, instrument)} {qty} @ {at} {imbalance}"
     if kind == EventKind.HALTED:
         return f"> {word} {_of(directory.symbols, instrument)} reason={_REASONS[reason]}"
     if kind in _KILLS:

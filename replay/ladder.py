@@ -40,7 +40,7 @@ def book_object(engine: Any, number: int, depth: int) -> Object:
     """
     instrument = engine.instruments()[number - 1]
     orders = engine.open_orders(number)
-    told = {
+    values = {
         "symbol": unpack(int(instrument["symbol"])),
         "seq": int(engine.seq),
         "time": iso_time(int(engine.now_ns)),
@@ -50,5 +50,5 @@ def book_object(engine: Any, number: int, depth: int) -> Object:
     }
     for name, side in (("bids", Side.BUY), ("offers", Side.SELL)):
         shown = levels(orders, side)[:depth]
-        told[name] = [{"price_e4": each.price_e4 or None, "qty": each.qty, "orders": each.orders} for each in shown]
-    return told
+        values[name] = [{"price_e4": each.price_e4 or None, "qty": each.qty, "orders": each.orders} for each in shown]
+    return values

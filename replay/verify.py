@@ -85,14 +85,14 @@ class Workers:
         self._started.append(_Worker(process, ours))
 
     def verify(
-        self, history: History, intervals: Sequence[Interval], advanced: Advanced | None = None
+        self, history: History, intervals: Sequence[Interval], on_progress: Advanced | None = None
     ) -> dict[Interval, IntervalResult]:
         """Verify the intervals with the kernel; a result for each. ``history``: the directory's, for this process."""
         # The longest first, so that the ends are near each other.
         waiting = deque(sorted(intervals, key=lambda interval: interval.from_seq - interval.to_seq))
         results: dict[Interval, IntervalResult] = {}
         feeders = [
-            threading.Thread(target=_feed, args=(worker, waiting, results, advanced), daemon=True)
+            threading.Thread(target=_feed, args=(worker, waiting, results, on_progress), daemon=True)
             for worker in self._started
             if worker.process.is_alive()
         ]
@@ -104,7 +104,7 @@ class Workers:
             except IndexError:
                 break
             journal = history.journal(interval.slice_number)
-            results[interval] = verify_interval(journal, interval, "kernel", advanced)
+            results[interval] = verify_interval(journal, interval, "kernel", on_progress)
         for feeder in feeders:
             feeder.join()
         return results
@@ -121,7 +121,7 @@ def work(pipe: Connection, directory: str) -> None:
     """Work of a worker: take intervals, send progress and results, until the pipe closes."""
     pending = 0
 
-    def advanced(commands: int) -> None:
+    def on_progress(commands: int) -> None:
         nonlocal pending
         pending += commands
         if pending >= _ADVANCED_EVERY:
@@ -136,7 +136,7 @@ def work(pipe: Connection, directory: str) -> None:
             return
         try:
             history = History.open(directory) if history is None else history
-            found = verify_interval(history.journal(interval.slice_number), interval, "kernel", advanced)
+            found = verify_interval(history.journal(interval.slice_number), interval, "kernel", on_progress)
         except Exception as error:  # whatever it is, it is for the caller to tell, in one sentence
             why = str(error) or type(error).__name__
             found = IntervalResult(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {why}")
@@ -149,7 +149,7 @@ def work(pipe: Connection, directory: str) -> None:
 
 
 def _feed(
-    worker: _Worker, waiting: deque[Interval], results: dict[Interval, IntervalResult], advanced: Advanced | None
+    worker: _Worker, waiting: deque[Interval], results: dict[Interval, IntervalResult], on_progress: Advanced | None
 ) -> None:
     """Give a worker interval after interval; if it dies, its interval is reported as not verified."""
     while waiting:
@@ -160,8 +160,8 @@ def _feed(
         try:
             worker.pipe.send(interval)
             while not isinstance(said := worker.pipe.recv(), IntervalResult):
-                if advanced is not None:
-                    advanced(said)
+                if on_progress is not None:
+                    on_progress(said)
         except (EOFError, OSError):
             worker.process.join()
             results[interval] = IntervalResult(
@@ -239,7 +239,7 @@ def verify(
         check_rules(directory, int(history.last.meta.get("rules_version", RULES_VERSION)))
         first, last = _range(history, directory, from_seq, to_seq)
         plan = _Plan(history, first, last, engine, workers)
-        advanced = None if progress is None else _total(progress, last - plan.first + 1)
+        on_progress = None if progress is None else _total(progress, last - plan.first + 1)
         done: dict[Interval, IntervalResult] = {}
         while True:
             intervals = plan.intervals()
@@ -247,10 +247,10 @@ def verify(
             if not todo:
                 break
             if plan.workers > 1:
-                done |= staff.verify(history, todo, advanced)
+                done |= staff.verify(history, todo, on_progress)
             else:
                 for each in todo:
-                    done[each] = verify_interval(history.journal(each.slice_number), each, engine, advanced)
+                    done[each] = verify_interval(history.journal(each.slice_number), each, engine, on_progress)
             plan.give_up(done)
         last_seq = history.last_seq
     found = {interval: done[interval] for interval in intervals}
@@ -364,13 +364,13 @@ def _total(progress: Progress, total: int) -> Advanced:
     lock = threading.Lock()
     done = 0
 
-    def advanced(commands: int) -> None:
+    def on_progress(commands: int) -> None:
         nonlocal done
         with lock:
             done += commands
             progress(min(done, total), total)
 
-    return advanced
+    return on_progress
 
 
 def _report(

@@ -17,7 +17,7 @@ until the wall clock catches up, since a time that is journaled cannot be taken 
 bound (an hour) is refused: market time follows the monotonic clock until the wall clock is right again, or the operator
 accepts it. The first reading is believed, unless the clock was refused before a restart (``refused_ns``): after a
 weekend the clock is days ahead of the journal. A step decides outcomes only through market time; each one is reported
-to ``jumped``, for the log, for an alarm, and for a CLOCK_JUMP row in the journal.
+to ``on_jump``, for the log, for an alarm, and for a CLOCK_JUMP row in the journal.
 """
 
 import time
@@ -36,14 +36,14 @@ _READING_NS: Final = 20_000
 _READINGS_MAX: Final = 3
 
 #: Callback for a jump: last reading of the wall clock, present reading, and expected reading, in ns since 1970.
-Jumped = Callable[[int, int, int], object]
+JumpCallback = Callable[[int, int, int], object]
 
 
 class MarketClock:
     """Market time in ns since 1970 at each call; for the sequencer's thread, as the ``clock`` of ``LiveStamp``.
 
     ``now_ns``: market time so far (``engine.now_ns``). ``refused_ns``: lead of a wall clock that was refused before a
-    restart and still is. ``wall`` and ``monotonic`` give ns. ``jumped`` is called where
+    restart and still is. ``wall`` and ``monotonic`` give ns. ``on_jump`` is called where
     the wall clock is more than ``jump_bound_ns`` from where the time that has passed would put it, once for each such
     jump, and at once where a journal is ahead of the wall clock by as much; it must not raise. A pause of the process
     or of the machine's processors moves both clocks and is no jump; a machine that was suspended has one ahead.
@@ -58,7 +58,7 @@ class MarketClock:
         jump_bound_ns: int = JUMP_BOUND_NS,
         ahead_max_ns: int = AHEAD_MAX_NS,
         refused_ns: int = 0,
-        jumped: Jumped | None = None,
+        on_jump: JumpCallback | None = None,
     ) -> None:
         if jump_bound_ns < 1:
             raise ValueError(f"a bound of {jump_bound_ns} ns would make every reading of the clock a jump")
@@ -66,14 +66,14 @@ class MarketClock:
         self._monotonic = monotonic
         self._bound_ns = jump_bound_ns
         self._ahead_max_ns = ahead_max_ns
-        self._jumped = jumped
+        self._on_jump = on_jump
         #: Jumps of the wall clock so far.
         self.jumps = 0
         self._now_ns = now_ns
         self._monotonic_ns, self._wall_ns = self._read()
         self._believed_ns = self._wall_ns - refused_ns
         if now_ns - self._wall_ns > jump_bound_ns:
-            self._tell(now_ns, self._wall_ns, now_ns)
+            self._report_jump(now_ns, self._wall_ns, now_ns)
 
     def __call__(self) -> int:
         """Market time now: not before the last, and after it as soon as time has passed."""
@@ -89,7 +89,7 @@ class MarketClock:
             self._believed_ns = wall_ns
         self._now_ns = max(self._believed_ns, least_ns)
         if not -self._bound_ns <= wall_ns - expected_ns <= self._bound_ns:
-            self._tell(was_ns, wall_ns, expected_ns)
+            self._report_jump(was_ns, wall_ns, expected_ns)
         return self._now_ns
 
     @property
@@ -114,7 +114,7 @@ class MarketClock:
                 break
         return monotonic_ns, wall_ns
 
-    def _tell(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
+    def _report_jump(self, was_ns: int, now_ns: int, expected_ns: int) -> None:
         self.jumps += 1
-        if self._jumped is not None:
-            self._jumped(was_ns, now_ns, expected_ns)
+        if self._on_jump is not None:
+            self._on_jump(was_ns, now_ns, expected_ns)

@@ -40,7 +40,7 @@ EVENTS = """\
 > phase XYZ opening_auction
 > accepted a1
 > accepted b1
-> indicative XYZ 40 @ 10.00 surplus=60 side=sell
+> indicative XYZ 40 @ 10.00 imbalance=60 side=sell
 > phase XYZ continuous
 > trade XYZ 40 @ 10.00 buy=b1 sell=a1
 > accepted a2
@@ -156,12 +156,12 @@ def test_json_shows_limits_by_name_and_an_indicative_price_that_is_none(node: Pa
     assert (second["restricted"], rows[1]["limits_off"]) == (False, ["restricted"])
     assert {key for key, value in second.items() if value} == {"max_order_qty", "adv_share_bps"}
     (event,) = map(json.loads, lockstep("events", node, "--kind", "indicative", "--json")[1].splitlines())
-    assert {key: event[key] for key in ("symbol", "qty", "price_e4", "surplus_qty", "surplus_side")} == {
+    assert {key: event[key] for key in ("symbol", "qty", "price_e4", "imbalance_qty", "imbalance_side")} == {
         "symbol": "XYZ",
         "qty": 40,
         "price_e4": 100_000,
-        "surplus_qty": 60,
-        "surplus_side": "sell",
+        "imbalance_qty": 60,
+        "imbalance_side": "sell",
     }
 
 

@@ -99,7 +99,7 @@ def test_a_halt_is_ended_by_the_operator_and_a_call_follows(operated: Operated, 
     directory = operated.directory
     assert lockstep("admin", "halt", directory, "*")[0] == 0
     assert lockstep("admin", "resume", directory, "XYZ")[:2] == (0, "> phase XYZ auction\n")
-    told = "> accepted b3\n> indicative XYZ 70 @ 10.00 surplus=30 side=buy\n"
+    told = "> accepted b3\n> indicative XYZ 70 @ 10.00 imbalance=30 side=buy\n"
     assert lockstep("admin", "do", directory, "enter BETA b3 buy 100 XYZ @ 10.00")[:2] == (0, told)
     status, out, complaint = lockstep("admin", "resume", directory, "XYZ")
     assert (status, out) == (1, "> rejected XYZ reason=not_halted\n")

@@ -141,7 +141,7 @@ def test_a_child_that_is_killed_is_told_and_the_market_goes_on_to_the_next_check
 ) -> None:
     directory, journal, engine = node
     told: list[str] = []
-    every = CheckpointFork(journal, 500, failed=told.append)
+    every = CheckpointFork(journal, 500, on_failure=told.append)
 
     def kills_the_first(journal: Journal, engine: MarketEngine) -> None:
         every(journal, engine)
@@ -197,7 +197,7 @@ def test_a_fork_that_the_system_refuses_is_told(
 
     monkeypatch.setattr(os, "fork", refused)
     told: list[str] = []
-    CheckpointFork(journal, 500, failed=told.append)(journal, engine)
+    CheckpointFork(journal, 500, on_failure=told.append)(journal, engine)
     assert told == ["the checkpoint of command 1000 was not taken: no fork: Cannot allocate memory"]
     assert set(os.listdir("/proc/self/fd")) <= before
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from cli.demo_clients import Stream, Tape
-from cli.demo_proof import JournalMessages, StreamReplay, judged, told
+from cli.demo_proof import JournalMessages, StreamReplay, judged, sentences
 from cli.demo_view import PlainView, _ladder
 from client.messages import read
 from gateway.streams import Segment
@@ -186,7 +186,7 @@ def _good() -> Case:
 def test_what_is_right_is_found_right() -> None:
     facts = judged(**_good())
     assert facts["ok"]
-    assert all(true for true, _ in told(facts))
+    assert all(true for true, _ in sentences(facts))
 
 
 def _replay(case: Case, **changed: Any) -> None:
@@ -239,7 +239,7 @@ def test_whatever_is_wrong_is_said_and_nothing_else(name: str) -> None:
         assert (claims, facts["verified"]) == (["ok"], {"kernel": True, "reference": False})
     else:
         assert claims in (["ok", claim], ["ok", claim, "same_from_journal"])
-    assert [true for true, _ in told(facts)].count(False) == max(len(claims) - 1, 1)
+    assert [true for true, _ in sentences(facts)].count(False) == max(len(claims) - 1, 1)
 
 
 def test_both_views_show_a_book_with_prices_for_people(capsys: pytest.CaptureFixture[str]) -> None:

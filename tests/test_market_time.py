@@ -40,7 +40,7 @@ class Machine:
             now_ns,
             wall=lambda: self.wall_ns,
             monotonic=lambda: self.monotonic_ns,
-            jumped=lambda *jump: self.jumps.append(jump),
+            on_jump=lambda *jump: self.jumps.append(jump),
             **changes,
         )
 

@@ -152,5 +152,5 @@ def test_the_first_line_of_a_result_ends_the_bar_unless_it_goes_to_a_file(
     monkeypatch.setattr(screen.Bar, "_visible", bar)
     with open(read_fd, "rb"), open(write_fd, "w") as pipe, (tmp_path / "out").open("w") as file:
         monkeypatch.setattr(sys, "stdout", file if to_file else pipe)
-        screen.say("> phase XYZ continuous")
+        screen.print_line("> phase XYZ continuous")
         assert screen.Bar.visible() == to_file

@@ -376,7 +376,7 @@ def test_files_of_projections_are_synced_before_the_checkpoint_has_its_name(tmp_
     projections = Projections([Synced(directory / "checkpoints", witness)])
     done: list[int] = []
     with journal:
-        aside = CheckpointFork(journal, 10**9, projections=projections, finished=done.append)
+        aside = CheckpointFork(journal, 10**9, projections=projections, on_checkpoint=done.append)
         pump(batches(ROWS[:500], 50), FileStamp(), journal, engine, publishers=[projections.observe], at_boundary=aside)
         assert (aside.finished_seq, aside.due(engine.seq)) == (0, False)
         assert aside.now(engine)

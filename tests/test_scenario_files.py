@@ -465,17 +465,17 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         "CANCELED": "> canceled a1 qty=5 reason=command",
         "REPLACED": "> replaced a1 b1 qty=5",
         "CANCEL_REJECTED": "> cancel_rejected a1 reason=command",
-        "INDICATIVE": "> indicative XYZ 5 @ 10.0001 surplus=40 side=sell",
+        "INDICATIVE": "> indicative XYZ 5 @ 10.0001 imbalance=40 side=sell",
         "PHASE": "> phase XYZ halted",
         "HALTED": "> halted XYZ reason=command",
         "KILLED": "> killed ALPHA",
         "UNKILLED": "> unkilled ALPHA",
     }
     event[["kind", "qty", "price_e4", "number", "side"]] = EventKind.INDICATIVE, 0, 0, 0, 0
-    assert print_event(event[0], directory) == "> indicative XYZ 0 @ none surplus=0 side=none"
-    assert event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ none surplus=0 side=none")
-    assert not event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ 10.00 surplus=0 side=none")
-    assert not event_agrees("indicative XYZ 5 @ 10 side=buy", "indicative XYZ 5 @ 10.00 surplus=0 side=none")
+    assert print_event(event[0], directory) == "> indicative XYZ 0 @ none imbalance=0 side=none"
+    assert event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ none imbalance=0 side=none")
+    assert not event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ 10.00 imbalance=0 side=none")
+    assert not event_agrees("indicative XYZ 5 @ 10 side=buy", "indicative XYZ 5 @ 10.00 imbalance=0 side=none")
 
 
 def test_the_table_of_commands_has_every_place_that_a_command_uses_and_a_key_in_json_for_it() -> None:
@@ -489,3 +489,10 @@ def test_the_table_of_commands_has_every_place_that_a_command_uses_and_a_key_in_
             places |= set(limit_places(0, 0))
         assert places == set(COMMAND_FIELDS[command.kind]), command.word
         assert {field.json for field in fields if field.places} <= set(COMMAND_KEYS), command.word
+
+
+def test_files_of_earlier_releases_may_call_the_imbalance_surplus() -> None:
+    (line,) = parse("phase XYZ auction\n> indicative XYZ 5 @ 10.00 surplus=3 side=buy\n", "f")
+    assert line.expected == ["indicative XYZ 5 @ 10.00 imbalance=3 side=buy"]
+    with pytest.raises(ScenarioError, match="imbalance= does not fit the event indicative"):
+        parse("phase XYZ auction\n> indicative XYZ 5 @ 10.00 surplus=3 imbalance=3 side=buy\n", "f")

@@ -40,14 +40,14 @@ class Quiet:
         self.journal = Journal.create(directory, {"rules_version": RULES_VERSION}, durability="none")
         self.engine = Engine(SMALL)
         outbox = Outbox(directory, SMALL, self.journal.journal_id)
-        outbox.forward = lambda segment: self.sent.__setitem__(
+        outbox.on_segment = lambda segment: self.sent.__setitem__(
             segment.user, self.sent.get(segment.user, b"") + segment.data
         )
         self.jumps: deque[tuple[int, int]] = deque(maxlen=JUMPS_MAX)
         clock = MarketClock(
             wall=lambda: self.wall_ns,
             monotonic=lambda: self.monotonic_ns,
-            jumped=self.jumped,
+            on_jump=self.on_jump,
         )
         self.market = Market(
             self.journal,
@@ -66,7 +66,7 @@ class Quiet:
             tick=self.market.tick,
         )
 
-    def jumped(self, _was_ns: int, now_ns: int, expected_ns: int) -> None:
+    def on_jump(self, _was_ns: int, now_ns: int, expected_ns: int) -> None:
         self.jumps.append((now_ns, now_ns - expected_ns))
 
     def passes(self, time_ns: int) -> None:

@@ -410,7 +410,7 @@ def test_lines_that_find_no_room_are_counted_and_told(capsys: Any) -> None:
     printer = Printer(lambda count: f"{count} not shown", lines_max=3)
     printer.put(lambda: shown.append(reading.wait(20)))
     for n in range(10):
-        printer.say(f"line {n}")
+        printer.print_line(f"line {n}")
     reading.set()
     printer.close()
     printer.check()
