@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.books import Rows
 from benchmarks.workload import W1, W2, workload
 from engine import Capacity, Engine
-from engine.limits import DAY_NS
+from engine.bounds import DAY_NS
 from engine.records import COMMAND, CommandKind, concatenate
 
 

@@ -16,8 +16,8 @@ from directory import begin
 from directory.begin import JournalMatch, holds_journal
 from directory.recover import create, recover
 from directory.resume import CommandMismatch, JournalBeginning, in_words
+from engine.capacity import Capacity
 from engine.interface import MarketEngine
-from engine.limits import Capacity
 from journal import Journal
 from replay.rebuild import Observe
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cli.errors import WrongUse
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from replay.rebuild import capacity_of, journal_of
 
 

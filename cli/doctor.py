@@ -23,7 +23,7 @@ from cli import errors, screen
 from cli.checkpoint import holds_streams
 from cli.errors import WrongUse
 from directory.recover import usable
-from engine.limits import TIME_NS_MAX
+from engine.bounds import TIME_NS_MAX
 from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli import errors, screen
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from journal import Journal
 from journal.history import History
 from journal.report import JournalInfo

@@ -16,8 +16,9 @@ from cli.options import EngineChoice
 from cli.warmup import ready
 from directory.begin import JournalMatch
 from directory.resume import JournalBeginning
+from engine.bounds import COMMANDS_PER_CALL_MAX
+from engine.capacity import Capacity
 from engine.interface import MarketEngine
-from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
 from engine.names import Directory
 from engine.records import CommandKind
 from journal import Journal

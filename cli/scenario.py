@@ -9,8 +9,8 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.options import EngineOrBoth
 from cli.warmup import ready
+from engine.capacity import Capacity
 from engine.interface import EngineKind, new_engine
-from engine.limits import Capacity
 from notation.parse import Line, ScenarioError, parse
 from notation.run import CommandOutcome, Outcome, beside, is_test, run_scenario
 

@@ -13,7 +13,7 @@ from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.warmup import ready
 from directory.begin import holds_journal
-from engine.limits import Capacity
+from engine.capacity import Capacity
 
 if TYPE_CHECKING:
     import ssl

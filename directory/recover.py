@@ -18,8 +18,8 @@ from checkpoints import (
     Projections,
     write_checkpoint,
 )
+from engine.capacity import Capacity
 from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
-from engine.limits import Capacity
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalDamaged, JournalError
 from journal.frame import SEQ_MAX

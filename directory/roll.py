@@ -10,10 +10,10 @@ from pathlib import Path
 
 from checkpoints import NO_PROJECTIONS, Checkpoint, Projections, write_checkpoint
 from directory.recover import image, recover, stateful
+from engine.capacity import Capacity
 from engine.conversion import convert
 from engine.digest import part_digest
 from engine.interface import StatefulEngine, restore_engine
-from engine.limits import Capacity
 from engine.market_time import ClockPosition
 from engine.records import RULES_VERSION
 from journal import Durability, Journal

@@ -7,8 +7,8 @@ What has kernels is loaded when it is first asked for: Numba takes half a second
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.limits import Capacity
 from engine.records import COMMAND, EVENT, RULES_VERSION
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import numpy as np
 
 from engine.calls import publish_after_order
 from engine.cancel import cancel, mass_cancel
+from engine.capacity import events_max
 from engine.clock import clock
 from engine.definitions import define_instrument, define_participant
 from engine.entry import enter
@@ -16,7 +17,6 @@ from engine.index import ask_for_id
 from engine.jit import called, inlined, prefetch, rare
 from engine.kill import emergency_close, kill_command
 from engine.limit_command import extend_command, forget_extension, limits_command
-from engine.limits import events_max
 from engine.phases import phase_command
 from engine.records import CommandKind, Reason
 from engine.replace import replace

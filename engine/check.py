@@ -5,11 +5,11 @@ Nothing here is fast, and nothing here trusts a kernel: queues, windows and tree
 
 import numpy as np
 
+from engine.bounds import QTY_MAX
 from engine.check_calls import check_calls
 from engine.check_risk import check_risk
 from engine.errors import require
 from engine.index import find_place
-from engine.limits import QTY_MAX
 from engine.records import Phase, TimeInForce
 from engine.state import WINDOW, WINDOW_WORDS, State
 

@@ -1,7 +1,7 @@
 """Invariants of calls, indicative events and timers; the result of an uncross is computed anew, price by price."""
 
+from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.errors import require
-from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.records import Phase
 from engine.state import State
 

@@ -4,16 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from engine.bounds import BPS_MAX, INT64_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.errors import require
-from engine.limits import (
-    BPS_MAX,
-    IDS_MAX_MAX,
-    INT64_MAX,
-    ORDERS_MAX_MAX,
-    QTY_MAX,
-    RATE_ORDERS_MAX,
-    RATE_WINDOW_NS_MAX,
-)
 from engine.records import Limit
 from engine.state import EXPOSURE, State
 

@@ -5,13 +5,13 @@ Those who read a journal without the engine ask ``clock_rows`` which CLOCK rows 
 
 import numpy as np
 
+from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.calls import cancel_listed
 from engine.events import emit_rejected
 from engine.form import has_form
 from engine.halts import run_timers
 from engine.index import forget_ids
 from engine.jit import called, inlined
-from engine.limits import DAY_NS, TIME_NS_MAX
 from engine.records import CommandKind, Reason
 from engine.state import State
 from engine.sweep import gather_day_orders, sort_slots

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from engine.parts import Arrays, Region, capacity_numbers, fill_pages, regions, state_parts
 from engine.records import RULES_VERSION
 from engine.resize import resized

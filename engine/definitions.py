@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 
 from engine.book import MARGIN
+from engine.bounds import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.events import emit_rejected
 from engine.jit import called, lshr
-from engine.limits import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.records import Permission, Phase, Reason
 from engine.state import State
 

@@ -6,12 +6,13 @@ import numpy as np
 
 from engine import jit
 from engine.apply import apply_batch
+from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
+from engine.capacity import Capacity, events_max
 from engine.check import check_state
 from engine.clock import clock_rows
 from engine.digest import EventChain, part_digest, state_digest
 from engine.errors import InvariantError
 from engine.kernel_cache import cache_directory
-from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX, Capacity, events_max
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts

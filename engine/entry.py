@@ -5,13 +5,13 @@ from typing import Final
 import numpy as np
 
 from engine.book import follow, join, side_row
+from engine.bounds import INT64_MAX
 from engine.events import emit_accepted, emit_canceled, emit_rejected
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
 from engine.form import has_form, terms_fit
 from engine.index import find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
-from engine.limits import INT64_MAX
 from engine.matching import limit_tick_of, match, release, trial
 from engine.order_checks import check_instructions, check_phase, check_price, check_qty
 from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
@@ -107,7 +107,7 @@ def enter(state: State, command, events, n):
         needed_qty = command["qty"]
     elif instructions & _MIN_QTY:
         needed_qty = command["min_qty"]
-    return run(state, events, n, slot, needed_qty)
+    return run_aggressor(state, events, n, slot, needed_qty)
 
 
 @inlined
@@ -192,7 +192,7 @@ def _new_order(state: State, command, participant, instrument, tick):
 
 
 @inlined
-def run(state: State, events, n, slot, needed_qty):
+def run_aggressor(state: State, events, n, slot, needed_qty):
     """Run an order as aggressor in ``continuous``: it trades, then the rest of it rests or is canceled.
 
     needed_qty: quantity that must trade at once (fok, min_qty), or 0.

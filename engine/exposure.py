@@ -12,8 +12,8 @@ participant is the times, newest last in a ring, and how many entries were made 
 
 from typing import Final
 
+from engine.bounds import RATE_ORDERS_MAX
 from engine.jit import called, inlined, rare
-from engine.limits import RATE_ORDERS_MAX
 from engine.state import State
 
 #: Places of the four numbers; open sells come after open buys.

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.definitions import find_instrument
 from engine.events import emit_halted, emit_rejected
 from engine.jit import called
-from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.names import EVERY
 from engine.phases import change_phase, set_phase
 from engine.records import Phase, Reason

@@ -20,9 +20,9 @@ from typing import Final
 
 import numpy as np
 
+from engine.bounds import ID_LINES_MAX
 from engine.idtree import leaf_of, plant
 from engine.jit import called, inlined, prefetch, wrapping_multiply
-from engine.limits import ID_LINES_MAX
 from engine.state import State
 
 #: Bit of a row's slot: the id is of an earlier day.

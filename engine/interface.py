@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from engine.names import Directory
 
 EngineKind = Literal["kernel", "reference"]

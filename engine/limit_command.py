@@ -4,11 +4,12 @@ from typing import Final
 
 import numpy as np
 
+from engine.bounds import BPS_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.definitions import find_instrument, find_participant
 from engine.events import emit_rejected
 from engine.exposure import SET_LIMITS, pair_of
 from engine.jit import called, inlined
-from engine.limits import BPS_MAX, IDS_MAX_MAX, ORDERS_MAX_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
 from engine.records import Limit, Reason
 from engine.state import State
 

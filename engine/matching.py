@@ -92,7 +92,7 @@ def match(state: State, events, n, slot):
         resting = state.orders[head]
         if np.int64(resting["group"]) == group and self_trade != SelfTrade.NONE:
             if self_trade != SelfTrade.CANCEL_NEWEST:
-                n, leaves_qty = _prevent(state, events, n, b, head, slot, leaves_qty)
+                n, leaves_qty = _prevent_self_trade(state, events, n, b, head, slot, leaves_qty)
             if self_trade == SelfTrade.CANCEL_NEWEST or self_trade == SelfTrade.CANCEL_BOTH:
                 ended = True
                 break
@@ -114,7 +114,7 @@ def match(state: State, events, n, slot):
 
 
 @rare
-def _prevent(state: State, events, n, b, head, slot, leaves_qty):
+def _prevent_self_trade(state: State, events, n, b, head, slot, leaves_qty):
     """Self-trade prevention takes off the resting order: whole, or (decrement) as much as of the aggressor.
 
     Returns (n, what is left of the aggressor).

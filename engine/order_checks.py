@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
+from engine.bounds import PRICE_E4_MAX, QTY_MAX
 from engine.jit import inlined, rare
-from engine.limits import PRICE_E4_MAX, QTY_MAX
 from engine.records import Instruction, Phase, Reason, TimeInForce
 
 _MARKET: Final = int(Instruction.MARKET)

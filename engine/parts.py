@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.limits import RATE_ORDERS_MAX
+from engine.bounds import RATE_ORDERS_MAX
 from engine.state import EXPOSURE, PAIRS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
 
 Rows = np.ndarray[Any, Any]

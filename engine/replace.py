@@ -5,14 +5,14 @@ from typing import Final
 import numpy as np
 
 from engine.book import join, leave, shrink, side_row
-from engine.entry import run
+from engine.bounds import INT64_MAX
+from engine.entry import run_aggressor
 from engine.events import emit_cancel_rejected, emit_rejected, emit_replaced
 from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
 from engine.form import has_form, terms_fit
 from engine.index import drop_carried_id, find_id, open_slot, take_id
 from engine.jit import inlined
 from engine.limit_checks import check_with_limits
-from engine.limits import INT64_MAX
 from engine.matching import cancel_resting
 from engine.order_checks import check_phase, check_price, check_qty
 from engine.records import CommandKind, Instruction, Phase, Reason
@@ -147,4 +147,4 @@ def _replace(state: State, command, events, n, slot, tick, open_qty, keeps):
         join(state, b, slot)
         count_open(state, participant, instrument, side, open_qty, value_price_of(order))
         return n
-    return run(state, events, n, slot, 0)
+    return run_aggressor(state, events, n, slot, 0)

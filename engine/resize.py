@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.bounds import RATE_ORDERS_MAX
+from engine.capacity import Capacity
 from engine.index import find_id, take_id
 from engine.jit import Packed, called, quiet
-from engine.limits import RATE_ORDERS_MAX, Capacity
 from engine.parts import CAPACITY_NUMBERS, capacity_numbers
 from engine.state import EXPOSURE, WINDOW, WINDOW_WORDS, State, new_state, unpack_state
 from engine.state_forms import CARRIED, live_ids

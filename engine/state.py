@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.bounds import RATE_ORDERS_MAX
+from engine.capacity import Capacity
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
-from engine.limits import RATE_ORDERS_MAX, Capacity
 
 #: Version of the meaning of the state, for images (checkpoints). Increment it with any change after which an image of
 #: before would be restored into another market, or none, though its arrays look the same (``STATE_LAYOUT``): the

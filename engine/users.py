@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from engine.bounds import CREDENTIAL_COST_MAX, CREDENTIAL_COST_MIN
 from engine.definitions import find_participant, is_name
 from engine.events import emit_rejected
 from engine.jit import called, lshr
-from engine.limits import CREDENTIAL_COST_MAX, CREDENTIAL_COST_MIN
 from engine.records import Reason, UserPermission
 from engine.state import State
 

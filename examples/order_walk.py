@@ -1,4 +1,4 @@
-"""The way of one order through a node, in process: prints the data at each step as a section of the architecture.
+"""The path of one order through a node, in process: prints the data at each step as a section of the architecture.
 
     python examples/order_walk.py                          prints it
     python examples/order_walk.py docs/ARCHITECTURE.md     replaces the section there
@@ -47,7 +47,7 @@ from wire import ouch
 from wire.ouch_codes import ClientMessage, ServerMessage
 from wire.soup import HEAD_BYTES, PacketType
 
-HEADING: Final = "## The way of one order"
+HEADING: Final = "## The path of one order"
 #: 2024-01-15 09:30 UTC.
 BEGIN_NS: Final = 1_705_311_000_000_000_000
 JOURNAL_ID: Final = bytes(range(16))

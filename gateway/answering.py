@@ -9,14 +9,14 @@ from typing import Final
 
 import numpy as np
 
+from engine.bounds import DAY_NS
 from engine.clock import is_extend, moves_clock
 from engine.jit import called, inlined
-from engine.limits import DAY_NS
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
 from gateway import memo as _memo
-from gateway.fold import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, Fold, unpack_fold
 from gateway.open_orders import find, insert, remove
 from gateway.reading import instructions_of, is_sale
+from gateway.tables import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, StreamTables, unpack_tables
 from gateway.writing import (
     FAR,
     MISFITS,
@@ -72,29 +72,29 @@ BECAME_FAR: Final = 16
 
 
 @inlined
-def _is_user(fold: Fold, user):
-    return user != 0 and user < len(fold.users) and fold.users[user]["name"] != 0
+def _is_user(tables: StreamTables, user):
+    return user != 0 and user < len(tables.users) and tables.users[user]["name"] != 0
 
 
 @inlined
-def _look_at_price(fold: Fold, event):
+def _look_at_price(tables: StreamTables, event):
     """Mark an instrument with an order above the highest price of OUCH as far."""
     if event["price_e4"] > _PRICE_MAX:
-        stock = fold.stocks[np.int64(event["instrument"])]
+        stock = tables.stocks[np.int64(event["instrument"])]
         if stock["far"] == 0:
             stock["far"] = 1
-            fold.marks[FAR] += 1
+            tables.marks[FAR] += 1
 
 
 @inlined
-def _accepted(fold: Fold, m, event, command, extend, time_ns):
+def _accepted(tables: StreamTables, m, event, command, extend, time_ns):
     memo = command["memo"]
     user = memo & 0xFFFF
-    if not _is_user(fold, user):
+    if not _is_user(tables, user):
         return m
     client_order_id = event["client_order_id"]
-    place = insert(fold, np.int64(event["participant"]), client_order_id)
-    row, rest = fold.open[place], fold.rest[place]
+    place = insert(tables, np.int64(event["participant"]), client_order_id)
+    row, rest = tables.open[place], tables.rest[place]
     row["user"] = user
     row["leaves_qty"] = event["qty"]
     rest["memo"] = memo
@@ -102,15 +102,15 @@ def _accepted(fold: Fold, m, event, command, extend, time_ns):
     rest["token_tail"] = extend["token_tail"]
     rest["number"] = event["number"]
     rest["qty"] = event["qty"]
-    begin = end_of_messages(fold, m)
-    at = begin_message(fold, begin, _OF_ACCEPTED.end, ServerMessage.ACCEPTED, time_ns)
+    begin = end_of_messages(tables, m)
+    at = begin_message(tables, begin, _OF_ACCEPTED.end, ServerMessage.ACCEPTED, time_ns)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
-    put_token(fold.out, at + _OF_ACCEPTED.order_token, head, tail)
+    put_token(tables.out, at + _OF_ACCEPTED.order_token, head, tail)
     tif_s = np.int64(0) if np.int64(command["time_in_force"]) == TimeInForce.IOC else hours(memo)
     min_qty = command["min_qty"] if np.int64(command["instructions"]) & _MIN_QTY else np.int64(0)
-    put_placed(fold, at + _OF_ACCEPTED.buy_sell, user, event, memo, tif_s, min_qty)
-    fold.out[at + _OF_ACCEPTED.bbo_weight] = BboWeight.UNSPECIFIED
-    return sent(fold, m, user, begin, at + _OF_ACCEPTED.end)
+    put_placed(tables, at + _OF_ACCEPTED.buy_sell, user, event, memo, tif_s, min_qty)
+    tables.out[at + _OF_ACCEPTED.bbo_weight] = BboWeight.UNSPECIFIED
+    return sent(tables, m, user, begin, at + _OF_ACCEPTED.end)
 
 
 @inlined
@@ -125,12 +125,12 @@ def _with_what_was_asked(memo, asked):
 
 
 @called
-def _replaced(fold: Fold, m, event, command, extend, time_ns):
+def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
     participant = np.int64(event["participant"])
     asked = command["new_memo"]
     sender = asked & 0xFFFF
-    by_user = _is_user(fold, sender)
-    place = find(fold, participant, event["client_order_id"])
+    by_user = _is_user(tables, sender)
+    place = find(tables, participant, event["client_order_id"])
     if place < 0 and not by_user:
         return m
     old_id, new_id = event["client_order_id"], event["contra_client_order_id"]
@@ -138,16 +138,16 @@ def _replaced(fold: Fold, m, event, command, extend, time_ns):
     number, user = event["number"], sender
     memo = _UNENTERED | ((BuySell.BUY if np.int64(event["side"]) > 0 else BuySell.SELL) << 16)
     if place >= 0:
-        was = fold.rest[place]
-        number, memo, user = was["number"], was["memo"], np.int64(fold.open[place]["user"])
+        was = tables.rest[place]
+        number, memo, user = was["number"], was["memo"], np.int64(tables.open[place]["user"])
         old_head, old_tail = head_of(old_id, was["token_head"]), tail_of(old_id, was["token_tail"])
-        remove(fold, place)
+        remove(tables, place)
     owner = sender if by_user else user
     if by_user:
         memo = _with_what_was_asked(memo, asked)
     memo = (memo & ~np.int64(0xFFFF)) | owner
-    place = insert(fold, participant, new_id)
-    row, rest = fold.open[place], fold.rest[place]
+    place = insert(tables, participant, new_id)
+    row, rest = tables.open[place], tables.rest[place]
     row["user"] = owner
     row["leaves_qty"] = event["qty"]
     rest["memo"] = memo
@@ -159,86 +159,86 @@ def _replaced(fold: Fold, m, event, command, extend, time_ns):
         to = owner if turn == 0 else user
         if turn == 1 and user == owner:
             break
-        begin = end_of_messages(fold, m)
-        at = begin_message(fold, begin, _OF_REPLACED.end, ServerMessage.REPLACED, time_ns)
+        begin = end_of_messages(tables, m)
+        at = begin_message(tables, begin, _OF_REPLACED.end, ServerMessage.REPLACED, time_ns)
         head, tail = head_of(new_id, rest["token_head"]), tail_of(new_id, rest["token_tail"])
-        put_token(fold.out, at + _OF_REPLACED.replacement_order_token, head, tail)
-        put_placed(fold, at + _OF_REPLACED.buy_sell, to, event, memo, hours(memo), np.int64(0))
-        put_token(fold.out, at + _OF_REPLACED.previous_order_token, old_head, old_tail)
-        fold.out[at + _OF_REPLACED.bbo_weight] = BboWeight.UNSPECIFIED
-        m = sent(fold, m, to, begin, at + _OF_REPLACED.end)
+        put_token(tables.out, at + _OF_REPLACED.replacement_order_token, head, tail)
+        put_placed(tables, at + _OF_REPLACED.buy_sell, to, event, memo, hours(memo), np.int64(0))
+        put_token(tables.out, at + _OF_REPLACED.previous_order_token, old_head, old_tail)
+        tables.out[at + _OF_REPLACED.bbo_weight] = BboWeight.UNSPECIFIED
+        m = sent(tables, m, to, begin, at + _OF_REPLACED.end)
     return m
 
 
 @inlined
-def _executed(fold: Fold, m, event, participant, client_order_id, liquidity, time_ns):
+def _executed(tables: StreamTables, m, event, participant, client_order_id, liquidity, time_ns):
     """Write the Executed of one side of a trade."""
-    place = find(fold, participant, client_order_id)
+    place = find(tables, participant, client_order_id)
     if place < 0:
         return m
-    row = fold.open[place]
+    row = tables.open[place]
     user = np.int64(row["user"])
     left = np.int64(row["leaves_qty"]) - event["qty"]
     head, tail = head_of(client_order_id, np.int64(0)), np.int64(_TAIL_SPACES)
     if client_order_id < 0:
-        head, tail = fold.rest[place]["token_head"], fold.rest[place]["token_tail"]
-    begin = end_of_messages(fold, m)
-    at = begin_message(fold, begin, _OF_EXECUTED.end, ServerMessage.EXECUTED, time_ns)
-    put_token(fold.out, at + _OF_EXECUTED.order_token, head, tail)
-    put_number(fold, at + _OF_EXECUTED.executed_shares, event["qty"])
-    put_price(fold, at + _OF_EXECUTED.execution_price_e4, event["price_e4"])
-    fold.out[at + _OF_EXECUTED.liquidity] = liquidity
-    put_u64(fold, at + _OF_EXECUTED.match_number, event["number"])
+        head, tail = tables.rest[place]["token_head"], tables.rest[place]["token_tail"]
+    begin = end_of_messages(tables, m)
+    at = begin_message(tables, begin, _OF_EXECUTED.end, ServerMessage.EXECUTED, time_ns)
+    put_token(tables.out, at + _OF_EXECUTED.order_token, head, tail)
+    put_number(tables, at + _OF_EXECUTED.executed_shares, event["qty"])
+    put_price(tables, at + _OF_EXECUTED.execution_price_e4, event["price_e4"])
+    tables.out[at + _OF_EXECUTED.liquidity] = liquidity
+    put_u64(tables, at + _OF_EXECUTED.match_number, event["number"])
     row["leaves_qty"] = max(left, 0)
     if left <= 0:
-        remove(fold, place)
-    return sent(fold, m, user, begin, at + _OF_EXECUTED.end)
+        remove(tables, place)
+    return sent(tables, m, user, begin, at + _OF_EXECUTED.end)
 
 
 @inlined
-def _trade(fold: Fold, m, event, time_ns):
+def _trade(tables: StreamTables, m, event, time_ns):
     resting, incoming = np.int64(Liquidity.ADDED), np.int64(Liquidity.REMOVED)
     if event["side"] == 0:
-        resting = fold.stocks[np.int64(event["instrument"])]["cross"]
+        resting = tables.stocks[np.int64(event["instrument"])]["cross"]
         incoming = resting
-    m = _executed(fold, m, event, np.int64(event["participant"]), event["client_order_id"], resting, time_ns)
+    m = _executed(tables, m, event, np.int64(event["participant"]), event["client_order_id"], resting, time_ns)
     return _executed(
-        fold, m, event, np.int64(event["contra_participant"]), event["contra_client_order_id"], incoming, time_ns
+        tables, m, event, np.int64(event["contra_participant"]), event["contra_client_order_id"], incoming, time_ns
     )
 
 
 @inlined
-def _write_canceled(fold: Fold, m, to, event, head, tail, kind, code, removes, side, left, time_ns):
-    begin = end_of_messages(fold, m)
+def _write_canceled(tables: StreamTables, m, to, event, head, tail, kind, code, removes, side, left, time_ns):
+    begin = end_of_messages(tables, m)
     if kind == ServerMessage.ORDER_MODIFIED:
-        at = begin_message(fold, begin, _OF_MODIFIED.end, ServerMessage.ORDER_MODIFIED, time_ns)
-        put_token(fold.out, at + _OF_MODIFIED.order_token, head, tail)
-        fold.out[at + _OF_MODIFIED.buy_sell] = side
-        put_number(fold, at + _OF_MODIFIED.shares, left)
-        return sent(fold, m, to, begin, at + _OF_MODIFIED.end)
+        at = begin_message(tables, begin, _OF_MODIFIED.end, ServerMessage.ORDER_MODIFIED, time_ns)
+        put_token(tables.out, at + _OF_MODIFIED.order_token, head, tail)
+        tables.out[at + _OF_MODIFIED.buy_sell] = side
+        put_number(tables, at + _OF_MODIFIED.shares, left)
+        return sent(tables, m, to, begin, at + _OF_MODIFIED.end)
     if kind == ServerMessage.AIQ_CANCELED:
-        at = begin_message(fold, begin, _OF_AIQ.end, kind, time_ns)
-        put_token(fold.out, at + _OF_AIQ.order_token, head, tail)
-        put_number(fold, at + _OF_AIQ.decrement_shares, event["qty"])
-        fold.out[at + _OF_AIQ.cancel_reason] = code
-        put_number(fold, at + _OF_AIQ.prevented_shares, event["qty"])
-        put_price(fold, at + _OF_AIQ.execution_price_e4, event["price_e4"])
-        fold.out[at + _OF_AIQ.liquidity] = Liquidity.REMOVED if removes else Liquidity.ADDED
-        return sent(fold, m, to, begin, at + _OF_AIQ.end)
-    at = begin_message(fold, begin, _OF_CANCELED.end, kind, time_ns)
-    put_token(fold.out, at + _OF_CANCELED.order_token, head, tail)
-    put_number(fold, at + _OF_CANCELED.decrement_shares, event["qty"])
-    fold.out[at + _OF_CANCELED.cancel_reason] = code
-    return sent(fold, m, to, begin, at + _OF_CANCELED.end)
+        at = begin_message(tables, begin, _OF_AIQ.end, kind, time_ns)
+        put_token(tables.out, at + _OF_AIQ.order_token, head, tail)
+        put_number(tables, at + _OF_AIQ.decrement_shares, event["qty"])
+        tables.out[at + _OF_AIQ.cancel_reason] = code
+        put_number(tables, at + _OF_AIQ.prevented_shares, event["qty"])
+        put_price(tables, at + _OF_AIQ.execution_price_e4, event["price_e4"])
+        tables.out[at + _OF_AIQ.liquidity] = Liquidity.REMOVED if removes else Liquidity.ADDED
+        return sent(tables, m, to, begin, at + _OF_AIQ.end)
+    at = begin_message(tables, begin, _OF_CANCELED.end, kind, time_ns)
+    put_token(tables.out, at + _OF_CANCELED.order_token, head, tail)
+    put_number(tables, at + _OF_CANCELED.decrement_shares, event["qty"])
+    tables.out[at + _OF_CANCELED.cancel_reason] = code
+    return sent(tables, m, to, begin, at + _OF_CANCELED.end)
 
 
 @inlined
-def _canceled(fold: Fold, m, event, command, time_ns):
+def _canceled(tables: StreamTables, m, event, command, time_ns):
     participant, client_order_id = np.int64(event["participant"]), event["client_order_id"]
-    place = find(fold, participant, client_order_id)
+    place = find(tables, participant, client_order_id)
     if place < 0:
         return m
-    row, rest = fold.open[place], fold.rest[place]
+    row, rest = tables.open[place], tables.rest[place]
     user = np.int64(row["user"])
     left = max(np.int64(row["leaves_qty"]) - event["qty"], 0)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
@@ -257,63 +257,65 @@ def _canceled(fold: Fold, m, event, command, time_ns):
         command["client_order_id"] if np.int64(command["kind"]) == CommandKind.ENTER else command["new_client_order_id"]
     )
     removes = own == client_order_id and np.int64(command["participant"]) == participant
-    code = np.int64(fold.cancel_codes[np.int64(event["reason"])])
+    code = np.int64(tables.cancel_codes[np.int64(event["reason"])])
     row["leaves_qty"] = left
     rest["qty"] -= event["qty"]
     if left == 0:
-        remove(fold, place)
-    m = _write_canceled(fold, m, user, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns)
+        remove(tables, place)
+    m = _write_canceled(tables, m, user, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns)
     sender = command["memo"] & 0xFFFF if by_cancel else np.int64(0)
-    if sender != user and _is_user(fold, sender):
-        m = _write_canceled(fold, m, sender, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns)
+    if sender != user and _is_user(tables, sender):
+        m = _write_canceled(
+            tables, m, sender, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns
+        )
     return m
 
 
 @called
-def _canceled_by_another(fold: Fold, m, event, command, extend, time_ns):
+def _canceled_by_another(tables: StreamTables, m, event, command, extend, time_ns):
     """Write the answer to a user's cancel of an order of its participant that no user entered."""
     sender, client_order_id = command["memo"] & 0xFFFF, event["client_order_id"]
-    if not _is_user(fold, sender):
+    if not _is_user(tables, sender):
         return m
     head, tail = head_of(client_order_id, extend["token_head"]), tail_of(client_order_id, extend["token_tail"])
-    code, none = np.int64(fold.cancel_codes[np.int64(event["reason"])]), np.int64(0)
+    code, none = np.int64(tables.cancel_codes[np.int64(event["reason"])]), np.int64(0)
     return _write_canceled(
-        fold, m, sender, event, head, tail, np.int64(ServerMessage.CANCELED), code, False, none, none, time_ns
+        tables, m, sender, event, head, tail, np.int64(ServerMessage.CANCELED), code, False, none, none, time_ns
     )
 
 
 @inlined
-def _marked(fold: Fold, m, event, command, time_ns):
+def _marked(tables: StreamTables, m, event, command, time_ns):
     """Write the answer to a Modify Order that changes only the mark of a sale, which the market rejects since no shares
     would be canceled. Gives m for any other.
     """
     if not (command["memo"] >> 56) & _MODIFY or np.int64(event["reason"]) != Reason.INVALID_QTY:
         return m
     client_order_id = event["client_order_id"]
-    place = find(fold, np.int64(event["participant"]), client_order_id)
+    place = find(tables, np.int64(event["participant"]), client_order_id)
     if place < 0:
         return m
-    rest = fold.rest[place]
+    rest = tables.rest[place]
     side, was = (command["memo"] >> 16) & 255, (rest["memo"] >> 16) & 255
     if command["qty"] != rest["qty"] or side == was or not (is_sale(side) and is_sale(was)):
         return m
     rest["memo"] = (rest["memo"] & ~np.int64(0xFF0000)) | (side << 16)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
-    user, left = np.int64(fold.open[place]["user"]), np.int64(fold.open[place]["leaves_qty"])
+    user, left = np.int64(tables.open[place]["user"]), np.int64(tables.open[place]["leaves_qty"])
     kind, none = np.int64(ServerMessage.ORDER_MODIFIED), np.int64(0)
-    m = _write_canceled(fold, m, user, event, head, tail, kind, none, False, side, left, time_ns)
+    m = _write_canceled(tables, m, user, event, head, tail, kind, none, False, side, left, time_ns)
     sender = command["memo"] & 0xFFFF
-    if sender != user and _is_user(fold, sender):
-        m = _write_canceled(fold, m, sender, event, head, tail, kind, none, False, side, left, time_ns)
+    if sender != user and _is_user(tables, sender):
+        m = _write_canceled(tables, m, sender, event, head, tail, kind, none, False, side, left, time_ns)
     return m
 
 
 @inlined
-def _reject_code(fold: Fold, event, command):
+def _reject_code(tables: StreamTables, event, command):
     """Code of a reject; for instructions that do not apply, by the requested ones."""
     reason = np.int64(event["reason"])
     if reason != Reason.INVALID_INSTRUCTION:
-        return np.int64(fold.reject_codes[reason])
+        return np.int64(tables.reject_codes[reason])
     if np.int64(command["kind"]) == CommandKind.REPLACE:
         return np.int64(
             RejectReason.INVALID_MINIMUM_QUANTITY
@@ -331,7 +333,7 @@ def _reject_code(fold: Fold, event, command):
 
 
 @called
-def _refused(fold: Fold, m, event, command, extend, time_ns):
+def _refused(tables: StreamTables, m, event, command, extend, time_ns):
     """Write a Rejected, or a Cancel Reject, to the sender of the command."""
     kind = np.int64(command["kind"])
     cancel_reject = np.int64(event["kind"]) == EventKind.CANCEL_REJECTED
@@ -342,32 +344,32 @@ def _refused(fold: Fold, m, event, command, extend, time_ns):
     else:
         return m
     user = memo & 0xFFFF
-    if not _is_user(fold, user):
+    if not _is_user(tables, user):
         return m
     if kind == CommandKind.CANCEL:
-        after = _marked(fold, m, event, command, time_ns)
+        after = _marked(tables, m, event, command, time_ns)
         if after != m:
             return after
     client_order_id, head, tail = command["client_order_id"], extend["token_head"], extend["token_tail"]
     if kind == CommandKind.REPLACE and not cancel_reject:
         client_order_id = command["new_client_order_id"]
         head, tail = extend["new_token_head"], extend["new_token_tail"]
-    begin = end_of_messages(fold, m)
+    begin = end_of_messages(tables, m)
     head, tail = head_of(client_order_id, head), tail_of(client_order_id, tail)
     if cancel_reject:
-        at = begin_message(fold, begin, _OF_CANCEL_REJECT.end, ServerMessage.CANCEL_REJECT, time_ns)
-        put_token(fold.out, at + _OF_CANCEL_REJECT.order_token, head, tail)
-        return sent(fold, m, user, begin, at + _OF_CANCEL_REJECT.end)
-    at = begin_message(fold, begin, _OF_REJECTED.end, ServerMessage.REJECTED, time_ns)
-    put_token(fold.out, at + _OF_REJECTED.order_token, head, tail)
-    fold.out[at + _OF_REJECTED.reject_reason] = _reject_code(fold, event, command)
-    return sent(fold, m, user, begin, at + _OF_REJECTED.end)
+        at = begin_message(tables, begin, _OF_CANCEL_REJECT.end, ServerMessage.CANCEL_REJECT, time_ns)
+        put_token(tables.out, at + _OF_CANCEL_REJECT.order_token, head, tail)
+        return sent(tables, m, user, begin, at + _OF_CANCEL_REJECT.end)
+    at = begin_message(tables, begin, _OF_REJECTED.end, ServerMessage.REJECTED, time_ns)
+    put_token(tables.out, at + _OF_REJECTED.order_token, head, tail)
+    tables.out[at + _OF_REJECTED.reject_reason] = _reject_code(tables, event, command)
+    return sent(tables, m, user, begin, at + _OF_REJECTED.end)
 
 
 @called
-def _phase(fold: Fold, event):
+def _phase(tables: StreamTables, event):
     """Record an instrument's phase, and the cross type of an uncross, which follows from the phase that ends."""
-    row = fold.stocks[np.int64(event["instrument"])]
+    row = tables.stocks[np.int64(event["instrument"])]
     ended = row["phase"]
     row["cross"] = Liquidity.OPENING_CROSS
     if ended == Phase.HALTED or ended == Phase.AUCTION:
@@ -378,98 +380,100 @@ def _phase(fold: Fold, event):
 
 
 @called
-def _group(fold: Fold, m):
+def _group(tables: StreamTables, m):
     """Group m messages by user; gives the number of segments. With one user they are in ``out`` already."""
     count = np.int64(0)
     at = np.int64(0)
     for number in range(m):
-        user = fold.messages[number]["user"]
-        if fold.counts[user, 0] > 0:
-            segment = fold.segments[count]
+        user = tables.messages[number]["user"]
+        if tables.counts[user, 0] > 0:
+            segment = tables.segments[count]
             count += 1
             segment["user"] = user
-            segment["first_seq"] = fold.users[user]["next_seq"]
-            segment["count"] = fold.counts[user, 0]
+            segment["first_seq"] = tables.users[user]["next_seq"]
+            segment["count"] = tables.counts[user, 0]
             segment["begin"] = at
-            segment["bytes"] = fold.counts[user, 1]
-            segment["position"] = fold.users[user]["bytes"]
-            fold.users[user]["next_seq"] += fold.counts[user, 0]
-            fold.users[user]["bytes"] += fold.counts[user, 1]
-            at += fold.counts[user, 1]
+            segment["bytes"] = tables.counts[user, 1]
+            segment["position"] = tables.users[user]["bytes"]
+            tables.users[user]["next_seq"] += tables.counts[user, 0]
+            tables.users[user]["bytes"] += tables.counts[user, 1]
+            at += tables.counts[user, 1]
             # From here on a negative counter is the place of the user's next message.
-            fold.counts[user, 0] = -1
-            fold.counts[user, 1] = segment["begin"]
+            tables.counts[user, 0] = -1
+            tables.counts[user, 1] = segment["begin"]
     for number in range(m):
-        message = fold.messages[number]
+        message = tables.messages[number]
         user = message["user"]
         if count > 1:
-            to = fold.counts[user, 1]
+            to = tables.counts[user, 1]
             begin = message["begin"]
             for byte in range(message["bytes"]):
-                fold.grouped[to + byte] = fold.out[begin + byte]
-            fold.counts[user, 1] = to + message["bytes"]
+                tables.grouped[to + byte] = tables.out[begin + byte]
+            tables.counts[user, 1] = to + message["bytes"]
     for number in range(count):
-        user = fold.segments[number]["user"]
-        fold.counts[user, 0] = 0
-        fold.counts[user, 1] = 0
+        user = tables.segments[number]["user"]
+        tables.counts[user, 0] = 0
+        tables.counts[user, 1] = 0
     return count
 
 
 @inlined
-def _extend_of(fold: Fold, commands, at):
+def _extend_of(tables: StreamTables, commands, at):
     """EXTEND row before a command, or a row of zeros."""
-    extend = fold.carried[0 if at == 0 else 1]
+    extend = tables.carried[0 if at == 0 else 1]
     if at > 0 and np.int64(commands[at - 1]["kind"]) == CommandKind.EXTEND:
         extend = commands[at - 1]
     return extend
 
 
 @inlined
-def _answer(fold: Fold, first_seq, commands, events, start, clocks, now_ns):
+def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, now_ns):
     """Write messages for ``events`` from ``start`` on; gives (next event, segments)."""
     m = np.int64(0)
     clock = np.int64(0)
     time_ns = now_ns % DAY_NS
     number = start
     for number in range(start, len(events)):
-        if end_of_messages(fold, m) + EVENT_BYTES_MAX > len(fold.out) or m + EVENT_MESSAGES_MAX > len(fold.messages):
-            return number, _group(fold, m)
+        if end_of_messages(tables, m) + EVENT_BYTES_MAX > len(tables.out) or m + EVENT_MESSAGES_MAX > len(
+            tables.messages
+        ):
+            return number, _group(tables, m)
         event = events[number]
         kind = np.int64(event["kind"])
-        fold.tallies[0, kind] += 1
+        tables.tallies[0, kind] += 1
         if kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
-            fold.tallies[1, np.int64(event["reason"])] += 1
+            tables.tallies[1, np.int64(event["reason"])] += 1
         at = event["seq"] - first_seq
         if at < 0 or at >= len(commands):
             continue
-        while clock < clocks and fold.clock_at[clock] <= at:
-            time_ns = fold.clock_ns[clock] % DAY_NS
+        while clock < clocks and tables.clock_at[clock] <= at:
+            time_ns = tables.clock_ns[clock] % DAY_NS
             clock += 1
         command = commands[at]
         if kind == EventKind.TRADE:
-            m = _trade(fold, m, event, time_ns)
+            m = _trade(tables, m, event, time_ns)
         elif kind == EventKind.CANCELED:
             before = m
-            m = _canceled(fold, m, event, command, time_ns)
+            m = _canceled(tables, m, event, command, time_ns)
             if m == before and np.int64(command["kind"]) == CommandKind.CANCEL:
-                m = _canceled_by_another(fold, m, event, command, _extend_of(fold, commands, at), time_ns)
+                m = _canceled_by_another(tables, m, event, command, _extend_of(tables, commands, at), time_ns)
         elif kind == EventKind.PHASE or kind == EventKind.HALTED:
-            _phase(fold, event)
+            _phase(tables, event)
         else:
-            extend = _extend_of(fold, commands, at)
+            extend = _extend_of(tables, commands, at)
             if kind == EventKind.ACCEPTED:
-                _look_at_price(fold, event)
-                m = _accepted(fold, m, event, command, extend, time_ns)
+                _look_at_price(tables, event)
+                m = _accepted(tables, m, event, command, extend, time_ns)
             elif kind == EventKind.REPLACED:
-                _look_at_price(fold, event)
-                m = _replaced(fold, m, event, command, extend, time_ns)
+                _look_at_price(tables, event)
+                m = _replaced(tables, m, event, command, extend, time_ns)
             elif kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
-                m = _refused(fold, m, event, command, extend, time_ns)
-    return len(events), _group(fold, m)
+                m = _refused(tables, m, event, command, extend, time_ns)
+    return len(events), _group(tables, m)
 
 
 @inlined
-def _survey(fold: Fold, commands, now_ns):
+def _survey(tables: StreamTables, commands, now_ns):
     """Find the CLOCK rows that the market accepts.
 
     Gives (their number, number of definitions, True if the last row is an EXTEND row). now_ns: the clock before the
@@ -477,7 +481,7 @@ def _survey(fold: Fold, commands, now_ns):
     """
     clocks, definitions = np.int64(0), np.int64(0)
     kind = np.int64(0)
-    waits = is_extend(fold.carried[0])
+    waits = is_extend(tables.carried[0])
     for at in range(len(commands)):
         command = commands[at]
         kind = np.int64(command["kind"])
@@ -490,8 +494,8 @@ def _survey(fold: Fold, commands, now_ns):
             definitions += 1
         elif kind == CommandKind.CLOCK and moves_clock(command, now_ns, waits):
             now_ns = command["time_ns"]
-            fold.clock_at[clocks] = at
-            fold.clock_ns[clocks] = now_ns
+            tables.clock_at[clocks] = at
+            tables.clock_ns[clocks] = now_ns
             clocks += 1
         waits = kind == CommandKind.EXTEND and is_extend(command)
     return clocks, definitions, kind == CommandKind.EXTEND
@@ -506,13 +510,13 @@ def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
     the block. If the shell has work before (``DEFINES``, ``NEW_DAY``), the first call only returns the flags; then call
     again. It stops when room may run out: take ``out`` (one segment) or ``grouped`` (several), then call again.
     """
-    fold = unpack_fold(pointers)
+    tables = unpack_tables(pointers)
     words = np.int64(0)
     time_ns = now_ns
     if clocks < 0:
-        clocks, definitions, extends = _survey(fold, commands, now_ns)
+        clocks, definitions, extends = _survey(tables, commands, now_ns)
         if clocks > 0:
-            time_ns = fold.clock_ns[clocks - 1]
+            time_ns = tables.clock_ns[clocks - 1]
         if extends:
             words |= EXTENDS
         if definitions > 0:
@@ -521,17 +525,17 @@ def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
             words |= NEW_DAY
         if words & (DEFINES | NEW_DAY):
             return start, np.int64(0), clocks, time_ns, words
-    start, segments = _answer(fold, first_seq, commands, events, start, clocks, now_ns)
-    if fold.marks[MISFITS] != 0:
+    start, segments = _answer(tables, first_seq, commands, events, start, clocks, now_ns)
+    if tables.marks[MISFITS] != 0:
         words |= UNTELLABLE
-    if fold.marks[FAR] != 0:
+    if tables.marks[FAR] != 0:
         words |= BECAME_FAR
     return start, segments, clocks, time_ns, words
 
 
 @called
-def system_event(fold: Fold, user, code, time_ns):
+def system_event(tables: StreamTables, user, code, time_ns):
     """Write a System Event to one user; gives the number of segments, 1."""
-    at = begin_message(fold, 0, _OF_SYSTEM.end, ServerMessage.SYSTEM_EVENT, time_ns % DAY_NS)
-    fold.out[at + _OF_SYSTEM.event_code] = code
-    return _group(fold, sent(fold, 0, user, np.int64(0), at + _OF_SYSTEM.end))
+    at = begin_message(tables, 0, _OF_SYSTEM.end, ServerMessage.SYSTEM_EVENT, time_ns % DAY_NS)
+    tables.out[at + _OF_SYSTEM.event_code] = code
+    return _group(tables, sent(tables, 0, user, np.int64(0), at + _OF_SYSTEM.end))

@@ -130,7 +130,7 @@ class ArrivalLog:
         self._rows = 0
         self._bytes = 0
         self._queue: Queue[_Piece | None] = Queue(2 * PIECES_MAX)
-        self._told = False
+        self._reported = False
         #: Rows that were left out since the start.
         self.lost = 0
         self._lost_lock = threading.Lock()
@@ -174,8 +174,8 @@ class ArrivalLog:
     def _lose(self, rows: int, why: str) -> None:
         with self._lost_lock:
             self.lost += rows
-            told, self._told = self._told, True
-        if not told:
+            reported, self._reported = self._reported, True
+        if not reported:
             self._on_failure(why)
 
     def _run(self) -> None:
@@ -186,7 +186,7 @@ class ArrivalLog:
             except OSError as error:
                 self._lose(rows, error.strerror or str(error))
             else:
-                self._told = False
+                self._reported = False
         self._files.close()
 
 

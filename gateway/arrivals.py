@@ -13,9 +13,9 @@ import numpy as np
 
 from engine.jit import called, inlined, prefetch, unpack_pointers
 from engine.records import COMMAND
-from gateway.fold import OPEN, OPEN_REST
 from gateway.reading import SYMBOL, read_message
 from gateway.recent import RECENT
+from gateway.tables import OPEN, OPEN_REST
 from wire import octets
 from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
 
@@ -59,8 +59,8 @@ class Arrivals(NamedTuple):
     buffer: np.ndarray[Any, Any]  # uint8[n]: the regions of all connections
     streams: np.ndarray[Any, Any]  # STREAM[n]
     symbols: np.ndarray[Any, Any]  # SYMBOL[power of two]
-    open: np.ndarray[Any, Any]  # OPEN[power of two]: ``Fold.open``
-    rest: np.ndarray[Any, Any]  # OPEN_REST[as many]: ``Fold.rest``
+    open: np.ndarray[Any, Any]  # OPEN[power of two]: ``StreamTables.open``
+    rest: np.ndarray[Any, Any]  # OPEN_REST[as many]: ``StreamTables.rest``
     recent: np.ndarray[Any, Any]  # RECENT[RECENT_ROWS]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
     origins: np.ndarray[Any, Any]  # ORIGIN[as many as streams]

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from engine.capacity import Capacity
 from engine.jit import INTERPRETED, Packed
 from engine.kernel_cache import cache_directory_of
-from engine.limits import Capacity
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.answering import system_event
 from gateway.arrivals import STREAM, new_arrivals, read_streams
@@ -41,8 +41,8 @@ def compile_kernels() -> None:
         np.zeros(64, np.uint8),
         np.zeros(1, STREAM),
         streams.symbols,
-        streams.fold.open,
-        streams.fold.rest,
+        streams.tables.open,
+        streams.tables.rest,
         streams.recent,
         rows,
     )
@@ -52,7 +52,7 @@ def compile_kernels() -> None:
     rows["kind"], rows["time_ns"] = CommandKind.CLOCK, 1
     streams(2, rows, np.zeros(0, EVENT))
     streams.open_orders(1)
-    system_event(streams.fold, 0, 0, 0)
+    system_event(streams.tables, 0, 0, 0)
 
 
 def _end_with_stdin() -> None:

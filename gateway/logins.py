@@ -5,11 +5,11 @@ from functools import partial
 from typing import NamedTuple
 
 from gateway.admission import Admission
-from gateway.hashing import Hashing, Question
+from gateway.password_queue import PasswordCheck, PasswordThread
 from gateway.passwords import COST_DEFAULT, verify
 
 
-class Stored(NamedTuple):
+class StoredPassword(NamedTuple):
     """Password of a user as stored in the journal. ``cost`` is 0 if there is none."""
 
     salt: bytes
@@ -23,7 +23,7 @@ class Logins:
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
         self._admission = Admission()
-        self._hashing = Hashing()
+        self._hashing = PasswordThread()
 
     @property
     def failures(self) -> int:
@@ -31,7 +31,13 @@ class Logins:
         return self._admission.refused
 
     def check(
-        self, key: object, address: str, user: str, password: str, stored: Stored, on_check: Callable[[bool], None]
+        self,
+        key: object,
+        address: str,
+        user: str,
+        password: str,
+        stored: StoredPassword,
+        on_check: Callable[[bool], None],
     ) -> None:
         """Check a password; ``on_check`` is called with the answer, at once or later, and not after ``withdraw``.
 
@@ -57,7 +63,7 @@ class Logins:
             on_check(right)
 
         check = partial(verify, password, stored.salt, stored.hashed, stored.cost or COST_DEFAULT)
-        self._hashing.ask(address, key, Question(check, due_ns, checked))
+        self._hashing.ask(address, key, PasswordCheck(check, due_ns, checked))
 
     def withdraw(self, key: object, address: str) -> None:
         """Drop the check of a connection that is gone. May be repeated."""

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined, lshr, wrapping_multiply
-from gateway.fold import Fold
+from gateway.tables import StreamTables
 
 _MIX: Final = np.int64(-7046029254386353131)
 _MIX_PARTICIPANT: Final = np.int64(-4658895280553007687)
@@ -19,14 +19,14 @@ def _home(rows, participant, client_order_id):
 
 
 @inlined
-def find(fold: Fold, participant, client_order_id):
+def find(tables: StreamTables, participant, client_order_id):
     """Place of an open order, or -1."""
-    return find_among(fold.open, participant, client_order_id)
+    return find_among(tables.open, participant, client_order_id)
 
 
 @inlined
 def find_among(rows, participant, client_order_id):
-    """Place of an open order in OPEN rows (``Fold.open``), or -1."""
+    """Place of an open order in OPEN rows (``StreamTables.open``), or -1."""
     place = _home(rows, participant, client_order_id)
     mask = len(rows) - 1
     for _ in range(len(rows)):
@@ -40,28 +40,28 @@ def find_among(rows, participant, client_order_id):
 
 
 @inlined
-def insert(fold: Fold, participant, client_order_id):
+def insert(tables: StreamTables, participant, client_order_id):
     """Insert a row; gives its place. The table has at least twice as many rows as there can be open orders."""
-    place = _home(fold.open, participant, client_order_id)
-    mask = len(fold.open) - 1
-    for _ in range(len(fold.open)):
-        if np.int64(fold.open[place]["participant"]) == 0:
+    place = _home(tables.open, participant, client_order_id)
+    mask = len(tables.open) - 1
+    for _ in range(len(tables.open)):
+        if np.int64(tables.open[place]["participant"]) == 0:
             break
         place = (place + 1) & mask
-    row = fold.open[place]
+    row = tables.open[place]
     row["client_order_id"] = client_order_id
     row["participant"] = participant
     return place
 
 
 @inlined
-def _move(fold: Fold, source, target):
-    there, row = fold.open[target], fold.open[source]
+def _move(tables: StreamTables, source, target):
+    there, row = tables.open[target], tables.open[source]
     there["client_order_id"] = row["client_order_id"]
     there["participant"] = row["participant"]
     there["user"] = row["user"]
     there["leaves_qty"] = row["leaves_qty"]
-    there_rest, rest = fold.rest[target], fold.rest[source]
+    there_rest, rest = tables.rest[target], tables.rest[source]
     there_rest["memo"] = rest["memo"]
     there_rest["token_head"] = rest["token_head"]
     there_rest["token_tail"] = rest["token_tail"]
@@ -70,20 +70,20 @@ def _move(fold: Fold, source, target):
 
 
 @inlined
-def remove(fold: Fold, place):
+def remove(tables: StreamTables, place):
     """Remove a row, and move up the rows behind it that could not be found otherwise."""
-    mask = len(fold.open) - 1
+    mask = len(tables.open) - 1
     free = place
-    for step in range(1, len(fold.open)):
+    for step in range(1, len(tables.open)):
         at = (place + step) & mask
-        row = fold.open[at]
+        row = tables.open[at]
         if np.int64(row["participant"]) == 0:
             break
-        home = _home(fold.open, np.int64(row["participant"]), row["client_order_id"])
+        home = _home(tables.open, np.int64(row["participant"]), row["client_order_id"])
         if ((at - home) & mask) >= ((at - free) & mask):
-            _move(fold, at, free)
+            _move(tables, at, free)
             free = at
-    row = fold.open[free]
+    row = tables.open[free]
     row["client_order_id"] = 0
     row["participant"] = 0
     row["user"] = 0
@@ -91,20 +91,20 @@ def remove(fold: Fold, place):
 
 
 @called
-def insert_all(fold: Fold, rows, places):
+def insert_all(tables: StreamTables, rows, places):
     """Make a row for each OPEN row of another table; their places, in the order of ``rows``."""
     for n in range(len(rows)):
-        places[n] = insert(fold, np.int64(rows[n]["participant"]), rows[n]["client_order_id"])
+        places[n] = insert(tables, np.int64(rows[n]["participant"]), rows[n]["client_order_id"])
 
 
 @called
-def orders_of(fold: Fold, user, numbers, client_order_ids):
+def orders_of(tables: StreamTables, user, numbers, client_order_ids):
     """List the open orders of a user: number in order of acceptance, and client order id. Unsorted; gives the count."""
     count = np.int64(0)
-    for place in range(len(fold.open)):
-        row = fold.open[place]
+    for place in range(len(tables.open)):
+        row = tables.open[place]
         if np.int64(row["participant"]) != 0 and np.int64(row["user"]) == user and count < len(numbers):
-            numbers[count] = fold.rest[place]["number"]
+            numbers[count] = tables.rest[place]["number"]
             client_order_ids[count] = row["client_order_id"]
             count += 1
     return count

@@ -14,11 +14,11 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from checkpoints import Projection
+from engine.capacity import Capacity
 from engine.digest import part_digest
-from engine.limits import Capacity
-from gateway.fold import FOLD_VERSION
 from gateway.spool import Spool, remove_files
 from gateway.streams import Segment, Streams, session_of
+from gateway.tables import TABLES_VERSION
 
 #: Name of the streams' tables in an image, beside those of spools, which have the names of their sessions.
 _STREAMS: Final = "streams"
@@ -41,8 +41,8 @@ class Outbox(Projection):
     """
 
     name = "streams"
-    #: Rises with FOLD_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
-    version = FOLD_VERSION
+    #: Rises with TABLES_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
+    version = TABLES_VERSION
     on_segment: Callable[[Segment], None] | None = None
     on_new_session: Callable[[], None] | None = None
     on_login_end: Callable[[int, str], object] | None = None

@@ -397,7 +397,7 @@ def _modified_qty(buffer, at, stream, open_rows, rest, recent):
 def read_message(buffer, at, payload_bytes, stream, symbols, open_rows, rest, recent, commands, n):
     """Row n on for the message at ``at``; the number of rows written then, or -1 for what no client sends.
 
-    open_rows, rest: of the users' open orders that were told (``Fold``). recent: of orders just read (``recent``).
+    open_rows, rest: of the users' reported open orders (``StreamTables``). recent: of orders just read (``recent``).
     """
     if payload_bytes == 0:
         return np.int64(-1)

@@ -16,14 +16,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bounds import COMMANDS_PER_CALL_MAX
 from engine.jit import Packed
-from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, UserPermission
 from gateway.arrival_log import ArrivalLog
 from gateway.arrivals import BROKEN, FINE, ORIGIN, OTHER, STREAM, new_arrivals, read_streams
 from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
-from gateway.logins import Logins, Stored
+from gateway.logins import Logins, StoredPassword
 from gateway.outbox import Outbox
 from gateway.passwords import salt_and_hash
 from gateway.slots import Slots, waiting_of
@@ -109,8 +109,8 @@ class Gateway:
                 self._arena,
                 table,
                 self.streams.symbols,
-                self.streams.fold.open,
-                self.streams.fold.rest,
+                self.streams.tables.open,
+                self.streams.tables.rest,
                 self.streams.recent,
                 self._rows,
             )
@@ -165,7 +165,7 @@ class Gateway:
 
     def _refuse_connection(self, connection: Connection, why: str) -> bool:
         self.refused_connections += 1
-        if _is_told(self.refused_connections):
+        if _is_logged(self.refused_connections):
             self._report("connection refused", address=connection.address, why=why, refused=self.refused_connections)
         return False
 
@@ -178,7 +178,7 @@ class Gateway:
             self.on_login_timeout(connection)
         else:
             connection.close(DISPLACED)
-        if _is_told(self.displaced_connections):
+        if _is_logged(self.displaced_connections):
             count = self.displaced_connections
             self._report("connection ended", address=connection.address, why=connection.closing, displaced=count)
 
@@ -255,10 +255,10 @@ class Gateway:
 
         self._logins.check(connection, connection.network, request.user.upper(), request.password, stored, on_check)
 
-    def _password_of(self, user: int) -> Stored:
+    def _password_of(self, user: int) -> StoredPassword:
         """A user's password, as it is now."""
         row = self.streams.row(user)
-        return Stored(*salt_and_hash(row), int(row["cost"]))
+        return StoredPassword(*salt_and_hash(row), int(row["cost"]))
 
     def on_login_timeout(self, connection: Connection) -> None:
         """Reject a login request that has waited too long for its check."""
@@ -531,7 +531,7 @@ class Gateway:
             self._arrival_log.close()
 
 
-def _is_told(count: int) -> bool:
+def _is_logged(count: int) -> bool:
     """True if the log gets the count-th of its kind: the 1st, 2nd, 4th, 8th … since it may be a flood."""
     return count & (count - 1) == 0
 

@@ -15,24 +15,25 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bounds import DAY_NS
+from engine.capacity import Capacity
 from engine.errors import InvariantError
 from engine.jit import Packed
-from engine.limits import DAY_NS, Capacity
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Reason, UserPermission
 from gateway.answering import BECAME_FAR, DEFINES, EXTENDS, NEW_DAY, UNTELLABLE, answer_block, system_event
-from gateway.fold import (
-    BLOCK_ROWS_MAX,
-    EVENT_BYTES_MAX,
-    FOLD_LAYOUT,
-    FOLD_VERSION,
-    SEGMENT,
-    Fold,
-    new_fold,
-)
 from gateway.open_orders import insert_all, orders_of
 from gateway.reading import SYMBOL, add_symbol
 from gateway.recent import RECENT, RECENT_ROWS
+from gateway.tables import (
+    BLOCK_ROWS_MAX,
+    EVENT_BYTES_MAX,
+    SEGMENT,
+    TABLES_LAYOUT,
+    TABLES_VERSION,
+    StreamTables,
+    new_tables,
+)
 from gateway.writing import FAR, MISFITS
 from wire.ouch import PRICE_E4_MAX
 from wire.ouch_codes import EventCode
@@ -52,7 +53,7 @@ def layout_row(version: int, layout: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(version.to_bytes(8, "little") + layout, np.uint8)
 
 
-_LAYOUT: Final = layout_row(FOLD_VERSION, FOLD_LAYOUT)
+_LAYOUT: Final = layout_row(TABLES_VERSION, TABLES_LAYOUT)
 
 
 class Segment(NamedTuple):
@@ -105,9 +106,9 @@ class Streams:
         self._on_new_session = on_new_session
         self._on_login_end = on_login_end
         self._revoked: dict[int, str] = {}
-        self._packed = Packed(new_fold(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES))
-        self._out, self._grouped = self.fold.out.data, self.fold.grouped.data
-        self._segments = self.fold.segments.view(np.int64).data
+        self._packed = Packed(new_tables(users_max, capacity.instruments_max, capacity.orders_max, OUT_BYTES))
+        self._out, self._grouped = self.tables.out.data, self.tables.grouped.data
+        self._segments = self.tables.segments.view(np.int64).data
         rows = 4
         while rows < 2 * capacity.instruments_max + 2:
             rows *= 2
@@ -122,14 +123,14 @@ class Streams:
         self.now_ns = 0
 
     @property
-    def fold(self) -> Fold:
+    def tables(self) -> StreamTables:
         """Tables for the messages; filled in place, never replaced."""
         return self._packed.arrays
 
     @property
     def tallies(self) -> NDArray[np.int64]:
         """int64[2, 256]: events by kind, and refusals by reason, that passed since the process began."""
-        return self.fold.tallies
+        return self.tables.tallies
 
     @property
     def session(self) -> str:
@@ -142,26 +143,26 @@ class Streams:
 
     def row(self, user: int) -> Any:
         """The USER row of a number."""
-        return self.fold.users[user]
+        return self.tables.users[user]
 
     def users(self) -> Iterator[tuple[int, Any]]:
         """Number and USER row of each user."""
         for user in self._by_name.values():
-            yield user, self.fold.users[user]
+            yield user, self.tables.users[user]
 
     def name(self, user: int) -> str:
         """A user's name."""
-        return unpack(int(self.fold.users[user]["name"]))
+        return unpack(int(self.tables.users[user]["name"]))
 
     def open_counts(self) -> NDArray[np.int64]:
         """Number of open orders, by user number; users beyond its end have none."""
-        return np.bincount(self.fold.open["user"][self.fold.open["participant"] != 0])
+        return np.bincount(self.tables.open["user"][self.tables.open["participant"] != 0])
 
     def open_orders(self, user: int) -> NDArray[np.int64]:
         """Client order ids of a user's open orders, in order of acceptance."""
-        room = int((self.fold.open["user"] == user).sum())
+        room = int((self.tables.open["user"] == user).sum())
         numbers, ids = np.zeros(room, np.int64), np.zeros(room, np.int64)
-        count = orders_of(self.fold, user, numbers, ids)
+        count = orders_of(self.tables, user, numbers, ids)
         return ids[:count][np.argsort(numbers[:count])]
 
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
@@ -175,7 +176,7 @@ class Streams:
         if words & (UNTELLABLE | BECAME_FAR):
             self._look_at_marks(first_seq, events)
         if words & NEW_DAY:
-            self._over_days(first_seq, commands, events, self.fold.clock_ns[:clocks] // DAY_NS)
+            self._over_days(first_seq, commands, events, self.tables.clock_ns[:clocks] // DAY_NS)
             return
         if words & DEFINES:
             self._over_definitions(first_seq, commands, events)
@@ -201,18 +202,18 @@ class Streams:
     def _carry(self, extend: NDArray[Any] | None) -> None:
         """Keep the EXTEND row that a block ends with for the block after it."""
         self._carries = extend is not None
-        self.fold.carried[:1].view(np.uint8)[:] = 0 if extend is None else extend.view(np.uint8)
+        self.tables.carried[:1].view(np.uint8)[:] = 0 if extend is None else extend.view(np.uint8)
 
     def _look_at_marks(self, first_seq: int, events: NDArray[Any]) -> None:
         """Close far instruments to orders over OUCH. Raises InvariantError for a number that does not fit a message:
         nothing of its block is sent.
         """
-        if self.fold.marks[MISFITS]:
+        if self.tables.marks[MISFITS]:
             told = events[events["price_e4"] > PRICE_E4_MAX]
             seq = int(told["seq"][0]) if len(told) else first_seq
             raise InvariantError(f"command {seq}: a number in a message to a user does not fit its field of OUCH")
-        self.fold.marks[FAR] = 0
-        for row in self.fold.stocks[self.fold.stocks["far"] != 0]:
+        self.tables.marks[FAR] = 0
+        for row in self.tables.stocks[self.tables.stocks["far"] != 0]:
             add_symbol(self.symbols, int(row["symbol"]), 0)
 
     def _in_pieces(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
@@ -232,7 +233,7 @@ class Streams:
         after.
         """
         at = int(np.argmax(days != self.now_ns // DAY_NS))
-        row, time_ns = int(self.fold.clock_at[at]), int(self.fold.clock_ns[at])
+        row, time_ns = int(self.tables.clock_at[at]), int(self.tables.clock_ns[at])
         cut = int(np.searchsorted(events["seq"], first_seq + row))
         if row:
             self(first_seq, commands[:row], events[:cut])
@@ -242,7 +243,7 @@ class Streams:
         users = [user for user, _ in self.users()]
         if self.now_ns:
             for user in users:
-                self._send(system_event(self.fold, user, int(EventCode.END_OF_DAY), time_ns))
+                self._send(system_event(self.tables, user, int(EventCode.END_OF_DAY), time_ns))
         self.now_ns = time_ns
         self.recent.view(np.uint8).fill(0)  # tokens are free again
         self._on_new_session(self.session)
@@ -274,16 +275,16 @@ class Streams:
 
     def _end_orders(self, seq: int, clock: NDArray[Any], events: NDArray[Any]) -> None:
         """Send the cancels of day orders to the streams of the day that ends, with the time of the clock value."""
-        self.fold.clock_at[0], self.fold.clock_ns[0] = 0, clock["time_ns"][0]
+        self.tables.clock_at[0], self.tables.clock_ns[0] = 0, clock["time_ns"][0]
         at = 0
         while at < len(events):
             at, segments, *_ = answer_block(self._packed.pointers, seq, clock, events, at, 1, self.now_ns)
             self._send(segments)
 
     def _begin_stream(self, user: int) -> None:
-        self.fold.users[user]["next_seq"] = 1
-        self.fold.users[user]["bytes"] = 0
-        self._send(system_event(self.fold, user, int(EventCode.START_OF_DAY), self.now_ns))
+        self.tables.users[user]["next_seq"] = 1
+        self.tables.users[user]["bytes"] = 0
+        self._send(system_event(self.tables, user, int(EventCode.START_OF_DAY), self.now_ns))
 
     def _define(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Take accepted definitions: instruments, participants, users and their passwords."""
@@ -304,7 +305,7 @@ class Streams:
     def _define_instrument(self, command: Any) -> None:
         symbol = int(command["name"])
         self._instruments += 1
-        row = self.fold.stocks[self._instruments]
+        row = self.tables.stocks[self._instruments]
         row["symbol"] = symbol
         row["stock"] = int.from_bytes(unpack(symbol).encode("ascii").ljust(8), "big")
         # In an uncross of market orders the price is the reference price, or one tick where that is more.
@@ -314,12 +315,12 @@ class Streams:
     def _define_user(self, command: Any) -> None:
         name = unpack(int(command["name"]))
         user = self._by_name.get(name, 0)
-        if user == 0 and len(self._by_name) + 1 >= len(self.fold.users):
+        if user == 0 and len(self._by_name) + 1 >= len(self.tables.users):
             return  # no room for more users: this one cannot log in
         fresh = user == 0
         if fresh:
             user = self._by_name[name] = len(self._by_name) + 1
-        row = self.fold.users[user]
+        row = self.tables.users[user]
         if not fresh and row["participant_name"] != command["participant_name"]:
             self._revoked[user] = "the user belongs to another participant now; log in again"
         if not fresh and not int(command["permissions"]) & UserPermission.ENABLED:
@@ -337,65 +338,65 @@ class Streams:
         if user:
             self._revoked.setdefault(user, "the user has a new password; log in with it")
             for field in _CREDENTIAL_FIELDS:
-                self.fold.users[user][field] = command[field]
+                self.tables.users[user][field] = command[field]
 
     def may(self, user: int, permission: UserPermission) -> bool:
         """True if a user has a permission."""
-        return bool(int(self.fold.users[user]["permissions"]) & permission)
+        return bool(int(self.tables.users[user]["permissions"]) & permission)
 
     def image(self) -> dict[str, NDArray[Any]]:
         """Image for ``restore``: copies and views; write them before the next block."""
-        fold = self.fold
-        places = np.flatnonzero(fold.open["participant"])
+        tables = self.tables
+        places = np.flatnonzero(tables.open["participant"])
         return {
             "layout": _LAYOUT,
-            "users": fold.users[: len(self._by_name) + 1],
-            "stocks": fold.stocks[: self._instruments + 1],
+            "users": tables.users[: len(self._by_name) + 1],
+            "stocks": tables.stocks[: self._instruments + 1],
             "participants": np.array(list(self._participants), np.int64),
             "places": places,
-            "open": fold.open[places],
-            "rest": fold.rest[places],
-            "room": np.array([len(fold.open), len(fold.users), len(fold.stocks)], np.int64),
-            "carried": fold.carried[:1].view(np.uint8).copy(),
+            "open": tables.open[places],
+            "rest": tables.rest[places],
+            "room": np.array([len(tables.open), len(tables.users), len(tables.stocks)], np.int64),
+            "carried": tables.carried[:1].view(np.uint8).copy(),
             "now_ns": np.array([self.now_ns], np.int64),
         }
 
     def _reinsert(self, open_rows: NDArray[Any], rest: NDArray[Any]) -> None:
         """Take the open orders of an image of another capacity. Raises ValueError where they do not fit."""
-        if 2 * len(open_rows) > len(self.fold.open):
+        if 2 * len(open_rows) > len(self.tables.open):
             raise ValueError(f"they have {len(open_rows)} open orders, more than there is room for")
         places = np.zeros(len(open_rows), np.int64)
-        insert_all(self.fold, open_rows, places)
-        self.fold.open[places], self.fold.rest[places] = open_rows, rest
+        insert_all(self.tables, open_rows, places)
+        self.tables.open[places], self.tables.rest[places] = open_rows, rest
 
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
         """Go on from an image, into fresh streams; open orders find new places where it is of another capacity.
 
         Raises ValueError for one that is not of these, or has no room here.
         """
-        fold = self.fold
+        tables = self.tables
         try:
             if not np.array_equal(image["layout"], _LAYOUT):
                 raise ValueError("they were written with other tables than this release has")
-            if len(image["users"]) > len(fold.users) or len(image["stocks"]) > len(fold.stocks):
+            if len(image["users"]) > len(tables.users) or len(image["stocks"]) > len(tables.stocks):
                 raise ValueError("they have more users or instruments than there is room for")
-            fold.users[: len(image["users"])] = image["users"]
-            fold.stocks[: len(image["stocks"])] = image["stocks"]
-            if image["room"][0] == len(fold.open):
-                fold.open[image["places"]] = image["open"]
-                fold.rest[image["places"]] = image["rest"]
+            tables.users[: len(image["users"])] = image["users"]
+            tables.stocks[: len(image["stocks"])] = image["stocks"]
+            if image["room"][0] == len(tables.open):
+                tables.open[image["places"]] = image["open"]
+                tables.rest[image["places"]] = image["rest"]
             else:
                 self._reinsert(image["open"], image["rest"])
-            fold.carried[:1].view(np.uint8)[:] = image["carried"]
+            tables.carried[:1].view(np.uint8)[:] = image["carried"]
             self.now_ns = int(image["now_ns"][0])
             participants = image["participants"].tolist()
         except KeyError as error:
             raise ValueError(f"their table {error.args[0]} is missing") from error
-        self._carries = bool(fold.carried[:1].view(np.uint8).any())
+        self._carries = bool(tables.carried[:1].view(np.uint8).any())
         self._participants = {name: number for number, name in enumerate(participants, 1)}
         self._instruments = len(image["stocks"]) - 1
         for number in range(1, self._instruments + 1):
-            row = fold.stocks[number]
+            row = tables.stocks[number]
             add_symbol(self.symbols, int(row["symbol"]), 0 if row["far"] else number)
         self._by_name = {unpack(int(row["name"])): user for user, row in enumerate(image["users"]) if user}
 

@@ -66,11 +66,11 @@ class TlsDoor(asyncio.Protocol):
         )
         # A task begins in the loop's next turn, and by then this protocol may have received the client's first bytes.
         # So TLS gets the transport at once.
-        begun = _Begun(starting)
+        begun = _StartedAwaitable(starting)
         # Kept, since the loop alone does not protect a task from collection.
         self._task = loop.create_task(self._shake_hands(begun, stream))
 
-    async def _shake_hands(self, begun: "_Begun", transport: asyncio.Transport) -> None:
+    async def _shake_hands(self, begun: "_StartedAwaitable", transport: asyncio.Transport) -> None:
         try:
             secured = await begun
         except OSError as error:  # SSLError included, and a handshake that takes too long
@@ -81,7 +81,7 @@ class TlsDoor(asyncio.Protocol):
             self._connection.on_handshake(secured)
 
 
-class _Begun:
+class _StartedAwaitable:
     """Awaitable that continues a coroutine which has run to its first wait."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, asyncio.Transport | None]) -> None:

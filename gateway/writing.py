@@ -1,7 +1,7 @@
-"""Kernels that write messages, field by field, into ``Fold.out``, at the offsets of ``wire/ouch_layout.py``.
+"""Kernels that write messages, field by field, into ``StreamTables.out``, at the offsets of ``wire/ouch_layout.py``.
 
-A number that does not fit its field is counted in ``Fold.marks``, and the shell sends nothing of that block: no message
-has a truncated number. Kernels raise nothing, so the bytes are written all the same.
+A number that does not fit its field is counted in ``StreamTables.marks``, and the shell sends nothing of that block: no
+message has a truncated number. Kernels raise nothing, so the bytes are written all the same.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.jit import inlined, lshr
 from gateway import memo as _memo
-from gateway.fold import Fold
+from gateway.tables import StreamTables
 from wire import octets, ouch, ouch_codes, ouch_layout
 from wire.soup import HEAD_BYTES as _HEAD_BYTES
 from wire.soup import PacketType
@@ -20,7 +20,7 @@ _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _U32_MAX: Final = 2**32 - 1
 _FIRM_CHARACTERS: Final = ouch.FIRM_CHARACTERS
-#: Counters in ``Fold.marks``.
+#: Counters in ``StreamTables.marks``.
 MISFITS: Final = 0
 FAR: Final = 1
 _TAIL_SPACES: Final = 0x202020202020_0000
@@ -41,30 +41,30 @@ def _put_8(out, at, word):
 
 
 @inlined
-def put_number(fold: Fold, at, value):
+def put_number(tables: StreamTables, at, value):
     """A number in 4 bytes, such as a quantity."""
     if value < 0 or value > _U32_MAX:
-        fold.marks[MISFITS] += 1
-    _put_u32(fold.out, at, value)
+        tables.marks[MISFITS] += 1
+    _put_u32(tables.out, at, value)
 
 
 @inlined
-def put_price(fold: Fold, at, price_e4):
+def put_price(tables: StreamTables, at, price_e4):
     """A price, as far as OUCH's go; 0: the price that means market."""
     if price_e4 == 0:
-        _put_u32(fold.out, at, np.int64(_PRICE_MARKET))
+        _put_u32(tables.out, at, np.int64(_PRICE_MARKET))
         return
     if price_e4 < 0 or price_e4 > _PRICE_MAX:
-        fold.marks[MISFITS] += 1
-    _put_u32(fold.out, at, price_e4)
+        tables.marks[MISFITS] += 1
+    _put_u32(tables.out, at, price_e4)
 
 
 @inlined
-def put_u64(fold: Fold, at, value):
+def put_u64(tables: StreamTables, at, value):
     """A number in 8 bytes, such as a match number."""
     if value < 0:
-        fold.marks[MISFITS] += 1
-    _put_8(fold.out, at, value)
+        tables.marks[MISFITS] += 1
+    _put_8(tables.out, at, value)
 
 
 @inlined
@@ -97,51 +97,51 @@ def tail_of(client_order_id, tail):
 
 
 @inlined
-def begin_message(fold: Fold, begin, message_bytes, kind, time_ns):
+def begin_message(tables: StreamTables, begin, message_bytes, kind, time_ns):
     """Write the frame, the kind and the time of a message; returns the begin of the message, after its frame."""
-    out = fold.out
+    out = tables.out
     out[begin] = (message_bytes + 1) >> 8
     out[begin + 1] = (message_bytes + 1) & 255
     out[begin + 2] = PacketType.SEQUENCED
     at = begin + _HEAD_BYTES
     out[at] = kind
-    put_u64(fold, at + _STAMPED.time_ns, time_ns)
+    put_u64(tables, at + _STAMPED.time_ns, time_ns)
     return at
 
 
 @inlined
-def sent(fold: Fold, m, user, begin, end):
+def sent(tables: StreamTables, m, user, begin, end):
     """Record message m for a user; gives m + 1."""
-    message = fold.messages[m]
+    message = tables.messages[m]
     message["user"] = user
     message["begin"] = begin
     message["bytes"] = end - begin
-    fold.counts[user, 0] += 1
-    fold.counts[user, 1] += end - begin
+    tables.counts[user, 0] += 1
+    tables.counts[user, 1] += end - begin
     return m + 1
 
 
 @inlined
-def end_of_messages(fold: Fold, m):
+def end_of_messages(tables: StreamTables, m):
     """Position of the next message."""
-    return fold.messages[m - 1]["begin"] + fold.messages[m - 1]["bytes"] if m > 0 else np.int64(0)
+    return tables.messages[m - 1]["begin"] + tables.messages[m - 1]["bytes"] if m > 0 else np.int64(0)
 
 
 @inlined
-def put_placed(fold: Fold, at, user, event, memo, tif_s, min_qty):
+def put_placed(tables: StreamTables, at, user, event, memo, tif_s, min_qty):
     """Fields common to Accepted and Replaced, from the side to the order state; ``at``: of the side."""
-    out = fold.out
+    out = tables.out
     out[at + _PLACED.buy_sell] = (memo >> 16) & 255
-    put_number(fold, at + _PLACED.shares, event["qty"])
-    _put_8(out, at + _PLACED.stock, fold.stocks[np.int64(event["instrument"])]["stock"])
-    put_price(fold, at + _PLACED.price_e4, event["price_e4"])
-    put_number(fold, at + _PLACED.time_in_force_s, tif_s)
-    _put_u32(out, at + _PLACED.firm, padded(fold.users[user]["firm"], _FIRM_CHARACTERS))
+    put_number(tables, at + _PLACED.shares, event["qty"])
+    _put_8(out, at + _PLACED.stock, tables.stocks[np.int64(event["instrument"])]["stock"])
+    put_price(tables, at + _PLACED.price_e4, event["price_e4"])
+    put_number(tables, at + _PLACED.time_in_force_s, tif_s)
+    _put_u32(out, at + _PLACED.firm, padded(tables.users[user]["firm"], _FIRM_CHARACTERS))
     out[at + _PLACED.display] = (memo >> 24) & 255
-    put_u64(fold, at + _PLACED.order_reference_number, event["number"])
+    put_u64(tables, at + _PLACED.order_reference_number, event["number"])
     out[at + _PLACED.capacity] = (memo >> 32) & 255
     out[at + _PLACED.intermarket_sweep] = (memo >> 40) & 255
-    put_number(fold, at + _PLACED.minimum_quantity, min_qty)
+    put_number(tables, at + _PLACED.minimum_quantity, min_qty)
     out[at + _PLACED.cross_type] = ouch_codes.CrossType.NO_CROSS
     out[at + _PLACED.order_state] = ouch_codes.OrderState.LIVE
 

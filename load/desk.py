@@ -66,7 +66,7 @@ class Desk:
         self._entry: OrderEntry[Order] = OrderEntry(
             user.name, user.password, Order, next_seq=from_seq, on_message=self._on_message, keep_closed=False
         )
-        self._told = on_message
+        self._forward = on_message
         self._on_event = on_event
         self._out = bytearray()
         self._orders: dict[int, Order] = {}
@@ -241,8 +241,8 @@ class Desk:
 
     def _on_message(self, seq: int, payload: bytes) -> None:
         self.counts["messages"] += 1
-        if self._told is not None:
-            self._told(seq, payload)
+        if self._forward is not None:
+            self._forward(seq, payload)
 
     def _count(self, events: Iterable[Event]) -> None:
         for event in events:

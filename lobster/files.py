@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.limits import DAY_NS
+from engine.bounds import DAY_NS
 from lobster.read import (
     LobsterError,
     Messages,

@@ -6,7 +6,7 @@ The first row of a book file is the book after the first message, which is undon
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.limits import QTY_MAX
+from engine.bounds import QTY_MAX
 from lobster.read import DELETE, EMPTY_E4, ENTER, EXECUTE, REDUCE, LobsterError, Messages
 
 

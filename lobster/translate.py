@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.limits import QTY_MAX
+from engine.bounds import QTY_MAX
 from engine.names import Directory
 from engine.records import COMMAND, TimeInForce
 from lobster.book import BookSide, Level, MakerOrder

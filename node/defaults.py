@@ -6,7 +6,8 @@ journal alone. Existing participants keep their limits.
 
 from collections.abc import Sequence
 
-from engine.limits import BPS_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX, Capacity
+from engine.bounds import BPS_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.capacity import Capacity
 from engine.names import is_name, unpack
 from engine.records import CommandKind
 from notation.parse import Line, parse

@@ -1,7 +1,7 @@
 """Guard of users' orders against prices that do not fit OUCH (ADR 14).
 
 OUCH's prices end at 199,999.9900, the market's at 999,999.9999. An instrument whose reference price or tick is higher,
-or in which an order stands higher, is *far* (``gateway.fold.STOCK``): users enter no orders in it. In any other
+or in which an order stands higher, is *far* (``gateway.tables.STOCK``): users enter no orders in it. In any other
 instrument no trade is above all limit prices and the reference price, so every execution of a user fits OUCH.
 """
 
@@ -25,7 +25,7 @@ def check_commands(rows: NDArray[Any], streams: Streams, engine: MarketEngine) -
     ordering = (rows["kind"] == CommandKind.ENTER) | (rows["kind"] == CommandKind.REPLACE)
     for row in rows[ordering & (rows["price_e4"] > PRICE_E4_MAX)]:
         instrument = _instrument_of(row, engine)
-        if not streams.fold.stocks[instrument]["far"]:
+        if not streams.tables.stocks[instrument]["far"]:
             raise OperationRefused(
                 f"the price {price(int(row['price_e4']))} is above {price(PRICE_E4_MAX)}, the highest price of "
                 "OUCH; nothing was entered: give a lower one"
@@ -48,7 +48,7 @@ def check_orders(streams: Streams, engine: MarketEngine) -> None:
 
     A node never gets into this state; commands added by other means may.
     """
-    stocks, held = streams.fold.stocks, streams.fold.open
+    stocks, held = streams.tables.stocks, streams.tables.open
     for instrument in np.flatnonzero(stocks["far"]).tolist():
         for order in engine.open_orders(instrument):
             mine = (held["participant"] == order["participant"]) & (held["client_order_id"] == order["client_order_id"])

@@ -8,7 +8,6 @@ from checkpoints import Projection, Projections
 from directory.recover import create, recover
 from directory.roll import MakeProjections
 from engine.interface import MarketEngine, prefault
-from engine.limits import Capacity
 from gateway.outbox import PAST_DAYS, Outbox
 from journal import Durability, Journal
 from journal.slices import places

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import uvloop
 
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
 from node.admin import AdminServer
 from node.defaults import default_limits

@@ -33,7 +33,7 @@ class Scarcity:
         self._engine = engine
         self._suspension = suspension
         self._report, self._warn = report, warn
-        self._told: State = "fine"
+        self._reported: State = "fine"
         self._refused = ""
         self._seq = self._seq_since_ns = 0
         self.draining = False
@@ -72,8 +72,8 @@ class Scarcity:
 
     async def look(self) -> None:
         """Measure the room, then halt or resume the market. Raises OSError if the room cannot be measured."""
-        before, state = self._told, self._watch.look()
-        self._told = state
+        before, state = self._reported, self._watch.look()
+        self._reported = state
         if state not in (before, "fine"):
             self._warn("room", state=state, why=self._watch.sentence)
         try:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bounds import DAY_NS
 from engine.interface import MarketEngine
-from engine.limits import DAY_NS
 from engine.records import COMMAND, CommandKind
 
 #: Interval at which the clock is read, in seconds.

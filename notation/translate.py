@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.limits import DAY_NS, TIME_NS_MAX
+from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.names import Directory, pack
 from engine.records import COMMAND, CommandKind
 from engine.row_bytes import clock_row, extend_row

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.limits import DAY_NS, TIME_NS_MAX
+from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.names import ID_CHARACTERS
 
 INT64_MIN: Final = -(2**63)

@@ -15,7 +15,7 @@ import numpy as np
 from checkpoints import Checkpoint, CheckpointError, CheckpointGone, CheckpointInfo, CheckpointStore
 from engine.digest import checksum, part_digest
 from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine, restore_engine
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal, JournalError
 from replay.difference import unlike

@@ -32,9 +32,9 @@ from checkpoints import (
     Projections,
     load_checkpoint,
 )
+from engine.capacity import Capacity
 from engine.digest import part_digest
 from engine.interface import EngineKind, MarketEngine, new_engine, restore_engine
-from engine.limits import Capacity
 from engine.records import COMMAND, RULES_VERSION
 from journal import Block, Durability, Journal
 from journal.history import History

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.limits import DAY_NS
+from engine.bounds import DAY_NS
 from engine.market_time import ClockPosition, clock_rows, ends_extended
 from engine.records import COMMAND
 from journal import Block, Journal

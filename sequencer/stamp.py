@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.limits import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
+from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
 from engine.market_time import ClockPosition, clock_after, ends_extended
 from engine.records import COMMAND, CommandKind
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
+from engine.bounds import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.names import EVERY, pack
 from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase, Reason, TimeInForce, limit_places
 

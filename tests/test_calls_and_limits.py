@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from engine import Capacity, Engine, InvariantError
-from engine.limits import CALL_AFTER_HALT_NS, DAY_NS, RATE_ORDERS_MAX, TIME_NS_MAX, events_max
+from engine.bounds import CALL_AFTER_HALT_NS, DAY_NS, RATE_ORDERS_MAX, TIME_NS_MAX
+from engine.capacity import events_max
 from engine.records import EventKind, Phase, Reason, TimeInForce
 from engine.reference import ReferenceEngine
 from tests.limit_rows import limits, resume

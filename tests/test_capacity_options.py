@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import node.program
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from journal import Journal
 from tests.conftest import Lockstep
 

@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import Capacity, Engine, jit
-from engine.limits import TIME_NS_MAX
+from engine.bounds import TIME_NS_MAX
 from engine.market_time import ClockPosition, clock_after, clock_at_each
 from engine.records import COMMAND, CommandKind
 from engine.reference import ReferenceEngine
 from gateway.answering import answer_block
-from gateway.fold import new_fold
+from gateway.tables import new_tables
 
 CAPACITY = Capacity(orders_max=8, ids_max=16, instruments_max=2, participants_max=2)
 START_NS = 1_700_000_000_000_000_000
@@ -58,8 +58,8 @@ def test_engines_and_readers_of_a_journal_have_the_same_clock_at_every_command(s
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_messages_bear_the_time_that_the_market_has(seed: int) -> None:
     rows = hostile_clocks(seed, 400)
-    engine, fold = Engine(CAPACITY), new_fold(2, 2, 8, 4_096)
-    packed = jit.Packed(fold)
+    engine, tables = Engine(CAPACITY), new_tables(2, 2, 8, 4_096)
+    packed = jit.Packed(tables)
     rng, at = np.random.default_rng(seed), 0
     while at < len(rows):
         before_ns = engine.now_ns
@@ -68,5 +68,5 @@ def test_messages_bear_the_time_that_the_market_has(seed: int) -> None:
         no_events = engine.apply(piece)[:0]
         *_, now_ns, _ = answer_block(packed.pointers, at + 1, piece, no_events, 0, -1, before_ns)
         assert now_ns == engine.now_ns
-        fold.carried[:1] = piece[-1:] if piece["kind"][-1] == CommandKind.EXTEND else np.zeros(1, COMMAND)
+        tables.carried[:1] = piece[-1:] if piece["kind"][-1] == CommandKind.EXTEND else np.zeros(1, COMMAND)
         at += len(piece)

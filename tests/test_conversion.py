@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointStore
 from engine import RULES_VERSION, Capacity, Engine, InvariantError, state_forms
+from engine.bounds import DAY_NS
 from engine.conversion import Conversion, convert
-from engine.limits import DAY_NS
 from engine.parts import regions, state_parts
 from engine.records import TimeInForce
 from engine.reference import ReferenceEngine

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from engine import Capacity, Engine
+from engine.bounds import DAY_NS
 from engine.index import first_place
-from engine.limits import DAY_NS
 from engine.records import EventKind, Phase, TimeInForce
 from engine.reference import ReferenceEngine
 from tests.rows import BUY, SELL, Rows, batch, cancel, clock, enter, instrument, participant, phase, replace

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine import COMMAND, Capacity, Engine
-from engine.limits import DAY_NS, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import DAY_NS, PRICE_E4_MAX, QTY_MAX
 from engine.names import EVERY, pack
 from engine.records import CommandKind, Instruction, Limit, Phase, Reason, SelfTrade, TimeInForce, limit_places
 from engine.reference import ReferenceEngine

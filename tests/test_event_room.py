@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from engine import Capacity, Engine
+from engine.capacity import events_max
 from engine.errors import InvariantError
-from engine.limits import events_max
 from engine.records import EVENT
 from tests.streams import random_stream
 

@@ -102,8 +102,8 @@ class Venue:
             self.buffer,
             streams,
             self.streams.symbols,
-            self.streams.fold.open,
-            self.streams.fold.rest,
+            self.streams.tables.open,
+            self.streams.tables.rest,
             self.streams.recent,
             self.rows,
         )
@@ -389,7 +389,7 @@ def test_the_table_holds_the_open_orders_of_the_engine_and_no_others() -> None:
     for seed in range(5):
         random_traffic(venue, seed, 60)
         orders = venue.engine.open_orders()
-        rows = venue.streams.fold.open
+        rows = venue.streams.tables.open
         held = rows[rows["participant"] != 0]
         assert sorted(zip(held["client_order_id"].tolist(), held["leaves_qty"].tolist(), strict=True)) == sorted(
             zip(orders["client_order_id"].tolist(), orders["leaves_qty"].tolist(), strict=True)

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from engine.names import pack
 from engine.records import CommandKind, EventKind, Limit, Phase, Reason, TimeInForce, concatenate
-from gateway.fold import CANCEL_REASONS, REJECT_REASONS
 from gateway.streams import Streams
+from gateway.tables import CANCEL_REASONS, REJECT_REASONS
 from tests.ouch_messages import IOC, cancel, enter, messages, replace
 from tests.test_gateway import BEGIN_NS, CAPACITY, DAY_NS, Venue, row
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from engine import Capacity, Engine
+from engine.bounds import DAY_NS, ID_LINES_MAX
 from engine.index import find_place
-from engine.limits import DAY_NS, ID_LINES_MAX
 from engine.records import EventKind, Phase, Reason, TimeInForce
 from engine.reference import ReferenceEngine
 from tests.rows import BUY, Rows, batch, cancel, clock, enter, instrument, participant, phase

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine import EVENT, Capacity, Engine
-from engine.limits import COMMANDS_PER_CALL_MAX, DAY_NS
+from engine.bounds import COMMANDS_PER_CALL_MAX, DAY_NS
 from engine.names import pack, unpack
 from engine.records import COMMAND, CommandKind, EventKind, Reason
 from engine.reference import InvariantError, ReferenceEngine

@@ -9,7 +9,7 @@ import pytest
 
 from cli.main import run_line
 from directory.recover import create
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from engine.names import Directory, unpack
 from engine.records import CommandKind
 from engine.reference import ReferenceEngine

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.limits import TIME_NS_MAX
+from engine.bounds import TIME_NS_MAX
 from engine.records import COMMAND, CommandKind
 from node.clock_watch import REFUSED_FILE, RefusedClock
 from sequencer import discipline

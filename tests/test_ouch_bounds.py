@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine import InvariantError
 from engine.names import pack
 from engine.records import CommandKind, Instruction, Phase, SelfTrade, Side, TimeInForce, concatenate
-from gateway.fold import new_fold
+from gateway.tables import new_tables
 from gateway.writing import put_number, put_price, put_u64
 from node import far_prices
 from node.control import OperationRefused
@@ -98,19 +98,19 @@ VENUE = [Venue()]
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 2**32 + 3) | st.integers(1_999_999_890, 2_147_483_660))
 def test_a_writer_of_a_field_writes_the_number_or_notes_that_it_does_not_fit(value: int) -> None:
-    fold = new_fold(1, 1, 1, 1_024)
+    tables = new_tables(1, 1, 1, 1_024)
     for put, size, fits in (
         (put_number, 4, 0 <= value < 2**32),
         (put_price, 4, 0 <= value <= ouch.PRICE_E4_MAX),
         (put_u64, 8, value >= 0),
     ):
-        fold.marks[:] = 0
-        fold.out[:] = 77
-        put(fold, np.int64(0), np.int64(value))
-        assert (fold.out[size:] == 77).all()
-        assert (int(fold.marks[0]) == 0) is fits
+        tables.marks[:] = 0
+        tables.out[:] = 77
+        put(tables, np.int64(0), np.int64(value))
+        assert (tables.out[size:] == 77).all()
+        assert (int(tables.marks[0]) == 0) is fits
         if fits:
-            told = int.from_bytes(fold.out[:size].tobytes(), "big")
+            told = int.from_bytes(tables.out[:size].tobytes(), "big")
             assert told == (PRICE_E4_MARKET if put is put_price and value == 0 else value)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.limits import DAY_NS
+from engine.bounds import DAY_NS
 from engine.names import pack
 from engine.records import CommandKind, Phase
 from tests.ouch_messages import IOC, SYSTEM_HOURS, cancel, enter, modify, replace

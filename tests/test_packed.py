@@ -47,4 +47,4 @@ def test_an_engine_and_a_fold_keep_the_arrays_that_their_kernels_write_to() -> N
         engine._state = Engine(capacity)._state  # type: ignore[misc]
     streams = Streams(capacity, lambda _segment: None, lambda _session: None, users_max=1)
     with pytest.raises(AttributeError):
-        streams.fold = streams.fold._replace()  # type: ignore[misc]
+        streams.tables = streams.tables._replace()  # type: ignore[misc]

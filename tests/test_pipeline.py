@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from directory.recover import create
-from engine.limits import COMMANDS_PER_CALL_MAX
+from engine.bounds import COMMANDS_PER_CALL_MAX
 from engine.market_time import ClockPosition, clock_after
 from engine.records import COMMAND, CommandKind
 from journal import Journal, JournalError, group

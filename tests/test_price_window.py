@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import COMMAND, Capacity, Engine
-from engine.limits import PRICE_E4_MAX
+from engine.bounds import PRICE_E4_MAX
 from engine.names import pack
 from engine.records import CommandKind, Phase, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from directory.recover import create, recover
-from engine.limits import COMMANDS_PER_CALL_MAX, Capacity
+from engine.bounds import COMMANDS_PER_CALL_MAX
+from engine.capacity import Capacity
 from engine.names import pack
 from engine.records import COMMAND, CommandKind
 from engine.reference import ReferenceEngine

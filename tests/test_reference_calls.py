@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from engine.limits import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
+from engine.bounds import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.names import pack
 from engine.records import EVENT, Book, EventKind, Instruction, Phase, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.limits import BPS_MAX, INT64_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import BPS_MAX, INT64_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.records import Phase, TimeInForce
 from engine.reference import ReferenceEngine
 from tests.limit_rows import OFF, limits, told

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.bounds import PRICE_E4_MAX, QTY_MAX
+from engine.capacity import Capacity
 from engine.digest import EventChain
-from engine.limits import PRICE_E4_MAX, QTY_MAX, Capacity
 from engine.names import pack
 from engine.records import (
     COMMAND,

@@ -5,7 +5,7 @@
 
 import pytest
 
-from engine.limits import INT64_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import INT64_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.records import Phase, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.views import PARTICIPANT_STATE, POSITION

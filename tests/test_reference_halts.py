@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from engine.limits import CALL_AFTER_HALT_NS, DAY_NS, TIME_NS_MAX
+from engine.bounds import CALL_AFTER_HALT_NS, DAY_NS, TIME_NS_MAX
 from engine.names import pack
 from engine.records import Phase, TimeInForce
 from engine.reference import ReferenceEngine

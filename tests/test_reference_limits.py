@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.limits import (
+from engine.bounds import (
     ADV_QTY_MAX,
     BPS_MAX,
     DAY_NS,
-    IDS_MAX_MAX,
     INT64_MAX,
-    ORDERS_MAX_MAX,
     PRICE_E4_MAX,
     QTY_MAX,
     RATE_ORDERS_MAX,
     RATE_WINDOW_NS_MAX,
 )
+from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.names import pack
 from engine.records import EVENT, CommandKind, EventKind, Limit, Phase, Reason, SelfTrade, TimeInForce, limit_places
 from engine.reference import ReferenceEngine

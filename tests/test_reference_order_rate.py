@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.limits import DAY_NS, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.bounds import DAY_NS, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
 from engine.records import Phase, TimeInForce
 from engine.reference import ReferenceEngine
 from tests.limit_rows import OFF, emergency_close, limits, told

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from engine.limits import Capacity
+from engine.capacity import Capacity
 from engine.names import pack
 from engine.records import Instruction, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine

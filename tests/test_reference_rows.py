@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.limits import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX, Capacity
+from engine.bounds import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
+from engine.capacity import Capacity
 from engine.records import (
     COMMAND,
     COMMAND_FIELDS,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.limits import Capacity
 from engine.records import COMMAND, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.reference.state import NOTHING_PAIRED, Level, LitBook, Order
@@ -261,9 +261,9 @@ def test_a_broken_promise_is_named() -> None:
         engine.apply(batch(phase("XYZ", Phase.PRE_OPEN), enter(1, "c", BUY, 1, 101_000)))
         engine._venue.instruments[0].phase = Phase.CONTINUOUS
 
-    def told(engine: ReferenceEngine) -> None:
+    def published(engine: ReferenceEngine) -> None:
         engine.apply(batch(phase("XYZ", Phase.AUCTION), enter(3, "c", BUY, 1, 101_000)))
-        engine._venue.instruments[0].told = NOTHING_PAIRED
+        engine._venue.instruments[0].published = NOTHING_PAIRED
 
     breaks: dict[str, Callable[[ReferenceEngine], None]] = {
         "wrong sum": lambda engine: setattr(level(engine), "leaves_qty", 19),
@@ -281,7 +281,7 @@ def test_a_broken_promise_is_named() -> None:
         "room for": lambda engine: setattr(engine._venue, "capacity", altered(SMALL, orders_max=2, ids_max=2)),
         "that of the clock": lambda engine: setattr(engine._venue, "trading_day", 3),
         "crossed in continuous": crossed,
-        "told is": told,
+        "told is": published,
         "1980000 are counted": lambda engine: setattr(engine._venue.participants[0].open_orders[2], "price_e4", 98_000),
         "moves another holding": lambda engine: engine._venue.participants[1].holdings.clear(),
         "open quantity is": lambda engine: first(engine).holding.open_qty.update({1: 21}),

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from checkpoints import CheckpointError, Projections
 from directory.recover import checkpoint, create, recover
 from directory.roll import roll
+from engine.capacity import Capacity
 from engine.interface import MarketEngine
-from engine.limits import Capacity
 from engine.records import CommandKind
 from gateway.outbox import Outbox
 from journal import Journal, JournalError, slices

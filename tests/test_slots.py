@@ -10,7 +10,7 @@ from gateway.admission import (
     WINDOW_NS,
     Admission,
 )
-from gateway.hashing import Question, Turns
+from gateway.password_queue import CheckQueue, PasswordCheck
 from gateway.slots import Slots, waiting_of
 
 NOW_NS = 1_000_000_000_000
@@ -141,12 +141,12 @@ def test_a_password_is_remembered_for_its_hash_in_small_and_capital_letters() ->
     assert admission.remembers("UB", "secret", b"hash") is None
 
 
-def question(due_ns: int = 0) -> Question:
-    return Question(lambda: True, lambda _now_ns: due_ns, lambda _right: None)
+def question(due_ns: int = 0) -> PasswordCheck:
+    return PasswordCheck(lambda: True, lambda _now_ns: due_ns, lambda _right: None)
 
 
 def test_addresses_take_turns_and_of_one_the_newest_goes_first() -> None:
-    turns = Turns()
+    turns = CheckQueue()
     questions = {f"{address}{n}": question() for n in range(3) for address in "ab"}
     for key, each in questions.items():
         turns.add(key[0], key, each)
@@ -159,7 +159,7 @@ def test_addresses_take_turns_and_of_one_the_newest_goes_first() -> None:
 
 
 def test_a_question_that_is_not_due_lets_others_pass_and_says_when_to_ask_again() -> None:
-    turns = Turns()
+    turns = CheckQueue()
     late, later, due = question(NOW_NS + 5 * MS), question(NOW_NS + 9 * MS), question()
     turns.add("a", 1, later)
     turns.add("a", 2, late)
@@ -168,7 +168,7 @@ def test_a_question_that_is_not_due_lets_others_pass_and_says_when_to_ask_again(
     assert turns.next(NOW_NS) == (None, NOW_NS + 5 * MS)
     assert turns.next(NOW_NS + 5 * MS) == (late, None)
     assert len(turns) == 1
-    assert Turns().next(NOW_NS) == (None, None)
+    assert CheckQueue().next(NOW_NS) == (None, None)
 
 
 @pytest.mark.parametrize(("slots_max", "bound"), [(1, 1), (4, 1), (1_024, 256)])

@@ -15,7 +15,7 @@ from directory.recover import prune, recover
 from engine import RULES_VERSION, Engine, state
 from engine.digest import layout_digest
 from engine.state import STATE_LAYOUT, STATE_VERSION
-from gateway import fold, streams
+from gateway import streams, tables
 from gateway.streams import Streams
 from replay.rebuild import rebuild
 from replay.verify import verify
@@ -174,7 +174,7 @@ def changed_arrays(arrays: Arrays) -> Iterator[tuple[str, Arrays]]:
 
 @pytest.mark.parametrize(
     ("arrays", "layout", "least"),
-    [(state.described_arrays(), STATE_LAYOUT, 500), (fold.imaged_arrays(), fold.FOLD_LAYOUT, 150)],
+    [(state.described_arrays(), STATE_LAYOUT, 500), (tables.imaged_arrays(), tables.TABLES_LAYOUT, 150)],
     ids=["state", "streams"],
 )
 def test_each_single_change_of_an_array_or_a_field_is_another_layout(arrays: Arrays, layout: bytes, least: int) -> None:
@@ -215,15 +215,15 @@ def test_each_change_of_a_field_of_the_state_has_its_checkpoint_refused(
 # Streams of users.
 
 
-@pytest.mark.parametrize("name", ["FOLD_VERSION", "FOLD_LAYOUT"])
+@pytest.mark.parametrize("name", ["TABLES_VERSION", "TABLES_LAYOUT"])
 def test_streams_of_another_version_or_layout_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fresh() -> Streams:
         return Streams(SMALL, lambda _: None, lambda _: None)
 
     image = {table: np.array(array) for table, array in fresh().image().items()}
     fresh().restore(image)
-    version = fold.FOLD_VERSION + (name == "FOLD_VERSION")
-    layout = bytes(16) if name == "FOLD_LAYOUT" else fold.FOLD_LAYOUT
+    version = tables.TABLES_VERSION + (name == "TABLES_VERSION")
+    layout = bytes(16) if name == "TABLES_LAYOUT" else tables.TABLES_LAYOUT
     monkeypatch.setattr(streams, "_LAYOUT", streams.layout_row(version, layout))
     with pytest.raises(ValueError, match="other tables than this release has"):
         fresh().restore(image)

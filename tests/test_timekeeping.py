@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from checkpoints import Projections
 from engine import Capacity, Engine
-from engine.limits import DAY_NS
+from engine.bounds import DAY_NS
 from engine.names import pack
 from engine.records import COMMAND, RULES_VERSION, CommandKind, Permission, Phase, UserPermission, concatenate
 from gateway.outbox import Outbox

@@ -17,6 +17,6 @@ def publish_indicatives(venue: Venue, events: EventLog) -> None:
             continue
         instrument.told_at_change = instrument.book.changes
         now = indicative(instrument)
-        if now != instrument.told:
-            instrument.told = now
+        if now != instrument.published:
+            instrument.published = now
             events.indicative(instrument, now)

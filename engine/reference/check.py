@@ -3,20 +3,19 @@
 Nothing here is used by the rules: a promise is worth checking because another file is believed to keep it.
 """
 
-from engine.errors import InvariantError
-from engine.limits import (
+from engine.bounds import (
     ADV_QTY_MAX,
     BPS_MAX,
     DAY_NS,
-    IDS_MAX_MAX,
     INT64_MAX,
-    ORDERS_MAX_MAX,
     PRICE_E4_MAX,
     QTY_MAX,
     RATE_ORDERS_MAX,
     RATE_WINDOW_NS_MAX,
     TIME_NS_MAX,
 )
+from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
+from engine.errors import InvariantError
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
 from engine.reference.rows import MARKET, POST_ONLY
@@ -25,7 +24,7 @@ from engine.reference.uncross import indicative
 from engine.reference.venue import CALLS, Venue
 
 
-def check_venue(venue: Venue) -> None:
+def check_state(venue: Venue) -> None:
     """Check all promises. Raises InvariantError with the first broken one."""
     _check_definitions(venue)
     _check_counters(venue)
@@ -189,7 +188,8 @@ def _check_phase(venue: Venue, instrument: Instrument) -> None:
     in_call = instrument.phase in CALLS
     now = indicative(instrument) if in_call else NOTHING_PAIRED
     _promise(
-        not in_call or instrument.told == now, f"{symbol}: the uncross would give {now}, told is {instrument.told}"
+        not in_call or instrument.published == now,
+        f"{symbol}: the uncross would give {now}, told is {instrument.published}",
     )
     held = (each.holdings.get(instrument.number) for each in venue.participants)
     position_qty = sum(holding.position_qty for holding in held if holding is not None)

@@ -1,6 +1,6 @@
 """The clock, which is input like everything else: a value moves it, and what is due by then happens (section 10)."""
 
-from engine.limits import DAY_NS, TIME_NS_MAX
+from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.records import Reason, TimeInForce
 from engine.reference.calls import publish_indicatives
 from engine.reference.events import EventLog

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from engine.limits import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.names import is_name
 from engine.records import Permission, Reason
 from engine.reference.events import EventLog

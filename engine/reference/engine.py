@@ -5,14 +5,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.capacity import Capacity
 from engine.digest import EventChain
-from engine.limits import Capacity
 from engine.names import Directory, unpack
 from engine.records import CommandKind, Reason
 from engine.reference import views
 from engine.reference.calls import publish_indicatives
 from engine.reference.cancel import cancel, mass_cancel
-from engine.reference.check import check_venue
+from engine.reference.check import check_state
 from engine.reference.clock import clock, clock_jump
 from engine.reference.definitions import define_instrument, define_participant
 from engine.reference.entry import enter
@@ -144,7 +144,7 @@ class ReferenceEngine:
 
     def check(self) -> None:
         """Check the state against the rules. Raises InvariantError with the first broken promise."""
-        check_venue(self._venue)
+        check_state(self._venue)
 
 
 def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:

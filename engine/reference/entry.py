@@ -9,7 +9,7 @@ from typing import Final
 from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference.events import EventLog
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
-from engine.reference.matching import run
+from engine.reference.matching import run_aggressor
 from engine.reference.order_checks import check_id, check_phase, check_post_only, check_room_for_id, check_terms
 from engine.reference.rows import MARKET, MIN_QTY, POST_ONLY, Row
 from engine.reference.state import Instrument, Order, Participant
@@ -46,7 +46,7 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
 
 def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
     if order.instrument.phase == Phase.CONTINUOUS:
-        run(venue, order, events)
+        run_aggressor(venue, order, events)
     else:
         venue.rest(order)
 

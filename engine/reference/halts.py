@@ -3,7 +3,7 @@
 A timer is the time from which on a clock value ends the phase. It runs only in ``halted`` and in the call after a halt.
 """
 
-from engine.limits import CALL_AFTER_HALT_NS, TIME_NS_MAX
+from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.names import EVERY
 from engine.records import Phase, Reason
 from engine.reference.calls import publish_indicatives

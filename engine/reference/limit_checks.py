@@ -6,7 +6,7 @@ every limit; where one is refused without a limit, the bound is written down.
 
 from typing import Final, NamedTuple
 
-from engine.limits import BPS_MAX, INT64_MAX
+from engine.bounds import BPS_MAX, INT64_MAX
 from engine.records import Reason
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import Venue

@@ -6,15 +6,8 @@ stand in the continuation row before it; without one they are zero.
 
 from typing import Final, NamedTuple
 
-from engine.limits import (
-    BPS_MAX,
-    IDS_MAX_MAX,
-    INT64_MAX,
-    ORDERS_MAX_MAX,
-    QTY_MAX,
-    RATE_ORDERS_MAX,
-    RATE_WINDOW_NS_MAX,
-)
+from engine.bounds import BPS_MAX, INT64_MAX, QTY_MAX, RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX
+from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.records import Limit, Reason, limit_bits
 from engine.reference.events import EventLog
 from engine.reference.rows import Row

@@ -12,7 +12,7 @@ from engine.reference.state import Order, accepts
 from engine.reference.venue import Venue
 
 
-def run(venue: Venue, order: Order, events: EventLog) -> None:
+def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
     """Run an order as aggressor: it trades, and the rest of it rests or is canceled."""
     refused = _trial(order)
     if refused is not None:

@@ -1,6 +1,6 @@
 """Checks of an order's own terms (section 8), for entries and replaces: a reason, or None when it passes."""
 
-from engine.limits import PRICE_E4_MAX, QTY_MAX
+from engine.bounds import PRICE_E4_MAX, QTY_MAX
 from engine.records import Book, Phase, Reason, TimeInForce
 from engine.reference.rows import MARKET, POST_ONLY, Row
 from engine.reference.state import Instrument, Participant, accepts

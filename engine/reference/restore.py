@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.bounds import RATE_ORDERS_MAX
+from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.limits import RATE_ORDERS_MAX, Capacity
 from engine.parts import Arrays, fill_state
 from engine.records import CommandKind, Instruction, Limit, Phase
-from engine.reference.check import check_venue
+from engine.reference.check import check_state
 from engine.reference.exposure import add_open
 from engine.reference.rows import Row
 from engine.reference.state import Holding, Indicative, Instrument, Limits, Order, Participant
@@ -47,7 +48,7 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     _rest(venue, state, by_slot)
     _set_ids(venue, state, by_slot)
     try:
-        check_venue(venue)
+        check_state(venue)
     except InvariantError as error:
         raise ValueError(f"the image is not whole: {error}") from error
     return venue, int(counters["seq"])
@@ -75,7 +76,7 @@ def _add_instrument(venue: Venue, row: Any) -> None:
     )
     if instrument.phase in CALLS:
         published = (int(row[f"indicative_{name}"]) for name in ("e4", "qty", "surplus"))
-        instrument.told = Indicative(*published)
+        instrument.published = Indicative(*published)
         venue.calls[number] = instrument
     venue.instruments.append(instrument)
     venue.instrument_by_symbol[instrument.symbol] = instrument

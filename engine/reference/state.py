@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from sortedcontainers import SortedDict
 
-from engine.limits import PRICE_E4_MAX, RATE_ORDERS_MAX
+from engine.bounds import PRICE_E4_MAX, RATE_ORDERS_MAX
 from engine.records import Phase, Side
 from engine.reference.rows import POST_ONLY
 
@@ -133,7 +133,7 @@ class Instrument:
     """``number`` is its place in order of definition, from 1. ``last_trade_e4`` is 0 before the first trade.
 
     ``adv_qty``: average daily volume, 0 where none is known. ``due_ns``: when a clock value ends the halt, or the call
-    after it; 0 where none does. ``told`` is what the last indicative event of the present call said, and
+    after it; 0 where none does. ``published`` is what the last indicative event of the present call said, and
     ``told_at_change`` the state of the book that it was looked for in (-1: not yet in this call).
     """
 
@@ -145,7 +145,7 @@ class Instrument:
     adv_qty: int = 0
     phase: Phase = Phase.CLOSED
     due_ns: int = 0
-    told: Indicative = NOTHING_PAIRED
+    published: Indicative = NOTHING_PAIRED
     told_at_change: int = -1
     last_trade_e4: int = 0
     book: LitBook = field(default_factory=LitBook)

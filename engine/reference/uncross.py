@@ -33,7 +33,7 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     """Trades the book at the uncross price, if it has one; what is left of market orders is canceled."""
     price_e4 = indicative(instrument).price_e4
     if price_e4:
-        _trade_all(venue, instrument, price_e4, events)
+        _trade_at(venue, instrument, price_e4, events)
     for order in list(instrument.open_orders.values()):
         if order.instructions & MARKET:
             cancel_open(venue, order, Reason.AUCTION, events)
@@ -75,7 +75,7 @@ def _candidates(book: LitBook, rounded_e4: int) -> list[Candidate]:
     return list(map(Candidate, prices, falling, rising))
 
 
-def _trade_all(venue: Venue, instrument: Instrument, price_e4: int, events: EventLog) -> None:
+def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: EventLog) -> None:
     """The first buy and the first sell that accept the price trade, until one side has none."""
     instrument.last_trade_e4 = price_e4
     while True:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from engine.limits import CREDENTIAL_COST_MAX, CREDENTIAL_COST_MIN
+from engine.bounds import CREDENTIAL_COST_MAX, CREDENTIAL_COST_MIN
 from engine.names import NAME_CHARACTERS, is_name, unpack
 from engine.records import Reason, UserPermission
 from engine.reference.events import EventLog

@@ -5,7 +5,8 @@ from typing import Final
 
 from sortedcontainers import SortedDict
 
-from engine.limits import DAY_NS, Capacity
+from engine.bounds import DAY_NS
+from engine.capacity import Capacity
 from engine.records import Phase
 from engine.reference.exposure import add_open
 from engine.reference.rows import Row
@@ -69,7 +70,7 @@ class Venue:
         instrument.phase = phase
         instrument.due_ns = due_ns
         if phase in CALLS:
-            instrument.told, instrument.told_at_change = NOTHING_PAIRED, -1
+            instrument.published, instrument.told_at_change = NOTHING_PAIRED, -1
             self.calls[instrument.number] = instrument
         else:
             self.calls.pop(instrument.number, None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.limits import TIME_NS_MAX
+from engine.bounds import TIME_NS_MAX
 from engine.records import Side
 from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant

@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from engine.limits import DAY_NS, Capacity
+from engine.bounds import DAY_NS
+from engine.capacity import Capacity
 from engine.records import CommandKind, Phase, TimeInForce, UserPermission
 from tests.limit_rows import clock_jump, limits, resume
 from tests.rows import (

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from engine.limits import DAY_NS, Capacity
+
 from engine.names import pack, unpack
 from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind, Limit, Phase, TimeInForce, UserPermission
 from sequencer.pump import Pipeline

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 
-class Question(NamedTuple):
+class PasswordCheck(NamedTuple):
     """Check of one password. ``check``: called in the thread. ``due_ns``: gives the earliest time of the check, from
     the present time. ``on_check``: called once with the answer; False if the check failed.
     """
@@ -22,16 +22,16 @@ class Question(NamedTuple):
     on_check: Callable[[bool], None]
 
 
-class Turns:
+class CheckQueue:
     """Queue of checks. Pure: times are given. A key names the asking connection, which has one check at a time."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, dict[object, Question]] = {}  # by address, in the order of their turns
+        self._waiting: dict[str, dict[object, PasswordCheck]] = {}  # by address, in the order of their turns
 
     def __len__(self) -> int:
         return sum(len(questions) for questions in self._waiting.values())
 
-    def add(self, address: str, key: object, question: Question) -> None:
+    def add(self, address: str, key: object, question: PasswordCheck) -> None:
         """Queue a check of an address."""
         self._waiting.setdefault(address, {})[key] = question
 
@@ -41,7 +41,7 @@ class Turns:
         if questions is not None and questions.pop(key, None) is not None and not questions:
             del self._waiting[address]
 
-    def next(self, now_ns: int) -> tuple[Question | None, int | None]:
+    def next(self, now_ns: int) -> tuple[PasswordCheck | None, int | None]:
         """Next check in turn, or None and the time to try again (None: after another ``add``)."""
         again_ns: int | None = None
         for address, questions in self._waiting.items():
@@ -57,18 +57,18 @@ class Turns:
         return None, again_ns
 
 
-class Hashing:
+class PasswordThread:
     """Thread of password checks, one at a time. All calls come from the event loop's thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "login")
-        self._turns = Turns()
+        self._turns = CheckQueue()
         self._busy = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def ask(self, address: str, key: object, question: Question) -> None:
+    def ask(self, address: str, key: object, question: PasswordCheck) -> None:
         """Queue a check of an address."""
         self._turns.add(address, key, question)
         self._next()
@@ -92,7 +92,7 @@ class Hashing:
         elif again_ns is not None:
             self._timer = self._loop.call_later((again_ns - now_ns) / 1e9, self._next)
 
-    def _done(self, question: Question, done: "asyncio.Future[bool]") -> None:
+    def _done(self, question: PasswordCheck, done: "asyncio.Future[bool]") -> None:
         self._busy = False
         question.on_check(not done.cancelled() and done.exception() is None and done.result())
         self._next()
@@ -102,5 +102,5 @@ class Hashing:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._turns = Turns()
+        self._turns = CheckQueue()
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -4,9 +4,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.bounds import COMMANDS_PER_CALL_MAX
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
-from engine.limits import COMMANDS_PER_CALL_MAX
 from engine.records import COMMAND, Reason
 from wire import ouch, ouch_codes
 from wire.soup import HEAD_BYTES
@@ -14,9 +14,9 @@ from wire.soup import HEAD_BYTES
 _REJECT: Final = ouch_codes.RejectReason
 _CANCEL_REASON: Final = ouch_codes.CancelReason
 #: Version of the meaning of the tables, for images (checkpoints). Increment it with any change after which an older
-#: image would restore other streams, or none, though its tables look the same (``FOLD_LAYOUT``): the meaning or unit of
+#: image would restore other streams, or none, though its tables look equal (``TABLES_LAYOUT``): the meaning or unit of
 #: a field, the hash function of ``open_orders``, the arrays of ``Streams.image``. For nothing else.
-FOLD_VERSION: Final = 1
+TABLES_VERSION: Final = 1
 
 #: Codes of OUCH for rejects of the market; any other is ``OTHER``.
 REJECT_REASONS: Final = {
@@ -111,7 +111,7 @@ EVENT_BYTES_MAX: Final = 2 * (HEAD_BYTES + ouch.MESSAGE_BYTES_MAX)
 EVENT_MESSAGES_MAX: Final = 2
 
 
-class Fold(NamedTuple):
+class StreamTables(NamedTuple):
     """Tables for the messages of the next block, and room to write them.
 
     ``carried``: two COMMAND rows: the EXTEND row that the block before ended with, else zeros; and always zeros.
@@ -138,13 +138,13 @@ class Fold(NamedTuple):
     ]  # int64[2]: count of numbers that did not fit their field; count of instruments that became far
 
 
-def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> Fold:
+def new_tables(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> StreamTables:
     """Make tables before the first command. The system provides memory as it is first written."""
     rows = 16
     while rows < 2 * orders_max:
         rows *= 2
     messages = out_bytes // (HEAD_BYTES + ouch.SYSTEM_EVENT.itemsize) + EVENT_MESSAGES_MAX
-    return Fold(
+    return StreamTables(
         users=np.zeros(users_max + 1, USER),
         stocks=np.zeros(instruments_max + 1, STOCK),
         open=np.zeros(rows, OPEN),
@@ -164,16 +164,16 @@ def new_fold(users_max: int, instruments_max: int, orders_max: int, out_bytes: i
     )
 
 
-_SMALLEST: Final = new_fold(1, 1, 1, 1_024)
+_SMALLEST: Final = new_tables(1, 1, 1, 1_024)
 
 #: Unpack the tables in a kernel, from the pointers of a ``Packed``.
-unpack_fold = unpack_pointers(_SMALLEST)
+unpack_tables = unpack_pointers(_SMALLEST)
 
 
-def imaged_arrays(fold: Fold = _SMALLEST) -> dict[str, np.ndarray[Any, Any]]:
+def imaged_arrays(tables: StreamTables = _SMALLEST) -> dict[str, np.ndarray[Any, Any]]:
     """Tables that an image holds; the others are working room, or made anew."""
-    return {name: getattr(fold, name) for name in ("users", "stocks", "open", "rest", "carried")}
+    return {name: getattr(tables, name) for name in ("users", "stocks", "open", "rest", "carried")}
 
 
 #: Digest (16 bytes) of names, order, dtypes and shapes of the imaged tables at the smallest size.
-FOLD_LAYOUT: Final = layout_digest(imaged_arrays())
+TABLES_LAYOUT: Final = layout_digest(imaged_arrays())
