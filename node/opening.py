@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from checkpoints import Projection, Projections
 from directory.recover import create, recover
 from directory.roll import MakeProjections
+from engine.capacity import Capacity
 from engine.interface import MarketEngine, prefault
 from gateway.outbox import PAST_DAYS, Outbox
 from journal import Durability, Journal

@@ -14,11 +14,11 @@ from gateway.addresses import network_of
 from gateway.connection import Connection
 from gateway.passwords import credential_row
 from tests.rows import batch, credential, participant, user
-from tests.test_gateway_turns import CheckQueue, Wire
+from tests.test_gateway_turns import Turns, Wire
 from wire.soup import LoginRequest, PacketType, RejectCode
 
 
-def observe(turns: CheckQueue, rows: NDArray[Any], refused: bool = False) -> None:
+def observe(turns: Turns, rows: NDArray[Any], refused: bool = False) -> None:
     """Rows that came into the journal, whoever sent them."""
     first_seq = 1_000
     events = np.zeros(int(refused), EVENT)
@@ -43,7 +43,7 @@ def test_a_row_that_takes_a_login_away_ends_the_live_session_with_its_reason(
     rows: NDArray[Any], why: str, tmp_path: Path
 ) -> None:
     async def run() -> None:
-        turns = CheckQueue(tmp_path / "node")
+        turns = Turns(tmp_path / "node")
         observe(turns, rows)
         first, *others = turns.connections
         assert first.closing.startswith(why)
@@ -65,7 +65,7 @@ def test_a_row_that_takes_a_login_away_ends_the_live_session_with_its_reason(
 )
 def test_rows_that_take_no_login_away_end_no_session(rows: NDArray[Any], refused: bool, tmp_path: Path) -> None:
     async def run() -> None:
-        turns = CheckQueue(tmp_path / "node")
+        turns = Turns(tmp_path / "node")
         observe(turns, rows, refused)
         assert all(connection.live for connection in turns.connections)
 
@@ -74,7 +74,7 @@ def test_rows_that_take_no_login_away_end_no_session(rows: NDArray[Any], refused
 
 def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(tmp_path: Path) -> None:
     async def run() -> None:
-        turns = CheckQueue(tmp_path / "node")
+        turns = Turns(tmp_path / "node")
         observe(turns, batch(user("UD", "ALPHA"), credential_row("UD", "old", 4)))
         connection = turns.gateway.protocol()
         connection.connection_made(Wire())
@@ -93,7 +93,7 @@ def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(tmp_path:
 
 def test_the_ipv6_addresses_of_a_network_count_as_one_for_connections_and_passwords(tmp_path: Path) -> None:
     async def run() -> None:
-        turns = CheckQueue(tmp_path / "node")
+        turns = Turns(tmp_path / "node")
         gateway = turns.gateway
         asked: list[str] = []
         cast(Any, gateway)._logins.check = lambda _connection, address, *_: asked.append(address)
