@@ -1,24 +1,22 @@
-"""The heart of the library: bytes in, events out, and orders as the exchange's stream tells them. No socket, no clock.
+"""Core of the client library: bytes in, events out, and orders by the exchange's stream. No socket, no clock.
 
     DOWN -- connected() --> LOGIN -- accepted --> CATCHING_UP -- the marker's answer --> LIVE
       ^----------------------- lost(), or the exchange ends the connection ---------------'
 
-**When has all that was missed come?** SoupBinTCP says with which number the stream goes on and not where it ends. So
-the first thing that is sent after a login is a *marker*: the cancel of an order that nobody has. Its Cancel Reject
-comes in the stream behind the answer to everything that the exchange had taken from this user before, since it takes
-nothing more from a user's earlier connection once it has accepted a new login. What has no answer by then has never
-arrived, and is sent again, or reported as not received.
+**End of the missed messages.** SoupBinTCP gives the number with which the stream continues, but not its end. So after a
+login the client first sends a *marker*: the cancel of an order that does not exist. Its Cancel Reject follows the
+answers to all that the exchange had taken from this user before, since it takes nothing more from an earlier connection
+once it has accepted a new login. A request without an answer by then has never arrived, and is sent again, or reported
+as not received. The wait matters: a rejected order uses no token. Sent again before its reject is read, it could be
+accepted the second time and have two outcomes. If an exchange takes an order twice all the same, the token is equal, so
+the second is rejected as a duplicate and not reported: an order is never doubled.
 
-Waiting for that matters: an order that was rejected uses no token. Were it sent again before its rejection is read, it
-could be accepted the second time and have two outcomes. Should an exchange take an order twice all the same, the token
-is the same, so the second is rejected as a duplicate and not reported: an order is never doubled.
+**End of a day while disconnected.** The client names its old session, gets the rest of that day, then its end; the
+answer to the marker never comes. Then it logs in to the present session, whose stream it reads from the first message
+on. Requests without an answer on the old day end as unknown for good.
 
-**A client that was away when its day ended** asks for its session by name, and is told the rest of that day, then its
-end; the answer to the marker never comes. Then it logs in to the present session, whose stream it reads from the first
-message on. Requests that the day before did not answer end as unknown for good.
-
-Requests can be made only when LIVE (``NotConnected`` otherwise): what would be sent in between could overtake
-what is to be sent again.
+Requests can be made only when LIVE (``NotConnected`` otherwise): a new request could overtake those that are sent
+again.
 """
 
 from collections.abc import Callable, Iterator
@@ -61,7 +59,7 @@ class Phase(Enum):
 
 
 class OrderEntry(Generic[OrderT]):
-    """One user's order entry, over as many connections as it takes.
+    """Order entry of one user, over any number of connections.
 
     A shell makes connections, calls ``connected``, gives ``receive`` what arrives, sends what ``take`` gives, calls
     ``tick`` at ``due_ns``, and closes and calls ``lost`` when the connection is ``over``. Then it makes another:
@@ -117,7 +115,7 @@ class OrderEntry(Generic[OrderT]):
 
     @property
     def over(self) -> bool:
-        """True if the connection is to be closed; ``take`` may have last words."""
+        """True if the connection must be closed; ``take`` may have last bytes."""
         return self._soup is not None and (self._soup.ended or bool(self._why))
 
     def connected(self, now_ns: int) -> None:
@@ -161,7 +159,7 @@ class OrderEntry(Generic[OrderT]):
         if self._soup is None:
             return
         late_ns = now_ns - (self._soup.due_ns() or now_ns)
-        if late_ns > HEARTBEAT_NS:  # this process did not run, so it did not listen either
+        if late_ns > HEARTBEAT_NS:  # this process did not run, so it did not read either
             self._soup.excuse(late_ns, now_ns)
         match self._soup.tick(now_ns):
             case Due.HEARTBEAT:
@@ -170,7 +168,7 @@ class OrderEntry(Generic[OrderT]):
                 self._why = f"the exchange said nothing for {SILENCE_NS // 10**9} seconds"
 
     def due_ns(self) -> int | None:
-        """Time of the next ``tick`` that has something to do; None: never."""
+        """Time of the next ``tick`` with an action; None: never."""
         return self._soup.due_ns() if self._soup else None
 
     def lost(self, why: str = "the exchange closed the connection") -> list[Event]:
@@ -299,7 +297,7 @@ class OrderEntry(Generic[OrderT]):
         self._out.append(self._must_be_live().unsequenced([payload], self._now_ns))
         return self.day.requests.add(kind, token, new_token, payload, resend=self.resend)
 
-    # What the exchange says
+    # # Messages of the exchange
 
     def _on_session_event(self, heard: ClientEvent) -> Iterator[Event]:
         match heard:
@@ -330,9 +328,7 @@ class OrderEntry(Generic[OrderT]):
         self.session = session
         self.next_seq = self.next_seq or next_seq
         if next_seq > self.next_seq:
-            raise StreamLost(
-                f"the exchange goes on with message {next_seq}, and {self.next_seq} is the next one wanted"
-            )
+            raise StreamLost(f"the exchange continues with message {next_seq}, but {self.next_seq} is the next one")
         self.phase = Phase.CATCHING_UP
         self._marker = self._tokens.next_marker()
         self._markers.add(self._marker)

@@ -1,4 +1,4 @@
-"""A trader's orders and requests: what is asked for, and how far it is.
+"""Orders and requests of a trader, with their states.
 
     order    PENDING -> LIVE -> FILLED | CANCELED         PENDING -> REJECTED | NOT_RECEIVED | UNKNOWN
     request  SENT <-> UNKNOWN -> DONE | REFUSED | NOT_RECEIVED | GIVEN_UP
@@ -22,7 +22,7 @@ QTY_MAX: Final = 999_999
 
 
 def checked_qty(qty: int, least: int = 1) -> int:
-    """A quantity. Raises ValueError for one that no order has."""
+    """Check a quantity. Raises ValueError."""
     if isinstance(qty, bool) or not isinstance(qty, int) or not least <= qty <= QTY_MAX:
         raise ValueError(f"the quantity {qty!r} is no whole number from {least} to {QTY_MAX}")
     return qty
@@ -35,7 +35,7 @@ def _check_text(what: str, text: str, least: int, most: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """An order to be entered. Raises ValueError, or TypeError for a price that is a float, for what cannot be sent.
+    """Order to enter. Raises ValueError for invalid values, and TypeError for a price that is a float.
 
     price: as ``client.prices.Price``. time_in_force_s: seconds, or a ``TimeInForce``: until the market closes unless
     given, 0 for what does not trade at once to be canceled. min_qty: trade at least so much at once; 0: any.
@@ -80,7 +80,7 @@ class OrderState(Enum):
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """An order as the exchange's messages tell it.
+    """Order by the exchange's messages.
 
     qty: in all, cum_qty: executed, leaves_qty: open (0 unless LIVE). traded_e4: sum of price_e4 times quantity of
     its trades. order_reference: the exchange's own number.

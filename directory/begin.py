@@ -1,7 +1,7 @@
-"""Start of a run in a data directory: new, or where an earlier run of the same input broke off.
+"""Start of a run in a data directory: a new one, or the end of an earlier run of the same input.
 
-A run resumes only if the journal holds the beginning of its input. Nothing that was appended can be taken back, so it
-is never guessed.
+A run resumes only if the journal equals the beginning of its input. Appended commands cannot be removed, so nothing is
+guessed.
 """
 
 import os
@@ -31,22 +31,22 @@ class JournalMatch(NamedTuple):
 
 
 def holds_journal(directory: Path) -> bool:
-    """True if a data directory holds a journal; else one can be made there. Raises ReplayError where neither is so."""
+    """True if a data directory has a journal, False if one can be made there. Raises ReplayError for another path."""
     if (directory / "journal").is_dir() or places(directory):
         return True
     if directory.exists() and not directory.is_dir():
-        raise ReplayError(f"{directory} is a file; name a directory, new or one of lockstep's")
+        raise ReplayError(f"{directory} is a file; name a new directory, or one of lockstep")
     if directory.exists() and not set(os.listdir(directory)) <= _LEFT_OVER:
-        raise ReplayError(f"{directory} is not empty and holds no journal; name a new directory, or one of lockstep's")
+        raise ReplayError(f"{directory} is not empty and has no journal; name a new directory, or one of lockstep")
     return False
 
 
 def compare(directory: Path, skip: Callable[[Journal, JournalBeginning], bool]) -> JournalMatch:
-    """Compare the journal's commands with the beginning of the input. ``skip`` takes them off it and tells whether
-    anything is left.
+    """Compare the journal's commands with the beginning of the input. ``skip`` removes them from the input and returns
+    True if anything is left.
 
-    Raises CommandMismatch when a command is another one, JournalBusy when somebody writes the journal, and what the
-    journal raises.
+    Raises CommandMismatch for a command that differs, JournalBusy if another process writes the journal, and
+    JournalError.
     """
     pid = writer_pid(directory)
     if pid is not None:

@@ -1,12 +1,12 @@
-"""Checkpoints beside the market: a fork of the process has the state as it stood, and writes it.
+"""Checkpoints beside the market: a fork of the process has a copy of the state, and writes it.
 
 The fork shares the memory, and the system copies a page when one of the two writes to it; so the pump stands still
 for the few milliseconds of the fork, and afterwards pays some microseconds for each page that it changes. The child
 touches neither journal nor network, only its memory and the checkpoint's file.
 
-A checkpoint may never be ahead of the journal. So the child writes and syncs the file under a passing name, and gives
-it the name of a checkpoint only when told that the journal is durable up to there; when the node dies before, the
-child hears nothing and removes what it wrote.
+A checkpoint may never be ahead of the journal. So the child writes and syncs the file under a temporary name, and
+renames it to a checkpoint only when the parent reports that the journal is durable up to there; if the node dies
+before, the child removes the file.
 """
 
 import gc
@@ -52,14 +52,14 @@ class _Child(NamedTuple):
 
 
 class CheckpointFork:
-    """For the pump's ``at_boundary``: a checkpoint once at least ``commands`` have passed since the last one.
+    """Writer of checkpoints, as ``at_boundary`` of the pump: one each ``commands`` commands.
 
         with CheckpointFork(journal, 10_000_000) as every:
             pump(source, stamp, journal, engine, at_boundary=every)
 
     One at a time: one that is due while another is being written is taken after it; with ``waits`` the pump waits for
-    that, so that none is late. ``keep``: how many of the newest checkpoints stay. At the end it waits for the one that
-    is being written; when something was raised, it gives that one up.
+    that, so that none is late. ``keep``: how many of the newest checkpoints stay. At the end it waits for the one under
+    way, or drops it after an exception.
 
     A node that takes its own time does the same by ``tend``, ``due`` and ``now``.
 
@@ -119,7 +119,7 @@ class CheckpointFork:
             self.give_up()
 
     def __call__(self, _journal: Journal, engine: MarketEngine) -> None:
-        """Look after the checkpoint that is being written, and begin one that is due."""
+        """Check the checkpoint under way, and begin one that is due."""
         self.tend()
         if self.due(engine.seq):
             if self._waits:
@@ -127,7 +127,7 @@ class CheckpointFork:
             self.now(engine)
 
     def tend(self) -> None:
-        """Look after the checkpoint that is being written; never waits."""
+        """Check the checkpoint under way; never waits."""
         if self._child is not None:
             self._report(self._child)
             self._reap(self._child, os.WNOHANG)
@@ -139,8 +139,8 @@ class CheckpointFork:
     def now(self, engine: MarketEngine) -> bool:
         """Begin a checkpoint, due or not; False, and nothing happens, while one is being written.
 
-        The engine must be at the end of the journal, and projections at the same command. True is no promise: one that
-        cannot be begun is told like any that fails. Raises OSError where projections cannot be flushed.
+        The engine must be at the end of the journal, and projections at the same command. A checkpoint that cannot be
+        begun is reported like any failed one. Raises OSError if projections cannot be flushed.
         """
         self.tend()
         if self._child is not None:
@@ -171,7 +171,7 @@ class CheckpointFork:
         return self._child is not None
 
     def finish(self) -> None:
-        """Wait for the checkpoint that is being written, if there is one; the journal must still be open."""
+        """Wait for the checkpoint under way, if any; the journal must still be open."""
         self._wait()
         if self._failures:
             raise CheckpointError(self._failures[0])
@@ -189,7 +189,7 @@ class CheckpointFork:
             self.give_up()  # where something was raised, or it did not become durable
 
     def give_up(self) -> None:
-        """Drop the checkpoint that is being written, if there is one, unless it has its name already."""
+        """Drop the checkpoint under way, if any, unless it has its name already."""
         if self._child is not None:
             self._forget(self._child)
             with suppress(ChildProcessError):
@@ -237,7 +237,7 @@ class CheckpointFork:
     def _report(self, child: _Child) -> None:
         if not self._told and self._journal.durable_seq >= child.seq:
             self._told = True
-            with suppress(BrokenPipeError):  # it has failed already, and has said why
+            with suppress(BrokenPipeError):  # it has failed already, and has reported it
                 os.write(child.go, _DURABLE)
 
     def _reap(self, child: _Child, options: int) -> None:
@@ -272,7 +272,7 @@ def _write_and_end(
     says: int,
     ready: Callable[[], None],
 ) -> NoReturn:
-    """The child's whole life. It ends without the interpreter's farewells, which belong to its parent."""
+    """Work of the child. It ends without the interpreter's cleanup, which belongs to its parent."""
     try:
         gc.disable()
         deaf_to_ctrl_c()
@@ -289,7 +289,7 @@ def _write_and_end(
         write(taken, may_be_named)
         after(taken)
         os.write(says, _DONE)
-    except BaseException as error:  # whatever it is, the parent must hear of it, and nothing here may go on
+    except BaseException as error:  # the parent must get any error, and the child must end
         with suppress(OSError):
             os.write(says, (str(error) or type(error).__name__).encode()[:_SENTENCE_BYTES_MAX])
     finally:
@@ -297,7 +297,7 @@ def _write_and_end(
 
 
 def _drop_others(*kept: int) -> None:
-    """Let go of all that was inherited, so that the directory's lock ends with the parent."""
+    """Close all inherited descriptors, so that the directory's lock ends with the parent."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for name in os.listdir("/proc/self/fd"):
         inherited = int(name)

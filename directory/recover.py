@@ -1,8 +1,8 @@
-"""The life of a data directory: created once, recovered at every start, imaged now and then.
+"""Life of a data directory: creation, recovery at each start, and checkpoints.
 
-A checkpoint may never be ahead of the journal: after a power cut it would hold commands that nobody can show. So
-it is taken at a block boundary that is durable: by a fork of the node (``directory.checkpoint_fork``), by another
-process (``checkpoint``), or by the pump itself (``CheckpointEvery``: simple, but the market stands still meanwhile).
+A checkpoint may never be ahead of the journal: after a power cut it would have commands that the journal lacks. So it
+is taken at a block boundary that is durable: by a fork of the node (``directory.checkpoint_fork``), by another process
+(``checkpoint``), or by the pump itself (``CheckpointEvery``: simple, but the market stands still meanwhile).
 """
 
 from dataclasses import asdict, dataclass
@@ -68,10 +68,10 @@ def create(
     durability: Durability = "fsync",
     journal_id: bytes | None = None,
 ) -> tuple[Journal, MarketEngine]:
-    """A new node's data directory: its journal, open for writing, and an engine before its first command.
+    """Create a data directory: a journal, open for writing, and an engine before its first command.
 
     ``durability``: "fsync", or "none" for benchmarks. ``journal_id``: as ``Journal.create`` takes it. Raises
-    JournalError when the directory holds a journal already or cannot be written.
+    JournalError if the directory has a journal already or cannot be written.
     """
     machine = new_engine(engine, capacity)
     meta = {"capacity": asdict(capacity), "rules_version": RULES_VERSION, "source_digest": source_digest()}
@@ -155,13 +155,13 @@ def image(engine: StatefulEngine, capacity: Capacity, journal_id: bytes) -> Chec
 
 
 def checkpoint(directory: Path | str, *, progress: Progress | None = None) -> tuple[int, Path | None]:
-    """Take a checkpoint at the last durable command, aside: (its sequence number, its file or None if there was one).
+    """Write a checkpoint at the last durable command: (its sequence number, its file; None if there was one already).
 
-    Meant for another process than the node's. Raises as ``rebuild`` does, and ReplayError on an empty journal.
+    For another process than the node's. Raises as ``rebuild`` does, and ReplayError on an empty journal.
     """
     rebuilt = rebuild(directory, progress=progress)
     if rebuilt.seq == 0:
-        raise ReplayError(f"the journal in {directory} is empty, so there is nothing to take a checkpoint of")
+        raise ReplayError(f"the journal in {directory} is empty, so there is nothing to write a checkpoint of")
     if rebuilt.blocks == 0 and rebuilt.checkpoint_seq == rebuilt.seq:
         return rebuilt.seq, None  # of a checkpoint, or of the image that the slice starts from
     with journal_of(directory) as journal:
@@ -176,7 +176,7 @@ def open_store(directory: Path | str) -> CheckpointStore:
 
 
 def usable(directory: Path | str, keep: int | None = None) -> tuple[list[CheckpointInfo], dict[Path, str]]:
-    """The checkpoints from which a recovery of this journal can start, newest first, and why others cannot.
+    """Checkpoints from which a recovery can start, newest first, and the reasons for those from which it cannot.
 
     Every byte of each is read, from the newest on, until ``keep`` were found good. Raises JournalError, ReplayError,
     CheckpointError.
@@ -249,7 +249,7 @@ class CheckpointEvery:
         """Take a checkpoint if it is due. The engine must be at the end of the journal."""
         store = CheckpointStore(journal.place.folder)
         if self._last_seq is None:
-            # One beyond the journal's end is of another life of the directory.
+            # A checkpoint beyond the journal's end is from before the directory was replaced.
             known = [info.seq for info in store.list() if info.valid and info.seq <= engine.seq]
             self._last_seq = max(known, default=0)
         if engine.seq - self._last_seq < self._commands:
@@ -263,7 +263,7 @@ class CheckpointEvery:
 
 
 def stateful(engine: MarketEngine) -> StatefulEngine:
-    """The engine as one that has an image. Raises ReplayError for one that has none."""
+    """Check that an engine has an image. Raises ReplayError."""
     if not (hasattr(engine, "parts") and hasattr(engine, "part_digests")):
         raise ReplayError("the reference engine has no image; checkpoints need the compiled engine")
     return cast(StatefulEngine, engine)

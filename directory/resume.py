@@ -1,9 +1,9 @@
-"""Resuming an input of which a journal holds a part already, as after a kill.
+"""Resume of an input of which a journal holds a part, as after a kill.
 
-A journal does not say where its commands came from. So the input is translated again from its beginning, and what it
-gives is compared with the journal's rows, byte by byte, whatever blocks they are in. Only if the journal is the very
-beginning of the input does the rest of the input belong behind it. A scenario's names become numbers by what its own
-definitions did, so a second engine, the scout, follows as far as there are definitions.
+A journal does not record the source of its commands. So the input is translated again from its beginning, and its rows
+are compared with those of the journal, byte by byte, whatever the blocks. Only if the journal equals the beginning of
+the input is the rest of the input appended. Names of a scenario become numbers through its own definitions, so a second
+engine, the scout, follows as far as there are definitions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,18 +28,19 @@ _ROWS_MAX: Final = 8_192
 
 
 class CommandMismatch(ReplayError):
-    """The journal is no beginning of the input. ``index``: the row, among those given last, that is another one.
-    ``last_seq``: the journal's last command."""
+    """The journal differs from the input. ``index``: of the differing row among those given last. ``last_seq``: the
+    journal's last command.
+    """
 
     def __init__(self, difference: CommandDifference, index: int, last_seq: int) -> None:
-        super().__init__(f"command {difference.seq} is another one, in {in_words(difference)}")
+        super().__init__(f"command {difference.seq} differs in {in_words(difference)}")
         self.difference = difference
         self.index = index
         self.last_seq = last_seq
 
 
 def in_words(difference: CommandDifference) -> str:
-    """Differences between two commands: the names of the places that both use, without their units."""
+    """Names of the places in which two commands differ, without units."""
     kinds = [int(row["kind"][0]) for row in (difference.a, difference.b)]
     known = kinds[0] == kinds[1] and kinds[0] in COMMAND_FIELDS
     used = COMMAND_FIELDS[CommandKind(kinds[0])] if known else ("kind",)
@@ -48,9 +49,9 @@ def in_words(difference: CommandDifference) -> str:
 
 
 class JournalBeginning:
-    """The commands of a journal, to be met again one after the other in an input. ``seq``: the last one met.
+    """Commands of a journal, compared one after another with an input. ``seq``: the last one compared.
 
-    Reads the journal once, a few megabytes at a time. What is appended to it meanwhile is not looked at.
+    Reads the journal once, a few megabytes at a time. Commands appended meanwhile are ignored.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -61,13 +62,14 @@ class JournalBeginning:
 
     @property
     def over(self) -> bool:
-        """True if all of the journal was met."""
+        """True if all commands of the journal were compared."""
         return self.seq == self.last_seq
 
     def meet(self, rows: NDArray[Any]) -> int:
-        """Number of the next COMMAND rows of the input that are in the journal: all, or fewer where it ends.
+        """Compare the next COMMAND rows of the input; gives the number of them that the journal has: all, or fewer at
+        its end.
 
-        Raises CommandMismatch at the first that is not the journal's, JournalDamaged.
+        Raises CommandMismatch for the first that differs, JournalDamaged.
         """
         wanted = _numbers(rows)
         done = 0
@@ -98,7 +100,7 @@ class Names(Protocol):
 
 
 class ScenarioFeed:
-    """The rows of scenario files, one file after the other: ``next_batch`` with what ``venue`` knows by then.
+    """Rows of scenario files, one file after another: ``next_batch`` with the names that ``venue`` knows by then.
 
     ``venue`` may be exchanged for another engine that has applied the same commands.
     """
@@ -115,7 +117,7 @@ class ScenarioFeed:
 
     @property
     def more(self) -> bool:
-        """True if there are rows that were not given yet."""
+        """True if there are further rows."""
         return any(
             translator.done < len(lines)
             for translator, (_, lines) in zip(self._translators[self._at :], self._files[self._at :], strict=True)
@@ -127,7 +129,7 @@ class ScenarioFeed:
         return sum(len(lines) for _, lines in self._files)
 
     def next_batch(self) -> NDArray[Any] | None:
-        """The next COMMAND rows; None after the last. What was given before must have been applied by ``venue``."""
+        """Next COMMAND rows; None after the last. ``venue`` must have applied the earlier ones."""
         while self._at < len(self._translators):
             batch = self._translators[self._at].next_batch(self.venue.directory, LINES_MAX)
             if batch is not None:
@@ -180,7 +182,7 @@ def skip_scenario(
     scout: MarketEngine,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[Any]:
-    """Take what the journal holds off the beginning of a feed; the rest of the batch in which the journal ends.
+    """Skip the rows of a feed that the journal holds; gives the rest of the batch in which the journal ends.
 
     ``scout``: an engine before its first command, of the journal's capacity. Raises CommandMismatch, ScenarioError,
     JournalDamaged. The journal goes on after the input's end when ``beginning`` is not over.
@@ -208,8 +210,9 @@ def parts(rows: NDArray[Any], rows_max: int) -> Iterator[NDArray[Any]]:
 
 
 def rest_of(feed: ScenarioFeed, first: NDArray[Any], rows_max: int) -> Iterator[NDArray[Any]]:
-    """``first`` and then the feed to its end, in batches of at most ``rows_max`` rows; each is asked for when the
-    one before was applied by ``feed.venue``."""
+    """``first`` and then the feed to its end, in batches of at most ``rows_max`` rows; ``feed.venue`` must apply each
+    before the next.
+    """
     rows: NDArray[Any] | None = first
     while rows is not None:
         yield from parts(rows, rows_max)

@@ -1,7 +1,7 @@
-"""A simulated trader's desk: one user's order entry (``client.OrderEntry``) over a socket that does not block.
+"""Desk of a simulated trader: one user's order entry (``client.OrderEntry``) over a non-blocking socket.
 
-The library connects where the stream was left, settles what was open and sends again what never arrived. The desk
-moves its bytes, does what the traders want, and counts what became of it.
+The library continues the stream after a reconnect, settles open requests, and sends lost ones again. The desk moves its
+bytes, carries out the traders' actions, and counts the outcomes.
 """
 
 import socket
@@ -39,7 +39,7 @@ _WAITING_BYTES_MAX: Final = 1 << 20
 
 
 class LoginFailed(LoadError):
-    """The node does not let the user in, now or ever; the message says so."""
+    """The node rejected the login of a user."""
 
 
 class Desk:
@@ -195,11 +195,12 @@ class Desk:
     def _collect(self) -> None:
         self._out += self._entry.take()
 
-    # What is asked
+    # # Actions
 
     def ask(self, action: Action, intended_ns: int) -> None:
-        """Do what a trader wants. It is left out without a connection, where the node reads too slowly, and where the
-        order in question was left out."""
+        """Carry out an action of a trader. It is skipped without a connection, if the node reads too slowly, or if its
+        order was skipped.
+        """
         request = None
         if self.socket is not None and len(self._out) <= _WAITING_BYTES_MAX:
             request = self._request(action)
@@ -224,7 +225,7 @@ class Desk:
         self._orders[action.new_number] = known
         return self._entry.replace(known, action.qty, action.price)
 
-    # What is told
+    # # Messages
 
     def _read(self, data: bytes) -> None:
         self._count(self._entry.receive(data, time.monotonic_ns()))
@@ -247,7 +248,7 @@ class Desk:
     def _count(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Executed):
-                # Both sides of a trade are told of it; the one that came later counts it.
+                # Both sides of a trade get a message; the later order counts it.
                 self.counts["trades"] += event.liquidity == Liquidity.REMOVED
             elif isinstance(event, Rejected):
                 self.counts["rejects"] += 1

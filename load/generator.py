@@ -26,9 +26,9 @@ from load.lines import Line, LoadError
 from load.orders import make_requests
 from load.state import HELD_BYTES, W1, Load, Mix, new_load
 
-#: A node that sends nothing for so long while answers are due is given up on.
+#: Longest silence of a node while answers are due, in seconds.
 PATIENCE_S: Final = 10.0
-#: After the last answer, what else belongs to the orders comes before such a silence.
+#: Silence after the last answer that ends the wait for further messages, in seconds.
 _QUIET_S: Final = 0.2
 #: An open loop sleeps until its next request, unless that is nearer than it could wake up.
 _NEAR_NS: Final = 30_000

@@ -1,7 +1,7 @@
 """Simulated traders on any node, over OUCH: their desks, and the clock by which they act.
 
 Requests are made at fixed times, whatever the node does, and latencies are taken from those times. While a connection
-is lost nobody trades; what was not answered is asked again once it is back.
+is lost nobody trades; unanswered requests are sent again after the reconnect.
 """
 
 import select
@@ -19,10 +19,10 @@ from load.desk import Desk
 from load.latency import Latencies
 from load.lines import LoadError, User
 
-#: A lost connection is tried again this often, and for so long.
+#: Interval of reconnects, and their longest time, in seconds.
 _AGAIN_S: Final = 0.5
 _GIVE_UP_S: Final = 60.0
-#: After the last request, so long for answers without any coming.
+#: Longest pause between answers after the last request, in seconds.
 _PATIENCE_S: Final = 5.0
 #: Requests made at a time: those of so many seconds ahead, within bounds.
 _AHEAD_S: Final = 0.02
@@ -69,13 +69,13 @@ class Simulation:
         self._second: list[int] = []
 
     def open(self) -> None:
-        """Log everybody in. Raises LoadError."""
+        """Log all users in. Raises LoadError."""
         for desk in self.desks:
             desk.login()
         self._next_ns = float(time.monotonic_ns())
 
     def close(self) -> None:
-        """Log everybody out."""
+        """Log all users out."""
         for desk in self.desks:
             desk.logout()
 

@@ -76,7 +76,7 @@ def test_a_volume_too_small_for_the_reserve_is_told(reserve_mib: int, small: boo
 def test_bounds_and_reserves_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be less"):
         Bounds(low_share=0.8, fine_share=0.9)
-    with pytest.raises(ValueError, match="no more than"):
+    with pytest.raises(ValueError, match="is not above"):
         RoomWatch(tmp_path, lambda: (0, 1), bounds=BOUNDS, reserve_bytes=4 * MIB)
 
 
