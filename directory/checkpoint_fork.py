@@ -39,7 +39,7 @@ _SENTENCE_BYTES_MAX = 4_096
 
 
 class _Write(Protocol):
-    """Writes a checkpoint and gives it its name once ``named_when`` says true."""
+    """Writer of a checkpoint, which gets its name once ``named_when`` returns True."""
 
     def __call__(self, checkpoint: Checkpoint, named_when: Callable[[], bool], /) -> object: ...
 
@@ -65,8 +65,8 @@ class CheckpointFork:
 
     ``start_image`` writes the image that a new slice of the journal starts from in the same way.
 
-    A checkpoint that fails does not stop the market: its sentence goes to ``on_failure``, and the next is taken when it is
-    due. Without ``on_failure``, CheckpointError is raised at the end. Those before it are as they were.
+    A failed checkpoint does not stop the market: ``on_failure`` gets its sentence, and the next is taken when it is
+    due. Without ``on_failure``, CheckpointError is raised at the end. Earlier checkpoints are unchanged.
 
     ``projections``: those whose images stand in the checkpoint. They must have seen the events of every command that
     the engine has applied, so with them a checkpoint is begun only where nothing is held. They are flushed before the
