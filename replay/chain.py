@@ -142,7 +142,7 @@ def _gap(report: ChainReport, directory: Path, gap: Gap) -> None:
 
 
 def _unfit(history: History, journal: Journal) -> list[str]:
-    """What does not fit between a slice and the one before, where that is there."""
+    """Faults between a slice and the one before, if that is there."""
     start = journal.start
     before = next((place for place in history.places if place.number == journal.place.number - 1), None)
     found = [] if journal.journal_id == history.journal_id else ["it was taken from another journal"]
@@ -163,7 +163,7 @@ def _unfit(history: History, journal: Journal) -> list[str]:
 
 
 def wrong_image(journal: Journal) -> list[str]:
-    """What is wrong with the image that a slice starts from: missing, damaged, or not the one of its genesis record."""
+    """Faults of the image that a slice starts from: missing, damaged, or not the one of its genesis record."""
     start, path = journal.start, journal.place.start_image
     if start is None:
         return []

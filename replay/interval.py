@@ -13,9 +13,9 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointGone, CheckpointInfo, CheckpointStore
+from engine.capacity import Capacity
 from engine.digest import checksum, part_digest
 from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine, restore_engine
-from engine.capacity import Capacity
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal, JournalError
 from replay.difference import unlike

@@ -58,7 +58,7 @@ def numbers_of(directory: Path) -> list[int]:
 
 
 def same(lockstep: Lockstep, pair: tuple[Path, Path], *words: object) -> str:
-    """What a command prints about both, which must be the same but for the name of the directory."""
+    """Output of a command about both, which must be the same but for the name of the directory."""
     said = []
     for node in pair:
         line = [node if word == "DIR" else word for word in words]
