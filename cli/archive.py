@@ -38,13 +38,13 @@ def archive(directory: Path, older_than: str, to: Path, *, without_events: bool,
             }
             for note in report.archived
         ]
-        screen.say_json({"archived": gone, "left": list(report.left)})
+        screen.print_json({"archived": gone, "left": list(report.left)})
         return errors.FINE
     for note in report.archived:
         commands = f"commands {screen.count(note.first_seq)} to {screen.count(note.last_seq)}"
-        screen.say(f"slice {note.number}, {commands}, {screen.size(note.bytes)}: {note.path}")
+        screen.print_line(f"slice {note.number}, {commands}, {screen.size(note.bytes)}: {note.path}")
     if not report.archived:
-        screen.say(f"archived nothing: no closed slice of {directory} is older than {older_than}")
+        screen.print_line(f"archived nothing: no closed slice of {directory} is older than {older_than}")
     return errors.FINE
 
 
@@ -54,7 +54,7 @@ def keep_events(directory: Path, *, as_json: bool) -> int:
     found = places(directory)
     closed = [place for place in found if place.is_marked_closed or place is not found[-1]]
     if not closed and not as_json:
-        screen.say(f"no slice of {directory} is closed")
+        screen.print_line(f"no slice of {directory} is closed")
     for place in closed:
         with Journal.open(directory, readonly=True, slice_number=place.number) as journal:
             rules_version = journal.meta.get("rules_version")
@@ -69,10 +69,10 @@ def keep_events(directory: Path, *, as_json: bool) -> int:
             record = keep_events_of(directory, place, bar.to)
         size = place.events.stat().st_size
         if as_json:
-            screen.say_json(asdict(record) | {"path": str(place.events), "size_bytes": size})
+            screen.print_json(asdict(record) | {"path": str(place.events), "size_bytes": size})
             continue
         per_event = f", {size / record.events:.1f} bytes an event" if record.events else ""
-        screen.say(
+        screen.print_line(
             f"slice {record.number}: {screen.counted(record.events, 'event')} in {screen.size(size)}{per_event}; "
             f"verified {record.verified_at} by release {record.release}"
         )

@@ -40,7 +40,7 @@ from replay.times import first_clock_ns
 _PART: Final = ".part"
 _GONE: Final = ".gone"
 _LOCK: Final = "archive.lock"
-#: What belongs to the first slice where it lies in the data directory itself.
+#: Files of the first slice if it lies in the data directory itself.
 _OF_FIRST: Final = (JOURNAL, CHECKPOINTS, EVENTS, VERIFIED)
 #: LMDB's table of readers, which LMDB makes anew: no part of the record.
 _LEFT_OUT: Final = "lock.mdb"

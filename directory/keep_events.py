@@ -104,7 +104,7 @@ def _replay(
 
 
 def _gives_next_image(directory: Path | str, journal: Journal, engine: StatefulEngine) -> bool | None:
-    """Whether the last state is the image of the next slice; None where that is missing or of other rules."""
+    """True if the last state is the image of the next slice; None if that is missing or of other rules."""
     number = journal.place.number + 1
     if not any(place.number == number for place in places(Path(directory))):
         return None

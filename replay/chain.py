@@ -122,7 +122,7 @@ def check_chain(directory: Path, progress: Progress | None = None) -> ChainRepor
 
 
 def wrong_events(journal: Journal) -> list[str]:
-    """What is wrong with the kept events of a slice; nothing where none are kept."""
+    """Faults of the kept events of a slice; none where none are kept."""
     if not journal.place.events.exists():
         return []
     try:

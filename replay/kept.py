@@ -68,7 +68,7 @@ def genesis_of(journal: Journal) -> bytes:
 
 
 def head_of(engine: StatefulEngine) -> dict[str, Any]:
-    """What a file of kept events says of the market before the first command of the slice."""
+    """State of the market before the first command of the slice, from a file of kept events."""
     names, chain = engine.directory, engine.parts()["events"]
     return {
         "symbols": names.symbols,
@@ -80,7 +80,7 @@ def head_of(engine: StatefulEngine) -> dict[str, Any]:
 
 
 def end_of(engine: StatefulEngine, last_seq: int) -> dict[str, Any]:
-    """What a file of kept events says of the market after the last command of the slice."""
+    """State of the market after the last command of the slice, from a file of kept events."""
     names = engine.directory
     return {
         "symbols": names.symbols,

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def calls_of(action: Callable[[], object]) -> int:
-    """How many calls of compiled code an action makes."""
+    """Number of calls of compiled code that an action makes."""
     calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
