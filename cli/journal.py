@@ -206,6 +206,8 @@ def check(directory: Path, *, as_json: bool) -> int:
     screen.print_line(f"read {', '.join(screen.counted(number, what) for number, what in read)}{several}")
     for sentence in report.archived:
         screen.print_line(f"not here: {sentence}")
+    for sentence in report.notes:
+        screen.print_line(f"note: {sentence}")
     for problem in report.problems[:20]:
         screen.print_line(f"{f'command {problem.seq}: ' if problem.seq else ''}{problem.sentence}")
     if len(report.problems) > 20:

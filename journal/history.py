@@ -103,6 +103,8 @@ class History:
     def journal(self, number: int) -> Journal:
         """Slice ``number``, which must be there; open as long as the history is."""
         if number not in self._journals:
+            if all(place.number != number for place in slices.places(self.path)):  # archived meanwhile
+                raise SliceMissing(f"slice {number} is needed, and {slices.where_missing(self.path, number, number)}")
             self._journals[number] = Journal.open(self.path, readonly=True, slice_number=number)
         return self._journals[number]
 

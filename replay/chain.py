@@ -22,7 +22,7 @@ from journal.history import Gap, History
 from journal.report import Problem
 from replay.errors import ReplayError
 from replay.kept import KeptEvents
-from replay.rebuild import capacity_of, check_rules, name_of, restored, start_image
+from replay.rebuild import capacity_of, check_rules, name_of, restored, start, start_image
 
 #: Called with commands read and commands in all.
 Progress = Callable[[int, int], None]
@@ -33,6 +33,7 @@ class ChainReport:
     """Result of a check: counts of what was verified in all slices, every problem, and the slices that are missing.
 
     ``archived``: sentences on slices that a note says where they are; one that is missing without a note is a problem.
+    ``notes``: sentences that are no problem.
     """
 
     slices: int = 0
@@ -42,6 +43,7 @@ class ChainReport:
     last_seq: int = 0
     problems: list[Problem] = field(default_factory=list)
     archived: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -69,8 +71,10 @@ class ChainEngine:
         check_rules(name_of(self._history, journal), int(journal.meta.get("rules_version", RULES_VERSION)))
         if journal.start is None:
             self.engine = new_engine(self._kind, capacity_of(journal))
-        else:
+        elif journal.place.start_image.exists():
             self.engine = restored(self._kind, start_image(journal))
+        else:  # a running node writes it right after it began the slice
+            self.engine = start(journal, journal.path, journal.start_seq, self._kind, True, [])
         last = self._place is self._history.places[-1]
         self._end_seq = SEQ_MAX if last else self._history.end_of(self._place)
 
@@ -116,9 +120,25 @@ def check_chain(directory: Path, progress: Progress | None = None) -> ChainRepor
             report.digests += checked.digests
             report.last_seq = max(report.last_seq, checked.last_seq)
             report.problems += [Problem(each.seq, about + each.sentence) for each in checked.problems]
-            for sentence in [*_unfit(history, journal), *wrong_image(journal), *wrong_events(journal)]:
+            wrong = wrong_image(journal)
+            if wrong and _can_be_written_again(history, journal):
+                report.notes += [f"{about}{sentence}; a start writes it again" for sentence in wrong]
+                wrong = []
+            for sentence in [*_unfit(history, journal), *wrong, *wrong_events(journal)]:
                 report.problems.append(Problem(0, about + sentence))
     return report
+
+
+def _can_be_written_again(history: History, journal: Journal) -> bool:
+    """True if the image that a slice starts from is missing, and the slice before gives it.
+
+    So it is after a kill, and for a moment in a running node, which writes the image right after it began the slice.
+    """
+    number = journal.place.number - 1
+    if journal.place.start_image.exists() or all(place.number != number for place in history.places):
+        return False
+    before = history.journal(number).meta
+    return all(before.get(key) == journal.meta.get(key) for key in ("rules_version", "capacity"))
 
 
 def wrong_events(journal: Journal) -> list[str]:

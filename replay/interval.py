@@ -20,7 +20,7 @@ from engine.records import COMMAND, RULES_VERSION
 from journal import Journal, JournalError
 from replay.difference import unlike
 from replay.errors import ReplayError
-from replay.rebuild import capacity_of, check_rules, gap, restored, start_image, state_form, why_not
+from replay.rebuild import capacity_of, check_rules, gap, restored, start, start_image, state_form, why_not
 
 #: Called now and then with the number of commands verified since the call before.
 Advanced = Callable[[int], None]
@@ -219,7 +219,9 @@ class _Tally:
             raise _BadCheckpoint(cut, f"checkpoint {cut.seq} cannot be restored: {error}") from error
 
     def at_start(self, journal: Journal, kind: EngineKind) -> MarketEngine:
-        """An engine in the state that a slice starts from. Raises CheckpointError."""
+        """An engine in the state that a slice starts from. Raises CheckpointError, ReplayError."""
+        if not journal.place.start_image.exists():  # a running node writes it right after it began the slice
+            return start(journal, journal.path, journal.start_seq, kind, True, [])
         image = start_image(journal)
         try:
             return restored(kind, image)

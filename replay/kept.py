@@ -7,9 +7,9 @@ at each piece: names, the clock, the chain of the event digest, and the open ord
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from engine.digest import EventChain
 from engine.interface import StatefulEngine
 from engine.names import Directory, unpack
-from engine.records import EVENT, CommandKind, EventKind
+from engine.records import COMMAND, EVENT, CommandKind, EventKind
 from engine.views import OPEN_ORDER
 from journal import Block, Journal, JournalDamaged
 from journal.event_rows import EventRows, Marks
 from journal.slices import Place, write_aside
 from replay.errors import ReplayError
 from replay.rebuild import ReplayedBlock, owned_rows
+
+_KIND_AT: Final = int(COMMAND.fields["kind"][1])  # type: ignore[index]
+_INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
+_PARTICIPANT: Final = int(CommandKind.PARTICIPANT)
 
 
 @dataclass(frozen=True)
@@ -103,17 +107,21 @@ class NamesFollower:
 
     def take(self, block: Block, commands: NDArray[Any], events: NDArray[Any]) -> Directory:
         """Take up a block with its COMMAND and EVENT rows; the directory after it."""
-        symbols, participants = list(self.names.symbols), list(self.names.participants)
-        at = np.flatnonzero(np.isin(commands["kind"], (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)))
-        if len(at):
-            rejected = set(events["seq"][events["kind"] == EventKind.REJECTED].tolist())
-            for index in at.tolist():
-                if block.first_seq + index not in rejected:
-                    is_symbol = commands["kind"][index] == CommandKind.INSTRUMENT
-                    (symbols if is_symbol else participants).append(unpack(int(commands["name"][index])))
-        # A block's header has the clock at its end.
-        self.names = Directory(tuple(symbols), tuple(participants), block.time_ns)
+        kinds = bytes(block.rows)[_KIND_AT :: COMMAND.itemsize]  # as bytes, since most blocks define nothing
+        if _INSTRUMENT in kinds or _PARTICIPANT in kinds:
+            self._define(block, commands, events)
+        if block.time_ns != self.names.now_ns:  # a block's header has the clock at its end
+            self.names = replace(self.names, now_ns=block.time_ns)
         return self.names
+
+    def _define(self, block: Block, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        symbols, participants = list(self.names.symbols), list(self.names.participants)
+        rejected = set(events["seq"][events["kind"] == EventKind.REJECTED].tolist())
+        for index in np.flatnonzero(np.isin(commands["kind"], (_INSTRUMENT, _PARTICIPANT))).tolist():
+            if block.first_seq + index not in rejected:
+                is_symbol = int(commands["kind"][index]) == _INSTRUMENT
+                (symbols if is_symbol else participants).append(unpack(int(commands["name"][index])))
+        self.names = Directory(tuple(symbols), tuple(participants), self.names.now_ns)
 
 
 class KeptEvents:
@@ -148,9 +156,11 @@ class KeptEvents:
             events = np.frombuffer(piece.rows, np.uint8).copy().view(EVENT)
             symbols, participants, now_ns = piece.marks
             follower = NamesFollower(Directory(self._names[0][:symbols], self._names[1][:participants], now_ns))
+            seqs = np.ascontiguousarray(events["seq"])
+            high = 0
             for block in self._journal.blocks(piece.first_seq, min(piece.last_seq, to_seq)):
                 commands = owned_rows(block.rows)
-                low, high = np.searchsorted(events["seq"], [block.first_seq, block.last_seq + 1])
+                low, high = high, int(seqs.searchsorted(block.last_seq, "right"))
                 before = follower.names
                 after = follower.take(block, commands, events[low:high])
                 if block.last_seq >= from_seq:

@@ -340,3 +340,24 @@ def test_directories_compare_from_where_both_have_all_slices(pair: tuple[Path, P
     found = compare(tmp_path / "other", node).command
     assert found is not None
     assert found.seq == COMMANDS - 1
+
+
+def test_an_image_that_is_not_written_yet_is_no_problem_where_the_slice_before_gives_it(
+    pair: tuple[Path, Path], tmp_path: Path, lockstep: Lockstep
+) -> None:
+    """As of a running node that has just begun a slice."""
+    node = Path(shutil.copytree(pair[1], tmp_path / "node"))
+    slices.places(node)[-1].start_image.unlink()
+    status, said, _ = lockstep("journal", "check", node)
+    assert status == 0
+    assert "is missing; a start writes it again" in said
+    for engine in ("kernel", "reference"):
+        report = verify(node, engine=engine)  # type: ignore[arg-type]
+        assert report.ok
+        assert report.images_compared == len(numbers_of(node)) - 1
+    assert compare(pair[0], node, engine="reference").same
+    assert audit(node).ok
+    shutil.move(slices.places(node)[-2].folder, tmp_path / "aside")
+    assert lockstep("journal", "check", node)[0] == 1
+    last = sorted(slice_ends(ROWS, ENDS))[-1]
+    assert not verify(node, from_seq=last + 1).ok
