@@ -25,8 +25,10 @@ from checkpoints import (
     write_checkpoint,
 )
 from directory.recover import image, stateful
+from engine.digest import part_digest
 from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
+from journal.slices import write_image_record
 from replay.errors import ReplayError
 from replay.forking import deaf_to_ctrl_c, undisturbed
 from replay.rebuild import capacity_of, why_not_origin
@@ -158,8 +160,13 @@ class CheckpointFork:
 
         None may be being written. Else as ``now``.
         """
-        path = self._journal.place.start_image
-        self._begin(engine, lambda taken, named_when: write_checkpoint(path, taken, named_when=named_when))
+        place = self._journal.place
+
+        def write(taken: Checkpoint, named_when: Callable[[], bool]) -> None:
+            write_image_record(place, {part: part_digest(arrays) for part, arrays in taken.parts.items()})
+            write_checkpoint(place.start_image, taken, named_when=named_when)
+
+        self._begin(engine, write)
 
     def _prune(self, store: CheckpointStore, taken: Checkpoint) -> None:
         versions = {name: each.version for name, each in taken.projections.items()}

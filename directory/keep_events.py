@@ -112,5 +112,7 @@ def _gives_next_image(directory: Path | str, journal: Journal, engine: StatefulE
         start = following.start
         if start is None or following.meta.get("rules_version") != journal.meta.get("rules_version"):
             return None
+        if not start.image:
+            return None if start.event_digest == engine.event_digest else False
         digests = digests_in(engine, capacity_of(following))
         return (start.event_digest, start.image) == (engine.event_digest, digests)

@@ -23,7 +23,7 @@ from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engin
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalDamaged, JournalError
 from journal.frame import SEQ_MAX
-from journal.slices import place_at
+from journal.slices import place_at, write_image_record
 from replay.errors import ReplayError
 from replay.rebuild import (
     Observe,
@@ -130,10 +130,13 @@ def _write_start_image(journal: Journal, directory: Path | str) -> str:
     try:
         before = rebuild(directory, at=start.last_seq).engine
         taken = image(stateful(before), capacity_of(journal), journal.journal_id)
-        if taken.event_digest != start.event_digest or dict(stateful(before).part_digests()) != start.image:
+        digests = dict(stateful(before).part_digests())
+        if taken.event_digest != start.event_digest or digests != (start.image or digests):
             return f"{missing}, and slice {start.number - 1} gives another state: run `lockstep verify {directory}`"
+        if not start.image:
+            write_image_record(journal.place, digests)
         write_checkpoint(journal.place.start_image, taken)
-    except (ReplayError, JournalError, CheckpointError) as error:
+    except (ReplayError, JournalError, CheckpointError, OSError) as error:
         return f"{missing}, and could not be written again: {error}"
     return f"{missing}, as after a crash; it was written again out of slice {start.number - 1}"
 

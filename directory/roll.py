@@ -122,13 +122,14 @@ def begin_slice(journal: Journal, checkpoint: Checkpoint, notes: tuple[str, ...]
 def begin_slice_live(journal: Journal, engine: StatefulEngine) -> None:
     """Go on in a new slice while the market runs; the caller then has its image written (``CheckpointFork``).
 
-    Engine and journal stand at the same command, and nothing is in flight between them. The market waits meanwhile:
-    for the digests of the state, and for some syncs of the disk. Until the image is there, a start would replay the
-    slice before. Raises ReplayError where no slice can begin here, JournalError; the slice before goes on then.
+    Engine and journal stand at the same command, and nothing is in flight between them. The market waits for some
+    syncs of the disk. The digests of the state would take longer, so they are recorded with the image; until that is
+    there, a start replays the slice before. Raises ReplayError where no slice can begin here, JournalError; the slice
+    before goes on then.
     """
     check_can_roll(journal, engine.now_ns)
     capacity = capacity_of(journal)
-    journal.begin_slice(meta_of(capacity), event_digest=engine.event_digest, image=dict(engine.part_digests()))
+    journal.begin_slice(meta_of(capacity), event_digest=engine.event_digest, image={})
 
 
 def resized(

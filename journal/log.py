@@ -208,7 +208,7 @@ class Journal:
                 else f"{self._folder}: data.mdb or genesis was taken from another journal"
             )
         self._problem = problem
-        self.start = genesis.start
+        self.start = slices.start_of(self.place, genesis)
         self.start_seq = genesis.start_seq
         self.meta: dict[str, Any] = genesis.meta
         self.journal_id = genesis.journal_id

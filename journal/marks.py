@@ -47,7 +47,8 @@ class SliceStart(NamedTuple):
 
     ``number``: of the slice, from 2. ``last_seq``: the last command of the slice before. ``link``: checksum of its last
     block, or of its genesis record while it has none; ``time_ns`` and ``epoch`` of that block. ``event_digest``: of all
-    events up to there. ``image``: the digest of each part of the state, by name. All digests have 16 bytes.
+    events up to there. ``image``: the digest of each part of the state, by name; none in the record of a slice that was
+    begun while the market ran, whose image was written afterwards (``encode_image``). All digests have 16 bytes.
     """
 
     number: int
@@ -120,7 +121,7 @@ def _check_start(start: SliceStart) -> None:
         raise ValueError(f"a slice cannot begin with the numbers {numbers}")
     if not all(type(digest) is bytes and len(digest) == DIGEST_BYTES for digest in digests):
         raise ValueError(f"the checksums and digests that a slice begins with have {DIGEST_BYTES} bytes each")
-    if not start.image or not all(type(part) is str for part in start.image):
+    if not all(type(part) is str for part in start.image):
         raise ValueError("a slice begins with an image, whose parts have names")
 
 
@@ -166,6 +167,20 @@ def decode_genesis(sealed: bytes) -> Genesis:
         sealed,
         _start_of(fields) if version == FORMAT_VERSION else None,
     )
+
+
+def encode_image(genesis: Genesis, image: dict[str, bytes]) -> bytes:
+    """The sealed record of the image of a slice whose genesis record does not name it: its digests by part."""
+    return _seal(msgpack.packb({"genesis": genesis.checksum, "image": image}))
+
+
+def decode_image(sealed: bytes, genesis: Genesis, what: str) -> dict[str, bytes]:
+    """Digests by part. Raises JournalDamaged naming ``what``, also for a record of another slice."""
+    record = msgpack.unpackb(_unseal(sealed, what))
+    if record["genesis"] != genesis.checksum:
+        raise JournalDamaged(f"{what} is of another slice; restore it from a copy")
+    image: dict[str, bytes] = record["image"]
+    return image
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ SLICES: Final = "slices"
 #: Name of the image that a slice starts from, in its folder.
 START_IMAGE: Final = "start.checkpoint"
 CLOSED: Final = "closed"
+IMAGE_RECORD: Final = "image"
 #: Name of the event rows of a closed slice, compressed, in its folder.
 EVENTS: Final = "events"
 #: Name of the record of a closed slice's verification, in its folder.
@@ -226,6 +227,35 @@ def put_in_place(directory: Path, new: Path) -> Place:
     sync_folder(directory / SLICES)
     sync_folder(directory)
     return place
+
+
+def write_image_record(place: Place, image: dict[str, bytes]) -> None:
+    """Name the image of a slice whose genesis record does not: its digests by part. Raises OSError, JournalError."""
+    sealed = read_side_file(place.journal / "genesis")
+    if sealed is None:
+        raise JournalDamaged(f"{place.journal / 'genesis'} is missing")
+    path = place.journal / IMAGE_RECORD
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, marks.encode_image(marks.decode_genesis(sealed), image))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    aside.rename(path)
+    sync_folder(place.journal)
+
+
+def start_of(place: Place, genesis: marks.Genesis) -> marks.SliceStart | None:
+    """Start of a slice, with the digests of its image as far as they are known: none where a crash came before it."""
+    start = genesis.start
+    if start is None or start.image:
+        return start
+    path = place.journal / IMAGE_RECORD
+    with suppress(JournalDamaged):  # as if there were none: `journal check` then finds an image that nobody named
+        if (sealed := read_side_file(path)) is not None:
+            return start._replace(image=marks.decode_image(sealed, genesis, str(path)))
+    return start
 
 
 def mark_closed(place: Place) -> None:

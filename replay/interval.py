@@ -261,7 +261,7 @@ class _Tally:
                 self.differ(seq, seq, "events", start.event_digest, machine.event_digest)
             if hasattr(machine, "part_digests"):
                 got = digests_in(cast(StatefulEngine, machine), capacity_of(following))
-                for part in sorted({*got, *start.image}):
+                for part in sorted({*got, *start.image} if start.image else ()):  # else its image is not there yet
                     if got.get(part) != start.image.get(part):
                         self.differ(seq, seq, part, start.image.get(part, b""), got.get(part, b""))
             else:

@@ -354,7 +354,7 @@ def _at_start(
         rebuilt = rebuild_from(before, directory, engine=kind, use_checkpoints=use_checkpoints)
     machine = rebuilt.engine
     start = journal.start
-    given = getattr(machine, "part_digests", lambda: start.image)()
+    given = getattr(machine, "part_digests", lambda: start.image)() if start.image else {}
     if (machine.seq, machine.event_digest, given) != (
         journal.start_seq,
         journal.start.event_digest,

@@ -180,3 +180,29 @@ def test_a_market_written_in_slices_ends_in_the_state_of_one_slice(tmp_path: Pat
         rebuild(tmp_path / "slices", at=500).engine.event_digest
         == rebuild(tmp_path / "one", at=500).engine.event_digest
     )
+
+
+def test_the_image_of_a_slice_that_was_begun_in_a_running_market_is_named_afterwards(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, META) as journal:
+        fill(journal, COUNTS)
+        journal.begin_slice(META, event_digest=DIGEST, image={})
+        place = journal.place
+        fill(journal, COUNTS)
+    with Journal.open(tmp_path, readonly=True) as journal:
+        assert journal.start is not None
+        assert journal.start.image == {}
+    slices.write_image_record(place, IMAGE)
+    with Journal.open(tmp_path) as journal:
+        assert journal.start is not None
+        assert (journal.start.image, journal.start.last_seq) == (IMAGE, LENGTH)
+        begin(journal)
+    shutil.copy(place.journal / slices.IMAGE_RECORD, tmp_path / "slices" / "000003" / "journal")
+    with Journal.open(tmp_path, readonly=True) as journal:
+        assert journal.start is not None
+        assert journal.start.image == IMAGE, "that of its genesis record"
+    record = bytearray((place.journal / slices.IMAGE_RECORD).read_bytes())
+    record[-1] ^= 1
+    (place.journal / slices.IMAGE_RECORD).write_bytes(record)
+    with Journal.open(tmp_path, readonly=True, slice_number=2) as journal:
+        assert journal.start is not None
+        assert journal.start.image == {}
