@@ -49,6 +49,7 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
     screen.facts(
         [
             ("commands", f"{screen.count(report.commands)} ({_span(report.from_seq, report.to_seq)})"),
+            *_slices_verified(report),
             ("blocks", screen.count(report.blocks)),
             ("events", screen.count(report.events)),
             ("checkpoints", f"{report.checkpoints_compared} compared part by part"),
@@ -81,6 +82,14 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
         "verified: every digest agrees with the record" if report.ok else "NOT VERIFIED: do not trade on this directory"
     )
     screen.verdict(report.ok, said)
+
+
+def _slices_verified(report: VerifyReport) -> list[tuple[str, str]]:
+    """The line about slices, where there are several."""
+    if report.slices == 1 and not report.images_compared:
+        return []
+    ends = f"{report.images_compared} end in the image that the next one starts from"
+    return [("slices", f"{report.slices}, {ends}")]
 
 
 def _verified_facts(

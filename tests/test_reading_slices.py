@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.arrivals import _names as user_names
 from directory.archive import archive
 from directory.keep_events import keep_events
 from directory.recover import create, recover
 from directory.roll import roll
 from journal import Journal, JournalDamaged, SliceMissing, slices
 from journal.history import History
+from node.opening import node_projections
 from replay.audit import audit
 from replay.compare import compare
 from replay.errors import ReplayError
@@ -24,6 +26,7 @@ from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
+from tests.golden import made
 from tests.nodes import SMALL, batches, begin_slice, slice_ends, write_slices
 from tests.streams import random_stream
 
@@ -145,6 +148,21 @@ def test_verify_reads_every_slice_and_the_images_between_them(pair: tuple[Path, 
     assert part.ok
     assert part.slices >= 3
     assert verify(pair[1], workers=2).ok
+
+
+def test_verify_says_how_many_slices_it_read(pair: tuple[Path, Path], lockstep: Lockstep) -> None:
+    count = len(numbers_of(pair[1]))
+    status, said, _ = lockstep("verify", pair[1], "--workers", 1)
+    assert status == 0
+    assert f"{count}, {count - 1} end in the image that the next one starts from" in said
+    assert "slices" not in lockstep("verify", pair[0], "--workers", 1)[1]
+
+
+def test_names_of_users_for_arrivals_are_found_in_the_image_of_a_slice(tmp_path: Path) -> None:
+    write_slices(tmp_path, made.commands(), [500], capacity=made.CAPACITY)
+    assert user_names(tmp_path) == {}
+    roll(tmp_path, make_projections=node_projections(tmp_path))
+    assert user_names(tmp_path) == {1: "USER-1"}
 
 
 def test_directories_that_were_rolled_at_different_points_compare_as_the_same(
