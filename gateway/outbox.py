@@ -47,10 +47,20 @@ class Outbox(Projection):
     on_new_session: Callable[[], None] | None = None
     on_login_end: Callable[[int, str], object] | None = None
 
-    def __init__(self, directory: Path, capacity: Capacity, journal_id: bytes, *, past_days: int = PAST_DAYS) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        capacity: Capacity,
+        journal_id: bytes,
+        *,
+        past_days: int = PAST_DAYS,
+        removes_files: bool = True,
+    ) -> None:
         """``journal_id``: of the journal behind the streams; each spool names it. ``past_days``: number of past trading
-        days that are kept.
+        days that are kept. ``removes_files``: false where the files of other sessions and of an earlier release stay,
+        as they must during an upgrade, which may be given up.
         """
+        self._removes_files = removes_files
         self._directory = directory
         self._journal_id = journal_id
         self._capacity = capacity
@@ -92,7 +102,7 @@ class Outbox(Projection):
         # A restart may begin with a checkpoint of the day before, so its oldest file stays one day longer.
         keep = {*list(self.past)[-self._past_days - 1 :], session}
         self._forget_oldest()
-        remove_files(self._directory, keep)
+        self._remove_files(keep)
         if self.on_new_session is not None:
             self.on_new_session()
 
@@ -107,6 +117,10 @@ class Outbox(Projection):
         while len(self.past) > self._past_days:
             with suppress(OSError):
                 self.past.pop(next(iter(self.past))).close()
+
+    def _remove_files(self, keep: set[str]) -> None:
+        if self._removes_files:
+            remove_files(self._directory, keep)
 
     def _on_login_end(self, user: int, why: str) -> None:
         if self.on_login_end is not None:
@@ -136,7 +150,7 @@ class Outbox(Projection):
                 self.notes.append(f"the streams of session {session} are not kept any longer: {error}")
         keep = {streams.session, *self.past}
         self._forget_oldest()
-        remove_files(self._directory, keep)
+        self._remove_files(keep)
 
     def clear(self) -> None:
         """Reset to the state before the first command; existing files are ignored."""
