@@ -1,4 +1,4 @@
-"""Commands for upkeep: `lockstep checkpoint|journal|roll|archive|doctor|bench|warmup|version`.
+"""Commands for upkeep: `lockstep checkpoint|journal|roll|upgrade|archive|doctor|bench|warmup|version`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -168,6 +168,38 @@ def roll(
 
     options = CapacityOptions(orders_max, ids_max, instruments_max, participants_max)
     return command(directory, options, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def upgrade(
+    directory: Directory,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    orders_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Open orders from now on.", show_default="as before")
+    ] = None,
+    ids_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Order ids a day from now on.", show_default="as before")
+    ] = None,
+    instruments_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Instruments from now on.", show_default="as before")
+    ] = None,
+    participants_max: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Participants from now on.", show_default="as before")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Let the market of a directory that an earlier release wrote go on under this release.
+
+    Verifies the directory, shows what will change and asks. Open orders, positions, limits, users, streams of messages
+    and all numbers go on in a new slice; the old one stays, read-only. Stop the node first, and start it afterwards.
+
+    Example: lockstep upgrade node1
+    """
+    from cli.capacity import CapacityOptions
+    from cli.upgrade import upgrade as command
+
+    options = CapacityOptions(orders_max, ids_max, instruments_max, participants_max)
+    return command(directory, options, yes=yes, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.bounds import TIME_NS_MAX
+from engine.capacity import Capacity
 from engine.interface import StatefulEngine
-from engine.limits import TIME_NS_MAX, Capacity
 from engine.parts import Arrays, fill_pages
 from engine.state import PAIRS_OF_A_PAGE
 from engine.state_forms import Form, form_of

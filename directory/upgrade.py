@@ -20,11 +20,11 @@ from directory.image_comparison import differences
 from directory.recover import image, stateful
 from directory.roll import MakeProjections, Rolled, begin_slice, roll
 from directory.rules_changes import changes_between
+from engine.capacity import Capacity
 from engine.conversion import convert
 from engine.digest import part_digest
 from engine.errors import InvariantError
 from engine.interface import MarketEngine, StatefulEngine, restore_engine
-from engine.limits import Capacity
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalBusy, JournalDamaged
 from journal.lock import writer_pid

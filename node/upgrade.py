@@ -13,8 +13,8 @@ import numpy as np
 
 from checkpoints import Checkpoint, ProjectionImage, Projections
 from directory.upgrade import Upgrade, prepare_upgrade
+from engine.capacity import Capacity
 from engine.interface import MarketEngine
-from engine.limits import Capacity
 from engine.records import COMMAND, CommandKind
 from gateway.earlier_streams import STREAMS, EarlierStreams, tables_without_users
 from gateway.outbox import Outbox

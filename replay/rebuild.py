@@ -117,7 +117,8 @@ def check_rules(directory: Path | str, rules_version: int) -> None:
     if rules_version != RULES_VERSION:
         raise ReplayError(
             f"{directory} was written under rules version {rules_version} and this release plays version "
-            f"{RULES_VERSION}; replay it with the release that wrote it"
+            f"{RULES_VERSION}; replay it with the release that wrote it, or let its market go on here with "
+            "`lockstep upgrade`"
         )
 
 

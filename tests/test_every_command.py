@@ -194,6 +194,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("checkpoint", "verify"): "NODE",
     ("checkpoint", "prune"): "NODE",
     ("roll",): "COPY",
+    ("upgrade",): "NODE",
     ("journal", "info"): "NODE",
     ("journal", "check"): "NODE",
     ("journal", "keep-events"): "COPY",

@@ -1,4 +1,4 @@
-"""Whatever goes wrong in an upgrade before the new slice is there leaves the directory as it was."""
+"""Faults in an upgrade: before the new slice is there, each leaves the directory as it was."""
 
 import os
 import random

@@ -14,12 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine.limits import DAY_NS, Capacity
 
 from engine.names import pack, unpack
 from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind, Limit, Phase, TimeInForce, UserPermission
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp
+
+
+def moved(name: str, *modules: str) -> Any:
+    """A function or class that some releases have in another module."""
+    for module in modules:
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ModuleNotFoundError, AttributeError):
+            continue
+    raise SystemExit(f"this release has no {name} in {', '.join(modules)}")
+
+
+Capacity = moved("Capacity", "engine.limits", "engine.capacity")
+DAY_NS: int = moved("DAY_NS", "engine.limits", "engine.bounds")
 
 CAPACITY = Capacity(orders_max=400, ids_max=1_000, instruments_max=4, participants_max=8)
 OPEN_NS = 1_705_311_000 * 1_000_000_000  # 2024-01-15 09:30 UTC
@@ -33,16 +46,6 @@ PASSWORDS = {"UA": "secret-a", "UB": "secret-b"}
 ROWS_OF_A_BLOCK = 8
 
 Rows = Any
-
-
-def moved(name: str, *modules: str) -> Any:
-    """A function or class that some releases have in another module."""
-    for module in modules:
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ModuleNotFoundError, AttributeError):
-            continue
-    raise SystemExit(f"this release has no {name} in {', '.join(modules)}")
 
 
 def row(kind: int, **places: int) -> Rows:

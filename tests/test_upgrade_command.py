@@ -1,0 +1,130 @@
+"""`lockstep upgrade`: shows what will change and asks; without a terminal it needs --yes."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from journal import Journal
+from journal.slices import places
+from tests.conftest import Lockstep
+from tests.golden.releases import release_copy
+from tests.json_schemas import checked
+from tests.nodes import SMALL, write_node
+from tests.streams import random_stream
+from tests.upgrades import is_upgraded
+
+
+class Terminal(io.StringIO):
+    """Standard input of a person who types one line."""
+
+    def isatty(self) -> bool:
+        """True."""
+        return True
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A copy of the directory of the release before this one."""
+    return release_copy("release-0.1", tmp_path / "node")
+
+
+def test_an_upgrade_without_a_terminal_shows_what_will_change_and_needs_yes(old: Path, lockstep: Lockstep) -> None:
+    status, said, complaint = lockstep("upgrade", old)
+    assert (status, complaint) == (2, f"lockstep: nothing was changed; give --yes to upgrade {old}\n")
+    assert len(places(old)) == 1
+    told = " ".join(said.split())
+    for part in (
+        "rules version 3 -> 4",
+        "capacity as before",
+        "32 open orders, 4 participants, 2 users, 57 orders accepted, 13 trades",
+        "last command 111, at 2024-01-17T09:30:03.25",
+        "15 blocks with 111 commands are whole, byte for byte",
+        "this release cannot replay those of slice 1, and they are not kept",
+        "- rules version 4: an order good for the day is canceled when another trading day begins",
+        "6 such orders of an earlier trading day are open and end with this one",
+        "The closed slice stays, read-only",
+    ):
+        assert part in told
+    status, said, _ = lockstep("upgrade", old, "--json")
+    (facts,) = checked(("upgrade",), said)
+    assert (status, facts["upgraded"], facts["plan"]["open_orders"], len(places(old))) == (2, False, 32, 1)
+    status, said, _ = lockstep("upgrade", old, "--yes")
+    assert (status, said.endswith("slice 1 is closed. Start the node as before\n")) == (0, True)
+    assert is_upgraded(old, "release-0.1")
+
+
+@pytest.mark.parametrize(("typed", "status"), [("yes\n", 0), ("y\n", 1), ("\n", 1), ("", 1)])
+def test_an_upgrade_asks_on_a_terminal(
+    old: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch, typed: str, status: int
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    given, said, complaint = lockstep("upgrade", old)
+    assert (given, "Type yes to upgrade: " in complaint) == (status, True)
+    assert ("slice 2 begins" in said, len(places(old))) == ((True, 2) if status == 0 else (False, 1))
+    assert complaint.endswith("lockstep: nothing was changed\n") == (status == 1)
+
+
+def test_an_upgrade_with_json_is_one_object_and_a_second_one_has_nothing_to_do(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    old = release_copy("release-rules-4", tmp_path / "node")
+    status, said, _ = lockstep("upgrade", old, "--yes", "--json", "--orders-max", 900)
+    (facts,) = checked(("upgrade",), said)
+    assert (status, facts["upgraded"], facts["slice"], facts["plan"]["re_executed"]) == (0, True, 2, True)
+    assert facts["plan"]["capacity"] == facts["plan"]["capacity_before"] | {"orders_max": 900}
+    status, said, _ = lockstep("upgrade", old, "--json")
+    assert (status, json.loads(said)) == (
+        0,
+        {"directory": str(old), "upgraded": False, "slice": None, "size_bytes": None, "plan": None},
+    )
+    status, said, complaint = lockstep("upgrade", old)
+    assert (status, complaint) == (0, "")
+    assert said == f"nothing to do: {old} has the rules, form and capacity of this release already\n"
+    for words in (["verify"], ["doctor"], ["state"], ["journal", "check"], ["events"], ["commands"]):
+        assert lockstep(*words, old)[0] == 0, words
+
+
+def test_commands_read_what_is_there_of_the_slice_of_other_rules(old: Path, lockstep: Lockstep) -> None:
+    assert lockstep("upgrade", old, "--yes")[0] == 0
+    for words in (["verify"], ["doctor"], ["state"], ["journal", "check"], ["commands"], ["checkpoint", "list"]):
+        assert lockstep(*words, old)[0] == 0, words
+    status, _, complaint = lockstep("events", old)
+    assert (status, "the events are not kept beside it" in complaint) == (2, True)
+
+
+def test_a_capacity_that_is_too_small_or_impossible_is_told_in_a_sentence(old: Path, lockstep: Lockstep) -> None:
+    status, _, complaint = lockstep("upgrade", old, "--yes", "--participants-max", 2)
+    assert (status, complaint.count("\n"), "4 participants do not fit into participants_max 2" in complaint) == (
+        2,
+        1,
+        True,
+    )
+    status, _, complaint = lockstep("upgrade", old, "--yes", "--participants-max", 10**9)
+    assert (status, complaint.count("\n"), "participants" in complaint) == (2, 1, True)
+    assert len(places(old)) == 1
+
+
+def test_what_cannot_be_upgraded_is_told_in_a_sentence(tmp_path: Path, old: Path, lockstep: Lockstep) -> None:
+    with Journal.open(old):
+        status, _, complaint = lockstep("upgrade", old, "--yes")
+    assert (status, "is being written by process" in complaint) == (75, True)
+    for path in (old / "checkpoints").iterdir():
+        path.unlink()
+    status, _, complaint = lockstep("upgrade", old, "--yes")
+    assert (status, "start and stop the node once with the release that wrote it" in complaint) == (2, True)
+    status, _, complaint = lockstep("upgrade", tmp_path / "nothing", "--yes")
+    assert (status, "holds no journal" in complaint) == (2, True)
+
+
+def test_a_command_that_meets_other_rules_names_the_upgrade(old: Path, lockstep: Lockstep) -> None:
+    for words in (["state", old], ["verify", old], ["serve", "--data", old]):
+        status, _, complaint = lockstep(*words)
+        assert (status, "`lockstep upgrade`" in complaint) == (2, True), words
+
+
+def test_a_directory_of_this_release_needs_no_upgrade(tmp_path: Path, lockstep: Lockstep) -> None:
+    write_node(tmp_path / "node", random_stream(3, 50))
+    assert lockstep("upgrade", tmp_path / "node")[1].startswith("nothing to do: ")
+    assert lockstep("upgrade", tmp_path / "node", "--orders-max", SMALL.orders_max)[1].startswith("nothing to do: ")
