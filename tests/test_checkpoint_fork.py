@@ -43,7 +43,7 @@ class Unsure:
     """A journal of which nothing is durable until it is told so."""
 
     def __init__(self, journal: Journal) -> None:
-        self.meta, self.journal_id = journal.meta, journal.journal_id
+        self.meta, self.journal_id, self.place = journal.meta, journal.journal_id, journal.place
         self.last_seq = journal.last_seq
         self.durable_seq = 0
 

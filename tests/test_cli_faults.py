@@ -212,7 +212,7 @@ def test_what_is_no_data_directory_is_told_what_it_is_and_where_one_comes_from(
     assert lockstep.complaint(2, "doctor", tmp_path / "nowhere").endswith("is not there; check the path")
     assert lockstep.complaint(2, "doctor", tmp_path / "file").endswith("is no directory; check the path")
     (tmp_path / "day.txt").write_text(DAY)
-    assert "is a file; name a directory" in lockstep.complaint(
+    assert "is a file; name a new directory" in lockstep.complaint(
         2, "run", tmp_path / "day.txt", "--data", tmp_path / "file"
     )
 
