@@ -6,7 +6,9 @@ leaves the directory as the release before left it.
 
 import asyncio
 import random
+import shutil
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from checkpoints import load_checkpoint
+from checkpoints import CheckpointStore, load_checkpoint
 from directory.image_comparison import differences
 from directory.rules_changes import CHANGES, changes_between
-from engine import Capacity
+from engine import Capacity, Engine
+from engine.names import pack
 from engine.records import COMMAND, RULES_VERSION, CommandKind, Phase
 from engine.reference import ReferenceEngine
-from gateway.earlier_streams import EarlierStreams
+from gateway.earlier_streams import EarlierStreams, tables_without_users
 from gateway.server import Gateway
+from gateway.streams import Streams
 from journal import Journal
 from journal.slices import places
 from node.opening import OpenDirectory, open_directory
@@ -45,6 +49,7 @@ from tests.upgrades import (
     upgraded,
 )
 from wire import soup
+from wire.ouch import PRICE_E4_MAX
 from wire.soup import LoginRequest
 
 
@@ -299,3 +304,46 @@ def test_each_rules_version_says_what_it_changes() -> None:
     assert sorted(CHANGES) == list(range(2, RULES_VERSION + 1))
     assert changes_between(RULES_VERSION, RULES_VERSION) == ()
     assert [sentence.partition(":")[0] for sentence in changes_between(2, 4)] == ["rules version 3", "rules version 4"]
+
+
+def test_tables_of_a_market_without_users_are_those_that_a_replay_gives() -> None:
+    streams, engine = Streams(CAPACITY, lambda _segment: None, lambda _session: None), Engine(CAPACITY)
+    defined = [
+        each for each in written.definitions() if each["kind"][0] not in (CommandKind.USER, CommandKind.CREDENTIAL)
+    ]
+    opened = [written.phase("XYZ", Phase.CONTINUOUS), written.phase("CALL", Phase.OPENING_AUCTION)]
+    far = row(CommandKind.INSTRUMENT, name=pack("FAR"), tick_e4=100, lot=1, reference_e4=PRICE_E4_MAX + 100)
+    orders = [*written.enter(3, "g1", -1, 40, 99_500), *written.enter(3, "g2", 1, 40, 99_400, 3)]
+    for rows in ([*written.clock(0), *defined, far], opened, orders):
+        commands = np.frombuffer(b"".join(each.tobytes() for each in rows), COMMAND).copy()
+        streams(engine.seq + 1, commands, engine.apply(commands))
+    tables, replayed = tables_without_users(engine), streams.image()
+    assert tables.keys() == replayed.keys()
+    for name in tables.keys() - {"room", "stocks"}:
+        assert tables[name].tobytes() == replayed[name].tobytes(), name
+    for field in ("symbol", "stock", "far"):
+        assert tables["stocks"][field].tolist() == replayed["stocks"][field].tolist(), field
+    called = replayed["stocks"]["phase"] != 0  # before its first change of phase an instrument has none in the streams
+    assert tables["stocks"]["phase"][called].tolist() == replayed["stocks"]["phase"][called].tolist()
+    Streams(LARGER, lambda _segment: None, lambda _session: None).restore(tables)
+
+
+def test_a_directory_that_no_node_served_is_upgraded_and_served_then(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoint has no streams, and no user was defined; the golden one's users count as none here."""
+    image = image_of(old)
+    (path,) = (old / "checkpoints").iterdir()
+    path.unlink()
+    CheckpointStore(old).write(replace(image, projections={}))
+    shutil.rmtree(old / "streams")
+    monkeypatch.setattr("node.upgrade._defines_users", lambda _journal: False)
+    assert upgraded(old).users == 0
+    node = open_directory(old, CAPACITY, "fsync")
+    assert (len(node.engine.open_orders()), node.outbox.streams.session) == (32, "20240117")
+    append(node, [*written.clock(2, 10), *written.definitions()[7:9], *written.clock(3)])
+    assert (node.outbox.streams.user("UA"), node.outbox.spool.end(1)[0]) == (1, 2)
+    close(node)
+    node = open_directory(old, CAPACITY, "fsync")
+    assert node.outbox.spool.end(1)[0] == 2
+    close(node)
