@@ -1,4 +1,4 @@
-"""Options for the capacity of a data directory, which is fixed when the directory is created.
+"""Options for the capacity of a data directory, which is fixed until a new slice of its journal begins.
 
 An option that is not given is None, so that one given for a directory of another capacity can be refused.
 """
@@ -38,11 +38,11 @@ class CapacityOptions:
         if not other:
             return
         has = ", ".join(f"{name} {there[name]:,}, not {value:,}" for name, value in other.items())
-        flags = " ".join(f"{_option(name)} {value}" for name, value in (there | given).items())
+        flags = " ".join(f"{_option(name)} {value}" for name, value in other.items())
         raise WrongUse(
-            f"{directory} has {has}, and the capacity of a directory cannot change; leave out "
-            f"{' and '.join(_option(name) for name in other)}, or make a new directory from its commands: "
-            f"`lockstep commands {directory} > day.txt`, then `lockstep run day.txt --data NEW {flags}`"
+            f"{directory} has {has}, and the capacity changes only with a new slice; leave out "
+            f"{' and '.join(_option(name) for name in other)}, or begin one with it first: "
+            f"`lockstep roll {directory} {flags}`"
         )
 
     def _given(self) -> dict[str, int]:

@@ -97,13 +97,12 @@ def test_another_capacity_than_an_existing_directory_has_is_refused_with_how_to_
     name, value = option
     assert f"{there} has {name[2:].replace('-', '_')} {SMALL[SMALL.index(name) + 1]}, not {value:,}" in complaint
     assert f"leave out {name}" in complaint
-    # What it advises gives a directory of the wanted capacity with the same commands.
-    commands = lockstep("commands", there)[1]
-    (tmp_path / "again.txt").write_text(commands)
-    flags = complaint.rpartition("--data NEW ")[2].rstrip("`\n").split()
-    assert lockstep("run", tmp_path / "again.txt", "--data", tmp_path / "again", *flags)[0] == 0
-    assert capacity(tmp_path / "again") == capacity(there) | {name[2:].replace("-", "_"): value}
-    assert lockstep("commands", tmp_path / "again")[1] == commands
+    # Its advice gives the directory the wanted capacity.
+    before, commands = capacity(there), lockstep("commands", there)[1]
+    advice = complaint.rpartition("`lockstep ")[2].rstrip("`\n").split()
+    assert lockstep(*advice)[0] == 0
+    assert capacity(there) == before | {name[2:].replace("-", "_"): value}
+    assert lockstep("commands", there)[1] == commands
 
 
 @pytest.mark.parametrize("line", [run_line, serve_line])
