@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -59,8 +59,13 @@ def write_pcap(path: Path, segments: list[Segment]) -> None:
 
 
 def _read(path: Path) -> ElementTree.Element:
+    return _dissected(str(path), path.read_bytes())
+
+
+@lru_cache(4)
+def _dissected(path: str, _content: bytes) -> ElementTree.Element:
     done = subprocess.run(
-        ["tshark", "-r", str(path), "-d", f"tcp.port=={PORT},soupbintcp", "-T", "pdml"],
+        ["tshark", "-r", path, "-d", f"tcp.port=={PORT},soupbintcp", "-T", "pdml"],
         check=True,
         capture_output=True,
         timeout=600,

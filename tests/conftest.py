@@ -1,14 +1,36 @@
 """The option ``--part``, and the fixture ``lockstep``. A file with a richer ``lockstep`` of its own has that one."""
 
+import contextlib
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from cli.main import run_line
+from journal import Journal, any_open
 from tests.parts import SEED, left_out, parts_asked_for, seed_of_the_day
 
 Lockstep = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_journal_is_left_open() -> Iterator[None]:
+    """Close what tests of a file leave open, as after a crash that they play: a later fork could open no journal."""
+    made: list[Journal] = []
+    begin = Journal.__init__
+
+    def noted(journal: Journal, *arguments: Any, **options: Any) -> None:
+        made.append(journal)
+        begin(journal, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Journal, "__init__", noted)
+        yield
+    for journal in made:
+        with contextlib.suppress(Exception):  # the fault that its test was about
+            journal.close()
+    assert not any_open(), "a test of this file opens a journal that cannot be closed"
 
 
 @pytest.fixture

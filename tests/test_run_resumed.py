@@ -82,16 +82,16 @@ def facts(said: str) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Path, lockstep: Lockstep) -> None:
-    (tmp_path / "a.txt").write_text(HEAD + day(0, 6_000, late="LATE"))
-    (tmp_path / "b.txt").write_text(day(6_000, 6_000))
+    (tmp_path / "a.txt").write_text(HEAD + day(0, 3_000, late="LATE"))
+    (tmp_path / "b.txt").write_text(day(3_000, 3_000))
     files = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
     whole, node = tmp_path / "whole", tmp_path / "node"
     status, said, complaint = lockstep("run", *files, "--data", whole, "--json")
     assert complaint == ""
     assert (status, facts(said)["continued_after_seq"]) == (0, 0)
     end = int(str(facts(said)["seq"]))
-    line = ["run", *files, "--data", str(node), "--block-rows", "3", "--checkpoint-every", "1500"]
-    ends = [kill_at(node, seq, line) for seq in (0, 1, end // 4, end // 2 + 100, end - 2_000)]
+    line = ["run", *files, "--data", str(node), "--block-rows", "3", "--checkpoint-every", "750"]
+    ends = [kill_at(node, seq, line) for seq in (0, 1, end // 4, end // 2 + 100, end - 1_500)]
     assert ends == sorted(ends)
     assert ends[-1] < end, "the kills came too late to show anything"
     status, said, complaint = lockstep("run", *files, "--data", node, "--json")
@@ -108,7 +108,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Pat
 
 
 def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, lockstep: Lockstep) -> None:
-    market = published(3, 8, 4_000)
+    market = published(3, 8, 2_000)
     messages, book = tmp_path / "XYZ_2012-06-21_1_message_8.csv", tmp_path / "book.csv"
     messages.write_text("".join(market.messages))
     book.write_text("".join(market.book))
@@ -128,7 +128,7 @@ def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, locks
     status, said, complaint = lockstep(*line, "--data", node, "--json")
     assert (status, facts(said)["commands"], facts(said)["lobster"]) == (0, 0, whole["lobster"])
     assert "nothing was added" in complaint
-    messages.write_text("".join([*market.messages[:2_000], *market.messages[2_001:]]))
+    messages.write_text("".join([*market.messages[:1_000], *market.messages[1_001:]]))
     before = (node / "journal" / "data.mdb").read_bytes()
     status, said, complaint = lockstep(*plain, "--data", node)
     assert (status, said) == (2, "")
@@ -147,7 +147,7 @@ def test_a_hostile_day_goes_on_from_whichever_command_it_broke_off_at(
     text = "\n".join(Printer().print_block(rows, events, 1, with_events=False)) + "\n"
     assert "raw " in text
     (tmp_path / "day.txt").write_text(text)
-    cuts = [1, 2, 9, *np.random.default_rng(seed).integers(10, len(rows), 8).tolist(), len(rows) - 1, len(rows)]
+    cuts = [1, 2, 9, *np.random.default_rng(seed).integers(10, len(rows), 4).tolist(), len(rows) - 1, len(rows)]
     for cut in cuts:
         node = tmp_path / f"node{cut}"
         journal, machine = create(node, SMALL)
