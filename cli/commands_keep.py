@@ -154,6 +154,9 @@ def roll(
     participants_max: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Participants from now on.", show_default="as before")
     ] = None,
+    keep_events: Annotated[
+        bool, typer.Option(help="Replay the closed slice, to verify it and to keep its events.")
+    ] = True,
     as_json: Json = False,
 ) -> int:
     """Close the open slice of a journal and begin the next, so that a start reads no slice before it.
@@ -167,7 +170,7 @@ def roll(
     from cli.roll import roll as command
 
     options = CapacityOptions(orders_max, ids_max, instruments_max, participants_max)
-    return command(directory, options, as_json=as_json)
+    return command(directory, options, events=keep_events, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

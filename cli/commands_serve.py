@@ -96,6 +96,9 @@ def serve(
     roll_daily: Annotated[
         bool, typer.Option("--roll-daily", help="Begin a new slice once the market has closed for the day.")
     ] = False,
+    keep_events: Annotated[
+        bool, typer.Option(help="Keep the events of closed slices, by a process of low priority.")
+    ] = True,
     clock_ahead_max_s: Annotated[
         float, typer.Option(min=1, max=1e9, help="Refuse a clock that jumps ahead by more, until it is accepted.")
     ] = 3_600.0,
@@ -143,6 +146,7 @@ def serve(
         past_days=past_days,
         roll_at_bytes=None if roll_at_gb is None else round(roll_at_gb * GB),
         roll_daily=roll_daily,
+        keep_events=keep_events,
         clock_ahead_max_ns=round(clock_ahead_max_s * 1e9),
         accept_clock=accept_clock,
         default_order_rate=order_rate,

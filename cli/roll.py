@@ -7,13 +7,18 @@ from cli import errors, screen
 from cli.capacity import CapacityOptions
 from cli.node import check_whole
 from cli.warmup import ready
+from directory.keep_events import keep_events
 from directory.roll import roll as begin_slice
+from journal.slices import places
 from node.opening import node_projections
 from replay.rebuild import capacity_of, journal_of
 
 
-def roll(directory: Path, options: CapacityOptions, *, as_json: bool) -> int:
-    """`lockstep roll`: exit status 2 where no slice can begin; then nothing has changed."""
+def roll(directory: Path, options: CapacityOptions, *, events: bool, as_json: bool) -> int:
+    """`lockstep roll`: exit status 2 where no slice can begin; then nothing has changed.
+
+    ``events``: keep those of the closed slice, which replays it.
+    """
     check_whole(directory)
     with journal_of(directory) as journal:
         before = capacity_of(journal)
@@ -25,6 +30,10 @@ def roll(directory: Path, options: CapacityOptions, *, as_json: bool) -> int:
         )
     for note in rolled.notes:
         screen.notice(f"note: {note}")
+    if events:
+        closed = next(place for place in places(directory) if place.number == rolled.number - 1)
+        with screen.Bar(f"replaying slice {closed.number}") as bar:
+            keep_events(directory, closed, bar.to)
     if as_json:
         facts = {"slice": rolled.number, "seq": rolled.seq, "size_bytes": rolled.image_bytes}
         screen.print_json(facts | {"capacity": asdict(capacity)})

@@ -4,13 +4,14 @@ History then needs no engine of the rules that made it. A kill leaves the file w
 it again from the beginning.
 """
 
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from engine.interface import StatefulEngine
 from engine.records import EVENT
-from journal import Journal, JournalDamaged, JournalFault
+from journal import Journal, JournalDamaged, JournalError, JournalFault
 from journal.event_rows import EventRowsWriter
 from journal.slices import VERIFIED, Place, places
 from replay.errors import Divergence, ReplayError
@@ -116,3 +117,20 @@ def _gives_next_image(directory: Path | str, journal: Journal, engine: StatefulE
             return None if start.event_digest == engine.event_digest else False
         digests = digests_in(engine, capacity_of(following))
         return (start.event_digest, start.image) == (engine.event_digest, digests)
+
+
+def main(arguments: list[str]) -> int:
+    """Keep the events of one slice: data directory and number. Status 1 and a sentence where that fails."""
+    directory, number = Path(arguments[0]), int(arguments[1])
+    place = next((place for place in places(directory) if place.number == number), None)
+    try:
+        if place is not None:
+            keep_events(directory, place)
+    except (ReplayError, JournalError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -27,6 +27,7 @@ from node.command_entry import CommandEntry, opens_phase
 from node.control import OperationRefused, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
+from node.event_keeper import EventKeeper
 from node.intake import Intake
 from node.logs import Log
 from node.market import Market
@@ -71,6 +72,7 @@ class NodeOptions:
     clock_error_max_ns: int | None = None  # None: a clock without synchronization is only reported
     past_days: int = PAST_DAYS
     roll_at_bytes: int | None = None  # size of a slice of the journal at which the next one begins; None: any
+    keep_events: bool = True  # keep the events of closed slices, in a process of low priority
     roll_daily: bool = False  # begin a slice once the market has closed for the day
     clock_ahead_max_ns: int = AHEAD_MAX_NS  # a larger step of the wall clock ahead is refused
     accept_clock: bool = False  # accept a clock at the start that was refused before
@@ -138,6 +140,7 @@ class Node:
             report=log.info,
             warn=log.warning,
         )
+        self._event_keeper = EventKeeper(self.journal, log.info, log.warning) if options.keep_events else None
         self.roll_policy = RollPolicy(
             self.journal, self.engine, self.outbox.streams, options.roll_at_bytes, options.roll_daily
         )
@@ -278,6 +281,8 @@ class Node:
                 task.cancel()
         self.command_entry.closed = True
         self.checkpointing.give_up()
+        if self._event_keeper is not None:
+            self._event_keeper.close()
         self.gateway.close()
         if self._server is not None:
             self._server.close()
@@ -333,6 +338,8 @@ class Node:
         self.clock_watch.look()
         if self.roll_policy.is_due() and self.scarcity.state == "fine" and not self._ending:
             self.checkpointing.want_slice()
+        if self._event_keeper is not None and self.scarcity.state == "fine":
+            self._event_keeper.look()
         self.checkpointing.look()
         self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))
         try:

@@ -98,6 +98,9 @@ def test_a_slice_begins_once_the_market_has_closed(node: Running) -> None:
     assert numbers(node) == [1, 2]
     logged = [json.loads(line) for line in node.logged().splitlines() if '"new slice"' in line]
     assert [each["number"] for each in logged] == [2]
+    kept = slices.places(node.data)[0].events
+    until(kept.exists, 60, "the events of slice 1 are not kept")
+    until(lambda: '"events kept"' in node.logged(), 30, "the log does not say that events are kept")
 
 
 def policy(bytes_max: int | None, daily: bool, *, last_seq: int = 10) -> tuple[RollPolicy, Any, Any, Any]:

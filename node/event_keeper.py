@@ -1,0 +1,106 @@
+"""Events of closed slices, kept by a child process at the lowest priority while the market runs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from engine.records import RULES_VERSION
+from journal import Journal, JournalError
+from journal.slices import Place, places
+
+#: The program of the child.
+_PROGRAM: Final = "directory.keep_events"
+_NICE: Final = 19
+_SENTENCE_BYTES_MAX: Final = 4_096
+
+
+class EventKeeper:
+    """Keeper of the events of slices that this node closes, and of those that an earlier one left (``keep_events``).
+
+    Call ``look`` about once a second. ``report`` logs each slice that is done, ``warn`` what failed: once a slice,
+    until the node starts again.
+    """
+
+    def __init__(self, journal: Journal, report: Callable[..., None], warn: Callable[..., None]) -> None:
+        self._journal = journal
+        self._report, self._warn = report, warn
+        self._child: subprocess.Popen[bytes] | None = None
+        self._number = 0
+        self._looked_at = 0  # number of the open slice when all before it were found done
+        self._failed: set[int] = set()
+
+    def look(self) -> None:
+        """Note a child that has ended, and begin the next slice. Never waits."""
+        if self._child is not None:
+            if self._child.poll() is None:
+                return
+            self._on_end(self._child)
+            self._child = None
+        if self._looked_at == self._journal.place.number:
+            return
+        if self._journal.start is not None and not self._journal.place.start_image.exists():
+            return  # the slice before must give that image, which is still being written
+        place = self._next()
+        if place is None:
+            self._looked_at = self._journal.place.number
+            return
+        self._begin(place)
+
+    def _next(self) -> Place | None:
+        """The first closed slice without its events that this release can play and whose next slice has its image."""
+        found = places(self._journal.path)
+        for place, following in pairwise(found):
+            if place.number in self._failed or place.events.exists() or not following.start_image.exists():
+                continue
+            try:
+                with Journal.open(self._journal.path, readonly=True, slice_number=place.number) as journal:
+                    rules_version = journal.meta.get("rules_version")
+            except JournalError:
+                continue  # `journal check` has more to say
+            if rules_version == RULES_VERSION:
+                return place
+        return None
+
+    def _begin(self, place: Place) -> None:
+        self._number = place.number
+        command = [sys.executable, "-m", _PROGRAM, str(self._journal.path), str(place.number)]
+        try:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                cwd=Path(__file__).resolve().parent.parent,
+                start_new_session=True,  # Ctrl-C is the node's
+            )
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, _NICE)
+        except OSError as error:
+            self._on_failure(f"no process could be started: {error.strerror}")
+
+    def _on_end(self, child: "subprocess.Popen[bytes]") -> None:
+        complaint = b"" if child.stderr is None else child.stderr.read(_SENTENCE_BYTES_MAX)
+        if child.stderr is not None:
+            child.stderr.close()
+        if child.returncode == 0:
+            self._report("events kept", slice=self._number)
+            return
+        last = (complaint.decode(errors="replace").strip().splitlines() or [""])[-1]
+        self._on_failure(last or f"its process ended with status {child.returncode}")
+
+    def _on_failure(self, why: str) -> None:
+        self._failed.add(self._number)
+        then = f"run `lockstep journal keep-events {self._journal.path}`"
+        self._warn("events not kept", slice=self._number, why=why, then=then)
+
+    def close(self) -> None:
+        """End the child; what it has begun, the next start begins again."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            if self._child.stderr is not None:
+                self._child.stderr.close()
+            self._child = None
