@@ -397,21 +397,19 @@ class Packed(Generic[_Arrays]):
     writes to memory that was freed. Fill arrays in place.
     """
 
-    __slots__ = ("_arrays", "_pointers")
+    __slots__ = ("arrays", "pointers")
+
+    #: The arrays.
+    arrays: _Arrays
+    #: The argument for a kernel.
+    pointers: Any
 
     def __init__(self, arrays: _Arrays) -> None:
-        self._arrays = arrays
-        self._pointers = _pack_pointers(arrays)
+        object.__setattr__(self, "arrays", arrays)
+        object.__setattr__(self, "pointers", _pack_pointers(arrays))
 
-    @property
-    def arrays(self) -> _Arrays:
-        """The arrays."""
-        return self._arrays
-
-    @property
-    def pointers(self) -> Any:
-        """The argument for a kernel."""
-        return self._pointers
+    def __setattr__(self, name: str, _value: object) -> None:
+        raise AttributeError(f"{name} cannot be replaced")
 
 
 def quiet(kernel: Kernel) -> Kernel:

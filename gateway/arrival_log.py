@@ -5,9 +5,9 @@ cannot be written in time are counted, reported once, and left out.
 
 DIR/arrivals holds files of turns, named by the sequence number of their first row in 20 digits. The oldest file is
 removed when there are more than ``FILES_MAX``. A file is ``MAGIC``, the id of the journal (16 bytes) and then turns,
-each a TURN row, an ORIGIN row for each connection that was read in it, and for each message in its order the word of
-``Arrivals.places``. So a message costs 4 bytes: at two million orders a second, more would be felt in the market.
-Numbers are little-endian.
+each with its record as ``arrivals`` describes it: a TURN row, an ORIGIN row for each connection that was read in it,
+and a word for each message in its order. So a message costs 4 bytes: at two million orders a second, more would be felt
+in the market. Numbers are little-endian.
 """
 
 import os
@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.arrivals import ORIGIN
+from gateway.arrivals import ORIGIN, ORIGIN_WORDS, TURN, TURN_WORDS, WORD_BYTES
 
 #: The arrival of one row, as ``read_arrivals`` gives it.
 ARRIVAL: Final = np.dtype(
@@ -39,17 +39,13 @@ ARRIVAL: Final = np.dtype(
 MAGIC: Final = b"LSARRIV2"
 #: Those, and the id of the journal.
 HEAD_BYTES: Final = len(MAGIC) + 16
-#: A turn in a file. last_seq: of its last row; streams, messages: ORIGIN rows and words that follow; rows: all rows.
-TURN: Final = np.dtype([("last_seq", "<i8"), ("turn", "<i4"), ("streams", "<i4"), ("messages", "<i4"), ("rows", "<i4")])
 _TURN: Final = struct.Struct("<qiiii")
-_WORD_BYTES: Final = 4
-_TURN_WORDS: Final = TURN.itemsize // _WORD_BYTES
-_ORIGIN_WORDS: Final = ORIGIN.itemsize // _WORD_BYTES
 #: A file of so many bytes is followed by another.
 FILE_BYTES_MAX: Final = 8 << 20
 FILES_MAX: Final = 8
 #: Turns that wait are handed to the thread when they are so many bytes; of these pieces so many may wait for it.
 PIECE_BYTES: Final = 1 << 20
+_PIECE_WORDS: Final = PIECE_BYTES // WORD_BYTES
 PIECES_MAX: Final = 32
 _SUFFIX: Final = ".arrivals"
 
@@ -111,7 +107,7 @@ class ArrivalFiles:
 
 
 #: Turns for the thread: the first sequence number, how many rows, and the bytes.
-_Piece = tuple[int, int, list[bytes]]
+_Piece = tuple[int, int, bytes]
 
 
 class ArrivalLog:
@@ -125,10 +121,11 @@ class ArrivalLog:
         self._files = files
         self._last_seq = last_seq
         self._on_failure = on_failure
-        self._turns: list[bytes] = []
+        self._record = memoryview(b"")
+        #: Word at which the record of the next turn begins.
+        self.at = 0
         self._first_seq = 0
         self._rows = 0
-        self._bytes = 0
         self._queue: Queue[_Piece | None] = Queue(2 * PIECES_MAX)
         self._reported = False
         #: Rows that were left out since the start.
@@ -137,24 +134,30 @@ class ArrivalLog:
         self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
         self._thread.start()
 
-    def add(self, turn: int, rows: int, origins: bytes, places: bytes) -> None:
-        """A turn that was taken: its number, how many rows it made, its ORIGIN rows, and ``Arrivals.places``."""
-        last_seq = self._last_seq()
-        if not self._turns:
+    def room(self, turn_words: int) -> NDArray[np.int32]:
+        """Room for the records of turns, each of so many words at most: the kernel that reads writes the next one from
+        ``at`` on."""
+        words = np.zeros(_PIECE_WORDS + turn_words, np.int32)
+        self._record = words.view(np.uint8).data
+        return words
+
+    def add(self, turn: int, rows: int, streams: int, messages: int) -> None:
+        """Keep the record of a turn that was taken: its number, and how many rows, ORIGIN rows and messages it has."""
+        last_seq, at = self._last_seq(), self.at
+        if at == 0:
             self._first_seq = last_seq - rows + 1
-        streams, messages = len(origins) // ORIGIN.itemsize, len(places) // _WORD_BYTES
-        self._turns += (_TURN.pack(last_seq, turn, streams, messages, rows), origins, places)
+        _TURN.pack_into(self._record, WORD_BYTES * at, last_seq, turn, streams, messages, rows)
+        self.at = at + TURN_WORDS + ORIGIN_WORDS * streams + messages
         self._rows += rows
-        self._bytes += len(origins) + len(places)
-        if self._bytes >= PIECE_BYTES:
+        if self.at >= _PIECE_WORDS:
             self.flush()
 
     def flush(self) -> None:
         """Hand over what there is to the thread that writes."""
-        if not self._turns:
+        if self.at == 0:
             return
-        piece = (self._first_seq, self._rows, self._turns)
-        self._turns, self._rows, self._bytes = [], 0, 0
+        piece = (self._first_seq, self._rows, bytes(self._record[: WORD_BYTES * self.at]))
+        self._rows = self.at = 0
         try:
             if self._queue.qsize() >= PIECES_MAX:
                 raise Full
@@ -182,7 +185,7 @@ class ArrivalLog:
         while (piece := self._queue.get()) is not None:
             first_seq, rows, turns = piece
             try:
-                self._files.append(first_seq, b"".join(turns))
+                self._files.append(first_seq, turns)
             except OSError as error:
                 self._lose(rows, error.strerror or str(error))
             else:
@@ -221,19 +224,19 @@ def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:
         _, _, streams, messages, rows = head
         if streams < 1 or messages < 1 or not messages <= rows <= 2 * messages:
             raise ArrivalError(f"{path} is damaged at byte {at}; move it away, the market does not need it")
-        after = at + TURN.itemsize + ORIGIN.itemsize * streams + _WORD_BYTES * messages
+        after = at + TURN.itemsize + ORIGIN.itemsize * streams + WORD_BYTES * messages
         if after > end:
             break
         heads.append(head)
         ats.append(at)
         at = after
     turns = np.array(heads, TURN)
-    words = np.frombuffer(data[: len(data) // _WORD_BYTES * _WORD_BYTES], "<i4")
-    first_origins = np.array(ats, np.int64) // _WORD_BYTES + _TURN_WORDS
+    words = np.frombuffer(data[: len(data) // WORD_BYTES * WORD_BYTES], "<i4")
+    first_origins = np.array(ats, np.int64) // WORD_BYTES + TURN_WORDS
     messages_of = turns["messages"].astype(np.int64)
     of_turn = np.repeat(np.arange(len(turns)), messages_of)
     place = np.arange(len(of_turn)) - np.repeat(np.cumsum(messages_of) - messages_of, messages_of)
-    entries = words[(first_origins + _ORIGIN_WORDS * turns["streams"])[of_turn] + place]
+    entries = words[(first_origins + ORIGIN_WORDS * turns["streams"])[of_turn] + place]
     stream, rows_of = entries >> 1, 1 + (entries & 1)
     rows_of_turn = np.bincount(of_turn, rows_of, len(turns))
     wrong = (rows_of_turn != turns["rows"]) | (
@@ -243,7 +246,7 @@ def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:
         raise ArrivalError(
             f"{path} is damaged at byte {ats[int(wrong.argmax())]}; move it away, the market does not need it"
         )
-    origin = first_origins[of_turn] + _ORIGIN_WORDS * stream
+    origin = first_origins[of_turn] + ORIGIN_WORDS * stream
     arrivals = np.zeros(int(rows_of.sum()), ARRIVAL)
     of_message = np.repeat(np.arange(len(of_turn)), rows_of)
     rows_before = np.cumsum(turns["rows"].astype(np.int64)) - turns["rows"]

@@ -4,7 +4,7 @@ Each connection has a region of one buffer. Its complete packets are taken in or
 heartbeats nothing. Connections take turns by message, so that no order waits for more than one message of each other
 connection, however many wait there. A stream stops before a packet of another kind, which is for the session; before
 bytes that are not OUCH, with an error for the caller to name; and when there is no more room for rows. The rest moves
-to the region's beginning if it is smaller than the part that was taken.
+to the region's beginning if the region fills up and the rest is smaller than the part that was taken.
 """
 
 from typing import Any, Final, NamedTuple
@@ -19,28 +19,41 @@ from gateway.tables import OPEN, OPEN_REST
 from wire import octets
 from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
 
+#: Bytes of a region that are used before a rest moves to its front. Moved at once, the rests of a hundred regions are
+#: a fifth of the time of reading.
+FILLED_BYTES: Final = 65_536
+
 #: Reasons why the reading of a stream stopped. ``wire`` makes the sentence, from the packet at the stop.
 FINE: Final = 0
 OTHER: Final = 1  # at a packet that is no message and no heartbeat
 BROKEN: Final = 2  # at bytes that are no packet or no OUCH message of a client
 
-#: One stream of a turn. begin, end: of the bytes in the buffer; ``begin`` moves. stop: FINE, OTHER or BROKEN.
+#: One stream, in the row of its slot. begin, end: of the bytes in the buffer; ``begin`` moves.
 STREAM: Final = np.dtype(
     [
         ("region", "<i8"),  # begin of its region
+        ("time_ns", "<i8"),  # when its bytes were received
         ("begin", "<i8"),
         ("end", "<i8"),
-        ("user", "<i8"),  # number of the logged-in user
-        ("participant", "<i8"),
-        ("packets", "<i8"),  # complete packets taken in this turn
-        ("messages", "<i8"),  # messages among them, which became rows
-        ("stop", "<i8"),
-        ("connection", "<i8"),  # number of the connection
-        ("time_ns", "<i8"),  # when its bytes were received
+        ("messages", "<i8"),  # taken in this turn, which became rows
+        ("stop", "<i4"),  # FINE, OTHER or BROKEN
+        ("connection", "<i4"),  # number of the connection
+        ("user", "<i4"),  # number of the logged-in user
+        ("participant", "<i4"),
     ]
 )
 
-#: Origin of the messages of one stream in a turn, for fairness audits (``arrival_log``).
+#: Record of a turn, for fairness audits (``arrival_log``): a TURN row, an ORIGIN row for each stream that was read, and
+#: a word for each message in its order: 2 * its ORIGIN row, and 1 more where it made two rows. Words have 4 bytes.
+TURN: Final = np.dtype(
+    [
+        ("last_seq", "<i8"),  # sequence number of its last row
+        ("turn", "<i4"),  # number of the turn
+        ("streams", "<i4"),
+        ("messages", "<i4"),
+        ("rows", "<i4"),
+    ]
+)
 ORIGIN: Final = np.dtype(
     [
         ("time_ns", "<i8"),  # when the node received the bytes of the connection, since 1970
@@ -48,9 +61,14 @@ ORIGIN: Final = np.dtype(
         ("user", "<i4"),  # number of the user, in order of definition
     ]
 )
+WORD_BYTES: Final = 4
+TURN_WORDS: Final = TURN.itemsize // WORD_BYTES
+ORIGIN_WORDS: Final = ORIGIN.itemsize // WORD_BYTES
 
 
-_packet_bytes: Final = inlined(octets.packet_bytes)
+def turn_words_max(streams: int, rows: int) -> int:
+    """Words of the longest record of a turn."""
+    return TURN_WORDS + ORIGIN_WORDS * streams + rows
 
 
 class Arrivals(NamedTuple):
@@ -63,20 +81,26 @@ class Arrivals(NamedTuple):
     rest: np.ndarray[Any, Any]  # OPEN_REST[as many]: ``StreamTables.rest``
     recent: np.ndarray[Any, Any]  # RECENT[RECENT_ROWS]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
-    origins: np.ndarray[Any, Any]  # ORIGIN[as many as streams]
-    places: np.ndarray[Any, Any]  # int32[n], one a message in order: 2 * stream, plus 1 if it made two rows
+    read: np.ndarray[Any, Any]  # int64[as many as streams]: rows of the streams that a turn reads
+    record: np.ndarray[Any, Any]  # int32[n]: records of turns
     order: np.ndarray[Any, Any]  # int64[as many as streams]: unfinished streams, for the kernel only
 
 
 def new_arrivals(
-    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any
+    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any, record: Any = None
 ) -> Arrivals:
-    """Make the arrays for a buffer, STREAM, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows."""
-    origins, places = np.zeros(len(streams), ORIGIN), np.zeros(len(commands), np.int32)
-    order = np.zeros(len(streams), np.int64)
-    return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, origins, places, order)
+    """Make the arrays for a buffer, STREAM, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows.
+
+    record: room for records of turns; None: for one.
+    """
+    count = len(streams)
+    if record is None:
+        record = np.zeros(turn_words_max(count, len(commands)), np.int32)
+    read, order = np.arange(count), np.zeros(count, np.int64)
+    return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, read, record, order)
 
 
+_packet_bytes: Final = inlined(octets.packet_bytes)
 _unpack_arrivals = unpack_pointers(
     new_arrivals(
         np.zeros(1, np.uint8),
@@ -92,13 +116,14 @@ _unpack_arrivals = unpack_pointers(
 
 @inlined
 def _read_some(arrays, number, n, place, rows_max, messages_max):
-    """Make rows of the next messages of a stream and skip heartbeats. Gives rows and messages of the turn so far, and
-    True if the stream may have more.
+    """Make rows of the next messages of a stream and skip heartbeats.
+
+    place: of its next word in the record. Gives rows and next place of the turn, and True if the stream may have more.
     """
-    buffer, streams, symbols, open_rows, rest, recent, commands, _, places, _ = arrays
-    stream = streams[number]
+    buffer, streams, symbols, open_rows, rest, recent, commands, read, record, _ = arrays
+    stream = streams[read[number]]
     at, end = stream["begin"], stream["end"]
-    packets, messages = np.int64(0), np.int64(0)
+    messages = np.int64(0)
     while messages < messages_max and n + 2 <= rows_max:
         size = _packet_bytes(buffer, at, end, PAYLOAD_BYTES_MAX)
         if size <= 0:
@@ -113,17 +138,15 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
             if after < 0:
                 stream["stop"] = BROKEN
                 break
-            places[place] = 2 * number + (after - n - 1)
+            record[place] = 2 * number + (after - n - 1)
             place += 1
             n = after
             messages += 1
         elif kind != PacketType.CLIENT_HEARTBEAT or size != HEAD_BYTES:
             stream["stop"] = OTHER
             break
-        packets += 1
         at += size
     stream["begin"] = at
-    stream["packets"] += packets
     stream["messages"] += messages
     more = messages == messages_max and end - at >= 2
     if more:  # its next message is read after a message of each other stream, and is then in the cache
@@ -134,38 +157,47 @@ def _read_some(arrays, number, n, place, rows_max, messages_max):
 
 @inlined
 def _rest_to_front(buffer, stream):
-    """Move the rest to the region's beginning, but no more bytes than were taken since the last move."""
-    gap = stream["begin"] - stream["region"]
-    left = stream["end"] - stream["begin"]
-    if gap != 0 and left <= gap:
+    """Move the rest to the region's beginning if the region fills up, but no more bytes than were taken."""
+    region, begin = stream["region"], stream["begin"]
+    left = stream["end"] - begin
+    if left == 0 or (stream["end"] - region > FILLED_BYTES and left <= begin - region):
         for byte in range(left):
-            buffer[stream["region"] + byte] = buffer[stream["begin"] + byte]
-        stream["begin"] = stream["region"]
-        stream["end"] = stream["region"] + left
+            buffer[region + byte] = buffer[begin + byte]
+        stream["begin"] = region
+        stream["end"] = region + left
+
+
+@inlined
+def _record_origin(record, at, stream):
+    """Write the ORIGIN row of a stream at word ``at``."""
+    time_ns = stream["time_ns"]
+    record[at] = ((time_ns & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000  # the low word, signed
+    record[at + 1] = time_ns >> 32
+    record[at + 2] = stream["connection"]
+    record[at + 3] = stream["user"]
 
 
 @called
-def read_streams(pointers, count, rows_max, first):
-    """Read the first ``count`` streams of ``Arrivals`` (``pointers``: of it, packed) into rows; gives their number.
+def read_streams(pointers, count, rows_max, first, record_at):
+    """Read the first ``count`` streams of ``Arrivals.read`` (``pointers``: of Arrivals, packed) into rows; gives their
+    number.
 
-    Stream ``first`` begins, and the streams take turns by message. A stream's ``begin`` moves behind the taken packets;
-    a small rest then moves to the region's beginning. With fewer than two rows of room left, streams may have more:
-    call again, beginning with those with the fewest messages taken. ``end`` must be within the buffer. ``origins`` and
-    ``places`` then have the origin of each message.
+    Stream ``first`` of these begins, and the streams take turns by message. A stream's ``begin`` moves behind the taken
+    packets; the rest moves to the region's beginning if the region fills up. With fewer than two rows of room left,
+    streams may have more: call again, beginning with those with the fewest messages taken. ``end`` must be within the
+    buffer. The record of the turn begins at word ``record_at``; the caller writes its TURN row.
     """
     arrays = _unpack_arrivals(pointers)
-    buffer, streams, _, _, _, _, commands, origins, recorded, order = arrays
-    n, place = np.int64(0), np.int64(0)
-    rows_max = min(rows_max, len(commands), len(recorded))
-    count = min(count, len(streams), len(order), len(origins))
+    buffer, streams, _, _, _, _, commands, read, record, order = arrays
+    count = min(count, len(streams), len(read), len(order))
+    origin = record_at + TURN_WORDS
+    n, place = np.int64(0), origin + ORIGIN_WORDS * count
+    rows_max = min(rows_max, len(commands), len(record) - place)
     for number in range(count):
-        stream, origin = streams[number], origins[number]
-        stream["packets"] = 0
+        stream = streams[read[number]]
         stream["messages"] = 0
         stream["stop"] = FINE
-        origin["time_ns"] = stream["time_ns"]
-        origin["connection"] = stream["connection"]
-        origin["user"] = stream["user"]
+        _record_origin(record, origin + ORIGIN_WORDS * number, stream)
         begins = first + number
         order[number] = begins - count if begins >= count else begins
     left = count
@@ -182,5 +214,5 @@ def read_streams(pointers, count, rows_max, first):
                 kept += 1
         left = kept
     for number in range(count):
-        _rest_to_front(buffer, streams[number])
+        _rest_to_front(buffer, streams[read[number]])
     return n

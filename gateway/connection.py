@@ -76,6 +76,10 @@ class Owner(Protocol):
         """Drop a past session whose spool cannot be read. Raises SpoolError for the present one."""
         ...
 
+    def on_login(self, connection: "Connection", /) -> None:
+        """Read what a connection sends as that of its user, from now on."""
+        ...
+
     def end_login(self, connection: "Connection", /) -> bool:
         """End the login of a connection; True if it had one."""
         ...
@@ -113,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         self.position = 0
         self.spool: Spool | None = None
         self.past = False  # the session is over: the rest of its stream is sent, then End of Session
-        self._holding = False  # reading is paused: the region is full
+        self.holding = False  # reading is paused: the region is full
         self._paused_ns = 0  # begin of the time in which the reader takes nothing
 
     def __repr__(self) -> str:
@@ -179,7 +183,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closing:
             return
         if self.past:
-            self.session.heard(self._gateway.now_ns())
+            self.session.heard_ns = self._gateway.now_ns()
             return
         self.end += nbytes
         if self.transport is None:
@@ -188,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
             self.received_ns = time_ns()
         if self.user:
             if self._limit - self.end < _LEAST_ROOM_BYTES and self.transport is not None:
-                self._holding = True
+                self.holding = True
                 self.transport.pause_reading()
             self._gateway.on_bytes(self)
             return
@@ -225,28 +229,28 @@ class Connection(asyncio.BufferedProtocol):
 
     # # Calls of the gateway.
 
-    def drop(self, count: int, packets: int, now_ns: int) -> None:
+    def drop(self, count: int, now_ns: int) -> None:
         """Remove the first bytes of the region, which are complete packets."""
         buffer, begin, end = self._gateway.buffer, self.begin + count, self.end
         left = end - begin
         if left <= begin - self.region:
             buffer[self.region : self.region + left] = bytes(buffer[begin:end])
             begin, end = self.region, self.region + left
-        self.taken(begin, end, packets, now_ns)
-
-    def taken(self, begin: int, end: int, packets: int, now_ns: int) -> None:
-        """Note that a turn has taken packets; the rest is from ``begin`` to ``end``."""
         self.begin, self.end = begin, end
-        if packets:
-            self.session.heard(now_ns)
-        if self._holding and self._limit - self.end >= _LEAST_ROOM_BYTES and self.transport is not None:
-            self._holding = False
+        self.session.heard_ns = now_ns
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read again, if it was paused and the region has room."""
+        if self.holding and self._limit - self.end >= _LEAST_ROOM_BYTES and self.transport is not None:
+            self.holding = False
             self.transport.resume_reading()
 
     def enter(self, user: int, participant: int, accepted: bytes, position: int) -> None:
         """Log the user in: ``accepted`` is the answer, and the stream continues at ``position``."""
         self.user, self.participant, self.position = user, participant, position
         self.spool = self._gateway.spool
+        self._gateway.on_login(self)
         self.write(accepted)
         self.catch_up()
         rest = self.session.release()
@@ -276,9 +280,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def deliver(self, data: bytes, count: int, now_ns: int) -> None:
         """Send the next messages of the stream, if the reader has all before them."""
-        if self.caught_up and not self.closing:
+        if self.caught_up and not self.closing and self.transport is not None:
             self.session.sent(count, now_ns)
-            self.write(data)
+            self.transport.write(data)
+            self._gateway.bytes_out += len(data)
 
     def beat(self, beat: Beat) -> None:
         """Send a heartbeat that is due; end a client that is silent, does not read, or does not leave.
@@ -286,7 +291,7 @@ class Connection(asyncio.BufferedProtocol):
         Time while the node was stopped, or while the client's bytes sat unread, is not silence.
         """
         now_ns = beat.now_ns
-        self.session.excuse(beat.passed_ns if self.dirty or self._holding else beat.away_ns, now_ns)
+        self.session.excuse(beat.passed_ns if self.dirty or self.holding else beat.away_ns, now_ns)
         if self.closing:
             self._closing_ns = min(self._closing_ns + beat.away_ns, now_ns)
             if now_ns - self._closing_ns > LEAVE_NS and self.transport is not None:
@@ -356,8 +361,8 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.abort()  # it takes nothing, so its bytes would wait for ever
         elif self.user and self._half_closes and not self.transport.is_closing():
             self.end = self.begin
-            if self._holding:
-                self._holding = False
+            if self.holding:
+                self.holding = False
                 self.transport.resume_reading()
             self.transport.write_eof()
         else:
@@ -371,8 +376,8 @@ class Connection(asyncio.BufferedProtocol):
         self._gateway.end_login(self)
         self.past = True
         self.end = self.begin
-        if self._holding and self.transport is not None:
-            self._holding = False
+        if self.holding and self.transport is not None:
+            self.holding = False
             self.transport.resume_reading()
         if self.caught_up:
             self._send_end()

@@ -46,7 +46,7 @@ def compile_kernels() -> None:
         streams.recent,
         rows,
     )
-    read_streams(Packed(arrivals).pointers, 1, 1, 0)
+    read_streams(Packed(arrivals).pointers, 1, 1, 0, 0)
     rows["kind"] = CommandKind.ENTER
     streams(1, rows, np.zeros(1, EVENT))
     rows["kind"], rows["time_ns"] = CommandKind.CLOCK, 1

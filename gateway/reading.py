@@ -270,7 +270,7 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
     row = commands[n]
     row["client_order_id"] = client_order_id
     row["memo"] = (
-        stream["user"]
+        np.int64(stream["user"])
         | (side << 16)
         | (display << 24)
         | (capacity << 32)
@@ -356,7 +356,7 @@ def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
     row["price_e4"] = _price(price_e4)
     row["qty"] = _shares(buffer, at + _OF_REPLACE.shares)
     row["new_memo"] = (
-        stream["user"]
+        np.int64(stream["user"])
         | (np.int64(buffer[at + _OF_REPLACE.display]) << 24)
         | (np.int64(buffer[at + _OF_REPLACE.intermarket_sweep]) << 40)
         | (flags << 56)
@@ -375,7 +375,7 @@ def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
     _clear(row)
     row["kind"] = CommandKind.CANCEL
     row["client_order_id"] = client_order_id
-    row["memo"] = stream["user"] | (side << 16) | (flags << 56)
+    row["memo"] = np.int64(stream["user"]) | (side << 16) | (flags << 56)
     row["qty"] = qty
     row["participant"] = stream["participant"]
     return n + 1

@@ -20,7 +20,7 @@ from engine.bounds import COMMANDS_PER_CALL_MAX
 from engine.jit import Packed
 from engine.records import COMMAND, UserPermission
 from gateway.arrival_log import ArrivalLog
-from gateway.arrivals import BROKEN, FINE, ORIGIN, OTHER, STREAM, new_arrivals, read_streams
+from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams, turn_words_max
 from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
 from gateway.logins import Logins, StoredPassword
@@ -33,10 +33,22 @@ from wire import ProtocolError, ouch, soup
 from wire.soup import LoginRequest, RejectCode
 from wire.soup_session import State
 
+
+def _offset(field: str) -> int:
+    """Offset of a field in a STREAM row."""
+    return int(STREAM.fields[field][1]) if STREAM.fields else 0
+
+
 _HEARTBEAT: Final = soup.packet(soup.PacketType.CLIENT_HEARTBEAT)
 #: Rows of a turn at most: a block, with room for the clock in front.
 ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
-_STREAM: Final = struct.Struct(f"<{STREAM.itemsize // 8}q")
+#: Fields of a STREAM row that are written for each turn, that are read after it, and that a login writes.
+_ARRIVED: Final = struct.Struct("<qqq")  # time_ns, begin, end
+_TAKEN: Final = struct.Struct("<qqqi")  # begin, end, messages, stop
+_OWNER: Final = struct.Struct("<iii")  # connection, user, participant
+_ARRIVED_AT: Final = _offset("time_ns")
+_TAKEN_AT: Final = _offset("begin")
+_OWNER_AT: Final = _offset("connection")
 _STREAM_BYTES: Final = STREAM.itemsize
 #: Turns are counted modulo this and one, in arrivals.
 TURN_MASK: Final = (1 << 31) - 1
@@ -101,9 +113,12 @@ class Gateway:
         )
         self.connections: set[Connection] = set()
         self.logged_in: dict[int, Connection] = {}
-        table = np.zeros(connections_max, STREAM)  # a turn reads all that wait, each in its slot
+        table = np.zeros(connections_max, STREAM)  # a row a slot
+        table["region"] = np.arange(connections_max) * REGION_PITCH
         self._table = table.view(np.uint8).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
+        turn_words = turn_words_max(connections_max, len(self._rows))
+        record = np.zeros(turn_words, np.int32) if arrival_log is None else arrival_log.room(turn_words)
         self._arrivals = Packed(
             new_arrivals(
                 self._arena,
@@ -113,10 +128,10 @@ class Gateway:
                 self.streams.tables.rest,
                 self.streams.recent,
                 self._rows,
+                record,
             )
         )
-        self._origins = self._arrivals.arrays.origins.view(np.uint8).data
-        self._message_places = self._arrivals.arrays.places.view(np.uint8).data
+        self._reading = self._arrivals.arrays.read.data
         self._arrival_log = arrival_log
         self._rows_max = ROWS_MAX
         self._rows_limit = ROWS_MAX
@@ -133,10 +148,8 @@ class Gateway:
         self.bytes_in = self.bytes_out = self.turns = self.orders = 0
         self.refused_connections = self.displaced_connections = self.slow_readers = self._made = 0
 
-    @staticmethod
-    def now_ns() -> int:
-        """A clock that does not go back, for heartbeats and patience."""
-        return time.monotonic_ns()
+    #: A clock that does not go back, for heartbeats and patience. The function itself: it is called for each answer.
+    now_ns = staticmethod(time.monotonic_ns)
 
     def protocol(self) -> Connection:
         """A protocol for a new connection."""
@@ -322,6 +335,11 @@ class Gateway:
         connection.since_ns = self.now_ns()
         connection.enter_past(user, accepted, spool, position)
 
+    def on_login(self, connection: Connection) -> None:
+        """Read what a connection sends as that of its user: so its row says, until the slot has another login."""
+        at = _STREAM_BYTES * connection.slot + _OWNER_AT
+        _OWNER.pack_into(self._table, at, connection.number, connection.user, connection.participant)
+
     def on_spool_error(self, spool: Spool, error: SpoolError) -> None:
         """Drop a past session whose stream cannot be read; without the present one the node must end.
 
@@ -353,20 +371,18 @@ class Gateway:
             self._loop.call_later(NO_ROOM_S, self.resume)
             return
         began_ns = time.perf_counter_ns()
-        now_ns = self.now_ns()
-        reading, self._waiting = self._still_live(self._waiting), []
         orders = self.orders
-        rows = self._read(reading, now_ns) if reading else 0
+        reading, self._waiting = self._waiting, []
+        streams, rows = self._read(reading, self.now_ns())
         self.turns += 1
         if rows:
             self._take(self._rows[:rows], began_ns)
             if self._arrival_log is not None:
-                origins = bytes(self._origins[: ORIGIN.itemsize * len(reading)])
-                messages = bytes(self._message_places[: 4 * (self.orders - orders)])
-                self._arrival_log.add((self.turns - 1) & TURN_MASK, rows, origins, messages)
-            self._fit(time.perf_counter_ns() - began_ns)
+                self._arrival_log.add((self.turns - 1) & TURN_MASK, rows, streams, self.orders - orders)
+            ended_ns = time.perf_counter_ns()
+            self._fit(ended_ns - began_ns)
             if self._busy_poll_ns:
-                self._busy_until_ns = time.perf_counter_ns() + self._busy_poll_ns
+                self._busy_until_ns = ended_ns + self._busy_poll_ns
                 if not self._polling:
                     self._polling = True
                     self._loop.call_soon(self._poll)
@@ -374,46 +390,39 @@ class Gateway:
             self._scheduled = True
             self._loop.call_soon(self.turn)
 
-    @staticmethod
-    def _still_live(waiting: list[Connection]) -> list[Connection]:
-        """The connections that may still send; a slot of one that may not can have a new owner."""
-        reading = []
+    def _read(self, waiting: list[Connection], now_ns: int) -> tuple[int, int]:
+        """Read messages of connections into rows; gives the number of connections read, and of rows.
+
+        Those with more come first in the next turn. A connection that may not send any more is not read: its slot can
+        have a new owner.
+        """
+        table, numbers = self._table, self._reading
+        reading: list[Connection] = []
         for each in waiting:
             each.dirty = False
             if each.live:
+                slot = each.slot
+                numbers[len(reading)] = slot
                 reading.append(each)
-        return reading
-
-    def _read(self, reading: list[Connection], now_ns: int) -> int:
-        """Read messages of connections into rows; gives their number. Those with more come first in the next turn."""
-        table, at = self._table, 0
-        for each in reading:
-            _STREAM.pack_into(
-                table,
-                at,
-                each.region,
-                each.begin,
-                each.end,
-                each.user,
-                each.participant,
-                0,
-                0,
-                0,
-                each.number,
-                each.received_ns,
-            )
-            at += _STREAM_BYTES
-        first = 0 if self._resuming else self.turns % len(reading)
-        rows: int = read_streams(self._arrivals.pointers, len(reading), self._rows_max, first)
+                _ARRIVED.pack_into(table, _STREAM_BYTES * slot + _ARRIVED_AT, each.received_ns, each.begin, each.end)
+        count = len(reading)
+        if not count:
+            return 0, 0
+        first = 0 if self._resuming else self.turns % count
+        record_at = 0 if self._arrival_log is None else self._arrival_log.at
+        rows: int = read_streams(self._arrivals.pointers, count, self._rows_max, first, record_at)
         full = rows + 2 > self._rows_max
         rest: list[tuple[int, Connection]] = []
-        at = 0
         for each in reading:
-            _, begin, end, _, _, packets, messages, stop, _, _ = _STREAM.unpack_from(table, at)
-            at += _STREAM_BYTES
-            self.bytes_in += each.end - each.begin - (end - begin)
-            self.orders += messages
-            each.taken(begin, end, packets, now_ns)
+            begin, end, messages, stop = _TAKEN.unpack_from(table, _STREAM_BYTES * each.slot + _TAKEN_AT)
+            taken = each.end - each.begin - (end - begin)
+            each.begin, each.end = begin, end
+            if taken:  # whole packets
+                self.bytes_in += taken
+                self.orders += messages
+                each.session.heard_ns = now_ns
+            if each.holding:
+                each.resume_reading()
             if stop != FINE:
                 self._on_stop(each, stop, now_ns)
             elif full and end - begin > 2:
@@ -425,7 +434,7 @@ class Gateway:
             # not.
             rest.sort(key=_messages)
             self._waiting[:0] = [each for _, each in rest]
-        return rows
+        return count, rows
 
     def _fit(self, took_ns: int) -> None:
         """Set the rows of the next turn by the time of the last one."""
@@ -465,7 +474,7 @@ class Gateway:
         if stop == BROKEN:
             connection.close(_why_not_ouch(payload))
             return
-        connection.drop(size, 1, now_ns)
+        connection.drop(size, now_ns)
         connection.other(kind, payload, now_ns)
         if connection.end > connection.begin and connection.live:
             self.on_bytes(connection)
@@ -479,7 +488,7 @@ class Gateway:
         while region[at : at + len(_HEARTBEAT)] == _HEARTBEAT:
             at += len(_HEARTBEAT)
         if at:
-            connection.drop(at, at // len(_HEARTBEAT), now_ns)
+            connection.drop(at, now_ns)
             region = self.buffer[connection.begin : connection.end]
         try:
             whole = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX) > 0

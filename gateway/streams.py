@@ -173,14 +173,15 @@ class Streams:
         at, segments, clocks, now_ns, words = answer_block(
             self._packed.pointers, first_seq, commands, events, 0, -1, self.now_ns
         )
-        if words & (UNTELLABLE | BECAME_FAR):
-            self._look_at_marks(first_seq, events)
-        if words & NEW_DAY:
-            self._over_days(first_seq, commands, events, self.tables.clock_ns[:clocks] // DAY_NS)
-            return
-        if words & DEFINES:
-            self._over_definitions(first_seq, commands, events)
-            return
+        if words:  # seldom
+            if words & (UNTELLABLE | BECAME_FAR):
+                self._look_at_marks(first_seq, events)
+            if words & NEW_DAY:
+                self._over_days(first_seq, commands, events, self.tables.clock_ns[:clocks] // DAY_NS)
+                return
+            if words & DEFINES:
+                self._over_definitions(first_seq, commands, events)
+                return
         if segments:
             self._send(segments)
         if at < len(events):

@@ -188,7 +188,7 @@ class Node:
         return ArrivalLog(files, self._last_seq, self._on_arrivals_failure)
 
     def _last_seq(self) -> int:
-        return self.engine.seq
+        return self.journal.last_seq
 
     def _on_arrivals_failure(self, why: str) -> None:
         self.log.warning("arrivals not recorded", why=why, then="the market continues; check the disk")

@@ -51,7 +51,7 @@ class Scarcity:
     @property
     def takes_all(self) -> bool:
         """True if every turn may be taken, without ``may_take``."""
-        return self.state in ("fine", "low")
+        return self._watch.state in ("fine", "low")
 
     def has_room_for_cancels(self) -> bool:
         """True while the disk has room for the node's own cancels."""

@@ -8,6 +8,7 @@ Percentiles are of the last seconds (``roll`` is called once a second), because 
 happens now; the histograms since the start are for Prometheus, which takes differences by itself.
 """
 
+import struct
 from collections import deque
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ BUCKETS: Final = (40 - _BITS - 1) * _SUB + 2 * _SUB
 #: Blocks whose moments are kept before they are put into buckets: that takes a tenth of a millisecond then.
 _KEPT_BLOCKS: Final = 1_024
 _MOMENTS: Final = 7
+_ROW: Final = struct.Struct(f"<{_MOMENTS}q")
 #: Seconds over which ``recent`` looks back.
 RECENT_S: Final = 10
 
@@ -82,8 +84,7 @@ class StageClock:
         self._counted = np.zeros((len(STAGES), BUCKETS), np.int64)
         self._sums = np.zeros(len(STAGES), np.int64)
         self._kept = np.zeros((_KEPT_BLOCKS, _MOMENTS), np.int64)
-        # Item by item, a memoryview of an array is a third faster than the array.
-        self._moments = self._kept.reshape(-1).data
+        self._moments = self._kept.reshape(-1).view(np.uint8).data
         self._at = 0
         self._past: deque[NDArray[np.int64]] = deque([self._counted.copy()], maxlen=RECENT_S)
 
@@ -100,20 +101,16 @@ class StageClock:
         """Count a block of ``commands`` that passed all stages, by the times between them: begin of reading, rows
         complete, journaled, applied, durable, and answers written.
         """
-        moments, at = self._moments, self._at
-        moments[at] = read_ns
-        moments[at + 1] = taken_ns
-        moments[at + 2] = applying_ns
-        moments[at + 3] = applied_ns
-        moments[at + 4] = answering_ns
-        moments[at + 5] = answered_ns
-        moments[at + 6] = commands
-        self._at = at + _MOMENTS
-        if self._at == len(moments):
+        at = self._at
+        _ROW.pack_into(
+            self._moments, at, read_ns, taken_ns, applying_ns, applied_ns, answering_ns, answered_ns, commands
+        )
+        self._at = at + _ROW.size
+        if self._at == len(self._moments):
             self._count_kept()
 
     def _count_kept(self) -> None:
-        kept = self._kept[: self._at // _MOMENTS]
+        kept = self._kept[: self._at // _ROW.size]
         self._at = 0
         commands = np.maximum(kept[:, 6], 1)
         ones = np.ones(len(kept), np.int64)

@@ -4,6 +4,8 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.arrival_log import HEAD_BYTES, MAGIC, TURN, ArrivalError, ArrivalFiles, ArrivalLog, read_arrivals
-from gateway.arrivals import ORIGIN
+from gateway.arrival_log import HEAD_BYTES, MAGIC, ArrivalError, ArrivalFiles, ArrivalLog, read_arrivals
+from gateway.arrivals import ORIGIN, TURN, TURN_WORDS
 
 JOURNAL_ID = bytes(range(16))
 HEAD = MAGIC + JOURNAL_ID
@@ -40,8 +42,21 @@ def seqs(directory: Path) -> list[int]:
     return [seq for rows in read_arrivals(directory, JOURNAL_ID) for seq in rows["seq"].tolist()]
 
 
-def add(log: ArrivalLog) -> None:
-    log.add(1, 1, origins((1, 1, 1)), places((0, 1)))
+def adding(log: ArrivalLog) -> Callable[[int, int, bytes, bytes], None]:
+    """A function that records a turn: its number, rows, ORIGIN rows, and a word for each message."""
+    words = log.room(1_000)
+
+    def add(number: int, rows: int, connections: bytes, messages: bytes) -> None:
+        data, at = connections + messages, log.at + TURN_WORDS
+        words[at : at + len(data) // 4] = np.frombuffer(data, np.int32)
+        log.add(number, rows, len(connections) // ORIGIN.itemsize, len(messages) // 4)
+
+    return add
+
+
+def adding_one(log: ArrivalLog) -> Callable[[], None]:
+    """A function that records a turn of one row."""
+    return partial(adding(log), 1, 1, origins((1, 1, 1)), places((0, 1)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,6 +70,7 @@ def test_what_is_read_back_is_what_was_recorded(
     expected: list[tuple[Any, ...]] = []
     current = [0]
     log = ArrivalLog(ArrivalFiles(directory, JOURNAL_ID), lambda: current[0], pytest.fail)
+    add = adding(log)
     for number, messages in enumerate(turns):
         last_seq += 1  # a CLOCK row
         for place, (stream, rows) in enumerate(messages):
@@ -63,7 +79,7 @@ def test_what_is_read_back_is_what_was_recorded(
                 expected.append((last_seq, times_ns[stream], 10 + stream, 20 + stream, place, number))
         current[0] = last_seq
         connections = origins(*((times_ns[n], 10 + n, 20 + n) for n in range(3)))
-        log.add(number, sum(rows for _, rows in messages), connections, places(*messages))
+        add(number, sum(rows for _, rows in messages), connections, places(*messages))
     log.close(30)
     assert [tuple(row) for rows in read_arrivals(directory, JOURNAL_ID) for row in rows.tolist()] == expected
 
@@ -153,13 +169,14 @@ class Faulty(ArrivalFiles):
 def test_a_failed_write_is_counted_and_told_once_and_writing_goes_on(tmp_path: Path) -> None:
     files, told, seq = Faulty(tmp_path / "arrivals"), list[str](), iter(range(1, 100))
     log = ArrivalLog(files, lambda: next(seq), told.append)
+    add = adding_one(log)
     for _ in range(5):
         files.wrote.clear()
-        add(log)
+        add()
         log.flush()
         assert files.wrote.wait(30)
     files.mended = True
-    add(log)
+    add()
     log.close(30)
     assert log.lost == 5
     assert told == ["No space left on device"]
@@ -171,8 +188,9 @@ def test_a_disk_that_stalls_costs_records_and_never_a_wait(tmp_path: Path) -> No
     files.mended = True
     files.going.clear()
     log = ArrivalLog(files, lambda: next(seq), told.append)
+    add = adding_one(log)
     for _ in range(200):
-        add(log)
+        add()
         log.flush()
     lost = log.lost
     assert lost > 100
@@ -185,7 +203,8 @@ def test_a_disk_that_stalls_costs_records_and_never_a_wait(tmp_path: Path) -> No
 def test_a_log_that_is_closed_has_written_everything(tmp_path: Path) -> None:
     seq = iter(range(1, 1_000))
     log = ArrivalLog(ArrivalFiles(tmp_path / "arrivals", JOURNAL_ID), lambda: next(seq), pytest.fail)
+    add = adding_one(log)
     for _ in range(500):
-        add(log)
+        add()
     log.close(30)
     assert seqs(tmp_path / "arrivals") == list(range(1, 501))

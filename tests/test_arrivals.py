@@ -13,7 +13,7 @@ from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.nodes import write_node
 from tests.streams import random_stream
-from tests.test_arrival_log import origins, places
+from tests.test_arrival_log import adding, origins, places
 
 TIME_NS = 1_705_311_000_000_000_000
 
@@ -70,10 +70,11 @@ def record(directory: Path, *turns: list[tuple[int, int]]) -> None:
         files = ArrivalFiles(directory / "arrivals", journal.journal_id)
     seq = [0]
     log = ArrivalLog(files, lambda: seq[0], pytest.fail)
+    add = adding(log)
     for number, messages in enumerate(turns):
         count = sum(each for _, each in messages)
         seq[0] += count
-        log.add(number, count, origins((TIME_NS, 11, 1), (TIME_NS + 1, 12, 2)), places(*messages))
+        add(number, count, origins((TIME_NS, 11, 1), (TIME_NS + 1, 12, 2)), places(*messages))
     log.close(30)
 
 

@@ -86,18 +86,10 @@ class Venue:
         for at, (user, data) in enumerate(sent):
             begin = at * REGION_BYTES
             self.buffer[begin : begin + len(data)] = np.frombuffer(data, np.uint8)
-            streams[at] = (
-                begin,
-                begin,
-                begin + len(data),
-                user,
-                int(self.streams.row(user)["participant"]),
-                0,
-                0,
-                0,
-                at + 1,
-                0,
-            )
+            streams[at]["region"] = streams[at]["begin"] = begin
+            streams[at]["end"] = begin + len(data)
+            streams[at]["user"], streams[at]["participant"] = user, self.streams.row(user)["participant"]
+            streams[at]["connection"] = at + 1
         arrivals = new_arrivals(
             self.buffer,
             streams,
@@ -107,7 +99,7 @@ class Venue:
             self.streams.recent,
             self.rows,
         )
-        count = read_streams(Packed(arrivals).pointers, len(sent), rows_max, 0)
+        count = read_streams(Packed(arrivals).pointers, len(sent), rows_max, 0, 0)
         return self.rows[:count].view("V64").copy().view(COMMAND), streams
 
     def send(self, *sent: tuple[int, bytes]) -> None:
@@ -269,8 +261,8 @@ def test_packets_cut_at_any_byte_give_the_same_rows() -> None:
     venue = Venue()
     data = enter("a1", "B", 5, 90_000) + HEARTBEAT + cancel("LONGTOKEN00001") + replace("a1", "a2", 4, 90_000)
     whole, streams = venue.read((1, data + b"\0"))
-    assert (int(streams[0]["packets"]), int(streams[0]["stop"])) == (4, FINE)
-    assert int(streams[0]["end"]) == 1, "the byte that is over stays"
+    assert (int(streams[0]["messages"]), int(streams[0]["stop"])) == (3, FINE)
+    assert int(streams[0]["end"] - streams[0]["begin"]) == 1, "the byte that is over stays"
     for cut in range(len(data)):
         first, streams = venue.read((1, data[:cut]))
         left = venue.buffer[int(streams[0]["begin"]) : int(streams[0]["end"])].tobytes()

@@ -324,7 +324,7 @@ def test_whole_packets_break_a_silence_and_a_trickle_of_bytes_does_not() -> None
     later_ns = NOW_NS + SILENCE_NS - 1
     session.receive(packet(ord("R")), later_ns)
     assert session.tick(NOW_NS + SILENCE_NS) is not Due.TIMED_OUT
-    session.heard(later_ns + SILENCE_NS - 1)
+    session.heard_ns = later_ns + SILENCE_NS - 1
     session.receive(packet(ord("U"), bytes(40))[:-1], later_ns + 2 * SILENCE_NS - 3)
     assert session.tick(later_ns + 2 * SILENCE_NS - 2) is not Due.TIMED_OUT
     assert session.tick(later_ns + 2 * SILENCE_NS - 1) is Due.TIMED_OUT

@@ -67,7 +67,8 @@ class _Session:
         self.state = State.LOGIN
         self.next_seq = 1
         self._cutter = soup.PacketCutter(payload_bytes_max)
-        self._heard_ns = now_ns
+        #: Time of the last whole packet of the peer; whoever cuts packets elsewhere sets it.
+        self.heard_ns = now_ns
         self._sent_ns = now_ns
 
     def __repr__(self) -> str:
@@ -78,13 +79,9 @@ class _Session:
         """True if this side has ended; close the connection then."""
         return self.state is State.ENDED
 
-    def heard(self, now_ns: int) -> None:
-        """Note that complete packets of the peer arrived, which were cut elsewhere."""
-        self._heard_ns = now_ns
-
     def excuse(self, away_ns: int, now_ns: int) -> None:
         """Subtract time that ends now from the peer's silence: this side was not reading."""
-        self._heard_ns = max(self._heard_ns, min(self._heard_ns + away_ns, now_ns))
+        self.heard_ns = max(self.heard_ns, min(self.heard_ns + away_ns, now_ns))
 
     def tick(self, now_ns: int, read_ns: int | None = None) -> Due:
         """The action that is due now. A session that timed out has ended; close its connection.
@@ -92,7 +89,7 @@ class _Session:
         read_ns: what arrived before this time was read, so silence is judged up to it; None: up to ``now_ns``.
         """
         judged_ns = now_ns if read_ns is None else read_ns
-        if self._silence_counts() and judged_ns - self._heard_ns >= SILENCE_NS:
+        if self._silence_counts() and judged_ns - self.heard_ns >= SILENCE_NS:
             self.state = State.ENDED
             return Due.TIMED_OUT
         if self.state is State.LIVE and now_ns - self._sent_ns >= HEARTBEAT_NS:
@@ -103,7 +100,7 @@ class _Session:
         """Time at which ``tick`` next has an action if nothing happens until then; None: never."""
         times = []
         if self._silence_counts():
-            times.append(self._heard_ns + SILENCE_NS)
+            times.append(self.heard_ns + SILENCE_NS)
         if self.state is State.LIVE:
             times.append(self._sent_ns + HEARTBEAT_NS)
         return min(times, default=None)
@@ -119,7 +116,7 @@ class _Session:
     def release(self) -> bytes:
         """Hand over the bytes that are not cut yet, for a caller that cuts by itself (``gateway.reading``).
 
-        Of what it cuts, the caller then gives this session ``heard``, and every packet but messages to ``packet``.
+        Of what it cuts, the caller then gives this session ``heard_ns``, and every packet but messages to ``packet``.
         """
         return self._cutter.release()
 
@@ -195,7 +192,7 @@ class ServerSession(_Session):
             raise self._broken(error) from None
         finally:
             if self.state is State.LIVE:
-                self._heard_ns = now_ns
+                self.heard_ns = now_ns
 
     def _before_login(self, kind: int, payload: bytes) -> ServerEvent | None:
         if kind == PacketType.DEBUG:
@@ -235,7 +232,7 @@ class ServerSession(_Session):
         self.next_seq = self._requested_seq or end_seq
         answer = LoginAccepted(session, self.next_seq).packet()
         self.state = State.LIVE
-        self._heard_ns = self._sent_ns = now_ns
+        self.heard_ns = self._sent_ns = now_ns
         return answer
 
     def reject(self, code: RejectCode) -> bytes:
@@ -286,7 +283,7 @@ class ClientSession(_Session):
             raise RuntimeError(f"a connection has one login, and this one is {self.state.value}")
         data = request.packet()
         self.state = State.ASKED
-        self._heard_ns = self._sent_ns = now_ns
+        self.heard_ns = self._sent_ns = now_ns
         return data
 
     def receive(self, data: bytes | bytearray | memoryview, now_ns: int) -> list[ClientEvent]:
@@ -322,7 +319,7 @@ class ClientSession(_Session):
             raise self._broken(error) from None
         finally:
             if self.state is State.LIVE:
-                self._heard_ns = now_ns
+                self.heard_ns = now_ns
 
     def _before_live(self, kind: int, payload: bytes) -> ClientEvent:
         if self.state is State.ASKED and kind == PacketType.LOGIN_ACCEPTED:
