@@ -49,19 +49,22 @@ def info(directory: Path, *, as_json: bool) -> int:
         screen.print_json(_facts(slices, problem))
         return errors.WRONG if problem else errors.FINE
     last = here[-1]
+    # A slice that was begun just now has no command yet.
+    full = [each for each in here if each.first_seq]
     known = last.known
     assert known is not None, "the last slice is in the directory"
     infos = [each.known for each in here if each.known is not None]
     span = "empty"
-    if last.last_seq:
-        first_ns = here[0].first_time_ns
-        span = "never set" if first_ns is None else f"{time(first_ns)} to {time(last.last_time_ns or first_ns)}"
-    first_seq = here[0].first_seq
+    commands = "none yet"
+    if full:
+        first_ns = full[0].first_time_ns
+        span = "never set" if first_ns is None else f"{time(first_ns)} to {time(full[-1].last_time_ns or first_ns)}"
+        commands = f"{screen.count(full[0].first_seq)} to {screen.count(full[-1].last_seq)}"
     screen.facts(
         [
             ("path", known.path),
             ("journal id", known.journal_id + ("" if known.has_own_id else _DERIVED)),
-            ("commands", f"{screen.count(first_seq)} to {screen.count(last.last_seq)}" if first_seq else "none yet"),
+            ("commands", commands),
             ("clock", span),
             ("blocks", screen.count(sum(each.blocks for each in infos))),
             ("event digests", screen.count(sum(each.digests for each in infos))),
@@ -151,13 +154,14 @@ def _facts(slices: list[SliceInfo], problem: str | None) -> dict[str, Any]:
     """Facts of a journal for programs."""
     infos = [each.known for each in slices if each.known is not None]
     here = [each for each in slices if each.known is not None]
-    first, last = here[0], infos[-1]
+    full = [each for each in here if each.first_seq] or here
+    last = infos[-1]
     return {
         "path": last.path,
         "journal_id": last.journal_id,
         "has_own_id": last.has_own_id,
         "blocks": sum(each.blocks for each in infos),
-        "first_seq": next((each.first_seq for each in here if each.first_seq), 0),
+        "first_seq": full[0].first_seq,
         "last_seq": last.last_seq,
         "rules_versions": _unlike(each.rules_versions for each in infos),
         "source_digests": _unlike(each.source_digests for each in infos),
@@ -167,8 +171,8 @@ def _facts(slices: list[SliceInfo], problem: str | None) -> dict[str, Any]:
         "readers": last.readers,
         "problem": problem,
         "size_bytes": sum(each.bytes for each in infos),
-        "first_time": iso_time(first.first_time_ns or 0),
-        "last_time": iso_time(here[-1].last_time_ns or 0),
+        "first_time": iso_time(full[0].first_time_ns or 0),
+        "last_time": iso_time(full[-1].last_time_ns or 0),
         "capacity": _capacity_facts(here[-1].capacity),
         "slices": [
             {

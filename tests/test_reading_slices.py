@@ -379,3 +379,14 @@ def test_an_image_that_is_not_written_yet_is_no_problem_where_the_slice_before_g
     assert lockstep("journal", "check", node)[0] == 1
     last = sorted(slice_ends(ROWS, ENDS))[-1]
     assert not verify(node, from_seq=last + 1).ok
+
+
+def test_a_slice_that_was_just_begun_hides_nothing_of_the_journal(tmp_path: Path, lockstep: Lockstep) -> None:
+    write_slices(tmp_path / "node", ROWS, [])
+    roll(tmp_path / "node")
+    _, said, _ = lockstep("journal", "info", tmp_path / "node", "--json")
+    told = json.loads(said)
+    assert (told["first_seq"], told["last_seq"]) == (1, len(ROWS))
+    assert told["slices"][1]["first_seq"] == 0
+    assert told["last_time"] == told["slices"][0]["last_time"]
+    assert f"1 to {len(ROWS):,}" in lockstep("journal", "info", tmp_path / "node")[1]
