@@ -90,14 +90,14 @@ def test_a_file_taken_for_a_leftover_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between making the file and locking it, another process may clear it away."""
-    ours, others = CheckpointStore(tmp_path), CheckpointStore(tmp_path)
+    ours = CheckpointStore(tmp_path)
     ours.write(small_checkpoint(10))
     swept = []
 
     def flock(file: object, operation: int) -> None:
         if operation == fcntl.LOCK_EX and not swept:
             swept.extend(ours.folder.glob("*.tmp"))
-            others._clear_leftovers()
+            store_module._clear_leftovers(ours.folder)
         real(file, operation)  # type: ignore[arg-type]
 
     real = fcntl.flock
