@@ -111,7 +111,7 @@ def test_standard_output_in_a_file_is_the_same_with_the_bar_and_without(
             complaint = shown()
         results[name] = Path("result").read_text()
         assert ("━" in complaint) == (name == "with" and words not in BARLESS), complaint
-    assert results["with"], "no result at all"
+    assert results["with"] or words == ("journal", "keep-events"), "no result at all"  # JSON: a line a closed slice
     if not form:
         assert TIMED.sub("", results["with"]) == TIMED.sub("", results["without"])
 
