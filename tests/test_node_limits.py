@@ -253,7 +253,7 @@ def test_on_a_disk_that_is_full_cancels_work_from_the_reserve_and_when_that_is_g
         assert kinds(other.take(1)) == ["CANCELED"], "a flood of refused orders does not keep a cancel back"
         client.take(3_003)
         assert node.status()["state"] == "disk full", "nor does it use up the reserve at once"
-        assert "cancels still work" in str(node.status()["state_reason"])
+        assert "new orders are rejected and cancels work" in str(node.status()["state_reason"])
         with node.link() as link:
             for opening in ("phase XYZ continuous", "resume XYZ"):
                 with pytest.raises(RequestRefused, match=r"nothing is opened: room in .* is full"):

@@ -47,7 +47,7 @@ def test_a_path_that_is_no_data_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter").touch()
     status, said = served("--data", tmp_path / "full")
-    assert (status, "holds no journal" in said) == (2, True)
+    assert (status, "is not empty and has no journal" in said) == (2, True)
     status, said = served("--data", tmp_path / "none" / "deep", "--host", "256.1.1.1", "--port", 0)
     assert status == 2, said
 
