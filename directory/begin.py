@@ -37,7 +37,9 @@ def holds_journal(directory: Path) -> bool:
     if directory.exists() and not directory.is_dir():
         raise ReplayError(f"{directory} is a file; name a new directory, or a data directory of lockstep")
     if directory.exists() and not set(os.listdir(directory)) <= _LEFT_OVER:
-        raise ReplayError(f"{directory} is not empty and has no journal; name a new directory, or a data directory of lockstep")
+        raise ReplayError(
+            f"{directory} is not empty and has no journal; name a new directory, or a data directory of lockstep"
+        )
     return False
 
 

@@ -248,7 +248,7 @@ def calls_of_a_roll(directory: Path) -> int:
     return calls
 
 
-@pytest.mark.parametrize("kills", [16, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [16, pytest.param(120, marks=pytest.mark.long)])
 def test_a_kill_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
     tmp_path: Path, truth: Outcome, kills: int
 ) -> None:

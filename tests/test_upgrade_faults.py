@@ -242,7 +242,7 @@ def calls_of_an_upgrade(directory: Path) -> tuple[int, int]:
     return before, calls
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize("release", ["release-0.1", "release-rules-4"])
 def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
     tmp_path: Path, release: str, kills: int
@@ -272,7 +272,7 @@ def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice
     assert len(points) > kills - 8
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("release", ["release-0.1", "release-rules-4"])
 def test_a_disk_that_fails_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
     tmp_path: Path, release: str, step: int, monkeypatch: pytest.MonkeyPatch
