@@ -70,7 +70,7 @@ def archive(
     those before it have gone then. JournalError, CheckpointError, OSError.
     """
     directory, to = Path(directory), Path(to).absolute()
-    if to.resolve() in {directory.resolve(), (directory / SLICES).resolve()}:
+    if to.resolve().is_relative_to(directory.resolve()):
         raise ReplayError(f"{to} is in the data directory {directory}; give a folder outside it")
     with Journal.open(directory, readonly=True):
         pass  # a data directory of ours, or an error that says why not

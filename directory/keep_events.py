@@ -123,9 +123,11 @@ def main(arguments: list[str]) -> int:
     """Keep the events of one slice: data directory and number. Status 1 and a sentence where that fails."""
     directory, number = Path(arguments[0]), int(arguments[1])
     place = next((place for place in places(directory) if place.number == number), None)
+    if place is None:
+        sys.stderr.write(f"{directory} holds no slice {number}\n")
+        return 1
     try:
-        if place is not None:
-            keep_events(directory, place)
+        keep_events(directory, place)
     except (ReplayError, JournalError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -49,9 +49,12 @@ def meta_of(capacity: Capacity) -> dict[str, object]:
     return {"capacity": asdict(capacity), "rules_version": RULES_VERSION, "source_digest": source_digest()}
 
 
-def check_can_roll(journal: Journal, now_ns: int) -> None:
-    """Raise ReplayError where no slice can begin after the last command of a journal. ``now_ns``: the clock there."""
-    if journal.last_seq == journal.start_seq:
+def check_can_roll(journal: Journal, now_ns: int, *, resizes: bool = False) -> None:
+    """Raise ReplayError where no slice can begin after the last command of a journal. ``now_ns``: the clock there.
+
+    A slice without commands is followed by another one only where that ``resizes`` the market.
+    """
+    if journal.last_seq == journal.start_seq and not (resizes and journal.start is not None):
         raise ReplayError(f"slice {journal.place.number} of {journal.path} is empty; there is nothing to close")
     position: ClockPosition = position_after(journal, now_ns)
     if position.extended:
@@ -86,7 +89,7 @@ def roll(
         raise
     with journal:
         try:
-            check_can_roll(journal, engine.now_ns)
+            check_can_roll(journal, engine.now_ns, resizes=capacity not in (None, before))
             projections.flush()
             projections.sync()
             checkpoint = image(stateful(engine), before, journal_id)

@@ -179,6 +179,9 @@ def place_at(directory: Path, seq: int) -> Place:
                 break
             return place
         after = place.number
+    for number in range(1, after):
+        if (note := read_note(directory, number)) is not None and note.first_seq <= seq <= note.last_seq:
+            raise missing(directory, number, seq)
     raise missing(directory, after - 1, seq)
 
 

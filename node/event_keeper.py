@@ -67,7 +67,7 @@ class EventKeeper:
 
     def _begin(self, place: Place) -> None:
         self._number = place.number
-        command = [sys.executable, "-m", _PROGRAM, str(self._journal.path), str(place.number)]
+        command = [sys.executable, "-m", _PROGRAM, str(self._journal.path.absolute()), str(place.number)]
         try:
             self._child = subprocess.Popen(
                 command,
@@ -85,11 +85,15 @@ class EventKeeper:
         complaint = b"" if child.stderr is None else child.stderr.read(_SENTENCE_BYTES_MAX)
         if child.stderr is not None:
             child.stderr.close()
-        if child.returncode == 0:
+        if child.returncode == 0 and self._is_kept():
             self._report("events kept", slice=self._number)
             return
         last = (complaint.decode(errors="replace").strip().splitlines() or [""])[-1]
         self._on_failure(last or f"its process ended with status {child.returncode}")
+
+    def _is_kept(self) -> bool:
+        """True if the events of the slice that was worked on are there."""
+        return any(place.number == self._number and place.events.exists() for place in places(self._journal.path))
 
     def _on_failure(self, why: str) -> None:
         self._failed.add(self._number)

@@ -14,10 +14,13 @@ import pytest
 from engine.records import EventKind, Phase
 from journal import Journal, slices
 from journal.slices import START_IMAGE
+from node.event_keeper import EventKeeper
 from node.roll_policy import RollPolicy
 from replay.rebuild import rebuild
+from tests.nodes import write_slices
 from tests.ouch_messages import cancel, enter
 from tests.running import Client, Running, kinds, until
+from tests.streams import random_stream
 
 
 @pytest.fixture
@@ -141,3 +144,28 @@ def test_a_slice_is_due_once_a_day_when_all_is_closed() -> None:
 
 def test_a_node_that_starts_into_a_slice_with_commands_rolls_at_the_close() -> None:
     assert policy(None, True)[0].is_due()
+
+
+def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_slices(Path("node"), random_stream(5, 600), [300])
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    def note(what: str, **fields: Any) -> None:
+        told.append((what, fields))
+
+    with Journal.open("node") as journal:
+        keeper = EventKeeper(journal, note, note)
+        until(lambda: keeper.look() or told, 60, "nothing came of it")
+        assert told == [("events kept", {"slice": 1})]
+        assert slices.places(Path("node"))[0].events.exists()
+        slices.places(Path("node"))[0].events.unlink()
+        other = EventKeeper(journal, note, note)
+        monkeypatch.setattr("node.event_keeper._PROGRAM", "directory.no_such_program")
+        until(lambda: other.look() or len(told) > 1, 60, "nothing came of it")
+        assert told[1][0] == "events not kept"
+        for _ in range(3):
+            other.look()
+        assert len(told) == 2, "once a slice"

@@ -28,6 +28,7 @@ from journal import Journal, JournalError, slices
 from replay.difference import unlike
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import rebuild
+from replay.verify import verify
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp
 from tests.golden.made import CAPACITY, commands
@@ -136,6 +137,21 @@ def test_a_market_that_does_not_fit_is_refused_and_nothing_changes(tmp_path: Pat
         roll(tmp_path, capacity=tiny, make_projections=projections_of(tmp_path))
     assert len(slices.places(tmp_path)) == 1
     append(tmp_path, ROWS[ENDS[20] : ENDS[21]])
+
+
+def test_the_capacity_changes_right_behind_a_roll_too(tmp_path: Path, truth: Outcome) -> None:
+    begin(tmp_path)
+    append(tmp_path, ROWS[: ENDS[20]])
+    make = projections_of(tmp_path)
+    roll(tmp_path, make_projections=make)
+    with pytest.raises(ReplayError, match=r"slice 2 of .* is empty"):
+        roll(tmp_path, make_projections=make)
+    assert roll(tmp_path, capacity=LARGER, make_projections=make).number == 3
+    assert agree(append(tmp_path, ROWS[ENDS[20] :], LARGER), truth)
+    for number in (1, 2, 3):
+        with Journal.open(tmp_path, readonly=True, slice_number=number) as journal:
+            assert journal.check().ok
+    assert verify(tmp_path).ok
 
 
 def test_what_is_no_place_to_roll_at_is_told(tmp_path: Path) -> None:

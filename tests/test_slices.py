@@ -206,3 +206,17 @@ def test_the_image_of_a_slice_that_was_begun_in_a_running_market_is_named_afterw
     with Journal.open(tmp_path, readonly=True, slice_number=2) as journal:
         assert journal.start is not None
         assert journal.start.image == {}
+
+
+def test_a_command_of_an_archived_slice_is_said_to_be_in_that_one(tmp_path: Path) -> None:
+    three_slices(tmp_path)
+    for number in (1, 2):
+        first, last = (1, 2 * LENGTH) if number == 1 else (2 * LENGTH + 1, 3 * LENGTH)
+        slices.write_note(
+            tmp_path, slices.ArchiveNote(number, f"/there/{number}", first, last, 0, 0, 1, {}, 0, "", "", True)
+        )
+    shutil.rmtree(tmp_path / "journal")
+    shutil.rmtree(tmp_path / "slices" / "000002")
+    for seq, number in ((5, 1), (3 * LENGTH, 2)):
+        with pytest.raises(SliceMissing, match=rf"slice {number} of the journal was archived.*/there/{number}"):
+            slices.place_at(tmp_path, seq)
