@@ -133,7 +133,8 @@ class History:
             if from_seq <= gap.last_seq and to_seq >= gap.first_seq:
                 seq = max(from_seq, gap.first_seq)
                 raise SliceMissing(
-                    f"command {seq} is needed, and {gap.sentence}; what is here begins at command {gap.last_seq + 1}"
+                    f"command {seq} is needed, and {gap.sentence}; what is here begins at command {gap.last_seq + 1}: "
+                    f"--from {gap.last_seq + 1} reads that alone"
                 )
 
     def ranges(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[SliceRange]:

@@ -504,7 +504,8 @@ class Journal:
         Waits until all that was appended is durable. ``event_digest``: of all events up to there. ``image``: digest of
         each part of the state there. ``prepare``: called with the folder that becomes the slice's, to put into it what
         belongs there. The new slice is there with the rename of that folder: where anything before it raises, this
-        slice goes on as it was, and the error is raised: JournalError, or what ``prepare`` raises.
+        slice goes on as it was, and the error is raised: JournalError, or what ``prepare`` raises. Where something
+        raises after it, the journal is closed (``is_closed``): a start finds one slice or the other.
         """
         store, writer = self._store, self._writing()
         assert store is not None, "a journal that can be written has a store"
@@ -522,25 +523,38 @@ class Journal:
             new = slices.new_folder(self.path, start.number)
             prepare(new)
             write_folder(new / FOLDER, sealed)
-            place = slices.put_in_place(self.path, new)
-        except OSError as error:
+            place = slices.name_slice(new)
+        except BaseException as error:
+            with suppress(OSError):  # its image may take the room that this slice needs
+                slices.clear_leftovers(self.path)
             self._writer = self._new_writer(store)
-            raise failed(self.path, f"slice {self.place.number + 1} cannot be begun in {self.path}", error) from error
-        except BaseException:
-            self._writer = self._new_writer(store)
+            if isinstance(error, OSError):
+                raise failed(
+                    self.path, f"slice {self.place.number + 1} cannot be begun in {self.path}", error
+                ) from error
             raise
+        # Nothing may be appended to the old slice any more, whatever comes.
         before, self._store, self._reader_lock, self._writer = self.place, None, None, None
-        store.close()
-        os.close(self._fd)
-        self._fd = -1
-        self.place, self._folder = place, place.journal
-        with suppress(OSError):  # a start marks it, where this could not
-            slices.mark_closed(before)
         try:
+            store.close()
+            os.close(self._fd)
+            self._fd = -1
+            slices.sync_folder(self.path / slices.SLICES)
+            slices.sync_folder(self.path)
+            self.place, self._folder = place, place.journal
+            with suppress(OSError):  # a start marks it, where this could not
+                slices.mark_closed(before)
             self._open(readonly=False)
-        except BaseException:
+        except BaseException as error:
             self._release()
+            if isinstance(error, OSError):
+                raise failed(self.path, f"slice {place.number} cannot be opened in {self.path}", error) from error
             raise
+
+    @property
+    def is_closed(self) -> bool:
+        """True if nothing can be read or appended any more."""
+        return self._closed
 
     @property
     def last_digest_seq(self) -> int:

@@ -222,13 +222,14 @@ def clear_leftovers(directory: Path) -> None:
                 shutil.rmtree(directory / SLICES / name)
 
 
-def put_in_place(directory: Path, new: Path) -> Place:
-    """Give a slice that is complete its name: from then on it is the open one. Raises OSError."""
+def name_slice(new: Path) -> Place:
+    """Give a slice that is complete its name: from then on it is the open one, once the folder above is synced.
+
+    Raises OSError, and then it has no name.
+    """
     sync_folder(new)
     place = Place(int(new.name.removesuffix(_NEW)), new.with_name(new.name.removesuffix(_NEW)))
     new.rename(place.folder)
-    sync_folder(directory / SLICES)
-    sync_folder(directory)
     return place
 
 

@@ -279,7 +279,14 @@ def create_folder(directory: Path, genesis: bytes) -> None:
 
 
 def write_folder(new: Path, sealed: bytes) -> None:
-    """Write the folder of a slice without blocks; ``sealed``: its genesis record. Raises lmdb.Error, OSError."""
+    """Write the folder of a slice without blocks; ``sealed``: its genesis record. Raises JournalError, OSError."""
+    try:
+        _write_folder(new, sealed)
+    except lmdb.Error as error:
+        raise failed(new, f"{new} cannot be written", error) from error
+
+
+def _write_folder(new: Path, sealed: bytes) -> None:
     start = marks.decode_genesis(sealed).start
     last_seq, time_ns = (0, 0) if start is None else (start.last_seq, start.time_ns)
     new.mkdir(mode=0o700)

@@ -101,6 +101,8 @@ class CheckpointSchedule:
             begin_slice_live(self._journal, stateful(self._engine))
         except (ReplayError, JournalError) as error:
             self._journal.raise_failure()
+            if self._journal.is_closed:
+                raise  # the node ends, and its next start finds one slice or the other
             self._on_failure(f"no new slice was begun: {error}", "no new slice")
             return
         self._aside.start_image(self._engine)

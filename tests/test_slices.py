@@ -3,11 +3,13 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import pytest
 
 from directory.recover import stateful
-from journal import Journal, JournalDamaged, JournalError, JournalForeign, SliceMissing, marks, slices
+from journal import Journal, JournalDamaged, JournalError, JournalForeign, SliceMissing, marks, slices, store
 from replay.rebuild import rebuild
 from tests.journals import META, digest_of, fill, read_all, rows_of
 from tests.nodes import write_node, write_slices
@@ -143,6 +145,53 @@ def test_where_a_slice_cannot_be_begun_the_one_before_goes_on(tmp_path: Path) ->
         begin(journal)
         assert sorted(os.listdir(tmp_path / "slices")) == ["000002"]
     assert read_all(tmp_path).sentences == []
+
+
+def test_a_disk_that_fails_lmdb_lets_the_slice_before_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        """The lmdb of a disk without room."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lmdb, name)
+
+        def open(self, *_: object, **__: object) -> None:
+            raise lmdb.DiskError("no room")
+
+    with Journal.create(tmp_path, META) as journal:
+        fill(journal, COUNTS)
+        monkeypatch.setattr(store, "lmdb", Failing())
+        with pytest.raises(JournalError, match="cannot be written: no room"):
+            begin(journal)
+        monkeypatch.undo()
+        assert not journal.is_closed
+        assert os.listdir(tmp_path / "slices") == []
+        fill(journal, COUNTS)
+    assert read_all(tmp_path).sentences == []
+
+
+def test_after_the_new_slice_has_its_name_nothing_is_appended_to_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails between the rename and its sync: either slice may be there after a loss of power."""
+    real = slices.sync_folder
+
+    def fails(path: Path) -> None:
+        if path == tmp_path / "slices":
+            raise OSError(5, "Input/output error")
+        real(path)
+
+    with Journal.create(tmp_path, META) as journal:
+        fill(journal, COUNTS)
+        monkeypatch.setattr(slices, "sync_folder", fails)
+        with pytest.raises(JournalError, match="slice 2 cannot be opened"):
+            begin(journal)
+        assert journal.is_closed
+        with pytest.raises(JournalError, match="not open for writing"):
+            journal.append(1, rows_of(1, 1), 0)
+    monkeypatch.undo()
+    with Journal.open(tmp_path) as journal:
+        assert (journal.place.number, journal.last_seq) == (2, LENGTH)
+        fill(journal, COUNTS)
 
 
 def test_a_slice_of_another_journal_is_refused(tmp_path: Path) -> None:
