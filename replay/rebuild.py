@@ -93,7 +93,14 @@ def journal_of(
     journal = Journal.open(directory, readonly=readonly, durability=durability, slice_number=number)
     try:
         name = directory if at is None else name_of_slice(directory, journal.place.number)
-        check_rules(name, int(journal.meta.get("rules_version", RULES_VERSION)))
+        rules_version = int(journal.meta.get("rules_version", RULES_VERSION))
+        if rules_version != RULES_VERSION and journal.place.is_marked_closed:
+            raise ReplayError(
+                f"{name} is closed and of rules version {rules_version}, which this release does not play, so its "
+                "states are not shown; `lockstep commands` prints its commands, and `lockstep events` its events where "
+                "they are kept"
+            )
+        check_rules(name, rules_version)
     except ReplayError:
         journal.close()
         raise

@@ -128,3 +128,12 @@ def test_a_directory_of_this_release_needs_no_upgrade(tmp_path: Path, lockstep: 
     write_node(tmp_path / "node", random_stream(3, 50))
     assert lockstep("upgrade", tmp_path / "node")[1].startswith("nothing to do: ")
     assert lockstep("upgrade", tmp_path / "node", "--orders-max", SMALL.orders_max)[1].startswith("nothing to do: ")
+
+
+def test_a_past_state_of_an_upgraded_directory_names_no_upgrade(old: Path, lockstep: Lockstep) -> None:
+    assert lockstep("upgrade", old, "--yes")[0] == 0
+    status, _, complaint = lockstep("state", old, "--at", 50)
+    assert (status, "slice 1 of" in complaint, "upgrade" in complaint) == (2, True, False)
+    assert "`lockstep commands` prints its commands" in complaint
+    assert lockstep("commands", old, "--to", 50)[0] == 0
+    assert lockstep("state", old)[0] == 0
