@@ -8,6 +8,9 @@ import xxhash
 
 Rows = np.ndarray[Any, Any]
 
+#: Hasher of bytes that come in pieces: xxh3-64 (``update``, ``copy``, ``intdigest``).
+ByteHash = xxhash.xxh3_64
+
 DIGEST_BYTES: Final = 16
 GENESIS: Final = bytes(DIGEST_BYTES)
 

@@ -18,7 +18,6 @@ from engine.capacity import Capacity
 from engine.digest import part_digest
 from gateway.spool import Spool, remove_files
 from gateway.streams import Segment, Streams, session_of
-from gateway.tables import TABLES_VERSION
 
 #: Name of the streams' tables in an image, beside those of spools, which have the names of their sessions.
 _STREAMS: Final = "streams"
@@ -42,7 +41,9 @@ class Outbox(Projection):
 
     name = "streams"
     #: Rises with TABLES_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
-    version = TABLES_VERSION
+    version = 2
+    #: Versions that ``restore`` reads too: 1 had CRC-32 as checksums of spools. Its digests are others.
+    earlier_versions = (1,)
     on_segment: Callable[[Segment], None] | None = None
     on_new_session: Callable[[], None] | None = None
     on_login_end: Callable[[int, str], object] | None = None

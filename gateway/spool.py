@@ -10,13 +10,14 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.digest import ByteHash
 from wire.soup import packet_bytes
 
 #: Bytes of an extent. A stream of one message takes one extent, of which the file system allocates one page.
@@ -39,7 +40,7 @@ class SpoolError(Exception):
 class _Stream:
     """Stream of one user: its extents, an index of some of its messages, and unwritten bytes."""
 
-    __slots__ = ("bytes", "crc", "extents", "index_position", "index_seq", "next_seq", "pending", "written")
+    __slots__ = ("bytes", "checksum", "extents", "index_position", "index_seq", "next_seq", "pending", "written")
 
     def __init__(self) -> None:
         self.extents = array("q")
@@ -48,7 +49,7 @@ class _Stream:
         self.pending: list[bytes] = []
         self.written = 0
         self.bytes = 0
-        self.crc = 0  # of what is written
+        self.checksum = ByteHash()  # of what is written
         self.next_seq = 1
 
 
@@ -96,9 +97,7 @@ class Spool:
             stream = self._dirty[-1]
             data = b"".join(stream.pending)
             self._write(stream, data)
-            stream.crc = zlib.crc32(
-                data, stream.crc
-            )  # here, not for each message, so that many small ones become one write
+            stream.checksum.update(data)  # here, not for each message: many small ones are one write
             stream.pending.clear()
             self._dirty.pop()
         self._pending_bytes = 0
@@ -184,10 +183,14 @@ class Spool:
             except (OSError, ValueError) as error:
                 raise SpoolError(str(error)) from error
 
-    def checksums(self) -> NDArray[np.int64]:
-        """User number and CRC-32 of the bytes of each stream, written or not; int64[streams, 2]."""
-        rows = [(user, zlib.crc32(b"".join(each.pending), each.crc)) for user, each in sorted(self._streams.items())]
-        return np.array(rows, np.int64).reshape(-1, 2)
+    def checksums(self) -> NDArray[np.uint64]:
+        """User number and xxh3-64 of the bytes of each stream, written or not; uint64[streams, 2]."""
+        rows = []
+        for user, stream in sorted(self._streams.items()):
+            checksum = stream.checksum.copy()
+            checksum.update(b"".join(stream.pending))
+            rows.append((user, checksum.intdigest()))
+        return np.array(rows, np.uint64).reshape(-1, 2)
 
     def image(self) -> dict[str, NDArray[Any]]:
         """Image for ``restore``, of all messages written; call ``flush`` first. Sync the file with it."""
@@ -206,14 +209,15 @@ class Spool:
             "extents": joined("extents"),
             "index_seq": joined("index_seq"),
             "index_position": joined("index_position"),
-            "crc": np.array([stream.crc for stream in streams], np.int64),
+            "xxh3": np.array([stream.checksum.intdigest() for stream in streams], np.uint64),
         }
 
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
         """Restore from an image. Raises ValueError if the file does not match the image. All bytes are compared with
-        their checksums, unless the image is of a release without them.
+        their checksums: xxh3-64, or CRC-32 in an image of version 1 (``Outbox``), of which the oldest have none.
         """
         extent_at = index_at = 0
+        checksums = image["xxh3"].tolist() if "xxh3" in image else None
         crcs = image["crc"].tolist() if "crc" in image else None
         for at, (user, next_seq, number_bytes, extents, indexed) in enumerate(image["heads"].tolist()):
             stream = self._streams[user] = _Stream()
@@ -223,19 +227,30 @@ class Spool:
             stream.index_position = array("q", image["index_position"][index_at : index_at + indexed].tolist())
             extent_at, index_at = extent_at + extents, index_at + indexed
             self._check(stream)
-            stream.crc = self._crc(stream)
-            if crcs is not None and stream.crc != crcs[at]:
+            for piece in self._pieces(stream):
+                stream.checksum.update(piece)
+            same = checksums is None or stream.checksum.intdigest() == checksums[at]
+            if crcs is not None:
+                same &= self._crc(stream) == crcs[at]
+            if not same:
                 raise ValueError(
                     f"{self.path} was changed: the stream of user number {user} differs from the written one"
                 )
         self._extents = 1 + max((max(s.extents) for s in self._streams.values() if s.extents), default=-1)
 
-    def _crc(self, stream: _Stream) -> int:
-        """Checksum of a stream's bytes in the file."""
-        crc, left_bytes = 0, stream.bytes
+    def _pieces(self, stream: _Stream) -> Iterator[bytes]:
+        """Bytes of a stream in the file, extent by extent."""
+        left_bytes = stream.bytes
         for extent in stream.extents:
             piece = os.pread(self._fd, min(EXTENT_BYTES, left_bytes), _offset(extent))
-            crc, left_bytes = zlib.crc32(piece, crc), left_bytes - len(piece)
+            left_bytes -= len(piece)
+            yield piece
+
+    def _crc(self, stream: _Stream) -> int:
+        """CRC-32 of a stream's bytes in the file, as images of version 1 have it."""
+        crc = 0
+        for piece in self._pieces(stream):
+            crc = zlib.crc32(piece, crc)
         return crc
 
     def _check(self, stream: _Stream) -> None:

@@ -93,8 +93,8 @@ class _Carried:
         self.notes = () if self._earlier is None else tuple(self._earlier.notes)
 
     def _check_image(self, image: ProjectionImage) -> int:
-        """Users in an image of this release's form. Raises ValueError."""
-        if image.version != Outbox.version or image.damage:
+        """Users in an image of a form that this release reads. Raises ValueError."""
+        if image.version not in (Outbox.version, *Outbox.earlier_versions) or image.damage:
             raise ValueError(image.damage or f"the users' streams in the checkpoint have version {image.version}")
         return len(image.arrays["streams users"]) - 1
 

@@ -2,9 +2,13 @@
 
 import os
 import random
+import zlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gateway.spool import EXTENT_BYTES, FOLDER, Spool, SpoolError, remove_files
 
@@ -134,6 +138,32 @@ def test_a_flipped_bit_anywhere_in_what_was_written_is_not_believed(tmp_path: Pa
     again.close()
 
 
+def image_of_version_1(image: dict[str, NDArray[Any]], spool: Spool) -> dict[str, NDArray[Any]]:
+    """The same streams with CRC-32 as checksums."""
+    crcs = [zlib.crc32(spool.read(user, 0, 1 << 30)) for user in image["heads"][:, 0].tolist()]
+    return {name: array for name, array in image.items() if name != "xxh3"} | {"crc": np.array(crcs, np.int64)}
+
+
+def test_an_image_with_crc_32_is_taken_and_finds_a_flipped_bit(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    filled(spool, 7, 1_000)
+    spool.flush()
+    image = spool.image()
+    earlier = image_of_version_1(image, spool)
+    spool.close()
+    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again.restore(earlier)
+    assert again.image()["xxh3"].tolist() == image["xxh3"].tolist()
+    again.close()
+    octets = bytearray(spool.path.read_bytes())
+    octets[-1_000] ^= 1
+    spool.path.write_bytes(octets)
+    changed = Spool(tmp_path, SESSION, JOURNAL_ID)
+    with pytest.raises(ValueError, match="was changed"):
+        changed.restore(earlier)
+    changed.close()
+
+
 def test_an_image_of_a_release_without_checksums_is_taken(tmp_path: Path) -> None:
     spool = Spool(tmp_path, SESSION, JOURNAL_ID)
     filled(spool, 7, 100)
@@ -141,9 +171,30 @@ def test_an_image_of_a_release_without_checksums_is_taken(tmp_path: Path) -> Non
     image = spool.image()
     spool.close()
     again = Spool(tmp_path, SESSION, JOURNAL_ID)
-    again.restore({name: array for name, array in image.items() if name != "crc"})
-    assert again.image()["crc"].tolist() == image["crc"].tolist()
+    again.restore({name: array for name, array in image.items() if name != "xxh3"})
+    assert again.image()["xxh3"].tolist() == image["xxh3"].tolist()
     again.close()
+
+
+def test_checksums_do_not_depend_on_flushes_nor_on_a_restore(tmp_path: Path) -> None:
+    often, seldom = (Spool(tmp_path, session, JOURNAL_ID) for session in ("20240115", "20240116"))
+    for number in range(1, 400):
+        for spool in (often, seldom):
+            spool.append(number % 3, number, 1, number.to_bytes(2, "big") * 300)
+        often.flush()
+        if number == 200:
+            image = often.image()
+            often.close()
+            often = Spool(tmp_path, "20240115", JOURNAL_ID)
+            often.restore(image)
+    assert often.checksums().tolist() == seldom.checksums().tolist()
+    for spool in (often, seldom):
+        spool.append(1, 400, 1, b"one more")
+    assert often.checksums().tolist() == seldom.checksums().tolist()
+    seldom.append(2, 401, 1, b"and another")
+    assert often.checksums().tolist() != seldom.checksums().tolist()
+    often.close()
+    seldom.close()
 
 
 def test_files_of_sessions_that_are_not_kept_are_removed_and_those_of_an_earlier_release_too(tmp_path: Path) -> None:
