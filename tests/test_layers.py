@@ -40,7 +40,7 @@ HOMES = {
     "llvmlite": ("engine/jit.py",),
     "sortedcontainers": ("engine/reference/",),
     "lmdb": ("journal/store.py",),
-    "msgpack": ("journal/", "checkpoints/image.py"),
+    "msgpack": ("journal/", "checkpoints/image.py", "replication/link.py"),
     "xxhash": ("journal/", "engine/digest.py"),
     "typer": ("cli/",),
     "rich": ("cli/",),

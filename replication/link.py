@@ -1,0 +1,284 @@
+"""Link between a primary and its copies: frames, greeting and proof, as pure functions of bytes.
+
+A copy (standby, follower or auditor) connects to the primary. Both then send frames:
+
+    magic 2 | kind u8 | version u8 | payload bytes u32 | epoch u64 | checksum u32 | zero u32 | payload
+
+``epoch`` is that of the sender; a receiver refuses one below what it has seen. The checksum is CRC-32 over the header
+before it and the payload. Of a BLOCK it covers the header alone: the payload is a sealed block of the journal, which
+has a checksum of its own and is linked to the block before (``journal.frame``).
+
+The greeting: the primary sends CHALLENGE, the copy HELLO, the primary WELCOME or REFUSAL. Each proves with an HMAC that
+it knows the secret of the pair. Frames after that have no proof, and nothing is encrypted: use a network of your own.
+"""
+
+import hmac
+import struct
+import zlib
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+VERSION: Final = 1
+MAGIC: Final = b"lR"
+NONCE_BYTES: Final = 16
+DIGEST_BYTES: Final = 16
+_HEAD: Final = struct.Struct("<2sBBIQ")
+_CHECKSUM: Final = struct.Struct("<II")
+HEAD_BYTES: Final = _HEAD.size + _CHECKSUM.size
+#: Largest payload: a block of 65,536 rows with its header.
+PAYLOAD_BYTES_MAX: Final = (1 << 22) + 4_096
+#: Largest payload of a frame before the greeting is over.
+GREETING_BYTES_MAX: Final = 65_536
+#: Positions of a copy's tail that its greeting names at most.
+TAIL_MAX: Final = 256
+_POSITION: Final = struct.Struct("<Q16s")
+_ACK: Final = struct.Struct("<QQ")
+_BEAT: Final = struct.Struct("<QQQ")
+_SCRUB: Final = struct.Struct("<QQQ16s")
+_EPOCH_MAX: Final = 1 << 62
+
+
+class LinkError(Exception):
+    """A peer sent what it may not send; the message says what. Close the connection."""
+
+
+class Kind(IntEnum):
+    """Kind of a frame. Codes are never reused."""
+
+    CHALLENGE = 1
+    HELLO = 2
+    WELCOME = 3
+    REFUSAL = 4  # the reason, then the sender closes
+    BLOCK = 5  # primary: a sealed block
+    DIGESTS = 6  # event digests at the ends of blocks
+    ACK = 7  # copy: position of its memory and its disk, and event digests
+    BEAT = 8  # primary: its position, that of the released answers, and its wall clock
+    SCRUB = 9  # primary: digest of a piece of the state at a position
+    PARTS = 10  # digest of each part of the state at a position
+    SYNC = 11  # primary: whether the copy is recorded as in sync
+    SLICE = 12  # primary: the genesis record of the next slice
+    HANDOVER = 13  # primary: take over at this position
+    READY = 14  # standby: at that position, with this digest
+    DIVERGENCE = 15  # the states differ: where, and in which part
+    CATCH_UP = 16  # primary: the blocks are too old for the link; fetch them from its history
+    TAIL = 17  # copy: positions at the end of its journal, the newest first
+    COMMON = 18  # primary: the newest of them that its own journal has
+
+
+class Frame(NamedTuple):
+    """Frame of the link."""
+
+    kind: Kind
+    epoch: int
+    payload: bytes
+
+
+class Position(NamedTuple):
+    """Position in the journal, at the end of a block: sequence number, and a digest or checksum (16 bytes) there."""
+
+    seq: int
+    digest: bytes
+
+
+class Scrub(NamedTuple):
+    """Digest of piece ``turn`` of the state, of ``budget_bytes`` at most, after command ``seq``."""
+
+    seq: int
+    turn: int
+    budget_bytes: int
+    digest: bytes
+
+
+def head(kind: Kind, epoch: int, payload_bytes: int, payload: bytes = b"") -> bytes:
+    """Encode the header of a frame; ``payload``: what the checksum covers after the header (nothing of a BLOCK)."""
+    start = _HEAD.pack(MAGIC, kind, VERSION, payload_bytes, epoch)
+    return start + _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(start)), 0)
+
+
+def encode(kind: Kind, epoch: int, payload: bytes = b"") -> bytes:
+    """Encode a frame.
+
+    >>> reader = FrameReader()
+    >>> [(frame.kind.name, frame.epoch) for frame in reader.feed(encode(Kind.SYNC, 7, b"1"))]
+    [('SYNC', 7)]
+    """
+    return head(kind, epoch, len(payload), b"" if kind == Kind.BLOCK else payload) + payload
+
+
+class FrameReader:
+    """Cutter of a byte stream into frames. ``payload_bytes_max``: larger ones are refused; small until the greeting."""
+
+    def __init__(self) -> None:
+        self.payload_bytes_max = GREETING_BYTES_MAX
+        self._rest = bytearray()
+
+    def feed(self, data: "bytes | bytearray | memoryview") -> Iterator[Frame]:
+        """Frames that are complete with ``data``; take them all before the next call. Raises LinkError."""
+        self._rest += data
+        at = 0
+        try:
+            while len(self._rest) - at >= HEAD_BYTES:
+                magic, code, version, size, epoch = _HEAD.unpack_from(self._rest, at)
+                checksum, zero = _CHECKSUM.unpack_from(self._rest, at + _HEAD.size)
+                _check_head(magic, code, version, size, epoch, zero, self.payload_bytes_max)
+                start = at + HEAD_BYTES
+                if len(self._rest) < start + size:
+                    return
+                payload = bytes(memoryview(self._rest)[start : start + size])
+                covered = zlib.crc32(memoryview(self._rest)[at : at + _HEAD.size])
+                if checksum != (covered if code == Kind.BLOCK else zlib.crc32(payload, covered)):
+                    raise LinkError("a frame does not match its checksum")
+                at = start + size
+                yield Frame(Kind(code), epoch, payload)
+        finally:
+            del self._rest[:at]
+
+
+def _check_head(magic: bytes, code: int, version: int, size: int, epoch: int, zero: int, size_max: int) -> None:
+    if magic != MAGIC:
+        raise LinkError("what arrived is no frame of a link between nodes")
+    if version != VERSION:
+        raise LinkError(f"the peer speaks version {version} of the link, and this node version {VERSION}")
+    if code not in Kind._value2member_map_:
+        raise LinkError(f"a frame has the unknown kind {code}")
+    if size > size_max:
+        raise LinkError(f"a frame of {size} bytes is larger than the {size_max} allowed here")
+    if zero or epoch > _EPOCH_MAX:
+        raise LinkError("the header of a frame is out of range")
+
+
+# Payloads of fixed form.
+
+
+def pack_positions(positions: "list[Position]") -> bytes:
+    """Encode positions."""
+    return b"".join(_POSITION.pack(seq, digest) for seq, digest in positions)
+
+
+def unpack_positions(payload: bytes, start: int = 0) -> list[Position]:
+    """Decode positions. Raises LinkError."""
+    if (len(payload) - start) % _POSITION.size:
+        raise LinkError("a list of positions ends in the middle of one")
+    return [Position(*place) for place in _POSITION.iter_unpack(payload[start:])]
+
+
+def pack_ack(received_seq: int, journaled_seq: int, digests: "list[Position]") -> bytes:
+    """Encode an ACK."""
+    return _ACK.pack(received_seq, journaled_seq) + pack_positions(digests)
+
+
+def unpack_ack(payload: bytes) -> tuple[int, int, list[Position]]:
+    """Decode an ACK. Raises LinkError."""
+    if len(payload) < _ACK.size:
+        raise LinkError("an acknowledgement is too short")
+    received_seq, journaled_seq = _ACK.unpack_from(payload)
+    return received_seq, journaled_seq, unpack_positions(payload, _ACK.size)
+
+
+def pack_beat(last_seq: int, released_seq: int, time_ns: int) -> bytes:
+    """Encode a BEAT; ``time_ns``: wall clock of the primary, for the report of the lag."""
+    return _BEAT.pack(last_seq, released_seq, time_ns)
+
+
+def unpack_beat(payload: bytes) -> tuple[int, int, int]:
+    """Decode a BEAT. Raises LinkError."""
+    if len(payload) != _BEAT.size:
+        raise LinkError(f"a beat has {len(payload)} bytes")
+    last_seq, released_seq, time_ns = _BEAT.unpack(payload)
+    return last_seq, released_seq, time_ns
+
+
+def pack_scrub(scrub: Scrub) -> bytes:
+    """Encode a SCRUB."""
+    return _SCRUB.pack(*scrub)
+
+
+def unpack_scrub(payload: bytes) -> Scrub:
+    """Decode a SCRUB. Raises LinkError."""
+    if len(payload) != _SCRUB.size:
+        raise LinkError(f"a digest of a piece of the state has {len(payload)} bytes")
+    return Scrub(*_SCRUB.unpack(payload))
+
+
+# Payloads with names.
+
+
+def pack_map(fields: dict[str, Any]) -> bytes:
+    """Encode a map of plain values."""
+    packed: bytes = msgpack.packb(fields)
+    return packed
+
+
+def unpack_map(payload: bytes, kinds: dict[str, type]) -> dict[str, Any]:
+    """Decode a map which has at least the fields of ``kinds``, each of its type. Raises LinkError.
+
+    Further fields are left out: a later release may send more.
+    """
+    try:
+        fields = msgpack.unpackb(payload)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise LinkError("a frame holds no map of plain values") from error
+    if not isinstance(fields, dict):
+        raise LinkError("a frame holds no map")
+    found = {}
+    for name, kind in kinds.items():
+        if type(fields.get(name)) is not kind:
+            raise LinkError(f"a frame has no {name}, or one of a wrong type")
+        found[name] = fields[name]
+    return found
+
+
+class Identity(NamedTuple):
+    """Identity of a node's state: two nodes with the same one compute the same from the same commands.
+
+    ``journal_id``: 16 bytes. ``form``: digest (16 bytes) of STATE_VERSION, the dtypes of the state and the capacity.
+    ``build``: digest of the kernels' sources, for the record: two builds of the same rules may work together, as they
+    do during an upgrade.
+    """
+
+    name: str
+    journal_id: bytes
+    rules_version: int
+    form: bytes
+    build: str
+    slice_number: int
+
+
+IDENTITY_KINDS: Final[dict[str, type]] = {
+    "name": str,
+    "journal_id": bytes,
+    "rules_version": int,
+    "form": bytes,
+    "build": str,
+    "slice_number": int,
+}
+
+
+def difference(own: Identity, other: Identity) -> str:
+    """Sentence on what makes two nodes no pair; "" if they are one."""
+    if own.name == other.name:
+        return f"both nodes are named {own.name}; give each a name of its own (--node)"
+    if own.journal_id != other.journal_id:
+        ids = f"id {other.journal_id.hex()}, and {own.name} id {own.journal_id.hex()}"
+        return f"{other.name} has another journal ({ids})"
+    if own.rules_version != other.rules_version:
+        return (
+            f"{other.name} runs version {other.rules_version} of the rules, and {own.name} version {own.rules_version}"
+        )
+    if own.form != other.form:
+        return f"{other.name} has a state of another form or capacity than {own.name}"
+    return ""
+
+
+def proof(secret: bytes, role: str, first_nonce: bytes, second_nonce: bytes, claims: bytes) -> bytes:
+    """HMAC-SHA-256 (32 bytes) by which one end (``role``) proves the secret for this greeting and its claims."""
+    told = b"|".join((role.encode(), first_nonce, second_nonce, claims))
+    return hmac.digest(secret, told, "sha256")
+
+
+def is_proof(given: bytes, expected: bytes) -> bool:
+    """True if a proof is right, in constant time."""
+    return hmac.compare_digest(given, expected)

@@ -1,0 +1,519 @@
+"""Primary's side of replication: blocks to the copies, their positions, and who may take over.
+
+Bytes and time in, bytes and wishes out; nothing here reads a clock, a socket or a disk. The shell calls ``add_block``
+and ``add_digest`` for each block, ``on_journaled`` when it is on the disk, ``receive`` for each copy, and ``tick``;
+then it sends what ``Copy.take_out`` gives, asks the arbiter for ``wish``, and releases answers up to ``released_seq``.
+
+**The rule that makes a takeover safe.** A node may take over only while the arbiter's record names it as in sync. So an
+answer leaves only when each node that the record names, or may name while a request is under way, has acknowledged its
+command. A standby that is gone therefore holds the answers back until the record is without it. A standby that joins is
+waited for first, and recorded once it has acknowledged all that was ever told.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Final, Literal, NamedTuple
+
+from replication import link
+from replication.comparison import Comparison, Divergence
+from replication.link import Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+from sequencer.release import REPLICATED, ReleasePolicy, Replicated, released_seq
+
+Role = Literal["standby", "follower", "auditor"]
+ROLES: Final = ("standby", "follower", "auditor")
+#: Commands that a standby may lag behind when it is recorded as in sync: answers then wait for it.
+LAG_MAX: Final = 1 << 16
+
+
+class Settings(NamedTuple):
+    """Times and bounds of a primary. ``alone``: without a standby answer on, after recording it, or stop answering."""
+
+    policy: ReleasePolicy = "both"
+    alone: Literal["continue", "stop"] = "continue"
+    beat_ns: int = 50_000_000
+    silence_ns: int = 500_000_000
+    backlog_bytes: int = 64 << 20
+    out_bytes_max: int = 8 << 20
+
+
+class _Sent(NamedTuple):
+    first_seq: int
+    last_seq: int
+    sealed: bytes
+
+
+class Backlog:
+    """The newest sealed blocks, for copies that are a little behind. At least ``bytes_max`` of them are kept."""
+
+    def __init__(self, last_seq: int, checksum: bytes, bytes_max: int) -> None:
+        self._blocks: deque[_Sent] = deque()
+        self._bytes = 0
+        self._bytes_max = bytes_max
+        #: The last command before the oldest block, and the checksum there.
+        self.start = Position(last_seq, checksum)
+        self.last_seq = last_seq
+
+    def add(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
+        """Add the next block. Raises ValueError if it is not."""
+        if first_seq != self.last_seq + 1 or last_seq < first_seq:
+            raise ValueError(f"the block at {first_seq} does not follow command {self.last_seq}")
+        self._blocks.append(_Sent(first_seq, last_seq, sealed))
+        self._bytes += len(sealed)
+        self.last_seq = last_seq
+        while len(self._blocks) > 1 and self._bytes - len(self._blocks[0].sealed) >= self._bytes_max:
+            oldest = self._blocks.popleft()
+            self._bytes -= len(oldest.sealed)
+            self.start = Position(oldest.last_seq, _checksum(oldest.sealed))
+
+    def blocks_from(self, seq: int) -> Iterator[_Sent]:
+        """Blocks from the one that begins with ``seq`` on."""
+        # Almost always the last one, or one near it.
+        newer = 0
+        for block in reversed(self._blocks):
+            if block.first_seq < seq:
+                break
+            newer += 1
+        for at in range(len(self._blocks) - newer, len(self._blocks)):
+            yield self._blocks[at]
+
+    def checksum_at(self, seq: int) -> bytes | None:
+        """Checksum of the chain after command ``seq``; None if no block here ends there."""
+        if seq == self.start.seq:
+            return self.start.digest
+        return next((_checksum(block.sealed) for block in self._blocks if block.last_seq == seq), None)
+
+
+def _checksum(sealed: bytes) -> bytes:
+    return bytes(sealed[16:32])  # its place in a frame of the journal
+
+
+class Copy:
+    """A connection of a copy, at the primary's end. ``state``: greeting, live or closed; ``why`` it was closed.
+
+    ``sent_seq``: last command put on the connection. ``received_seq``, ``journaled_seq``: what the copy has in memory
+    and on its disk. ``unsent_bytes``: set by the shell, what the connection has not taken yet.
+    """
+
+    def __init__(self, nonce: bytes, now_ns: int) -> None:
+        self.nonce = nonce
+        self.reader = FrameReader()
+        self.state: Literal["greeting", "live", "closed"] = "greeting"
+        self.why = ""
+        self.name = ""
+        self.role: str = ""
+        self.sent_seq = self.received_seq = self.journaled_seq = 0
+        self.heard_ns = now_ns
+        self.beaten_ns = now_ns
+        self.unsent_bytes = 0
+        self.comparison = Comparison(0)
+        self.caught_up = False
+        self.synced: bool | None = None
+        self.ready: Position | None = None
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+
+    def put(self, *pieces: bytes) -> None:
+        """Queue bytes for the connection."""
+        self._out.extend(pieces)
+        self._out_bytes += sum(map(len, pieces))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that the connection has not taken."""
+        return self._out_bytes + self.unsent_bytes
+
+    def take_out(self) -> list[bytes]:
+        """Bytes to send now, in order."""
+        out, self._out, self._out_bytes = self._out, [], 0
+        return out
+
+
+class Primary:
+    """Replication of a primary during its reign. ``superseded``: a higher epoch that was seen; 0: none. Stop then.
+
+    ``identity``, ``epoch``: of this node and its reign. ``checksum_at``: checksum of the chain after a command by the
+    journal, None if no block ends there. ``last_seq``, ``checksum``: end of the journal, all of which is on the disk.
+    ``recorded``: nodes that the arbiter's record names as in sync, this one among them.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        epoch: int,
+        secret: bytes,
+        settings: Settings,
+        *,
+        last_seq: int,
+        checksum: bytes,
+        event_digest: bytes,
+        recorded: frozenset[str],
+        checksum_at: Callable[[int], bytes | None] = lambda _: None,
+    ) -> None:
+        self.identity, self.epoch, self.settings = identity, epoch, settings
+        self._secret = secret
+        self._checksum_at = checksum_at
+        self.backlog = Backlog(last_seq, checksum, settings.backlog_bytes)
+        self.copies: list[Copy] = []
+        self.applied_seq = self.journaled_seq = last_seq
+        self._applied_digest = event_digest
+        self._released_seq = last_seq
+        self.superseded = 0
+        self.recorded = recorded
+        #: Names in a request to the arbiter whose outcome is not known.
+        self.asked: frozenset[str] = frozenset()
+        #: Acknowledged positions by name, of nodes that may take over and are not connected.
+        self._last_acks: dict[str, Replicated] = {}
+        #: First difference with a copy, by its name.
+        self.divergences: dict[str, Divergence] = {}
+        #: Standby that is to take over by command; "" for none.
+        self.handover_to = ""
+
+    # Blocks of this node.
+
+    def add_block(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
+        """Take a sealed block, before it is applied or on the disk, and put it on the connections."""
+        self.backlog.add(first_seq, last_seq, sealed)
+        for copy in self.copies:
+            if copy.state == "live":
+                self._feed(copy)
+
+    def add_digest(self, first_seq: int, last_seq: int, digest: bytes) -> None:
+        """Take the event digest at the end of a block that is applied."""
+        self.applied_seq, self._applied_digest = last_seq, digest
+        for copy in self.copies:
+            if copy.state == "live":
+                copy.comparison.own(first_seq, last_seq, digest)
+                self._judge(copy)
+                if copy.sent_seq >= last_seq:
+                    copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions([Position(last_seq, digest)])))
+
+    def add_scrub(self, scrub: Scrub) -> None:
+        """Take the digest of a piece of the state after the last block; copies that are up to date compare it."""
+        frame = link.encode(Kind.SCRUB, self.epoch, link.pack_scrub(scrub))
+        self._put_if_at(scrub.seq, frame)
+
+    def add_parts(self, seq: int, parts: dict[str, bytes]) -> None:
+        """Take the digests of all parts of the state after command ``seq``, for copies that compute theirs there."""
+        frame = link.encode(Kind.PARTS, self.epoch, link.pack_map({"seq": seq, "parts": parts}))
+        for copy in self._live():
+            if copy.sent_seq >= seq:
+                copy.put(frame)
+
+    def add_slice(self, genesis: bytes) -> None:
+        """Announce the next slice after the last block, with its genesis record."""
+        self._put_if_at(self.backlog.last_seq, link.encode(Kind.SLICE, self.epoch, genesis))
+
+    def _put_if_at(self, seq: int, frame: bytes) -> None:
+        for copy in self._live():
+            if copy.sent_seq == seq:
+                copy.put(frame)
+
+    def on_journaled(self, seq: int) -> None:
+        """Note that all up to ``seq`` is on this node's disk."""
+        self.journaled_seq = max(self.journaled_seq, seq)
+
+    def _live(self) -> Iterator[Copy]:
+        return (copy for copy in self.copies if copy.state == "live")
+
+    # Release.
+
+    @property
+    def replicated(self) -> Replicated | None:
+        """Position that each node that may take over has reached; None if there is none but this one."""
+        joining = {copy.name for copy in self._live() if self._joins(copy)}
+        names = (self.recorded | self.asked | joining) - {self.identity.name}
+        if not names:
+            return None
+        acks = [self._ack_of(name) for name in names]
+        return Replicated(min(ack.received_seq for ack in acks), min(ack.journaled_seq for ack in acks))
+
+    def _ack_of(self, name: str) -> Replicated:
+        for copy in self._live():
+            if copy.name == name and copy.role == "standby":
+                return Replicated(copy.received_seq, copy.journaled_seq)
+        return self._last_acks.get(name, Replicated(0, 0))
+
+    def released_seq(self, *, lease_holds: bool) -> int:
+        """Last command whose events may leave now; it never goes back. Without a sure lease it stands still."""
+        if lease_holds and not self.superseded:
+            now = released_seq(self.settings.policy, self.applied_seq, self.journaled_seq, self.replicated)
+            self._released_seq = max(self._released_seq, now)
+        return self._released_seq
+
+    # The arbiter's record.
+
+    @property
+    def wish(self) -> frozenset[str] | None:
+        """Names that the arbiter is to record as in sync now; None: nothing to record, or a request is under way."""
+        if self.asked or self.superseded:
+            return None
+        wanted = self._wanted()
+        return wanted if wanted != self.recorded else None
+
+    def _wanted(self) -> frozenset[str]:
+        own = self.identity.name
+        if self.settings.policy not in REPLICATED:
+            return frozenset({own})
+        standbys = {copy.name for copy in self._live() if self._joins(copy) and self._has_what_was_told(copy)}
+        if self.settings.alone == "stop" and not standbys:
+            return self.recorded
+        return frozenset({own, *standbys})
+
+    def _joins(self, copy: Copy) -> bool:
+        """True if answers wait for a copy, so that the arbiter may record it."""
+        return copy.role == "standby" and copy.caught_up and self.settings.policy in REPLICATED
+
+    def _has_what_was_told(self, copy: Copy) -> bool:
+        """True if a copy has acknowledged all that clients were told."""
+        acked = copy.received_seq if self.settings.policy == "replica" else copy.journaled_seq
+        return acked >= self._released_seq
+
+    def on_record_asked(self, names: frozenset[str]) -> None:
+        """Note that a request is about to be sent: from now on it may be in force."""
+        self.asked = names
+
+    def on_record_answered(self, recorded: frozenset[str]) -> None:
+        """Take the record as the arbiter has it now."""
+        self.recorded, self.asked = recorded, frozenset()
+        self._last_acks = {name: ack for name, ack in self._last_acks.items() if name in recorded}
+        for copy in self._live():
+            self._tell_sync(copy)
+
+    def on_record_refused(self, epoch: int) -> None:
+        """Note that another reign has begun."""
+        self.superseded = max(self.superseded, epoch, self.epoch + 1)
+
+    def _tell_sync(self, copy: Copy) -> None:
+        # A standby that restarted may lack what it had acknowledged: it is told once it has that again.
+        synced = copy.name in self.recorded and (bool(copy.synced) or self._has_what_was_told(copy))
+        if copy.synced != synced:
+            copy.synced = synced
+            copy.put(link.encode(Kind.SYNC, self.epoch, b"1" if synced else b"0"))
+
+    # Connections of copies.
+
+    def connect(self, nonce: bytes, now_ns: int) -> Copy:
+        """Take a new connection; ``nonce``: 16 random bytes."""
+        copy = Copy(nonce, now_ns)
+        copy.put(link.encode(Kind.CHALLENGE, self.epoch, nonce))
+        self.copies.append(copy)
+        return copy
+
+    def disconnect(self, copy: Copy, why: str = "the connection ended") -> None:
+        """Note that a connection is gone. May be repeated."""
+        if copy not in self.copies:
+            return
+        self.copies.remove(copy)
+        if copy.state == "live" and copy.role == "standby":
+            self._last_acks[copy.name] = Replicated(copy.received_seq, copy.journaled_seq)
+        copy.state = "closed"
+        copy.why = copy.why or why
+
+    def _refuse(self, copy: Copy, why: str) -> None:
+        copy.put(link.encode(Kind.REFUSAL, self.epoch, link.pack_map({"why": why})))
+        self.disconnect(copy, why)
+
+    def receive(self, copy: Copy, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
+        """Take bytes of a connection; one that breaks the rules is closed with the reason."""
+        try:
+            for frame in copy.reader.feed(data):
+                copy.heard_ns = now_ns
+                self._take(copy, frame)
+                if copy.state == "closed":
+                    return
+        except LinkError as error:
+            self._refuse(copy, str(error))
+
+    def _take(self, copy: Copy, frame: Frame) -> None:
+        if copy.state == "greeting":
+            if frame.kind != Kind.HELLO:
+                raise LinkError(f"{frame.kind.name} came before the greeting")
+            self._greet(copy, frame.payload)
+        elif frame.epoch > self.epoch:
+            self._on_newer_epoch(copy, frame.epoch)
+        elif frame.kind == Kind.ACK:
+            self._acknowledged(copy, *link.unpack_ack(frame.payload))
+        elif frame.kind == Kind.DIVERGENCE:
+            self._on_divergence_reported(copy, frame.payload)
+        elif frame.kind == Kind.READY:
+            positions = link.unpack_positions(frame.payload)
+            copy.ready = positions[0] if len(positions) == 1 else None
+        else:
+            raise LinkError(f"a copy may not send {frame.kind.name}")
+
+    def _on_newer_epoch(self, copy: Copy, epoch: int) -> None:
+        self.superseded = max(self.superseded, epoch)
+        self._refuse(copy, f"epoch {epoch} has begun, and this node reigned in epoch {self.epoch}")
+
+    def _greet(self, copy: Copy, payload: bytes) -> None:
+        outer = link.unpack_map(payload, {"claims": bytes, "nonce": bytes, "proof": bytes})
+        expected = link.proof(self._secret, "copy", copy.nonce, outer["nonce"], outer["claims"])
+        if len(outer["nonce"]) != link.NONCE_BYTES or not link.is_proof(outer["proof"], expected):
+            self._refuse(copy, "the peer does not know the secret of this pair; give both nodes the same --secret-file")
+            return
+        kinds = link.IDENTITY_KINDS | {"role": str, "epoch": int, "tail": bytes}
+        claims = link.unpack_map(outer["claims"], kinds)
+        identity = Identity(*(claims[name] for name in Identity._fields))
+        copy.name, copy.role = identity.name, claims["role"]
+        if claims["epoch"] > self.epoch:
+            self._on_newer_epoch(copy, claims["epoch"])
+            return
+        why = self._reason_against(identity, copy.role)
+        if why:
+            self._refuse(copy, why)
+            return
+        self._place(copy, outer["nonce"], identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
+
+    def _reason_against(self, identity: Identity, role: str) -> str:
+        if role not in ROLES:
+            return f"the role {role!r} is unknown"
+        if identity.name in self.divergences:
+            return f"{identity.name} has diverged; rebuild it before it follows again"
+        others = (copy.name for copy in self._live() if copy.role == "standby" and copy.name != identity.name)
+        other = next(others, "")
+        if role == "standby" and other:
+            return f"{self.identity.name} has a standby, {other}; a second copy follows with --role follower"
+        return link.difference(self.identity, identity)
+
+    def _place(self, copy: Copy, nonce: bytes, identity: Identity, tail: list[Position]) -> None:
+        """Find the newest position that both journals have, and go on from there."""
+        if identity.slice_number < self.identity.slice_number:
+            self._send_elsewhere(copy, identity.slice_number)
+            return
+        if not tail or any(newer.seq <= older.seq for newer, older in pairwise(tail)):
+            raise LinkError("the positions of the copy's journal are not in order, the newest first")
+        common = next((place for place in tail if self._has(place)), None)
+        if common is None:
+            self._refuse(copy, f"the journals of {self.identity.name} and {copy.name} have no block in common")
+        elif common != tail[0]:
+            copy.put(link.encode(Kind.COMMON, self.epoch, link.pack_positions([common])))
+            self.disconnect(copy, f"{copy.name} has blocks after {common.seq} that are not of this history")
+        elif common.seq < self.backlog.start.seq:
+            self._send_elsewhere(copy, identity.slice_number)
+        else:
+            self._welcome(copy, nonce, common.seq)
+
+    def _has(self, place: Position) -> bool:
+        if place.seq >= self.backlog.start.seq:
+            return self.backlog.checksum_at(place.seq) == place.digest
+        return self._checksum_at(place.seq) == place.digest
+
+    def _send_elsewhere(self, copy: Copy, slice_number: int) -> None:
+        fields = {"last_seq": self.backlog.last_seq, "slice_number": self.identity.slice_number}
+        copy.put(link.encode(Kind.CATCH_UP, self.epoch, link.pack_map(fields)))
+        self.disconnect(copy, f"{copy.name} (slice {slice_number}) first fetches older blocks")
+
+    def _welcome(self, copy: Copy, nonce: bytes, seq: int) -> None:
+        claims = link.pack_map({**self.identity._asdict(), "from_seq": seq + 1, "last_seq": self.backlog.last_seq})
+        proof = link.proof(self._secret, "primary", copy.nonce, nonce, claims)
+        copy.put(link.encode(Kind.WELCOME, self.epoch, link.pack_map({"claims": claims, "proof": proof})))
+        for older in [each for each in self._live() if each.name == copy.name]:
+            self.disconnect(older, f"{copy.name} connected again")
+        copy.reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
+        copy.state = "live"
+        copy.sent_seq = copy.received_seq = seq
+        copy.journaled_seq = 0
+        copy.comparison = Comparison(seq)
+        self._tell_sync(copy)
+        self._feed(copy)
+
+    def _feed(self, copy: Copy) -> None:
+        """Put on the connection what it has room for."""
+        if copy.sent_seq < self.backlog.start.seq:
+            self._send_elsewhere(copy, self.identity.slice_number)
+            return
+        if copy.sent_seq == self.backlog.last_seq:
+            return
+        for block in self.backlog.blocks_from(copy.sent_seq + 1):
+            if copy.waiting_bytes > self.settings.out_bytes_max:
+                return
+            copy.put(link.head(Kind.BLOCK, self.epoch, len(block.sealed)), block.sealed)
+            copy.sent_seq = block.last_seq
+
+    def _acknowledged(self, copy: Copy, received_seq: int, journaled_seq: int, digests: list[Position]) -> None:
+        if not (copy.received_seq <= received_seq <= copy.sent_seq and journaled_seq <= received_seq):
+            raise LinkError(
+                f"{copy.name} acknowledges {received_seq} in memory and {journaled_seq} on disk, and was sent up to "
+                f"{copy.sent_seq}"
+            )
+        if journaled_seq < copy.journaled_seq:
+            raise LinkError(f"{copy.name} had {copy.journaled_seq} on its disk, and now has {journaled_seq}")
+        copy.received_seq, copy.journaled_seq = received_seq, journaled_seq
+        for position in digests:
+            copy.comparison.other(position)
+        self._judge(copy)
+        if self.backlog.last_seq - received_seq <= LAG_MAX:
+            copy.caught_up = True
+        self._tell_sync(copy)
+
+    def _judge(self, copy: Copy) -> None:
+        if copy.comparison.divergence is not None and copy.name not in self.divergences:
+            self._on_divergence(copy, copy.comparison.divergence)
+
+    def _on_divergence_reported(self, copy: Copy, payload: bytes) -> None:
+        kinds = {"first_seq": int, "last_seq": int, "part": str, "own": bytes, "other": bytes}
+        told = link.unpack_map(payload, kinds)
+        # What is its own is the other's here.
+        divergence = Divergence(told["first_seq"], told["last_seq"], told["part"], told["other"], told["own"])
+        if copy.name not in self.divergences:
+            self._on_divergence(copy, divergence)
+
+    def _on_divergence(self, copy: Copy, divergence: Divergence) -> None:
+        self.divergences[copy.name] = divergence
+        copy.put(link.encode(Kind.DIVERGENCE, self.epoch, link.pack_map(divergence._asdict())))
+        self.disconnect(copy, divergence.sentence(self.identity.name, copy.name))
+
+    # Time, and a takeover by command.
+
+    def tick(self, now_ns: int, time_ns: int) -> None:
+        """Beat, and give up silent copies. ``now_ns``: monotonic; ``time_ns``: wall clock, for reports."""
+        for copy in list(self.copies):
+            if now_ns - copy.heard_ns > self.settings.silence_ns:
+                self._refuse(copy, f"nothing was heard for {self.settings.silence_ns // 1_000_000} ms")
+            elif copy.state == "live":
+                self._feed(copy)
+                if copy.state == "live" and now_ns - copy.beaten_ns >= self.settings.beat_ns:
+                    copy.beaten_ns = now_ns
+                    beat = link.pack_beat(self.backlog.last_seq, self._released_seq, time_ns)
+                    copy.put(link.encode(Kind.BEAT, self.epoch, beat))
+
+    def hand_over(self) -> str:
+        """Ask the standby to be ready to take over where this node stands; "" if asked, else why it cannot.
+
+        Call it once nothing is taken any more and all is released. ``is_ready`` tells when it is.
+        """
+        standby = next((copy for copy in self._live() if copy.role == "standby"), None)
+        if standby is None:
+            return "there is no standby"
+        if standby.name not in self.recorded:
+            return f"{standby.name} is not in sync"
+        self.handover_to = standby.name
+        standby.ready = None
+        standby.put(link.encode(Kind.HANDOVER, self.epoch, link.pack_positions([self._end])))
+        return ""
+
+    @property
+    def _end(self) -> Position:
+        return Position(self.applied_seq, self._applied_digest)
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the standby stands where this node does, with the same digest."""
+        return any(copy.name == self.handover_to and copy.ready == self._end for copy in self._live())
+
+    def status(self) -> list[dict[str, Any]]:
+        """The connected copies, for reports: name, role, positions, lag in commands, in sync or not."""
+        return [
+            {
+                "name": copy.name,
+                "role": copy.role,
+                "sent_seq": copy.sent_seq,
+                "received_seq": copy.received_seq,
+                "journaled_seq": copy.journaled_seq,
+                "agreed_seq": copy.comparison.agreed_seq,
+                "lag_commands": self.backlog.last_seq - copy.received_seq,
+                "in_sync": copy.name in self.recorded,
+            }
+            for copy in self._live()
+        ]

@@ -1,0 +1,394 @@
+"""Copy's side of replication: blocks of the primary, own positions, comparison of states, and the right to take over.
+
+Bytes and time in, bytes and blocks out; nothing here reads a clock, a socket or a disk. The shell connects, calls
+``receive``, appends and applies what ``take_blocks`` gives, and reports with ``on_taken``, ``on_applied`` and
+``on_journaled``; then it sends what ``take_out`` gives. ``reason_not_to_take_over`` is the whole decision on a
+takeover, but for the arbiter's.
+
+A standby acknowledges a block only once the journal has taken it (in memory) or has it on the disk. It refuses frames
+of an epoch below the highest that it has seen, its own included: that keeps an old primary from having anything
+acknowledged.
+"""
+
+from collections import deque
+from typing import Any, Literal, NamedTuple
+
+from replication import link
+from replication.comparison import Comparison, Divergence
+from replication.link import TAIL_MAX, Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+
+State = Literal["disconnected", "greeting", "following", "refused", "diverged", "elsewhere", "apart"]
+
+
+class CatchUp(NamedTuple):
+    """Position of the primary, for a copy that has to fetch older blocks first."""
+
+    last_seq: int
+    slice_number: int
+
+
+class Settings(NamedTuple):
+    """Times of a copy. ``acknowledge_ns``: longest time between two acknowledgements."""
+
+    acknowledge_ns: int = 50_000_000
+    silence_ns: int = 500_000_000
+
+
+class Standby:
+    """A copy of a primary.
+
+    ``state``: disconnected; greeting; following; refused (``why``); diverged (``divergence``); elsewhere: fetch older
+    blocks first (``catch_up``); apart: this journal has blocks after ``common`` that are not of the primary's history,
+    set them aside. After each of the last four the connection is to be closed.
+
+    ``epoch``: the highest seen. ``in_sync``: the primary says that the arbiter's record names this node.
+    ``was_in_sync``: it said so since this process has started, so nothing acknowledged is missing here.
+    ``primary``: its name. ``last_seq``: last command taken; ``tail``: see ``connect``.
+    """
+
+    def __init__(
+        self, identity: Identity, role: str, secret: bytes, settings: Settings, *, epoch: int, seq: int
+    ) -> None:
+        self.identity, self.role, self.settings = identity, role, settings
+        self._secret = secret
+        self.epoch = epoch
+        self.state: State = "disconnected"
+        self.why = ""
+        self.divergence: Divergence | None = None
+        self.catch_up: CatchUp | None = None
+        self.common: Position | None = None
+        self.in_sync = self.was_in_sync = False
+        self.primary = ""
+        self.taken_seq = self.applied_seq = self.journaled_seq = seq
+        self.primary_seq = self.released_seq = seq
+        self.primary_time_ns = 0
+        #: Position of a takeover by command, until it is answered.
+        self.handover: Position | None = None
+        self.heard_ns = self._acknowledged_ns = 0
+        self._applied_digest = b""
+        self._comparison = Comparison(seq)
+        self._reader = FrameReader()
+        self._nonce = self._challenge = b""
+        self._tail: list[Position] = []
+        self._blocks: deque[bytes] = deque()
+        self._checks: deque[tuple[int, Frame]] = deque()
+        self._digests: list[Position] = []
+        self._told = (0, 0)
+        self._out: list[bytes] = []
+
+    # The connection.
+
+    def connect(self, nonce: bytes, tail: list[Position], now_ns: int) -> None:
+        """Begin a greeting on a new connection.
+
+        ``nonce``: 16 random bytes. ``tail``: positions at the ends of blocks of the own journal with the checksum of
+        the chain there, the newest first and complete, older ones further and further apart, the start of the slice
+        last; ``TAIL_MAX`` at most. Blocks that were not taken are dropped.
+        """
+        if self.state == "diverged":
+            raise ValueError("a node that has diverged must be rebuilt before it connects again")
+        if len(tail) > TAIL_MAX or not tail or tail[0].seq != self.taken_seq:
+            raise ValueError(f"the tail has {len(tail)} positions, or does not begin at command {self.taken_seq}")
+        self.state, self.why = "greeting", ""
+        self.catch_up = self.common = self.handover = None
+        self.in_sync = False
+        self._reader = FrameReader()
+        self._nonce, self._tail = nonce, tail
+        self._blocks.clear()
+        self._checks.clear()
+        self._out.clear()
+        self._digests.clear()
+        self._told = (0, 0)
+        self.heard_ns = self._acknowledged_ns = now_ns
+
+    def disconnect(self) -> None:
+        """Note that the connection is gone; blocks that arrived stay to be taken. May be repeated."""
+        if self.state in ("greeting", "following"):
+            self.state = "disconnected"
+        self.in_sync = False
+        self._out.clear()
+
+    def receive(self, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
+        """Take bytes of the connection. A primary that breaks the rules is refused, with the reason."""
+        self.heard_ns = now_ns
+        try:
+            for frame in self._reader.feed(data):
+                if self.state not in ("greeting", "following"):
+                    return
+                self._take(frame)
+        except LinkError as error:
+            self._refuse(str(error))
+
+    def _refuse(self, why: str) -> None:
+        self.state, self.why, self.in_sync = "refused", why, False
+
+    def _take(self, frame: Frame) -> None:
+        # A primary of an earlier epoch is answered once, so that it hears of this one.
+        if frame.epoch < self.epoch and frame.kind not in (Kind.CHALLENGE, Kind.REFUSAL):
+            raise LinkError(f"the peer is of epoch {frame.epoch}, and epoch {self.epoch} has begun")
+        if self.state == "greeting":
+            self._greet(frame)
+            return
+        if frame.epoch != self.epoch:
+            raise LinkError(f"the epoch changed from {self.epoch} to {frame.epoch} within a connection")
+        if frame.kind == Kind.BLOCK:
+            self._blocks.append(frame.payload)
+        elif frame.kind == Kind.DIGESTS:
+            for position in link.unpack_positions(frame.payload):
+                self._comparison.other(position)
+            self._judge()
+        elif frame.kind in (Kind.SCRUB, Kind.PARTS, Kind.SLICE):
+            # They belong to the position after the blocks that came before them.
+            self._checks.append((len(self._blocks), frame))
+        elif frame.kind == Kind.BEAT:
+            self.primary_seq, self.released_seq, self.primary_time_ns = link.unpack_beat(frame.payload)
+        elif frame.kind == Kind.SYNC:
+            self.in_sync = self.was_in_sync = frame.payload == b"1"
+        elif frame.kind == Kind.HANDOVER:
+            positions = link.unpack_positions(frame.payload)
+            self.handover = positions[0] if len(positions) == 1 else None
+        elif frame.kind == Kind.DIVERGENCE:
+            self._on_divergence_reported(frame.payload)
+        elif frame.kind == Kind.CATCH_UP:
+            self._go_elsewhere(frame)
+        elif frame.kind == Kind.REFUSAL:
+            self._refuse(str(link.unpack_map(frame.payload, {"why": str})["why"]))
+        else:
+            raise LinkError(f"a primary may not send {frame.kind.name} now")
+
+    def _go_elsewhere(self, frame: Frame) -> None:
+        told = link.unpack_map(frame.payload, {"last_seq": int, "slice_number": int})
+        self.catch_up, self.state = CatchUp(told["last_seq"], told["slice_number"]), "elsewhere"
+
+    def _greet(self, frame: Frame) -> None:
+        if frame.kind == Kind.CHALLENGE and not self._challenge_answered:
+            self._challenge = frame.payload
+            claims = link.pack_map(
+                {
+                    **self.identity._asdict(),
+                    "role": self.role,
+                    "epoch": self.epoch,
+                    "tail": link.pack_positions(self._tail),
+                }
+            )
+            proof = link.proof(self._secret, "copy", self._challenge, self._nonce, claims)
+            hello = link.pack_map({"claims": claims, "nonce": self._nonce, "proof": proof})
+            self._out.append(link.encode(Kind.HELLO, self.epoch, hello))
+        elif frame.kind == Kind.WELCOME:
+            self._welcomed(frame)
+        elif frame.kind == Kind.COMMON:
+            positions = link.unpack_positions(frame.payload)
+            if len(positions) != 1 or positions[0] not in self._tail:
+                raise LinkError("the primary named a common position that this journal does not have")
+            self.common, self.state = positions[0], "apart"
+        elif frame.kind == Kind.CATCH_UP:
+            self._go_elsewhere(frame)
+        elif frame.kind == Kind.REFUSAL:
+            self._refuse(str(link.unpack_map(frame.payload, {"why": str})["why"]))
+        else:
+            raise LinkError(f"a primary may not send {frame.kind.name} in a greeting")
+
+    @property
+    def _challenge_answered(self) -> bool:
+        return bool(self._out) or self._told != (0, 0)
+
+    def _welcomed(self, frame: Frame) -> None:
+        outer = link.unpack_map(frame.payload, {"claims": bytes, "proof": bytes})
+        expected = link.proof(self._secret, "primary", self._challenge, self._nonce, outer["claims"])
+        if not link.is_proof(outer["proof"], expected):
+            raise LinkError("the primary does not know the secret of this pair; give both nodes the same --secret-file")
+        claims = link.unpack_map(outer["claims"], link.IDENTITY_KINDS | {"from_seq": int, "last_seq": int})
+        why = link.difference(self.identity, Identity(*(claims[name] for name in Identity._fields)))
+        if why:
+            raise LinkError(why)
+        if claims["from_seq"] != self.taken_seq + 1:
+            raise LinkError(f"the primary goes on at {claims['from_seq']}, and this journal ends at {self.taken_seq}")
+        self.primary, self.primary_seq = claims["name"], claims["last_seq"]
+        self.epoch = frame.epoch
+        self._reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
+        self._comparison = Comparison(self.taken_seq)
+        self.state = "following"
+
+    # Blocks.
+
+    def take_blocks(self) -> list[bytes]:
+        """Sealed blocks that arrived, in order, up to the next check of the state; append and apply each.
+
+        The journal checks the chain; report each with ``on_taken``, or ``on_block_refused``.
+        """
+        count = self._checks[0][0] if self._checks else len(self._blocks)
+        blocks = [self._blocks.popleft() for _ in range(count)]
+        self._checks = deque((place - count, frame) for place, frame in self._checks)
+        return blocks
+
+    def take_checks(self) -> list["Scrub | tuple[int, dict[str, bytes]] | bytes"]:
+        """Checks that belong to the present position, once ``take_blocks`` has given all blocks before them and they
+        are applied: a Scrub, (seq, digest of each part), or the genesis record of the next slice.
+
+        Raises LinkError for one that is of another position.
+        """
+        checks: list[Scrub | tuple[int, dict[str, bytes]] | bytes] = []
+        while self._checks and self._checks[0][0] == 0:
+            _, frame = self._checks.popleft()
+            if frame.kind == Kind.SLICE:
+                checks.append(frame.payload)
+            elif frame.kind == Kind.SCRUB:
+                checks.append(link.unpack_scrub(frame.payload))
+            else:
+                told = link.unpack_map(frame.payload, {"seq": int, "parts": dict})
+                checks.append((told["seq"], told["parts"]))
+        return checks
+
+    def on_taken(self, last_seq: int, epoch: int) -> None:
+        """Note that the journal has taken the block that ends at ``last_seq``."""
+        self.taken_seq = last_seq
+        self.primary_seq = max(self.primary_seq, last_seq)
+        self.epoch = max(self.epoch, epoch)
+
+    def on_block_refused(self, why: str) -> None:
+        """Note that the journal refused a block: the link is of no use any more."""
+        self._blocks.clear()
+        self._checks.clear()
+        self._refuse(why)
+
+    def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
+        """Take the event digest at the end of a block that is applied."""
+        self.applied_seq, self._applied_digest = last_seq, digest
+        self._digests.append(Position(last_seq, digest))
+        self._comparison.own(first_seq, last_seq, digest)
+        self._judge()
+
+    def on_journaled(self, seq: int) -> None:
+        """Note that all up to ``seq`` is on this node's disk."""
+        self.journaled_seq = max(self.journaled_seq, seq)
+
+    # Comparison.
+
+    def _judge(self) -> None:
+        if self._comparison.divergence is not None:
+            self.diverge(self._comparison.divergence)
+
+    def diverge(self, divergence: Divergence) -> None:
+        """Stop for a difference between the states: report it, take nothing more."""
+        if self.divergence is None:
+            self.divergence = divergence
+            if self.state == "following":
+                frame = link.encode(Kind.DIVERGENCE, self.epoch, link.pack_map(divergence._asdict()))
+                self._out.append(frame)
+        self.state, self.in_sync = "diverged", False
+        self.why = self.divergence.sentence(self.identity.name, self.primary)
+        self._blocks.clear()
+        self._checks.clear()
+
+    def _on_divergence_reported(self, payload: bytes) -> None:
+        told = link.unpack_map(payload, {"first_seq": int, "last_seq": int, "part": str, "own": bytes, "other": bytes})
+        # What is its own is the other's here.
+        self.diverge(Divergence(told["first_seq"], told["last_seq"], told["part"], told["other"], told["own"]))
+
+    def compare_part(self, seq: int, part: str, own: bytes, other: bytes) -> None:
+        """Compare digests of a part of the state, or of a piece of it, after command ``seq``."""
+        if own != other:
+            self.diverge(Divergence(seq, seq, part, own, other))
+
+    # Time and output.
+
+    def tick(self, now_ns: int) -> None:
+        """Acknowledge what is due, and give up a silent primary. ``now_ns``: monotonic."""
+        if self.state in ("greeting", "following") and now_ns - self.heard_ns > self.settings.silence_ns:
+            self.disconnect()
+            self.why = f"nothing was heard from the primary for {self.settings.silence_ns // 1_000_000} ms"
+        elif self.state == "following" and now_ns - self._acknowledged_ns >= self.settings.acknowledge_ns:
+            self._told = (0, 0)
+            self.acknowledge(now_ns)
+
+    def acknowledge(self, now_ns: int) -> None:
+        """Put an acknowledgement into the output, if there is anything new in it."""
+        told = (self.taken_seq, min(self.journaled_seq, self.taken_seq))
+        if self.state == "following" and (told != self._told or self._digests):
+            self._told, self._acknowledged_ns = told, now_ns
+            self._out.append(link.encode(Kind.ACK, self.epoch, link.pack_ack(*told, self._digests)))
+            self._digests = []
+        self._answer_handover()
+
+    def _answer_handover(self) -> None:
+        """Answer a takeover by command once this node stands where the primary does."""
+        end = Position(self.applied_seq, self._applied_digest)
+        if self.state == "following" and self.handover == end and self.journaled_seq >= end.seq:
+            self.handover = None
+            self._out.append(link.encode(Kind.READY, self.epoch, link.pack_positions([end])))
+
+    def take_out(self) -> list[bytes]:
+        """Bytes to send now, in order."""
+        out, self._out = self._out, []
+        return out
+
+    # The right to take over.
+
+    @property
+    def lag_commands(self) -> int:
+        """Commands that the primary was known to have and this node has not applied."""
+        return max(self.primary_seq - self.applied_seq, 0)
+
+    def reason_not_to_take_over(self, recorded: frozenset[str], policy: str) -> str:
+        """Sentence on what keeps this node from taking over; "" if nothing does.
+
+        ``recorded``, ``policy``: nodes that the arbiter's record names, and the release policy of that reign. The
+        record decides on the blocks: a node that it names has acknowledged all that a client was told. Under `replica`
+        it may have done so from memory, and a restart loses that: then the node must have been in sync since, or have
+        been alone, when answers waited for its disk.
+        """
+        name = self.identity.name
+        if self.role != "standby":
+            return f"{name} is a {self.role}: it takes over only by `lockstep promote --force`"
+        if self.divergence is not None:
+            return f"{name} has diverged: {self.why}; rebuild it"
+        if self.state == "apart":
+            return f"{name} has blocks that are not of the primary's history; they must be set aside first"
+        if name not in recorded:
+            return f"{name} is not in sync by the arbiter's record, so answers may be missing here"
+        if policy == "replica" and not self.was_in_sync and recorded != {name}:
+            return f"{name} has restarted, and may lack what it had in memory alone"
+        if self._blocks or self.applied_seq < self.taken_seq:
+            return f"{name} has not applied all that it has received"
+        return ""
+
+    def reign(self, epoch: int) -> None:
+        """Note that this node has won ``epoch``: from now on nothing older is taken. Raises ValueError."""
+        if epoch <= self.epoch:
+            raise ValueError(f"epoch {epoch} is not above {self.epoch}")
+        self.epoch = epoch
+        self.disconnect()
+        self._blocks.clear()
+
+    def status(self) -> dict[str, Any]:
+        """State of this copy, for reports."""
+        return {
+            "state": self.state,
+            "why": self.why,
+            "primary": self.primary,
+            "applied_seq": self.applied_seq,
+            "journaled_seq": self.journaled_seq,
+            "agreed_seq": self._comparison.agreed_seq,
+            "lag_commands": self.lag_commands,
+            "in_sync": self.in_sync,
+            "epoch": self.epoch,
+        }
+
+
+def sparse_tail(newest: list[Position], dense: int = 64) -> list[Position]:
+    """Positions for ``Standby.connect`` out of all at hand, the newest first: the first ``dense``, then each twice as
+    far back as the one before, then the last.
+
+    >>> [place.seq for place in sparse_tail([Position(seq, b"") for seq in range(9, -1, -1)], 2)]
+    [9, 8, 7, 5, 1, 0]
+    """
+    found = newest[:dense]
+    step = 1
+    at = dense
+    while at < len(newest) - 1 and len(found) < TAIL_MAX - 1:
+        found.append(newest[at])
+        step *= 2
+        at += step
+    if len(newest) > dense:
+        found.append(newest[-1])
+    return found

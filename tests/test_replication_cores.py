@@ -1,0 +1,318 @@
+"""Primary and copy over a queue of bytes: what is released when, who may take over, and what is refused."""
+
+from itertools import product
+
+import pytest
+
+from replication.link import Kind, Position, encode, pack_ack
+from replication.primary import Settings
+from sequencer.release import POLICIES, Replicated, released_seq
+from tests.pairs import MS, CopyNode, Log, PrimaryNode, Wire
+
+
+def pair(policy: str = "both", alone: str = "continue") -> tuple[PrimaryNode, CopyNode, Wire]:
+    primary = PrimaryNode(settings=Settings(policy=policy, alone=alone))  # type: ignore[arg-type]
+    primary.write(b"abc")
+    copy = CopyNode()
+    wire = Wire(primary, copy)
+    wire.settle()
+    primary.record()
+    wire.settle()
+    return primary, copy, wire
+
+
+def test_a_copy_receives_the_same_blocks_and_comes_to_the_same_digests() -> None:
+    primary, copy, wire = pair()
+    for rows in (b"d", b"ef", b"ghi" * 100):
+        primary.write(rows)
+    wire.settle()
+    assert copy.log.blocks == primary.log.blocks
+    assert copy.log.digest == primary.log.digest
+    assert copy.core.state == "following"
+    assert copy.core.in_sync
+    assert primary.core.status()[0]["agreed_seq"] == primary.log.seq
+
+
+def test_the_release_table() -> None:
+    for policy, applied, journaled in product(POLICIES, (5, 9), (3, 9)):
+        for replicated in (None, Replicated(8, 4), Replicated(2, 2), Replicated(9, 9)):
+            got = released_seq(policy, applied, journaled, replicated)
+            if policy == "none":
+                wanted = applied
+            elif policy == "fsync" or replicated is None:
+                wanted = min(applied, journaled)
+            elif policy == "replica":
+                wanted = min(applied, replicated.received_seq)
+            else:
+                wanted = min(applied, journaled, replicated.journaled_seq)
+            assert got == wanted
+    with pytest.raises(ValueError, match="unknown"):
+        released_seq("soon", 1, 1, None)
+
+
+@pytest.mark.parametrize("policy", ["replica", "both"])
+def test_an_answer_waits_for_the_standby_and_leaves_with_its_acknowledgement(policy: str) -> None:
+    primary, copy, wire = pair(policy)
+    before = primary.released
+    primary.write(b"d")
+    assert primary.released == before
+    wire.settle()
+    assert primary.released == primary.log.seq
+    copy.journals = False
+    primary.write(b"e")
+    wire.settle()
+    assert (primary.released == primary.log.seq) == (policy == "replica")
+
+
+def test_a_lost_standby_holds_answers_until_the_record_is_without_it() -> None:
+    primary, _, wire = pair()
+    primary.core.disconnect(wire.end)
+    primary.write(b"d")
+    assert primary.released == 3
+    assert primary.core.wish == {"A"}
+    primary.core.on_record_asked(frozenset({"A"}))
+    assert primary.released == 3
+    primary.core.on_record_answered(frozenset({"A"}))
+    assert primary.released == 4
+
+
+def test_a_primary_that_may_not_go_on_alone_waits_for_the_standby_to_return() -> None:
+    primary, copy, wire = pair(alone="stop")
+    primary.core.disconnect(wire.end)
+    copy.core.disconnect()
+    primary.write(b"d")
+    assert primary.core.wish is None
+    assert primary.released == 3
+    again = Wire(primary, copy)
+    again.settle()
+    assert primary.released == 4
+
+
+def test_a_standby_is_recorded_only_once_it_has_acknowledged_all_that_was_told() -> None:
+    primary = PrimaryNode()
+    primary.write(b"abc")
+    assert primary.released == 3
+    copy = CopyNode()
+    copy.journals = False
+    wire = Wire(primary, copy)
+    wire.settle()
+    primary.write(b"d")
+    wire.settle()
+    # It has everything in memory, and nothing on its disk: answers wait for it, and the record does not name it yet.
+    assert primary.released == 3
+    assert primary.core.wish is None
+    copy.journals = True
+    wire.settle()
+    wire.copy.work(0)
+    wire.settle()
+    assert primary.core.wish == {"A", "B"}
+    assert primary.released == 4
+
+
+def test_a_joining_standby_that_leaves_before_it_is_recorded_holds_nothing() -> None:
+    primary = PrimaryNode()
+    copy = CopyNode()
+    copy.journals = False
+    wire = Wire(primary, copy)
+    wire.settle()
+    primary.write(b"d")
+    wire.settle()
+    assert primary.released == 0
+    primary.core.disconnect(wire.end)
+    assert primary.released == 1
+
+
+def test_nothing_is_released_without_a_lease_or_once_a_later_reign_is_seen() -> None:
+    primary, _, wire = pair()
+    assert primary.released == 3
+    primary.write(b"d")
+    wire.settle()
+    assert primary.core.released_seq(lease_holds=False) == 3
+    primary.core.on_record_refused(4)
+    assert primary.released == 3
+
+
+def test_a_standby_takes_over_only_in_sync_applied_and_not_diverged() -> None:
+    primary, copy, wire = pair()
+    assert copy.core.reason_not_to_take_over(frozenset({"A", "B"}), "both") == ""
+    assert "not in sync" in copy.core.reason_not_to_take_over(frozenset({"A"}), "both")
+    primary.write(b"d")
+    copy.core.receive(b"".join(wire.end.take_out()), 0)
+    assert "not applied" in copy.core.reason_not_to_take_over(frozenset({"A", "B"}), "both")
+    copy.work(0)
+    copy.core.compare_part(4, "books", b"1" * 16, b"2" * 16)
+    assert "diverged" in copy.core.reason_not_to_take_over(frozenset({"A", "B"}), "both")
+    follower = CopyNode("C", "follower")
+    assert "promote --force" in follower.core.reason_not_to_take_over(frozenset({"A", "C"}), "both")
+
+
+def test_a_restarted_standby_may_lack_what_it_acknowledged_from_memory() -> None:
+    primary, copy, _ = pair("replica")
+    recorded = primary.core.recorded
+    restarted = CopyNode(log=Log(copy.log.blocks[:1], copy.log.ends[:2]), epoch=1)
+    assert "restarted" in restarted.core.reason_not_to_take_over(recorded, "replica")
+    assert restarted.core.reason_not_to_take_over(recorded, "both") == ""
+    assert restarted.core.reason_not_to_take_over(frozenset({"B"}), "replica") == ""
+
+
+def test_a_restarted_standby_is_told_that_it_is_in_sync_once_it_has_again_what_was_released() -> None:
+    primary, copy, _ = pair("replica")
+    for rows in (b"d", b"e"):
+        primary.write(rows)
+    wire = Wire(primary, copy)
+    wire.settle()
+    assert primary.released == 5
+    restarted = CopyNode(log=Log(copy.log.blocks[:1], copy.log.ends[:2], b""), epoch=1)
+    again = Wire(primary, restarted)
+    greeting = b"".join(again.end.take_out())
+    restarted.core.receive(greeting, 0)
+    primary.core.receive(again.end, b"".join(restarted.core.take_out()), 0)
+    restarted.core.receive(b"".join(again.end.take_out()), 0)
+    assert restarted.core.state == "following"
+    assert not restarted.core.was_in_sync
+
+
+def test_an_epoch_below_the_highest_seen_is_refused_by_the_standby() -> None:
+    primary, copy, wire = pair()
+    copy.core.reign(2)
+    primary.write(b"d")
+    seq = copy.log.seq
+    wire.settle()
+    assert copy.log.seq == seq
+    late = CopyNode(epoch=2, log=copy.log)
+    again = Wire(primary, late)
+    again.settle()
+    assert late.core.state == "refused"
+    assert "epoch" in late.core.why
+
+
+def test_a_primary_that_hears_of_a_later_epoch_is_superseded() -> None:
+    primary, copy, wire = pair()
+    primary.core.receive(wire.end, encode(Kind.ACK, 9, pack_ack(3, 3, [])), 0)
+    assert primary.core.superseded == 9
+    primary, copy, _ = pair()
+    late = CopyNode(epoch=7, log=copy.log)
+    Wire(primary, late).settle()
+    assert primary.core.superseded == 7
+
+
+def test_different_digests_name_the_first_block_that_differs_on_both_sides() -> None:
+    primary, copy, wire = pair()
+    primary.write(b"d")
+    wire.settle()
+    copy.log.digest = b"x" * 16
+    primary.write(b"ef")
+    primary.write(b"g")
+    wire.settle()
+    assert copy.core.state == "diverged"
+    assert copy.core.divergence is not None
+    assert (copy.core.divergence.first_seq, copy.core.divergence.last_seq) == (5, 6)
+    assert primary.core.divergences["B"].first_seq == 5
+    assert primary.core.divergences["B"].own == copy.core.divergence.other
+    assert primary.core.wish == {"A"}
+    primary.record()
+    assert primary.released == primary.log.seq
+    again = CopyNode(log=Log(copy.log.blocks, copy.log.ends))
+    Wire(primary, again).settle()
+    assert again.core.state == "refused"
+    assert "rebuild" in again.core.why
+
+
+def test_an_acknowledgement_of_what_was_never_sent_ends_the_connection() -> None:
+    primary, _, wire = pair()
+    primary.core.receive(wire.end, encode(Kind.ACK, 1, pack_ack(99, 99, [])), 0)
+    assert wire.end.state == "closed"
+    assert "acknowledges 99" in wire.end.why
+    assert primary.core.superseded == 0
+
+
+def test_a_tail_of_another_history_is_named_by_the_newest_common_position() -> None:
+    primary, copy, wire = pair()
+    for rows in (b"d", b"e"):
+        primary.write(rows)
+    wire.settle()
+    copy.log.write(b"xyz", 1)
+    old = CopyNode(log=copy.log, epoch=1)
+    again = Wire(primary, old)
+    again.settle()
+    assert old.core.state == "apart"
+    assert old.core.common == Position(5, primary.log.ends[-1].digest)
+
+
+def test_blocks_too_old_for_the_backlog_are_fetched_elsewhere() -> None:
+    primary = PrimaryNode(settings=Settings(backlog_bytes=1_000))
+    for _ in range(100):
+        primary.write(b"abc")
+    copy = CopyNode()
+    Wire(primary, copy).settle()
+    assert copy.core.state == "elsewhere"
+    assert copy.core.catch_up is not None
+    assert copy.core.catch_up.last_seq == 300
+    near = CopyNode(log=Log(primary.log.blocks[:99], primary.log.ends[:100]))
+    Wire(primary, near).settle()
+    assert near.core.state == "following"
+    assert near.log.seq == 300
+
+
+def test_a_peer_without_the_secret_is_refused_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    primary, copy = PrimaryNode(), CopyNode()
+    copy.core._secret = b"another"
+    wire = Wire(primary, copy)
+    wire.settle()
+    assert wire.end.state == "closed"
+    assert copy.core.state == "refused"
+    assert "--secret-file" in copy.core.why
+    copy = CopyNode()
+    wire = Wire(primary, copy)
+    monkeypatch.setattr("replication.primary.link.is_proof", lambda *_: True)
+    copy.core._secret = b"another"
+    monkeypatch.setattr("replication.standby.link.is_proof", lambda *_: False)
+    wire.settle()
+    assert copy.core.state == "refused"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"journal_id": b"j" * 16}, "another journal"), ({"rules_version": 4}, "rules"), ({"form": b"x" * 16}, "form")],
+)
+def test_a_node_of_another_journal_rules_or_form_is_refused_in_one_sentence(
+    changes: dict[str, object], words: str
+) -> None:
+    primary, copy = PrimaryNode(), CopyNode(**changes)
+    Wire(primary, copy).settle()
+    assert copy.core.state == "refused"
+    assert words in copy.core.why
+
+
+def test_a_second_standby_is_told_to_follow() -> None:
+    primary, _, _ = pair()
+    second = CopyNode("C")
+    Wire(primary, second).settle()
+    assert second.core.state == "refused"
+    assert "--role follower" in second.core.why
+    follower = CopyNode("C", "follower")
+    Wire(primary, follower).settle()
+    assert follower.core.state == "following"
+    primary.write(b"d")
+    assert follower.log.seq == 3
+
+
+def test_silence_ends_a_connection_on_both_sides() -> None:
+    primary, copy, wire = pair()
+    primary.core.tick(400 * MS, 0)
+    assert wire.end.state == "live"
+    primary.core.tick(600 * MS, 0)
+    assert wire.end.state == "closed"
+    copy.core.tick(600 * MS)
+    assert copy.core.state == "disconnected"
+
+
+def test_a_takeover_by_command_is_answered_at_the_same_position_with_the_same_digest() -> None:
+    primary, _, wire = pair()
+    primary.write(b"d")
+    assert primary.core.hand_over() == ""
+    assert not primary.core.is_ready
+    wire.settle()
+    assert primary.core.is_ready
+    alone = PrimaryNode()
+    assert "no standby" in alone.core.hand_over()
