@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from directory.resume import JournalBeginning
 from journal import Journal, JournalBusy
+from journal.history import History
 from journal.lock import LOCK_NAME, writer_pid
 from journal.slices import places
 from journal.store import NEW_FOLDER
@@ -53,7 +54,7 @@ def compare(directory: Path, skip: Callable[[Journal, JournalBeginning], bool]) 
     pid = writer_pid(directory)
     if pid is not None:
         raise JournalBusy(f"{directory} is being written by process {pid}; stop it first")
-    with journal_of(directory) as journal:
-        beginning = JournalBeginning(journal)
+    with journal_of(directory) as journal, History.open(directory) as history:
+        beginning = JournalBeginning(history)
         left = skip(journal, beginning)
     return JournalMatch(beginning.seq, beginning.last_seq, left)

@@ -23,6 +23,7 @@ from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engin
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalDamaged, JournalError
 from journal.frame import SEQ_MAX
+from journal.history import History
 from journal.slices import place_at, write_image_record
 from replay.errors import ReplayError
 from replay.rebuild import (
@@ -30,7 +31,9 @@ from replay.rebuild import (
     Progress,
     Rebuild,
     capacity_of,
+    check_rules,
     journal_of,
+    name_of_slice,
     rebuild,
     rebuild_from,
     source_digest,
@@ -98,6 +101,8 @@ def recover(
     try:
         journal.rules_version, journal.source_digest = RULES_VERSION, source_digest()
         again = _write_start_image(journal, directory)
+        if observe is not None:
+            _observe_slices_before(journal, directory, engine, observe)
         rebuilt = rebuild_from(
             journal,
             directory,
@@ -115,6 +120,19 @@ def recover(
         journal.close()
         raise
     return journal, rebuilt.engine, Recovery(rebuilt, len(missing), again)
+
+
+def _observe_slices_before(journal: Journal, directory: Path | str, engine: EngineKind, observe: Observe) -> None:
+    """Have ``observe`` see every block before the open slice. Raises as ``rebuild``, SliceMissing where one is not
+    there."""
+    if journal.start is None:
+        return
+    with History.open(directory) as history:
+        history.check_there(1, journal.start_seq)
+        for place in history.places[:-1]:
+            before = history.journal(place.number)
+            check_rules(name_of_slice(directory, place.number), int(before.meta.get("rules_version", RULES_VERSION)))
+            rebuild_from(before, directory, engine=engine, use_checkpoints=False, observe=observe)
 
 
 def _write_start_image(journal: Journal, directory: Path | str) -> str:

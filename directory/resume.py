@@ -16,7 +16,7 @@ from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_after
 from engine.names import Directory
 from engine.records import COMMAND, COMMAND_FIELDS, CommandKind
-from journal import Journal
+from journal.history import History
 from notation.parse import Line
 from notation.translate import DEFINITIONS, KIND_BYTE, Translator
 from replay.compare import CommandDifference, command_difference
@@ -51,13 +51,13 @@ def in_words(difference: CommandDifference) -> str:
 class JournalBeginning:
     """Commands of a journal, compared one after another with an input. ``seq``: the last one compared.
 
-    Reads the journal once, a few megabytes at a time. Commands appended meanwhile are ignored.
+    Reads all slices once, a few megabytes at a time. Commands appended meanwhile are ignored.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, history: History) -> None:
         self.seq = 0
-        self.last_seq = journal.last_seq
-        self._blocks = journal.blocks(1, self.last_seq) if self.last_seq else iter(())
+        self.last_seq = history.last_seq
+        self._blocks = history.blocks(1, self.last_seq) if self.last_seq else iter(())
         self._rows = _numbers(np.empty(0, COMMAND))
 
     @property

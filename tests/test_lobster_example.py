@@ -44,3 +44,16 @@ def test_a_check_of_which_most_rows_are_not_compared_whole_does_not_pass(tmp_pat
     status, said, _ = lockstep(*line, "--data", tmp_path / "acme")
     assert status == 1
     assert said.splitlines()[-1].startswith("NOT SHOWN: the data determines only ")
+
+
+def test_a_check_of_a_directory_that_was_rolled_compares_what_its_earlier_slices_hold(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    book = ("--book", FOLDER / f"{ACME}_book10.csv", "--check", FOLDER / f"{ACME}_top1.csv")
+    line = ("run", FOLDER / f"{ACME}_message.csv", "--format", "lobster", *book, "--data", tmp_path / "acme")
+    assert lockstep(*line)[0] == 0
+    assert lockstep("roll", tmp_path / "acme")[0] == 0
+    for engine in ("kernel", "reference"):
+        status, said, _ = lockstep(*line, "--engine", engine)
+        assert (status, said.splitlines()[-1]) == (0, "equal on every row")
+        assert "rows equal     400 of 400\n" in said

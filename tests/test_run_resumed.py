@@ -24,7 +24,7 @@ from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests import nursery
 from tests.conftest import Lockstep
-from tests.nodes import SMALL, batches
+from tests.nodes import SMALL, TINY, batches
 from tests.streams import random_stream
 from tests.test_lobster import published
 
@@ -244,3 +244,24 @@ def test_appending_needs_something_to_append_to(tmp_path: Path, lockstep: Lockst
     (tmp_path / "day.txt").write_text(HEAD)
     status, _, complaint = lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--append")
     assert (status, "there is no journal" in complaint, (tmp_path / "node").exists()) == (2, True, False)
+
+
+def test_a_directory_that_was_rolled_is_compared_from_its_first_slice_on(tmp_path: Path, lockstep: Lockstep) -> None:
+    text = HEAD + day(0, 60)
+    (tmp_path / "day.txt").write_text(text)
+    node, half = tmp_path / "node", len(text.splitlines()) // 2
+    (tmp_path / "half.txt").write_text("\n".join(text.splitlines()[:half]) + "\n")
+    assert lockstep("run", tmp_path / "half.txt", "--data", node, *TINY)[0] == 0
+    assert lockstep("roll", node)[0] == 0
+    for _ in range(2):  # the rest is added; then there is nothing to add
+        status, _, complaint = lockstep("run", tmp_path / "day.txt", "--data", node)
+        assert status == 0, complaint
+    assert "are in" in complaint
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "right", *TINY)[0] == 0
+    assert lockstep("compare", node, tmp_path / "right")[0] == 0
+    (tmp_path / "day.txt").write_text(text.replace("o7 sell 8 ", "o7 sell 9 "))
+    status, _, complaint = lockstep("run", tmp_path / "day.txt", "--data", node)
+    assert (status, "does not begin with the commands of" in complaint) == (2, True)
+    shutil.rmtree(node / "journal")
+    status, _, complaint = lockstep("run", tmp_path / "day.txt", "--data", node)
+    assert (status, "slice 1 of the journal is not in" in complaint) == (2, True)
