@@ -153,6 +153,7 @@ def _write_start_image(journal: Journal, directory: Path | str) -> str:
             return f"{missing}, and slice {start.number - 1} gives another state: run `lockstep verify {directory}`"
         if not start.image:
             write_image_record(journal.place, digests)
+            journal.start = start._replace(image=digests)
         write_checkpoint(journal.place.start_image, taken)
     except (ReplayError, JournalError, CheckpointError, OSError) as error:
         return f"{missing}, and could not be written again: {error}"

@@ -397,23 +397,29 @@ def start_image(journal: Journal) -> Checkpoint:
     return checkpoint
 
 
-def _slice_before(journal: Journal, directory: Path | str, why: str) -> Journal:
-    """The slice before, which must end in the state that this one starts from. Raises ReplayError, JournalError."""
+def _slice_before(journal: Journal, directory: Path | str, why: str, of: Projections = NO_PROJECTIONS) -> Journal:
+    """The slice before, which must give the state that this one starts from, or projections ``of`` there.
+
+    Projections have no image of the other capacity, so it may be smaller there. Raises ReplayError, JournalError.
+    """
     number = journal.place.number - 1
     if number not in {place.number for place in places(Path(directory))}:
         raise ReplayError(f"{why}, and slice {number} that would give it again is not in {directory}; copy it back")
     before = Journal.open(directory, readonly=True, slice_number=number)
-    same = (RULES_VERSION, journal.meta.get("capacity")) == (
-        int(before.meta.get("rules_version", 0)),
-        before.meta.get("capacity"),
-    )
-    if not same:
+    if int(before.meta.get("rules_version", 0)) != RULES_VERSION or not _has_room_of(before, journal, len(of) > 0):
         before.close()
+        lost = f"the files of {_names(of)} in {directory}" if len(of) else str(journal.place.start_image)
         raise ReplayError(
             f"{why}, and slice {number} cannot give it again, since it has other rules or another capacity; restore "
-            f"{journal.place.start_image} from a copy"
+            f"{lost} from a copy"
         )
     return before
+
+
+def _has_room_of(before: Journal, journal: Journal, more: bool) -> bool:
+    """True if a slice has the capacity of the one before; ``more``: at least that."""
+    rooms = [asdict(capacity_of(each)) for each in (before, journal)]
+    return rooms[0] == rooms[1] or (more and all(rooms[0][name] <= room for name, room in rooms[1].items()))
 
 
 def _replay_alone(
@@ -433,7 +439,8 @@ def _replay_alone(
     stands = _restored_earlier(journal, behind, to_seq)
     left = behind.only([each.name for each in behind if each.name not in stands])
     if len(left) and journal.start is not None:
-        with _slice_before(journal, directory, f"no image of {_names(left)} can be used in {directory}") as before:
+        why = f"no image of {_names(left)} can be used in {directory}"
+        with _slice_before(journal, directory, why, left) as before:
             _replay_alone(before, directory, left, {}, before.last_seq, progress, before.last_seq)
     stands |= {each.name: journal.start_seq for each in left}
     engine, _ = _started(journal, directory, min(stands.values()), "kernel", True, [])

@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, Projections
-from directory.recover import checkpoint, create, recover
-from directory.roll import roll
+from directory.recover import checkpoint, create, recover, stateful
+from directory.roll import begin_slice_live, roll
 from engine.capacity import Capacity
 from engine.interface import MarketEngine
 from engine.records import CommandKind
@@ -27,7 +27,7 @@ from gateway.outbox import Outbox
 from journal import Journal, JournalError, slices
 from replay.difference import unlike
 from replay.errors import Divergence, ReplayError
-from replay.rebuild import rebuild
+from replay.rebuild import rebuild, rebuild_from
 from replay.verify import verify
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp
@@ -332,3 +332,44 @@ def test_a_disk_that_fails_at_any_step_of_a_roll_leaves_the_slice_before_or_the_
         assert after.engine.seq == ENDS[21]
         shutil.rmtree(directory)
     assert refused > 20
+
+
+def test_a_slice_whose_image_a_kill_left_unnamed_costs_one_replay_of_the_slice_before(
+    tmp_path: Path, truth: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A running node names the image of a slice once it is written; here it was killed before that."""
+    begin(tmp_path)
+    append(tmp_path, ROWS[: ENDS[9]])
+    journal, engine, _ = recover(tmp_path)
+    with journal:
+        begin_slice_live(journal, stateful(engine))
+    replayed: list[int] = []
+
+    def counted(journal: Journal, *arguments: Any, **named: Any) -> Any:
+        replayed.append(journal.place.number)
+        return rebuild_from(journal, *arguments, **named)
+
+    monkeypatch.setattr("replay.rebuild.rebuild_from", counted)
+    journal, _, recovery = recover(tmp_path)
+    journal.close()
+    assert recovery.notes == (
+        "the image that slice 2 starts from was missing, as after a crash; it was written again out of slice 1",
+    )
+    assert replayed == [1]
+    assert agree(append(tmp_path, ROWS[ENDS[9] :]), truth)
+
+
+def test_streams_whose_file_is_lost_are_made_again_over_a_roll_to_more_room(tmp_path: Path) -> None:
+    before = rolled_at(tmp_path, [ENDS[-2]], {ENDS[-2]: LARGER})
+    for path in (tmp_path / "streams").iterdir():
+        path.write_bytes(b"")
+    assert append(tmp_path, ROWS[:0], LARGER).streams == before.streams
+
+
+def test_streams_that_cannot_be_made_again_are_said_to_be_what_is_missing(tmp_path: Path) -> None:
+    capacities = {ENDS[-3]: LARGER, ENDS[-2]: CAPACITY}
+    rolled_at(tmp_path, [ENDS[-3], ENDS[-2]], capacities)
+    for path in (tmp_path / "streams").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ReplayError, match=r"of streams .* slice 2 .* restore the files of streams .* from a copy"):
+        append(tmp_path, ROWS[:0])
