@@ -27,6 +27,7 @@ from journal.slices import (
     VERIFIED,
     ArchiveNote,
     Place,
+    make_folder,
     places,
     read_note,
     sync_folder,
@@ -80,7 +81,7 @@ def archive(
         _finish_removals(directory)
         left: list[str] = []
         chosen = _old(directory, before_ns, without_events, left)
-        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(to)
         total = sum(_bytes_of(_files(place)) for place in chosen)
         done, notes = 0, []
         for place in chosen:

@@ -94,10 +94,17 @@ class Journal:
         try:
             if not readonly:
                 slices.check_open_for_writing(place, slices.places(path)[-1])
+                self._sync_name()
             self._open(readonly)
         except BaseException:
             self._release()
             raise
+
+    def _sync_name(self) -> None:
+        try:
+            slices.sync_name(self.place, self.path)
+        except OSError as error:
+            raise failed(self.path, f"the name of {self._folder} cannot be put on the disk", error) from error
 
     @classmethod
     def create(
@@ -141,7 +148,7 @@ class Journal:
     @classmethod
     def _create(cls, directory: Path, genesis: bytes, durability: str) -> "Journal":
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            slices.make_folder(directory)
         except OSError as error:
             raise JournalError(f"{directory} cannot be made: {error.strerror}") from error
         lock = WriterLock(directory)
@@ -206,6 +213,11 @@ class Journal:
                 "the two copies of the genesis record differ"
                 if side.journal_id == genesis.journal_id
                 else f"{self._folder}: data.mdb or genesis was taken from another journal"
+            )
+        if self.place.folder != self.path and genesis.slice_number != self.place.number:
+            problem = (
+                f"{self.place.folder} is slice {genesis.slice_number} of its journal; rename it to "
+                f"{genesis.slice_number:06d}, or put the directory right from a copy"
             )
         self._problem = problem
         self.start = slices.start_of(self.place, genesis)
@@ -483,7 +495,7 @@ class Journal:
         writer = self._writing()
         if len(digest) != marks.DIGEST_BYTES:
             raise ValueError(f"an event digest has {marks.DIGEST_BYTES} bytes, not {len(digest)}")
-        if not self._last_digest_seq < first_seq <= self.last_seq:
+        if not max(self._last_digest_seq, self.start_seq) < first_seq <= self.last_seq:
             raise ValueError(
                 f"the digest of the block at seq {first_seq} does not come next: the last one is of seq "
                 f"{self._last_digest_seq}, the last row is {self._last_seq}"
@@ -539,8 +551,7 @@ class Journal:
             store.close()
             os.close(self._fd)
             self._fd = -1
-            slices.sync_folder(self.path / slices.SLICES)
-            slices.sync_folder(self.path)
+            slices.sync_name(place, self.path)
             self.place, self._folder = place, place.journal
             with suppress(OSError):  # a start marks it, where this could not
                 slices.mark_closed(before)

@@ -77,7 +77,7 @@ class Checker:
         self._progress = progress
         self._next_seq = genesis.start_seq + 1
         self._previous: bytes | None = genesis.checksum
-        self._epoch = self._time_ns = 0
+        self._epoch, self._time_ns = (0, 0) if genesis.start is None else (genesis.start.epoch, genesis.start.time_ns)
         self._first_seqs: set[int] = set()
         self.report = CheckReport()
 

@@ -300,6 +300,25 @@ def check_open_for_writing(place: Place, last: Place) -> None:
         )
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for its owner alone, with those above it that are missing, their names on the disk. Raises
+    OSError."""
+    missing = [path]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for folder in reversed(missing):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700 if folder == path else 0o777, exist_ok=True)
+            sync_folder(folder.parent)
+
+
+def sync_name(place: Place, directory: Path) -> None:
+    """Put the name of a slice on the disk, which a crash may have left unsynced. Raises OSError."""
+    if place.folder != directory:
+        sync_folder(directory / SLICES)
+    sync_folder(directory)
+
+
 def sync_folder(path: Path) -> None:
     """Put the names in a folder on the disk. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -269,3 +269,77 @@ def test_a_command_of_an_archived_slice_is_said_to_be_in_that_one(tmp_path: Path
     for seq, number in ((5, 1), (3 * LENGTH, 2)):
         with pytest.raises(SliceMissing, match=rf"slice {number} of the journal was archived.*/there/{number}"):
             slices.place_at(tmp_path, seq)
+
+
+def synced_folders(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders whose names are put on the disk from now on."""
+    synced: list[Path] = []
+    real = slices.sync_folder
+
+    def sync(path: Path) -> None:
+        synced.append(path)
+        real(path)
+
+    monkeypatch.setattr(slices, "sync_folder", sync)
+    return synced
+
+
+def test_a_slice_whose_name_a_crash_left_unsynced_is_written_only_once_that_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a loss of power could take the name with all that was acknowledged in the slice."""
+    with Journal.create(tmp_path, META) as journal:
+        fill(journal, COUNTS)
+        begin(journal)
+    synced = synced_folders(monkeypatch)
+    with Journal.open(tmp_path) as journal:
+        assert {tmp_path, tmp_path / "slices"} <= set(synced)
+        fill(journal, COUNTS)
+    synced.clear()
+    with Journal.open(tmp_path, readonly=True):
+        assert not synced
+
+
+def test_a_new_directory_and_those_above_it_are_on_the_disk_before_anything_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = synced_folders(monkeypatch)
+    with Journal.create(tmp_path / "a" / "b", META):
+        assert [tmp_path, tmp_path / "a"] == synced[:2]
+
+
+def test_a_slice_under_another_number_is_told_and_not_written(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, META) as journal:
+        fill(journal, COUNTS)
+        begin(journal)
+        fill(journal, COUNTS)
+    (tmp_path / "slices" / "000002").rename(tmp_path / "slices" / "000004")
+    with pytest.raises(JournalDamaged, match="000004 is slice 2 of its journal"):
+        Journal.open(tmp_path)
+    with Journal.open(tmp_path, readonly=True) as journal:
+        assert "000004 is slice 2 of its journal" in str(journal.info().problem)
+        assert [block.count for block in journal.blocks(LENGTH + 1, 2 * LENGTH)] == list(COUNTS)
+    (tmp_path / "slices" / "000004").rename(tmp_path / "slices" / "000002")
+    Journal.open(tmp_path).close()
+
+
+def test_a_first_block_of_an_earlier_epoch_or_time_than_the_slice_before_is_found(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, META) as journal:
+        journal.epoch = 4
+        fill(journal, COUNTS)
+        begin(journal)
+        journal.epoch = journal._last_epoch = journal._last_time_ns = 0
+        journal.append(1, rows_of(journal.last_seq + 1, 1), 1)
+    with Journal.open(tmp_path, readonly=True) as journal:
+        sentences = " ".join(problem.sentence for problem in journal.check().problems)
+    assert "is of epoch 0" in sentences
+    assert "is before that of the block before it" in sentences
+
+
+def test_an_event_digest_of_the_slice_before_is_refused(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, META) as journal:
+        fill(journal, COUNTS)
+        last = journal.last_seq
+        begin(journal)
+        with pytest.raises(ValueError, match="does not come next"):
+            journal.put_digest(last, DIGEST)
