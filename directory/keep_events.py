@@ -42,7 +42,7 @@ def keep_events(directory: Path | str, place: Place, progress: Progress | None =
             raise ReplayError(f"{name} is open; events are kept of closed slices")
         done = verification_of(journal)
         if done is not None and _is_whole(journal):
-            return done
+            return _checked(done, name)
         check_rules(name, int(journal.meta.get("rules_version", 0)))
         engine, events = _replay(journal, directory, name, progress)
         verification = Verification(
@@ -61,10 +61,15 @@ def keep_events(directory: Path | str, place: Place, progress: Progress | None =
         for path in place.folder.glob(f"{VERIFIED}.*.tmp"):  # what a kill left
             path.unlink(missing_ok=True)
         write_verification(place, verification)
+    return _checked(verification, name)
+
+
+def _checked(verification: Verification, name: str) -> Verification:
+    """A verification that found no difference. Raises Divergence."""
     if verification.gives_next_image is False:
         raise Divergence(
-            f"the state at the end of {name} is not the image that slice {place.number + 1} starts from; do not trade "
-            "on this directory"
+            f"the state at the end of {name} is not the image that slice {verification.number + 1} starts from; do not "
+            "trade on this directory"
         )
     return verification
 

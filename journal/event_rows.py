@@ -79,6 +79,15 @@ def _rows(planes: bytes, row_bytes: int) -> bytes:
     return bytes(rows)
 
 
+def _is_at(fd: int, path: Path) -> bool:
+    """True if an open file still has a name."""
+    try:
+        found, own = path.stat(), os.fstat(fd)
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+
+
 class EventRowsWriter:
     """Writer of the file ``path``: ``add`` block by block, then ``finish``; or ``close``, which leaves no trace.
 
@@ -93,6 +102,8 @@ class EventRowsWriter:
         self._file: BinaryIO = os.fdopen(fd, "wb")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(fd, self._aside):  # finished by another process meanwhile: not ours to write over
+                raise BlockingIOError
         except OSError as error:
             self._file.close()
             raise JournalBusy(f"{path} is being written by another process; wait for it") from error

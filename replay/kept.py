@@ -172,8 +172,11 @@ class KeptEvents:
         Gives the number of events. Raises JournalDamaged, ReplayError for events that are not the recorded ones.
         """
         arrays = {name: np.frombuffer(self._chain[name], np.uint8) for name in ("link", "tail")}
-        chain, count = EventChain.from_arrays(arrays), 0
+        chain, count, next_seq = EventChain.from_arrays(arrays), 0, self._journal.start_seq + 1
         for play, _, _ in self.blocks(self._journal.start_seq + 1, self._journal.last_seq):
+            if play.block.first_seq != next_seq:
+                break
+            next_seq = play.block.last_seq + 1
             chain.add(np.ascontiguousarray(play.events))
             count += len(play.events)
             recorded = self._journal.digest(play.block.first_seq)
@@ -182,6 +185,11 @@ class KeptEvents:
                     f"{self.path} has other events for commands {play.block.first_seq} to {play.block.last_seq} than "
                     "the journal recorded; remove it, and a replay of the slice writes it anew"
                 )
+        if next_seq <= self._journal.last_seq:
+            raise JournalDamaged(
+                f"{self.path} has no events of commands {next_seq} to {self._journal.last_seq}; remove it, and a "
+                "replay of the slice writes it anew"
+            )
         if chain.digest() != self._end.get("event_digest"):
             raise JournalDamaged(f"{self.path} ends with another event digest than its events give")
         return count

@@ -1,10 +1,12 @@
 """Event rows of closed slices are kept, so that the past can be read without the engine that made it."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import pytest
 
 from directory.keep_events import keep_events
 from directory.recover import create
+from engine.digest import EventChain
+from engine.records import EVENT
 from journal import Journal, JournalBusy, JournalDamaged, slices
 from journal.event_rows import PIECE_ROWS, EventRows, EventRowsWriter
 from replay.chain import check_chain
 from replay.errors import Divergence, ReplayError
-from replay.kept import KeptEvents, verification_of
+from replay.kept import KeptEvents, genesis_of, verification_of, write_verification
 from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
@@ -286,3 +290,50 @@ def test_a_kill_while_events_are_kept_leaves_them_whole_or_not_at_all(rolled: Pa
         assert place.events.read_bytes() == whole
         assert not [path.name for path in place.folder.iterdir() if path.name.endswith((".new", ".tmp"))]
         shutil.rmtree(node)
+
+
+def test_a_slice_that_does_not_give_the_next_image_is_told_each_time(kept: Path, tmp_path: Path) -> None:
+    node = Path(shutil.copytree(kept, tmp_path / "node"))
+    place = slices.places(node)[0]
+    with Journal.open(node, readonly=True, slice_number=1) as journal:
+        record = verification_of(journal)
+    assert record is not None
+    write_verification(place, replace(record, gives_next_image=False))
+    with pytest.raises(Divergence, match="is not the image that slice 2 starts from"):
+        keep_events(node, place)
+
+
+def test_a_writer_that_comes_as_another_one_finishes_leaves_its_file_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events"
+    first = EventRowsWriter(path, GENESIS, 64, {})
+    first.add(1, 5, bytes(640), (0, 0, 0))
+    real = fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        if path.exists():
+            return real(fd, operation)
+        first.finish({})
+        return real(fd, operation)
+
+    monkeypatch.setattr("journal.event_rows.fcntl.flock", flock)
+    with pytest.raises(JournalBusy):
+        EventRowsWriter(path, GENESIS, 64, {})
+    with EventRows(path, GENESIS) as file:
+        assert file.rows == 10
+
+
+def test_kept_events_that_end_before_their_slice_are_found(kept: Path, tmp_path: Path) -> None:
+    """A file that is whole by its own checksums, of a writer that stopped early."""
+    node = Path(shutil.copytree(kept, tmp_path / "node"))
+    place = slices.places(node)[0]
+    with Journal.open(node, readonly=True, slice_number=1) as journal:
+        genesis = genesis_of(journal)
+        with EventRows(place.events, genesis) as file:
+            head, end = file.head, file.end
+        chain = {name: np.frombuffer(head["chain"][name], np.uint8) for name in ("link", "tail")}
+        end["event_digest"] = EventChain.from_arrays(chain).digest()
+        EventRowsWriter(place.events, genesis, EVENT.itemsize, head).finish(end)
+        with KeptEvents(journal) as events, pytest.raises(JournalDamaged, match="has no events of commands 1 to"):
+            events.check()
