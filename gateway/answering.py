@@ -14,7 +14,7 @@ from engine.clock import is_extend, moves_clock
 from engine.jit import called, inlined
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
 from gateway import memo as _memo
-from gateway.open_orders import find, insert, remove
+from gateway.open_orders import expect, expect_all, find, insert, remove
 from gateway.reading import instructions_of, is_sale
 from gateway.tables import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, StreamTables, unpack_tables
 from gateway.writing import (
@@ -61,6 +61,9 @@ _UNENTERED: Final = np.int64(
     | (int(ouch_codes.IntermarketSweep.NOT_ELIGIBLE) << 40)
     | (int(ouch_codes.CustomerType.AS_CONFIGURED) << 48)
 )
+
+#: Events from one whose open orders are loaded to the one that is answered: so long takes memory.
+_AHEAD: Final = 8
 
 #: Flags of a block, from ``answer_block``: it ends with an EXTEND row; it has definitions; a trading day begins in it;
 #: a number did not fit its field, so that nothing of the block may be sent; an instrument became far.
@@ -427,6 +430,17 @@ def _extend_of(tables: StreamTables, commands, at):
 
 
 @inlined
+def _look_ahead(tables: StreamTables, event):
+    """Begin to load the open orders of an event that is answered soon."""
+    participant, client_order_id = np.int64(event["participant"]), event["client_order_id"]
+    if np.int64(event["kind"]) == EventKind.TRADE:
+        expect(tables, participant, client_order_id)
+        expect(tables, np.int64(event["contra_participant"]), event["contra_client_order_id"])
+    else:
+        expect_all(tables, participant, client_order_id)
+
+
+@inlined
 def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, now_ns):
     """Write messages for ``events`` from ``start`` on; gives (next event, segments)."""
     m = np.int64(0)
@@ -439,6 +453,8 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
         ):
             return number, _group(tables, m)
         event = events[number]
+        if number + _AHEAD < len(events):
+            _look_ahead(tables, events[number + _AHEAD])
         kind = np.int64(event["kind"])
         tables.tallies[0, kind] += 1
         if kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:

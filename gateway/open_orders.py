@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import called, inlined, lshr, wrapping_multiply
+from engine.jit import called, inlined, lshr, prefetch, wrapping_multiply
 from gateway.tables import StreamTables
 
 _MIX: Final = np.int64(-7046029254386353131)
@@ -16,6 +16,20 @@ def _home(rows, participant, client_order_id):
     mixed = (client_order_id >> 6) ^ wrapping_multiply(participant, _MIX_PARTICIPANT)
     mixed = wrapping_multiply(mixed, _MIX)
     return (lshr(mixed, 20) + (client_order_id & 63)) & (len(rows) - 1)
+
+
+@inlined
+def expect(tables: StreamTables, participant, client_order_id):
+    """Begin to load the row of an order that is needed soon: the table is too large for the caches."""
+    prefetch(tables.open, _home(tables.open, participant, client_order_id))
+
+
+@inlined
+def expect_all(tables: StreamTables, participant, client_order_id):
+    """Begin to load the row of an order and its rarely used fields."""
+    place = _home(tables.open, participant, client_order_id)
+    prefetch(tables.open, place)
+    prefetch(tables.rest, place)
 
 
 @inlined

@@ -14,7 +14,7 @@ from engine.jit import called, ctz, inlined, lshr, wrapping_add, wrapping_multip
 from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
 from gateway import memo
 from gateway.open_orders import find_among
-from gateway.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, note, recall
+from gateway.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, expect, note, recall
 from wire import octets, ouch
 from wire.ouch_codes import BuySell, Capacity, ClientMessage, CrossType, Display
 from wire.ouch_codes import TimeInForce as OuchTimeInForce
@@ -230,6 +230,7 @@ def _known(participant, client_order_id, open_rows, rest, recent):
 def _read_enter(buffer, at, stream, symbols, recent, commands, n):
     head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
     client_order_id = _order_id(head, tail)
+    expect(recent, np.int64(stream["participant"]), client_order_id)
     stock = _u64(buffer, at + _OF_ENTER.stock)
     symbol = _unpadded(stock)
     place = symbol_place(symbols, symbol) if symbol != 0 else np.int64(-1)

@@ -28,6 +28,8 @@ _HEAD_BYTES: Final = 4_096
 _MAGIC: Final = b"lkspool\x01"
 #: Bytes kept in memory before they are written, over all streams.
 PENDING_BYTES_MAX: Final = 4 << 20
+#: Bytes of one stream that are written at once, while they are still in the caches of the processor.
+STREAM_PENDING_BYTES_MAX: Final = EXTENT_BYTES
 FOLDER: Final = "streams"
 #: Ending of a file's name, which is the session before it. Earlier releases wrote files without one.
 SUFFIX: Final = ".spool"
@@ -71,7 +73,7 @@ class Spool:
         self._fd = os.open(self.path, (os.O_RDONLY if readonly else os.O_RDWR | os.O_CREAT) | os.O_CLOEXEC, 0o600)
         self._streams: dict[int, _Stream] = {}
         self._extents = 0
-        self._dirty: list[_Stream] = []
+        self._dirty: dict[_Stream, None] = {}  # those with bytes in memory
         self._pending_bytes = 0
 
     def append(self, user: int, first_seq: int, count: int, data: bytes) -> None:
@@ -83,24 +85,28 @@ class Spool:
             stream.index_seq.append(first_seq)
             stream.index_position.append(stream.bytes)
         if not stream.pending:
-            self._dirty.append(stream)
+            self._dirty[stream] = None
         stream.pending.append(data)
         stream.bytes += len(data)
         stream.next_seq = first_seq + count
         self._pending_bytes += len(data)
-        if self._pending_bytes > PENDING_BYTES_MAX:
+        if stream.bytes - stream.written >= STREAM_PENDING_BYTES_MAX:
+            self._flush(stream)
+        elif self._pending_bytes > PENDING_BYTES_MAX:
             self.flush()
 
     def flush(self) -> None:
         """Write the messages that are kept in memory."""
         while self._dirty:
-            stream = self._dirty[-1]
-            data = b"".join(stream.pending)
-            self._write(stream, data)
-            stream.checksum.update(data)  # here, not for each message: many small ones are one write
-            stream.pending.clear()
-            self._dirty.pop()
-        self._pending_bytes = 0
+            self._flush(next(reversed(self._dirty)))
+
+    def _flush(self, stream: _Stream) -> None:
+        data = b"".join(stream.pending)
+        self._write(stream, data)
+        stream.checksum.update(data)  # here, not for each message: many small ones are one write
+        stream.pending.clear()
+        del self._dirty[stream]
+        self._pending_bytes -= len(data)
 
     def _write(self, stream: _Stream, data: bytes) -> None:
         if not self._has_head:

@@ -97,7 +97,6 @@ def test_what_cannot_be_read_again_is_a_fault_of_the_machine(tmp_path: Path) -> 
 def test_a_write_that_failed_is_made_again_at_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path, SESSION, JOURNAL_ID)
     data = b"\0\1x" * EXTENT_BYTES
-    spool.append(1, 1, EXTENT_BYTES, data)
     write, calls = os.pwrite, []
 
     def failing(fd: int, piece: memoryview, offset: int) -> int:
@@ -108,8 +107,36 @@ def test_a_write_that_failed_is_made_again_at_the_same_place(tmp_path: Path, mon
 
     monkeypatch.setattr(os, "pwrite", failing)
     with pytest.raises(OSError, match="No space"):
-        spool.flush()
+        spool.append(1, 1, EXTENT_BYTES, data)  # so many bytes of a stream are written at once
+    assert len(calls) == 3
     assert spool.read(1, 0, len(data)) == data
+    assert spool.position_of(1, EXTENT_BYTES) == len(data) - 3
+    image = spool.image()
+    spool.close()
+    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again.restore(image)
+    again.close()
+
+
+def test_many_small_messages_of_many_streams_are_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, written = os.pwrite, []
+
+    def counted(fd: int, piece: memoryview, offset: int) -> int:
+        written.append(len(piece))
+        return write(fd, piece, offset)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    for seq in range(1, 1_001):
+        for user in range(1, 51):
+            spool.append(user, seq, 1, b"x" * 50)
+    assert written == [], "neither a stream nor all together have enough"
+    for seq in range(1_001, 1_501):
+        spool.append(1, seq, 1, b"x" * 50)
+    assert 2 <= len(written) <= 3, "the head, and one stream that has an extent's worth"
+    spool.flush()
+    assert sum(written[1:]) == (50 * 1_000 + 500) * 50
+    assert len(written) <= 55
     spool.close()
 
 
