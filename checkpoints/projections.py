@@ -27,6 +27,13 @@ class Projection(ABC):
 
     name: str
     version: int
+    #: Versions whose images ``restore`` reads too; their digests are of another kind and are not compared.
+    earlier_versions: tuple[int, ...] = ()
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Versions whose images can be restored."""
+        return self.version, *self.earlier_versions
 
     @abstractmethod
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
@@ -131,13 +138,13 @@ def _restored(projection: Projection, image: ProjectionImage | None, seq: int) -
     """Reason why a projection could not be restored; "" if it was."""
     if image is None:
         return "there is none"
-    if image.version != projection.version:
+    if image.version not in projection.versions:
         return f"it has version {image.version}, and this release's has {projection.version}"
     if image.damage:
         return image.damage
     try:
         projection.restore(image.arrays, seq)
-        if projection.digest() == image.digest:
+        if image.version != projection.version or projection.digest() == image.digest:
             return ""
         why = "restored, it has another digest than the checkpoint records"
     except ValueError as error:

@@ -42,7 +42,7 @@ class Outbox(Projection):
     name = "streams"
     #: Rises with TABLES_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
     version = 2
-    #: Versions that ``restore`` reads too: 1 had CRC-32 as checksums of spools. Its digests are others.
+    #: Of version 1 are images with CRC-32 as checksums of spools, and of digests.
     earlier_versions = (1,)
     on_segment: Callable[[Segment], None] | None = None
     on_new_session: Callable[[], None] | None = None

@@ -482,7 +482,8 @@ def _restored_earlier(journal: Journal, behind: Projections, before_seq: int) ->
     stands: dict[str, int] = {}
     for info in reversed(store.list()):
         left = behind.only([each.name for each in behind if each.name not in stands])
-        if info.seq >= before_seq or not info.valid or not any(info.holds(each.name, each.version) for each in left):
+        held = [version for each in left for version in each.versions if info.holds(each.name, version)]
+        if info.seq >= before_seq or not info.valid or not held:
             continue
         try:
             checkpoint = store.load(info.path)

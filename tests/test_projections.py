@@ -211,7 +211,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path, str, int], None], str]] = {
     "damaged": (damage, "it is damaged: its array "),
     "of another version": (
         lambda node, name, seq: change(node, name, lambda old: old._replace(version=99), seq),
-        "it has version 99, and this release's has 1",
+        "it has version 99, and this release's has ",
     ),
     "missing": (lambda node, name, seq: change(node, name, lambda _: None, seq), "there is none"),
     "without an array": (

@@ -24,6 +24,7 @@ from engine.capacity import Capacity
 from engine.interface import MarketEngine
 from engine.records import CommandKind
 from gateway.outbox import Outbox
+from gateway.spool import Spool
 from journal import Journal, JournalError, slices
 from replay.difference import unlike
 from replay.errors import Divergence, ReplayError
@@ -373,3 +374,29 @@ def test_streams_that_cannot_be_made_again_are_said_to_be_what_is_missing(tmp_pa
         path.write_bytes(b"")
     with pytest.raises(ReplayError, match=r"of streams .* slice 2 .* restore the files of streams .* from a copy"):
         append(tmp_path, ROWS[:0])
+
+
+def test_streams_of_an_earlier_version_go_on_where_no_slice_can_give_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image that the open slice starts from has CRC-32 as checksums, and the slice before is archived."""
+    real = Spool.image
+
+    def image_of_version_1(spool: Spool) -> dict[str, NDArray[Any]]:
+        crcs = [spool._crc(spool._streams[user]) for user in sorted(spool._streams)]
+        return {**real(spool), "crc": np.array(crcs, np.int64)}
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Outbox, "version", 1)
+        earlier.setattr(Outbox, "digest", lambda _: bytes(16))
+        earlier.setattr(Spool, "image", image_of_version_1)
+        before = rolled_at(tmp_path, [ENDS[-2]])
+    shutil.rmtree(tmp_path / "journal")
+    contents = {path: path.read_bytes() for path in (tmp_path / "streams").iterdir()}
+    for path, content in contents.items():
+        path.write_bytes(content[:4_100] + bytes(9) + content[4_109:])
+    with pytest.raises(ReplayError, match="no image of streams can be used"):
+        append(tmp_path, ROWS[:0])
+    for path, content in contents.items():
+        path.write_bytes(content)
+    assert append(tmp_path, ROWS[:0]).streams == before.streams
