@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from sequencer.release import POLICIES
+
 #: Lease times that a witness grants, and its default; etcd has at least 2 s.
 TTL_NS_MIN: Final = 200_000_000
 TTL_NS_MAX: Final = 60_000_000_000
@@ -69,15 +71,22 @@ def _checked_text(text: str, what: str, characters_max: int) -> str:
     return text
 
 
+def _checked_policy(policy: str) -> None:
+    if policy not in POLICIES:
+        raise ValueError(f"the release policy is {policy[:40]!r}; give one of {', '.join(POLICIES)}")
+
+
 class Candidate(NamedTuple):
     """A node that wants to be primary.
 
     name: of the node. address: HOST:PORT of its peer link, or "". clients: HOST:PORT of its order entry, or "".
+    policy: its release policy (``sequencer.release``).
     """
 
     name: str
     address: str = ""
     clients: str = ""
+    policy: str = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class Reign:
     before it goes on without it, so a node that is not named may lack acknowledged orders.
     since_ns: wall time of the start, for people.
     forced: reason of an operator who made a node primary that was not in sync; "" otherwise.
+    policy: release policy of the primary: what a node that is named has on its disk, or in memory alone.
     """
 
     epoch: int
@@ -100,6 +110,7 @@ class Reign:
     in_sync: tuple[str, ...]
     since_ns: int
     forced: str = ""
+    policy: str = "both"
 
     def __post_init__(self) -> None:
         if not 1 <= self.epoch <= self.revision <= EPOCH_MAX:
@@ -113,6 +124,7 @@ class Reign:
         _checked_text(self.address, "the address of a node", ADDRESS_CHARACTERS_MAX)
         _checked_text(self.clients, "the address for clients", ADDRESS_CHARACTERS_MAX)
         _checked_text(self.forced, "the reason", REASON_CHARACTERS_MAX)
+        _checked_policy(self.policy)
         if not 0 <= self.since_ns < 1 << 63:
             raise ValueError(f"a reign cannot begin at {self.since_ns} ns")
 
@@ -122,7 +134,8 @@ class Acquire(NamedTuple):
 
     expected: the epoch of the last reign that the candidate knows, 0 for none; any other reign in the register refuses
     it. force: reason of an operator to let a node become primary that is not in sync, or where the register was lost;
-    "" otherwise. A lease that is held is never overridden. since_ns: wall time.
+    "" otherwise. With it, a register that has only earlier reigns does not refuse either, and the epoch won is above
+    ``expected``. A lease that is held is never overridden. since_ns: wall time.
     """
 
     candidate: Candidate
@@ -219,6 +232,7 @@ def check_request(request: Request) -> None:
             _checked_text(request.candidate.address, "the address of a node", ADDRESS_CHARACTERS_MAX)
             _checked_text(request.candidate.clients, "the address for clients", ADDRESS_CHARACTERS_MAX)
             _checked_text(request.force, "the reason", REASON_CHARACTERS_MAX)
+            _checked_policy(request.candidate.policy)
             numbers = (request.expected,)
             if not TTL_NS_MIN <= request.ttl_ns <= TTL_NS_MAX:
                 raise ValueError(
@@ -261,7 +275,7 @@ def acquire_refusal(standing: Standing, request: Acquire) -> Lost | None:
             )
             return Lost(Reason.CHANGED, why, None)
         return None
-    if reign.epoch != request.expected:
+    if reign.epoch != request.expected and not (request.force and reign.epoch < request.expected):
         why = f"the last reign is epoch {reign.epoch} of {reign.primary}, and {name} expects epoch {request.expected}"
         return Lost(Reason.CHANGED, why, reign)
     if name not in reign.in_sync and not request.force:

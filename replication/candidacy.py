@@ -21,8 +21,9 @@ class Candidacy:
     """A node that is not primary.
 
     ``standing``: the register as last read, None before. ``why``: what keeps this node from the reign, "" if nothing.
-    ``won``, ``lease``: the reign, once it is won. ``expected_min``: highest epoch that this node knows: a register that
-    knows less has lost its data, and is not believed. ``force``: reason of an operator for taking over unfit.
+    ``won``, ``lease``: the reign, once it is won. ``expected_min``: highest epoch that this node knows, by its journal
+    or from a primary (``on_epoch_seen``): a register that knows less has lost its data, and is not believed. ``force``:
+    reason of an operator for taking over unfit.
     """
 
     def __init__(
@@ -48,6 +49,10 @@ class Candidacy:
         self._next_ns = 0
         self._sent: tuple[Request, int] | None = None
 
+    def on_epoch_seen(self, epoch: int) -> None:
+        """Note an epoch that a primary, the journal or the arbiter has named."""
+        self.expected_min = max(self.expected_min, epoch)
+
     def hurry(self, now_ns: int) -> None:
         """Read the register now: the primary is gone, or hands over."""
         self._next_ns = min(self._next_ns, now_ns)
@@ -59,7 +64,7 @@ class Candidacy:
         request: Request = Read()
         if self.standing is not None and self._may_ask(self.standing):
             reign = self.standing.reign
-            expected = reign.epoch if reign is not None else self.expected_min
+            expected = max(reign.epoch if reign is not None else 0, self.expected_min)
             request = Acquire(self.candidate, expected, self._ttl_ns, time_ns, self.force)
         self._sent = (request, now_ns)
         return request
@@ -89,9 +94,15 @@ class Candidacy:
         self._next_ns = now_ns + self._poll_ns
         if isinstance(answer, Standing):
             self.standing = answer
+            if answer.reign is not None:
+                self.on_epoch_seen(answer.reign.epoch)
             if self._may_ask(answer):
                 self._next_ns = now_ns  # ask at once
         elif isinstance(answer, Won) and isinstance(request, Acquire):
+            if answer.epoch <= self.expected_min:
+                self.why = f"the arbiter gave epoch {answer.epoch}, and this node knows epoch {self.expected_min}"
+                self.standing = None
+                return
             self.won, self.lease = answer, Lease(answer.ttl_ns, sent_ns, margin_ns=self._margin_ns)
             self.why = ""
         elif isinstance(answer, Lost):

@@ -116,6 +116,7 @@ def decode_reign(fields: object) -> Reign:
             given.texts("in_sync"),
             given.number("since_ns"),
             given.text("forced"),
+            given.text("policy"),
         )
     except ValueError as error:
         raise ProtocolError(f"a reign is not valid: {error}") from None
@@ -149,7 +150,7 @@ def decode_request(fields: object) -> Request:
 
 
 def _acquire(given: _Fields) -> Acquire:
-    candidate = Candidate(given.text("name"), given.text("address"), given.text("clients"))
+    candidate = Candidate(given.text("name"), given.text("address"), given.text("clients"), given.text("policy"))
     return Acquire(
         candidate, given.number("expected"), given.number("ttl_ns"), given.number("since_ns"), given.text("force")
     )

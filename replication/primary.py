@@ -256,7 +256,7 @@ class Primary:
         if self.settings.policy not in REPLICATED:
             return frozenset({own})
         standbys = {copy.name for copy in self._live() if self._joins(copy) and self._has_what_was_told(copy)}
-        if self.settings.alone == "stop" and not standbys:
+        if not standbys and (self.settings.alone == "stop" or self._memory_alone_has_what_was_told()):
             return self.recorded
         return frozenset({own, *standbys})
 
@@ -268,6 +268,12 @@ class Primary:
         """True if a copy has acknowledged all that clients were told."""
         acked = copy.received_seq if self.settings.policy == "replica" else copy.journaled_seq
         return acked >= self._released_seq
+
+    def _memory_alone_has_what_was_told(self) -> bool:
+        """True under `replica` while clients were told what this disk lacks: a restart would lose it, and a node that
+        the record names alone may reign after a restart.
+        """
+        return self.settings.policy == "replica" and self.journaled_seq < self._released_seq
 
     def on_record_asked(self, names: frozenset[str]) -> None:
         """Note that a request is about to be sent: from now on it may be in force."""
@@ -310,8 +316,8 @@ class Primary:
         copy.state = "closed"
         copy.why = copy.why or why
 
-    def _refuse(self, copy: Copy, why: str) -> None:
-        copy.put(link.encode(Kind.REFUSAL, self.epoch, link.pack_map({"why": why})))
+    def _refuse(self, copy: Copy, why: str, *, unlike: bool = False) -> None:
+        copy.put(link.encode(Kind.REFUSAL, self.epoch, link.pack_map({"why": why, "unlike": unlike})))
         self.disconnect(copy, why)
 
     def receive(self, copy: Copy, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
@@ -359,9 +365,11 @@ class Primary:
         if claims["epoch"] > self.epoch:
             self._on_newer_epoch(copy, claims["epoch"])
             return
-        why = self._reason_against(identity, copy.role)
-        if why:
+        if why := self._reason_against(identity, copy.role):
             self._refuse(copy, why)
+            return
+        if why := link.difference(self.identity, identity):
+            self._refuse(copy, why, unlike=True)
             return
         self._place(copy, outer["nonce"], identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
 
@@ -374,7 +382,7 @@ class Primary:
         other = next(others, "")
         if role == "standby" and other:
             return f"{self.identity.name} has a standby, {other}; a second copy follows with --role follower"
-        return link.difference(self.identity, identity)
+        return ""
 
     def _place(self, copy: Copy, nonce: bytes, identity: Identity, tail: list[Position]) -> None:
         """Find the newest position that both journals have, and go on from there."""
@@ -415,8 +423,12 @@ class Primary:
         copy.sent_seq = copy.received_seq = seq
         copy.journaled_seq = 0
         copy.comparison = Comparison(seq)
+        copy.comparison.own(min(seq + 1, self.applied_seq), *self._end)
         self._tell_sync(copy)
         self._feed(copy)
+        if copy.state == "live" and copy.sent_seq >= self.applied_seq:
+            # The states are compared where they stand, also if nothing follows.
+            copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions([self._end])))
 
     def _feed(self, copy: Copy) -> None:
         """Put on the connection what it has room for."""
@@ -463,6 +475,10 @@ class Primary:
         self.divergences[copy.name] = divergence
         copy.put(link.encode(Kind.DIVERGENCE, self.epoch, link.pack_map(divergence._asdict())))
         self.disconnect(copy, divergence.sentence(self.identity.name, copy.name))
+
+    def forget_divergence(self, name: str) -> None:
+        """Take back a copy that an operator has rebuilt."""
+        self.divergences.pop(name, None)
 
     # Time, and a takeover by command.
 

@@ -11,11 +11,15 @@ acknowledged.
 """
 
 from collections import deque
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from replication import link
+from replication.arbiter import Reign
 from replication.comparison import Comparison, Divergence
 from replication.link import TAIL_MAX, Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+
+#: No acknowledgement was sent on this connection.
+_NOTHING_TOLD: Final = (-1, -1)
 
 State = Literal["disconnected", "greeting", "following", "refused", "diverged", "elsewhere", "apart"]
 
@@ -41,13 +45,26 @@ class Standby:
     blocks first (``catch_up``); apart: this journal has blocks after ``common`` that are not of the primary's history,
     set them aside. After each of the last four the connection is to be closed.
 
-    ``epoch``: the highest seen. ``in_sync``: the primary says that the arbiter's record names this node.
-    ``was_in_sync``: it said so since this process has started, so nothing acknowledged is missing here.
-    ``primary``: its name. ``last_seq``: last command taken; ``tail``: see ``connect``.
+    ``epoch``: the highest seen. ``seq``, ``event_digest``: of the last command in the journal, all of which is on the
+    disk and applied. ``in_sync``: the primary says that the arbiter's record names this node, which has all that was
+    told. ``memory_kept``: nothing that this node has acknowledged was lost from memory; so after an orderly stop or an
+    own reign, and once it is in sync. ``incomplete``: reason for which its disk may lack what it has acknowledged (it
+    is new, or damage was cut off), until it is in sync; keep it beside the journal. ``unlike``: reason for which the
+    primary refused this node as no pair. ``primary``: its name.
     """
 
     def __init__(
-        self, identity: Identity, role: str, secret: bytes, settings: Settings, *, epoch: int, seq: int
+        self,
+        identity: Identity,
+        role: str,
+        secret: bytes,
+        settings: Settings,
+        *,
+        epoch: int,
+        seq: int,
+        event_digest: bytes,
+        memory_kept: bool = False,
+        incomplete: str = "",
     ) -> None:
         self.identity, self.role, self.settings = identity, role, settings
         self._secret = secret
@@ -57,7 +74,9 @@ class Standby:
         self.divergence: Divergence | None = None
         self.catch_up: CatchUp | None = None
         self.common: Position | None = None
-        self.in_sync = self.was_in_sync = False
+        self.in_sync = False
+        self.memory_kept, self.incomplete = memory_kept, incomplete
+        self.unlike = ""
         self.primary = ""
         self.taken_seq = self.applied_seq = self.journaled_seq = seq
         self.primary_seq = self.released_seq = seq
@@ -65,7 +84,7 @@ class Standby:
         #: Position of a takeover by command, until it is answered.
         self.handover: Position | None = None
         self.heard_ns = self._acknowledged_ns = 0
-        self._applied_digest = b""
+        self._applied_digest = event_digest
         self._comparison = Comparison(seq)
         self._reader = FrameReader()
         self._nonce = self._challenge = b""
@@ -73,7 +92,7 @@ class Standby:
         self._blocks: deque[bytes] = deque()
         self._checks: deque[tuple[int, Frame]] = deque()
         self._digests: list[Position] = []
-        self._told = (0, 0)
+        self._told = _NOTHING_TOLD
         self._out: list[bytes] = []
 
     # The connection.
@@ -98,7 +117,7 @@ class Standby:
         self._checks.clear()
         self._out.clear()
         self._digests.clear()
-        self._told = (0, 0)
+        self._told = _NOTHING_TOLD
         self.heard_ns = self._acknowledged_ns = now_ns
 
     def disconnect(self) -> None:
@@ -143,7 +162,9 @@ class Standby:
         elif frame.kind == Kind.BEAT:
             self.primary_seq, self.released_seq, self.primary_time_ns = link.unpack_beat(frame.payload)
         elif frame.kind == Kind.SYNC:
-            self.in_sync = self.was_in_sync = frame.payload == b"1"
+            self.in_sync = frame.payload == b"1"
+            if self.in_sync:
+                self.memory_kept, self.incomplete = True, ""
         elif frame.kind == Kind.HANDOVER:
             positions = link.unpack_positions(frame.payload)
             self.handover = positions[0] if len(positions) == 1 else None
@@ -152,9 +173,14 @@ class Standby:
         elif frame.kind == Kind.CATCH_UP:
             self._go_elsewhere(frame)
         elif frame.kind == Kind.REFUSAL:
-            self._refuse(str(link.unpack_map(frame.payload, {"why": str})["why"]))
+            self._on_refusal(frame)
         else:
             raise LinkError(f"a primary may not send {frame.kind.name} now")
+
+    def _on_refusal(self, frame: Frame) -> None:
+        told = link.unpack_map(frame.payload, {"why": str, "unlike": bool})
+        self.unlike = told["why"] if told["unlike"] else ""
+        self._refuse(told["why"])
 
     def _go_elsewhere(self, frame: Frame) -> None:
         told = link.unpack_map(frame.payload, {"last_seq": int, "slice_number": int})
@@ -184,13 +210,13 @@ class Standby:
         elif frame.kind == Kind.CATCH_UP:
             self._go_elsewhere(frame)
         elif frame.kind == Kind.REFUSAL:
-            self._refuse(str(link.unpack_map(frame.payload, {"why": str})["why"]))
+            self._on_refusal(frame)
         else:
             raise LinkError(f"a primary may not send {frame.kind.name} in a greeting")
 
     @property
     def _challenge_answered(self) -> bool:
-        return bool(self._out) or self._told != (0, 0)
+        return bool(self._out) or self._told != _NOTHING_TOLD
 
     def _welcomed(self, frame: Frame) -> None:
         outer = link.unpack_map(frame.payload, {"claims": bytes, "proof": bytes})
@@ -206,7 +232,12 @@ class Standby:
         self.primary, self.primary_seq = claims["name"], claims["last_seq"]
         self.epoch = frame.epoch
         self._reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
+        self.unlike = ""
         self._comparison = Comparison(self.taken_seq)
+        if self.applied_seq == self.taken_seq:
+            # The states are compared where they stand, also if nothing follows.
+            self._comparison.own(self.applied_seq, self.applied_seq, self._applied_digest)
+            self._digests.append(Position(self.applied_seq, self._applied_digest))
         self.state = "following"
 
     # Blocks.
@@ -298,7 +329,7 @@ class Standby:
             self.disconnect()
             self.why = f"nothing was heard from the primary for {self.settings.silence_ns // 1_000_000} ms"
         elif self.state == "following" and now_ns - self._acknowledged_ns >= self.settings.acknowledge_ns:
-            self._told = (0, 0)
+            self._told = _NOTHING_TOLD
             self.acknowledge(now_ns)
 
     def acknowledge(self, now_ns: int) -> None:
@@ -329,13 +360,13 @@ class Standby:
         """Commands that the primary was known to have and this node has not applied."""
         return max(self.primary_seq - self.applied_seq, 0)
 
-    def reason_not_to_take_over(self, recorded: frozenset[str], policy: str) -> str:
-        """Sentence on what keeps this node from taking over; "" if nothing does.
+    def reason_not_to_take_over(self, reign: Reign | None) -> str:
+        """Sentence on what keeps this node from taking over after a reign (None: the first); "" if nothing does.
 
-        ``recorded``, ``policy``: nodes that the arbiter's record names, and the release policy of that reign. The
-        record decides on the blocks: a node that it names has acknowledged all that a client was told. Under `replica`
-        it may have done so from memory, and a restart loses that: then the node must have been in sync since, or have
-        been alone, when answers waited for its disk.
+        The record of the reign decides on the blocks: a node that it names has acknowledged all that a client was told.
+        Under `replica` it may have done so from memory, and a restart loses that: then the node must have been in sync
+        since, or be named alone, which it is only once its own disk has all that was told. For the same reason all that
+        it has received must be on its disk before it asks: from then on it is named alone.
         """
         name = self.identity.name
         if self.role != "standby":
@@ -344,12 +375,18 @@ class Standby:
             return f"{name} has diverged: {self.why}; rebuild it"
         if self.state == "apart":
             return f"{name} has blocks that are not of the primary's history; they must be set aside first"
-        if name not in recorded:
+        if self.unlike:
+            return f"{name} is no pair of the primary: {self.unlike}"
+        if self.incomplete:
+            return f"{name} may lack acknowledged orders: {self.incomplete}"
+        if reign is not None and name not in reign.in_sync:
             return f"{name} is not in sync by the arbiter's record, so answers may be missing here"
-        if policy == "replica" and not self.was_in_sync and recorded != {name}:
+        if reign is not None and reign.policy == "replica" and not self.memory_kept and reign.in_sync != (name,):
             return f"{name} has restarted, and may lack what it had in memory alone"
         if self._blocks or self.applied_seq < self.taken_seq:
             return f"{name} has not applied all that it has received"
+        if self.journaled_seq < self.taken_seq:
+            return f"{name} has not written all that it has received to its disk"
         return ""
 
     def reign(self, epoch: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from journal import frame
 from replication import standby as copy_side
+from replication.arbiter import Reign
 from replication.link import Identity, Position
 from replication.primary import Copy, Primary, Settings
 from replication.standby import Standby, sparse_tail
@@ -19,6 +20,11 @@ DEFAULTS = Settings()
 def identity(name: str, **changes: object) -> Identity:
     """Identity of a node of the same journal."""
     return Identity(name, bytes(16), 5, FORM, "build", 1)._replace(**changes)  # type: ignore[arg-type]
+
+
+def reign_of(*in_sync: str, policy: str = "both", epoch: int = 1) -> Reign:
+    """Reign of the first of the nodes in sync."""
+    return Reign(epoch, epoch, in_sync[0], "", "", in_sync, 0, "", policy)
 
 
 @dataclass
@@ -57,6 +63,14 @@ class Log:
         """Event digest after a block."""
         self.digest = hashlib.md5(self.digest + bytes(block.rows), usedforsecurity=False).digest()
         return self.digest
+
+    @classmethod
+    def of(cls, blocks: list[bytes]) -> "Log":
+        """Log of sealed blocks, applied."""
+        log = cls()
+        for sealed in blocks:
+            log.apply(log.append(sealed))
+        return log
 
     def tail(self) -> list[Position]:
         """Positions for a greeting."""
@@ -110,12 +124,25 @@ class CopyNode:
     """A copy with its log."""
 
     def __init__(
-        self, name: str = "B", role: str = "standby", epoch: int = 0, log: Log | None = None, **changes: object
+        self,
+        name: str = "B",
+        role: str = "standby",
+        epoch: int = 0,
+        log: Log | None = None,
+        incomplete: str = "",
+        **changes: object,
     ) -> None:
         self.log = log or Log()
         self.journals = True
         self.core = Standby(
-            identity(name, **changes), role, SECRET, copy_side.Settings(), epoch=epoch, seq=self.log.seq
+            identity(name, **changes),
+            role,
+            SECRET,
+            copy_side.Settings(),
+            epoch=epoch,
+            seq=self.log.seq,
+            event_digest=self.log.digest,
+            incomplete=incomplete,
         )
 
     def work(self, now_ns: int) -> None:

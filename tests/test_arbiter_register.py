@@ -121,6 +121,7 @@ def test_a_time_in_which_the_arbiter_read_nothing_does_not_end_a_lease() -> None
         wish("A", 0)._replace(since_ns=-1),
         wish("A", 0)._replace(candidate=Candidate("A", "x" * 256)),
         wish("A", 0)._replace(candidate=Candidate("A", "a\n")),
+        wish("A", 0)._replace(candidate=Candidate("A", policy="soon")),
         Record(1, 1, ()),
         Record(1, 1, ("A", "A")),
         Record(1, 1, ("A", "")),
@@ -170,7 +171,7 @@ def test_drivers_in_one_process_share_a_register_and_its_clock() -> None:
 
 # Messages.
 
-REIGN = Reign(3, 4, "A", "a:1", "b:2", ("A", "B"), 17, "a reason")
+REIGN = Reign(3, 4, "A", "a:1", "b:2", ("A", "B"), 17, "a reason", "replica")
 MESSAGES: list[tuple[Any, Any, Any]] = [
     *((each, request_fields, decode_request) for each in (
         wish("A", 7, "lost"), Renew(3), Record(3, 4, ("A", "B")), Release(3, "B"), Read())),

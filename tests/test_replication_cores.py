@@ -7,7 +7,7 @@ import pytest
 from replication.link import Kind, Position, encode, pack_ack
 from replication.primary import Settings
 from sequencer.release import POLICIES, Replicated, released_seq
-from tests.pairs import MS, CopyNode, Log, PrimaryNode, Wire
+from tests.pairs import MS, CopyNode, Log, PrimaryNode, Wire, reign_of
 
 
 def pair(policy: str = "both", alone: str = "continue") -> tuple[PrimaryNode, CopyNode, Wire]:
@@ -134,25 +134,98 @@ def test_nothing_is_released_without_a_lease_or_once_a_later_reign_is_seen() -> 
 
 def test_a_standby_takes_over_only_in_sync_applied_and_not_diverged() -> None:
     primary, copy, wire = pair()
-    assert copy.core.reason_not_to_take_over(frozenset({"A", "B"}), "both") == ""
-    assert "not in sync" in copy.core.reason_not_to_take_over(frozenset({"A"}), "both")
+    assert copy.core.reason_not_to_take_over(reign_of("A", "B")) == ""
+    assert "not in sync" in copy.core.reason_not_to_take_over(reign_of("A"))
     primary.write(b"d")
     copy.core.receive(b"".join(wire.end.take_out()), 0)
-    assert "not applied" in copy.core.reason_not_to_take_over(frozenset({"A", "B"}), "both")
+    assert "not applied" in copy.core.reason_not_to_take_over(reign_of("A", "B"))
     copy.work(0)
     copy.core.compare_part(4, "books", b"1" * 16, b"2" * 16)
-    assert "diverged" in copy.core.reason_not_to_take_over(frozenset({"A", "B"}), "both")
+    assert "diverged" in copy.core.reason_not_to_take_over(reign_of("A", "B"))
     follower = CopyNode("C", "follower")
-    assert "promote --force" in follower.core.reason_not_to_take_over(frozenset({"A", "C"}), "both")
+    assert "promote --force" in follower.core.reason_not_to_take_over(reign_of("A", "C"))
 
 
 def test_a_restarted_standby_may_lack_what_it_acknowledged_from_memory() -> None:
-    primary, copy, _ = pair("replica")
-    recorded = primary.core.recorded
-    restarted = CopyNode(log=Log(copy.log.blocks[:1], copy.log.ends[:2]), epoch=1)
-    assert "restarted" in restarted.core.reason_not_to_take_over(recorded, "replica")
-    assert restarted.core.reason_not_to_take_over(recorded, "both") == ""
-    assert restarted.core.reason_not_to_take_over(frozenset({"B"}), "replica") == ""
+    _, copy, _ = pair("replica")
+    restarted = CopyNode(log=Log.of(copy.log.blocks[:1]), epoch=1)
+    assert "restarted" in restarted.core.reason_not_to_take_over(reign_of("A", "B", policy="replica"))
+    assert restarted.core.reason_not_to_take_over(reign_of("A", "B")) == ""
+    assert restarted.core.reason_not_to_take_over(reign_of("B", policy="replica")) == ""
+    assert copy.core.reason_not_to_take_over(reign_of("A", "B", policy="replica")) == ""
+
+
+def test_under_replica_a_standby_asks_for_a_reign_only_with_all_it_has_received_on_its_disk() -> None:
+    """The reign names it alone, so that it may reign again after a restart: by then its memory is lost."""
+    primary, copy, wire = pair("replica")
+    copy.journals = False
+    primary.write(b"d")
+    wire.settle()
+    assert primary.released == primary.log.seq
+    assert "to its disk" in copy.core.reason_not_to_take_over(reign_of("A", "B", policy="replica"))
+    copy.core.on_journaled(copy.log.seq)
+    assert copy.core.reason_not_to_take_over(reign_of("A", "B", policy="replica")) == ""
+
+
+def test_under_replica_a_primary_is_recorded_alone_only_with_all_that_was_told_on_its_disk() -> None:
+    """A node that the record names alone may reign after a restart, which loses what was in memory."""
+    primary, _, wire = pair("replica")
+    primary.write(b"d", journaled=False)
+    wire.settle()
+    assert primary.released == primary.log.seq
+    primary.core.disconnect(wire.end)
+    assert primary.core.wish is None
+    primary.core.on_journaled(primary.log.seq)
+    assert primary.core.wish == {"A"}
+
+
+def test_a_node_whose_disk_may_lack_something_takes_over_only_once_it_is_in_sync() -> None:
+    primary, _, _ = pair()
+    new = CopyNode(incomplete="its disk is new")
+    for reign in (None, reign_of("A", "B")):
+        assert "its disk is new" in new.core.reason_not_to_take_over(reign)
+    Wire(primary, new).settle()
+    assert new.core.in_sync
+    assert new.core.reason_not_to_take_over(reign_of("A", "B")) == ""
+
+
+def test_a_node_that_the_primary_refused_as_no_pair_does_not_take_over() -> None:
+    primary = PrimaryNode()
+    other = CopyNode(rules_version=6)
+    Wire(primary, other).settle()
+    assert "B is no pair of the primary" in other.core.reason_not_to_take_over(reign_of("A", "B"))
+
+
+def test_states_are_compared_at_the_greeting_though_no_command_follows() -> None:
+    for others in (b"", b"de"):
+        primary, copy, _ = pair()
+        if others:
+            primary.write(others)
+        copy.log.digest = b"x" * 16
+        again = CopyNode(log=copy.log, epoch=1)
+        Wire(primary, again).settle()
+        assert again.core.state == "diverged"
+        assert list(primary.core.divergences) == ["B"]
+
+
+def test_a_standby_that_has_restarted_answers_a_takeover_by_command_before_any_other_command() -> None:
+    primary, copy, _ = pair()
+    again = CopyNode(log=copy.log, epoch=1)
+    wire = Wire(primary, again)
+    wire.settle()
+    assert primary.core.hand_over() == ""
+    wire.settle()
+    assert primary.core.is_ready
+
+
+def test_a_copy_of_an_empty_journal_is_heard() -> None:
+    primary, copy = PrimaryNode(), CopyNode()
+    wire = Wire(primary, copy)
+    for now_ns in range(0, 2_000 * MS, 50 * MS):
+        primary.core.tick(now_ns, 0)
+        copy.core.tick(now_ns)
+        wire.turn(now_ns)
+    assert wire.end.state == "live"
 
 
 def test_a_restarted_standby_is_told_that_it_is_in_sync_once_it_has_again_what_was_released() -> None:
@@ -162,14 +235,14 @@ def test_a_restarted_standby_is_told_that_it_is_in_sync_once_it_has_again_what_w
     wire = Wire(primary, copy)
     wire.settle()
     assert primary.released == 5
-    restarted = CopyNode(log=Log(copy.log.blocks[:1], copy.log.ends[:2], b""), epoch=1)
+    restarted = CopyNode(log=Log.of(copy.log.blocks[:1]), epoch=1)
     again = Wire(primary, restarted)
     greeting = b"".join(again.end.take_out())
     restarted.core.receive(greeting, 0)
     primary.core.receive(again.end, b"".join(restarted.core.take_out()), 0)
     restarted.core.receive(b"".join(again.end.take_out()), 0)
     assert restarted.core.state == "following"
-    assert not restarted.core.was_in_sync
+    assert not restarted.core.memory_kept
 
 
 def test_an_epoch_below_the_highest_seen_is_refused_by_the_standby() -> None:
@@ -212,10 +285,14 @@ def test_different_digests_name_the_first_block_that_differs_on_both_sides() -> 
     assert primary.core.wish == {"A"}
     primary.record()
     assert primary.released == primary.log.seq
-    again = CopyNode(log=Log(copy.log.blocks, copy.log.ends))
+    again = CopyNode(log=Log.of(copy.log.blocks))
     Wire(primary, again).settle()
     assert again.core.state == "refused"
     assert "rebuild" in again.core.why
+    primary.core.forget_divergence("B")
+    rebuilt = CopyNode(log=primary.log)
+    Wire(primary, rebuilt).settle()
+    assert rebuilt.core.state == "following"
 
 
 def test_an_acknowledgement_of_what_was_never_sent_ends_the_connection() -> None:
@@ -248,7 +325,7 @@ def test_blocks_too_old_for_the_backlog_are_fetched_elsewhere() -> None:
     assert copy.core.state == "elsewhere"
     assert copy.core.catch_up is not None
     assert copy.core.catch_up.last_seq == 300
-    near = CopyNode(log=Log(primary.log.blocks[:99], primary.log.ends[:100]))
+    near = CopyNode(log=Log.of(primary.log.blocks[:99]))
     Wire(primary, near).settle()
     assert near.core.state == "following"
     assert near.log.seq == 300

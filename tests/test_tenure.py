@@ -93,6 +93,39 @@ def test_a_register_that_knows_less_than_the_node_is_not_believed() -> None:
     assert "register was lost" in one.why
 
 
+def test_a_register_that_has_forgotten_epochs_that_this_node_knows_is_not_believed() -> None:
+    one = candidacy(fitness=lambda _: "not yet")
+    register = Register()
+    register.ask(Acquire(Candidate("B"), 7, TTL_NS, 0, "the register was lost"), 0)
+    turn(one, register, 0)
+    assert one.expected_min == 8
+    one._fitness = fit
+    turn(one, Register(), 2 * TTL_NS)
+    assert one.won is None
+    assert "register was lost" in one.why
+
+
+def test_a_forced_reign_has_an_epoch_above_all_that_its_node_knows_also_where_the_register_knows_less() -> None:
+    register = Register()
+    other = candidacy("B")
+    turn(other, register, 0)
+    one = candidacy(known=7)
+    turn(one, register, 2 * TTL_NS)
+    assert one.won is None
+    one.force = "the register was lost"
+    turn(one, register, 3 * TTL_NS)
+    assert one.won is not None
+    assert one.won.epoch == 8
+    behind = candidacy("B", known=3)
+    behind.next_request(0, 0)
+    behind.on_answer(Standing(None, held=False), 0)
+    behind.force = "the register was lost"
+    assert isinstance(behind.next_request(100 * MS, 0), Acquire)
+    behind.on_answer(Won(other.won.reign, TTL_NS), 100 * MS)  # type: ignore[union-attr]
+    assert behind.won is None
+    assert "knows epoch 3" in behind.why
+
+
 def test_requests_come_one_at_a_time_and_at_intervals() -> None:
     one = candidacy(fitness=lambda _: "not yet")
     assert isinstance(one.next_request(0, 0), Read)
