@@ -144,6 +144,8 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._logins = Logins(self.now_ns)
         self.open_for_logins = True
+        #: Reason for which every login is rejected as for a session that is not here; "": logins are taken.
+        self.elsewhere = ""
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
         self.bytes_in = self.bytes_out = self.turns = self.orders = 0
         self.refused_connections = self.displaced_connections = self.slow_readers = self._made = 0
@@ -252,6 +254,9 @@ class Gateway:
 
     def on_login_request(self, connection: Connection, request: LoginRequest) -> None:
         """Have the password of a login request checked."""
+        if self.elsewhere:
+            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, self.elsewhere)
+            return
         self._slots.on_login_request(connection)
         user = self.streams.user(request.user)
         stored = self._password_of(user)

@@ -74,6 +74,11 @@ class Journal:
 
     on_durable: Callable[[], object] | None = None
 
+    #: True if ``append`` links and seals a block itself, for replicas, instead of the writer's thread.
+    seals: bool = False
+    #: The last block that ``append`` sealed itself.
+    sealed: bytes = b""
+
     #: Class of the writer that commits; tests put one with a known hole here.
     store_class: type[Store] = Store
 
@@ -334,6 +339,11 @@ class Journal:
         return tuple(problem for problem in (self._tail_problem, self._genesis_problem) if problem is not None)
 
     @property
+    def start_link(self) -> bytes:
+        """Checksum to which the slice's first block is linked: that of the genesis record."""
+        return self._genesis.checksum
+
+    @property
     def durable_seq(self) -> int:
         """Up to where everything is on the disk; of a readonly journal, what it held when it was opened."""
         return self.last_seq if self._writer is None else self._writer.durable_seq
@@ -451,13 +461,25 @@ class Journal:
         )
         last_seq = first_seq + count - 1
         label = (self.rules_version, self.source_digest)
-        writer.put(Entry(first_seq, last_seq, encoded, b"", time_ns, label))
-        self._last_seq, self._last_time_ns, self._link = last_seq, time_ns, None
+        ready: bytes | bytearray = encoded
+        link = None
+        if self.seals:
+            link = frame.seal(encoded, self.link)
+            ready = self.sealed = bytes(encoded)
+        writer.put(Entry(first_seq, last_seq, ready, b"", time_ns, label))
+        self._last_seq, self._last_time_ns, self._link = last_seq, time_ns, link
         self._last_epoch = self.epoch
         return first_seq
 
     def append_block(self, sealed: "bytes | bytearray | memoryview") -> int:
         """Queue a block of another node as it is, with its header, link and checksum; gives its first_seq.
+
+        As ``take_block``.
+        """
+        return self.take_block(sealed).first_seq
+
+    def take_block(self, sealed: "bytes | bytearray | memoryview") -> Block:
+        """Queue a block of another node as it is, with its header, link and checksum; gives the block.
 
         ``sealed``: its ``Block.sealed``. It must be whole and come next: after the last block appended, of the same
         history, of the same epoch or a later one, which then is the journal's. Raises BlockRefused where it is not, and
@@ -465,19 +487,25 @@ class Journal:
         until that is durable.
         """
         writer = self._writing()
-        assert self._store is not None, "a journal that can be written has a store"
         sealed = bytes(sealed)
         block = self._whole(sealed)
-        if self._link is None:
-            writer.wait_durable(self.last_seq, None)
-            self._link = self._store.mark.checksum
         epoch = max(self.epoch, self._last_epoch)
-        frame.check_continues(block, self.last_seq, self._link, epoch, self._last_time_ns, self.start_seq)
+        frame.check_continues(block, self.last_seq, self.link, epoch, self._last_time_ns, self.start_seq)
         label = (block.rules_version, block.source_digest)
         writer.put(Entry(block.first_seq, block.last_seq, sealed, b"", block.time_ns, label))
         self._last_seq, self._last_time_ns, self._link = block.last_seq, block.time_ns, block.checksum
         self.epoch = self._last_epoch = block.epoch
-        return block.first_seq
+        return block
+
+    @property
+    def link(self) -> bytes:
+        """Checksum of the last block, to which the next one is linked. Waits until that is sealed, where it is not."""
+        writer = self._writing()
+        assert self._store is not None, "a journal that can be written has a store"
+        if self._link is None:
+            writer.wait_durable(self.last_seq, None)
+            self._link = self._store.mark.checksum
+        return self._link
 
     def _whole(self, sealed: bytes) -> Block:
         """The block in a frame. Raises BlockRefused unless every byte is right."""

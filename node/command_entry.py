@@ -25,6 +25,8 @@ class CommandEntry:
         self._engine = engine
         #: True once the node ends: every command is refused.
         self.closed = False
+        #: Reason for which every command is refused on this node: another one is primary; "" if none is.
+        self.elsewhere = ""
 
     async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
         """Submit rows; done when they are durable. Raises OperationRefused."""
@@ -44,6 +46,8 @@ class CommandEntry:
     def _check_open(self) -> None:
         if self.closed:
             raise OperationRefused("the node is ending")
+        if self.elsewhere:
+            raise OperationRefused(self.elsewhere)
 
 
 def opens_phase(rows: NDArray[Any]) -> bool:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from checkpoints import Projections
 from engine.interface import MarketEngine
-from journal import Durability, Journal, JournalError
+from engine.market_time import ends_extended
+from engine.records import COMMAND
+from journal import Block, Durability, Journal, JournalError
 from node.control import SubmissionResult
 from node.stages import StageClock
-from sequencer.pump import Pipeline
+from sequencer.pump import Pipeline, Replication
 from sequencer.stamp import LiveStamp
 
 
@@ -134,6 +136,26 @@ class Market:
         submission.last_seq = self.engine.seq
         self._settle()
         return submission.done
+
+    def replicate(self, replication: Replication | None) -> None:
+        """Show each further block to ``replication``, which then decides on the release."""
+        self._waits = self._waits or replication is not None
+        self.pipeline.replicate(replication)
+
+    def follow(self, sealed: bytes) -> Block:
+        """Take a sealed block of the primary: journal it as it is, apply it, and show it to the projections.
+
+        Gives the block. Raises BlockRefused if it does not come next, and JournalError if the journal fails.
+        """
+        block = self.journal.take_block(sealed)
+        commands = np.frombuffer(bytearray(block.rows), COMMAND)
+        events = self.engine.apply(commands)
+        self.journal.put_digest(block.first_seq, self.engine.event_digest)
+        for observer in self._observers:
+            observer(block.first_seq, commands, events)
+        self.published_seq = block.last_seq
+        self._stamp.go_on(self.engine.now_ns, extended=ends_extended(commands))
+        return block
 
     def release(self) -> None:
         """Publish what is durable now."""

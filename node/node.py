@@ -79,10 +79,15 @@ class NodeOptions:
     default_order_rate: str = OFF  # of participants that the operator defines, as `limits` takes it
     default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
     warnings: tuple[str, ...] = ()  # warnings from before the start, for `status` and monitors
+    follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
 
 
 class RoomGone(Exception):
     """The node ended in order, without room for its journal; the message says what to do."""
+
+
+class Deposed(Exception):
+    """The node was primary, and is not any more; the message says why. Start it again as a copy."""
 
 
 class Node:
@@ -171,10 +176,15 @@ class Node:
             self.outbox.streams, self.command_entry.submit, self.scarcity.has_room_for_cancels, log.info
         )
         # Parts that call others which were made after them.
+        #: Called when a node that follows ends, before its last checkpoint: no block may come after it.
+        self.on_progress: Callable[[], None] = _do_nothing
+        self.on_end_of_copy: Callable[[], None] = _do_nothing
         self.market.on_failure = self._fail
         self.market.on_release = self._on_release
         self.checkpointing.on_begin = self.gateway.resume
         self._loop.set_exception_handler(self._on_loop_error)
+        if options.follows:
+            self._follow("this node is a copy: another one is primary")
 
     def _room_watch(self) -> RoomWatch:
         watch = RoomWatch(self.options.data, self.journal.room)
@@ -212,11 +222,48 @@ class Node:
             self._watch_room(),
         ):
             self._begin(task)
+        if self.reigns:
+            self._await_absent()
+        gc.collect()
+        gc.freeze()  # the present objects stay; a full collection would stop the market
+
+    def _await_absent(self) -> None:
         absent = self.disconnects.users()
         if absent:
             self._begin(self._cancel_absent(absent))
-        gc.collect()
-        gc.freeze()  # the present objects stay; a full collection would stop the market
+
+    # A node of a pair.
+
+    @property
+    def reigns(self) -> bool:
+        """True if this node sequences; False while it is a copy."""
+        return self.intake.reigns
+
+    def _follow(self, why: str) -> None:
+        self.intake.reigns = False
+        self.scarcity.follows = True
+        self.gateway.elsewhere = self.command_entry.elsewhere = why
+
+    def reign(self) -> None:
+        """Become primary, after the last block that was followed: take logins and commands, and keep time.
+
+        Users that cancel on disconnect have ``grace_s`` to log in here.
+        """
+        self.clock.go_on(self.engine.now_ns)
+        self.clock_watch.jumps.clear()
+        self.intake.reigns = True
+        self.scarcity.follows = False
+        self.gateway.elsewhere = self.command_entry.elsewhere = ""
+        self._await_absent()
+
+    def depose(self, why: str) -> None:
+        """End at once, without another word to clients: another node is primary, or may be."""
+        if self._failure is None:
+            self._failure = Deposed(why)
+            self.log.error("the reign has ended", why=why)
+            for connection in list(self.gateway.connections):
+                connection.close("another node is primary", debug=False)
+            self._stop()
 
     async def run(self) -> None:
         """Run until the node has ended. Raises the fault that ended it, if any."""
@@ -229,6 +276,8 @@ class Node:
 
         The halt lasts until the node has ended; then the phases are restored. Raises OperationRefused.
         """
+        if not self.reigns:
+            raise OperationRefused(f"nothing is drained: {self.command_entry.elsewhere}")
         if not self.draining:
             self.draining = self.scarcity.draining = True
             self.gateway.open_for_logins = False
@@ -256,6 +305,9 @@ class Node:
             self._fail(error)
 
     async def _end(self) -> None:
+        if not self.reigns:
+            await self._end_of_copy()
+            return
         await self.drain()
         await self._cancel_at_end()
         self.intake.open = False
@@ -273,6 +325,15 @@ class Node:
             self.log.warning("no checkpoint at the end", why=str(refused))
         while self.gateway.connections and time.monotonic() < deadline_s:
             await asyncio.sleep(0.002)  # they take the last messages, and disconnect
+        self._stop()
+
+    async def _end_of_copy(self) -> None:
+        """End a node that follows: nothing is sequenced, so its journal stays that of the primary."""
+        self.on_end_of_copy()
+        try:
+            await self.checkpoint()
+        except OperationRefused as refused:
+            self.log.warning("no checkpoint at the end", why=str(refused))
         self._stop()
 
     def _stop(self) -> None:
@@ -308,6 +369,10 @@ class Node:
                 raise OperationRefused(_NOT_DURABLE)
             await asyncio.sleep(0.002)
 
+    def fail(self, error: BaseException) -> None:
+        """End the node for a fault that a part of it found."""
+        self._fail(error)
+
     def _fail(self, error: BaseException) -> None:
         """End the node for a fault of the machine or a defect: nothing is answered any more."""
         if self._failure is None:
@@ -336,7 +401,7 @@ class Node:
         self.projections.flush()
         self.clock_watch.read_discipline()
         self.clock_watch.look()
-        if self.roll_policy.is_due() and self.scarcity.state == "fine" and not self._ending:
+        if self.reigns and self.roll_policy.is_due() and self.scarcity.state == "fine" and not self._ending:
             self.checkpointing.want_slice()
         if self._event_keeper is not None and self.scarcity.state == "fine":
             self._event_keeper.look()
@@ -361,6 +426,7 @@ class Node:
             await asyncio.sleep(ROOM_S)
 
     def _on_release(self) -> None:
+        self.on_progress()
         if self.checkpointing.wanted:
             self.checkpointing.look()
         self.gateway.resume()
@@ -460,6 +526,8 @@ class Node:
                 "the node is draining: new orders are rejected as in a halt and cancels work, until it is shut "
                 "down; it restores the phases when it ends, or, if it was killed, at the next start",
             )
+        if not self.reigns:
+            yield "standby", self.command_entry.elsewhere
         if self.scarcity.state != "fine":
             yield f"disk {self.scarcity.state}", self.scarcity.sentence
         complaint = self.clock_watch.complaint()
@@ -490,6 +558,8 @@ class Node:
 
     async def roll(self) -> dict[str, Any]:
         """Begin a new slice of the journal; done when the image that it starts from is on the disk."""
+        if not self.reigns:
+            raise OperationRefused(f"no new slice is begun: {self.command_entry.elsewhere}")
         if self.scarcity.state != "fine":
             raise OperationRefused(f"no new slice is begun now: {self.scarcity.sentence}")
         return await self.checkpointing.roll()
@@ -501,3 +571,7 @@ class Node:
     def status(self) -> Status:
         """Report of the node: values by ``node.control.STATUS_KEYS``."""
         return account.status(self)
+
+
+def _do_nothing() -> None:
+    pass

@@ -37,6 +37,8 @@ class Scarcity:
         self._refused = ""
         self._seq = self._seq_since_ns = 0
         self.draining = False
+        #: True on a node that is not primary: it halts nothing.
+        self.follows = False
 
     @property
     def state(self) -> State:
@@ -76,6 +78,8 @@ class Scarcity:
         self._reported = state
         if state not in (before, "fine"):
             self._warn("room", state=state, why=self._watch.sentence)
+        if self.follows:
+            return
         try:
             if state in ("low", "full") or self.draining:
                 await self._suspension.halt()

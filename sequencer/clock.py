@@ -92,6 +92,12 @@ class MarketClock:
             self._report_jump(was_ns, wall_ns, expected_ns)
         return self._now_ns
 
+    def go_on(self, now_ns: int) -> None:
+        """Go on after ``now_ns``, market time of another node whose blocks were followed."""
+        if now_ns - self._wall_ns > self._bound_ns:
+            self._report_jump(now_ns, self._wall_ns, now_ns)
+        self._now_ns = max(self._now_ns, now_ns)
+
     @property
     def ahead_ns(self) -> int:
         """Lead of market time over the wall clock at the last call, in ns; 0 while it follows it."""

@@ -27,6 +27,22 @@ HELD_BLOCKS_MAX: Final = 256
 HELD_ROWS_MAX: Final = 1 << 20
 
 
+class Replication(Protocol):
+    """Observer of each block on its way, for copies on other nodes."""
+
+    def on_block(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
+        """Take a block that is in the journal's queue, before it is applied; sealed as in the journal."""
+        ...
+
+    def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
+        """Take the event digest after a block."""
+        ...
+
+    def released_seq(self) -> int:
+        """Last command whose events may leave now (``sequencer.release``)."""
+        ...
+
+
 class PumpError(ValueError):
     """Wrong arguments of the pump; nothing was sequenced."""
 
@@ -108,7 +124,14 @@ class Pipeline:
         self._at_boundary = at_boundary
         self._release = ReleaseQueue(journal, publishers, durability)
         self._waits = waits
+        self._replication: Replication | None = None
         self.blocks = self.commands = self.events = 0
+
+    def replicate(self, replication: Replication | None) -> None:
+        """Show each further block to ``replication``, which then decides on the release; None: nobody else does."""
+        self._replication = replication
+        self._journal.seals = replication is not None
+        self._release.replication = replication
 
     def take(self, batch: NDArray[Any]) -> int:
         """Sequence a batch of COMMAND rows, and release durable blocks; gives the rows journaled, CLOCK rows included.
@@ -119,12 +142,17 @@ class Pipeline:
 
     def sequence(self, blocks: Iterable[StampedBlock]) -> int:
         """Sequence stamped blocks; otherwise as ``take``."""
-        journal, engine, release = self._journal, self._engine, self._release
+        journal, engine, release, replication = self._journal, self._engine, self._release, self._replication
         taken = 0
         for commands, time_ns, rows in blocks:
             first_seq = journal.append(len(commands), rows, time_ns)
+            if replication is not None:
+                replication.on_block(first_seq, first_seq + len(commands) - 1, journal.sealed)
             caused = engine.apply(commands)  # works ahead of the disk
-            journal.put_digest(first_seq, engine.event_digest)
+            digest = engine.event_digest
+            journal.put_digest(first_seq, digest)
+            if replication is not None:
+                replication.on_applied(first_seq, first_seq + len(commands) - 1, digest)
             release.hold(first_seq, commands, caused)  # only durable blocks go to the publishers
             if self._waits:
                 release.down_to_bound()
@@ -175,13 +203,14 @@ class ReleaseQueue:
         self._journal = journal
         self._publishers = tuple(publishers)
         self._waits = durability == "fsync"
+        self.replication: Replication | None = None
         self._held: deque[HeldBlock] = deque()
         #: Held rows of commands and events together.
         self.rows = 0
 
     def hold(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Hold the events of a block, and release durable blocks; without durability release all."""
-        if not self._waits:
+        if not self._waits and self.replication is None:
             self._publish(first_seq, commands, events)
             return
         self._held.append(HeldBlock(first_seq, first_seq + len(commands) - 1, commands, events))
@@ -194,9 +223,9 @@ class ReleaseQueue:
         return len(self._held) > HELD_BLOCKS_MAX or self.rows > HELD_ROWS_MAX
 
     def durable(self) -> int:
-        """Release durable blocks in order; gives the commands released."""
+        """Release blocks that are durable, or released by the replication, in order; gives the commands released."""
         released = 0
-        seq = self._journal.durable_seq
+        seq = self._journal.durable_seq if self.replication is None else self.replication.released_seq()
         while self._held and self._held[0].last_seq <= seq:
             first_seq, _, commands, events = self._held.popleft()
             self.rows -= len(commands) + len(events)

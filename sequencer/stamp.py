@@ -86,6 +86,10 @@ class LiveStamp:
             return iter((self._block(arrived),) if arrived else ())
         return (self._block(arrived[start : start + step]) for start in range(0, len(arrived), step))
 
+    def go_on(self, now_ns: int, *, extended: bool) -> None:
+        """Go on after blocks that another node stamped; the arguments are as of a new stamp."""
+        self._now_ns, self._extended = now_ns, extended
+
     def alone(self) -> Iterator[StampedBlock]:
         """Make a block of the time alone, for timers on a quiet market. No block if the time has not moved, or if an
         EXTEND row waits for its command.

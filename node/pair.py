@@ -1,0 +1,595 @@
+"""A node of a pair: primary or copy, as the arbiter decides, around the pure cores of ``replication``.
+
+One event loop calls everything here. While another node is primary, its blocks come over a connection, are journaled
+and applied, and acknowledged. Once the arbiter gives this node the reign, it sequences, and its blocks go out to the
+copies that connect. The end of a reign ends the node (``Node.depose``); the program then starts it again as a copy.
+"""
+
+import asyncio
+import os
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from directory.recover import stateful
+from engine.digest import checksum
+from engine.engine import compile_kernels as engine_kernels
+from engine.kernel_cache import SOURCE_DIGEST
+from engine.records import RULES_VERSION
+from gateway.kernels import compile_kernels as gateway_kernels
+from journal import Block, BlockRefused, Journal, JournalError
+from node.control import OperationRefused
+from replay.rebuild import state_form
+from replication.arbiter import Arbiter, ArbiterError, Candidate, Reign, Request
+from replication.candidacy import Candidacy
+from replication.link import Identity, Position, Scrub
+from replication.primary import Copy, Primary, Settings
+from replication.standby import Settings as CopySettings
+from replication.standby import Standby, sparse_tail
+from replication.tenure import Tenure
+
+if TYPE_CHECKING:
+    from node.node import Node
+
+#: Interval of looks at time: beats, requests to the arbiter, lost connections.
+TICK_S: Final = 0.005
+#: Wait before the next attempt to connect to the primary, the longest attempt, and the wait after a refusal.
+RECONNECT_S: Final = 0.05
+CONNECT_S: Final = 1.0
+REFUSED_S: Final = 0.5
+#: Longest preparation of a switchover, during which nothing is taken.
+HANDOVER_S: Final = 2.0
+#: Blocks at the end of the journal whose positions are known without reading them.
+_RECENT_BLOCKS: Final = 4_096
+#: Blocks that are read for a greeting: one after the other, then at growing distances.
+_DENSE_BLOCKS: Final = 32
+
+
+class TailApart(Exception):
+    """The journal has blocks after ``common`` that are not of the primary's history: set them aside, start again."""
+
+    def __init__(self, common: Position) -> None:
+        super().__init__(f"the journal has blocks after command {common.seq} that are not of the primary's history")
+        self.common = common
+
+
+class TooFarBehind(Exception):
+    """The primary does not keep the next block at hand: fetch its history, then start again."""
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """Options of a node of a pair.
+
+    ``candidate``: name, and the addresses that the arbiter's record shows. ``secret``: of the pair. ``host``, ``port``:
+    where copies connect. ``peer``: address of the other node's link; None: only what the arbiter's record names.
+    ``follower``: a copy that never takes over by itself.
+    """
+
+    candidate: Candidate
+    secret: bytes
+    host: str
+    port: int
+    peer: tuple[str, int] | None
+    settings: Settings
+    follower: bool = False
+
+
+def identity_of(node: "Node", name: str) -> Identity:
+    """Identity of a node's state."""
+    version, layout = state_form()
+    form = checksum(f"{version};{layout.hex()};{sorted(asdict(node.engine.capacity).items())}".encode())
+    journal = node.journal
+    return Identity(name, journal.journal_id, RULES_VERSION, form, SOURCE_DIGEST, journal.place.number)
+
+
+class Positions:
+    """Positions at the ends of a journal's blocks, with the checksum of the chain there: the newest from memory."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._start = Position(journal.start_seq, journal.start_link)
+        self._recent: deque[Position] = deque(maxlen=_RECENT_BLOCKS)
+        for position in reversed(list(self._read(journal.last_seq, _DENSE_BLOCKS))):
+            self._recent.append(position)
+
+    def add(self, block: Block) -> None:
+        """Note the next block."""
+        self._recent.append(Position(block.last_seq, block.checksum))
+
+    def _read(self, seq: int, count: int) -> "list[Position]":
+        """Ends of ``count`` blocks, the newest first: one after the other, or the one that ends at ``seq`` at least."""
+        found: list[Position] = []
+        while seq > self._start.seq and len(found) < count:
+            block = self._block_at(seq)
+            found.append(Position(block.last_seq, block.checksum))
+            seq = block.first_seq - 1
+        return found
+
+    def _block_at(self, seq: int) -> Block:
+        return next(self._journal.blocks(seq, seq))
+
+    def tail(self) -> list[Position]:
+        """Positions for ``Standby.connect``."""
+        newest = list(reversed(self._recent))
+        seq = newest[-1].seq if newest else self._start.seq
+        distance = 1
+        while seq - distance > self._start.seq:
+            seq -= distance
+            distance *= 2
+            newest += self._read(seq, 1)
+        return sparse_tail([*newest, self._start])
+
+    def checksum_at(self, seq: int) -> bytes | None:
+        """Checksum of the chain after a command that is on the disk; None if no block ends there."""
+        if seq == self._start.seq:
+            return self._start.digest
+        if not self._start.seq < seq <= self._journal.durable_seq:
+            return None
+        block = self._block_at(seq)
+        return block.checksum if block.last_seq == seq else None
+
+
+class Pair:
+    """Replication of one node: ``primary`` while it reigns, ``standby`` while it follows.
+
+    ``start`` opens the link; the node calls ``on_progress`` when something became durable, and ``close`` at its end.
+    ``outcome``: why the node must be opened again, if it must: an exception of this file.
+    """
+
+    def __init__(self, node: "Node", options: PairOptions, arbiter: Arbiter) -> None:
+        self.options = options
+        self._node, self._arbiter, self._log = node, arbiter, node.log
+        self._loop = asyncio.get_running_loop()
+        self._positions = Positions(node.journal)
+        self.identity = identity_of(node, options.candidate.name)
+        self.primary: Primary | None = None
+        self.tenure: Tenure | None = None
+        self.standby = Standby(
+            self.identity,
+            "follower" if options.follower else "standby",
+            options.secret,
+            CopySettings(silence_ns=options.settings.silence_ns),
+            epoch=node.journal.epoch,
+            seq=node.journal.last_seq,
+        )
+        self.standby.on_journaled(node.journal.durable_seq)
+        self.candidacy = Candidacy(
+            options.candidate, self._fitness, ttl_ns=arbiter.ttl_ns, expected_min=node.journal.epoch
+        )
+        self.outcome: Exception | None = None
+        self.port = 0
+        self.reign_began_s = 0.0
+        self._server: asyncio.Server | None = None
+        self._to_primary: _ToPrimary | None = None
+        self._from_copies: dict[Copy, _FromCopy] = {}
+        self._connecting = False
+        self._next_attempt_s = 0.0
+        self._asking: set[asyncio.Task[None]] = set()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._said = ""
+
+    # The life of a pair.
+
+    async def start(self) -> None:
+        """Listen for copies, and begin to look for the primary. Raises OSError.
+
+        All kernels are loaded first: a lease must not end while the first command waits for them.
+        """
+        engine_kernels()
+        gateway_kernels()
+        self._server = await self._loop.create_server(lambda: _FromCopy(self), self.options.host, self.options.port)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        self._tick()
+
+    def close(self) -> None:
+        """End all connections, and give up the reign. May be repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._server is not None:
+            self._server.close()
+        if self._to_primary is not None:
+            self._to_primary.close()
+        for each in list(self._from_copies.values()):
+            each.close()
+        for task in list(self._asking):
+            task.cancel()
+
+    async def release_reign(self, successor: str = "") -> None:
+        """Give the reign up at the arbiter, so that a standby takes over at once. Nothing is answered after it."""
+        if self.tenure is not None and not self.tenure.why:
+            request = self.tenure.release(successor)
+            with suppress(ArbiterError):
+                await self._arbiter.ask(request)
+
+    async def switch_over(self) -> str:
+        """Hand the reign to the standby, without loss; gives its name. This node ends then, as deposed.
+
+        Raises OperationRefused where there is no standby in sync, or it is not ready in time; then nothing changed.
+        """
+        primary, node = self.primary, self._node
+        if primary is None or self.tenure is None:
+            raise OperationRefused(f"{self.identity.name} is not primary; send the command to the primary")
+        node.intake.reigns = False
+        try:
+            deadline_s = time.monotonic() + HANDOVER_S
+            while node.market.published_seq < node.engine.seq:
+                await _pause(deadline_s, "the last commands are not acknowledged yet")
+            why = primary.hand_over()
+            if why:
+                raise OperationRefused(f"no switchover: {why}")
+            self._send_all()
+            while not primary.is_ready:
+                await _pause(deadline_s, f"{primary.handover_to} is not ready")
+        except OperationRefused:
+            node.intake.reigns = True
+            node.gateway.resume()
+            raise
+        successor = primary.handover_to
+        await self.release_reign(successor)
+        node.depose(f"{successor} takes over by command")
+        return successor
+
+    def _tick(self) -> None:
+        if self._closed:
+            return
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        now_ns = time.monotonic_ns()
+        if self.primary is not None and self.tenure is not None:
+            self._tick_primary(self.primary, self.tenure, now_ns)
+        else:
+            self._tick_copy(now_ns)
+
+    # The reign.
+
+    def _tick_primary(self, primary: Primary, tenure: Tenure, now_ns: int) -> None:
+        primary.tick(now_ns, time.time_ns())
+        for request in tenure.next_requests(now_ns):
+            self._ask_in_reign(tenure, request)
+        self._send_all()
+        self._node.market.release()
+        why = tenure.why or (f"epoch {primary.superseded} has begun" if primary.superseded else "")
+        if why:
+            self._node.depose(why)
+
+    def _ask_in_reign(self, tenure: Tenure, request: Request) -> None:
+        async def ask() -> None:
+            try:
+                answer = await self._arbiter.ask(request)
+            except ArbiterError as error:
+                if tenure.failure != str(error):
+                    self._log.warning("the arbiter does not answer", why=str(error))
+                tenure.on_failure(request, str(error), time.monotonic_ns())
+                return
+            tenure.on_answer(request, answer)
+            self._node.market.release()
+            self._send_all()
+
+        self._begin(ask())
+
+    def _begin(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._asking.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._asking.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._node.fail(error)
+
+    def _reign(self) -> None:
+        """Begin the reign that was won."""
+        won, lease = self.candidacy.won, self.candidacy.lease
+        assert won is not None, "a reign begins once it is won"
+        assert lease is not None, "a reign has a lease"
+        node, journal = self._node, self._node.journal
+        self.standby.reign(won.epoch)
+        if self._to_primary is not None:
+            self._to_primary.close()
+        journal.wait_durable(journal.last_seq)
+        self.primary = Primary(
+            self.identity,
+            won.epoch,
+            self.options.secret,
+            self.options.settings,
+            last_seq=journal.last_seq,
+            checksum=journal.link,
+            event_digest=node.engine.event_digest,
+            recorded=frozenset(won.reign.in_sync),
+            checksum_at=self._positions.checksum_at,
+        )
+        self.tenure = Tenure(won, lease, self.primary)
+        self.reign_began_s = time.time()
+        journal.epoch = won.epoch
+        node.market.replicate(self)
+        node.market.tick()
+        node.reign()
+        self._log.info("reign", epoch=won.epoch, node=self.options.candidate.name, seq=node.engine.seq)
+
+    # The pipeline's side (``sequencer.pump.Replication``).
+
+    def on_block(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
+        """Send a block to the copies."""
+        assert self.primary is not None, "a node replicates while it reigns"
+        self.primary.add_block(first_seq, last_seq, sealed)
+        self._send_all()
+
+    def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
+        """Note the event digest after a block; it goes out with what is sent next."""
+        assert self.primary is not None, "a node replicates while it reigns"
+        self.primary.add_digest(first_seq, last_seq, digest)
+
+    def released_seq(self) -> int:
+        """Last command whose events may leave now."""
+        assert self.primary is not None, "a node replicates while it reigns"
+        assert self.tenure is not None, "a node replicates while it reigns"
+        self.primary.on_journaled(self._node.journal.durable_seq)
+        return self.primary.released_seq(lease_holds=self.tenure.holds(time.monotonic_ns()))
+
+    def _send_all(self) -> None:
+        for connection in list(self._from_copies.values()):
+            connection.send()
+
+    # Following.
+
+    def _fitness(self, reign: Reign | None) -> str:
+        """Reason that keeps this node from taking over after a reign; "" if nothing does."""
+        name = self.options.candidate.name
+        recorded = frozenset(reign.in_sync) if reign is not None else frozenset({name})
+        return self.standby.reason_not_to_take_over(recorded, self.options.settings.policy)
+
+    def _tick_copy(self, now_ns: int) -> None:
+        self.standby.tick(now_ns)
+        self._flush()
+        if not self.options.follower or self.candidacy.force:
+            request = self.candidacy.next_request(now_ns, time.time_ns())
+            if request is not None:
+                self._begin(self._ask_for_reign(request))
+        if self._to_primary is None and not self._connecting and time.monotonic() >= self._next_attempt_s:
+            self._begin(self._connect())
+
+    async def _ask_for_reign(self, request: Request) -> None:
+        try:
+            answer = await self._arbiter.ask(request)
+        except ArbiterError as error:
+            if self.candidacy.failure != str(error):
+                self._log.warning("the arbiter does not answer", why=str(error))
+            self.candidacy.on_failure(str(error), time.monotonic_ns())
+            return
+        self.candidacy.on_answer(answer, time.monotonic_ns())
+        if self.candidacy.won is not None and self.primary is None and not self._closed:
+            self._reign()
+
+    def _address(self) -> tuple[str, int] | None:
+        """Address of the primary's link: by the arbiter's record, else the peer's."""
+        standing = self.candidacy.standing
+        reign = standing.reign if standing is not None else None
+        if reign is not None and reign.primary != self.options.candidate.name and reign.address:
+            host, _, port = reign.address.rpartition(":")
+            if port.isdigit():
+                return host, int(port)
+        return self.options.peer
+
+    async def _connect(self) -> None:
+        address = self._address()
+        self._next_attempt_s = time.monotonic() + RECONNECT_S
+        if address is None or self.standby.state == "diverged":
+            return
+        self._connecting = True
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._loop.create_connection(lambda: _ToPrimary(self), *address)
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            self._connecting = False
+
+    def on_connect(self, connection: "_ToPrimary") -> bool:
+        """Begin a greeting on a new connection to the primary; False if it is not wanted any more."""
+        if self.primary is not None or self._to_primary is not None or self._closed:
+            return False
+        self._to_primary = connection
+        self.standby.connect(os.urandom(16), self._positions.tail(), time.monotonic_ns())
+        return True
+
+    def on_disconnect(self, connection: "_ToPrimary") -> None:
+        """Note that the connection to the primary is gone."""
+        if self._to_primary is not connection:
+            return
+        self._to_primary = None
+        self.standby.disconnect()
+        self._next_attempt_s = time.monotonic() + (REFUSED_S if self.standby.state == "refused" else RECONNECT_S)
+        self.candidacy.hurry(time.monotonic_ns())
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take bytes of the primary: journal and apply its blocks, and acknowledge them."""
+        now_ns = time.monotonic_ns()
+        self.standby.receive(data, now_ns)
+        try:
+            self._take()
+        except JournalError as error:
+            self._node.fail(error)
+            return
+        self.standby.on_journaled(self._node.journal.durable_seq)
+        self.standby.acknowledge(now_ns)
+        self._flush()
+        self._look_at_state()
+
+    def _take(self) -> None:
+        standby, market = self.standby, self._node.market
+        while True:
+            blocks = standby.take_blocks()
+            for sealed in blocks:
+                try:
+                    block = market.follow(sealed)
+                except BlockRefused as refused:
+                    standby.on_block_refused(str(refused))
+                    return
+                self._positions.add(block)
+                standby.on_taken(block.last_seq, block.epoch)
+                standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
+            checks = standby.take_checks()
+            for check in checks:
+                self._check(check)
+            if not blocks and not checks:
+                return
+
+    def _check(self, check: "Scrub | tuple[int, dict[str, bytes]] | bytes") -> None:
+        if isinstance(check, tuple) and not isinstance(check, Scrub):
+            seq, parts = check
+            own = stateful(self._node.engine).part_digests()
+            for part in sorted(parts):
+                self.standby.compare_part(seq, part, own.get(part, b""), parts[part])
+
+    def on_progress(self) -> None:
+        """Note that blocks became durable."""
+        if self.primary is None:
+            self.standby.on_journaled(self._node.journal.durable_seq)
+            self.standby.acknowledge(time.monotonic_ns())
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._to_primary is not None:
+            self._to_primary.send(self.standby.take_out())
+
+    def _look_at_state(self) -> None:
+        standby = self.standby
+        if standby.state in ("greeting", "following"):
+            self._say("")
+            return
+        if self._to_primary is not None:
+            self._to_primary.close()
+        if standby.state == "refused":
+            self._say(f"the primary refuses this node: {standby.why}")
+        elif standby.state == "diverged":
+            self._say(f"diverged: {standby.why}")
+        elif standby.state == "apart" and standby.common is not None:
+            self._end(TailApart(standby.common))
+        elif standby.state == "elsewhere":
+            self._end(TooFarBehind("the blocks after this journal's end are fetched from the primary's history"))
+
+    def _end(self, outcome: Exception) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            self._node.depose(str(outcome))
+
+    def _say(self, sentence: str) -> None:
+        if sentence and sentence != self._said:
+            self._log.warning("replication", why=sentence)
+        self._said = sentence
+
+    # The primary's side of a connection.
+
+    def on_copy(self, connection: "_FromCopy") -> Copy | None:
+        """Take a new connection of a copy; None if this node is not primary."""
+        if self.primary is None or self._closed:
+            return None
+        copy = self.primary.connect(os.urandom(16), time.monotonic_ns())
+        self._from_copies[copy] = connection
+        return copy
+
+    def on_copy_bytes(self, copy: Copy, data: bytes) -> None:
+        """Take bytes of a copy, and release what it has acknowledged."""
+        if self.primary is not None:
+            self.primary.receive(copy, data, time.monotonic_ns())
+            self._node.market.release()
+
+    def on_copy_disconnect(self, copy: Copy) -> None:
+        """Note that a connection of a copy is gone."""
+        self._from_copies.pop(copy, None)
+        if self.primary is not None:
+            self.primary.disconnect(copy)
+        if copy.name:
+            self._log.warning("copy left", name=copy.name, role=copy.role, why=copy.why)
+
+
+async def _pause(deadline_s: float, why: str) -> None:
+    """Wait a moment. Raises OperationRefused after the deadline."""
+    if time.monotonic() > deadline_s:
+        raise OperationRefused(f"no switchover: {why} after {HANDOVER_S:g} s")
+    await asyncio.sleep(0.001)
+
+
+class _ToPrimary(asyncio.Protocol):
+    """Connection of a copy to the primary."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the greeting."""
+        assert isinstance(transport, asyncio.Transport), "TCP has a transport for both ways"
+        self._transport = transport
+        if not self._pair.on_connect(self):
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes."""
+        self._pair.on_bytes(data)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Note the end."""
+        self._pair.on_disconnect(self)
+
+    def send(self, pieces: list[bytes]) -> None:
+        """Send bytes."""
+        if pieces and self._transport is not None:
+            self._transport.writelines(pieces)
+
+    def close(self) -> None:
+        """End the connection after what was sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+class _FromCopy(asyncio.Protocol):
+    """Connection of a copy, at the primary."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._copy: Copy | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the challenge; a node that is not primary just hangs up."""
+        assert isinstance(transport, asyncio.Transport), "TCP has a transport for both ways"
+        self._transport = transport
+        self._copy = self._pair.on_copy(self)
+        if self._copy is None:
+            transport.abort()
+            return
+        self.send()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes."""
+        if self._copy is not None:
+            self._pair.on_copy_bytes(self._copy, data)
+            self.send()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Note the end."""
+        if self._copy is not None:
+            self._pair.on_copy_disconnect(self._copy)
+
+    def send(self) -> None:
+        """Send what the core has for this copy, and hang up once it is closed."""
+        if self._copy is None or self._transport is None:
+            return
+        pieces = self._copy.take_out()
+        if pieces:
+            self._transport.writelines(pieces)
+        self._copy.unsent_bytes = self._transport.get_write_buffer_size()
+        if self._copy.state == "closed":
+            self._transport.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.close()

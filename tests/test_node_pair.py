@@ -1,0 +1,180 @@
+"""Two nodes of a pair in one process: blocks, acknowledgements, a takeover, a switchover, an old primary."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.capacity import Capacity
+from engine.digest import EventChain
+from engine.names import pack
+from engine.records import CommandKind, Phase, concatenate
+from journal import Journal
+from node.logs import Log
+from node.node import Deposed, Node, NodeOptions
+from node.opening import open_directory
+from node.pair import Pair, PairOptions
+from replication.arbiter import Candidate
+from replication.memory import MemoryArbiter
+from replication.primary import Settings
+from replication.register import Register
+from sequencer.release import ReleasePolicy
+from tests.rows import instrument, participant, row
+
+SECRET = b"a secret of the pair"
+CAPACITY = Capacity(orders_max=1_000, ids_max=4_000, instruments_max=4, participants_max=4)
+TTL_NS = 1_000_000_000
+
+
+class Member:
+    """A node of the pair with its directory."""
+
+    def __init__(
+        self, name: str, directory: Path, register: Register, peer: "Member | None", policy: ReleasePolicy
+    ) -> None:
+        self.name = name
+        opened = open_directory(directory, CAPACITY, "fsync")
+        self.directory = directory
+        self.node = Node(
+            opened, NodeOptions(directory, arrivals=False, keep_events=False, busy_poll_us=0, follows=True), Log()
+        )
+        address = ("127.0.0.1", peer.pair.port) if peer is not None else None
+        options = PairOptions(Candidate(name), SECRET, "127.0.0.1", 0, address, Settings(policy=policy))
+        self.pair = Pair(self.node, options, MemoryArbiter(register, ttl_ns=TTL_NS))
+        self.node.on_progress = self.pair.on_progress
+        self.node.on_end_of_copy = self.pair.close
+
+    async def start(self) -> None:
+        await self.node.start()
+        await self.pair.start()
+
+    def kill(self) -> None:
+        """End as a killed process does, but for the journal's queue, which its thread still writes."""
+        self.pair.close()
+        self.node._stop()
+
+    def close(self) -> None:
+        self.kill()
+        self.node.journal.close()
+
+
+async def until(true: Callable[[], bool], deadline_s: float = 20.0) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+def start_rows() -> Any:
+    return concatenate(
+        [instrument("XYZ"), participant("ALPHA"), row(CommandKind.PHASE, name=pack("XYZ"), phase=int(Phase.CONTINUOUS))]
+    )
+
+
+def with_pair(
+    tmp_path: Path, story: Callable[[Register, Member, Member], Awaitable[None]], policy: ReleasePolicy = "both"
+) -> None:
+    """Run a story on a primary A and a standby B that is in sync."""
+
+    async def run() -> None:
+        register = Register()
+        with open_directory(tmp_path / "a", CAPACITY, "fsync").journal:
+            pass
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        a = Member("A", tmp_path / "a", register, None, policy)
+        await a.start()
+        await until(lambda: a.node.reigns)
+        b = Member("B", tmp_path / "b", register, a, policy)
+        await b.start()
+        await until(lambda: b.pair.standby.in_sync)
+        try:
+            await story(register, a, b)
+        finally:
+            for each in (a, b):
+                each.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("policy", ["both", "replica"])
+def test_a_standby_has_the_same_blocks_and_digest(tmp_path: Path, policy: ReleasePolicy) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        result = await a.node.submit(start_rows())
+        assert a.node.market.published_seq >= result.last_seq
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+        assert b.node.engine.event_digest == a.node.engine.event_digest
+        assert b.node.engine.part_digests() == a.node.engine.part_digests()
+        assert a.pair.primary is not None
+        await until(lambda: a.pair.primary.status()[0]["agreed_seq"] == a.node.engine.seq)  # type: ignore[union-attr]
+
+    with_pair(tmp_path, story, policy)
+    with Journal.open(tmp_path / "a", readonly=True) as one, Journal.open(tmp_path / "b", readonly=True) as two:
+        assert [bytes(block.sealed) for block in one.blocks()] == [bytes(block.sealed) for block in two.blocks()]
+
+
+def test_a_standby_takes_over_with_a_higher_epoch_and_goes_on(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        seq = a.node.engine.seq
+        a.kill()
+        await until(lambda: b.node.reigns)
+        assert b.node.engine.seq > seq
+        assert b.node.journal.epoch > a.node.journal.epoch
+        result = await b.node.submit(participant("BETA"))
+        assert result.last_seq > seq
+
+    with_pair(tmp_path, story)
+
+
+def test_a_switchover_hands_over_without_waiting_for_the_lease(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        assert await a.pair.switch_over() == "B"
+        with pytest.raises(Deposed, match="takes over by command"):
+            await a.node.run()
+        await until(lambda: b.node.reigns)
+        await b.node.submit(participant("BETA"))
+
+    with_pair(tmp_path, story)
+
+
+def test_a_primary_answers_nothing_without_its_lease(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        assert a.pair.tenure is not None
+        a.pair.tenure.lease.lost()
+        published = a.node.market.published_seq
+        task = asyncio.create_task(a.node.submit(participant("BETA")))
+        await until(lambda: b.node.engine.seq > published)
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        assert a.node.market.published_seq == published
+        task.cancel()
+
+    with_pair(tmp_path, story)
+
+
+def test_a_lost_standby_is_taken_out_of_the_record_before_the_primary_goes_on(tmp_path: Path) -> None:
+    async def story(register: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        b.kill()
+        await a.node.submit(participant("BETA"))
+        assert register.stored.reign is not None
+        assert register.stored.reign.in_sync == ("A",)
+
+    with_pair(tmp_path, story)
+
+
+def test_a_flipped_bit_of_the_standby_is_found_and_it_does_not_take_over(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+        b.node.engine._chain = EventChain(b"x" * 16)  # type: ignore[attr-defined]
+        await a.node.submit(row(CommandKind.PHASE, name=pack("XYZ"), phase=int(Phase.CLOSED)))
+        await until(lambda: b.pair.standby.state == "diverged")
+        assert a.pair.primary is not None
+        assert a.pair.primary.divergences["B"].part == "events"
+
+    with_pair(tmp_path, story)
