@@ -154,6 +154,7 @@ class Pair:
             CopySettings(silence_ns=options.settings.silence_ns),
             epoch=node.journal.epoch,
             seq=node.journal.last_seq,
+            event_digest=node.engine.event_digest,
         )
         self.standby.on_journaled(node.journal.durable_seq)
         self.candidacy = Candidacy(
@@ -340,9 +341,7 @@ class Pair:
 
     def _fitness(self, reign: Reign | None) -> str:
         """Reason that keeps this node from taking over after a reign; "" if nothing does."""
-        name = self.options.candidate.name
-        recorded = frozenset(reign.in_sync) if reign is not None else frozenset({name})
-        return self.standby.reason_not_to_take_over(recorded, self.options.settings.policy)
+        return self.standby.reason_not_to_take_over(reign)
 
     def _tick_copy(self, now_ns: int) -> None:
         self.standby.tick(now_ns)
