@@ -265,7 +265,10 @@ class _Plan:
         self.notes: list[str] = []
         self.damage: list[str] = []
         self.workers = workers
-        parts = list(history.ranges(first, last)) if last >= first else []
+        parts = sorted(
+            [*history.ranges(first, last), *_without_commands(history, first, last)] if last >= first else [],
+            key=lambda part: part.journal.place.number,
+        )
         self.first, self.slices = first, len(parts)
         if parts and engine == "reference":
             self.first = parts[0].journal.start_seq + 1
@@ -337,6 +340,13 @@ class _Plan:
             cuts = {Cut(info.seq, str(info.path)) for info in good}
             self.damage += sorted({found.damage for found in done.values() if found.bad in cuts and found.damage})
             self._good[number] = [info for info in good if Cut(info.seq, str(info.path)) not in bad]
+
+
+def _without_commands(history: History, first: int, last: int) -> list[SliceRange]:
+    """The slices without commands in a range that another one follows: their image, too, must give the next one."""
+    ends = [(place, history.end_of(place)) for place in history.places[:-1]]
+    journals = [(history.journal(place.number), end) for place, end in ends if first - 1 <= end <= last]
+    return [SliceRange(journal, end + 1, end) for journal, end in journals if journal.start_seq == end]
 
 
 def _of_use(directory: Path | str, workers: int, engine: EngineKind) -> int:

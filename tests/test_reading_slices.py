@@ -14,7 +14,7 @@ from cli.arrivals import _names as user_names
 from directory.archive import archive
 from directory.keep_events import keep_events
 from directory.recover import create, recover
-from directory.roll import roll
+from directory.roll import resized, roll
 from journal import Journal, JournalDamaged, SliceMissing, slices
 from journal.history import History
 from node.opening import node_projections
@@ -343,6 +343,32 @@ def test_verify_and_compare_follow_a_change_of_capacity(tmp_path: Path) -> None:
     assert audit(tmp_path / "rolled").ok
     for place in slices.places(tmp_path / "rolled")[:-1]:
         assert keep_events(tmp_path / "rolled", place).gives_next_image
+
+
+@pytest.mark.parametrize("engine", ["kernel", "reference"])
+def test_verify_compares_the_images_around_a_slice_without_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Any
+) -> None:
+    """So it is where the capacity changes right behind a roll; here the change moves a price."""
+
+    def wrong(*arguments: Any) -> Any:
+        taken, notes = resized(*arguments)
+        taken.parts["reference"]["instruments"]["last_trade_e4"][0] += 100
+        return taken, notes
+
+    write_slices(tmp_path / "right", ROWS[:600], [400])
+    roll(tmp_path / "right")
+    shutil.copytree(tmp_path / "right", tmp_path / "wrong")
+    larger = replace(SMALL, orders_max=2_048)
+    roll(tmp_path / "right", capacity=larger)
+    monkeypatch.setattr("directory.roll.resized", wrong)
+    roll(tmp_path / "wrong", capacity=larger)
+    report = verify(tmp_path / "right", engine=engine)
+    assert (report.ok, report.slices, report.images_compared) == (True, 3, 3)
+    assert verify(tmp_path / "right", engine=engine, to_seq=300).slices == 1
+    found = verify(tmp_path / "wrong", engine=engine)
+    assert not found.ok
+    assert {(each.first_seq, each.last_seq) for each in found.differences} == {(600, 600)}
 
 
 def test_directories_compare_from_where_both_have_all_slices(pair: tuple[Path, Path], tmp_path: Path) -> None:
