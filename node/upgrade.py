@@ -21,6 +21,7 @@ from gateway.outbox import Outbox
 from gateway.spool import FOLDER
 from gateway.streams import Streams, session_of
 from journal import Durability, Journal
+from journal.history import History
 from node import far_prices
 from replay.errors import ReplayError
 from replay.rebuild import Progress
@@ -139,4 +140,6 @@ class _Carried:
 
 
 def _defines_users(journal: Journal) -> bool:
-    return any((np.frombuffer(block.rows, COMMAND)["kind"] == CommandKind.USER).any() for block in journal.blocks())
+    """True if a command of any slice defines a user. Raises SliceMissing where one is not there."""
+    with History.open(journal.path) as history:
+        return any((np.frombuffer(block.rows, COMMAND)["kind"] == CommandKind.USER).any() for block in history.blocks())

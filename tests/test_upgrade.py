@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointStore, load_checkpoint
 from directory.image_comparison import differences
+from directory.roll import roll
 from directory.rules_changes import CHANGES, changes_between
 from engine import Capacity, Engine
 from engine.names import pack
@@ -29,7 +30,7 @@ from gateway.streams import Streams
 from journal import Journal
 from journal.slices import places
 from node.opening import OpenDirectory, open_directory
-from node.upgrade import upgrade
+from node.upgrade import _defines_users, upgrade
 from replay.difference import unlike
 from replay.errors import ReplayError
 from replay.rebuild import rebuild
@@ -347,3 +348,13 @@ def test_a_directory_that_no_node_served_is_upgraded_and_served_then(
     node = open_directory(old, CAPACITY, "fsync")
     assert node.outbox.spool.end(1)[0] == 2
     close(node)
+
+
+def test_users_that_an_earlier_slice_defines_are_not_taken_for_none(tmp_path: Path) -> None:
+    node = open_directory(tmp_path, CAPACITY, "fsync")
+    append(node, [*written.clock(2), *written.definitions()[7:9]])
+    close(node)
+    roll(tmp_path)
+    with Journal.open(tmp_path) as journal:
+        assert journal.start_seq > 0
+        assert _defines_users(journal)
