@@ -47,6 +47,10 @@ def commands(
     kind: Annotated[
         list[str] | None, typer.Option(help="Only commands of this kind, such as enter; may be repeated.")
     ] = None,
+    quarantine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Commands that were set aside at a takeover; `lockstep doctor` lists them."),
+    ] = None,
     with_seq: WithSeq = False,
     with_events: Annotated[
         bool, typer.Option("--with-events", help="Print the events of each command below it.")
@@ -56,12 +60,16 @@ def commands(
     """Print the commands of a journal, as a scenario that gives the same rows again.
 
     Example: lockstep commands node1 > day.txt && lockstep run day.txt --data node2
+
+    Example: lockstep commands node1 --quarantine 1001-3fa2b1c4 --with-seq
     """
     from cli.choice import Selection
     from cli.history import commands as command
 
     chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))
-    return command(directory, chosen, with_seq=with_seq, with_events=with_events, as_json=as_json)
+    return command(
+        directory, chosen, quarantine=quarantine, with_seq=with_seq, with_events=with_events, as_json=as_json
+    )
 
 
 @app.command(rich_help_panel=PANEL)

@@ -27,9 +27,11 @@ from engine.bounds import TIME_NS_MAX
 from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
+from journal.quarantine import Quarantine, quarantines
 from notation.words import time
 from replay.chain import check_chain
 from replay.errors import Divergence, ReplayError
+from replay.quarantined import participants_in
 from replay.rebuild import begins, capacity_of, is_of_another_release, journal_of, rebuild
 
 _FREE_BYTES_MIN: Final = 1 << 30
@@ -234,6 +236,7 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         Grade.good,
         f"{screen.counted(report.commands, 'command')} in {screen.counted(report.blocks, 'block')}, all whole",
     )
+    yield from _quarantines(directory)
     for sentence in report.archived:
         yield Finding("slices", Grade.notice, sentence, "copy it back for commands that need it")
     foreign = [str(version) for version in known.rules_versions if version != RULES_VERSION]
@@ -243,6 +246,34 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         return
     yield from _checkpoints(directory)
     yield _tail(directory, bar)
+
+
+def _quarantines(directory: Path) -> Iterator[Finding]:
+    """List the commands that were set aside when this node followed a new primary."""
+    found, wrong = quarantines(directory)
+    for sentence in wrong:
+        yield Finding("quarantine", Grade.bad, sentence, "restore the file from a copy; it is in no journal")
+    for each in found:
+        epochs = (
+            str(each.last_epoch) if each.first_epoch == each.last_epoch else f"{each.first_epoch} to {each.last_epoch}"
+        )
+        range_of = f" ({screen.count(each.first_seq)} to {screen.count(each.last_seq)})" if each.commands else ""
+        yield Finding(
+            "quarantine",
+            Grade.notice,
+            f"{each.name}: {screen.counted(each.commands, 'command')}{range_of} of epoch {epochs}, set aside "
+            f"{time(each.time_ns).split('.')[0]} UTC by {each.node}: {each.why}{_senders(directory, each)}",
+            f"they are no part of the history; `lockstep commands {directory} --quarantine {each.name}` prints them",
+        )
+
+
+def _senders(directory: Path, quarantine: Quarantine) -> str:
+    """The participants of a quarantine, as the end of a sentence; "" where they cannot be named."""
+    try:
+        names = participants_in(directory, quarantine.name) if quarantine.commands else []
+    except (ReplayError, JournalError, CheckpointError):
+        return ""
+    return f"; from {', '.join(names)}" if names else ""
 
 
 def _checkpoints(directory: Path) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 Both read all slices of the journal that the range has (``replay.past``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,16 @@ from cli import errors, screen
 from cli.choice import Choice, Selection, kind_codes
 from cli.errors import WrongUse
 from cli.node import AtStart, plays
+from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind, EventKind
 from journal import Journal
+from journal.quarantine import read_quarantine
 from notation.objects import command_object, event_objects
 from notation.print import Printer, print_event_values
+from replay.past import PlayedBlock
+from replay.quarantined import play_quarantine
 
 
 def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
@@ -44,17 +48,31 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
     return errors.FINE
 
 
-def commands(directory: Path, selection: Selection, *, with_seq: bool, with_events: bool, as_json: bool) -> int:
+def commands(
+    directory: Path,
+    selection: Selection,
+    *,
+    quarantine: str | None = None,
+    with_seq: bool,
+    with_events: bool,
+    as_json: bool,
+) -> int:
     """`lockstep commands`: print a scenario that gives the same rows again, or one JSON object a line.
 
     An EXTEND row belongs to the command after it and is printed with it, by the number of that command.
+    ``quarantine``: name of a quarantine whose commands are printed, in place of those of the journal.
     """
     choice = Choice(selection, kind_codes(selection.kinds, CommandKind))
     selection.check()
     names = Directory()
     printer: Printer | None = None
     need_events = with_events or selection.symbol is not None
-    for stretch in _stretches(directory, choice, need_events=need_events):
+    if quarantine is None:
+        source, last_seq = _source(directory, choice, need_events=need_events), lambda: _last_seq(directory)
+    else:
+        source = play_quarantine(directory, quarantine, selection.from_seq, selection.to_seq, prepare=ready)
+        last_seq = lambda: read_quarantine(directory, quarantine).last_seq  # noqa: E731
+    for stretch in _stretches(source, last_seq):
         before, names = stretch.before, stretch.names
         printer = printer or Printer(before)
         rows, caused = stretch.rows, stretch.events
@@ -98,17 +116,12 @@ class _JournalRange(NamedTuple):
     names: Directory
 
 
-def _stretches(directory: Path, choice: Choice, *, need_events: bool) -> Iterator[_JournalRange]:
-    """Blocks of the selection; an EXTEND row at the end of a block is moved to the command after it.
-
-    An EXTEND row at the end of the selection is left out with a note, unless the journal ends with it.
-    """
+def _source(directory: Path, choice: Choice, *, need_events: bool) -> Iterator[PlayedBlock]:
+    """Blocks of the journal that have a row of the selection."""
     selection = choice.selection
     start, lead = _start(choice)
-    left = np.empty(0, COMMAND)
-    next_seq, before = 1, Directory()
     # The row before the range may be the EXTEND row of its first command.
-    whole = plays(
+    return plays(
         directory,
         selection.from_seq,
         selection.to_seq,
@@ -118,7 +131,16 @@ def _stretches(directory: Path, choice: Choice, *, need_events: bool) -> Iterato
         at_start=start,
         need_events=need_events,
     )
-    for play, earlier, names in whole:
+
+
+def _stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Iterator[_JournalRange]:
+    """Whole commands of blocks; an EXTEND row at the end of a block is moved to the command after it.
+
+    An EXTEND row at the end of the selection is left out with a note, unless the source ends with it (``last_seq``).
+    """
+    left = np.empty(0, COMMAND)
+    next_seq, before = 1, Directory()
+    for play, earlier, names in source:
         if len(left) == 0:
             before = earlier
         # As bytes: NumPy would pack rows whose places overlap.
@@ -130,7 +152,7 @@ def _stretches(directory: Path, choice: Choice, *, need_events: bool) -> Iterato
             yield _JournalRange(rows[:keep], play.events, first_seq, before, names)
         before = names
     if len(left):
-        if _last_seq(directory) > next_seq:
+        if last_seq() > next_seq:
             screen.notice(
                 f"note: command {next_seq} extends command {next_seq + 1} and is printed with it; "
                 f"give --to {next_seq + 1} to have both"

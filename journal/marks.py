@@ -32,11 +32,13 @@ _MARK_MAGIC: Final = b"lkmark01"
 _DIGEST: Final = struct.Struct("<16sQQ")
 
 
-def _seal(record: bytes) -> bytes:
+def seal(record: bytes) -> bytes:
+    """A record with its checksum before it."""
     return xxhash.xxh3_128_digest(record) + record
 
 
-def _unseal(sealed: bytes, what: str) -> bytes:
+def unseal(sealed: bytes, what: str) -> bytes:
+    """The record in a sealed one. Raises JournalDamaged naming ``what``."""
     if len(sealed) <= 16 or xxhash.xxh3_128_digest(sealed[16:]) != sealed[:16]:
         raise JournalDamaged(f"{what} does not match its checksum; restore the journal from a copy")
     return sealed[16:]
@@ -110,7 +112,7 @@ def encode_genesis(
     if start is not None:
         _check_start(start)
         record |= {"version": FORMAT_VERSION, "start": start._asdict(), "has_own_id": has_own_id}
-    return _seal(msgpack.packb(record))
+    return seal(msgpack.packb(record))
 
 
 def _check_start(start: SliceStart) -> None:
@@ -136,7 +138,7 @@ def _start_of(fields: dict[str, Any]) -> SliceStart:
 
 def decode_genesis(sealed: bytes) -> Genesis:
     """Unseal a genesis record. Raises JournalDamaged, or JournalForeign for another program or version."""
-    record = _unseal(sealed, "the journal's genesis record")
+    record = unseal(sealed, "the journal's genesis record")
     try:
         fields = msgpack.unpackb(record)
     except ValueError as error:
@@ -171,12 +173,12 @@ def decode_genesis(sealed: bytes) -> Genesis:
 
 def encode_image(genesis: Genesis, image: dict[str, bytes]) -> bytes:
     """The sealed record of the image of a slice whose genesis record does not name it: its digests by part."""
-    return _seal(msgpack.packb({"genesis": genesis.checksum, "image": image}))
+    return seal(msgpack.packb({"genesis": genesis.checksum, "image": image}))
 
 
 def decode_image(sealed: bytes, genesis: Genesis, what: str) -> dict[str, bytes]:
     """Digests by part. Raises JournalDamaged naming ``what``, also for a record of another slice."""
-    record = msgpack.unpackb(_unseal(sealed, what))
+    record = msgpack.unpackb(unseal(sealed, what))
     if record["genesis"] != genesis.checksum:
         raise JournalDamaged(f"{what} is of another slice; restore it from a copy")
     image: dict[str, bytes] = record["image"]
@@ -203,7 +205,7 @@ MARK_BYTES: Final = 16 + _MARK.size
 
 def encode_mark(mark: Mark) -> bytes:
     """The sealed mark, ``MARK_BYTES`` long."""
-    return _seal(
+    return seal(
         _MARK.pack(
             _MARK_MAGIC,
             mark.transaction,
@@ -220,7 +222,7 @@ def encode_mark(mark: Mark) -> bytes:
 
 def decode_mark(sealed: bytes, what: str) -> Mark:
     """Unseal a commit mark. Raises JournalDamaged naming ``what``."""
-    record = _unseal(sealed, what)
+    record = unseal(sealed, what)
     if len(record) != _MARK.size or record[:8] != _MARK_MAGIC:
         raise JournalDamaged(f"{what} is not one of a lockstep journal")
     return Mark(*_MARK.unpack(record)[1:])
@@ -243,9 +245,9 @@ def decode_digest(first_seq: int, record: bytes) -> tuple[bytes, int]:
 
 def encode_labels(labels: list[tuple[int, str]]) -> bytes:
     """The sealed list of every (rules_version, source_digest) that a block bears, in order of first use."""
-    return _seal(msgpack.packb(labels))
+    return seal(msgpack.packb(labels))
 
 
 def decode_labels(sealed: bytes) -> list[tuple[int, str]]:
     """Raises JournalDamaged."""
-    return [(number, text) for number, text in msgpack.unpackb(_unseal(sealed, "the list of source digests"))]
+    return [(number, text) for number, text in msgpack.unpackb(unseal(sealed, "the list of source digests"))]

@@ -11,6 +11,7 @@ from journal.pages import PAGE_BYTES_RANGE, PageDamage
 from journal.reading import GENESIS_KEY, Snapshot, key_of
 
 FOLDER: Final = "journal"
+TAIL: Final = "tail"
 _SIDE_FILE_BYTES_MAX: Final = 1 << 20
 _TAIL_TRIES: Final = 5
 #: Sentence for a journal without its tail.
@@ -30,7 +31,7 @@ def read_side_file(path: Path) -> bytes | None:
 
 def read_tail(folder: Path) -> tuple[marks.Mark | None, str | None]:
     """(mark, None), or (None, what is wrong with the file). Every journal has one, from before it is in place."""
-    path = folder / "tail"
+    path = folder / TAIL
     for _ in range(_TAIL_TRIES):  # a live writer may be half-way through
         sealed = read_side_file(path)
         if sealed is None:

@@ -16,6 +16,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +25,9 @@ import lmdb
 from journal import frame, marks
 from journal.errors import JournalError, JournalFault
 from journal.group import Entry
-from journal.opening import FOLDER
+from journal.opening import FOLDER, TAIL
 from journal.reading import BLOCKS, DIGESTS, GENESIS_KEY, LABELS_KEY, MARK_KEY, META, TREES, key_of, seq_of
-from journal.slices import sync_folder
+from journal.slices import sync_folder, write_aside
 
 LMDB_VERSION: Final = ".".join(str(number) for number in lmdb.version())
 ROW_BYTES: Final = 64
@@ -178,7 +179,7 @@ class Store:
         self._environment = self.reader_lock.environment
         try:
             self._trees = {name: self._environment.open_db(name, create=False) for name in TREES}
-            self._tail_fd = os.open(folder / "tail", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._tail_fd = os.open(folder / TAIL, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (lmdb.Error, OSError) as error:
             self.reader_lock.close()
             raise failed(folder, f"the journal in {folder} cannot be written", error) from error
@@ -238,6 +239,37 @@ class Store:
         """Leave the environment."""
         self.reader_lock.close()
         os.close(self._tail_fd)
+
+
+def cut_back(folder: Path, end: marks.Mark, labels: list[tuple[int, str]]) -> None:
+    """Remove all after a block from the journal in ``folder``, in one transaction. The file must have been checked.
+
+    ``end``: the mark of the commit that the file has, with ``last_seq``, ``last_block_seq``, ``time_ns`` and
+    ``checksum`` of the end that is wanted. Raises JournalError, OSError; then nothing was removed.
+    """
+    lock = ReaderLock(folder, writable=True)
+    try:
+        trees = {name: lock.environment.open_db(name, create=False) for name in TREES}
+        with lock.environment.begin(write=True) as transaction:
+            for name in (BLOCKS, DIGESTS):
+                with transaction.cursor(trees[name]) as cursor:
+                    while cursor.set_range(key_of(end.last_seq + 1)):
+                        cursor.delete()
+            with transaction.cursor(trees[DIGESTS]) as cursor:
+                last_digest_seq = seq_of(cursor.key()) if cursor.last() else 0
+            blocks, digests = (transaction.stat(trees[name])["entries"] for name in (BLOCKS, DIGESTS))
+            mark = replace(end, blocks=blocks, digests=digests, last_digest_seq=last_digest_seq)
+            # The file ``tail`` says less before the commit and no more than the truth after it: a crash between the
+            # two leaves a journal that can be opened.
+            write_aside(folder / TAIL, marks.encode_mark(mark))
+            mark = replace(mark, transaction=transaction.id())
+            transaction.put(MARK_KEY, marks.encode_mark(mark), db=trees[META])
+            transaction.put(LABELS_KEY, marks.encode_labels(labels), db=trees[META])
+        write_aside(folder / TAIL, marks.encode_mark(mark))
+    except lmdb.Error as error:
+        raise failed(folder, f"the journal in {folder} cannot be cut back", error) from error
+    finally:
+        lock.close()
 
 
 def reason(folder: Path, error: BaseException) -> str:
@@ -301,7 +333,7 @@ def _write_folder(new: Path, sealed: bytes) -> None:
             transaction.put(LABELS_KEY, marks.encode_labels([]), db=trees[META])
     finally:
         environment.close()
-    for name, content in (("genesis", sealed), ("tail", mark)):
+    for name, content in (("genesis", sealed), (TAIL, mark)):
         fd = os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(fd, content)
