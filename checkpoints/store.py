@@ -67,7 +67,6 @@ class CheckpointStore:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"the checkpoint {path} cannot be written: {error.strerror}") from error
-        _clear_leftovers(self.folder)
         write_checkpoint(path, checkpoint, named_when=named_when)
         return path
 
@@ -226,8 +225,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint, *, named_when: Callable[[], bool] = lambda: True) -> None:
     """Write a checkpoint as file ``path``, which is there whole or not at all, and on the disk when this returns.
 
-    ``named_when``: as ``CheckpointStore.write`` takes it. Raises CheckpointError, leaving no trace.
+    What a kill left of others in its folder is removed. ``named_when``: as ``CheckpointStore.write`` takes it. Raises
+    CheckpointError, leaving no trace.
     """
+    _clear_leftovers(path.parent)
     aside = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with _open_aside(aside) as file:

@@ -344,6 +344,8 @@ def test_a_slice_whose_image_a_kill_left_unnamed_costs_one_replay_of_the_slice_b
     journal, engine, _ = recover(tmp_path)
     with journal:
         begin_slice_live(journal, stateful(engine))
+    left_over = journal.place.folder / "start.1234.tmp"
+    left_over.write_bytes(b"half an image")
     replayed: list[int] = []
 
     def counted(journal: Journal, *arguments: Any, **named: Any) -> Any:
@@ -357,6 +359,7 @@ def test_a_slice_whose_image_a_kill_left_unnamed_costs_one_replay_of_the_slice_b
         "the image that slice 2 starts from was missing, as after a crash; it was written again out of slice 1",
     )
     assert replayed == [1]
+    assert not left_over.exists()
     assert agree(append(tmp_path, ROWS[ENDS[9] :]), truth)
 
 
