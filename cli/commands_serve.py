@@ -1,4 +1,4 @@
-"""The command that runs a node: `lockstep serve`.
+"""The commands that run a server: `lockstep serve`, a node; `lockstep witness`, an arbiter.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -160,3 +160,31 @@ def serve(
         password_cost=password_cost,
         as_json=as_json,
     )
+
+
+@app.command(rich_help_panel=PANEL)
+def witness(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Directory of its registers, new or existing.")],
+    host: Annotated[str, typer.Option(help="Address on which nodes connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for nodes; 0: any free port.")] = 9_010,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-file",
+            metavar="FILE",
+            help="Secret that nodes have to know, mode 0600.",
+            show_default="DIR/secret, made if missing",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Run a witness, which decides which of two nodes is primary, until SIGTERM or Ctrl-C.
+
+    It has a register for each market: the primary, its epoch, and the nodes that may follow it. Run it on a third
+    machine, or beside the nodes; use etcd instead where you have it.
+
+    Example: lockstep witness --data witness1 --port 9010
+    """
+    from cli.witness import witness as command
+
+    return command(data, host, port, secret_file, as_json=as_json)

@@ -275,7 +275,14 @@ def acquire_refusal(standing: Standing, request: Acquire) -> Lost | None:
             )
             return Lost(Reason.CHANGED, why, None)
         return None
-    if reign.epoch != request.expected and not (request.force and reign.epoch < request.expected):
+    if reign.epoch < request.expected:
+        if not request.force:
+            why = (
+                f"the arbiter knows epochs up to {reign.epoch} and this node has seen {request.expected}: its data is "
+                "an old copy, or it is another arbiter; check its address, or force with a reason"
+            )
+            return Lost(Reason.CHANGED, why, reign)
+    elif reign.epoch > request.expected:
         why = f"the last reign is epoch {reign.epoch} of {reign.primary}, and {name} expects epoch {request.expected}"
         return Lost(Reason.CHANGED, why, reign)
     if name not in reign.in_sync and not request.force:

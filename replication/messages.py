@@ -27,9 +27,6 @@ from replication.arbiter import (
 )
 from wire.errors import ProtocolError
 
-#: Version of records that are kept.
-RECORD_VERSION: Final = 1
-
 #: Most characters of a message that is quoted in an error.
 _QUOTED: Final = 80
 

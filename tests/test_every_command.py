@@ -210,6 +210,7 @@ LEFT_OUT: Final = {
     ("bench", "wire"): "likewise; test_wire_sockets runs what loads the node",
     ("simulate",): "wants a running node; test_simulate runs it, with --json",
     ("serve",): "runs until it is told to end",
+    ("witness",): "likewise; test_witness reads its JSON",
     ("arrivals",): "wants the records of a node; test_arrivals reads them, with --json",
     ("trade",): "wants a running node; test_trade runs it against an exchange of its own, with --json",
     ("top",): "wants a running node; test_top runs it, with --json",
