@@ -29,7 +29,7 @@ _MAGIC: Final = b"lkspool\x01"
 #: Bytes kept in memory before they are written, over all streams.
 PENDING_BYTES_MAX: Final = 4 << 20
 #: Bytes of one stream that are written at once, while they are still in the caches of the processor.
-STREAM_PENDING_BYTES_MAX: Final = EXTENT_BYTES
+STREAM_PENDING_BYTES_MAX: Final = 2 * EXTENT_BYTES
 FOLDER: Final = "streams"
 #: Ending of a file's name, which is the session before it. Earlier releases wrote files without one.
 SUFFIX: Final = ".spool"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gateway.spool import EXTENT_BYTES, FOLDER, Spool, SpoolError, remove_files
+from gateway.spool import EXTENT_BYTES, FOLDER, STREAM_PENDING_BYTES_MAX, Spool, SpoolError, remove_files
 
 SESSION = "20240115"
 JOURNAL_ID = bytes(range(16))
@@ -131,11 +131,14 @@ def test_many_small_messages_of_many_streams_are_few_writes(tmp_path: Path, monk
         for user in range(1, 51):
             spool.append(user, seq, 1, b"x" * 50)
     assert written == [], "neither a stream nor all together have enough"
-    for seq in range(1_001, 1_501):
+    for seq in range(1_001, STREAM_PENDING_BYTES_MAX // 50 + 2):
+        assert written == []
         spool.append(1, seq, 1, b"x" * 50)
-    assert 2 <= len(written) <= 3, "the head, and one stream that has an extent's worth"
+    assert len(written) == 1 + STREAM_PENDING_BYTES_MAX // EXTENT_BYTES + 1, "the head, and one stream"
+    first = sum(written[1:])
+    assert STREAM_PENDING_BYTES_MAX <= first < STREAM_PENDING_BYTES_MAX + 50
     spool.flush()
-    assert sum(written[1:]) == (50 * 1_000 + 500) * 50
+    assert sum(written[1:]) == first + 49 * 1_000 * 50
     assert len(written) <= 55
     spool.close()
 
