@@ -358,6 +358,12 @@ def _at_start(
         return restored(kind, checkpoint), checkpoint.projections
     except (CheckpointError, ValueError) as error:
         why = str(error)
+    if _OTHER_FORM in why:  # a replay of the slice before would give that state in our form, under other digests
+        is_open = not journal.place.is_marked_closed
+        then = (
+            f"let its market go on here with `lockstep upgrade {directory}`" if is_open else "its states are not shown"
+        )
+        raise ReplayError(f"{why}; {then}")
     with _slice_before(journal, directory, why) as before:
         rebuilt = rebuild_from(before, directory, engine=kind, use_checkpoints=use_checkpoints)
     machine = rebuilt.engine

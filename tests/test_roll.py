@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from checkpoints import CheckpointError, Projections
 from directory.recover import checkpoint, create, recover, stateful
 from directory.roll import begin_slice_live, roll
+from engine import Engine
 from engine.capacity import Capacity
 from engine.interface import MarketEngine
 from engine.records import CommandKind
@@ -403,3 +404,14 @@ def test_streams_of_an_earlier_version_go_on_where_no_slice_can_give_them_again(
     for path, content in contents.items():
         path.write_bytes(content)
     assert append(tmp_path, ROWS[:0]).streams == before.streams
+
+
+def test_an_open_slice_whose_image_has_another_form_is_for_an_upgrade_and_no_divergence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slice before gives the same state, but in our form, of which the genesis record has no digests."""
+    rolled_at(tmp_path, [ENDS[9]])
+    monkeypatch.setattr("replay.rebuild.state_form", lambda: (99, bytes(16)))
+    monkeypatch.setattr(Engine, "part_digests", lambda _: {"venue": bytes(16)})
+    with pytest.raises(ReplayError, match=r"holds the state in another form .*`lockstep upgrade"):
+        append(tmp_path, ROWS[:0])
