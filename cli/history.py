@@ -18,6 +18,7 @@ from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind, EventKind
+from engine.row_bytes import event_values
 from journal import Journal
 from journal.quarantine import read_quarantine
 from notation.objects import command_object, event_objects
@@ -40,9 +41,9 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
             clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))[chosen["seq"] - play.first_seq]
             _write(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
         elif with_seq:
-            _write(f"{print_event_values(values, names)}  # {values[0]}" for values in chosen.tolist())
+            _write(f"{print_event_values(values, names)}  # {values[0]}" for values in event_values(chosen))
         else:
-            _write(print_event_values(values, names) for values in chosen.tolist())
+            _write(print_event_values(values, names) for values in event_values(chosen))
     _check_names(selection, names, directory)
     _note_unknown(choice, "events")
     return errors.FINE

@@ -83,14 +83,16 @@ class OrderHistories:
 
     def begin_with(self, orders: NDArray[Any]) -> None:
         """Take up the orders that are open before the first events (OPEN_ORDER rows)."""
-        for row in orders[np.isin(orders["number"], self._numbers)]:
-            life = OrderHistory(int(row["number"]), int(row["participant"]), row, leaves_qty=int(row["leaves_qty"]))
+        for row in orders[np.isin(orders["order_number"], self._numbers)]:
+            life = OrderHistory(
+                int(row["order_number"]), int(row["participant"]), row, leaves_qty=int(row["leaves_qty"])
+            )
             self._open[(life.participant, int(row["client_order_id"]))] = life
             self.orders.append(life)
 
     def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64], first_seq: int) -> None:
         """Take the events of a block. ``clock_ns``: the clock at each of its commands, from ``first_seq`` on."""
-        born = np.isin(rows["kind"], _LIFE) & np.isin(rows["number"], self._numbers)
+        born = np.isin(rows["kind"], _LIFE) & np.isin(rows["order_number"], self._numbers)
         ids = {*self._wanted, *(order_id for _, order_id in self._open)}
         ids.update(rows["client_order_id"][born].tolist(), rows["contra_client_order_id"][born].tolist())
         listed = np.array(sorted(ids - {0}), np.int64)
@@ -99,7 +101,7 @@ class OrderHistories:
             self._take(event, int(clock_ns[int(event["seq"]) - first_seq]))
 
     def _take(self, event: "np.void", time_ns: int) -> None:
-        kind, number = int(event["kind"]), int(event["number"])
+        kind, number = int(event["kind"]), int(event["order_number"])
         own = (int(event["participant"]), int(event["client_order_id"]))
         contra = (int(event["contra_participant"]), int(event["contra_client_order_id"]))
         if kind == EventKind.ACCEPTED and number in self._numbers:
@@ -167,14 +169,14 @@ def _numbers(directory: Path, from_seq: int, wanted: set[int]) -> tuple[set[int]
     ids = np.array(sorted(wanted), np.int64)
 
     def begin(orders: NDArray[Any], _seq: int) -> None:
-        numbers.update(orders["number"][np.isin(orders["client_order_id"], ids)].tolist())
+        numbers.update(orders["order_number"][np.isin(orders["client_order_id"], ids)].tolist())
 
     looking = plays(directory, from_seq, None, "looking for the order", lead=True, at_start=begin)
     for play, _before, _after in looking:
         rows = play.events
         own = np.isin(rows["client_order_id"], ids) & np.isin(rows["kind"], _LIFE)
         new = np.isin(rows["contra_client_order_id"], ids) & (rows["kind"] == EventKind.REPLACED)
-        numbers.update(rows["number"][own | new].tolist())
+        numbers.update(rows["order_number"][own | new].tolist())
         last_seq = play.first_seq + len(play.commands) - 1
     return numbers, last_seq
 

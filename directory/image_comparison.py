@@ -24,8 +24,8 @@ NUMBERS: Final = (
     "now_ns",
     "trading_day",
     "seq",
-    "orders_accepted",
-    "trades",
+    "last_order_number",
+    "last_trade_number",
     "orders_open",
     "ids_used",
     "instruments",
@@ -44,7 +44,7 @@ def differences(
     form = form_of(rules_version, state_version)
     try:
         venue, own = parts["venue"]["venue"][0], engine.parts()["venue"]["venue"][0]
-        found = [name for name in NUMBERS if int(venue[name]) != int(own[name])]
+        found = [name for name in NUMBERS if int(venue[form.renamed.get(("venue", name), name)]) != int(own[name])]
         views = {
             "open orders": (_orders(parts, form), _by_number(engine.open_orders())),
             "instruments": (_instruments(parts, form), engine.instruments()),
@@ -79,7 +79,7 @@ def _orders(parts: Mapping[str, Arrays], form: Form) -> Rows:
 
 
 def _by_number(rows: Rows) -> Rows:
-    return rows[np.argsort(rows["number"], kind="stable")]
+    return rows[np.argsort(rows["order_number"], kind="stable")]
 
 
 def _instruments(parts: Mapping[str, Arrays], form: Form) -> Rows:

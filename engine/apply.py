@@ -16,7 +16,7 @@ from engine.halts import halt_command, resume_command
 from engine.index import ask_for_id
 from engine.jit import called, inlined, prefetch, rare
 from engine.kill import emergency_close, kill_command
-from engine.limit_command import extend_command, forget_extension, limits_command
+from engine.limit_command import continuation_command, forget_continuation, limits_command
 from engine.phases import phase_command
 from engine.records import CommandKind, Reason
 from engine.replace import replace
@@ -53,8 +53,8 @@ def apply_batch(pointers, commands, start, events, n):
         command = commands[i]
         venue["seq"] += 1
         kind = np.int64(command["kind"])
-        if venue["extended"] != 0:
-            kind = _use_extension(venue, kind)
+        if venue["continuation"] != 0:
+            kind = _use_continuation(venue, kind)
         if kind == CommandKind.ENTER:
             n = enter(state, command, events, n)
         elif kind == CommandKind.CANCEL:
@@ -70,12 +70,12 @@ def apply_batch(pointers, commands, start, events, n):
 
 
 @rare
-def _use_extension(venue, kind):
+def _use_continuation(venue, kind):
     """Kind of the row after a continuation row (EXTEND); 0, which is no kind, where that kind has no use for one."""
-    venue["extended"] = 0
+    venue["continuation"] = 0
     if kind == CommandKind.LIMITS:
         return kind
-    forget_extension(venue)
+    forget_continuation(venue)
     if kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE:
         return kind
     return kind if kind == CommandKind.EXTEND else np.int64(0)
@@ -112,7 +112,7 @@ def _apply_rare(state: State, command, kind, events, n):
     if kind == CommandKind.CLOCK_JUMP:
         return n  # for the record (rulebook section 13, 26): the market's clock goes by CLOCK rows only
     if kind == CommandKind.EXTEND:
-        extend_command(state.venue[0], command)
+        continuation_command(state.venue[0], command)
         return n
     return _reject(state, command, events, n)
 
@@ -120,5 +120,5 @@ def _apply_rare(state: State, command, kind, events, n):
 @rare
 def _reject(state: State, command, events, n):
     """Reject a row that cannot be interpreted, whatever its kind, by its first place."""
-    forget_extension(state.venue[0])
+    forget_continuation(state.venue[0])
     return emit_rejected(state, events, n, command["name"], 0, 0, Reason.INVALID_COMMAND)

@@ -22,18 +22,19 @@ def is_call(phase):
 
 @called
 def publish_indicative(state: State, events, n, instrument):
-    """The indicative event of an instrument, if it is in a call and would not say what was said last."""
+    """Indicative event of an instrument in a call, if it differs from the last one."""
     row = state.instruments[instrument - 1]
     if is_call(row["phase"]) == 0:
         return n
-    tick, qty, imbalance = uncross_price(state, instrument)
+    tick, paired_qty, imbalance_qty = uncross_price(state, instrument)
     price_e4 = tick * row["tick_e4"]
-    if price_e4 == row["indicative_e4"] and qty == row["indicative_qty"] and imbalance == row["indicative_surplus"]:
+    is_same = price_e4 == row["indicative_e4"] and paired_qty == row["paired_qty"]
+    if is_same and imbalance_qty == row["imbalance_qty"]:
         return n
     row["indicative_e4"] = price_e4
-    row["indicative_qty"] = qty
-    row["indicative_surplus"] = imbalance
-    return emit_indicative(state, events, n, instrument, price_e4, qty, imbalance)
+    row["paired_qty"] = paired_qty
+    row["imbalance_qty"] = imbalance_qty
+    return emit_indicative(state, events, n, instrument, price_e4, paired_qty, imbalance_qty)
 
 
 @rare

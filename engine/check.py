@@ -46,8 +46,8 @@ def _check_slots(state: State) -> list[int]:
         slot = int(orders[slot]["next"])
     require(len(free) + len(open_slots) == venue["orders_high"], "every slot ever used is open or free")
     live = orders[open_slots]
-    require(len(set(live["number"].tolist())) == len(live), "order numbers are unique")
-    require((live["number"] <= venue["orders_accepted"]).all(), "no order number above the newest")
+    require(len(set(live["order_number"].tolist())) == len(live), "order numbers are unique")
+    require((live["order_number"] <= venue["last_order_number"]).all(), "no order number above the newest")
     require((live["leaves_qty"] > 0).all() and (live["qty"] <= QTY_MAX).all(), "an open order has a quantity")
     require((live["cum_qty"] + live["leaves_qty"] <= live["qty"]).all(), "executed and open are within the quantity")
     resting = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.GTC))

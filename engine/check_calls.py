@@ -15,13 +15,13 @@ def check_calls(state: State) -> None:
     calls = [number for number, row in enumerate(rows, 1) if row["phase"] in CALLS]
     require(venue["calls"] == len(calls), "the venue counts the instruments in a call")
     for number, row in enumerate(rows, 1):
-        said = (int(row["indicative_e4"]), int(row["indicative_qty"]), int(row["indicative_surplus"]))
+        published = (int(row["indicative_e4"]), int(row["paired_qty"]), int(row["imbalance_qty"]))
         expected = uncross_outcome(state, number) if number in calls else (0, 0, 0)
-        require(said == expected, "what was said last in a call is what its uncross would give")
+        require(published == expected, "the last indicative event of a call is what its uncross would give")
         require(row["touched"] == 0, "nothing is left to look at after a command")
-    extended = [int(venue[f"extended_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
-    require(venue["extended"] in (0, 1), "an EXTEND row waits or not")
-    require(venue["extended"] or not any(extended), "the numbers of an EXTEND row are used up with it")
+    continuation = [int(venue[f"continuation_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
+    require(venue["continuation"] in (0, 1), "a continuation row waits or not")
+    require(venue["continuation"] or not any(continuation), "the numbers of a continuation row are used up with it")
     _check_timers(state)
 
 

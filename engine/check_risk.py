@@ -65,7 +65,7 @@ def _any(rows: Rows) -> bool:
 def _check_limits(state: State, exposures: Rows, limits: Rows) -> None:
     venue = state.venue[0]
     limited = np.count_nonzero(limits["limits"], axis=1)[1:]
-    require((limited == state.participants["limited"]).all(), "a participant knows whether it has limits")
+    require((limited == state.participants["limits_count"]).all(), "a participant knows whether it has limits")
     require((limits["limits"][:, 1:] == exposures["limits"][:, 1:]).all(), "an exposure knows which limits it has")
     undefined = limits[int(venue["participants"]) + 1 :]
     require(not _any(limits[0]) and not _any(undefined), "who is not defined has no limits")
@@ -83,7 +83,7 @@ def _check_limits(state: State, exposures: Rows, limits: Rows) -> None:
 def _check_entries(state: State, number: int) -> None:
     row = state.participants[number - 1]
     ring = state.entry_times[(number - 1) * RATE_ORDERS_MAX : number * RATE_ORDERS_MAX]
-    newest = int(row["entry_times"])
+    newest = int(row["entry_time_count"])
     times = ring[np.arange(max(newest + 1 - RATE_ORDERS_MAX, 0), newest + 1) % RATE_ORDERS_MAX]
     require((np.diff(times["time_ns"]) > 0).all(), "entries are remembered in order of time")
     require((np.diff(times["entries"])[1:] > 0).all(), "there was an entry at each time, but for the beginning")

@@ -16,7 +16,7 @@ from engine.kernel_cache import cache_directory
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
-from engine.records import COMMAND, EVENT
+from engine.records import COMMAND, EVENT, concatenate
 from engine.state import EXPOSURE, State, new_state, prefault
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
@@ -128,7 +128,7 @@ class Engine:
                     f"room for {len(self._events)} events is less than command {self.seq + 1} may cause"
                 )
             full.append(_copy(self._events[:count]))
-        rows: Rows = np.concatenate(full)
+        rows = concatenate(full, EVENT)
         self._chain.add(rows)
         return rows
 

@@ -119,7 +119,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
     owner = state.participants[participant - 1]
     self_trade = np.int64(command["self_trade"])
     qty = command["qty"]
-    if (instructions & ~_MARKET) | owner["limited"] or self_trade == SelfTrade.NONE:
+    if (instructions & ~_MARKET) | owner["limits_count"] or self_trade == SelfTrade.NONE:
         reason = check_with_limits(
             state.venue,
             state.instruments,
@@ -157,7 +157,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
 
 @inlined
 def _new_order(state: State, command, participant, instrument, tick):
-    """Give an accepted order its slot and its number; returns the slot."""
+    """Give an accepted order its slot and its order number; returns the slot."""
     venue = state.venue[0]
     owner = state.participants[participant - 1]
     slot = venue["orders_free"]
@@ -166,13 +166,13 @@ def _new_order(state: State, command, participant, instrument, tick):
     else:
         slot = venue["orders_high"] + 1
         venue["orders_high"] = slot
-    number = venue["orders_accepted"] + 1
-    venue["orders_accepted"] = number
+    order_number = venue["last_order_number"] + 1
+    venue["last_order_number"] = order_number
     venue["orders_open"] += 1
     owner["orders_open"] += 1
     order = state.orders[slot]
     order["client_order_id"] = command["client_order_id"]
-    order["number"] = number
+    order["order_number"] = order_number
     order["price_e4"] = command["price_e4"]
     order["tick"] = tick
     order["next"] = 0

@@ -25,7 +25,7 @@ def _order_event(state: State, events, n, kind, reason, order, contra_client_ord
     event["contra_client_order_id"] = contra_client_order_id
     event["price_e4"] = order["price_e4"]
     event["qty"] = qty
-    event["number"] = order["number"]
+    event["order_number"] = order["order_number"]
     event["participant"] = order["participant"]
     event["contra_participant"] = 0
     event["instrument"] = order["instrument"]
@@ -58,15 +58,15 @@ def emit_trade(state: State, events, n, resting, aggressor, price_e4, qty, side)
     Takes the next trade number.
     """
     venue = state.venue[0]
-    number = venue["trades"] + 1
-    venue["trades"] = number
+    trade_number = venue["last_trade_number"] + 1
+    venue["last_trade_number"] = trade_number
     event = events[n]
     event["seq"] = venue["seq"]
     event["client_order_id"] = resting["client_order_id"]
     event["contra_client_order_id"] = aggressor["client_order_id"]
     event["price_e4"] = price_e4
     event["qty"] = qty
-    event["number"] = number
+    event["trade_number"] = trade_number
     event["participant"] = resting["participant"]
     event["contra_participant"] = aggressor["participant"]
     event["instrument"] = resting["instrument"]
@@ -82,7 +82,7 @@ def _emit_answer(state: State, events, n, kind, subject, participant, instrument
     event["contra_client_order_id"] = 0
     event["price_e4"] = 0
     event["qty"] = 0
-    event["number"] = 0
+    event["order_number"] = 0
     event["participant"] = participant
     event["contra_participant"] = 0
     event["instrument"] = instrument
@@ -125,17 +125,17 @@ def emit_killed(state: State, events, n, participant, killed):
 
 
 @called
-def emit_indicative(state: State, events, n, instrument, price_e4, qty, imbalance):
-    """Result of an uncross of an instrument now; imbalance: buys less sells."""
+def emit_indicative(state: State, events, n, instrument, price_e4, paired_qty, imbalance_qty):
+    """Result of an uncross of an instrument now; imbalance_qty: buys less sells."""
     event = events[n]
     event["seq"] = state.venue[0]["seq"]
     event["client_order_id"] = 0
     event["contra_client_order_id"] = 0
     event["price_e4"] = price_e4
-    event["qty"] = qty
-    event["number"] = abs(imbalance)
+    event["qty"] = paired_qty
+    event["imbalance_qty"] = abs(imbalance_qty)
     event["participant"] = 0
     event["contra_participant"] = 0
     event["instrument"] = instrument
-    _codes(event, EventKind.INDICATIVE, 0, np.int64(imbalance > 0) - np.int64(imbalance < 0), 0)
+    _codes(event, EventKind.INDICATIVE, 0, np.int64(imbalance_qty > 0) - np.int64(imbalance_qty < 0), 0)
     return n + 1

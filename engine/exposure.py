@@ -81,8 +81,8 @@ def count_entry(venue, owner, entry_times, participant):
 @rare
 def _begin_time(venue, owner, entry_times, participant):
     time_ns = venue["now_ns"]
-    place = owner["entry_times"] + 1
-    owner["entry_times"] = place
+    place = owner["entry_time_count"] + 1
+    owner["entry_time_count"] = place
     owner["entered_ns"] = time_ns
     row = entry_times[(participant - 1) * RATE_ORDERS_MAX + (place & _RING)]
     row["time_ns"] = time_ns
@@ -103,8 +103,8 @@ def entries_since(owner, entry_times, participant, orders, start_ns):
         return False
     start = (participant - 1) * RATE_ORDERS_MAX
     # So many entries ago there were no more times ago, so that the time is in the ring.
-    low = max(owner["entry_times"] - _RING, 0)
-    high = owner["entry_times"]
+    low = max(owner["entry_time_count"] - _RING, 0)
+    high = owner["entry_time_count"]
     for _ in range(_RING_BITS + 1):
         if low >= high:
             break

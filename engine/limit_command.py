@@ -58,14 +58,14 @@ def _is_limits(venue, command):
     return (
         _is_value(said, _MAX_ORDER_QTY, command["max_order_qty"], 1, QTY_MAX)
         and _is_value(said, _MAX_ORDER_VALUE, command["max_order_value_e4"], 1, any_number)
-        and _is_value(said, _ORDER_RATE, venue["extended_0"], 1, RATE_ORDERS_MAX)
-        and _is_value(said, _ORDER_RATE, venue["extended_8"], 1, RATE_WINDOW_NS_MAX)
+        and _is_value(said, _ORDER_RATE, venue["continuation_0"], 1, RATE_ORDERS_MAX)
+        and _is_value(said, _ORDER_RATE, venue["continuation_8"], 1, RATE_WINDOW_NS_MAX)
         and _is_value(said, _MAX_POSITION, command["max_position_qty"], 0, any_number)
         and _is_value(said, _CREDIT, command["credit_e4"], 0, any_number)
-        and _is_value(said, _MARGIN, venue["extended_16"], 0, BPS_MAX)
-        and _is_value(said, _ADV, venue["extended_24"], 0, BPS_MAX)
-        and _is_value(said, _MAX_OPEN_ORDERS, venue["extended_32"], 1, ORDERS_MAX_MAX)
-        and _is_value(said, _MAX_IDS, venue["extended_40"], 1, IDS_MAX_MAX)
+        and _is_value(said, _MARGIN, venue["continuation_16"], 0, BPS_MAX)
+        and _is_value(said, _ADV, venue["continuation_24"], 0, BPS_MAX)
+        and _is_value(said, _MAX_OPEN_ORDERS, venue["continuation_32"], 1, ORDERS_MAX_MAX)
+        and _is_value(said, _MAX_IDS, venue["continuation_40"], 1, IDS_MAX_MAX)
     )
 
 
@@ -74,7 +74,7 @@ def limits_command(state: State, command, events, n):
     """``limits NAME [symbol=SYM] ...``; uses up the values of an EXTEND row before it."""
     venue = state.venue[0]
     n = _limits(state, command, events, n)
-    forget_extension(venue)
+    forget_continuation(venue)
     return n
 
 
@@ -94,7 +94,7 @@ def _limits(state: State, command, events, n):
     was_set = np.int64(state.limits[pair]["limits"])
     _set_limits(state.venue[0], command, state.limits[pair])
     is_set = np.int64(state.limits[pair]["limits"])
-    state.participants[participant - 1]["limited"] += np.int64(is_set != 0) - np.int64(was_set != 0)
+    state.participants[participant - 1]["limits_count"] += np.int64(is_set != 0) - np.int64(was_set != 0)
     if instrument != 0:
         state.exposures[4 * pair + SET_LIMITS] = is_set
     return n
@@ -111,40 +111,40 @@ def _set_limits(venue, command, row):
     if named & _MAX_ORDER_VALUE:
         row["max_order_value_e4"] = command["max_order_value_e4"]
     if named & _ORDER_RATE:
-        row["rate_orders"] = venue["extended_0"]
-        row["rate_window_ns"] = venue["extended_8"]
+        row["rate_orders"] = venue["continuation_0"]
+        row["rate_window_ns"] = venue["continuation_8"]
     if named & _MAX_POSITION:
         row["max_position_qty"] = command["max_position_qty"]
     if named & _CREDIT:
         row["credit_e4"] = command["credit_e4"]
     if named & _MARGIN:
-        row["margin_bps"] = venue["extended_16"]
+        row["margin_bps"] = venue["continuation_16"]
     if named & _ADV:
-        row["adv_share_bps"] = venue["extended_24"]
+        row["adv_share_bps"] = venue["continuation_24"]
     if named & _MAX_OPEN_ORDERS:
-        row["max_open_orders"] = venue["extended_32"]
+        row["max_open_orders"] = venue["continuation_32"]
     if named & _MAX_IDS:
-        row["max_ids"] = venue["extended_40"]
+        row["max_ids"] = venue["continuation_40"]
 
 
 @called
-def extend_command(venue, command):
+def continuation_command(venue, command):
     """An EXTEND row waits for the next row, which uses it up."""
-    venue["extended"] = 1
-    venue["extended_0"] = command["name"]
-    venue["extended_8"] = command["symbol"]
-    venue["extended_16"] = command["token_head"]
-    venue["extended_24"] = command["token_tail"]
-    venue["extended_32"] = command["new_token_head"]
-    venue["extended_40"] = command["new_token_tail"]
+    venue["continuation"] = 1
+    venue["continuation_0"] = command["name"]
+    venue["continuation_8"] = command["symbol"]
+    venue["continuation_16"] = command["token_head"]
+    venue["continuation_24"] = command["token_tail"]
+    venue["continuation_32"] = command["new_token_head"]
+    venue["continuation_40"] = command["new_token_tail"]
 
 
 @called
-def forget_extension(venue):
+def forget_continuation(venue):
     """Drop the six numbers of an extension."""
-    venue["extended_0"] = 0
-    venue["extended_8"] = 0
-    venue["extended_16"] = 0
-    venue["extended_24"] = 0
-    venue["extended_32"] = 0
-    venue["extended_40"] = 0
+    venue["continuation_0"] = 0
+    venue["continuation_8"] = 0
+    venue["continuation_16"] = 0
+    venue["continuation_24"] = 0
+    venue["continuation_32"] = 0
+    venue["continuation_40"] = 0

@@ -21,8 +21,8 @@ def set_phase(state: State, instrument, phase, due_ns):
     state.venue[0]["calls"] += is_call(phase) - is_call(row["phase"])
     row["phase"] = phase
     row["indicative_e4"] = 0
-    row["indicative_qty"] = 0
-    row["indicative_surplus"] = 0
+    row["paired_qty"] = 0
+    row["imbalance_qty"] = 0
     set_timer(state, instrument, due_ns)
 
 

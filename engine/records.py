@@ -10,7 +10,7 @@ the command's sequence number.
 
 Definitions (instruments, participants) and orders share the eight 8-byte places of a row; overlapping field
 names give each place the name that it has for that kind of command. Which places a kind uses is in
-``COMMAND_FIELDS``; every place it does not use must be zero.
+``COMMAND_FIELDS``; every place it does not use must be zero. Events do the same with one place: ``EVENT_FIELDS``.
 
 Codes are never reused for another meaning (``tests/test_registry.py`` holds a golden copy). Zero is no code.
 """
@@ -227,14 +227,14 @@ def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], it
 #: Offset of each place of a COMMAND row, and the names it goes by.
 COMMAND_PLACES: Final = {
     0: ("client_order_id", "name", "time_ns", "rate_orders"),
-    8: ("new_client_order_id", "symbol", "group", "memo", "participant_name", "salt_0", "rate_window_ns", "jump_ns"),
+    8: ("new_client_order_id", "symbol", "group", "context", "participant_name", "salt_0", "rate_window_ns", "jump_ns"),
     16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
     24: ("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps"),
     32: (
         "min_qty",
         "tick_e4",
         "duration_ns",
-        "new_memo",
+        "new_context",
         "new_token_head",
         "hash_1",
         "max_position_qty",
@@ -292,7 +292,7 @@ COMMAND_FIELDS: Final = {
     ),
     CommandKind.ENTER: (
         "client_order_id",
-        "memo",  # of the gateway, for the record: the market does not look at it
+        "context",  # of the gateway, for the record: the market does not look at it
         "price_e4",
         "qty",
         "min_qty",  # only with Instruction.MIN_QTY
@@ -305,13 +305,13 @@ COMMAND_FIELDS: Final = {
         "instructions",
         "book",
     ),
-    CommandKind.CANCEL: ("client_order_id", "memo", "qty", "participant"),  # qty: the total intended; 0: none of it
+    CommandKind.CANCEL: ("client_order_id", "context", "qty", "participant"),  # qty: the total intended; 0: none of it
     CommandKind.REPLACE: (
         "client_order_id",
         "new_client_order_id",
         "price_e4",
         "qty",
-        "new_memo",  # the memo from then on
+        "new_context",  # the context from then on
         "display_qty",
         "participant",
         "instructions",  # MARKET, DISPLAY, STOP
@@ -337,31 +337,29 @@ COMMAND_FIELDS: Final = {
 #: The kinds that this release interprets; any other is answered ``invalid_command``.
 BUILT: Final = frozenset(COMMAND_FIELDS)
 
+#: Offset of each place of an EVENT row, and the names it goes by.
+EVENT_PLACES: Final = {
+    0: ("seq",),  # of the command that caused it
+    8: ("client_order_id",),  # trade: the resting order (uncross: the buy); else its order, or the id or name refused
+    16: ("contra_client_order_id",),  # trade: the aggressor (uncross: the sell); replaced: the new id
+    24: ("price_e4",),
+    32: ("qty",),
+    40: ("order_number", "trade_number", "imbalance_qty"),  # order and trade numbers are dense, from 1, per venue
+    48: ("participant",),  # of client_order_id
+    52: ("contra_participant",),  # of contra_client_order_id, in a trade
+    56: ("instrument",),
+    60: ("kind",),
+    61: ("reason",),
+    62: ("side",),  # of the order, or of the imbalance; of a trade: the aggressor's, 0 in an uncross
+    63: ("phase",),
+}
+
 #: One row, one event. Places that an event does not use are zero; which it uses is in ``EVENT_FIELDS``.
-EVENT: Final = np.dtype(
-    [
-        ("seq", "<i8"),  # of the command that caused it
-        (
-            "client_order_id",
-            "<i8",
-        ),  # trade: the resting order (uncross: the buy); otherwise its order, or the name answered
-        ("contra_client_order_id", "<i8"),  # trade: the aggressor (uncross: the sell); replaced: the new id
-        ("price_e4", "<i8"),
-        ("qty", "<i8"),
-        ("number", "<i8"),  # trade: the trade number; else the order's number: both dense, from 1, per venue
-        ("participant", "<u4"),  # of client_order_id
-        ("contra_participant", "<u4"),  # of contra_client_order_id, in a trade
-        ("instrument", "<u4"),
-        ("kind", "u1"),
-        ("reason", "u1"),
-        ("side", "i1"),  # of the order; of a trade: the aggressor's, 0 in an uncross
-        ("phase", "u1"),
-    ]
-)
+EVENT: Final = _overlapping(EVENT_PLACES, {**_NARROW, "contra_participant": "<u4"}, 64)
 
 #: The places that an event uses, besides ``seq`` and ``kind``; all others are zero.
 EVENT_FIELDS: Final = {
-    EventKind.ACCEPTED: ("client_order_id", "price_e4", "qty", "number", "participant", "instrument", "side"),
+    EventKind.ACCEPTED: ("client_order_id", "price_e4", "qty", "order_number", "participant", "instrument", "side"),
     # client_order_id: the id or name refused (of a replace that could be read: the new id). participant and
     # instrument where known: of an ENTER its own; of a REPLACE the order's; of an invalid_command and of other
     # kinds both 0.
@@ -371,29 +369,38 @@ EVENT_FIELDS: Final = {
         "contra_client_order_id",
         "price_e4",
         "qty",
-        "number",
+        "trade_number",
         "participant",
         "contra_participant",
         "instrument",
         "side",
     ),
     # price_e4: the order's limit (0: market). qty: what is canceled.
-    EventKind.CANCELED: ("client_order_id", "price_e4", "qty", "number", "participant", "instrument", "reason", "side"),
-    # price_e4: the new limit. qty: what is open before the order runs as aggressor. number: the order keeps its own.
+    EventKind.CANCELED: (
+        "client_order_id",
+        "price_e4",
+        "qty",
+        "order_number",
+        "participant",
+        "instrument",
+        "reason",
+        "side",
+    ),
+    # price_e4: the new limit. qty: what is open before the order runs as aggressor. order_number: as it was.
     EventKind.REPLACED: (
         "client_order_id",
         "contra_client_order_id",
         "price_e4",
         "qty",
-        "number",
+        "order_number",
         "participant",
         "instrument",
         "side",
     ),
     EventKind.CANCEL_REJECTED: ("client_order_id", "participant", "reason"),  # participant 0 where unknown
-    # qty: paired. price_e4: 0 where there is none. number: buys less sells there, without its sign. side: which
-    # of them there is more of, 0 for neither.
-    EventKind.INDICATIVE: ("price_e4", "qty", "number", "instrument", "side"),
+    # price_e4: of the uncross now, 0 for none. qty: the paired quantity at it. imbalance_qty and side: the imbalance
+    # there; side 0 for none.
+    EventKind.INDICATIVE: ("price_e4", "qty", "imbalance_qty", "instrument", "side"),
     EventKind.PHASE: ("instrument", "phase"),
     EventKind.HALTED: ("instrument", "reason", "phase"),
     EventKind.KILLED: ("participant",),
@@ -431,27 +438,26 @@ def limit_bits(limits: int, further_limits: int, further_off: int) -> tuple[int,
     return named, limits >> _FIRST_LIMITS_BITS | further_off << _FIRST_LIMITS_BITS
 
 
-def concatenate(batches: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
-    """One batch of COMMAND rows out of several.
+def concatenate(batches: "list[np.ndarray[Any, Any]]", dtype: "np.dtype[Any]" = COMMAND) -> "np.ndarray[Any, Any]":
+    """One batch of rows out of several: of COMMAND rows, or with ``dtype`` EVENT of those.
 
-    ``np.concatenate`` would give the fields other places, since those of COMMAND overlap.
+    ``np.concatenate`` would give the fields other places, since those of a row overlap.
     """
     raw = [np.ascontiguousarray(rows).view("V64") for rows in batches]
-    return np.concatenate(raw).view(COMMAND) if raw else np.zeros(0, COMMAND)
+    return np.concatenate(raw).view(dtype) if raw else np.zeros(0, dtype)
 
 
-def _check_layout() -> None:
-    """Both rows are 64 bytes without a hole; raises ValueError when an edit broke that."""
+def _check_places(kind: str, dtype: "np.dtype[Any]", places: dict[int, tuple[str, ...]]) -> None:
+    """Raise ValueError when a row is not 64 bytes without a hole, or the names of a place differ in size."""
     ends = {}
-    for offset, names in COMMAND_PLACES.items():
-        sizes = {COMMAND[name].itemsize for name in names}
+    for offset, names in places.items():
+        sizes = {dtype[name].itemsize for name in names}
         if len(sizes) != 1:
-            raise ValueError(f"the names of COMMAND place {offset} differ in size: {names}")
+            raise ValueError(f"the names of {kind} place {offset} differ in size: {names}")
         ends[offset] = offset + sizes.pop()
     if [*sorted(ends)[1:], 64] != [ends[offset] for offset in sorted(ends)]:
-        raise ValueError("COMMAND has a hole")
-    if EVENT.itemsize != 64 or sum(EVENT[name].itemsize for name in EVENT.names or ()) != 64:
-        raise ValueError("EVENT is not 64 bytes without a hole")
+        raise ValueError(f"{kind} has a hole")
 
 
-_check_layout()
+_check_places("COMMAND", COMMAND, COMMAND_PLACES)
+_check_places("EVENT", EVENT, EVENT_PLACES)

@@ -92,7 +92,7 @@ def _check_replace(state: State, command, place, participant, slot, tick, open_q
     instructions = np.int64(order["instructions"])
     # Where even all that is open leaves room for it, what is open of the order itself need not be taken out.
     is_small = owner["open_notional_e4"] <= INT64_MAX - open_qty * command["price_e4"]
-    if instructions | owner["limited"] or not is_small:
+    if instructions | owner["limits_count"] or not is_small:
         reason = check_with_limits(
             state.venue,
             state.instruments,

@@ -1,12 +1,22 @@
-"""COMMAND rows as bytes, one at a time: for plain Python that makes many rows of single values."""
+"""Rows as bytes, one at a time: for plain Python that makes or reads many rows of single values."""
 
 import struct
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from engine.records import CommandKind
 
 #: The fifteen places of a COMMAND row, in the order of ``records.COMMAND_PLACES``.
 ROW: Final = struct.Struct("<6q2IBbBBHBB")
+
+#: The thirteen places of an EVENT row, in the order of ``records.EVENT_PLACES``.
+EVENT_ROW: Final = struct.Struct("<6q3I2BbB")
+
+
+def event_values(events: "np.ndarray[Any, Any]") -> list[tuple[int, ...]]:
+    """EVENT rows as tuples of their thirteen places."""
+    return list(EVENT_ROW.iter_unpack(np.ascontiguousarray(events).view(np.uint8).data))
 
 
 def clock_row(time_ns: int) -> bytes:

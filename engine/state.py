@@ -22,10 +22,10 @@ from engine.jit import unpack_pointers
 #: before would be restored into another market, or none, though its arrays look the same (``STATE_LAYOUT``): the
 #: meaning or unit of a field, a hash function or the shape of a tree (``index.py``, ``idtree.py``, ``far.py``), the
 #: order in which free slots are used again, the parts of an image (``parts.py``), the links of the event digest
-#: (``digest.py``), or the dtype of rows of which an image keeps pages (``parts.Region``). Declare then in
-#: ``state_forms.py`` how an image of before is converted. Do not increment it for anything else: checkpoints of before
-#: are not used any more, and a node that starts replays its whole journal.
-STATE_VERSION: Final = 1
+#: (``digest.py``), the name of a field, or the dtype of rows of which an image keeps pages (``parts.Region``). Declare
+#: then in ``state_forms.py`` how an image of before is converted. Do not increment it for anything else: checkpoints of
+#: before are not used any more, and a node that starts replays its whole journal.
+STATE_VERSION: Final = 2
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
 WINDOW: Final = 4_096
@@ -43,8 +43,8 @@ VENUE: Final = np.dtype(
         ("now_ns", "<i8"),
         ("trading_day", "<i8"),
         ("seq", "<i8"),
-        ("orders_accepted", "<i8"),  # the newest order number
-        ("trades", "<i8"),  # the newest trade number
+        ("last_order_number", "<i8"),  # of the newest order; 0 before the first
+        ("last_trade_number", "<i8"),
         ("orders_open", "<i8"),
         ("orders_free", "<i8"),  # first free slot, chained by next
         ("orders_high", "<i8"),  # highest slot ever used
@@ -60,13 +60,13 @@ VENUE: Final = np.dtype(
         ("leaves_high", "<i8"),
         ("nodes_free", "<i8"),
         ("nodes_high", "<i8"),
-        ("extended", "<i8"),  # an EXTEND row waits for its command
-        ("extended_0", "<i8"),  # its six numbers
-        ("extended_8", "<i8"),
-        ("extended_16", "<i8"),
-        ("extended_24", "<i8"),
-        ("extended_32", "<i8"),
-        ("extended_40", "<i8"),
+        ("continuation", "<i8"),  # 1: a continuation row (EXTEND) waits for its command
+        ("continuation_0", "<i8"),  # its six numbers
+        ("continuation_8", "<i8"),
+        ("continuation_16", "<i8"),
+        ("continuation_24", "<i8"),
+        ("continuation_32", "<i8"),
+        ("continuation_40", "<i8"),
         ("id_leaves", "<i8"),  # the newest leaf of the tree of ids
         ("id_root", "<i8"),  # of that tree: 0, or a reference into it
         ("calls", "<i8"),  # how many instruments are in a call
@@ -88,9 +88,9 @@ INSTRUMENT: Final = np.dtype(
         ("due_ns", "<i8"),  # when the halt, or the call after it, ends; 0: not by the clock
         ("timer_before", "<i8"),  # instruments with the next earlier and the next later timer (``timers.py``)
         ("timer_after", "<i8"),
-        ("indicative_e4", "<i8"),  # what the last indicative event of this call said; zeros where it has said none
-        ("indicative_qty", "<i8"),
-        ("indicative_surplus", "<i8"),  # the imbalance, buys less sells
+        ("indicative_e4", "<i8"),  # price in the last indicative event of this call; zeros before the first
+        ("paired_qty", "<i8"),  # of that event
+        ("imbalance_qty", "<i8"),  # of that event: buys less sells
         ("touched", "<i8"),  # only within a command: its book has changed, and its indicative is to be looked at
         ("reserved", "<i8"),
     ]
@@ -106,11 +106,11 @@ PARTICIPANT: Final = np.dtype(
         ("open_notional_e4", "<i8"),
         ("entries", "<i8"),  # counted for the order rate, ever
         ("entered_ns", "<i8"),  # time of the newest of them
-        ("limited", "<i8"),  # for how many instruments, or for all of them, it has limits
+        ("limits_count", "<i8"),  # rows of limits that it has: for all instruments, and for single ones
         ("ids_used", "<i8"),  # of the ids in use, those that are its own
         ("name", "<i8"),
         ("group_name", "<i8"),  # 0: none
-        ("entry_times", "<i8"),  # how often an entry had another time than the one before it (``exposure.py``)
+        ("entry_time_count", "<i8"),  # entries with another time than the one before (``exposure.py``)
         ("reserved", "<i8", (5,)),
     ]
 )
@@ -150,7 +150,7 @@ LIMITS: Final = np.dtype(
 ORDER: Final = np.dtype(
     [
         ("client_order_id", "<i8"),
-        ("number", "<i8"),  # order of acceptance in the venue
+        ("order_number", "<i8"),  # order of acceptance in the venue
         ("price_e4", "<i8"),  # 0: market
         ("tick", "<i8"),  # price_e4 / tick_e4; of a market order minus the reference price when it was entered
         ("next", "<u4"),

@@ -160,11 +160,27 @@ _PAGED_1: Final[Mapping[str, Dtype]] = {
     "entry_times": np.dtype([("time_ns", "<i8"), ("entries", "<i8")]),
 }
 
+#: Names of fields before STATE_VERSION 2.
+_NAMES_1: Final[Mapping[tuple[str, str], str]] = {
+    ("venue", "last_order_number"): "orders_accepted",
+    ("venue", "last_trade_number"): "trades",
+    ("venue", "continuation"): "extended",
+    **{("venue", f"continuation_{place}"): f"extended_{place}" for place in (0, 8, 16, 24, 32, 40)},
+    ("instruments", "paired_qty"): "indicative_qty",
+    ("instruments", "imbalance_qty"): "indicative_surplus",
+    ("participants", "limits_count"): "limited",
+    ("participants", "entry_time_count"): "entry_times",
+    ("orders", "order_number"): "number",
+}
+
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {
-    (0, 3): Form({**_PAGED_1, "limits": _LIMITS_0}, steps=(_take_day_orders_into_this_day, _count_ids_of_participants)),
-    (0, 4): Form(_PAGED_1),
-    (1, 4): Form(_PAGED_1),
+    (0, 3): Form(
+        {**_PAGED_1, "limits": _LIMITS_0}, _NAMES_1, (_take_day_orders_into_this_day, _count_ids_of_participants)
+    ),
+    (0, 4): Form(_PAGED_1, _NAMES_1),
+    (1, 4): Form(_PAGED_1, _NAMES_1),
+    (2, 4): Form(_PAGED_1),
 }
 
 

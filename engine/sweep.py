@@ -97,7 +97,7 @@ def sort_slots(state: State, count, by_participant):
     keys = state.ladder
     for place in range(count):
         order = state.orders[state.scratch[place]]
-        keys[place] = order["number"] | (np.int64(order["participant"]) << _NUMBER_BITS) * by_participant
+        keys[place] = order["order_number"] | (np.int64(order["participant"]) << _NUMBER_BITS) * by_participant
     width = 1
     for _ in range(32):
         if width >= count:

@@ -11,7 +11,7 @@ import numpy as np
 OPEN_ORDER: Final = np.dtype(
     [
         ("client_order_id", "<i8"),
-        ("number", "<i8"),  # order of acceptance in the venue
+        ("order_number", "<i8"),  # order of acceptance in the venue
         ("price_e4", "<i8"),  # 0: market
         ("qty", "<i8"),  # total intended
         ("leaves_qty", "<i8"),

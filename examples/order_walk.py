@@ -339,8 +339,8 @@ ALICE's client packs an Enter Order into an unsequenced packet. These bytes arri
             "2. COMMAND row: `gateway/connection.py`, `gateway/server.py`, `gateway/arrivals.py`, `gateway/reading.py`",
             """\
 The connection receives into its region of the buffer. A turn cuts the packets of all connections and writes rows of 64
-bytes. Token and symbol have become numbers. `memo` keeps for the answer which user sent the order and what else the
-message had (`gateway/memo.py`). A longer token would stand in an EXTEND row before this one. Offset, bytes, name:""",
+bytes. Token and symbol have become numbers. `context` has, for the answer, the user who sent the order and what else
+the message had (`gateway/context.py`). A longer token would be in an EXTEND row before it. Offset, bytes, name:""",
             command_lines(rows[0]),
         ),
         *step(

@@ -1,8 +1,8 @@
 """Kernel that turns the EVENT rows of a block into OUCH messages, framed and grouped by user.
 
 A user's messages depend on the journal alone: on the events, on their commands (an ``Accepted`` repeats fields of its
-Enter Order, from the command's memo), and on a table of the users' open orders, which has owner and leaves quantity of
-each. So replay makes the same messages again, byte for byte.
+Enter Order, from the command's context), and on a table of the users' open orders, which has owner and leaves quantity
+of each. So replay makes the same messages again, byte for byte.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from engine.bounds import DAY_NS
 from engine.clock import is_extend, moves_clock
 from engine.jit import called, inlined
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
-from gateway import memo as _memo
+from gateway import context as _context
 from gateway.open_orders import expect, expect_all, find, insert, remove
 from gateway.reading import instructions_of, is_sale
 from gateway.tables import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, StreamTables, unpack_tables
@@ -40,9 +40,9 @@ _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _UNTIL: Final = int(Instruction.UNTIL)
 _NOT_DISPLAYED: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
-_MODIFY: Final = _memo.MODIFY
-_MINIMUM: Final = _memo.MINIMUM
-_SYSTEM_HOURS: Final = np.int64(_memo.SYSTEM_HOURS)
+_MODIFY: Final = _context.MODIFY
+_MINIMUM: Final = _context.MINIMUM
+_SYSTEM_HOURS: Final = np.int64(_context.SYSTEM_HOURS)
 _OF_SYSTEM: Final = offsets(FROM_SERVER[ServerMessage.SYSTEM_EVENT])
 _OF_ACCEPTED: Final = offsets(FROM_SERVER[ServerMessage.ACCEPTED])
 _OF_REPLACED: Final = offsets(FROM_SERVER[ServerMessage.REPLACED])
@@ -91,8 +91,8 @@ def _look_at_price(tables: StreamTables, event):
 
 @inlined
 def _accepted(tables: StreamTables, m, event, command, extend, time_ns):
-    memo = command["memo"]
-    user = memo & 0xFFFF
+    context = command["context"]
+    user = context & 0xFFFF
     if not _is_user(tables, user):
         return m
     client_order_id = event["client_order_id"]
@@ -100,37 +100,37 @@ def _accepted(tables: StreamTables, m, event, command, extend, time_ns):
     row, rest = tables.open[place], tables.rest[place]
     row["user"] = user
     row["leaves_qty"] = event["qty"]
-    rest["memo"] = memo
+    rest["context"] = context
     rest["token_head"] = extend["token_head"]
     rest["token_tail"] = extend["token_tail"]
-    rest["number"] = event["number"]
+    rest["order_number"] = event["order_number"]
     rest["qty"] = event["qty"]
     begin = end_of_messages(tables, m)
     at = begin_message(tables, begin, _OF_ACCEPTED.end, ServerMessage.ACCEPTED, time_ns)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
     put_token(tables.out, at + _OF_ACCEPTED.order_token, head, tail)
-    tif_s = np.int64(0) if np.int64(command["time_in_force"]) == TimeInForce.IOC else hours(memo)
+    tif_s = np.int64(0) if np.int64(command["time_in_force"]) == TimeInForce.IOC else hours(context)
     min_qty = command["min_qty"] if np.int64(command["instructions"]) & _MIN_QTY else np.int64(0)
-    put_placed(tables, at + _OF_ACCEPTED.buy_sell, user, event, memo, tif_s, min_qty)
+    put_placed(tables, at + _OF_ACCEPTED.buy_sell, user, event, context, tif_s, min_qty)
     tables.out[at + _OF_ACCEPTED.bbo_weight] = BboWeight.UNSPECIFIED
     return sent(tables, m, user, begin, at + _OF_ACCEPTED.end)
 
 
 @inlined
-def _with_what_was_asked(memo, asked):
-    """Memo of an order after a Replace Order, which may change sweep, hours and the display of a displayed order."""
+def _with_what_was_asked(context, asked):
+    """Context of an order after a Replace Order, which may change sweep, hours and the display of a displayed order."""
     sweep, hours_flag = np.int64(0xFF) << 40, _SYSTEM_HOURS << 56
-    memo = (memo & ~(sweep | hours_flag)) | (asked & (sweep | hours_flag))
+    context = (context & ~(sweep | hours_flag)) | (asked & (sweep | hours_flag))
     shows = instructions_of((asked >> 24) & 255)
-    if (shows == 0 or shows == _POST_ONLY) and shows == instructions_of((memo >> 24) & 255):
-        memo = (memo & ~(np.int64(0xFF) << 24)) | (asked & (np.int64(0xFF) << 24))
-    return memo
+    if (shows == 0 or shows == _POST_ONLY) and shows == instructions_of((context >> 24) & 255):
+        context = (context & ~(np.int64(0xFF) << 24)) | (asked & (np.int64(0xFF) << 24))
+    return context
 
 
 @called
 def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
     participant = np.int64(event["participant"])
-    asked = command["new_memo"]
+    asked = command["new_context"]
     sender = asked & 0xFFFF
     by_user = _is_user(tables, sender)
     place = find(tables, participant, event["client_order_id"])
@@ -138,25 +138,26 @@ def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
         return m
     old_id, new_id = event["client_order_id"], event["contra_client_order_id"]
     old_head, old_tail = head_of(old_id, extend["token_head"]), tail_of(old_id, extend["token_tail"])
-    number, user = event["number"], sender
-    memo = _UNENTERED | ((BuySell.BUY if np.int64(event["side"]) > 0 else BuySell.SELL) << 16)
+    order_number, user = event["order_number"], sender
+    context = _UNENTERED | ((BuySell.BUY if np.int64(event["side"]) > 0 else BuySell.SELL) << 16)
     if place >= 0:
         was = tables.rest[place]
-        number, memo, user = was["number"], was["memo"], np.int64(tables.open[place]["user"])
+        order_number, context = was["order_number"], was["context"]
+        user = np.int64(tables.open[place]["user"])
         old_head, old_tail = head_of(old_id, was["token_head"]), tail_of(old_id, was["token_tail"])
         remove(tables, place)
     owner = sender if by_user else user
     if by_user:
-        memo = _with_what_was_asked(memo, asked)
-    memo = (memo & ~np.int64(0xFFFF)) | owner
+        context = _with_what_was_asked(context, asked)
+    context = (context & ~np.int64(0xFFFF)) | owner
     place = insert(tables, participant, new_id)
     row, rest = tables.open[place], tables.rest[place]
     row["user"] = owner
     row["leaves_qty"] = event["qty"]
-    rest["memo"] = memo
+    rest["context"] = context
     rest["token_head"] = extend["new_token_head"]
     rest["token_tail"] = extend["new_token_tail"]
-    rest["number"] = number
+    rest["order_number"] = order_number
     rest["qty"] = command["qty"]
     for turn in range(2):
         to = owner if turn == 0 else user
@@ -166,7 +167,7 @@ def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
         at = begin_message(tables, begin, _OF_REPLACED.end, ServerMessage.REPLACED, time_ns)
         head, tail = head_of(new_id, rest["token_head"]), tail_of(new_id, rest["token_tail"])
         put_token(tables.out, at + _OF_REPLACED.replacement_order_token, head, tail)
-        put_placed(tables, at + _OF_REPLACED.buy_sell, to, event, memo, hours(memo), np.int64(0))
+        put_placed(tables, at + _OF_REPLACED.buy_sell, to, event, context, hours(context), np.int64(0))
         put_token(tables.out, at + _OF_REPLACED.previous_order_token, old_head, old_tail)
         tables.out[at + _OF_REPLACED.bbo_weight] = BboWeight.UNSPECIFIED
         m = sent(tables, m, to, begin, at + _OF_REPLACED.end)
@@ -191,7 +192,7 @@ def _executed(tables: StreamTables, m, event, participant, client_order_id, liqu
     put_number(tables, at + _OF_EXECUTED.executed_shares, event["qty"])
     put_price(tables, at + _OF_EXECUTED.execution_price_e4, event["price_e4"])
     tables.out[at + _OF_EXECUTED.liquidity] = liquidity
-    put_u64(tables, at + _OF_EXECUTED.match_number, event["number"])
+    put_u64(tables, at + _OF_EXECUTED.match_number, event["trade_number"])
     row["leaves_qty"] = max(left, 0)
     if left <= 0:
         remove(tables, place)
@@ -245,17 +246,17 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
     user = np.int64(row["user"])
     left = max(np.int64(row["leaves_qty"]) - event["qty"], 0)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
-    memo = rest["memo"]
+    context = rest["context"]
     by_cancel = np.int64(command["kind"]) == CommandKind.CANCEL
     kind = np.int64(ServerMessage.CANCELED)
     if np.int64(event["reason"]) == Reason.SELF_TRADE:
         kind = np.int64(ServerMessage.AIQ_CANCELED)
-    elif by_cancel and (command["memo"] >> 56) & _MODIFY and left > 0:
+    elif by_cancel and (command["context"] >> 56) & _MODIFY and left > 0:
         kind = np.int64(ServerMessage.ORDER_MODIFIED)
-        side = (command["memo"] >> 16) & 255
-        if is_sale(side) and is_sale((memo >> 16) & 255):
-            memo = (memo & ~np.int64(0xFF0000)) | (side << 16)
-            rest["memo"] = memo
+        side = (command["context"] >> 16) & 255
+        if is_sale(side) and is_sale((context >> 16) & 255):
+            context = (context & ~np.int64(0xFF0000)) | (side << 16)
+            rest["context"] = context
     own = (
         command["client_order_id"] if np.int64(command["kind"]) == CommandKind.ENTER else command["new_client_order_id"]
     )
@@ -265,11 +266,11 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
     rest["qty"] -= event["qty"]
     if left == 0:
         remove(tables, place)
-    m = _write_canceled(tables, m, user, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns)
-    sender = command["memo"] & 0xFFFF if by_cancel else np.int64(0)
+    m = _write_canceled(tables, m, user, event, head, tail, kind, code, removes, (context >> 16) & 255, left, time_ns)
+    sender = command["context"] & 0xFFFF if by_cancel else np.int64(0)
     if sender != user and _is_user(tables, sender):
         m = _write_canceled(
-            tables, m, sender, event, head, tail, kind, code, removes, (memo >> 16) & 255, left, time_ns
+            tables, m, sender, event, head, tail, kind, code, removes, (context >> 16) & 255, left, time_ns
         )
     return m
 
@@ -277,7 +278,7 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
 @called
 def _canceled_by_another(tables: StreamTables, m, event, command, extend, time_ns):
     """Write the answer to a user's cancel of an order of its participant that no user entered."""
-    sender, client_order_id = command["memo"] & 0xFFFF, event["client_order_id"]
+    sender, client_order_id = command["context"] & 0xFFFF, event["client_order_id"]
     if not _is_user(tables, sender):
         return m
     head, tail = head_of(client_order_id, extend["token_head"]), tail_of(client_order_id, extend["token_tail"])
@@ -292,22 +293,22 @@ def _marked(tables: StreamTables, m, event, command, time_ns):
     """Write the answer to a Modify Order that changes only the mark of a sale, which the market rejects since no shares
     would be canceled. Gives m for any other.
     """
-    if not (command["memo"] >> 56) & _MODIFY or np.int64(event["reason"]) != Reason.INVALID_QTY:
+    if not (command["context"] >> 56) & _MODIFY or np.int64(event["reason"]) != Reason.INVALID_QTY:
         return m
     client_order_id = event["client_order_id"]
     place = find(tables, np.int64(event["participant"]), client_order_id)
     if place < 0:
         return m
     rest = tables.rest[place]
-    side, was = (command["memo"] >> 16) & 255, (rest["memo"] >> 16) & 255
+    side, was = (command["context"] >> 16) & 255, (rest["context"] >> 16) & 255
     if command["qty"] != rest["qty"] or side == was or not (is_sale(side) and is_sale(was)):
         return m
-    rest["memo"] = (rest["memo"] & ~np.int64(0xFF0000)) | (side << 16)
+    rest["context"] = (rest["context"] & ~np.int64(0xFF0000)) | (side << 16)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
     user, left = np.int64(tables.open[place]["user"]), np.int64(tables.open[place]["leaves_qty"])
     kind, none = np.int64(ServerMessage.ORDER_MODIFIED), np.int64(0)
     m = _write_canceled(tables, m, user, event, head, tail, kind, none, False, side, left, time_ns)
-    sender = command["memo"] & 0xFFFF
+    sender = command["context"] & 0xFFFF
     if sender != user and _is_user(tables, sender):
         m = _write_canceled(tables, m, sender, event, head, tail, kind, none, False, side, left, time_ns)
     return m
@@ -322,7 +323,7 @@ def _reject_code(tables: StreamTables, event, command):
     if np.int64(command["kind"]) == CommandKind.REPLACE:
         return np.int64(
             RejectReason.INVALID_MINIMUM_QUANTITY
-            if (command["new_memo"] >> 56) & _MINIMUM
+            if (command["new_context"] >> 56) & _MINIMUM
             else RejectReason.INVALID_DISPLAY
         )
     time_in_force, instructions = np.int64(command["time_in_force"]), np.int64(command["instructions"])
@@ -341,12 +342,12 @@ def _refused(tables: StreamTables, m, event, command, extend, time_ns):
     kind = np.int64(command["kind"])
     cancel_reject = np.int64(event["kind"]) == EventKind.CANCEL_REJECTED
     if kind == CommandKind.REPLACE:
-        memo = command["new_memo"]
+        context = command["new_context"]
     elif kind == CommandKind.ENTER or (kind == CommandKind.CANCEL and cancel_reject):
-        memo = command["memo"]
+        context = command["context"]
     else:
         return m
-    user = memo & 0xFFFF
+    user = context & 0xFFFF
     if not _is_user(tables, user):
         return m
     if kind == CommandKind.CANCEL:

@@ -158,6 +158,10 @@ def _by_session(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
 # Tables.
 
 
+#: Fields that have another name in this release.
+_NAMES: Final = {"memo": "context", "number": "order_number"}
+
+
 def _carried_over(rows: NDArray[Any], dtype: "np.dtype[Any]", name: str, new: tuple[str, ...] = ()) -> NDArray[Any]:
     """Rows of this release with all fields of the old ones, by name; those in ``new`` are zero where they are missing.
 
@@ -165,13 +169,15 @@ def _carried_over(rows: NDArray[Any], dtype: "np.dtype[Any]", name: str, new: tu
     """
     carried = np.zeros(len(rows), dtype)
     old, own = (tuple(each for each in names or () if each != "reserved") for names in (rows.dtype.names, dtype.names))
+    names = {_NAMES.get(field, field): field for field in old}
+    old = tuple(names)
     if unknown := set(old) - set(own):
         raise ValueError(f"{name} of the users' streams have a field that this release lacks: {min(unknown)}")
     if lacking := set(own) - set(old) - set(new):
         raise ValueError(f"{name} of the users' streams lack the field {min(lacking)}")
     for field in old:
-        carried[field] = rows[field]
-        if not np.array_equal(carried[field], rows[field]):
+        carried[field] = rows[names[field]]
+        if not np.array_equal(carried[field], rows[names[field]]):
             raise ValueError(f"a value of the field {field} of {name} of the users' streams does not fit")
     return carried
 

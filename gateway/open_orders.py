@@ -76,10 +76,10 @@ def _move(tables: StreamTables, source, target):
     there["user"] = row["user"]
     there["leaves_qty"] = row["leaves_qty"]
     there_rest, rest = tables.rest[target], tables.rest[source]
-    there_rest["memo"] = rest["memo"]
+    there_rest["context"] = rest["context"]
     there_rest["token_head"] = rest["token_head"]
     there_rest["token_tail"] = rest["token_tail"]
-    there_rest["number"] = rest["number"]
+    there_rest["order_number"] = rest["order_number"]
     there_rest["qty"] = rest["qty"]
 
 
@@ -112,13 +112,13 @@ def insert_all(tables: StreamTables, rows, places):
 
 
 @called
-def orders_of(tables: StreamTables, user, numbers, client_order_ids):
-    """List the open orders of a user: number in order of acceptance, and client order id. Unsorted; gives the count."""
+def orders_of(tables: StreamTables, user, order_numbers, client_order_ids):
+    """List order number and client order id of the open orders of a user, unsorted; gives the count."""
     count = np.int64(0)
     for place in range(len(tables.open)):
         row = tables.open[place]
-        if np.int64(row["participant"]) != 0 and np.int64(row["user"]) == user and count < len(numbers):
-            numbers[count] = tables.rest[place]["number"]
+        if np.int64(row["participant"]) != 0 and np.int64(row["user"]) == user and count < len(order_numbers):
+            order_numbers[count] = tables.rest[place]["order_number"]
             client_order_ids[count] = row["client_order_id"]
             count += 1
     return count

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.jit import called, ctz, inlined, lshr, wrapping_add, wrapping_multiply
 from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
-from gateway import memo
+from gateway import context
 from gateway.open_orders import find_among
 from gateway.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, expect, note, recall
 from wire import octets, ouch
@@ -42,17 +42,17 @@ _TOKEN_CHARACTERS: Final = ouch.TOKEN_CHARACTERS
 #: Instructions that no order has together, so that the market refuses a replace that asks for them.
 _IMPOSSIBLE: Final = int(Instruction.DISPLAY | Instruction.STOP)
 
-_MIX_HEAD: Final = np.int64(memo.signed(0x9E3779B97F4A7C15))
-_MIX_TAIL: Final = np.int64(memo.signed(0xBF58476D1CE4E5B9))
+_MIX_HEAD: Final = np.int64(context.signed(0x9E3779B97F4A7C15))
+_MIX_TAIL: Final = np.int64(context.signed(0xBF58476D1CE4E5B9))
 _TOP_BIT: Final = np.int64(-(2**63))
 _SPACES: Final = np.int64(0x2020202020202020)
 _EACH_01: Final = np.int64(0x0101010101010101)
 _EACH_21: Final = np.int64(0x2121212121212121)
 _EACH_5F: Final = np.int64(0x5F5F5F5F5F5F5F5F)
-_EACH_TOP: Final = np.int64(memo.signed(0x8080808080808080))
-_SYSTEM_HOURS: Final = memo.SYSTEM_HOURS
-_MODIFY: Final = memo.MODIFY
-_MINIMUM: Final = memo.MINIMUM
+_EACH_TOP: Final = np.int64(context.signed(0x8080808080808080))
+_SYSTEM_HOURS: Final = context.SYSTEM_HOURS
+_MODIFY: Final = context.MODIFY
+_MINIMUM: Final = context.MINIMUM
 
 #: Rows of a table of symbols: open addressing, symbol 0 free.
 SYMBOL: Final = np.dtype([("symbol", "<i8"), ("instrument", "<i8")])
@@ -94,7 +94,7 @@ def _printable(word, padding_bits):
 
 @inlined
 def _order_id(head, tail):
-    """The client order id of a token (``gateway.memo.order_id``); below 0 for one that needs an EXTEND row."""
+    """The client order id of a token (``gateway.context.order_id``); below 0 for one that needs an EXTEND row."""
     if tail == 0x202020202020_0000 and head != _SPACES:
         padding_bits = _padding_bits(head)
         short = lshr(head, padding_bits)
@@ -222,8 +222,8 @@ def _known(participant, client_order_id, open_rows, rest, recent):
     place = find_among(open_rows, participant, client_order_id)
     if place < 0:
         return recall(recent, participant, client_order_id)
-    memo_there = rest[place]["memo"]
-    return np.int64(_side_class((memo_there >> 16) & 255)), np.int64(_shows_class((memo_there >> 24) & 255))
+    context_there = rest[place]["context"]
+    return np.int64(_side_class((context_there >> 16) & 255)), np.int64(_shows_class((context_there >> 24) & 255))
 
 
 @inlined
@@ -270,7 +270,7 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
         instructions |= _UNTIL
     row = commands[n]
     row["client_order_id"] = client_order_id
-    row["memo"] = (
+    row["context"] = (
         np.int64(stream["user"])
         | (side << 16)
         | (display << 24)
@@ -356,7 +356,7 @@ def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
         row["side"] = Side.BUY  # a place that a replace does not use
     row["price_e4"] = _price(price_e4)
     row["qty"] = _shares(buffer, at + _OF_REPLACE.shares)
-    row["new_memo"] = (
+    row["new_context"] = (
         np.int64(stream["user"])
         | (np.int64(buffer[at + _OF_REPLACE.display]) << 24)
         | (np.int64(buffer[at + _OF_REPLACE.intermarket_sweep]) << 40)
@@ -376,7 +376,7 @@ def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
     _clear(row)
     row["kind"] = CommandKind.CANCEL
     row["client_order_id"] = client_order_id
-    row["memo"] = np.int64(stream["user"]) | (side << 16) | (flags << 56)
+    row["context"] = np.int64(stream["user"]) | (side << 16) | (flags << 56)
     row["qty"] = qty
     row["participant"] = stream["participant"]
     return n + 1

@@ -92,7 +92,7 @@ USER: Final = np.dtype(
 #: executed and open together, which is the "intended order size" of OUCH.
 OPEN: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u2"), ("user", "<u2"), ("leaves_qty", "<u4")])
 OPEN_REST: Final = np.dtype(
-    [("memo", "<i8"), ("token_head", "<i8"), ("token_tail", "<i8"), ("number", "<i8"), ("qty", "<i8")]
+    [("context", "<i8"), ("token_head", "<i8"), ("token_tail", "<i8"), ("order_number", "<i8"), ("qty", "<i8")]
 )
 #: Row of an instrument; row 0 is none. ``stock``: its symbol as eight characters, big-endian, padded on the right.
 #: ``far``: 1 if a price may be above the highest of OUCH, so that users cannot enter orders in it (ADR 14).

@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 
 from engine.jit import inlined, lshr
-from gateway import memo as _memo
+from gateway import context as _context
 from gateway.tables import StreamTables
 from wire import octets, ouch, ouch_codes, ouch_layout
 from wire.soup import HEAD_BYTES as _HEAD_BYTES
 from wire.soup import PacketType
 
-_SYSTEM_HOURS: Final = _memo.SYSTEM_HOURS
+_SYSTEM_HOURS: Final = _context.SYSTEM_HOURS
 _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _U32_MAX: Final = 2**32 - 1
@@ -128,29 +128,29 @@ def end_of_messages(tables: StreamTables, m):
 
 
 @inlined
-def put_placed(tables: StreamTables, at, user, event, memo, tif_s, min_qty):
+def put_placed(tables: StreamTables, at, user, event, context, tif_s, min_qty):
     """Fields common to Accepted and Replaced, from the side to the order state; ``at``: of the side."""
     out = tables.out
-    out[at + _PLACED.buy_sell] = (memo >> 16) & 255
+    out[at + _PLACED.buy_sell] = (context >> 16) & 255
     put_number(tables, at + _PLACED.shares, event["qty"])
     _put_8(out, at + _PLACED.stock, tables.stocks[np.int64(event["instrument"])]["stock"])
     put_price(tables, at + _PLACED.price_e4, event["price_e4"])
     put_number(tables, at + _PLACED.time_in_force_s, tif_s)
     _put_u32(out, at + _PLACED.firm, padded(tables.users[user]["firm"], _FIRM_CHARACTERS))
-    out[at + _PLACED.display] = (memo >> 24) & 255
-    put_u64(tables, at + _PLACED.order_reference_number, event["number"])
-    out[at + _PLACED.capacity] = (memo >> 32) & 255
-    out[at + _PLACED.intermarket_sweep] = (memo >> 40) & 255
+    out[at + _PLACED.display] = (context >> 24) & 255
+    put_u64(tables, at + _PLACED.order_reference_number, event["order_number"])
+    out[at + _PLACED.capacity] = (context >> 32) & 255
+    out[at + _PLACED.intermarket_sweep] = (context >> 40) & 255
     put_number(tables, at + _PLACED.minimum_quantity, min_qty)
     out[at + _PLACED.cross_type] = ouch_codes.CrossType.NO_CROSS
     out[at + _PLACED.order_state] = ouch_codes.OrderState.LIVE
 
 
 @inlined
-def hours(memo):
+def hours(context):
     """The time in force of an order that may rest, in OUCH's seconds."""
     return (
         np.int64(ouch_codes.TimeInForce.SYSTEM_HOURS)
-        if (memo >> 56) & _SYSTEM_HOURS
+        if (context >> 56) & _SYSTEM_HOURS
         else np.int64(ouch_codes.TimeInForce.MARKET_HOURS)
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.names import unpack
 from engine.records import EventKind
+from engine.row_bytes import event_values
 from lobster.read import EMPTY_E4, LobsterError
 from lobster.translate import Flow
 
@@ -98,14 +99,14 @@ class DisplayedBook:
         self.ranks: dict[int, list[int]] = {1: [], -1: []}
 
     def see(self, event: tuple[int, ...]) -> None:
-        """Take up one event, as Python numbers (``events.tolist()``)."""
+        """Take up one event, as Python numbers (``event_values``)."""
         (
             _seq,
             order,
             contra,
             price_e4,
             qty,
-            _number,
+            _order_or_trade_number,
             participant,
             contra_participant,
             instrument,
@@ -186,7 +187,7 @@ class Check:
 
     def see(self, events: "np.ndarray[Any, Any]", last_seq: int) -> None:
         """Take up the events of the rows up to sequence number ``last_seq``, and compare what they complete."""
-        for event in events[events["instrument"] == self._flow.instrument].tolist():
+        for event in event_values(events[events["instrument"] == self._flow.instrument]):
             self._compare_before(event[0])
             self._book.see(event)
             if event[9] == EventKind.TRADE:

@@ -17,6 +17,7 @@ import numpy as np
 
 from engine.names import ID_CHARACTERS
 from engine.records import CommandKind, EventKind
+from engine.row_bytes import event_values
 from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
 from node.control import NodeControl, OperationRefused, SubmissionResult
 from node.defaults import with_defaults
@@ -267,7 +268,7 @@ class _Events:
         self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
         directory = node.directory()
         events = done.events[: EVENTS_MAX - len(self._events)]
-        result: list[Any] = [print_event_values(values, directory) for values in events.tolist()]
+        result: list[Any] = [print_event_values(values, directory) for values in event_values(events)]
         if self._as_objects:
             # The commands of one submission have one time stamp: the clock after them.
             objects = event_objects(events, directory, np.full(len(events), directory.now_ns))

@@ -39,7 +39,18 @@ EVENT_KEYS: Final = (
 COMMAND_KEYS: Final = (
     *("seq", "time", "kind", "symbol", "participant", "user", "client_order_id", "new_client_order_id"),
     *("side", "price_e4", "qty", "min_qty", "display_qty", "time_in_force", "self_trade", "instructions", "book"),
-    *("token", "new_token", "memo", "phase", "reason", "duration_ns", "reference_e4", "tick_e4", "lot_qty", "adv_qty"),
+    *(
+        "token",
+        "new_token",
+        "context",
+        "phase",
+        "reason",
+        "duration_ns",
+        "reference_e4",
+        "tick_e4",
+        "lot_qty",
+        "adv_qty",
+    ),
     *("group", "firm", "allow", "limits", "limits_off", "clock_time", "jump_ns"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),
 )
@@ -60,11 +71,11 @@ def event_object(row: "np.void", names: Directory, time_ns: int) -> Object:
     result = _NO_EVENT | {"seq": int(row["seq"]), "time": iso_time(time_ns), "kind": kind.name.lower()}
     result |= {"symbol": _name(names.symbols, row["instrument"]), "reason": word(Reason, int(row["reason"]))}
     result |= {"phase": word(Phase, int(row["phase"])), "price_e4": int(row["price_e4"]) or None}
-    side, number = word(Side, int(row["side"])), int(row["number"])
+    side = word(Side, int(row["side"]))
     if kind == EventKind.TRADE:
-        return result | {"qty": int(row["qty"]), "trade_number": number, "aggressor_side": side} | _parties(row, names)
+        return result | {"qty": int(row["qty"]), "trade_number": int(row["trade_number"])} | _parties(row, names)
     if kind == EventKind.INDICATIVE:
-        return result | {"qty": int(row["qty"]), "imbalance_qty": number, "imbalance_side": side}
+        return result | {"qty": int(row["qty"]), "imbalance_qty": int(row["imbalance_qty"]), "imbalance_side": side}
     result["participant"] = _name(names.participants, row["participant"])
     if kind in _REFUSALS:
         result["refused"] = _id(row["client_order_id"])
@@ -73,16 +84,17 @@ def event_object(row: "np.void", names: Directory, time_ns: int) -> Object:
             result["client_order_id"] = result["refused"]
     elif row["client_order_id"]:
         result |= {"client_order_id": _id(row["client_order_id"]), "side": side, "qty": int(row["qty"])}
-        result |= {"order_number": number, "new_client_order_id": _id(row["contra_client_order_id"])}
+        result |= {"order_number": int(row["order_number"]), "new_client_order_id": _id(row["contra_client_order_id"])}
     return result
 
 
 def _parties(row: "np.void", names: Directory) -> Object:
-    """Buyer and seller of a TRADE row: its first order rests; in an uncross, without an aggressor, it is the buy."""
+    """Aggressor, buyer and seller of a TRADE row: its first order rests; in an uncross (no aggressor) it is the buy."""
     first = (_name(names.participants, row["participant"]), _id(row["client_order_id"]))
     second = (_name(names.participants, row["contra_participant"]), _id(row["contra_client_order_id"]))
     buy, sell = (second, first) if row["side"] == Side.BUY else (first, second)
     return {
+        "aggressor_side": word(Side, int(row["side"])),
         "buy_participant": buy[0],
         "buy_client_order_id": buy[1],
         "sell_participant": sell[0],

@@ -72,15 +72,17 @@ _KIND: Final = PLACE_OF["kind"]
 #: Lines between two reports of progress: some hundredths of a second.
 _PROGRESS_LINES: Final = 4_096
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
-#: Key of ``indicative`` in files of earlier releases.
+#: Keys of ``indicative``, and of commands, in files of earlier releases.
 _OLD_KEY: Final = re.compile(r"\bsurplus=")
+_OLD_OPTIONS: Final = {"memo": "context"}
 
 
 def options_of(words: list[str], known: frozenset[str], later: frozenset[str], command: str) -> dict[str, str]:
     """Options after the plain words, ``key=value`` or single words; those of a later release raise Fault."""
     options: dict[str, str] = {}
     for word in words:
-        key, equals, value = word.partition("=")
+        written, equals, value = word.partition("=")
+        key = _OLD_OPTIONS.get(written, written)
         if key in options:
             raise Fault(f"{key} stands twice; write it once")
         if key in later:

@@ -22,7 +22,7 @@ from engine.records import (
     Side,
     limit_bits,
 )
-from engine.row_bytes import ROW, clock_row
+from engine.row_bytes import EVENT_ROW, ROW, clock_row, event_values
 from notation.parse import NAMED, command
 from notation.table import BY_KIND, LIMITS, PLACE_OF, Command, Field
 from notation.translate import Clock, Numbers
@@ -111,18 +111,18 @@ def print_event(event: "np.void", directory: Directory) -> str:
 
     ``directory`` knows the event's instrument. Raises ValueError for a kind that this release never emits.
     """
-    return print_event_values(tuple(map(int, event.item())), directory)
+    return print_event_values(EVENT_ROW.unpack(event.tobytes()), directory)
 
 
 def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
-    """``print_event`` of a row that is already Python numbers (``events.tolist()``)."""
+    """``print_event`` of a row that is already Python numbers (``event_values``)."""
     (
         _seq,
         order,
         contra,
         price_e4,
         qty,
-        number,
+        imbalance_qty,  # or the number of the order or trade
         owner,
         _contra_owner,
         instrument,
@@ -148,7 +148,7 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         return f"> {word} {_of(directory.symbols, instrument)} {_PHASES[phase]}"
     if kind == EventKind.INDICATIVE:
         at = price(price_e4) if price_e4 else "none"
-        imbalance = f"imbalance={number} side={_SIDES.get(side, 'none')}"
+        imbalance = f"imbalance={imbalance_qty} side={_SIDES.get(side, 'none')}"
         return f"> {word} {_of(directory.symbols, instrument)} {qty} @ {at} {imbalance}"
     if kind == EventKind.HALTED:
         return f"> {word} {_of(directory.symbols, instrument)} reason={_REASONS[reason]}"
@@ -196,7 +196,7 @@ class Printer:
         they tell which definitions the venue took.
         """
         caused: dict[int, list[tuple[int, ...]]] = {}
-        for values in events.tolist():
+        for values in event_values(events):
             caused.setdefault(values[0] - first_seq, []).append(values)
         raw = rows.tobytes()
         lines: list[str] = []

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from engine.names import Directory
+from engine.row_bytes import event_values
 from notation.parse import Line
 from notation.print import print_event_values
 from notation.translate import Translator
@@ -107,7 +108,7 @@ def run_scenario(lines: list[Line], engine: Venue, *, compare: bool, name: str =
         first_seq = engine.seq + 1
         events = engine.apply(batch.rows)
         directory = engine.directory
-        for values in events.tolist():
+        for values in event_values(events):
             owner = batch.lines[values[0] - first_seq]
             (got[owner] if owner >= 0 else unasked).append(print_event_values(values, directory)[2:])
     if unasked and got:

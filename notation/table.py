@@ -219,10 +219,10 @@ TIME: Final = Value(lambda text, _what: time_of(text), time, iso_time)
 ID: Final = Value(id_number, unpack, _name)
 NAME: Final = Value(id_number, _name_or_star, _name)
 NAME_OR_ALL: Final = NAME._replace(read=lambda text, what: EVERY if text == "*" else id_number(text, what))
-MEMO: Final = Value(
+CONTEXT: Final = Value(
     lambda text, what: hexadecimal(text, 8, what)[0],
-    lambda memo: f"{memo & _64_BITS:016x}",
-    lambda memo: f"{memo & _64_BITS:016x}" if memo else None,
+    lambda context: f"{context & _64_BITS:016x}",
+    lambda context: f"{context & _64_BITS:016x}" if context else None,
 )
 TOKEN: Final = Value(token_of, token_word, lambda head, tail: token_word(head, tail) if head or tail else None)
 SALT: Final = Value(lambda text, what: hexadecimal(text, 16, what), _big_endian, _big_endian)
@@ -255,7 +255,7 @@ _ORDER: Final = Field(ID, "the client order id", ("client_order_id",), json="cli
 _QTY: Final = Field(WHOLE, "the quantity", ("qty",), json="qty")
 _PRICE: Final = Field(PRICE, "the price", ("price_e4",), json="price_e4", bit=_MARKET, instead="market")
 _SHOWN: Final = Field(WHOLE, "display", ("display_qty",), "display", json="display_qty", bit=_DISPLAY)
-_MEMO: Final = Field(MEMO, "memo", ("memo",), "memo", json="memo")
+_CONTEXT: Final = Field(CONTEXT, "context", ("context",), "context", json="context")
 _TOKENS: Final = (
     Field(TOKEN, "token", ("token_head", "token_tail"), "token", json="token", extended=True),
     Field(TOKEN, "new_token", ("new_token_head", "new_token_tail"), "new_token", json="new_token", extended=True),
@@ -299,7 +299,7 @@ COMMANDS: Final = (
             Field(FLAG, "post_only", (), "post_only", bit=_POST_ONLY),
             Field(WHOLE, "min_qty", ("min_qty",), "min_qty", json="min_qty", bit=_MIN_QTY),
             Field(_code(SelfTrade), "stp", ("self_trade",), "stp", "self_trade", int(SelfTrade.CANCEL_NEWEST)),
-            _MEMO,
+            _CONTEXT,
             _TOKENS[0],
         ),
         later=frozenset({"until", "stop", "peg", "offset"}),
@@ -308,7 +308,7 @@ COMMANDS: Final = (
         CommandKind.CANCEL,
         "cancel NAME ID",
         (_WHO, _ORDER),
-        (replace(_QTY, what="qty", key="qty"), _MEMO, _TOKENS[0]),
+        (replace(_QTY, what="qty", key="qty"), _CONTEXT, _TOKENS[0]),
     ),
     Command(
         CommandKind.REPLACE,
@@ -320,7 +320,7 @@ COMMANDS: Final = (
             _QTY,
             _PRICE,
         ),
-        (_SHOWN, replace(_MEMO, places=("new_memo",)), *_TOKENS),
+        (_SHOWN, replace(_CONTEXT, places=("new_context",)), *_TOKENS),
         later=frozenset({"stop"}),
     ),
     Command(

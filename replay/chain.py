@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, CheckpointGone, load_checkpoint
 from engine.digest import part_digest
 from engine.interface import EngineKind, new_engine
-from engine.records import RULES_VERSION
+from engine.records import EVENT, RULES_VERSION, concatenate
 from journal import Journal, JournalError, slices
 from journal.frame import SEQ_MAX
 from journal.history import Gap, History
@@ -93,7 +92,7 @@ class ChainEngine:
             count = min(len(commands), self._end_seq - self.engine.seq)
             events.append(self.engine.apply(commands[:count]))
             commands = commands[count:]
-        return np.concatenate(events) if len(events) != 1 else events[0]
+        return concatenate(events, EVENT) if len(events) != 1 else events[0]
 
 
 def check_chain(directory: Path, progress: Progress | None = None) -> ChainReport:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.interface import MarketEngine
-from engine.records import EVENT
+from engine.records import EVENT_FIELDS, EVENT_PLACES
 
 #: Views of its state that any engine can show, in the same bytes.
 VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limits")
@@ -45,11 +45,16 @@ def first_difference(events_a: NDArray[Any], events_b: NDArray[Any]) -> EventDif
     index = int(np.count_nonzero(before == seq))
     row_a = row_a if row_a is not None and int(row_a["seq"][0]) == seq else None
     row_b = row_b if row_b is not None and int(row_b["seq"][0]) == seq else None
-    names = EVENT.names or ()
-    fields = tuple(
-        name for name in names if row_a is not None and row_b is not None and row_a[name][0] != row_b[name][0]
-    )
+    fields = _fields(row_a[0], row_b[0]) if row_a is not None and row_b is not None else ()
     return EventDifference(seq, index, row_a, row_b, fields)
+
+
+def _fields(a: "np.void", b: "np.void") -> tuple[str, ...]:
+    """Fields in which two EVENT rows differ; of a place with several names, the one that the event uses."""
+    kinds = {int(a["kind"]), int(b["kind"])}
+    used = {name for kind, names in EVENT_FIELDS.items() if kind in kinds for name in names}
+    named = ([name for name in names if name in used] or names[:1] for names in EVENT_PLACES.values())
+    return tuple(name for names in named for name in names if a[name] != b[name])
 
 
 def unlike(a: MarketEngine, b: MarketEngine) -> tuple[str, ...]:

@@ -78,11 +78,11 @@ def emergency_close(**places: int) -> Rows:
 
 
 def told(events: Rows) -> list[str]:
-    """The events as lines; an indicative event is ``indicative INSTRUMENT QTY @ PRICE SURPLUS SIDE``."""
+    """The events as lines; an indicative event is ``indicative INSTRUMENT QTY @ PRICE IMBALANCE SIDE``."""
     lines = events_of(events)
     for at, event in enumerate(events):
         if event["kind"] == EventKind.INDICATIVE:
             side = Side(event["side"]).name.lower() if event["side"] else "none"
-            instrument, qty, surplus = event["instrument"], event["qty"], event["number"]
-            lines[at] = f"indicative {instrument} {qty} @ {event['price_e4']} {surplus} {side}"
+            instrument, qty, imbalance_qty = event["instrument"], event["qty"], event["imbalance_qty"]
+            lines[at] = f"indicative {instrument} {qty} @ {event['price_e4']} {imbalance_qty} {side}"
     return lines

@@ -119,7 +119,7 @@ class DropsAFill:
     def apply(self, commands: NDArray[Any]) -> NDArray[Any]:
         """As the sound engine's, less the one event."""
         events = self._sound.apply(commands)
-        events = events[~((events["kind"] == EventKind.TRADE) & (events["number"] == self._number))]
+        events = events[~((events["kind"] == EventKind.TRADE) & (events["trade_number"] == self._number))]
         self._chain.add(np.ascontiguousarray(events))
         return events
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from engine import Capacity, Engine, compile_kernels, is_compiled
 from engine.names import Directory, unpack
-from engine.records import CommandKind, EventKind, Phase, Reason, concatenate
+from engine.records import EVENT, CommandKind, EventKind, Phase, Reason, concatenate
 from node import definitions, stages
 from node.admin import AdminServer
 from node.control import OperationRefused, Status, SubmissionResult
@@ -79,7 +79,7 @@ class FakeNode:
         first_seq = self.engine.seq + 1
         began_ns = time.perf_counter_ns()
         blocks = [block.commands for block in self._stamp(rows)]
-        events = np.concatenate([self.engine.apply(block) for block in blocks])
+        events = concatenate([self.engine.apply(block) for block in blocks], EVENT)
         self.stages.add(stages.APPLY, (time.perf_counter_ns() - began_ns) // len(rows), len(rows))
         commands = concatenate(blocks)
         self.rows.append(commands)

@@ -207,7 +207,7 @@ def _line(event: Any, around_e4: int | None) -> str:
         return f"replaced {one} {two} {event['qty']}"
     if kind == EventKind.INDICATIVE:
         side = event["side"] if around_e4 is None else -event["side"]
-        return f"indicative {event['instrument']} {event['qty']} @ {price} {event['number']} {side}"
+        return f"indicative {event['instrument']} {event['qty']} @ {price} {event['imbalance_qty']} {side}"
     if kind == EventKind.PHASE:
         return f"phase {event['instrument']} {Phase(event['phase']).name.lower()}"
     if kind in (EventKind.KILLED, EventKind.UNKILLED):

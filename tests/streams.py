@@ -111,7 +111,7 @@ def definitions(instruments: int, participants: int) -> NDArray[Any]:
 def orders(rng: np.random.Generator, n: int, instruments: int, participants: int) -> NDArray[Any]:
     """``n`` rows of enter, cancel and replace around a drifting mid; cancels and replaces aim at recent ids.
 
-    One cancel in three leaves a quantity, and every second row has a memo.
+    One cancel in three leaves a quantity, and every second row has a context.
     """
     rows = np.zeros(n, COMMAND)
     rows["kind"] = rng.choice([CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE], n, p=[0.6, 0.25, 0.15])
@@ -143,8 +143,8 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     rows["min_qty"][least] = (rows["qty"][least] + 1) // 2
     part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
     rows["qty"][part] = rng.integers(1, 51, int(part.sum())) * LOT - (rng.random(int(part.sum())) < 0.05)
-    memo = np.where(rng.random(n) < 0.5, rng.integers(-(2**63), 2**63 - 1, n), 0)
-    rows["memo"][~replace], rows["new_memo"][replace] = memo[~replace], memo[replace]
+    context = np.where(rng.random(n) < 0.5, rng.integers(-(2**63), 2**63 - 1, n), 0)
+    rows["context"][~replace], rows["new_context"][replace] = context[~replace], context[replace]
     return rows
 
 

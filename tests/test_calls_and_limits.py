@@ -205,11 +205,11 @@ def _wrong_notional(engine: Engine) -> None:
 
 
 def _wrong_limits(engine: Engine) -> None:
-    engine._state.participants[1]["limited"] = 0
+    engine._state.participants[1]["limits_count"] = 0
 
 
 def _wrong_indicative(engine: Engine) -> None:
-    engine._state.instruments[0]["indicative_qty"] += 1
+    engine._state.instruments[0]["paired_qty"] += 1
 
 
 def _wrong_calls(engine: Engine) -> None:
@@ -226,7 +226,7 @@ def _wrong_timer(engine: Engine) -> None:
         (_wrong_position, "what one participant holds"),
         (_wrong_notional, "open notional"),
         (_wrong_limits, "whether it has limits"),
-        (_wrong_indicative, "what was said last"),
+        (_wrong_indicative, "the last indicative event of a call"),
         (_wrong_calls, "counts the instruments in a call"),
         (_wrong_timer, "timer"),
     ],

@@ -1,6 +1,6 @@
 """An image is converted to this release and to another capacity, and the market goes on as it would have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -258,25 +258,33 @@ def widened(dtype: "np.dtype[Any]") -> "np.dtype[Any]":
     return np.dtype({"names": names, "formats": formats, "offsets": offsets[:-1].tolist(), "itemsize": size})
 
 
-def padded(rows: NDArray[Any], dtype: "np.dtype[Any]") -> NDArray[Any]:
-    """Rows in another dtype, field by field."""
+def padded(rows: NDArray[Any], dtype: "np.dtype[Any]", old: Mapping[str, str] = {}) -> NDArray[Any]:
+    """Rows in another dtype, field by field. old: names of fields in that dtype, where they are others."""
     out = np.zeros(len(rows), dtype)
     if dtype.names is None:
         out[:] = rows
         return out
     for name in rows.dtype.names or ():
-        if name in dtype.names:
-            out[name] = rows[name]
+        if old.get(name, name) in dtype.names:
+            out[old.get(name, name)] = rows[name]
     return out
 
 
-def image_in(engine: Engine, change: Callable[[str, "np.dtype[Any]"], "np.dtype[Any]"]) -> tuple[Parts, Form]:
-    """Image of an engine as if its rows had other dtypes, with the form that a release would have to declare."""
+def image_in(
+    engine: Engine,
+    change: Callable[[str, "np.dtype[Any]"], "np.dtype[Any]"],
+    renamed: Mapping[tuple[str, str], str] = {},
+) -> tuple[Parts, Form]:
+    """Image of an engine as if its rows had other dtypes, with the form that a release would have to declare.
+
+    renamed: field of this release (array, field) to its name in the other dtype.
+    """
     parts = copied(engine.parts())
     paged = {}
     for region in regions(engine._state):
         dtype = change(region.name, region.rows.dtype)
-        rows = padded(region.rows, dtype)
+        old = {field: name for (array, field), name in renamed.items() if array == region.name}
+        rows = padded(region.rows, dtype, old)
         if not region.paged:
             parts[region.part][region.name] = rows
             continue
@@ -286,7 +294,7 @@ def image_in(engine: Engine, change: Callable[[str, "np.dtype[Any]"], "np.dtype[
         pages = octets.view(np.int64).reshape(-1, page_bytes // 8) if len(octets) else np.zeros((0, 1), np.int64)
         parts[region.part][f"{region.name}_places"] = np.flatnonzero(pages.any(axis=1))
         parts[region.part][f"{region.name}_pages"] = pages[pages.any(axis=1)]
-    return parts, Form(paged)
+    return parts, Form(paged, renamed)
 
 
 OTHER = 77  # a STATE_VERSION that no release has
@@ -358,28 +366,19 @@ def engine() -> Engine:
     return made
 
 
-@pytest.mark.parametrize(("array", "field"), [("orders", "price_e4"), ("limits", "credit_e4"), ("venue", "trades")])
+@pytest.mark.parametrize(
+    ("array", "field"), [("orders", "price_e4"), ("limits", "credit_e4"), ("venue", "last_trade_number")]
+)
 def test_a_renamed_field_is_carried_over_where_its_old_name_is_declared(
     array: str, field: str, engine: Engine, declare: Callable[[Form], None]
 ) -> None:
     rename = changed(array, lambda fields: [("old_name" if name == field else name, kind) for name, kind in fields])
-    parts, form = image_in(engine, rename)
-    for region in regions(engine._state):  # ``image_in`` carries by name too
-        if region.name == array and not region.paged:
-            parts[region.part][array]["old_name"] = region.rows[field]
-    if array == "limits":
-        dtype = form.paged["limits"]
-        (rows,) = (region.rows for region in regions(engine._state) if region.name == "limits")
-        old = padded(rows, dtype)
-        old["old_name"] = rows[field]
-        pages = old.view(np.int64).reshape(-1, 512)
-        parts["risk"]["limits_places"] = np.flatnonzero(pages.any(axis=1))
-        parts["risk"]["limits_pages"] = pages[pages.any(axis=1)]
-    declare(form._replace(renamed={(array, field): "old_name"}))
+    parts, form = image_in(engine, rename, {(array, field): "old_name"})
+    declare(form)
     conversion = from_other(parts, ROOMY)
     assert conversion.notes == ()
     assert_alike(restored(conversion.parts, ROOMY, engine), engine)
-    declare(form)
+    declare(form._replace(renamed={}))
     with pytest.raises(ValueError, match=f"no field {array}.{field}, and this release declares no default for it"):
         from_other(parts, ROOMY)
 
@@ -413,12 +412,12 @@ def test_each_declared_default_is_of_a_field_that_this_release_has() -> None:
 # What cannot be converted.
 
 
-@pytest.mark.parametrize(("rules", "state"), [(1, 0), (2, 0), (3, 1), (RULES_VERSION + 1, 1), (4, 2), (4, -1)])
+@pytest.mark.parametrize(("rules", "state"), [(1, 0), (2, 0), (3, 1), (RULES_VERSION + 1, 1), (4, 3), (4, -1)])
 def test_an_image_of_a_version_without_a_declared_form_is_refused(rules: int, state: int, engine: Engine) -> None:
     with pytest.raises(
         ValueError,
         match=f"^an image of RULES_VERSION {rules} with STATE_VERSION {state} cannot be converted; this release"
-        " converts images of RULES_VERSION and STATE_VERSION 3 with 0, 4 with 0, 4 with 1$",
+        " converts images of RULES_VERSION and STATE_VERSION 3 with 0, 4 with 0, 4 with 1, 4 with 2$",
     ):
         convert(engine.parts(), rules_version=rules, state_version=state, capacity=ROOMY, to=ROOMY)
 
@@ -483,7 +482,7 @@ SPOILT = [
     ("venue", "venue", "ids_used"),
     ("venue", "venue", "timers_first"),
     ("reference", "instruments", "window_tick"),
-    ("reference", "instruments", "indicative_qty"),
+    ("reference", "instruments", "paired_qty"),
     ("reference", "participants", "ids_used"),
     ("reference", "participants", "orders_open"),
     ("reference", "participants", "open_notional_e4"),
@@ -534,16 +533,18 @@ def test_a_spoilt_field_is_refused_or_breaks_an_invariant_of_the_converted_marke
 # Earlier releases.
 
 
-def test_an_image_of_before_state_versions_is_the_market_that_a_replay_gives() -> None:
+@pytest.mark.parametrize("state_version", [0, 1])
+def test_an_image_of_an_earlier_state_version_is_the_market_that_a_replay_gives(state_version: int) -> None:
     (info,) = CheckpointStore(GOLDEN / "before-ids").list()
-    image = CheckpointStore(GOLDEN / "before-ids").load(info.path)
-    assert (image.rules_version, image.state_version) == (4, 0)
+    path = info.path if state_version == 0 else GOLDEN / "state-1-rules-4.checkpoint"
+    image = CheckpointStore(GOLDEN / "before-ids").load(path)
+    assert (image.rules_version, image.state_version) == (4, state_version)
     capacity = Capacity(**image.capacity)
     larger = replace(capacity, orders_max=9_000, ids_max=90_000, participants_max=9)
     replayed = ReferenceEngine(capacity)
     replayed.apply(made.commands()[: image.seq])
     for to in (capacity, larger):
-        conversion = convert(image.parts, rules_version=4, state_version=0, capacity=capacity, to=to)
+        conversion = convert(image.parts, rules_version=4, state_version=state_version, capacity=capacity, to=to)
         kernel = Engine.restore(to, image.seq, image.event_digest, conversion.parts)
         assert_alike(kernel, replayed)
 
@@ -566,10 +567,16 @@ OLD_PARTICIPANT = np.dtype(
 )
 
 
+def old_dtype(array: str, dtype: "np.dtype[Any]") -> "np.dtype[Any]":
+    """A dtype of this release with the names of STATE_VERSION 0 and 1."""
+    old = {field: name for (of, field), name in FORMS[1, 4].renamed.items() if of == array}
+    return np.dtype([(old.get(name, name), dtype[name]) for name in dtype.names]) if dtype.names else dtype
+
+
 def as_of_rules_3(engine: Engine) -> Parts:
     """The image that a release with RULES_VERSION 3 would have of an engine's state."""
     dtypes = {"participants": OLD_PARTICIPANT, "limits": FORMS[0, 3].paged["limits"]}
-    return image_in(engine, dtypes.get)[0]
+    return image_in(engine, lambda name, dtype: dtypes.get(name, old_dtype(name, dtype)), FORMS[0, 3].renamed)[0]
 
 
 def test_an_image_of_rules_3_is_carried_to_rules_4() -> None:
@@ -580,7 +587,7 @@ def test_an_image_of_rules_3_is_carried_to_rules_4() -> None:
     for column in ("max_open_orders", "max_ids"):
         engine._state.limits[column] = 0
     engine._state.limits["limits"] &= 255
-    engine._state.participants["limited"] = np.count_nonzero(
+    engine._state.participants["limits_count"] = np.count_nonzero(
         engine._state.limits["limits"][: 17 * 9].reshape(17, 9)[1:], axis=1
     )
     engine.check()
@@ -610,7 +617,7 @@ def test_a_day_order_that_outlived_its_day_under_rules_3_ends_with_the_day_of_th
         )
     )
     state = engine._state
-    state.orders["time_in_force"][state.orders["number"] != 3] = TimeInForce.DAY
+    state.orders["time_in_force"][state.orders["order_number"] != 3] = TimeInForce.DAY
     with pytest.raises(InvariantError, match="no order good for the day is of an earlier day"):
         engine.check()
     conversion = convert(
@@ -623,7 +630,7 @@ def test_a_day_order_that_outlived_its_day_under_rules_3_ends_with_the_day_of_th
     assert upgraded.participants()["ids_used"].tolist() == [3, 1, 1]
     upgraded.apply(clock(3 * DAY_NS))
     upgraded.check()
-    assert upgraded.open_orders()["number"].tolist() == [3]
+    assert upgraded.open_orders()["order_number"].tolist() == [3]
 
 
 def test_an_id_beyond_the_orders_is_refused_in_an_image_of_rules_3(engine: Engine) -> None:

@@ -46,7 +46,7 @@ class Venue:
         )
         users = {name: number for number, name in ((n, self.name(n)) for n, _ in self.node.outbox.streams.users())}
         for n in range(1, USERS + 1):
-            rows = enter(min(n, USERS - 1), f"a{n}", 1, 5, 90_000, memo=users[f"U{n}"] | 1 << 16)
+            rows = enter(min(n, USERS - 1), f"a{n}", 1, 5, 90_000, context=users[f"U{n}"] | 1 << 16)
             await self.node.submit(rows)
 
     def name(self, number: int) -> str:
@@ -175,7 +175,7 @@ def test_a_flood_of_cancels_goes_in_bounded_pieces_all_under_way_at_once(
         assert (taken, venue.open_orders) == ([2, 2, 2], 0)
         refused = DisconnectCancels(venue.node.outbox.streams, submit, lambda: False, lambda *_, **__: None)
         await refused.cancel(refused.users())  # nothing is open, so that nothing is to be refused
-        await venue.node.submit(enter(1, "b1", 1, 5, 90_000, memo=1 | 1 << 16))
+        await venue.node.submit(enter(1, "b1", 1, 5, 90_000, context=1 | 1 << 16))
         with pytest.raises(OperationRefused, match="10 s after the next start"):
             await refused.cancel([1])
         assert np.array_equal(np.flatnonzero(venue.node.outbox.streams.open_counts()), [1])

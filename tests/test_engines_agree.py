@@ -175,7 +175,7 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:
     row["kind"] = kind
     if kind in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE):
         row["client_order_id"], row["participant"] = draw(IDS), draw(st.integers(1, 4))
-        row["new_memo" if kind == CommandKind.REPLACE else "memo"] = draw(st.sampled_from([0, 1, -(2**63)]))
+        row["new_context" if kind == CommandKind.REPLACE else "context"] = draw(st.sampled_from([0, 1, -(2**63)]))
     if kind in (CommandKind.ENTER, CommandKind.REPLACE):
         row["qty"], row["price_e4"] = draw(QUANTITIES), draw(PRICES)
     if kind == CommandKind.ENTER:

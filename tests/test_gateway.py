@@ -12,7 +12,7 @@ from engine import Capacity, Engine
 from engine.jit import Packed
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
-from gateway import memo
+from gateway import context
 from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams
 from gateway.connection import REGION_BYTES
 from gateway.streams import Segment, Streams
@@ -236,12 +236,12 @@ def test_another_day_ends_each_stream_and_begins_a_new_one() -> None:
 def test_a_token_is_the_id_itself_or_stands_in_a_row_before(token: bytes) -> None:
     venue = Venue()
     rows, _ = venue.read((1, cancel(token)))
-    assert rows[-1]["client_order_id"] == memo.order_id(token)
-    assert len(rows) == (1 if memo.is_short(token) else 2)
+    assert rows[-1]["client_order_id"] == context.order_id(token)
+    assert len(rows) == (1 if context.is_short(token) else 2)
     if len(rows) == 2:
-        assert memo.token_of(int(rows[0]["token_head"]), int(rows[0]["token_tail"])) == token
+        assert context.token_of(int(rows[0]["token_head"]), int(rows[0]["token_tail"])) == token
     else:
-        assert memo.token_of_id(int(rows[0]["client_order_id"])) == token
+        assert context.token_of_id(int(rows[0]["client_order_id"])) == token
 
 
 _BYTES = st.one_of(st.sampled_from([0, 0x1F, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0xFF]), st.integers(0x21, 0x7E))
@@ -249,12 +249,12 @@ _BYTES = st.one_of(st.sampled_from([0, 0x1F, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0xFF]
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(_BYTES, max_size=9).map(bytes), min_size=40, max_size=40))
-def test_a_token_has_the_id_that_gateway_memo_says_whatever_its_bytes(tokens: list[bytes]) -> None:
+def test_a_token_has_the_id_that_gateway_context_says_whatever_its_bytes(tokens: list[bytes]) -> None:
     padded = [token.ljust(14) for token in tokens] + [token.rjust(8, b"\0").ljust(14) for token in tokens]
     venue = Venue()
     rows, _ = venue.read((1, b"".join(map(cancel, padded))))
     ids = rows["client_order_id"][rows["kind"] == CommandKind.CANCEL].tolist()
-    assert ids == [memo.order_id(token) for token in padded]
+    assert ids == [context.order_id(token) for token in padded]
 
 
 def test_packets_cut_at_any_byte_give_the_same_rows() -> None:

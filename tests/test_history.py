@@ -1,4 +1,4 @@
-"""`lockstep commands` and `events` on rows that a gateway wrote: memos, tokens, users and kills."""
+"""`lockstep commands` and `events` on rows that a gateway wrote: contexts, tokens, users and kills."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ participant BETA
 phase XYZ continuous
 user USER-1 participant=ALPHA firm=FRM1 allow=login,newest_wins
 credential USER-1 cost=14 salt=000102030405060708090a0b0c0d0e0f hash=f0f1f2f3f4f5f6f70000000000000000e0e1e2e3e4e5e6e7
-enter ALPHA ~8000000000000001 buy 100 XYZ @ 9.00 memo=8000000000000001 token=ORDER-20240115
-replace ALPHA ~8000000000000001 a2 80 @ 9.00 memo=0000000000000002 token=ORDER-20240115
+enter ALPHA ~8000000000000001 buy 100 XYZ @ 9.00 context=8000000000000001 token=ORDER-20240115
+replace ALPHA ~8000000000000001 a2 80 @ 9.00 context=0000000000000002 token=ORDER-20240115
 cancel ALPHA a2 qty=50
 user USER-2 participant=BETA
 kill BETA
@@ -42,16 +42,16 @@ def test_rows_of_a_gateway_are_printed_in_the_words_they_were_written_in(node: P
     assert rest == TEXT.split("\n", 1)[1]
 
 
-def test_json_shows_memos_and_tokens_as_the_notation_writes_them(node: Path, lockstep: Lockstep) -> None:
+def test_json_shows_contexts_and_tokens_as_the_notation_writes_them(node: Path, lockstep: Lockstep) -> None:
     _, said, _ = lockstep("commands", node, "--json")
     rows = [json.loads(line) for line in said.splitlines()]
     enter = next(row for row in rows if row["kind"] == "enter")
-    assert (enter["client_order_id"], enter["memo"]) == ("~8000000000000001", "8000000000000001")
+    assert (enter["client_order_id"], enter["context"]) == ("~8000000000000001", "8000000000000001")
     tokens = [(row["token"], row["new_token"]) for row in rows if row["kind"] in ("enter", "replace", "cancel")]
     assert tokens.count(("ORDER-20240115", None)) == 2
     assert "extend" not in {row["kind"] for row in rows}
-    assert [row["memo"] for row in rows if row["kind"] == "replace"] == ["0000000000000002"]
-    assert [(row["memo"], row["qty"]) for row in rows if row["kind"] == "cancel"] == [(None, 50)]
+    assert [row["context"] for row in rows if row["kind"] == "replace"] == ["0000000000000002"]
+    assert [(row["context"], row["qty"]) for row in rows if row["kind"] == "cancel"] == [(None, 50)]
     user = next(row for row in rows if row["kind"] == "user")
     assert (user["user"], user["participant"], user["firm"]) == ("USER-1", "ALPHA", "FRM1")
     credential = next(row for row in rows if row["kind"] == "credential")

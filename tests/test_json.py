@@ -31,7 +31,7 @@ enter ALPHA o2 sell 40 XYZ @ 10.00
 phase XYZ continuous
 at 09:30:00.250114003
 enter ALPHA a1 sell 300 XYZ @ 10.05 tif=gtc token=ORDER-20240115
-enter BETA b1 buy 50 XYZ @ 10.05 memo=8000000000000001
+enter BETA b1 buy 50 XYZ @ 10.05 context=8000000000000001
 replace ALPHA a1 a2 200 @ 10.06
 enter BETA b2 buy 10 XYZ @ 10.06 tif=ioc
 cancel BETA b9

@@ -10,6 +10,7 @@ import pytest
 from engine.names import Directory, unpack
 from engine.records import CommandKind, Reason
 from engine.reference import ReferenceEngine
+from engine.row_bytes import event_values
 from lobster.check import Check, CheckReport, DifferenceReason, DisplayedBook
 from lobster.notes import UNDETERMINED, Note
 from lobster.read import EMPTY_E4, LobsterError, file_name, midnight_ns, read_book, read_messages
@@ -430,7 +431,7 @@ def test_the_first_message_is_undone_to_find_the_book_before_it() -> None:
         flow = flow_of(f"34200,{kind},11,100,100000,1\n", BOOK)
         book = DisplayedBook(flow.instrument)
         engine = ReferenceEngine()
-        for event in engine.apply(flow.rows[: 5 + flow.seeded]).tolist():
+        for event in event_values(engine.apply(flow.rows[: 5 + flow.seeded])):
             book.see(event)
         assert book.levels[1] == before
         (report,) = run(flow, read_book(BOOK, "b.csv"))

@@ -1,6 +1,6 @@
 """Calls and their indicative events, and the uncross that ends them (section 6, section 13: 25), on the reference.
 
-In a line ``indicative INSTRUMENT QTY @ PRICE SURPLUS SIDE`` a price of 0 is none.
+In a line ``indicative INSTRUMENT QTY @ PRICE IMBALANCE SIDE`` a price of 0 is none.
 """
 
 import random
@@ -121,7 +121,7 @@ STEPS: list[tuple[str, Rows, list[str]]] = [
     ),
     ("no change of what the uncross gives", enter(3, "c1", BUY, 500, 90_000), ["accepted c1"]),
     (
-        "the surplus alone",
+        "the imbalance alone",
         enter(3, "c2", BUY, 1, 100_200),
         ["accepted c2", "indicative 1 100 @ 100200 51 buy"],
     ),
@@ -166,7 +166,7 @@ STEPS: list[tuple[str, Rows, list[str]]] = [
 
 
 def test_an_indicative_event_is_told_last_and_only_when_it_changes() -> None:
-    """The surplus is of the price that the uncross would take, by rules 1 to 4 of section 6."""
+    """The imbalance is of the price that the uncross would take, by rules 1 to 4 of section 6."""
     engine = _in(Phase.OPENING_AUCTION)
     for name, rows, answers in STEPS:
         assert told(engine.apply(rows)) == answers, name
@@ -179,7 +179,7 @@ def test_an_indicative_event_has_its_places_and_no_other() -> None:
     events = engine.apply(batch(enter(2, "b", BUY, 3, None, 2), cancel(2, "b")))
     expected = np.zeros(2, EVENT)
     expected["kind"], expected["instrument"], expected["seq"] = EventKind.INDICATIVE, 2, [engine.seq - 1, engine.seq]
-    expected[0]["price_e4"], expected[0]["qty"], expected[0]["number"], expected[0]["side"] = 100_000, 3, 4, -1
+    expected[0]["price_e4"], expected[0]["qty"], expected[0]["imbalance_qty"], expected[0]["side"] = 100_000, 3, 4, -1
     assert events[1::2].tobytes() == expected.tobytes()
 
 

@@ -21,6 +21,7 @@ from engine.records import (
     Reason,
     SelfTrade,
     TimeInForce,
+    concatenate,
 )
 from engine.reference import ReferenceEngine
 from tests.rows import (
@@ -222,9 +223,9 @@ def test_every_answer_has_its_places_and_no_other() -> None:
             mass_cancel("P2"),
         )
     )
-    order_a = {"participant": 1, "instrument": 1, "side": 1, "number": 1}
-    order_b = {"participant": 2, "instrument": 1, "side": -1, "number": 2}
-    order_b2 = {"client_order_id": b2, "participant": 2, "instrument": 2, "side": -1, "number": 3, "qty": 5}
+    order_a = {"participant": 1, "instrument": 1, "side": 1, "order_number": 1}
+    order_b = {"participant": 2, "instrument": 1, "side": -1, "order_number": 2}
+    order_b2 = {"client_order_id": b2, "participant": 2, "instrument": 2, "side": -1, "order_number": 3, "qty": 5}
     unknown = Reason.UNKNOWN_ORDER
     expected = [
         _event(EventKind.ACCEPTED, seq + 1, client_order_id=a1, price_e4=90_000, qty=100, **order_a),
@@ -236,7 +237,7 @@ def test_every_answer_has_its_places_and_no_other() -> None:
             contra_client_order_id=b1,
             price_e4=90_000,
             qty=30,
-            number=1,
+            trade_number=1,
             participant=1,
             contra_participant=2,
             instrument=1,
@@ -263,8 +264,8 @@ def test_every_answer_has_its_places_and_no_other() -> None:
         _event(EventKind.ACCEPTED, seq + 13, **order_b2),
         _event(EventKind.CANCELED, seq + 14, reason=Reason.MASS_CANCEL, **order_b2),
     ]
-    assert events.tolist() == np.concatenate(expected).tolist()
-    assert events.tobytes() == np.concatenate(expected).tobytes()
+    assert events.tolist() == concatenate(expected, EVENT).tolist()
+    assert events.tobytes() == concatenate(expected, EVENT).tobytes()
 
 
 def test_the_event_digest_is_of_the_events_and_of_nothing_else() -> None:

@@ -375,6 +375,6 @@ def test_open_orders_are_shown_in_the_order_in_which_the_book_trades_them() -> N
             enter(1, "b4", BUY, 10, 100_100),
         )
     )
-    assert engine.open_orders()["number"].tolist() == [5, 4, 6, 2, 3, 1]
-    assert engine.open_orders(1)["number"].tolist() == [5, 4, 6, 2, 3, 1]
+    assert engine.open_orders()["order_number"].tolist() == [5, 4, 6, 2, 3, 1]
+    assert engine.open_orders(1)["order_number"].tolist() == [5, 4, 6, 2, 3, 1]
     assert len(engine.open_orders(2)) == 0

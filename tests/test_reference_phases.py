@@ -39,12 +39,17 @@ UNCROSSES = [
     ),
     ("market orders count at every price", [(BUY, 100, None), (SELL, 100, 100_300)], 100_000, 100_300),
     ("with only market orders the price is the reference", [(BUY, 100, None), (SELL, 70, None)], 100_000, 100_000),
-    ("the least surplus of those", [(BUY, 100, 100_300), (SELL, 100, 100_000), (SELL, 30, 100_200)], 100_300, 100_000),
-    ("all surpluses are buy: the highest", [(BUY, 120, 100_300), (SELL, 100, 100_000)], 100_000, 100_300),
-    ("all surpluses are sell: the lowest", [(BUY, 100, 100_300), (SELL, 120, 100_000)], 100_300, 100_000),
-    ("no surplus: the reference inside", [(BUY, 100, 100_300), (SELL, 100, 99_900)], 100_100, 100_100),
-    ("no surplus: the nearest to the reference above", [(BUY, 100, 100_300), (SELL, 100, 99_900)], 100_900, 100_300),
-    ("no surplus: the nearest to the reference below", [(BUY, 100, 100_300), (SELL, 100, 99_900)], 99_000, 99_900),
+    (
+        "the least imbalance of those",
+        [(BUY, 100, 100_300), (SELL, 100, 100_000), (SELL, 30, 100_200)],
+        100_300,
+        100_000,
+    ),
+    ("all imbalances are buy: the highest", [(BUY, 120, 100_300), (SELL, 100, 100_000)], 100_000, 100_300),
+    ("all imbalances are sell: the lowest", [(BUY, 100, 100_300), (SELL, 120, 100_000)], 100_300, 100_000),
+    ("no imbalance: the reference inside", [(BUY, 100, 100_300), (SELL, 100, 99_900)], 100_100, 100_100),
+    ("no imbalance: the nearest to the reference above", [(BUY, 100, 100_300), (SELL, 100, 99_900)], 100_900, 100_300),
+    ("no imbalance: the nearest to the reference below", [(BUY, 100, 100_300), (SELL, 100, 99_900)], 99_000, 99_900),
     ("the reference is rounded down to the tick", [(BUY, 100, 100_300), (SELL, 100, 99_900)], 100_199, 100_100),
     ("not crossed: no trade", [(BUY, 100, 99_900), (SELL, 100, 100_000)], 100_000, 0),
     ("one side only: no trade", [(BUY, 100, 99_900), (BUY, 100, None)], 100_000, 0),
@@ -156,7 +161,7 @@ def test_a_participant_trades_with_itself_in_an_uncross() -> None:
     engine.apply(batch(enter(1, "s", SELL, 10, 100_000), enter(1, "b", BUY, 10, 100_000)))
     trade = engine.apply(phase("XYZ", Phase.CONTINUOUS))[1]
     assert (trade["client_order_id"], trade["contra_client_order_id"], trade["side"]) == (pack("b"), pack("s"), 0)
-    assert (trade["participant"], trade["contra_participant"], trade["number"]) == (1, 1, 1)
+    assert (trade["participant"], trade["contra_participant"], trade["trade_number"]) == (1, 1, 1)
 
 
 def test_day_orders_are_canceled_end_of_day_in_order_of_acceptance_and_gtc_stays() -> None:
@@ -272,5 +277,5 @@ def test_a_random_call_uncrosses_at_the_price_that_trying_all_finds_and_is_not_c
         expected = _best_price_by_trying_all(orders, reference_e4)
         trades = events[events["kind"] == 3]
         assert set(trades["price_e4"].tolist()) == ({expected} if expected else set()), (orders, reference_e4)
-        numbers = list(itertools.pairwise(trades["number"].tolist()))
+        numbers = list(itertools.pairwise(trades["trade_number"].tolist()))
         assert all(later == earlier + 1 for earlier, later in numbers)

@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 from engine.capacity import Capacity
 from engine.names import pack
-from engine.records import Instruction, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import EVENT, Instruction, Phase, Reason, SelfTrade, TimeInForce, concatenate
 from engine.reference import ReferenceEngine
 from tests.rows import (
     BUY,
@@ -320,5 +319,5 @@ def test_a_batch_may_be_cut_anywhere() -> None:
     rows = batch(market_of(3), *QUEUE, replace(1, "a1", "a2", 60, 100_000), enter(3, "c1", BUY, 70, 100_000))
     together = whole.apply(rows)
     pieces = [cut.apply(rows[at : at + 1]) for at in range(len(rows))]
-    assert np.concatenate(pieces).tobytes() == together.tobytes()
+    assert concatenate(pieces, EVENT).tobytes() == together.tobytes()
     assert cut.seq == whole.seq == len(rows)

@@ -194,8 +194,8 @@ def test_an_image_of_another_capacity_is_refused(capacity: Capacity, engine: Eng
 @pytest.mark.parametrize(
     "change",
     [
-        lambda p: add(p["venue"]["venue"][0], "orders_accepted"),
-        lambda p: add(p["venue"]["venue"][0], "trades"),
+        lambda p: add(p["venue"]["venue"][0], "last_order_number"),
+        lambda p: add(p["venue"]["venue"][0], "last_trade_number"),
         lambda p: add(p["reference"]["instruments"][1], "lot", 3),
         lambda p: add(p["reference"]["participants"][0], "killed", 1),
         lambda p: p["reference"]["participants"]["permissions"].__setitem__(slice(0, 5), 0),

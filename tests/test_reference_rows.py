@@ -188,9 +188,9 @@ def test_what_is_there_for_the_record_changes_no_answer(value: int) -> None:
     tokens = {"token_head": value, "token_tail": value, "new_token_head": value, "new_token_tail": value}
     plain = (enter(1, "a2", BUY, 10, 90_000), replace(1, "a2", "a3", 20, 90_000), cancel(1, "a3", qty=10))
     noted = (
-        enter(1, "a2", BUY, 10, 90_000, memo=value),
-        replace(1, "a2", "a3", 20, 90_000, new_memo=value),
-        cancel(1, "a3", qty=10, memo=value),
+        enter(1, "a2", BUY, 10, 90_000, context=value),
+        replace(1, "a2", "a3", 20, 90_000, new_context=value),
+        cancel(1, "a3", qty=10, context=value),
     )
     answers = _market().apply(batch(*plain))
     assert _market().apply(batch(*noted)).tobytes() == answers.tobytes()

@@ -10,7 +10,7 @@ import pytest
 
 from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.records import COMMAND, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import COMMAND, EVENT, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce, concatenate
 from engine.reference import ReferenceEngine
 from engine.reference.state import NOTHING_PAIRED, Level, LitBook, Order
 from tests.limit_rows import OFF, limits, resume
@@ -135,7 +135,7 @@ def test_every_invariant_holds_after_every_command_of_a_random_stream(seed: int)
     for step in range(2_500):
         seen.append(engine.apply(_command(chance, step // 600, engine)))
         engine.check()
-    kinds = set(np.concatenate(seen)["kind"].tolist())
+    kinds = set(concatenate(seen, EVENT)["kind"].tolist())
     assert kinds >= {
         EventKind.TRADE,
         EventKind.CANCELED,
@@ -154,7 +154,7 @@ def test_those_streams_reach_every_reason_that_they_are_there_for() -> None:
         engine = ReferenceEngine(SMALL)
         engine.apply(MARKETS)
         seen += [engine.apply(_command(chance, step // 600, engine)) for step in range(2_500)]
-    reasons = set(np.concatenate(seen)["reason"].tolist())
+    reasons = set(concatenate(seen, EVENT)["reason"].tolist())
     assert reasons >= {
         Reason.DUPLICATE_ID,
         Reason.SELF_TRADE,
@@ -179,7 +179,7 @@ def test_quantity_is_conserved(seed: int) -> None:
     for step in range(3_000):
         for event in engine.apply(_command(chance, step // 900, engine)):
             number, qty, whose = (
-                int(event["number"]),
+                int(event["order_number"]),
                 int(event["qty"]),
                 (int(event["participant"]), int(event["client_order_id"])),
             )
@@ -193,7 +193,7 @@ def test_quantity_is_conserved(seed: int) -> None:
                 open_qty[by_id[whose]] -= qty
                 open_qty[by_id[int(event["contra_participant"]), int(event["contra_client_order_id"])]] -= qty
     left = {number: qty for number, qty in open_qty.items() if qty}
-    assert left == {int(order["number"]): int(order["leaves_qty"]) for order in engine.open_orders()}
+    assert left == {int(order["order_number"]): int(order["leaves_qty"]) for order in engine.open_orders()}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -232,7 +232,7 @@ def test_a_batch_longer_than_one_piece_gives_the_bytes_of_its_rows_one_by_one() 
     rows = batch(MARKETS, *(_command(chance, day=0) for _ in range(1_500)))
     whole, single = ReferenceEngine(SMALL), ReferenceEngine(SMALL)
     together = whole.apply(rows)
-    one_by_one = np.concatenate([single.apply(rows[at : at + 1]) for at in range(len(rows))])
+    one_by_one = concatenate([single.apply(rows[at : at + 1]) for at in range(len(rows))], EVENT)
     assert together.tobytes() == one_by_one.tobytes()
     every_other = np.repeat(rows.view(np.uint8).reshape(-1, 64), 2, axis=0).reshape(-1).view(COMMAND)[::2]
     assert ReferenceEngine(SMALL).apply(every_other).tobytes() == together.tobytes()

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from engine import records
+from engine.row_bytes import event_values
+from engine.state import described_arrays
+from engine.views import OPEN_ORDER
 
 CODES = {
     "CommandKind": {
@@ -170,10 +173,10 @@ CODES = {
 #: Offset, bytes and names of each place.
 COMMAND_PLACES = [
     (0, "<i8", "client_order_id name time_ns rate_orders"),
-    (8, "<i8", "new_client_order_id symbol group memo participant_name salt_0 rate_window_ns jump_ns"),
+    (8, "<i8", "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns"),
     (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
     (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
-    (32, "<i8", "min_qty tick_e4 duration_ns new_memo new_token_head hash_1 max_position_qty max_open_orders"),
+    (32, "<i8", "min_qty tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders"),
     (40, "<i8", "display_qty adv_qty new_token_tail hash_2 credit_e4 max_ids"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
@@ -192,7 +195,7 @@ EVENT_PLACES = [
     (16, "<i8", "contra_client_order_id"),
     (24, "<i8", "price_e4"),
     (32, "<i8", "qty"),
-    (40, "<i8", "number"),
+    (40, "<i8", "order_number trade_number imbalance_qty"),
     (48, "<u4", "participant"),
     (52, "<u4", "contra_participant"),
     (56, "<u4", "instrument"),
@@ -249,6 +252,22 @@ def test_every_code_is_in_the_golden_copy() -> None:
 def test_rows_keep_their_layout() -> None:
     assert layout(records.COMMAND) == COMMAND_PLACES
     assert layout(records.EVENT) == EVENT_PLACES
+
+
+def test_every_number_in_a_row_says_of_what_it_is_one() -> None:
+    """A field called number had three meanings."""
+    dtypes = (records.COMMAND, records.EVENT, OPEN_ORDER, *(array.dtype for array in described_arrays().values()))
+    fields = {name for dtype in dtypes for name in dtype.names or ()}
+    assert {"order_number", "trade_number", "imbalance_qty", "paired_qty", "context"} <= fields
+    assert not fields & {"number", "indicative_surplus", "indicative_qty", "memo", "extended"}
+
+
+def test_batches_of_events_are_joined_without_a_change_of_their_bytes() -> None:
+    rows = np.frombuffer(bytes(range(1, 129)), records.EVENT)
+    joined = records.concatenate([rows[:1], rows[1:]], records.EVENT)
+    assert (joined.dtype, joined.tobytes()) == (records.EVENT, rows.tobytes())
+    assert np.concatenate([rows[:1], rows[1:]]).tobytes() != rows.tobytes(), "or this test shows nothing"
+    assert [values[5] for values in event_values(rows)] == rows["trade_number"].tolist()
 
 
 def test_a_reused_moved_or_missing_code_is_found() -> None:

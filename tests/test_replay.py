@@ -16,7 +16,7 @@ from checkpoints import CheckpointStore
 from directory.recover import checkpoint, create, recover
 from engine import COMMAND, EVENT, Engine
 from engine.digest import EventChain
-from engine.records import RULES_VERSION
+from engine.records import RULES_VERSION, EventKind, concatenate
 from journal import Journal
 from replay.audit import audit, first_difference
 from replay.compare import compare
@@ -44,7 +44,7 @@ def straight(to_seq: int, size: int = 64) -> tuple[Engine, NDArray[Any]]:
     """The engine after ``to_seq`` commands without any journal, and all its events."""
     engine = Engine(SMALL)
     caused = [engine.apply(batch) for batch in batches(ROWS[:to_seq], size)]
-    return engine, np.concatenate(caused) if caused else np.zeros(0, EVENT)
+    return engine, concatenate(caused, EVENT)
 
 
 def copied(engine: Engine) -> dict[str, dict[str, NDArray[Any]]]:
@@ -64,7 +64,7 @@ def test_restoring_at_fifty_random_points_changes_nothing_that_follows() -> None
     _, events = straight(len(ROWS), 8)
     for seq, event_digest, parts in restored_from:
         restored = Engine.restore(SMALL, seq, event_digest, parts)
-        tail = np.concatenate([restored.apply(batch) for batch in batches(ROWS[seq:], 8)])
+        tail = concatenate([restored.apply(batch) for batch in batches(ROWS[seq:], 8)], EVENT)
         assert tail.tobytes() == events[events["seq"] > seq].tobytes()
         assert (restored.event_digest, restored.part_digests()) == (engine.event_digest, engine.part_digests())
 
@@ -139,7 +139,7 @@ def test_both_engines_verify_what_the_kernel_wrote(node: Path) -> None:
 def test_an_engine_that_drops_one_fill_is_caught_by_verify_compare_and_audit(tmp_path: Path, node: Path) -> None:
     write_node(tmp_path, ROWS, engine=DropsAFill(300))
     _, events = straight(len(ROWS))
-    seq = int(events["seq"][(events["kind"] == 3) & (events["number"] == 300)][0])
+    seq = int(events["seq"][(events["kind"] == 3) & (events["trade_number"] == 300)][0])
     for kind in ("kernel", "reference"):
         difference = verify(tmp_path, engine=kind).difference
         assert difference is not None
@@ -328,6 +328,13 @@ def test_the_first_differing_event_is_named_by_command_place_and_field() -> None
     found = first_difference(a, b)
     assert found is not None
     assert (found.seq, found.index, found.fields) == (2, 1, ("qty",))
+    for kind, name in ((EventKind.ACCEPTED, "order_number"), (EventKind.TRADE, "trade_number"), (0, "order_number")):
+        b = a.copy()
+        a["kind"][3] = b["kind"][3] = kind
+        b["order_number"][3] = 7
+        parted = first_difference(a, b)
+        assert parted is not None
+        assert parted.fields == (name,), "the name that the event uses"
     lacking = first_difference(a, np.delete(a, 1))
     assert lacking is not None
     assert (lacking.seq, lacking.index) == (2, 1)

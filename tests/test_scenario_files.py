@@ -217,12 +217,12 @@ def test_any_rows_at_all_are_printed_so_that_they_read_back_byte_for_byte(
 @pytest.mark.parametrize(
     "line",
     [
-        "enter ALPHA a1 buy 100 XYZ @ 9.00 tif=gtc stp=cancel_both memo=8000000000000001 token=ORDER-20240115",
+        "enter ALPHA a1 buy 100 XYZ @ 9.00 tif=gtc stp=cancel_both context=8000000000000001 token=ORDER-20240115",
         "enter ALPHA ~8000000000000001 buy 100 XYZ @ market token=~20202020202020202020202020ff",
-        "enter NOBODY a1 buy 100 ABC @ 9.00 memo=0000000000000001 token=!$",
-        "cancel ALPHA a1 qty=-5 memo=0000000000000001 token==,=",
+        "enter NOBODY a1 buy 100 ABC @ 9.00 context=0000000000000001 token=!$",
+        "cancel ALPHA a1 qty=-5 context=0000000000000001 token==,=",
         "cancel NOBODY a1 token=A",
-        "replace ALPHA a1 a2 100 @ 9.00 display=10 memo=ffffffffffffffff token=ORDER-20240115 new_token=ORDER-20240116",
+        "replace ALPHA a1 a2 100 @ 9.00 display=10 context=ffffffffffffffff token=ORDER-20240115 new_token=ORDER-2",
         "replace NOBODY a1 a2 100 @ 9.00 new_token=~23000000000000000000000000ff",
         "kill ALPHA",
         "kill *",
@@ -320,7 +320,7 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("schedule XYZ 09:30 continuous", "the command schedule is not built"),
         ("cancel ALPHA a1 qty=half", "qty is 'half'"),
         ("cancel ALPHA a1 new_token=A", "cancel has no option 'new_token=A'"),
-        ("enter ALPHA a1 buy 1 XYZ @ 10.00 memo=1", "memo is '1'; write 16 hexadecimal digits"),
+        ("enter ALPHA a1 buy 1 XYZ @ 10.00 context=1", "context is '1'; write 16 hexadecimal digits"),
         ("replace ALPHA a1 a2 1 @ 10.00 token=FIFTEEN-LETTERS", "write 1 to 14 printable characters"),
         ("kill", "its form is: kill NAME|*"),
         ("unkill ALPHA BETA", "unkill has no option 'BETA'"),
@@ -453,7 +453,7 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         1,
     )
     event["participant"] = 1
-    event["phase"], event["reason"], event["side"], event["number"] = Phase.HALTED, Reason.COMMAND, Side.SELL, 40
+    event["phase"], event["reason"], event["side"], event["order_number"] = Phase.HALTED, Reason.COMMAND, Side.SELL, 40
     lines = {}
     for kind in EVENT_FIELDS:
         event["kind"] = kind
@@ -471,7 +471,7 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         "KILLED": "> killed ALPHA",
         "UNKILLED": "> unkilled ALPHA",
     }
-    event[["kind", "qty", "price_e4", "number", "side"]] = EventKind.INDICATIVE, 0, 0, 0, 0
+    event[["kind", "qty", "price_e4", "order_number", "side"]] = EventKind.INDICATIVE, 0, 0, 0, 0
     assert print_event(event[0], directory) == "> indicative XYZ 0 @ none imbalance=0 side=none"
     assert event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ none imbalance=0 side=none")
     assert not event_agrees("indicative XYZ 0 @ none", "indicative XYZ 0 @ 10.00 imbalance=0 side=none")
@@ -489,6 +489,13 @@ def test_the_table_of_commands_has_every_place_that_a_command_uses_and_a_key_in_
             places |= set(limit_places(0, 0))
         assert places == set(COMMAND_FIELDS[command.kind]), command.word
         assert {field.json for field in fields if field.places} <= set(COMMAND_KEYS), command.word
+
+
+def test_files_of_earlier_releases_may_call_the_context_memo() -> None:
+    earlier, present = parse("cancel ALPHA a1 memo=0000000000000002\ncancel ALPHA a1 context=0000000000000002\n", "f")
+    assert earlier.row == present.row != parse("cancel ALPHA a1\n", "f")[0].row
+    with pytest.raises(ScenarioError, match="context stands twice"):
+        parse("cancel ALPHA a1 memo=0000000000000002 context=0000000000000002\n", "f")
 
 
 def test_files_of_earlier_releases_may_call_the_imbalance_surplus() -> None:

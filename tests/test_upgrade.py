@@ -182,7 +182,7 @@ def test_order_and_trade_numbers_continue_after_an_upgrade(directory: Path, rele
     node = open_directory(directory, CAPACITY, "fsync")
     (events,) = append(node, [*written.clock(2, 10), *written.enter(2, "ORDER-2024-888", -1, 500, 90_000)])
     close(node)
-    numbers = [int(event["number"]) for event in events]
+    numbers = [int(event["order_number"]) for event in events]
     assert numbers[0] == content["orders_accepted"] + 1
     trades = sum(int(event["kind"]) == int(events[1]["kind"]) for event in events)
     assert numbers[1 : trades + 1] == list(range(content["trades"] + 1, content["trades"] + 1 + trades))
@@ -273,8 +273,8 @@ def test_tables_that_are_carried_over_are_those_that_a_replay_gives(tmp_path: Pa
 @pytest.mark.parametrize(
     ("part", "array", "field", "named"),
     [
-        ("venue", "venue", "trades", "trades"),
-        ("venue", "venue", "orders_accepted", "orders_accepted"),
+        ("venue", "venue", "trades", "last_trade_number"),
+        ("venue", "venue", "orders_accepted", "last_order_number"),
         ("venue", "venue", "now_ns", "now_ns"),
         ("orders", "orders", "leaves_qty", "open orders"),
         ("orders", "orders", "price_e4", "open orders"),

@@ -92,7 +92,7 @@ def _check_participant(venue: Venue, participant: Participant) -> None:
     _promise(len(borne) == len(participant.open_orders), f"{name}: {len(borne)} ids are borne by open orders")
     _promise(not (participant.killed and participant.open_orders), f"{name} is killed and has open orders")
     for number, order in participant.open_orders.items():
-        _promise(order.number == number, f"order {number} is kept as {order.number}")
+        _promise(order.order_number == number, f"order {number} is kept as {order.order_number}")
         _promise(order.participant is participant, f"order {number} is another participant's")
         _promise(order.instrument.open_orders.get(number) is order, f"order {number} is unknown to its instrument")
         known = participant.ids.get(order.client_order_id)
@@ -101,8 +101,8 @@ def _check_participant(venue: Venue, participant: Participant) -> None:
 
 
 def _check_order(venue: Venue, order: Order) -> None:
-    number, instrument = order.number, order.instrument
-    _promise(1 <= number <= venue.order_number, f"order {number} has a number not given out")
+    number, instrument = order.order_number, order.instrument
+    _promise(1 <= number <= venue.last_order_number, f"order {number} has a number not given out")
     _promise(1 <= order.priority <= venue.priority, f"order {number} has priority {order.priority} not given out")
     _promise(order.client_order_id != 0, f"order {number} has no client order id")
     _promise(order.id_day <= venue.trading_day, f"order {number} took its id on a later day")

@@ -24,7 +24,7 @@ def _end_day(venue: Venue, events: EventLog) -> None:
     """Orders good for the day end with it, in order of acceptance, before anything of the new day (section 13, 27)."""
     every = (order for participant in venue.participants for order in participant.open_orders.values())
     of_day = [order for order in every if order.time_in_force == TimeInForce.DAY]
-    for order in sorted(of_day, key=lambda each: each.number):
+    for order in sorted(of_day, key=lambda each: each.order_number):
         cancel_open(venue, order, Reason.END_OF_DAY, events)
     publish_indicatives(venue, events)
 

@@ -48,7 +48,7 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CLOCK_JUMP): clock_jump,
 }
 #: The kinds that an ``extend`` may stand before, of which it is one itself (section 13, 12).
-_EXTENDABLE: Final = frozenset(
+_CONTINUABLE: Final = frozenset(
     map(int, (_EXTEND, _LIMITS, CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)),
 )
 
@@ -148,13 +148,13 @@ class ReferenceEngine:
 
 
 def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
-    extension, venue.extension = venue.extension, None
-    if not can_be_interpreted(row) or (extension is not None and row.kind not in _EXTENDABLE):
+    continuation, venue.continuation = venue.continuation, None
+    if not can_be_interpreted(row) or (continuation is not None and row.kind not in _CONTINUABLE):
         log.rejected(row.client_order_id, Reason.INVALID_COMMAND)
     elif row.kind == _EXTEND:
-        venue.extension = row
+        venue.continuation = row
     elif row.kind == _LIMITS:
-        limits_command(venue, row, extension, log)
+        limits_command(venue, row, continuation, log)
     else:
         _RULES[row.kind](venue, row, log)
         publish_indicatives(venue, log)

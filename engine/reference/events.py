@@ -4,16 +4,15 @@ A row is packed into its 64 bytes at once, in the order of ``EVENT``'s places; a
 places an event uses is stated once, in ``EVENT_FIELDS``; every method below writes those and leaves the others zero.
 """
 
-from struct import Struct
 from typing import Any, Final
 
 import numpy as np
 
 from engine.records import EVENT, EventKind, Phase, Reason
 from engine.reference.state import Indicative, Instrument, Order, Participant
+from engine.row_bytes import EVENT_ROW
 
-#: The places of an EVENT row as bytes: six of 8, three of 4, and four of 1, the third of which has a sign.
-_pack: Final = Struct("<6q3I2BbB").pack
+_pack: Final = EVENT_ROW.pack
 
 _ACCEPTED: Final = int(EventKind.ACCEPTED)
 _REJECTED: Final = int(EventKind.REJECTED)
@@ -56,13 +55,13 @@ class EventLog:
             contra_client_order_id=order.client_order_id,
             price_e4=order.price_e4,
             qty=order.leaves_qty,
-            number=order.number,
+            order_number=order.order_number,
             participant=order.participant.number,
             instrument=order.instrument.number,
             side=order.side,
         )
 
-    def trade(self, first: Order, second: Order, price_e4: int, qty: int, number: int, side: int) -> None:
+    def trade(self, first: Order, second: Order, price_e4: int, qty: int, trade_number: int, side: int) -> None:
         """``first`` is the resting order (uncross: the buy), ``side`` that of the aggressor (uncross: 0)."""
         self._rows.append(
             _pack(
@@ -71,7 +70,7 @@ class EventLog:
                 second.client_order_id,
                 price_e4,
                 qty,
-                number,
+                trade_number,
                 first.participant.number,
                 second.participant.number,
                 first.instrument.number,
@@ -113,8 +112,8 @@ class EventLog:
         self._append(
             _INDICATIVE,
             price_e4=now.price_e4,
-            qty=now.qty,
-            number=abs(imbalance_qty),
+            qty=now.paired_qty,
+            imbalance_qty=abs(imbalance_qty),
             instrument=instrument.number,
             side=(imbalance_qty > 0) - (imbalance_qty < 0),
         )
@@ -139,7 +138,7 @@ class EventLog:
                 0,
                 order.price_e4,
                 qty,
-                order.number,
+                order.order_number,
                 order.participant.number,
                 0,
                 order.instrument.number,
@@ -158,7 +157,8 @@ class EventLog:
         contra_client_order_id: int = 0,
         price_e4: int = 0,
         qty: int = 0,
-        number: int = 0,
+        order_number: int = 0,
+        imbalance_qty: int = 0,
         participant: int = 0,
         instrument: int = 0,
         reason: int = 0,
@@ -172,7 +172,7 @@ class EventLog:
                 contra_client_order_id,
                 price_e4,
                 qty,
-                number,
+                order_number or imbalance_qty,  # they share a place
                 participant,
                 0,
                 instrument,

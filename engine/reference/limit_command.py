@@ -40,9 +40,9 @@ class _Value(NamedTuple):
     most: int
 
 
-def limits_command(venue: Venue, row: Row, extension: Row | None, events: EventLog) -> None:
-    """``extension`` is the continuation row before ``row``."""
-    if not _acceptable(row, extension):
+def limits_command(venue: Venue, row: Row, continuation: Row | None, events: EventLog) -> None:
+    """``continuation`` is the continuation row before ``row``."""
+    if not _acceptable(row, continuation):
         events.rejected(row.name, Reason.INVALID_COMMAND)
         return
     participant = venue.participant_by_name.get(row.name)
@@ -50,13 +50,13 @@ def limits_command(venue: Venue, row: Row, extension: Row | None, events: EventL
         events.rejected(row.name, Reason.UNKNOWN_PARTICIPANT)
         return
     if row.symbol == 0:
-        _set(participant.limits, row, extension)
+        _set(participant.limits, row, continuation)
         return
     instrument = venue.instrument_by_symbol.get(row.symbol)
     if instrument is None:
         events.rejected(row.symbol, Reason.UNKNOWN_INSTRUMENT)
         return
-    _set(participant.limits_in.setdefault(instrument.number, Limits()), row, extension)
+    _set(participant.limits_in.setdefault(instrument.number, Limits()), row, continuation)
 
 
 def set_bits(limits: Limits) -> int:
@@ -75,34 +75,34 @@ def set_bits(limits: Limits) -> int:
     )
 
 
-def _acceptable(row: Row, extension: Row | None) -> bool:
+def _acceptable(row: Row, continuation: Row | None) -> bool:
     """True if the row can be interpreted with its continuation row, and its values are in bounds."""
     named, off = limit_bits(row.limits, row.further_limits, row.further_off)
     if named & ~_LIMITS or off & ~named or (row.symbol and named & _OF_PARTICIPANT_ONLY):
         return False
-    for each in _values(row, extension):
+    for each in _values(row, continuation):
         least, most = (each.least, each.most) if named & ~off & each.limit else (0, 0)
         if not least <= each.value <= most:
             return False
     return True
 
 
-def _values(row: Row, extension: Row | None) -> tuple[_Value, ...]:
+def _values(row: Row, continuation: Row | None) -> tuple[_Value, ...]:
     return (
         _Value(MAX_ORDER_QTY, row.max_order_qty, 1, QTY_MAX),
         _Value(MAX_ORDER_VALUE, row.max_order_value_e4, 1, INT64_MAX),
         _Value(MAX_POSITION, row.max_position_qty, 0, INT64_MAX),
         _Value(CREDIT, row.credit_e4, 0, INT64_MAX),
-        _Value(ORDER_RATE, extension.rate_orders if extension else 0, 1, RATE_ORDERS_MAX),
-        _Value(ORDER_RATE, extension.rate_window_ns if extension else 0, 1, RATE_WINDOW_NS_MAX),
-        _Value(MARGIN, extension.margin_bps if extension else 0, 0, BPS_MAX),
-        _Value(ADV, extension.adv_share_bps if extension else 0, 0, BPS_MAX),
-        _Value(MAX_OPEN_ORDERS, extension.max_open_orders if extension else 0, 1, ORDERS_MAX_MAX),
-        _Value(MAX_IDS, extension.max_ids if extension else 0, 1, IDS_MAX_MAX),
+        _Value(ORDER_RATE, continuation.rate_orders if continuation else 0, 1, RATE_ORDERS_MAX),
+        _Value(ORDER_RATE, continuation.rate_window_ns if continuation else 0, 1, RATE_WINDOW_NS_MAX),
+        _Value(MARGIN, continuation.margin_bps if continuation else 0, 0, BPS_MAX),
+        _Value(ADV, continuation.adv_share_bps if continuation else 0, 0, BPS_MAX),
+        _Value(MAX_OPEN_ORDERS, continuation.max_open_orders if continuation else 0, 1, ORDERS_MAX_MAX),
+        _Value(MAX_IDS, continuation.max_ids if continuation else 0, 1, IDS_MAX_MAX),
     )
 
 
-def _set(limits: Limits, row: Row, extension: Row | None) -> None:
+def _set(limits: Limits, row: Row, continuation: Row | None) -> None:
     """Set the limits that the row names, and remove those that it names ``off``; others stay."""
     named, off = limit_bits(row.limits, row.further_limits, row.further_off)
     if named & MAX_ORDER_QTY:
@@ -116,13 +116,13 @@ def _set(limits: Limits, row: Row, extension: Row | None) -> None:
     if named & RESTRICTED:
         limits.restricted = not off & RESTRICTED
     if named & ORDER_RATE:
-        rate = (extension.rate_orders, extension.rate_window_ns) if extension else None
+        rate = (continuation.rate_orders, continuation.rate_window_ns) if continuation else None
         limits.order_rate = None if off & ORDER_RATE else rate
     if named & MARGIN:
-        limits.margin_bps = None if off & MARGIN else extension.margin_bps if extension else 0
+        limits.margin_bps = None if off & MARGIN else continuation.margin_bps if continuation else 0
     if named & ADV:
-        limits.adv_share_bps = None if off & ADV else extension.adv_share_bps if extension else 0
+        limits.adv_share_bps = None if off & ADV else continuation.adv_share_bps if continuation else 0
     if named & MAX_OPEN_ORDERS:
-        limits.max_open_orders = None if off & MAX_OPEN_ORDERS or not extension else extension.max_open_orders
+        limits.max_open_orders = None if off & MAX_OPEN_ORDERS or not continuation else continuation.max_open_orders
     if named & MAX_IDS:
-        limits.max_ids = None if off & MAX_IDS or not extension else extension.max_ids
+        limits.max_ids = None if off & MAX_IDS or not continuation else continuation.max_ids

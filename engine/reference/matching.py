@@ -98,8 +98,8 @@ def _prevent_self_trade(venue: Venue, aggressor: Order, resting: Order, events: 
 def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> None:
     """The two trade the smaller of their quantities, at the resting order's price."""
     qty = min(aggressor.leaves_qty, resting.leaves_qty)
-    venue.trade_number += 1
-    events.trade(resting, aggressor, resting.price_e4, qty, venue.trade_number, aggressor.side)
+    venue.last_trade_number += 1
+    events.trade(resting, aggressor, resting.price_e4, qty, venue.last_trade_number, aggressor.side)
     aggressor.instrument.last_trade_e4 = resting.price_e4
     execute(aggressor, qty)
     execute(resting, qty)

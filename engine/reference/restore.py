@@ -35,9 +35,10 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     fill_state(state, parts)
     counters = state.venue[0]
     venue = Venue(capacity, now_ns=int(counters["now_ns"]), trading_day=int(counters["trading_day"]))
-    venue.order_number, venue.trade_number = int(counters["orders_accepted"]), int(counters["trades"])
-    if counters["extended"]:
-        venue.extension = _extension(counters)
+    venue.last_order_number = int(counters["last_order_number"])
+    venue.last_trade_number = int(counters["last_trade_number"])
+    if counters["continuation"]:
+        venue.continuation = _continuation(counters)
     for row in state.instruments[: int(counters["instruments"])]:
         _add_instrument(venue, row)
     for row in state.participants[: int(counters["participants"])]:
@@ -54,9 +55,9 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     return venue, int(counters["seq"])
 
 
-def _extension(counters: Any) -> Row:
+def _continuation(counters: Any) -> Row:
     """The EXTEND row that waits for its command."""
-    numbers = [int(counters[f"extended_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
+    numbers = [int(counters[f"continuation_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
     rest = dict.fromkeys(Row._fields[len(numbers) :], 0)
     return Row(**dict(zip(Row._fields, numbers, strict=False)), **rest | {"kind": int(CommandKind.EXTEND)})
 
@@ -75,7 +76,7 @@ def _add_instrument(venue: Venue, row: Any) -> None:
         last_trade_e4=int(row["last_trade_e4"]),
     )
     if instrument.phase in CALLS:
-        published = (int(row[f"indicative_{name}"]) for name in ("e4", "qty", "surplus"))
+        published = (int(row[name]) for name in ("indicative_e4", "paired_qty", "imbalance_qty"))
         instrument.published = Indicative(*published)
         venue.calls[number] = instrument
     venue.instruments.append(instrument)
@@ -138,7 +139,7 @@ def _set_entry_times(venue: Venue, state: State) -> None:
     """
     for participant in venue.participants:
         row = state.participants[participant.number - 1]
-        newest = int(row["entry_times"])
+        newest = int(row["entry_time_count"])
         places = np.arange(max(newest + 1 - RATE_ORDERS_MAX, 0), newest + 1) % RATE_ORDERS_MAX
         ring = state.entry_times[(participant.number - 1) * RATE_ORDERS_MAX :][places]
         counts = np.diff(ring["entries"], append=int(row["entries"]))
@@ -151,14 +152,16 @@ def _set_entry_times(venue: Venue, state: State) -> None:
 def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
     """Slot and order of each open order, in order of acceptance; each is known to participant and instrument."""
     slots = np.flatnonzero(state.orders["participant"])
-    for slot in slots[np.argsort(state.orders["number"][slots], kind="stable")].tolist():
+    for slot in slots[np.argsort(state.orders["order_number"][slots], kind="stable")].tolist():
         row = state.orders[slot]
         participant, instrument = venue.participant(int(row["participant"])), venue.instrument(int(row["instrument"]))
         if participant is None or instrument is None:
-            raise ValueError(f"order {int(row['number'])} is of a participant or an instrument that is not defined")
+            raise ValueError(
+                f"order {int(row['order_number'])} is of a participant or an instrument that is not defined"
+            )
         market = bool(int(row["instructions"]) & Instruction.MARKET)
         order = Order(
-            number=int(row["number"]),
+            order_number=int(row["order_number"]),
             client_order_id=int(row["client_order_id"]),
             id_day=venue.trading_day - int(row["carried"]),
             participant=participant,
@@ -177,8 +180,8 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             cum_qty=int(row["cum_qty"]),
         )
         add_open(order, order.leaves_qty)
-        participant.open_orders[order.number] = order
-        instrument.open_orders[order.number] = order
+        participant.open_orders[order.order_number] = order
+        instrument.open_orders[order.order_number] = order
         venue.open_order_count += 1
         yield slot, order
 
@@ -193,13 +196,13 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
             continue
         queue = _queue_of(first)
         if queue in begun:
-            raise ValueError(f"the queue at the price of order {first.number} has two beginnings")
+            raise ValueError(f"the queue at the price of order {first.order_number} has two beginnings")
         begun.add(queue)
         at = slot
         while at:
             order = by_slot.get(at)
             if order is None or order.level is not None or _queue_of(order) != queue:
-                raise ValueError(f"the queue behind order {first.number} leads to an order that is not in it")
+                raise ValueError(f"the queue behind order {first.order_number} leads to an order that is not in it")
             venue.rest(order)
             count += 1
             at = int(behind[at])

@@ -58,7 +58,7 @@ class LitBook:
         level = levels.get(rank)
         if level is None:
             level = levels[rank] = Level(rank, order.price_e4)
-        level.orders[order.number] = order
+        level.orders[order.order_number] = order
         level.leaves_qty += order.leaves_qty
         order.level = level
 
@@ -66,7 +66,7 @@ class LitBook:
         """Reduce a resting order by ``qty``; it keeps its place, or leaves if nothing is left."""
         level = order.level
         if level is None:
-            raise ValueError(f"order {order.number} does not rest")
+            raise ValueError(f"order {order.order_number} does not rest")
         self.changes += 1
         level.leaves_qty -= qty
         order.leaves_qty -= qty
@@ -77,13 +77,13 @@ class LitBook:
         """Remove a resting order, which keeps its leaves quantity."""
         level = order.level
         if level is None:
-            raise ValueError(f"order {order.number} does not rest")
+            raise ValueError(f"order {order.order_number} does not rest")
         self.changes += 1
         level.leaves_qty -= order.leaves_qty
         self._take_out(order, level)
 
     def _take_out(self, order: "Order", level: Level) -> None:
-        del level.orders[order.number]
+        del level.orders[order.order_number]
         order.level = None
         if not level.orders:
             del self.sides[order.side][level.rank]
@@ -118,10 +118,10 @@ class Holding:
 
 
 class Indicative(NamedTuple):
-    """Result of an uncross: its price (0: none), quantity, and buys less sells that accept the price."""
+    """Result of an uncross: its price (0: none), the paired quantity, and buys less sells that accept the price."""
 
     price_e4: int
-    qty: int
+    paired_qty: int
     imbalance_qty: int
 
 
@@ -213,12 +213,12 @@ class Participant:
 class Order:
     """An accepted order. ``price_e4`` is 0 for a market order; ``level`` is where it rests, None while it does not.
 
-    ``number``: order of acceptance in the venue, from 1. ``priority``: the venue's counter when it last went to the
-    back of a queue. ``id_day``: the trading day on which its client order id was taken. ``entry_reference_e4``: the
+    ``order_number``: order of acceptance in the venue, from 1. ``priority``: the venue's counter when it last went to
+    the back of a queue. ``id_day``: the trading day on which its client order id was taken. ``entry_reference_e4``: the
     reference price of the instrument when the order was entered. ``holding``: the participant's in the instrument.
     """
 
-    number: int
+    order_number: int
     client_order_id: int
     id_day: int
     participant: Participant

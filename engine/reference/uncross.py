@@ -83,8 +83,8 @@ def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: Event
         if buy is None or sell is None:
             return
         qty = min(buy.leaves_qty, sell.leaves_qty)
-        venue.trade_number += 1
-        events.trade(buy, sell, price_e4, qty, venue.trade_number, 0)
+        venue.last_trade_number += 1
+        events.trade(buy, sell, price_e4, qty, venue.last_trade_number, 0)
         for order in (buy, sell):
             execute(order, qty)
             if order.leaves_qty == 0:

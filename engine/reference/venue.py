@@ -21,7 +21,7 @@ class Venue:
     """The whole state. The counters hold the last value given out.
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
-    number. ``extension``: the continuation row that the next row uses up.
+    number. ``continuation``: the continuation row (EXTEND) that the next row uses up.
     """
 
     capacity: Capacity
@@ -33,11 +33,11 @@ class Venue:
     participant_by_name: dict[int, Participant] = field(default_factory=dict)
     open_order_count: int = 0
     id_count: int = 0
-    order_number: int = 0
-    trade_number: int = 0
+    last_order_number: int = 0
+    last_trade_number: int = 0
     priority: int = 0
     calls: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
-    extension: Row | None = None
+    continuation: Row | None = None
 
     def instrument(self, number: int) -> Instrument | None:
         return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None
@@ -76,10 +76,10 @@ class Venue:
             self.calls.pop(instrument.number, None)
 
     def accept(self, row: Row, participant: Participant, instrument: Instrument) -> Order:
-        """A new open order out of an ``enter``, with the next number. It does not rest yet."""
-        self.order_number += 1
+        """A new open order out of an ``enter``, with the next order number. It does not rest yet."""
+        self.last_order_number += 1
         order = Order(
-            number=self.order_number,
+            order_number=self.last_order_number,
             client_order_id=row.client_order_id,
             id_day=self.trading_day,
             participant=participant,
@@ -97,8 +97,8 @@ class Venue:
         )
         add_open(order, order.leaves_qty)
         participant.ids[order.client_order_id] = order
-        participant.open_orders[order.number] = order
-        instrument.open_orders[order.number] = order
+        participant.open_orders[order.order_number] = order
+        instrument.open_orders[order.order_number] = order
         self.open_order_count += 1
         self.id_count += 1
         return order
@@ -121,8 +121,8 @@ class Venue:
         """Remove an order that is in no queue, with any open quantity."""
         add_open(order, -order.leaves_qty)
         self._give_up_id(order)
-        del order.participant.open_orders[order.number]
-        del order.instrument.open_orders[order.number]
+        del order.participant.open_orders[order.order_number]
+        del order.instrument.open_orders[order.order_number]
         self.open_order_count -= 1
 
     def _give_up_id(self, order: Order) -> None:

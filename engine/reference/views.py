@@ -82,7 +82,7 @@ def _in_book_order(instrument: Instrument) -> Iterator[Order]:
 def _open_order(order: Order) -> tuple[int, ...]:
     return (
         order.client_order_id,
-        order.number,
+        order.order_number,
         order.price_e4,
         order.qty,
         order.leaves_qty,

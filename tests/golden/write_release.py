@@ -57,8 +57,17 @@ def row(kind: int, **places: int) -> Rows:
     return made
 
 
-def memo(participant: int, side: int) -> int:
-    """Memo of the gateway for a command of a participant's user; 0 where it has none."""
+#: Names of the place for the gateway's context, of a command and of a replace.
+CONTEXT, NEW_CONTEXT = ("context", "new_context") if "context" in (COMMAND.names or ()) else ("memo", "new_memo")
+
+
+def counter(venue: Any, *names: str) -> int:
+    """A counter of the venue that some releases call otherwise."""
+    return int(venue[next(name for name in names if name in venue.dtype.names)])
+
+
+def context(participant: int, side: int) -> int:
+    """Context of the gateway for a command of a participant's user; 0 where it has none."""
     if participant not in USERS:
         return 0
     octets = USERS[participant].to_bytes(2, "little") + (b"B" if side == BUY else b"S") + b"YPNN\0"
@@ -67,7 +76,9 @@ def memo(participant: int, side: int) -> int:
 
 def extended(token: str, new_token: str = "") -> tuple[list[Rows], list[int]]:
     """The EXTEND row before a command with order tokens, where it needs one, and the client order ids."""
-    order_id, words, is_short = (moved(name, "gateway.memo") for name in ("order_id", "token_words", "is_short"))
+    order_id, words, is_short = (
+        moved(name, "gateway.context", "gateway.memo") for name in ("order_id", "token_words", "is_short")
+    )
     tokens = [each.encode().ljust(14) for each in (token, new_token) if each]
     values = dict[str, int]()
     for place, each in zip(("token", "new_token"), tokens, strict=False):
@@ -84,7 +95,7 @@ def enter(
     before, (client_order_id,) = extended(token)
     places = {
         "client_order_id": client_order_id,
-        "memo": memo(participant, side),
+        CONTEXT: context(participant, side),
         "price_e4": price_e4,
         "qty": qty,
         "participant": participant,
@@ -101,14 +112,17 @@ def replace(participant: int, token: str, new_token: str, qty: int, price_e4: in
     """A replace as the gateway writes it."""
     before, (client_order_id, new_id) = extended(token, new_token)
     places = {"client_order_id": client_order_id, "new_client_order_id": new_id, "qty": qty, "price_e4": price_e4}
-    return [*before, row(CommandKind.REPLACE, **places, participant=participant, new_memo=memo(participant, BUY))]
+    return [
+        *before,
+        row(CommandKind.REPLACE, **places, participant=participant, **{NEW_CONTEXT: context(participant, BUY)}),
+    ]
 
 
 def cancel(participant: int, token: str, qty: int = 0) -> list[Rows]:
     """A cancel, of the whole order or down to a quantity."""
     before, (client_order_id,) = extended(token)
     places = {"client_order_id": client_order_id, "qty": qty, "participant": participant}
-    return [*before, row(CommandKind.CANCEL, **places, memo=memo(participant, BUY))]
+    return [*before, row(CommandKind.CANCEL, **places, **{CONTEXT: context(participant, BUY)})]
 
 
 def clock(day: int, after_s: float = 0) -> list[Rows]:
@@ -235,8 +249,8 @@ def main(directory: Path) -> None:
         "now_ns": engine.now_ns,
         "next_due_ns": engine.next_due_ns,
         "symbols": list(engine.directory.symbols),
-        "orders_accepted": int(venue["orders_accepted"]),
-        "trades": int(venue["trades"]),
+        "orders_accepted": counter(venue, "last_order_number", "orders_accepted"),
+        "trades": counter(venue, "last_trade_number", "trades"),
         "ids_used": int(venue["ids_used"]),
         "open_orders": shown(engine.open_orders()),
         "positions": shown(engine.positions()),

@@ -1,7 +1,7 @@
-"""Gateway context of a command: the memo, and an order token as a client order id.
+"""Gateway context of a command: eight bytes of its own, and an order token as a client order id.
 
-The *memo* is eight bytes that the market never reads: the user who sent a command, and the fields of its OUCH message
-that the market does not use but an answer repeats. It is in the journal, so answers can be made again from there.
+The *context* of a command is eight bytes that the market never reads: the user who sent it, and the fields of its OUCH
+message that the market does not use but an answer repeats. It is in the journal, so replay makes the same answers.
 
     byte 0, 1   number of the user, in order of first definition, from 1; 0: of no user
     byte 2      buy_sell        byte 3  display           byte 4  capacity
@@ -80,10 +80,10 @@ def token_of_id(client_order_id: int) -> bytes:
     return client_order_id.to_bytes(8, "big").lstrip(b"\0").ljust(14)
 
 
-def user_of(memo: int) -> int:
-    """Number of the user in a memo.
+def user_of(context: int) -> int:
+    """Number of the user in a context.
 
     >>> user_of(0x42_0002)
     2
     """
-    return memo & 0xFFFF
+    return context & 0xFFFF
