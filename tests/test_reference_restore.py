@@ -13,11 +13,11 @@ from engine import Capacity, Engine
 from engine.conversion import convert
 from engine.index import find_place
 from engine.reference import ReferenceEngine
+from tests.conversions import ROOMY, STREAMS, Parts, assert_same_views, copied, cuts, stream
 from tests.golden.releases import RELEASES, release_content, release_copy
 from tests.limit_rows import limits
 from tests.rows import BUY, batch, clock, enter, extend, halt, kill
 from tests.streams import call_stream, random_stream
-from tests.test_conversion import ROOMY, STREAMS, Parts, assert_same_views, copied, cuts, stream
 from tests.test_engines_agree import same, same_state
 from tests.test_scenario_files import SCENARIOS, rows_of
 

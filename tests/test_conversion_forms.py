@@ -1,0 +1,284 @@
+"""An image in another form, such as that of an earlier release, is converted to the form of this one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from checkpoints import CheckpointStore
+from engine import RULES_VERSION, Capacity, Engine, InvariantError, state_forms
+from engine.bounds import DAY_NS
+from engine.conversion import Conversion, convert
+from engine.parts import regions
+from engine.records import TimeInForce
+from engine.reference import ReferenceEngine
+from engine.state import new_state
+from engine.state_forms import CARRIED, FORMS, Form
+from tests.conversions import (
+    GOLDEN,
+    ROOMY,
+    Parts,
+    assert_alike,
+    copied,
+    cuts,
+    flat,
+    full_market,
+    image_in,
+    restored,
+    stream,
+    widened,
+    with_capacity,
+)
+from tests.golden import made
+from tests.rows import BUY, SELL, batch, clock, enter, kill
+from tests.test_crowded_ids import CAPACITIES as CROWDED
+from tests.test_crowded_ids import SETUP
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """A market with limits, a killed participant and a halt that ends by the clock."""
+    return full_market()
+
+
+# Another form: fields in another order, wider, renamed.
+
+
+OTHER = 77  # a STATE_VERSION that no release has
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[[Form], None]:
+    """Declares the form of STATE_VERSION 77."""
+    return lambda form: monkeypatch.setattr(state_forms, "FORMS", {**FORMS, (OTHER, RULES_VERSION): form})
+
+
+def from_other(parts: Parts, capacity: Capacity, to: Capacity | None = None) -> Conversion:
+    """Conversion of an image of STATE_VERSION 77."""
+    return convert(
+        parts,
+        rules_version=RULES_VERSION,
+        state_version=OTHER,
+        capacity=capacity,
+        to=to if to is not None else capacity,
+    )
+
+
+@pytest.mark.parametrize("number", [0, 2, 5])
+def test_fields_are_carried_over_by_name_whatever_their_order_width_and_byte_order(
+    number: int, declare: Callable[[Form], None]
+) -> None:
+    capacity, rows = stream(number)
+    for cut in cuts(number):
+        engine = Engine(capacity)
+        engine.apply(rows[:cut])
+        parts, form = image_in(engine, lambda _, dtype: widened(dtype))
+        declare(form)
+        conversion = from_other(parts, capacity)
+        assert conversion.notes == ()
+        ours = engine.parts()
+        assert [(part, name) for part, name, _ in flat(conversion.parts)] == [
+            (part, name) for part, name, _ in flat(ours)
+        ]
+        for part, name, array in flat(conversion.parts):
+            assert array.dtype == ours[part][name].dtype
+            assert np.array_equal(array, ours[part][name]), f"{part}.{name}"
+        larger = replace(capacity, orders_max=capacity.orders_max + 1, ids_max=3 * capacity.ids_max)
+        kernel = restored(from_other(parts, capacity, larger).parts, larger, engine)
+        reference = with_capacity(rows[:cut], capacity, larger)
+        assert kernel.apply(rows[cut:]).tobytes() == reference.apply(rows[cut:]).tobytes()
+        assert_alike(kernel, reference)
+
+
+def changed(array: str, change: Callable[[list[tuple[str, Any]]], list[tuple[str, Any]]]) -> Callable[[str, Any], Any]:
+    """Change of the fields of one array."""
+
+    def of(name: str, dtype: "np.dtype[Any]") -> "np.dtype[Any]":
+        return np.dtype(change([(field, dtype[field]) for field in dtype.names or ()])) if name == array else dtype
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("array", "field"), [("orders", "price_e4"), ("limits", "credit_e4"), ("venue", "last_trade_number")]
+)
+def test_a_renamed_field_is_carried_over_where_its_old_name_is_declared(
+    array: str, field: str, engine: Engine, declare: Callable[[Form], None]
+) -> None:
+    rename = changed(array, lambda fields: [("old_name" if name == field else name, kind) for name, kind in fields])
+    parts, form = image_in(engine, rename, {(array, field): "old_name"})
+    declare(form)
+    conversion = from_other(parts, ROOMY)
+    assert conversion.notes == ()
+    assert_alike(restored(conversion.parts, ROOMY, engine), engine)
+    declare(form._replace(renamed={}))
+    with pytest.raises(ValueError, match=f"no field {array}.{field}, and this release declares no default for it"):
+        from_other(parts, ROOMY)
+
+
+def test_a_new_field_begins_with_its_declared_default_and_a_dropped_one_is_named(
+    engine: Engine, declare: Callable[[Form], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = changed("participants", lambda fields: [*fields[:2], ("shoe_size", np.dtype("<i4")), *fields[3:]])
+    dropped = engine._state.participants.dtype.names
+    assert dropped is not None
+    parts, form = image_in(engine, change)
+    declare(form)
+    with pytest.raises(ValueError, match=f"no field participants.{dropped[2]}, and this release declares no default"):
+        from_other(parts, ROOMY)
+    monkeypatch.setattr(
+        "engine.conversion.DEFAULTS", {("participants", dropped[2]): state_forms.Default(1, "all are killed")}
+    )
+    conversion = from_other(parts, ROOMY)
+    assert conversion.notes == (
+        "all are killed",
+        "the field participants.shoe_size is not carried over: this release does not have it",
+    )
+    assert (conversion.parts["reference"]["participants"][dropped[2]] == 1).all()
+
+
+def test_each_declared_default_is_of_a_field_that_this_release_has() -> None:
+    fields = {(region.name, field) for region in regions(new_state(ROOMY)) for field in region.rows.dtype.names or ()}
+    assert set(state_forms.DEFAULTS) <= fields
+
+
+# What cannot be converted.
+
+
+@pytest.mark.parametrize(("rules", "state"), [(1, 0), (2, 0), (3, 1), (RULES_VERSION + 1, 1), (4, 3), (4, -1)])
+def test_an_image_of_a_version_without_a_declared_form_is_refused(rules: int, state: int, engine: Engine) -> None:
+    with pytest.raises(
+        ValueError,
+        match=f"^an image of RULES_VERSION {rules} with STATE_VERSION {state} cannot be converted; this release"
+        " converts images of RULES_VERSION and STATE_VERSION 3 with 0, 4 with 0, 4 with 1, 4 with 2$",
+    ):
+        convert(engine.parts(), rules_version=rules, state_version=state, capacity=ROOMY, to=ROOMY)
+
+
+def test_a_value_that_a_field_cannot_hold_is_refused(engine: Engine, declare: Callable[[Form], None]) -> None:
+    parts, form = image_in(engine, lambda _, dtype: widened(dtype))
+    declare(form)
+    from_other(parts, ROOMY)
+    for array, field, value in (
+        ("orders", "qty", 2**31),
+        ("orders", "side", -129),
+        ("orders", "participant", -1),
+        ("orders", "instrument", 2**16),
+    ):
+        bad = copied(parts)
+        bad["orders"][array][field][0] = value
+        with pytest.raises(ValueError, match=f"^the field {array}.{field} has the value {value}, which does not fit "):
+            from_other(bad, ROOMY)
+
+
+# Earlier releases.
+
+
+@pytest.mark.parametrize("state_version", [0, 1])
+def test_an_image_of_an_earlier_state_version_is_the_market_that_a_replay_gives(state_version: int) -> None:
+    (info,) = CheckpointStore(GOLDEN / "before-ids").list()
+    path = info.path if state_version == 0 else GOLDEN / "state-1-rules-4.checkpoint"
+    image = CheckpointStore(GOLDEN / "before-ids").load(path)
+    assert (image.rules_version, image.state_version) == (4, state_version)
+    capacity = Capacity(**image.capacity)
+    larger = replace(capacity, orders_max=9_000, ids_max=90_000, participants_max=9)
+    replayed = ReferenceEngine(capacity)
+    replayed.apply(made.commands()[: image.seq])
+    for to in (capacity, larger):
+        conversion = convert(image.parts, rules_version=4, state_version=state_version, capacity=capacity, to=to)
+        kernel = Engine.restore(to, image.seq, image.event_digest, conversion.parts)
+        assert_alike(kernel, replayed)
+
+
+OLD_PARTICIPANT = np.dtype(
+    [
+        ("group", "<i8"),
+        ("permissions", "<i8"),
+        ("orders_open", "<i8"),
+        ("open_notional_e4", "<i8"),
+        ("entries", "<i8"),
+        ("entered_ns", "<i8"),
+        ("limited", "<i8"),
+        ("killed", "<i8"),
+        ("name", "<i8"),
+        ("group_name", "<i8"),
+        ("entry_times", "<i8"),
+        ("reserved", "<i8", (5,)),
+    ]
+)
+
+
+def old_dtype(array: str, dtype: "np.dtype[Any]") -> "np.dtype[Any]":
+    """A dtype of this release with the names of STATE_VERSION 0 and 1."""
+    old = {field: name for (of, field), name in FORMS[1, 4].renamed.items() if of == array}
+    return np.dtype([(old.get(name, name), dtype[name]) for name in dtype.names]) if dtype.names else dtype
+
+
+def as_of_rules_3(engine: Engine) -> Parts:
+    """The image that a release with RULES_VERSION 3 would have of an engine's state."""
+    dtypes = {"participants": OLD_PARTICIPANT, "limits": FORMS[0, 3].paged["limits"]}
+    return image_in(engine, lambda name, dtype: dtypes.get(name, old_dtype(name, dtype)), FORMS[0, 3].renamed)[0]
+
+
+def test_an_image_of_rules_3_is_carried_to_rules_4() -> None:
+    capacity, rows = stream(0)
+    engine = Engine(capacity)
+    engine.apply(rows)
+    engine.apply(kill("P2"))
+    for column in ("max_open_orders", "max_ids"):
+        engine._state.limits[column] = 0
+    engine._state.limits["limits"] &= 255
+    engine._state.participants["limits_count"] = np.count_nonzero(
+        engine._state.limits["limits"][: 17 * 9].reshape(17, 9)[1:], axis=1
+    )
+    engine.check()
+    assert engine.participants()["killed"].any()
+    assert engine._state.limits["limits"].any()
+    conversion = convert(as_of_rules_3(engine), rules_version=3, state_version=0, capacity=capacity, to=capacity)
+    assert conversion.notes == (
+        "participants have a new field ids_used, counted from the ids in use",
+        "limits have a new field max_open_orders, which is set for nobody",
+        "limits have a new field max_ids, which is set for nobody",
+        "RULES_VERSION 4 instead of 3: an order good for the day is canceled when another trading day begins",
+    )
+    assert_alike(restored(conversion.parts, capacity, engine), engine)
+    assert all(np.array_equal(array, engine.parts()[part][name]) for part, name, array in flat(conversion.parts))
+
+
+def test_a_day_order_that_outlived_its_day_under_rules_3_ends_with_the_day_of_the_upgrade() -> None:
+    capacity = CROWDED[1]
+    engine = Engine(capacity)
+    engine.apply(
+        batch(
+            SETUP,
+            *(enter(1, 100 + n, BUY, 5, 10_000, tif=TimeInForce.GTC) for n in range(3)),
+            enter(2, 200, SELL, 5, 10_200, tif=TimeInForce.GTC),
+            clock(2 * DAY_NS),
+            enter(3, 300, SELL, 5, 10_300),
+        )
+    )
+    state = engine._state
+    state.orders["time_in_force"][state.orders["order_number"] != 3] = TimeInForce.DAY
+    with pytest.raises(InvariantError, match="no order good for the day is of an earlier day"):
+        engine.check()
+    conversion = convert(
+        as_of_rules_3(engine), rules_version=3, state_version=0, capacity=capacity, to=replace(capacity, orders_max=11)
+    )
+    assert "; 3 such orders of an earlier trading day are open and end with this one" in " ".join(conversion.notes)
+    upgraded = restored(conversion.parts, replace(capacity, orders_max=11), engine)
+    upgraded.check()
+    assert upgraded.open_orders().tobytes() == engine.open_orders().tobytes()
+    assert upgraded.participants()["ids_used"].tolist() == [3, 1, 1]
+    upgraded.apply(clock(3 * DAY_NS))
+    upgraded.check()
+    assert upgraded.open_orders()["order_number"].tolist() == [3]
+
+
+def test_an_id_beyond_the_orders_is_refused_in_an_image_of_rules_3(engine: Engine) -> None:
+    parts = as_of_rules_3(engine)
+    pages = parts["ids"]["ids_pages"].view(FORMS[0, 3].paged["ids"]).reshape(-1)
+    pages["slot"][np.flatnonzero(pages["participant"])[0]] = CARRIED - 1
+    with pytest.raises(ValueError, match="an id leads to an order beyond the end of the orders"):
+        convert(parts, rules_version=3, state_version=0, capacity=ROOMY, to=ROOMY)
