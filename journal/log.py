@@ -5,18 +5,18 @@ that waits in one transaction (``group``, ``store``); ``wait_durable`` says when
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from journal import frame, marks, slices
-from journal.errors import BlockRefused, JournalBusy, JournalDamaged, JournalError, JournalForeign
+from journal import frame, marks, moved_file, slices
+from journal.errors import BlockRefused, JournalDamaged, JournalError, JournalForeign
 from journal.frame import Block
 from journal.group import QUEUE_BYTES_MAX, Entry, GroupWriter
-from journal.lock import WriterLock, writer_pid
+from journal.lock import WriterLock
+from journal.new_slice import make_slice
 from journal.opening import (
     FOLDER,
     check_last_block,
@@ -26,25 +26,15 @@ from journal.opening import (
     read_genesis_copy,
     read_tail,
 )
-from journal.pages import Meta, PageDamage, check_file, read_meta, read_metas
-from journal.reading import ADVICE, LABELS_KEY, TREES, Reader, Snapshot
+from journal.pages import PageDamage, check_file
+from journal.reading import ADVICE, LABELS_KEY, TREES, Reader
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
-from journal.store import (
-    LMDB_VERSION,
-    MAP_BYTES,
-    ROW_BYTES,
-    ReaderLock,
-    Store,
-    create_folder,
-    failed,
-    reason,
-    write_folder,
-)
+from journal.snapshots import SnapshotSource
+from journal.store import LMDB_VERSION, MAP_BYTES, ROW_BYTES, Store, create_folder, failed, reason
 
 #: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
 Durability = Literal["fsync", "none"]
 DURABILITIES: Final = {"fsync": "fsync", "none": "none: a crash of the machine can lose or destroy the journal"}
-_TRIES: Final = 10
 _forks = 0
 
 
@@ -91,9 +81,8 @@ class Journal:
         self._folder = place.journal
         self._forks = _forks
         self._store: Store | None = None
-        self._reader_lock: ReaderLock | None = None
+        self._snapshots: SnapshotSource | None = None
         self._writer: GroupWriter | None = None
-        self._fd = -1
         self._closed = False
         self._lock = None if readonly else WriterLock(path)
         try:
@@ -191,18 +180,13 @@ class Journal:
 
     def _open(self, readonly: bool) -> None:
         side, self._genesis_problem = read_genesis_copy(self._folder)
-        self._page_bytes = page_bytes_of(side)
         tail, self._tail_problem = read_tail(self._folder)
-        try:
-            self._fd = os.open(self._folder / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise JournalError(f"{self._folder / 'data.mdb'} cannot be read: {error.strerror}") from error
+        snapshots = self._snapshots = SnapshotSource(self.path, self._folder, page_bytes_of(side))
         genesis, problem, mark = side, None, None
-        self._readers = "the writer's own environment"
         try:
             if readonly:
-                self._open_reader_lock()
-            with self._pin() as snapshot:
+                snapshots.take_reader_lock()
+            with snapshots.pin() as snapshot:
                 genesis, mark = genesis_in(snapshot), snapshot.mark
                 if tail is not None:
                     check_tail(snapshot, tail)
@@ -232,29 +216,13 @@ class Journal:
         self.has_own_id = genesis.has_own_id
         self.genesis = genesis.sealed
         self._genesis = genesis
-        self._reader = Reader(str(self._folder), self._pin, self._fd, genesis, tail, problem)
+        self._reader = Reader(str(self._folder), snapshots.pin, snapshots.fd, genesis, tail, problem)
         ends = [known.last_seq for known in (mark, tail) if known is not None]
         self._last_seq = max(ends, default=None)
         if not readonly:
-            self._open_for_writing(mark)
+            self._open_for_writing(snapshots, mark)
 
-    def _open_reader_lock(self) -> None:
-        """Open LMDB for its reader table alone, where the directory lets us."""
-        lock_file = self._folder / "lock.mdb"
-        self._committed()
-        # Where it is missing, as in a copy of a directory, LMDB makes it.
-        if os.access(self._folder, os.W_OK) and (not lock_file.exists() or os.access(lock_file, os.R_OK | os.W_OK)):
-            self._reader_lock = ReaderLock(self._folder)
-            self._readers = "LMDB reader lock"
-            return
-        pid = writer_pid(self.path)
-        if pid is not None:
-            raise JournalBusy(
-                f"{self.path} is being written by process {pid}; reading it meanwhile needs write access to {lock_file}"
-            )
-        self._readers = "no reader lock: the directory cannot be written"
-
-    def _open_for_writing(self, mark: marks.Mark | None) -> None:
+    def _open_for_writing(self, snapshots: SnapshotSource, mark: marks.Mark | None) -> None:
         if self._problem is not None or mark is None:
             raise JournalDamaged(
                 f"{self.path}: {self._problem}; nothing was changed: read it with `lockstep journal check`"
@@ -265,11 +233,11 @@ class Journal:
                 f"or run what `lockstep commands {self.path}` prints into a new directory"
             )
         self._check_slice_before()
-        with self._pin() as snapshot:
+        with snapshots.pin() as snapshot:
             labels = marks.decode_labels(snapshot.record(LABELS_KEY))
             last = snapshot.block_at(mark.last_seq, self._genesis.row_bytes) if mark.blocks else None
         self._store = self.store_class(self._folder, self.durability, mark, labels)
-        self._reader_lock = self._store.reader_lock
+        snapshots.use_lock(self._store.reader_lock)
         self._last_time_ns = mark.time_ns
         #: Checksum of the last block; None while that is not sealed yet.
         self._link: bytes | None = mark.checksum
@@ -298,40 +266,11 @@ class Journal:
 
     # Reading.
 
-    def _committed(self) -> Meta:
-        """The newest commit by the meta pages. A live writer may be changing one: look again before believing it."""
-        for attempt in range(_TRIES):
-            try:
-                return read_metas(self._fd, self._page_bytes)
-            except PageDamage:
-                if attempt == _TRIES - 1 or writer_pid(self.path) is None:
-                    raise
-        raise PageDamage("the meta pages cannot be read")
-
-    @contextmanager
-    def _pin(self) -> Iterator[Snapshot]:
-        """A snapshot that no writer overwrites as long as the context lasts. Raises PageDamage."""
-        with self._unverified() as snapshot:
-            snapshot.verify()
-            yield snapshot
-
-    @contextmanager
-    def _unverified(self) -> Iterator[Snapshot]:
-        """As ``_pin``, for ``check``: the commit's mark may contradict its trees."""
-        if self._closed:
+    @property
+    def _source(self) -> SnapshotSource:
+        if self._snapshots is None or self._closed:
             raise JournalError(f"the journal in {self.path} is closed")
-        if self._reader_lock is None:
-            yield Snapshot.load(self._fd, self._page_bytes, self._committed())
-            return
-        for _ in range(_TRIES):
-            with self._reader_lock.transaction() as number:
-                slot = number & 1
-                meta = read_meta(self._fd, slot, self._page_bytes)
-                # Two commits later the writer uses this meta page again: then take a newer snapshot.
-                if meta.transaction == number and meta == read_meta(self._fd, slot, self._page_bytes):
-                    yield Snapshot.load(self._fd, self._page_bytes, meta)
-                    return
-        raise PageDamage("no meta page belongs to the transaction that LMDB reads")
+        return self._snapshots
 
     @property
     def side_problems(self) -> tuple[str, ...]:
@@ -384,8 +323,9 @@ class Journal:
 
     def info(self) -> JournalInfo:
         """Description of the journal. Raises JournalDamaged where it cannot be read."""
+        source = self._source
         try:
-            with self._pin() as snapshot:
+            with source.pin() as snapshot:
                 mark = snapshot.mark
                 labels = marks.decode_labels(snapshot.record(LABELS_KEY))
                 first_seq = self.start_seq + 1
@@ -399,7 +339,7 @@ class Journal:
             slice_number=self.place.number,
             journal_id=self.journal_id.hex(),
             has_own_id=self.has_own_id,
-            bytes=os.fstat(self._fd).st_size,
+            bytes=os.fstat(source.fd).st_size,
             blocks=mark.blocks,
             first_seq=first_seq if mark.blocks else 0,
             last_seq=mark.last_seq,
@@ -410,13 +350,13 @@ class Journal:
             digests=mark.digests,
             durability=DURABILITIES[self.durability],
             lmdb_version=LMDB_VERSION,
-            readers=self._readers,
+            readers=source.readers,
             problem="; ".join(filter(None, (self._problem, *self.side_problems))) or None,
         )
 
     def check(self, progress: Progress | None = None) -> CheckReport:
         """Read and verify everything, calling ``progress(seq, last_seq)`` at times. Damage is reported, not raised."""
-        report = Checker(self._unverified, self._genesis, progress).run()
+        report = Checker(self._source.unverified, self._genesis, progress).run()
         for sentence in (self._problem, *self.side_problems):
             if sentence is not None and all(problem.sentence != sentence for problem in report.problems):
                 report.problems.append(Problem(0, sentence))
@@ -550,35 +490,19 @@ class Journal:
         store, writer = self._store, self._writing()
         assert store is not None, "a journal that can be written has a store"
         writer.close()
+        mark, number = store.mark, self.place.number + 1
+        start = marks.SliceStart(number, mark.last_seq, mark.checksum, mark.time_ns, self.epoch, event_digest, image)
         try:
-            store.sync_tail()
-            mark = store.mark
-            start = marks.SliceStart(
-                self.place.number + 1, mark.last_seq, mark.checksum, mark.time_ns, self.epoch, event_digest, image
-            )
-            genesis = self._genesis
-            sealed = marks.encode_genesis(
-                meta, genesis.row_bytes, genesis.page_bytes, self.journal_id, start, has_own_id=self.has_own_id
-            )
-            new = slices.new_folder(self.path, start.number)
-            prepare(new)
-            write_folder(new / FOLDER, sealed)
-            place = slices.name_slice(new)
-        except BaseException as error:
-            with suppress(OSError):  # its image may take the room that this slice needs
-                slices.clear_leftovers(self.path)
+            place = make_slice(self.path, store, self._genesis, start, meta, prepare)
+        except BaseException:
             self._writer = self._new_writer(store)
-            if isinstance(error, OSError):
-                raise failed(
-                    self.path, f"slice {self.place.number + 1} cannot be begun in {self.path}", error
-                ) from error
             raise
         # Nothing may be appended to the old slice any more, whatever comes.
-        before, self._store, self._reader_lock, self._writer = self.place, None, None, None
+        before, source, self._store, self._writer = self.place, self._source, None, None
         try:
+            source.stop()
             store.close()
-            os.close(self._fd)
-            self._fd = -1
+            source.close()
             slices.sync_name(place, self.path)
             self.place, self._folder = place, place.journal
             with suppress(OSError):  # a start marks it, where this could not
@@ -619,47 +543,25 @@ class Journal:
 
     def room(self) -> tuple[int, int]:
         """Bytes of the file, and to how many it may grow; the disk may be full before."""
-        return os.fstat(self._fd).st_size, MAP_BYTES
+        return os.fstat(self._source.fd).st_size, MAP_BYTES
 
     def check_place(self) -> None:
         """Raise JournalError where data.mdb is not the file any more that is written: what is made durable in a file
         that was removed or replaced is lost with this process. A look at the directory; costs a system call."""
-        path = self._folder / "data.mdb"
-        try:
-            found = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            why = "is gone"
-        except OSError:
-            return  # it cannot be told now
-        else:
-            own = os.fstat(self._fd)
-            if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-                return
-            why = "was replaced by another file"
-        raise JournalError(
-            f"{path} {why} while process {os.getpid()} writes it, so that nothing more can be made durable; put the "
-            "data directory right before a new start"
-        )
+        moved_file.check_place(self._folder / "data.mdb", self._source.fd)
 
     def close_and_save(self, to: Path) -> bool:
         """Close, and copy data.mdb to ``to`` where it was removed or replaced, since no name leads to it any more.
 
         True where it was copied. What ``close`` raises is left out: something went wrong before. Raises OSError.
         """
-        fd = os.dup(self._fd)
+        fd = os.dup(self._source.fd)
         try:
             with suppress(JournalError):
                 self.close()
-            if os.fstat(fd).st_nlink:
-                return False
-            out = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(os.dup(fd), "rb") as removed, os.fdopen(out, "wb") as saved:
-                shutil.copyfileobj(removed, saved, 1 << 22)
-                saved.flush()
-                os.fsync(out)
+            return moved_file.save_removed(fd, to)
         finally:
             os.close(fd)
-        return True
 
     def _on_durable(self) -> None:
         if self.on_durable is not None:
@@ -686,11 +588,12 @@ class Journal:
 
     def _release(self) -> None:
         self._closed = True
-        closing = self._store or self._reader_lock
-        if closing is not None:
-            closing.close()
-        if self._fd >= 0:
-            os.close(self._fd)
+        if self._snapshots is not None:
+            self._snapshots.stop()
+        if self._store is not None:
+            self._store.close()
+        if self._snapshots is not None:
+            self._snapshots.close()
         if self._lock is not None:
             self._lock.release()
 

@@ -402,7 +402,7 @@ def test_each_flipped_bit_of_a_frame_is_damage_and_nothing_else_is_raised() -> N
 
 def test_the_small_journal_of_the_damage_tests_has_pages_of_every_kind(tmp_path: Path) -> None:
     small_journal(tmp_path)
-    with Journal.open(tmp_path, readonly=True) as journal, journal._pin() as snapshot:
+    with Journal.open(tmp_path, readonly=True) as journal, journal._source.pin() as snapshot:
         for tree in (snapshot.blocks, snapshot.digests):
             assert min(tree.branch_pages, tree.leaf_pages - 2) > 0
         assert min(snapshot.blocks.overflow_pages, snapshot.meta.free.entries) > 0
