@@ -62,7 +62,7 @@ _UNENTERED: Final = np.int64(
     | (int(ouch_codes.CustomerType.AS_CONFIGURED) << 48)
 )
 
-#: Events from one whose open orders are loaded to the one that is answered: so long takes memory.
+#: Distance, in events, from the one whose open orders are loaded to the one that is answered: the latency of memory.
 _AHEAD: Final = 8
 
 #: Flags of a block, from ``answer_block``: it ends with an EXTEND row; it has definitions; a trading day begins in it;
@@ -80,7 +80,7 @@ def _is_user(tables: StreamTables, user):
 
 
 @inlined
-def _look_at_price(tables: StreamTables, event):
+def _mark_far_price(tables: StreamTables, event):
     """Mark an instrument with an order above the highest price of OUCH as far."""
     if event["price_e4"] > _PRICE_MAX:
         stock = tables.stocks[np.int64(event["instrument"])]
@@ -117,7 +117,7 @@ def _accepted(tables: StreamTables, m, event, command, extend, time_ns):
 
 
 @inlined
-def _with_what_was_asked(context, asked):
+def _with_requested(context, asked):
     """Context of an order after a Replace Order, which may change sweep, hours and the display of a displayed order."""
     sweep, hours_flag = np.int64(0xFF) << 40, _SYSTEM_HOURS << 56
     context = (context & ~(sweep | hours_flag)) | (asked & (sweep | hours_flag))
@@ -148,7 +148,7 @@ def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
         remove(tables, place)
     owner = sender if by_user else user
     if by_user:
-        context = _with_what_was_asked(context, asked)
+        context = _with_requested(context, asked)
     context = (context & ~np.int64(0xFFFF)) | owner
     place = insert(tables, participant, new_id)
     row, rest = tables.open[place], tables.rest[place]
@@ -479,10 +479,10 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
         else:
             extend = _extend_of(tables, commands, at)
             if kind == EventKind.ACCEPTED:
-                _look_at_price(tables, event)
+                _mark_far_price(tables, event)
                 m = _accepted(tables, m, event, command, extend, time_ns)
             elif kind == EventKind.REPLACED:
-                _look_at_price(tables, event)
+                _mark_far_price(tables, event)
                 m = _replaced(tables, m, event, command, extend, time_ns)
             elif kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
                 m = _refused(tables, m, event, command, extend, time_ns)

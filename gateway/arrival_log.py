@@ -6,8 +6,8 @@ cannot be written in time are counted, reported once, and left out.
 DIR/arrivals holds files of turns, named by the sequence number of their first row in 20 digits. The oldest file is
 removed when there are more than ``FILES_MAX``. A file is ``MAGIC``, the id of the journal (16 bytes) and then turns,
 each with its record as ``arrivals`` describes it: a TURN row, an ORIGIN row for each connection that was read in it,
-and a word for each message in its order. So a message costs 4 bytes: at two million orders a second, more would be felt
-in the market. Numbers are little-endian.
+and a word for each message in its order. So a message costs 4 bytes: at two million orders a second, more would slow
+the market down. Numbers are little-endian.
 """
 
 import os
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from gateway.arrivals import ORIGIN, ORIGIN_WORDS, TURN, TURN_WORDS, WORD_BYTES
 
-#: The arrival of one row, as ``read_arrivals`` gives it.
+#: The arrival of one row, from ``read_arrivals``.
 ARRIVAL: Final = np.dtype(
     [
         ("seq", "<i8"),  # sequence number of the row
@@ -40,10 +40,10 @@ MAGIC: Final = b"LSARRIV2"
 #: Those, and the id of the journal.
 HEAD_BYTES: Final = len(MAGIC) + 16
 _TURN: Final = struct.Struct("<qiiii")
-#: A file of so many bytes is followed by another.
+#: Size of a file in bytes, above which another is begun.
 FILE_BYTES_MAX: Final = 8 << 20
 FILES_MAX: Final = 8
-#: Turns that wait are handed to the thread when they are so many bytes; of these pieces so many may wait for it.
+#: Bytes of turns that are passed to the thread at once, and number of such pieces that may wait for it.
 PIECE_BYTES: Final = 1 << 20
 _PIECE_WORDS: Final = PIECE_BYTES // WORD_BYTES
 PIECES_MAX: Final = 32
@@ -111,7 +111,7 @@ _Piece = tuple[int, int, bytes]
 
 
 class ArrivalLog:
-    """Record of the arrivals of each turn. All calls are of the event loop's thread, and none blocks.
+    """Record of the arrivals of each turn. All calls come from the event loop's thread, and none blocks.
 
     last_seq: gives the sequence number of the newest row, which is that of the turn's last. on_failure: called with the
     reason why rows are not written, once until they are again.
@@ -153,7 +153,7 @@ class ArrivalLog:
             self.flush()
 
     def flush(self) -> None:
-        """Hand over what there is to the thread that writes."""
+        """Pass all waiting records to the writing thread."""
         if self.at == 0:
             return
         piece = (self._first_seq, self._rows, bytes(self._record[: WORD_BYTES * self.at]))
@@ -166,7 +166,7 @@ class ArrivalLog:
             self._lose(piece[1], "the disk takes them too slowly")
 
     def close(self, wait_s: float = 2.0) -> None:
-        """Write what there is and end the thread. A disk that takes longer than ``wait_s`` is not waited for."""
+        """Write the waiting records and end the thread; wait for the disk at most ``wait_s``."""
         self.flush()
         try:
             self._queue.put_nowait(None)

@@ -18,7 +18,7 @@ from wire import ProtocolError, ServerSession, soup
 from wire.soup import Debug, LoginRequest, Logout
 from wire.soup_session import Due, State
 
-#: Bytes of a connection's region: the most that it can send before the next turn of the gateway.
+#: Size of a connection's region in bytes: it can send that much before the next turn of the gateway.
 REGION_BYTES: Final = 131_072
 #: Bytes from one region to the next. Regions at multiples of a power of two would share a few cache lines, and a turn
 #: over a hundred connections would wait for memory at each.
@@ -69,7 +69,7 @@ class Owner(Protocol):
         ...
 
     def on_bytes(self, connection: "Connection", /) -> None:
-        """Have bytes of a logged-in user read in the next turn."""
+        """Queue the bytes of a logged-in user for the next turn."""
         ...
 
     def on_spool_error(self, spool: Spool, error: SpoolError, /) -> None:
@@ -77,7 +77,7 @@ class Owner(Protocol):
         ...
 
     def on_login(self, connection: "Connection", /) -> None:
-        """Read what a connection sends as that of its user, from now on."""
+        """Treat the bytes of a connection as those of its user, from now on."""
         ...
 
     def end_login(self, connection: "Connection", /) -> bool:
@@ -163,7 +163,7 @@ class Connection(asyncio.BufferedProtocol):
             self.buffer_updated(0)
 
     def on_handshake_failure(self, error: BaseException) -> None:
-        """Give up a connection whose TLS handshake failed."""
+        """Close a connection whose TLS handshake failed."""
         if not self.closing:
             self.closing = f"no TLS handshake: {str(error) or 'the peer closed the connection'}"
         self._gateway.on_disconnect(self)
@@ -286,7 +286,7 @@ class Connection(asyncio.BufferedProtocol):
             self._gateway.bytes_out += len(data)
 
     def beat(self, beat: Beat) -> None:
-        """Send a heartbeat that is due; end a client that is silent, does not read, or does not leave.
+        """Send a heartbeat that is due; disconnect a client that is silent, does not read, or does not close.
 
         Time while the node was stopped, or while the client's bytes sat unread, is not silence.
         """
@@ -322,7 +322,7 @@ class Connection(asyncio.BufferedProtocol):
         return bool(self.closing)
 
     def other(self, kind: int, payload: bytes, now_ns: int) -> None:
-        """Take a packet that the kernel left: a logout, a debug packet, or one that is not allowed."""
+        """Take a packet that is not for the kernel: a logout, a debug packet, or one that is not allowed."""
         try:
             event = self.session.packet(kind, payload, now_ns)
         except ProtocolError as error:
@@ -338,7 +338,7 @@ class Connection(asyncio.BufferedProtocol):
             self._gateway.bytes_out += len(data)
 
     def close(self, why: str, *, debug: bool = True, last: bytes = b"") -> None:
-        """End the connection: the reason goes out in a debug packet, then ``last``, as far as the client takes it.
+        """End the connection: send the reason in a debug packet, then ``last``, as far as the client reads it.
 
         Further bytes of the user are read and ignored until it has closed its side too: closing a connection with
         unread bytes resets it, and the last messages would be lost.
@@ -370,7 +370,7 @@ class Connection(asyncio.BufferedProtocol):
         self._gateway.on_closing(self)
 
     def end_session(self) -> None:
-        """End the session: no order is taken any more, and End of Session follows the last message."""
+        """End the session: refuse further orders, and send End of Session after the last message."""
         if not self.live:
             return
         self._gateway.end_login(self)

@@ -52,7 +52,7 @@ def hash_password(password: str, salt: bytes, cost: int = COST_DEFAULT) -> bytes
         raise PasswordError(f"the cost is {cost}; give {COST_MIN} to {COST_MAX}")
     if len(salt) != SALT_BYTES:
         raise PasswordError(f"the salt has {len(salt)} bytes; give {SALT_BYTES}")
-    # OpenSSL refuses more memory than its bound; scrypt needs 128 * r * N bytes and a little.
+    # OpenSSL refuses more memory than its bound; scrypt needs slightly more than 128 * r * N bytes.
     memory_bytes = 128 * _BLOCK * (1 << cost) + (1 << 20)
     return hashlib.scrypt(
         normalised(password), salt=salt, n=1 << cost, r=_BLOCK, p=1, maxmem=memory_bytes, dklen=HASH_BYTES

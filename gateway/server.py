@@ -163,7 +163,7 @@ class Gateway:
         """The streams of the present session."""
         return self._outbox.spool
 
-    # Connections come and go.
+    # Begin and end of connections.
 
     def on_connect(self, connection: Connection) -> bool:
         """Give a new connection a slot; False if there is no room for it."""
@@ -198,7 +198,7 @@ class Gateway:
             self._report("connection ended", address=connection.address, why=connection.closing, displaced=count)
 
     def on_closing(self, connection: Connection) -> None:
-        """End the login of a connection that closes, with the orders that go with it. May be repeated."""
+        """End the login of a connection that closes; the user's orders may be canceled then. May be repeated."""
         self._logins.withdraw(connection, connection.network)
         if self.end_login(connection) and self.streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
             self._on_user_disconnect(connection.user)
@@ -253,7 +253,7 @@ class Gateway:
         return self._arrival_log.lost if self._arrival_log is not None else 0
 
     def on_login_request(self, connection: Connection, request: LoginRequest) -> None:
-        """Have the password of a login request checked."""
+        """Queue the check of the password of a login request."""
         if self.elsewhere:
             self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, self.elsewhere)
             return
@@ -341,7 +341,7 @@ class Gateway:
         connection.enter_past(user, accepted, spool, position)
 
     def on_login(self, connection: Connection) -> None:
-        """Read what a connection sends as that of its user: so its row says, until the slot has another login."""
+        """Enter the user of a connection in its STREAM row, for the bytes that it sends from now on."""
         at = _STREAM_BYTES * connection.slot + _OWNER_AT
         _OWNER.pack_into(self._table, at, connection.number, connection.user, connection.participant)
 
@@ -367,7 +367,7 @@ class Gateway:
             self._loop.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Read all that arrived, as far as there is room, and hand it on as one batch."""
+        """Read all received messages, as far as there is room, and pass them on as one batch."""
         self._scheduled = False
         if not self._waiting:
             return
@@ -435,8 +435,7 @@ class Gateway:
                 rest.append((messages, each))
         self._resuming = bool(rest)
         if rest:
-            # The round that was cut short is finished first: connections that had their turn come after those that had
-            # not.
+            # The interrupted round is finished first: connections that had no turn in it come before the others.
             rest.sort(key=_messages)
             self._waiting[:0] = [each for _, each in rest]
         return count, rows
@@ -449,13 +448,13 @@ class Gateway:
             self._rows_max = min(2 * self._rows_max, self._rows_limit)
 
     def limit_rows(self, rows_max: int) -> None:
-        """Bound the rows of a turn, for a node that is to take little at a time; ``ROWS_MAX`` ends that."""
+        """Bound the rows of a turn, for a node that reads slowly on purpose; ``ROWS_MAX`` removes the bound."""
         self._rows_limit = rows_max
         self._rows_max = min(self._rows_max, rows_max)
 
     def _poll(self) -> None:
-        """Keep the loop from going to sleep for a while after an order: where one came, more come, and waking up costs
-        more than all that is done for an order."""
+        """Keep the loop polling for a while after an order: more orders are likely, and waking up costs more than the
+        whole work for an order."""
         if time.perf_counter_ns() < self._busy_until_ns:
             self._loop.call_soon(self._poll)
         else:
@@ -502,7 +501,7 @@ class Gateway:
         if whole and len(region) > 2 and region[2] != soup.PacketType.UNSEQUENCED:
             self._on_stop(connection, OTHER, now_ns)
 
-    # The way out.
+    # Messages to clients.
 
     def deliver(self, segment: Segment) -> None:
         """Send messages that are in the spool to their user, if logged in."""

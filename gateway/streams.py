@@ -129,7 +129,7 @@ class Streams:
 
     @property
     def tallies(self) -> NDArray[np.int64]:
-        """int64[2, 256]: events by kind, and refusals by reason, that passed since the process began."""
+        """int64[2, 256]: events by kind, and rejects by reason, since the process began."""
         return self.tables.tallies
 
     @property
@@ -175,29 +175,31 @@ class Streams:
         )
         if words:  # seldom
             if words & (UNTELLABLE | BECAME_FAR):
-                self._look_at_marks(first_seq, events)
+                self._check_marks(first_seq, events)
             if words & NEW_DAY:
-                self._over_days(first_seq, commands, events, self.tables.clock_ns[:clocks] // DAY_NS)
+                self._take_day_change(first_seq, commands, events, self.tables.clock_ns[:clocks] // DAY_NS)
                 return
             if words & DEFINES:
-                self._over_definitions(first_seq, commands, events)
+                self._take_definitions(first_seq, commands, events)
                 return
         if segments:
             self._send(segments)
         if at < len(events):
-            self._tell(first_seq, commands, events, at, clocks)
+            self._send_messages(first_seq, commands, events, at, clocks)
         self.now_ns = now_ns
         if words & EXTENDS or self._carries:
             self._carry(commands[-1:] if words & EXTENDS else None)
 
-    def _tell(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], at: int = 0, clocks: int = 0) -> None:
-        """Send the messages of events from ``at`` on, however many times the room for them is filled."""
+    def _send_messages(
+        self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], at: int = 0, clocks: int = 0
+    ) -> None:
+        """Send the messages of events from ``at`` on, in as many calls of the kernel as their bytes need."""
         while at < len(events):
             at, segments, _, _, words = answer_block(
                 self._packed.pointers, first_seq, commands, events, at, clocks, self.now_ns
             )
             if words & (UNTELLABLE | BECAME_FAR):
-                self._look_at_marks(first_seq, events)
+                self._check_marks(first_seq, events)
             self._send(segments)
 
     def _carry(self, extend: NDArray[Any] | None) -> None:
@@ -205,7 +207,7 @@ class Streams:
         self._carries = extend is not None
         self.tables.carried[:1].view(np.uint8)[:] = 0 if extend is None else extend.view(np.uint8)
 
-    def _look_at_marks(self, first_seq: int, events: NDArray[Any]) -> None:
+    def _check_marks(self, first_seq: int, events: NDArray[Any]) -> None:
         """Close far instruments to orders over OUCH. Raises InvariantError for a number that does not fit a message:
         nothing of its block is sent.
         """
@@ -229,7 +231,9 @@ class Streams:
             user, first_seq, count, begin, number_bytes, position = self._segments[at : at + _SEGMENT_WORDS]
             self._deliver(Segment(user, first_seq, count, position, bytes(data[begin : begin + number_bytes])))
 
-    def _over_days(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], days: NDArray[np.int64]) -> None:
+    def _take_day_change(
+        self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], days: NDArray[np.int64]
+    ) -> None:
         """Take a block in which a trading day begins: events before, end of the old day, begin of the new, events
         after.
         """
@@ -252,7 +256,7 @@ class Streams:
             self._begin_stream(user)
         self(first_seq + row, commands[row:], events[after:])
 
-    def _over_definitions(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+    def _take_definitions(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Take a block with definitions in parts, so that a definition counts from its own row on, at the time of that
         row.
         """
@@ -264,7 +268,7 @@ class Streams:
             until = int(np.searchsorted(events["seq"], first_seq + end))
             if defining[begin]:
                 self._define(seq, rows, events[cut:until])
-                self._tell(seq, rows, events[cut:until])
+                self._send_messages(seq, rows, events[cut:until])
                 if self._carries:
                     self._carry(None)
             else:
@@ -363,7 +367,7 @@ class Streams:
         }
 
     def _reinsert(self, open_rows: NDArray[Any], rest: NDArray[Any]) -> None:
-        """Take the open orders of an image of another capacity. Raises ValueError where they do not fit."""
+        """Insert the open orders of an image of another capacity. Raises ValueError where they do not fit."""
         if 2 * len(open_rows) > len(self.tables.open):
             raise ValueError(f"they have {len(open_rows)} open orders, more than there is room for")
         places = np.zeros(len(open_rows), np.int64)
@@ -371,9 +375,9 @@ class Streams:
         self.tables.open[places], self.tables.rest[places] = open_rows, rest
 
     def restore(self, image: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from an image, into fresh streams; open orders find new places where it is of another capacity.
+        """Continue from an image, in fresh streams; open orders get new places where it is of another capacity.
 
-        Raises ValueError for one that is not of these, or has no room here.
+        Raises ValueError for an image of another kind, or one without room here.
         """
         tables = self.tables
         try:

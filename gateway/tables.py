@@ -171,7 +171,7 @@ unpack_tables = unpack_pointers(_SMALLEST)
 
 
 def imaged_arrays(tables: StreamTables = _SMALLEST) -> dict[str, np.ndarray[Any, Any]]:
-    """Tables that an image holds; the others are working room, or made anew."""
+    """Tables in an image; the others are working room, or are rebuilt."""
     return {name: getattr(tables, name) for name in ("users", "stocks", "open", "rest", "carried")}
 
 

@@ -6,12 +6,13 @@ They are opaque rows here, in pieces that end where blocks end:
     piece: compressed bytes u32 | first_seq, last_seq, rows u64 | marks, 3 i64 | checksum 16 | compressed rows
     index: msgpack | trailer: magic 8 | index offset, index bytes u64 | checksum 16
 
-Each checksum is xxh3-128 over the checksum before it and its own bytes, the first over the header alone, which names
-the genesis record of the slice: a piece that is lost, swapped or of another slice does not fit. A range is read through
-the index, without the pieces before it. Rows are turned into planes before compression, byte 0 of all rows, then byte
-1, and so on: that makes them a sixth of their size, at 60 MB/s, where zlib alone makes them a quarter, at 40.
+Each checksum is xxh3-128 over the checksum before it and its own bytes, the first over the header alone, which has the
+checksum of the slice's genesis record: a piece that is lost, swapped or of another slice does not fit. A range is read
+by the index, without the pieces before it. Rows are turned into byte planes before compression (byte 0 of all rows,
+then byte 1, and so on): that compresses them to a sixth of their size at 60 MB/s, where zlib alone reaches a quarter at
+40.
 
-The file is written aside, synced and renamed: it is there whole or not at all, and never changes.
+The file is written under a temporary name, synced and renamed: it is complete or absent, and never changes.
 """
 
 import fcntl
@@ -42,7 +43,7 @@ _TRAILER: Final = struct.Struct("<8sQQ16s")
 _LEVEL: Final = 1
 _RECORD_BYTES_MAX: Final = 1 << 30
 
-#: Three numbers that the owner puts to a piece, about the place before its first block.
+#: Three numbers from the owner for a piece, on the state before its first block.
 Marks = tuple[int, int, int]
 
 
@@ -89,7 +90,7 @@ def _is_at(fd: int, path: Path) -> bool:
 
 
 class EventRowsWriter:
-    """Writer of the file ``path``: ``add`` block by block, then ``finish``; or ``close``, which leaves no trace.
+    """Writer of the file ``path``: ``add`` block by block, then ``finish``; or ``close``, which leaves no file.
 
     ``genesis``: checksum of the slice's genesis record. ``head``: plain values for the reader. Raises JournalBusy where
     another process writes it, OSError.
@@ -119,7 +120,7 @@ class EventRowsWriter:
         self.rows = 0
 
     def add(self, first_seq: int, last_seq: int, rows: bytes, marks: Marks) -> None:
-        """Take the rows of a block. ``marks``: about the place before it."""
+        """Add the rows of a block. ``marks``: on the state before it."""
         if not self._first_seq:
             self._first_seq, self._marks = first_seq, marks
         self._held += rows
@@ -143,7 +144,7 @@ class EventRowsWriter:
         self._held.clear()
 
     def finish(self, end: dict[str, Any]) -> None:
-        """Write what is left and the index, and give the file its name. ``end``: plain values for the reader."""
+        """Write the last piece and the index, and rename the file. ``end``: plain values for the reader."""
         self._flush()
         entries = [
             [each.first_seq, each.last_seq, each.rows, list(each.marks), each.offset, each.packed_bytes, each.checksum]
@@ -159,7 +160,7 @@ class EventRowsWriter:
         self._file.close()
 
     def close(self) -> None:
-        """Give up what was not finished."""
+        """Remove an unfinished file."""
         if not self._file.closed:
             with suppress(OSError):
                 self._aside.unlink()
@@ -167,7 +168,7 @@ class EventRowsWriter:
 
 
 class EventRows:
-    """The file ``path``, open for reading. ``head`` and ``end``: the writer's plain values; ``rows``: how many.
+    """The file ``path``, open for reading. ``head``, ``end``: the writer's plain values; ``rows``: their number.
 
     ``genesis``: checksum of the genesis record of the slice that it must be of. Raises JournalDamaged.
     """
@@ -228,8 +229,7 @@ class EventRows:
         self.rows = sum(entry.rows for entry in found)
 
     def pieces(self, from_seq: int, to_seq: int) -> Iterator[Piece]:
-        """The pieces that have a command of a range, each verified. Raises JournalDamaged at the first that is not
-        whole."""
+        """The pieces with commands of a range, each verified. Raises JournalDamaged at a damaged piece."""
         for at in range(bisect_left(self._lasts, from_seq), len(self._entries)):
             entry = self._entries[at]
             if entry.first_seq > to_seq:

@@ -6,8 +6,8 @@ A block is the unit of the sequencer: ``count`` opaque rows, numbered from ``fir
 
 The checksum is xxh3-128 over everything else. The header ends with the checksum of the block before, so each checksum
 covers the whole history: a block that is swapped, left out or taken from another journal does not fit. ``previous`` of
-the first block of a slice is the checksum of the slice's genesis record, which holds the journal's id, and the checksum
-of the last block before. xxh3 finds accidents, not forgers.
+the first block of a slice is the checksum of the slice's genesis record, which has the journal's id and the checksum of
+the last block before. xxh3 detects accidents, not forgery.
 """
 
 import struct
@@ -68,7 +68,7 @@ class Block:
 
     @property
     def sealed(self) -> memoryview:
-        """The whole frame: what ``Journal.append_block`` of a copy takes."""
+        """The whole frame, for ``Journal.append_block`` of a copy."""
         return memoryview(self.rows.obj)
 
 
@@ -111,7 +111,7 @@ def encode(
 
 @lru_cache(maxsize=64)
 def _begun(rules_version: int, source_digest: str, epoch: int) -> bytes:
-    """The header up to where it differs from block to block: a map of all names, and the first values."""
+    """The part of a header that is the same from block to block: a map of all names, and the first values."""
     header = {
         "version": FRAME_VERSION,
         "rules_version": rules_version,
@@ -144,7 +144,7 @@ def _checksum(frame: "bytes | bytearray") -> bytes:
 
 
 def seal(frame: bytearray, previous: bytes) -> bytes:
-    """Link an encoded frame to the block before and write its checksum into it; gives the checksum."""
+    """Link an encoded frame to the block before and write its checksum into it; returns the checksum."""
     rows_at = FIXED_BYTES + int.from_bytes(frame[4:8], "little")
     frame[rows_at - CHECKSUM_BYTES : rows_at] = previous
     checksum = _checksum(frame)
@@ -153,7 +153,7 @@ def seal(frame: bytearray, previous: bytes) -> bytes:
 
 
 def frame_bytes(head: bytes) -> int | None:
-    """The length that the first ``FIXED_BYTES`` bytes of a frame announce; None where there is no frame. Unverified."""
+    """Length of a frame by its first ``FIXED_BYTES`` bytes, unverified; None where they are no frame."""
     if len(head) < FIXED_BYTES:
         return None
     magic, header_bytes, rows_bytes, zero, _ = _FIXED.unpack_from(head)
@@ -163,7 +163,7 @@ def frame_bytes(head: bytes) -> int | None:
 
 
 def stored_checksum(frame: bytes) -> bytes:
-    """The checksum as it stands in a frame. Unverified."""
+    """Checksum in a frame, unverified."""
     return bytes(frame[16:FIXED_BYTES])
 
 
@@ -186,9 +186,9 @@ def _header(packed: bytes, where: str) -> dict[str, Any]:
 
 
 def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
-    """The block that must begin with ``first_seq`` and have rows of ``row_bytes`` bytes.
+    """Block of a frame, which must begin with ``first_seq`` and have rows of ``row_bytes`` bytes.
 
-    Every length, range and the checksum are verified; the link is for ``check_link``. Raises JournalDamaged only.
+    Every length, every range and the checksum are verified; ``check_link`` verifies the link. Raises JournalDamaged.
     """
     where = f"the block at seq {first_seq}"
     size = frame_bytes(frame)
@@ -219,7 +219,7 @@ def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
 
 
 def peek(frame_start: bytes) -> tuple[int, bytes] | None:
-    """(first_seq, previous) that a frame's header announces, or None. Unverified: for finding frames only."""
+    """(first_seq, previous) in a frame's header, unverified, or None. For the search for frames only."""
     if frame_bytes(frame_start) is None:
         return None
     header_bytes = int.from_bytes(frame_start[4:8], "little")
@@ -230,8 +230,20 @@ def peek(frame_start: bytes) -> tuple[int, bytes] | None:
     return header["first_seq"], header["previous"]
 
 
+def decode_sealed(sealed: bytes, row_bytes: int) -> Block:
+    """Block of another node, from its frame. Raises BlockRefused unless its checksum and every field are right."""
+    announced = peek(sealed)
+    if announced is None:
+        raise BlockRefused("what was to be appended is refused: it does not begin like a block")
+    try:
+        return decode(sealed, announced[0], row_bytes)
+    except JournalDamaged as error:
+        fault = str(error).partition(";")[0]  # without the advice for a journal that is damaged itself
+        raise BlockRefused(f"a block is refused: {fault}") from error
+
+
 def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_ns: int, start_seq: int = 0) -> None:
-    """Raise BlockRefused unless a block of another node comes next in a journal.
+    """Raise BlockRefused unless a block of another node follows the last block of a journal.
 
     ``last_seq``, ``link``, ``epoch``, ``time_ns``: of the journal's last block, with its checksum as the link.
     ``start_seq``: the last command before the slice.

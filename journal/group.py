@@ -1,14 +1,13 @@
-"""Group commit: one thread takes everything that waits, commits it at once, then moves the durable mark.
+"""Group commit: one thread commits all waiting blocks in one transaction, then moves the durable mark.
 
-A block is committed at once, since a client waits for it. An event digest is not: it waits a little for the next block,
-or each order would be followed by a second sync, for which the next order would wait. Without sync nobody waits for a
+A block is committed at once, since a client waits for it. An event digest waits up to 0.1 s for the next block:
+otherwise each order would cause a second sync, and the next order would wait for it. Without sync no client waits for a
 block either; then the thread commits every 20 milliseconds, because its work takes the interpreter from the market's
-thread. A waiter (``wait_durable``, ``close``, a queue that has grown) ends that pause.
+thread. A waiter (``wait_durable``, ``close``) or a long queue ends that pause.
 
 The queue between the pump and the disk is bounded in bytes: a pump that is faster than the disk waits in ``put``.
-The first exception of a commit ends the writer for good. What of that group is on the disk is unknown then, and
-trying again in place could report as durable what the page cache has dropped; so all present and later callers get a
-JournalError.
+The first exception of a commit ends the writer. The part of that group that is on the disk is then unknown, and a retry
+could report as durable what the page cache has dropped; so all present and later callers get a JournalError.
 """
 
 import threading
@@ -53,15 +52,15 @@ class _Thread(IntEnum):
     """State of the writer's thread; producers and waiters wake it only if it would be late."""
 
     BUSY = 0  # it reads the queue before it waits
-    TURNING = 1  # it reads the queue again in a moment
+    TURNING = 1  # it reads the queue again after a short wait
     ASLEEP = 2
 
 
 class GroupWriter:
-    """Writer thread, its queue and the durable mark. ``commit`` makes a group durable or raises.
+    """Writer thread with its queue and the durable mark. ``commit`` makes a group durable or raises.
 
     ``on_progress``: called in the thread after the durable mark moved, and once the writer has failed; an exception
-    from it fails the writer. ``lingers``: nobody waits for a block to become durable, so it may wait for more.
+    from it fails the writer. ``lingers``: no client waits for a block, so it may wait for further blocks.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ class GroupWriter:
             return False
 
     def close(self) -> None:
-        """Commit what waits and end the thread. Raises JournalError when something could not be committed."""
+        """Commit all waiting entries and end the thread. Raises JournalError when a commit failed."""
         with self._lock:
             self._closing = True
             self._call()
@@ -142,7 +141,7 @@ class GroupWriter:
         self._work.notify()
 
     def _due(self, waited: bool) -> bool:
-        """True if what is queued is to be committed now; ``waited``: a turn has passed since the thread last looked."""
+        """True if the queue is to be committed now; ``waited``: a turn has passed since the thread last read it."""
         if not self._queue:
             return False
         if waited or self._closing or self.queue_bytes >= LINGER_BYTES_MAX:
@@ -157,7 +156,7 @@ class GroupWriter:
             while not self._due(waited):
                 if self._closing:
                     return []
-                # While orders come steadily, the thread finds them by itself and nobody has to spend time on calling.
+                # While orders come steadily, the thread finds them by polling, and no producer spends time to wake it.
                 if self._queue or turns:
                     self._state = _Thread.TURNING
                     waited = not self._work.wait(turn_s)
@@ -185,14 +184,14 @@ class GroupWriter:
             while group := self._take():
                 self._commit(group)
                 self._advance(group)
-        except BaseException as error:  # the thread's boundary: whatever it is, the waiting threads must hear of it
+        except BaseException as error:  # the thread's boundary: waiting threads must learn of any failure
             with self._lock:
                 self._failure = error
                 self._progress.notify_all()
             try:
                 self._on_progress()
             except BaseException as other:  # the first failure is reported, together with this one
-                error.add_note(f"and whoever was to be told of it raised {other!r}")
+                error.add_note(f"and the callback on_progress raised {other!r}")
 
     def _advance(self, group: Sequence[Entry]) -> None:
         durable_seq = next((entry.last_seq for entry in reversed(group) if entry.frame is not None), None)

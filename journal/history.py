@@ -1,9 +1,9 @@
 """The history of a journal: all slices in a data directory, read one after the other.
 
-A ``History`` has what a reader uses of a ``Journal``: blocks, digests, the slice at a time, the ends. It opens a slice
-when it is needed. It never skips a slice that is missing, as after `lockstep archive`: a range that needs one raises
-SliceMissing, which says where it is. Where the directory is the folder of one slice, as in an archive, the history is
-that slice.
+A ``History`` has the reading interface of a ``Journal``: blocks, digests, the slice at a time, the ends. It opens a
+slice when it is needed. It never skips a missing slice, as after `lockstep archive`: a range that needs one raises
+SliceMissing with its place. Where the directory is the folder of one slice, as in an archive, the history is that
+slice.
 """
 
 import os
@@ -22,7 +22,7 @@ from journal.opening import read_side_file
 
 
 class Gap(NamedTuple):
-    """Slices that are not in the directory: numbers and commands, first and last, and a sentence that says where."""
+    """Missing slices: first and last number, first and last command, and a sentence with their place."""
 
     first_number: int
     last_number: int
@@ -32,7 +32,7 @@ class Gap(NamedTuple):
 
 
 class SliceRange(NamedTuple):
-    """A slice of the journal and the commands of it that a range has; ``to_seq`` before ``from_seq``: none."""
+    """A slice of the journal and its part of a range of commands; ``to_seq`` before ``from_seq``: none."""
 
     journal: Journal
     from_seq: int
@@ -42,7 +42,7 @@ class SliceRange(NamedTuple):
 class History:
     """Slices in data directory ``path``, open for reading. One thread uses it.
 
-    ``places``: the slices that are there. ``last``: the last of them. ``is_part``: true for the folder of a single
+    ``places``: the slices in the directory. ``last``: the last of them. ``is_part``: true for the folder of a single
     slice that is not the first of its journal.
     """
 
@@ -86,22 +86,22 @@ class History:
 
     @property
     def first_seq(self) -> int:
-        """The first command of the history, which may be in a slice that is not there (``gaps``)."""
+        """The first command of the history, which may be in a missing slice (``gaps``)."""
         return self.start_seq + 1
 
     @property
     def last_seq(self) -> int:
-        """The last command. Raises JournalDamaged where nothing says it."""
+        """The last command. Raises JournalDamaged where it is not known."""
         return self.last.last_seq
 
     @property
     def there_from_seq(self) -> int:
-        """The first command from which on every slice is there."""
+        """The first command after the last missing slice."""
         gaps = self.gaps()
         return gaps[-1].last_seq + 1 if gaps else self.first_seq
 
     def journal(self, number: int) -> Journal:
-        """Slice ``number``, which must be there; open as long as the history is."""
+        """Slice ``number``, open as long as the history is. Raises SliceMissing."""
         if number not in self._journals:
             if all(place.number != number for place in slices.places(self.path)):  # archived meanwhile
                 raise SliceMissing(f"slice {number} is needed, and {slices.where_missing(self.path, number, number)}")
@@ -116,7 +116,7 @@ class History:
         return self.journal(place.number).last_seq
 
     def gaps(self) -> list[Gap]:
-        """Runs of slices that are not there, in order."""
+        """Runs of missing slices, in order."""
         found = []
         number, seq = (self.places[0].number, self.start_seq) if self.is_part else (1, 0)
         for place, (start_seq, _) in zip(self.places, self._starts, strict=True):
@@ -128,7 +128,7 @@ class History:
         return found
 
     def check_there(self, from_seq: int, to_seq: int) -> None:
-        """Raise SliceMissing where a command of a range is in a slice that is not there."""
+        """Raise SliceMissing where a command of a range is in a missing slice."""
         for gap in self.gaps():
             if from_seq <= gap.last_seq and to_seq >= gap.first_seq:
                 seq = max(from_seq, gap.first_seq)
@@ -138,9 +138,9 @@ class History:
                 )
 
     def ranges(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[SliceRange]:
-        """The slices that have commands of a range, in order, each with its part of the range.
+        """The slices with commands of a range, in order, each with its part of the range.
 
-        Raises SliceMissing before the first one if one is missing, JournalDamaged where two do not fit.
+        Raises SliceMissing before the first slice if one is missing, JournalDamaged where two do not fit.
         """
         first = self.first_seq if from_seq is None else from_seq
         last = self._end() if to_seq is None else to_seq
@@ -157,7 +157,7 @@ class History:
             yield SliceRange(journal, max(begin, first), min(end, last))
 
     def _end(self) -> int:
-        """The last command; of a damaged journal more than any, so that reading goes on to the damage and says so."""
+        """The last command; of a damaged journal the highest number, so that reading continues up to the damage."""
         try:
             return self.last_seq
         except JournalDamaged:
@@ -170,7 +170,7 @@ class History:
             slices.check_follows(self.places[at], start)
 
     def slice_of(self, seq: int) -> Journal:
-        """The slice that holds a command; the first for 0, the last for what is beyond its end. Raises SliceMissing."""
+        """The slice with a command: the first for 0, the last for a command beyond its end. Raises SliceMissing."""
         at = max(0, bisect_left(self._starts, (seq, -1)) - 1)
         place = self.places[at]
         is_known = self.is_part or place.number == 1 or self._starts[at][0] < seq
@@ -191,7 +191,7 @@ class History:
     def slice_at_time(self, time_ns: int) -> Journal:
         """The slice with the last command whose clock is not after ``time_ns``; the first one for a time before all.
 
-        Raises SliceMissing where that may be in one that is not there.
+        Raises SliceMissing where that command may be in a missing slice.
         """
         at = max((at for at, (_, start_ns) in enumerate(self._starts) if start_ns <= time_ns), default=0)
         place = self.places[at]

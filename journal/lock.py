@@ -1,8 +1,7 @@
-"""One writer for a data directory: an exclusive ``flock`` on DIR/lock, which the kernel drops when its process ends.
+"""One writer for a data directory: an exclusive ``flock`` on DIR/lock, which the kernel releases when the process ends.
 
-The file holds the writer's process id, for the sentence that a second one gets. It is its owner's alone, mode 0600, and
-never a symbolic link, so that no stranger can hold it or point it elsewhere. Readers take no lock for longer than it
-takes to see whether there is a writer.
+The file has the writer's process id, for the message to a second writer. It has mode 0600 and is never a symbolic link,
+so that no other user can lock or redirect it. Readers lock it only for the moment in which they look for a writer.
 """
 
 import fcntl
@@ -41,7 +40,7 @@ def writer_pid(directory: Path) -> str | None:
 
 
 class WriterLock:
-    """Lock of the one writer, held from construction to ``release``. JournalBusy names the process that holds it."""
+    """Lock of the one writer, from construction to ``release``. Raises JournalBusy with the process that has it."""
 
     def __init__(self, directory: Path) -> None:
         path = directory / LOCK_NAME
@@ -67,7 +66,7 @@ class WriterLock:
             raise
 
     def _make_private(self, path: Path) -> None:
-        """Take a file of an earlier release from others. Raises JournalError for one that is not ours to take."""
+        """Remove other users' access to the file. Raises JournalError for a file that belongs to another user."""
         found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
             raise JournalError(f"{path} is no file; remove it")
@@ -98,12 +97,12 @@ class WriterLock:
         )
 
     def release(self) -> None:
-        """Let another writer in."""
+        """Release the lock."""
         os.close(self._fd)
 
 
 def _holder(fd: int) -> str:
-    """Processes that hold a lock on the file besides this one, by /proc/locks."""
+    """Another process that has a lock on the file, by /proc/locks."""
     inode, own = os.fstat(fd).st_ino, str(os.getpid())
     try:
         lines = Path("/proc/locks").read_text().splitlines()

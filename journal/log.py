@@ -1,7 +1,8 @@
 """The journal of a node: an append-only log of sealed blocks.
 
-``append`` copies the rows once, numbers them and hands them to the writer thread, which seals, links and commits all
-that waits in one transaction (``group``, ``store``); ``wait_durable`` says when. Reading is in ``reading``.
+``append`` copies the rows once, numbers them and passes them to the writer thread, which seals, links and commits all
+waiting blocks in one transaction (``group``, ``store``); ``wait_durable`` waits for that. Blocks are read from
+snapshots of the file (``snapshots``, ``reading``). ``new_slice`` makes the folder of the next slice.
 """
 
 import os
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Literal
 
 from journal import frame, marks, moved_file, slices
-from journal.errors import BlockRefused, JournalDamaged, JournalError, JournalForeign
+from journal.errors import JournalDamaged, JournalError, JournalForeign
 from journal.frame import Block
 from journal.group import QUEUE_BYTES_MAX, Entry, GroupWriter
 from journal.lock import WriterLock
@@ -22,6 +23,7 @@ from journal.opening import (
     check_last_block,
     check_tail,
     genesis_in,
+    no_journal,
     page_bytes_of,
     read_genesis_copy,
     read_tail,
@@ -30,7 +32,7 @@ from journal.pages import PageDamage, check_file
 from journal.reading import ADVICE, LABELS_KEY, TREES, Reader
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
 from journal.snapshots import SnapshotSource
-from journal.store import LMDB_VERSION, MAP_BYTES, ROW_BYTES, Store, create_folder, failed, reason
+from journal.store import LMDB_VERSION, MAP_BYTES, Store, create_folder, failed, reason
 
 #: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
 Durability = Literal["fsync", "none"]
@@ -50,16 +52,17 @@ class Journal:
     """An open journal: ``Journal.create`` or ``Journal.open``. One thread appends; any may read.
 
     ``epoch``, ``rules_version`` and ``source_digest`` go into each block appended from then on; the owner sets them.
-    An epoch never goes back.
-    ``last_seq`` is the last appended. ``meta`` is what the creator gave. ``journal_id`` (16 bytes) is that of this
-    journal and of its copies, and of no other; ``genesis`` is the sealed record that has both.
+    An epoch never decreases.
+    ``last_seq`` is that of the last command appended. ``meta`` is the creator's. ``journal_id`` (16 bytes) is the id of
+    this journal and of its copies, and of no other; ``genesis`` is the sealed record that has both.
 
-    A journal is a chain of slices (``slices``), and this is one of them: ``place`` says which and where, ``start`` what
-    it begins with (None in the first), ``start_seq`` the last command before it. ``begin_slice`` goes on in the next.
+    A journal is a chain of slices (``slices``), and an object is open on one of them: ``place`` is its number and
+    folder, ``start`` the end of the slice before and the image there (None in the first slice), ``start_seq`` the last
+    command before it. ``begin_slice`` continues in a new slice.
 
     ``on_durable``, which the owner may set at any time, is called without arguments in the writer's thread whenever the
-    durable mark has moved, and once the writer has failed: to wake up somebody who then looks at ``durable_seq`` and
-    calls ``raise_failure``. It must be quick. What it raises fails the writer as a commit does.
+    durable mark has moved, and once after a failure of the writer: to wake a thread that reads ``durable_seq`` and
+    calls ``raise_failure``. It must be quick. An exception from it fails the writer like one of a commit.
     """
 
     on_durable: Callable[[], object] | None = None
@@ -111,25 +114,20 @@ class Journal:
     ) -> "Journal":
         """A new journal in data directory ``path`` (made if missing), opened for writing.
 
-        ``meta``: plain values that msgpack takes, with ``rules_version`` (int) among them; ``row_bytes`` (default 64)
-        and ``source_digest`` (default "") are looked at too. ``journal_id``: 16 bytes, for tests that want the same
-        bytes again; random otherwise. Raises JournalError when there is a journal already.
+        ``meta``: plain values for msgpack, with ``rules_version`` (int) among them; ``row_bytes`` (default 64) and
+        ``source_digest`` (default "") are read too. ``journal_id``: 16 bytes, for tests that need the same bytes again;
+        random otherwise. Raises JournalError when there is a journal already.
         """
-        if type(meta.get("rules_version")) is not int:
-            raise ValueError("the meta record of a journal needs rules_version, a whole number")
         journal_id = os.urandom(marks.JOURNAL_ID_BYTES) if journal_id is None else journal_id
-        if len(journal_id) != marks.JOURNAL_ID_BYTES:
-            raise ValueError(f"the id of a journal has {marks.JOURNAL_ID_BYTES} bytes, not {len(journal_id)}")
-        row_bytes = int(meta.get("row_bytes", ROW_BYTES))
-        genesis = marks.encode_genesis(meta, row_bytes, os.sysconf("SC_PAGE_SIZE"), journal_id)
+        genesis = marks.new_genesis(meta, os.sysconf("SC_PAGE_SIZE"), journal_id)
         return cls._create(Path(path), genesis, durability)
 
     @classmethod
     def create_copy(cls, path: "str | os.PathLike[str]", genesis: bytes, *, durability: str = "fsync") -> "Journal":
-        """A new journal with the genesis of another one: ``append_block`` then copies that one's blocks.
+        """A new, empty journal with the genesis record of another one, whose blocks ``append_block`` then copies.
 
         ``genesis``: the other's ``Journal.genesis``. Raises JournalError when there is a journal already, or this
-        machine has pages of another size, JournalDamaged or JournalForeign for what is no genesis record.
+        machine has pages of another size, JournalDamaged or JournalForeign for bytes that are no genesis record.
         """
         page_bytes, own = marks.decode_genesis(genesis).page_bytes, os.sysconf("SC_PAGE_SIZE")
         if page_bytes != own:
@@ -163,15 +161,15 @@ class Journal:
         durability: str = "fsync",
         slice_number: int | None = None,
     ) -> "Journal":
-        """The last slice of the journal in data directory ``path``, or for reading another one by its number.
+        """The last slice of the journal in data directory ``path``, or by ``slice_number`` another one, for reading.
 
-        Readonly opens a damaged journal too, as long as it can be recognised. Raises JournalForeign where there is
-        no journal of this program and version, JournalBusy when another process writes it, JournalDamaged.
+        With ``readonly`` a damaged journal is opened too, as long as it can be recognised. Raises JournalForeign where
+        there is no journal of this program and version, JournalBusy when another process writes it, JournalDamaged.
         """
         directory = Path(path)
         found = slices.places(directory)
         if not found:
-            raise JournalForeign(_no_journal(directory))
+            raise JournalForeign(no_journal(directory))
         number = found[-1].number if slice_number is None else slice_number
         place = next((place for place in found if place.number == number), None)
         if place is None:
@@ -255,7 +253,7 @@ class Journal:
         )
 
     def _check_slice_before(self) -> None:
-        """Look whether the slice before ends where this one starts, and finish closing it, as after a crash."""
+        """Check that the slice before ends where this one starts, and mark it closed if a crash prevented that."""
         if self.start is None:
             return
         for place in slices.places(self.path):
@@ -274,7 +272,7 @@ class Journal:
 
     @property
     def side_problems(self) -> tuple[str, ...]:
-        """Faults of the small files beside the journal: it can be read without them, but not written."""
+        """Faults of the files ``genesis`` and ``tail``: without these the journal can be read, but not written."""
         return tuple(problem for problem in (self._tail_problem, self._genesis_problem) if problem is not None)
 
     @property
@@ -284,14 +282,15 @@ class Journal:
 
     @property
     def durable_seq(self) -> int:
-        """Up to where everything is on the disk; of a readonly journal, what it held when it was opened."""
+        """Last command that is on the disk; of a readonly journal, the last one when it was opened."""
         return self.last_seq if self._writer is None else self._writer.durable_seq
 
     @property
     def last_seq(self) -> int:
-        """The last seq appended; of a readonly journal, the last durable one when it was opened.
+        """Last command appended; of a readonly journal, the last durable one when it was opened.
 
-        Of a damaged one it is what its tail says, which ``blocks`` may not reach; JournalDamaged where nothing says it.
+        Of a damaged journal it is the one in its tail, which ``blocks`` may not reach. Raises JournalDamaged where the
+        tail is damaged too.
         """
         if self._last_seq is None:
             raise JournalDamaged(f"{self.path}: nothing says how far the journal went: {self._problem}; {ADVICE}")
@@ -299,10 +298,10 @@ class Journal:
 
     def blocks(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[Block]:
         """Verified blocks, from the one with ``from_seq`` (None: the slice's first) to the one with ``to_seq`` (None:
-        the last durable).
+        the last durable one).
 
-        What is appended after the first is taken is not read. Raises JournalDamaged after everything before the
-        damage, naming the seq.
+        Blocks that are appended after the first ``next`` are not read. At damage it gives all blocks before, then
+        raises JournalDamaged with the sequence number.
         """
         from_seq = self.start_seq + 1 if from_seq is None else from_seq
         if from_seq <= self.start_seq or (to_seq is not None and to_seq < 0):
@@ -318,7 +317,7 @@ class Journal:
         return self._reader.digest(first_seq)
 
     def seq_at_time(self, time_ns: int) -> int:
-        """The last seq of the last block whose time is not after ``time_ns``; 0 when all are later."""
+        """Last command of the last block whose time is not after ``time_ns``; 0 when all are later."""
         return self._reader.seq_at_time(time_ns)
 
     def info(self) -> JournalInfo:
@@ -372,10 +371,10 @@ class Journal:
         return self._writer
 
     def append(self, count: int, rows: "bytes | bytearray | memoryview", time_ns: int) -> int:
-        """Queue a block of ``count`` rows; gives its first_seq. Waits only while the queue is full.
+        """Queue a block of ``count`` rows; returns its first_seq. Waits only while the queue is full.
 
-        ``rows``: contiguous bytes, copied before return. A time before that of the block before counts as that one.
-        Raises ValueError for sizes that do not fit and for an epoch before that of the last block, JournalError when
+        ``rows``: contiguous bytes, copied before return. A time earlier than that of the last block is replaced by it.
+        Raises ValueError for sizes that do not fit and for an epoch below that of the last block, JournalError when
         the writer has failed. Nothing is written then.
         """
         writer = self._writing()
@@ -412,23 +411,20 @@ class Journal:
         return first_seq
 
     def append_block(self, sealed: "bytes | bytearray | memoryview") -> int:
-        """Queue a block of another node as it is, with its header, link and checksum; gives its first_seq.
-
-        As ``take_block``.
-        """
+        """Queue a block of another node, as ``take_block``; returns its first_seq."""
         return self.take_block(sealed).first_seq
 
     def take_block(self, sealed: "bytes | bytearray | memoryview") -> Block:
-        """Queue a block of another node as it is, with its header, link and checksum; gives the block.
+        """Queue a block of another node unchanged, with its header, link and checksum; returns the block.
 
-        ``sealed``: its ``Block.sealed``. It must be whole and come next: after the last block appended, of the same
-        history, of the same epoch or a later one, which then is the journal's. Raises BlockRefused where it is not, and
-        then writes nothing; JournalError when the writer has failed. After an ``append`` of its own the journal waits
-        until that is durable.
+        ``sealed``: its ``Block.sealed``. It must be whole and follow the last block: next in sequence, linked to it,
+        and of the same epoch or a later one, which becomes the journal's. Otherwise BlockRefused is raised and nothing
+        is written. Raises JournalError when the writer has failed. After an ``append`` of its own the journal first
+        waits until that block is durable.
         """
         writer = self._writing()
         sealed = bytes(sealed)
-        block = self._whole(sealed)
+        block = frame.decode_sealed(sealed, self._genesis.row_bytes)
         epoch = max(self.epoch, self._last_epoch)
         frame.check_continues(block, self.last_seq, self.link, epoch, self._last_time_ns, self.start_seq)
         label = (block.rules_version, block.source_digest)
@@ -446,17 +442,6 @@ class Journal:
             writer.wait_durable(self.last_seq, None)
             self._link = self._store.mark.checksum
         return self._link
-
-    def _whole(self, sealed: bytes) -> Block:
-        """The block in a frame. Raises BlockRefused unless every byte is right."""
-        announced = frame.peek(sealed)
-        if announced is None:
-            raise BlockRefused("what was to be appended is refused: it does not begin like a block")
-        try:
-            return frame.decode(sealed, announced[0], self._genesis.row_bytes)
-        except JournalDamaged as error:
-            fault = str(error).partition(";")[0]  # without the advice for a journal that is damaged itself
-            raise BlockRefused(f"a block is refused: {fault}") from error
 
     def put_digest(self, first_seq: int, digest: bytes) -> None:
         """Queue the event digest (16 bytes) of an appended block. Raises ValueError, JournalError."""
@@ -479,13 +464,13 @@ class Journal:
         image: dict[str, bytes],
         prepare: Callable[[Path], object] = lambda _: None,
     ) -> None:
-        """Close this slice at its last command and go on in a new one, with another ``meta`` (as ``create`` takes it).
+        """Close this slice at its last command and continue in a new one, with another ``meta`` (see ``create``).
 
-        Waits until all that was appended is durable. ``event_digest``: of all events up to there. ``image``: digest of
-        each part of the state there. ``prepare``: called with the folder that becomes the slice's, to put into it what
-        belongs there. The new slice is there with the rename of that folder: where anything before it raises, this
-        slice goes on as it was, and the error is raised: JournalError, or what ``prepare`` raises. Where something
-        raises after it, the journal is closed (``is_closed``): a start finds one slice or the other.
+        First waits until all blocks are durable. ``event_digest``: of all events up to there. ``image``: digest of each
+        part of the state there. ``prepare``: called with the new slice's folder, to write its further files. The rename
+        of that folder makes it the open slice. An error before the rename (JournalError, or one of ``prepare``) leaves
+        this slice open for writing; an error after it closes the journal (``is_closed``), and the next start finds one
+        of the two slices open.
         """
         store, writer = self._store, self._writing()
         assert store is not None, "a journal that can be written has a store"
@@ -521,39 +506,38 @@ class Journal:
 
     @property
     def last_digest_seq(self) -> int:
-        """The block whose event digest was put last, 0 before the first: digests come in order. For the writer."""
+        """First command of the block whose event digest was put last, 0 before the first. For the writer."""
         return self._last_digest_seq
 
     def wait_durable(self, seq: int, timeout_s: float | None = None) -> bool:
-        """Wait until ``seq`` is on the disk; False after ``timeout_s``. Raises JournalError if the writer failed."""
+        """Wait until command ``seq`` is on the disk; False after ``timeout_s``. Raises JournalError on a failure."""
         writer = self._writing()
         if seq > self.last_seq:
             raise ValueError(f"seq {seq} cannot become durable: the last one appended is {self._last_seq}")
         return writer.wait_durable(seq, timeout_s)
 
     def raise_failure(self) -> None:
-        """Raise JournalError if the writer has failed: what is not durable by then never will be."""
+        """Raise JournalError if the writer has failed: blocks that are not durable by then never will be."""
         if self._writer is not None:
             self._writer.raise_failure()
 
     @property
     def crowded(self) -> bool:
-        """True if so much waits for the disk that a further ``append`` might have to wait."""
+        """True if the queue is so full that the next ``append`` may have to wait."""
         return self._writer is not None and self._writer.queue_bytes > QUEUE_BYTES_MAX // 2
 
     def room(self) -> tuple[int, int]:
-        """Bytes of the file, and to how many it may grow; the disk may be full before."""
+        """Size of the file in bytes, and its largest possible size; the disk may be full before."""
         return os.fstat(self._source.fd).st_size, MAP_BYTES
 
     def check_place(self) -> None:
-        """Raise JournalError where data.mdb is not the file any more that is written: what is made durable in a file
-        that was removed or replaced is lost with this process. A look at the directory; costs a system call."""
+        """Raise JournalError where data.mdb was removed or replaced while it is written. Costs a system call."""
         moved_file.check_place(self._folder / "data.mdb", self._source.fd)
 
     def close_and_save(self, to: Path) -> bool:
-        """Close, and copy data.mdb to ``to`` where it was removed or replaced, since no name leads to it any more.
+        """Close, and copy data.mdb to ``to`` if the file has no name any more; True if it was copied.
 
-        True where it was copied. What ``close`` raises is left out: something went wrong before. Raises OSError.
+        An error of ``close`` is not raised, since the journal has failed before. Raises OSError.
         """
         fd = os.dup(self._source.fd)
         try:
@@ -577,7 +561,7 @@ class Journal:
         )
 
     def close(self) -> None:
-        """Make everything queued durable and close. Raises JournalError when something could not be."""
+        """Make all queued blocks durable and close. Raises JournalError when that failed."""
         if self._closed:
             return
         try:
@@ -608,13 +592,3 @@ class Journal:
         except JournalError:
             if error is None:
                 raise
-
-
-def _no_journal(directory: Path) -> str:
-    if not directory.exists():
-        what = "is not there, so it holds no journal"
-    elif not directory.is_dir():
-        what = "is a file, so it holds no journal"
-    else:
-        what = "holds no journal"
-    return f"{directory} {what} of lockstep; check the path (`lockstep run FILE --data DIR` makes a new one)"

@@ -1,12 +1,12 @@
 """The small sealed records beside the blocks: genesis, the commit mark, and the digest of a block.
 
 The genesis record identifies a journal: it has a random id, and the first block is linked to the checksum of the
-record, so that the whole chain of blocks is of that journal (ADR 17). A commit mark says, inside each commit, how far
-the journal goes and which LMDB transaction says so. The same mark is written to the file ``tail`` after each commit:
-LMDB keeps two meta pages and takes the newer good one, so a damaged newer one would quietly give yesterday's journal,
-which the tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
+record, so that the whole chain of blocks is of that journal (ADR 17). The commit mark in each commit has the end of
+the journal and the number of the LMDB transaction. The same mark is written to the file ``tail`` after each commit:
+LMDB has two meta pages and uses the newer good one, so after damage to the newer page it would silently return to the
+commit before, which the tail then contradicts. A sealed record is its xxh3-128 checksum followed by its bytes.
 
-The genesis of a further slice (``slices``) also names what it begins with: the end of the slice before, and the image.
+The genesis record of a further slice (``slices``) also has the end of the slice before, and the digests of its image.
 """
 
 import struct
@@ -18,13 +18,15 @@ import xxhash
 
 from journal.errors import JournalDamaged, JournalForeign
 
-#: Version of the genesis of a further slice; the first slice of a journal begins with nothing, in the version before.
+#: Version of the genesis record of a further slice. That of the first slice has no start, and the version before.
 FORMAT_VERSION: Final = 3
 _FIRST_SLICE_VERSION: Final = 2
 #: Without ``journal_id``, of the releases before journals had ids.
 _FIRST_VERSION: Final = 1
 SLICE_MAX: Final = 999_999
 JOURNAL_ID_BYTES: Final = 16
+#: Size of a row where the creator of a journal names no other.
+ROW_BYTES: Final = 64
 DIGEST_BYTES: Final = 16
 _GENESIS_MAGIC: Final = "lockstep journal"
 _MARK: Final = struct.Struct("<8s7Q16s")
@@ -64,7 +66,7 @@ class SliceStart(NamedTuple):
 
 @dataclass(frozen=True)
 class Genesis:
-    """The genesis record of a slice: ``meta`` is the creator's, ``checksum`` the link of the first block.
+    """The genesis record of a slice. ``meta``: from its creator. ``checksum``: the link of the first block.
 
     ``journal_id``: 16 bytes. Of a journal that was created before journals had ids it is the checksum of its first
     genesis record, which is the same in two journals of the same capacity; ``has_own_id`` is false then. ``start``:
@@ -100,7 +102,7 @@ def encode_genesis(
     *,
     has_own_id: bool = True,
 ) -> bytes:
-    """The sealed genesis record; ``start``: of a slice after the first. Raises ValueError for a start that is none."""
+    """The sealed genesis record; ``start``: of a slice after the first. Raises ValueError for an impossible start."""
     record: dict[str, Any] = {
         "magic": _GENESIS_MAGIC,
         "version": _FIRST_SLICE_VERSION,
@@ -113,6 +115,15 @@ def encode_genesis(
         _check_start(start)
         record |= {"version": FORMAT_VERSION, "start": start._asdict(), "has_own_id": has_own_id}
     return seal(msgpack.packb(record))
+
+
+def new_genesis(meta: dict[str, Any], page_bytes: int, journal_id: bytes) -> bytes:
+    """The sealed genesis record of a new journal. ``meta``: as ``Journal.create`` takes it. Raises ValueError."""
+    if type(meta.get("rules_version")) is not int:
+        raise ValueError("the meta record of a journal needs rules_version, a whole number")
+    if len(journal_id) != JOURNAL_ID_BYTES:
+        raise ValueError(f"the id of a journal has {JOURNAL_ID_BYTES} bytes, not {len(journal_id)}")
+    return encode_genesis(meta, int(meta.get("row_bytes", ROW_BYTES)), page_bytes, journal_id)
 
 
 def _check_start(start: SliceStart) -> None:
@@ -172,7 +183,7 @@ def decode_genesis(sealed: bytes) -> Genesis:
 
 
 def encode_image(genesis: Genesis, image: dict[str, bytes]) -> bytes:
-    """The sealed record of the image of a slice whose genesis record does not name it: its digests by part."""
+    """The sealed record of digests, by part, of an image that was written after the genesis record of its slice."""
     return seal(msgpack.packb({"genesis": genesis.checksum, "image": image}))
 
 
@@ -244,10 +255,10 @@ def decode_digest(first_seq: int, record: bytes) -> tuple[bytes, int]:
 
 
 def encode_labels(labels: list[tuple[int, str]]) -> bytes:
-    """The sealed list of every (rules_version, source_digest) that a block bears, in order of first use."""
+    """The sealed list of every (rules_version, source_digest) of a block, in order of first use."""
     return seal(msgpack.packb(labels))
 
 
 def decode_labels(sealed: bytes) -> list[tuple[int, str]]:
-    """Raises JournalDamaged."""
+    """Unseal a list of labels. Raises JournalDamaged."""
     return [(number, text) for number, text in msgpack.unpackb(unseal(sealed, "the list of source digests"))]

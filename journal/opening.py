@@ -95,3 +95,14 @@ def check_last_block(snapshot: Snapshot, row_bytes: int) -> None:
     block = snapshot.block_at(mark.last_seq, row_bytes)
     if (block.first_seq, block.last_seq, block.checksum) != (mark.last_block_seq, mark.last_seq, mark.checksum):
         raise JournalDamaged("the last block is not the one that was committed; restore the journal from a copy")
+
+
+def no_journal(directory: Path) -> str:
+    """Sentence on a data directory without a journal."""
+    if not directory.exists():
+        what = "is not there, so it holds no journal"
+    elif not directory.is_dir():
+        what = "is a file, so it holds no journal"
+    else:
+        what = "holds no journal"
+    return f"{directory} {what} of lockstep; check the path (`lockstep run FILE --data DIR` makes a new one)"

@@ -1,11 +1,11 @@
-"""Reading of an LMDB 0.9 data file without LMDB, trusting nothing in it.
+"""Reading of an LMDB 0.9 data file without LMDB, with every number checked before use.
 
-LMDB maps the file and follows what it finds there: a flipped bit can make it crash the process, a cut file kills
-it by SIGBUS, and bits flipped in values it does not notice. So in this package LMDB writes, and keeps a reader's
-snapshot from being overwritten; the reading is done here, by ``pread``, with every number checked before it is
-used. Whatever the file holds, the worst that happens is ``PageDamage`` with a sentence. Format (64 bit,
-little-endian): two meta pages, then B+trees of branch and leaf pages; a value that is too long for its leaf lies on a
-run of overflow pages. A tree root stands in a meta page (free list, main) or, of a named tree, in the main tree.
+LMDB maps the file and trusts its content: a flipped bit can crash the process, a truncated file ends it by SIGBUS, and
+flipped bits in values are not noticed. So in this package LMDB only writes, and protects a reader's snapshot from being
+overwritten; this module reads, by ``pread``. Any content of the file leads at worst to ``PageDamage`` with a sentence.
+Format (64 bit, little-endian): two meta pages, then B+trees of branch and leaf pages; a value that is too long for its
+leaf is on a run of overflow pages. The root of a tree is in a meta page (free list, main), that of a named tree in the
+main tree.
 """
 
 import os
@@ -65,7 +65,7 @@ class Meta(NamedTuple):
 
 
 class Node(NamedTuple):
-    """An entry of a leaf: its value lies in the leaf (``value``) or on overflow pages from ``page_no`` on."""
+    """An entry of a leaf: its value is in the leaf (``value``) or on overflow pages from ``page_no`` on."""
 
     key: bytes
     flags: int

@@ -1,9 +1,9 @@
-"""Reading a journal: verified blocks and digests out of snapshots of the file, and what can be saved of a damaged one.
+"""Reading of a journal: verified blocks and digests from snapshots of the file, and salvage from a damaged one.
 
-A snapshot is one commit, seen through its meta page. Its mark says how far it goes, every block's link vouches for
-the one before, every digest names the one before: so whatever part of a tree is lost, something that should be there
-is missed. Frames never change once written. Hence, when the trees are damaged, the frames are looked for all over the
-file, and those whose links lead on from the last good block are as good as ever.
+A snapshot is one commit, seen through its meta page. Its mark has the end of the journal, each block is linked to the
+one before, and each digest names the one before: so a lost part of a tree is always noticed. Frames never change once
+written. Therefore, when the trees are damaged, the whole file is searched for frames, and those whose links continue
+from the last good block are used.
 """
 
 import os
@@ -40,7 +40,7 @@ def key_of(seq: int) -> bytes:
 
 
 def seq_of(key: bytes) -> int:
-    """The seq that a key stands for. Raises PageDamage for what is no key of ours."""
+    """Sequence number of a key. Raises PageDamage for bytes that are no key of a journal."""
     if len(key) != 8:
         raise PageDamage(f"a key has {len(key)} bytes, which must be 8")
     return int.from_bytes(key, "big")
@@ -58,7 +58,7 @@ class Snapshot:
 
     @classmethod
     def load(cls, fd: int, page_bytes: int, meta: Meta) -> "Snapshot":
-        """Raises PageDamage where a commit's trees or mark cannot be found."""
+        """The snapshot of a meta page. Raises PageDamage where its trees or its mark cannot be found."""
         file = PageFile(fd, page_bytes, meta.last_page)
         blocks, digests, own = (file.subtree(meta.main, name) for name in TREES)
         sealed = file.get(own, MARK_KEY)
@@ -87,7 +87,7 @@ class Snapshot:
         return sealed
 
     def block_at(self, seq: int, row_bytes: int) -> Block:
-        """The block that contains ``seq``, its own checksum verified but no link."""
+        """The block that contains ``seq``; its checksum is verified, not its link."""
         node = self.file.floor(self.blocks, key_of(seq))
         if node is not None:
             first_seq = seq_of(node.key)
@@ -185,7 +185,7 @@ class Reader:
             raise PageDamage("the last block is not the one that was committed")
 
     def _check_predecessor(self, snapshot: Snapshot, block: Block) -> None:
-        """The link of a block where reading starts, as far as the block before can be found."""
+        """Check the link of the first block that is read, if the block before it can be found."""
         if block.first_seq == self._genesis.start_seq + 1:
             frame.check_link(block, block.first_seq, self._genesis.checksum, self._genesis.start_seq)
             return
@@ -259,7 +259,7 @@ class Reader:
                 start = last + 1
 
     def digest(self, first_seq: int) -> bytes | None:
-        """See ``Journal.digest``. What follows is read along with it: replay asks for one after the other."""
+        """See ``Journal.digest``. Reads the next digests too, since replay asks for one after the other."""
         found = self._ahead.get(first_seq)
         if found is None:
             batch: list[tuple[int, bytes]] = []

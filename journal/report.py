@@ -69,7 +69,7 @@ Progress = Callable[[int, int], None]
 
 
 class Checker:
-    """Check of all blocks through snapshots, a bounded number through each, which goes on after a problem."""
+    """Check of all blocks, a bounded number in each snapshot; it continues after a problem."""
 
     def __init__(self, pin: Pin, genesis: marks.Genesis, progress: Progress | None) -> None:
         self._pin = pin
@@ -147,7 +147,7 @@ class Checker:
         self._next_seq, self._previous = block.last_seq + 1, block.checksum
 
     def _check_order(self, block: frame.Block) -> None:
-        """Neither epoch nor time goes back, whatever lies between two blocks."""
+        """Check that neither epoch nor time decreases."""
         if block.epoch < self._epoch:
             self._add(
                 block.first_seq,

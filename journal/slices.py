@@ -3,14 +3,14 @@
     DIR/journal, DIR/checkpoints          the first slice
     DIR/slices/000002/journal, ...        each further one, with the image that it starts from in start.checkpoint
 
-A slice has one capacity and one set of rules. Its genesis record names the journal's id, its number, the last checksum
-of the slice before and the digests of its image, so that the chain of blocks leads through all slices. A new slice is
-written aside, as 000002.new, and is there from the moment of its rename: a crash leaves the slice before, or the new
-one. The one before is closed then: read-only, marked with a file ``closed``. The folder of a slice can be read like a
-data directory of its own, wherever it is moved.
+A slice has one capacity and one set of rules. Its genesis record has the journal's id, its number, the last checksum of
+the slice before and the digests of its image, so that the chain of blocks runs through all slices. A new slice is
+written as 000002.new and then renamed: a crash leaves the slice before open, or the new one. The slice before is then
+closed: read-only, marked with a file ``closed``. The folder of a slice can be read like a data directory, wherever it
+is moved.
 
-Beside a closed slice lie its event rows (``events``), and what its verification found (``verified``). Of a slice that
-was archived the file DIR/slices/000001.archived says where it went and what it holds.
+A closed slice may have a file of its event rows (``events``) and the result of its verification (``verified``). For an
+archived slice the file DIR/slices/000001.archived has its new place and a summary of its content.
 """
 
 import json
@@ -111,7 +111,7 @@ def read_note(directory: Path, number: int) -> ArchiveNote | None:
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Write a small file under another name, sync it, and give it its name. Raises OSError."""
+    """Write a small file under a temporary name, sync it, and rename it. Raises OSError."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -127,7 +127,7 @@ def write_aside(path: Path, content: bytes) -> None:
 
 
 def places(directory: Path) -> tuple[Place, ...]:
-    """The slices that are in a data directory, by number; none where it holds no journal."""
+    """The slices in a data directory, by number; none where it has no journal."""
     found = {}
     with suppress(OSError):
         names = filter(_NAME.fullmatch, os.listdir(directory / SLICES))
@@ -165,7 +165,7 @@ def _end(place: Place) -> marks.Mark:
 
 
 def place_at(directory: Path, seq: int) -> Place:
-    """The slice that holds command ``seq``: the last one for what is beyond its end, the first for 0.
+    """The slice with command ``seq``: the last one for a command beyond its end, the first for 0.
 
     Raises JournalForeign where there is no journal, SliceMissing where the slice is not in the directory.
     """
@@ -186,12 +186,12 @@ def place_at(directory: Path, seq: int) -> Place:
 
 
 def missing(directory: Path, number: int, seq: int) -> SliceMissing:
-    """The error for a slice that is needed, for command ``seq``, and is not there."""
+    """The error for a slice that is needed for command ``seq`` and is missing."""
     return SliceMissing(f"command {seq} is needed, and {where_missing(directory, number, number)}")
 
 
 def where_missing(directory: Path, first: int, last: int) -> str:
-    """Sentence on the slices ``first`` to ``last``, which are not in a directory: where they are, and what to do."""
+    """Sentence on the missing slices ``first`` to ``last``: where they are, and what to do."""
     notes = [note for number in range(first, last + 1) if (note := read_note(directory, number)) is not None]
     if first == last:
         what, each = f"slice {first} of the journal", "it"
@@ -205,8 +205,7 @@ def where_missing(directory: Path, first: int, last: int) -> str:
 
 
 def new_folder(directory: Path, number: int) -> Path:
-    """An empty folder in which slice ``number`` is put together; what an earlier attempt left is removed. Raises
-    OSError."""
+    """An empty folder for the new slice ``number``; removes leftovers of an earlier attempt. Raises OSError."""
     (directory / SLICES).mkdir(mode=0o700, exist_ok=True)
     clear_leftovers(directory)
     folder = directory / SLICES / f"{number:06d}{_NEW}"
@@ -215,7 +214,7 @@ def new_folder(directory: Path, number: int) -> Path:
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Remove slices that were not finished. For the one who has the directory's lock. Raises OSError."""
+    """Remove unfinished new slices. The caller has the directory's lock. Raises OSError."""
     with suppress(FileNotFoundError):
         for name in os.listdir(directory / SLICES):
             if name.endswith(_NEW):
@@ -223,9 +222,9 @@ def clear_leftovers(directory: Path) -> None:
 
 
 def name_slice(new: Path) -> Place:
-    """Give a slice that is complete its name: from then on it is the open one, once the folder above is synced.
+    """Rename a complete new slice: it is the open one from then on, once the folder above is synced.
 
-    Raises OSError, and then it has no name.
+    Raises OSError, and then it is not renamed.
     """
     sync_folder(new)
     place = Place(int(new.name.removesuffix(_NEW)), new.with_name(new.name.removesuffix(_NEW)))
@@ -234,7 +233,8 @@ def name_slice(new: Path) -> Place:
 
 
 def write_image_record(place: Place, image: dict[str, bytes]) -> None:
-    """Name the image of a slice whose genesis record does not: its digests by part. Raises OSError, JournalError."""
+    """Write the digests of an image, by part, for a slice whose genesis record has none. Raises OSError,
+    JournalError."""
     sealed = read_side_file(place.journal / "genesis")
     if sealed is None:
         raise JournalDamaged(f"{place.journal / 'genesis'} is missing")
@@ -251,19 +251,19 @@ def write_image_record(place: Place, image: dict[str, bytes]) -> None:
 
 
 def start_of(place: Place, genesis: marks.Genesis) -> marks.SliceStart | None:
-    """Start of a slice, with the digests of its image as far as they are known: none where a crash came before it."""
+    """Start of a slice, with the digests of its image; without them where a crash came before they were written."""
     start = genesis.start
     if start is None or start.image:
         return start
     path = place.journal / IMAGE_RECORD
-    with suppress(JournalDamaged):  # as if there were none: `journal check` then finds an image that nobody named
+    with suppress(JournalDamaged):  # as if there were none: `journal check` then reports an image without digests
         if (sealed := read_side_file(path)) is not None:
             return start._replace(image=marks.decode_image(sealed, genesis, str(path)))
     return start
 
 
 def mark_closed(place: Place) -> None:
-    """Mark a slice closed and take the right to write its files; done again, it changes nothing. Raises OSError."""
+    """Mark a slice closed and make its files read-only; a repetition changes nothing. Raises OSError."""
     if not place.is_marked_closed:
         fd = os.open(place.journal / CLOSED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o400)
         os.close(fd)
@@ -292,7 +292,7 @@ def check_follows(before: Place, start: marks.SliceStart) -> None:
 
 
 def check_open_for_writing(place: Place, last: Place) -> None:
-    """Raise JournalError where ``place`` is a closed slice. ``last``: the last one of the directory."""
+    """Raise JournalError where ``place`` is a closed slice. ``last``: the last slice of the directory."""
     if place.is_marked_closed or place.number != last.number:
         raise JournalError(
             f"slice {place.number} in {place.folder} is closed: it can be read, but nothing is appended to it; name "
@@ -320,7 +320,7 @@ def sync_name(place: Place, directory: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Put the names in a folder on the disk. Raises OSError."""
+    """Sync the entries of a folder to the disk. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""The journal's LMDB side: environment, group commits and reader locks. Sole importer of lmdb.
+"""The LMDB environment of a journal: group commits and reader locks. The only importer of lmdb.
 
 DIR/journal holds
 
@@ -6,8 +6,8 @@ DIR/journal holds
     genesis             a copy of the genesis record, so that blocks stay readable when LMDB's pages are not
     tail                the mark of the last commit, written after it and not synced (``marks``)
 
-LMDB is never asked to read the trees for us (``pages`` does). It writes, after the file has been checked, and its
-reader table keeps a snapshot as it is while somebody writes.
+LMDB never reads the trees (``pages`` does). It writes, after the file has been checked, and its reader table protects a
+snapshot while the writer commits.
 """
 
 import errno
@@ -30,13 +30,12 @@ from journal.reading import BLOCKS, DIGESTS, GENESIS_KEY, LABELS_KEY, MARK_KEY, 
 from journal.slices import sync_folder, write_aside
 
 LMDB_VERSION: Final = ".".join(str(number) for number in lmdb.version())
-ROW_BYTES: Final = 64
 NEW_FOLDER: Final = "journal.new"
 _DISK_RESERVE_BYTES: Final = 1 << 20
 #: LMDB's lock.mdb with max_readers 126: its header of three cache lines, and a line a reader.
 _READER_TABLE_BYTES: Final = 8_192
-#: The most that the file may grow to: address space, not disk, and never resized. A commit beyond it fails like one on
-#: a full disk, so somebody looks at it before (``Journal.room``).
+#: Largest size of the file: address space, not disk, and never resized. A commit beyond it fails like one on a full
+#: disk, so the node warns before (``Journal.room``).
 MAP_BYTES: Final = 1 << 40
 # Every option is named: py-lmdb's defaults are not to decide how safe the journal is.
 _OPTIONS: Final[dict[str, Any]] = {
@@ -63,7 +62,7 @@ _Item = tuple[bytes, bytes | bytearray]
 
 
 class _SharedEnvironment:
-    """The one environment that this process has of a file. LMDB's locks do not survive a second one beside it."""
+    """The one LMDB environment of a file in this process: LMDB's locks do not survive a second one beside it."""
 
     def __init__(self, environment: lmdb.Environment, writable: bool) -> None:
         self.environment = environment
@@ -77,8 +76,10 @@ _changed = threading.Condition()
 
 
 def _reserve_reader_table(folder: Path) -> None:
-    """Have the disk give the room of lock.mdb now: LMDB maps a sparse file, and a full disk would end the process by
-    SIGBUS in the middle. Only while no environment of this process is open there: closing the file drops its locks."""
+    """Allocate lock.mdb on the disk: LMDB maps a sparse file, and a full disk would end the process by SIGBUS.
+
+    Only while no environment of this process is open there: closing the file drops its locks.
+    """
     fd = os.open(folder / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, _READER_TABLE_BYTES)
@@ -133,12 +134,12 @@ class ReaderLock:
 
     @property
     def environment(self) -> lmdb.Environment:
-        """For the writer: nobody closes it before the writer does."""
+        """The environment, for the writer, which is the last to close it."""
         return _shared[self._key].environment
 
     @contextmanager
     def transaction(self) -> Iterator[int]:
-        """The number of the transaction whose pages stay as they are within the context."""
+        """Number of the transaction whose pages are not overwritten within the context."""
         with _changed:
             shared = _shared[self._key]
             try:
@@ -155,7 +156,7 @@ class ReaderLock:
                 _changed.notify_all()
 
     def close(self) -> None:
-        """Leave; the last one closes the environment."""
+        """Release the lock; the last user closes the environment."""
         with _changed:
             shared = _shared[self._key]
             if self._writable or shared.users == 1:
@@ -169,7 +170,7 @@ class ReaderLock:
 
 
 class Store:
-    """The environment as its one writer has it. ``commit`` is called on the writer thread only."""
+    """Writer of the environment. ``commit`` is called on the writer thread only."""
 
     def __init__(self, folder: Path, durability: str, mark: marks.Mark, labels: list[tuple[int, str]]) -> None:
         self.mark = mark
@@ -198,7 +199,7 @@ class Store:
             )
 
     def commit(self, group: Sequence[Entry]) -> None:
-        """Make a group durable, with its mark, in one transaction. Whatever it raises, the outcome is unknown."""
+        """Make a group durable, with its mark, in one transaction. After an exception the outcome is unknown."""
         mark = self.mark
         blocks, digests, last_digest_seq, labels = mark.blocks, mark.digests, mark.last_digest_seq, list(self._labels)
         last_seq, last_block_seq, time_ns, checksum = mark.last_seq, mark.last_block_seq, mark.time_ns, mark.checksum
@@ -232,11 +233,11 @@ class Store:
         self.mark, self._labels = mark, labels
 
     def sync_tail(self) -> None:
-        """Put the file ``tail`` on the disk. Raises OSError."""
+        """Sync the file ``tail``. Raises OSError."""
         os.fsync(self._tail_fd)
 
     def close(self) -> None:
-        """Leave the environment."""
+        """Close the environment and the file ``tail``."""
         self.reader_lock.close()
         os.close(self._tail_fd)
 
@@ -273,7 +274,7 @@ def cut_back(folder: Path, end: marks.Mark, labels: list[tuple[int, str]]) -> No
 
 
 def reason(folder: Path, error: BaseException) -> str:
-    """The failure in words. LMDB reports a full disk as a plain input/output error, so this checks the free space."""
+    """A failure in words. LMDB reports a full disk as a plain input/output error, so this checks the free space."""
     try:
         disk = os.statvfs(folder)
     except OSError:
@@ -288,7 +289,7 @@ _PASSING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EM
 
 
 def failed(folder: Path, what: str, error: BaseException) -> JournalError:
-    """The error to raise: a JournalFault where the machine is to blame and a later start can succeed."""
+    """The error to raise: a JournalFault for an error of the machine, after which a later start can succeed."""
     why = reason(folder, error)
     passes = why.startswith("the disk is full") or isinstance(error, MemoryError | lmdb.DiskError | lmdb.MapFullError)
     passes = passes or (isinstance(error, OSError) and error.errno in _PASSING)
@@ -296,7 +297,7 @@ def failed(folder: Path, what: str, error: BaseException) -> JournalError:
 
 
 def create_folder(directory: Path, genesis: bytes) -> None:
-    """Make DIR/journal aside and rename it into place, so that it is there whole or not at all. Raises JournalError.
+    """Make DIR/journal under a temporary name and rename it, so that it is complete or absent. Raises JournalError.
 
     ``genesis``: the sealed record.
     """
