@@ -18,7 +18,7 @@ from typing import Final
 
 from checkpoints.store import FOLDER as CHECKPOINTS
 from engine.records import RULES_VERSION
-from journal import Journal, JournalBusy, JournalDamaged
+from journal import Journal, JournalBusy, JournalDamaged, JournalError
 from journal.history import History
 from journal.opening import FOLDER as JOURNAL
 from journal.slices import (
@@ -257,9 +257,19 @@ def _remove(directory: Path, place: Place) -> None:
 
 
 def _is_archived(directory: Path, number: int) -> bool:
-    """True if a note says where a slice is, and it is there."""
+    """True if a note says where a slice is, and it is there: that of this journal."""
     note = read_note(directory, number)
-    return note is not None and (Path(note.path) / JOURNAL / "data.mdb").is_file()
+    if note is None or not (Path(note.path) / JOURNAL / "data.mdb").is_file():
+        return False
+    try:
+        with Journal.open(note.path, readonly=True) as journal:
+            return (journal.journal_id.hex(), journal.place.number, journal.last_seq) == (
+                note.journal_id,
+                number,
+                note.last_seq,
+            )
+    except JournalError:
+        return False
 
 
 def _finish_removals(directory: Path) -> None:

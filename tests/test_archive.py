@@ -228,3 +228,22 @@ def test_a_kill_at_any_step_leaves_each_slice_whole_somewhere_and_the_command_re
         shutil.rmtree(node)
         shutil.rmtree(away)
     assert sys.getprofile() is None
+
+
+def test_what_a_kill_left_half_removed_stays_where_the_archive_holds_another_slice_by_now(
+    node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the last copy."""
+    with monkeypatch.context() as killed_then:
+        killed_then.setattr(archiving.shutil, "rmtree", lambda _: None)
+        archive(node, tmp_path / "to", before_ns=end_time_ns(node, 1) + 1)
+    gone = node / "slices" / "000001.gone"
+    assert (gone / "journal" / "data.mdb").exists()
+    (tmp_path / "to" / "000001").rename(tmp_path / "moved")
+    write_slices(tmp_path / "to" / "000001", ROWS[:300], [])
+    archive(node, tmp_path / "elsewhere", before_ns=0)
+    assert (gone / "journal" / "data.mdb").exists()
+    shutil.rmtree(tmp_path / "to" / "000001")
+    (tmp_path / "moved").rename(tmp_path / "to" / "000001")
+    archive(node, tmp_path / "elsewhere", before_ns=0)
+    assert not gone.exists()
