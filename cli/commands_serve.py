@@ -8,9 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import Durability, InstrumentsMax, Json, OrdersMax
+from cli.options import Alone, InstrumentsMax, Json, OrdersMax, Release
 
 PANEL: Final = "Operate a node"
+PAIR: Final = "A pair of nodes"
 app = typer.Typer()
 
 
@@ -35,8 +36,13 @@ def serve(
         typer.Option(min=0, max=65_535, help="Port for Prometheus and health, on loopback.", show_default="none"),
     ] = None,
     durability: Annotated[
-        Durability, typer.Option(help="none is for measurements: a crash may lose answered orders.")
-    ] = Durability.fsync,
+        Release | None,
+        typer.Option(
+            help="Answers leave once an order is on this disk (fsync), in the standby's memory (replica), on both "
+            "disks (both), or at once (none: for measurements, a crash may lose answered orders).",
+            show_default="fsync, in a pair both",
+        ),
+    ] = None,
     orders_max: OrdersMax = None,
     ids_max: Annotated[
         int | None,
@@ -113,13 +119,88 @@ def serve(
         str,
         typer.Option(metavar="PERCENT|off", help="Share of the room for open orders and order ids, as their limits."),
     ] = "25%",
+    arbiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Arbiter of a pair of nodes: witness://HOST:PORT, or etcd://HOST:PORT,...",
+            show_default="no pair",
+            rich_help_panel=PAIR,
+        ),
+    ] = None,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of this node.", show_default="host name", rich_help_panel=PAIR),
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address on which copies of this node connect.",
+            show_default="127.0.0.1:0",
+            rich_help_panel=PAIR,
+        ),
+    ] = None,
+    peer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Link of the other node, until the arbiter names the primary.",
+            show_default="none",
+            rich_help_panel=PAIR,
+        ),
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Secret that both nodes and a witness share.",
+            show_default="none",
+            rich_help_panel=PAIR,
+        ),
+    ] = None,
+    alone: Annotated[
+        Alone,
+        typer.Option(
+            help="Without a standby: answer on, once the arbiter has recorded it, or stop.", rich_help_panel=PAIR
+        ),
+    ] = Alone.go_on,
+    follower: Annotated[
+        bool,
+        typer.Option("--follower", help="Copy the primary, and never take over by itself.", rich_help_panel=PAIR),
+    ] = False,
+    lease_ms: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MS",
+            min=200,
+            max=60_000,
+            help="Lease of the primary at the arbiter; a takeover without notice takes longer.",
+            show_default="600, with etcd 2000",
+            rich_help_panel=PAIR,
+        ),
+    ] = None,
+    standby_timeout_ms: Annotated[
+        int,
+        typer.Option(
+            metavar="MS",
+            min=50,
+            max=60_000,
+            help="Silence after which a standby is taken out, and the primary goes on without it.",
+            rich_help_panel=PAIR,
+        ),
+    ] = 500,
     as_json: Json = False,
 ) -> int:
     """Run a node that traders connect to, until SIGTERM or Ctrl-C; it ends with a checkpoint.
 
     Example: lockstep serve --data node1 --port 9001
+
+    Example: lockstep serve --data b --port 9002 --node B --arbiter witness://127.0.0.1:9400 --secret-file secret --peer
+    127.0.0.1:9301
     """
     from cli.capacity import CapacityOptions
+    from cli.pair import PairArguments, plan_of
     from cli.serve import serve as command
     from cli.serve import tls_of
     from node.defaults import checked_rate, checked_share
@@ -130,11 +211,17 @@ def serve(
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    policy = durability or (Release.fsync if arbiter is None else Release.both)
+    pair = plan_of(
+        PairArguments(arbiter, node, link, peer, secret_file, alone.value, follower, lease_ms, standby_timeout_ms),
+        policy.value,
+        host,
+    )
     options = NodeOptions(
         data,
         host,
         port,
-        durability.value,
+        "none" if policy is Release.none else "fsync",
         checkpoint_every=checkpoint_every,
         connections_max=connections_max,
         connections_per_address_max=connections_per_address_max,
@@ -159,6 +246,7 @@ def serve(
         metrics_port=metrics_port,
         password_cost=password_cost,
         as_json=as_json,
+        pair=pair,
     )
 
 
@@ -188,3 +276,36 @@ def witness(
     from cli.witness import witness as command
 
     return command(data, host, port, secret_file, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node of a pair.")],
+    is_primary: Annotated[
+        bool, typer.Option("--is-primary", help="Print nothing; exit status 0 if this node is primary, else 1.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Show a pair of nodes: who is primary, how far the standby is, and whether it can take over.
+
+    Example: lockstep status a
+
+    Example: lockstep status a --is-primary
+    """
+    from cli.pair_report import status as command
+
+    return command(directory, is_primary=is_primary, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def switchover(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of the running primary.")],
+    as_json: Json = False,
+) -> int:
+    """Hand the market from the primary to its standby, without loss: for maintenance and upgrades.
+
+    Example: lockstep switchover a
+    """
+    from cli.pair_report import switch_over
+
+    return switch_over(directory, as_json=as_json)

@@ -36,6 +36,22 @@ class Durability(StrEnum):
     none = "none"
 
 
+class Release(StrEnum):
+    """Release of answers: once the block is on this disk; in the standby's memory; on both disks; or at once."""
+
+    fsync = "fsync"
+    replica = "replica"
+    both = "both"
+    none = "none"
+
+
+class Alone(StrEnum):
+    """Without a standby: answer on, once the arbiter has recorded it, or stop answering."""
+
+    go_on = "continue"
+    stop = "stop"
+
+
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A node's data directory.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to read, in this order.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs: one object, or one a line.")]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import ssl
 
     from node.node import NodeOptions
+    from node.pair import PairPlan
 
 #: Default capacity of a new directory.
 _CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)
@@ -34,10 +35,12 @@ def serve(
     metrics_port: int | None,
     password_cost: int,
     as_json: bool,
+    pair: "PairPlan | None" = None,
 ) -> int:
     """Run a node. Exit status 0 after an orderly end.
 
-    capacity: of a new directory. admin_port: None for no TCP. metrics_port: None for no monitoring.
+    capacity: of a new directory. admin_port: None for no TCP. metrics_port: None for no monitoring. pair: of a node of
+    a pair.
     """
     of_new = _CAPACITY
     if holds_journal(options.data):
@@ -83,6 +86,7 @@ def serve(
             password_cost=password_cost,
             progress=bar.to,
             on_listening=on_listening,
+            pair=pair,
         )
     return errors.FINE
 

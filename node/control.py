@@ -102,6 +102,57 @@ class SubmissionResult:
         return self.first_seq + len(self.commands) - 1
 
 
+class PairControl(Protocol):
+    """Replication of a node of a pair (``node.pair``), as the node and its operator's side see it."""
+
+    def status(self) -> dict[str, Any]:
+        """Report of the pair by this node: values by ``PAIR_KEYS``."""
+        ...
+
+    async def switch_over(self) -> str:
+        """Hand the reign to the standby; gives its name. Raises OperationRefused."""
+        ...
+
+    async def leave(self) -> bool:
+        """Hand the reign over, if a standby is in sync, because this node ends; True if it was."""
+        ...
+
+    def on_progress(self) -> None:
+        """Note that blocks became durable."""
+        ...
+
+    def close(self) -> None:
+        """End all connections."""
+        ...
+
+
+#: Keys of the report of a pair.
+PAIR_KEYS: Final = (
+    "node",  # name of this node
+    "role",  # primary, standby or follower
+    "state",  # of a copy: following, disconnected, refused, diverged and so on; of a primary: reigning or unsure
+    "state_reason",
+    "epoch",
+    "primary",  # name of the primary by the arbiter's record, "" if unknown
+    "primary_address",  # of its link
+    "clients_address",  # of its order entry
+    "since",  # start of the reign, as 2026-03-02T14:30:00.000000001, "" if unknown
+    "policy",  # release policy of this node
+    "in_sync",  # nodes that may take over, by the arbiter's record
+    "seq",  # last command applied here
+    "event_digest",  # after seq, hexadecimal
+    "agreed_seq",  # last command with the same digest on both nodes
+    "released_seq",  # last command that clients may be told of
+    "lag_commands",  # of this copy, or of the furthest copy in sync
+    "lag_s",  # age of the primary's last sign of life at a copy; 0 on a primary
+    "can_take_over",  # 0 or 1: this node could take over now
+    "cannot_take_over_reason",  # "" if it could, or reigns
+    "arbiter",  # "" if it answers, else the reason
+    "copies",  # of a primary: objects with name, role, positions, lag_commands, in_sync
+    "diverged",  # names of copies that have diverged
+)
+
+
 class NodeControl(Protocol):
     """Interface of a node for its operator's side."""
 
@@ -175,6 +226,14 @@ class NodeControl(Protocol):
 
     def accept_clock(self) -> None:
         """Accept the time of a refused wall clock. Raises OperationRefused if none was refused."""
+        ...
+
+    def pair_status(self) -> dict[str, Any]:
+        """Report of the pair by this node. Raises OperationRefused if it is not of a pair."""
+        ...
+
+    async def switch_over(self) -> str:
+        """Hand the reign to the standby; gives its name. Raises OperationRefused."""
         ...
 
     async def drain(self) -> None:

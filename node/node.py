@@ -24,7 +24,7 @@ from node.capacity import CapacityWatch, room_status
 from node.checkpointing import CheckpointSchedule
 from node.clock_watch import ClockWatch
 from node.command_entry import CommandEntry, opens_phase
-from node.control import OperationRefused, Status, SubmissionResult
+from node.control import OperationRefused, PairControl, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
 from node.event_keeper import EventKeeper
@@ -176,9 +176,8 @@ class Node:
             self.outbox.streams, self.command_entry.submit, self.scarcity.has_room_for_cancels, log.info
         )
         # Parts that call others which were made after them.
-        #: Called when a node that follows ends, before its last checkpoint: no block may come after it.
-        self.on_progress: Callable[[], None] = _do_nothing
-        self.on_end_of_copy: Callable[[], None] = _do_nothing
+        #: Replication of a node of a pair; set before ``start``.
+        self.pair: PairControl | None = None
         self.market.on_failure = self._fail
         self.market.on_release = self._on_release
         self.checkpointing.on_begin = self.gateway.resume
@@ -235,6 +234,11 @@ class Node:
     # A node of a pair.
 
     @property
+    def ending(self) -> bool:
+        """True once the node ends by its operator's word."""
+        return self._ending
+
+    @property
     def reigns(self) -> bool:
         """True if this node sequences; False while it is a copy."""
         return self.intake.reigns
@@ -260,7 +264,7 @@ class Node:
         """End at once, without another word to clients: another node is primary, or may be."""
         if self._failure is None:
             self._failure = Deposed(why)
-            self.log.error("the reign has ended", why=why)
+            self.log.warning("the reign has ended", why=why)
             for connection in list(self.gateway.connections):
                 connection.close("another node is primary", debug=False)
             self._stop()
@@ -308,6 +312,8 @@ class Node:
         if not self.reigns:
             await self._end_of_copy()
             return
+        if self.pair is not None and await self.pair.leave():
+            return
         await self.drain()
         await self._cancel_at_end()
         self.intake.open = False
@@ -329,7 +335,8 @@ class Node:
 
     async def _end_of_copy(self) -> None:
         """End a node that follows: nothing is sequenced, so its journal stays that of the primary."""
-        self.on_end_of_copy()
+        if self.pair is not None:
+            self.pair.close()
         try:
             await self.checkpoint()
         except OperationRefused as refused:
@@ -426,7 +433,8 @@ class Node:
             await asyncio.sleep(ROOM_S)
 
     def _on_release(self) -> None:
-        self.on_progress()
+        if self.pair is not None:
+            self.pair.on_progress()
         if self.checkpointing.wanted:
             self.checkpointing.look()
         self.gateway.resume()
@@ -564,6 +572,19 @@ class Node:
             raise OperationRefused(f"no new slice is begun now: {self.scarcity.sentence}")
         return await self.checkpointing.roll()
 
+    def pair_status(self) -> dict[str, Any]:
+        """Report of the pair by this node. Raises OperationRefused if it is not of a pair."""
+        return self._of_pair().status()
+
+    async def switch_over(self) -> str:
+        """Hand the reign to the standby; gives its name. Raises OperationRefused."""
+        return await self._of_pair().switch_over()
+
+    def _of_pair(self) -> PairControl:
+        if self.pair is None:
+            raise OperationRefused("this node is not of a pair; start it with --arbiter")
+        return self.pair
+
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False if there is none."""
         return self.gateway.disconnect(self.outbox.streams.user(user), why)
@@ -571,7 +592,3 @@ class Node:
     def status(self) -> Status:
         """Report of the node: values by ``node.control.STATUS_KEYS``."""
         return account.status(self)
-
-
-def _do_nothing() -> None:
-    pass

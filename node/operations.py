@@ -90,6 +90,8 @@ class Operations:
             "checkpoint": _Operation(self._checkpoint, {}),
             "roll": _Operation(self._roll, {}),
             "accept_clock": _Operation(self._accept_clock, {}),
+            "pair": _Operation(self._pair, {}),
+            "switchover": _Operation(self._switchover, {}),
             "drain": _Operation(self._drain, {}),
             "shutdown": _Operation(self._shutdown, {}),
             "disconnect": _Operation(self._disconnect, {"user": str}),
@@ -217,6 +219,13 @@ class Operations:
         self._node.accept_clock()
         self._log.warning("the operator accepted the clock")
         return {}
+
+    async def _pair(self, _request: Request) -> Answer:
+        return {"pair": self._node.pair_status()}
+
+    async def _switchover(self, _request: Request) -> Answer:
+        self._log.warning("the operator hands over the reign")
+        return {"switchover": {"primary": await self._node.switch_over()}}
 
     async def _drain(self, _request: Request) -> Answer:
         self._log.warning("the operator drains the node")

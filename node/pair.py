@@ -9,9 +9,10 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from directory.recover import stateful
 from engine.digest import checksum
@@ -21,11 +22,14 @@ from engine.records import RULES_VERSION
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, Journal, JournalError
 from node.control import OperationRefused
+from notation.words import iso_time
 from replay.rebuild import state_form
 from replication.arbiter import Arbiter, ArbiterError, Candidate, Reign, Request
 from replication.candidacy import Candidacy
+from replication.death_watch import DeathWatch
+from replication.lease import lease_clock_ns
 from replication.link import Identity, Position, Scrub
-from replication.primary import Copy, Primary, Settings
+from replication.primary import Backlog, Copy, Primary, Settings
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby, sparse_tail
 from replication.tenure import Tenure
@@ -41,10 +45,12 @@ CONNECT_S: Final = 1.0
 REFUSED_S: Final = 0.5
 #: Longest preparation of a switchover, during which nothing is taken.
 HANDOVER_S: Final = 2.0
+#: Time for the answer to the operator who hands over.
+ANSWER_S: Final = 0.01
 #: Blocks at the end of the journal whose positions are known without reading them.
 _RECENT_BLOCKS: Final = 4_096
-#: Blocks that are read for a greeting: one after the other, then at growing distances.
-_DENSE_BLOCKS: Final = 32
+#: Bytes of blocks that are read at the start.
+_DENSE_BYTES: Final = 8 << 20
 
 
 class TailApart(Exception):
@@ -77,6 +83,20 @@ class PairOptions:
     follower: bool = False
 
 
+@dataclass(frozen=True)
+class PairPlan:
+    """Plan of a node of a pair, before its directory is open: ``options`` as above, and the driver of the arbiter.
+
+    ``make_arbiter``: driver for the id of a journal (16 bytes). ``make_watch``: starts the watch beside this process.
+    ``clients_host``: address of order entry that the arbiter's record shows.
+    """
+
+    options: PairOptions
+    make_arbiter: Callable[[bytes], Arbiter]
+    make_watch: Callable[[bytes], DeathWatch]
+    clients_host: str
+
+
 def identity_of(node: "Node", name: str) -> Identity:
     """Identity of a node's state."""
     version, layout = state_form()
@@ -85,28 +105,33 @@ def identity_of(node: "Node", name: str) -> Identity:
     return Identity(name, journal.journal_id, RULES_VERSION, form, SOURCE_DIGEST, journal.place.number)
 
 
-class Positions:
-    """Positions at the ends of a journal's blocks, with the checksum of the chain there: the newest from memory."""
+class RecentBlocks:
+    """The newest blocks of a journal from memory, for a copy that is a little behind, and positions of older ones."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, backlog_bytes: int) -> None:
         self._journal = journal
         self._start = Position(journal.start_seq, journal.start_link)
+        blocks = self._newest(_DENSE_BYTES)
+        start = Position(blocks[0].first_seq - 1, blocks[0].previous) if blocks else self._start
+        self.backlog = Backlog(*start, backlog_bytes)
         self._recent: deque[Position] = deque(maxlen=_RECENT_BLOCKS)
-        for position in reversed(list(self._read(journal.last_seq, _DENSE_BLOCKS))):
-            self._recent.append(position)
+        for block in blocks:
+            self.add(block)
+
+    def _newest(self, size_bytes: int) -> list[Block]:
+        """Blocks at the end of the journal, in order, of so many bytes together."""
+        found: list[Block] = []
+        seq = self._journal.last_seq
+        while seq > self._start.seq and size_bytes > 0 and len(found) < _RECENT_BLOCKS:
+            block = self._block_at(seq)
+            found.append(block)
+            seq, size_bytes = block.first_seq - 1, size_bytes - len(block.sealed)
+        return found[::-1]
 
     def add(self, block: Block) -> None:
         """Note the next block."""
+        self.backlog.add(block.first_seq, block.last_seq, bytes(block.sealed))
         self._recent.append(Position(block.last_seq, block.checksum))
-
-    def _read(self, seq: int, count: int) -> "list[Position]":
-        """Ends of ``count`` blocks, the newest first: one after the other, or the one that ends at ``seq`` at least."""
-        found: list[Position] = []
-        while seq > self._start.seq and len(found) < count:
-            block = self._block_at(seq)
-            found.append(Position(block.last_seq, block.checksum))
-            seq = block.first_seq - 1
-        return found
 
     def _block_at(self, seq: int) -> Block:
         return next(self._journal.blocks(seq, seq))
@@ -114,12 +139,13 @@ class Positions:
     def tail(self) -> list[Position]:
         """Positions for ``Standby.connect``."""
         newest = list(reversed(self._recent))
-        seq = newest[-1].seq if newest else self._start.seq
+        oldest_seq = newest[-1].seq if newest else self._start.seq
         distance = 1
-        while seq - distance > self._start.seq:
-            seq -= distance
-            distance *= 2
-            newest += self._read(seq, 1)
+        while oldest_seq - distance > self._start.seq:
+            block = self._block_at(oldest_seq - distance)
+            if block.last_seq < newest[-1].seq:
+                newest.append(Position(block.last_seq, block.checksum))
+            distance *= 4
         return sparse_tail([*newest, self._start])
 
     def checksum_at(self, seq: int) -> bytes | None:
@@ -139,11 +165,12 @@ class Pair:
     ``outcome``: why the node must be opened again, if it must: an exception of this file.
     """
 
-    def __init__(self, node: "Node", options: PairOptions, arbiter: Arbiter) -> None:
+    def __init__(self, node: "Node", options: PairOptions, arbiter: Arbiter, watch: DeathWatch | None = None) -> None:
         self.options = options
+        self._watch = watch
         self._node, self._arbiter, self._log = node, arbiter, node.log
         self._loop = asyncio.get_running_loop()
-        self._positions = Positions(node.journal)
+        self._recent = RecentBlocks(node.journal, options.settings.backlog_bytes)
         self.identity = identity_of(node, options.candidate.name)
         self.primary: Primary | None = None
         self.tenure: Tenure | None = None
@@ -170,8 +197,58 @@ class Pair:
         self._next_attempt_s = 0.0
         self._asking: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closed = self._handed_over = False
         self._said = ""
+
+    def status(self) -> dict[str, Any]:
+        """Report of the pair by this node: values by ``node.control.PAIR_KEYS``."""
+        standing, primary, tenure, standby = self.candidacy.standing, self.primary, self.tenure, self.standby
+        reign = tenure.reign if tenure is not None else standing.reign if standing is not None else None
+        now_ns = lease_clock_ns()
+        report: dict[str, Any] = {
+            "node": self.identity.name,
+            "epoch": self._node.journal.epoch,
+            "primary": reign.primary if reign is not None else standby.primary,
+            "primary_address": reign.address if reign is not None else "",
+            "clients_address": reign.clients if reign is not None else "",
+            "since": (iso_time(reign.since_ns) or "") if reign is not None else "",
+            "policy": self.options.settings.policy,
+            "in_sync": sorted(reign.in_sync) if reign is not None else [],
+            "seq": self._node.engine.seq,
+            "event_digest": self._node.engine.event_digest.hex(),
+        }
+        if primary is not None and tenure is not None:
+            copies = primary.status()
+            synced = [copy for copy in copies if copy["in_sync"]]
+            return report | {
+                "role": "primary",
+                "state": "reigning" if tenure.holds(now_ns) else "unsure",
+                "state_reason": "" if tenure.holds(now_ns) else f"the lease is not confirmed: {tenure.failure}",
+                "agreed_seq": min((copy["agreed_seq"] for copy in synced), default=self._node.engine.seq),
+                "released_seq": self.released_seq(),
+                "lag_commands": max((copy["lag_commands"] for copy in synced), default=0),
+                "lag_s": 0.0,
+                "can_take_over": 0,
+                "cannot_take_over_reason": "",
+                "arbiter": tenure.failure,
+                "copies": copies,
+                "diverged": sorted(primary.divergences),
+            }
+        why = standby.reason_not_to_take_over(reign)
+        return report | {
+            "role": standby.role,
+            "state": standby.state,
+            "state_reason": standby.why or self._said,
+            "agreed_seq": standby.status()["agreed_seq"],
+            "released_seq": standby.released_seq,
+            "lag_commands": standby.lag_commands,
+            "lag_s": round((now_ns - standby.heard_ns) / 1e9, 3) if standby.heard_ns else 0.0,
+            "can_take_over": int(not why),
+            "cannot_take_over_reason": why,
+            "arbiter": self.candidacy.failure,
+            "copies": [],
+            "diverged": [self.identity.name] if standby.divergence is not None else [],
+        }
 
     # The life of a pair.
 
@@ -182,8 +259,12 @@ class Pair:
         """
         engine_kernels()
         gateway_kernels()
-        self._server = await self._loop.create_server(lambda: _FromCopy(self), self.options.host, self.options.port)
+        options = self.options
+        self._server = await self._loop.create_server(lambda: _FromCopy(self), options.host, options.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
+        if not options.candidate.address:
+            address = f"{options.host}:{self.port}"
+            self.candidacy.candidate = options.candidate._replace(address=address)
         self._tick()
 
     def close(self) -> None:
@@ -201,6 +282,8 @@ class Pair:
             each.close()
         for task in list(self._asking):
             task.cancel()
+        if self._watch is not None:
+            self._watch.close()
 
     async def release_reign(self, successor: str = "") -> None:
         """Give the reign up at the arbiter, so that a standby takes over at once. Nothing is answered after it."""
@@ -208,6 +291,24 @@ class Pair:
             request = self.tenure.release(successor)
             with suppress(ArbiterError):
                 await self._arbiter.ask(request)
+
+    @property
+    def has_standby_in_sync(self) -> bool:
+        """True if another node can take over now."""
+        return self.primary is not None and any(
+            copy["in_sync"] and copy["role"] == "standby" for copy in self.primary.status()
+        )
+
+    async def leave(self) -> bool:
+        """Leave in order: hand the reign to a standby that is in sync; False if there is none, or it is not ready."""
+        if not self.has_standby_in_sync:
+            return False
+        try:
+            await self.switch_over()
+        except OperationRefused as refused:
+            self._log.warning("no switchover at the end", why=str(refused))
+            return False
+        return True
 
     async def switch_over(self) -> str:
         """Hand the reign to the standby, without loss; gives its name. This node ends then, as deposed.
@@ -233,15 +334,17 @@ class Pair:
             node.gateway.resume()
             raise
         successor = primary.handover_to
+        self._handed_over = True
         await self.release_reign(successor)
-        node.depose(f"{successor} takes over by command")
+        # The operator's request is answered first; clients are told nothing meanwhile, as the lease is over.
+        self._loop.call_later(ANSWER_S, node.depose, f"{successor} takes over by command")
         return successor
 
     def _tick(self) -> None:
         if self._closed:
             return
         self._ticker = self._loop.call_later(TICK_S, self._tick)
-        now_ns = time.monotonic_ns()
+        now_ns = lease_clock_ns()
         if self.primary is not None and self.tenure is not None:
             self._tick_primary(self.primary, self.tenure, now_ns)
         else:
@@ -256,7 +359,7 @@ class Pair:
         self._send_all()
         self._node.market.release()
         why = tenure.why or (f"epoch {primary.superseded} has begun" if primary.superseded else "")
-        if why:
+        if why and not self._handed_over:
             self._node.depose(why)
 
     def _ask_in_reign(self, tenure: Tenure, request: Request) -> None:
@@ -266,7 +369,7 @@ class Pair:
             except ArbiterError as error:
                 if tenure.failure != str(error):
                     self._log.warning("the arbiter does not answer", why=str(error))
-                tenure.on_failure(request, str(error), time.monotonic_ns())
+                tenure.on_failure(request, str(error), lease_clock_ns())
                 return
             tenure.on_answer(request, answer)
             self._node.market.release()
@@ -303,11 +406,16 @@ class Pair:
             checksum=journal.link,
             event_digest=node.engine.event_digest,
             recorded=frozenset(won.reign.in_sync),
-            checksum_at=self._positions.checksum_at,
+            backlog=self._recent.backlog,
+            checksum_at=self._recent.checksum_at,
         )
         self.tenure = Tenure(won, lease, self.primary)
         self.reign_began_s = time.time()
         journal.epoch = won.epoch
+        if self._watch is not None:
+            self._watch.reign(won.epoch)
+            if not self._watch.is_alive:
+                self._log.warning("no watch beside this process", then="a takeover waits until the lease has run out")
         node.market.replicate(self)
         node.market.tick()
         node.reign()
@@ -331,7 +439,7 @@ class Pair:
         assert self.primary is not None, "a node replicates while it reigns"
         assert self.tenure is not None, "a node replicates while it reigns"
         self.primary.on_journaled(self._node.journal.durable_seq)
-        return self.primary.released_seq(lease_holds=self.tenure.holds(time.monotonic_ns()))
+        return self.primary.released_seq(lease_holds=self.tenure.holds(lease_clock_ns()))
 
     def _send_all(self) -> None:
         for connection in list(self._from_copies.values()):
@@ -359,9 +467,9 @@ class Pair:
         except ArbiterError as error:
             if self.candidacy.failure != str(error):
                 self._log.warning("the arbiter does not answer", why=str(error))
-            self.candidacy.on_failure(str(error), time.monotonic_ns())
+            self.candidacy.on_failure(str(error), lease_clock_ns())
             return
-        self.candidacy.on_answer(answer, time.monotonic_ns())
+        self.candidacy.on_answer(answer, lease_clock_ns())
         if self.candidacy.won is not None and self.primary is None and not self._closed:
             self._reign()
 
@@ -394,7 +502,7 @@ class Pair:
         if self.primary is not None or self._to_primary is not None or self._closed:
             return False
         self._to_primary = connection
-        self.standby.connect(os.urandom(16), self._positions.tail(), time.monotonic_ns())
+        self.standby.connect(os.urandom(16), self._recent.tail(), lease_clock_ns())
         return True
 
     def on_disconnect(self, connection: "_ToPrimary") -> None:
@@ -404,11 +512,11 @@ class Pair:
         self._to_primary = None
         self.standby.disconnect()
         self._next_attempt_s = time.monotonic() + (REFUSED_S if self.standby.state == "refused" else RECONNECT_S)
-        self.candidacy.hurry(time.monotonic_ns())
+        self.candidacy.hurry(lease_clock_ns())
 
     def on_bytes(self, data: bytes) -> None:
         """Take bytes of the primary: journal and apply its blocks, and acknowledge them."""
-        now_ns = time.monotonic_ns()
+        now_ns = lease_clock_ns()
         self.standby.receive(data, now_ns)
         try:
             self._take()
@@ -430,7 +538,7 @@ class Pair:
                 except BlockRefused as refused:
                     standby.on_block_refused(str(refused))
                     return
-                self._positions.add(block)
+                self._recent.add(block)
                 standby.on_taken(block.last_seq, block.epoch)
                 standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
             checks = standby.take_checks()
@@ -450,7 +558,7 @@ class Pair:
         """Note that blocks became durable."""
         if self.primary is None:
             self.standby.on_journaled(self._node.journal.durable_seq)
-            self.standby.acknowledge(time.monotonic_ns())
+            self.standby.acknowledge(lease_clock_ns())
             self._flush()
 
     def _flush(self) -> None:
@@ -489,14 +597,14 @@ class Pair:
         """Take a new connection of a copy; None if this node is not primary."""
         if self.primary is None or self._closed:
             return None
-        copy = self.primary.connect(os.urandom(16), time.monotonic_ns())
+        copy = self.primary.connect(os.urandom(16), lease_clock_ns())
         self._from_copies[copy] = connection
         return copy
 
     def on_copy_bytes(self, copy: Copy, data: bytes) -> None:
         """Take bytes of a copy, and release what it has acknowledged."""
         if self.primary is not None:
-            self.primary.receive(copy, data, time.monotonic_ns())
+            self.primary.receive(copy, data, lease_clock_ns())
             self._node.market.release()
 
     def on_copy_disconnect(self, copy: Copy) -> None:
@@ -524,10 +632,9 @@ class _ToPrimary(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the greeting."""
-        assert isinstance(transport, asyncio.Transport), "TCP has a transport for both ways"
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is no subclass
         if not self._pair.on_connect(self):
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
@@ -558,11 +665,10 @@ class _FromCopy(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the challenge; a node that is not primary just hangs up."""
-        assert isinstance(transport, asyncio.Transport), "TCP has a transport for both ways"
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is no subclass
         self._copy = self._pair.on_copy(self)
         if self._copy is None:
-            transport.abort()
+            self._transport.abort()
             return
         self.send()
 

@@ -12,16 +12,18 @@ from typing import Final, NamedTuple
 
 import uvloop
 
+from directory.set_aside import set_aside
 from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
 from node.admin import AdminServer
 from node.defaults import default_limits
 from node.logs import Log
 from node.metrics import Metrics, metrics_server
-from node.node import Node, NodeOptions
+from node.node import Deposed, Node, NodeOptions
 from node.notify import Notifier
 from node.opening import OpenDirectory, open_directory
 from node.operations import Operations
+from node.pair import Pair, PairPlan, TailApart, TooFarBehind
 from replay.rebuild import Progress
 
 #: Descriptors for the node itself: journal, spool, checkpoints, operator, monitors, and connections being refused.
@@ -53,10 +55,12 @@ def serve(
     password_cost: int = COST_DEFAULT,
     progress: Progress | None = None,
     on_listening: Callable[[NodeAddresses], None] = lambda _: None,
+    pair: PairPlan | None = None,
 ) -> None:
     """Run a node until its operator, SIGTERM or SIGINT ends it.
 
-    ``on_listening``: called with the addresses once clients can connect. Raises what ``open_directory`` raises,
+    ``on_listening``: called with the addresses once clients can connect. ``pair``: of a node of a pair, which starts
+    again as a copy whenever its reign ends, or its journal has to be put right. Raises what ``open_directory`` raises,
     PortInUse, OSError, and the fault that ended the node.
     """
     connections = connections_within(options.connections_max, options.past_days)
@@ -65,26 +69,62 @@ def serve(
         log.warning("fewer connections", wanted=options.connections_max, taken=connections, why=why)
         sentence = f"{connections} connections are taken instead of {options.connections_max}: {why}"
         options = replace(options, connections_max=connections, warnings=(*options.warnings, sentence))
+    settings = _Settings(admin_port, metrics_port, password_cost, pair, on_listening)
     with log.adopted():
-        _opened_and_served(options, capacity, log, admin_port, metrics_port, password_cost, progress, on_listening)
+        if pair is None:
+            _opened_and_served(options, capacity, log, settings, progress)
+            return
+        options = replace(options, follows=True)
+        while _is_to_start_again(options, capacity, log, settings, progress):
+            pass
+
+
+class _Settings(NamedTuple):
+    """Arguments of ``serve`` for each start."""
+
+    admin_port: int | None
+    metrics_port: int | None
+    password_cost: int
+    pair: PairPlan | None
+    on_listening: Callable[[NodeAddresses], None]
+
+
+def _is_to_start_again(
+    options: NodeOptions, capacity: Capacity, log: Log, settings: _Settings, progress: Progress | None
+) -> bool:
+    """Run a node of a pair once; True if it has to start again as a copy."""
+    try:
+        _opened_and_served(options, capacity, log, settings, progress)
+    except Deposed as deposed:
+        log.warning("this node starts again as a copy", why=str(deposed))
+        return True
+    except TailApart as apart:
+        assert settings.pair is not None, "only a node of a pair follows"
+        aside = set_aside(
+            options.data,
+            apart.common.seq,
+            apart.common.digest,
+            node=settings.pair.options.candidate.name,
+            why=str(apart),
+        )
+        for each in aside:
+            log.warning("blocks set aside", quarantine=each.name, commands=each.commands, why=str(apart))
+        return True
+    return False
 
 
 def _opened_and_served(
-    options: NodeOptions,
-    capacity: Capacity,
-    log: Log,
-    admin_port: int | None,
-    metrics_port: int | None,
-    password_cost: int,
-    progress: Progress | None,
-    on_listening: Callable[[NodeAddresses], None],
+    options: NodeOptions, capacity: Capacity, log: Log, settings: _Settings, progress: Progress | None
 ) -> None:
     opened = open_directory(options.data, capacity, options.durability, progress, past_days=options.past_days)
     try:
         for note in opened.notes:
             log.warning("recovery", note=note)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_served(opened, options, log, admin_port, metrics_port, password_cost, on_listening))
+            runner.run(_served(opened, options, log, settings))
+    except (Deposed, TailApart, TooFarBehind):
+        opened.journal.close()
+        raise
     except BaseException:
         _save_journal(opened, options.data, log)
         raise
@@ -101,35 +141,30 @@ def _save_journal(opened: OpenDirectory, directory: Path, log: Log) -> None:
         log.error("the journal was not closed in order", error=type(error).__name__, why=str(error))
 
 
-async def _served(
-    opened: OpenDirectory,
-    options: NodeOptions,
-    log: Log,
-    admin_port: int | None,
-    metrics_port: int | None,
-    password_cost: int,
-    on_listening: Callable[[NodeAddresses], None],
-) -> None:
+async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, settings: _Settings) -> None:
     node = Node(opened, options, log)
+    pair = _pair(node, settings.pair)
     figures = Metrics(node)
     operations = Operations(
         node,
         log,
         metrics=figures.text,
-        password_cost=password_cost,
+        password_cost=settings.password_cost,
         default_limits=default_limits(opened.engine.capacity, options.default_order_rate, options.default_share_bps),
     )
-    admin = AdminServer(node, operations, options.data, log, port=admin_port)
-    metrics = None if metrics_port is None else metrics_server(node, figures, port=metrics_port)
+    admin = AdminServer(node, operations, options.data, log, port=settings.admin_port)
+    metrics = None if settings.metrics_port is None else metrics_server(node, figures, port=settings.metrics_port)
     notify = Notifier()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: loop.create_task(node.shutdown()))
     try:
         await _listen(node.start(), "--port", options.port)
-        await _listen(admin.start(), "--admin-port", admin_port)
+        await _listen(admin.start(), "--admin-port", settings.admin_port)
         if metrics is not None:
-            await _listen(metrics.start(), "--metrics-port", metrics_port)
+            await _listen(metrics.start(), "--metrics-port", settings.metrics_port)
+        if pair is not None:
+            await _listen(pair.start(), "--link", pair.options.port)
         log.info(
             "listening",
             host=options.host,
@@ -139,21 +174,41 @@ async def _served(
             durability=options.durability,
         )
         metrics_at = metrics.port if metrics is not None else None
-        on_listening(
+        settings.on_listening(
             NodeAddresses(options.host, node.port, admin.port, metrics_at, os.getpid(), tuple(node.warnings()))
         )
         notify.ready(f"listening on {options.host}:{node.port}")
         beating = loop.create_task(_watched(notify, node))
         try:
             await node.run()
+        except Deposed:
+            if pair is not None and pair.outcome is not None:
+                raise pair.outcome from None
+            if not node.ending:
+                raise
         finally:
             beating.cancel()
             notify.stopping()
     finally:
+        if pair is not None:
+            pair.close()
+            await pair.release_reign()
         await admin.close()
         if metrics is not None:
             await metrics.close()
         log.info("ended", seq=opened.engine.seq)
+
+
+def _pair(node: Node, plan: PairPlan | None) -> Pair | None:
+    """Replication of a node of a pair."""
+    if plan is None:
+        return None
+    clients = f"{plan.clients_host}:{node.options.port}"
+    options = replace(plan.options, candidate=plan.options.candidate._replace(clients=clients))
+    journal_id = node.journal.journal_id
+    pair = Pair(node, options, plan.make_arbiter(journal_id), plan.make_watch(journal_id))
+    node.pair = pair
+    return pair
 
 
 async def _listen(starting: Awaitable[None], option: str, port: int | None) -> None:

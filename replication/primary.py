@@ -134,7 +134,8 @@ class Primary:
 
     ``identity``, ``epoch``: of this node and its reign. ``checksum_at``: checksum of the chain after a command by the
     journal, None if no block ends there. ``last_seq``, ``checksum``: end of the journal, all of which is on the disk.
-    ``recorded``: nodes that the arbiter's record names as in sync, this one among them.
+    ``recorded``: nodes that the arbiter's record names as in sync, this one among them. ``backlog``: the newest blocks
+    before the reign, if they are at hand.
     """
 
     def __init__(
@@ -148,12 +149,13 @@ class Primary:
         checksum: bytes,
         event_digest: bytes,
         recorded: frozenset[str],
+        backlog: Backlog | None = None,
         checksum_at: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
         self.identity, self.epoch, self.settings = identity, epoch, settings
         self._secret = secret
         self._checksum_at = checksum_at
-        self.backlog = Backlog(last_seq, checksum, settings.backlog_bytes)
+        self.backlog = backlog or Backlog(last_seq, checksum, settings.backlog_bytes)
         self.copies: list[Copy] = []
         self.applied_seq = self.journaled_seq = last_seq
         self._applied_digest = event_digest

@@ -44,8 +44,7 @@ class Member:
         address = ("127.0.0.1", peer.pair.port) if peer is not None else None
         options = PairOptions(Candidate(name, policy=policy), SECRET, "127.0.0.1", 0, address, Settings(policy=policy))
         self.pair = Pair(self.node, options, MemoryArbiter(register, ttl_ns=TTL_NS))
-        self.node.on_progress = self.pair.on_progress
-        self.node.on_end_of_copy = self.pair.close
+        self.node.pair = self.pair
 
     async def start(self) -> None:
         await self.node.start()

@@ -1,0 +1,93 @@
+"""Options of a node of a pair, checked and put together for `lockstep serve`."""
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cli.errors import WrongUse
+
+if TYPE_CHECKING:
+    from node.pair import PairPlan
+
+#: Release policies that need a standby.
+REPLICATED: Final = ("replica", "both")
+
+
+class PairArguments(NamedTuple):
+    """Options of `lockstep serve` for a pair, as given; None: not given."""
+
+    arbiter: str | None
+    node: str | None
+    link: str | None
+    peer: str | None
+    secret_file: Path | None
+    alone: str
+    follower: bool
+    lease_ms: int | None
+    standby_timeout_ms: int
+
+
+def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
+    """Plan of a node of a pair; None without --arbiter. Raises WrongUse."""
+    if given.arbiter is None:
+        asked = {
+            "--node": given.node,
+            "--link": given.link,
+            "--peer": given.peer,
+            "--secret-file": given.secret_file,
+            "--follower": given.follower or None,
+        }
+        alone = [name for name, value in asked.items() if value is not None]
+        if alone:
+            raise WrongUse(f"{alone[0]} is of a pair of nodes, which needs --arbiter, such as witness://127.0.0.1:9400")
+        if policy in REPLICATED:
+            raise WrongUse(f"--durability {policy} waits for a standby, which needs --arbiter; or give fsync")
+        return None
+    if given.secret_file is None:
+        raise WrongUse(
+            "a node of a pair needs --secret-file: the same secret on both nodes, as `lockstep witness` makes"
+        )
+    from node.pair import PairOptions, PairPlan
+    from replication.arbiter import Candidate, checked_name
+    from replication.arbiters import AddressError, open_arbiter, parse_address
+    from replication.death_watch import DeathWatch
+    from replication.primary import Settings
+    from replication.secret_file import read_secret
+
+    name = given.node or socket.gethostname()
+    try:
+        checked_name(name)
+        address = parse_address(given.arbiter)
+        secret = read_secret(given.secret_file)
+        ttl_ns = None if given.lease_ms is None else given.lease_ms * 1_000_000
+        open_arbiter(address, bytes(16), ttl_ns=ttl_ns, secret_file=given.secret_file)
+    except (AddressError, ValueError) as error:
+        raise WrongUse(str(error)) from None
+    link_host, link_port = _address(given.link or "127.0.0.1:0", "--link", least=0)
+    peer = _address(given.peer, "--peer", least=1) if given.peer is not None else None
+    settings = Settings(
+        policy=policy,  # type: ignore[arg-type]  # the option's choices are those of the type
+        alone="stop" if given.alone == "stop" else "continue",
+        silence_ns=given.standby_timeout_ms * 1_000_000,
+        beat_ns=min(50, max(given.standby_timeout_ms // 10, 1)) * 1_000_000,
+    )
+    options = PairOptions(
+        Candidate(name, policy=policy), secret, link_host, link_port, peer, settings, follower=given.follower
+    )
+    secret_file = given.secret_file
+    where = given.arbiter
+    return PairPlan(
+        options,
+        lambda journal_id: open_arbiter(address, journal_id, ttl_ns=ttl_ns, secret_file=secret_file),
+        lambda journal_id: DeathWatch(where, journal_id, secret_file),
+        host,
+    )
+
+
+def _address(text: str, option: str, *, least: int) -> tuple[str, int]:
+    """Host and port of HOST:PORT. Raises WrongUse."""
+    host, found, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not found or not bare or not (port.isascii() and port.isdigit()) or not least <= int(port) <= 65_535:
+        raise WrongUse(f"{option} is {text!r}; give HOST:PORT")
+    return bare, int(port)
