@@ -16,8 +16,9 @@ WAITING_MAX: Final = 1 << 16
 class Divergence(NamedTuple):
     """First difference between two nodes: the block, and the part of the state if it is known.
 
-    ``first_seq``, ``last_seq``: commands of the block at whose end the digests differ, or the position of the compared
-    state. ``part``: part of the state; "events" if the events differ. ``own``, ``other``: digests of the two.
+    ``first_seq``, ``last_seq``: commands of the block at whose end the digests differ, with those before it that were
+    not compared; or the position of the compared state. ``part``: part of the state; "events" if the events differ.
+    ``own``, ``other``: digests of the two.
     """
 
     first_seq: int
@@ -84,5 +85,6 @@ class Comparison:
             self.agreed_seq = max(self.agreed_seq, last_seq)
             while self._own and next(iter(self._own)) < last_seq:
                 self._own.popitem(last=False)
-        elif self.divergence is None or first_seq < self.divergence.first_seq:
-            self.divergence = Divergence(first_seq, last_seq, "events", own, other)
+        elif self.divergence is None or last_seq < self.divergence.last_seq:
+            # Blocks since the last equal digest were not compared: the difference may be in any of them.
+            self.divergence = Divergence(min(first_seq, self.agreed_seq + 1), last_seq, "events", own, other)

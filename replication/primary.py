@@ -159,6 +159,8 @@ class Primary:
         self.copies: list[Copy] = []
         self.applied_seq = self.journaled_seq = last_seq
         self._applied_digest = event_digest
+        #: First command and event digest of each block of the backlog, by its last command.
+        self._digests = {last_seq: (last_seq, event_digest)}
         self._released_seq = last_seq
         self.superseded = 0
         self.recorded = recorded
@@ -183,6 +185,9 @@ class Primary:
     def add_digest(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Take the event digest at the end of a block that is applied."""
         self.applied_seq, self._applied_digest = last_seq, digest
+        self._digests[last_seq] = (first_seq, digest)
+        while (oldest := next(iter(self._digests))) < self.backlog.start.seq:
+            del self._digests[oldest]
         for copy in self.copies:
             if copy.state == "live":
                 copy.comparison.own(first_seq, last_seq, digest)
@@ -425,12 +430,13 @@ class Primary:
         copy.sent_seq = copy.received_seq = seq
         copy.journaled_seq = 0
         copy.comparison = Comparison(seq)
-        copy.comparison.own(min(seq + 1, self.applied_seq), *self._end)
+        for last_seq, (first_seq, digest) in self._digests.items():
+            if last_seq >= seq:
+                copy.comparison.own(first_seq, last_seq, digest)
         self._tell_sync(copy)
+        # The states are compared where they stand, also if nothing follows.
+        self._put_digests(copy, [seq])
         self._feed(copy)
-        if copy.state == "live" and copy.sent_seq >= self.applied_seq:
-            # The states are compared where they stand, also if nothing follows.
-            copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions([self._end])))
 
     def _feed(self, copy: Copy) -> None:
         """Put on the connection what it has room for."""
@@ -439,11 +445,20 @@ class Primary:
             return
         if copy.sent_seq == self.backlog.last_seq:
             return
+        sent = []
         for block in self.backlog.blocks_from(copy.sent_seq + 1):
             if copy.waiting_bytes > self.settings.out_bytes_max:
-                return
+                break
             copy.put(link.head(Kind.BLOCK, self.epoch, len(block.sealed)), block.sealed)
             copy.sent_seq = block.last_seq
+            sent.append(block.last_seq)
+        self._put_digests(copy, sent)
+
+    def _put_digests(self, copy: Copy, seqs: list[int]) -> None:
+        """Put event digests on the connection, of those blocks that are applied; the others follow."""
+        known = [Position(seq, self._digests[seq][1]) for seq in seqs if seq in self._digests]
+        if known:
+            copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions(known)))
 
     def _acknowledged(self, copy: Copy, received_seq: int, journaled_seq: int, digests: list[Position]) -> None:
         if not (copy.received_seq <= received_seq <= copy.sent_seq and journaled_seq <= received_seq):

@@ -256,7 +256,8 @@ class Standby:
         """Checks that belong to the present position, once ``take_blocks`` has given all blocks before them and they
         are applied: a Scrub, (seq, digest of each part), or the genesis record of the next slice.
 
-        Raises LinkError for one that is of another position.
+        Parts may be of an earlier position, where this node has to have computed its own. Raises LinkError for any
+        other check of another position.
         """
         checks: list[Scrub | tuple[int, dict[str, bytes]] | bytes] = []
         while self._checks and self._checks[0][0] == 0:
@@ -264,11 +265,21 @@ class Standby:
             if frame.kind == Kind.SLICE:
                 checks.append(frame.payload)
             elif frame.kind == Kind.SCRUB:
-                checks.append(link.unpack_scrub(frame.payload))
+                scrub = link.unpack_scrub(frame.payload)
+                if scrub.seq != self.taken_seq:
+                    raise LinkError(
+                        f"the primary compares its state after {scrub.seq}, and sent up to {self.taken_seq}"
+                    )
+                checks.append(scrub)
             else:
-                told = link.unpack_map(frame.payload, {"seq": int, "parts": dict})
-                checks.append((told["seq"], told["parts"]))
+                checks.append(self._parts(frame))
         return checks
+
+    def _parts(self, frame: Frame) -> tuple[int, dict[str, bytes]]:
+        told = link.unpack_map(frame.payload, {"seq": int, "parts": dict})
+        if told["seq"] > self.taken_seq:
+            raise LinkError(f"the primary compares its state after {told['seq']}, and sent up to {self.taken_seq}")
+        return told["seq"], told["parts"]
 
     def on_taken(self, last_seq: int, epoch: int) -> None:
         """Note that the journal has taken the block that ends at ``last_seq``."""

@@ -4,7 +4,8 @@ from itertools import product
 
 import pytest
 
-from replication.link import Kind, Position, encode, pack_ack
+from replication.comparison import Comparison
+from replication.link import Kind, LinkError, Position, Scrub, encode, pack_ack, pack_map, pack_scrub
 from replication.primary import Settings
 from sequencer.release import POLICIES, Replicated, released_seq
 from tests.pairs import MS, CopyNode, Log, PrimaryNode, Wire, reign_of
@@ -206,6 +207,43 @@ def test_states_are_compared_at_the_greeting_though_no_command_follows() -> None
         Wire(primary, again).settle()
         assert again.core.state == "diverged"
         assert list(primary.core.divergences) == ["B"]
+
+
+def test_a_copy_that_comes_back_behind_is_told_the_first_of_several_blocks_that_differ() -> None:
+    primary, copy, wire = pair()
+    primary.core.disconnect(wire.end)
+    for rows in (b"d", b"ef"):
+        primary.write(rows)
+    primary.log.digest = b"x" * 16
+    for rows in (b"ghi", b"jk", b"l"):
+        primary.write(rows)
+    again = CopyNode(log=copy.log, epoch=1)
+    Wire(primary, again).settle()
+    assert again.core.divergence is not None
+    assert (again.core.divergence.first_seq, again.core.divergence.last_seq) == (7, 9)
+    assert (primary.core.divergences["B"].first_seq, primary.core.divergences["B"].last_seq) == (7, 9)
+
+
+def test_a_difference_behind_blocks_that_were_not_compared_may_begin_in_any_of_them() -> None:
+    both = Comparison(0)
+    for seq in (1, 5, 7):
+        both.own(seq, seq + 1, bytes([seq]))
+    both.other(Position(2, b"\x01"))
+    both.other(Position(8, b"other"))
+    assert both.divergence is not None
+    assert (both.divergence.first_seq, both.divergence.last_seq) == (3, 8)
+
+
+def test_a_check_of_another_position_breaks_the_link() -> None:
+    _, copy, wire = pair()
+    for kind, payload in (
+        (Kind.SCRUB, pack_scrub(Scrub(2, 1, 64, b"d" * 16))),
+        (Kind.PARTS, pack_map({"seq": 9, "parts": {}})),
+    ):
+        copy.core.receive(encode(kind, 1, payload), 0)
+        with pytest.raises(LinkError, match="sent up to 3"):
+            copy.core.take_checks()
+    assert wire.end.state == "live"
 
 
 def test_a_standby_that_has_restarted_answers_a_takeover_by_command_before_any_other_command() -> None:
