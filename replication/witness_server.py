@@ -34,6 +34,8 @@ UNREAD_BYTES_MAX: Final = 65_536
 _BEAT_S: Final = 0.02
 #: A longer time without a beat is excused.
 _LATE_NS: Final = 60_000_000
+#: And one that is longer is noted in the log.
+_LATE_NOTED_NS: Final = 250_000_000
 
 
 class PortInUse(OSError):
@@ -130,7 +132,10 @@ class WitnessServer:
         away_ns = now_ns - self._alive_ns
         if away_ns > _LATE_NS:
             self._witness.excuse(away_ns)
-            self._notes.warning("read no requests for a time, which counts against no lease", away_ms=away_ns // 10**6)
+            if away_ns > _LATE_NOTED_NS:
+                self._notes.warning(
+                    "read no requests for a time, which counts against no lease", away_ms=away_ns // 10**6
+                )
         self._alive_ns = now_ns
         return now_ns
 
