@@ -10,7 +10,7 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from node.logs import Log
 from node.notify import Notifier
-from replication.register_file import RegisterFiles
+from replication.register_file import RegisterFiles, make_folder
 from replication.secret_file import create_secret, read_secret
 from replication.witness_server import PortInUse, WitnessServer
 
@@ -20,7 +20,7 @@ SECRET_NAME: Final = "secret"
 
 def witness(data: Path, host: str, port: int, secret_file: Path | None, *, as_json: bool) -> int:
     """Run a witness until SIGTERM or Ctrl-C. Exit status 0 after an orderly end."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(data)
     where = data / SECRET_NAME if secret_file is None else secret_file
     if secret_file is None and not where.exists():
         create_secret(where)

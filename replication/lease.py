@@ -26,7 +26,7 @@ def margin_least_ns(ttl_ns: int, drift_ppm: int = DRIFT_PPM) -> int:
     """Smallest margin for which the primary's view ends first though its clock is slow and the arbiter's is fast.
 
     >>> margin_least_ns(1_000_000_000)
-    19801981
+    19801982
     """
     return 1 + -(-ttl_ns * 2 * drift_ppm // (1_000_000 + drift_ppm))
 

@@ -105,6 +105,26 @@ class Disk:
         os.fsync(self._fd)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder of mode 0700 with those above it, unless it exists; their names are on the disk then.
+
+    Without that, a loss of power could take the folder away with all that was synced in it. Raises OSError.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(each.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync the names in a folder. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def encode(stored: Stored) -> bytes:
     """Bytes of a file."""
     fields = stored._asdict() | {"reign": reign_fields(stored.reign)}

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from replication.register_file import sync_folder
 from replication.witness import SECRET_BYTES_MAX, SECRET_BYTES_MIN
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +48,7 @@ def create_secret(path: Path) -> None:
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
+        sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()

@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -111,10 +112,10 @@ class WitnessCourt(Court):
 
 
 class EtcdCourt(Court):
-    """A cluster of etcd in processes of its own, on loopback."""
+    """A cluster of etcd in processes of its own, on loopback. ``tls``: certificate and key, for HTTPS."""
 
-    def __init__(self, folder: Path, members: int = 1) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, members: int = 1, *, tls: tuple[Path, Path] | None = None) -> None:
+        self._folder, self._tls = folder, tls
         self._peers = [free_port() for _ in range(members)]
         self.endpoints = [Endpoint("127.0.0.1", free_port()) for _ in range(members)]
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * members
@@ -122,6 +123,10 @@ class EtcdCourt(Court):
     def start(self, number: int) -> None:
         """Start a member."""
         client, peer = (f"http://127.0.0.1:{port}" for port in (self.endpoints[number].port, self._peers[number]))
+        certificate = {}
+        if self._tls is not None:
+            client = client.replace("http", "https")
+            certificate = {"cert-file": str(self._tls[0]), "key-file": str(self._tls[1])}
         cluster = ",".join(f"m{each}=http://127.0.0.1:{port}" for each, port in enumerate(self._peers))
         options = {
             "name": f"m{number}",
@@ -133,6 +138,7 @@ class EtcdCourt(Court):
             "initial-cluster": cluster,
             "logger": "zap",
             "log-level": "error",
+            **certificate,
         }
         words = [f"--{name}={value}" for name, value in options.items()]
         with (self._folder / f"m{number}.log").open("ab") as log:
@@ -178,7 +184,9 @@ class EtcdCourt(Court):
         endpoints: Sequence[Endpoint] = (),
         answer_s: float = ANSWER_S,
     ) -> EtcdArbiter:
-        return EtcdArbiter(endpoints or self.endpoints, market, ttl_s=ttl_ns // 10**9, answer_s=answer_s)
+        tls = None if self._tls is None else ssl.create_default_context(cafile=self._tls[0])
+        where = endpoints or self.endpoints
+        return EtcdArbiter(where, market, ttl_s=ttl_ns // 10**9, tls=tls, answer_s=answer_s)
 
     def stop(self) -> None:
         for number in range(len(self.endpoints)):

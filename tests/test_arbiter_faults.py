@@ -5,6 +5,7 @@ Nothing of this is ever taken for a yes or a no.
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ from replication.etcd_gateway import Endpoint, from_base64, to_base64
 from replication.secret_file import SecretError
 from replication.witness_arbiter import WitnessArbiter
 from tests.arbiters import (
+    ANSWER_S,
     HAS_ETCD,
     LONG_NS,
     NO_ETCD,
@@ -44,6 +46,7 @@ from tests.arbiters import (
     unused_endpoint,
 )
 from tests.test_arbiter import lost, won
+from tests.test_tls import certificate
 
 needs_etcd = pytest.mark.skipif(not HAS_ETCD, reason=NO_ETCD)
 SECRET = b"a secret of at least sixteen bytes"
@@ -308,6 +311,31 @@ def test_the_next_endpoint_is_asked_where_one_cannot_be_reached_or_says_nothing(
         mute.close()
 
     asyncio.run(play())
+
+
+@needs_etcd
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate of this test")
+def test_etcd_is_reached_over_https_and_a_certificate_that_is_not_trusted_is_refused(tmp_path: Path) -> None:
+    court = EtcdCourt(tmp_path, tls=certificate(tmp_path, "etcd"))
+    try:
+        court.start_all()
+
+        async def play() -> None:
+            market = new_market()
+            first = won(await court.driver(market).acquire(A, 0))
+            address = parse_address(f"etcds://127.0.0.1:{court.endpoints[0].port}")
+            trusting = open_arbiter(address, bytes.fromhex(market), ca_file=tmp_path / "etcd.pem")
+            trusting._answer_s = ANSWER_S  # type: ignore[attr-defined]
+            assert await trusting.read() == Standing(first.reign, held=True)
+            with pytest.raises(ArbiterError, match=r"TLS failed: self.signed certificate"):
+                await open_arbiter(address, bytes.fromhex(market)).read()
+            plain = EtcdArbiter(court.endpoints, market, answer_s=ANSWER_S)
+            with pytest.raises(ArbiterError):
+                await plain.read()
+
+        asyncio.run(play())
+    finally:
+        court.stop()
 
 
 @needs_etcd

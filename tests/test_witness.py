@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replication.arbiter import (
     Acquire,
@@ -170,6 +172,15 @@ def test_an_answer_to_no_request_of_this_session_is_refused() -> None:
         client.receive(server.answer(Answered(1, Standing(None, False))))
 
 
+@given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4))
+def test_bytes_of_a_stranger_end_the_session_and_never_open_it(pieces: list[bytes]) -> None:
+    _, server = sessions()
+    with contextlib.suppress(ProtocolError):
+        for piece in pieces:
+            assert server.receive(piece + b"\n") == (b"", [])
+    assert not server.is_open
+
+
 # Secrets.
 
 
@@ -260,6 +271,29 @@ def test_strangers_that_stay_silent_make_room_for_each_other_and_nodes_are_answe
             for each in held:
                 each.close()
             await other.close()
+
+    asyncio.run(play())
+
+
+def test_the_most_silent_node_makes_room_for_a_new_one_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replication.witness_server.CONNECTIONS_MAX", 2)
+
+    async def play() -> None:
+        async with serving(tmp_path) as (server, _, driver):
+            others = [WitnessArbiter("127.0.0.1", server.port, MARKET, SECRET, answer_s=60) for _ in range(2)]
+            first = won(await driver.acquire(Candidate("A"), 0))
+            for each in others:
+                assert await each.read() == Standing(first.reign, held=True)
+
+            async def are_two() -> bool:
+                return len(server._connections) == 2
+
+            await until(are_two, "nobody made room")
+            assert won(await again(driver.renew, first.epoch)).reign == first.reign
+            for each in others:
+                await each.close()
 
     asyncio.run(play())
 
