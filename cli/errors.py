@@ -44,6 +44,7 @@ KNOWN: Final = {
     ("lobster", "LobsterError"): WRONG,
     ("sequencer", "StampError"): WRONG,
     ("sequencer", "PumpError"): WRONG,
+    ("sequencer", "ReignRefused"): WRONG,
     ("client", "ConnectionLost"): FOUND,
     ("client", "ClientError"): WRONG,
     ("gateway", "ArrivalError"): WRONG,

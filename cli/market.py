@@ -54,6 +54,7 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
         )
     if as_json:
         about = {"seq": rebuilt.seq, "time": iso_time(engine.now_ns), "checkpoint_seq": rebuilt.checkpoint_seq or None}
+        about |= {"epoch": engine.epoch}
         digests = {"state_digest": engine.state_digest().hex(), "event_digest": engine.event_digest.hex()}
         by_part = {"part_digests": {name: parts[name].hex() for name in sorted(parts)}, "open_orders": len(orders)}
         held = {"participants": accounts.participants(engine), "positions": accounts.positions(engine)}
@@ -66,6 +67,7 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
         [
             ("after command", screen.count(rebuilt.seq)),
             ("time", time(engine.now_ns)),
+            ("epoch", screen.count(engine.epoch)),
             ("rebuilt from", f"{replayed}{screen.counted(rebuilt.seq - rebuilt.checkpoint_seq, 'command')}"),
             ("state digest", engine.state_digest().hex()),
             ("event digest", engine.event_digest.hex()),

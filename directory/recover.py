@@ -25,7 +25,7 @@ from journal import Durability, Journal, JournalDamaged, JournalError
 from journal.frame import SEQ_MAX
 from journal.history import History
 from journal.slices import place_at, write_image_record
-from replay.errors import ReplayError
+from replay.errors import Divergence, ReplayError
 from replay.rebuild import (
     Observe,
     Progress,
@@ -112,6 +112,7 @@ def recover(
             projections=projections,
             progress=progress,
         )
+        _check_epoch(journal, rebuilt.engine, directory)
         # A crash leaves them out at the end only; one that is missing before others is for `verify` to report.
         missing = [(seq, digest) for seq, digest in rebuilt.missing if seq > journal.last_digest_seq]
         for first_seq, digest in missing:
@@ -133,6 +134,15 @@ def _observe_slices_before(journal: Journal, directory: Path | str, engine: Engi
             before = history.journal(place.number)
             check_rules(name_of_slice(directory, place.number), int(before.meta.get("rules_version", RULES_VERSION)))
             rebuild_from(before, directory, engine=engine, use_checkpoints=False, observe=observe)
+
+
+def _check_epoch(journal: Journal, engine: MarketEngine, directory: Path | str) -> None:
+    """Check that the market is in the epoch of the newest block, which an EPOCH row has begun. Raises Divergence."""
+    if engine.epoch != journal.epoch:
+        raise Divergence(
+            f"the last block in {directory} is of epoch {journal.epoch}, and its commands end in epoch {engine.epoch}, "
+            "so it was not written by the primary of either; compare it with a copy of the journal (`lockstep compare`)"
+        )
 
 
 def _write_start_image(journal: Journal, directory: Path | str) -> str:

@@ -8,6 +8,7 @@ CHANGES: Final = {
     3: "limits and credit are checked before an order enters the book, and halts end by the clock",
     4: "an order good for the day is canceled when another trading day begins, and a participant's open orders and "
     "order ids can have limits",
+    5: "the reign of a new primary begins with an epoch command, which nobody but the node itself gives",
 }
 
 

@@ -10,6 +10,7 @@ from engine.capacity import events_max
 from engine.clock import clock
 from engine.definitions import define_instrument, define_participant
 from engine.entry import enter
+from engine.epoch import epoch_command
 from engine.events import emit_rejected
 from engine.form import has_form
 from engine.halts import halt_command, resume_command
@@ -78,7 +79,8 @@ def _use_continuation(venue, kind):
     forget_continuation(venue)
     if kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE:
         return kind
-    return kind if kind == CommandKind.EXTEND else np.int64(0)
+    # A primary may have failed between an EXTEND row and its command: the reign of the next one begins all the same.
+    return kind if kind == CommandKind.EXTEND or kind == CommandKind.EPOCH else np.int64(0)
 
 
 @rare
@@ -109,6 +111,8 @@ def _apply_rare(state: State, command, kind, events, n):
         return user_command(state, command, events, n)
     if kind == CommandKind.CREDENTIAL:
         return credential_command(state, command, events, n)
+    if kind == CommandKind.EPOCH:
+        return epoch_command(state, command, events, n)
     if kind == CommandKind.CLOCK_JUMP:
         return n  # for the record (rulebook section 13, 26): the market's clock goes by CLOCK rows only
     if kind == CommandKind.EXTEND:

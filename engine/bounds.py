@@ -5,6 +5,7 @@ from typing import Final
 PRICE_E4_MAX: Final = 9_999_999_999
 QTY_MAX: Final = 99_999_999
 TIME_NS_MAX: Final = 2**62
+EPOCH_MAX: Final = 2**62
 INT64_MAX: Final = 2**63 - 1
 DAY_NS: Final = 86_400 * 1_000_000_000
 

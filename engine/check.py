@@ -5,7 +5,7 @@ Nothing here is fast, and nothing here trusts a kernel: queues, windows and tree
 
 import numpy as np
 
-from engine.bounds import QTY_MAX
+from engine.bounds import EPOCH_MAX, QTY_MAX
 from engine.check_calls import check_calls
 from engine.check_risk import check_risk
 from engine.errors import require
@@ -18,6 +18,7 @@ _CARRIED = 2**31
 
 def check_state(state: State) -> None:
     """Check all invariants. Raises InvariantError with the first that does not hold."""
+    require(0 <= state.venue[0]["epoch"] <= EPOCH_MAX, "the epoch is 0 before the first reign, then from 1 to 2^62")
     open_slots = _check_slots(state)
     seen: set[int] = set()
     for b in range(2 * int(state.venue[0]["instruments"])):

@@ -81,6 +81,11 @@ class Engine:
         return int(self._state.venue[0]["now_ns"])
 
     @property
+    def epoch(self) -> int:
+        """Epoch in force: of the primary whose reign it is; 0 before the first."""
+        return int(self._state.venue[0]["epoch"])
+
+    @property
     def next_due_ns(self) -> int:
         """The earliest end of a halt, or of the call after one, that a clock value would meet; 0: none."""
         first = self._timers_first.item()

@@ -39,6 +39,11 @@ class MarketEngine(Protocol):
         """The clock in force, ns since 1970."""
         ...
 
+    @property
+    def epoch(self) -> int:
+        """The epoch in force; 0 before the first reign."""
+        ...
+
     def apply(self, commands: NDArray[Any], /) -> NDArray[Any]:
         """Apply COMMAND rows as one block; the EVENT rows that they cause."""
         ...

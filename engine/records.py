@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 #: Version of the rules, incremented when any event for any input changes. A slice of a journal has one value.
-RULES_VERSION: Final = 4
+RULES_VERSION: Final = 5
 
 
 class CommandKind(IntEnum):
@@ -46,7 +46,7 @@ class CommandKind(IntEnum):
     UNKILL = 17
     EMERGENCY_CLOSE = 18
     EXTEND = 19  # further values of the command in the next row; causes no event by itself
-    EPOCH = 20  # a new primary's reign
+    EPOCH = 20  # the reign of a new primary begins
     USER = 21  # who may log in for a participant, and how
     CREDENTIAL = 22  # the salted hash of a user's password
     CLOCK_JUMP = 23  # the machine's clock was found elsewhere than it should be; for the record
@@ -227,7 +227,17 @@ def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], it
 #: Offset of each place of a COMMAND row, and the names it goes by.
 COMMAND_PLACES: Final = {
     0: ("client_order_id", "name", "time_ns", "rate_orders"),
-    8: ("new_client_order_id", "symbol", "group", "context", "participant_name", "salt_0", "rate_window_ns", "jump_ns"),
+    8: (
+        "new_client_order_id",
+        "symbol",
+        "group",
+        "context",
+        "participant_name",
+        "salt_0",
+        "rate_window_ns",
+        "jump_ns",
+        "epoch",
+    ),
     16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
     24: ("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps"),
     32: (
@@ -327,6 +337,7 @@ COMMAND_FIELDS: Final = {
     # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too. Before a
     # LIMITS: rate_orders, rate_window_ns, margin_bps, adv_share_bps, max_open_orders and max_ids, in the same places.
     CommandKind.EXTEND: ("name", "symbol", "token_head", "token_tail", "new_token_head", "new_token_tail"),
+    CommandKind.EPOCH: ("name", "epoch"),  # name: the node's
     CommandKind.USER: ("name", "participant_name", "firm", "permissions"),
     # cost: of scrypt, log2 of its N, with r = 8 and p = 1; salt 16 bytes, hash 24, big-endian.
     CommandKind.CREDENTIAL: ("name", "salt_0", "salt_1", "hash_0", "hash_1", "hash_2", "cost"),

@@ -24,6 +24,11 @@ def clock_row(time_ns: int) -> bytes:
     return ROW.pack(time_ns, 0, 0, 0, 0, 0, 0, 0, int(CommandKind.CLOCK), 0, 0, 0, 0, 0, 0)
 
 
+def epoch_row(epoch: int, name: int) -> bytes:
+    """The EPOCH row of an epoch and the name of its primary, as a number (``engine.names``)."""
+    return ROW.pack(name, epoch, 0, 0, 0, 0, 0, 0, int(CommandKind.EPOCH), 0, 0, 0, 0, 0, 0)
+
+
 def extend_row(*numbers: int) -> bytes:
     """The EXTEND row of six numbers."""
     return ROW.pack(*numbers, 0, 0, int(CommandKind.EXTEND), 0, 0, 0, 0, 0, 0)

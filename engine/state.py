@@ -43,6 +43,7 @@ VENUE: Final = np.dtype(
         ("now_ns", "<i8"),
         ("trading_day", "<i8"),
         ("seq", "<i8"),
+        ("epoch", "<i8"),  # of the primary whose reign it is; 0 before the first
         ("last_order_number", "<i8"),  # of the newest order; 0 before the first
         ("last_trade_number", "<i8"),
         ("orders_open", "<i8"),

@@ -47,6 +47,7 @@ class Form(NamedTuple):
 
 #: Fields that images of earlier releases do not have: (array, field).
 DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
+    ("venue", "epoch"): Default(0, "the venue has a new field epoch, which is 0 until a primary begins its reign"),
     ("participants", "ids_used"): Default(0, "participants have a new field ids_used, counted from the ids in use"),
     ("limits", "max_open_orders"): Default(0, "limits have a new field max_open_orders, which is set for nobody"),
     ("limits", "max_ids"): Default(0, "limits have a new field max_ids, which is set for nobody"),
@@ -181,6 +182,7 @@ FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (0, 4): Form(_PAGED_1, _NAMES_1),
     (1, 4): Form(_PAGED_1, _NAMES_1),
     (2, 4): Form(_PAGED_1),
+    (2, 5): Form(_PAGED_1),
 }
 
 

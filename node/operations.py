@@ -309,8 +309,9 @@ def _lines(text: str) -> list[Line]:
     for line in lines:
         if line.expected:
             raise OperationRefused(f"{_NAME}:{line.number}: an expected event follows; give commands only")
-        if line.kind == CommandKind.CLOCK_JUMP:
-            raise OperationRefused(f"{_NAME}:{line.number}: clock_jump is for the node itself; leave it out")
+        if line.kind in (CommandKind.CLOCK_JUMP, CommandKind.EPOCH):
+            word = CommandKind(line.kind).name.lower()
+            raise OperationRefused(f"{_NAME}:{line.number}: {word} is for the node itself; leave it out")
         if line.time is not None:
             raise OperationRefused(
                 f"{_NAME}:{line.number}: at sets the clock, which only the sequencer may do; leave it out"

@@ -33,6 +33,7 @@ from replication.primary import Backlog, Copy, Primary, Settings
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby, sparse_tail
 from replication.tenure import Tenure
+from sequencer.reign import begin_reign
 
 if TYPE_CHECKING:
     from node.node import Node
@@ -411,13 +412,12 @@ class Pair:
         )
         self.tenure = Tenure(won, lease, self.primary)
         self.reign_began_s = time.time()
-        journal.epoch = won.epoch
         if self._watch is not None:
             self._watch.reign(won.epoch)
             if not self._watch.is_alive:
                 self._log.warning("no watch beside this process", then="a takeover waits until the lease has run out")
         node.market.replicate(self)
-        node.market.tick()
+        begin_reign(journal, node.engine, node.market.take_own, won.epoch, self.options.candidate.name)
         node.reign()
         self._log.info("reign", epoch=won.epoch, node=self.options.candidate.name, seq=node.engine.seq)
 

@@ -51,7 +51,7 @@ COMMAND_KEYS: Final = (
         "lot_qty",
         "adv_qty",
     ),
-    *("group", "firm", "allow", "limits", "limits_off", "clock_time", "jump_ns"),
+    *("group", "firm", "allow", "limits", "limits_off", "clock_time", "jump_ns", "epoch", "node"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),
 )
 

@@ -394,6 +394,13 @@ COMMANDS: Final = (
         ),
         whole="clock_jump by=-3s to=TIME",
     ),
+    Command(
+        CommandKind.EPOCH,
+        "epoch N",
+        (Field(WHOLE, "the epoch", ("epoch",), json="epoch"),),
+        (Field(ID, "node", ("name",), "node", "node", required=True),),
+        whole="epoch N node=NAME",
+    ),
     Command(CommandKind.KILL, "kill NAME|*", (Field(NAME_OR_ALL, "the participant", ("name",), json="participant"),)),
     Command(
         CommandKind.UNKILL, "unkill NAME|*", (Field(NAME_OR_ALL, "the participant", ("name",), json="participant"),)

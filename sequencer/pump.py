@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from engine.epochs import epoch_after
 from engine.interface import MarketEngine
 from journal import Durability, Journal
 from sequencer.stamp import StampedBlock
@@ -144,7 +145,9 @@ class Pipeline:
         """Sequence stamped blocks; otherwise as ``take``."""
         journal, engine, release, replication = self._journal, self._engine, self._release, self._replication
         taken = 0
-        for commands, time_ns, rows in blocks:
+        for commands, time_ns, rows, has_epochs in blocks:
+            if has_epochs:  # the block is of the epoch that it begins
+                journal.epoch = epoch_after(commands, journal.epoch)
             first_seq = journal.append(len(commands), rows, time_ns)
             if replication is not None:
                 replication.on_block(first_seq, first_seq + len(commands) - 1, journal.sealed)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
+from engine.epochs import has_epochs
 from engine.market_time import ClockPosition, clock_after, ends_extended
 from engine.records import COMMAND, CommandKind
 
@@ -24,6 +25,7 @@ _ROW_BYTES: Final = COMMAND.itemsize
 _KIND_AT: Final = int(COMMAND.fields["kind"][1])  # type: ignore[index]
 _CLOCK: Final = int(CommandKind.CLOCK)
 _EXTEND: Final = int(CommandKind.EXTEND)
+_EPOCH: Final = int(CommandKind.EPOCH)
 #: Layout of a CLOCK row: time in the first place, and kind.
 _CLOCK_ROW: Final = struct.Struct(f"<q{_KIND_AT - 8}xB{_ROW_BYTES - _KIND_AT - 1}x")
 
@@ -34,12 +36,13 @@ class StampError(ValueError):
 
 class StampedBlock(NamedTuple):
     """Block for the journal: COMMAND rows (owned, contiguous), the clock in force at its end in ns, and the same rows
-    as bytes.
+    as bytes. ``has_epochs``: False if there is no EPOCH row in it.
     """
 
     commands: NDArray[Any]
     time_ns: int
     rows: bytearray | memoryview
+    has_epochs: bool = False
 
 
 class FileStamp:
@@ -54,7 +57,7 @@ class FileStamp:
         """Cut a batch into blocks of at most ``BLOCK_COMMANDS_MAX``. Raises StampError unless it is COMMAND rows."""
         for commands in _cut(batch, BLOCK_COMMANDS_MAX):
             self._position = clock_after(commands, self._position)
-            yield StampedBlock(commands, self._position.now_ns, commands.view(np.uint8).data)
+            yield StampedBlock(commands, self._position.now_ns, commands.view(np.uint8).data, has_epochs(commands))
 
 
 class LiveStamp:
@@ -79,12 +82,14 @@ class LiveStamp:
             _check(batch)
         # Bytes are joined, not rows, which saves a few microseconds for a batch of one row.
         arrived = batch.tobytes() if batch.flags.c_contiguous else _owned(batch).tobytes()
-        if _CLOCK in arrived[_KIND_AT::_ROW_BYTES]:
+        kinds = arrived[_KIND_AT::_ROW_BYTES]
+        if _CLOCK in kinds:
             raise StampError("a live batch has a CLOCK row; only the sequencer sets the time; reject it at the gateway")
         step = (BLOCK_COMMANDS_MAX - 1) * _ROW_BYTES
+        epochs = _EPOCH in kinds
         if len(arrived) <= step:
-            return iter((self._block(arrived),) if arrived else ())
-        return (self._block(arrived[start : start + step]) for start in range(0, len(arrived), step))
+            return iter((self._block(arrived, epochs),) if arrived else ())
+        return (self._block(arrived[start : start + step], epochs) for start in range(0, len(arrived), step))
 
     def go_on(self, now_ns: int, *, extended: bool) -> None:
         """Go on after blocks that another node stamped; the arguments are as of a new stamp."""
@@ -95,9 +100,9 @@ class LiveStamp:
         EXTEND row waits for its command.
         """
         moved = not self._extended and min(self._clock(), TIME_NS_MAX) > self._now_ns
-        return iter((self._block(b""),) if moved else ())
+        return iter((self._block(b"", False),) if moved else ())
 
-    def _block(self, arrived: bytes) -> StampedBlock:
+    def _block(self, arrived: bytes, epochs: bool) -> StampedBlock:
         now_ns = min(self._clock(), TIME_NS_MAX)
         # An EXTEND row and its command stay together, so the time then moves with the next block.
         if now_ns > self._now_ns and not self._extended:
@@ -109,7 +114,7 @@ class LiveStamp:
         commands = np.frombuffer(rows, COMMAND)
         # Equal to clock_after: the one CLOCK row is complete and later, and the last row may be an EXTEND.
         self._extended = rows[_KIND_AT - _ROW_BYTES] == _EXTEND and ends_extended(commands)
-        return StampedBlock(commands, self._now_ns, rows)
+        return StampedBlock(commands, self._now_ns, rows, epochs)
 
 
 def _check(batch: NDArray[Any]) -> None:

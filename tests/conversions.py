@@ -85,6 +85,7 @@ def assert_same_views(kernel: Engine, reference: Any) -> None:
     """Both show the same market and the same events."""
     for view in ("open_orders", "instruments", "positions", "participants", "limits"):
         assert getattr(kernel, view)().tobytes() == getattr(reference, view)().tobytes(), view
+    assert kernel.epoch == reference.epoch
     assert kernel.next_due_ns == reference.next_due_ns
     assert kernel.directory == reference.directory
     assert (kernel.seq, kernel.event_digest) == (reference.seq, reference.event_digest)

@@ -73,6 +73,10 @@ def clock_jump(to_ns: int, by_ns: int, **places: int) -> Rows:
     return row(CommandKind.CLOCK_JUMP, time_ns=to_ns, jump_ns=by_ns, **places)
 
 
+def epoch(number: int, node: str | int = "A", **places: int) -> Rows:
+    return row(CommandKind.EPOCH, epoch=number, name=_number(node), **places)
+
+
 def emergency_close(**places: int) -> Rows:
     return row(CommandKind.EMERGENCY_CLOSE, **places)
 

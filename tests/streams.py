@@ -51,6 +51,7 @@ def random_stream(
     _clocks(rng, rows)
     _tokens(rng, rows)
     _controls(rng, rows, control, instruments, participants)
+    _epochs(rows)
     _hostile(rng, rows, hostile)
     _garbage(rng, rows, garbage)
     opening = definitions(instruments, participants)
@@ -83,6 +84,7 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
             _market_control(rng, rows[at], instruments)
         else:
             _other_control(rng, rows[at], instruments, participants)
+    _epochs(rows)
     opening = definitions(instruments, participants)
     opening[-1]["phase"] = Phase.OPENING_AUCTION
     opening["permissions"][opening["kind"] == CommandKind.PARTICIPANT] |= 1
@@ -189,6 +191,15 @@ def _controls(rng: np.random.Generator, rows: NDArray[Any], share: float, instru
         must = row["kind"] in (CommandKind.EMERGENCY_CLOSE, CommandKind.KILL)
         if (rng.random() < 0.5 or must) and at + 30 < len(rows):
             _open_again(rows, at + 30, int(row["kind"]))
+
+
+def _epochs(rows: NDArray[Any]) -> None:
+    """EPOCH rows in place of every second clock jump: most above those before, some again, below or out of bounds."""
+    at = np.flatnonzero(rows["kind"] == CommandKind.CLOCK_JUMP)[::2]
+    _blank(rows, at)
+    rows["kind"][at] = CommandKind.EPOCH
+    rows["name"][at] = np.where(np.arange(len(at)) % 3, pack("NODE-A"), pack("B"))
+    rows["epoch"][at] = 10 * np.arange(len(at)) + np.resize([1, 2, -8, 3, -(10**6), 4, 2**62], len(at))
 
 
 def _symbol(rng: np.random.Generator, instruments: int) -> int:

@@ -84,6 +84,7 @@ def test_names_that_are_defined_in_a_text_are_known_to_its_next_lines_and_to_the
         ("phase XYZ", "commands:1: the command is not complete; its form is: phase SYM|* PHASE"),
         ("raw " + "00" * 56 + "17" + "00" * 7, "commands:1: a raw CLOCK_JUMP row is for the sequencer only"),
         ("clock_jump by=3s to=09:30", "commands:1: clock_jump is for the node itself; leave it out"),
+        ("epoch 7 node=A", "commands:1: epoch is for the node itself; leave it out"),
         ("halt XYZ\nclock_jump by=3s to=2024-01-15T09:30", "commands:2: clock_jump is for the node itself"),
         ("phase XYZ continuous\nlimits ALPHA margin=1", "commands:2: margin is '1'; write a decimal number with"),
         ("schedule XYZ 09:30 continuous", "commands:1: the command schedule is not built in this release"),

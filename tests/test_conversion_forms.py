@@ -1,21 +1,26 @@
 """An image in another form, such as that of an earlier release, is converted to the form of this one."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from checkpoints import CheckpointStore
+from checkpoints import CheckpointStore, load_checkpoint
 from engine import RULES_VERSION, Capacity, Engine, InvariantError, state_forms
 from engine.bounds import DAY_NS
 from engine.conversion import Conversion, convert
 from engine.parts import regions
-from engine.records import TimeInForce
+from engine.records import TimeInForce, concatenate
 from engine.reference import ReferenceEngine
 from engine.state import new_state
 from engine.state_forms import CARRIED, FORMS, Form
+from journal import Journal
+from replay.rebuild import owned_rows
 from tests.conversions import (
     GOLDEN,
     ROOMY,
@@ -31,7 +36,7 @@ from tests.conversions import (
     widened,
     with_capacity,
 )
-from tests.golden import made
+from tests.limit_rows import epoch
 from tests.rows import BUY, SELL, batch, clock, enter, kill
 from tests.test_crowded_ids import CAPACITIES as CROWDED
 from tests.test_crowded_ids import SETUP
@@ -147,12 +152,12 @@ def test_each_declared_default_is_of_a_field_that_this_release_has() -> None:
 # What cannot be converted.
 
 
-@pytest.mark.parametrize(("rules", "state"), [(1, 0), (2, 0), (3, 1), (RULES_VERSION + 1, 1), (4, 3), (4, -1)])
+@pytest.mark.parametrize(("rules", "state"), [(1, 0), (2, 0), (3, 1), (RULES_VERSION + 1, 1), (4, 3), (5, 1), (4, -1)])
 def test_an_image_of_a_version_without_a_declared_form_is_refused(rules: int, state: int, engine: Engine) -> None:
     with pytest.raises(
         ValueError,
         match=f"^an image of RULES_VERSION {rules} with STATE_VERSION {state} cannot be converted; this release"
-        " converts images of RULES_VERSION and STATE_VERSION 3 with 0, 4 with 0, 4 with 1, 4 with 2$",
+        " converts images of RULES_VERSION and STATE_VERSION 3 with 0, 4 with 0, 4 with 1, 4 with 2, 5 with 2$",
     ):
         convert(engine.parts(), rules_version=rules, state_version=state, capacity=ROOMY, to=ROOMY)
 
@@ -176,20 +181,52 @@ def test_a_value_that_a_field_cannot_hold_is_refused(engine: Engine, declare: Ca
 # Earlier releases.
 
 
-@pytest.mark.parametrize("state_version", [0, 1])
-def test_an_image_of_an_earlier_state_version_is_the_market_that_a_replay_gives(state_version: int) -> None:
+def rows_of_rules_4(directory: Path) -> NDArray[Any]:
+    """The commands of the golden journal of RULES_VERSION 4, of which the images of that version are."""
+    copy = Path(shutil.copytree(GOLDEN / "rules-4", directory / "rules-4"))
+    with Journal.open(copy) as journal:
+        return concatenate([owned_rows(block.rows) for block in journal.blocks()])
+
+
+@pytest.mark.parametrize("state_version", [0, 1, 2])
+def test_an_image_of_an_earlier_state_version_is_the_market_that_a_replay_gives(
+    state_version: int, tmp_path: Path
+) -> None:
     (info,) = CheckpointStore(GOLDEN / "before-ids").list()
-    path = info.path if state_version == 0 else GOLDEN / "state-1-rules-4.checkpoint"
+    path = info.path if state_version == 0 else GOLDEN / f"state-{state_version}-rules-4.checkpoint"
     image = CheckpointStore(GOLDEN / "before-ids").load(path)
     assert (image.rules_version, image.state_version) == (4, state_version)
     capacity = Capacity(**image.capacity)
     larger = replace(capacity, orders_max=9_000, ids_max=90_000, participants_max=9)
     replayed = ReferenceEngine(capacity)
-    replayed.apply(made.commands()[: image.seq])
+    replayed.apply(rows_of_rules_4(tmp_path)[: image.seq])
     for to in (capacity, larger):
         conversion = convert(image.parts, rules_version=4, state_version=state_version, capacity=capacity, to=to)
         kernel = Engine.restore(to, image.seq, image.event_digest, conversion.parts)
         assert_alike(kernel, replayed)
+
+
+@pytest.mark.parametrize("state_version", [1, 2])
+def test_a_market_of_before_epochs_goes_on_in_epoch_0_and_its_first_reign_begins(
+    state_version: int, tmp_path: Path
+) -> None:
+    """A checkpoint in the midst of the golden journal of RULES_VERSION 4, which has no epoch."""
+    image = load_checkpoint(GOLDEN / f"state-{state_version}-rules-4.checkpoint")
+    capacity = Capacity(**image.capacity)
+    rows = rows_of_rules_4(tmp_path)
+    replayed = ReferenceEngine(capacity)
+    replayed.apply(rows[: image.seq])
+    conversion = convert(image.parts, rules_version=4, state_version=state_version, capacity=capacity, to=capacity)
+    assert conversion.notes == ("the venue has a new field epoch, which is 0 until a primary begins its reign",)
+    kernel = Engine.restore(capacity, image.seq, image.event_digest, conversion.parts)
+    reference = ReferenceEngine.restore(capacity, image.seq, image.event_digest, conversion.parts)
+    for machine in (kernel, reference):
+        assert machine.epoch == replayed.epoch == 0
+    assert_alike(kernel, replayed)
+    for later in (rows[image.seq :], epoch(0), epoch(1), epoch(1, "B")):
+        assert kernel.apply(later).tobytes() == reference.apply(later).tobytes() == replayed.apply(later).tobytes()
+    assert kernel.epoch == reference.epoch == replayed.epoch == 1
+    assert_alike(kernel, replayed)
 
 
 OLD_PARTICIPANT = np.dtype(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine import COMMAND, Capacity, Engine
-from engine.bounds import DAY_NS, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import DAY_NS, EPOCH_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.epochs import epoch_after
 from engine.names import EVERY, pack
 from engine.records import CommandKind, Instruction, Limit, Phase, Reason, SelfTrade, TimeInForce, limit_places
 from engine.reference import ReferenceEngine
@@ -50,6 +51,7 @@ def same_state(kernel: Engine, reference: ReferenceEngine) -> None:
     assert kernel.next_due_ns == reference.next_due_ns
     assert kernel.directory == reference.directory
     assert kernel.now_ns == reference.now_ns
+    assert kernel.epoch == reference.epoch
 
 
 #: In all, over five seeds and three capacities; ``LOCKSTEP_COMMANDS`` sets another number.
@@ -201,6 +203,9 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:
         row["duration_ns"] = draw(st.sampled_from(DURATIONS)) if kind == CommandKind.HALT else 0
     elif kind == CommandKind.CLOCK_JUMP:
         row["time_ns"], row["jump_ns"] = draw(st.sampled_from([0, -1, 2**62 + 1])), draw(st.sampled_from([0, -1, 1]))
+    elif kind == CommandKind.EPOCH:
+        row["name"] = draw(st.sampled_from([pack("A"), pack("NODE-1.A"), pack("B"), pack("a"), 0, -1]))
+        row["epoch"] = draw(st.one_of(st.integers(0, 6), st.sampled_from([-1, 2**62, 2**62 + 1, 2**63 - 1, -(2**63)])))
     elif kind == CommandKind.LIMITS:
         return draw(limit_rows())
     elif kind in (CommandKind.KILL, CommandKind.UNKILL):
@@ -233,6 +238,33 @@ def test_both_engines_agree_wherever_a_few_commands_lead(rows: list[NDArray[Any]
     same(kernel, reference, definitions(2, 4), "opening")
     for row in rows:
         same(kernel, reference, row, "few commands")
+    same_state(kernel, reference)
+
+
+@st.composite
+def epochs(draw: st.DrawFn) -> NDArray[Any]:
+    """A row that begins a reign, or nearly so, or another kind that may stand before it."""
+    row = np.zeros(1, COMMAND)
+    row["kind"] = draw(st.sampled_from([CommandKind.EPOCH] * 6 + [CommandKind.EXTEND, CommandKind.CLOCK]))
+    if row["kind"][0] == CommandKind.EPOCH:
+        row["name"] = draw(st.sampled_from([pack("A"), pack("NODE-1.A"), pack("a"), 0, -1]))
+        near = [st.integers(-1, 40), st.integers(EPOCH_MAX - 2, EPOCH_MAX + 1)]
+        row["epoch"] = draw(st.one_of(near[0], near[0], near[0], near[1]))
+        row[draw(st.sampled_from(["name", "name", "name", "price_e4", "phase"]))] |= draw(st.sampled_from([0, 0, 1]))
+    return row
+
+
+@given(st.lists(epochs(), min_size=1, max_size=40))
+@settings(max_examples=COMMANDS // 1_500, deadline=None)
+def test_the_epoch_in_force_never_goes_back_and_is_the_one_that_its_rows_alone_tell(rows: list[NDArray[Any]]) -> None:
+    kernel, reference = Engine(FULL), ReferenceEngine(FULL)
+    told = 0
+    for row in rows:
+        before = kernel.epoch
+        same(kernel, reference, row, "epochs")
+        told = epoch_after(row, told)
+        assert before <= kernel.epoch == reference.epoch == told <= EPOCH_MAX
+    assert epoch_after(np.concatenate([row.view(np.uint8) for row in rows]).view(COMMAND), 0) == told
     same_state(kernel, reference)
 
 

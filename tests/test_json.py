@@ -44,6 +44,7 @@ kill ALPHA
 unkill *
 phase * closed
 clock_jump by=-3s to=2024-01-15T09:30:03
+epoch 7 node=NODE-A
 emergency_close
 raw {"ff" * 56}03{"ff" * 7}
 raw {"ee" * 56}c8{"ee" * 7}
@@ -113,6 +114,7 @@ def test_commands_have_the_same_keys_and_their_extension_with_them(node: Path, l
         (None, None, ["credit"]),
     ]
     assert limits[1]["limits"]["adv_share_bps"] == 5_000
+    assert [(row["epoch"], row["node"]) for row in rows if row["kind"] == "epoch"] == [(7, "NODE-A")]
     assert {row["kind"] for row in rows} >= {None, "clock", "clock_jump", "credential", "kill", "emergency_close"}
     assert all(row["events"] is None for row in rows)
     unknown = [row for row in rows if row["kind"] is None]

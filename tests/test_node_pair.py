@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from directory.recover import recover
 from engine.capacity import Capacity
 from engine.digest import EventChain
 from engine.names import pack
-from engine.records import CommandKind, Phase, concatenate
+from engine.records import COMMAND, CommandKind, Phase, concatenate
 from journal import Journal
 from node.logs import Log
 from node.node import Deposed, Node, NodeOptions
@@ -125,6 +127,34 @@ def test_a_standby_takes_over_with_a_higher_epoch_and_goes_on(tmp_path: Path) ->
         assert result.last_seq > seq
 
     with_pair(tmp_path, story)
+
+
+def test_each_reign_begins_with_its_epoch_row_on_both_nodes(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+        for member in (a, b):
+            assert member.node.engine.epoch == member.node.journal.epoch > 0
+        assert a.node.engine.epoch == b.node.engine.epoch
+        assert await a.pair.switch_over() == "B"
+        await until(lambda: b.node.reigns)
+        assert b.node.engine.epoch == b.node.journal.epoch > a.node.engine.epoch
+        await b.node.submit(participant("BETA"))
+
+    with_pair(tmp_path, story)
+    firsts: dict[int, list[tuple[int, int, int]]] = {}
+    with Journal.open(tmp_path / "b", readonly=True) as journal:
+        for block in journal.blocks():
+            rows = np.frombuffer(bytearray(block.rows), COMMAND)
+            orders = rows[rows["kind"] != CommandKind.CLOCK]
+            if block.epoch not in firsts:
+                firsts[block.epoch] = [(int(each["kind"]), int(each["epoch"]), int(each["name"])) for each in orders]
+    epochs = sorted(firsts)
+    assert len(epochs) == 2
+    for epoch, name in zip(epochs, ("A", "B"), strict=True):
+        assert firsts[epoch][0] == (CommandKind.EPOCH, epoch, pack(name))
+    for directory in ("a", "b"):
+        recover(tmp_path / directory)[0].close()
 
 
 def test_a_switchover_hands_over_without_waiting_for_the_lease(tmp_path: Path) -> None:

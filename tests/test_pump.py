@@ -47,7 +47,7 @@ class SlowDisk:
     """A journal in memory whose durable mark moves only when somebody waits for it."""
 
     def __init__(self) -> None:
-        self.last_seq = self.durable_seq = 0
+        self.last_seq = self.durable_seq = self.epoch = 0
         self.digests: list[tuple[int, bytes]] = []
         self.waits = 0
         self.fails = False

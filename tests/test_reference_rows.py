@@ -17,7 +17,7 @@ from engine.records import (
     Reason,
 )
 from engine.reference import ReferenceEngine
-from tests.limit_rows import clock_jump, limits, resume
+from tests.limit_rows import clock_jump, epoch, limits, resume
 from tests.rows import (
     BUY,
     NANOSECONDS_2024_01_15_0930,
@@ -157,6 +157,7 @@ READABLE: list[Rows] = [
     halt("XYZ", TO_THE_LAST),
     resume("XYZ"),
     clock_jump(-1, -(2**63)),
+    epoch(1, "NODE-1.A"),
     limits("P1", "XYZ", max_order_qty=1, max_order_value_e4=1, max_position_qty=1),
     limits("P1", credit_e4=1),
     kill("P1"),
@@ -232,7 +233,7 @@ def test_definitions_and_the_clock_cause_no_events_when_accepted() -> None:
     assert (engine.now_ns, engine.directory.now_ns, engine.seq) == (6, 6, 5)
 
 
-def test_a_further_row_may_stand_only_before_limits_and_an_order_command() -> None:
+def test_a_further_row_may_stand_only_before_limits_an_epoch_and_an_order_command() -> None:
     engine = _market()
     rows = batch(
         extend("NO"),
@@ -259,5 +260,6 @@ def test_a_further_row_may_stand_only_before_limits_and_an_order_command() -> No
     assert engine.apply(phase("XYZ", Phase.CLOSED))["reason"].tolist() == [Reason.INVALID_COMMAND]
     for other in (resume("XYZ"), clock_jump(1, 1), halt("XYZ", 1)):
         assert engine.apply(batch(extend(), other))["reason"].tolist() == [Reason.INVALID_COMMAND]
-    assert events_of(engine.apply(batch(extend(), limits("P1")))) == []
+    assert events_of(engine.apply(batch(extend(), limits("P1"), extend("NO"), epoch(3)))) == []
+    assert engine.epoch == 3
     assert events_of(engine.apply(phase("XYZ", Phase.CONTINUOUS))) == ["phase 1 continuous"]

@@ -13,7 +13,7 @@ from tests.golden.releases import release_copy
 from tests.json_schemas import checked
 from tests.nodes import SMALL, write_node
 from tests.streams import random_stream
-from tests.upgrades import is_upgraded
+from tests.upgrades import is_upgraded, written_again
 
 
 class Terminal(io.StringIO):
@@ -36,13 +36,15 @@ def test_an_upgrade_without_a_terminal_shows_what_will_change_and_needs_yes(old:
     assert len(places(old)) == 1
     told = " ".join(said.split())
     for part in (
-        "rules version 3 -> 4",
+        "rules version 3 -> 5",
         "capacity as before",
         "32 open orders, 4 participants, 2 users, 57 orders accepted, 13 trades",
         "last command 111, at 2024-01-17T09:30:03.25",
         "15 blocks with 111 commands are whole, byte for byte",
         "this release cannot replay those of slice 1, and they are not kept",
         "- rules version 4: an order good for the day is canceled when another trading day begins",
+        "- rules version 5: the reign of a new primary begins with an epoch command",
+        "- the venue has a new field epoch, which is 0 until a primary begins its reign",
         "6 such orders of an earlier trading day are open and end with this one",
         "The closed slice stays, read-only",
     ):
@@ -69,7 +71,7 @@ def test_an_upgrade_asks_on_a_terminal(
 def test_an_upgrade_with_json_is_one_object_and_a_second_one_has_nothing_to_do(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:
-    old = release_copy("release-rules-4", tmp_path / "node")
+    old = written_again("release-rules-4", tmp_path / "node")
     status, said, _ = lockstep("upgrade", old, "--yes", "--json", "--orders-max", 900)
     (facts,) = checked(("upgrade",), said)
     assert (status, facts["upgraded"], facts["slice"], facts["plan"]["re_executed"]) == (0, True, 2, True)

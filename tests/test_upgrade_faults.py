@@ -22,7 +22,7 @@ from replay.verify import Difference, VerifyReport, verify
 from tests.golden import write_release as written
 from tests.golden.releases import HERE, RELEASES, release_content, release_copy
 from tests.rows import batch, extend
-from tests.upgrades import CAPACITY, image_of, is_upgraded, upgraded
+from tests.upgrades import CAPACITY, LARGER, image_of, is_upgraded, upgraded, written_again
 
 
 @pytest.fixture(params=sorted(RELEASES))
@@ -187,9 +187,9 @@ def test_a_market_that_does_not_fit_into_a_capacity_is_refused(directory: Path, 
 
 
 def test_a_replay_that_gives_other_events_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = release_copy("release-rules-4", tmp_path / "node")
+    old = written_again("release-rules-4", tmp_path / "node")
     monkeypatch.setattr("directory.upgrade.verify", _differing)
-    with pytest.raises(Divergence, match="commands 1 to 8 give another events than recorded"), upgrade(old):
+    with pytest.raises(Divergence, match="commands 1 to 8 give another events than recorded"), upgrade(old, LARGER):
         pass
     assert len(places(old)) == 1
 

@@ -12,10 +12,14 @@ from engine.conversion import convert
 from gateway.outbox import Outbox
 from gateway.passwords import salt_and_hash
 from gateway.passwords import verify as is_password
+from journal import Journal
 from journal.slices import places
 from node.opening import OpenDirectory, open_directory
 from node.upgrade import upgrade
-from tests.golden.releases import release_content
+from replay.rebuild import owned_rows
+from sequencer.pump import Pipeline
+from sequencer.stamp import FileStamp
+from tests.golden.releases import release_content, release_copy
 from tests.test_golden_releases import objects
 
 CAPACITY = Capacity(orders_max=400, ids_max=1_000, instruments_max=4, participants_max=8)
@@ -70,6 +74,18 @@ def streams_are_those_of(outbox: Outbox, content: dict[str, Any]) -> bool:
             assert (next_seq - 1, end, zlib.crc32(data)) == (stream["messages"], stream["bytes"], stream["crc32"])
             assert spool.position_of(int(user), next_seq) == end
     return True
+
+
+def written_again(release: str, directory: Path) -> Path:
+    """A directory of this release with the commands of an earlier one, block by block."""
+    node = open_directory(directory, CAPACITY, "fsync")
+    pipeline = Pipeline(FileStamp(), node.journal, node.engine, publishers=[node.projections.observe], waits=True)
+    with Journal.open(release_copy(release, directory.with_name(f"{directory.name}-read"))) as journal:
+        for block in journal.blocks():
+            pipeline.take(owned_rows(block.rows))
+    pipeline.all()
+    close(node)
+    return directory
 
 
 def close(node: OpenDirectory) -> None:

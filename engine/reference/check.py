@@ -7,6 +7,7 @@ from engine.bounds import (
     ADV_QTY_MAX,
     BPS_MAX,
     DAY_NS,
+    EPOCH_MAX,
     INT64_MAX,
     PRICE_E4_MAX,
     QTY_MAX,
@@ -71,6 +72,7 @@ def _check_definitions(venue: Venue) -> None:
 def _check_counters(venue: Venue) -> None:
     capacity = venue.capacity
     _promise(0 <= venue.now_ns <= TIME_NS_MAX, f"the clock is at {venue.now_ns}")
+    _promise(0 <= venue.epoch <= EPOCH_MAX, f"the epoch is {venue.epoch}")
     _promise(venue.trading_day == venue.now_ns // DAY_NS, f"day {venue.trading_day} is not that of the clock")
     _promise(len(venue.instruments) <= capacity.instruments_max, "there are more instruments than there is room for")
     _promise(len(venue.participants) <= capacity.participants_max, "there are more participants than there is room for")

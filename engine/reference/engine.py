@@ -16,6 +16,7 @@ from engine.reference.check import check_state
 from engine.reference.clock import clock, clock_jump
 from engine.reference.definitions import define_instrument, define_participant
 from engine.reference.entry import enter
+from engine.reference.epoch import epoch_command
 from engine.reference.events import EventLog
 from engine.reference.halts import halt_command, resume_command
 from engine.reference.kill import emergency_close, kill_command, unkill_command
@@ -46,10 +47,11 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.USER): user_command,
     int(CommandKind.CREDENTIAL): credential_command,
     int(CommandKind.CLOCK_JUMP): clock_jump,
+    int(CommandKind.EPOCH): epoch_command,
 }
-#: The kinds that an ``extend`` may stand before, of which it is one itself (section 13, 12).
+#: The kinds that an ``extend`` may stand before, of which it is one itself (section 13, 12 and 29).
 _CONTINUABLE: Final = frozenset(
-    map(int, (_EXTEND, _LIMITS, CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)),
+    map(int, (_EXTEND, _LIMITS, CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.EPOCH)),
 )
 
 
@@ -107,6 +109,11 @@ class ReferenceEngine:
     def now_ns(self) -> int:
         """The newest clock value; 0 before the first."""
         return self._venue.now_ns
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in force; 0 before the first reign."""
+        return self._venue.epoch
 
     @property
     def directory(self) -> Directory:

@@ -35,6 +35,7 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     fill_state(state, parts)
     counters = state.venue[0]
     venue = Venue(capacity, now_ns=int(counters["now_ns"]), trading_day=int(counters["trading_day"]))
+    venue.epoch = int(counters["epoch"])
     venue.last_order_number = int(counters["last_order_number"])
     venue.last_trade_number = int(counters["last_trade_number"])
     if counters["continuation"]:

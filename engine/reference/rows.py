@@ -78,6 +78,10 @@ class Row(NamedTuple):
         return self.new_client_order_id
 
     @property
+    def epoch(self) -> int:
+        return self.new_client_order_id
+
+    @property
     def group(self) -> int:
         return self.new_client_order_id
 

@@ -21,7 +21,8 @@ class Venue:
     """The whole state. The counters hold the last value given out.
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
-    number. ``continuation``: the continuation row (EXTEND) that the next row uses up.
+    number. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``epoch``: of the
+    primary that reigns; 0 before the first.
     """
 
     capacity: Capacity
@@ -38,6 +39,7 @@ class Venue:
     priority: int = 0
     calls: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
     continuation: Row | None = None
+    epoch: int = 0
 
     def instrument(self, number: int) -> Instrument | None:
         return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None

@@ -1,4 +1,4 @@
-"""Content of the golden journal of RULES_VERSION 4: every kind of command, hostile rows and garbage.
+"""Content of the golden journal of RULES_VERSION 5: every kind of command, hostile rows and garbage.
 
 Those of earlier versions were made by this file as it was then.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
 from engine.records import CommandKind, Phase, TimeInForce, UserPermission
-from tests.limit_rows import clock_jump, limits, resume
+from tests.limit_rows import clock_jump, epoch, limits, resume
 from tests.rows import (
     BUY,
     SELL,
@@ -42,7 +42,8 @@ _NEW_TOKEN = {"new_token_head": int.from_bytes(b"ORDER-20", "big"), "new_token_t
 def commands() -> NDArray[Any]:
     """1,800 random rows; a second day that begins with orders of the first and an uncross and ends with a kill; a third
     that is closed in an emergency; a fourth of limits, halts that end by the clock, and calls; and two more that
-    begin with open day orders of the day before, and have limits of open orders and ids."""
+    begin with open day orders of the day before, and have limits of open orders and ids; and reigns of two primaries,
+    some of which may not begin."""
     first = random_stream(77, 1_800, hostile=0.1, garbage=0.03, control=0.01)
     second = batch(
         clock(30_000 * DAY_NS),
@@ -136,4 +137,16 @@ def commands() -> NDArray[Any]:
         clock(30_006 * DAY_NS),
         *(cancel(6, 951_000 + n) for n in range(12)),
     )
-    return batch(first, second, third, fourth, fifth)
+    sixth = batch(
+        epoch(2**40, "GOLDEN-A"),
+        enter(7, 960_000, BUY, 20, 100_000, 4),
+        epoch(2**40, "GOLDEN-B"),
+        epoch(2**40 + 1, "GOLDEN-B"),
+        extend("NOBODY", **_TOKEN),
+        epoch(2**40 + 7, "GOLDEN-A"),
+        cancel(7, 960_000),
+        epoch(2**40 + 9, "no"),
+        epoch(2**62, "GOLDEN-B"),
+        epoch(2**62 + 1, "GOLDEN-A"),
+    )
+    return batch(first, second, third, fourth, fifth, sixth)
