@@ -111,14 +111,24 @@ class WitnessCourt(Court):
     stop = kill
 
 
+class _MemberEnded(Exception):
+    """A member of a cluster has ended by itself, as when its port is in use."""
+
+
 class EtcdCourt(Court):
     """A cluster of etcd in processes of its own, on loopback. ``tls``: certificate and key, for HTTPS."""
 
     def __init__(self, folder: Path, members: int = 1, *, tls: tuple[Path, Path] | None = None) -> None:
         self._folder, self._tls = folder, tls
-        self._peers = [free_port() for _ in range(members)]
-        self.endpoints = [Endpoint("127.0.0.1", free_port()) for _ in range(members)]
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * members
+        self._choose_ports()
+
+    def _choose_ports(self) -> None:
+        members = range(len(self._processes))
+        self._peers = [free_port() for _ in members]
+        self.endpoints = [Endpoint("127.0.0.1", free_port()) for _ in members]
+        for number in members:
+            shutil.rmtree(self._folder / f"m{number}", ignore_errors=True)
 
     def start(self, number: int) -> None:
         """Start a member."""
@@ -145,19 +155,27 @@ class EtcdCourt(Court):
             self._processes[number] = subprocess.Popen(["etcd", *words], stdout=log, stderr=log)
 
     def start_all(self) -> None:
-        """Start every member, and wait until the cluster answers."""
-        for number in range(len(self.endpoints)):
-            self.start(number)
-        asyncio.run(self.until_it_answers())
+        """Start every member, and wait until the cluster answers; again on other ports if somebody took one."""
+        for _ in range(5):
+            for number in range(len(self.endpoints)):
+                self.start(number)
+            with contextlib.suppress(_MemberEnded):
+                asyncio.run(self.until_it_answers())
+                return
+            self.stop()
+            self._choose_ports()
+        raise AssertionError(f"etcd does not start: {(self._folder / 'm0.log').read_text()[-2_000:]}")
 
     async def until_it_answers(self) -> None:
-        """Wait until the cluster answers a read."""
+        """Wait until the cluster answers a read. Raises _MemberEnded."""
         driver = self.driver(new_market())
         deadline_s = time.monotonic() + ANSWER_S
         while True:
             try:
                 await driver.read()
             except ArbiterError:
+                if any(each is not None and each.poll() is not None for each in self._processes):
+                    raise _MemberEnded from None
                 assert time.monotonic() < deadline_s, "etcd does not answer"
                 await asyncio.sleep(0.05)
             else:
