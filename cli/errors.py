@@ -52,6 +52,8 @@ KNOWN: Final = {
     ("gateway", "SpoolError"): LATER,
     ("gateway", "TlsError"): WRONG,
     ("replication", "AddressError"): WRONG,
+    ("replication", "HistoryError"): WRONG,
+    ("replication", "HistoryLost"): LATER,
     ("replication", "SecretError"): WRONG,
     ("replication", "ArbiterError"): LATER,
     ("replication", "RegisterError"): WRONG,

@@ -11,6 +11,7 @@ the last block before. xxh3 detects accidents, not forgery.
 """
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -185,8 +186,8 @@ def _header(packed: bytes, where: str) -> dict[str, Any]:
     return header
 
 
-def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
-    """Block of a frame, which must begin with ``first_seq`` and have rows of ``row_bytes`` bytes.
+def decode(frame: bytes, first_seq: int | None, row_bytes: int) -> Block:
+    """Block of a frame, which must begin with ``first_seq`` (None: any) and have rows of ``row_bytes`` bytes.
 
     Every length, every range and the checksum are verified; ``check_link`` verifies the link. Raises JournalDamaged.
     """
@@ -201,7 +202,9 @@ def decode(frame: bytes, first_seq: int, row_bytes: int) -> Block:
         raise JournalDamaged(f"{where} does not match its checksum; restore the journal from a copy")
     header_bytes = int.from_bytes(frame[4:8], "little")
     header = _header(frame[FIXED_BYTES : FIXED_BYTES + header_bytes], where)
-    if header["first_seq"] != first_seq:
+    if first_seq is None:
+        first_seq = header["first_seq"]
+    elif header["first_seq"] != first_seq:
         raise JournalDamaged(f"{where} is in the wrong place: it says it is the block at seq {header['first_seq']}")
     if header["count"] * row_bytes != size - FIXED_BYTES - header_bytes:
         raise JournalDamaged(f"{where} has {header['count']} rows but not {row_bytes} bytes for each")
@@ -232,6 +235,8 @@ def peek(frame_start: bytes) -> tuple[int, bytes] | None:
 
 def decode_sealed(sealed: bytes, row_bytes: int) -> Block:
     """Block of another node, from its frame. Raises BlockRefused unless its checksum and every field are right."""
+    with suppress(JournalDamaged):
+        return decode(sealed, None, row_bytes)
     announced = peek(sealed)
     if announced is None:
         raise BlockRefused("what was to be appended is refused: it does not begin like a block")

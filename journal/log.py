@@ -17,9 +17,8 @@ from journal.errors import JournalDamaged, JournalError, JournalForeign
 from journal.frame import Block
 from journal.group import QUEUE_BYTES_MAX, Entry, GroupWriter
 from journal.lock import WriterLock
-from journal.new_slice import make_slice
+from journal.new_slice import Prepare, create_directory, make_same_slice, make_slice, nothing_further
 from journal.opening import (
-    FOLDER,
     check_last_block,
     check_tail,
     genesis_in,
@@ -32,7 +31,7 @@ from journal.pages import PageDamage, check_file
 from journal.reading import ADVICE, LABELS_KEY, TREES, Reader
 from journal.report import Checker, CheckReport, JournalInfo, Problem, Progress
 from journal.snapshots import SnapshotSource
-from journal.store import LMDB_VERSION, MAP_BYTES, Store, create_folder, failed, reason
+from journal.store import LMDB_VERSION, MAP_BYTES, Store, failed, reason
 
 #: fsync: a commit is on the disk before it counts as durable. none: it need not be, for benchmarks.
 Durability = Literal["fsync", "none"]
@@ -120,37 +119,26 @@ class Journal:
         """
         journal_id = os.urandom(marks.JOURNAL_ID_BYTES) if journal_id is None else journal_id
         genesis = marks.new_genesis(meta, os.sysconf("SC_PAGE_SIZE"), journal_id)
-        return cls._create(Path(path), genesis, durability)
+        return cls(Path(path), False, durability, create_directory(Path(path), genesis, b"", nothing_further))
 
     @classmethod
-    def create_copy(cls, path: "str | os.PathLike[str]", genesis: bytes, *, durability: str = "fsync") -> "Journal":
+    def create_copy(
+        cls,
+        path: "str | os.PathLike[str]",
+        genesis: bytes,
+        *,
+        durability: str = "fsync",
+        image_record: bytes = b"",
+        prepare: Prepare = nothing_further,
+    ) -> "Journal":
         """A new, empty journal with the genesis record of another one, whose blocks ``append_block`` then copies.
 
-        ``genesis``: the other's ``Journal.genesis``. Raises JournalError when there is a journal already, or this
-        machine has pages of another size, JournalDamaged or JournalForeign for bytes that are no genesis record.
+        ``genesis``: the other's ``Journal.genesis``; of a slice after the first, the directory has that slice alone.
+        ``image_record``, ``prepare``: as for ``begin_same_slice``. Raises JournalError when there is a journal already,
+        or this machine has pages of another size, JournalDamaged or JournalForeign for bytes that are no genesis
+        record, and what ``prepare`` raises.
         """
-        page_bytes, own = marks.decode_genesis(genesis).page_bytes, os.sysconf("SC_PAGE_SIZE")
-        if page_bytes != own:
-            raise JournalError(
-                f"the journal was made on a machine with pages of {page_bytes} bytes, and this one has {own}; "
-                f"copy it to one with {page_bytes}"
-            )
-        return cls._create(Path(path), genesis, durability)
-
-    @classmethod
-    def _create(cls, directory: Path, genesis: bytes, durability: str) -> "Journal":
-        try:
-            slices.make_folder(directory)
-        except OSError as error:
-            raise JournalError(f"{directory} cannot be made: {error.strerror}") from error
-        lock = WriterLock(directory)
-        try:
-            if (directory / FOLDER).exists() or slices.places(directory):
-                raise JournalError(f"{directory} holds a journal already; open it, or choose another directory")
-            create_folder(directory, genesis)
-        finally:
-            lock.release()
-        return cls(directory, False, durability, slices.places(directory)[-1])
+        return cls(Path(path), False, durability, create_directory(Path(path), genesis, image_record, prepare))
 
     @classmethod
     def open(
@@ -462,7 +450,7 @@ class Journal:
         *,
         event_digest: bytes,
         image: dict[str, bytes],
-        prepare: Callable[[Path], object] = lambda _: None,
+        prepare: Prepare = nothing_further,
     ) -> None:
         """Close this slice at its last command and continue in a new one, with another ``meta`` (see ``create``).
 
@@ -472,13 +460,33 @@ class Journal:
         this slice open for writing; an error after it closes the journal (``is_closed``), and the next start finds one
         of the two slices open.
         """
+
+        def make(store: Store) -> slices.Place:
+            mark, number = store.mark, self.place.number + 1
+            end = (mark.last_seq, mark.checksum, mark.time_ns, self.epoch)
+            start = marks.SliceStart(number, *end, event_digest, image)
+            return make_slice(self.path, store, self._genesis, start, meta, prepare)
+
+        self._continue_in(make)
+
+    def begin_same_slice(
+        self, genesis: bytes, *, image_record: bytes = b"", prepare: Prepare = nothing_further
+    ) -> None:
+        """Continue in the slice that another node has begun here, with the same ``genesis`` record, as ``begin_slice``.
+
+        ``image_record``: the record of its image, where the genesis record names none and ``prepare`` writes the image.
+        Raises BlockRefused, and nothing changes, where the slice does not follow the last block.
+        """
+        self._continue_in(
+            lambda store: make_same_slice(self.path, store, self._genesis, genesis, image_record, prepare)
+        )
+
+    def _continue_in(self, make: Callable[[Store], slices.Place]) -> None:
         store, writer = self._store, self._writing()
         assert store is not None, "a journal that can be written has a store"
         writer.close()
-        mark, number = store.mark, self.place.number + 1
-        start = marks.SliceStart(number, mark.last_seq, mark.checksum, mark.time_ns, self.epoch, event_digest, image)
         try:
-            place = make_slice(self.path, store, self._genesis, start, meta, prepare)
+            place = make(store)
         except BaseException:
             self._writer = self._new_writer(store)
             raise

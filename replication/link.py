@@ -66,6 +66,11 @@ class Kind(IntEnum):
     CATCH_UP = 16  # primary: the blocks are too old for the link; fetch them from its history
     TAIL = 17  # copy: positions at the end of its journal, the newest first
     COMMON = 18  # primary: the newest of them that its own journal has
+    FETCH = 19  # copy: a request to the history of the primary (``replication.history``)
+    RECORDED = 20  # history: event digests, each with the first command of its block
+    FILE = 21  # history: a file follows, with its name and size
+    PIECE = 22  # history: bytes of that file
+    DONE = 23  # history: the end of an answer, with what it says
 
 
 class Frame(NamedTuple):

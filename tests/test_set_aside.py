@@ -285,7 +285,7 @@ def checkpointed(directory: Path) -> None:
     with journal:
         projections.flush()
         taken = replace(image(stateful(engine), capacity, journal_id), projections=projections.images())
-        CheckpointStore(directory).write(taken)
+        CheckpointStore(journal.place.folder).write(taken)
     projections.close()
 
 
