@@ -7,11 +7,14 @@ and reports ``on_answer`` or ``on_failure``. The decision on this node's own fit
 from collections.abc import Callable
 from typing import Final
 
-from replication.arbiter import Acquire, Answer, Candidate, Lost, Read, Reign, Request, Standing, Won
+from replication.arbiter import EPOCH_MAX, Acquire, Answer, Candidate, Lost, Read, Reign, Request, Standing, Won
 from replication.lease import Lease
 
 #: Interval of readings of the register.
 POLL_NS: Final = 50_000_000
+
+#: Epochs that are left out where a register was lost: it may have given some that no node here knows.
+EPOCHS_LEFT_OUT: Final = 1 << 20
 
 #: Reason that keeps this node from a reign after the given one (None: there was none); "" if nothing does.
 Fitness = Callable[[Reign | None], str]
@@ -63,11 +66,15 @@ class Candidacy:
             return None
         request: Request = Read()
         if self.standing is not None and self._may_ask(self.standing):
-            reign = self.standing.reign
-            expected = max(reign.epoch if reign is not None else 0, self.expected_min)
-            request = Acquire(self.candidate, expected, self._ttl_ns, time_ns, self.force)
+            request = Acquire(self.candidate, self._expected(self.standing.reign), self._ttl_ns, time_ns, self.force)
         self._sent = (request, now_ns)
         return request
+
+    def _expected(self, reign: Reign | None) -> int:
+        epoch = reign.epoch if reign is not None else 0
+        if self.force and (reign is None or epoch < self.expected_min):
+            return min(self.expected_min + EPOCHS_LEFT_OUT, EPOCH_MAX)
+        return max(epoch, self.expected_min)
 
     def _may_ask(self, standing: Standing) -> bool:
         reign = standing.reign

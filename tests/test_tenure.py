@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from replication.arbiter import Acquire, Candidate, Read, Reason, Record, Reign, Renew, Standing, Won
-from replication.candidacy import Candidacy
+from replication.arbiter import Acquire, Candidate, Read, Reason, Record, Reign, Release, Renew, Standing, Won
+from replication.candidacy import EPOCHS_LEFT_OUT, Candidacy
 from replication.lease import Lease
 from replication.register import Register
 from replication.tenure import RETRY_NS, Tenure
@@ -115,7 +115,7 @@ def test_a_forced_reign_has_an_epoch_above_all_that_its_node_knows_also_where_th
     one.force = "the register was lost"
     turn(one, register, 3 * TTL_NS)
     assert one.won is not None
-    assert one.won.epoch == 8
+    assert one.won.epoch == 7 + EPOCHS_LEFT_OUT + 1
     behind = candidacy("B", known=3)
     behind.next_request(0, 0)
     behind.on_answer(Standing(None, held=False), 0)
@@ -124,6 +124,22 @@ def test_a_forced_reign_has_an_epoch_above_all_that_its_node_knows_also_where_th
     behind.on_answer(Won(other.won.reign, TTL_NS), 100 * MS)  # type: ignore[union-attr]
     assert behind.won is None
     assert "knows epoch 3" in behind.why
+
+
+def test_a_forced_reign_behind_a_lost_register_never_has_an_epoch_that_was_won_and_forgotten() -> None:
+    register = Register()
+    for _ in range(3):  # won, and each time the answer is lost
+        standing = register.ask(Read(), 0)
+        assert isinstance(standing, Standing)
+        known = standing.reign.epoch if standing.reign is not None else 0
+        forgotten = register.ask(Acquire(Candidate("A"), known, TTL_NS, 0), 0)
+        assert isinstance(forgotten, Won)
+        register.ask(Release(forgotten.epoch), 0)
+    one = candidacy(known=1)
+    one.force = "the register was lost"
+    turn(one, Register(), 0)
+    assert one.won is not None
+    assert one.won.epoch > forgotten.epoch
 
 
 def test_requests_come_one_at_a_time_and_at_intervals() -> None:
