@@ -245,10 +245,20 @@ class Primary:
         """Last command whose events may leave now; it never goes back. Without a sure lease it stands still."""
         if lease_holds and not self.superseded:
             now = released_seq(self.settings.policy, self.applied_seq, self.journaled_seq, self.replicated)
+            if self.settings.policy == "replica" and self._may_be_named_alone:
+                now = min(now, self.journaled_seq)
             self._released_seq = max(self._released_seq, now)
         return self._released_seq
 
     # The arbiter's record.
+
+    @property
+    def _may_be_named_alone(self) -> bool:
+        """True unless the record certainly names another node too. A node that is named alone may reign again after a
+        restart, so its own disk must have all that was told.
+        """
+        alone = frozenset({self.identity.name})
+        return alone in (self.recorded, self.asked)
 
     @property
     def wish(self) -> frozenset[str] | None:

@@ -48,9 +48,9 @@ class Standby:
     ``epoch``: the highest seen. ``seq``, ``event_digest``: of the last command in the journal, all of which is on the
     disk and applied. ``in_sync``: the primary says that the arbiter's record names this node, which has all that was
     told. ``memory_kept``: nothing that this node has acknowledged was lost from memory; so after an own reign, once it
-    is in sync, and after an orderly stop of a node of which this was true. ``incomplete``: reason for which its disk may lack what it has acknowledged (it
-    is new, or damage was cut off), until it is in sync; keep it beside the journal. ``unlike``: reason for which the
-    primary refused this node as no pair. ``primary``: its name.
+    is in sync, and after an orderly stop of a node of which this was true. ``incomplete``: reason for which its disk
+    may lack what it has acknowledged (it is new, or damage was cut off), until it is in sync; keep it beside the
+    journal. ``unlike``: reason for which the primary refused this node as no pair. ``primary``: its name.
     """
 
     def __init__(

@@ -180,6 +180,27 @@ def test_under_replica_a_primary_is_recorded_alone_only_with_all_that_was_told_o
     assert primary.core.wish == {"A"}
 
 
+def test_under_replica_a_memory_counts_only_while_the_record_names_its_node_for_certain() -> None:
+    primary = PrimaryNode(settings=Settings(policy="replica"))
+    wire = Wire(primary, CopyNode())
+    primary.write(b"a", journaled=False)
+    wire.settle()
+    assert primary.core.wish == {"A", "B"}
+    assert primary.released == 0
+    primary.core.on_record_asked(frozenset({"A", "B"}))
+    assert primary.released == 0
+    primary.core.on_record_answered(frozenset({"A", "B"}))
+    assert primary.released == 1
+    # A request to be named alone may be in force already.
+    primary.core.on_journaled(1)
+    primary.core.on_record_asked(frozenset({"A"}))
+    primary.write(b"b", journaled=False)
+    wire.settle()
+    assert primary.released == 1
+    primary.core.on_journaled(2)
+    assert primary.released == 2
+
+
 def test_a_node_whose_disk_may_lack_something_takes_over_only_once_it_is_in_sync() -> None:
     primary, _, _ = pair()
     new = CopyNode(incomplete="its disk is new")
