@@ -1,5 +1,6 @@
-"""`lockstep bench engine|journal|replay|slices|wire`: the project's benchmarks, from the installed program."""
+"""`lockstep bench engine|journal|replay|slices|wire|takeover`: the project's benchmarks, from the installed program."""
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -34,21 +35,36 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
     """
     ready()
     from benchmarks import wire as benchmark
-    from benchmarks.measure import machine
     from benchmarks.wire_node import Node
-    from load.lines import LoadError
 
     plans = benchmark.Plan(**plan)
     plans = plans.quick() if quick else plans
+    node = Node(existing[0], existing[1], existing[2], [existing[3]]) if existing else None
+    return _printed(benchmark.run_on(node, plans) if node else benchmark.run(plans), as_json=as_json)
+
+
+def takeover(plan: dict[str, int], *, quick: bool, as_json: bool) -> int:
+    """Seconds of takeovers, and what a standby costs. Exit status 1 if a pair did not do what it must."""
+    ready(gateway=True)
+    from benchmarks import takeover as benchmark
+
+    plans = benchmark.Plan(**plan)
+    return _printed(benchmark.run(plans.quick() if quick else plans), as_json=as_json)
+
+
+def _printed(found: Iterator[dict[str, Any]], *, as_json: bool) -> int:
+    """Print rows as they come, or a table at the end."""
+    from benchmarks.measure import machine
+    from load.lines import LoadError
+
     where = machine()
     if not as_json:
         screen.facts(where.items())
         screen.print_line()
     rows = []
     try:
-        node = Node(existing[0], existing[1], existing[2], [existing[3]]) if existing else None
         with screen.Bar("loading") as bar:
-            for row in benchmark.run_on(node, plans) if node else benchmark.run(plans):
+            for row in found:
                 bar.text(str(row["name"]))
                 rows.append(row)
                 if as_json:

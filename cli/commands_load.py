@@ -122,3 +122,24 @@ def bench_wire(
 
         existing = (host, port, users_of(users, names or [], password_stdin=password_stdin), symbol)
     return wire(plan, existing, quick=quick, as_json=as_json)
+
+
+@bench.command("takeover")
+def bench_takeover(
+    kills: Annotated[int, typer.Option(min=1, help="Kills of a supervised primary.")] = 100,
+    witness: Annotated[int, typer.Option(min=1, help="Kills of a primary without a supervisor, with a witness.")] = 30,
+    etcd: Annotated[int, typer.Option(min=0, help="The same with etcd, which must be installed; 0: none.")] = 20,
+    switchovers: Annotated[int, typer.Option(min=1, help="Planned switchovers.")] = 30,
+    quick: Annotated[bool, typer.Option("--quick", help="Rough figures in a fraction of the time.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Measure takeovers of a pair of nodes, from the death of the primary to the first answer of the new one.
+
+    Starts pairs with their arbiters on this machine, and also measures what a standby costs.
+
+    Example: lockstep bench takeover --quick
+    """
+    from cli.bench import takeover
+
+    plan = {"supervised": kills, "witness": witness, "etcd": etcd, "switchovers": switchovers}
+    return takeover(plan, quick=quick, as_json=as_json)
