@@ -32,7 +32,9 @@ PasswordStdin = Annotated[
 @app.command(rich_help_panel=PANEL)
 def simulate(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the node for OUCH.")] = 9_001,
-    host: Annotated[str, typer.Option(help="Host of the node.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Host of the node, or HOST:PORT of each node of a pair, with a comma.")
+    ] = "127.0.0.1",
     users: Users = None,
     names: UserNames = None,
     password_stdin: PasswordStdin = False,

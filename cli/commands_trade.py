@@ -17,7 +17,9 @@ app = typer.Typer()
 @app.command(rich_help_panel=PANEL)
 def trade(
     user: Annotated[str, typer.Option(help="User that logs in.")],
-    host: Annotated[str, typer.Option(help="Host of the node.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Host of the node, or HOST:PORT of each node of a pair, with a comma.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the node for OUCH.")] = 9_001,
     password_file: Annotated[
         Path | None,

@@ -28,7 +28,10 @@ def note(sentence: str) -> None:
 
 def simulate(options: SimulateOptions, *, as_json: bool) -> int:
     """Run a simulation. Exit status 1 if a request was not answered, or an answer had no request."""
-    simulation = Simulation(options, note)
+    try:
+        simulation = Simulation(options, note)
+    except ValueError as error:
+        raise WrongUse(str(error)) from None
     began_s = time.monotonic()
     try:
         _logged_in(simulation)

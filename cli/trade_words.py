@@ -222,8 +222,11 @@ def _connection_text(event: Event) -> str:
     match event:
         case Connected(session=session, next_seq=next_seq):
             return f"logged in to session {session}, from message {next_seq}"
-        case CaughtUp(seq=seq):
-            return f"caught up at message {seq}"
+        case CaughtUp(seq=seq, address=address, epoch=epoch, outage_ns=outage_ns, resent=resent):
+            where = f" of {address}, epoch {epoch}" if epoch else ""
+            after = f", after an outage of {outage_ns / 1e9:.2f} s" if outage_ns else ""
+            again = f"; requests sent again: {resent}" if resent else ""
+            return f"caught up at message {seq}{where}{after}{again}"
         case Disconnected(why=why):
             return f"disconnected: {why}"
         case NewSession(session=session, previous=previous):
@@ -242,7 +245,7 @@ KEYS: Final = (
     *("event", "seq", "time", "token", "previous_token", "symbol", "side", "qty", "price_e4", "leaves_qty", "cum_qty"),
     *("state", "match_number", "liquidity", "reason", "prevented_qty", "min_qty", "display", "time_in_force_s", "firm"),
     *("capacity", "intermarket_sweep", "cross_type", "order_reference", "live", "code", "session", "previous_session"),
-    *("next_seq", "number", "kind", "final", "count", "text"),
+    *("next_seq", "number", "kind", "final", "count", "text", "address", "epoch", "outage_ns", "resent"),
 )
 _CODES: Final = ("side", "display", "liquidity", "reason", "code")
 #: Fields of events under another key, because the same word has another meaning elsewhere.

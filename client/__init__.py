@@ -11,6 +11,10 @@ Prices are decimals, as text or ``Decimal``; there are no floats. Whatever happe
 outcome and an order is never doubled (``client.order_entry`` says how). Nothing here needs more than the standard
 library, so a program that imports it starts fast.
 
+Where the market has a standby, give both addresses: ``Client("one:4000,two:4000", None, ...)``, or a list of them. The
+client logs in to whichever is primary, follows a takeover, and reports it: ``on_disconnect`` and ``on_caught_up`` are
+called with the events ``Disconnected`` and ``CaughtUp``, and each has them in its stream of events too.
+
 ``on_message`` gets each message of the stream as it came, to record it. ``keep_closed=False`` forgets closed orders,
 for a program that enters millions a day. A program with a loop of its own drives ``OrderEntry``, the core without a
 socket: what it asks for between two calls of ``take`` goes out in one piece.
@@ -26,6 +30,7 @@ from client.errors import (
     OutcomeUnknown,
     RequestNotReceived,
     RequestRejected,
+    StaleServer,
     StreamLost,
 )
 from client.events import (
@@ -103,6 +108,7 @@ __all__ = [
     "SelfTradePrevented",
     "SessionEnded",
     "Side",
+    "StaleServer",
     "StreamLost",
     "SyncOrder",
     "SystemEvent",

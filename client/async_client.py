@@ -11,19 +11,20 @@ dropped, and ``EventsLost`` says how many. Orders and answers do not depend on t
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 
 from client import outcome
+from client.addresses import parse_addresses
 from client.errors import ClientError, ConnectionLost, NotConnected
 from client.event_queue import EVENTS_MAX, EventQueue
-from client.events import Event, Side
+from client.events import CaughtUp, Disconnected, Event, Side
 from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, Request
 from client.prices import KEEP, Keep, Price
-from client.reconnect import Retry, cannot_connect, closed_early
+from client.reconnect import SILENCE_NS, Retry, cannot_connect, closed_early
 from wire.ouch_codes import TimeInForce
 
 #: Longest wait for a logout to leave.
@@ -86,6 +87,7 @@ class _Connection(asyncio.Protocol):
 class AsyncClient:
     """A user's order entry. Use it as ``async with``, or ``connect`` and ``close``.
 
+    host: HOST, or the addresses of the market's nodes: ``HOST:PORT,HOST:PORT`` or a list; port: of those without one.
     from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: True to send a request again
     that was lost with its connection; else it ends as ``RequestNotReceived``. reconnect_for_s: 0 for no reconnect.
     tls: of ``client_context``; None for a connection that is not encrypted. keep_closed: False to forget closed orders,
@@ -94,8 +96,8 @@ class AsyncClient:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        host: str | Sequence[str],
+        port: int | None,
         user: str,
         password: str,
         *,
@@ -108,7 +110,8 @@ class AsyncClient:
         tls: ssl.SSLContext | None = None,
         keep_closed: bool = True,
     ) -> None:
-        """Set up without a connection. Raises ValueError for values that do not fit into a login."""
+        """Set up without a connection. Raises ValueError for an address, or values that do not fit into a login."""
+        self._retry = Retry(reconnect_for_s, parse_addresses(host, port))
         self.core = OrderEntry(
             user,
             password,
@@ -117,11 +120,11 @@ class AsyncClient:
             next_seq=from_seq,
             resend=resend,
             keep_closed=keep_closed,
+            several=self._retry.has_several,
+            silence_ns=SILENCE_NS if self._retry.has_several else None,
         )
-        self._host, self._port = host, port
         self._tls = tls
         self._timeout_s = timeout_s
-        self._retry = Retry(reconnect_for_s)
         self._queue = EventQueue(events_max)
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._connection: _Connection | None = None
@@ -133,7 +136,7 @@ class AsyncClient:
         self._error: ClientError | None = None
 
     def __repr__(self) -> str:
-        return f"<AsyncClient {self._host}:{self._port} {self.core!r}>"
+        return f"<AsyncClient {self._retry.rotation} {self.core!r}>"
 
     async def __aenter__(self) -> "AsyncClient":
         await self.connect()
@@ -147,7 +150,8 @@ class AsyncClient:
     async def connect(self) -> None:
         """Connect, log in, and read the stream so far.
 
-        Raises CannotConnect, LoginRefused, ConnectionLost. The first connection is tried once.
+        Raises CannotConnect, LoginRefused, ConnectionLost. The first connection is tried once; of several addresses,
+        each. Where a node answers and none is primary yet, the client tries on, for ``timeout_s``.
         """
         self._loop = asyncio.get_running_loop()
         self._live: asyncio.Future[None] = self._loop.create_future()
@@ -185,6 +189,24 @@ class AsyncClient:
     @on_message.setter
     def on_message(self, callback: Callable[[int, bytes], object] | None) -> None:
         self.core.on_message = callback
+
+    @property
+    def on_disconnect(self) -> Callable[[Disconnected], object] | None:
+        """Called when the connection was lost; it must be quick. Set it before ``connect``."""
+        return self.core.on_disconnect
+
+    @on_disconnect.setter
+    def on_disconnect(self, callback: Callable[[Disconnected], object] | None) -> None:
+        self.core.on_disconnect = callback
+
+    @property
+    def on_caught_up(self) -> Callable[[CaughtUp], object] | None:
+        """Called when all that was missed has come, with address, epoch and outage. Set it before ``connect``."""
+        return self.core.on_caught_up
+
+    @on_caught_up.setter
+    def on_caught_up(self, callback: Callable[[CaughtUp], object] | None) -> None:
+        self.core.on_caught_up = callback
 
     @property
     def orders(self) -> dict[str, AsyncOrder]:
@@ -322,22 +344,22 @@ class AsyncClient:
         """Serve one connection until it ends; gives the reason."""
         self._on_disconnect: asyncio.Future[str] = self._loop.create_future()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._retry.connect_s(self._timeout_s)):
                 await self._loop.create_connection(
-                    partial(_Connection, self, self._on_disconnect), self._host, self._port, ssl=self._tls
+                    partial(_Connection, self, self._on_disconnect), *self._retry.address, ssl=self._tls
                 )
         except OSError as error:
-            return cannot_connect(error, self._host, self._port)
+            return cannot_connect(error, *self._retry.address)
         why = await self._on_disconnect
         why = "this client was closed" if self._closing else self.core.why or why
         why = why if self._closing else closed_early(why, self.core, tls=self._tls is not None)
         self._connection = None
         self._pump(self.core.lost(why))
-        return self.core.refused or ConnectionLost(f"{self._host}:{self._port}: {why}")
+        return self.core.refused or ConnectionLost(f"{self._retry.address}: {why}")
 
     def _made(self, connection: _Connection) -> None:
         self._connection = connection
-        self.core.connected(time.monotonic_ns())
+        self.core.connected(time.monotonic_ns(), str(self._retry.address))
         self._pump([])
 
     def _pump(self, events: list[Event]) -> None:

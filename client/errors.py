@@ -31,6 +31,10 @@ class ConnectionLost(ClientError):
     """The connection broke and was not restored in the time for reconnects, or may not be restored."""
 
 
+class StaleServer(ConnectionLost):
+    """The server is of an earlier epoch than one that this client has been logged in to: it is primary no more."""
+
+
 class StreamLost(ConnectionLost):
     """The exchange lost messages: it has fewer of this session than arrived here, or left some out."""
 

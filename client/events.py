@@ -158,24 +158,38 @@ class OtherMessage(Message):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The exchange let the user in; ``next_seq`` is the first message that comes."""
+    """The exchange let the user in; ``next_seq`` is the first message that comes.
+
+    address: of the node, as ``host:port``, where the shell names it.
+    """
 
     session: str
     next_seq: int
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """All that was missed has come, up to ``seq``: from here on events are news, and requests can be made."""
+    """All that was missed has come, up to ``seq``: from here on events are news, and requests can be made.
+
+    epoch: of the primary, where the market has a standby; a higher one than before is of another primary, or of the
+    same one in a new reign. outage_ns: time since the connection before was lost; 0 for the first. resent: requests
+    that the exchange had not received, and that were sent again.
+    """
 
     seq: int
+    address: str = ""
+    epoch: int = 0
+    outage_ns: int = 0
+    resent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection broke; it is made again unless that was turned off."""
+    """The connection broke; it is made again, perhaps to another node, unless that was turned off."""
 
     why: str
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

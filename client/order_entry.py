@@ -15,17 +15,23 @@ the second is rejected as a duplicate and not reported: an order is never double
 answer to the marker never comes. Then it logs in to the present session, whose stream it reads from the first message
 on. Requests without an answer on the old day end as unknown for good.
 
+**Takeover.** A market with a standby has several addresses; the shell tries one after the other. Both nodes have the
+same sessions and numbers, so the rest is as after any other loss. A node of a pair sends its epoch in a debug packet
+(``epoch N``) right after Login Accepted. A server with a lower epoch than one seen before, or with none, is no longer
+primary: nothing more of it is read.
+
 Requests can be made only when LIVE (``NotConnected`` otherwise): a new request could overtake those that are sent
 again.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Generic
+from typing import Final, Generic
 
 from client import messages
 from client.day import OrderT, TradingDay
-from client.errors import LoginRefused, NotConnected, StreamLost
+from client.errors import LoginRefused, NotConnected, StaleServer, StreamLost
 from client.events import (
     CancelRejected,
     CaughtUp,
@@ -47,6 +53,12 @@ from wire import ClientSession, Due, LoginRequest, ProtocolError, RejectCode
 from wire.ouch_codes import EventCode
 from wire.soup import Debug, EndOfSession, LoginAccepted, LoginRejected, Sequenced
 from wire.soup_session import HEARTBEAT_NS, SILENCE_NS, ClientEvent
+
+#: Text of the debug packet with the epoch of a node of a pair.
+_EPOCH: Final = re.compile(r"epoch (\d{1,18})", re.ASCII)
+#: Time for which logins that name the session are refused before the present session is asked for, where one of
+#: several nodes is primary: a copy refuses each, and a takeover is over by then.
+_ASK_AGAIN_NS: Final = 3_000_000_000
 
 
 class Phase(Enum):
@@ -78,14 +90,19 @@ class OrderEntry(Generic[OrderT]):
         tokens: Tokens | None = None,
         on_message: Callable[[int, bytes], object] | None = None,
         keep_closed: bool = True,
+        several: bool = False,
+        epoch: int = 0,
+        silence_ns: int | None = None,
     ) -> None:
         """next_seq: the first message wanted; 1: the day from its beginning, 0: from now on.
 
         on_message: called with the number and the bytes of each message of the stream, once and in order, before
         ``receive`` gives its event; it must be quick and raise nothing. The answer to the marker is among them,
         ``CaughtUp.seq`` is its number. After ``NewSession`` the numbers begin with 1 again. keep_closed: False to
-        forget an order when it is closed, for a program that enters more of them than its memory holds. Raises
-        ValueError for a login that does not fit.
+        forget an order when it is closed, for a program that enters more of them than its memory holds. several: the
+        market has more nodes than one, and a login that is refused may be right at another. epoch: the highest that the
+        program has seen. silence_ns: bound of the exchange's silence, None for the protocol's. Raises ValueError for a
+        login that does not fit.
         """
         LoginRequest(user, password, session, next_seq).packet()
         self.user = user
@@ -97,11 +114,22 @@ class OrderEntry(Generic[OrderT]):
         self.refused: LoginRefused | None = None  # the last login
         self.failed: StreamLost | None = None
         self.at_once = False
+        #: Highest epoch of the market that a server has named; 0: none has.
+        self.epoch = epoch
+        self.address = ""
+        self._several = several
+        self._silence_ns = silence_ns
+        self._epoch_is_due = False
+        self._refused_since_ns: int | None = None
+        self._lost_ns: int | None = None
         self._password = password
         self._tokens = tokens or Tokens(user)
         self._soup: ClientSession | None = None
         self._out: list[bytes] = []
         self.on_message = on_message
+        #: Called with the event when a connection that had been accepted is lost, and when the stream has caught up.
+        self.on_disconnect: Callable[[Disconnected], object] | None = None
+        self.on_caught_up: Callable[[CaughtUp], object] | None = None
         self._markers: set[str] = set()  # without an answer
         self._marker = ""
         self._why = ""
@@ -118,10 +146,13 @@ class OrderEntry(Generic[OrderT]):
         """True if the connection must be closed; ``take`` may have last bytes."""
         return self._soup is not None and (self._soup.ended or bool(self._why))
 
-    def connected(self, now_ns: int) -> None:
-        """Connection made: send a login request."""
+    def connected(self, now_ns: int, address: str = "") -> None:
+        """Connection made: send a login request. ``address``: of the node, for events and errors."""
         self._now_ns = now_ns
+        self.address = address
+        self._epoch_is_due = False
         self._soup = ClientSession(now_ns)
+        self._soup.silence_ns = self._silence_ns
         self._why = ""
         self.refused = None
         session, seq = ("", 1) if self.at_once or self._day_ended else (self.session, self.next_seq)
@@ -147,7 +178,7 @@ class OrderEntry(Generic[OrderT]):
                 else:
                     for event in self._on_session_event(heard):
                         events.append(event)  # one by one: what came before an error counts
-        except (ProtocolError, StreamLost) as error:
+        except (ProtocolError, StreamLost, StaleServer) as error:
             self._why = str(error)
             if isinstance(error, StreamLost):
                 self.failed = error
@@ -165,7 +196,8 @@ class OrderEntry(Generic[OrderT]):
             case Due.HEARTBEAT:
                 self._out.append(self._soup.heartbeat(now_ns))
             case Due.TIMED_OUT:
-                self._why = f"the exchange said nothing for {SILENCE_NS // 10**9} seconds"
+                silence_ns = SILENCE_NS if self._silence_ns is None else self._silence_ns
+                self._why = f"the exchange said nothing for {silence_ns // 10**9} seconds"
 
     def due_ns(self) -> int | None:
         """Time of the next ``tick`` with an action; None: never."""
@@ -178,7 +210,12 @@ class OrderEntry(Generic[OrderT]):
         self._out.clear()
         events: list[Event] = []
         if was in (Phase.CATCHING_UP, Phase.LIVE):
-            events.append(Disconnected(self._why or why))
+            disconnected = Disconnected(self._why or why, self.address)
+            events.append(disconnected)
+            if self.on_disconnect is not None:
+                self.on_disconnect(disconnected)
+            if was is Phase.LIVE:
+                self._lost_ns = self._now_ns
         for request in self.day.requests:
             if request.state is RequestState.SENT:
                 request.state = RequestState.UNKNOWN
@@ -312,12 +349,25 @@ class OrderEntry(Generic[OrderT]):
                 self.at_once = self._day_ended
                 yield SessionEnded()
             case Debug(text):
-                yield DebugText(text)
+                if self._epoch_is_due and (named := _EPOCH.fullmatch(text)) is not None:
+                    self._on_epoch(int(named[1]))
+                else:
+                    yield DebugText(text)
             case ProtocolError():
                 raise heard
 
+    def _on_epoch(self, epoch: int) -> None:
+        """Take the epoch of the server; 0: it named none before its first message. Raises StaleServer."""
+        self._epoch_is_due = False
+        if epoch < self.epoch:
+            of = f"epoch {epoch}" if epoch else "no epoch"
+            raise StaleServer(f"the server is of {of}, and epoch {self.epoch} of the market has begun before")
+        self.epoch = epoch
+
     def _accepted(self, session: str, next_seq: int) -> Iterator[Event]:
         """Login accepted. Another session's name means another day, which begins with an empty account."""
+        self._epoch_is_due = True
+        self._refused_since_ns = None
         self.at_once = self._day_ended = False
         if self.session and session != self.session:
             yield from self.give_up()
@@ -333,21 +383,28 @@ class OrderEntry(Generic[OrderT]):
         self._marker = self._tokens.next_marker()
         self._markers.add(self._marker)
         self._send(messages.cancel(self._marker))
-        yield Connected(session, next_seq)
+        yield Connected(session, next_seq, self.address)
 
     def _refused(self, code: RejectCode) -> None:
         """Login rejected. A session that is gone is asked for once more, without its name: it may be another day."""
         asked, self.at_once = self.at_once, False
         if code is RejectCode.SESSION_NOT_AVAILABLE and not asked and (self.session or self.next_seq > 1):
-            self.at_once = True
-            return
+            if self._refused_since_ns is None:
+                self._refused_since_ns = self._now_ns
+            if not self._several or self._now_ns - self._refused_since_ns >= _ASK_AGAIN_NS:
+                self.at_once = True
+                return
         why = "user or password is wrong, or the user may not log in now"
         if code is RejectCode.SESSION_NOT_AVAILABLE:
             why = "it is logged in already, or there is no such session with so many messages"
+            if self._several:
+                why = f"this node is not primary, or {why}"
         self.refused = LoginRefused(chr(code), f"the exchange refused the login of {self.user!r}: {why}")
 
     def _sequenced(self, seq: int, payload: bytes, events: list[Event]) -> None:
         """A message of the stream; its events are added to what came before, which counts if it raises."""
+        if self._epoch_is_due:
+            self._on_epoch(0)
         message = messages.read(seq, payload)
         is_new = seq >= self.next_seq
         if isinstance(message, CancelRejected) and message.token in self._markers:
@@ -373,7 +430,13 @@ class OrderEntry(Generic[OrderT]):
             )
         self._marker = ""
         self.phase = Phase.LIVE
-        yield CaughtUp(seq)
+        lost_ns, self._lost_ns = self._lost_ns, None
+        outage_ns = 0 if lost_ns is None else self._now_ns - lost_ns
+        resent = sum(request.resend for request in self.day.requests)
+        caught_up = CaughtUp(seq, self.address, self.epoch, outage_ns, resent)
+        if self.on_caught_up is not None:
+            self.on_caught_up(caught_up)
+        yield caught_up
         for request in self.day.requests:
             if request.resend:
                 if self._send(request.payload):

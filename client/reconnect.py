@@ -4,16 +4,27 @@ import random
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Final
 
+from client.addresses import Address, Rotation
 from client.day import OrderT
-from client.errors import CannotConnect, ClientError, ConnectionLost
+from client.errors import CannotConnect, ClientError, ConnectionLost, LoginRefused
 from client.order_entry import OrderEntry, Phase
+
+#: Delays where there are several addresses: a takeover is a matter of a second or two, so the bound is low at first.
+_QUICK_FIRST_S: Final = 0.02
+_QUICK_TOP_S: Final = 0.15
+_QUICK_FOR_S: Final = 3.0
+#: Longest attempt to connect where there are several addresses, and longest silence of a node that is to beat.
+CONNECT_S: Final = 3.0
+SILENCE_NS: Final = 3_000_000_000
 
 
 class Backoff:
     """Delays that double up to a bound, and vary at random so that clients do not reconnect all at once.
 
-    for_s: time for tries from the first failure on; a success restarts it (``reset``).
+    for_s: time for tries from the first failure on; a success restarts it (``reset``). quick_for_s: time at the begin
+    of it in which the bound is ``quick_top_s``.
     """
 
     def __init__(
@@ -22,11 +33,14 @@ class Backoff:
         first_s: float = 0.05,
         top_s: float = 5.0,
         chance: Callable[[], float] = random.random,
+        quick_top_s: float = 5.0,
+        quick_for_s: float = 0.0,
     ) -> None:
         self._for_s = for_s
         self._first_s = first_s
         self._top_s = top_s
         self._chance = chance
+        self._quick_top_s, self._quick_for_s = quick_top_s, quick_for_s
         self._tries = 0
         self._since_s = 0.0
 
@@ -46,45 +60,76 @@ class Backoff:
         left_s = self._since_s + self._for_s - now_s
         if left_s < 0.001:
             return None
-        delay_s = min(self._top_s, self._first_s * 2.0 ** min(self._tries, 30)) * (0.5 + self._chance() / 2)
-        self._tries += 1
+        is_quick = now_s - self._since_s < self._quick_for_s
+        top_s = min(self._top_s, self._quick_top_s) if is_quick else self._top_s
+        delay_s = min(top_s, self._first_s * 2.0 ** min(self._tries, 30)) * (0.5 + self._chance() / 2)
+        # While the bound is low the doubling rests there, so that the next delay is twice the bound and no more.
+        self._tries += not is_quick or self._first_s * 2.0**self._tries < top_s
         return min(delay_s, left_s)
 
 
 class Retry:
-    """Decision after the end of a connection: when to make another, or why not."""
+    """Decision after the end of a connection: when to make another, and to which address, or why not."""
 
-    def __init__(self, for_s: float) -> None:
+    def __init__(self, for_s: float, addresses: tuple[Address, ...]) -> None:
+        self.rotation = Rotation(addresses)
         self._for_s = for_s
         self._backoff = Backoff(for_s)
+        if self.rotation.has_several:
+            self._backoff = Backoff(for_s, _QUICK_FIRST_S, quick_top_s=_QUICK_TOP_S, quick_for_s=_QUICK_FOR_S)
         self._ever_live = False
 
+    @property
+    def address(self) -> Address:
+        """The address of the next connection."""
+        return self.rotation.now
+
+    @property
+    def has_several(self) -> bool:
+        """True if there are several addresses."""
+        return self.rotation.has_several
+
+    def connect_s(self, timeout_s: float) -> float:
+        """Longest attempt to connect."""
+        return min(timeout_s, CONNECT_S) if self.has_several else timeout_s
+
     def delay_s(self, core: OrderEntry[OrderT], *, was_live: bool, error: ClientError, now_s: float) -> float:
-        """Time of the next connection. Raises the error that rules out another.
+        """Time until the next connection. Raises the error that rules out another.
 
         error: how the connection ended, or could not be made. The very first is not made again, since then it is
-        probably host, port, user or password that is wrong; later, a refused login may be the exchange that has not
-        noticed yet that the connection before is gone.
+        probably host, port, user or password that is wrong; each address is tried once. Only a login that the market
+        has no primary for may wait. Later, a refused login may be the exchange that has not noticed yet that the
+        connection before is gone.
         """
         if was_live:
             self._ever_live = True
             self._backoff.reset()
+            self.rotation.restart()
         if core.failed is not None:
             raise core.failed
         if core.at_once and not isinstance(error, CannotConnect):
             return 0.0
-        if not self._ever_live:
+        may_wait = self._ever_live
+        if not may_wait and isinstance(error, LoginRefused):
+            may_wait = self.has_several and error.code == "S"
+            if not may_wait:
+                raise error
+        if self.rotation.move_on() and not was_live:
+            return 0.0
+        if not may_wait:
             raise error
         delay_s = self._backoff.next_s(now_s)
         if delay_s is None:
             within = f" within {self._for_s:g} s" if self._for_s else ""
+            if not self._ever_live:
+                raise error
             raise ConnectionLost(f"the connection was lost and did not come back{within}: {error}") from error
         return delay_s
 
 
 def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:
     """Sentence that says why there is no connection."""
-    where = f"{host}:{port}"
+    where = str(Address(host, port))
     if isinstance(error, socket.gaierror):
         return CannotConnect(f"the host {host!r} is unknown; check its name")
     if isinstance(error, ConnectionRefusedError):

@@ -14,20 +14,21 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Final
 
 from client import outcome
+from client.addresses import parse_addresses
 from client.errors import ClientError, ConnectionLost, NotConnected
 from client.event_queue import EVENTS_MAX, EventQueue
-from client.events import Event, Side
+from client.events import CaughtUp, Disconnected, Event, Side
 from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, Request
 from client.prices import KEEP, Keep, Price
-from client.reconnect import Retry, cannot_connect, closed_early
+from client.reconnect import SILENCE_NS, Retry, cannot_connect, closed_early
 from wire.ouch_codes import TimeInForce
 
 #: Longest wait for a logout to leave.
@@ -65,6 +66,7 @@ class SyncOrder(Order):
 class Client:
     """A user's order entry. Use it as ``with``, or ``connect`` and ``close``. Several threads may use it.
 
+    host: HOST, or the addresses of the market's nodes: ``HOST:PORT,HOST:PORT`` or a list; port: of those without one.
     from_seq: 1 for the day's orders from the beginning, 0 for nothing of the past. resend: True to send a request again
     that was lost with its connection; else it ends as ``RequestNotReceived``. reconnect_for_s: 0 for no reconnect.
     tls: of ``client_context``; None for a connection that is not encrypted. keep_closed: False to forget closed orders,
@@ -73,8 +75,8 @@ class Client:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        host: str | Sequence[str],
+        port: int | None,
         user: str,
         password: str,
         *,
@@ -87,7 +89,8 @@ class Client:
         tls: ssl.SSLContext | None = None,
         keep_closed: bool = True,
     ) -> None:
-        """Set up without a connection. Raises ValueError for values that do not fit into a login."""
+        """Set up without a connection. Raises ValueError for an address, or values that do not fit into a login."""
+        self._retry = Retry(reconnect_for_s, parse_addresses(host, port))
         self.core = OrderEntry(
             user,
             password,
@@ -96,11 +99,11 @@ class Client:
             next_seq=from_seq,
             resend=resend,
             keep_closed=keep_closed,
+            several=self._retry.has_several,
+            silence_ns=SILENCE_NS if self._retry.has_several else None,
         )
-        self._host, self._port = host, port
         self._tls = tls
         self._timeout_s = timeout_s
-        self._retry = Retry(reconnect_for_s)
         self._queue = EventQueue(events_max)
         self._changed = threading.Condition()  # its lock is held for whatever is done with what is below
         self._thread: threading.Thread | None = None
@@ -112,7 +115,7 @@ class Client:
         self._error: ClientError | None = None
 
     def __repr__(self) -> str:
-        return f"<Client {self._host}:{self._port} {self.core!r}>"
+        return f"<Client {self._retry.rotation} {self.core!r}>"
 
     def __enter__(self) -> "Client":
         self.connect()
@@ -126,7 +129,8 @@ class Client:
     def connect(self) -> None:
         """Connect, log in, and read the stream so far.
 
-        Raises CannotConnect, LoginRefused, ConnectionLost. The first connection is tried once.
+        Raises CannotConnect, LoginRefused, ConnectionLost. The first connection is tried once; of several addresses,
+        each. Where a node answers and none is primary yet, the client tries on, for ``timeout_s``.
         """
         if self._thread is not None:
             raise RuntimeError("this client was connected before; make another")
@@ -166,6 +170,24 @@ class Client:
     @on_message.setter
     def on_message(self, callback: Callable[[int, bytes], object] | None) -> None:
         self.core.on_message = callback
+
+    @property
+    def on_disconnect(self) -> Callable[[Disconnected], object] | None:
+        """Called when the connection was lost; it must be quick. Set it before ``connect``."""
+        return self.core.on_disconnect
+
+    @on_disconnect.setter
+    def on_disconnect(self, callback: Callable[[Disconnected], object] | None) -> None:
+        self.core.on_disconnect = callback
+
+    @property
+    def on_caught_up(self) -> Callable[[CaughtUp], object] | None:
+        """Called when all that was missed has come, with address, epoch and outage. Set it before ``connect``."""
+        return self.core.on_caught_up
+
+    @on_caught_up.setter
+    def on_caught_up(self, callback: Callable[[CaughtUp], object] | None) -> None:
+        self.core.on_caught_up = callback
 
     @property
     def orders(self) -> dict[str, SyncOrder]:
@@ -337,13 +359,13 @@ class Client:
         try:
             connection = self._connected()
         except OSError as error:
-            return cannot_connect(error, self._host, self._port)
+            return cannot_connect(error, *self._retry.address)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setblocking(False)
         with self._changed:
             self._unsent.clear()
             self._socket = connection
-            self.core.connected(time.monotonic_ns())
+            self.core.connected(time.monotonic_ns(), str(self._retry.address))
             self._pump([])
         why = ""
         while not why:
@@ -355,15 +377,15 @@ class Client:
             connection.close()
             self._pump(self.core.lost(why))
             self._changed.notify_all()
-        return self.core.refused or ConnectionLost(f"{self._host}:{self._port}: {why}")
+        return self.core.refused or ConnectionLost(f"{self._retry.address}: {why}")
 
     def _connected(self) -> socket.socket:
         """A connection, its TLS handshake done. Raises OSError."""
-        connection = socket.create_connection((self._host, self._port), self._timeout_s)
+        connection = socket.create_connection(self._retry.address, self._retry.connect_s(self._timeout_s))
         if self._tls is None:
             return connection
         try:
-            return self._tls.wrap_socket(connection, server_hostname=self._host)
+            return self._tls.wrap_socket(connection, server_hostname=self._retry.address.host)
         except BaseException:
             connection.close()
             raise

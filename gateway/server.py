@@ -30,7 +30,7 @@ from gateway.slots import Slots, waiting_of
 from gateway.spool import Spool, SpoolError
 from gateway.streams import Segment
 from wire import ProtocolError, ouch, soup
-from wire.soup import LoginRequest, RejectCode
+from wire.soup import Debug, LoginRequest, RejectCode
 from wire.soup_session import State
 
 
@@ -146,6 +146,8 @@ class Gateway:
         self.open_for_logins = True
         #: Reason for which every login is rejected as for a session that is not here; "": logins are taken.
         self.elsewhere = ""
+        #: Epoch of the reign, which each login answer is followed by; 0: a node that is not of a pair.
+        self.epoch = 0
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
         self.bytes_in = self.bytes_out = self.turns = self.orders = 0
         self.refused_connections = self.displaced_connections = self.slow_readers = self._made = 0
@@ -266,6 +268,8 @@ class Gateway:
                 return
             if not right or not user:
                 self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
+            elif self.elsewhere:
+                self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, self.elsewhere)
             elif self._password_of(user) != stored:
                 self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
             else:
@@ -310,7 +314,7 @@ class Gateway:
         self._slots.on_login(connection)
         if before is not None:
             before.close("the same user logged in again")
-        accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns())
+        accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns()) + self._epoch_packet()
         try:
             position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
         except SpoolError as error:
@@ -319,6 +323,10 @@ class Gateway:
         self._report("login", user=request.user, address=connection.address, from_seq=connection.session.next_seq)
         connection.since_ns = self.now_ns()
         connection.enter(user, int(self.streams.row(user)["participant"]), accepted, position)
+
+    def _epoch_packet(self) -> bytes:
+        """Debug packet with the epoch: SoupBinTCP has no field for it, and other clients ignore the text."""
+        return Debug(f"epoch {self.epoch}").packet() if self.epoch else b""
 
     def _enter_past(self, connection: Connection, request: LoginRequest, user: int, spool: Spool) -> None:
         """Log a user in to a past session, to one at a time; a login to the present one may exist beside it."""
@@ -334,7 +342,7 @@ class Gateway:
                 connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the session cannot be read any more"
             )
             return
-        accepted = connection.session.accept(spool.session, next_seq, self.now_ns())
+        accepted = connection.session.accept(spool.session, next_seq, self.now_ns()) + self._epoch_packet()
         from_seq = connection.session.next_seq
         self._report("login", user=request.user, address=connection.address, from_seq=from_seq, session=spool.session)
         connection.since_ns = self.now_ns()

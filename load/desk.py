@@ -23,8 +23,9 @@ from client import (
     RequestKind,
     RequestState,
 )
+from client.addresses import Rotation, parse_addresses
 from client.events import code_name
-from client.reconnect import cannot_connect
+from client.reconnect import SILENCE_NS, cannot_connect
 from load.actions import Action
 from load.lines import LoadError, User, connect
 from wire.ouch_codes import Liquidity
@@ -52,7 +53,7 @@ class Desk:
     def __init__(
         self,
         host: str,
-        port: int,
+        port: int | None,
         user: User,
         *,
         from_seq: int = 0,
@@ -60,11 +61,19 @@ class Desk:
         on_event: Callable[[Event], object] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._host, self._port, self.user = host, port, user
+        self._rotation = Rotation(parse_addresses(host, port))
+        self.user = user
         self._tls = tls
         self.socket: socket.socket | None = None
         self._entry: OrderEntry[Order] = OrderEntry(
-            user.name, user.password, Order, next_seq=from_seq, on_message=self._on_message, keep_closed=False
+            user.name,
+            user.password,
+            Order,
+            next_seq=from_seq,
+            on_message=self._on_message,
+            keep_closed=False,
+            several=self._rotation.has_several,
+            silence_ns=SILENCE_NS if self._rotation.has_several else None,
         )
         self._forward = on_message
         self._on_event = on_event
@@ -88,10 +97,24 @@ class Desk:
     # The connection
 
     def login(self) -> None:
-        """Connect and log in where the stream was left, until it has caught up. Raises LoadError."""
+        """Connect and log in where the stream was left, until it has caught up; of several addresses try each once.
+
+        Raises LoadError, that of the last address.
+        """
         self.close()
+        for left in reversed(range(len(self._rotation.addresses))):
+            try:
+                self._login_here()
+            except LoadError:
+                self._rotation.move_on()
+                if not left:
+                    raise
+            else:
+                return
+
+    def _login_here(self) -> None:
         while True:
-            connection = connect(self._host, self._port)
+            connection = connect(*self._rotation.now)
             connection.settimeout(_LOGIN_S)
             try:
                 connection = self._encrypted(connection)
@@ -114,14 +137,14 @@ class Desk:
         if self._tls is None:
             return connection
         try:
-            return self._tls.wrap_socket(connection, server_hostname=self._host)
+            return self._tls.wrap_socket(connection, server_hostname=self._rotation.now.host)
         except ssl.SSLError as error:
-            raise LoadError(str(cannot_connect(error, self._host, self._port))) from None
+            raise LoadError(str(cannot_connect(error, *self._rotation.now))) from None
 
     def _catch_up(self, connection: socket.socket) -> None:
         """Log in and read what was missed; what is to be sent then is left in ``_entry``."""
         self._out.clear()
-        self._entry.connected(time.monotonic_ns())
+        self._entry.connected(time.monotonic_ns(), str(self._rotation.now))
         while self._entry.phase is not Phase.LIVE:
             connection.sendall(self._entry.take())
             data = connection.recv(_RECEIVE_BYTES)

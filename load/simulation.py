@@ -19,8 +19,9 @@ from load.desk import Desk
 from load.latency import Latencies
 from load.lines import LoadError, User
 
-#: Interval of reconnects, and their longest time, in seconds.
+#: Interval of reconnects, that of a market with a standby, and their longest time, in seconds.
 _AGAIN_S: Final = 0.5
+_FOLLOW_S: Final = 0.05
 _GIVE_UP_S: Final = 60.0
 #: Longest pause between answers after the last request, in seconds.
 _PATIENCE_S: Final = 5.0
@@ -35,7 +36,10 @@ _LEISURE_NS: Final = 50_000_000
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """Settings of a simulation: the node, its users and instruments, and requests a second."""
+    """Settings of a simulation: the node, its users and instruments, and requests a second.
+
+    host: may be the addresses of several nodes, ``HOST:PORT,HOST:PORT``; port: of those without one.
+    """
 
     host: str
     port: int
@@ -63,6 +67,7 @@ class Simulation:
         self._next_ns = 0.0
         self._lost: dict[Desk, float] = {}
         self._tried_s = 0.0
+        self._again_s = _FOLLOW_S if "," in options.host else _AGAIN_S
         self.reconnects = 0
         self.outage_s = 0.0
         self.latencies = Latencies()
@@ -140,7 +145,7 @@ class Simulation:
 
     def _reconnect(self) -> None:
         now_s = time.monotonic()
-        if not self._lost or now_s - self._tried_s < _AGAIN_S:
+        if not self._lost or now_s - self._tried_s < self._again_s:
             return
         self._tried_s = now_s
         for desk, lost_s in list(self._lost.items()):

@@ -222,11 +222,12 @@ class Node:
         ):
             self._begin(task)
         if self.reigns:
-            self._await_absent()
+            self.await_absent()
         gc.collect()
         gc.freeze()  # the present objects stay; a full collection would stop the market
 
-    def _await_absent(self) -> None:
+    def await_absent(self) -> None:
+        """Give users that cancel on disconnect ``grace_s`` to log in; then their open orders are canceled."""
         absent = self.disconnects.users()
         if absent:
             self._begin(self._cancel_absent(absent))
@@ -258,7 +259,8 @@ class Node:
         self.intake.reigns = True
         self.scarcity.follows = False
         self.gateway.elsewhere = self.command_entry.elsewhere = ""
-        self._await_absent()
+        self.gateway.epoch = self.journal.epoch
+        self.await_absent()
 
     def depose(self, why: str) -> None:
         """End at once, without another word to clients: another node is primary, or may be."""
@@ -445,7 +447,7 @@ class Node:
         self._begin(self._cancel_absent(users))
 
     def _on_user_disconnect(self, user: int) -> None:
-        if self.intake.open and self._failure is None:
+        if self.intake.open and self._failure is None and not self.gateway.elsewhere:
             self._begin(self._cancel_all([user]))
 
     async def _cancel_at_end(self) -> None:

@@ -22,6 +22,7 @@ from engine.records import RULES_VERSION
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, Journal, JournalError
 from node.control import OperationRefused
+from node.lapse import Lapse
 from notation.words import iso_time
 from replay.rebuild import state_form
 from replication.arbiter import Arbiter, ArbiterError, Candidate, Reign, Request
@@ -188,6 +189,7 @@ class Pair:
         self.candidacy = Candidacy(
             options.candidate, self._fitness, ttl_ns=arbiter.ttl_ns, expected_min=node.journal.epoch
         )
+        self._lapse = Lapse(node.gateway, node.await_absent)
         self.outcome: Exception | None = None
         self.port = 0
         self.reign_began_s = 0.0
@@ -320,6 +322,7 @@ class Pair:
         if primary is None or self.tenure is None:
             raise OperationRefused(f"{self.identity.name} is not primary; send the command to the primary")
         node.intake.reigns = False
+        node.command_entry.elsewhere = "the reign is being handed over; repeat the command"
         try:
             deadline_s = time.monotonic() + HANDOVER_S
             while node.market.published_seq < node.engine.seq:
@@ -332,6 +335,7 @@ class Pair:
                 await _pause(deadline_s, f"{primary.handover_to} is not ready")
         except OperationRefused:
             node.intake.reigns = True
+            node.command_entry.elsewhere = ""
             node.gateway.resume()
             raise
         successor = primary.handover_to
@@ -362,6 +366,8 @@ class Pair:
         why = tenure.why or (f"epoch {primary.superseded} has begun" if primary.superseded else "")
         if why and not self._handed_over:
             self._node.depose(why)
+        elif not why:
+            self._lapse.look(tenure.holds(now_ns), now_ns)
 
     def _ask_in_reign(self, tenure: Tenure, request: Request) -> None:
         async def ask() -> None:

@@ -24,7 +24,7 @@ from wire.ouch_codes import (
     RejectReason,
     ServerMessage,
 )
-from wire.soup import Logout, Unsequenced
+from wire.soup import Debug, Logout, Unsequenced
 
 USER, PASSWORD, DAY = "ALICE", "secret", "20260302"
 
@@ -230,11 +230,22 @@ class Market:
             peer.flush()
 
 
+@dataclass
+class Door:
+    """A node of a market with several: its epoch, and whether it is a copy, which rejects each login."""
+
+    market: Market
+    epoch: int = 0
+    is_copy: bool = False
+    logins: int = 0
+
+
 class Peer:
     """The market's side of one connection. ``out`` is what it has to send; closed: the connection is no more."""
 
-    def __init__(self, market: Market, notify: Any = lambda: None) -> None:
-        self.market = market
+    def __init__(self, market: Market | Door, notify: Any = lambda: None) -> None:
+        self.door = market if isinstance(market, Door) else Door(market)
+        self.market = market = self.door.market
         self.session = ServerSession(time.monotonic_ns())
         self.user = ""
         self.out = bytearray()
@@ -276,6 +287,11 @@ class Peer:
             self.out += self.session.sequenced(messages, time.monotonic_ns())
 
     def _login(self, asked: LoginRequest) -> None:
+        self.door.logins += 1
+        if self.door.is_copy:
+            self.out += self.session.reject(RejectCode.SESSION_NOT_AVAILABLE)
+            self.close()
+            return
         if self.market.passwords.get(asked.user) != asked.password or self.market.refuse_logins:
             self.market.refuse_logins -= self.market.refuse_logins > 0
             self.out += self.session.reject(RejectCode.NOT_AUTHORIZED)
@@ -291,6 +307,8 @@ class Peer:
                 other.close()
         self.user = asked.user
         self.out += self.session.accept(self.market.session, end_seq, time.monotonic_ns())
+        if self.door.epoch:
+            self.out += Debug(f"epoch {self.door.epoch}").packet()
 
     def _message(self, payload: bytes) -> None:
         fault = next(self.market.faults, Fault.NONE)
@@ -305,7 +323,7 @@ class Peer:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market | Door) -> None:
         self.peer = Peer(market, self.notify)
 
     def connection_made(self, transport: Any) -> None:
@@ -328,9 +346,10 @@ class _Connection(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def serve(market: Market) -> AsyncIterator[int]:
+async def serve(door: Market | Door) -> AsyncIterator[int]:
     """The market behind a port of this machine, on this loop."""
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(market), "127.0.0.1", 0)
+    market = door.market if isinstance(door, Door) else door
+    server = await asyncio.get_running_loop().create_server(lambda: _Connection(door), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -342,7 +342,9 @@ def test_nothing_is_left_running_after_a_client_is_closed() -> None:
             await client.close()
             with pytest.raises(NotConnected, match="this client was closed"):
                 await client.enter("XYZ", Side.BUY, 100, "10")
-            assert [event async for event in client.events()][-1] == Disconnected("this client was closed")
+            assert [event async for event in client.events()][-1] == Disconnected(
+                "this client was closed", f"127.0.0.1:{port}"
+            )
             await asyncio.sleep(0.05)
             assert market.peers == []
             assert asyncio.all_tasks() == {asyncio.current_task()}

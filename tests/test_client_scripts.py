@@ -61,7 +61,7 @@ def test_a_script_trades() -> None:
             "Canceled", "CancelRejected",
         ]  # fmt: skip
         assert client.next_event(0.01) is None
-    assert client.next_event() == Disconnected("this client was closed")
+    assert client.next_event() == Disconnected("this client was closed", str(client._retry.address))
     assert client.next_event() is None
     with pytest.raises(NotConnected, match="this client was closed"):
         client.enter("XYZ", Side.BUY, 100, "10.05")

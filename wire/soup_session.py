@@ -70,6 +70,8 @@ class _Session:
         #: Time of the last whole packet of the peer; whoever cuts packets elsewhere sets it.
         self.heard_ns = now_ns
         self._sent_ns = now_ns
+        #: Bound of the peer's silence; None: that of the protocol.
+        self.silence_ns: int | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state.value}, message {self.next_seq} next>"
@@ -78,6 +80,10 @@ class _Session:
     def ended(self) -> bool:
         """True if this side has ended; close the connection then."""
         return self.state is State.ENDED
+
+    @property
+    def _silence_max_ns(self) -> int:
+        return SILENCE_NS if self.silence_ns is None else self.silence_ns
 
     def excuse(self, away_ns: int, now_ns: int) -> None:
         """Subtract time that ends now from the peer's silence: this side was not reading."""
@@ -89,7 +95,7 @@ class _Session:
         read_ns: what arrived before this time was read, so silence is judged up to it; None: up to ``now_ns``.
         """
         judged_ns = now_ns if read_ns is None else read_ns
-        if self._silence_counts() and judged_ns - self.heard_ns >= SILENCE_NS:
+        if self._silence_counts() and judged_ns - self.heard_ns >= self._silence_max_ns:
             self.state = State.ENDED
             return Due.TIMED_OUT
         if self.state is State.LIVE and now_ns - self._sent_ns >= HEARTBEAT_NS:
@@ -100,7 +106,7 @@ class _Session:
         """Time at which ``tick`` next has an action if nothing happens until then; None: never."""
         times = []
         if self._silence_counts():
-            times.append(self.heard_ns + SILENCE_NS)
+            times.append(self.heard_ns + self._silence_max_ns)
         if self.state is State.LIVE:
             times.append(self._sent_ns + HEARTBEAT_NS)
         return min(times, default=None)
