@@ -134,27 +134,19 @@ class PairOfNodes:
         address, secret = arbiter
         self.a = Member("A", folder, address, Path(secret), arguments)
         self.b = Member("B", folder, address, Path(secret), arguments)
-        self.a.peer, self.b.peer = self.b, self.a
+        self.b.peer = self.a
         self.users: list[User] = []
 
     def begin(self, users: int, symbols: int) -> None:
-        """Set the market up on one node, copy its directory, and start both."""
+        """Set the market up on one node; the other one fetches it into an empty directory."""
         self.a.start()
         self.a.wait()
         self.until(lambda: self.a.pair().get("role") == "primary", "node A did not become primary")
         with Link(self.a.directory) as link:
             self.users = set_up(link, users, symbols)
-        self._end(self.a)
-        shutil.copytree(self.a.directory, self.b.directory, ignore=shutil.ignore_patterns("operator.sock"))
-        for member in (self.a, self.b):
-            member.start()
-        for member in (self.a, self.b):
-            member.wait()
+        self.b.start()
+        self.b.wait()
         self.in_sync()
-
-    def _end(self, member: Member) -> None:
-        if member.child is not None:
-            member.child.end()
 
     def primary(self) -> Member | None:
         """The node that reigns, if one does."""

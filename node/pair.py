@@ -22,6 +22,7 @@ from engine.records import RULES_VERSION
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, Journal, JournalError
 from node.control import OperationRefused
+from node.history_process import HistoryProcess
 from node.lapse import Lapse
 from notation.words import iso_time
 from replay.rebuild import state_form
@@ -64,7 +65,14 @@ class TailApart(Exception):
 
 
 class TooFarBehind(Exception):
-    """The primary does not keep the next block at hand: fetch its history, then start again."""
+    """The primary does not keep the next block at hand: fetch its history from ``address``, then start again.
+
+    ``address``: host and port.
+    """
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__("this journal ends too far behind the primary's; the blocks between are fetched")
+        self.address = address
 
 
 @dataclass(frozen=True)
@@ -194,6 +202,8 @@ class Pair:
         self.port = 0
         self.reign_began_s = 0.0
         self._server: asyncio.Server | None = None
+        self._history: HistoryProcess | None = None
+        self._primary_host = ""
         self._to_primary: _ToPrimary | None = None
         self._from_copies: dict[Copy, _FromCopy] = {}
         self._connecting = False
@@ -285,6 +295,8 @@ class Pair:
             each.close()
         for task in list(self._asking):
             task.cancel()
+        if self._history is not None:
+            self._history.close()
         if self._watch is not None:
             self._watch.close()
 
@@ -422,10 +434,22 @@ class Pair:
             self._watch.reign(won.epoch)
             if not self._watch.is_alive:
                 self._log.warning("no watch beside this process", then="a takeover waits until the lease has run out")
+        self._history = HistoryProcess(
+            node.options.data,
+            self.options.secret,
+            self.options.host,
+            self.identity.name,
+            on_port=self._on_history_port,
+            warn=self._log.warning,
+        )
         node.market.replicate(self)
         begin_reign(journal, node.engine, node.market.take_own, won.epoch, self.options.candidate.name)
         node.reign()
         self._log.info("reign", epoch=won.epoch, node=self.options.candidate.name, seq=node.engine.seq)
+
+    def _on_history_port(self, port: int) -> None:
+        if self.primary is not None:
+            self.primary.history_port = port
 
     # The pipeline's side (``sequencer.pump.Replication``).
 
@@ -495,6 +519,7 @@ class Pair:
         if address is None or self.standby.state == "diverged":
             return
         self._connecting = True
+        self._primary_host = address[0]
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._loop.create_connection(lambda: _ToPrimary(self), *address)
@@ -584,8 +609,8 @@ class Pair:
             self._say(f"diverged: {standby.why}")
         elif standby.state == "apart" and standby.common is not None:
             self._end(TailApart(standby.common))
-        elif standby.state == "elsewhere":
-            self._end(TooFarBehind("the blocks after this journal's end are fetched from the primary's history"))
+        elif standby.state == "elsewhere" and standby.history_port:
+            self._end(TooFarBehind((self._primary_host, standby.history_port)))
 
     def _end(self, outcome: Exception) -> None:
         if self.outcome is None:

@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 
 import uvloop
 
+from directory.begin import holds_journal
 from directory.set_aside import set_aside
 from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
@@ -23,11 +25,19 @@ from node.node import Deposed, Node, NodeOptions
 from node.notify import Notifier
 from node.opening import OpenDirectory, open_directory
 from node.operations import Operations
-from node.pair import Pair, PairPlan, TailApart, TooFarBehind
+from node.pair import Pair, PairOptions, PairPlan, TailApart, TooFarBehind
 from replay.rebuild import Progress
+from replication.fetch import JournalsApart, fetch, find_common
+from replication.history import HistoryLost
+from replication.history_link import history_port
+from replication.link import Position
 
 #: Descriptors for the node itself: journal, spool, checkpoints, operator, monitors, and connections being refused.
 DESCRIPTORS_RESERVED: Final = 128
+
+
+#: Wait before the next attempt to fetch a history.
+AGAIN_S: Final = 0.5
 
 
 class PortInUse(OSError):
@@ -75,6 +85,8 @@ def serve(
             _opened_and_served(options, capacity, log, settings, progress)
             return
         options = replace(options, follows=True)
+        if not holds_journal(options.data) and pair.options.peer is not None:
+            _fetch_first(options.data, pair.options, log, progress)
         while _is_to_start_again(options, capacity, log, settings, progress):
             pass
 
@@ -100,17 +112,52 @@ def _is_to_start_again(
         return True
     except TailApart as apart:
         assert settings.pair is not None, "only a node of a pair follows"
-        aside = set_aside(
-            options.data,
-            apart.common.seq,
-            apart.common.digest,
-            node=settings.pair.options.candidate.name,
-            why=str(apart),
-        )
-        for each in aside:
-            log.warning("blocks set aside", quarantine=each.name, commands=each.commands, why=str(apart))
+        _set_aside(options.data, apart.common, settings.pair.options, str(apart), log)
+        return True
+    except TooFarBehind as behind:
+        assert settings.pair is not None, "only a node of a pair follows"
+        log.warning("history", why=str(behind))
+        _fetch(options.data, behind.address, settings.pair.options, log, progress)
         return True
     return False
+
+
+def _set_aside(directory: Path, common: Position, options: PairOptions, why: str, log: Log) -> None:
+    """Set the blocks after a position aside."""
+    name = options.candidate.name
+    for each in set_aside(directory, common.seq, common.digest, node=name, why=why):
+        log.warning("blocks set aside", quarantine=each.name, commands=each.commands, why=why)
+
+
+def _fetch(
+    directory: Path, address: tuple[str, int], options: PairOptions, log: Log, progress: Progress | None
+) -> None:
+    """Fetch the history of the primary into a closed directory, as far as it goes; a lost connection is tried again."""
+    name, secret = options.candidate.name, options.secret
+    try:
+        done = fetch(address, secret, directory, name=name, progress=progress or (lambda _done, _end: None))
+    except JournalsApart as apart:
+        _set_aside(directory, find_common(address, secret, directory, name=name), options, str(apart), log)
+    except HistoryLost as lost:
+        log.warning("history", why=str(lost))
+        time.sleep(AGAIN_S)
+    else:
+        log.info("history fetched", primary=done.peer, commands=done.commands, seq=done.last_seq)
+
+
+def _fetch_first(directory: Path, options: PairOptions, log: Log, progress: Progress | None) -> None:
+    """Fetch the market of the other node into an empty directory; waits until that one is primary."""
+    assert options.peer is not None, "an empty node of a pair names the other one"
+    told = False
+    while not holds_journal(directory):
+        port = history_port(options.peer)
+        if port:
+            _fetch(directory, (options.peer[0], port), options, log, progress)
+        elif not told:
+            told = True
+            log.info("waiting for the primary", peer="{}:{}".format(*options.peer), why="this directory is empty")
+        if not holds_journal(directory):
+            time.sleep(AGAIN_S)
 
 
 def _opened_and_served(

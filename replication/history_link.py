@@ -204,3 +204,19 @@ def _write_all(fd: int, piece: bytes) -> None:
     view = memoryview(piece)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def history_port(address: tuple[str, int], timeout_s: float = TIMEOUT_S) -> int:
+    """Port of the history of the primary whose link is at ``address``; 0 if no primary is there, or it serves none.
+
+    The port is not proved: the greeting of the history is.
+    """
+    reader = FrameReader()
+    try:
+        with socket.create_connection(address, timeout_s) as connection:
+            while data := connection.recv(4_096):
+                for frame in reader.feed(data):
+                    return link.unpack_challenge(frame.payload)[1] if frame.kind == Kind.CHALLENGE else 0
+    except (OSError, LinkError):
+        pass
+    return 0

@@ -36,6 +36,7 @@ GREETING_BYTES_MAX: Final = 65_536
 TAIL_MAX: Final = 256
 _POSITION: Final = struct.Struct("<Q16s")
 _ACK: Final = struct.Struct("<QQ")
+_CHALLENGE: Final = struct.Struct("<16sH")
 _BEAT: Final = struct.Struct("<QQQ")
 _SCRUB: Final = struct.Struct("<QQQ16s")
 _EPOCH_MAX: Final = 1 << 62
@@ -181,6 +182,19 @@ def unpack_ack(payload: bytes) -> tuple[int, int, list[Position]]:
         raise LinkError("an acknowledgement is too short")
     received_seq, journaled_seq = _ACK.unpack_from(payload)
     return received_seq, journaled_seq, unpack_positions(payload, _ACK.size)
+
+
+def pack_challenge(nonce: bytes, history_port: int) -> bytes:
+    """Encode a CHALLENGE: nonce, and the port of the primary's history, 0 for none."""
+    return _CHALLENGE.pack(nonce, history_port)
+
+
+def unpack_challenge(payload: bytes) -> tuple[bytes, int]:
+    """Decode a CHALLENGE. Raises LinkError."""
+    if len(payload) != _CHALLENGE.size:
+        raise LinkError(f"a challenge has {len(payload)} bytes")
+    nonce, history_port = _CHALLENGE.unpack(payload)
+    return nonce, history_port
 
 
 def pack_beat(last_seq: int, released_seq: int, time_ns: int) -> bytes:

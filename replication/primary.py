@@ -170,6 +170,8 @@ class Primary:
         self._last_acks: dict[str, Replicated] = {}
         #: First difference with a copy, by its name.
         self.divergences: dict[str, Divergence] = {}
+        #: Port of this node's history, for copies that need older blocks; 0 while it is not served.
+        self.history_port = 0
         #: Standby that is to take over by command; "" for none.
         self.handover_to = ""
 
@@ -319,7 +321,7 @@ class Primary:
     def connect(self, nonce: bytes, now_ns: int) -> Copy:
         """Take a new connection; ``nonce``: 16 random bytes."""
         copy = Copy(nonce, now_ns)
-        copy.put(link.encode(Kind.CHALLENGE, self.epoch, nonce))
+        copy.put(link.encode(Kind.CHALLENGE, self.epoch, link.pack_challenge(nonce, self.history_port)))
         self.copies.append(copy)
         return copy
 

@@ -83,6 +83,8 @@ class Standby:
         self.primary_time_ns = 0
         #: Position of a takeover by command, until it is answered.
         self.handover: Position | None = None
+        #: Port of the primary's history, beside its link; 0 if it serves none.
+        self.history_port = 0
         self.heard_ns = self._acknowledged_ns = 0
         self._applied_digest = event_digest
         self._comparison = Comparison(seq)
@@ -188,7 +190,7 @@ class Standby:
 
     def _greet(self, frame: Frame) -> None:
         if frame.kind == Kind.CHALLENGE and not self._challenge_answered:
-            self._challenge = frame.payload
+            self._challenge, self.history_port = link.unpack_challenge(frame.payload)
             claims = link.pack_map(
                 {
                     **self.identity._asdict(),

@@ -68,10 +68,11 @@ def test_payloads_come_back_as_they_were_and_others_are_refused() -> None:
     places = [Position(1, b"a" * 16), Position(2**62, b"b" * 16)]
     assert link.unpack_positions(link.pack_positions(places)) == places
     assert link.unpack_ack(link.pack_ack(5, 4, places)) == (5, 4, places)
+    assert link.unpack_challenge(link.pack_challenge(b"n" * 16, 9_401)) == (b"n" * 16, 9_401)
     assert link.unpack_beat(link.pack_beat(3, 2, 1)) == (3, 2, 1)
     scrub = Scrub(9, 3, 4_096, b"s" * 16)
     assert link.unpack_scrub(link.pack_scrub(scrub)) == scrub
-    for unpack in (link.unpack_positions, link.unpack_ack, link.unpack_beat, link.unpack_scrub):
+    for unpack in (link.unpack_positions, link.unpack_ack, link.unpack_beat, link.unpack_scrub, link.unpack_challenge):
         with pytest.raises(LinkError):
             unpack(b"short")
 
