@@ -142,12 +142,15 @@ class Market:
         self._waits = self._waits or replication is not None
         self.pipeline.replicate(replication)
 
-    def follow(self, sealed: bytes) -> Block:
-        """Take a sealed block of the primary: journal it as it is, apply it, and show it to the projections.
+    def journal_block(self, sealed: bytes) -> Block:
+        """Queue a sealed block of the primary for the journal, as it is; ``apply_block`` applies it.
 
-        Gives the block. Raises BlockRefused if it does not come next, and JournalError if the journal fails.
+        Raises BlockRefused if it does not come next, and JournalError if the journal fails.
         """
-        block = self.journal.take_block(sealed)
+        return self.journal.take_block(sealed)
+
+    def apply_block(self, block: Block) -> None:
+        """Apply the next block of the primary, and show it to the projections. Raises JournalError."""
         commands = np.frombuffer(bytearray(block.rows), COMMAND)
         events = self.engine.apply(commands)
         self.journal.put_digest(block.first_seq, self.engine.event_digest)
@@ -155,7 +158,6 @@ class Market:
             observer(block.first_seq, commands, events)
         self.published_seq = block.last_seq
         self._stamp.go_on(self.engine.now_ns, extended=ends_extended(commands))
-        return block
 
     def release(self) -> None:
         """Publish what is durable now."""

@@ -206,6 +206,8 @@ class Pair:
         self._primary_host = ""
         self._to_primary: _ToPrimary | None = None
         self._from_copies: dict[Copy, _FromCopy] = {}
+        self._unapplied: deque[Block] = deque()
+        self._applying = False
         self._connecting = False
         self._next_attempt_s = 0.0
         self._asking: set[asyncio.Task[None]] = set()
@@ -284,6 +286,7 @@ class Pair:
         """End all connections, and give up the reign. May be repeated."""
         if self._closed:
             return
+        self._apply()
         self._closed = True
         if self._ticker is not None:
             self._ticker.cancel()
@@ -546,7 +549,10 @@ class Pair:
         self.candidacy.hurry(lease_clock_ns())
 
     def on_bytes(self, data: bytes) -> None:
-        """Take bytes of the primary: journal and apply its blocks, and acknowledge them."""
+        """Take bytes of the primary: queue its blocks for the journal, and acknowledge them; then they are applied.
+
+        A primary that waits for this memory alone does not wait for the engine here.
+        """
         now_ns = lease_clock_ns()
         self.standby.receive(data, now_ns)
         try:
@@ -557,26 +563,47 @@ class Pair:
         self.standby.on_journaled(self._node.journal.durable_seq)
         self.standby.acknowledge(now_ns)
         self._flush()
-        self._look_at_state()
+        if not self._applying:
+            self._applying = True
+            # The acknowledgement leaves before this is called.
+            self._loop.call_soon(self._apply)
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
+        """Queue the blocks that arrived before the next check of the state; False if there were none."""
+        blocks = self.standby.take_blocks()
+        for sealed in blocks:
+            try:
+                block = self._node.market.journal_block(sealed)
+            except BlockRefused as refused:
+                self.standby.on_block_refused(str(refused))
+                return False
+            self._recent.add(block)
+            self._unapplied.append(block)
+            self.standby.on_taken(block.last_seq, block.epoch)
+        return bool(blocks)
+
+    def _apply(self) -> None:
+        """Apply what was queued, compare the state where the primary asks for it, and acknowledge."""
+        self._applying = False
         standby, market = self.standby, self._node.market
-        while True:
-            blocks = standby.take_blocks()
-            for sealed in blocks:
-                try:
-                    block = market.follow(sealed)
-                except BlockRefused as refused:
-                    standby.on_block_refused(str(refused))
-                    return
-                self._recent.add(block)
-                standby.on_taken(block.last_seq, block.epoch)
-                standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
-            checks = standby.take_checks()
-            for check in checks:
-                self._check(check)
-            if not blocks and not checks:
-                return
+        try:
+            while True:
+                while self._unapplied:
+                    block = self._unapplied.popleft()
+                    market.apply_block(block)
+                    standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
+                checks = standby.take_checks()
+                for check in checks:
+                    self._check(check)
+                if not (self._take() or checks):
+                    break
+        except JournalError as error:
+            self._node.fail(error)
+            return
+        standby.on_journaled(self._node.journal.durable_seq)
+        standby.acknowledge(lease_clock_ns())
+        self._flush()
+        self._look_at_state()
 
     def _check(self, check: "Scrub | tuple[int, dict[str, bytes]] | bytes") -> None:
         if isinstance(check, tuple) and not isinstance(check, Scrub):
