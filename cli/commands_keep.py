@@ -206,6 +206,35 @@ def upgrade(
 
 
 @app.command(rich_help_panel=PANEL)
+def repair(
+    directory: Directory,
+    source: Annotated[
+        str,
+        typer.Option("--from", metavar="HOST:PORT|DIR", help="History of another node, or a copy of it."),
+    ],
+    secret_file: Annotated[
+        Path | None,
+        typer.Option("--secret-file", metavar="FILE", help="Secret of the pair, for HOST:PORT.", show_default="none"),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Repair a damaged data directory from another node's, byte for byte.
+
+    Blocks, records, images, kept events and checkpoints are checked, and only what is damaged or lost is fetched. The
+    damaged files stay until the whole directory has been checked again. An empty DIR becomes a whole copy. Another
+    journal, another history, and damage at the same place there are refused. No node may be running on DIR. Repeat the
+    command to continue after a kill.
+
+    Example: lockstep repair node1 --from 10.0.0.2:9012 --secret-file secret
+
+    Example: lockstep repair node1 --from /backup/node2
+    """
+    from cli.repair import repair as command
+
+    return command(directory, source, secret_file, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def doctor(directory: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False) -> int:
     """Check this machine, and a data directory, for faults, and say what to do.
 

@@ -210,6 +210,7 @@ class _Fetch:
                 "blocks",
                 slice=journal.place.number,
                 from_seq=before + 1,
+                to_seq=0,
                 after_digest_seq=max(journal.last_digest_seq, journal.start_seq),
             )
             for frame in asked:

@@ -7,8 +7,9 @@ other, and the history answers each with frames of data, then DONE, or with REFU
 
     FETCH {"what": ...}         answer
     "slice", slice              SLICE (genesis record), DONE: last_seq, is_closed, image_record, has_streams
-    "blocks", slice, from_seq,  BLOCK and RECORDED, in order, up to the end of the slice as it was at the request;
-      after_digest_seq            DONE: last_seq, is_closed
+    "blocks", slice, from_seq,  BLOCK and RECORDED, in order, up to the block with to_seq, or for 0 to the end of the
+      to_seq,                     slice as it was at the request; DONE: last_seq (of what was sent), is_closed
+      after_digest_seq
     "image", slice              FILE and PIECE: the image that a slice starts from; DONE
     "checkpoint"                FILE and PIECE: the newest checkpoint of the open slice, if there is one, and the users'
                                 streams; DONE
@@ -145,14 +146,14 @@ def request(what: str, **fields: Any) -> bytes:
 #: Fields of each request.
 REQUESTS: Final[dict[str, dict[str, type]]] = {
     "slice": {"slice": int},
-    "blocks": {"slice": int, "from_seq": int, "after_digest_seq": int},
+    "blocks": {"slice": int, "from_seq": int, "to_seq": int, "after_digest_seq": int},
     "image": {"slice": int},
     "checkpoint": {},
     "streams": {},
     "file": {"slice": int, "name": str},
     "common": {"slice": int, "tail": bytes},
 }
-_LEAST: Final = {"slice": 1, "from_seq": 1, "after_digest_seq": 0}
+_LEAST: Final = {"slice": 1, "from_seq": 1, "to_seq": 0, "after_digest_seq": 0}
 
 
 def read_request(frame: Frame) -> dict[str, Any]:

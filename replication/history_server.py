@@ -207,13 +207,13 @@ class _Answers:
         self._put(history.refuse(why, again=True))
         return False
 
-    def _blocks(self, slice: int, from_seq: int, after_digest_seq: int) -> None:
+    def _blocks(self, slice: int, from_seq: int, to_seq: int, after_digest_seq: int) -> None:
         with self._open(slice) as journal:
             is_closed = self._is_closed(journal)
             last_seq, stretch_bytes, first_seq = from_seq - 1, 0, 0
             if from_seq <= journal.start_seq:
                 raise JournalError(f"command {from_seq} is before slice {slice}")
-            for block in journal.blocks(from_seq):
+            for block in journal.blocks(from_seq, to_seq or None):
                 if block.first_seq != last_seq + 1:
                     raise JournalError(f"command {from_seq} is within a block: the two nodes have other histories")
                 sealed = block.sealed

@@ -198,6 +198,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("journal", "info"): "NODE",
     ("journal", "check"): "NODE",
     ("journal", "keep-events"): "COPY",
+    ("repair",): "COPY --from NODE",
     ("archive",): "COPY --older-than 1d --to ARCHIVE",
 }
 #: Commands that take long, and the test that reads their JSON instead.

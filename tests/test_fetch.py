@@ -319,7 +319,7 @@ def test_a_reader_that_takes_nothing_is_given_up_and_others_are_served(tmp_path:
         with Journal.open(tmp_path / "a", readonly=True) as journal:
             own = Peer("C", journal.journal_id)
         with HistoryLink(address, SECRET, own) as slow:
-            next(slow.ask("blocks", slice=1, from_seq=1, after_digest_seq=0))
+            next(slow.ask("blocks", slice=1, from_seq=1, to_seq=0, after_digest_seq=0))
             fetch(address, SECRET, tmp_path / "b", name="B")
             assert given_up.wait(60)
     assert same_chain(tmp_path / "a", tmp_path / "b")

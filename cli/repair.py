@@ -1,0 +1,48 @@
+"""`lockstep repair`: damage in a data directory is repaired from another node's history."""
+
+import socket
+from pathlib import Path
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from replication.repair import Repaired
+from replication.repair import repair as repair_from
+from replication.secret_file import read_secret
+
+
+def repair(directory: Path, source: str, secret_file: Path | None, *, as_json: bool) -> int:
+    """`lockstep repair`: exit status 1 where something is still wrong afterwards."""
+    if not directory.is_dir():
+        raise WrongUse(f"{directory} is {'no directory' if directory.exists() else 'not there'}; check the path")
+    other, secret = _source(source, secret_file)
+    if isinstance(other, Path) and other.resolve() == directory.resolve():
+        raise WrongUse("--from names the directory that is to be repaired; name another copy")
+    with screen.Bar(f"repairing {directory}") as bar:
+        done = repair_from(directory, other, secret, name=socket.gethostname(), progress=bar.to)
+    _print(directory, done, as_json)
+    return errors.FOUND if done.left else errors.FINE
+
+
+def _source(source: str, secret_file: Path | None) -> "tuple[tuple[str, int] | Path, bytes]":
+    """Address or directory, and the secret. Raises WrongUse."""
+    if Path(source).is_dir():
+        return Path(source), b""
+    host, found, port = source.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not found or not host or "/" in host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
+        raise WrongUse(f"--from is {source!r}; give HOST:PORT of a node's history, or the path of a data directory")
+    if secret_file is None:
+        raise WrongUse("--from names another node, which asks for the secret of the pair; give --secret-file FILE")
+    return (host, int(port)), read_secret(secret_file)
+
+
+def _print(directory: Path, done: Repaired, as_json: bool) -> None:
+    if as_json:
+        screen.print_json({"repaired": done.sentences, "blocks": done.blocks, "left": done.left})
+        return
+    for sentence in done.sentences:
+        screen.print_line(sentence)
+    for sentence in done.left:
+        screen.print_line(f"still wrong: {sentence}")
+    if not done.sentences and not done.left:
+        screen.print_line(f"nothing is damaged in {directory}")

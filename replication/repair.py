@@ -1,0 +1,526 @@
+"""Repair of a data directory from another node: damaged blocks, records and files, byte for byte as they are there.
+
+Each slice is checked. Where its file is damaged, a new one is written: the blocks that are whole come from here, the
+others from the other node, and the chain must lead through all of them. The new file is checked before it takes the
+place of the damaged one, which stays beside it as ``data.mdb.damaged`` until the whole directory has been checked. A
+crash at any step leaves the damaged directory, or the repaired one; the same call resumes. Nobody may write the
+directory meanwhile.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from checkpoints import CheckpointError, CheckpointStore, load_checkpoint
+from journal import Block, Journal, JournalDamaged, JournalError, JournalForeign, marks, slices
+from journal.lock import WriterLock
+from journal.opening import FOLDER, TAIL, read_tail
+from journal.salvage import Salvage, committed_mark
+from journal.slices import EVENTS, IMAGE_RECORD, START_IMAGE, VERIFIED, Place, mark_closed, places, sync_folder
+from replay.chain import check_chain, wrong_events, wrong_image
+from replay.errors import Divergence
+from replication import link
+from replication.fetch import JournalsApart, fetch
+from replication.history import HistoryError, HistoryLost, Peer
+from replication.history_link import TIMEOUT_S, HistoryLink, SliceAnswer
+from replication.history_server import STREAMS, STREAMS_SUFFIX, HistoryServer
+from replication.link import Kind, Position
+
+_ASIDE: Final = "repair.new"
+_DAMAGED: Final = ".damaged"
+_DATA: Final = "data.mdb"
+#: Files and folders of which the damaged one is kept beside the new one for a while.
+_KEPT: Final = (_DATA, START_IMAGE, EVENTS, VERIFIED, FOLDER, "[0-9]" * 6)
+#: Most commands that are asked for at once while one block after the other is missing.
+_ASK_MAX: Final = 1 << 20
+
+#: Called with the last command that is right again, and the last one of the slice.
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Repaired:
+    """Result of a repair: ``sentences`` on all that was repaired, ``blocks`` that came from the other node, ``left``:
+    sentences on what is still wrong."""
+
+    sentences: list[str] = field(default_factory=list)
+    blocks: int = 0
+    left: list[str] = field(default_factory=list)
+
+
+def repair(
+    directory: Path | str,
+    source: "tuple[str, int] | Path",
+    secret: bytes = b"",
+    *,
+    name: str = "",
+    timeout_s: float = TIMEOUT_S,
+    progress: Progress = lambda _done, _end: None,
+) -> Repaired:
+    """Repair a closed data directory from the history at ``source``: its address (host, port), or a data directory.
+
+    An empty directory becomes a copy with all slices.
+
+    ``secret``: of the pair; of no use with a directory. ``name``: of this node. Raises HistoryError where the other
+    node has another journal, other blocks (JournalsApart), or is damaged at the same place; Divergence where the event
+    digests differ; JournalError, CheckpointError, OSError. What was repaired before stays so.
+    """
+    directory = Path(directory)
+    if isinstance(source, Path):
+        own_secret = os.urandom(link.NONCE_BYTES)
+        with _served(source, own_secret) as address:
+            return repair(directory, address, own_secret, name=name, timeout_s=timeout_s, progress=progress)
+    begun = _fetched(directory, source, secret, name, timeout_s, progress)
+    lock = WriterLock(directory)
+    try:
+        with HistoryLink(source, secret, Peer(name, _journal_id(directory)), timeout_s=timeout_s) as other:
+            work = _Repair(directory, other, progress)
+            work.done.sentences += begun
+            work.run()
+            return work.done
+    finally:
+        lock.release()
+
+
+def _fetched(
+    directory: Path, address: tuple[str, int], secret: bytes, name: str, timeout_s: float, progress: Progress
+) -> list[str]:
+    """Fetch the open slice into a directory that has nothing of a journal; a sentence on that, if so."""
+    if places(directory) or (directory / FOLDER).exists() or list(_genesis_files(directory)):
+        return []
+    got = fetch(address, secret, directory, name=name, timeout_s=timeout_s, progress=progress)
+    where = f"{address[0]}:{address[1]}"
+    return [f"{directory} was empty; the open slice, up to command {got.last_seq}, was fetched from {where}"]
+
+
+def _genesis_files(directory: Path) -> Iterator[Path]:
+    return directory.glob(f"{slices.SLICES}/*/{FOLDER}/genesis")
+
+
+@contextmanager
+def _served(directory: Path, secret: bytes) -> Iterator[tuple[str, int]]:
+    """The history of a directory on this machine, served to this process alone."""
+    with Journal.open(directory, readonly=True):
+        pass
+    server = HistoryServer(directory, secret, 0, name=str(directory))
+    try:
+        yield "127.0.0.1", server.port
+    finally:
+        server.close()
+
+
+def _journal_id(directory: Path) -> bytes:
+    """Id of the journal, by whichever genesis record can be read. Raises JournalForeign where none can."""
+    for place in reversed(places(directory)):
+        with suppress(JournalError), Journal.open(directory, readonly=True, slice_number=place.number) as journal:
+            return journal.journal_id
+    for path in (directory / FOLDER / "genesis", *_genesis_files(directory)):
+        with suppress(JournalError, OSError):
+            return marks.decode_genesis(path.read_bytes()).journal_id
+    raise JournalForeign(
+        f"{directory} holds no journal that can be recognised; for a new copy, start a standby on an empty directory"
+    )
+
+
+class _Repair:
+    """A repair under way."""
+
+    def __init__(self, directory: Path, other: HistoryLink, progress: Progress) -> None:
+        self._directory, self._other, self._progress = directory, other, progress
+        self.done = Repaired()
+
+    def run(self) -> None:
+        """Repair what is damaged, then check the whole directory."""
+        self._clear()
+        there = {place.number: place for place in places(self._directory)}
+        last = max([*there, self._other.end.slice_number])
+        first = min(there, default=1) if self._is_part(there) else 1
+        for number in range(first, last + 1):
+            if number in there:
+                self._slice(there[number])
+            elif self._is_lost(number):
+                self._lost_slice(number)
+        self._clear()
+        self.done.left = [problem.sentence for problem in check_chain(self._directory, self._progress).problems]
+        if not self.done.left:
+            for path in [path for name in _KEPT for path in self._directory.rglob(name + _DAMAGED)]:
+                _remove(path)
+
+    def _is_part(self, there: dict[int, Place]) -> bool:
+        return bool(there) and there[min(there)].folder == self._directory and min(there) > 1
+
+    def _clear(self) -> None:
+        shutil.rmtree(self._directory / _ASIDE, ignore_errors=True)
+        slices.clear_leftovers(self._directory)
+
+    @property
+    def _aside(self) -> Path:
+        return self._directory / _ASIDE
+
+    def _is_lost(self, number: int) -> bool:
+        """True if a slice is missing and nobody archived it."""
+        note = slices.read_note(self._directory, number)
+        return note is None or not note.archived_at
+
+    # One slice.
+
+    def _slice(self, place: Place) -> None:
+        answer = self._answer(place.number)
+        wrong, side = self._problems(place)
+        if wrong:
+            if answer is None:
+                raise HistoryError(
+                    f"slice {place.number} is damaged ({wrong[0]}), and {self._other.where} does not have it"
+                )
+            self._rebuild(place, answer, wrong[0])
+        elif side:
+            self._side_files(place, answer, side[0])
+        if answer is not None:
+            self._image(place, answer)
+        self._events(place)
+        self._checkpoints(place)
+
+    def _answer(self, number: int) -> SliceAnswer | None:
+        """The slice at the other node; None where it does not have it."""
+        if number > self._other.end.slice_number:
+            return None
+        try:
+            return self._other.slice(number)
+        except HistoryLost:
+            raise
+        except HistoryError:
+            return None
+
+    def _problems(self, place: Place) -> tuple[list[str], list[str]]:
+        """Damage in the file of a slice, and in the small files beside it, in sentences."""
+        try:
+            with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+                side = list(journal.side_problems)
+                found = [problem.sentence for problem in journal.check(self._progress).problems]
+                return [sentence for sentence in found if sentence not in side], side
+        except (JournalDamaged, JournalForeign) as error:
+            return [str(error)], []
+
+    def _rebuild(self, place: Place, answer: SliceAnswer, why: str) -> None:
+        """Write the file of a slice anew, check it, and put it in the place of the damaged one."""
+        genesis = marks.decode_genesis(answer.genesis)
+        self._check_genesis(place, genesis)
+        self._clear()
+        with (
+            Salvage(place.journal / _DATA, genesis) as salvage,
+            Journal.create_copy(self._aside, answer.genesis) as journal,
+        ):
+            before = self.done.blocks
+            self._append_all(journal, salvage, self._end_of(place, answer), place.number, answer.last_seq)
+            self._put_digests(journal, place)
+            new = journal.place
+        fetched = self.done.blocks - before
+        with Journal.open(self._aside, readonly=True) as journal:
+            report = journal.check()
+            if not report.ok:
+                raise JournalDamaged(f"the repaired file is damaged itself: {report.problems[0].sentence}; try again")
+        self._swap(new, place, is_closed=answer.is_closed)
+        self._clear()
+        self.done.sentences.append(
+            f"{_name(place)}: {why}; the file was written anew, with {fetched} of {report.blocks} blocks from "
+            f"{self._other.peer.name or self._other.where}"
+        )
+
+    def _check_genesis(self, place: Place, genesis: marks.Genesis) -> None:
+        """Raise JournalsApart where a record here is whole and another one than the other node's."""
+        with suppress(JournalError):
+            with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+                own = marks.decode_genesis(journal.genesis)
+            if own != genesis:
+                raise JournalsApart(
+                    f"{_name(place)} is another one than slice {place.number} of {self._other.where}; it cannot be "
+                    "repaired from there"
+                )
+
+    def _end_of(self, place: Place, answer: SliceAnswer) -> int:
+        """The last command of a slice, by what is left of it; else by the other node."""
+        tail, _ = read_tail(place.journal)
+        if tail is not None:
+            return tail.last_seq
+        with suppress(JournalError), Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+            return journal.info().last_seq
+        return answer.last_seq
+
+    def _append_all(self, journal: Journal, salvage: Salvage, end_seq: int, number: int, other_seq: int) -> None:
+        """Append the blocks of a slice up to ``end_seq``: those that are whole here, others from the other node."""
+        ask = 1
+        last_common: Position | None = None
+        while journal.last_seq < end_seq:
+            seq = journal.last_seq + 1
+            block = salvage.block(seq, journal.link)
+            if block is not None:
+                self._append(journal, block.sealed)
+                ask = 1
+            else:
+                if seq > other_seq:
+                    raise HistoryError(
+                        f"the block at seq {seq} is damaged, and the journal of {self._other.where} ends at command "
+                        f"{other_seq}; let that node catch up, or repair from another copy"
+                    )
+                self._append_from_other(journal, number, seq, min(seq + ask - 1, end_seq))
+                ask = min(2 * ask, _ASK_MAX)
+            if journal.last_seq <= other_seq:
+                last_common = Position(journal.last_seq, journal.link)
+            self._progress(journal.last_seq, end_seq)
+        if last_common is not None and self._other.common(number, [last_common]) is None:
+            raise JournalsApart(
+                f"the block that ends at command {last_common.seq} is another one at {self._other.where}: the two have "
+                "other histories, and nothing was changed"
+            )
+
+    def _append(self, journal: Journal, sealed: "bytes | memoryview") -> None:
+        try:
+            journal.append_block(sealed)
+        except JournalError as error:
+            raise JournalsApart(
+                f"the blocks here and at {self._other.where} do not fit together: {error}; nothing was changed"
+            ) from error
+
+    def _append_from_other(self, journal: Journal, number: int, from_seq: int, to_seq: int) -> None:
+        """Append blocks of the other node, up to the one with ``to_seq``."""
+        asked = self._other.ask("blocks", slice=number, from_seq=from_seq, to_seq=to_seq, after_digest_seq=from_seq)
+        for each in asked:
+            if each.kind == Kind.BLOCK:
+                self._append(journal, each.payload)
+                self.done.blocks += 1
+        if journal.last_seq < from_seq:
+            raise HistoryError(f"{self._other.where} does not have the block at seq {from_seq} either")
+
+    def _put_digests(self, journal: Journal, place: Place) -> None:
+        """Put the event digests of the blocks: those here, and those that are lost from the other node."""
+        journal.wait_durable(journal.last_seq)
+        own, damaged = self._own_digests(journal, place)
+        other: dict[int, bytes] = {}
+        if damaged:
+            beyond = max(self._other.end.last_seq, journal.last_seq) + 1
+            asked = self._other.ask(
+                "blocks", slice=place.number, from_seq=beyond, to_seq=0, after_digest_seq=journal.start_seq
+            )
+            for each in asked:
+                if each.kind == Kind.RECORDED:
+                    other.update(link.unpack_positions(each.payload))
+        for block in journal.blocks():
+            a, b = own.get(block.first_seq), other.get(block.first_seq)
+            if a is not None and b is not None and a != b:
+                raise Divergence(
+                    f"the event digest of the block at seq {block.first_seq} is {a.hex()} here and {b.hex()} at "
+                    f"{self._other.where}: the two nodes have diverged; run `lockstep verify` on both"
+                )
+            if (digest := a or b) is not None:
+                journal.put_digest(block.first_seq, digest)
+
+    def _own_digests(self, journal: Journal, place: Place) -> tuple[dict[int, bytes], bool]:
+        """The event digests here by the first command of their blocks, and true where some cannot be read."""
+        own: dict[int, bytes] = {}
+        damaged = False
+        try:
+            with Journal.open(self._directory, readonly=True, slice_number=place.number) as known:
+                for block in journal.blocks():
+                    try:
+                        if (digest := known.digest(block.first_seq)) is not None:
+                            own[block.first_seq] = digest
+                    except JournalError:
+                        damaged = True
+        except JournalError:
+            damaged = True
+        return own, damaged
+
+    def _swap(self, new: Place, place: Place, *, is_closed: bool) -> None:
+        """Put a new file and its records in the place of those of a slice. The last rename makes it count."""
+        data = place.journal / _DATA
+        if data.exists():
+            self._keep(data)
+        for name in ("genesis", TAIL):
+            (new.journal / name).rename(place.journal / name)
+        sync_folder(place.journal)
+        (new.journal / _DATA).rename(data)
+        sync_folder(place.journal)
+        if is_closed or place.is_marked_closed:
+            mark_closed(place)
+
+    def _keep(self, path: Path) -> None:
+        """Keep a damaged file under a name beside it, until all is checked."""
+        aside = path.with_name(path.name + _DAMAGED)
+        _remove(aside)
+        os.link(path, aside)
+
+    # Files beside the blocks.
+
+    def _side_files(self, place: Place, answer: SliceAnswer | None, why: str) -> None:
+        """Write the copy of the genesis record and the mark of the last commit again, out of the file of the slice."""
+        with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+            end = Position(journal.info().last_seq, _checksum_at_end(journal))
+            genesis = journal.genesis
+        if answer is not None and answer.last_seq >= end.seq and not self._other.common(place.number, [end]):
+            raise JournalsApart(f"{_name(place)} ends with another block than {self._other.where} has there")
+        tail = committed_mark(place, marks.decode_genesis(genesis).page_bytes)
+        for name, content in (("genesis", genesis), (TAIL, tail)):
+            slices.write_aside(place.journal / name, content)
+        if place.is_marked_closed:
+            mark_closed(place)
+        self.done.sentences.append(f"{_name(place)}: {why}; it was written again")
+
+    def _image(self, place: Place, answer: SliceAnswer) -> None:
+        """Fetch the image that a slice starts from, and its record, where they are not right."""
+        with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+            wrong, start = wrong_image(journal), journal.start
+        if not wrong or start is None:
+            return
+        if answer.image_record:
+            slices.write_aside(place.journal / IMAGE_RECORD, answer.image_record)
+        self._file(place.folder / START_IMAGE, "image", slice=place.number)
+        with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+            still = wrong_image(journal)
+        if still:
+            raise HistoryError(f"{self._other.where} has no sound image of slice {place.number} either: {still[0]}")
+        self.done.sentences.append(f"{_name(place)}: {wrong[0]}; it was fetched from {self._other.where}")
+
+    def _events(self, place: Place) -> None:
+        """Fetch the kept events of a closed slice where they are damaged."""
+        with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+            wrong = wrong_events(journal)
+        if not wrong:
+            return
+        self._file(place.events, "file", slice=place.number, name=EVENTS)
+        with suppress(HistoryError):
+            self._file(place.verified, "file", slice=place.number, name=VERIFIED)
+        with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+            still = wrong_events(journal)
+        if still:
+            raise HistoryError(f"{self._other.where} has no sound events of slice {place.number} either: {still[0]}")
+        self.done.sentences.append(f"{_name(place)}: {wrong[0]}; they were fetched from {self._other.where}")
+
+    def _file(self, path: Path, what: str, **fields: object) -> None:
+        """Fetch one file and put it in its place; a file that is there is kept beside it."""
+        self._clear()
+        self._aside.mkdir(mode=0o700)
+        got = self._other.files(what, (path.name,), self._aside, **fields)
+        if not got:
+            raise HistoryError(f"{self._other.where} has no file {path.name} of that slice")
+        if path.exists():
+            self._keep(path)
+        got[0].rename(path)
+        sync_folder(path.parent)
+
+    def _checkpoints(self, place: Place) -> None:
+        """Mark damaged checkpoints, and fetch the newest one of the other node where that is of the same slice."""
+        store = CheckpointStore(place.folder)
+        wrong = []
+        for info in store.list():
+            try:
+                if info.path.suffix == ".checkpoint":
+                    store.verify(info.path)
+            except CheckpointError as error:
+                store.mark_invalid(info.path, str(error))
+                wrong.append(str(error))
+        if not wrong:
+            return
+        fetched = self._newest_checkpoint(place, store)
+        then = f"checkpoint {fetched} was fetched from {self._other.where}" if fetched else "a start uses an older one"
+        self.done.sentences += [f"{_name(place)}: {sentence}; {then}" for sentence in wrong]
+
+    def _newest_checkpoint(self, place: Place, store: CheckpointStore) -> int:
+        """Fetch the newest checkpoint of the other node with the streams; its command, or 0 where it is of no use."""
+        if place.number != self._other.end.slice_number:
+            return 0
+        self._clear()
+        self._aside.mkdir(mode=0o700)
+        paths = self._other.files("checkpoint", (".checkpoint", STREAMS_SUFFIX), self._aside)
+        taken = next((path for path in paths if path.suffix == ".checkpoint"), None)
+        with Journal.open(self._directory, readonly=True) as journal:
+            last_seq = journal.last_seq
+        newest = max((info.seq for info in store.list() if info.valid), default=0)
+        if taken is None or not newest < (seq := load_checkpoint(taken).seq) <= last_seq:
+            return 0
+        streams = self._directory / STREAMS
+        slices.make_folder(streams)
+        for path in paths:
+            if path is not taken:
+                path.rename(streams / path.name)
+        sync_folder(streams)
+        taken.rename(store.folder / taken.name)  # last: it counts from its name on
+        sync_folder(store.folder)
+        return seq
+
+    # A slice that is not there at all.
+
+    def _lost_slice(self, number: int) -> None:
+        """Fetch a whole slice into its folder."""
+        answer = self._answer(number)
+        if answer is None:
+            return
+        self._clear()
+        with Journal.create_copy(
+            self._aside,
+            answer.genesis,
+            image_record=answer.image_record,
+            prepare=lambda folder: self._start_image(number, answer, folder),
+        ) as journal:
+            while journal.last_seq < answer.last_seq:
+                self._append_from_other(journal, number, journal.last_seq + 1, answer.last_seq)
+                self._progress(journal.last_seq, answer.last_seq)
+            self._put_digests(journal, journal.place)
+            made = journal.place
+        if answer.is_closed:
+            for name in (EVENTS, VERIFIED):
+                with suppress(HistoryError):
+                    self._other.files("file", (name,), made.folder, slice=number, name=name)
+            mark_closed(made)
+        self._place(made, number)
+        self.done.sentences.append(
+            f"slice {number} of {self._directory} was not there; it was fetched whole from {self._other.where}"
+        )
+
+    def _start_image(self, number: int, answer: SliceAnswer, folder: Path) -> None:
+        if marks.decode_genesis(answer.genesis).start is not None:
+            self._other.files("image", (START_IMAGE,), folder, slice=number)
+
+    def _place(self, made: Place, number: int) -> None:
+        """Give a slice that was fetched its place in the directory, at once by a rename."""
+        target = self._directory / slices.SLICES / f"{number:06d}"
+        slices.make_folder(target.parent)
+        for path in (target, self._directory / FOLDER) if number == 1 else (target,):
+            if path.exists():  # what is left of it
+                aside = path.with_name(path.name + _DAMAGED)
+                _remove(aside)
+                path.rename(aside)
+        if made.folder == self._aside:  # the first slice
+            folder = slices.new_folder(self._directory, number)
+            for part in list(made.folder.iterdir()):
+                if part.name in (FOLDER, EVENTS, VERIFIED):
+                    part.rename(folder / part.name)
+            sync_folder(folder)
+            folder.rename(target)
+        else:
+            made.folder.rename(target)
+        sync_folder(target.parent)
+        with suppress(FileNotFoundError):
+            slices.note_path(self._directory, number).unlink()
+
+
+def _name(place: Place) -> str:
+    return f"slice {place.number} in {place.folder}"
+
+
+def _checksum_at_end(journal: Journal) -> bytes:
+    last: Block | None = None
+    last_seq = journal.info().last_seq
+    if last_seq > journal.start_seq:
+        (last,) = journal.blocks(last_seq, last_seq)
+    return journal.start_link if last is None else last.checksum
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
