@@ -210,7 +210,7 @@ def repair(
     directory: Directory,
     source: Annotated[
         str,
-        typer.Option("--from", metavar="HOST:PORT|DIR", help="History of another node, or a copy of it."),
+        typer.Option("--from", metavar="HOST:PORT|DIR", help="Link of the primary, or another data directory."),
     ],
     secret_file: Annotated[
         Path | None,

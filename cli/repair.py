@@ -2,12 +2,17 @@
 
 import socket
 from pathlib import Path
+from typing import Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
+from replication.history_link import history_port
 from replication.repair import Repaired
 from replication.repair import repair as repair_from
 from replication.secret_file import read_secret
+
+#: Longest wait for the link of a node, in seconds.
+_LINK_S: Final = 2.0
 
 
 def repair(directory: Path, source: str, secret_file: Path | None, *, as_json: bool) -> int:
@@ -24,16 +29,18 @@ def repair(directory: Path, source: str, secret_file: Path | None, *, as_json: b
 
 
 def _source(source: str, secret_file: Path | None) -> "tuple[tuple[str, int] | Path, bytes]":
-    """Address or directory, and the secret. Raises WrongUse."""
+    """Address of a history or a directory, and the secret. Raises WrongUse."""
     if Path(source).is_dir():
         return Path(source), b""
     host, found, port = source.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not found or not host or "/" in host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
-        raise WrongUse(f"--from is {source!r}; give HOST:PORT of a node's history, or the path of a data directory")
+        raise WrongUse(f"--from is {source!r}; give HOST:PORT of a node's link, or the path of a data directory")
     if secret_file is None:
         raise WrongUse("--from names another node, which asks for the secret of the pair; give --secret-file FILE")
-    return (host, int(port)), read_secret(secret_file)
+    # The link of a primary names the port of its history.
+    secret, history = read_secret(secret_file), history_port((host, int(port)), _LINK_S)
+    return (host, history or int(port)), secret
 
 
 def _print(directory: Path, done: Repaired, as_json: bool) -> None:

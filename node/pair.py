@@ -57,11 +57,15 @@ _DENSE_BYTES: Final = 8 << 20
 
 
 class TailApart(Exception):
-    """The journal has blocks after ``common`` that are not of the primary's history: set them aside, start again."""
+    """The journal has blocks after ``common`` that are not of the primary's history: set them aside, start again.
 
-    def __init__(self, common: Position) -> None:
+    ``common``: a common position, perhaps not the last one. ``address``: host and port of the primary's history; port
+    0: it serves none.
+    """
+
+    def __init__(self, common: Position, address: tuple[str, int]) -> None:
         super().__init__(f"the journal has blocks after command {common.seq} that are not of the primary's history")
-        self.common = common
+        self.common, self.address = common, address
 
 
 class TooFarBehind(Exception):
@@ -635,7 +639,7 @@ class Pair:
         elif standby.state == "diverged":
             self._say(f"diverged: {standby.why}")
         elif standby.state == "apart" and standby.common is not None:
-            self._end(TailApart(standby.common))
+            self._end(TailApart(standby.common, (self._primary_host, standby.history_port)))
         elif standby.state == "elsewhere" and standby.history_port:
             self._end(TooFarBehind((self._primary_host, standby.history_port)))
 

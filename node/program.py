@@ -28,7 +28,7 @@ from node.operations import Operations
 from node.pair import Pair, PairOptions, PairPlan, TailApart, TooFarBehind
 from replay.rebuild import Progress
 from replication.fetch import JournalsApart, fetch, find_common
-from replication.history import HistoryLost
+from replication.history import HistoryError, HistoryLost
 from replication.history_link import history_port
 from replication.link import Position
 
@@ -112,7 +112,7 @@ def _is_to_start_again(
         return True
     except TailApart as apart:
         assert settings.pair is not None, "only a node of a pair follows"
-        _set_aside(options.data, apart.common, settings.pair.options, str(apart), log)
+        _set_aside(options.data, _last_common(options.data, apart, settings.pair.options), settings.pair.options, log)
         return True
     except TooFarBehind as behind:
         assert settings.pair is not None, "only a node of a pair follows"
@@ -122,9 +122,18 @@ def _is_to_start_again(
     return False
 
 
-def _set_aside(directory: Path, common: Position, options: PairOptions, why: str, log: Log) -> None:
+def _last_common(directory: Path, apart: TailApart, options: PairOptions) -> Position:
+    """The last common position by the history of the primary; where that does not answer, the one that is known."""
+    try:
+        return find_common(apart.address, options.secret, directory, name=options.candidate.name)
+    except HistoryError:
+        return apart.common
+
+
+def _set_aside(directory: Path, common: Position, options: PairOptions, log: Log) -> None:
     """Set the blocks after a position aside."""
     name = options.candidate.name
+    why = f"the blocks after command {common.seq} are not of the primary's history"
     for each in set_aside(directory, common.seq, common.digest, node=name, why=why):
         log.warning("blocks set aside", quarantine=each.name, commands=each.commands, why=why)
 
@@ -136,13 +145,22 @@ def _fetch(
     name, secret = options.candidate.name, options.secret
     try:
         done = fetch(address, secret, directory, name=name, progress=progress or (lambda _done, _end: None))
-    except JournalsApart as apart:
-        _set_aside(directory, find_common(address, secret, directory, name=name), options, str(apart), log)
+        log.info("history fetched", primary=done.peer, commands=done.commands, seq=done.last_seq)
+    except JournalsApart:
+        _set_aside_apart(directory, address, options, log)
     except HistoryLost as lost:
         log.warning("history", why=str(lost))
         time.sleep(AGAIN_S)
-    else:
-        log.info("history fetched", primary=done.peer, commands=done.commands, seq=done.last_seq)
+
+
+def _set_aside_apart(directory: Path, address: tuple[str, int], options: PairOptions, log: Log) -> None:
+    """Set aside the blocks, or slices, that the primary does not have; a lost connection is tried again."""
+    try:
+        common = find_common(address, options.secret, directory, name=options.candidate.name)
+        _set_aside(directory, common, options, log)
+    except HistoryLost as lost:
+        log.warning("history", why=str(lost))
+        time.sleep(AGAIN_S)
 
 
 def _fetch_first(directory: Path, options: PairOptions, log: Log, progress: Progress | None) -> None:

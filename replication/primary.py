@@ -411,7 +411,10 @@ class Primary:
         if not tail or any(newer.seq <= older.seq for newer, older in pairwise(tail)):
             raise LinkError("the positions of the copy's journal are not in order, the newest first")
         common = next((place for place in tail if self._has(place)), None)
-        if common is None:
+        if common is None and self.history_port:
+            # Only the copy has begun its slice: its history is compared slice by slice.
+            self._send_elsewhere(copy, identity.slice_number)
+        elif common is None:
             self._refuse(copy, f"the journals of {self.identity.name} and {copy.name} have no block in common")
         elif common != tail[0]:
             copy.put(link.encode(Kind.COMMON, self.epoch, link.pack_positions([common])))
