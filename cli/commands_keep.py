@@ -238,10 +238,18 @@ def repair(
 def doctor(directory: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False) -> int:
     """Check this machine, and a data directory, for faults, and say what to do.
 
+    DIR may be a bundle, which a node writes at a divergence: it says whether that node was right.
+
     Example: lockstep doctor node1
+
+    Example: lockstep doctor node1/divergence-3-90211.bundle
     """
     from cli.doctor import doctor as command
 
+    if directory is not None and directory.is_file():
+        from cli.bundle_report import doctor as of_bundle
+
+        return of_bundle(directory, as_json=as_json)
     return command(directory, as_json=as_json)
 
 

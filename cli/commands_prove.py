@@ -1,4 +1,4 @@
-"""Commands that verify journals: `lockstep verify|compare`.
+"""Commands that verify journals: `lockstep verify|compare|audit`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -37,7 +37,7 @@ def verify(
 
 @app.command(rich_help_panel=PANEL)
 def compare(
-    directory_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="A node's data directory.")],
+    directory_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="A node's data directory, or a bundle.")],
     directory_b: Annotated[Path, typer.Argument(metavar="DIR_B", help="Another's.")],
     engine: Engine = EngineChoice.kernel,
     as_json: Json = False,
@@ -48,10 +48,44 @@ def compare(
     which is right. If all agree, each node's state is rebuilt from its own checkpoint and compared part by part. With
     the reference engine, open orders and instruments are also compared with its replay from command 1.
 
+    Two bundles, which the nodes of a pair write at a divergence, are opened in the same way: each node's state is
+    compared with a replay of its own journal.
+
     Example: lockstep compare node1 node2
 
     Example: lockstep compare node1 node2 --engine reference
+
+    Example: lockstep compare a/divergence-3-90211.bundle b/divergence-3-90211.bundle
     """
     from cli.proof import compare as command
 
     return command(directory_a, directory_b, engine, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def audit(
+    directory: Directory,
+    against: Annotated[str, typer.Option(metavar="HOST:PORT|DIR", help="Link of the primary, or a data directory.")],
+    engine: Engine = EngineChoice.kernel,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Secret of the pair.", show_default="none, for a directory"),
+    ] = None,
+    to_seq: ToSeq = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this time.", show_default="until Ctrl-C")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Follow the primary with a third copy of the state, and compare every digest.
+
+    The copy starts from DIR, which is only read: the directory of any node, running or not. Events are compared with
+    either engine, the parts of the state with the compiled one. Exit status 0 where all is equal, 1 at a difference.
+
+    Example: lockstep audit node3 --against 127.0.0.1:9301 --secret-file secret --engine reference --seconds 60
+
+    Example: lockstep audit node3 --against node4
+    """
+    from cli.audit import audit as command
+
+    return command(directory, against, engine, secret_file=secret_file, to_seq=to_seq, seconds=seconds, as_json=as_json)

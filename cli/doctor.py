@@ -22,6 +22,8 @@ from checkpoints import CheckpointError, CheckpointInfo, CheckpointStore
 from cli import errors, screen
 from cli.checkpoint import holds_streams
 from cli.errors import WrongUse
+from directory.bundle import bundles
+from directory.divergence import advice, read_mark
 from directory.recover import usable
 from engine.bounds import TIME_NS_MAX
 from engine.records import RULES_VERSION
@@ -72,6 +74,11 @@ def doctor(directory: Path | None, *, as_json: bool) -> int:
     if directory is not None:
         with screen.Bar(f"examining {directory}") as bar:
             findings += _node(directory, bar)
+    return report(findings, as_json=as_json)
+
+
+def report(findings: list[Finding], *, as_json: bool) -> int:
+    """Print findings, then what to do. Exit status 1 if something is wrong."""
     wrong = [finding for finding in findings if finding.grade is Grade.bad]
     if as_json:
         listed = [{"name": f.name, "grade": f.grade.name, "what": f.what, "then": f.then or None} for f in findings]
@@ -237,6 +244,7 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         f"{screen.counted(report.commands, 'command')} in {screen.counted(report.blocks, 'block')}, all whole",
     )
     yield from _quarantines(directory)
+    yield from _divergence(directory)
     for sentence in report.archived:
         yield Finding("slices", Grade.notice, sentence, "copy it back for commands that need it")
     foreign = [str(version) for version in known.rules_versions if version != RULES_VERSION]
@@ -264,6 +272,17 @@ def _quarantines(directory: Path) -> Iterator[Finding]:
             f"{each.name}: {screen.counted(each.commands, 'command')}{range_of} of epoch {epochs}, set aside "
             f"{time(each.time_ns).split('.')[0]} UTC by {each.node}: {each.why}{_senders(directory, each)}",
             f"they are no part of the history; `lockstep commands {directory} --quarantine {each.name}` prints them",
+        )
+
+
+def _divergence(directory: Path) -> Iterator[Finding]:
+    """Find the mark of a node that has diverged, and bundles of divergences."""
+    mark = read_mark(directory)
+    if mark is not None:
+        yield Finding("divergence", Grade.bad, mark.sentence, advice(directory))
+    for path in bundles(directory):
+        yield Finding(
+            "bundle", Grade.notice, f"{path.name}, written at a divergence", f"`lockstep doctor {path}` opens it"
         )
 
 

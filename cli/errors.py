@@ -39,6 +39,7 @@ KNOWN: Final = {
     ("journal", "JournalFault"): LATER,
     ("checkpoints", "CheckpointError"): WRONG,
     ("replay", "Divergence"): FOUND,
+    ("directory", "DirectoryDiverged"): FOUND,
     ("replay", "ReplayError"): WRONG,
     ("notation", "ScenarioError"): WRONG,
     ("lobster", "LobsterError"): WRONG,
@@ -67,6 +68,7 @@ KNOWN: Final = {
     ("node", "PortInUse"): LATER,
     ("node", "OperationRefused"): LATER,
     ("node", "RoomGone"): LATER,
+    ("node", "AuditRefused"): LATER,
 }
 
 _MACHINE: Final = {

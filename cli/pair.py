@@ -63,8 +63,8 @@ def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
         open_arbiter(address, bytes(16), ttl_ns=ttl_ns, secret_file=given.secret_file)
     except (AddressError, ValueError) as error:
         raise WrongUse(str(error)) from None
-    link_host, link_port = _address(given.link or "127.0.0.1:0", "--link", least=0)
-    peer = _address(given.peer, "--peer", least=1) if given.peer is not None else None
+    link_host, link_port = address_of(given.link or "127.0.0.1:0", "--link", least=0)
+    peer = address_of(given.peer, "--peer", least=1) if given.peer is not None else None
     settings = Settings(
         policy=policy,  # type: ignore[arg-type]  # the option's choices are those of the type
         alone="stop" if given.alone == "stop" else "continue",
@@ -84,7 +84,7 @@ def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
     )
 
 
-def _address(text: str, option: str, *, least: int) -> tuple[str, int]:
+def address_of(text: str, option: str, *, least: int) -> tuple[str, int]:
     """Host and port of HOST:PORT. Raises WrongUse."""
     host, found, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from cli import errors, screen
 from cli.admin import connected
+from directory.divergence import advice, read_mark
+from node.link import LinkError
 
 _LABELS: Final = {
     "node": "node",
@@ -33,14 +35,22 @@ _POLICIES: Final = {
 
 def status(directory: Path, *, is_primary: bool, as_json: bool) -> int:
     """Print the pair as a node sees it; with ``is_primary`` nothing, and status 0 only of the primary."""
-    with connected(directory) as link:
-        pair = link.ask("pair")["pair"]
+    try:
+        with connected(directory) as link:
+            pair = link.ask("pair")["pair"]
+    except LinkError as error:
+        mark = read_mark(directory)
+        if mark is None or is_primary:
+            raise
+        raise errors.CheckFailed(f"{mark.sentence}; {advice(directory)}") from error
     if is_primary:
         return errors.FINE if pair["role"] == "primary" and pair["state"] == "reigning" else errors.FOUND
     if as_json:
         screen.print_json(pair)
     else:
         screen.facts(_facts(pair))
+        for sentence in pair["divergences"]:
+            screen.verdict(False, f"DIVERGED: {sentence}")
     return errors.FINE
 
 
@@ -66,8 +76,6 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
             facts.append(("standby", "none is connected"))
     else:
         facts.append(("can take over now", pair["cannot_take_over_reason"] or "yes"))
-    if pair["diverged"]:
-        facts.append(("DIVERGED", ", ".join(pair["diverged"])))
     return facts
 
 

@@ -135,6 +135,10 @@ def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_js
     """`lockstep compare`: exit status 1 if the two differ; a shorter journal that equals the beginning of the other
     does not.
     """
+    if directory_a.is_file() and directory_b.is_file():
+        from cli.bundle_report import compare as of_bundles
+
+        return of_bundles(directory_a, directory_b, as_json=as_json)
     with errors.finding():
         check_whole(directory_a)
         check_whole(directory_b)

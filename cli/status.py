@@ -51,6 +51,7 @@ _FIGURES: Final[dict[str, tuple[str, Words]]] = {
     "durability": ("durability", str),
     "state": ("state", str),
     "state_reason": ("reason for the state", str),
+    "diverged": ("state differs from the other node", _yes_or_no),
     "warning": ("warning", str),
     "draining": ("draining", _yes_or_no),
     "room": ("room on the disk", str),

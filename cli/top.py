@@ -98,6 +98,8 @@ def line(sample: Sample) -> str:
 def _not_open(status: Sample) -> str:
     """Beginning of a line: the state of a node that is not open, and a mark for warnings."""
     warning = "" if not status.get("warning") else "WARNING, "
+    if status.get("diverged") and status.get("state") != "diverged":
+        warning = "A COPY DIVERGED, "
     return warning if status.get("state", "open") == "open" else f"{str(status['state']).upper()}, {warning}"
 
 
@@ -134,7 +136,8 @@ def drawn(sample: Sample) -> "RenderableType":
     more = sample["sessions_total"] - len(sample["sessions"][:_SESSIONS])
     rest = Text(f"and {screen.count(more)} more" if more > 0 else "")
     sentences = (str(status.get(key, "")) for key in ("state_reason", "warning"))
-    above = [Text(sentence, style="yellow") for sentence in sentences if sentence]
+    style = "bold red" if status.get("diverged") else "yellow"
+    above = [Text(sentence, style=style) for sentence in sentences if sentence]
     return Group(*above, grid, Text(), _connected(sample), rest)
 
 

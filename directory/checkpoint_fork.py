@@ -10,6 +10,7 @@ before, the child removes the file.
 """
 
 import gc
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,14 +31,15 @@ from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
 from journal.slices import write_image_record
 from replay.errors import ReplayError
-from replay.forking import deaf_to_ctrl_c, undisturbed
+from replay.forking import deaf_to_ctrl_c, drop_others, undisturbed
 from replay.rebuild import capacity_of, why_not_origin
 
 _DURABLE = b"1"
-_DONE = b"done"
+#: Begin of the child's last word, after which the digests follow.
+_DONE = b"done "
 #: Lower priority of the child: the market goes first.
 _NICE = 10
-_SENTENCE_BYTES_MAX = 4_096
+_SENTENCE_BYTES_MAX = 65_536
 
 
 class _Write(Protocol):
@@ -51,6 +53,7 @@ class _Child(NamedTuple):
     seq: int
     go: int  # written once: the journal is durable up to ``seq``
     said: int  # read here: that it is done, or the sentence of what went wrong
+    writes: bool  # False: it computes digests alone
 
 
 class CheckpointFork:
@@ -74,7 +77,9 @@ class CheckpointFork:
     the engine has applied, so with them a checkpoint is begun only where nothing is held. They are flushed before the
     fork. Their images are taken in the child, where nothing is open that was open in the parent; they are synced there
     when all is written and the journal is durable up to there, before the file gets its name. ``on_checkpoint``: called
-    with the sequence number of each checkpoint that is done; ``finished_seq`` is the last.
+    with the sequence number of each checkpoint that is done; ``finished_seq`` is the last. ``on_digests``: called with
+    the sequence number of each and the digests of the parts of the state and of the projections, computed in the child;
+    ``digest`` has them computed alone, without a checkpoint.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class CheckpointFork:
         waits: bool = False,
         on_failure: Callable[[str], object] | None = None,
         on_checkpoint: Callable[[int], object] | None = None,
+        on_digests: Callable[[int, dict[str, bytes]], object] | None = None,
         projections: Projections = NO_PROJECTIONS,
     ) -> None:
         if commands < 1:
@@ -98,6 +104,7 @@ class CheckpointFork:
         self._failures: list[str] = []
         self._on_failure = self._failures.append if on_failure is None else on_failure
         self._on_checkpoint = on_checkpoint
+        self._on_digests = on_digests
         self._projections = projections
         self._child: _Child | None = None
         self._told = False
@@ -155,6 +162,14 @@ class CheckpointFork:
         self._begin(engine, write, lambda taken: self._prune(store, taken))
         return True
 
+    def digest(self, engine: MarketEngine) -> bool:
+        """Begin to compute the digests alone; otherwise as ``now``."""
+        self.tend()
+        if self._child is None:
+            self._begin(engine, None)
+            return True
+        return False
+
     def start_image(self, engine: MarketEngine) -> None:
         """Begin the image that the slice starts from, which was begun at this command; it counts as a checkpoint.
 
@@ -204,7 +219,7 @@ class CheckpointFork:
             self._child = None
 
     def _begin(
-        self, engine: MarketEngine, write: _Write, after: Callable[[Checkpoint], object] = lambda _: None
+        self, engine: MarketEngine, write: _Write | None, after: Callable[[Checkpoint], object] = lambda _: None
     ) -> None:
         machine = stateful(engine)
         self._last_seq = engine.seq
@@ -219,7 +234,7 @@ class CheckpointFork:
                 if pid == 0:
                     # Views of the state are taken here, in the child, so that the parent spends no time on it.
                     _write_and_end(lambda: self._image(machine), write, after, hears, says, self._ready)
-                self._child, self._told = _Child(pid, engine.seq, go, said), False
+                self._child, self._told = _Child(pid, engine.seq, go, said, write is not None), False
             ends = [hears, says]
         except OSError as error:
             self._on_failure(f"the checkpoint of command {engine.seq} was not taken: no fork: {error.strerror}")
@@ -258,13 +273,18 @@ class CheckpointFork:
         said = os.read(child.said, _SENTENCE_BYTES_MAX)
         self._forget(child)
         self._child = None
-        if said == _DONE:
-            self.finished_seq = child.seq
-            if self._on_checkpoint is not None:
-                self._on_checkpoint(child.seq)
+        if said.startswith(_DONE):
+            if child.writes:
+                self.finished_seq = child.seq
+                if self._on_checkpoint is not None:
+                    self._on_checkpoint(child.seq)
+            if self._on_digests is not None:
+                digests = json.loads(said[len(_DONE) :])
+                self._on_digests(child.seq, {name: bytes.fromhex(digest) for name, digest in digests.items()})
         else:
+            what, fate = ("the checkpoint", "was not taken") if child.writes else ("the digests", "were not computed")
             why = said.decode(errors="replace") or f"its process ended with status {status}"
-            self._on_failure(f"the checkpoint of command {child.seq} was not taken: {why}")
+            self._on_failure(f"{what} of command {child.seq} {fate}: {why}")
 
     def _forget(self, child: _Child) -> None:
         os.close(child.go)
@@ -273,7 +293,7 @@ class CheckpointFork:
 
 def _write_and_end(
     take: Callable[[], Checkpoint],
-    write: _Write,
+    write: _Write | None,
     after: Callable[[Checkpoint], object],
     hears: int,
     says: int,
@@ -283,7 +303,7 @@ def _write_and_end(
     try:
         gc.disable()
         deaf_to_ctrl_c()
-        _drop_others(hears, says)
+        drop_others(hears, says)
         os.nice(_NICE)
         taken = take()
 
@@ -293,9 +313,10 @@ def _write_and_end(
                 ready()
             return durable
 
-        write(taken, may_be_named)
+        if write is not None:
+            write(taken, may_be_named)
         after(taken)
-        os.write(says, _DONE)
+        os.write(says, _DONE + json.dumps(_digests(taken)).encode())
     except BaseException as error:  # the parent must get any error, and the child must end
         with suppress(OSError):
             os.write(says, (str(error) or type(error).__name__).encode()[:_SENTENCE_BYTES_MAX])
@@ -303,15 +324,7 @@ def _write_and_end(
         os._exit(0)
 
 
-def _drop_others(*kept: int) -> None:
-    """Close all inherited descriptors, so that the directory's lock ends with the parent."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for name in os.listdir("/proc/self/fd"):
-        inherited = int(name)
-        if inherited in (*kept, nothing):
-            continue
-        with suppress(OSError):
-            if inherited <= 2:  # whatever has the number of an input or output: nobody may take it for one
-                os.dup2(nothing, inherited)
-            else:
-                os.close(inherited)
+def _digests(taken: Checkpoint) -> dict[str, str]:
+    """Digests of the parts of the state, and of the projections, in hexadecimal."""
+    parts = {part: part_digest(arrays).hex() for part, arrays in taken.parts.items()}
+    return parts | {name: each.digest.hex() for name, each in taken.projections.items()}

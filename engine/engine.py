@@ -16,6 +16,7 @@ from engine.kernel_cache import cache_directory
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
+from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, concatenate
 from engine.state import EXPOSURE, State, new_state, prefault
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
@@ -213,6 +214,10 @@ class Engine:
     def state_digest(self) -> bytes:
         """xxh3-128 over the digests of the parts."""
         return state_digest(self.part_digests())
+
+    def pieces(self) -> Pieces:
+        """The state as it stands, cut into pieces for comparison with another engine at the same command."""
+        return Pieces(self._state, self._chain)
 
     @classmethod
     def restore(cls, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, Arrays]) -> "Engine":

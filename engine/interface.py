@@ -1,12 +1,15 @@
 """The interface that both engines have, and the choice of one by name."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.names import Directory
+
+if TYPE_CHECKING:
+    from engine.pieces import Pieces
 
 EngineKind = Literal["kernel", "reference"]
 
@@ -91,6 +94,10 @@ class StatefulEngine(MarketEngine, Protocol):
 
     def part_digests(self) -> Mapping[str, bytes]:
         """One digest for each part."""
+        ...
+
+    def pieces(self) -> "Pieces":
+        """The state as it stands, cut into pieces for comparison with another engine at the same command."""
         ...
 
 

@@ -17,7 +17,7 @@ from node import definitions
 from node.capacity import room_status
 from node.checkpointing import CheckpointSchedule
 from node.clock_watch import ClockWatch
-from node.control import OperationRefused, Status
+from node.control import OperationRefused, PairControl, Status
 from node.logs import Log
 from node.market import Market
 from node.rates import Rates
@@ -54,6 +54,7 @@ class Node(Protocol):
     log: Log
     rates: Rates
     stages: StageClock
+    pair: PairControl | None
     draining: bool
     began_s: float
 
@@ -131,6 +132,7 @@ def status(node: Node) -> Status:
         "durability": node.options.durability,
         "state": state,
         "state_reason": why,
+        "diverged": int(node.pair is not None and bool(node.pair.divergences)),
         "warning": "; ".join(node.warnings()),
         "draining": int(node.draining),
         "room": "open" if node.scarcity.state == "fine" else f"disk {node.scarcity.state}",

@@ -36,6 +36,10 @@ class CheckpointSchedule:
     checkpoint has begun, so that the gateway may take again.
 
     A new slice of the journal begins at the same kind of moment, with the image that it starts from.
+
+    In a pair the copies are asked for the digests of all parts of the state at that moment (``ask_parts``, which gives
+    True if a standby in sync takes the checkpoint there). Then the node computes its own digests alone, unless somebody
+    requested a checkpoint of this node. ``on_digests`` gets the digests of each.
     """
 
     def __init__(
@@ -53,13 +57,17 @@ class CheckpointSchedule:
         self._journal, self._engine = journal, engine
         self._market, self._scarcity = market, scarcity
         self.on_begin: Callable[[], None] = _do_nothing
+        self.ask_parts: Callable[[int], bool] = _nobody
+        self.on_digests: Callable[[int, dict[str, bytes]], None] = _ignore
         self._blocks_before = 0
         self._begun_s = time.monotonic()
         self._report, self._warn = report, warn
+        #: Reason why no checkpoint may be written any more: the state may be wrong; "" for none.
+        self.forbidden = ""
         #: True if a checkpoint must begin, for which the gateway stops taking.
         self.wanted = False
-        #: True if a new slice is to be begun at that moment.
-        self._slice_wanted = False
+        #: True if a new slice is to be begun at that moment, and if somebody waits for the checkpoint of this node.
+        self._slice_wanted = self._requested = False
         self._failure = ""
         #: Checkpoints that failed since the start.
         self.failed = 0
@@ -68,6 +76,7 @@ class CheckpointSchedule:
             commands,
             on_failure=self._on_failure,
             on_checkpoint=self._on_checkpoint,
+            on_digests=self._on_own_digests,
             projections=projections,
         )
 
@@ -86,9 +95,22 @@ class CheckpointSchedule:
             self._blocks_before, self._begun_s = self._market.pipeline.blocks, time.monotonic()
             if self._slice_wanted:
                 self._begin_slice()
+            elif self.ask_parts(self._engine.seq) and not self._requested:
+                self._aside.digest(self._engine)
             else:
+                self._requested = False
                 self._aside.now(self._engine)
             self.on_begin()
+
+    def follow(self, seq: int) -> bool:
+        """Begin a checkpoint at once, for a primary that asks for the digests after command ``seq``; False if none can
+        be begun now.
+        """
+        self._aside.tend()
+        if self._aside.busy or self._scarcity.state != "fine" or self._engine.seq != seq:
+            return False
+        self._blocks_before, self._begun_s = self._market.pipeline.blocks, time.monotonic()
+        return self._aside.now(self._engine)
 
     def want_slice(self) -> None:
         """Have the next checkpoint be the image of a new slice of the journal, soon."""
@@ -114,17 +136,20 @@ class CheckpointSchedule:
         )
 
     def _is_due(self) -> bool:
-        if time.monotonic() - self._begun_s < APART_S or self._scarcity.state != "fine":
+        if self.forbidden or time.monotonic() - self._begun_s < APART_S or self._scarcity.state != "fine":
             return False
         return self._aside.due(self._engine.seq) or self._market.pipeline.blocks - self._blocks_before >= BLOCKS_MAX
 
     async def take(self) -> dict[str, Any]:
         """Write a checkpoint now; gives seq, path, bytes and seconds. Raises OperationRefused if it fails."""
         began_s = time.monotonic()
+        if self.forbidden:
+            raise OperationRefused(f"no checkpoint is written: {self.forbidden}")
         if self._engine.seq == 0:
             raise OperationRefused("there is no command yet, so there is nothing to write a checkpoint of")
         while self._aside.busy:
             await self._moment()
+        self._requested = True
         await self._done()
         path = self._journal.place.folder / "checkpoints" / f"{self.finished_seq:020d}.checkpoint"
         seconds = round(time.monotonic() - began_s, 3)
@@ -161,7 +186,7 @@ class CheckpointSchedule:
         """Drop the checkpoint that is wanted or under way, if any."""
         if self.wanted or self._aside.busy:
             self._on_failure(f"the checkpoint was given up: {why}")
-        self.wanted = self._slice_wanted = False
+        self.wanted = self._slice_wanted = self._requested = False
         self._aside.give_up()
 
     async def _moment(self) -> None:
@@ -171,6 +196,9 @@ class CheckpointSchedule:
     def _on_checkpoint(self, seq: int) -> None:
         self._report("checkpoint", seq=seq)
 
+    def _on_own_digests(self, seq: int, digests: dict[str, bytes]) -> None:
+        self.on_digests(seq, digests)
+
     def _on_failure(self, sentence: str, what: str = "checkpoint failed") -> None:
         self._failure = sentence
         self.failed += 1
@@ -178,4 +206,12 @@ class CheckpointSchedule:
 
 
 def _do_nothing() -> None:
+    pass
+
+
+def _nobody(_seq: int) -> bool:
+    return False
+
+
+def _ignore(_seq: int, _digests: dict[str, bytes]) -> None:
     pass

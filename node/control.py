@@ -23,8 +23,9 @@ STATUS_KEYS: Final = (
     "data",  # the data directory
     "journal_id",  # in hexadecimal: the same in a node and its copies, and in no other
     "durability",  # fsync or none
-    "state",  # open, stopped, stalled, ending, draining, disk low, disk full, disk gone or clock
+    "state",  # open, stopped, stalled, ending, draining, diverged, standby, disk low, disk full, disk gone or clock
     "state_reason",  # the reason in a sentence; empty if open
+    "diverged",  # 0 or 1: this node, or a copy of it, has another state than the other node
     "warning",  # warnings in sentences while orders are taken, such as a refused clock; empty if none
     "draining",  # 0 or 1
     "room",  # open, or the room on the disk: disk low, disk full, disk gone
@@ -117,6 +118,11 @@ class PairControl(Protocol):
         """Hand the reign over, if a standby is in sync, because this node ends; True if it was."""
         ...
 
+    @property
+    def divergences(self) -> list[str]:
+        """Sentences on this node, or on its copies, where they have diverged."""
+        ...
+
     def on_progress(self) -> None:
         """Note that blocks became durable."""
         ...
@@ -149,7 +155,8 @@ PAIR_KEYS: Final = (
     "cannot_take_over_reason",  # "" if it could, or reigns
     "arbiter",  # "" if it answers, else the reason
     "copies",  # of a primary: objects with name, role, positions, lag_commands, in_sync
-    "diverged",  # names of copies that have diverged
+    "diverged",  # names of nodes that have diverged
+    "divergences",  # a sentence on each of them
 )
 
 

@@ -70,6 +70,7 @@ GAUGES: Final = (
     ("clock_ahead_ns", "lockstep_clock_ahead_seconds", "Lead of market time over the machine's clock", 1e-9),
     ("clock_refused_ns", "lockstep_clock_refused_seconds", "Lead of a refused clock over market time", 1e-9),
     ("clock_ns", "lockstep_clock_seconds", "The market's clock, seconds since 1970", 1e-9),
+    ("diverged", "lockstep_diverged", "1 once this node, or a copy of it, has another state than the other node", 1.0),
     ("draining", "lockstep_draining", "1 while the node drains and so refuses new orders", 1.0),
 )
 #: Ends of a histogram's buckets, as powers of two of nanoseconds: a quarter of a microsecond to 17 seconds.

@@ -516,7 +516,8 @@ class Node:
 
     def warnings(self) -> list[str]:
         """Warnings for the operator while orders are taken and answered."""
-        return [*self.clock_watch.warnings(), *self._lasting]
+        diverged = self.pair.divergences if self.pair is not None and self.reigns else []
+        return [*diverged, *self.clock_watch.warnings(), *self._lasting]
 
     def standing(self) -> tuple[str, str]:
         """State of the node in a word or two, and its reason: ("open", "") if it takes and answers orders."""
@@ -536,6 +537,8 @@ class Node:
                 "the node is draining: new orders are rejected as in a halt and cancels work, until it is shut "
                 "down; it restores the phases when it ends, or, if it was killed, at the next start",
             )
+        if not self.reigns and self.pair is not None and self.pair.divergences:
+            yield "diverged", self.pair.divergences[0]
         if not self.reigns:
             yield "standby", self.command_entry.elsewhere
         if self.scarcity.state != "fine":

@@ -11,26 +11,24 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from directory.recover import stateful
-from engine.digest import checksum
+from directory.divergence import directory_id
 from engine.engine import compile_kernels as engine_kernels
-from engine.kernel_cache import SOURCE_DIGEST
-from engine.records import RULES_VERSION
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, Journal, JournalError
 from node.control import OperationRefused
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
+from node.state_comparison import StateComparison
 from notation.words import iso_time
-from replay.rebuild import state_form
 from replication.arbiter import Arbiter, ArbiterError, Candidate, Reign, Request
 from replication.candidacy import Candidacy
 from replication.death_watch import DeathWatch
+from replication.identity import identity_of
 from replication.lease import lease_clock_ns
-from replication.link import Identity, Position, Scrub
+from replication.link import LinkError, Position, Scrub
 from replication.primary import Backlog, Copy, Primary, Settings
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby, sparse_tail
@@ -111,14 +109,6 @@ class PairPlan:
     clients_host: str
 
 
-def identity_of(node: "Node", name: str) -> Identity:
-    """Identity of a node's state."""
-    version, layout = state_form()
-    form = checksum(f"{version};{layout.hex()};{sorted(asdict(node.engine.capacity).items())}".encode())
-    journal = node.journal
-    return Identity(name, journal.journal_id, RULES_VERSION, form, SOURCE_DIGEST, journal.place.number)
-
-
 class RecentBlocks:
     """The newest blocks of a journal from memory, for a copy that is a little behind, and positions of older ones."""
 
@@ -185,7 +175,8 @@ class Pair:
         self._node, self._arbiter, self._log = node, arbiter, node.log
         self._loop = asyncio.get_running_loop()
         self._recent = RecentBlocks(node.journal, options.settings.backlog_bytes)
-        self.identity = identity_of(node, options.candidate.name)
+        self.identity = identity_of(node.journal, node.engine.capacity, options.candidate.name)
+        self.states = StateComparison(node, options.candidate.name)
         self.primary: Primary | None = None
         self.tenure: Tenure | None = None
         self.standby = Standby(
@@ -196,7 +187,9 @@ class Pair:
             epoch=node.journal.epoch,
             seq=node.journal.last_seq,
             event_digest=node.engine.event_digest,
+            directory=directory_id(node.options.data),
         )
+        self.states.follow(self.standby)
         self.standby.on_journaled(node.journal.durable_seq)
         self.candidacy = Candidacy(
             options.candidate, self._fitness, ttl_ns=arbiter.ttl_ns, expected_min=node.journal.epoch
@@ -252,6 +245,7 @@ class Pair:
                 "arbiter": tenure.failure,
                 "copies": copies,
                 "diverged": sorted(primary.divergences),
+                "divergences": self.divergences,
             }
         why = standby.reason_not_to_take_over(reign)
         return report | {
@@ -267,7 +261,16 @@ class Pair:
             "arbiter": self.candidacy.failure,
             "copies": [],
             "diverged": [self.identity.name] if standby.divergence is not None else [],
+            "divergences": self.divergences,
         }
+
+    @property
+    def divergences(self) -> list[str]:
+        """Sentences on this node, or on its copies, where they have diverged."""
+        if self.primary is not None:
+            own = self.identity.name
+            return [each.sentence(own, name) for name, each in sorted(self.primary.divergences.items())]
+        return [self.standby.why] if self.standby.divergence is not None else []
 
     # The life of a pair.
 
@@ -292,6 +295,7 @@ class Pair:
             return
         self._apply()
         self._closed = True
+        self.states.close()
         if self._ticker is not None:
             self._ticker.cancel()
         if self._server is not None:
@@ -378,6 +382,7 @@ class Pair:
 
     def _tick_primary(self, primary: Primary, tenure: Tenure, now_ns: int) -> None:
         primary.tick(now_ns, time.time_ns())
+        self.states.tick_primary(primary, now_ns)
         for request in tenure.next_requests(now_ns):
             self._ask_in_reign(tenure, request)
         self._send_all()
@@ -435,6 +440,7 @@ class Pair:
             backlog=self._recent.backlog,
             checksum_at=self._recent.checksum_at,
         )
+        self.states.reign(self.primary)
         self.tenure = Tenure(won, lease, self.primary)
         self.reign_began_s = time.time()
         if self._watch is not None:
@@ -491,6 +497,9 @@ class Pair:
     def _tick_copy(self, now_ns: int) -> None:
         self.standby.tick(now_ns)
         self._flush()
+        self.states.tick_copy()
+        if self.standby.state == "diverged":
+            self._look_at_state()
         if not self.options.follower or self.candidacy.force:
             request = self.candidacy.next_request(now_ns, time.time_ns())
             if request is not None:
@@ -592,7 +601,7 @@ class Pair:
         standby, market = self.standby, self._node.market
         try:
             while True:
-                while self._unapplied:
+                while self._unapplied and standby.divergence is None:
                     block = self._unapplied.popleft()
                     market.apply_block(block)
                     standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
@@ -601,6 +610,8 @@ class Pair:
                     self._check(check)
                 if not (self._take() or checks):
                     break
+        except LinkError as error:
+            standby.on_block_refused(str(error))
         except JournalError as error:
             self._node.fail(error)
             return
@@ -610,11 +621,8 @@ class Pair:
         self._look_at_state()
 
     def _check(self, check: "Scrub | tuple[int, dict[str, bytes]] | bytes") -> None:
-        if isinstance(check, tuple) and not isinstance(check, Scrub):
-            seq, parts = check
-            own = stateful(self._node.engine).part_digests()
-            for part in sorted(parts):
-                self.standby.compare_part(seq, part, own.get(part, b""), parts[part])
+        if not isinstance(check, bytes):
+            self.states.check(self.standby, check)
 
     def on_progress(self) -> None:
         """Note that blocks became durable."""
@@ -637,7 +645,7 @@ class Pair:
         if standby.state == "refused":
             self._say(f"the primary refuses this node: {standby.why}")
         elif standby.state == "diverged":
-            self._say(f"diverged: {standby.why}")
+            self.states.on_diverged(standby, self._recent.backlog)
         elif standby.state == "apart" and standby.common is not None:
             self._end(TailApart(standby.common, (self._primary_host, standby.history_port)))
         elif standby.state == "elsewhere" and standby.history_port:

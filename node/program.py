@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import uvloop
 
 from directory.begin import holds_journal
+from directory.divergence import check_unmarked
 from directory.set_aside import set_aside
 from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
@@ -181,6 +182,7 @@ def _fetch_first(directory: Path, options: PairOptions, log: Log, progress: Prog
 def _opened_and_served(
     options: NodeOptions, capacity: Capacity, log: Log, settings: _Settings, progress: Progress | None
 ) -> None:
+    check_unmarked(options.data)
     opened = open_directory(options.data, capacity, options.durability, progress, past_days=options.past_days)
     try:
         for note in opened.notes:

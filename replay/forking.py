@@ -1,8 +1,9 @@
 """Forks of this process, for checkpoints and verifications."""
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
@@ -23,3 +24,17 @@ def deaf_to_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def drop_others(*kept: int) -> None:
+    """Close all inherited descriptors in a child, so that the directory's lock ends with its parent."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd"):
+        inherited = int(name)
+        if inherited in (*kept, nothing):
+            continue
+        with suppress(OSError):
+            if inherited <= 2:  # whatever has the number of an input or output: nobody may take it for one
+                os.dup2(nothing, inherited)
+            else:
+                os.close(inherited)

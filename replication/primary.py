@@ -91,6 +91,8 @@ def _checksum(sealed: bytes) -> bytes:
 class Copy:
     """A connection of a copy, at the primary's end. ``state``: greeting, live or closed; ``why`` it was closed.
 
+    ``directory``: id of its data directory.
+
     ``sent_seq``: last command put on the connection. ``received_seq``, ``journaled_seq``: what the copy has in memory
     and on its disk. ``unsent_bytes``: set by the shell, what the connection has not taken yet.
     """
@@ -102,6 +104,7 @@ class Copy:
         self.why = ""
         self.name = ""
         self.role: str = ""
+        self.directory = b""
         self.sent_seq = self.received_seq = self.journaled_seq = 0
         self.heard_ns = now_ns
         self.beaten_ns = now_ns
@@ -172,6 +175,8 @@ class Primary:
         self.divergences: dict[str, Divergence] = {}
         #: Port of this node's history, for copies that need older blocks; 0 while it is not served.
         self.history_port = 0
+        #: Ids of the data directories of those copies.
+        self._diverged_directories: dict[str, bytes] = {}
         #: Standby that is to take over by command; "" for none.
         self.handover_to = ""
 
@@ -201,6 +206,14 @@ class Primary:
         """Take the digest of a piece of the state after the last block; copies that are up to date compare it."""
         frame = link.encode(Kind.SCRUB, self.epoch, link.pack_scrub(scrub))
         self._put_if_at(scrub.seq, frame)
+
+    def ask_parts(self, seq: int) -> bool:
+        """Ask copies to compute the digests of all parts of the state after the last block, ``seq``; True if a standby
+        that is in sync was asked.
+        """
+        asked = [copy for copy in self._live() if copy.sent_seq == seq]
+        self._put_if_at(seq, link.encode(Kind.PARTS, self.epoch, link.pack_map({"seq": seq, "parts": {}})))
+        return any(copy.role == "standby" and copy.name in self.recorded for copy in asked)
 
     def add_parts(self, seq: int, parts: dict[str, bytes]) -> None:
         """Take the digests of all parts of the state after command ``seq``, for copies that compute theirs there."""
@@ -377,14 +390,14 @@ class Primary:
         if len(outer["nonce"]) != link.NONCE_BYTES or not link.is_proof(outer["proof"], expected):
             self._refuse(copy, "the peer does not know the secret of this pair; give both nodes the same --secret-file")
             return
-        kinds = link.IDENTITY_KINDS | {"role": str, "epoch": int, "tail": bytes}
+        kinds = link.IDENTITY_KINDS | {"role": str, "epoch": int, "tail": bytes, "directory": bytes}
         claims = link.unpack_map(outer["claims"], kinds)
         identity = Identity(*(claims[name] for name in Identity._fields))
-        copy.name, copy.role = identity.name, claims["role"]
+        copy.name, copy.role, copy.directory = identity.name, claims["role"], claims["directory"]
         if claims["epoch"] > self.epoch:
             self._on_newer_epoch(copy, claims["epoch"])
             return
-        if why := self._reason_against(identity, copy.role):
+        if why := self._reason_against(copy):
             self._refuse(copy, why)
             return
         if why := link.difference(self.identity, identity):
@@ -392,14 +405,14 @@ class Primary:
             return
         self._place(copy, outer["nonce"], identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
 
-    def _reason_against(self, identity: Identity, role: str) -> str:
-        if role not in ROLES:
-            return f"the role {role!r} is unknown"
-        if identity.name in self.divergences:
-            return f"{identity.name} has diverged; rebuild it before it follows again"
-        others = (copy.name for copy in self._live() if copy.role == "standby" and copy.name != identity.name)
+    def _reason_against(self, copy: Copy) -> str:
+        if copy.role not in ROLES:
+            return f"the role {copy.role!r} is unknown"
+        if copy.name in self.divergences and copy.directory == self._diverged_directories[copy.name]:
+            return f"{copy.name} has diverged; rebuild it in an empty directory before it follows again"
+        others = (other.name for other in self._live() if other.role == "standby" and other.name != copy.name)
         other = next(others, "")
-        if role == "standby" and other:
+        if copy.role == "standby" and other:
             return f"{self.identity.name} has a standby, {other}; a second copy follows with --role follower"
         return ""
 
@@ -440,6 +453,8 @@ class Primary:
         copy.put(link.encode(Kind.WELCOME, self.epoch, link.pack_map({"claims": claims, "proof": proof})))
         for older in [each for each in self._live() if each.name == copy.name]:
             self.disconnect(older, f"{copy.name} connected again")
+        # It has another directory than the one that diverged, so it was rebuilt.
+        self.divergences.pop(copy.name, None)
         copy.reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
         copy.state = "live"
         copy.sent_seq = copy.received_seq = seq
@@ -505,6 +520,7 @@ class Primary:
 
     def _on_divergence(self, copy: Copy, divergence: Divergence) -> None:
         self.divergences[copy.name] = divergence
+        self._diverged_directories[copy.name] = copy.directory
         copy.put(link.encode(Kind.DIVERGENCE, self.epoch, link.pack_map(divergence._asdict())))
         self.disconnect(copy, divergence.sentence(self.identity.name, copy.name))
 

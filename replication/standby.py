@@ -51,6 +51,8 @@ class Standby:
     is in sync, and after an orderly stop of a node of which this was true. ``incomplete``: reason for which its disk
     may lack what it has acknowledged (it is new, or damage was cut off), until it is in sync; keep it beside the
     journal. ``unlike``: reason for which the primary refused this node as no pair. ``primary``: its name.
+    ``directory``: id of this node's data directory, by which a primary knows a node that was rebuilt after a
+    divergence.
     """
 
     def __init__(
@@ -65,9 +67,10 @@ class Standby:
         event_digest: bytes,
         memory_kept: bool = False,
         incomplete: str = "",
+        directory: bytes = b"",
     ) -> None:
         self.identity, self.role, self.settings = identity, role, settings
-        self._secret = secret
+        self._secret, self._directory = secret, directory
         self.epoch = epoch
         self.state: State = "disconnected"
         self.why = ""
@@ -196,6 +199,7 @@ class Standby:
                     **self.identity._asdict(),
                     "role": self.role,
                     "epoch": self.epoch,
+                    "directory": self._directory,
                     "tail": link.pack_positions(self._tail),
                 }
             )
@@ -258,8 +262,8 @@ class Standby:
         """Checks that belong to the present position, once ``take_blocks`` has given all blocks before them and they
         are applied: a Scrub, (seq, digest of each part), or the genesis record of the next slice.
 
-        Parts may be of an earlier position, where this node has to have computed its own. Raises LinkError for any
-        other check of another position.
+        Without digests the parts are to be computed here. With digests they may be of an earlier position, where this
+        node was asked to compute its own. Raises LinkError for any other check of another position.
         """
         checks: list[Scrub | tuple[int, dict[str, bytes]] | bytes] = []
         while self._checks and self._checks[0][0] == 0:
@@ -279,7 +283,7 @@ class Standby:
 
     def _parts(self, frame: Frame) -> tuple[int, dict[str, bytes]]:
         told = link.unpack_map(frame.payload, {"seq": int, "parts": dict})
-        if told["seq"] > self.taken_seq:
+        if told["seq"] > self.taken_seq or (not told["parts"] and told["seq"] != self.taken_seq):
             raise LinkError(f"the primary compares its state after {told['seq']}, and sent up to {self.taken_seq}")
         return told["seq"], told["parts"]
 

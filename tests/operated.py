@@ -117,6 +117,7 @@ class FakeNode:
             "state": "draining" if self.draining else "open",
             "state_reason": "the node is draining" if self.draining else "",
             "warning": "",
+            "diverged": 0,
             "draining": int(self.draining),
             "room": "open",
             "seq": self.engine.seq,

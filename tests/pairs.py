@@ -130,6 +130,7 @@ class CopyNode:
         epoch: int = 0,
         log: Log | None = None,
         incomplete: str = "",
+        directory: bytes = b"",
         **changes: object,
     ) -> None:
         self.log = log or Log()
@@ -143,6 +144,7 @@ class CopyNode:
             seq=self.log.seq,
             event_digest=self.log.digest,
             incomplete=incomplete,
+            directory=directory,
         )
 
     def work(self, now_ns: int) -> None:

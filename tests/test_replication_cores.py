@@ -260,6 +260,7 @@ def test_a_check_of_another_position_breaks_the_link() -> None:
     for kind, payload in (
         (Kind.SCRUB, pack_scrub(Scrub(2, 1, 64, b"d" * 16))),
         (Kind.PARTS, pack_map({"seq": 9, "parts": {}})),
+        (Kind.PARTS, pack_map({"seq": 2, "parts": {}})),
     ):
         copy.core.receive(encode(kind, 1, payload), 0)
         with pytest.raises(LinkError, match="sent up to 3"):
@@ -348,10 +349,10 @@ def test_different_digests_name_the_first_block_that_differs_on_both_sides() -> 
     Wire(primary, again).settle()
     assert again.core.state == "refused"
     assert "rebuild" in again.core.why
-    primary.core.forget_divergence("B")
-    rebuilt = CopyNode(log=primary.log)
+    rebuilt = CopyNode(log=primary.log, directory=b"new")
     Wire(primary, rebuilt).settle()
     assert rebuilt.core.state == "following"
+    assert not primary.core.divergences
 
 
 def test_an_acknowledgement_of_what_was_never_sent_ends_the_connection() -> None:

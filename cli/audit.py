@@ -1,0 +1,111 @@
+"""`lockstep audit`: a third copy that follows the primary, or another directory, and compares digests."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.node import check_whole
+from cli.options import EngineChoice
+from cli.pair import address_of
+from cli.warmup import ready
+
+_LINE_S: Final = 1.0
+
+
+def audit(
+    directory: Path,
+    against: str,
+    engine: EngineChoice,
+    *,
+    secret_file: Path | None,
+    to_seq: int | None,
+    seconds: float | None,
+    as_json: bool,
+) -> int:
+    """Follow the primary at HOST:PORT, or compare with a directory. Exit status 1 at a difference."""
+    if Path(against).is_dir():
+        from cli.proof import compare
+
+        if to_seq is not None or seconds is not None:
+            raise WrongUse("--to and --seconds are of an audit of a running primary; leave them out for a directory")
+        return compare(directory, Path(against), engine, as_json=as_json)
+    address = address_of(against, "--against", least=1)
+    if secret_file is None:
+        raise WrongUse("an audit of a running primary needs --secret-file, the secret of the pair")
+    with errors.finding():
+        check_whole(directory)
+    ready()
+    from node.auditor import Auditor
+    from replication.secret_file import read_secret
+
+    secret = read_secret(secret_file)
+    with screen.Bar(f"replaying with the {engine.value} engine") as bar:
+        auditor = Auditor(directory, address, secret, engine=engine.value, progress=bar.to)
+    began_s = time.monotonic()
+    try:
+        for _ in _followed(auditor, to_seq, None if seconds is None else began_s + seconds, as_json=as_json):
+            pass
+    except KeyboardInterrupt:
+        pass
+    finally:
+        auditor.close()
+    return _end(auditor, engine, as_json=as_json)
+
+
+def _followed(auditor: Any, to_seq: int | None, end_s: float | None, *, as_json: bool) -> Iterator[None]:
+    """Follow, and print the progress each second."""
+    while auditor.divergence is None:
+        line_s = time.monotonic() + _LINE_S
+
+        def is_done(state: Any) -> bool:
+            return (to_seq is not None and state.agreed_seq >= to_seq) or (
+                end_s is not None and time.monotonic() >= end_s and state.primary != ""
+            )
+
+        def is_over(state: Any, line_s: float = line_s) -> bool:
+            return time.monotonic() >= line_s or is_done(state)
+
+        state = auditor.follow(is_over)
+        if is_done(state):
+            return
+        if not as_json and auditor.divergence is None:
+            screen.print_line(_line(state))
+            screen.flush()
+        yield
+
+
+def _line(state: Any) -> str:
+    behind = max(state.primary_seq - state.seq, 0)
+    pieces = f", {screen.count(state.pieces)} pieces of the state compared" if state.pieces else ""
+    return (
+        f"{state.primary or 'no primary'}: equal up to command {screen.count(state.agreed_seq)}, "
+        f"{screen.count(behind)} behind{pieces}"
+    )
+
+
+def _end(auditor: Any, engine: EngineChoice, *, as_json: bool) -> int:
+    state, divergence = auditor.state, auditor.divergence
+    sentence = "" if divergence is None else auditor.standby.why
+    if as_json:
+        screen.print_json(
+            {
+                "ok": divergence is None,
+                "engine": engine.value,
+                "primary": state.primary or None,
+                "agreed_seq": state.agreed_seq,
+                "pieces": state.pieces,
+                "parts_seq": state.parts_seq or None,
+                "first_seq": None if divergence is None else divergence.first_seq,
+                "last_seq": None if divergence is None else divergence.last_seq,
+                "part": None if divergence is None else divergence.part,
+                "difference": sentence or None,
+            }
+        )
+    elif divergence is None:
+        screen.verdict(True, f"{_line(state)}; no difference with the {engine.value} engine")
+    else:
+        screen.verdict(False, f"DIFFERENT: {sentence}")
+    return errors.FINE if divergence is None else errors.FOUND

@@ -1,0 +1,103 @@
+"""Pieces of the state that two replicas compare in turn, so that a difference is found that no event shows yet.
+
+A piece is a run of bytes of one region (``parts.regions``). Its number says which region and from which byte, so that
+two engines at the same command cut the same piece. There are two kinds of regions, each walked at its own pace: dense
+ones (orders, books, accounts), which are small and change most, and sparse ones (ids, levels, exposures), which are as
+large as the capacity. The venue's counters give the other regions their length: compare them first.
+"""
+
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.digest import EventChain, checksum
+from engine.parts import regions
+from engine.state import State
+
+Rows = np.ndarray[Any, Any]
+
+#: Number of the piece with the venue's counters.
+VENUE: Final = 0
+_OFFSET_BITS: Final = 40
+_OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
+
+
+class Piece(NamedTuple):
+    """Piece of the state: its number, the part and region that it is of, its digest (16 bytes) and its size."""
+
+    number: int
+    part: str
+    region: str
+    digest: bytes
+    size_bytes: int
+
+
+class Pieces:
+    """Pieces of the state of an engine as it stands: make it anew after each command.
+
+    ``events``: number of the piece with the chain of the events. ``first_dense``, ``first_sparse``: numbers with which
+    a walk through the regions of a kind begins.
+    """
+
+    def __init__(self, state: State, chain: EventChain) -> None:
+        self._regions, self._chain = regions(state), chain
+        self._following, first_sparse = _walk_order(tuple(each.paged for each in self._regions))
+        self._raw: dict[int, Rows] = {}
+        self.events: int = len(self._regions) << _OFFSET_BITS
+        self.first_dense: int = (VENUE + 1) << _OFFSET_BITS
+        self.first_sparse: int = first_sparse << _OFFSET_BITS
+
+    def _bytes(self, index: int) -> tuple[str, str, Rows]:
+        """Part, name and bytes of a region."""
+        if index == len(self._regions):
+            arrays = self._chain.arrays()
+            return "events", "events", np.concatenate([arrays[name] for name in sorted(arrays)])
+        region = self._regions[index]
+        raw = self._raw.get(index)
+        if raw is None:
+            raw = self._raw[index] = region.rows.view(np.uint8).reshape(-1)
+        return region.part, region.name, raw
+
+    def piece(self, number: int, bytes_max: int) -> Piece:
+        """Cut the piece of a number, of ``bytes_max`` at most. Raises ValueError for a number that no piece has."""
+        index, start = number >> _OFFSET_BITS, number & _OFFSET_MASK
+        if not 0 <= index <= len(self._regions) or bytes_max < 1:
+            raise ValueError(f"no piece of the state has number {number} and {bytes_max} bytes at most")
+        part, name, raw = self._bytes(index)
+        taken = raw[start : start + bytes_max]
+        # With the number, so that equal bytes of two pieces have two digests.
+        digest = checksum(number.to_bytes(8, "little") + checksum(taken.data))
+        return Piece(number, part, name, digest, len(taken))
+
+    def walk(self, number: int, bytes_max: int) -> tuple[list[Piece], int]:
+        """Cut pieces of a kind of regions from ``number`` on, of ``bytes_max`` together and one round at most.
+
+        Gives them and the number with which the next walk begins; after the last region of the kind comes the first.
+        """
+        pieces: list[Piece] = []
+        index, start = number >> _OFFSET_BITS, number & _OFFSET_MASK
+        for _ in range(len(self._regions)):
+            size = self._regions[index].rows.nbytes
+            if start < size:
+                taken = self.piece(index << _OFFSET_BITS | start, bytes_max)
+                pieces.append(taken)
+                bytes_max -= taken.size_bytes
+                start += taken.size_bytes
+            if start < size:
+                break
+            index, start = self._following[index], 0
+            if bytes_max < 1 or index << _OFFSET_BITS == number:
+                break
+        return pieces, index << _OFFSET_BITS | start
+
+
+@cache
+def _walk_order(paged: tuple[bool, ...]) -> tuple[tuple[int, ...], int]:
+    """Index of the next region of the same kind after each region, and the first sparse region.
+
+    The venue's counters are compared each time, and are no stop of the walk.
+    """
+    kinds = {kind: [at for at, each in enumerate(paged) if each == kind and at != VENUE] for kind in (False, True)}
+    following = [next((at for at in kinds[kind] if at > index), kinds[kind][0]) for index, kind in enumerate(paged)]
+    return tuple(following), kinds[True][0]

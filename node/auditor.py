@@ -1,0 +1,250 @@
+"""Third copy of a market that follows the primary, applies its blocks with either engine, and compares digests.
+
+It starts from a data directory, which it only reads, and keeps no journal. With the compiled engine it compares the
+pieces and parts of the state that the primary sends too (``replication.pieces``); with the reference engine the events.
+"""
+
+import os
+import select
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from engine.interface import EngineKind, MarketEngine
+from engine.records import COMMAND
+from journal import BlockRefused, Journal, JournalDamaged
+from journal.frame import check_continues, decode_sealed
+from replay.rebuild import Progress, capacity_of, journal_of, owned_rows, played, rebuild_from
+from replication.comparison import Divergence
+from replication.identity import identity_of
+from replication.lease import lease_clock_ns
+from replication.link import LinkError, Position, Scrub
+from replication.pieces import PieceComparison
+from replication.standby import Settings, Standby
+
+#: Longest waits: for the connection, and for a primary that is gone, in seconds.
+CONNECT_S: Final = 5.0
+LOST_S: Final = 10.0
+#: Interval of looks at time while nothing arrives, in seconds.
+_LOOK_S: Final = 0.02
+_ATTEMPTS: Final = 5
+
+
+class AuditRefused(Exception):
+    """The audit cannot begin or go on; the message says why."""
+
+
+class AuditState(NamedTuple):
+    """Progress of an audit: last command applied, last one with equal digests, pieces and parts compared."""
+
+    primary: str
+    seq: int
+    agreed_seq: int
+    primary_seq: int
+    pieces: int
+    parts_seq: int
+
+
+class Auditor:
+    """Audit of the primary at ``address`` by a copy of the state of a data directory.
+
+    Raises AuditRefused, and what ``rebuild_from`` raises. Close it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        address: tuple[str, int],
+        secret: bytes,
+        *,
+        engine: EngineKind = "kernel",
+        progress: Progress | None = None,
+    ) -> None:
+        self._directory, self._address, self._secret = directory, address, secret
+        self._journal: Journal = journal_of(directory)
+        self._engine: MarketEngine = rebuild_from(
+            self._journal, directory, engine=engine, on_divergence="note", progress=progress
+        ).engine
+        self._pieces: PieceComparison | None = PieceComparison(self._engine) if engine == "kernel" else None  # type: ignore[arg-type]
+        self._socket: socket.socket | None = None
+        self._own_parts: dict[int, dict[str, bytes]] = {}
+        self._parts_seq = 0
+        self._link, self._epoch, self._time_ns = self._end()
+        self.standby = self._new_standby()
+
+    def close(self) -> None:
+        """End the connection and the reading."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._journal.close()
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """First difference from the primary."""
+        return self.standby.divergence
+
+    @property
+    def state(self) -> AuditState:
+        """Progress."""
+        standby = self.standby
+        pieces = self._pieces.compared if self._pieces is not None else 0
+        agreed_seq = int(standby.status()["agreed_seq"])
+        return AuditState(
+            standby.primary, standby.applied_seq, agreed_seq, standby.primary_seq, pieces, self._parts_seq
+        )
+
+    def follow(self, is_over: Callable[[AuditState], bool]) -> AuditState:
+        """Follow the primary until ``is_over``, or until a difference is found. Raises AuditRefused."""
+        attempts, lost_ns = 0, lease_clock_ns()
+        while self.divergence is None and not is_over(self.state):
+            if self._socket is None and not self._connect(lost_ns):
+                continue
+            self._turn()
+            if self.standby.state == "following":
+                lost_ns = lease_clock_ns()
+            elif self.standby.state not in ("greeting", "diverged"):
+                self._drop()
+                attempts += self.standby.state in ("elsewhere", "refused")
+                if self.standby.state == "elsewhere" and attempts < _ATTEMPTS:
+                    self._read_on()
+                elif self.standby.state != "disconnected":
+                    raise AuditRefused(self._reason())
+        return self.state
+
+    def _reason(self) -> str:
+        standby = self.standby
+        if standby.state == "elsewhere":
+            return (
+                f"{self._directory} ends at command {standby.taken_seq}, before the blocks that the primary has at "
+                "hand; name a newer copy, or the directory of a running node"
+            )
+        if standby.state == "apart" and standby.common is not None:
+            return f"{self._directory} has blocks after command {standby.common.seq} that the primary does not have"
+        return f"the primary refuses the audit: {standby.why}"
+
+    def _end(self) -> tuple[bytes, int, int]:
+        """Checksum, epoch and time at the end of what was replayed; the engine stands at the end of a block."""
+        seq = self._engine.seq
+        if seq == self._journal.start_seq:
+            return self._journal.start_link, 0, 0
+        block = next(self._journal.blocks(seq, seq))
+        return block.checksum, block.epoch, block.time_ns
+
+    def _new_standby(self) -> Standby:
+        capacity = capacity_of(self._journal)
+        return Standby(
+            identity_of(self._journal, capacity, f"auditor-{socket.gethostname()}-{os.getpid()}"),
+            "auditor",
+            self._secret,
+            Settings(silence_ns=2_000_000_000),
+            epoch=self._epoch,
+            seq=self._engine.seq,
+            event_digest=self._engine.event_digest,
+            directory=os.urandom(16),
+        )
+
+    def _read_on(self) -> None:
+        """Replay what a running node has journaled in the directory meanwhile."""
+        self._journal.close()
+        self._journal = journal_of(self._directory)
+        for _ in played(self._journal, self._engine, self._journal.last_seq):
+            pass
+        self._link, self._epoch, self._time_ns = self._end()
+        self.standby = self._new_standby()
+
+    def _connect(self, lost_ns: int) -> bool:
+        """Connect and begin the greeting; False where it failed and may be repeated. Raises AuditRefused."""
+        try:
+            self._socket = socket.create_connection(self._address, CONNECT_S)
+        except OSError as error:
+            if lease_clock_ns() - lost_ns > LOST_S * 1e9:
+                host, port = self._address
+                raise AuditRefused(f"no primary answers at {host}:{port}: {error.strerror or error}") from None
+            select.select([], [], [], _LOOK_S)
+            return False
+        self._socket.setblocking(False)
+        start = Position(self._journal.start_seq, self._journal.start_link)
+        end = Position(self.standby.taken_seq, self._link)
+        self.standby.connect(os.urandom(16), [end] if end.seq == start.seq else [end, start], lease_clock_ns())
+        return True
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+    def _turn(self) -> None:
+        """Take what has arrived, and answer."""
+        assert self._socket is not None, "a turn has a connection"
+        readable, _, _ = select.select([self._socket], [], [], _LOOK_S)
+        now_ns = lease_clock_ns()
+        if readable:
+            try:
+                data = self._socket.recv(1 << 20)
+            except OSError:
+                data = b""
+            if not data:
+                self.standby.disconnect()
+                self._drop()
+                return
+            self.standby.receive(data, now_ns)
+            self._take()
+        self.standby.tick(now_ns)
+        self.standby.acknowledge(now_ns)
+        self._send(b"".join(self.standby.take_out()))
+
+    def _send(self, data: bytes) -> None:
+        if not data or self._socket is None:
+            return
+        self._socket.settimeout(CONNECT_S)
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            self.standby.disconnect()
+        self._socket.setblocking(False)
+
+    def _take(self) -> None:
+        """Apply the blocks that arrived, and compare what the primary sent between them."""
+        standby = self.standby
+        while standby.state == "following":
+            blocks = standby.take_blocks()
+            for sealed in blocks:
+                try:
+                    block = decode_sealed(sealed, COMMAND.itemsize)
+                    check_continues(
+                        block, standby.taken_seq, self._link, self._epoch, self._time_ns, self._journal.start_seq
+                    )
+                except (BlockRefused, JournalDamaged) as error:
+                    standby.on_block_refused(str(error))
+                    return
+                self._engine.apply(owned_rows(block.rows))
+                self._link, self._epoch, self._time_ns = block.checksum, block.epoch, block.time_ns
+                standby.on_taken(block.last_seq, block.epoch)
+                standby.on_applied(block.first_seq, block.last_seq, self._engine.event_digest)
+            try:
+                checks = standby.take_checks()
+                for check in checks:
+                    self._check(check)
+            except LinkError as error:
+                standby.on_block_refused(str(error))
+                return
+            if not blocks and not checks:
+                return
+
+    def _check(self, check: "Scrub | tuple[int, dict[str, bytes]] | bytes") -> None:
+        if self._pieces is None or isinstance(check, bytes):
+            return
+        if isinstance(check, Scrub):
+            part, own = self._pieces.own(check)
+            self.standby.compare_part(check.seq, part, own, check.digest)
+            return
+        seq, parts = check
+        if not parts:
+            machine: Any = self._engine
+            self._own_parts = {seq: machine.part_digests()}
+        elif (own_parts := self._own_parts.pop(seq, None)) is not None:
+            for part in sorted(own_parts.keys() & parts.keys()):
+                self.standby.compare_part(seq, part, own_parts[part], parts[part])
+            self._parts_seq = seq
