@@ -5,7 +5,9 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,7 +26,7 @@ from replication import history_link, link
 from replication.fetch import Fetched, JournalsApart, fetch, find_common
 from replication.history import HistoryError, HistoryLost, Peer
 from replication.history_link import HistoryLink
-from replication.history_server import HistoryServer
+from replication.history_server import CONNECTIONS_MAX, HistoryServer, command
 from replication.link import Kind
 from tests.journals import META, digest_of, fill, read_all
 from tests.kills import calls_of, killed
@@ -445,3 +447,61 @@ def test_a_directory_in_use_or_with_something_else_is_refused(tmp_path: Path) ->
     fetched(tmp_path / "a", tmp_path / "c")
     with Journal.open(tmp_path / "c"), pytest.raises(JournalError, match="is being written by"):
         fetched(tmp_path / "a", tmp_path / "c")
+
+
+# The process beside a node.
+
+
+def test_the_process_serves_until_its_input_ends(tmp_path: Path) -> None:
+    journal_at(tmp_path / "a")
+    with process(tmp_path / "a") as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(SECRET.hex().encode() + b"\n")
+        child.stdin.flush()
+        word, port = child.stdout.readline().split()
+        assert word == b"ready"
+        fetch(("127.0.0.1", int(port)), SECRET, tmp_path / "b", name="B")
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) > os.getpriority(os.PRIO_PROCESS, 0)
+        child.stdin.close()
+        assert child.wait(60) == 0
+    assert same_chain(tmp_path / "a", tmp_path / "b")
+
+
+def test_the_process_ends_with_a_sentence_where_there_is_no_journal(tmp_path: Path) -> None:
+    with process(tmp_path) as child:
+        _, said = child.communicate(SECRET.hex().encode() + b"\n", 60)
+    assert child.returncode == 1
+    assert said.startswith(b"the history of ")
+    assert b"holds no journal" in said
+    assert said.count(b"\n") == 1
+
+
+@contextmanager
+def process(directory: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    pipe = subprocess.PIPE
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command(directory, 0, name="A"), stdin=pipe, stdout=pipe, stderr=pipe, cwd=root) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def test_more_connections_than_the_server_takes_are_closed_and_make_room_again(tmp_path: Path) -> None:
+    journal_at(tmp_path / "a")
+    with serving(tmp_path / "a") as address:
+        held = [socket.create_connection(address) for _ in range(CONNECTIONS_MAX)]
+        for each in held:
+            assert each.recv(1)
+        with pytest.raises(HistoryLost):
+            fetch(address, SECRET, tmp_path / "b", name="B")
+        for each in held:
+            each.close()
+        for _ in range(1_000):
+            try:
+                fetch(address, SECRET, tmp_path / "b", name="B")
+                break
+            except HistoryLost:
+                time.sleep(0.01)
+    assert same_chain(tmp_path / "a", tmp_path / "b")
