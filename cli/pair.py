@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cli.errors import WrongUse
 
 if TYPE_CHECKING:
-    from node.pair import PairPlan
+    from node.pair_plan import PairPlan
 
 #: Release policies that need a standby.
 REPLICATED: Final = ("replica", "both")
@@ -47,7 +47,7 @@ def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
         raise WrongUse(
             "a node of a pair needs --secret-file: the same secret on both nodes, as `lockstep witness` makes"
         )
-    from node.pair import PairOptions, PairPlan
+    from node.pair_plan import PairOptions, PairPlan
     from replication.arbiter import Candidate, checked_name
     from replication.arbiters import AddressError, open_arbiter, parse_address
     from replication.death_watch import DeathWatch

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import ssl
 
     from node.node import NodeOptions
-    from node.pair import PairPlan
+    from node.pair_plan import PairPlan
 
 #: Default capacity of a new directory.
 _CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)

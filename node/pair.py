@@ -9,29 +9,30 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from directory.divergence import directory_id
 from engine.engine import compile_kernels as engine_kernels
 from gateway.kernels import compile_kernels as gateway_kernels
-from journal import Block, BlockRefused, Journal, JournalError
+from journal import Block, BlockRefused, JournalError
 from node.control import OperationRefused
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
+from node.pair_connections import FromCopy, ToPrimary
+from node.pair_plan import PairOptions
+from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
 from notation.words import iso_time
-from replication.arbiter import Arbiter, ArbiterError, Candidate, Reign, Request
+from replication.arbiter import Arbiter, ArbiterError, Reign, Request
 from replication.candidacy import Candidacy
 from replication.death_watch import DeathWatch
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
 from replication.link import LinkError, Position, Scrub
-from replication.primary import Backlog, Copy, Primary, Settings
+from replication.primary import Copy, Primary
 from replication.standby import Settings as CopySettings
-from replication.standby import Standby, sparse_tail
+from replication.standby import Standby
 from replication.tenure import Tenure
 from sequencer.reign import begin_reign
 
@@ -48,10 +49,6 @@ REFUSED_S: Final = 0.5
 HANDOVER_S: Final = 2.0
 #: Time for the answer to the operator who hands over.
 ANSWER_S: Final = 0.01
-#: Blocks at the end of the journal whose positions are known without reading them.
-_RECENT_BLOCKS: Final = 4_096
-#: Bytes of blocks that are read at the start.
-_DENSE_BYTES: Final = 8 << 20
 
 
 class TailApart(Exception):
@@ -75,91 +72,6 @@ class TooFarBehind(Exception):
     def __init__(self, address: tuple[str, int]) -> None:
         super().__init__("this journal ends too far behind the primary's; the blocks between are fetched")
         self.address = address
-
-
-@dataclass(frozen=True)
-class PairOptions:
-    """Options of a node of a pair.
-
-    ``candidate``: name, and the addresses that the arbiter's record shows. ``secret``: of the pair. ``host``, ``port``:
-    where copies connect. ``peer``: address of the other node's link; None: only what the arbiter's record names.
-    ``follower``: a copy that never takes over by itself.
-    """
-
-    candidate: Candidate
-    secret: bytes
-    host: str
-    port: int
-    peer: tuple[str, int] | None
-    settings: Settings
-    follower: bool = False
-
-
-@dataclass(frozen=True)
-class PairPlan:
-    """Plan of a node of a pair, before its directory is open: ``options`` as above, and the driver of the arbiter.
-
-    ``make_arbiter``: driver for the id of a journal (16 bytes). ``make_watch``: starts the watch beside this process.
-    ``clients_host``: address of order entry that the arbiter's record shows.
-    """
-
-    options: PairOptions
-    make_arbiter: Callable[[bytes], Arbiter]
-    make_watch: Callable[[bytes], DeathWatch]
-    clients_host: str
-
-
-class RecentBlocks:
-    """The newest blocks of a journal from memory, for a copy that is a little behind, and positions of older ones."""
-
-    def __init__(self, journal: Journal, backlog_bytes: int) -> None:
-        self._journal = journal
-        self._start = Position(journal.start_seq, journal.start_link)
-        blocks = self._newest(_DENSE_BYTES)
-        start = Position(blocks[0].first_seq - 1, blocks[0].previous) if blocks else self._start
-        self.backlog = Backlog(*start, backlog_bytes)
-        self._recent: deque[Position] = deque(maxlen=_RECENT_BLOCKS)
-        for block in blocks:
-            self.add(block)
-
-    def _newest(self, size_bytes: int) -> list[Block]:
-        """Blocks at the end of the journal, in order, of so many bytes together."""
-        found: list[Block] = []
-        seq = self._journal.last_seq
-        while seq > self._start.seq and size_bytes > 0 and len(found) < _RECENT_BLOCKS:
-            block = self._block_at(seq)
-            found.append(block)
-            seq, size_bytes = block.first_seq - 1, size_bytes - len(block.sealed)
-        return found[::-1]
-
-    def add(self, block: Block) -> None:
-        """Note the next block."""
-        self.backlog.add(block.first_seq, block.last_seq, bytes(block.sealed))
-        self._recent.append(Position(block.last_seq, block.checksum))
-
-    def _block_at(self, seq: int) -> Block:
-        return next(self._journal.blocks(seq, seq))
-
-    def tail(self) -> list[Position]:
-        """Positions for ``Standby.connect``."""
-        newest = list(reversed(self._recent))
-        oldest_seq = newest[-1].seq if newest else self._start.seq
-        distance = 1
-        while oldest_seq - distance > self._start.seq:
-            block = self._block_at(oldest_seq - distance)
-            if block.last_seq < newest[-1].seq:
-                newest.append(Position(block.last_seq, block.checksum))
-            distance *= 4
-        return sparse_tail([*newest, self._start])
-
-    def checksum_at(self, seq: int) -> bytes | None:
-        """Checksum of the chain after a command that is on the disk; None if no block ends there."""
-        if seq == self._start.seq:
-            return self._start.digest
-        if not self._start.seq < seq <= self._journal.durable_seq:
-            return None
-        block = self._block_at(seq)
-        return block.checksum if block.last_seq == seq else None
 
 
 class Pair:
@@ -201,8 +113,8 @@ class Pair:
         self._server: asyncio.Server | None = None
         self._history: HistoryProcess | None = None
         self._primary_host = ""
-        self._to_primary: _ToPrimary | None = None
-        self._from_copies: dict[Copy, _FromCopy] = {}
+        self._to_primary: ToPrimary | None = None
+        self._from_copies: dict[Copy, FromCopy] = {}
         self._unapplied: deque[Block] = deque()
         self._applying = False
         self._connecting = False
@@ -282,7 +194,7 @@ class Pair:
         engine_kernels()
         gateway_kernels()
         options = self.options
-        self._server = await self._loop.create_server(lambda: _FromCopy(self), options.host, options.port)
+        self._server = await self._loop.create_server(lambda: FromCopy(self), options.host, options.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
         if not options.candidate.address:
             address = f"{options.host}:{self.port}"
@@ -538,13 +450,13 @@ class Pair:
         self._primary_host = address[0]
         try:
             async with asyncio.timeout(CONNECT_S):
-                await self._loop.create_connection(lambda: _ToPrimary(self), *address)
+                await self._loop.create_connection(lambda: ToPrimary(self), *address)
         except (OSError, TimeoutError):
             pass
         finally:
             self._connecting = False
 
-    def on_connect(self, connection: "_ToPrimary") -> bool:
+    def on_connect(self, connection: ToPrimary) -> bool:
         """Begin a greeting on a new connection to the primary; False if it is not wanted any more."""
         if self.primary is not None or self._to_primary is not None or self._closed:
             return False
@@ -552,7 +464,7 @@ class Pair:
         self.standby.connect(os.urandom(16), self._recent.tail(), lease_clock_ns())
         return True
 
-    def on_disconnect(self, connection: "_ToPrimary") -> None:
+    def on_disconnect(self, connection: ToPrimary) -> None:
         """Note that the connection to the primary is gone."""
         if self._to_primary is not connection:
             return
@@ -663,7 +575,7 @@ class Pair:
 
     # The primary's side of a connection.
 
-    def on_copy(self, connection: "_FromCopy") -> Copy | None:
+    def on_copy(self, connection: FromCopy) -> Copy | None:
         """Take a new connection of a copy; None if this node is not primary."""
         if self.primary is None or self._closed:
             return None
@@ -691,80 +603,3 @@ async def _pause(deadline_s: float, why: str) -> None:
     if time.monotonic() > deadline_s:
         raise OperationRefused(f"no switchover: {why} after {HANDOVER_S:g} s")
     await asyncio.sleep(0.001)
-
-
-class _ToPrimary(asyncio.Protocol):
-    """Connection of a copy to the primary."""
-
-    def __init__(self, pair: Pair) -> None:
-        self._pair = pair
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the greeting."""
-        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is no subclass
-        if not self._pair.on_connect(self):
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes."""
-        self._pair.on_bytes(data)
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Note the end."""
-        self._pair.on_disconnect(self)
-
-    def send(self, pieces: list[bytes]) -> None:
-        """Send bytes."""
-        if pieces and self._transport is not None:
-            self._transport.writelines(pieces)
-
-    def close(self) -> None:
-        """End the connection after what was sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-
-class _FromCopy(asyncio.Protocol):
-    """Connection of a copy, at the primary."""
-
-    def __init__(self, pair: Pair) -> None:
-        self._pair = pair
-        self._copy: Copy | None = None
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the challenge; a node that is not primary just hangs up."""
-        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is no subclass
-        self._copy = self._pair.on_copy(self)
-        if self._copy is None:
-            self._transport.abort()
-            return
-        self.send()
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes."""
-        if self._copy is not None:
-            self._pair.on_copy_bytes(self._copy, data)
-            self.send()
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Note the end."""
-        if self._copy is not None:
-            self._pair.on_copy_disconnect(self._copy)
-
-    def send(self) -> None:
-        """Send what the core has for this copy, and hang up once it is closed."""
-        if self._copy is None or self._transport is None:
-            return
-        pieces = self._copy.take_out()
-        if pieces:
-            self._transport.writelines(pieces)
-        self._copy.unsent_bytes = self._transport.get_write_buffer_size()
-        if self._copy.state == "closed":
-            self._transport.close()
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._transport is not None:
-            self._transport.close()

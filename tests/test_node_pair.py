@@ -18,7 +18,8 @@ from journal import Journal
 from node.logs import Log
 from node.node import Deposed, Node, NodeOptions
 from node.opening import open_directory
-from node.pair import Pair, PairOptions
+from node.pair import Pair
+from node.pair_plan import PairOptions
 from replication.arbiter import Candidate
 from replication.memory import MemoryArbiter
 from replication.primary import Settings

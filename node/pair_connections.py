@@ -1,0 +1,115 @@
+"""Connections between the nodes of a pair: TCP on the event loop, and nothing else; ``node.pair`` decides."""
+
+import asyncio
+from typing import Protocol, cast
+
+from replication.primary import Copy
+
+
+class _Copy(Protocol):
+    """The side of a copy."""
+
+    def on_connect(self, connection: "ToPrimary", /) -> bool:
+        """Begin a greeting; False if the connection is not wanted any more."""
+        ...
+
+    def on_bytes(self, data: bytes, /) -> None:
+        """Take bytes of the primary."""
+        ...
+
+    def on_disconnect(self, connection: "ToPrimary", /) -> None:
+        """Note that the connection is gone."""
+        ...
+
+
+class _Primary(Protocol):
+    """The side of the primary."""
+
+    def on_copy(self, connection: "FromCopy", /) -> Copy | None:
+        """Take a new connection; None if this node is not primary."""
+        ...
+
+    def on_copy_bytes(self, copy: Copy, data: bytes, /) -> None:
+        """Take bytes of a copy."""
+        ...
+
+    def on_copy_disconnect(self, copy: Copy, /) -> None:
+        """Note that the connection is gone."""
+        ...
+
+
+class ToPrimary(asyncio.Protocol):
+    """Connection of a copy to the primary."""
+
+    def __init__(self, pair: _Copy) -> None:
+        self._pair = pair
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the greeting."""
+        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is no subclass
+        if not self._pair.on_connect(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes."""
+        self._pair.on_bytes(data)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Note the end."""
+        self._pair.on_disconnect(self)
+
+    def send(self, pieces: list[bytes]) -> None:
+        """Send bytes."""
+        if pieces and self._transport is not None:
+            self._transport.writelines(pieces)
+
+    def close(self) -> None:
+        """End the connection after what was sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+class FromCopy(asyncio.Protocol):
+    """Connection of a copy, at the primary."""
+
+    def __init__(self, pair: _Primary) -> None:
+        self._pair = pair
+        self._copy: Copy | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the challenge; a node that is not primary just hangs up."""
+        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is no subclass
+        self._copy = self._pair.on_copy(self)
+        if self._copy is None:
+            self._transport.abort()
+            return
+        self.send()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes."""
+        if self._copy is not None:
+            self._pair.on_copy_bytes(self._copy, data)
+            self.send()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Note the end."""
+        if self._copy is not None:
+            self._pair.on_copy_disconnect(self._copy)
+
+    def send(self) -> None:
+        """Send what the core has for this copy, and hang up once it is closed."""
+        if self._copy is None or self._transport is None:
+            return
+        pieces = self._copy.take_out()
+        if pieces:
+            self._transport.writelines(pieces)
+        self._copy.unsent_bytes = self._transport.get_write_buffer_size()
+        if self._copy.state == "closed":
+            self._transport.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.close()
