@@ -196,8 +196,7 @@ def serve(
 
     Example: lockstep serve --data node1 --port 9001
 
-    Example: lockstep serve --data b --port 9002 --node B --arbiter witness://127.0.0.1:9400 --secret-file secret --peer
-    127.0.0.1:9301
+    Example: lockstep serve --data b --node B --arbiter witness://10.0.0.3:9010 --secret-file s --peer 10.0.0.1:9301
     """
     from cli.capacity import CapacityOptions
     from cli.pair import PairArguments, plan_of
@@ -282,11 +281,18 @@ def witness(
 def status(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node of a pair.")],
     is_primary: Annotated[
-        bool, typer.Option("--is-primary", help="Print nothing; exit status 0 if this node is primary, else 1.")
+        bool,
+        typer.Option(
+            "--is-primary",
+            help="Print nothing; exit status 0 if this node is primary, 1 if it is not, 2 if none runs, 75 if it "
+            "does not answer.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> int:
     """Show a pair of nodes: who is primary, how far the standby is, and whether it can take over.
+
+    Exit status 1 if a node has diverged. A node that is not of a pair shows its state.
 
     Example: lockstep status a
 
@@ -295,6 +301,27 @@ def status(
     from cli.pair_report import status as command
 
     return command(directory, is_primary=is_primary, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def promote(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running copy.")],
+    force: Annotated[bool, typer.Option("--force", help="Promote though acknowledged orders may be lost.")] = False,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Reason, kept on record by the arbiter.", show_default="none")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm without a question.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make a copy primary by force, after the loss of the primary: a follower, or a standby that is not in sync.
+
+    It says first what may be lost, and asks. A primary that holds its lease is never replaced.
+
+    Example: lockstep promote c --force --reason "both nodes of the pair are lost"
+    """
+    from cli.promote import promote as command
+
+    return command(directory, force=force, reason=reason, yes=yes, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -34,6 +34,7 @@ KNOWN: Final = {
     ("cli", "WrongUse"): WRONG,
     ("cli", "CheckFailed"): FOUND,
     ("cli", "OutputFailed"): WRONG,
+    ("cli", "NodeSilent"): LATER,
     ("journal", "JournalError"): WRONG,
     ("journal", "JournalBusy"): LATER,
     ("journal", "JournalFault"): LATER,

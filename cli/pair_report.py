@@ -6,7 +6,7 @@ from typing import Any, Final
 from cli import errors, screen
 from cli.admin import connected
 from directory.divergence import advice, read_mark
-from node.link import LinkError
+from node.link import LinkError, LinkLost
 
 _LABELS: Final = {
     "node": "node",
@@ -17,6 +17,7 @@ _LABELS: Final = {
     "primary": "primary",
     "clients_address": "clients connect to",
     "since": "primary since",
+    "forced": "forced by the operator",
     "policy": "answers wait for",
     "seq": "last command applied",
     "released_seq": "last command answered",
@@ -25,6 +26,8 @@ _LABELS: Final = {
     "lag_commands": "lag, commands",
     "arbiter": "arbiter",
 }
+#: Roles and states of a node that takes orders.
+_TAKES_ORDERS: Final = frozenset({("primary", "reigning"), ("single", "open")})
 _POLICIES: Final = {
     "none": "nothing",
     "fsync": "the disk here",
@@ -33,25 +36,47 @@ _POLICIES: Final = {
 }
 
 
+class NodeSilent(Exception):
+    """The node runs and does not answer; the message says so."""
+
+
 def status(directory: Path, *, is_primary: bool, as_json: bool) -> int:
     """Print the pair as a node sees it; with ``is_primary`` nothing, and status 0 only of the primary."""
     try:
         with connected(directory) as link:
             pair = link.ask("pair")["pair"]
+    except LinkLost as lost:
+        raise NodeSilent(str(lost)) from None
     except LinkError as error:
         mark = read_mark(directory)
         if mark is None or is_primary:
             raise
         raise errors.CheckFailed(f"{mark.sentence}; {advice(directory)}") from error
     if is_primary:
-        return errors.FINE if pair["role"] == "primary" and pair["state"] == "reigning" else errors.FOUND
+        return errors.FINE if (pair["role"], pair["state"]) in _TAKES_ORDERS else errors.FOUND
     if as_json:
-        screen.print_json(pair)
+        screen.print_json(report_object(pair))
     else:
-        screen.facts(_facts(pair))
+        screen.facts(_facts(pair) if pair["role"] != "single" else _single_facts(pair))
         for sentence in pair["divergences"]:
             screen.verdict(False, f"DIVERGED: {sentence}")
-    return errors.FINE
+    return errors.FOUND if pair["diverged"] else errors.FINE
+
+
+def report_object(pair: dict[str, Any]) -> dict[str, Any]:
+    """Report of a node (``node.control.PAIR_KEYS``) for programs: null for what is not known."""
+    return {key: value if value != "" else None for key, value in pair.items()}
+
+
+def _single_facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
+    """Facts about a node that is not of a pair."""
+    words = {**pair, "role": "none: this node is not of a pair", "policy": _POLICIES.get(pair["policy"], "")}
+    keys = ("role", "state", "state_reason", "policy", "seq", "released_seq", "event_digest")
+    return [(_LABELS[key], _counted(words[key])) for key in keys if words[key] != ""]
+
+
+def _counted(value: Any) -> str:
+    return screen.count(value) if isinstance(value, int) else str(value)
 
 
 def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
@@ -61,11 +86,10 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
         "arbiter": pair["arbiter"] or "answers",
         "primary": pair["primary"] or "not known",
     }
-    facts = [
-        (label, screen.count(words[key]) if isinstance(words[key], int) else str(words[key]))
-        for key, label in _LABELS.items()
-        if words[key] != ""
-    ]
+    facts = [(label, _counted(words[key])) for key, label in _LABELS.items() if words[key] != ""]
+    if pair["role"] != "primary":
+        facts.append(("up to date", f"{pair['lag_s']:,.1f} s ago"))
+        facts.append(("primary last heard", f"{pair['silence_s']:,.1f} s ago"))
     facts.append(("may take over", ", ".join(pair["in_sync"]) or "nobody"))
     if pair["role"] == "primary":
         for copy in pair["copies"]:
@@ -76,6 +100,38 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
             facts.append(("standby", "none is connected"))
     else:
         facts.append(("can take over now", pair["cannot_take_over_reason"] or "yes"))
+    return facts
+
+
+#: Style of what an operator must look at.
+_ALARM: Final = "bold red"
+
+
+def pair_facts(pair: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """A pair in a few facts, for `lockstep top`: name, value, style. Red: diverged, or not in sync."""
+    bad = {"unsure", "disconnected", "refused", "diverged", "elsewhere", "apart"}
+    style = _ALARM if pair["state"] in bad else ""
+    facts = [
+        ("role", f"{pair['role']} {pair['node']} {pair['state']}", style),
+        ("epoch", screen.count(pair["epoch"]), ""),
+    ]
+    if pair["role"] == "primary":
+        standbys = [copy for copy in pair["copies"] if copy["role"] == "standby"]
+        if not standbys:
+            facts.append(("standby", "none", _ALARM))
+        for copy in pair["copies"]:
+            synced = copy["in_sync"] or copy["role"] != "standby"
+            word = "" if copy["role"] != "standby" else "in sync, " if synced else "NOT IN SYNC, "
+            lag = f"{word}{screen.count(copy['lag_commands'])} behind"
+            facts.append((copy["role"], f"{copy['name']} {lag}", "" if synced else _ALARM))
+    else:
+        lag = f"{screen.count(pair['lag_commands'])} commands, {pair['lag_s']:,.1f} s behind"
+        facts.append(("lag", lag, ""))
+        if pair["role"] == "standby":
+            ready = bool(pair["can_take_over"])
+            facts.append(("takeover", "ready" if ready else "NOT READY", "" if ready else _ALARM))
+    if pair["diverged"]:
+        facts.append(("DIVERGED", ", ".join(pair["diverged"]), _ALARM))
     return facts
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cli import errors, screen
 from cli.admin import connected, session_object, status_object
+from cli.pair_report import pair_facts, report_object
 from node.link import Link
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 _LIVE_S: Final = 0.5
 _LINE_S: Final = 1.0
@@ -53,8 +55,10 @@ def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: flo
             books = _books(link, symbols)
             booked_s = time.monotonic()
         sessions = link.ask("sessions")
+        pair = link.ask("pair")["pair"]
         yield {
             "at_s": round(at_s, 3),
+            "pair": pair if pair["role"] != "single" else None,
             "status": link.ask("status")["status"],
             "sessions": sessions["sessions"],
             "sessions_total": sessions["total"],
@@ -71,7 +75,8 @@ def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: flo
 def _object(sample: Sample) -> Sample:
     """A sample as a JSON object."""
     sessions = [session_object(each) for each in sample["sessions"]]
-    rest = {"status": status_object(sample["status"]), "sessions": sessions}
+    pair = report_object(sample["pair"]) if sample["pair"] is not None else None
+    rest = {"status": status_object(sample["status"]), "pair": pair, "sessions": sessions}
     return {"elapsed_s": sample["at_s"], **rest, "sessions_total": sample["sessions_total"], "books": sample["books"]}
 
 
@@ -89,7 +94,8 @@ def line(sample: Sample) -> str:
     )
     answer = " ".join(f"{word} {_microseconds(status, 'order_to_answer', word)}" for word in ("p50", "p99", "p999"))
     return (
-        f"{sample['at_s']:5.1f} s  {_not_open(status)}seq {screen.count(status.get('seq', 0))}, {rates}, "
+        f"{sample['at_s']:5.1f} s  {_not_open(status)}{_of_pair(sample)}"
+        f"seq {screen.count(status.get('seq', 0))}, {rates}, "
         f"answered in {answer}, disk {_lag(status)} behind, {screen.counted(sample['sessions_total'], 'session')}, "
         f"digest {str(status.get('event_digest', ''))[:12]}, clock {status.get('clock', 'unset')}"
     )
@@ -101,6 +107,12 @@ def _not_open(status: Sample) -> str:
     if status.get("diverged") and status.get("state") != "diverged":
         warning = "A COPY DIVERGED, "
     return warning if status.get("state", "open") == "open" else f"{str(status['state']).upper()}, {warning}"
+
+
+def _of_pair(sample: Sample) -> str:
+    """Part of a line about the pair; "" for a node that is not of one."""
+    pair = sample.get("pair")
+    return "" if pair is None else ", ".join(f"{name} {value}" for name, value, _ in pair_facts(pair)) + ", "
 
 
 def _lag(status: Sample) -> str:
@@ -138,6 +150,8 @@ def drawn(sample: Sample) -> "RenderableType":
     sentences = (str(status.get(key, "")) for key in ("state_reason", "warning"))
     style = "bold red" if status.get("diverged") else "yellow"
     above = [Text(sentence, style=style) for sentence in sentences if sentence]
+    if sample.get("pair") is not None:
+        above.append(_pair_line(sample["pair"]))
     return Group(*above, grid, Text(), _connected(sample), rest)
 
 
@@ -186,6 +200,16 @@ def _facts(pairs: list[tuple[str, str]]) -> "Table":
     for name, value in pairs:
         table.add_row(Text(name, style="cyan"), Text(value))
     return table
+
+
+def _pair_line(pair: Sample) -> "Text":
+    """The pair in a line; red where an operator must look."""
+    from rich.text import Text
+
+    shown = Text()
+    for name, value, style in pair_facts(pair):
+        shown.append(f"{name} ", style="cyan").append(value, style=style).append("  ")
+    return shown
 
 
 def _table(heads: list[tuple[str, bool]], rows: list[list[str]]) -> "Table":

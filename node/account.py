@@ -118,6 +118,40 @@ def definition(node: Node, kind: CommandKind, name: str) -> str:
     return of_kind(node.engine, name)
 
 
+def single(node: Node) -> dict[str, Any]:
+    """Report of a node that is not of a pair, under ``node.control.PAIR_KEYS``."""
+    state, why = node.standing()
+    return unpaired(
+        state, why, node.options.durability, node.engine.seq, node.engine.event_digest.hex(), node.market.published_seq
+    )
+
+
+def unpaired(
+    state: str, state_reason: str, policy: str, seq: int, event_digest: str, released_seq: int
+) -> dict[str, Any]:
+    """Report of a node that is not of a pair, from its values."""
+    words = dict.fromkeys(("node", "primary", "primary_address", "clients_address", "since", "forced", "arbiter"), "")
+    numbers = dict.fromkeys(("epoch", "agreed_seq", "lag_commands", "can_take_over"), 0)
+    return {
+        **words,
+        **numbers,
+        "role": "single",
+        "state": state,
+        "state_reason": state_reason,
+        "policy": policy,
+        "in_sync": [],
+        "seq": seq,
+        "event_digest": event_digest,
+        "released_seq": released_seq,
+        "lag_s": 0.0,
+        "silence_s": 0.0,
+        "cannot_take_over_reason": "this node is not of a pair: it was started without --arbiter",
+        "copies": [],
+        "diverged": [],
+        "divergences": [],
+    }
+
+
 def status(node: Node) -> Status:
     """Report of the node: values by ``node.control.STATUS_KEYS``."""
     engine, journal, gateway = node.engine, node.journal, node.gateway

@@ -23,7 +23,7 @@ STATUS_KEYS: Final = (
     "data",  # the data directory
     "journal_id",  # in hexadecimal: the same in a node and its copies, and in no other
     "durability",  # fsync or none
-    "state",  # open, stopped, stalled, ending, draining, diverged, standby, disk low, disk full, disk gone or clock
+    "state",  # open, stopped, stalled, ending, draining, diverged, standby, unsure, disk low, full or gone, clock
     "state_reason",  # the reason in a sentence; empty if open
     "diverged",  # 0 or 1: this node, or a copy of it, has another state than the other node
     "warning",  # warnings in sentences while orders are taken, such as a refused clock; empty if none
@@ -114,6 +114,21 @@ class PairControl(Protocol):
         """Hand the reign to the standby; gives its name. Raises OperationRefused."""
         ...
 
+    def unsure(self) -> str:
+        """Reason for which this primary may not answer now, "" if it may or is a copy."""
+        ...
+
+    async def survey_promotion(self) -> dict[str, Any]:
+        """What a promotion of this copy would mean: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
+        ...
+
+    async def promote(self, reason: str) -> dict[str, Any]:
+        """Make this copy primary by the operator's word; gives the survey, with ``epoch`` as won and ``forced``.
+
+        Raises OperationRefused.
+        """
+        ...
+
     async def leave(self) -> bool:
         """Hand the reign over, if a standby is in sync, because this node ends; True if it was."""
         ...
@@ -135,7 +150,7 @@ class PairControl(Protocol):
 #: Keys of the report of a pair.
 PAIR_KEYS: Final = (
     "node",  # name of this node
-    "role",  # primary, standby or follower
+    "role",  # primary, standby or follower; single: a node that is not of a pair, whose other values say nothing
     "state",  # of a copy: following, disconnected, refused, diverged and so on; of a primary: reigning or unsure
     "state_reason",
     "epoch",
@@ -143,6 +158,7 @@ PAIR_KEYS: Final = (
     "primary_address",  # of its link
     "clients_address",  # of its order entry
     "since",  # start of the reign, as 2026-03-02T14:30:00.000000001, "" if unknown
+    "forced",  # reason of the operator who forced this reign, "" if nobody did
     "policy",  # release policy of this node
     "in_sync",  # nodes that may take over, by the arbiter's record
     "seq",  # last command applied here
@@ -150,13 +166,33 @@ PAIR_KEYS: Final = (
     "agreed_seq",  # last command with the same digest on both nodes
     "released_seq",  # last command that clients may be told of
     "lag_commands",  # of this copy, or of the furthest copy in sync
-    "lag_s",  # age of the primary's last sign of life at a copy; 0 on a primary
+    "lag_s",  # time since this copy certainly had all that the primary had; 0 on a primary
+    "silence_s",  # age of the primary's last sign of life at a copy; 0 on a primary
     "can_take_over",  # 0 or 1: this node could take over now
     "cannot_take_over_reason",  # "" if it could, or reigns
     "arbiter",  # "" if it answers, else the reason
     "copies",  # of a primary: objects with name, role, positions, lag_commands, in_sync
     "diverged",  # names of nodes that have diverged
     "divergences",  # a sentence on each of them
+)
+
+
+#: Keys of the survey before a promotion.
+PROMOTION_KEYS: Final = (
+    "node",  # name of this node
+    "role",
+    "primary",  # by the arbiter's record, "" if there was none
+    "epoch",  # of the last reign, 0 if there was none
+    "seq",  # last command here
+    "clock",  # market time after it, "" if unset
+    "primary_seq",  # last command of the primary, as last heard
+    "released_seq",  # last command that clients were told of, as last heard
+    "lag_commands",
+    "lag_s",
+    "silence_s",
+    "may_take_over",  # other nodes that have all acknowledged orders by the arbiter's record
+    "refused",  # reason for which this node cannot be forced now, "" if it can
+    "losses",  # sentences on what may be lost
 )
 
 
@@ -236,7 +272,15 @@ class NodeControl(Protocol):
         ...
 
     def pair_status(self) -> dict[str, Any]:
-        """Report of the pair by this node. Raises OperationRefused if it is not of a pair."""
+        """Report of the pair by this node; of a node that is not of a pair: role ``single``."""
+        ...
+
+    async def survey_promotion(self) -> dict[str, Any]:
+        """What a promotion of this copy would mean: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
+        ...
+
+    async def promote(self, reason: str) -> dict[str, Any]:
+        """Make this copy primary by the operator's word; gives the survey with the epoch. Raises OperationRefused."""
         ...
 
     async def switch_over(self) -> str:

@@ -6,11 +6,11 @@ ends of buckets in ``StageClock`` too, so that counts are exact.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 from engine.records import RULES_VERSION
 from node.capacity import ROOMS
 from node.control import PHASE_KEYS, NodeControl, Status
+from node.pair_metrics import INFO, gauges
 from node.responder import HttpServer, Response, json_response
 from node.stages import STAGES, StageClock, bucket
 
@@ -111,6 +112,7 @@ class _NodeCollector(Collector):
         yield _phases(status)
         yield _rooms(status)
         yield _stages(self._node.stages)
+        yield from _pair(self._node.pair_status())
         ready = GaugeMetricFamily("lockstep_ready", "1 while the node takes orders and answers them")
         ready.add_metric([], 0.0 if self._node.unready() or self._node.unhealthy() else 1.0)
         yield ready
@@ -196,6 +198,19 @@ def _stages(stages: StageClock) -> Metric:
         buckets = [*zip(_ENDS, counts, strict=True), ("+Inf", float(below[-1]))]
         family.add_metric([name], buckets, stages.sum_ns(number) / 1e9)
     return family
+
+
+def _pair(report: Mapping[str, Any]) -> Iterator[Metric]:
+    """Metrics of a node of a pair; none of a single node."""
+    for name, text, labels, values in gauges(report):
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for each, value in values:
+            family.add_metric(each, value)
+        yield family
+    if report["role"] != "single":
+        info = InfoMetricFamily("lockstep_pair", "Identity and role of the node in its pair")
+        info.add_metric([], {key: str(report[key]) for key in INFO})
+        yield info
 
 
 def _number(status: Status, key: str) -> float | None:

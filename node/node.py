@@ -249,6 +249,11 @@ class Node:
         self.scarcity.follows = True
         self.gateway.elsewhere = self.command_entry.elsewhere = why
 
+    def follow_primary(self, primary: str, clients: str) -> None:
+        """Name the primary to whoever sends a command or a login here. ``clients``: its order entry; "": unknown."""
+        at = f", whose order entry is at {clients}" if clients else ""
+        self._follow(f"this node is a copy of {primary}{at}; send it to {primary}")
+
     def reign(self) -> None:
         """Become primary, after the last block that was followed: take logins and commands, and keep time.
 
@@ -541,6 +546,8 @@ class Node:
             yield "diverged", self.pair.divergences[0]
         if not self.reigns:
             yield "standby", self.command_entry.elsewhere
+        elif self.pair is not None and (unsure := self.pair.unsure()):
+            yield "unsure", unsure
         if self.scarcity.state != "fine":
             yield f"disk {self.scarcity.state}", self.scarcity.sentence
         complaint = self.clock_watch.complaint()
@@ -578,8 +585,16 @@ class Node:
         return await self.checkpointing.roll()
 
     def pair_status(self) -> dict[str, Any]:
-        """Report of the pair by this node. Raises OperationRefused if it is not of a pair."""
-        return self._of_pair().status()
+        """Report of the pair by this node; of a node that is not of a pair: role ``single``."""
+        return account.single(self) if self.pair is None else self.pair.status()
+
+    async def survey_promotion(self) -> dict[str, Any]:
+        """What a promotion of this copy would mean. Raises OperationRefused."""
+        return await self._of_pair().survey_promotion()
+
+    async def promote(self, reason: str) -> dict[str, Any]:
+        """Make this copy primary by the operator's word. Raises OperationRefused."""
+        return await self._of_pair().promote(reason)
 
     async def switch_over(self) -> str:
         """Hand the reign to the standby; gives its name. Raises OperationRefused."""

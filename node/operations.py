@@ -92,6 +92,8 @@ class Operations:
             "accept_clock": _Operation(self._accept_clock, {}),
             "pair": _Operation(self._pair, {}),
             "switchover": _Operation(self._switchover, {}),
+            "promotion": _Operation(self._promotion, {}),
+            "promote": _Operation(self._promote, {"reason": str}),
             "drain": _Operation(self._drain, {}),
             "shutdown": _Operation(self._shutdown, {}),
             "disconnect": _Operation(self._disconnect, {"user": str}),
@@ -226,6 +228,12 @@ class Operations:
     async def _switchover(self, _request: Request) -> Answer:
         self._log.warning("the operator hands over the reign")
         return {"switchover": {"primary": await self._node.switch_over()}}
+
+    async def _promotion(self, _request: Request) -> Answer:
+        return {"promotion": await self._node.survey_promotion()}
+
+    async def _promote(self, request: Request) -> Answer:
+        return {"promote": await self._node.promote(request["reason"])}
 
     async def _drain(self, _request: Request) -> Answer:
         self._log.warning("the operator drains the node")

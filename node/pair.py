@@ -16,7 +16,9 @@ from directory.divergence import directory_id
 from engine.engine import compile_kernels as engine_kernels
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, JournalError
+from node import promotion
 from node.control import OperationRefused
+from node.copy_age import CopyAge
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
 from node.pair_connections import FromCopy, ToPrimary
@@ -123,6 +125,9 @@ class Pair:
         self._ticker: asyncio.TimerHandle | None = None
         self._closed = self._handed_over = False
         self._said = ""
+        age_ns = time.time_ns() - node.engine.now_ns if node.engine.now_ns else 0
+        self._began_ns = lease_clock_ns()
+        self._age = CopyAge(self._began_ns, age_ns)
 
     def status(self) -> dict[str, Any]:
         """Report of the pair by this node: values by ``node.control.PAIR_KEYS``."""
@@ -136,6 +141,7 @@ class Pair:
             "primary_address": reign.address if reign is not None else "",
             "clients_address": reign.clients if reign is not None else "",
             "since": (iso_time(reign.since_ns) or "") if reign is not None else "",
+            "forced": reign.forced if reign is not None else "",
             "policy": self.options.settings.policy,
             "in_sync": sorted(reign.in_sync) if reign is not None else [],
             "seq": self._node.engine.seq,
@@ -147,11 +153,12 @@ class Pair:
             return report | {
                 "role": "primary",
                 "state": "reigning" if tenure.holds(now_ns) else "unsure",
-                "state_reason": "" if tenure.holds(now_ns) else f"the lease is not confirmed: {tenure.failure}",
+                "state_reason": self.unsure(),
                 "agreed_seq": min((copy["agreed_seq"] for copy in synced), default=self._node.engine.seq),
                 "released_seq": self.released_seq(),
                 "lag_commands": max((copy["lag_commands"] for copy in synced), default=0),
                 "lag_s": 0.0,
+                "silence_s": 0.0,
                 "can_take_over": 0,
                 "cannot_take_over_reason": "",
                 "arbiter": tenure.failure,
@@ -167,7 +174,8 @@ class Pair:
             "agreed_seq": standby.status()["agreed_seq"],
             "released_seq": standby.released_seq,
             "lag_commands": standby.lag_commands,
-            "lag_s": round((now_ns - standby.heard_ns) / 1e9, 3) if standby.heard_ns else 0.0,
+            "lag_s": self._age.seconds(now_ns),
+            "silence_s": round((now_ns - (standby.heard_ns or self._began_ns)) / 1e9, 3),
             "can_take_over": int(not why),
             "cannot_take_over_reason": why,
             "arbiter": self.candidacy.failure,
@@ -183,6 +191,14 @@ class Pair:
             own = self.identity.name
             return [each.sentence(own, name) for name, each in sorted(self.primary.divergences.items())]
         return [self.standby.why] if self.standby.divergence is not None else []
+
+    def unsure(self) -> str:
+        """Reason for which this primary may not answer now, "" if it may or is a copy."""
+        tenure = self.tenure
+        if tenure is None or tenure.holds(lease_clock_ns()):
+            return ""
+        why = tenure.failure or tenure.why or "no answer came yet"
+        return f"the arbiter does not confirm that this node is primary, so nothing is answered: {why}"
 
     # The life of a pair.
 
@@ -279,6 +295,14 @@ class Pair:
         # The operator's request is answered first; clients are told nothing meanwhile, as the lease is over.
         self._loop.call_later(ANSWER_S, node.depose, f"{successor} takes over by command")
         return successor
+
+    async def survey_promotion(self) -> dict[str, Any]:
+        """What a promotion of this copy would mean: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
+        return await promotion.survey(self, self._node, self._arbiter)
+
+    async def promote(self, reason: str) -> dict[str, Any]:
+        """Make this copy primary by the operator's word; gives the survey with the epoch. Raises OperationRefused."""
+        return await promotion.promote(self, self._node, self._arbiter, reason)
 
     def _tick(self) -> None:
         if self._closed:
@@ -412,10 +436,10 @@ class Pair:
         self.states.tick_copy()
         if self.standby.state == "diverged":
             self._look_at_state()
-        if not self.options.follower or self.candidacy.force:
-            request = self.candidacy.next_request(now_ns, time.time_ns())
-            if request is not None:
-                self._begin(self._ask_for_reign(request))
+        # A follower reads the register too: it shows which node to copy. Its fitness keeps it from asking for more.
+        request = self.candidacy.next_request(now_ns, time.time_ns())
+        if request is not None:
+            self._begin(self._ask_for_reign(request))
         if self._to_primary is None and not self._connecting and time.monotonic() >= self._next_attempt_s:
             self._begin(self._connect())
 
@@ -428,8 +452,16 @@ class Pair:
             self.candidacy.on_failure(str(error), lease_clock_ns())
             return
         self.candidacy.on_answer(answer, lease_clock_ns())
+        self._name_primary()
         if self.candidacy.won is not None and self.primary is None and not self._closed:
             self._reign()
+
+    def _name_primary(self) -> None:
+        """Let refusals of commands and logins name the primary, as the arbiter has it."""
+        standing = self.candidacy.standing
+        reign = standing.reign if standing is not None else None
+        if reign is not None and self.primary is None and reign.primary != self.options.candidate.name:
+            self._node.follow_primary(reign.primary, reign.clients)
 
     def _address(self) -> tuple[str, int] | None:
         """Address of the primary's link: by the arbiter's record, else the peer's."""
@@ -528,7 +560,10 @@ class Pair:
             self._node.fail(error)
             return
         standby.on_journaled(self._node.journal.durable_seq)
-        standby.acknowledge(lease_clock_ns())
+        now_ns = lease_clock_ns()
+        standby.acknowledge(now_ns)
+        if standby.state == "following" and not standby.lag_commands:
+            self._age.on_current(now_ns)
         self._flush()
         self._look_at_state()
 

@@ -24,6 +24,7 @@ from engine import Capacity, Engine, compile_kernels, is_compiled
 from engine.names import Directory, unpack
 from engine.records import EVENT, CommandKind, EventKind, Phase, Reason, concatenate
 from node import definitions, stages
+from node.account import unpaired
 from node.admin import AdminServer
 from node.control import OperationRefused, Status, SubmissionResult
 from node.link import read_place
@@ -67,6 +68,8 @@ class FakeNode:
         self.listed: list[dict[str, int | str]] = [session("TRADER", "ALPHA", 7), session("OTHER", "BETA", 1)]
         self.unhealthy_because: list[str] = []
         self.draining = self.ended = self.broken = self.clock_accepted = self.clock_refused = False
+        #: Report of a pair, where a test gives one; None: a single node.
+        self.pair: dict[str, Any] | None = None
         self.counts: Counter[str] = Counter()
         self._stamp = LiveStamp()
         self._began_s = time.monotonic()
@@ -169,6 +172,20 @@ class FakeNode:
 
     def accept_clock(self) -> None:
         self.clock_accepted = True
+
+    def pair_status(self) -> dict[str, Any]:
+        if self.pair is not None:
+            return self.pair
+        return unpaired("open", "", "fsync", self.engine.seq, self.engine.event_digest.hex(), self.engine.seq)
+
+    async def survey_promotion(self) -> dict[str, Any]:
+        raise OperationRefused("this node is not of a pair; start it with --arbiter")
+
+    async def promote(self, reason: str) -> dict[str, Any]:
+        raise OperationRefused(f"this node is not of a pair ({reason})")
+
+    async def switch_over(self) -> str:
+        raise OperationRefused("this node is not of a pair; start it with --arbiter")
 
     async def drain(self) -> None:
         self.draining = True
