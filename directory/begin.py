@@ -13,13 +13,16 @@ from directory.resume import JournalBeginning
 from journal import Journal, JournalBusy
 from journal.history import History
 from journal.lock import LOCK_NAME, writer_pid
-from journal.slices import places
+from journal.slices import SLICES, places
 from journal.store import NEW_FOLDER
 from replay.errors import ReplayError
 from replay.rebuild import journal_of
 
 #: Files that a kill leaves behind before a journal is in place.
 _LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}
+#: Folder that is there while a journal is fetched from another node, and what may lie beside it then.
+FETCH_FOLDER: Final = "fetch.new"
+_FETCHED: Final = {FETCH_FOLDER, SLICES, "streams"}
 
 
 class JournalMatch(NamedTuple):
@@ -37,7 +40,8 @@ def holds_journal(directory: Path) -> bool:
         return True
     if directory.exists() and not directory.is_dir():
         raise ReplayError(f"{directory} is a file; name a new directory, or a data directory of lockstep")
-    if directory.exists() and not set(os.listdir(directory)) <= _LEFT_OVER:
+    names = set(os.listdir(directory)) if directory.exists() else set()
+    if not names <= (_LEFT_OVER | _FETCHED if FETCH_FOLDER in names else _LEFT_OVER):
         raise ReplayError(
             f"{directory} is not empty and has no journal; name a new directory, or a data directory of lockstep"
         )

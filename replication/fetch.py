@@ -16,6 +16,7 @@ from typing import Final
 
 from checkpoints import CheckpointError, CheckpointStore, load_checkpoint
 from checkpoints.store import FOLDER as CHECKPOINTS
+from directory.begin import FETCH_FOLDER
 from engine.digest import part_digest
 from journal import BlockRefused, Journal, JournalError, marks, slices
 from journal.slices import START_IMAGE, ArchiveNote, make_folder, places, sync_folder
@@ -29,7 +30,6 @@ from replication.link import Kind, Position
 BEHIND_MAX: Final = 1 << 16
 #: Commands that a checkpoint of the other node must save a start, to be fetched.
 GAIN_MIN: Final = 1 << 20
-_ASIDE: Final = "fetch.new"
 _POSITIONS: Final = 64
 
 #: Called with the last command here, and that of the other node.
@@ -110,7 +110,9 @@ class _Fetch:
         With the slice before that, where the image of the open one lacks the users' streams.
         """
         number = self._other.end.slice_number
-        make_folder(self._directory)
+        # While it is there, the directory counts as empty.
+        make_folder(self._directory / FETCH_FOLDER)
+        sync_folder(self._directory)
         while True:
             answer = self._other.slice(number)
             try:
@@ -173,10 +175,12 @@ class _Fetch:
     def run(self, journal: Journal, behind_max: int, gain_min: int) -> Fetched:
         """Append what is missing, slice by slice, then fetch the checkpoint, then what came meanwhile."""
         self._check_same(journal)
+        shutil.rmtree(self._directory / FETCH_FOLDER, ignore_errors=True)
         self._note_missing(journal)
         self._to_the_end(journal, behind_max)
         checkpoint_seq = self._checkpoint(journal, gain_min)
         self._to_the_end(journal, behind_max)
+        shutil.rmtree(self._directory / FETCH_FOLDER, ignore_errors=True)
         return Fetched(self._other.peer.name, self._commands, self._slices, journal.last_seq, checkpoint_seq)
 
     def _to_the_end(self, journal: Journal, behind_max: int) -> None:
@@ -281,9 +285,9 @@ class _Fetch:
     @contextmanager
     def _aside(self) -> Iterator[Path]:
         """A folder for files under way."""
-        aside = self._directory / _ASIDE
+        aside = self._directory / FETCH_FOLDER / "files"
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(mode=0o700)
+        aside.mkdir(mode=0o700, parents=True)
         try:
             yield aside
         finally:

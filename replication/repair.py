@@ -98,7 +98,7 @@ def _fetched(
 
 
 def _genesis_files(directory: Path) -> Iterator[Path]:
-    return directory.glob(f"{slices.SLICES}/*/{FOLDER}/genesis")
+    return directory.glob(f"{slices.SLICES}/{'[0-9]' * 6}/{FOLDER}/genesis")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import CheckpointStore, load_checkpoint, write_checkpoint
+from directory.begin import holds_journal
 from directory.recover import image, recover, stateful
 from directory.roll import begin_slice_live, roll
 from directory.set_aside import set_aside
@@ -204,6 +205,7 @@ def test_a_slice_whose_image_is_named_beside_its_record_is_copied_with_it(tmp_pa
         with pytest.raises(HistoryLost, match="still being written, for"):
             fetched(tmp_path / "a", tmp_path / "b")
     assert not slices.places(tmp_path / "b")
+    assert not holds_journal(tmp_path / "b")
     slices.write_image_record(place, dict(stateful(engine).part_digests()))
     write_checkpoint(place.start_image, taken)
     fetched(tmp_path / "a", tmp_path / "b")
@@ -417,6 +419,7 @@ def test_a_kill_at_any_step_leaves_nothing_or_a_directory_that_opens_and_goes_on
                 to = tmp_path / f"b{number}"
                 killed(lambda to=to, gain_min=gain_min: run(to, gain_min), at)
                 outcomes.add(bool(slices.places(to)))
+                assert holds_journal(to) == bool(slices.places(to)), "a node may start on what is left"
                 if slices.places(to):
                     with Journal.open(to) as journal:
                         assert journal.check().ok

@@ -1,0 +1,117 @@
+"""A standby that starts empty or far behind catches up while the primary takes orders, and is in sync then."""
+
+import asyncio
+from pathlib import Path
+
+from directory.begin import holds_journal
+from journal import Journal
+from node import program
+from node.logs import Log
+from node.opening import open_directory
+from node.pair import PairOptions, RecentBlocks, TooFarBehind
+from replication.arbiter import Candidate
+from replication.primary import Settings
+from replication.register import Register
+from tests.test_node_pair import CAPACITY, SECRET, Member, start_rows, until
+
+
+class Trading:
+    """Orders for a primary, one after the other, until ``end``."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._ended = False
+        self.answers = 0
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while not self._ended:
+            await self._member.node.submit(start_rows())
+            self.answers += 1
+
+    async def end(self) -> None:
+        self._ended = True
+        await self._task
+
+
+async def primary_of(directory: Path, register: Register, backlog_bytes: int = 64 << 20) -> Member:
+    with open_directory(directory, CAPACITY, "fsync").journal:
+        pass
+    a = Member("A", directory, register, None, "both")
+    a.pair._recent = RecentBlocks(a.node.journal, backlog_bytes)
+    await a.start()
+    await until(lambda: a.node.reigns and a.pair.primary is not None and a.pair.primary.history_port > 0)
+    await a.node.submit(start_rows())
+    return a
+
+
+async def in_sync(a: Member, directory: Path, register: Register, trading: Trading) -> None:
+    """Start a standby, trade on, and compare the two at the end."""
+    b = Member("B", directory, register, a, "both")
+    await b.start()
+    await until(lambda: b.pair.standby.in_sync)
+    seen = trading.answers
+    await until(lambda: trading.answers > seen + 10)
+    await trading.end()
+    await until(lambda: b.node.engine.seq == a.node.engine.seq)
+    assert b.node.engine.event_digest == a.node.engine.event_digest
+    assert b.node.engine.part_digests() == a.node.engine.part_digests()
+    b.close()
+
+
+def same_blocks(directory: Path) -> bool:
+    with Journal.open(directory / "a", readonly=True) as one, Journal.open(directory / "b", readonly=True) as two:
+        return [bytes(each.sealed) for each in one.blocks()] == [bytes(each.sealed) for each in two.blocks()]
+
+
+def test_an_empty_standby_catches_up_while_the_primary_takes_orders(tmp_path: Path) -> None:
+    async def run() -> None:
+        register = Register()
+        a = await primary_of(tmp_path / "a", register)
+        try:
+            trading = Trading(a)
+            await until(lambda: trading.answers > 20)
+            options = PairOptions(
+                Candidate("B", policy="both"), SECRET, "127.0.0.1", 0, ("127.0.0.1", a.pair.port), Settings()
+            )
+            before = trading.answers
+            await asyncio.to_thread(program._fetch_first, tmp_path / "b", options, Log(), None)
+            assert holds_journal(tmp_path / "b")
+            assert trading.answers > before, "the primary answers meanwhile"
+            await in_sync(a, tmp_path / "b", register, trading)
+        finally:
+            a.close()
+
+    asyncio.run(run())
+    assert same_blocks(tmp_path)
+
+
+def test_a_standby_far_behind_fetches_what_the_primary_does_not_keep_at_hand(tmp_path: Path) -> None:
+    async def run() -> None:
+        register = Register()
+        a = await primary_of(tmp_path / "a", register, backlog_bytes=2_000)
+        try:
+            trading = Trading(a)
+            options = PairOptions(
+                Candidate("B", policy="both"), SECRET, "127.0.0.1", 0, ("127.0.0.1", a.pair.port), Settings()
+            )
+            await asyncio.to_thread(program._fetch_first, tmp_path / "b", options, Log(), None)
+            with Journal.open(tmp_path / "b", readonly=True) as journal:
+                behind = journal.last_seq
+            await until(lambda: a.node.engine.seq > behind + 200)
+            b = Member("B", tmp_path / "b", register, a, "both")
+            await b.start()
+            await until(lambda: b.pair.outcome is not None)
+            outcome = b.pair.outcome
+            b.close()
+            assert isinstance(outcome, TooFarBehind)
+            await asyncio.to_thread(program._fetch, tmp_path / "b", outcome.address, options, Log(), None)
+            with Journal.open(tmp_path / "b", readonly=True) as journal:
+                assert journal.last_seq >= behind + 200
+            a.pair.primary.backlog._bytes_max = 64 << 20  # type: ignore[union-attr]
+            await in_sync(a, tmp_path / "b", register, trading)
+        finally:
+            a.close()
+
+    asyncio.run(run())
+    assert same_blocks(tmp_path)
