@@ -16,7 +16,7 @@ from directory.divergence import directory_id
 from engine.engine import compile_kernels as engine_kernels
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, JournalError
-from node import promotion
+from node import pair_status, promotion
 from node.control import OperationRefused
 from node.copy_age import CopyAge
 from node.history_process import HistoryProcess
@@ -25,7 +25,6 @@ from node.pair_connections import FromCopy, ToPrimary
 from node.pair_plan import PairOptions
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
-from notation.words import iso_time
 from replication.arbiter import Arbiter, ArbiterError, Reign, Request
 from replication.candidacy import Candidacy
 from replication.death_watch import DeathWatch
@@ -128,61 +127,38 @@ class Pair:
         age_ns = time.time_ns() - node.engine.now_ns if node.engine.now_ns else 0
         self._began_ns = lease_clock_ns()
         self._age = CopyAge(self._began_ns, age_ns)
+        #: The arbiter's record as last read; None: not yet.
+        self._reign_read: Reign | None = None
+        #: The other node was asked once, or cannot be reached.
+        self._peer_tried = options.peer is None
 
     def status(self) -> dict[str, Any]:
         """Report of the pair by this node: values by ``node.control.PAIR_KEYS``."""
-        standing, primary, tenure, standby = self.candidacy.standing, self.primary, self.tenure, self.standby
-        reign = tenure.reign if tenure is not None else standing.reign if standing is not None else None
-        now_ns = lease_clock_ns()
-        report: dict[str, Any] = {
+        primary, tenure, standby, node = self.primary, self.tenure, self.standby, self._node
+        reign = tenure.reign if tenure is not None else self._reign_read
+        report = {
             "node": self.identity.name,
-            "epoch": self._node.journal.epoch,
-            "primary": reign.primary if reign is not None else standby.primary,
-            "primary_address": reign.address if reign is not None else "",
-            "clients_address": reign.clients if reign is not None else "",
-            "since": (iso_time(reign.since_ns) or "") if reign is not None else "",
-            "forced": reign.forced if reign is not None else "",
+            "epoch": node.journal.epoch,
             "policy": self.options.settings.policy,
-            "in_sync": sorted(reign.in_sync) if reign is not None else [],
-            "seq": self._node.engine.seq,
-            "event_digest": self._node.engine.event_digest.hex(),
+            "seq": node.engine.seq,
+            "event_digest": node.engine.event_digest.hex(),
+            "divergences": self.divergences,
+            **pair_status.of_reign(reign, standby.primary),
         }
         if primary is not None and tenure is not None:
-            copies = primary.status()
-            synced = [copy for copy in copies if copy["in_sync"]]
-            return report | {
-                "role": "primary",
-                "state": "reigning" if tenure.holds(now_ns) else "unsure",
-                "state_reason": self.unsure(),
-                "agreed_seq": min((copy["agreed_seq"] for copy in synced), default=self._node.engine.seq),
-                "released_seq": self.released_seq(),
-                "lag_commands": max((copy["lag_commands"] for copy in synced), default=0),
-                "lag_s": 0.0,
-                "silence_s": 0.0,
-                "can_take_over": 0,
-                "cannot_take_over_reason": "",
-                "arbiter": tenure.failure,
-                "copies": copies,
-                "diverged": sorted(primary.divergences),
-                "divergences": self.divergences,
-            }
-        why = standby.reason_not_to_take_over(reign)
-        return report | {
-            "role": standby.role,
-            "state": standby.state,
-            "state_reason": standby.why or self._said,
-            "agreed_seq": standby.status()["agreed_seq"],
-            "released_seq": standby.released_seq,
-            "lag_commands": standby.lag_commands,
-            "lag_s": self._age.seconds(now_ns),
-            "silence_s": round((now_ns - (standby.heard_ns or self._began_ns)) / 1e9, 3),
-            "can_take_over": int(not why),
-            "cannot_take_over_reason": why,
-            "arbiter": self.candidacy.failure,
-            "copies": [],
-            "diverged": [self.identity.name] if standby.divergence is not None else [],
-            "divergences": self.divergences,
-        }
+            released_seq = self.released_seq()
+            return report | pair_status.of_primary(
+                primary, tenure, seq=node.engine.seq, released_seq=released_seq, unsure=self.unsure()
+            )
+        return report | pair_status.of_copy(
+            standby,
+            self.candidacy,
+            self._age,
+            why_not=self._fitness(reign),
+            said=self._said,
+            began_ns=self._began_ns,
+            now_ns=lease_clock_ns(),
+        )
 
     @property
     def divergences(self) -> list[str]:
@@ -428,10 +404,15 @@ class Pair:
 
     def _fitness(self, reign: Reign | None) -> str:
         """Reason that keeps this node from taking over after a reign; "" if nothing does."""
+        if reign is None and not self._peer_tried:
+            # A market without a record is new, or the directory is of another market: then the other node refuses it.
+            return "the other node has not answered yet whether it is of this market"
         return self.standby.reason_not_to_take_over(reign)
 
     def _tick_copy(self, now_ns: int) -> None:
         self.standby.tick(now_ns)
+        if self.standby.state == "disconnected" and self._to_primary is not None:
+            self._to_primary.abort()  # its machine may be gone, so that nothing else would end the connection
         self._flush()
         self.states.tick_copy()
         if self.standby.state == "diverged":
@@ -457,10 +438,15 @@ class Pair:
             self._reign()
 
     def _name_primary(self) -> None:
-        """Let refusals of commands and logins name the primary, as the arbiter has it."""
+        """Note the arbiter's record, and let refusals of commands and logins name the primary."""
         standing = self.candidacy.standing
-        reign = standing.reign if standing is not None else None
-        if reign is not None and self.primary is None and reign.primary != self.options.candidate.name:
+        if standing is None:
+            return
+        before, reign = self._reign_read, standing.reign
+        self._reign_read = reign
+        if reign is None or reign == before or self.primary is not None:
+            return
+        if reign.primary != self.options.candidate.name:
             self._node.follow_primary(reign.primary, reign.clients)
 
     def _address(self) -> tuple[str, int] | None:
@@ -484,7 +470,7 @@ class Pair:
             async with asyncio.timeout(CONNECT_S):
                 await self._loop.create_connection(lambda: ToPrimary(self), *address)
         except (OSError, TimeoutError):
-            pass
+            self._peer_tried = True
         finally:
             self._connecting = False
 
@@ -501,6 +487,7 @@ class Pair:
         if self._to_primary is not connection:
             return
         self._to_primary = None
+        self._peer_tried = True
         self.standby.disconnect()
         self._next_attempt_s = time.monotonic() + (REFUSED_S if self.standby.state == "refused" else RECONNECT_S)
         self.candidacy.hurry(lease_clock_ns())
@@ -585,7 +572,8 @@ class Pair:
     def _look_at_state(self) -> None:
         standby = self.standby
         if standby.state in ("greeting", "following"):
-            self._say("")
+            if standby.state == "following":
+                self._say("")
             return
         if self._to_primary is not None:
             self._to_primary.close()

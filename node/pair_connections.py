@@ -59,6 +59,11 @@ class ToPrimary(asyncio.Protocol):
         """Note the end."""
         self._pair.on_disconnect(self)
 
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def send(self, pieces: list[bytes]) -> None:
         """Send bytes."""
         if pieces and self._transport is not None:
