@@ -25,7 +25,7 @@ from node.pair_connections import FromCopy, ToPrimary
 from node.pair_plan import PairOptions
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
-from replication.arbiter import Arbiter, ArbiterError, Reign, Request
+from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing
 from replication.candidacy import Candidacy
 from replication.death_watch import DeathWatch
 from replication.identity import identity_of
@@ -432,8 +432,13 @@ class Pair:
                 self._log.warning("the arbiter does not answer", why=str(error))
             self.candidacy.on_failure(str(error), lease_clock_ns())
             return
+        self.candidacy.on_epoch_seen(self.standby.epoch)
         self.candidacy.on_answer(answer, lease_clock_ns())
         self._name_primary()
+        if isinstance(answer, Standing):
+            self.standby.on_record_read(answer.reign)
+            if self.standby.state == "disconnected" and self._to_primary is not None:
+                self._to_primary.close()  # its reign is over
         if self.candidacy.won is not None and self.primary is None and not self._closed:
             self._reign()
 

@@ -48,11 +48,9 @@ class Standby:
     ``epoch``: the highest seen. ``seq``, ``event_digest``: of the last command in the journal, all of which is on the
     disk and applied. ``in_sync``: the primary says that the arbiter's record names this node, which has all that was
     told. ``memory_kept``: nothing that this node has acknowledged was lost from memory; so after an own reign, once it
-    is in sync, and after an orderly stop of a node of which this was true. ``incomplete``: reason for which its disk
-    may lack what it has acknowledged (it is new, or damage was cut off), until it is in sync; keep it beside the
-    journal. ``unlike``: reason for which the primary refused this node as no pair. ``primary``: its name.
-    ``directory``: id of this node's data directory, by which a primary knows a node that was rebuilt after a
-    divergence.
+    is in sync by the record too, and after an orderly stop of a node of which this was true. ``incomplete``: reason for
+    which its disk may lack what it has acknowledged (it is new, or damage was cut off), until it is in sync; keep it
+    beside the journal. ``unlike``: reason for which the primary refused this node as no pair. ``primary``: its name.
     """
 
     def __init__(
@@ -79,6 +77,8 @@ class Standby:
         self.common: Position | None = None
         self.in_sync = False
         self.memory_kept, self.incomplete = memory_kept, incomplete
+        #: Epoch in which a primary said last that this node is in sync, since the process has started.
+        self.synced_epoch = 0
         self.unlike = ""
         self.primary = ""
         self.taken_seq = self.applied_seq = self.journaled_seq = seq
@@ -169,7 +169,7 @@ class Standby:
         elif frame.kind == Kind.SYNC:
             self.in_sync = frame.payload == b"1"
             if self.in_sync:
-                self.memory_kept, self.incomplete = True, ""
+                self.synced_epoch = self.epoch
         elif frame.kind == Kind.HANDOVER:
             positions = link.unpack_positions(frame.payload)
             self.handover = positions[0] if len(positions) == 1 else None
@@ -394,17 +394,43 @@ class Standby:
             return f"{name} has blocks that are not of the primary's history; they must be set aside first"
         if self.unlike:
             return f"{name} is no pair of the primary: {self.unlike}"
-        if self.incomplete:
-            return f"{name} may lack acknowledged orders: {self.incomplete}"
-        if reign is not None and name not in reign.in_sync:
-            return f"{name} is not in sync by the arbiter's record, so answers may be missing here"
-        if reign is not None and reign.policy == "replica" and not self.memory_kept and reign.in_sync != (name,):
-            return f"{name} has restarted, and may lack what it had in memory alone"
+        if why := self._reason_by_record(reign):
+            return why
         if self._blocks or self.applied_seq < self.taken_seq:
             return f"{name} has not applied all that it has received"
         if self.journaled_seq < self.taken_seq:
             return f"{name} has not written all that it has received to its disk"
         return ""
+
+    def _reason_by_record(self, reign: Reign | None) -> str:
+        name = self.identity.name
+        # A primary may say "in sync" though its reign is over: what counts is the reign of the record.
+        synced = reign is not None and self.synced_epoch == reign.epoch
+        if self.incomplete and not synced:
+            return f"{name} may lack acknowledged orders: {self.incomplete}"
+        if reign is None:
+            return ""
+        if name not in reign.in_sync:
+            return f"{name} is not in sync by the arbiter's record, so answers may be missing here"
+        if self.taken_seq == 0:
+            return f"{name} has an empty journal, and epoch {reign.epoch} has begun; its disk was lost or replaced"
+        if reign.policy == "replica" and not (self.memory_kept or synced) and reign.in_sync != (name,):
+            return f"{name} has restarted, and may lack what it had in memory alone"
+        return ""
+
+    def on_record_read(self, reign: Reign | None) -> None:
+        """Take the arbiter's record, each time that it is read: of its last reign, and which nodes are in sync.
+
+        Nothing older is taken from then on. If the primary of that reign said that this node is in sync, nothing is
+        missing here, and every later record that names this node does so for what it has acknowledged since its start.
+        """
+        if reign is None:
+            return
+        if reign.epoch > self.epoch and self.state in ("greeting", "following"):
+            self.disconnect()
+        self.epoch = max(self.epoch, reign.epoch)
+        if self.synced_epoch == reign.epoch and self.identity.name in reign.in_sync:
+            self.memory_kept, self.incomplete = True, ""
 
     def reign(self, epoch: int) -> None:
         """Note that this node has won ``epoch``: from now on nothing older is taken. Raises ValueError."""

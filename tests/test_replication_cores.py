@@ -211,6 +211,41 @@ def test_a_node_whose_disk_may_lack_something_takes_over_only_once_it_is_in_sync
     assert new.core.reason_not_to_take_over(reign_of("A", "B")) == ""
 
 
+def test_a_primary_whose_reign_is_over_cannot_make_a_node_whole() -> None:
+    """B reigned in epoch 3, and has lost the end of its journal. A, of epoch 1, does not know, and calls it in sync."""
+    primary, copy, _ = pair("replica")
+    damaged = CopyNode(log=Log.of(copy.log.blocks), epoch=1, incomplete="its journal was damaged")
+    Wire(primary, damaged).settle()
+    assert damaged.core.in_sync
+    own = reign_of("B", policy="replica", epoch=3)
+    assert "was damaged" in damaged.core.reason_not_to_take_over(own)
+    damaged.core.on_record_read(own)
+    assert damaged.core.state == "disconnected"
+    assert "was damaged" in damaged.core.reason_not_to_take_over(own)
+    again = Wire(primary, damaged)
+    again.settle()
+    assert damaged.core.state == "refused"
+    assert primary.core.superseded == 3
+
+
+def test_a_node_is_whole_once_the_record_of_the_reign_that_calls_it_in_sync_names_it() -> None:
+    primary, copy, _ = pair("replica")
+    again = CopyNode(log=Log.of(copy.log.blocks), epoch=1, incomplete="its journal was damaged")
+    Wire(primary, again).settle()
+    again.core.on_record_read(reign_of("A"))
+    assert again.core.incomplete
+    again.core.on_record_read(reign_of("A", "B", policy="replica"))
+    assert not again.core.incomplete
+    assert again.core.reason_not_to_take_over(reign_of("A", "B", policy="replica", epoch=2)) == ""
+
+
+def test_a_node_with_an_empty_journal_takes_over_only_where_no_reign_has_begun() -> None:
+    new = CopyNode("A")
+    assert new.core.reason_not_to_take_over(None) == ""
+    for reign in (reign_of("A"), reign_of("B", "A")):
+        assert "empty journal" in new.core.reason_not_to_take_over(reign)
+
+
 def test_a_node_that_the_primary_refused_as_no_pair_does_not_take_over() -> None:
     primary = PrimaryNode()
     other = CopyNode(rules_version=6)
