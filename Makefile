@@ -48,7 +48,7 @@ $(READY): $(RUNS) requirements.lock
 	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
-run: $(RUNS)  ## the exchange in a minute: a node, clients over TCP, a kill, a restart and the proof (lockstep demo)
+run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, a kill, a takeover, a flipped bit, the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
 test: $(READY)  ## the fast suite, with a third of the slow tests; LOCKSTEP_SEED selects which (default: the day)

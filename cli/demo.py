@@ -1,7 +1,8 @@
-"""`lockstep demo`: a node under simulated clients, a real SIGKILL, a restart, and the proof.
+"""`lockstep demo`: a pair of nodes under simulated traders, a kill, a takeover, a flipped bit, and the proof.
 
-Node and clients are processes of their own (``cli.demo_node``, ``cli.demo_clients``). This process shows their reports,
-kills the node, starts it again, and proves from the directory what clients may rely on (``cli.demo_proof``).
+Witness, nodes and traders are processes of their own (``cli.demo_pair``, ``cli.demo_clients``). This process shows
+their reports, kills the primary, starts it again as standby, has one bit of its memory flipped, and proves from the
+directories what traders may rely on (``cli.demo_proof``).
 """
 
 import contextlib
@@ -11,47 +12,45 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cli import errors, screen
 from cli.demo_clients import Clients, Orders
-from cli.demo_node import USERS, DemoNode, environment
+from cli.demo_node import environment
+from cli.demo_pair import USERS, DemoPair, same_blocks
 from cli.demo_proof import Facts, judged, replayed, sentences
-from cli.demo_view import LiveView, PlainView, View
+from cli.demo_view import LiveView, Look, PlainView, SilentView, View
 from cli.errors import CheckFailed, WrongUse
 from cli.warmup import ready
+from directory.divergence import read_mark
 from load.traders import SYMBOLS
 from replay.verify import VerifyReport, verify
 
-#: Requests a second of all clients together; more would slow the answers on two cores.
-RATE: Final = 3_000.0
-_LOOK_S: Final = 0.1
-#: Time for the clients to reconnect after the restart of the node.
-_BACK_S: Final = 30.0
-
-
-class SilentView(PlainView):
-    """View that shows nothing, for --json."""
-
-    def show(self, report: dict[str, Any], seconds: float) -> None:
-        """Show nothing."""
+#: Requests a second of all traders together; more would slow the answers on two cores.
+RATE: Final = 2_000.0
+_LOOK_S: Final = 0.005
+#: Time for the traders to begin, and to find the new primary.
+_BACK_S: Final = 60.0
 
 
 def demo(seconds: float, seed: int, data: Path | None, *, as_json: bool) -> int:
-    """Run the demo. Exit status 1 if a message to a client is missing or doubled, or a digest differs."""
+    """Run the demo. Exit status 1 if a message to a trader is missing or doubled, or a digest differs unseen."""
     ready(gateway=True)
-    with _directory(data) as directory:
-        clients, restart = _trade(directory, seconds, seed, as_json)
+    with _directory(data) as folder:
+        clients, story, survivor = _trade(folder, seconds, seed, as_json)
+        other = folder / ("a" if survivor.name == "b" else "b")
         with screen.Bar("replaying from command 1") as bar:
-            replay = replayed(directory, bar.to)
-        facts = {"seed": seed, **judged(clients, restart, replay, _verified(directory, as_json))}
+            replay = replayed(survivor, bar.to)
+            same = same_blocks(survivor, other)
+        facts = {"seed": seed, **judged(clients, story, replay, same, _verified(survivor, as_json))}
         if as_json:
             screen.print_json(facts)
         else:
             _summary(facts)
             if data is not None:
                 screen.print_line(
-                    f"\nthe data is in {data}; continue with `lockstep book {data} ACME`, `lockstep events {data}`"
+                    f"\nthe data is in {data}; continue with `lockstep book {survivor} ACME`, "
+                    f"`lockstep events {survivor}`"
                 )
     return errors.FINE if facts["ok"] else errors.FOUND
 
@@ -65,113 +64,169 @@ def _directory(data: Path | None) -> Iterator[Path]:
         return
     parent = Path(tempfile.mkdtemp(prefix="lockstep-demo-"))
     try:
-        yield parent / "node"
+        yield parent
     finally:
         shutil.rmtree(parent, ignore_errors=True)
 
 
-def _view(as_json: bool) -> View:
-    if as_json:
-        return SilentView()
-    return LiveView() if screen.is_live(sys.stdout) else PlainView()
-
-
-def _print_unless_json(as_json: bool, text: str) -> None:
-    if not as_json:
-        screen.print_line(text)
-        screen.flush()
-
-
-def _trade(directory: Path, seconds: float, seed: int, as_json: bool) -> tuple[Facts, Facts]:
-    """Trade for half of the time, kill and restart the node, trade for the rest; the last reports of clients and
-    restart.
-    """
+def _trade(folder: Path, seconds: float, seed: int, as_json: bool) -> tuple[Facts, Facts, Path]:
+    """Tell the story; the last report of the traders, facts of the story, and the directory of the last primary."""
     ids_max = max(1 << 20, 2 * int(seconds * RATE))
     with contextlib.ExitStack() as stack:
-        log, complaints = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
-        node = stack.enter_context(DemoNode(directory, ids_max, environment(), log))
-        node.start()
-        users = node.set_up()
-        where = f"a node listens on 127.0.0.1 port {node.port}, its data in {directory}"
-        _print_unless_json(
-            as_json, f"{where};\n{len(SYMBOLS)} instruments, {len(USERS)} clients, {RATE:,.0f} requests a second"
-        )
-        orders = Orders(str(directory), node.port, users, RATE, seed)
-        clients = stack.enter_context(Clients(orders, environment(), complaints))
-        shown = _DemoRun(node, clients, as_json)
-        shown.watch(seconds / 2, halfway=node.checkpoint)
-        before = shown.status
-        restart = _kill_and_start(node, clients, before, as_json)
-        shown.watch(seconds / 2)
-        if shown.status["session"] != before["session"]:
-            raise CheckFailed("a day (UTC) ended meanwhile, and the users' streams with it; run the demo again")
-        ended = clients.end()
-        node.end()
-        streams = "stopped the clients, who then asked for their streams from message 1; ended the node (SIGTERM)"
-        _print_unless_json(as_json, f"\n{streams}")
-        return ended, restart | {"trading_s": round(shown.seconds, 3)}
+        complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
+        with screen.Bar("starting a witness and two nodes"):
+            pair = stack.enter_context(DemoPair(folder, ids_max))
+            users = pair.start()
+        clients = stack.enter_context(Clients(Orders(pair.addresses, users, RATE, seed), environment(), complaints))
+        view: View = SilentView() if as_json else LiveView() if screen.is_live(sys.stdout) else PlainView()
+        story = _Story(pair, clients, view)
+        with view:
+            story.begin()
+            story.watch(seconds / 3, halfway=pair.primary.checkpoint)
+            story.kill()
+            story.bring_back()
+            story.watch(seconds / 3)
+            story.flip()
+            story.watch(seconds / 3)
+            story.end()
+        return story.ended, story.facts, pair.primary.data
 
 
-class _DemoRun:
-    """Node and clients under watch. status: the newest of the node. seconds: time of watching so far."""
+class _Story:
+    """The steps of the demo. ``facts``: for the proof. ``ended``: last report of the traders."""
 
-    def __init__(self, node: DemoNode, clients: Clients, as_json: bool) -> None:
-        self._node, self._clients = node, clients
-        self._as_json = as_json
-        self.status: dict[str, Any] = {}
-        self.seconds = 0.0
-        self._view = _view(as_json)
+    def __init__(self, pair: DemoPair, clients: Clients, view: View) -> None:
+        self._pair, self._clients, self._view = pair, clients, view
+        self._began_s = time.monotonic()
+        self._found = ""
+        self.facts: Facts = {}
+        self.ended: Facts = {}
 
-    def watch(self, seconds: float, halfway: Callable[[], None] | None = None) -> None:
-        """Watch for so many seconds from the clients' first report on; run the given work halfway."""
+    # Steps.
+
+    def begin(self) -> None:
+        """Wait for the traders' first orders."""
+        pair = self._pair
+        self._view.say(f"node A is primary on port {pair.a.port}; B began empty, fetched A's journal, and follows")
+        self._view.say(f"{len(USERS)} traders send {RATE:,.0f} requests a second in {len(SYMBOLS)} instruments")
         self._clients.newest(_BACK_S)
+        self._began_s = time.monotonic()
+
+    def kill(self) -> None:
+        """Kill the primary, and wait until the traders trade at the new one."""
+        pair, old = self._pair, self._pair.primary
+        before, connections = old.status(), self._clients.newest()["reconnects"] + len(USERS)
+        last = f"{screen.count(before['seq'])} commands applied, {screen.count(before['published_seq'])} answered"
+        self._view.warn(f"killed {old.letter} (SIGKILL); its last report: {last}")
+        takeover_s = pair.kill_primary()
+        new = pair.primary.pair()
+        self._watch_until(lambda: self._clients.newest()["reconnects"] >= connections, "the traders did not come back")
+        account = self._clients.newest()
+        again = screen.counted(account["sent_again"], "request")
+        self._view.say(
+            f"{pair.primary.letter} took over after {_ms(takeover_s)}, in epoch {new['epoch']}; "
+            f"the traders had no primary for {_ms(account['outage_s'])}, and sent {again} again"
+        )
+        self.facts |= {
+            "durable_seq_reported": before["durable_seq"],
+            "published_seq_reported": before["published_seq"],
+            "session": before["session"],
+            "taken_over_seq": new["seq"],
+            "epoch": new["epoch"],
+            "takeover_s": round(takeover_s, 3),
+        }
+
+    def bring_back(self) -> None:
+        """Start the old primary again, and watch until it is a standby in sync."""
+        pair, began_s = self._pair, time.monotonic()
+        pair.copy.start()
+        self._watch_until(pair.copy.has_begun, f"node {pair.copy.letter} did not start")
+        self._watch_until(pair.is_in_sync, f"node {pair.copy.letter} did not come in sync")
+        back_s = time.monotonic() - began_s
+        aside = pair.set_aside(pair.copy)
+        extra = f"{screen.counted(aside, 'command')} that nobody else had set aside, " if aside else ""
+        self._view.say(f"{pair.copy.letter} is back as standby after {back_s:.1f} s: {extra}in sync, could take over")
+        self.facts |= {"back_s": round(back_s, 3), "set_aside": aside}
+
+    def flip(self) -> None:
+        """Flip one bit of the standby's memory, and watch until the difference is found."""
+        pair, began_s = self._pair, time.monotonic()
+        letter, flipped = pair.copy.letter, pair.copy.flip()
+        if not flipped:
+            raise CheckFailed("nothing has traded, so there is no position to flip a bit of; give more --seconds")
+        wrong = screen.counted(abs(flipped["flipped_qty"] - flipped["position_qty"]), "share")
+        what = f"{flipped['participant']}'s position in {flipped['symbol']} is wrong by {wrong}"
+        self._view.warn(f"flipped one bit in the memory of {letter}, which no event shows: {what}")
+        self._watch_until(lambda: read_mark(pair.copy.data) is not None, "the flipped bit was not found")
+        found_s, mark = time.monotonic() - began_s, read_mark(pair.copy.data)
+        assert mark is not None, "a mark stays"
+        last_seq = screen.count(mark.last_seq)
+        block = f"block {screen.count(mark.first_seq)} to {last_seq}, first command {screen.count(mark.first_seq)}"
+        place = block if mark.part == "events" else f"state after command {last_seq}"
+        self._found = f"{letter} differs: part {mark.part}, {place}"
+        self._view.warn(f"found after {_ms(found_s)}: part {mark.part}, {place}")
+        self._view.say(f"{letter} stopped, cannot take over, and wrote {mark.bundle}; {pair.primary.letter} goes on")
+        self.facts |= {
+            "flipped_seq": flipped["seq"],
+            "flipped_part": flipped["part"],
+            "divergence": {
+                "first_seq": mark.first_seq,
+                "last_seq": mark.last_seq,
+                "part": mark.part,
+                "found_s": round(found_s, 3),
+                "can_take_over": bool(pair.copy.pair()["can_take_over"]),
+            },
+        }
+
+    def end(self) -> None:
+        """End traders and nodes in order."""
+        if self._pair.primary.status()["session"] != self.facts.pop("session"):
+            raise CheckFailed("a day (UTC) ended meanwhile, and the users' streams with it; run the demo again")
+        self.facts["trading_s"] = round(time.monotonic() - self._began_s, 3)
+        self.ended = self._clients.end(self._pair.primary.data)
+        self._pair.end()
+        self._view.say("the traders asked for their streams from message 1 and left; both nodes ended (SIGTERM)")
+
+    # Watching.
+
+    def watch(self, seconds: float, halfway: Callable[[], object] | None = None) -> None:
+        """Watch for so many seconds; run the given work halfway."""
         began_s = time.monotonic()
-        with self._view as view:
-            while (passed_s := time.monotonic() - began_s) < seconds:
-                view.show({**self._look(), "clients": self._clients.newest()}, self.seconds + passed_s)
-                if halfway is not None and passed_s > seconds / 2:
-                    halfway()
-                    halfway = None
-                time.sleep(max(min(view.every_s, seconds - (time.monotonic() - began_s)), 0.0))
-        self._look()
-        self.seconds += time.monotonic() - began_s
+        while (passed_s := time.monotonic() - began_s) < seconds:
+            self._show()
+            if halfway is not None and passed_s > seconds / 2:
+                halfway()
+                halfway = None
+            time.sleep(max(min(self._view.every_s, seconds - (time.monotonic() - began_s)), 0.0))
 
-    def _look(self) -> dict[str, Any]:
-        report = self._node.report()
-        self.status = report["status"]
-        return report
+    def _watch_until(self, true: Callable[[], bool], why: str) -> None:
+        """Watch until something holds. Raises CheckFailed."""
+        until_s, shown_s = time.monotonic() + _BACK_S, 0.0
+        while not true():
+            now_s = time.monotonic()
+            if now_s > until_s:
+                raise CheckFailed(f"{why} within {_BACK_S:.0f} s; run `lockstep doctor`")
+            if now_s - shown_s > self._view.every_s:
+                shown_s = now_s
+                self._show()
+            time.sleep(_LOOK_S)
+
+    def _show(self) -> None:
+        pair = self._pair
+        book = pair.primary.ask("books", symbol=SYMBOLS[0][0], depth=1)["book"]
+        passed_s = time.monotonic() - self._began_s
+        self._view.show(
+            Look((pair.a.report(), pair.b.report()), pair.digests(), self._clients.newest(), book, passed_s)
+        )
 
 
-def _kill_and_start(node: DemoNode, clients: Clients, before: dict[str, Any], as_json: bool) -> Facts:
-    """Kill the node, start it again, and wait for its clients; gives the facts of the restart."""
-    connections = clients.newest()["reconnects"] + len(USERS)
-    node.kill()
-    killed_s = time.monotonic()
-    last = f"last report: command {screen.count(before['seq'])} applied, {screen.count(before['durable_seq'])} durable"
-    _print_unless_json(as_json, f"\nkilled the node (SIGKILL); {last}")
-    with screen.Bar("starting the node again"):
-        recovered_seq = node.start()
-    start_s = time.monotonic() - killed_s
-    checkpoint_seq = before["checkpoint_seq"]
-    tail = screen.counted(recovered_seq - checkpoint_seq, "command")
-    start = f"checkpoint {screen.count(checkpoint_seq)} and {tail}" if checkpoint_seq else tail
-    _print_unless_json(as_json, f"it listens again after {start_s:.2f} s, recovered from {start}")
-    until_s = time.monotonic() + _BACK_S
-    while (account := clients.newest(_LOOK_S))["reconnects"] < connections:
-        if time.monotonic() > until_s:
-            raise CheckFailed(f"{connections - account['reconnects']} clients did not reconnect within {_BACK_S:.0f} s")
-    away_s, again = account["outage_s"], screen.counted(account["sent_again"], "request")
-    _print_unless_json(
-        as_json, f"its clients reconnected by themselves after {away_s:.1f} s; they sent {again} again\n"
-    )
-    return {
-        "durable_seq_reported": before["durable_seq"],
-        "published_seq_reported": before["published_seq"],
-        "recovered_seq": recovered_seq,
-        "checkpoint_seq": checkpoint_seq,
-        "tail_commands": recovered_seq - checkpoint_seq,
-        "recovery_s": round(start_s, 3),
-    }
+def _ms(seconds: float) -> str:
+    """Seconds in milliseconds.
+
+    >>> _ms(0.0689)
+    '69 ms'
+    """
+    return f"{seconds * 1_000:,.0f} ms"
 
 
 def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
@@ -181,13 +236,16 @@ def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
             report = reports[engine] = verify(directory, engine=engine, workers=1, progress=bar.to)
         rate = f"{screen.count(report.commands)} commands, {screen.count(round(report.commands_per_second))}/s"
         agrees = "every digest agrees" if report.ok else "DIFFERENT"
-        _print_unless_json(as_json, f"verified with the {engine} engine ({rate}): {agrees}")
+        if not as_json:
+            screen.print_line(f"verified with the {engine} engine ({rate}): {agrees}")
+            screen.flush()
     return reports
 
 
 def _summary(facts: Facts) -> None:
-    screen.print_line("\nwhat was shown")
+    screen.print_line("what was shown")
     for true, text in sentences(facts):
         screen.print_line(f"  {'yes' if true else 'NO '}  {text}")
     good = bool(facts["ok"])
-    screen.verdict(good, "nothing was lost or doubled, and replay agrees" if good else "SOMETHING DIFFERS")
+    verdict = "nothing was lost or doubled, and the flipped bit was found" if good else "SOMETHING DIFFERS"
+    screen.verdict(good, verdict)

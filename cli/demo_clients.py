@@ -1,11 +1,12 @@
 """The clients of `lockstep demo`: a process of their own, in which simulated users trade over TCP with a real node.
 
-    python -m cli.demo_clients      reads one JSON object (``Orders``), then the word ``end``, from standard input
+    python -m cli.demo_clients      reads one JSON object (``Orders``), then ``end DIRECTORY``, from standard input
 
-Ten times a second it reports, as a JSON line on standard output, the counts, round trips and trades of its users. The
-node may be killed at any time; the desks reconnect by themselves (``load.desk``). At ``end`` the users wait for open
-requests, log out, and request their whole streams again, from message 1. If standard input ends without that word, the
-parent has died, and this process shuts the node down through its operator socket.
+Ten times a second it reports, as a JSON line on standard output, the counts and round trips of its users. The primary
+may be killed at any time; the desks follow to the other address by themselves (``load.desk``). At ``end`` the users
+wait for open requests and for the ends of their streams, which the node on that directory knows. Then they log out, and
+request their whole streams again, from message 1. If standard input ends without that word, the parent has died, and
+this process ends too.
 """
 
 import hashlib
@@ -15,21 +16,18 @@ import select
 import subprocess
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from cli.errors import CheckFailed
 from cli.simulate import note
-from client import Accepted, Event, Executed, Replaced
-from load.desk import Desk, LoginFailed
+from load.desk import Desk
 from load.lines import LoadError, User
 from load.simulation import SimulateOptions, Simulation, settle
 from load.traders import SYMBOLS
 from node.link import Link, LinkError, RequestRefused
-from notation.words import price
-from wire.ouch_codes import Liquidity
 
 _TELL_S: Final = 0.1
 _PERCENTILES_S: Final = 0.5
@@ -39,18 +37,12 @@ _AGAIN_S: Final = 30.0
 _SOON_S: Final = 5.0
 #: Time for the clients to end.
 _END_S: Final = 60.0
-#: Time in which a process without its parent looks for the node that it shuts down.
-_ORPHAN_S: Final = 10.0
-_TAPE: Final = 12
-
-Trade = tuple[str, str, int]
 
 
 class Orders(NamedTuple):
-    """Task of the process. data: directory of the node."""
+    """Task of the process. ``addresses``: of both nodes, with a comma between them."""
 
-    data: str
-    port: int
+    addresses: str
     users: Sequence[tuple[str, str]]
     rate: float
     seed: int
@@ -75,23 +67,6 @@ class Stream:
         return {"messages": self.messages, "in_order": self.in_order, "sha256": self._digest.hexdigest()}
 
 
-class Tape:
-    """The last trades, from the events of all users."""
-
-    def __init__(self) -> None:
-        self.trades: deque[Trade] = deque(maxlen=_TAPE)
-        self._placed: Accepted | Replaced | None = None
-
-    def __call__(self, event: Event) -> None:
-        """Add an event. An aggressor trades as soon as it is placed, so the order placed last is the one."""
-        if isinstance(event, Accepted | Replaced):
-            self._placed = event
-        elif isinstance(event, Executed) and event.liquidity == Liquidity.REMOVED:
-            placed = self._placed
-            if placed is not None and placed.token == event.token:
-                self.trades.append((placed.symbol, price(event.price_e4), event.qty))
-
-
 class Clients:
     """Process of the clients, for its parent. A context manager, which kills a process that still runs."""
 
@@ -104,6 +79,7 @@ class Clients:
             stderr=complaints,
             text=True,
             env=environment,
+            start_new_session=True,
         )
         self._rest = b""
         self._report: dict[str, Any] = {}
@@ -142,9 +118,12 @@ class Clients:
             raise CheckFailed(f"the clients did nothing within {wait_s:.0f} s; run `lockstep doctor`")
         return self._report
 
-    def end(self) -> dict[str, Any]:
-        """End the clients; gives their last report, with each user's stream as received and as resent."""
-        self._send_line("end")
+    def end(self, data: Path) -> dict[str, Any]:
+        """End the clients; gives their last report, with each user's stream as received and as resent.
+
+        ``data``: directory of the primary.
+        """
+        self._send_line(f"end {data}")
         until_s = time.monotonic() + _END_S
         while time.monotonic() < until_s:
             report = self.newest(0.2)
@@ -173,21 +152,12 @@ class _TradingProcess:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._tape = Tape()
         self._users = [User(*user) for user in orders.users]
         self._streams = {user.name: Stream() for user in self._users}
         desks = [
-            Desk(
-                "127.0.0.1",
-                orders.port,
-                user,
-                from_seq=1,
-                on_message=self._streams[user.name],
-                on_event=self._tape,
-            )
-            for user in self._users
+            Desk(orders.addresses, None, user, from_seq=1, on_message=self._streams[user.name]) for user in self._users
         ]
-        options = SimulateOptions("127.0.0.1", orders.port, self._users, SYMBOLS, 0.0, orders.rate, orders.seed)
+        options = SimulateOptions(orders.addresses, 0, self._users, SYMBOLS, 0.0, orders.rate, orders.seed)
         self._simulation = Simulation(options, note, desks)
         self._recent: dict[str, float] = {"p50_us": 0.0, "p99_us": 0.0}
         self._told_s = self._recent_s = time.monotonic()
@@ -201,22 +171,22 @@ class _TradingProcess:
             if now_s - self._told_s >= _TELL_S:
                 self._told_s = now_s
                 self._report_now(now_s)
-        if word != b"end\n":
-            _shut_down(Path(self._orders.data))
+        if not word.startswith(b"end "):
             return
         settle(self._simulation)
-        self._hear_out()
+        self._hear_out(Path(os.fsdecode(word.removeprefix(b"end ").removesuffix(b"\n"))))
         self._simulation.take_second()
         self._simulation.close()
         streams = {
-            user.name: _asked_again(self._orders.port, user, self._streams[user.name].facts()) for user in self._users
+            user.name: _asked_again(self._orders.addresses, user, self._streams[user.name].facts())
+            for user in self._users
         }
         of_all = self._simulation.latencies.summary()
         _send_line(self._account() | {"streams": streams, "p50_us": of_all["p50_us"], "p99_us": of_all["p99_us"]})
 
-    def _hear_out(self) -> None:
+    def _hear_out(self, data: Path) -> None:
         """Wait until each user has its stream to the end: executions of resting orders arrive unrequested."""
-        with Link(Path(self._orders.data)) as link:
+        with Link(data) as link:
             ends = {session["user"]: session["next_seq"] - 1 for session in link.ask("sessions")["sessions"]}
         until_s = time.monotonic() + _SOON_S
         while any(stream.messages < ends.get(name, 0) for name, stream in self._streams.items()):
@@ -241,11 +211,10 @@ class _TradingProcess:
             "connected": len(simulation.desks) - simulation.lost,
             "reconnects": simulation.reconnects,
             "outage_s": round(simulation.outage_s, 3),
-            "tape": list(self._tape.trades),
         }
 
 
-def _asked_again(port: int, user: User, came: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _asked_again(addresses: str, user: User, came: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Facts of a user's stream: as it came, as it came again from message 1 up to there, and as it is now.
 
     It has one message more now: the answer to the login's marker, which says that all of it has come.
@@ -258,12 +227,12 @@ def _asked_again(port: int, user: User, came: dict[str, Any]) -> dict[str, dict[
             again.update(stream.facts())
 
     until_s = time.monotonic() + _AGAIN_S
-    desk = Desk("127.0.0.1", port, user, from_seq=1, on_message=take)
+    desk = Desk(addresses, None, user, from_seq=1, on_message=take)
     while True:
         try:
             desk.login()
             break
-        except LoginFailed:  # for a moment, until the node has noticed the logout
+        except LoadError:  # for a moment, until the node has noticed the logout
             if time.monotonic() > until_s:
                 raise
             time.sleep(0.02)
@@ -272,22 +241,10 @@ def _asked_again(port: int, user: User, came: dict[str, Any]) -> dict[str, dict[
 
 
 def _word() -> bytes:
-    """Input so far: None, a word, or "" at its end."""
+    """Input so far: a line, b"" if there is none yet, or b"gone" at its end."""
     if not select.select([0], [], [], 0)[0]:
         return b""
-    return os.read(0, 64) or b"gone"
-
-
-def _shut_down(data: Path) -> None:
-    """Shut the node down in place of the parent that died; the node may just be starting."""
-    until_s = time.monotonic() + _ORPHAN_S
-    while data.exists() and time.monotonic() < until_s:
-        try:
-            with Link(data) as link:
-                link.ask("shutdown")
-            return
-        except (LinkError, RequestRefused, OSError):
-            time.sleep(0.2)
+    return os.read(0, 8_192) or b"gone"
 
 
 def _send_line(report: dict[str, Any]) -> None:
@@ -302,8 +259,6 @@ def main() -> None:
         _TradingProcess(orders).run()
     except (LoadError, LinkError, RequestRefused) as error:
         _send_line({"failed": str(error)})
-    except BrokenPipeError:
-        _shut_down(Path(orders.data))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Proof at the end of `lockstep demo`: users' streams and the state, rebuilt and compared.
+"""Proof at the end of `lockstep demo`: journals, users' streams and the state, rebuilt and compared.
 
-Each user's stream exists three times: as received across the kill, as resent from message 1, and as rebuilt from the
-journal alone. The node's last checkpoint is compared with a replay from command 1, and both engines verify every
-digest.
+Each user's stream exists three times: as received across the takeover, as resent from message 1, and as rebuilt from
+the journal of the last primary alone. That journal is compared with the other node's, byte for byte. Its last
+checkpoint is compared with a replay from command 1, and both engines verify every digest.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from cli.demo_clients import Stream
 from client import Accepted, Executed, Replaced
 from client.events import Message
 from client.messages import read
+from engine.interface import MarketEngine
 from engine.records import EventKind
 from gateway.streams import Segment, Streams
 from replay.rebuild import Progress, capacity_of, journal_of, rebuild
@@ -62,7 +63,10 @@ class JournalMessages:
 
 
 class StreamReplay(NamedTuple):
-    """Result of a replay from command 1 (streams and state), and of one from the last checkpoint."""
+    """Result of a replay from command 1 (streams and state), and of one from the last checkpoint.
+
+    ``position_sums``: sum of all participants' positions in each instrument that has traded.
+    """
 
     journaled: JournalMessages
     streams: dict[str, Facts]
@@ -71,6 +75,7 @@ class StreamReplay(NamedTuple):
     state_digest: str
     checkpoint_state_digest: str
     seq: int
+    position_sums: dict[str, int]
 
 
 def replayed(data: Path, progress: Progress) -> StreamReplay:
@@ -90,21 +95,34 @@ def replayed(data: Path, progress: Progress) -> StreamReplay:
         from_beginning.state_digest().hex(),
         from_checkpoint.state_digest().hex(),
         beginning.seq,
+        _position_sums(from_beginning),
     )
 
 
-def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[str, VerifyReport]) -> Facts:
+def _position_sums(engine: MarketEngine) -> dict[str, int]:
+    symbols, sums = engine.directory.symbols, dict[str, int]()
+    for row in engine.positions():
+        symbol = symbols[int(row["instrument"]) - 1]
+        sums[symbol] = sums.get(symbol, 0) + int(row["position_qty"])
+    return sums
+
+
+def judged(
+    clients: Facts, story: Facts, replay: StreamReplay, same: tuple[int, bool], reports: dict[str, VerifyReport]
+) -> Facts:
     """Judge the claims: facts, and True for each claim that holds.
 
-    clients: their last report (``cli.demo_clients``). restart: facts of the restart, among them durable_seq_reported,
-    published_seq_reported and recovered_seq.
+    clients: their last report (``cli.demo_clients``). story: facts of its steps (``cli.demo``). same: last command of
+    the shorter journal, and True if both have the same bytes up to there.
     """
     streams: dict[str, dict[str, Facts]] = clients["streams"]
     came, again, now = ({name: stream[which] for name, stream in streams.items()} for which in ("came", "again", "now"))
     doubled = replay.journaled.doubled
+    found = story["divergence"]
+    same_to_seq, same_bytes = same
     claims = {
-        "nothing_lost": restart["recovered_seq"]
-        >= max(restart["durable_seq_reported"], restart["published_seq_reported"]),
+        "nothing_lost": story["taken_over_seq"] >= story["published_seq_reported"] and same_to_seq >= found["last_seq"],
+        "same_journals": same_bytes,
         "all_answered": clients["orders"] == clients["answers"] and not clients["unanswered"] + clients["unexpected"],
         "same_again": came == again and all(stream["in_order"] for stream in came.values()),
         "same_from_journal": now == replay.streams
@@ -112,8 +130,12 @@ def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[s
         "nothing_doubled": not doubled
         and replay.journaled.is_two_sided
         and clients["trades"] == replay.journaled.trades == replay.trades,
+        "positions_balance": bool(replay.position_sums) and not any(replay.position_sums.values()),
         "restore_equals_replay": replay.state_digest == replay.checkpoint_state_digest,
         "verified": all(report.ok for report in reports.values()),
+        "flip_found": story["flipped_seq"] <= found["last_seq"]
+        and found["part"] == story["flipped_part"]
+        and not found["can_take_over"],
     }
     names = ("orders", "answers", "messages", "rejects", "sent_again", "answered_again", "reconnects")
     return {
@@ -121,12 +143,14 @@ def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[s
         **claims,
         "verified": {engine: report.ok for engine, report in reports.items()},
         "seq": replay.seq,
-        **restart,
+        "same_to_seq": same_to_seq,
+        **story,
         **{name: clients[name] for name in (*names, "outage_s", "p50_us", "p99_us")},
         "users": len(streams),
         "doubled": doubled,
         "events": reports["kernel"].events,
         "trades": replay.trades,
+        "position_sums": replay.position_sums,
         "event_digest": replay.event_digest,
         "state_digest": replay.state_digest,
     }
@@ -135,11 +159,16 @@ def judged(clients: Facts, restart: Facts, replay: StreamReplay, reports: dict[s
 def sentences(facts: Facts) -> list[tuple[bool, str]]:
     """Claims in sentences, each with True if it holds."""
     number = {name: screen.count(value) for name, value in facts.items() if isinstance(value, int)}
+    found = facts["divergence"]
     return [
         (
             facts["nothing_lost"],
-            f"the killed node reported {number['durable_seq_reported']} commands as durable; it recovered "
-            f"{number['recovered_seq']}",
+            f"the killed primary had answered {number['published_seq_reported']} commands; the standby took over with "
+            f"{number['taken_over_seq']}",
+        ),
+        (
+            facts["same_journals"],
+            f"both journals have the same bytes up to command {number['same_to_seq']}, where the standby stopped",
         ),
         (
             facts["all_answered"],
@@ -147,16 +176,22 @@ def sentences(facts: Facts) -> list[tuple[bool, str]]:
         ),
         (
             facts["same_again"],
-            f"the {number['messages']} messages that clients received are replayed from message 1, same bytes",
+            f"the {number['messages']} messages that traders received are replayed from message 1, same bytes",
         ),
         (facts["same_from_journal"], "the journal alone gives the same messages, byte for byte, and no others"),
         (
             facts["nothing_doubled"],
             f"no order was accepted twice; each of {number['trades']} trades was reported to both sides, once",
         ),
+        (facts["positions_balance"], f"positions sum to zero in {', '.join(facts['position_sums'])}"),
         (
             facts["restore_equals_replay"],
             f"the last checkpoint equals a replay from command 1, {facts['state_digest']}",
         ),
         (all(facts["verified"].values()), "two independent engines give the recorded events, byte for byte"),
+        (
+            facts["flip_found"],
+            f"the bit flipped after command {number['flipped_seq']} was found after "
+            f"{screen.count(found['last_seq'])}, in the part {found['part']}; that node cannot take over",
+        ),
     ]

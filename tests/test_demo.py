@@ -1,92 +1,163 @@
-"""`lockstep demo`: a node, clients over TCP, a kill; and the judge at the end, which must see what it looks for."""
+"""`lockstep demo`: a pair, traders over TCP, a kill, a flipped bit; and the judge at the end, which must see what it
+looks for."""
 
+import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from cli.demo_clients import Stream, Tape
+from cli.demo_child import flip
+from cli.demo_clients import Stream
+from cli.demo_pair import SameDigest, TwoJournals, same_blocks
 from cli.demo_proof import JournalMessages, StreamReplay, judged, sentences
-from cli.demo_view import PlainView, _ladder
-from client.messages import read
+from cli.demo_view import Look, PlainView, _best
+from directory.recover import create
+from engine.capacity import Capacity
+from engine.engine import Engine
 from gateway.streams import Segment
 from node.link import Link
+from notation.parse import parse
+from notation.translate import Translator
 from replay.verify import VerifyReport
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
+from tests.running import until
 from wire import PacketType
 from wire.ouch import server_rows
 from wire.ouch_codes import Liquidity, ServerMessage
 from wire.soup import packet
 
 
-def test_the_demo_kills_restarts_and_proves(tmp_path: Path, lockstep: Lockstep) -> None:
-    status, said, _ = lockstep("demo", "--seconds", 2, "--seed", 7, "--data", tmp_path / "node", "--json")
+def test_the_demo_kills_the_primary_finds_a_flipped_bit_and_proves(tmp_path: Path, lockstep: Lockstep) -> None:
+    status, said, _ = lockstep("demo", "--seconds", 2, "--seed", 7, "--data", tmp_path / "market", "--json")
     (found,) = checked(["demo"], said)
     assert (status, found["ok"], found["verified"]) == (0, True, {"kernel": True, "reference": True})
-    assert found["seq"] > found["recovered_seq"] >= found["durable_seq_reported"] > found["checkpoint_seq"] > 0
+    assert found["taken_over_seq"] >= found["published_seq_reported"] > 0
+    assert found["seq"] > found["same_to_seq"] == found["divergence"]["last_seq"] >= found["flipped_seq"]
+    assert found["same_to_seq"] > found["taken_over_seq"]
+    assert found["divergence"]["part"] == found["flipped_part"] == "risk"
+    assert found["epoch"] > 1
     assert (found["reconnects"], found["users"], found["doubled"]) == (5, 5, 0)
-    assert found["orders"] == found["answers"] > 2_000
+    assert found["orders"] == found["answers"] > 1_000
     assert found["outage_s"] > 0
     assert found["trades"] > 100
-    assert lockstep("doctor", tmp_path / "node")[0] == 0
+    assert found["position_sums"] == {"ACME": 0, "BOLT": 0, "CORE": 0}
+    assert lockstep("doctor", tmp_path / "market" / "b")[0] == 0
+    assert processes_in(tmp_path) == []
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of processes that name a folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if str(folder) in words:
+                    found.append(words)
+    return found
+
+
+@contextlib.contextmanager
+def running_demo(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+    """A demo of a minute, with the first lines that it has printed, until the first order was answered."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "demo", "--seconds", "60", "--data", str(tmp_path / "market")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert demo.stdout is not None
+    try:
+        yield demo, [demo.stdout.readline() for _ in range(3)]
+    finally:
+        demo.kill()
+        demo.communicate()
+        until(lambda: not processes_in(tmp_path), 30, "processes are left behind")
 
 
 @pytest.mark.slow
-def test_a_demo_that_is_killed_leaves_no_node_behind(tmp_path: Path) -> None:
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "demo", "--seconds", "60"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    assert demo.stdout is not None
-    lines = [demo.stdout.readline() for _ in range(3)]
-    listens = re.search(r"a node listens on 127\.0\.0\.1 port (\d+)", lines[0])
-    assert listens is not None, lines
-    assert "answers" in lines[2], lines
-    assert _is_open(int(listens[1]))
-    demo.send_signal(signal.SIGKILL)
-    demo.wait(10)
-    demo.stdout.close()
-    until_s = time.monotonic() + 30
-    while _is_open(int(listens[1])):
-        assert time.monotonic() < until_s, "the node is still there"
-        time.sleep(0.1)
+def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as (demo, lines):
+        assert re.match(r"node A is primary on port \d+; B ", lines[0]), lines
+        assert "answers" in lines[2], lines
+        assert len(processes_in(tmp_path)) >= 4, "the demo, a witness and two nodes"
+        demo.send_signal(signal.SIGKILL)
+        demo.wait(10)
+        until(lambda: not processes_in(tmp_path), 30, "processes are left behind")
 
 
 @pytest.mark.slow
 def test_a_node_that_ends_by_itself_is_told_and_the_exit_status_is_1(tmp_path: Path) -> None:
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "demo", "--seconds", "60", "--data", str(tmp_path / "node")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert demo.stdout is not None
-    for _ in range(3):
-        demo.stdout.readline()
-    with Link(tmp_path / "node") as link:
-        os.kill(link.node["pid"], signal.SIGKILL)
-    _, complaint = demo.communicate(timeout=600)
+    with running_demo(tmp_path) as (demo, _):
+        with Link(tmp_path / "market" / "a") as link:
+            os.kill(link.node["pid"], signal.SIGKILL)
+        _, complaint = demo.communicate(timeout=600)
     assert demo.returncode == 1
-    assert complaint.startswith("lockstep: the node ended by itself with status -9; its last log line: ")
+    assert complaint.startswith("lockstep: node A ended by itself with status -9; its last log line: ")
     assert complaint.count("\n") == 1
 
 
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def applied(engine: Engine, lines: list[str]) -> None:
+    """Apply lines of a scenario to an engine."""
+    translator = Translator(parse("\n".join(lines), "lines"), engine.directory, "lines")
+    while (batch := translator.next_batch(engine.directory)) is not None:
+        engine.apply(batch.rows)
+
+
+def test_one_flipped_bit_of_a_position_changes_one_part_of_the_state_and_no_event() -> None:
+    primary, copy = (Engine(Capacity(orders_max=64, ids_max=64, instruments_max=2, participants_max=4)) for _ in "AB")
+    lines = [
+        "instrument XYZ tick=0.01 lot=1 reference=10.00",
+        "participant ALPHA",
+        "participant BETA",
+        "phase XYZ continuous",
+        "enter ALPHA a1 buy 30 XYZ @ 10.00",
+        "enter BETA b1 sell 20 XYZ @ 10.00",
+    ]
+    for engine in (primary, copy):
+        applied(engine, lines[:-1])
+    assert flip(copy) == {}, "nothing has traded yet"
+    for engine in (primary, copy):
+        applied(engine, lines[-1:])
+    assert primary.state_digest() == copy.state_digest()
+    assert flip(copy) == {
+        "seq": copy.seq,
+        "participant": "ALPHA",
+        "symbol": "XYZ",
+        "part": "risk",
+        "position_qty": 20,
+        "flipped_qty": 4,
+    }
+    for engine in (primary, copy):
+        applied(engine, ["enter BETA b2 sell 10 XYZ @ 10.00"])
+    changed = [part for part, digest in primary.part_digests().items() if copy.part_digests()[part] != digest]
+    assert changed == ["risk"]
+    assert primary.event_digest == copy.event_digest
+
+
+def test_digests_of_two_journals_are_compared_up_to_the_first_that_differs(tmp_path: Path) -> None:
+    for name in "ab":
+        journal, _ = create(tmp_path / name, Capacity(64, 64, 2, 4), journal_id=bytes(16))
+        with journal:
+            for first_seq in (1, 3, 5):
+                journal.append(2, bytes(128), first_seq)
+                journal.put_digest(first_seq, bytes([first_seq if name == "a" or first_seq < 3 else 9]) * 16)
+            journal.wait_durable(6)
+    both = TwoJournals(tmp_path / "a", tmp_path / "b")
+    try:
+        assert both.look() == both.look() == SameDigest(3, bytes([3]) * 16, bytes([9]) * 16)
+    finally:
+        both.close()
+    assert same_blocks(tmp_path / "a", tmp_path / "b") == (6, True)
 
 
 def message(kind: ServerMessage, **fields: Any) -> bytes:
@@ -155,13 +226,6 @@ def test_what_is_there_twice_is_counted() -> None:
     assert not journaled(ACCEPTED, TOOK).is_two_sided
 
 
-def test_the_tape_names_what_was_traded() -> None:
-    tape = Tape()
-    for seq, payload in enumerate((ACCEPTED, TOOK, GAVE), 1):
-        tape(read(seq, payload))  # type: ignore[arg-type]  # whatever ``read`` gives is an Event
-    assert list(tape.trades) == [("ACME", "99.95", 30)]
-
-
 def verified(missing: tuple[int, ...] = ()) -> VerifyReport:
     """A report without a difference."""
     return VerifyReport(1, 40, 2, 40, 90, 0.1, 1, 1, 1, (), 0, missing, ())
@@ -177,8 +241,18 @@ def _good() -> Case:
     again = {"sent_again": 2, "answered_again": 1, "reconnects": 1, "outage_s": 1.5, "p50_us": 1.0, "p99_us": 2.0}
     return {
         "clients": {**counts, **again, "streams": {"U1": {"came": came, "again": dict(came), "now": now}}},
-        "restart": {"durable_seq_reported": 20, "published_seq_reported": 19, "recovered_seq": 20},
-        "replay": StreamReplay(journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(now)}, 1, "ed", "sd", "sd", 40),
+        "story": {
+            "durable_seq_reported": 20,
+            "published_seq_reported": 19,
+            "taken_over_seq": 20,
+            "flipped_seq": 29,
+            "flipped_part": "risk",
+            "divergence": {"first_seq": 31, "last_seq": 31, "part": "risk", "found_s": 0.1, "can_take_over": False},
+        },
+        "same": (31, True),
+        "replay": StreamReplay(
+            journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(now)}, 1, "ed", "sd", "sd", 40, {"ACME": 0}
+        ),
         "reports": {"kernel": verified(), "reference": verified()},
     }
 
@@ -204,8 +278,17 @@ def _go_on(case: Case) -> None:
 
 
 FAULTS: dict[str, tuple[str, Callable[[Case], object]]] = {
-    "durable commands are gone": ("nothing_lost", lambda case: case["restart"].update(recovered_seq=19)),
-    "published commands are gone": ("nothing_lost", lambda case: case["restart"].update(published_seq_reported=21)),
+    "answered commands are gone": ("nothing_lost", lambda case: case["story"].update(published_seq_reported=21)),
+    "the standby lacks the block that differs": ("nothing_lost", lambda case: case.update(same=(30, True))),
+    "the journals differ": ("same_journals", lambda case: case.update(same=(31, False))),
+    "a position is of nobody": ("positions_balance", lambda case: _replay(case, position_sums={"ACME": 5})),
+    "nothing was traded": ("positions_balance", lambda case: _replay(case, position_sums={})),
+    "a difference before the flip": ("flip_found", lambda case: case["story"].update(flipped_seq=32)),
+    "another part is named": ("flip_found", lambda case: case["story"].update(flipped_part="orders")),
+    "a node that diverged may take over": (
+        "flip_found",
+        lambda case: case["story"]["divergence"].update(can_take_over=True),
+    ),
     "an answer is missing": ("all_answered", lambda case: case["clients"].update(answers=9, unanswered=1)),
     "an answer too many": ("all_answered", lambda case: case["clients"].update(unexpected=1)),
     "less comes again": ("same_again", lambda case: case["clients"]["streams"]["U1"].update(again=SHORT)),
@@ -242,15 +325,24 @@ def test_whatever_is_wrong_is_said_and_nothing_else(name: str) -> None:
     assert [true for true, _ in sentences(facts)].count(False) == max(len(claims) - 1, 1)
 
 
-def test_both_views_show_a_book_with_prices_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_show_both_nodes_with_their_digests(capsys: pytest.CaptureFixture[str]) -> None:
+    node = {"role": "primary", "state": "reigning", "seq": 1_234}
+    clients = {"answers": 12, "p99_us": 2_000.0}
+    same = SameDigest(9, bytes([0xAB]) * 16, bytes([0xCD]) * 16)
+    view = PlainView()
+    view.show(Look((node, node | {"role": "standby", "state": "diverged"}), same, clients, {}, 1.5))
+    view.show(Look((None, node), same, clients, {}, 2.0))
+    view.show(Look((None, node), None, clients, {}, 3.0))
+    view.warn("killed A")
+    assert capsys.readouterr().out == (
+        " 1.5 s  A primary, command 1,234, abababababababab; B diverged, command 1,234, cdcdcdcdcdcdcdcd; "
+        "12 answers, p99 2.0 ms\n"
+        " 3.0 s  A down; B primary, command 1,234; 12 answers, p99 2.0 ms\n"
+        "killed A\n"
+    )
+
+
+def test_a_pair_has_best_prices_for_people() -> None:
     level = {"price_e4": 99_9500, "qty": 30, "orders": 1}
-    status = {"seq": 2, "durable_seq": 1, "event_digest": "ab" * 16}
-    counts = {"answers": 1, "p50_us": 1.0, "p99_us": 2.0, "trades": 1}
-    book = {"symbol": "ACME", "bids": [level], "offers": []}
-    PlainView().show({"clients": counts, "status": status, "book": book}, 1.5)
-    assert "ACME 99.95/none" in capsys.readouterr().out
-    shown = Console(width=60)
-    with shown.capture() as seen:
-        shown.print(_ladder(book | {"offers": [level | {"price_e4": 100_0000}]}))
-    assert "99.95" in seen.get()
-    assert "100.00" in seen.get()
+    assert _best({"symbol": "ACME", "bids": [level], "offers": []}) == "ACME 99.95/none"
+    assert _best({"symbol": "ACME", "bids": [level | {"price_e4": None}], "offers": [level]}) == "ACME market/99.95"

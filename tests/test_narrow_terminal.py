@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from cli import screen
-from cli.demo_view import LiveView
+from cli.demo_pair import SameDigest
+from cli.demo_view import LiveView, Look
 from cli.top import drawn
 from tests.test_redirected import terminal
 
@@ -59,7 +61,23 @@ def test_nothing_is_colored_where_the_user_says_so(name: str, monkeypatch: pytes
 LEVEL = {"price_e4": 100_000, "qty": 10, "orders": 1}
 BOOK = {"symbol": "XYZ", "phase": "halted", "last_price_e4": 100_000, "bids": [LEVEL], "offers": [LEVEL]}
 STATUS = {"pid": 1, "seq": 9, "durable_seq": 9, "logged_in": 1, "journal_bytes": 9, "event_digest": DIGEST}
-CLIENTS = {"answers": 9, "unanswered": 0, "p50_us": 1.0, "p99_us": 2.0, "trades": 1, "tape": [("XYZ", "10.00", 5)]}
+CLIENTS = {
+    "answers": 9_999_999,
+    "unanswered": 0,
+    "p50_us": 1.0,
+    "p99_us": 2.0,
+    "trades": 1,
+    "connected": 5,
+    "outage_s": 0.4,
+}
+NODE = {"role": "standby", "state": "diverged", "epoch": 2, "seq": 9_999_999, "lag_commands": 9_999_999}
+LOOK = Look(
+    (NODE, NODE | {"role": "primary", "state": "reigning"}),
+    SameDigest(9_999_999, bytes(16), bytes.fromhex(DIGEST)),
+    CLIENTS,
+    BOOK,
+    600.0,
+)
 #: Live views: each draws one picture.
 VIEWS = {
     "top": lambda: drawn(
@@ -71,7 +89,7 @@ VIEWS = {
             "books": [BOOK],
         }
     ),
-    "demo": lambda: LiveView().picture({"clients": CLIENTS, "status": STATUS, "book": BOOK}, 1.0),
+    "demo": lambda: LiveView().picture(LOOK),
 }
 
 
@@ -88,6 +106,23 @@ def test_a_live_view_has_bold_and_colors_unless_no_color_is_set(view: str, monke
             text = shown()
         assert "XYZ" in text
         assert bool(re.search(r"\x1b\[[0-9;]*m", text)) == (not no_color), "SGR: colors, bold, dim"
+
+
+FOUND = LOOK._replace(found="A differs: part events, block 1,054,773 to 1,054,893")
+
+
+@pytest.mark.parametrize("look", [LOOK, FOUND, LOOK._replace(nodes=(None, LOOK.nodes[1])), LOOK._replace(digests=None)])
+def test_the_demo_fits_into_a_terminal_of_60_columns_and_20_lines(look: Look) -> None:
+    console = Console(width=60, height=20)
+    with console.capture() as shown:
+        console.print(LiveView().picture(look))
+    lines = shown.get().rstrip("\n").split("\n")
+    assert len(lines) <= 15, "the story needs lines above"
+    assert "…" not in shown.get()
+    assert (FOUND.found in shown.get()) == (look is FOUND)
+    if look is LOOK:
+        values = ("diverged", "reigning", DIGEST[:16].lower(), "0" * 16, "DIFFER from the block at 9,999,999", "400 ms")
+        assert [value for value in values if value not in shown.get()] == []
 
 
 def test_help_pages_have_no_bold_with_no_color() -> None:
