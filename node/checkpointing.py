@@ -57,6 +57,8 @@ class CheckpointSchedule:
         self._journal, self._engine = journal, engine
         self._market, self._scarcity = market, scarcity
         self.on_begin: Callable[[], None] = _do_nothing
+        #: Callback once a new slice has begun, before its first block.
+        self.on_slice: Callable[[], None] = _do_nothing
         self.ask_parts: Callable[[int], bool] = _nobody
         self.on_digests: Callable[[int, dict[str, bytes]], None] = _ignore
         self._blocks_before = 0
@@ -128,6 +130,7 @@ class CheckpointSchedule:
             self._on_failure(f"no new slice was begun: {error}", "no new slice")
             return
         self._aside.start_image(self._engine)
+        self.on_slice()
         self._report(
             "new slice",
             number=self._journal.place.number,

@@ -138,6 +138,10 @@ class PairControl(Protocol):
         """Sentences on this node, or on its copies, where they have diverged."""
         ...
 
+    def on_slice(self) -> None:
+        """Note that this node has begun a new slice of its journal."""
+        ...
+
     def on_progress(self) -> None:
         """Note that blocks became durable."""
         ...

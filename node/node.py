@@ -181,6 +181,7 @@ class Node:
         self.market.on_failure = self._fail
         self.market.on_release = self._on_release
         self.checkpointing.on_begin = self.gateway.resume
+        self.checkpointing.on_slice = self._on_slice
         self._loop.set_exception_handler(self._on_loop_error)
         if options.follows:
             self._follow("this node is a copy: another one is primary")
@@ -438,6 +439,10 @@ class Node:
                 self.log.error("the node ends", why=str(self._no_room))
                 await self.shutdown()
             await asyncio.sleep(ROOM_S)
+
+    def _on_slice(self) -> None:
+        if self.pair is not None:
+            self.pair.on_slice()
 
     def _on_release(self) -> None:
         if self.pair is not None:

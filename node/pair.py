@@ -563,6 +563,16 @@ class Pair:
         if not isinstance(check, bytes):
             self.states.check(self.standby, check)
 
+    def on_slice(self) -> None:
+        """Note that this node has begun a new slice of its journal."""
+        self._recent = RecentBlocks(self._node.journal, self.options.settings.backlog_bytes)
+        self.identity = self.identity._replace(slice_number=self._node.journal.place.number)
+        if self.primary is not None:
+            self.primary.begin_slice(self.identity, self._recent.backlog, self._recent.checksum_at)
+            for copy, connection in list(self._from_copies.items()):
+                if copy.state == "closed":
+                    connection.close()
+
     def on_progress(self) -> None:
         """Note that blocks became durable."""
         if self.primary is None:

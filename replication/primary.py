@@ -222,9 +222,14 @@ class Primary:
             if copy.sent_seq >= seq:
                 copy.put(frame)
 
-    def add_slice(self, genesis: bytes) -> None:
-        """Announce the next slice after the last block, with its genesis record."""
-        self._put_if_at(self.backlog.last_seq, link.encode(Kind.SLICE, self.epoch, genesis))
+    def begin_slice(self, identity: Identity, backlog: Backlog, checksum_at: Callable[[int], bytes | None]) -> None:
+        """Go on in a new slice of the journal, without blocks yet; the copies connect again, and fetch it.
+
+        ``identity``, ``backlog``, ``checksum_at``: those of the new slice.
+        """
+        self.identity, self.backlog, self._checksum_at = identity, backlog, checksum_at
+        for copy in list(self._live()):
+            self.disconnect(copy, f"slice {identity.slice_number} of the journal has begun, which it fetches")
 
     def _put_if_at(self, seq: int, frame: bytes) -> None:
         for copy in self._live():

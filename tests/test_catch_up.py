@@ -5,6 +5,7 @@ from pathlib import Path
 
 from directory.begin import holds_journal
 from journal import Journal
+from journal.slices import places
 from node import program
 from node.logs import Log
 from node.opening import open_directory
@@ -114,4 +115,35 @@ def test_a_standby_far_behind_fetches_what_the_primary_does_not_keep_at_hand(tmp
             a.close()
 
     asyncio.run(run())
+    assert same_blocks(tmp_path)
+
+
+def test_a_standby_follows_into_the_next_slice_of_the_journal(tmp_path: Path) -> None:
+    """It fetches the slice with its image, since the link carries blocks of one slice."""
+
+    async def run() -> None:
+        register = Register()
+        a = await primary_of(tmp_path / "a", register)
+        try:
+            options = PairOptions(
+                Candidate("B", policy="both"), SECRET, "127.0.0.1", 0, ("127.0.0.1", a.pair.port), Settings()
+            )
+            await asyncio.to_thread(program._fetch_first, tmp_path / "b", options, Log(), None)
+            b = Member("B", tmp_path / "b", register, a, "both")
+            await b.start()
+            await until(lambda: b.pair.standby.in_sync)
+            await a.node.roll()
+            trading = Trading(a)
+            await until(lambda: b.pair.outcome is not None)
+            outcome = b.pair.outcome
+            b.close()
+            assert isinstance(outcome, TooFarBehind)
+            await until(lambda: trading.answers > 10)
+            await asyncio.to_thread(program._fetch, tmp_path / "b", outcome.address, options, Log(), None)
+            await in_sync(a, tmp_path / "b", register, trading)
+        finally:
+            a.close()
+
+    asyncio.run(run())
+    assert [place.number for place in places(tmp_path / "b")] == [1, 2]
     assert same_blocks(tmp_path)
