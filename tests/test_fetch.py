@@ -35,7 +35,8 @@ from tests.test_roll import ENDS, ROWS, agree, append, projections_of, rolled_at
 from tests.test_set_aside import checkpointed, market
 
 SECRET = b"a secret of the pair"
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "6"))
+#: Kills of a test, in the fast suite and in the long part.
+MANY = pytest.mark.parametrize("kills", [6, pytest.param(150, marks=pytest.mark.long)])
 
 
 @contextmanager
@@ -403,7 +404,8 @@ def relay(address: tuple[str, int], bytes_max: int) -> Iterator[tuple[str, int]]
         thread.join(60)
 
 
-def test_a_kill_at_any_step_leaves_nothing_or_a_directory_that_opens_and_goes_on(tmp_path: Path) -> None:
+@MANY
+def test_a_kill_at_any_step_leaves_nothing_or_a_directory_that_opens_and_goes_on(tmp_path: Path, kills: int) -> None:
     market(tmp_path / "a", [ENDS[-12]], ENDS[-9])
     checkpointed(tmp_path / "a")
     append(tmp_path / "a", ROWS[ENDS[-9] : ENDS[-8]])
@@ -415,7 +417,7 @@ def test_a_kill_at_any_step_leaves_nothing_or_a_directory_that_opens_and_goes_on
         outcomes = set()
         for gain_min in (1, 1_000_000):
             calls = calls_of(lambda gain_min=gain_min: run(tmp_path / f"count{gain_min}", gain_min))
-            for number, at in enumerate(sorted(random.Random(gain_min).sample(range(calls), KILLS))):
+            for number, at in enumerate(sorted(random.Random(gain_min).sample(range(calls), min(kills, calls)))):
                 to = tmp_path / f"b{number}"
                 killed(lambda to=to, gain_min=gain_min: run(to, gain_min), at)
                 outcomes.add(bool(slices.places(to)))

@@ -1,7 +1,6 @@
 """Damage in a data directory is repaired from another node's, byte for byte; what cannot be repaired is refused, and
 nothing is made worse."""
 
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -27,8 +26,8 @@ from tests.test_roll import ENDS, ROWS, agree, append, rolled_at
 from tests.test_set_aside import changed, checkpointed, market
 
 COUNTS = (3, 1, 200, 5, 64, 9, 9, 1, 30, 2, 2, 40)
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "8"))
-FLIPS = int(os.environ.get("LOCKSTEP_FLIPS", "24"))
+#: Kills of a test, in the fast suite and in the long part.
+MANY = pytest.mark.parametrize("kills", [12, pytest.param(150, marks=pytest.mark.long)])
 
 
 def pair_of(directory: Path) -> list[Block]:
@@ -80,19 +79,20 @@ def test_a_damaged_block_comes_from_the_other_node_and_the_others_do_not(tmp_pat
         fill(journal, [3])
 
 
-def test_a_bit_flipped_anywhere_is_repaired_or_harmless(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flips", [20, pytest.param(400, marks=pytest.mark.long)])
+def test_a_bit_flipped_anywhere_is_repaired_or_harmless(tmp_path: Path, flips: int) -> None:
     pair_of(tmp_path)
     chance = random.Random(11)
     data = tmp_path / "b" / "journal" / "data.mdb"
     content = data.read_bytes()
     found = 0
-    for number in range(FLIPS):
+    for number in range(flips):
         at = chance.randrange(2 * 4_096) if number % 4 == 0 else chance.randrange(len(content))
         data.write_bytes(changed(content, at))
         found += bool(repaired(tmp_path).sentences)
         assert not read_all(tmp_path / "b").sentences
         data.write_bytes(content)
-    assert found > FLIPS // 4
+    assert found > flips // 4
 
 
 @pytest.mark.parametrize("size", [0, 100, 4_096, 20_000])
@@ -196,7 +196,8 @@ def test_other_event_digests_are_a_divergence_and_no_damage(tmp_path: Path) -> N
         repair(tmp_path / "b", tmp_path / "a")
 
 
-def test_a_kill_at_any_step_leaves_the_damaged_directory_or_the_repaired_one(tmp_path: Path) -> None:
+@MANY
+def test_a_kill_at_any_step_leaves_the_damaged_directory_or_the_repaired_one(tmp_path: Path, kills: int) -> None:
     blocks = pair_of(tmp_path)
     damage(tmp_path / "b", blocks[4])
     flip(tmp_path / "b" / "journal" / "tail", 30)
@@ -208,7 +209,7 @@ def test_a_kill_at_any_step_leaves_the_damaged_directory_or_the_repaired_one(tmp
 
         calls = calls_of(run)
         outcomes = set()
-        for at in sorted(random.Random(3).sample(range(calls), 3 * KILLS)):
+        for at in sorted(random.Random(3).sample(range(calls), min(kills, calls))):
             shutil.rmtree(tmp_path / "b")
             shutil.copytree(tmp_path / "damaged", tmp_path / "b")
             killed(run, at)

@@ -24,7 +24,8 @@ from tests.kills import calls_of, killed
 from tests.test_roll import ENDS, ROWS, agree, append, begin, projections_of, rolled_at
 
 COUNTS = (3, 1, 200, 5, 64, 9, 9, 1)
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "16"))
+#: Kills of a test, in the fast suite and in the long part.
+MANY = pytest.mark.parametrize("kills", [12, pytest.param(150, marks=pytest.mark.long)])
 WHY = "B has these blocks and A, which is primary, does not"
 
 
@@ -144,12 +145,15 @@ def test_a_damaged_block_is_not_set_aside(tmp_path: Path) -> None:
     assert is_whole(tmp_path, blocks, len(blocks))
 
 
-def test_a_kill_at_any_step_leaves_the_old_journal_or_the_quarantine_and_the_cut_one(tmp_path: Path) -> None:
+@MANY
+def test_a_kill_at_any_step_leaves_the_old_journal_or_the_quarantine_and_the_cut_one(
+    tmp_path: Path, kills: int
+) -> None:
     blocks = old_primary(tmp_path / "truth")
     shutil.copytree(tmp_path / "truth", tmp_path / "count")
     calls = calls_of(lambda: aside(tmp_path / "count", blocks[3]))
     outcomes = set()
-    for number, at in enumerate(sorted(random.Random(5).sample(range(calls), min(KILLS, calls)))):
+    for number, at in enumerate(sorted(random.Random(5).sample(range(calls), min(kills, calls)))):
         directory = tmp_path / str(number)
         shutil.copytree(tmp_path / "truth", directory)
         killed(lambda directory=directory: aside(directory, blocks[3]), at)
@@ -289,7 +293,8 @@ def checkpointed(directory: Path) -> None:
     projections.close()
 
 
-def test_a_kill_while_slices_are_set_aside_leaves_a_directory_that_opens(tmp_path: Path) -> None:
+@MANY
+def test_a_kill_while_slices_are_set_aside_leaves_a_directory_that_opens(tmp_path: Path, kills: int) -> None:
     ends = [ENDS[3], ENDS[5], ENDS[6]]
     market(tmp_path / "truth", ends, ENDS[7])
     common = position(tmp_path / "truth", 2, ENDS[4])
@@ -300,7 +305,7 @@ def test_a_kill_while_slices_are_set_aside_leaves_a_directory_that_opens(tmp_pat
 
     shutil.copytree(tmp_path / "truth", tmp_path / "count")
     calls = calls_of(lambda: run(tmp_path / "count"))
-    for number, at in enumerate(sorted(random.Random(9).sample(range(calls), KILLS))):
+    for number, at in enumerate(sorted(random.Random(9).sample(range(calls), min(kills, calls)))):
         directory = tmp_path / str(number)
         shutil.copytree(tmp_path / "truth", directory)
         killed(lambda directory=directory: run(directory), at)
