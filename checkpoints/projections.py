@@ -7,7 +7,7 @@ whose image cannot be used is replayed alone (``replay.rebuild``); the market an
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
@@ -130,6 +130,8 @@ class Projections:
             raise failures[0]
 
 
+#: Reason where a checkpoint was taken without a projection.
+NO_IMAGE: Final = "there is none"
 #: Empty list of projections.
 NO_PROJECTIONS = Projections()
 
@@ -137,7 +139,7 @@ NO_PROJECTIONS = Projections()
 def _restored(projection: Projection, image: ProjectionImage | None, seq: int) -> str:
     """Reason why a projection could not be restored; "" if it was."""
     if image is None:
-        return "there is none"
+        return NO_IMAGE
     if image.version not in projection.versions:
         return f"it has version {image.version}, and this release's has {projection.version}"
     if image.damage:

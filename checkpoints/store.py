@@ -79,29 +79,8 @@ class CheckpointStore:
         except OSError as error:
             raise CheckpointError(f"{self.folder} cannot be read: {error.strerror}") from error
         found = [(match, self.folder / name) for name in names if (match := _NAME.fullmatch(name))]
-        infos = [self._info(int(match[1]), path, match[2] == "checkpoint") for match, path in found]
+        infos = [summary_of(path, int(match[1]), named_valid=match[2] == "checkpoint") for match, path in found]
         return [info for info in infos if info is not None]
-
-    def _info(self, seq: int, path: Path, named_valid: bool) -> CheckpointInfo | None:
-        """Summary of one checkpoint; None if it was removed meanwhile."""
-        digest, size, origin = b"", 0, None
-        projections: Mapping[str, ProjectionForm] = {}
-        try:
-            size = path.stat().st_size
-            header = _header(path)
-            digest, origin, projections = header.state_digest, header.origin, header.projections
-            why = "" if header.seq == seq else f"{path} is the checkpoint of seq {header.seq}"
-        except CheckpointError as error:
-            why = str(error)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            why = f"{path} cannot be read: {error.strerror}"
-        if not named_valid:
-            with suppress(OSError):
-                why = _reason_path(path).read_text(encoding="utf-8", errors="replace").strip()
-            why = why or "it was marked invalid"
-        return CheckpointInfo(seq, path, size, digest, not why, why, origin, projections)
 
     def newest(self, at_or_before: int | None = None) -> Checkpoint | None:
         """Newest good checkpoint with a seq of at most ``at_or_before``; None if there is none.
@@ -133,7 +112,7 @@ class CheckpointStore:
         checkpoint = load_checkpoint(path)
         match = _NAME.fullmatch(path.name)
         if match and int(match[1]) != checkpoint.seq:
-            raise CheckpointError(f"{path} is the checkpoint of seq {checkpoint.seq}")
+            raise CheckpointError(f"{path} is the checkpoint of seq {checkpoint.seq:,}")
         return checkpoint
 
     def verify(self, path: "str | os.PathLike[str]") -> Checkpoint:
@@ -207,6 +186,31 @@ class CheckpointStore:
                     raise CheckpointError(f"{info.path} cannot be deleted: {error.strerror}") from error
                 removed.append(info.seq)
         return removed
+
+
+def summary_of(path: Path, seq: int, *, named_valid: bool = True) -> CheckpointInfo | None:
+    """Summary of the checkpoint of command ``seq`` in a file of any name; None if it is not there.
+
+    ``named_valid``: false for a file that was marked invalid.
+    """
+    digest, size, origin = b"", 0, None
+    projections: Mapping[str, ProjectionForm] = {}
+    try:
+        size = path.stat().st_size
+        header = _header(path)
+        digest, origin, projections = header.state_digest, header.origin, header.projections
+        why = "" if header.seq == seq else f"{path} is the checkpoint of seq {header.seq:,}"
+    except CheckpointError as error:
+        why = str(error)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        why = f"{path} cannot be read: {error.strerror}"
+    if not named_valid:
+        with suppress(OSError):
+            why = _reason_path(path).read_text(encoding="utf-8", errors="replace").strip()
+        why = why or "it was marked invalid"
+    return CheckpointInfo(seq, path, size, digest, not why, why, origin, projections)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

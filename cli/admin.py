@@ -4,13 +4,13 @@ Commands to the market are sent in scenario notation, and their events are shown
 1: the market rejected a command. 2: the node took none (bad notation, no running node).
 """
 
-import getpass
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from cli import errors, screen
+from cli.confirmation import confirm, hidden
 from cli.errors import CheckFailed, WrongUse
 from cli.status import lines as status_lines
 from node.link import Link, RequestRefused, is_open_to_others
@@ -171,8 +171,8 @@ def password(from_stdin: bool) -> str:
     elif not sys.stdin.isatty():
         raise WrongUse("standard input is no terminal to ask for a password; give --password-stdin and a line with it")
     else:
-        given = getpass.getpass("Password: ")
-        if getpass.getpass("The same again: ") != given:
+        given = hidden("Password: ")
+        if hidden("The same again: ") != given:
             raise WrongUse("the two passwords differ; try again")
     try:
         normalised(given)
@@ -219,10 +219,7 @@ def emergency_close(directory: Path, yes: bool, *, as_json: bool) -> int:
         if not sys.stdin.isatty():
             raise WrongUse(f"{_EMERGENCY} Give --yes to confirm")
         screen.notice(_EMERGENCY)
-        sys.stderr.write("Type yes to confirm: ")
-        sys.stderr.flush()
-        if sys.stdin.readline(100).strip().lower() != "yes":
-            raise CheckFailed("nothing was done")
+        confirm("Type yes to confirm:", "nothing was done")
     return send_lines(directory, ["emergency_close"], as_json=as_json)
 
 

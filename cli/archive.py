@@ -11,17 +11,18 @@ from cli.warmup import ready
 from directory.archive import archive as archive_slices
 from directory.keep_events import keep_events as keep_events_of
 from engine.records import RULES_VERSION
-from journal import Journal
+from journal import Journal, JournalError
 from journal.slices import places
 from notation.words import Fault, duration_ns
+from replay.errors import ReplayError
 
 
 def archive(directory: Path, older_than: str, to: Path, *, without_events: bool, as_json: bool) -> int:
     """`lockstep archive`: exit status 2 where a slice may not go; those before it have gone then."""
     try:
         age_ns = duration_ns(older_than, "--older-than")
-    except Fault as error:
-        raise WrongUse(f"{error}, such as 30d") from error
+    except Fault:
+        raise WrongUse(f"--older-than is {older_than!r}; give a whole number and d, h, m or s, such as 30d") from None
     check_whole(directory)
     with screen.Bar("copying") as bar:
         report = archive_slices(
@@ -44,7 +45,25 @@ def archive(directory: Path, older_than: str, to: Path, *, without_events: bool,
         commands = f"commands {screen.count(note.first_seq)} to {screen.count(note.last_seq)}"
         screen.print_line(f"slice {note.number}, {commands}, {screen.size(note.bytes)}: {note.path}")
     if not report.archived:
-        screen.print_line(f"archived nothing: no closed slice of {directory} is older than {older_than}")
+        why = f"no closed slice of {directory} is older than {older_than}" if report.has_closed else report.left[0]
+        screen.print_line(f"archived nothing: {why}")
+    return errors.FINE
+
+
+def keep_events_of_slice(directory: Path, number: int) -> int:
+    """Keep the events of a slice that was closed just now; where that fails, a note says so. Gives the exit status."""
+    closed = next(place for place in places(directory) if place.number == number)
+    screen.flush()
+    try:
+        with screen.Bar(f"keeping the events of slice {number}") as bar:
+            keep_events_of(directory, closed, bar.to)
+    except (JournalError, ReplayError, OSError) as error:
+        why, status = errors.sentence(error)
+        screen.notice(
+            f"lockstep: slice {number + 1} has begun, but the events of slice {number} are not kept: {why}; "
+            f"`lockstep journal keep-events {directory}` keeps them"
+        )
+        return status
     return errors.FINE
 
 

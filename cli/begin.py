@@ -75,9 +75,9 @@ def compare(
         except CommandMismatch as error:
             seq, what = error.difference.seq, in_words(error.difference)
             raise WrongUse(
-                f"{options.data} does not begin with the commands of {options.names}: command {seq} differs from "
+                f"{options.data} does not begin with the commands of {options.names}: command {seq:,} differs from "
                 f"{place(error.index)} in its {what}; nothing was added: name a new directory, or give --append to "
-                f"add the files after command {error.last_seq}"
+                f"add the files after command {error.last_seq:,}"
             ) from error
 
 

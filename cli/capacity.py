@@ -49,5 +49,11 @@ class CapacityOptions:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+def capacity_change(before: Capacity, after: Capacity) -> str:
+    """The bounds that differ, in words; "" where none does."""
+    old, new = asdict(before), asdict(after)
+    return ", ".join(f"{name} {old[name]:,} -> {new[name]:,}" for name in old if old[name] != new[name])
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from checkpoints import CheckpointInfo, CheckpointStore
+from checkpoints.store import summary_of
 from cli import errors, screen
 from cli.node import check_whole
 from cli.warmup import ready
 from directory.recover import checkpoint, usable
 from directory.recover import prune as prune_checkpoints
+from journal.history import History
+from journal.slices import Place, start_seq
 from replay.rebuild import begins, journal_of
 
 
@@ -23,21 +26,43 @@ def holds_streams(directory: Path) -> bool:
 
 
 def list_checkpoints(directory: Path, *, as_json: bool) -> int:
-    """`lockstep checkpoint list`: list the checkpoints, damaged ones too."""
-    infos = _store(directory).list()
+    """`lockstep checkpoint list`: list the checkpoints of all slices, damaged ones too, and the images at the start of
+    slices."""
+    _store(directory)  # raises where the directory is none of ours
+    with History.open(directory) as history:
+        found = [(place, info) for place in history.places for info in _images(place)]
+        gaps = [gap.sentence for gap in history.gaps()]
     if as_json:
-        for info in infos:
-            screen.print_json(_facts(info))
+        for place, info in found:
+            screen.print_json({"slice": place.number, "is_start": _is_start(place, info)} | _facts(info))
         return errors.FINE
-    if not infos:
+    for sentence in gaps:
+        screen.notice(f"note: {sentence}")
+    if not found:
         screen.print_line(f"no checkpoints in {directory}; `lockstep checkpoint create {directory}` takes one")
         return errors.FINE
     rows = [
-        (screen.count(info.seq), screen.size(info.bytes), _digest(info), "" if info.valid else f"invalid: {info.why}")
-        for info in infos
+        (
+            place.number,
+            screen.count(info.seq),
+            screen.size(info.bytes),
+            _digest(info),
+            f"invalid: {info.why}" if not info.valid else "start of the slice" if _is_start(place, info) else "",
+        )
+        for place, info in found
     ]
-    screen.table(["seq", "size", "state digest", ""], rows, right=("seq", "size"))
+    screen.table(["slice", "seq", "size", "state digest", ""], rows, right=("slice", "seq", "size"))
     return errors.FINE
+
+
+def _images(place: Place) -> list[CheckpointInfo]:
+    """The image that a slice starts from, unless it is the first, and the checkpoints of the slice."""
+    start = summary_of(place.start_image, start_seq(place)) if place.start_image.exists() else None
+    return [*([] if start is None else [start]), *CheckpointStore(place.folder).list()]
+
+
+def _is_start(place: Place, info: CheckpointInfo) -> bool:
+    return info.path == place.start_image
 
 
 def create(directory: Path, *, as_json: bool) -> int:
@@ -65,8 +90,9 @@ def verify(directory: Path, *, as_json: bool) -> int:
     with errors.finding():
         check_whole(directory)
     infos = _store(directory).list()
-    with errors.finding(), screen.Bar("reading checkpoints"):
+    with errors.finding(), screen.Bar("reading checkpoints"), journal_of(directory) as journal:
         good, wrong = usable(directory)
+        starts = begins(good[0].seq if good else journal.start_seq, journal)
     if as_json:
         for info in infos:
             screen.print_json({"seq": info.seq, "valid": info.path not in wrong, "why": wrong.get(info.path)})
@@ -74,10 +100,10 @@ def verify(directory: Path, *, as_json: bool) -> int:
     for info in infos:
         screen.print_line(f"{screen.count(info.seq)}: {wrong.get(info.path, 'good')}")
     if not infos:
-        screen.print_line(f"no checkpoints in {directory}; recovery starts from command 1")
+        screen.print_line(f"no checkpoints in {directory}; recovery starts {starts}")
     elif wrong:
         cannot = f"{len(wrong)} of {screen.counted(len(infos), 'checkpoint')} cannot be used"
-        screen.verdict(False, f"{cannot}; recovery starts {begins(good[0].seq if good else 0)}")
+        screen.verdict(False, f"{cannot}; recovery starts {starts}")
     else:
         screen.verdict(True, "it is good" if len(infos) == 1 else f"all {len(infos)} are good")
     return errors.FOUND if wrong else errors.FINE

@@ -8,7 +8,14 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import Directory, Json
+from cli.options import (
+    Directory,
+    IdsFromNowOn,
+    InstrumentsFromNowOn,
+    Json,
+    OrdersFromNowOn,
+    ParticipantsFromNowOn,
+)
 
 PANEL: Final = "Look after it"
 app = typer.Typer()
@@ -29,7 +36,7 @@ app.add_typer(bench, name="bench", rich_help_panel=PANEL)
 
 @checkpoint.command("list")
 def checkpoint_list(directory: Directory, as_json: Json = False) -> int:
-    """List the checkpoints, damaged ones too.
+    """List the checkpoints of all slices, damaged ones too, and the images from which slices start.
 
     Example: lockstep checkpoint list node1
     """
@@ -142,18 +149,10 @@ def archive(
 @app.command(rich_help_panel=PANEL)
 def roll(
     directory: Directory,
-    orders_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Open orders from now on.", show_default="as before")
-    ] = None,
-    ids_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Order ids a day from now on.", show_default="as before")
-    ] = None,
-    instruments_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Instruments from now on.", show_default="as before")
-    ] = None,
-    participants_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Participants from now on.", show_default="as before")
-    ] = None,
+    orders_max: OrdersFromNowOn = None,
+    ids_max: IdsFromNowOn = None,
+    instruments_max: InstrumentsFromNowOn = None,
+    participants_max: ParticipantsFromNowOn = None,
     keep_events: Annotated[
         bool, typer.Option(help="Replay the closed slice, to verify it and to keep its events.")
     ] = True,
@@ -177,18 +176,13 @@ def roll(
 def upgrade(
     directory: Directory,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    orders_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Open orders from now on.", show_default="as before")
-    ] = None,
-    ids_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Order ids a day from now on.", show_default="as before")
-    ] = None,
-    instruments_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Instruments from now on.", show_default="as before")
-    ] = None,
-    participants_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Participants from now on.", show_default="as before")
-    ] = None,
+    keep_events: Annotated[
+        bool, typer.Option(help="Keep the events of the closed slice, where this release can replay it.")
+    ] = True,
+    orders_max: OrdersFromNowOn = None,
+    ids_max: IdsFromNowOn = None,
+    instruments_max: InstrumentsFromNowOn = None,
+    participants_max: ParticipantsFromNowOn = None,
     as_json: Json = False,
 ) -> int:
     """Let the market of a directory that an earlier release wrote go on under this release.
@@ -202,7 +196,7 @@ def upgrade(
     from cli.upgrade import upgrade as command
 
     options = CapacityOptions(orders_max, ids_max, instruments_max, participants_max)
-    return command(directory, options, yes=yes, as_json=as_json)
+    return command(directory, options, yes=yes, events=keep_events, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -246,7 +246,7 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
     yield from _quarantines(directory)
     yield from _divergence(directory)
     for sentence in report.archived:
-        yield Finding("slices", Grade.notice, sentence, "copy it back for commands that need it")
+        yield Finding("slices", Grade.notice, sentence, "a start needs none of them; commands on what is in them do")
     foreign = [str(version) for version in known.rules_versions if version != RULES_VERSION]
     if foreign:
         what = f"written under rules version {', '.join(foreign)}; this release plays {RULES_VERSION}"

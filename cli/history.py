@@ -155,7 +155,7 @@ def _stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> It
     if len(left):
         if last_seq() > next_seq:
             screen.notice(
-                f"note: command {next_seq} extends command {next_seq + 1} and is printed with it; "
+                f"note: command {next_seq:,} extends command {next_seq + 1:,} and is printed with it; "
                 f"give --to {next_seq + 1} to have both"
             )
             return

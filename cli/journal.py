@@ -213,7 +213,7 @@ def check(directory: Path, *, as_json: bool) -> int:
     for sentence in report.notes:
         screen.print_line(f"note: {sentence}")
     for problem in report.problems[:20]:
-        screen.print_line(f"{f'command {problem.seq}: ' if problem.seq else ''}{problem.sentence}")
+        screen.print_line(f"{f'command {problem.seq:,}: ' if problem.seq else ''}{problem.sentence}")
     if len(report.problems) > 20:
         screen.print_line(f"and {len(report.problems) - 20} more (--json lists all)")
     said = "the journal is whole" if report.ok else "DAMAGED: copy the directory before you try anything else"

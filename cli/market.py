@@ -22,7 +22,7 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: b
     symbols = engine.directory.symbols
     if symbol not in symbols:
         known = f"there are {', '.join(symbols[:10])}" if symbols else "there is none"
-        raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq}; {known}")
+        raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq:,}; {known}")
     number = symbols.index(symbol) + 1
     if as_json:
         screen.print_json(book_object(engine, number, depth))

@@ -99,7 +99,7 @@ def check_begins(history: History, seq: int) -> None:
     if history.is_part and seq < history.first_seq:
         raise ReplayError(
             f"{history.path} holds only slice {history.places[0].number} of the journal, from command "
-            f"{history.first_seq} on; give --from {history.first_seq}"
+            f"{history.first_seq:,} on; give --from {history.first_seq}"
         )
 
 

@@ -80,3 +80,17 @@ OrdersMax = Annotated[
 InstrumentsMax = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Instruments in a new directory.", show_default="256")
 ]
+
+#: Capacity of a new slice; each is as before where it is not given.
+OrdersFromNowOn = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Open orders from now on.", show_default="as before")
+]
+IdsFromNowOn = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Order ids a day from now on.", show_default="as before")
+]
+InstrumentsFromNowOn = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Instruments from now on.", show_default="as before")
+]
+ParticipantsFromNowOn = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Participants from now on.", show_default="as before")
+]

@@ -124,9 +124,9 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     """`lockstep order`: print each order that ever had the client order id or token."""
     check_name(participant, "participant")
     wanted = order_ids(directory, order_id)
-    from_seq, absent = _first(directory)
-    for sentence in absent:
-        screen.notice(f"note: {sentence}; what happened there is not shown")
+    from_seq, ends_seq, absent = _here(directory)
+    if absent and from_seq > ends_seq:
+        raise WrongUse(f"no command is in {directory}; {'; '.join(absent)}")
     numbers, last_seq = _numbers(directory, from_seq, wanted)
     lives = OrderHistories(wanted, numbers)
     names = Directory()
@@ -144,9 +144,13 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     if not known:
         whose = f" of {participant}" if participant else ""
         raise WrongUse(
-            f"no order{whose} in {directory} ever had the id or token {order_id}; small and capital letters differ"
+            f"no order{whose} in {directory} ever had the id or token {order_id}"
+            + (f", from command {screen.count(from_seq)} on" if absent else "")
+            + "; small and capital letters differ"
             + "".join(f"; {sentence}" for sentence in absent)
         )
+    for sentence in absent:
+        screen.notice(f"note: {sentence}; what happened there is not shown")
     tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
     for life in known:
         if as_json:
@@ -156,10 +160,10 @@ def order(directory: Path, order_id: str, participant: str | None, *, as_json: b
     return errors.FINE
 
 
-def _first(directory: Path) -> tuple[int, list[str]]:
-    """First command after which no slice is missing, and sentences on the slices that are missing."""
+def _here(directory: Path) -> tuple[int, int, list[str]]:
+    """First command after which no slice is missing, the last one, and sentences on the slices that are missing."""
     with History.open(directory) as history:
-        return history.there_from_seq, [gap.sentence for gap in history.gaps()]
+        return history.there_from_seq, history.last_seq, [gap.sentence for gap in history.gaps()]
 
 
 def _numbers(directory: Path, from_seq: int, wanted: set[int]) -> tuple[set[int], int]:
@@ -208,16 +212,18 @@ def _show(life: OrderHistory, names: Directory, tokens: Tokens) -> None:
         limit = shown_price(int(entry["price_e4"]))
         symbol = names.symbols[int(entry["instrument"]) - 1]
         before = "" if life.opening is None else " open before the commands that are here"
-        about = f"order {life.number} of {_whose(life, names)}: {side} {qty} {symbol} @ {limit}{before}"
-        title = f"{about}; traded {life.cum_qty}, " + (f"open {life.leaves_qty}" if life.leaves_qty else "closed")
+        number = screen.count(life.number)
+        about = f"order {number} of {_whose(life, names)}: {side} {screen.count(qty)} {symbol} @ {limit}{before}"
+        left = f"open {screen.count(life.leaves_qty)}" if life.leaves_qty else "closed"
+        title = f"{about}; traded {screen.count(life.cum_qty)}, {left}"
     else:
         title = f"rejects of {_whose(life, names)} that changed no order"
     rows = [
         (
             time(moment.time_ns),
-            moment.event["seq"],
+            screen.count(int(moment.event["seq"])),
             tokens.shown(_said(moment.event, names)),
-            moment.leaves_qty if life.number else "",
+            screen.count(moment.leaves_qty) if life.number else "",
         )
         for moment in life.moments
     ]

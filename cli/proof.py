@@ -41,6 +41,8 @@ def verify(
     if as_json:
         screen.print_json(_verified_facts(directory, report, engine, parted))
     else:
+        if widened := _widened(report, from_seq, to_seq):
+            screen.notice(f"note: {widened}")
         _show(directory, report, engine, parted)
     return errors.FINE if report.ok else errors.FOUND
 
@@ -62,19 +64,19 @@ def _show(directory: Path, report: VerifyReport, engine: EngineChoice, parted: E
     for sentence in report.damage:
         screen.print_line(f"damaged: {sentence}")
     if report.missing:
-        listed = ", ".join(str(seq) for seq in report.missing[:5])
+        listed = " and ".join(screen.count(seq) for seq in report.missing[:2])
         screen.print_line(
-            f"no digest is recorded for {screen.counted(len(report.missing), 'block')}, the first at {listed}"
+            f"no digest is recorded for {screen.counted(len(report.missing), 'block')}, first at {listed}"
         )
     for difference in report.differences[:1]:
         screen.print_line(
-            f"first difference: commands {difference.first_seq} to {difference.last_seq}, {difference.part}"
+            f"first difference: commands {difference.first_seq:,} to {difference.last_seq:,}, {difference.part}"
         )
         screen.facts([("recorded", difference.expected.hex()), ("replayed", difference.got.hex())])
     if parted is not None:
         event = _parted_facts(directory, parted)
         screen.print_line(
-            f"the engines differ from event {parted.index + 1} of command {parted.seq}: {_fields(parted.fields)}"
+            f"the engines differ from event {parted.index + 1} of command {parted.seq:,}: {_fields(parted.fields)}"
         )
         sides = (("kernel", event["kernel"]), ("reference", event["reference"]))
         screen.facts([(name, "no further event" if side is None else _in_words(side)) for name, side in sides])
@@ -103,8 +105,19 @@ def _verified_facts(
 
 
 def _span(first: int, last: int) -> str:
-    """Range of commands, in words."""
-    return f"{screen.count(first)} to {screen.count(last)}" if last else "none yet"
+    """Range of commands, in words. An empty one: none yet."""
+    return f"{screen.count(first)} to {screen.count(last)}" if first <= last else "none yet"
+
+
+def _widened(report: VerifyReport, from_seq: int | None, to_seq: int | None) -> str:
+    """Sentence where more was verified than ``from_seq`` to ``to_seq``, the options; else ""."""
+    is_wider = (from_seq is not None and report.from_seq < from_seq) or (to_seq is not None and report.to_seq > to_seq)
+    if not is_wider:
+        return ""
+    return (
+        f"commands {_span(report.from_seq, report.to_seq)} were verified: a verification begins at a checkpoint "
+        "or with a slice, and ends with a block"
+    )
 
 
 def _parted_facts(directory: Path, parted: EventDifference) -> dict[str, Any]:
@@ -186,12 +199,9 @@ def _fields(keys: Sequence[str]) -> str:
 def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) -> None:
     screen.facts(
         [
-            ("A", f"{directory_a}, commands {_span(1, report.last_seq_a)}"),
-            ("B", f"{directory_b}, commands {_span(1, report.last_seq_b)}"),
-            (
-                "compared",
-                f"commands to {screen.count(report.seq)}, {screen.counted(report.digests_compared, 'event digest')}",
-            ),
+            ("A", f"{directory_a}, commands {_span(report.first_seq_a, report.last_seq_a)}"),
+            ("B", f"{directory_b}, commands {_span(report.first_seq_b, report.last_seq_b)}"),
+            ("compared", f"{_compared_span(report)}, {screen.counted(report.digests_compared, 'event digest')}"),
             ("state", _state_compared(report)),
         ]
     )
@@ -201,11 +211,11 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         screen.print_line(f"damaged: {sentence}")
     if report.command is not None:
         facts = _compared_facts(directory_a, report)["command"]
-        screen.print_line(f"first difference: command {report.command.seq}, in {_fields(facts['fields'])}")
+        screen.print_line(f"first difference: command {report.command.seq:,}, in {_fields(facts['fields'])}")
         screen.facts([("A", _in_words(facts["a"])), ("B", _in_words(facts["b"]))])
     if report.digest is not None:
         digest = report.digest
-        screen.print_line(f"first difference: the events of commands {digest.first_seq} to {digest.last_seq}")
+        screen.print_line(f"first difference: the events of commands {digest.first_seq:,} to {digest.last_seq:,}")
         screen.facts([("A", digest.a.hex()), ("B", digest.b.hex())])
         if digest.replayed is not None:
             right = f"as {digest.agrees.upper()} recorded" if digest.agrees else "as neither recorded"
@@ -218,7 +228,9 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         sides = [(name.upper(), facts[name]) for name in ("a", "b")]
         screen.facts([(name, "no further event" if side is None else _in_words(side)) for name, side in sides])
     if report.parts:
-        screen.print_line(f"first difference: the state after command {report.state_seq}, in {', '.join(report.parts)}")
+        screen.print_line(
+            f"first difference: the state after command {report.state_seq:,}, in {', '.join(report.parts)}"
+        )
     for name, unlike in (("A", report.unlike_a), ("B", report.unlike_b)):
         if unlike:
             listed = " and ".join(unlike).replace("_", " ")
@@ -231,6 +243,12 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         behind = abs(report.last_seq_a - report.last_seq_b)
         screen.print_line(f"{shorter} equals the beginning of {longer}, {screen.counted(behind, 'command')} behind")
     screen.verdict(report.same, _compared_verdict(report))
+
+
+def _compared_span(report: CompareReport) -> str:
+    """Range of commands that both have and that was compared, in words."""
+    first = max(report.first_seq_a, report.first_seq_b)
+    return f"commands {_span(first, report.seq)}" if first <= report.seq else "no command"
 
 
 def _compared_verdict(report: CompareReport) -> str:

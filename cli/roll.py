@@ -4,12 +4,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cli import errors, screen
-from cli.capacity import CapacityOptions
+from cli.archive import keep_events_of_slice
+from cli.capacity import CapacityOptions, capacity_change
 from cli.node import check_whole
 from cli.warmup import ready
-from directory.keep_events import keep_events
 from directory.roll import roll as begin_slice
-from journal.slices import places
 from node.opening import node_projections
 from replay.rebuild import capacity_of, journal_of
 
@@ -30,16 +29,14 @@ def roll(directory: Path, options: CapacityOptions, *, events: bool, as_json: bo
         )
     for note in rolled.notes:
         screen.notice(f"note: {note}")
-    if events:
-        closed = next(place for place in places(directory) if place.number == rolled.number - 1)
-        with screen.Bar(f"replaying slice {closed.number}") as bar:
-            keep_events(directory, closed, bar.to)
     if as_json:
         facts = {"slice": rolled.number, "seq": rolled.seq, "size_bytes": rolled.image_bytes}
         screen.print_json(facts | {"capacity": asdict(capacity)})
-        return errors.FINE
-    screen.print_line(
-        f"slice {rolled.number} begins after command {screen.count(rolled.seq)}, with an image of "
-        f"{screen.size(rolled.image_bytes)}; slice {rolled.number - 1} is closed"
-    )
-    return errors.FINE
+    else:
+        change = capacity_change(before, capacity)
+        screen.print_line(
+            f"slice {rolled.number} begins after command {screen.count(rolled.seq)}, with an image of "
+            f"{screen.size(rolled.image_bytes)}{f' and {change}' if change else ''}; slice {rolled.number - 1} "
+            "is closed"
+        )
+    return keep_events_of_slice(directory, rolled.number - 1) if events else errors.FINE

@@ -6,7 +6,6 @@ arrive.
 
 import asyncio
 import contextlib
-import getpass
 import os
 import ssl
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli import errors, screen, trade_words
+from cli.confirmation import hidden
 from cli.errors import WrongUse
 from cli.printer import Printer
 from cli.trade_words import Cancel, Enter, Line, Replace, Show
@@ -79,10 +79,7 @@ def _password(options: TradeOptions, *, by_hand: bool) -> str:
         return password
     if not by_hand:
         raise WrongUse(f"there is no password: give --password-file, or set {PASSWORD_VARIABLE}")
-    try:
-        return getpass.getpass(f"password of {options.user}: ")
-    except EOFError:
-        raise WrongUse("no password was given") from None
+    return hidden(f"password of {options.user}: ")
 
 
 class _Desk:

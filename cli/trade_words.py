@@ -221,12 +221,12 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
 def _connection_text(event: Event) -> str:
     match event:
         case Connected(session=session, next_seq=next_seq):
-            return f"logged in to session {session}, from message {next_seq}"
+            return f"logged in to session {session}, from message {next_seq:,}"
         case CaughtUp(seq=seq, address=address, epoch=epoch, outage_ns=outage_ns, resent=resent):
             where = f" of {address}, epoch {epoch}" if epoch else ""
             after = f", after an outage of {outage_ns / 1e9:.2f} s" if outage_ns else ""
             again = f"; requests sent again: {resent}" if resent else ""
-            return f"caught up at message {seq}{where}{after}{again}"
+            return f"caught up at message {seq:,}{where}{after}{again}"
         case Disconnected(why=why):
             return f"disconnected: {why}"
         case NewSession(session=session, previous=previous):

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cli import errors, screen
-from cli.capacity import CapacityOptions
-from cli.errors import CheckFailed, WrongUse
+from cli.archive import keep_events_of_slice
+from cli.capacity import CapacityOptions, capacity_change
+from cli.confirmation import confirm
+from cli.errors import WrongUse
 from cli.node import check_whole
 from cli.warmup import ready
 from directory.roll import Rolled
@@ -19,9 +21,11 @@ from notation.words import iso_time, time
 from replay.rebuild import capacity_of
 
 
-def upgrade(directory: Path, options: CapacityOptions, *, yes: bool, as_json: bool) -> int:
+def upgrade(directory: Path, options: CapacityOptions, *, yes: bool, events: bool, as_json: bool) -> int:
     """`lockstep upgrade`: exit status 2 where the directory cannot be upgraded, 1 where the answer is no; then nothing
-    has changed."""
+    has changed.
+
+    ``events``: keep those of the closed slice where this release can replay it."""
     check_whole(directory)
     with Journal.open(directory, readonly=True) as journal:
         capacity = options.of_new(capacity_of(journal))
@@ -33,7 +37,7 @@ def upgrade(directory: Path, options: CapacityOptions, *, yes: bool, as_json: bo
         if plan is None:
             return _nothing_to_do(directory, as_json=as_json)
         if not as_json:
-            _show(plan)
+            _show(plan, events=events)
         if not yes:
             _confirm(plan, as_json=as_json)
         with screen.Bar("beginning the slice"):
@@ -44,7 +48,7 @@ def upgrade(directory: Path, options: CapacityOptions, *, yes: bool, as_json: bo
         screen.print_json(_facts(directory, plan, rolled))
     else:
         _show_done(plan, rolled)
-    return errors.FINE
+    return keep_events_of_slice(directory, plan.slice_number) if events and plan.re_executed else errors.FINE
 
 
 def _nothing_to_do(directory: Path, *, as_json: bool) -> int:
@@ -56,19 +60,16 @@ def _nothing_to_do(directory: Path, *, as_json: bool) -> int:
 
 
 def _confirm(plan: Plan, *, as_json: bool) -> None:
-    """Ask on a terminal. Raises WrongUse where there is none, CheckFailed where the answer is no."""
+    """Ask on a terminal. Raises WrongUse where there is none, CheckFailed where the answer is no (status 1, as for
+    `admin emergency-close`)."""
     if not sys.stdin.isatty():
         if as_json:
             screen.print_json(_facts(Path(plan.directory), plan, None))
         raise WrongUse(f"nothing was changed; give --yes to upgrade {plan.directory}")
-    screen.flush()
-    sys.stderr.write("Type yes to upgrade: ")
-    sys.stderr.flush()
-    if sys.stdin.readline(100).strip().lower() != "yes":
-        raise CheckFailed("nothing was changed")
+    confirm("Type yes to upgrade:", "nothing was changed")
 
 
-def _show(plan: Plan) -> None:
+def _show(plan: Plan, *, events: bool) -> None:
     market = (
         screen.counted(plan.open_orders, "open order"),
         screen.counted(plan.participants, "participant"),
@@ -80,12 +81,12 @@ def _show(plan: Plan) -> None:
         [
             ("slice", f"{plan.slice_number}, which is closed; {plan.slice_number + 1} begins"),
             ("rules version", _change(plan.rules_before, plan.rules)),
-            ("capacity", _capacity(plan)),
+            ("capacity", capacity_change(plan.capacity_before, plan.capacity) or "as before"),
             ("journal id", plan.journal_id + ("" if plan.has_own_id else " (stays the one derived from its genesis)")),
             ("last command", f"{screen.count(plan.last_seq)}, at {time(plan.time_ns)}"),
             ("goes on", ", ".join(market)),
             ("verified", plan.verified),
-            ("events", _events(plan)),
+            ("events", _events(plan, keep=events)),
         ],
         title=f"upgrade of {plan.directory}",
     )
@@ -100,18 +101,10 @@ def _change(before: int, after: int) -> str:
     return f"{after}, as before" if before == after else f"{before} -> {after}"
 
 
-def _capacity(plan: Plan) -> str:
-    before, after = asdict(plan.capacity_before), asdict(plan.capacity)
-    changes = [
-        f"{name} {screen.count(before[name])} -> {screen.count(after[name])}"
-        for name in before
-        if before[name] != after[name]
-    ]
-    return ", ".join(changes) or "as before"
-
-
-def _events(plan: Plan) -> str:
+def _events(plan: Plan, *, keep: bool) -> str:
     """Sentence on the events of the slice that is closed."""
+    if plan.re_executed and keep:
+        return f"those of slice {plan.slice_number} are kept beside it"
     if plan.re_executed:
         return f"this release can replay them; `lockstep journal keep-events {plan.directory}` keeps them beside it"
     return (

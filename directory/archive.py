@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from checkpoints.store import FOLDER as CHECKPOINTS
+from directory.disk_room import room_for
 from engine.records import RULES_VERSION
 from journal import Journal, JournalBusy, JournalDamaged, JournalError
 from journal.history import History
@@ -50,10 +51,14 @@ _CHUNK_BYTES: Final = 1 << 22
 
 @dataclass(frozen=True)
 class ArchiveReport:
-    """Result of an archiving: notes on the slices that went, and sentences on those that were left where they are."""
+    """Result of an archiving: notes on the slices that went, and sentences on those that were left where they are.
+
+    ``has_closed``: false where the open slice is the only one that there is.
+    """
 
     archived: tuple[ArchiveNote, ...]
     left: tuple[str, ...]
+    has_closed: bool = True
 
 
 def archive(
@@ -67,8 +72,9 @@ def archive(
     """Move the closed slices whose last command is before ``before_ns`` (market time) to folder ``to``, oldest first.
 
     ``to``: made if missing; a slice goes to ``to``/000001 and so on. ``without_events``: move slices whose events are
-    not kept too. ``progress``: called with bytes copied and bytes in all. Raises ReplayError where a slice may not go:
-    those before it have gone then. JournalError, CheckpointError, OSError.
+    not kept too. ``progress``: called with bytes copied and bytes in all. Raises ReplayError where a slice may not go,
+    JournalFault where ``to`` has no room for it: those before it have gone then. Other JournalErrors, CheckpointError,
+    OSError.
     """
     directory, to = Path(directory), Path(to).absolute()
     if to.resolve().is_relative_to(directory.resolve()):
@@ -76,7 +82,7 @@ def archive(
     with Journal.open(directory, readonly=True):
         pass  # a data directory of ours, or an error that says why not
     if not (directory / SLICES).is_dir():
-        return ArchiveReport((), (f"{directory} has one slice, and that is open",))
+        return ArchiveReport((), (f"{directory} has one slice, and that is open",), has_closed=False)
     with _locked(directory):
         _finish_removals(directory)
         left: list[str] = []
@@ -170,7 +176,8 @@ def _move(directory: Path, place: Place, to: Path) -> ArchiveNote:
         if not _same(files, target):
             raise ReplayError(f"{target} is there already, and is not this slice; give another folder")
     else:
-        _copy(files, target)
+        with room_for(name_of_slice(directory, place.number), to, _bytes_of(files), target.exists):
+            _copy(files, target)
     note = _note(directory, place, target, _bytes_of(files))
     write_note(directory, note)
     _remove(directory, place)
@@ -202,12 +209,16 @@ def _copy(files: dict[str, Path], target: Path) -> None:
     if part.exists():
         shutil.rmtree(part)
     folders = {part, *((part / name).parent for name in files)}
-    for folder in sorted(folders):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, path in files.items():
-        _copy_file(path, part / name)
-    for folder in sorted(folders, reverse=True):
-        sync_folder(folder)
+    try:
+        for folder in sorted(folders):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, path in files.items():
+            _copy_file(path, part / name)
+        for folder in sorted(folders, reverse=True):
+            sync_folder(folder)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)  # a part of a slice is of no use, and takes room
+        raise
     if not _same(files, part):
         raise ReplayError(
             f"{part} is not the same as what was copied to it; the disk may be failing; nothing was moved"

@@ -206,7 +206,9 @@ class CheckpointFork:
                 self._report(self._child)
                 self._reap(self._child, 0)
             else:
-                self._on_failure(f"the checkpoint of command {self._child.seq} was given up: it was not durable there")
+                self._on_failure(
+                    f"the checkpoint of command {self._child.seq:,} was given up: it was not durable there"
+                )
         finally:
             self.give_up()  # where something was raised, or it did not become durable
 
@@ -237,7 +239,7 @@ class CheckpointFork:
                 self._child, self._told = _Child(pid, engine.seq, go, said, write is not None), False
             ends = [hears, says]
         except OSError as error:
-            self._on_failure(f"the checkpoint of command {engine.seq} was not taken: no fork: {error.strerror}")
+            self._on_failure(f"the checkpoint of command {engine.seq:,} was not taken: no fork: {error.strerror}")
         finally:
             for end in ends:
                 os.close(end)
@@ -284,7 +286,7 @@ class CheckpointFork:
         else:
             what, fate = ("the checkpoint", "was not taken") if child.writes else ("the digests", "were not computed")
             why = said.decode(errors="replace") or f"its process ended with status {status}"
-            self._on_failure(f"{what} of command {child.seq} {fate}: {why}")
+            self._on_failure(f"{what} of command {child.seq:,} {fate}: {why}")
 
     def _forget(self, child: _Child) -> None:
         os.close(child.go)

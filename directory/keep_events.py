@@ -8,13 +8,15 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from engine.interface import StatefulEngine
 from engine.records import EVENT
-from journal import Journal, JournalDamaged, JournalError, JournalFault
+from journal import Journal, JournalBusy, JournalDamaged, JournalError, JournalFault
 from journal.event_rows import EventRowsWriter
 from journal.slices import VERIFIED, Place, places
 from replay.errors import Divergence, ReplayError
+from replay.forking import end_with_parent
 from replay.interval import digests_in
 from replay.kept import (
     KeptEvents,
@@ -96,8 +98,8 @@ def _replay(
             recorded = journal.digest(play.block.first_seq)
             if recorded not in (None, engine.event_digest):
                 raise Divergence(
-                    f"the replay of {name} differs from the record in commands {play.block.first_seq} to "
-                    f"{play.block.last_seq}; run `lockstep verify` with both engines, and do not trade on it"
+                    f"the replay of {name} differs from the record in commands {play.block.first_seq:,} to "
+                    f"{play.block.last_seq:,}; run `lockstep verify` with both engines, and do not trade on it"
                 )
             writer.add(play.block.first_seq, play.block.last_seq, play.events.tobytes(), marks_of(names))
             names = engine.directory
@@ -124,8 +126,16 @@ def _gives_next_image(directory: Path | str, journal: Journal, engine: StatefulE
         return (start.event_digest, start.image) == (engine.event_digest, digests)
 
 
+#: Exit status where another process keeps the events of the slice.
+BUSY: Final = 75
+
+
 def main(arguments: list[str]) -> int:
-    """Keep the events of one slice: data directory and number. Status 1 and a sentence where that fails."""
+    """Keep the events of one slice: data directory, number, and the process whose child this is and with which it ends.
+
+    Status 1 and a sentence where that fails, ``BUSY`` where another process is at it.
+    """
+    end_with_parent(int(arguments[2]))
     directory, number = Path(arguments[0]), int(arguments[1])
     place = next((place for place in places(directory) if place.number == number), None)
     if place is None:
@@ -133,6 +143,8 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         keep_events(directory, place)
+    except JournalBusy:
+        return BUSY
     except (ReplayError, JournalError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -5,7 +5,8 @@ is taken at a block boundary that is durable: by a fork of the node (``directory
 (``checkpoint``), or by the pump itself (``CheckpointEvery``: simple, but the market stands still meanwhile).
 """
 
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +16,9 @@ from checkpoints import (
     CheckpointError,
     CheckpointInfo,
     CheckpointStore,
+    ProjectionImage,
     Projections,
+    load_checkpoint,
     write_checkpoint,
 )
 from engine.capacity import Capacity
@@ -47,16 +50,18 @@ class Recovery:
     """Result of a recovery: the replay, and the number of event digests that a crash had left unwritten.
 
     ``start_image``: a sentence where the image that the slice starts from was missing, and was written again; else "".
+    ``checkpoint``: a sentence where a checkpoint was taken, so that the next start need not replay so much; else "".
     """
 
     rebuilt: Rebuild
     digests_written: int
     start_image: str = ""
+    checkpoint: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the operator, in sentences."""
-        notes = (*filter(None, (self.start_image,)), *self.rebuilt.notes)
+        notes = (*filter(None, (self.start_image,)), *self.rebuilt.notes, *filter(None, (self.checkpoint,)))
         if not self.digests_written:
             return notes
         left = "a block without its" if self.digests_written == 1 else f"{self.digests_written} blocks without their"
@@ -93,7 +98,8 @@ def recover(
     """Open a data directory for writing and bring the engine to the journal's end.
 
     ``observe``: sees every block from the first; then no checkpoint is used. ``projections``: as
-    before their first command; each is restored and sees the blocks after that, as in ``rebuild_from``.
+    before their first command; each is restored and sees the blocks after that, as in ``rebuild_from``. Where one had
+    to be replayed alone, as in a slice whose image was written again, a checkpoint with all of them is written.
     Raises Divergence when a recomputed event digest is not the recorded one (the node may not start), other
     ReplayErrors as ``rebuild`` does, JournalError from the journal. Whatever is raised, the journal is closed.
     """
@@ -117,10 +123,42 @@ def recover(
         missing = [(seq, digest) for seq, digest in rebuilt.missing if seq > journal.last_digest_seq]
         for first_seq, digest in missing:
             journal.put_digest(first_seq, digest)
+        told = _write_with_projections(journal, rebuilt, projections)
     except BaseException:
         journal.close()
         raise
-    return journal, rebuilt.engine, Recovery(rebuilt, len(missing), again)
+    return journal, rebuilt.engine, Recovery(rebuilt, len(missing), again, told)
+
+
+def _write_with_projections(journal: Journal, rebuilt: Rebuild, projections: Projections) -> str:
+    """Write a checkpoint that has the images of projections which none had: the next start need not replay them.
+
+    A sentence for the operator, or "".
+    """
+    if not rebuilt.replayed_alone or rebuilt.seq == 0:
+        return ""
+    try:
+        projections.flush()
+        projections.sync()
+        taken = image(stateful(rebuilt.engine), capacity_of(journal), journal.journal_id)
+        store, path = CheckpointStore(journal.place.folder), journal.place.start_image
+        is_start = rebuilt.seq == journal.start_seq
+        known: dict[str, ProjectionImage] = {}  # of projections that this process does not have
+        with suppress(CheckpointError):
+            at_seq = load_checkpoint(path) if is_start else store.newest(rebuilt.seq)
+            if at_seq is not None and at_seq.seq == rebuilt.seq and at_seq.event_digest == taken.event_digest:
+                known = {name: each for name, each in at_seq.projections.items() if not each.damage}
+        taken = replace(taken, projections={**known, **projections.images()})
+        if is_start:
+            write_checkpoint(path, taken)
+        else:
+            store.write(taken)
+    except (ReplayError, CheckpointError, OSError) as error:
+        return f"no checkpoint was taken at the start, so the next one replays as much: {error}"
+    names = " and ".join(rebuilt.replayed_alone)
+    return (
+        f"a checkpoint with {names} was taken at command {rebuilt.seq:,}, so that the next start need not replay them"
+    )
 
 
 def _observe_slices_before(journal: Journal, directory: Path | str, engine: EngineKind, observe: Observe) -> None:
@@ -232,7 +270,7 @@ def usable(directory: Path | str, keep: int | None = None) -> tuple[list[Checkpo
 
 def _why_unusable(store: CheckpointStore, info: CheckpointInfo, journal: Journal, capacity: Capacity) -> str | None:
     if info.seq > journal.last_seq:
-        return f"it is beyond the end of the journal ({journal.last_seq})"
+        return f"it is beyond the end of the journal ({journal.last_seq:,})"
     from engine import Engine
 
     try:
@@ -287,7 +325,7 @@ class CheckpointEvery:
         if engine.seq - self._last_seq < self._commands:
             return
         if not journal.wait_durable(engine.seq):
-            raise ReplayError(f"command {engine.seq} did not become durable, so no checkpoint was taken there")
+            raise ReplayError(f"command {engine.seq:,} did not become durable, so no checkpoint was taken there")
         taken = image(stateful(engine), capacity_of(journal), journal.journal_id)
         store.write(taken)
         store.prune(self._keep, up_to=engine.seq, origin=taken.origin)

@@ -33,7 +33,7 @@ class CommandMismatch(ReplayError):
     """
 
     def __init__(self, difference: CommandDifference, index: int, last_seq: int) -> None:
-        super().__init__(f"command {difference.seq} differs in {in_words(difference)}")
+        super().__init__(f"command {difference.seq:,} differs in {in_words(difference)}")
         self.difference = difference
         self.index = index
         self.last_seq = last_seq

@@ -5,10 +5,13 @@ command of the slice before; with another capacity it is the same market in larg
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
-from checkpoints import NO_PROJECTIONS, Checkpoint, Projections, write_checkpoint
+from checkpoints import NO_PROJECTIONS, Checkpoint, CheckpointStore, Projections, write_checkpoint
+from directory.disk_room import room_for
 from directory.recover import image, recover, stateful
 from engine.capacity import Capacity
 from engine.conversion import convert
@@ -17,10 +20,13 @@ from engine.interface import StatefulEngine, restore_engine
 from engine.market_time import ClockPosition
 from engine.records import RULES_VERSION
 from journal import Durability, Journal
-from journal.slices import START_IMAGE
+from journal.slices import START_IMAGE, Place, places
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, source_digest
 from replay.times import position_after
+
+#: Room of a slice beside its image: an empty journal, and streams of users that were not written yet.
+_SLICE_BYTES: Final = 1 << 20
 
 #: Projections of a node in a data directory, as before their first command, for a capacity.
 MakeProjections = Callable[[Capacity, bytes], Projections]
@@ -78,33 +84,55 @@ def roll(
     market does not fit into ``capacity``. Then the directory is as it was.
     """
     with Journal.open(directory, readonly=True) as known:
-        before, journal_id = capacity_of(known), known.journal_id
-    projections = make_projections(before, journal_id)
-    try:
-        journal, engine, recovered = recover(
-            directory, projections=projections, durability=durability, progress=progress
-        )
-    except BaseException:
-        projections.close()
-        raise
-    with journal:
+        before, journal_id, place = capacity_of(known), known.journal_id, known.place
+    with room_for_slice(Path(directory), place):
+        projections = make_projections(before, journal_id)
         try:
-            check_can_roll(journal, engine.now_ns, resizes=capacity not in (None, before))
-            projections.flush()
-            projections.sync()
-            checkpoint = image(stateful(engine), before, journal_id)
-            checkpoint = replace(checkpoint, projections=projections.images())
-            notes: tuple[str, ...] = recovered.notes
-            if capacity is not None and capacity != before:
-                checkpoint, told = resized(checkpoint, capacity, make_projections)
-                notes += told
-            return begin_slice(journal, checkpoint, notes)
-        finally:
+            journal, engine, recovered = recover(
+                directory, projections=projections, durability=durability, progress=progress
+            )
+        except BaseException:
             projections.close()
+            raise
+        with journal:
+            try:
+                check_can_roll(journal, engine.now_ns, resizes=capacity not in (None, before))
+                projections.flush()
+                projections.sync()
+                checkpoint = image(stateful(engine), before, journal_id)
+                checkpoint = replace(checkpoint, projections=projections.images())
+                notes: tuple[str, ...] = recovered.notes
+                if capacity is not None and capacity != before:
+                    checkpoint, told = resized(checkpoint, capacity, make_projections)
+                    notes += told
+                return begin_slice(journal, checkpoint, notes)
+            finally:
+                projections.close()
+
+
+def room_for_slice(directory: Path, before: Place, image_bytes: int | None = None) -> AbstractContextManager[None]:
+    """Context in which the slice after ``before`` is begun, and that needs room (``room_for``).
+
+    ``image_bytes``: size of its image; None: that of the newest one of ``before``, if there is any.
+    """
+    if image_bytes is None:
+        sizes = [info.bytes for info in CheckpointStore(before.folder).list()]
+        sizes += [before.start_image.stat().st_size] if before.start_image.exists() else []
+        image_bytes = max(sizes, default=0)
+    number = before.number + 1
+    return room_for(
+        f"slice {number} of {directory}",
+        directory,
+        image_bytes + _SLICE_BYTES,
+        lambda: any(place.number == number for place in places(directory)),
+    )
 
 
 def begin_slice(journal: Journal, checkpoint: Checkpoint, notes: tuple[str, ...] = ()) -> Rolled:
-    """Go on in a new slice that starts from a checkpoint, which stands at the journal's last command."""
+    """Go on in a new slice that starts from a checkpoint, which stands at the journal's last command.
+
+    Raises JournalFault where the disk has no room for it, other JournalErrors, CheckpointError.
+    """
     digests = {part: part_digest(arrays) for part, arrays in checkpoint.parts.items()}
     image_bytes = 0
 
@@ -113,12 +141,14 @@ def begin_slice(journal: Journal, checkpoint: Checkpoint, notes: tuple[str, ...]
         write_checkpoint(folder / START_IMAGE, checkpoint)
         image_bytes = (folder / START_IMAGE).stat().st_size
 
-    journal.begin_slice(
-        meta_of(Capacity(**checkpoint.capacity)),
-        event_digest=checkpoint.event_digest,
-        image=digests,
-        prepare=prepare,
-    )
+    arrays = [*checkpoint.parts.values(), *(each.arrays for each in checkpoint.projections.values())]
+    with room_for_slice(journal.path, journal.place, sum(each.nbytes for named in arrays for each in named.values())):
+        journal.begin_slice(
+            meta_of(Capacity(**checkpoint.capacity)),
+            event_digest=checkpoint.event_digest,
+            image=digests,
+            prepare=prepare,
+        )
     return Rolled(journal.place.number, checkpoint.seq, image_bytes, notes)
 
 

@@ -18,10 +18,10 @@ from typing import Final, Protocol
 from checkpoints import Checkpoint, CheckpointError, CheckpointStore, ProjectionImage, load_checkpoint
 from directory.image_comparison import differences
 from directory.recover import image, stateful
-from directory.roll import MakeProjections, Rolled, begin_slice, roll
+from directory.roll import MakeProjections, Rolled, begin_slice, roll, room_for_slice
 from directory.rules_changes import changes_between
 from engine.capacity import Capacity
-from engine.conversion import convert
+from engine.conversion import Conversion, convert
 from engine.digest import part_digest
 from engine.errors import InvariantError
 from engine.interface import MarketEngine, StatefulEngine, restore_engine
@@ -59,6 +59,7 @@ class Plan:
     ``last_seq``, ``time_ns``: the last command of the slice that it closes, and the clock there. ``users``: None where
     no checkpoint says it. ``re_executed``: true where this release could compute the events of that slice. ``changes``:
     a sentence on the market for each rules version. ``notes``: sentences on what was converted.
+    ``day_orders_that_end``: open orders good for an earlier trading day, which end with the present one.
     """
 
     directory: str
@@ -80,6 +81,7 @@ class Plan:
     verified: str
     changes: tuple[str, ...]
     notes: tuple[str, ...]
+    day_orders_that_end: int = 0
 
 
 class Upgrade:
@@ -108,7 +110,9 @@ class _Outset:
         self.capacity = self.before if capacity is None else capacity
         self.rules = int(journal.meta.get("rules_version", RULES_VERSION))
         self.info: JournalInfo = journal.info()
+        self.place = journal.place
         self.start_seq = journal.start_seq
+        self.is_empty = journal.last_seq == journal.start_seq
         self.in_our_form = self.rules == RULES_VERSION and _starts_in_our_form(journal)
         # A derived id stays derived; the record of a further slice has the form of this release all the same.
         has_our_record = journal.has_own_id or journal.start is not None
@@ -123,7 +127,15 @@ class _Outset:
                 "one first, with the release that wrote it"
             )
 
-    def plan(self, engine: MarketEngine, *, users: int | None, verified: str, notes: tuple[str, ...]) -> Plan:
+    def plan(
+        self,
+        engine: MarketEngine,
+        *,
+        users: int | None,
+        verified: str,
+        notes: tuple[str, ...] = (),
+        day_orders_that_end: int = 0,
+    ) -> Plan:
         venue = stateful(engine).parts()["venue"]["venue"][0]
         return Plan(
             directory=str(self.directory),
@@ -145,6 +157,7 @@ class _Outset:
             verified=verified,
             changes=changes_between(self.rules, RULES_VERSION),
             notes=notes,
+            day_orders_that_end=day_orders_that_end,
         )
 
 
@@ -186,7 +199,9 @@ def prepare_upgrade(
     elif outset.in_our_form:
         yield _re_executed(outset, make_projections, durability, progress)
     else:
-        with Journal.open(directory, durability=durability) as journal:
+        with room_for_slice(directory, outset.place):
+            journal = Journal.open(directory, durability=durability)
+        with journal:
             yield _converted(outset, journal, carry_over, progress)
 
 
@@ -196,14 +211,20 @@ def prepare_upgrade(
 def _re_executed(
     outset: _Outset, make_projections: MakeProjections, durability: Durability, progress: Progress | None
 ) -> Upgrade:
-    report = verify(outset.directory, workers=os.cpu_count() or 1, from_seq=outset.start_seq + 1, progress=progress)
-    if not report.ok:
-        raise _not_verified(report, outset)
+    if outset.is_empty:
+        verified = f"slice {outset.place.number} has no command, and the image that it starts from is whole"
+    else:
+        report = verify(outset.directory, workers=os.cpu_count() or 1, from_seq=outset.start_seq + 1, progress=progress)
+        if not report.ok:
+            raise _not_verified(report, outset)
+        verified = (
+            f"{report.commands:,} commands were executed again and gave the recorded digests of {report.events:,} "
+            "events"
+        )
     rebuilt = rebuild(outset.directory)
-    verified = (
-        f"{report.commands:,} commands were executed again and gave the recorded digests of {report.events:,} events"
-    )
-    plan = outset.plan(rebuilt.engine, users=_users_in(outset), verified=verified, notes=())
+    if outset.is_empty and rebuilt.notes:
+        verified = rebuilt.notes[0]  # the slice before gave what the image lacks
+    plan = outset.plan(rebuilt.engine, users=_users_in(outset), verified=verified)
 
     def begin() -> Rolled:
         return roll(
@@ -223,7 +244,7 @@ def _not_verified(report: VerifyReport, outset: _Outset) -> ReplayError:
     if report.differences:
         first = report.differences[0]
         return Divergence(
-            f"nothing was changed: commands {first.first_seq} to {first.last_seq} give another {first.part} than "
+            f"nothing was changed: commands {first.first_seq:,} to {first.last_seq:,} give another {first.part} than "
             f"recorded; {advice}"
         )
     why = report.damage[0] if report.damage else f"the block at command {report.missing[0]} has no event digest"
@@ -256,7 +277,7 @@ def _converted(outset: _Outset, journal: Journal, carry_over: CarryOver, progres
             f"see `lockstep journal check {outset.directory}`"
         )
     checkpoint = _last_image(outset, journal)
-    engine, notes = _converted_engine(checkpoint, outset)
+    engine, conversion = _converted_engine(checkpoint, outset)
     try:
         carried = carry_over(journal, checkpoint, engine, outset.capacity)
     except ReplayError as error:
@@ -266,11 +287,18 @@ def _converted(outset: _Outset, journal: Journal, carry_over: CarryOver, progres
         f"{checkpoint.seq:,} has the event digest that the journal records there, and orders, positions, limits and "
         "numbers that come of it are those in it"
     )
-    plan = outset.plan(engine, users=carried.users, verified=verified, notes=(*notes, *carried.notes))
+    plan = outset.plan(
+        engine,
+        users=carried.users,
+        verified=verified,
+        notes=(*conversion.notes, *carried.notes),
+        day_orders_that_end=conversion.day_orders_that_end,
+    )
 
     def begin() -> Rolled:
         taken = image(engine, outset.capacity, journal.journal_id)
-        return begin_slice(journal, replace(taken, projections=carried.write()))
+        with room_for_slice(outset.directory, outset.place):
+            return begin_slice(journal, replace(taken, projections=carried.write()))
 
     return Upgrade(plan, begin)
 
@@ -297,8 +325,8 @@ def _last_image(outset: _Outset, journal: Journal) -> Checkpoint:
         newest = infos[-1]
         if newest.seq != last:
             raise ReplayError(
-                f"the newest checkpoint in {place.folder} is of command {newest.seq}, and the journal goes to command "
-                f"{last}; {_advice(outset.directory)}"
+                f"the newest checkpoint in {place.folder} is of command {newest.seq:,}, and the journal goes to "
+                f"command {last:,}; {_advice(outset.directory)}"
             )
         try:
             checkpoint = CheckpointStore(place.folder).verify(newest.path)
@@ -313,12 +341,12 @@ def _last_image(outset: _Outset, journal: Journal) -> Checkpoint:
     known = checkpoint.journal_id in (b"", journal.journal_id)
     if not same or not known or checkpoint.seq != last or checkpoint.event_digest != recorded:
         raise ReplayError(
-            f"the checkpoint at command {checkpoint.seq} is not of the journal in {outset.directory}, which records "
+            f"the checkpoint at command {checkpoint.seq:,} is not of the journal in {outset.directory}, which records "
             f"other events; {_advice(outset.directory)}"
         )
     if (checkpoint.rules_version, Capacity(**checkpoint.capacity)) != (outset.rules, outset.before):
         raise ReplayError(
-            f"the checkpoint at command {checkpoint.seq} has other rules or another capacity than the journal in "
+            f"the checkpoint at command {checkpoint.seq:,} has other rules or another capacity than the journal in "
             f"{outset.directory}; {_advice(outset.directory)}"
         )
     return checkpoint
@@ -331,9 +359,10 @@ def _recorded_digest(journal: Journal) -> bytes | None:
     return None
 
 
-def _converted_engine(checkpoint: Checkpoint, outset: _Outset) -> tuple[StatefulEngine, tuple[str, ...]]:
-    """The market of a checkpoint under this release and with the new capacity; and notes. Raises ReplayError."""
-    engine, notes = _engine_of(checkpoint, outset.before)
+def _converted_engine(checkpoint: Checkpoint, outset: _Outset) -> tuple[StatefulEngine, Conversion]:
+    """The market of a checkpoint under this release and with the new capacity; and its conversion. Raises
+    ReplayError."""
+    engine, conversion = _engine_of(checkpoint, outset.before)
     try:
         differing = differences(
             checkpoint.parts, checkpoint.rules_version, checkpoint.state_version, outset.before, engine
@@ -342,17 +371,17 @@ def _converted_engine(checkpoint: Checkpoint, outset: _Outset) -> tuple[Stateful
         raise ReplayError(f"the market cannot be compared with its image, so nothing was changed: {error}") from error
     if outset.capacity != outset.before:
         unsized = engine
-        engine, notes = _engine_of(checkpoint, outset.capacity)
+        engine, conversion = _engine_of(checkpoint, outset.capacity)
         differing += unlike(unsized, engine)
     if differing:
         raise ReplayError(
-            f"the conversion of checkpoint {checkpoint.seq} has other {', '.join(differing)} than the image, so "
+            f"the conversion of checkpoint {checkpoint.seq:,} has other {', '.join(differing)} than the image, so "
             "nothing was changed; this is a defect of lockstep: please report it with a copy of the checkpoint"
         )
-    return engine, notes
+    return engine, conversion
 
 
-def _engine_of(checkpoint: Checkpoint, capacity: Capacity) -> tuple[StatefulEngine, tuple[str, ...]]:
+def _engine_of(checkpoint: Checkpoint, capacity: Capacity) -> tuple[StatefulEngine, Conversion]:
     try:
         conversion = convert(
             checkpoint.parts,
@@ -365,4 +394,4 @@ def _engine_of(checkpoint: Checkpoint, capacity: Capacity) -> tuple[StatefulEngi
         engine.check()
     except (ValueError, InvariantError) as error:
         raise ReplayError(f"the market cannot go on under this release, so nothing was changed: {error}") from error
-    return stateful(engine), conversion.notes
+    return stateful(engine), conversion

@@ -7,7 +7,6 @@ commands that met the old capacity.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -28,10 +27,14 @@ _EVENT_ARRAYS: Final = ("link", "tail")
 
 
 class Conversion(NamedTuple):
-    """An image in the form of this release, for ``Engine.restore``; and sentences for the operator on what changed."""
+    """An image in the form of this release, for ``Engine.restore``; and sentences for the operator on what changed.
+
+    ``day_orders_that_end``: open orders good for an earlier day, which rules of before left open.
+    """
 
     parts: dict[str, Arrays]
     notes: tuple[str, ...]
+    day_orders_that_end: int = 0
 
 
 def convert(
@@ -47,12 +50,10 @@ def convert(
     in_form = (state_version, rules_version) == (STATE_VERSION, RULES_VERSION) and _has_our_dtypes(parts)
     if in_form and capacity == to:
         return Conversion(parts, ())
-    state, notes = _carried_over(parts, form, capacity)
+    state, notes, day_orders = _carried_over(parts, form, capacity)
     if to != capacity:
         state = resized(state, to)
-        before, after = asdict(capacity), asdict(to)
-        notes += [f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after[name]]
-    return Conversion({**state_parts(state), _EVENTS: parts[_EVENTS]}, tuple(notes))
+    return Conversion({**state_parts(state), _EVENTS: parts[_EVENTS]}, tuple(notes), day_orders)
 
 
 def _has_our_dtypes(parts: Parts) -> bool:
@@ -71,8 +72,9 @@ def _array(parts: Parts, part: str, name: str) -> Rows:
     return parts[part][name]
 
 
-def _carried_over(parts: Parts, form: Form, capacity: Capacity) -> tuple[State, list[str]]:
-    """A state of the image's capacity with all fields of the image, each row at its place; and the notes."""
+def _carried_over(parts: Parts, form: Form, capacity: Capacity) -> tuple[State, list[str], int]:
+    """A state of the image's capacity with all fields of the image, each row at its place; the notes, and the number of
+    day orders that end with this day."""
     state = new_state(capacity)
     notes: list[str] = []
     fresh = capacity_numbers(state)
@@ -83,9 +85,12 @@ def _carried_over(parts: Parts, form: Form, capacity: Capacity) -> tuple[State, 
     _refuse_unknown_arrays(parts, all_regions)
     for region in all_regions[1:]:
         _carry_rows(_rows_of(parts, region, form), region.rows, region.name, form, notes)
+    day_orders = 0
     for step in form.steps:
-        notes.extend(step(state))
-    return state, notes
+        change = step(state)
+        notes.extend(change.notes)
+        day_orders += change.day_orders_that_end
+    return state, notes, day_orders
 
 
 def _refuse_unknown_arrays(parts: Parts, known: list[Region]) -> None:

@@ -22,8 +22,18 @@ from engine.state import State
 CARRIED: Final = 2**31
 
 Dtype = np.dtype[Any]
-#: Change of a state whose fields are carried over, which its new rules need; the sentences about it.
-Step = Callable[[State], tuple[str, ...]]
+
+
+class Change(NamedTuple):
+    """Result of a ``Step``: sentences about it, and the number of day orders of an earlier day, which end with this
+    one."""
+
+    notes: tuple[str, ...] = ()
+    day_orders_that_end: int = 0
+
+
+#: Change of a state whose fields are carried over, which its new rules need.
+Step = Callable[[State], Change]
 
 
 class Default(NamedTuple):
@@ -75,17 +85,17 @@ def live_ids(state: State) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 _ID_ROW: Final = np.dtype([("participant", "<i8"), ("client_order_id", "<i8"), ("slot", "<i8")])
 
 
-def _count_ids_of_participants(state: State) -> tuple[str, ...]:
+def _count_ids_of_participants(state: State) -> Change:
     """Before RULES_VERSION 4 only the venue counted the ids in use."""
     rows, _ = live_ids(state)
     count = int(state.venue[0]["participants"])
     if len(rows) and not 1 <= int(rows["participant"].min()) <= int(rows["participant"].max()) <= count:
         raise ValueError("an id is of a participant who is not defined")
     state.participants["ids_used"][:count] = np.bincount(rows["participant"], minlength=count + 1)[1:]
-    return ()
+    return Change()
 
 
-def _take_day_orders_into_this_day(state: State) -> tuple[str, ...]:
+def _take_day_orders_into_this_day(state: State) -> Change:
     """Before RULES_VERSION 4 a day order could outlive its trading day; no order good for the day is of an earlier one.
 
     Its id counts as one of this day from now on: it stays in use until the day ends.
@@ -102,10 +112,10 @@ def _take_day_orders_into_this_day(state: State) -> tuple[str, ...]:
         )
         ids["slot"][bears & late[slots]] &= CARRIED - 1
     orders["carried"][late] = 0
-    note = "RULES_VERSION 4 instead of 3: an order good for the day is canceled when another trading day begins"
-    if count:
-        return (f"{note}; {count} such orders of an earlier trading day are open and end with this one",)
-    return (note,)
+    if not count:
+        return Change()
+    orders_are = "open order good for the day is" if count == 1 else "open orders good for the day are"
+    return Change((f"{count:,} {orders_are} of an earlier trading day; with this day they end too",), count)
 
 
 _LIMITS_1: Final = np.dtype(

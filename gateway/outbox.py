@@ -67,7 +67,7 @@ class Outbox(Projection):
         self._capacity = capacity
         self._past_days = past_days
         self.streams = self._new_streams()
-        self.spool = Spool(directory, self.streams.session, journal_id)
+        self.spool = self._spool(self.streams.session)
         #: Sentences for the operator on past sessions that a restore dropped.
         self.notes: list[str] = []
         #: Complete spools of past days, by session, the oldest first.
@@ -75,6 +75,10 @@ class Outbox(Projection):
 
     def _new_streams(self) -> Streams:
         return Streams(self._capacity, self._deliver, self._new_session, self._on_login_end)
+
+    def _spool(self, session: str) -> Spool:
+        """Spool of a session. Before the first clock value there is none to log in to, and mostly no message."""
+        return Spool(self._directory, session, self._journal_id, with_first_message=session == NO_SESSION)
 
     def spool_of(self, session: str) -> Spool | None:
         """Spool of a session (blank: the present one); None if it is not kept."""
@@ -98,7 +102,7 @@ class Outbox(Projection):
             with suppress(OSError):  # bytes that could not be written stay in memory until the next read
                 self.spool.flush()
             self.past[self.spool.session] = self.spool
-        self.spool = Spool(self._directory, session, self._journal_id)
+        self.spool = self._spool(session)
         self.spool.clear()
         # A restart may begin with a checkpoint of the day before, so its oldest file stays one day longer.
         keep = {*list(self.past)[-self._past_days - 1 :], session}
@@ -156,7 +160,7 @@ class Outbox(Projection):
     def clear(self) -> None:
         """Reset to the state before the first command; existing files are ignored."""
         streams = self._new_streams()
-        self._begin(streams, Spool(self._directory, streams.session, self._journal_id))
+        self._begin(streams, self._spool(streams.session))
         self.notes.clear()
 
     def _begin(self, streams: Streams, spool: Spool) -> None:
@@ -166,7 +170,7 @@ class Outbox(Projection):
 
     def _restored(self, session: str, image: Arrays) -> Spool:
         """Spool of an image. Raises ValueError if its file does not match."""
-        spool = Spool(self._directory, session, self._journal_id)
+        spool = self._spool(session)
         try:
             spool.restore(image)
         except KeyError as error:
@@ -189,7 +193,7 @@ class Outbox(Projection):
 
     def sync(self) -> None:
         """Sync the spools of the image; called in the fork. Raises OSError."""
-        for spool in self.spools():
+        for spool in filter(lambda each: each.has_file, self.spools()):
             fd = os.open(spool.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(fd)
@@ -224,7 +228,7 @@ def changed_files(directory: Path, journal_id: bytes, arrays: Arrays) -> list[st
         if session == _STREAMS:
             continue
         try:
-            spool = Spool(directory, session, journal_id, readonly=True)
+            spool = Spool(directory, session, journal_id, readonly=True, with_first_message=session == NO_SESSION)
         except OSError as error:
             found.append(f"the streams of session {session} cannot be read: {error.strerror or error}")
             continue

@@ -61,8 +61,19 @@ class Spool:
     One process writes it, in order. Raises OSError if a write fails.
     """
 
-    def __init__(self, directory: Path | str, session: str, journal_id: bytes, *, readonly: bool = False) -> None:
-        """Open ``directory/streams/SESSION.spool``; its content counts only as far as ``restore`` accepts it."""
+    def __init__(
+        self,
+        directory: Path | str,
+        session: str,
+        journal_id: bytes,
+        *,
+        readonly: bool = False,
+        with_first_message: bool = False,
+    ) -> None:
+        """Open ``directory/streams/SESSION.spool``; its content counts only as far as ``restore`` accepts it.
+
+        ``with_first_message``: a file that does not exist yet is made when the first message is written.
+        """
         self.session = session
         self._head = _HEAD.pack(_MAGIC, EXTENT_BYTES, journal_id, session.encode("ascii"))
         self._has_head = False
@@ -70,11 +81,22 @@ class Spool:
         if not readonly:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         self.path = self._folder / f"{session}{SUFFIX}"
-        self._fd = os.open(self.path, (os.O_RDONLY if readonly else os.O_RDWR | os.O_CREAT) | os.O_CLOEXEC, 0o600)
+        self._fd = -1
+        self.is_closed = False
+        if not with_first_message or self.path.exists():
+            self._open(os.O_RDONLY if readonly else os.O_RDWR | os.O_CREAT)
         self._streams: dict[int, _Stream] = {}
         self._extents = 0
         self._dirty: dict[_Stream, None] = {}  # those with bytes in memory
         self._pending_bytes = 0
+
+    def _open(self, flags: int) -> None:
+        self._fd = os.open(self.path, flags | os.O_CLOEXEC, 0o600)
+
+    @property
+    def has_file(self) -> bool:
+        """False before the first message of a spool that makes its file with it."""
+        return self._fd >= 0
 
     def append(self, user: int, first_seq: int, count: int, data: bytes) -> None:
         """Append ``count`` messages of a user from ``first_seq`` on, as framed packets."""
@@ -109,6 +131,8 @@ class Spool:
         self._pending_bytes -= len(data)
 
     def _write(self, stream: _Stream, data: bytes) -> None:
+        if not self.has_file:
+            self._open(os.O_RDWR | os.O_CREAT)
         if not self._has_head:
             os.pwrite(self._fd, self._head, 0)
             self._has_head = True
@@ -260,7 +284,9 @@ class Spool:
         return crc
 
     def _check(self, stream: _Stream) -> None:
-        size = os.fstat(self._fd).st_size
+        if stream.bytes and not self.has_file:
+            raise ValueError(f"{self.path} is missing")
+        size = os.fstat(self._fd).st_size if self.has_file else 0
         whole = len(stream.extents) == -(-stream.bytes // EXTENT_BYTES)
         if stream.bytes and whole:
             last = (stream.bytes - 1) % EXTENT_BYTES + 1
@@ -287,20 +313,19 @@ class Spool:
         self._streams.clear()
         self._dirty.clear()
         self._extents = self._pending_bytes = 0
-        os.ftruncate(self._fd, 0)
+        if self.has_file:
+            os.ftruncate(self._fd, 0)
         self._has_head = False
 
-    @property
-    def is_closed(self) -> bool:
-        """True if nothing can be read any more."""
-        return self._fd < 0
-
     def close(self) -> None:
-        """Write the messages that are kept in memory, and close the file."""
-        if self._fd >= 0:
-            try:
-                self.flush()
-            finally:
+        """Write the messages that are kept in memory, and close the file: nothing can be read any more."""
+        if self.is_closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self.is_closed = True
+            if self.has_file:
                 os.close(self._fd)
                 self._fd = -1
 

@@ -237,7 +237,9 @@ class EventRows:
             yield self._piece(entry, self._entries[at - 1].checksum if at else self._first_link)
 
     def _piece(self, entry: _Entry, link: bytes) -> Piece:
-        what = f"is damaged: the events of commands {entry.first_seq} to {entry.last_seq} do not match their checksum"
+        what = (
+            f"is damaged: the events of commands {entry.first_seq:,} to {entry.last_seq:,} do not match their checksum"
+        )
         self._file.seek(entry.offset)
         raw = self._file.read(_PIECE.size + 16 + entry.packed_bytes)
         head, checksum, packed = raw[: _PIECE.size], raw[_PIECE.size : _PIECE.size + 16], raw[_PIECE.size + 16 :]

@@ -191,7 +191,7 @@ def decode(frame: bytes, first_seq: int | None, row_bytes: int) -> Block:
 
     Every length, every range and the checksum are verified; ``check_link`` verifies the link. Raises JournalDamaged.
     """
-    where = f"the block at seq {first_seq}"
+    where = "the block" if first_seq is None else f"the block at seq {first_seq:,}"
     size = frame_bytes(frame)
     if size is None:
         raise JournalDamaged(f"{where} does not begin like a block; restore the journal from a copy")
@@ -253,24 +253,24 @@ def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_n
     ``last_seq``, ``link``, ``epoch``, ``time_ns``: of the journal's last block, with its checksum as the link.
     ``start_seq``: the last command before the slice.
     """
-    what = f"the block at seq {block.first_seq}"
+    what = f"the block at seq {block.first_seq:,}"
     if block.first_seq <= last_seq:
-        raise BlockRefused(f"{what} is refused: the journal has every block up to seq {last_seq} already")
+        raise BlockRefused(f"{what} is refused: the journal has every block up to seq {last_seq:,} already")
     if block.first_seq != last_seq + 1:
         raise BlockRefused(
-            f"{what} is refused: the blocks from seq {last_seq + 1} to {block.first_seq - 1} are missing before it"
+            f"{what} is refused: the blocks from seq {last_seq + 1:,} to {block.first_seq - 1:,} are missing before it"
         )
     if block.previous != link and last_seq == start_seq:
         raise BlockRefused(f"{what} is refused: it was taken from another journal")
     if block.previous != link:
         raise BlockRefused(
             f"{what} is refused: it was taken from another journal, or from another history of this one; it does not "
-            f"follow the block that ends at seq {last_seq}"
+            f"follow the block that ends at seq {last_seq:,}"
         )
     if block.epoch < epoch:
         raise BlockRefused(f"{what} is refused: it is of epoch {block.epoch}, and the journal is in epoch {epoch}")
     if block.time_ns < time_ns:
-        raise BlockRefused(f"{what} is refused: its time is before that of the block that ends at seq {last_seq}")
+        raise BlockRefused(f"{what} is refused: its time is before that of the block that ends at seq {last_seq:,}")
 
 
 def check_link(block: Block, next_seq: int, previous: bytes | None, start_seq: int = 0) -> None:
@@ -280,15 +280,15 @@ def check_link(block: Block, next_seq: int, previous: bytes | None, start_seq: i
     """
     if block.first_seq != next_seq:
         raise JournalDamaged(
-            f"the blocks from seq {next_seq} to {block.first_seq - 1} are missing; restore the journal from a copy"
+            f"the blocks from seq {next_seq:,} to {block.first_seq - 1:,} are missing; restore the journal from a copy"
         )
     if previous is not None and block.previous != previous and next_seq == start_seq + 1:
         raise JournalDamaged(
-            f"the block at seq {next_seq} was taken from another journal: it is not linked to this journal's genesis "
+            f"the block at seq {next_seq:,} was taken from another journal: it is not linked to this journal's genesis "
             "record, which has its id; restore the journal from a copy"
         )
     if previous is not None and block.previous != previous:
         raise JournalDamaged(
-            f"the block at seq {block.first_seq} does not follow the block before it: one of them is not of this "
+            f"the block at seq {block.first_seq:,} does not follow the block before it: one of them is not of this "
             "history; restore the journal from a copy"
         )

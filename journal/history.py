@@ -132,10 +132,12 @@ class History:
         for gap in self.gaps():
             if from_seq <= gap.last_seq and to_seq >= gap.first_seq:
                 seq = max(from_seq, gap.first_seq)
-                raise SliceMissing(
-                    f"command {seq} is needed, and {gap.sentence}; what is here begins at command {gap.last_seq + 1}: "
-                    f"--from {gap.last_seq + 1} reads that alone"
+                then = (
+                    f"what is here begins at command {gap.last_seq + 1:,}: --from {gap.last_seq + 1} reads that alone"
+                    if gap.last_seq < self._end()
+                    else "what is here has no command"
                 )
+                raise SliceMissing(f"command {seq:,} is needed, and {gap.sentence}; {then}")
 
     def ranges(self, from_seq: int | None = None, to_seq: int | None = None) -> Iterator[SliceRange]:
         """The slices with commands of a range, in order, each with its part of the range.

@@ -373,7 +373,7 @@ class Journal:
         first_seq = self.last_seq + 1
         if self.epoch < self._last_epoch:
             raise ValueError(
-                f"the block at seq {first_seq} would be of epoch {self.epoch}, and the block before it is of epoch "
+                f"the block at seq {first_seq:,} would be of epoch {self.epoch}, and the block before it is of epoch "
                 f"{self._last_epoch}: an epoch never goes back"
             )
         time_ns = max(time_ns, self._last_time_ns)
@@ -438,8 +438,8 @@ class Journal:
             raise ValueError(f"an event digest has {marks.DIGEST_BYTES} bytes, not {len(digest)}")
         if not max(self._last_digest_seq, self.start_seq) < first_seq <= self.last_seq:
             raise ValueError(
-                f"the digest of the block at seq {first_seq} does not come next: the last one is of seq "
-                f"{self._last_digest_seq}, the last row is {self._last_seq}"
+                f"the digest of the block at seq {first_seq:,} does not come next: the last one is of seq "
+                f"{self._last_digest_seq:,}, the last row is {self.last_seq:,}"
             )
         writer.put(Entry(first_seq, first_seq, None, bytes(digest), 0, None))
         self._last_digest_seq = first_seq
@@ -521,7 +521,7 @@ class Journal:
         """Wait until command ``seq`` is on the disk; False after ``timeout_s``. Raises JournalError on a failure."""
         writer = self._writing()
         if seq > self.last_seq:
-            raise ValueError(f"seq {seq} cannot become durable: the last one appended is {self._last_seq}")
+            raise ValueError(f"seq {seq:,} cannot become durable: the last one appended is {self.last_seq:,}")
         return writer.wait_durable(seq, timeout_s)
 
     def raise_failure(self) -> None:

@@ -251,7 +251,7 @@ def decode_digest(first_seq: int, record: bytes) -> tuple[bytes, int]:
         digest, previous_seq, check = _DIGEST.unpack(record)
         if check == xxhash.xxh3_64_intdigest(first_seq.to_bytes(8, "big") + record[:24]):
             return digest, previous_seq
-    raise JournalDamaged(f"the event digest of the block at seq {first_seq} does not match its checksum")
+    raise JournalDamaged(f"the event digest of the block at seq {first_seq:,} does not match its checksum")
 
 
 def encode_labels(labels: list[tuple[int, str]]) -> bytes:

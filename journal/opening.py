@@ -77,14 +77,14 @@ def check_tail(snapshot: Snapshot, tail: marks.Mark) -> None:
         or mark.last_digest_seq < tail.last_digest_seq
     ):
         raise PageDamage(
-            f"the journal was durable up to seq {tail.last_seq} (transaction {tail.transaction}) and shows only "
-            f"seq {mark.last_seq} (transaction {mark.transaction})"
+            f"the journal was durable up to seq {tail.last_seq:,} (transaction {tail.transaction}) and shows only "
+            f"seq {mark.last_seq:,} (transaction {mark.transaction})"
         )
     if not tail.blocks:
         return
     node = snapshot.file.floor(snapshot.blocks, key_of(tail.last_block_seq))
     if node is None or frame.stored_checksum(snapshot.file.value(node)) != tail.checksum:
-        raise PageDamage(f"the block at seq {tail.last_block_seq} is not the one that was written")
+        raise PageDamage(f"the block at seq {tail.last_block_seq:,} is not the one that was written")
 
 
 def check_last_block(snapshot: Snapshot, row_bytes: int) -> None:
@@ -105,4 +105,4 @@ def no_journal(directory: Path) -> str:
         what = "is a file, so it holds no journal"
     else:
         what = "holds no journal"
-    return f"{directory} {what} of lockstep; check the path (`lockstep run FILE --data DIR` makes a new one)"
+    return f"{directory} {what} of lockstep; check the path: `lockstep serve` and `lockstep run` write data directories"

@@ -94,7 +94,7 @@ class Snapshot:
             block = frame.decode(self.file.value(node), first_seq, row_bytes)
             if block.last_seq >= seq:
                 return block
-        raise JournalDamaged(f"the block with seq {seq} is missing; restore the journal from a copy")
+        raise JournalDamaged(f"the block with seq {seq:,} is missing; restore the journal from a copy")
 
 
 Pin = Callable[[], AbstractContextManager[Snapshot]]
@@ -151,7 +151,7 @@ class Reader:
             yield block
             next_seq = block.last_seq + 1
         if to_seq is None or next_seq <= to_seq:
-            raise JournalDamaged(f"{self._where}: {problem} (everything before seq {next_seq} can be read)")
+            raise JournalDamaged(f"{self._where}: {problem} (everything before seq {next_seq:,} can be read)")
 
     def _read_into(
         self, batch: list[Block], snapshot: Snapshot, next_seq: int, end: int, previous: bytes | None
@@ -179,7 +179,7 @@ class Reader:
             if next_seq > end or size >= _PIN_BYTES_MAX or len(batch) >= _PIN_BLOCKS_MAX:
                 break
         if not batch:
-            raise JournalDamaged(f"the block with seq {next_seq} is missing; restore the journal from a copy")
+            raise JournalDamaged(f"the block with seq {next_seq:,} is missing; restore the journal from a copy")
         last_seq = snapshot.mark.last_seq
         if next_seq - 1 > last_seq or (next_seq - 1 == last_seq and previous != snapshot.mark.checksum):
             raise PageDamage("the last block is not the one that was committed")
@@ -283,7 +283,7 @@ class Reader:
             first_seq = seq_of(node.key)
             digest, previous_seq = marks.decode_digest(first_seq, snapshot.file.value(node))
             if previous_seq != last if last else previous_seq >= start:
-                raise JournalDamaged(f"event digests before seq {first_seq} are missing; restore from a replica")
+                raise JournalDamaged(f"event digests before seq {first_seq:,} are missing; restore from a replica")
             if to_seq is not None and first_seq > to_seq:
                 return True
             batch.append((first_seq, digest))

@@ -122,7 +122,7 @@ class Checker:
             if self._progress is not None:
                 self._progress(min(self._next_seq - 1, mark.last_seq), mark.last_seq)
             if not looked_at:
-                self._add(self._next_seq, f"the blocks from seq {self._next_seq} to {mark.last_seq} are missing")
+                self._add(self._next_seq, f"the blocks from seq {self._next_seq:,} to {mark.last_seq:,} are missing")
                 return
 
     def _block(self, first_seq: int, value: bytes) -> None:
@@ -131,7 +131,7 @@ class Checker:
             block = frame.decode(value, first_seq, self._genesis.row_bytes)
         except JournalDamaged as error:
             if first_seq > self._next_seq and self._previous is not None:
-                self._add(self._next_seq, f"the blocks from seq {self._next_seq} to {first_seq - 1} are missing")
+                self._add(self._next_seq, f"the blocks from seq {self._next_seq:,} to {first_seq - 1:,} are missing")
             self._add(first_seq, str(error))
             self._previous, self._next_seq = None, first_seq + 1
             return
@@ -151,13 +151,13 @@ class Checker:
         if block.epoch < self._epoch:
             self._add(
                 block.first_seq,
-                f"the block at seq {block.first_seq} is of epoch {block.epoch}, and a block before it is of epoch "
+                f"the block at seq {block.first_seq:,} is of epoch {block.epoch}, and a block before it is of epoch "
                 f"{self._epoch}; two nodes may have written it at once: compare it with a copy",
             )
         if block.time_ns < self._time_ns:
             self._add(
                 block.first_seq,
-                f"the time of the block at seq {block.first_seq} is before that of the block before it; compare it "
+                f"the time of the block at seq {block.first_seq:,} is before that of the block before it; compare it "
                 "with a copy",
             )
         self._epoch, self._time_ns = max(block.epoch, self._epoch), max(block.time_ns, self._time_ns)
@@ -175,7 +175,7 @@ class Checker:
                         break
                 else:
                     if last != snapshot.mark.last_digest_seq:
-                        self._add(last, f"event digests after seq {last} are missing")
+                        self._add(last, f"event digests after seq {last:,} are missing")
                     return
 
     def _digest(self, first_seq: int, value: bytes, last: int, last_seq: int) -> int:
@@ -185,10 +185,10 @@ class Checker:
             self._add(first_seq, str(error))
             return first_seq
         if previous_seq != last:
-            self._add(first_seq, f"the event digests between seq {last} and {first_seq} are missing")
+            self._add(first_seq, f"the event digests between seq {last:,} and {first_seq:,} are missing")
         # A writer may go on meanwhile: of its newest blocks, up to last_seq, only the digests are seen.
         known = first_seq in self._first_seqs or self._next_seq <= first_seq <= last_seq
         if not known and not self.report.problems:
-            self._add(first_seq, f"there is an event digest for seq {first_seq}, where no block begins")
+            self._add(first_seq, f"there is an event digest for seq {first_seq:,}, where no block begins")
         self.report.digests += 1
         return first_seq

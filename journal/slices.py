@@ -187,7 +187,7 @@ def place_at(directory: Path, seq: int) -> Place:
 
 def missing(directory: Path, number: int, seq: int) -> SliceMissing:
     """The error for a slice that is needed for command ``seq`` and is missing."""
-    return SliceMissing(f"command {seq} is needed, and {where_missing(directory, number, number)}")
+    return SliceMissing(f"command {seq:,} is needed, and {where_missing(directory, number, number)}")
 
 
 def where_missing(directory: Path, first: int, last: int) -> str:
@@ -200,7 +200,7 @@ def where_missing(directory: Path, first: int, last: int) -> str:
     back = f"copy {each} back to {directory / SLICES / f'{first:06d}'}" + ("" if first == last else " and so on")
     if not notes:
         return f"{what} {'is' if first == last else 'are'} not in {directory}; if archived, {back}"
-    listed = ", ".join(f"commands {note.first_seq} to {note.last_seq} in {note.path}" for note in notes)
+    listed = ", ".join(f"commands {note.first_seq:,} to {note.last_seq:,} in {note.path}" for note in notes)
     return f"{what} {'was' if first == last else 'were'} archived: {listed}; read it there, or {back}"
 
 
@@ -279,15 +279,16 @@ def check_follows(before: Place, start: marks.SliceStart) -> None:
     mark = _end(before)
     if mark.last_seq > start.last_seq:
         raise JournalDamaged(
-            f"slice {before.number} in {before.folder} goes to command {mark.last_seq}, but slice {start.number} "
-            f"begins after command {start.last_seq}: somebody, such as an earlier release, wrote into the closed "
+            f"slice {before.number} in {before.folder} goes to command {mark.last_seq:,}, but slice {start.number} "
+            f"begins after command {start.last_seq:,}: somebody, such as an earlier release, wrote into the closed "
             "slice; those commands are no part of the journal: keep a copy of the directory, and restore the slice "
             "from a copy of before"
         )
     if (mark.last_seq, mark.checksum) != (start.last_seq, start.link):
         raise JournalDamaged(
-            f"slice {before.number} in {before.folder} ends at command {mark.last_seq} and slice {start.number} begins "
-            f"after command {start.last_seq} of another history; restore the directory from a copy"
+            f"slice {before.number} in {before.folder} ends at command {mark.last_seq:,} and slice "
+            f"{start.number} begins after command {start.last_seq:,} of another history; restore the directory from a "
+            "copy"
         )
 
 

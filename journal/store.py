@@ -195,7 +195,7 @@ class Store:
         if added != len(items):
             first_seq = seq_of(items[0][0])
             raise JournalError(
-                f"LMDB refused to append seq {first_seq} or one after it to {tree.decode()}: there is a later one"
+                f"LMDB refused to append seq {first_seq:,} or one after it to {tree.decode()}: there is a later one"
             )
 
     def commit(self, group: Sequence[Entry]) -> None:
@@ -293,7 +293,8 @@ def failed(folder: Path, what: str, error: BaseException) -> JournalError:
     why = reason(folder, error)
     passes = why.startswith("the disk is full") or isinstance(error, MemoryError | lmdb.DiskError | lmdb.MapFullError)
     passes = passes or (isinstance(error, OSError) and error.errno in _PASSING)
-    return (JournalFault if passes else JournalError)(f"{what}: {why}")
+    then = "; free some space and repeat the command" if why.startswith("the disk is full") else ""
+    return (JournalFault if passes else JournalError)(f"{what}: {why}{then}")
 
 
 def create_folder(directory: Path, genesis: bytes) -> None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from directory.keep_events import BUSY
 from engine.records import RULES_VERSION
 from journal import Journal, JournalError
 from journal.slices import Place, places
@@ -16,6 +17,8 @@ from journal.slices import Place, places
 _PROGRAM: Final = "directory.keep_events"
 _NICE: Final = 19
 _SENTENCE_BYTES_MAX: Final = 4_096
+#: Number of looks before another attempt where another process keeps the events of a slice, such as a person's command.
+_LOOKS_BETWEEN: Final = 60
 
 
 class EventKeeper:
@@ -32,6 +35,12 @@ class EventKeeper:
         self._number = 0
         self._looked_at = 0  # number of the open slice when all before it were found done
         self._failed: set[int] = set()
+        self._looks_left = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a child is at work, as far as ``look`` has seen."""
+        return self._child is not None
 
     def look(self) -> None:
         """Note a child that has ended, and begin the next slice. Never waits."""
@@ -40,6 +49,9 @@ class EventKeeper:
                 return
             self._on_end(self._child)
             self._child = None
+        if self._looks_left:
+            self._looks_left -= 1
+            return
         if self._looked_at == self._journal.place.number:
             return
         if self._journal.start is not None and not self._journal.place.start_image.exists():
@@ -68,6 +80,7 @@ class EventKeeper:
     def _begin(self, place: Place) -> None:
         self._number = place.number
         command = [sys.executable, "-m", _PROGRAM, str(self._journal.path.absolute()), str(place.number)]
+        command.append(str(os.getpid()))
         try:
             self._child = subprocess.Popen(
                 command,
@@ -87,6 +100,9 @@ class EventKeeper:
             child.stderr.close()
         if child.returncode == 0 and self._is_kept():
             self._report("events kept", slice=self._number)
+            return
+        if child.returncode == BUSY:
+            self._looks_left = _LOOKS_BETWEEN
             return
         last = (complaint.decode(errors="replace").strip().splitlines() or [""])[-1]
         self._on_failure(last or f"its process ended with status {child.returncode}")

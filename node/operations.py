@@ -156,7 +156,7 @@ class Operations:
                 if not events.seq:
                     raise
                 raise OperationRefused(
-                    f"{error}; the commands before it were done, up to command {events.seq}"
+                    f"{error}; the commands before it were done, up to command {events.seq:,}"
                 ) from None
             events.take(done, self._node)
         result = events.answer()

@@ -59,6 +59,7 @@ class DigestDifference:
 class CompareReport:
     """Result of a comparison. ``seq``: the last command that was compared in both; ``prefix_of``: "a" when a's
     journal is a beginning of b's, "b" the other way, "" when they end together (or differ in commands).
+    ``first_seq_a``, ``first_seq_b``: the first command from which on each has all slices.
 
     ``event``, of nodes of different capacity alone: the first event in which they differ. ``parts``: parts of the state
     that differ at ``state_seq`` (0: not compared); of nodes of different capacity, names of ``VIEWS``. ``unlike_a`` and
@@ -68,7 +69,9 @@ class CompareReport:
     """
 
     seq: int
+    first_seq_a: int
     last_seq_a: int
+    first_seq_b: int
     last_seq_b: int
     digests_compared: int
     command: CommandDifference | None = None
@@ -150,6 +153,7 @@ def compare(
         raise ReplayError(f"{dir_a} and {dir_b} are the same directory; give two")
     with _history_of(dir_a) as a, _history_of(dir_b) as b:
         report = replace(_compare_journals(a, b, (str(dir_a), str(dir_b)), progress), engine=engine)
+        _check_in_both(report, dir_a, dir_b)
         if report.command is not None or report.seq == 0:
             return report
         first = max(a.there_from_seq, b.there_from_seq)
@@ -167,6 +171,20 @@ def compare(
         if state:
             return _compare_states(a, b, report, progress)
         return report
+
+
+def _check_in_both(report: CompareReport, dir_a: Path | str, dir_b: Path | str) -> None:
+    """Raise ReplayError where no command is in both, since slices are missing."""
+    first = max(report.first_seq_a, report.first_seq_b)
+    if first > 1 and min(report.last_seq_a, report.last_seq_b) < first:
+        here_a = _commands_of(report.first_seq_a, report.last_seq_a)
+        here_b = _commands_of(report.first_seq_b, report.last_seq_b)
+        why = "; ".join(report.notes)
+        raise ReplayError(f"no command is in both: {dir_a} has {here_a} and {dir_b} has {here_b}; {why}")
+
+
+def _commands_of(first: int, last: int) -> str:
+    return f"commands {first:,} to {last:,}" if first <= last else f"none before {first:,}"
 
 
 def _history_of(directory: Path | str) -> History:
@@ -214,12 +232,22 @@ def _compare_journals(a: History, b: History, names: tuple[str, str], progress: 
     notes: tuple[str, ...] = ()
     if not aligned and command is None:
         notes = ("some blocks end at different commands; digests were compared where both end",)
-    missing = [gap.sentence for history in (a, b) for gap in history.gaps()]
+    missing = [f"of {side}, {gap.sentence}" for side, history in (("A", a), ("B", b)) for gap in history.gaps()]
     if from_seq > 1:
         why = "; ".join(missing) or "one of them is the folder of a single slice"
-        notes = (f"compared from command {from_seq} on: {why}", *notes)
+        notes = (f"compared from command {from_seq:,} on: {why}", *notes)
     return CompareReport(
-        seq, a.last_seq, b.last_seq, digests, command, digest, prefix_of=prefix_of, damage=damage, notes=notes
+        seq,
+        a.there_from_seq,
+        a.last_seq,
+        b.there_from_seq,
+        b.last_seq,
+        digests,
+        command,
+        digest,
+        prefix_of=prefix_of,
+        damage=damage,
+        notes=notes,
     )
 
 

@@ -1,11 +1,14 @@
-"""Forks of this process, for checkpoints and verifications."""
+"""Children of this process, for checkpoints, verifications and kept events."""
 
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+#: PR_SET_PDEATHSIG of prctl(2), of Linux.
+_PARENT_DEATH_SIGNAL: Final = 1
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -38,3 +41,14 @@ def drop_others(*kept: int) -> None:
                 os.dup2(nothing, inherited)
             else:
                 os.close(inherited)
+
+
+def end_with_parent(pid: int) -> None:
+    """Have the system kill this process as soon as its parent, process ``pid``, has ended, by whatever cause.
+
+    Where the system cannot do that (another one than Linux), nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != pid:
+        os._exit(0)  # it has ended already, and the signal would come for nobody

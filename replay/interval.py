@@ -125,7 +125,7 @@ def verify_interval(
     except _BadCheckpoint as error:
         damage, bad = str(error) or None, error.cut
     except (JournalError, CheckpointError, ReplayError) as error:
-        damage = f"commands {interval.from_seq + tally.commands} to {interval.to_seq} were not verified: {error}"
+        damage = f"commands {interval.from_seq + tally.commands:,} to {interval.to_seq:,} were not verified: {error}"
     return IntervalResult(
         tally.blocks,
         tally.commands,
@@ -155,7 +155,9 @@ def digests_in(machine: StatefulEngine, capacity: Capacity) -> dict[str, bytes]:
         )
         other = restore_engine("kernel", capacity, machine.seq, machine.event_digest, converted.parts)
     except ValueError as error:
-        raise ReplayError(f"the state after command {machine.seq} has no image of the next slice's capacity") from error
+        raise ReplayError(
+            f"the state after command {machine.seq:,} has no image of the next slice's capacity"
+        ) from error
     return dict(cast(StatefulEngine, other).part_digests())
 
 
@@ -216,7 +218,7 @@ class _Tally:
         try:
             return Engine.restore(capacity, checkpoint.seq, checkpoint.event_digest, checkpoint.parts)
         except ValueError as error:
-            raise _BadCheckpoint(cut, f"checkpoint {cut.seq} cannot be restored: {error}") from error
+            raise _BadCheckpoint(cut, f"checkpoint {cut.seq:,} cannot be restored: {error}") from error
 
     def at_start(self, journal: Journal, kind: EngineKind) -> MarketEngine:
         """An engine in the state that a slice starts from. Raises CheckpointError, ReplayError."""
@@ -235,10 +237,10 @@ class _Tally:
         except CheckpointGone as error:
             raise _BadCheckpoint(cut, "") from error
         except CheckpointError as error:
-            raise _BadCheckpoint(cut, f"checkpoint {cut.seq} is damaged: {error}") from error
+            raise _BadCheckpoint(cut, f"checkpoint {cut.seq:,} is damaged: {error}") from error
         wrong = why_not(checkpoint, self.journal)
         if wrong is not None:
-            raise _BadCheckpoint(cut, f"checkpoint {cut.seq} {wrong}")
+            raise _BadCheckpoint(cut, f"checkpoint {cut.seq:,} {wrong}")
         return checkpoint
 
     def compare(self, cut: Cut, machine: MarketEngine, first_seq: int) -> None:

@@ -182,8 +182,9 @@ class KeptEvents:
             recorded = self._journal.digest(play.block.first_seq)
             if recorded is not None and recorded != chain.digest():
                 raise ReplayError(
-                    f"{self.path} has other events for commands {play.block.first_seq} to {play.block.last_seq} than "
-                    "the journal recorded; remove it, and a replay of the slice writes it anew"
+                    f"{self.path} has other events for commands {play.block.first_seq:,} to "
+                    f"{play.block.last_seq:,} than the journal recorded; remove it, and a replay of the slice writes "
+                    "it anew"
                 )
         if next_seq <= self._journal.last_seq:
             raise JournalDamaged(

@@ -32,6 +32,7 @@ from checkpoints import (
     Projections,
     load_checkpoint,
 )
+from checkpoints.projections import NO_IMAGE
 from engine.capacity import Capacity
 from engine.digest import part_digest
 from engine.interface import EngineKind, MarketEngine, new_engine, restore_engine
@@ -57,7 +58,8 @@ class Rebuild:
     ``checkpoint_seq``: of the checkpoint, 0 without one. ``blocks``: number applied from the journal, the last perhaps
     in part: then ``partial`` is true, and no journal records the engine's event digest. ``missing``: (first_seq,
     digest) of blocks without a recorded digest. ``notes``: sentences for the operator. ``divergence``: sentence on the
-    first block whose recorded digest differs from the replay, if it was not raised; else "".
+    first block whose recorded digest differs from the replay, if it was not raised; else "". ``replayed_alone``: names
+    of the projections for which the slice before had to be replayed, since no image of them could be used in this one.
     """
 
     engine: MarketEngine
@@ -68,6 +70,7 @@ class Rebuild:
     missing: tuple[tuple[int, bytes], ...] = ()
     notes: tuple[str, ...] = field(default=())
     divergence: str = ""
+    replayed_alone: tuple[str, ...] = ()
 
 
 class ReplayedBlock(NamedTuple):
@@ -135,13 +138,13 @@ def check_range(directory: Path | str, from_seq: int, to_seq: int | None, last_s
     All of an empty journal, from 1 to None, is a range too. Raises ReplayError when there is no such range.
     """
     if from_seq < 1:
-        raise ReplayError(f"commands {from_seq} to {to_seq} are no range: commands are numbered from 1")
+        raise ReplayError(f"commands {from_seq:,} on are no range: commands are numbered from 1")
     beyond = to_seq if to_seq is not None and to_seq > last_seq else from_seq
     if to_seq is not None and from_seq > to_seq:
-        raise ReplayError(f"commands {from_seq} to {to_seq} are no range: the first comes after the last")
+        raise ReplayError(f"commands {from_seq:,} to {to_seq:,} are no range: the first comes after the last")
     if beyond > last_seq and (beyond > 1 or to_seq is not None):
-        ends = f"its journal ends at {last_seq}" if last_seq else "its journal is empty"
-        raise ReplayError(f"there is no command {beyond} in {directory}: {ends}")
+        ends = f"its journal ends at {last_seq:,}" if last_seq else "its journal is empty"
+        raise ReplayError(f"there is no command {beyond:,} in {directory}: {ends}")
     return last_seq if to_seq is None else to_seq
 
 
@@ -178,8 +181,8 @@ def owned_rows(rows: bytes | memoryview) -> NDArray[Any]:
 def gap(wanted_seq: int, found_seq: int) -> ReplayError:
     """Error for a missing block, in whose place is one that begins at ``found_seq``."""
     return ReplayError(
-        f"the block of the journal with command {wanted_seq} is missing or damaged: in its place is one that begins at "
-        f"command {found_seq}; run `lockstep journal check DIR` to see what is left"
+        f"the block of the journal with command {wanted_seq:,} is missing or damaged: in its place is one that "
+        f"begins at command {found_seq:,}; run `lockstep journal check DIR` to see what is left"
     )
 
 
@@ -250,10 +253,13 @@ def rebuild_from(
     machine, images = _started(journal, directory, to_seq, engine, use_checkpoints, notes)
     started = first = machine.seq
     reasons = projections.restore(images, started) if started else {}
+    absent: tuple[str, ...] = ()
     if reasons:
         forms = {name: ProjectionForm(image.version, image.digest) for name, image in images.items()}
         del machine, images
-        first, told = _replay_alone(journal, directory, projections.only(reasons), reasons, started, progress, to_seq)
+        first, told, absent = _replay_alone(
+            journal, directory, projections.only(reasons), reasons, started, progress, to_seq
+        )
         notes += [*told, *_other_digests(projections.only(reasons), forms, started)]
         machine, _ = _started(journal, directory, started, engine, use_checkpoints, [])
     # A crash may come between a checkpoint and the digest of the block it stands at the end of; nobody else has it.
@@ -284,12 +290,13 @@ def rebuild_from(
             progress(machine.seq - first, to_seq - first)
     others.pop(source_digest(), None)
     notes += [
-        f"from command {seq} on, kernels {other[:16]} applied the journal, not those of this release"
+        f"commands from {seq:,} on were first executed by another release (kernels {other[:16]})"
+        + ("" if divergence or missing else "; the replay gave the same events")
         for other, seq in others.items()
     ]
     if partial:
-        notes.append(f"command {to_seq} is inside a block, so the journal has no event digest to compare")
-    return Rebuild(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes), divergence)
+        notes.append(f"command {to_seq:,} is inside a block, so the journal has no event digest to compare")
+    return Rebuild(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes), divergence, absent)
 
 
 def start(
@@ -329,7 +336,7 @@ def _started(
                 wrong = f"cannot be restored: {error}"
         if wrong is not None:
             notes.append(
-                f"checkpoint {checkpoint.seq} {wrong}; it was not used: replay begins at an older one or "
+                f"checkpoint {checkpoint.seq:,} {wrong}, so the replay begins at an older one or "
                 f"{begins(journal.start_seq, journal)}"
             )
             at_or_before = checkpoint.seq - 1
@@ -436,10 +443,11 @@ def _replay_alone(
     to_seq: int,
     progress: Progress | None,
     last_seq: int,
-) -> tuple[int, list[str]]:
+) -> tuple[int, list[str], tuple[str, ...]]:
     """Bring projections to the checkpoint at ``to_seq``, whose images of them cannot be used for ``reasons``.
 
-    Gives the command after which the replay began, and notes. ``progress``: of a rebuild that ends at ``last_seq``.
+    Gives the command after which the replay began, notes, and names of those for which the slice before was replayed
+    too. ``progress``: of a rebuild that ends at ``last_seq``.
     Raises Divergence as ``rebuild`` does: events that are not the recorded ones are nothing to make a projection of.
     """
     stands = _restored_earlier(journal, behind, to_seq)
@@ -460,17 +468,24 @@ def _replay_alone(
                 each.observe(play.first_seq, play.commands, play.events)
         if progress is not None:
             progress(engine.seq - first, last_seq - first)
-    return first, [
-        f"the image of the projection {name} in checkpoint {to_seq} was not used: {why}; the projection was replayed "
-        f"alone {begins(stands[name], journal)}"
+    notes = [
+        f"{_why_alone(name, why, to_seq)}; the projection was replayed alone {begins(stands[name], journal)}"
         for name, why in reasons.items()
     ]
+    return first, notes, () if journal.start is None else tuple(each.name for each in left)
+
+
+def _why_alone(name: str, why: str, seq: int) -> str:
+    """Beginning of a sentence: the image of a projection cannot be used, or there is none, which is no fault."""
+    if why == NO_IMAGE:
+        return f"checkpoint {seq:,} was taken without the projection {name}"
+    return f"the image of the projection {name} in checkpoint {seq:,} was not used: {why}"
 
 
 def _other_digests(replayed: Projections, forms: Mapping[str, ProjectionForm], seq: int) -> list[str]:
     """Notes on projections that the replay gives another digest than a checkpoint records for the same version."""
     return [
-        f"the projection {each.name} has digest {each.digest().hex()} after command {seq} and the checkpoint there "
+        f"the projection {each.name} has digest {each.digest().hex()} after command {seq:,} and the checkpoint there "
         f"records {forms[each.name].digest.hex()} for the same version: its rules changed and its version did not"
         for each in replayed
         if each.name in forms and forms[each.name].version == each.version and forms[each.name].digest != each.digest()
@@ -556,21 +571,23 @@ def _note_unusable(store: CheckpointStore, started: int, to_seq: int, journal: J
     last_seq = journal.last_seq
     for info in store.list():
         if not info.valid and started < info.seq <= to_seq:
-            notes.append(f"checkpoint {info.seq} is damaged: {info.why}; the replay started {begins(started, journal)}")
+            notes.append(
+                f"checkpoint {info.seq:,} is damaged: {info.why}; the replay started {begins(started, journal)}"
+            )
         elif info.seq > last_seq:
-            notes.append(f"checkpoint {info.seq} is beyond the end of the journal ({last_seq}); it was not used")
+            notes.append(f"checkpoint {info.seq:,} is beyond the end of the journal ({last_seq:,}); it was not used")
 
 
 def begins(checkpoint_seq: int, journal: Journal | None = None) -> str:
     """Start of a replay, in words; 0, or the start of the slice: without a checkpoint."""
     if checkpoint_seq and (journal is None or checkpoint_seq > journal.start_seq):
-        return f"from checkpoint {checkpoint_seq}"
-    return f"from command {checkpoint_seq + 1}"
+        return f"from checkpoint {checkpoint_seq:,}"
+    return f"from command {checkpoint_seq + 1:,}"
 
 
 def _divergence(directory: Path | str, block: Block, recorded: bytes, got: bytes) -> str:
     return (
-        f"the replay of {directory} differs from the record in commands {block.first_seq} to {block.last_seq}: "
+        f"the replay of {directory} differs from the record in commands {block.first_seq:,} to {block.last_seq:,}: "
         f"event digest {got.hex()} instead of {recorded.hex()}; "
         "run `lockstep verify` with both engines, and do not trade on it"
     )

@@ -60,10 +60,10 @@ def seq_at(directory: Path | str, when: str | int) -> int:
 def _numbered(history: History, seq: int) -> int:
     """A sequence number that the history has. Raises ReplayError for one beyond its ends."""
     if seq > history.last_seq:
-        raise ReplayError(f"there is no command {seq} in {history.path}: its journal ends at {history.last_seq}")
+        raise ReplayError(f"there is no command {seq:,} in {history.path}: its journal ends at {history.last_seq:,}")
     if seq < history.start_seq:
         raise ReplayError(
-            f"command {seq} is not in {history.path}, which holds one slice: commands from {history.first_seq} on"
+            f"command {seq:,} is not in {history.path}, which holds one slice: commands from {history.first_seq:,} on"
         )
     return seq
 
@@ -116,7 +116,7 @@ def _newest_not_later(journal: Journal, time_ns: int) -> int:
     later = at[values > time_ns]
     if len(later) == 0:
         raise ReplayError(
-            f"block {block.first_seq} has a time that none of its commands sets; run `lockstep journal check`"
+            f"block {block.first_seq:,} has a time that none of its commands sets; run `lockstep journal check`"
         )
     return block.first_seq + int(later[0]) - 1
 
@@ -124,4 +124,4 @@ def _newest_not_later(journal: Journal, time_ns: int) -> int:
 def _block_at(journal: Journal, seq: int) -> Block:
     for block in journal.blocks(seq, seq):
         return block
-    raise ReplayError(f"the journal has no block with command {seq}; run `lockstep journal check`")
+    raise ReplayError(f"the journal has no block with command {seq:,}; run `lockstep journal check`")

@@ -139,7 +139,9 @@ def work(pipe: Connection, directory: str) -> None:
             found = verify_interval(history.journal(interval.slice_number), interval, "kernel", on_progress)
         except Exception as error:  # whatever it is, it is for the caller to tell, in one sentence
             why = str(error) or type(error).__name__
-            found = IntervalResult(damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: {why}")
+            found = IntervalResult(
+                damage=f"commands {interval.from_seq:,} to {interval.to_seq:,} were not verified: {why}"
+            )
         try:
             pipe.send(pending)
             pending = 0
@@ -165,7 +167,7 @@ def _feed(
         except (EOFError, OSError):
             worker.process.join()
             results[interval] = IntervalResult(
-                damage=f"commands {interval.from_seq} to {interval.to_seq} were not verified: "
+                damage=f"commands {interval.from_seq:,} to {interval.to_seq:,} were not verified: "
                 f"the worker for them died (exit status {worker.process.exitcode})"
             )
             return
@@ -304,11 +306,11 @@ class _Plan:
         whole = {info.seq for info in good}
         for info in infos:
             if info.valid and info.seq not in whole and info.seq <= last:
-                self.notes.append(f"checkpoint {info.seq} {why_not_origin(info.origin, journal)}; it was not used")
+                self.notes.append(f"checkpoint {info.seq:,} {why_not_origin(info.origin, journal)}; it was not used")
             elif not info.valid and info.seq <= last:
                 # One that was set aside and taken anew is history, no damage.
                 told = self.notes if info.seq in whole else self.damage
-                told.append(f"checkpoint {info.seq} is damaged: {info.why}")
+                told.append(f"checkpoint {info.seq:,} is damaged: {info.why}")
         return good
 
     def intervals(self) -> list[Interval]:

@@ -248,7 +248,7 @@ class ReleaseQueue:
 
     def _wait_and_release(self, seq: int) -> None:
         if not self._journal.wait_durable(seq):
-            raise PumpError(f"command {seq} did not become durable")
+            raise PumpError(f"command {seq:,} did not become durable")
         self.durable()
 
     def _publish(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
@@ -261,5 +261,5 @@ def _check_start(journal: Journal, engine: MarketEngine, durability: str) -> Non
         raise PumpError(f"durability {durability!r} is unknown; use fsync or none")
     if journal.last_seq != engine.seq:
         raise PumpError(
-            f"the journal ends at {journal.last_seq} and the engine at {engine.seq}; recover the directory first"
+            f"the journal ends at {journal.last_seq:,} and the engine at {engine.seq:,}; recover the directory first"
         )

@@ -1,5 +1,6 @@
 """Closed slices can be moved away: whole, with a note, and never by half."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,8 +23,8 @@ from replay.errors import ReplayError
 from replay.times import seq_at
 from replay.verify import verify
 from tests.conftest import Lockstep
-from tests.kills import calls_of, killed
-from tests.nodes import write_slices
+from tests.kills import calls_of, ends_as_interrupted, interrupted, killed
+from tests.nodes import write_node, write_slices
 from tests.streams import random_stream
 
 ROWS = random_stream(51, 900)
@@ -143,6 +144,51 @@ def test_the_open_slice_and_slices_without_events_do_not_move(node: Path, tmp_pa
     assert "--older-than" in err
 
 
+def test_an_archiving_that_moves_nothing_says_why_once(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    to = tmp_path / "archive"
+    status, said, err = lockstep("archive", node, "--older-than", "99999d", "--to", to)
+    assert (status, err) == (0, "")
+    assert said == f"archived nothing: no closed slice of {node} is older than 99999d\n"
+    write_node(tmp_path / "one", ROWS[:50])
+    status, said, _ = lockstep("archive", tmp_path / "one", "--older-than", "0s", "--to", to)
+    assert (status, said) == (0, f"archived nothing: {tmp_path / 'one'} has one slice, and that is open\n")
+    status, _, err = lockstep("archive", node, "--older-than", "banana", "--to", to)
+    assert (status, err) == (
+        2,
+        "lockstep: --older-than is 'banana'; give a whole number and d, h, m or s, such as 30d\n",
+    )
+
+
+def test_commands_on_archived_slices_say_where_they_are_once_and_what_is_here(
+    kept: Path, node: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    archive(node, tmp_path / "archive", before_ns=end_time_ns(node, 3))
+    status, said, _ = lockstep("compare", node, kept)
+    assert (status, f"A         {node}, commands 501 to 900" in said) == (0, True)
+    assert f"B         {kept}, commands 1 to 900" in said
+    assert "compared  commands 501 to 900, " in said
+    assert said.count("were archived") == 1
+    status, said, err = lockstep("order", node, "NONE")
+    assert (status, said, err.count("were archived")) == (2, "", 1)
+    assert "ever had the id or token NONE, from command 501 on; " in err
+    status, said, err = lockstep("verify", node, "--from", 600, "--engine", "reference")
+    assert (status, "commands     400 (501 to 900)" in said) == (0, True)
+    assert err.startswith("note: commands 501 to 900 were verified: a verification begins at a checkpoint")
+    assert "note" not in lockstep("verify", node, "--from", 501)[2]
+
+
+def test_where_every_command_is_archived_compare_and_order_say_so(
+    node: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    assert lockstep("roll", node)[0] == 0
+    archive(node, tmp_path / "archive", before_ns=FAR)
+    status, _, err = lockstep("compare", node, tmp_path / "archive" / "000004")
+    assert (status, f"no command is in both: {node} has none before 901 and " in err) == (2, True)
+    assert "has commands 701 to 900; " in err
+    status, _, err = lockstep("order", node, "A1")
+    assert (status, f"no command is in {node}; slices 1 to 4 of the journal were archived" in err) == (2, True)
+
+
 def test_a_slice_that_a_start_may_need_does_not_move(node: Path, tmp_path: Path) -> None:
     slices.places(node)[3].start_image.unlink()
     with pytest.raises(ReplayError, match=r"slice 3 of .* is needed for a start"):
@@ -184,6 +230,36 @@ def test_a_disk_that_writes_something_else_moves_nothing(
             archive(node, tmp_path / "archive", before_ns=FAR)
     assert {name: raw for name, raw in content(node).items() if name != "slices/archive.lock"} == before
     assert not (tmp_path / "archive" / "000001").exists()
+
+
+def test_an_archive_without_room_is_told_with_what_it_needs_and_leaves_no_part(
+    node: Path, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "archive"
+    with monkeypatch.context() as patch:
+        patch.setattr("directory.disk_room.free_bytes", lambda _: 1_000)
+        status, _, err = lockstep("archive", node, "--older-than", "1d", "--to", to)
+    assert (status, f"there is no room for slice 1 of {node} on the disk of {to}: it needs about 0." in err) == (
+        75,
+        True,
+    )
+    assert "and 0.0 MB are free; it was not written: free some space and repeat the command" in err
+    copy_file, copied = archiving._copy_file, 0
+
+    def fills(source: Path, target: Path) -> None:
+        nonlocal copied
+        copied += 1
+        if copied == 9:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copy_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archiving, "_copy_file", fills)
+        status, _, err = lockstep("archive", node, "--older-than", "1d", "--to", to)
+    assert (status, f"of {node} on the disk of {to}: the disk filled up; " in err) == (75, True)
+    assert not list(to.glob("*.part"))
+    assert lockstep("archive", node, "--older-than", "1d", "--to", to)[0] == 0
+    assert [place.number for place in slices.places(node)] == [4]
 
 
 def test_one_process_archives_at_a_time(node: Path, tmp_path: Path) -> None:
@@ -247,3 +323,25 @@ def test_what_a_kill_left_half_removed_stays_where_the_archive_holds_another_sli
     (tmp_path / "moved").rename(tmp_path / "to" / "000001")
     archive(node, tmp_path / "elsewhere", before_ns=0)
     assert not gone.exists()
+
+
+@pytest.mark.parametrize("points", [8, pytest.param(60, marks=pytest.mark.long)])
+def test_ctrl_c_at_any_step_says_one_sentence_and_the_command_resumes(
+    kept: Path, tmp_path: Path, points: int, lockstep: Lockstep
+) -> None:
+    def words(node: Path) -> list[object]:
+        return ["archive", node, "--older-than", "1d", "--to", node.with_name(f"{node.name}-archive")]
+
+    counted = Path(shutil.copytree(kept, tmp_path / "counted"))
+    calls = calls_of(lambda: lockstep(*words(counted)))
+    for point in np.linspace(100, calls * 4 // 5, points, dtype=int).tolist():
+        node = Path(shutil.copytree(kept, tmp_path / "node"))
+        status, message = interrupted(words(node), point)
+        is_complete = [place.number for place in slices.places(node)] == [4]
+        assert ends_as_interrupted(status, message, is_complete=is_complete), point
+        assert lockstep(*words(node))[0] == 0
+        assert [place.number for place in slices.places(node)] == [4]
+        assert sorted(os.listdir(tmp_path / "node-archive")) == ["000001", "000002", "000003"], point
+        assert check_chain(node).ok
+        shutil.rmtree(node)
+        shutil.rmtree(tmp_path / "node-archive")

@@ -198,7 +198,7 @@ def test_a_fork_that_the_system_refuses_is_told(
     monkeypatch.setattr(os, "fork", refused)
     told: list[str] = []
     CheckpointFork(journal, 500, on_failure=told.append)(journal, engine)
-    assert told == ["the checkpoint of command 1000 was not taken: no fork: Cannot allocate memory"]
+    assert told == ["the checkpoint of command 1,000 was not taken: no fork: Cannot allocate memory"]
     assert set(os.listdir("/proc/self/fd")) <= before
 
 

@@ -278,7 +278,6 @@ def test_an_image_of_rules_3_is_carried_to_rules_4() -> None:
         "participants have a new field ids_used, counted from the ids in use",
         "limits have a new field max_open_orders, which is set for nobody",
         "limits have a new field max_ids, which is set for nobody",
-        "RULES_VERSION 4 instead of 3: an order good for the day is canceled when another trading day begins",
     )
     assert_alike(restored(conversion.parts, capacity, engine), engine)
     assert all(np.array_equal(array, engine.parts()[part][name]) for part, name, array in flat(conversion.parts))
@@ -303,7 +302,10 @@ def test_a_day_order_that_outlived_its_day_under_rules_3_ends_with_the_day_of_th
     conversion = convert(
         as_of_rules_3(engine), rules_version=3, state_version=0, capacity=capacity, to=replace(capacity, orders_max=11)
     )
-    assert "; 3 such orders of an earlier trading day are open and end with this one" in " ".join(conversion.notes)
+    assert conversion.day_orders_that_end == 3
+    assert (
+        "3 open orders good for the day are of an earlier trading day; with this day they end too" in conversion.notes
+    )
     upgraded = restored(conversion.parts, replace(capacity, orders_max=11), engine)
     upgraded.check()
     assert upgraded.open_orders().tobytes() == engine.open_orders().tobytes()

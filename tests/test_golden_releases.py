@@ -80,11 +80,7 @@ def test_the_state_of_an_earlier_release_becomes_a_market_of_this_one(
     assert now == tuple(content[name] for name in ("orders_accepted", "trades", "ids_used"))
     assert (engine.now_ns, engine.next_due_ns) == (content["now_ns"], content["next_due_ns"])
     assert list(engine.directory.symbols) == content["symbols"]
-    day_orders = ["; 6 such orders of an earlier trading day are open and end with this one"]
-    assert [note[note.index(";") :] for note in conversion.notes if ";" in note] == (
-        day_orders if content["rules_version"] == 3 else []
-    )
-    assert ("orders_max 400 -> 800" in conversion.notes) == (orders_max == 800)
+    assert conversion.day_orders_that_end == (6 if content["rules_version"] == 3 else 0)
 
 
 def test_the_journal_of_an_earlier_release_can_be_read(directory: Path, release: str) -> None:

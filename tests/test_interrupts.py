@@ -5,6 +5,7 @@ LOCKSTEP_SEED; the first is always the very start, while the modules are loaded.
 """
 
 import contextlib
+import io
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ import pytest
 
 from cli.main import run_line
 from gateway.kernels import LAST as LAST_KERNEL
+from tests.conftest import Lockstep
 from tests.parts import seed_of_the_day
 from tests.running import until
 from tests.test_every_command import DAY
@@ -218,3 +220,33 @@ def test_a_compilation_in_two_processes_is_interrupted(draw: int, made: Path, tm
     status, complaint = interrupted(["warmup"], moment_s, made, LOCKSTEP_CACHE_DIR=str(tmp_path))
     check(status, complaint)
     assert status == 130
+
+
+@pytest.mark.parametrize(
+    ("cause", "status", "message"),
+    [(EOFError, 2, "no password was given"), (KeyboardInterrupt, 130, "interrupted")],
+)
+def test_ctrl_c_and_ctrl_d_at_a_password_are_told_on_a_line_of_their_own(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lockstep: Lockstep,
+    cause: type[BaseException],
+    status: int,
+    message: str,
+) -> None:
+    def ended(question: str) -> str:
+        sys.stderr.write(question)
+        raise cause
+
+    monkeypatch.setattr("getpass.getpass", ended)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    given, _, complaint = lockstep("admin", "user", "password", tmp_path, "ALICE")
+    assert (given, complaint) == (status, f"Password: \nlockstep: {message}\n")
+
+
+class Terminal(io.StringIO):
+    """Standard input of a person."""
+
+    def isatty(self) -> bool:
+        """True."""
+        return True

@@ -179,7 +179,7 @@ def test_a_missing_block_is_named(node: Path) -> None:
         tampering.transaction.delete(key_of(lost.first_seq), db=tampering.blocks)
     _, sentences, problems = damage_of(node)
     assert sentences
-    assert any(f"from seq {lost.first_seq} to {lost.last_seq} are missing" in problem for problem in problems)
+    assert any(f"from seq {lost.first_seq:,} to {lost.last_seq:,} are missing" in problem for problem in problems)
     with pytest.raises(JournalDamaged):
         Journal.open(node)
 
@@ -195,7 +195,7 @@ def test_swapped_blocks_are_named(node: Path) -> None:
     _, sentences, problems = damage_of(node)
     assert sentences
     for block in (blocks[3], blocks[8]):
-        assert any(f"seq {block.first_seq} is in the wrong place" in problem for problem in problems)
+        assert any(f"seq {block.first_seq:,} is in the wrong place" in problem for problem in problems)
 
 
 def _forge(node: Path, position: int) -> tuple[Truth, int]:
@@ -223,8 +223,8 @@ def _forge(node: Path, position: int) -> tuple[Truth, int]:
 def test_a_block_of_another_history_does_not_fit(node: Path) -> None:
     _, next_seq = _forge(node, 50)
     _, sentences, problems = damage_of(node)
-    assert f"seq {next_seq} does not follow the block before it" in sentences[0]
-    assert any(f"seq {next_seq} does not follow the block before it" in problem for problem in problems)
+    assert f"seq {next_seq:,} does not follow the block before it" in sentences[0]
+    assert any(f"seq {next_seq:,} does not follow the block before it" in problem for problem in problems)
 
 
 def test_without_the_check_of_links_that_block_would_pass(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ def test_check_names_every_damaged_block_not_only_the_first(node: Path) -> None:
         report = journal.check()
         assert [problem.seq for problem in report.problems] == [block.first_seq for block in hit]
         assert report.blocks == len(truth.answer.blocks) - 3
-        with pytest.raises(JournalDamaged, match=f"seq {hit[1].first_seq}"):
+        with pytest.raises(JournalDamaged, match=f"seq {hit[1].first_seq:,}"):
             list(journal.blocks(hit[0].last_seq + 1))
         assert len(list(journal.blocks(hit[2].last_seq + 1))) == len(
             [block for block in truth.answer.blocks if block.first_seq > hit[2].last_seq]

@@ -104,7 +104,7 @@ def test_a_checkpoint_of_another_journal_with_identical_commands_is_not_used(
     shutil.copy(CheckpointStore(other).list()[0].path, info.path)
     journal, _, recovered = recover(one)
     journal.close()
-    said = f"checkpoint {info.seq} was taken from another journal"
+    said = f"checkpoint {info.seq:,} was taken from another journal"
     assert recovered.rebuilt.checkpoint_seq == 0
     assert [note for note in recovered.notes if said in note]
     for workers in (1, 2):
@@ -197,7 +197,7 @@ def test_streams_of_the_present_day_of_another_journal_are_made_anew(with_stream
     assert recovered.rebuilt.checkpoint_seq == recovered.rebuilt.seq, "the market is restored all the same"
     (note,) = recovered.notes
     assert (
-        f"the projection streams in checkpoint {recovered.rebuilt.seq} was not used: {one}/streams/{present} was "
+        f"the projection streams in checkpoint {recovered.rebuilt.seq:,} was not used: {one}/streams/{present} was "
         in note
     )
     assert note.endswith("was taken from another journal; the projection was replayed alone from command 1")
@@ -261,7 +261,7 @@ def test_a_directory_from_before_ids_goes_on_and_its_old_checkpoints_are_passed_
     (old,) = CheckpointStore(before_ids).list()
     outbox, recovered = recovered_with_streams(before_ids)
     assert [note.partition(";")[0] for note in recovered.notes if note.startswith("checkpoint")] == [
-        f"checkpoint {old.seq} was written by an earlier release and does not name its journal"
+        f"checkpoint {old.seq:,} was written by an earlier release and does not name its journal"
     ]
     assert (recovered.rebuilt.seq, recovered.rebuilt.checkpoint_seq) == (old.seq, 0)
     assert len(outbox.past) == 5, "the replay has made the streams of past days anew"

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from engine.records import EventKind, Phase
 from journal import Journal, slices
+from journal.event_rows import EventRowsWriter
 from journal.slices import START_IMAGE
 from node.event_keeper import EventKeeper
 from node.roll_policy import RollPolicy
@@ -83,6 +86,12 @@ def test_a_kill_right_behind_a_roll_leaves_a_slice_without_its_image_and_the_sta
     node.start()
     assert "it was written again out of slice 1" in node.logged()
     assert image.exists()
+    assert "a checkpoint with streams was taken at command" in node.logged()
+    assert Client(node.port, "UA", seq=1).take(32) == before
+    node.end(signal.SIGKILL)
+    begun = len(node.logged())
+    node.start()
+    assert "replayed alone" not in node.logged()[begun:]
     assert Client(node.port, "UA", seq=1).take(32) == before
 
 
@@ -169,3 +178,43 @@ def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_fa
         for _ in range(3):
             other.look()
         assert len(told) == 2, "once a slice"
+
+
+def test_events_that_somebody_else_keeps_are_no_failure(tmp_path: Path) -> None:
+    write_slices(tmp_path, random_stream(5, 600), [300])
+    told: list[str] = []
+
+    def note(what: str, **_: Any) -> None:
+        told.append(what)
+
+    with Journal.open(tmp_path) as journal:
+        place = slices.places(tmp_path)[0]
+        other = EventRowsWriter(place.events, bytes(16), 64, {})
+        keeper = EventKeeper(journal, note, note)
+        keeper.look()
+        until(lambda: keeper.look() or not keeper.is_busy, 60, "the child does not end")
+        assert told == []
+        other.close()
+        until(lambda: keeper.look() or told, 120, "nothing came of it")
+        assert told == ["events kept"]
+
+
+_PARENT = """
+import os, sys, time
+from replay.forking import end_with_parent
+mine = os.getpid()
+if os.fork() == 0:
+    end_with_parent(mine)
+    os.write(1, b"begun")
+time.sleep(600)
+"""
+
+
+def test_a_child_ends_with_its_parent_by_whatever_cause_that_ends() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert parent.stdout.read(5) == b"begun"
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert parent.stdout.read() == b"", "the pipe closes once the child has ended too"
+    parent.stdout.close()

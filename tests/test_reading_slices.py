@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
 from tests.golden import made
+from tests.json_schemas import checked
 from tests.nodes import SMALL, batches, begin_slice, slice_ends, write_slices
 from tests.streams import random_stream
 
@@ -370,6 +372,28 @@ def test_verify_compares_the_images_around_a_slice_without_commands(
     found = verify(tmp_path / "wrong", engine=engine)
     assert not found.ok
     assert {(each.first_seq, each.last_seq) for each in found.differences} == {(600, 600)}
+
+
+def test_checkpoints_of_all_slices_are_listed_with_the_images_from_which_they_start(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    node = tmp_path / "node"
+    write_slices(node, ROWS, [700], checkpoint_every=300)
+    listed = checked(("checkpoint", "list"), lockstep("checkpoint", "list", node, "--json")[1])
+    kinds = [kind for kind, _ in groupby((each["slice"], each["is_start"]) for each in listed)]
+    assert kinds == [(1, False), (2, True), (2, False)]
+    start = next(each for each in listed if each["is_start"])
+    assert (start["seq"], start["valid"]) == (700, True)
+    assert start["path"].endswith("start.checkpoint")
+    status, said, err = lockstep("checkpoint", "list", node)
+    assert (status, err, said.splitlines()[0].split()) == (0, "", ["slice", "seq", "size", "state", "digest"])
+    assert said.count("start of the slice") == 1
+    archive(node, tmp_path / "archive", before_ns=2**62, without_events=True)
+    status, said, err = lockstep("checkpoint", "list", node)
+    assert (status, said.count("start of the slice"), "slice 1 of the journal was archived" in err) == (0, 1, True)
+    for path in (node / "slices" / "000002" / "checkpoints").iterdir():
+        path.unlink()
+    assert "recovery starts from command 701" in lockstep("checkpoint", "verify", node)[1]
 
 
 def test_directories_compare_from_where_both_have_all_slices(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(tmp_path: P
         assert any(str(infos[1].seq) in sentence for sentence in report.damage)
     rebuilt = rebuild(tmp_path, at=infos[2].seq - 1)
     assert rebuilt.checkpoint_seq == infos[0].seq
-    assert any(f"checkpoint {infos[1].seq} is damaged" in note for note in rebuilt.notes)
+    assert any(f"checkpoint {infos[1].seq:,} is damaged" in note for note in rebuilt.notes)
 
 
 def spoil(path: Path) -> None:

@@ -4,12 +4,13 @@ The market has five days, users and their streams (``tests.golden.made``). A kil
 slice before, or the new one.
 """
 
+import errno
 import os
 import random
 import shutil
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,14 +27,16 @@ from engine.interface import MarketEngine
 from engine.records import CommandKind
 from gateway.outbox import Outbox
 from gateway.spool import Spool
-from journal import Journal, JournalError, slices
+from journal import Journal, JournalError, JournalFault, slices
 from replay.difference import unlike
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import rebuild, rebuild_from
 from replay.verify import verify
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp
+from tests.conftest import Lockstep
 from tests.golden.made import CAPACITY, commands
+from tests.kills import FullDisk, calls_of, ends_as_interrupted, interrupted, killed
 from tests.nodes import batches
 from tests.projections import Volumes, streams_of
 from tests.rows import batch, extend
@@ -184,6 +187,9 @@ def test_without_its_image_a_slice_starts_from_the_one_before(tmp_path: Path, tr
     image = tmp_path / "slices" / "000003" / slices.START_IMAGE
     assert image.exists(), "a start writes it again"
     image.unlink()
+    (taken,) = (tmp_path / "slices" / "000003" / "checkpoints").iterdir()
+    assert int(taken.stem) == len(ROWS), "with the projections, so that the next start need not replay them"
+    taken.unlink()
     shutil.rmtree(tmp_path / "slices" / "000002")
     with pytest.raises(ReplayError, match="slice 2 that would give it again is not in"):
         append(tmp_path, ROWS[:0])
@@ -195,8 +201,10 @@ def test_an_image_that_is_not_the_one_named_is_not_used(tmp_path: Path, truth: O
     other = tmp_path / "other"
     rolled_at(other, [ENDS[8]])
     shutil.copy(other / "slices" / "000002" / slices.START_IMAGE, path)
-    assert agree(append(tmp_path, ROWS[:0]), truth)
     assert "is not the image that the genesis record of slice 2 names" in " ".join(rebuild(tmp_path).notes)
+    assert agree(append(tmp_path, ROWS[:0]), truth)
+    for taken in (tmp_path / "slices" / "000002" / "checkpoints").iterdir():
+        taken.unlink()
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -229,41 +237,8 @@ def test_a_slice_before_that_gives_another_state_is_a_divergence(tmp_path: Path)
         rebuild(tmp_path)
 
 
-def killed_roll(directory: Path, at_call: int) -> None:
-    """A roll in a process that ends at its n-th call of compiled code."""
-    pid = os.fork()
-    if pid == 0:
-        calls = 0
-
-        def count(_frame: Any, event: str, _argument: Any) -> None:
-            nonlocal calls
-            if event == "c_call":
-                calls += 1
-                if calls == at_call:
-                    os._exit(9)
-
-        try:
-            sys.setprofile(count)
-            roll(directory, make_projections=projections_of(directory))
-        finally:
-            sys.setprofile(None)
-            os._exit(0)
-    os.waitpid(pid, 0)
-
-
-def calls_of_a_roll(directory: Path) -> int:
-    calls = 0
-
-    def count(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal calls
-        calls += event == "c_call"
-
-    sys.setprofile(count)
-    try:
-        roll(directory, make_projections=projections_of(directory))
-    finally:
-        sys.setprofile(None)
-    return calls
+def rolled(directory: Path) -> None:
+    roll(directory, make_projections=projections_of(directory))
 
 
 @pytest.mark.parametrize("kills", [16, pytest.param(120, marks=pytest.mark.long)])
@@ -275,7 +250,7 @@ def test_a_kill_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
     append(source, ROWS[:end])
     checkpoint(source)
     shutil.copytree(source, tmp_path / "counted")
-    calls = calls_of_a_roll(tmp_path / "counted")
+    calls = calls_of(lambda: rolled(tmp_path / "counted"))
     # The last part of it writes; the first only reads, and is as much the recovery's.
     points = sorted(
         {*np.linspace(1, calls, kills // 2, dtype=int), *np.linspace(calls - 220, calls, kills // 2, dtype=int)}
@@ -284,7 +259,7 @@ def test_a_kill_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
     for at_call in points:
         directory = tmp_path / "killed"
         shutil.copytree(source, directory)
-        killed_roll(directory, int(at_call))
+        killed(partial(rolled, directory), int(at_call))
         places = slices.places(directory)
         numbers.append(len(places))
         rest = ROWS[end:] if at_call % 5 == 0 else ROWS[end : end + 1]
@@ -299,41 +274,75 @@ def test_a_kill_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
     assert len(points) > kills - 8
 
 
-def test_a_disk_that_fails_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_roll_without_room_is_told_with_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(tmp_path)
+    append(tmp_path, ROWS[: ENDS[20]])
+    told = (
+        r"there is no room for slice 2 of .* on the disk of .*: it needs about 1\.\d MB, and 0\.9 MB are free; it was"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("directory.disk_room.free_bytes", lambda _: 900_000)
+        with pytest.raises(JournalFault, match=told):
+            roll(tmp_path, make_projections=projections_of(tmp_path))
+    write = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if b"lockstep" in bytes(data[:64]) or len(data) > 4_096:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", full)
+        with pytest.raises(JournalFault, match=r"no room for slice 2 of .*: the disk filled up; .*repeat the command"):
+            roll(tmp_path, make_projections=projections_of(tmp_path))
+    assert len(slices.places(tmp_path)) == 1
+    assert roll(tmp_path, make_projections=projections_of(tmp_path)).number == 2
+
+
+def test_a_disk_that_fails_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    begin(source)
+    append(source, ROWS[: ENDS[20]])
+    checkpoint(source)
+    calls, failing, refused = 1, 0, 0
+    while calls >= failing:
+        failing += 1
+        disk = FullDisk(("fsync", "mkdir", "rename", "write", "open"), failing)
+        directory = tmp_path / f"{failing}"
+        shutil.copytree(source, directory)
+        with disk.installed():
+            try:
+                rolled(directory)
+            except (JournalError, ReplayError, OSError, CheckpointError):
+                refused += 1
+        calls = disk.calls
+        after = append(directory, ROWS[ENDS[20] : ENDS[21]])
+        assert after.engine.seq == ENDS[21]
+        shutil.rmtree(directory)
+    assert refused > 20
+
+
+@pytest.mark.parametrize("points", [8, pytest.param(60, marks=pytest.mark.long)])
+def test_ctrl_c_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one_and_says_one_sentence(
+    tmp_path: Path, points: int, lockstep: Lockstep
 ) -> None:
     source = tmp_path / "source"
     begin(source)
     append(source, ROWS[: ENDS[20]])
     checkpoint(source)
-    real = {name: getattr(os, name) for name in ("fsync", "mkdir", "rename", "write", "open")}
-    calls, failing, refused = 1, 0, 0
-
-    def counted(name: str) -> Any:
-        def call(*arguments: Any, **named: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == failing:
-                raise OSError(28, "No space left on device")
-            return real[name](*arguments, **named)
-
-        return call
-
-    while calls >= failing:
-        calls, failing = 0, failing + 1
-        directory = tmp_path / f"{failing}"
-        shutil.copytree(source, directory)
-        with monkeypatch.context() as patch:
-            for name in real:
-                patch.setattr(os, name, counted(name))
-            try:
-                roll(directory, make_projections=projections_of(directory))
-            except (JournalError, ReplayError, OSError, CheckpointError):
-                refused += 1
-        after = append(directory, ROWS[ENDS[20] : ENDS[21]])
-        assert after.engine.seq == ENDS[21]
+    counted = Path(shutil.copytree(source, tmp_path / "counted"))
+    calls = calls_of(lambda: lockstep("roll", counted))
+    numbers = []
+    for at_call in sorted({*np.linspace(100, calls - 200, points, dtype=int).tolist(), calls - 3_000, calls - 1_500}):
+        directory = Path(shutil.copytree(source, tmp_path / "interrupted"))
+        status, message = interrupted(["roll", directory], at_call)
+        is_complete = len(slices.places(directory)) == 2
+        assert ends_as_interrupted(status, message, is_complete=is_complete), at_call
+        numbers.append(len(slices.places(directory)))
+        assert append(directory, ROWS[ENDS[20] : ENDS[21]]).engine.seq == ENDS[21]
+        assert verify(directory).ok
         shutil.rmtree(directory)
-    assert refused > 20
+    assert set(numbers) == {1, 2}, "or the interrupts do not lie on both sides of the new slice"
 
 
 def test_a_slice_whose_image_a_kill_left_unnamed_costs_one_replay_of_the_slice_before(

@@ -189,7 +189,7 @@ def test_a_changed_file_is_refused_by_the_number_of_the_first_other_command(tmp_
     status, said, complaint = lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")
     assert (status, said, complaint.count("\n")) == (2, "", 1)
     # The clock that the file begins with, unwritten, is a command too.
-    assert f"command {number + 1} differs from {tmp_path / 'day.txt'}:{number} in its price" in complaint
+    assert f"command {number + 1:,} differs from {tmp_path / 'day.txt'}:{number} in its price" in complaint
     assert (tmp_path / "node" / "journal" / "data.mdb").read_bytes() == before
 
 

@@ -121,7 +121,7 @@ def test_the_slice_of_a_command_is_found_and_a_missing_one_is_told(tmp_path: Pat
     shutil.move(tmp_path / "slices" / "000002", tmp_path / "aside")
     assert slices.place_at(tmp_path, 3 * LENGTH + 1).number == 3
     assert slices.place_at(tmp_path, 5).number == 1
-    with pytest.raises(SliceMissing, match=f"command {3 * LENGTH} is needed, and slice 2 of the journal is not in"):
+    with pytest.raises(SliceMissing, match=f"command {3 * LENGTH:,} is needed, and slice 2 of the journal is not in"):
         slices.place_at(tmp_path, 3 * LENGTH)
     with pytest.raises(JournalForeign, match="holds no slice 2"):
         Journal.open(tmp_path, readonly=True, slice_number=2)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.capacity import Capacity
+from gateway.outbox import NO_SESSION, Outbox, changed_files
 from gateway.spool import EXTENT_BYTES, FOLDER, STREAM_PENDING_BYTES_MAX, Spool, SpoolError, remove_files
 
 SESSION = "20240115"
@@ -225,6 +227,28 @@ def test_checksums_do_not_depend_on_flushes_nor_on_a_restore(tmp_path: Path) -> 
     assert often.checksums().tolist() != seldom.checksums().tolist()
     often.close()
     seldom.close()
+
+
+def test_no_file_is_made_for_the_time_before_the_first_clock_value(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, Capacity(), bytes(16))
+    image = outbox.image()
+    outbox.sync()
+    outbox.close()
+    assert outbox.spool.is_closed
+    outbox = Outbox(tmp_path, Capacity(), bytes(16))
+    outbox.restore(image, 0)
+    assert changed_files(tmp_path, bytes(16), image) == []
+    assert not list((tmp_path / FOLDER).iterdir())
+    outbox.spool.append(1, 1, 1, message(random.Random(1)))
+    outbox.flush()
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [f"{NO_SESSION}.spool"]
+    image = outbox.image()
+    outbox.close()
+    outbox.spool.path.unlink()
+    outbox = Outbox(tmp_path, Capacity(), bytes(16))
+    with pytest.raises(ValueError, match="is missing"):
+        outbox.restore(image, 0)
+    outbox.close()
 
 
 def test_files_of_sessions_that_are_not_kept_are_removed_and_those_of_an_earlier_release_too(tmp_path: Path) -> None:

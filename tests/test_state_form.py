@@ -68,7 +68,7 @@ def test_an_edit_in_the_sources_of_the_engine_leaves_every_checkpoint_usable(
     rebuilt = rebuild(node)
     assert (rebuilt.checkpoint_seq, rebuilt.seq) == (1_536, len(ROWS))
     (note,) = rebuilt.notes
-    assert note.startswith("from command 1537 on, kernels ")
+    assert note.startswith("commands from 1,537 on were first executed by another release (kernels ")
 
 
 # Another form.
@@ -91,7 +91,7 @@ def test_a_checkpoint_of_another_form_is_noted_and_not_used(
     journal, engine, recovered = recover(node)
     journal.close()
     assert (recovered.rebuilt.checkpoint_seq, engine.seq) == (ours.seq, seq)
-    said = f"checkpoint {seq} holds the state in another form"
+    said = f"checkpoint {seq:,} holds the state in another form"
     assert any(said in note for note in recovered.notes)
     for workers in (1, 2):
         report = verify(node, workers=workers)

@@ -1,11 +1,15 @@
 """`lockstep upgrade`: shows what will change and asks; without a terminal it needs --yes."""
 
+import errno
 import io
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli.interrupts import Terminated
 from journal import Journal
 from journal.slices import places
 from tests.conftest import Lockstep
@@ -45,13 +49,15 @@ def test_an_upgrade_without_a_terminal_shows_what_will_change_and_needs_yes(old:
         "- rules version 4: an order good for the day is canceled when another trading day begins",
         "- rules version 5: the reign of a new primary begins with an epoch command",
         "- the venue has a new field epoch, which is 0 until a primary begins its reign",
-        "6 such orders of an earlier trading day are open and end with this one",
+        "- 6 open orders good for the day are of an earlier trading day; with this day they end too",
         "The closed slice stays, read-only",
     ):
-        assert part in told
+        assert told.count(part) == 1, part
+    assert told.count("an order good for the day is canceled") == 1, "the rules are told once"
     status, said, _ = lockstep("upgrade", old, "--json")
     (facts,) = checked(("upgrade",), said)
     assert (status, facts["upgraded"], facts["plan"]["open_orders"], len(places(old))) == (2, False, 32, 1)
+    assert facts["plan"]["day_orders_that_end"] == 6
     status, said, _ = lockstep("upgrade", old, "--yes")
     assert (status, said.endswith("slice 1 is closed. Start the node as before\n")) == (0, True)
     assert is_upgraded(old, "release-0.1")
@@ -66,6 +72,76 @@ def test_an_upgrade_asks_on_a_terminal(
     assert (given, "Type yes to upgrade: " in complaint) == (status, True)
     assert ("slice 2 begins" in said, len(places(old))) == ((True, 2) if status == 0 else (False, 1))
     assert complaint.endswith("lockstep: nothing was changed\n") == (status == 1)
+    assert typed or complaint == "Type yes to upgrade: \nlockstep: nothing was changed\n", "on a line of its own"
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, Terminated])
+def test_an_interrupt_at_the_question_changes_nothing_and_is_told_on_a_line_of_its_own(
+    old: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    class Interrupted(Terminal):
+        def readline(self, *_: Any) -> str:
+            raise interrupt
+
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    status, _, complaint = lockstep("upgrade", old)
+    word = "terminated" if interrupt is Terminated else "interrupted"
+    assert (status, complaint) == (
+        143 if interrupt is Terminated else 130,
+        f"Type yes to upgrade: \nlockstep: {word}\n",
+    )
+    assert len(places(old)) == 1
+
+
+def test_an_upgrade_keeps_the_events_that_this_release_can_still_replay(tmp_path: Path, lockstep: Lockstep) -> None:
+    old = written_again("release-rules-4", tmp_path / "node")
+    shutil.copytree(old, tmp_path / "other")
+    status, said, _ = lockstep("upgrade", old, "--yes", "--orders-max", 800)
+    assert (status, "those of slice 1 are kept beside it" in said) == (0, True)
+    assert places(old)[0].events.exists()
+    status, said, _ = lockstep("upgrade", tmp_path / "other", "--yes", "--orders-max", 800, "--no-keep-events")
+    assert (status, "`lockstep journal keep-events" in said) == (0, True)
+    assert not places(tmp_path / "other")[0].events.exists()
+
+
+def test_events_that_could_not_be_kept_are_told_with_what_to_do_and_the_upgrade_stands(
+    tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = written_again("release-rules-4", tmp_path / "node")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(places(old)[0].events))
+
+    monkeypatch.setattr("cli.archive.keep_events_of", full)
+    status, said, complaint = lockstep("upgrade", old, "--yes", "--orders-max", 800)
+    assert (status, "slice 2 begins" in said, len(places(old))) == (75, True, 2)
+    assert (
+        f"slice 2 has begun, but the events of slice 1 are not kept: the disk of {places(old)[0].events}" in complaint
+    )
+    assert f"`lockstep journal keep-events {old}` keeps them" in complaint
+
+
+def test_the_capacity_of_a_slice_without_commands_can_be_upgraded(tmp_path: Path, lockstep: Lockstep) -> None:
+    old = written_again("release-rules-4", tmp_path / "node")
+    assert lockstep("upgrade", old, "--yes", "--orders-max", 600)[0] == 0
+    status, said, complaint = lockstep("upgrade", old, "--yes", "--orders-max", 800)
+    assert (status, "there is no command" in complaint) == (0, False)
+    assert "orders_max 600 -> 800" in said
+    assert "slice 2 has no command, and the image that it starts from is whole" in said
+    assert len(places(old)) == 3
+    assert lockstep("verify", old)[0] == 0
+    places(old)[2].start_image.unlink()
+    status, said, _ = lockstep("upgrade", old, "--yes", "--orders-max", 900)
+    assert status == 2
+    places(old)[1].start_image.unlink()
+
+
+def test_a_roll_says_what_capacity_changed_and_calls_no_fault_what_is_none(tmp_path: Path, lockstep: Lockstep) -> None:
+    old = written_again("release-rules-4", tmp_path / "node")
+    assert lockstep("upgrade", old, "--yes", "--orders-max", 600)[0] == 0
+    status, said, complaint = lockstep("roll", old, "--orders-max", 800)
+    assert (status, complaint) == (0, "")
+    assert " and orders_max 600 -> 800; slice 2 is closed" in said
 
 
 def test_an_upgrade_with_json_is_one_object_and_a_second_one_has_nothing_to_do(

@@ -3,9 +3,9 @@
 import os
 import random
 import shutil
-import sys
 import zlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from journal.slices import places
 from node.upgrade import upgrade
 from replay.errors import Divergence, ReplayError
 from replay.verify import Difference, VerifyReport, verify
+from tests.conftest import Lockstep
 from tests.golden import write_release as written
 from tests.golden.releases import HERE, RELEASES, release_content, release_copy
+from tests.kills import FullDisk, calls_of, ends_as_interrupted, interrupted, killed
 from tests.rows import batch, extend
 from tests.upgrades import CAPACITY, LARGER, image_of, is_upgraded, upgraded, written_again
 
@@ -202,44 +204,9 @@ def _differing(directory: Path, **named: Any) -> VerifyReport:
 # Kills and full disks.
 
 
-def killed_upgrade(directory: Path, at_call: int) -> None:
-    """An upgrade in a process that ends at its n-th call of compiled code."""
-    pid = os.fork()
-    if pid == 0:
-        calls = 0
-
-        def count(_frame: Any, event: str, _argument: Any) -> None:
-            nonlocal calls
-            if event == "c_call":
-                calls += 1
-                if calls == at_call:
-                    os._exit(9)
-
-        try:
-            sys.setprofile(count)
-            upgraded(directory)
-        finally:
-            sys.setprofile(None)
-            os._exit(0)
-    os.waitpid(pid, 0)
-
-
-def calls_of_an_upgrade(directory: Path) -> tuple[int, int]:
-    """Calls of compiled code before ``Upgrade.begin``, and in all."""
-    calls = 0
-
-    def count(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal calls
-        calls += event == "c_call"
-
-    sys.setprofile(count)
-    try:
-        with upgrade(directory) as prepared:
-            before = calls
-            prepared.begin()
-    finally:
-        sys.setprofile(None)
-    return before, calls
+def prepared_only(directory: Path) -> None:
+    with upgrade(directory):
+        pass
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.long)])
@@ -247,7 +214,9 @@ def calls_of_an_upgrade(directory: Path) -> tuple[int, int]:
 def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
     tmp_path: Path, release: str, kills: int
 ) -> None:
-    begins, calls = calls_of_an_upgrade(release_copy(release, tmp_path / "counted"))
+    counted = release_copy(release, tmp_path / "counted")
+    begins = calls_of(lambda: prepared_only(counted))
+    calls = calls_of(lambda: upgraded(counted))
     # What comes before ``begin`` only reads; of the rest, the last part begins the slice.
     points = sorted(
         {
@@ -260,7 +229,7 @@ def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice
     for at_call in points:
         directory = release_copy(release, tmp_path / "killed")
         before = files_of(directory)
-        killed_upgrade(directory, int(at_call))
+        killed(partial(upgraded, directory), int(at_call))
         numbers.append(len(places(directory)))
         assert files_of(directory).items() >= before.items()
         if numbers[-1] == 1:
@@ -275,36 +244,44 @@ def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice
 @pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("release", ["release-0.1", "release-rules-4"])
 def test_a_disk_that_fails_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
-    tmp_path: Path, release: str, step: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, release: str, step: int
 ) -> None:
-    real = {name: getattr(os, name) for name in ("fsync", "mkdir", "rename", "write", "pwrite", "open", "ftruncate")}
     calls, failing, refusals, is_done = 0, 1, 0, False
-
-    def counted(name: str) -> Any:
-        def call(*arguments: Any, **named: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == failing:
-                raise OSError(28, "No space left on device")
-            return real[name](*arguments, **named)
-
-        return call
-
     while not is_done or calls >= failing:
-        calls, failing, is_done = 0, failing + step, False
+        failing, is_done = failing + step, False
+        disk = FullDisk(("fsync", "mkdir", "rename", "write", "pwrite", "open", "ftruncate"), failing)
         directory = release_copy(release, tmp_path / f"{failing}")
         before = files_of(directory)
-        with monkeypatch.context() as patch:
-            for name in real:
-                patch.setattr(os, name, counted(name))
+        with disk.installed():
             try:
                 upgraded(directory)
                 is_done = True
             except (JournalError, ReplayError, CheckpointError, OSError):
                 refusals += 1
+        calls = disk.calls
         assert files_of(directory).items() >= before.items()
         if len(places(directory)) == 1:
             upgraded(directory)
         assert is_upgraded(directory, release)
         shutil.rmtree(directory)
     assert refusals > 40 // step
+
+
+@pytest.mark.parametrize("points", [4, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("release", ["release-0.1", "release-rules-4"])
+def test_ctrl_c_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
+    tmp_path: Path, release: str, points: int, lockstep: Lockstep
+) -> None:
+    counted = release_copy(release, tmp_path / "counted")
+    calls = calls_of(lambda: lockstep("upgrade", counted, "--yes"))
+    for at_call in np.linspace(100, calls * 4 // 5, points, dtype=int).tolist():
+        directory = release_copy(release, tmp_path / "interrupted")
+        before = files_of(directory)
+        status, message = interrupted(["upgrade", directory, "--yes"], at_call)
+        is_complete = len(places(directory)) == 2
+        assert ends_as_interrupted(status, message, is_complete=is_complete), at_call
+        assert files_of(directory).items() >= before.items()
+        if len(places(directory)) == 1:
+            upgraded(directory)
+        assert is_upgraded(directory, release)
+        shutil.rmtree(directory)
