@@ -9,6 +9,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,7 +108,9 @@ class _Story:
     def begin(self) -> None:
         """Wait for the traders' first orders."""
         pair = self._pair
-        self._view.say(f"node A is primary on port {pair.a.port}; B began empty, fetched A's journal, and follows")
+        self._view.say(
+            f"a witness on port {pair.witness_port} made node A primary; B began empty, fetched A's journal and follows"
+        )
         self._view.say(f"{len(USERS)} traders send {RATE:,.0f} requests a second in {len(SYMBOLS)} instruments")
         self._clients.newest(_BACK_S)
         self._began_s = time.monotonic()
@@ -215,9 +218,8 @@ class _Story:
         pair = self._pair
         book = pair.primary.ask("books", symbol=SYMBOLS[0][0], depth=1)["book"]
         passed_s = time.monotonic() - self._began_s
-        self._view.show(
-            Look((pair.a.report(), pair.b.report()), pair.digests(), self._clients.newest(), book, passed_s)
-        )
+        reports = pair.a.report(), pair.b.report()
+        self._view.show(Look(reports, pair.digests(), self._clients.newest(), book, passed_s, self._found))
 
 
 def _ms(seconds: float) -> str:
@@ -244,8 +246,10 @@ def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
 
 def _summary(facts: Facts) -> None:
     screen.print_line("what was shown")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for true, text in sentences(facts):
-        screen.print_line(f"  {'yes' if true else 'NO '}  {text}")
+        line = f"  {'yes' if true else 'NO '}  {text}"
+        screen.print_line(textwrap.fill(line, width, subsequent_indent=" " * 7))
     good = bool(facts["ok"])
     verdict = "nothing was lost or doubled, and the flipped bit was found" if good else "SOMETHING DIFFERS"
     screen.verdict(good, verdict)

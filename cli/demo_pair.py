@@ -90,7 +90,8 @@ class DemoPair:
         words = ["witness", "--data", str(where), "--port", "0"]
         self._witness = stack.enter_context(Child("the witness", words, children, log_of_witness))
         self._witness.start()
-        arbiter = f"witness://127.0.0.1:{self._witness.listening()['port']}"
+        self.witness_port = int(self._witness.listening()["port"])
+        arbiter = f"witness://127.0.0.1:{self.witness_port}"
         self.a, self.b = (
             DemoNode(letter, self.folder / letter.lower(), arbiter, where / "secret", children, log)
             for letter, log in (("A", log_a), ("B", log_b))

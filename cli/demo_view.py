@@ -33,7 +33,7 @@ class Look(NamedTuple):
     clients: dict[str, Any]
     book: dict[str, Any]
     seconds: float
-    found: str = ""
+    found: str
 
 
 class View(Protocol):

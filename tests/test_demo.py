@@ -87,7 +87,7 @@ def running_demo(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", list
 @pytest.mark.slow
 def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     with running_demo(tmp_path) as (demo, lines):
-        assert re.match(r"node A is primary on port \d+; B ", lines[0]), lines
+        assert re.match(r"a witness on port \d+ made node A primary; B ", lines[0]), lines
         assert "answers" in lines[2], lines
         assert len(processes_in(tmp_path)) >= 4, "the demo, a witness and two nodes"
         demo.send_signal(signal.SIGKILL)
@@ -330,9 +330,9 @@ def test_lines_show_both_nodes_with_their_digests(capsys: pytest.CaptureFixture[
     clients = {"answers": 12, "p99_us": 2_000.0}
     same = SameDigest(9, bytes([0xAB]) * 16, bytes([0xCD]) * 16)
     view = PlainView()
-    view.show(Look((node, node | {"role": "standby", "state": "diverged"}), same, clients, {}, 1.5))
-    view.show(Look((None, node), same, clients, {}, 2.0))
-    view.show(Look((None, node), None, clients, {}, 3.0))
+    view.show(Look((node, node | {"role": "standby", "state": "diverged"}), same, clients, {}, 1.5, ""))
+    view.show(Look((None, node), same, clients, {}, 2.0, ""))
+    view.show(Look((None, node), None, clients, {}, 3.0, ""))
     view.warn("killed A")
     assert capsys.readouterr().out == (
         " 1.5 s  A primary, command 1,234, abababababababab; B diverged, command 1,234, cdcdcdcdcdcdcdcd; "

@@ -77,6 +77,7 @@ LOOK = Look(
     CLIENTS,
     BOOK,
     600.0,
+    "",
 )
 #: Live views: each draws one picture.
 VIEWS = {
