@@ -18,7 +18,7 @@ SPREAD := -n 2 --dist worksteal
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run readme test test-day test-long test-modes check format lint types layers doctest bench lock clean
+.PHONY: help setup run readme test test-day test-long test-modes check format lint types layers doctest simulation bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -87,6 +87,11 @@ layers: $(READY)
 
 doctest: $(READY)
 	@$(PYTEST) --doctest-modules $(PARTS) tests/parts.py tests/readme.py
+
+SEEDS ?= 300
+
+simulation: $(READY)  ## a pair of nodes under virtual faults: 300 seeds, or SEEDS=10000
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 bench: $(READY)  ## measure engine, journal and replay against their targets
 	@$(BIN)/python -m benchmarks

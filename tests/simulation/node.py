@@ -1,0 +1,692 @@
+"""Node of the simulation: a process that puts the cores of replication together as the real one has to.
+
+Start: read the disk, cut off damage, replay. Then the node is a copy that follows whoever reigns, and a candidate. Once
+it wins, all that it has is on its disk, and it begins its reign with an EPOCH row. A reign that ends makes it a copy
+again. Blocks that are not of the new history are set aside first.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from journal import frame
+from journal.errors import JournalError
+from replication import primary as primary_side
+from replication.arbiter import Answer, Candidate, Reign, Request, Standing, Won
+from replication.candidacy import Candidacy
+from replication.comparison import Divergence
+from replication.lease import Lease
+from replication.link import Identity, LinkError, Position, Scrub
+from replication.primary import Copy, Primary
+from replication.standby import Settings, Standby, sparse_tail
+from replication.tenure import Tenure
+from tests.simulation import toy
+from tests.simulation.arbiters import SimArbiter
+from tests.simulation.checks import Checker, rows_of
+from tests.simulation.disk import GENESIS, Checkpoint, Disk, DiskFailure
+from tests.simulation.network import End, Network
+from tests.simulation.toy import Flip, Machine
+from tests.simulation.world import MS, Clock, World
+
+SECRET = b"a secret of the pair"
+TICK_NS = 10 * MS
+ROWS_PER_BLOCK = 16
+SCRUB_EVERY = 8
+HANDOVER_NS = 600 * MS
+
+
+class Release(NamedTuple):
+    """Release of the software that a node runs."""
+
+    rules_version: int = 5
+    form: bytes = b"f" * 16
+    build: str = "a"
+
+
+class PairSettings(NamedTuple):
+    """Settings of both nodes."""
+
+    primary: primary_side.Settings
+    ttl_ns: int
+
+
+class Parts(NamedTuple):
+    """Classes of the cores, which a control replaces by broken ones."""
+
+    standby: type[Standby] = Standby
+    primary: type[Primary] = Primary
+    tenure: type[Tenure] = Tenure
+    lease_margin_ns: int | None = None
+    ignores_lease: bool = False
+    drops_quarantine: bool = False
+
+
+class SimNode:
+    """A node, with its disk and clocks. ``life``: number of its process."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        arbiter: SimArbiter,
+        checker: Checker,
+        name: str,
+        role: str,
+        settings: PairSettings,
+        parts: Parts,
+        drift_ppm: int,
+    ) -> None:
+        self.world, self.network, self.arbiter, self.checker = world, network, arbiter, checker
+        self.name, self.role, self.settings, self.parts = name, role, settings, parts
+        self.clock = Clock(world, drift_ppm)
+        self.disk = Disk(world, incomplete="" if name == "A" else "its disk is new")
+        self.world_release = self.release = Release()
+        self.life = 0
+        self.alive = self.paused = False
+        self.memory_lost_ns = 0
+        self.force = ""
+        self.flips_ever: list[Flip] = []
+        self.exits_after_reign = False
+        self._deferred: list[tuple[int, Callable[[], None]]] = []
+        network.hosts[name] = self
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget all that is in memory."""
+        self.blocks: list[frame.Block] = []
+        self.rows: list[bytes] = []
+        self.at: dict[int, bytes] = {0: GENESIS}
+        self.machine = Machine()
+        self.flips: list[Flip] = []
+        self.written = 0
+        self.writing: list[bytes] = []
+        self.standby: Standby
+        self.candidacy: Candidacy
+        self.end: End | None = None
+        self.connect_ns = 0
+        self.followed_from_seq = 0
+        self.copying = False
+        self.acceding: tuple[Won, Lease] | None = None
+        self.stopping = ""
+        self.exits = self.whole = False
+        self.primary: Primary | None = None
+        self.tenure: Tenure | None = None
+        self.copies: dict[End, Copy] = {}
+        self.logins: dict[int, End] = {}
+        self.intake: list[tuple[int, int, int]] = []
+        self.waiting: dict[int, list[tuple[int, int]]] = {}
+        self.closing_ns = 0
+        self.handed = False
+        self.blocks_since_scrub = self.turn = 0
+
+    # The process.
+
+    def call(self, life: int, act: Callable[[], None]) -> None:
+        """Call back into a life of this process; while it is paused, later."""
+        if life != self.life or not self.alive:
+            return
+        if self.paused:
+            self._deferred.append((life, act))
+        else:
+            act()
+
+    def pause(self) -> None:
+        """Stop the process where it is (SIGSTOP)."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let it go on: all that happened meanwhile arrives at once."""
+        self.paused = False
+        deferred, self._deferred = self._deferred, []
+        for life, act in deferred:
+            self.call(life, act)
+
+    def crash(self, why: str, *, told: bool = True) -> None:
+        """End the process at once; what was in memory is gone."""
+        if not self.alive:
+            return
+        self.world.say("{} dies: {}", self.name, why)
+        self.alive = self.paused = False
+        self.life += 1
+        self._deferred.clear()
+        self.memory_lost_ns = self.world.now_ns
+        self.network.drop_host(self.name, told=told)
+        if self.writing:
+            self.disk.crash_while_writing(self.writing)
+        self._reset()
+
+    def start(self) -> None:
+        """Start the process. A journal of other rules or another form than the release has ends it again."""
+        kept = self.disk.marks.get("release", self.release)
+        assert isinstance(kept, Release)
+        if (kept.rules_version, kept.form) != (self.release.rules_version, self.release.form) and self.disk.slots:
+            self.world.strike("another release refused at the start")
+            self.world.say("{} refuses to start: its journal is of other rules or another form", self.name)
+            return
+        self.disk.marks["release"] = self.release
+        self.alive = True
+        self._reset()
+        self._read_disk()
+        self.world.say("{} starts at command {}, build {}", self.name, len(self.rows), self.release.build)
+        # After an orderly stop all that was in memory is on the disk.
+        self._become_copy(memory_kept=self.disk.marks.pop("stopped in order", None) is not None)
+        self._tick(self.life)
+
+    def _read_disk(self) -> None:
+        blocks, rest = self.disk.read()
+        if rest:
+            self.world.strike("damage found at the start")
+            self.world.say("{} finds damage after command {}", self.name, blocks[-1].last_seq if blocks else 0)
+            self.disk.marks["incomplete"] = "its journal was damaged"
+            self.disk.quarantine += rest
+            self.disk.slots = self.disk.slots[: len(blocks)]
+        self.disk.settled_damage = False
+        for block in blocks:
+            self._keep(block)
+        self.written = len(blocks)
+        start = self.disk.checkpoint
+        if start is not None and not start.is_whole():
+            self.world.strike("bit flip in a checkpoint")
+            start = None
+        if start is not None and self.at.get(start.machine.seq) == start.link:
+            self.machine, self.flips = start.machine.copy(), list(start.flips)
+        for block in blocks:
+            if block.last_seq > self.machine.seq:
+                self.machine.apply(block.rows)
+
+    def _identity(self) -> Identity:
+        rules, form, build = self.release
+        return Identity(self.name, bytes(16), rules, form, build, 1)
+
+    def _become_copy(self, *, memory_kept: bool, epoch: int = 0) -> None:
+        """Follow and stand by from where the journal ends, all of which is on the disk. ``epoch``: highest seen."""
+        self.standby = self.parts.standby(
+            self._identity(),
+            self.role,
+            SECRET,
+            Settings(),
+            epoch=max(self.blocks[-1].epoch if self.blocks else 0, epoch),
+            seq=len(self.rows),
+            event_digest=self.machine.digest,
+            memory_kept=memory_kept,
+            incomplete=str(self.disk.marks.get("incomplete", "")),
+        )
+        if isinstance(found := self.disk.marks.get("diverged"), Divergence):
+            self.standby.diverge(found)
+        self._begin_candidacy()
+
+    def _begin_candidacy(self) -> None:
+        self.candidacy = Candidacy(
+            Candidate(self.name, policy=self.settings.primary.policy),
+            self._fitness,
+            ttl_ns=self.settings.ttl_ns,
+            expected_min=self.standby.epoch,
+        )
+        self.candidacy.force = self.force
+
+    def _fitness(self, reign: Reign | None) -> str:
+        return self.standby.reason_not_to_take_over(reign)
+
+    # Journal and disk.
+
+    def _keep(self, block: frame.Block) -> None:
+        self.blocks.append(block)
+        self.rows += rows_of(block)
+        self.at[block.last_seq] = block.checksum
+
+    def _append(self, sealed: bytes) -> frame.Block:
+        """Check and append a block in memory, and begin to write it. Raises JournalError."""
+        last = self.blocks[-1] if self.blocks else None
+        block = frame.decode(sealed, len(self.rows) + 1, toy.ROW_BYTES)
+        link, epoch, time_ns = (last.checksum, last.epoch, last.time_ns) if last else (GENESIS, 0, 0)
+        frame.check_continues(block, len(self.rows), link, epoch, time_ns)
+        self._keep(block)
+        self._write_out()
+        return block
+
+    def _write_out(self) -> None:
+        if self.writing or self.written == len(self.blocks):
+            return
+        self.writing = [bytes(block.sealed) for block in self.blocks[self.written :]]
+        life, batch = self.life, self.writing
+        self.world.after(self.disk.delay_ns(), lambda: self._on_write_ended(life, batch))
+
+    def _on_write_ended(self, life: int, batch: list[bytes]) -> None:
+        if life != self.life:
+            return
+        try:
+            self.disk.write(batch)
+        except DiskFailure as failure:
+            why = str(failure)
+            self.writing = []
+            self.call(life, lambda: self.crash(why))
+            return
+        self.written += len(batch)
+        self.writing = []
+        self.call(life, self._on_journaled)
+
+    def _on_journaled(self) -> None:
+        if self.written:
+            seq = self.blocks[self.written - 1].last_seq
+            self.standby.on_journaled(seq)
+            if self.primary is not None:
+                self.primary.on_journaled(seq)
+        self._write_out()
+        self._turn()
+
+    def _checkpoint(self) -> None:
+        if self.written == len(self.blocks) and self.blocks:
+            self.disk.checkpoint = Checkpoint(self.machine, self.blocks[-1].checksum, self.flips)
+
+    # Time.
+
+    def _tick(self, life: int) -> None:
+        if life == self.life and self.alive:
+            self.world.after(TICK_NS, lambda: self.call(life, lambda: self._tick(life)))
+            if self.world.chance(0.01):
+                self._checkpoint()
+            self._turn()
+
+    def _turn(self) -> None:
+        """Do all that is due."""
+        if not self.alive:
+            return
+        if self.primary is not None:
+            self._reign()
+        elif self.stopping:
+            self._stop()
+        elif self.acceding is not None:
+            self._accede()
+        else:
+            self._follow()
+
+    # A copy.
+
+    def _follow(self) -> None:
+        now_ns = self.clock.mono_ns()
+        self.candidacy.on_epoch_seen(self.standby.epoch)
+        self.candidacy.force = self.force
+        request = self.candidacy.next_request(now_ns, self.clock.wall_ns())
+        if request is not None:
+            life, candidacy = self.life, self.candidacy
+            self.arbiter.ask(
+                self.name,
+                request,
+                lambda answer, why: self.call(life, lambda: self._on_arbiter(candidacy, answer, why)),
+            )
+        self.standby.tick(now_ns)
+        self._take_and_answer()
+        if self.standby.state in ("diverged", "elsewhere", "apart", "refused", "disconnected") and self.end is not None:
+            self.end.close()
+            self.end = None
+        if self.standby.state == "diverged":
+            self._on_diverged()
+        elif self.standby.state == "apart":
+            self._set_aside()
+        elif self.standby.state == "elsewhere":
+            self._catch_up()
+        elif self.end is None and now_ns >= self.connect_ns:
+            self._connect(now_ns)
+        if not self.standby.incomplete and "incomplete" in self.disk.marks and self.written == len(self.blocks):
+            del self.disk.marks["incomplete"]
+
+    def _on_arbiter(self, candidacy: Candidacy, answer: Answer | None, why: str) -> None:
+        if candidacy is not self.candidacy or self.primary is not None or self.acceding is not None or self.stopping:
+            return
+        now_ns = self.clock.mono_ns()
+        if answer is None:
+            candidacy.on_failure(why, now_ns)
+            return
+        candidacy.on_epoch_seen(self.standby.epoch)
+        candidacy.on_answer(answer, now_ns)
+        if isinstance(answer, Standing):
+            self.standby.on_record_read(answer.reign)
+        if candidacy.won is not None and candidacy.lease is not None:
+            if self.parts.lease_margin_ns is not None:
+                candidacy.lease.margin_ns = self.parts.lease_margin_ns
+            self.standby.reign(candidacy.won.epoch)
+            if self.end is not None:
+                self.end.close()
+                self.end = None
+            self.acceding = candidacy.won, candidacy.lease
+        self._turn()
+
+    def _connect(self, now_ns: int) -> None:
+        standing = self.candidacy.standing
+        named = standing.reign.primary if standing is not None and standing.reign is not None else ""
+        others = [node.name for node in self.checker.nodes if node is not self and node.role == "standby"]
+        target = named if named in others else self.world.draw.choice(others)
+        self.connect_ns = now_ns + 60 * MS
+        end = self.network.connect(self, target, "peer")
+        end.on_data = lambda data: self._on_primary_data(end, data)
+        end.on_close = lambda: self._on_primary_gone(end)
+        self.end = end
+        tail = sparse_tail([Position(seq, checksum) for seq, checksum in reversed(self.at.items())], 8)
+        self.standby.connect(self.world.draw.randbytes(16), tail, now_ns)
+        self.followed_from_seq = len(self.rows)
+
+    def _on_primary_data(self, end: End, data: object) -> None:
+        if end is self.end and isinstance(data, bytes):
+            self.standby.receive(data, self.clock.mono_ns())
+            self._turn()
+
+    def _on_primary_gone(self, end: End) -> None:
+        if end is self.end:
+            self.end = None
+            self.standby.disconnect()
+            self.candidacy.hurry(self.clock.mono_ns())
+            self._turn()
+
+    def _take_and_answer(self) -> None:
+        standby = self.standby
+        try:
+            while (blocks := standby.take_blocks()) or self._check():
+                for sealed in blocks:
+                    block = self._append(sealed)
+                    standby.on_taken(block.last_seq, block.epoch)
+                    standby.on_applied(block.first_seq, block.last_seq, self.machine.apply(block.rows))
+        except (JournalError, LinkError) as error:
+            standby.on_block_refused(str(error))
+        standby.acknowledge(self.clock.mono_ns())
+        if (out := b"".join(standby.take_out())) and self.end is not None:
+            self.end.send(out)
+
+    def _check(self) -> bool:
+        checks = self.standby.take_checks()
+        for check in checks:
+            if isinstance(check, Scrub):
+                self.standby.compare_part(
+                    check.seq, toy.PARTS[check.turn], self.machine.part_digest(check.turn), check.digest
+                )
+            elif isinstance(check, tuple) and check[0] == self.machine.seq:
+                for turn, part in enumerate(toy.PARTS):
+                    self.standby.compare_part(check[0], part, self.machine.part_digest(turn), check[1][part])
+        return bool(checks)
+
+    def _on_diverged(self) -> None:
+        if "diverged" not in self.disk.marks and self.standby.divergence is not None:
+            self.disk.marks["diverged"] = self.standby.divergence
+            self.world.say("{}", self.standby.why)
+            named = (node for node in self.checker.nodes if node.name == self.standby.primary)
+            self.checker.on_divergence(self, next(named, None), self.standby.divergence)
+
+    def _set_aside(self) -> None:
+        """Set the blocks after the common one aside, and follow from there."""
+        common = self.standby.common
+        if self.writing or common is None:
+            return
+        count = sum(block.last_seq <= common.seq for block in self.blocks)
+        tail = [bytes(block.sealed) for block in self.blocks[count:]]
+        self.world.strike("tail set aside")
+        self.world.say("{} sets {} blocks after command {} aside", self.name, len(tail), common.seq)
+        if not self.parts.drops_quarantine:
+            self.disk.quarantine += tail
+        self.disk.slots = self.disk.slots[:count]
+        kept, memory_kept, epoch = self.blocks[:count], self.standby.memory_kept, self.standby.epoch
+        self.blocks, self.rows, self.at, self.machine, self.flips = [], [], {0: GENESIS}, Machine(), []
+        for block in kept:
+            self._keep(block)
+            self.machine.apply(block.rows)
+        self.written = count
+        if self.disk.checkpoint is not None and self.disk.checkpoint.machine.seq > common.seq:
+            self.disk.checkpoint = None
+        self._become_copy(memory_kept=memory_kept, epoch=epoch)
+
+    def _catch_up(self) -> None:
+        """Copy older blocks from the journal of the primary, which is a bulk transfer of its own."""
+        told = self.standby.catch_up
+        source = next((node for node in self.checker.nodes if node.primary is not None and node.alive), None)
+        if self.copying or told is None or source is None or source is self:
+            return
+        self.copying = True
+        self.world.strike("older blocks copied from the primary")
+        life = self.life
+        self.world.after(
+            self.world.draw.randrange(5, 100) * MS,
+            lambda: self.call(life, lambda: self._on_older_blocks(source, told.last_seq)),
+        )
+
+    def _on_older_blocks(self, source: "SimNode", last_seq: int) -> None:
+        self.copying = False
+        if self.standby.state != "elsewhere":
+            return
+        paths = {(self.name, source.name), (source.name, self.name)}
+        if source.primary is not None and not paths & self.network.blocked:
+            try:
+                for block in source.blocks:
+                    if len(self.rows) < block.last_seq <= last_seq:
+                        own = self._append(bytes(block.sealed))
+                        self.standby.on_taken(own.last_seq, own.epoch)
+                        self.standby.on_applied(own.first_seq, own.last_seq, self.machine.apply(own.rows))
+            except JournalError as error:
+                self.world.say("{} cannot copy: {}", self.name, error)
+        if self.standby.state == "elsewhere":
+            now_ns = self.clock.mono_ns()
+            self._connect(now_ns)
+
+    # A primary.
+
+    def _accede(self) -> None:
+        """Begin the reign once all is on the disk."""
+        assert self.acceding is not None
+        won, lease = self.acceding
+        if self.written < len(self.blocks) and lease.holds(self.clock.mono_ns()):
+            return
+        self.acceding = None
+        if not lease.holds(self.clock.mono_ns()):
+            self._begin_candidacy()
+            return
+        self.checker.on_accession(self, forced=bool(won.reign.forced))
+        self.world.say("{} reigns in epoch {} from command {} on", self.name, won.epoch, len(self.rows))
+        self.force = ""
+        end = self.blocks[-1] if self.blocks else None
+        self.primary = self.parts.primary(
+            self._identity(),
+            won.epoch,
+            SECRET,
+            self.settings.primary,
+            last_seq=len(self.rows),
+            checksum=end.checksum if end else GENESIS,
+            event_digest=self.machine.digest,
+            recorded=frozenset(won.reign.in_sync),
+            checksum_at=self.at.get,
+        )
+        self.tenure = self.parts.tenure(won, lease, self.primary)
+        self._sequence([toy.epoch_row(won.epoch)])
+        self._reign()
+
+    def _sequence(self, rows: list[bytes]) -> None:
+        """Seal a block, and give it to the copies, the disk and the machine."""
+        assert self.primary is not None
+        last = self.blocks[-1] if self.blocks else None
+        sealed = frame.encode(
+            b"".join(rows),
+            first_seq=len(self.rows) + 1,
+            count=len(rows),
+            # The wall clock may step back; the history does not.
+            time_ns=max(self.clock.wall_ns(), last.time_ns if last else 0),
+            epoch=self.primary.epoch,
+            source_digest="",
+            rules_version=self.release.rules_version,
+        )
+        frame.seal(sealed, last.checksum if last else GENESIS)
+        block = self._append(bytes(sealed))
+        self.primary.add_block(block.first_seq, block.last_seq, bytes(sealed))
+        self.primary.add_digest(block.first_seq, block.last_seq, self.machine.apply(block.rows))
+        self.blocks_since_scrub += 1
+        if self.blocks_since_scrub % SCRUB_EVERY == 0:
+            self.turn = (self.turn + 1) % len(toy.PARTS)
+            digest = self.machine.part_digest(self.turn)
+            self.primary.add_scrub(Scrub(block.last_seq, self.turn, 1 << 20, digest))
+        if self.blocks_since_scrub % 200 == 0:
+            parts = {part: self.machine.part_digest(turn) for turn, part in enumerate(toy.PARTS)}
+            self.primary.add_parts(block.last_seq, parts)
+
+    def holds(self) -> bool:
+        """True while this node may answer."""
+        return self.tenure is not None and (self.parts.ignores_lease or self.tenure.holds(self.clock.mono_ns()))
+
+    def _reign(self) -> None:
+        primary, tenure = self.primary, self.tenure
+        assert primary is not None
+        assert tenure is not None
+        now_ns = self.clock.mono_ns()
+        for request in tenure.next_requests(now_ns):
+            self._ask_about_reign(tenure, request)
+        for end, copy in self.copies.items():
+            copy.unsent_bytes = end.unsent_bytes
+        primary.tick(now_ns, self.clock.wall_ns())
+        if self.intake and not self.closing_ns:
+            self._take_commands()
+        self._release()
+        if self.closing_ns:
+            self._hand_over(now_ns)
+        self._send_to_copies()
+        if self.tenure is not None and (tenure.why or primary.superseded):
+            self.end_reign(tenure.why or f"epoch {primary.superseded} has begun")
+
+    def _ask_about_reign(self, tenure: Tenure, request: Request) -> None:
+        life = self.life
+
+        def done(answer: Answer | None, why: str) -> None:
+            if self.tenure is not tenure:
+                return
+            if answer is None:
+                tenure.on_failure(request, why, self.clock.mono_ns())
+            else:
+                tenure.on_answer(request, answer)
+            self._turn()
+
+        self.arbiter.ask(self.name, request, lambda answer, why: self.call(life, lambda: done(answer, why)))
+
+    def _take_commands(self) -> None:
+        taken, self.intake = self.intake, []
+        rows: list[bytes] = []
+        new: dict[tuple[int, int], int] = {}
+        for client, number, amount in taken:
+            known = self.machine.ids.get((client, number)) or new.get((client, number))
+            if known is None:
+                rows.append(toy.command_row(client, number, amount))
+                known = new[client, number] = len(self.rows) + len(rows)
+            self.waiting.setdefault(known, []).append((client, number))
+        for start in range(0, len(rows), ROWS_PER_BLOCK):
+            self._sequence(rows[start : start + ROWS_PER_BLOCK])
+
+    def _release(self) -> None:
+        """Answer what may be answered; nothing at all without the lease."""
+        assert self.primary is not None
+        holds = self.holds()
+        released = self.primary.released_seq(lease_holds=holds)
+        if not holds:
+            return
+        if released > len(self.checker.told) or self.waiting:
+            self.checker.on_release(self, released)
+        for seq in [seq for seq in self.waiting if seq <= released]:
+            for client, number in self.waiting.pop(seq):
+                if (end := self.logins.get(client)) is not None:
+                    self.checker.on_reply(self, self.primary.epoch)
+                    end.send(("answer", number, seq, self.primary.epoch))
+
+    def _send_to_copies(self) -> None:
+        for end, copy in list(self.copies.items()):
+            if out := b"".join(copy.take_out()):
+                end.send(out)
+            if copy.state == "closed":
+                end.close()
+                del self.copies[end]
+
+    def switch_over(self) -> None:
+        """Hand over to the standby, by an operator's command."""
+        if self.primary is not None and not self.closing_ns:
+            self.closing_ns, self.handed = self.clock.mono_ns(), False
+
+    def _hand_over(self, now_ns: int) -> None:
+        assert self.primary is not None
+        assert self.tenure is not None
+        if now_ns - self.closing_ns > HANDOVER_NS:
+            self.closing_ns = 0
+        elif not self.handed and self.primary.released_seq(lease_holds=self.holds()) == len(self.rows):
+            self.handed = not self.primary.hand_over()
+        elif self.handed and self.primary.is_ready:
+            self.world.strike("switchover")
+            self.world.say("{} hands over to {}", self.name, self.primary.handover_to)
+            request = self.tenure.release(self.primary.handover_to)
+            self.arbiter.ask(self.name, request, lambda _answer, _why: None)
+
+    def end_reign(self, why: str) -> None:
+        """Stop answering, and become a copy once all is on the disk; or exit, as a supervisor starts it again."""
+        self.world.say("{} ends its reign: {}", self.name, why)
+        for end in [*self.copies, *self.logins.values()]:
+            end.close()
+        self.copies, self.logins, self.intake, self.waiting = {}, {}, [], {}
+        self.primary = self.tenure = None
+        self.closing_ns = 0
+        if self.exits_after_reign:
+            self.crash("its reign has ended")
+        else:
+            # It has all that it told, and all that was told before it: it was fit.
+            self.stopping, self.whole = why, True
+
+    def stop_in_order(self, why: str) -> None:
+        """Stop as an operator asks: once all is on the disk."""
+        if self.primary is not None:
+            self.end_reign(why)
+        elif self.alive and not self.stopping and self.acceding is None:
+            self.stopping, self.whole = why, self.standby.memory_kept
+        self.exits = bool(self.stopping)
+
+    def _stop(self) -> None:
+        if self.written < len(self.blocks):
+            return
+        if self.exits:
+            if self.whole:
+                self.disk.marks["stopped in order"] = True
+            self.crash(f"it stops: {self.stopping}")
+        else:
+            self.stopping = ""
+            self._become_copy(memory_kept=self.whole, epoch=self.standby.epoch)
+
+    # Connections from outside.
+
+    def on_connection(self, kind: str, end: End) -> None:
+        """Take a connection of a copy or a client; a node that is not primary refuses."""
+        if self.primary is None or (kind == "client" and not self.holds()):
+            end.send(("refused", 0, 0, 0) if kind == "client" else b"")
+            end.close()
+        elif kind == "peer":
+            copy = self.primary.connect(self.world.draw.randbytes(16), self.clock.mono_ns())
+            self.copies[end] = copy
+            end.on_data = lambda data: self._on_copy_data(end, data)
+            end.on_close = lambda: self._on_copy_gone(end)
+            self._send_to_copies()
+        else:
+            end.on_data = lambda data: self._on_client_data(end, data)
+            end.on_close = lambda: self._on_client_gone(end)
+            self.checker.on_reply(self, self.primary.epoch)
+            end.send(("welcome", 0, 0, self.primary.epoch))
+
+    def _on_copy_data(self, end: End, data: object) -> None:
+        copy = self.copies.get(end)
+        if copy is not None and self.primary is not None and isinstance(data, bytes):
+            self.primary.receive(copy, data, self.clock.mono_ns())
+            self._turn()
+
+    def _on_copy_gone(self, end: End) -> None:
+        copy = self.copies.pop(end, None)
+        if copy is not None and self.primary is not None:
+            self.primary.disconnect(copy)
+            self._turn()
+
+    def _on_client_data(self, end: End, data: object) -> None:
+        if self.primary is None or not isinstance(data, tuple):
+            return
+        what, client, number, amount = data
+        self.logins[client] = end
+        if what == "command":
+            self.intake.append((client, number, amount))
+        elif self.holds():
+            self.checker.on_reply(self, self.primary.epoch)
+            end.send(("beat", 0, 0, self.primary.epoch))
+        self._turn()
+
+    def _on_client_gone(self, end: End) -> None:
+        self.logins = {client: each for client, each in self.logins.items() if each is not end}

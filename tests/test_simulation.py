@@ -1,0 +1,43 @@
+"""The simulator of a pair: many seeds of faults with every promise checked, and broken cores that it must notice."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.controls import CONTROLS
+from tests.simulation.faults import KINDS
+from tests.simulation.many import report, run_seeds
+from tests.simulation.simulation import simulate
+
+ROOT = Path(__file__).parent.parent
+#: Seeds of a file of tests, a tenth of what CI runs by `make simulate`.
+SEEDS = 30
+#: Seeds within which a broken core must show.
+CONTROL_SEEDS = 150
+
+
+def test_whatever_fails_in_whatever_order_what_was_told_stays_true_and_the_pair_is_well_again_after_it() -> None:
+    total = run_seeds(range(1, SEEDS + 1))
+    assert not total.failed, report(total)
+    assert total.takeovers > 2 * SEEDS
+    assert total.divergences
+    assert len([kind for kind in KINDS if total.struck[kind]]) >= 20
+
+
+def test_a_seed_tells_the_same_story_in_another_process() -> None:
+    env = {**os.environ, "PYTHONHASHSEED": "7"}
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "5"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert told.stdout.splitlines() == simulate(5).story
+    assert told.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_broken_core_is_noticed(name: str) -> None:
+    parts, setup = CONTROLS[name]
+    assert any(simulate(seed, parts, setup).broken for seed in range(1, CONTROL_SEEDS + 1)), name
