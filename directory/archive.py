@@ -2,8 +2,9 @@
 
 A slice is copied, synced, compared byte for byte with what it was copied from, and then gets its name in the archive.
 The note is written before anything is removed. So a kill at any step leaves the slice whole in at least one place, and
-the same command resumes. The open slice never moves, and a slice moves only if the next one has its image: no start
-needs what has gone.
+the same command resumes. The open slice never moves, and a slice moves only if the next one has its image. So a start
+needs what has gone in one case only: a file of the users' streams of the present day is lost, and the day began in a
+slice that has gone. That start is refused until the slice is copied back.
 """
 
 import fcntl

@@ -22,7 +22,8 @@ from checkpoints import (
     write_checkpoint,
 )
 from engine.capacity import Capacity
-from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine
+from engine.conversion import convert
+from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine, restore_engine
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalDamaged, JournalError
 from journal.frame import SEQ_MAX
@@ -194,18 +195,30 @@ def _write_start_image(journal: Journal, directory: Path | str) -> str:
         return ""
     missing = f"the image that slice {start.number} starts from was missing"
     try:
-        before = rebuild(directory, at=start.last_seq).engine
-        taken = image(stateful(before), capacity_of(journal), journal.journal_id)
-        digests = dict(stateful(before).part_digests())
+        before = _with_capacity(stateful(rebuild(directory, at=start.last_seq).engine), capacity_of(journal))
+        taken = image(before, capacity_of(journal), journal.journal_id)
+        digests = dict(before.part_digests())
         if taken.event_digest != start.event_digest or digests != (start.image or digests):
             return f"{missing}, and slice {start.number - 1} gives another state: run `lockstep verify {directory}`"
         if not start.image:
             write_image_record(journal.place, digests)
             journal.start = start._replace(image=digests)
         write_checkpoint(journal.place.start_image, taken)
-    except (ReplayError, JournalError, CheckpointError, OSError) as error:
+    except (ReplayError, JournalError, CheckpointError, OSError, ValueError) as error:
         return f"{missing}, and could not be written again: {error}"
     return f"{missing}, as after a crash; it was written again out of slice {start.number - 1}"
+
+
+def _with_capacity(engine: StatefulEngine, capacity: Capacity) -> StatefulEngine:
+    """The market of an engine in one of another capacity, as a roll makes it. Raises ValueError where it does not
+    fit."""
+    if engine.capacity == capacity:
+        return engine
+    parts = {part: dict(arrays) for part, arrays in engine.parts().items()}
+    conversion = convert(
+        parts, rules_version=RULES_VERSION, state_version=state_form()[0], capacity=engine.capacity, to=capacity
+    )
+    return stateful(restore_engine("kernel", capacity, engine.seq, engine.event_digest, conversion.parts))
 
 
 def image(engine: StatefulEngine, capacity: Capacity, journal_id: bytes) -> Checkpoint:

@@ -133,7 +133,8 @@ class History:
             if from_seq <= gap.last_seq and to_seq >= gap.first_seq:
                 seq = max(from_seq, gap.first_seq)
                 then = (
-                    f"what is here begins at command {gap.last_seq + 1:,}: --from {gap.last_seq + 1} reads that alone"
+                    f"what is here begins at command {gap.last_seq + 1:,}; commands that take --from read it with "
+                    f"--from {gap.last_seq + 1}"
                     if gap.last_seq < self._end()
                     else "what is here has no command"
                 )

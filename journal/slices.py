@@ -238,16 +238,7 @@ def write_image_record(place: Place, image: dict[str, bytes]) -> None:
     sealed = read_side_file(place.journal / "genesis")
     if sealed is None:
         raise JournalDamaged(f"{place.journal / 'genesis'} is missing")
-    path = place.journal / IMAGE_RECORD
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, marks.encode_image(marks.decode_genesis(sealed), image))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    aside.rename(path)
-    sync_folder(place.journal)
+    write_aside(place.journal / IMAGE_RECORD, marks.encode_image(marks.decode_genesis(sealed), image))
 
 
 def start_of(place: Place, genesis: marks.Genesis) -> marks.SliceStart | None:

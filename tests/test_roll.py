@@ -424,3 +424,39 @@ def test_an_open_slice_whose_image_has_another_form_is_for_an_upgrade_and_no_div
     monkeypatch.setattr(Engine, "part_digests", lambda _: {"venue": bytes(16)})
     with pytest.raises(ReplayError, match=r"holds the state in another form .*`lockstep upgrade"):
         append(tmp_path, ROWS[:0])
+
+
+def test_an_image_that_a_roll_to_another_capacity_left_unwritten_is_written_again(tmp_path: Path) -> None:
+    begin(tmp_path)
+    append(tmp_path, ROWS[: ENDS[9]])
+    roll(tmp_path, capacity=replace(CAPACITY, orders_max=CAPACITY.orders_max + 500))
+    path = slices.places(tmp_path)[1].start_image
+    octets = path.read_bytes()
+    path.unlink()
+    journal, engine, recovered = recover(tmp_path)
+    with journal:
+        assert engine.seq == ENDS[9]
+        assert recovered.start_image.endswith("as after a crash; it was written again out of slice 1")
+        assert path.exists()
+    assert len(path.read_bytes()) == len(octets)
+    assert verify(tmp_path).ok
+
+
+def test_a_record_of_an_image_that_cannot_be_written_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(tmp_path)
+    append(tmp_path, ROWS[: ENDS[9]])
+    journal, engine, _ = recover(tmp_path)
+    with journal:
+        begin_slice_live(journal, stateful(engine))
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(OSError, match="No space left"):
+                slices.write_image_record(journal.place, {"venue": bytes(16)})
+        assert not list(journal.place.journal.glob("*.tmp"))
+        assert not (journal.place.journal / slices.IMAGE_RECORD).exists()
