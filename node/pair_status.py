@@ -51,8 +51,10 @@ def of_copy(
     standby: Standby, candidacy: Candidacy, age: CopyAge, *, why_not: str, said: str, began_ns: int, now_ns: int
 ) -> dict[str, Any]:
     """State of a copy. ``why_not``: reason for which it does not take over. ``said``: last sentence on its link."""
-    failure = candidacy.failure
+    failure, standing = candidacy.failure, candidacy.standing
     why_not = why_not or (f"the arbiter does not answer: {failure}" if failure else "")
+    if standing is None or not standing.held:
+        why_not = why_not or candidacy.why
     return {
         "role": standby.role,
         "state": standby.state,

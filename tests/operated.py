@@ -198,6 +198,23 @@ class FakeNode:
         return any(each["user"] == user for each in self.listed)
 
 
+COPY = {"name": "B", "role": "standby", "sent_seq": 9, "received_seq": 9, "journaled_seq": 9, "agreed_seq": 9}
+COPY |= {"lag_commands": 0, "in_sync": True}
+
+
+def paired(**changes: Any) -> dict[str, Any]:
+    """Report of a primary with a standby in sync."""
+    values = unpaired("reigning", "", "both", 9, "ab" * 16, 9)
+    values |= {"node": "A", "role": "primary", "epoch": 3, "primary": "A", "in_sync": ["A", "B"], "copies": [COPY]}
+    return values | changes
+
+
+def paired_standby(**changes: Any) -> dict[str, Any]:
+    """Report of a standby that could take over."""
+    values = paired(node="B", role="standby", state="following", copies=[], can_take_over=1, lag_s=0.03, silence_s=0.03)
+    return values | {"cannot_take_over_reason": ""} | changes
+
+
 def session(user: str, participant: str, next_seq: int) -> dict[str, int | str]:
     """A connection as ``sessions`` tells it."""
     return {

@@ -19,7 +19,7 @@ from node.metrics import COUNTERS, GAUGES, Metrics, metrics_server
 from node.notify import Notifier
 from node.responder import PEER_CONNECTIONS_MAX, HttpServer, Response
 from node.stages import STAGES
-from tests.operated import MARKET, FakeNode, Operated
+from tests.operated import MARKET, FakeNode, Operated, paired
 
 ROOT = Path(__file__).parent.parent
 
@@ -127,6 +127,7 @@ def test_every_metric_that_an_alert_names_is_one_that_a_node_has() -> None:
     full = {key: 1 for key, *_ in (*COUNTERS, *GAUGES)} | {"rejected_killed": 1, "phase_closed": 1}
     full |= {key: 1 for pair in ROOMS.values() for key in pair}
     node.status = lambda: dict(full)  # type: ignore[method-assign]
+    node.pair = paired()
     known = {name for name, _ in samples(Metrics(node).text().decode())}
     alerts = (ROOT / "examples" / "alerts.yml").read_text()
     named = set(re.findall(r"\blockstep_[a-z_]+", " ".join(re.findall(r"expr: (.*)", alerts))))

@@ -20,25 +20,9 @@ from node.metrics import Metrics
 from node.pair_metrics import PAIR_GAUGES
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
-from tests.operated import FakeNode, Operated
+from tests.operated import COPY, FakeNode, Operated, paired, paired_standby
 from tests.pair_processes import pair
 from tests.test_metrics import samples
-
-COPY = {"name": "B", "role": "standby", "sent_seq": 9, "received_seq": 9, "journaled_seq": 9, "agreed_seq": 9}
-COPY |= {"lag_commands": 0, "in_sync": True}
-
-
-def report(**changes: Any) -> dict[str, Any]:
-    """Report of a primary with a standby in sync."""
-    values = unpaired("reigning", "", "both", 9, "ab" * 16, 9)
-    values |= {"node": "A", "role": "primary", "epoch": 3, "primary": "A", "in_sync": ["A", "B"], "copies": [COPY]}
-    return values | changes
-
-
-def standby(**changes: Any) -> dict[str, Any]:
-    """Report of a standby that could take over."""
-    values = report(node="B", role="standby", state="following", copies=[], can_take_over=1, lag_s=0.03, silence_s=0.03)
-    return values | {"cannot_take_over_reason": ""} | changes
 
 
 @pytest.fixture
@@ -48,7 +32,7 @@ def operated(tmp_path: Path) -> Iterator[Operated]:
 
 
 def test_a_report_has_the_documented_keys() -> None:
-    assert set(report()) == set(standby()) == set(PAIR_KEYS)
+    assert set(paired()) == set(paired_standby()) == set(PAIR_KEYS)
 
 
 def test_a_node_that_is_not_of_a_pair_shows_its_state_and_counts_as_the_one_that_takes_orders(
@@ -66,9 +50,9 @@ def test_a_node_that_is_not_of_a_pair_shows_its_state_and_counts_as_the_one_that
 @pytest.mark.parametrize(
     ("told", "status"),
     [
-        (report(), 0),
-        (report(state="unsure"), 1),
-        (standby(), 1),
+        (paired(), 0),
+        (paired(state="unsure"), 1),
+        (paired_standby(), 1),
         (unpaired("stopped", "the journal has failed", "fsync", 1, "", 1), 1),
     ],
 )
@@ -86,13 +70,15 @@ def test_a_supervisor_learns_that_no_node_runs_from_another_status(tmp_path: Pat
 
 
 def test_a_divergence_is_an_exit_status_of_its_own(operated: Operated, lockstep: Lockstep) -> None:
-    operated.node.pair = report(diverged=["B"], divergences=["B differs from A after command 7"])
+    operated.node.pair = paired(diverged=["B"], divergences=["B differs from A after command 7"])
     status, out, _ = lockstep("status", operated.directory)
     assert (status, "DIVERGED: B differs from A after command 7" in out) == (1, True)
 
 
 def test_the_report_says_why_a_copy_cannot_take_over_and_how_old_it_is(operated: Operated, lockstep: Lockstep) -> None:
-    operated.node.pair = standby(can_take_over=0, cannot_take_over_reason="B is behind", lag_s=12.34, silence_s=9.0)
+    operated.node.pair = paired_standby(
+        can_take_over=0, cannot_take_over_reason="B is behind", lag_s=12.34, silence_s=9.0
+    )
     _, out, _ = lockstep("status", operated.directory)
     assert re.search(r"can take over now +B is behind", out)
     assert re.search(r"up to date +12\.3 s ago", out)
@@ -105,13 +91,13 @@ def test_the_report_says_why_a_copy_cannot_take_over_and_how_old_it_is(operated:
 @pytest.mark.parametrize(
     ("told", "words", "red"),
     [
-        (report(), ("primary A reigning", "epoch 3", "standby B in sync, 0 behind"), ()),
-        (report(copies=[]), ("standby none",), ("none",)),
-        (report(copies=[COPY | {"in_sync": False, "lag_commands": 7}]), ("NOT IN SYNC, 7 behind",), ("NOT IN SYNC",)),
-        (report(state="unsure"), ("primary A unsure",), ("primary A unsure",)),
-        (report(diverged=["B"]), ("DIVERGED B",), ("B",)),
-        (standby(), ("standby B following", "lag 0 commands, 0.0 s behind", "takeover ready"), ()),
-        (standby(state="diverged", can_take_over=0), ("NOT READY",), ("standby B diverged", "NOT READY")),
+        (paired(), ("primary A reigning", "epoch 3", "standby B in sync, 0 behind"), ()),
+        (paired(copies=[]), ("standby none",), ("none",)),
+        (paired(copies=[COPY | {"in_sync": False, "lag_commands": 7}]), ("NOT IN SYNC, 7 behind",), ("NOT IN SYNC",)),
+        (paired(state="unsure"), ("primary A unsure",), ("primary A unsure",)),
+        (paired(diverged=["B"]), ("DIVERGED B",), ("B",)),
+        (paired_standby(), ("standby B following", "lag 0 commands, 0.0 s behind", "takeover ready"), ()),
+        (paired_standby(state="diverged", can_take_over=0), ("NOT READY",), ("standby B diverged", "NOT READY")),
     ],
 )
 def test_top_shows_role_epoch_standby_and_lag_and_in_red_what_an_operator_must_look_at(
@@ -134,11 +120,11 @@ def test_the_samples_of_top_have_the_pair_or_null(operated: Operated, lockstep: 
         json.loads(each) for each in lockstep("top", operated.directory, "--seconds", 0, "--json")[1].splitlines()
     ]
     assert alone["pair"] is None
-    operated.node.pair = report()
+    operated.node.pair = paired()
     (told,) = [
         json.loads(each) for each in lockstep("top", operated.directory, "--seconds", 0, "--json")[1].splitlines()
     ]
-    assert told["pair"] == pair_report.report_object(report())
+    assert told["pair"] == pair_report.report_object(paired())
 
 
 # Monitors.
@@ -147,7 +133,9 @@ def test_the_samples_of_top_have_the_pair_or_null(operated: Operated, lockstep: 
 def test_every_number_of_the_report_is_a_metric_and_a_single_node_has_none_of_them() -> None:
     node = FakeNode()
     assert not any(name.startswith("lockstep_pair") for name, _ in samples(Metrics(node).text().decode()))
-    node.pair = standby(lag_commands=5, lag_s=1.5, silence_s=0.25, released_seq=8, agreed_seq=7, arbiter="it is down")
+    node.pair = paired_standby(
+        lag_commands=5, lag_s=1.5, silence_s=0.25, released_seq=8, agreed_seq=7, arbiter="it is down"
+    )
     found = samples(Metrics(node).text().decode())
     for key, name, _ in PAIR_GAUGES:
         assert found[name, ""] == node.pair[key]
@@ -157,7 +145,7 @@ def test_every_number_of_the_report_is_a_metric_and_a_single_node_has_none_of_th
     assert found["lockstep_pair_working", ""] == 1
     assert found["lockstep_pair_in_sync", ""] == 2
     assert found["lockstep_pair_arbiter_answers", ""] == 0
-    node.pair = report(copies=[COPY, COPY | {"name": "C", "role": "follower", "in_sync": False, "lag_commands": 40}])
+    node.pair = paired(copies=[COPY, COPY | {"name": "C", "role": "follower", "in_sync": False, "lag_commands": 40}])
     found = samples(Metrics(node).text().decode())
     assert found["lockstep_pair_primary", ""] == 1
     assert found["lockstep_copy_lag_commands", "copy=C,role=follower"] == 40
