@@ -110,6 +110,19 @@ BOTH: Final = Setup(policy="both")
 REPLICA: Final = Setup(policy="replica")
 #: The primary's clock is as slow as allowed, and the arbiter's as fast, and the primary loses the arbiter alone.
 SLOW_CLOCK: Final = Setup("both", (-10_000, 10_000, 10_000), 2_000, ("primary without arbiter",))
+#: The record cannot be written for a while, and the primary's disk is behind when it dies.
+UNRECORDED: Final = Setup(
+    "replica",
+    only=(
+        "primary without arbiter",
+        "arbiter pause",
+        "cascade",
+        "crash in a write",
+        "slow disk",
+        "orderly restart",
+        "arbiter crash",
+    ),
+)
 #: Each control, and where it shows.
 CONTROLS: Final[dict[str, tuple[Parts, Setup]]] = {
     "a standby acknowledges before it has the block": (Parts(standby=AcknowledgesEarly), BOTH),
@@ -123,5 +136,5 @@ CONTROLS: Final[dict[str, tuple[Parts, Setup]]] = {
     "a primary answers alone before the record is written": (Parts(primary=AnswersAlone), BOTH),
     "a standby is recorded before it has all that was told": (Parts(primary=RecordsEarly), BOTH),
     "a primary is recorded alone before its disk has what was told": (Parts(primary=RecordsAloneEarly), REPLICA),
-    "a memory counts while its node is not recorded": (Parts(primary=CountsMemoryOfTheUnrecorded), REPLICA),
+    "a memory counts while its node is not recorded": (Parts(primary=CountsMemoryOfTheUnrecorded), UNRECORDED),
 }
