@@ -20,6 +20,8 @@ from load.lines import LoadError, User
 from node.link import Link, LinkError, RequestRefused
 
 ROOT: Final = Path(__file__).parent.parent
+#: Module that is run as lockstep.
+ENTRY = "cli.main"
 _START_S: Final = 180.0
 _END_S: Final = 20.0
 
@@ -37,7 +39,7 @@ class Child:
     def __init__(self, words: Sequence[str], log: Path) -> None:
         with log.open("ab") as complaints:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", *words, "--json"],
+                [sys.executable, "-m", ENTRY, *words, "--json"],
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 text=True,
