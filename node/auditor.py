@@ -9,8 +9,9 @@ import select
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from directory.recover import stateful
 from engine.interface import EngineKind, MarketEngine
 from engine.records import COMMAND
 from journal import BlockRefused, Journal, JournalDamaged
@@ -63,15 +64,23 @@ class Auditor:
     ) -> None:
         self._directory, self._address, self._secret = directory, address, secret
         self._journal: Journal = journal_of(directory)
-        self._engine: MarketEngine = rebuild_from(
-            self._journal, directory, engine=engine, on_divergence="note", progress=progress
-        ).engine
-        self._pieces: PieceComparison | None = PieceComparison(self._engine) if engine == "kernel" else None  # type: ignore[arg-type]
+        self._kind: EngineKind = engine
+        self._engine: MarketEngine
+        self._pieces: PieceComparison | None = None
+        self._replay(progress)
         self._socket: socket.socket | None = None
         self._own_parts: dict[int, dict[str, bytes]] = {}
         self._parts_seq = 0
         self._link, self._epoch, self._time_ns = self._end()
         self.standby = self._new_standby()
+
+    def _replay(self, progress: Progress | None) -> None:
+        """Come to the end of the journal in the directory, whatever digests are recorded there."""
+        self._engine = rebuild_from(
+            self._journal, self._directory, engine=self._kind, on_divergence="note", progress=progress
+        ).engine
+        if self._kind == "kernel":
+            self._pieces = PieceComparison(stateful(self._engine))
 
     def close(self) -> None:
         """End the connection and the reading."""
@@ -103,7 +112,7 @@ class Auditor:
                 continue
             self._turn()
             if self.standby.state == "following":
-                lost_ns = lease_clock_ns()
+                attempts, lost_ns = 0, lease_clock_ns()
             elif self.standby.state not in ("greeting", "diverged"):
                 self._drop()
                 attempts += self.standby.state in ("elsewhere", "refused")
@@ -149,6 +158,8 @@ class Auditor:
         """Replay what a running node has journaled in the directory meanwhile."""
         self._journal.close()
         self._journal = journal_of(self._directory)
+        if self._engine.seq < self._journal.start_seq:
+            self._replay(None)
         for _ in played(self._journal, self._engine, self._journal.last_seq):
             pass
         self._link, self._epoch, self._time_ns = self._end()
@@ -242,8 +253,7 @@ class Auditor:
             return
         seq, parts = check
         if not parts:
-            machine: Any = self._engine
-            self._own_parts = {seq: machine.part_digests()}
+            self._own_parts = {seq: dict(stateful(self._engine).part_digests())}
         elif (own_parts := self._own_parts.pop(seq, None)) is not None:
             for part in sorted(own_parts.keys() & parts.keys()):
                 self.standby.compare_part(seq, part, own_parts[part], parts[part])

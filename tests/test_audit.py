@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import run_line
 from engine.interface import EngineKind
 from node.auditor import Auditor, AuditRefused, AuditState
 from replication.register import Register
 from tests.rows import cancel, enter
 from tests.test_divergence import flip
 from tests.test_node_pair import SECRET, Member, start_rows, until, with_pair
+
+
+@pytest.fixture(autouse=True)
+def _long_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that a slow machine does not lose: no takeover is meant here."""
+    monkeypatch.setattr("tests.test_node_pair.TTL_NS", 60_000_000_000)
+
 
 DEADLINE_S = 20.0
 
@@ -47,7 +55,7 @@ def test_a_third_copy_agrees_with_the_primary_while_it_trades(tmp_path: Path, en
         assert state.primary == "A"
         assert state.agreed_seq >= a.node.engine.seq
         assert (state.pieces > 0) == (engine == "kernel")
-        assert b.pair.standby.in_sync
+        await until(lambda: b.pair.standby.in_sync)
 
     with_pair(tmp_path, story)
 
@@ -71,6 +79,26 @@ def test_a_difference_from_the_primary_is_named(tmp_path: Path, engine: EngineKi
         assert a.node.reigns
 
     with_pair(tmp_path, story)
+
+
+def test_the_command_compares_directories_too_and_says_what_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+
+    with_pair(tmp_path, story)
+    one, two = str(tmp_path / "a"), str(tmp_path / "b")
+    assert run_line(["audit", one, "--against", two]) == 0
+    assert "equal as far as both go" in capsys.readouterr().out
+    for words, said in (
+        (["--against", two, "--to", "3"], "leave them out for a directory"),
+        (["--against", "127.0.0.1:1"], "--secret-file"),
+        (["--against", "nowhere"], "give HOST:PORT"),
+    ):
+        assert run_line(["audit", one, *words]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_an_audit_without_the_secret_is_refused(tmp_path: Path) -> None:

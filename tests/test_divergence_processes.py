@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,16 @@ def lockstep(*words: object) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def audit(pair: PairOfNodes, directory: Path, *words: object) -> tuple[int, str]:
+    """Audit of the primary by a third copy that starts from a directory."""
+    assert pair.a.child is not None
+    arguments = pair.a.child.process.args
+    assert isinstance(arguments, list)
+    secret = arguments[arguments.index("--secret-file") + 1]
+    address = f"127.0.0.1:{pair.a.link_port}"
+    return lockstep("audit", directory, "--against", address, "--secret-file", secret, "--json", *words)
+
+
 def check_found(pair: PairOfNodes, load: Load, victim: Member, part: str) -> str:
     """Flip a bit of a part in one node, and check all that has to follow; gives a line with what was measured."""
     pair.until(lambda: load.answers > 50, "the load did not begin")
@@ -132,6 +143,9 @@ def test_a_flipped_bit_in_the_standby_is_found_under_load_and_the_node_stays_dow
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with loaded_pair(monkeypatch) as (pair, load):
+        status, said = audit(pair, pair.b.directory, "--seconds", 1)
+        assert status == 0, said
+        assert json.loads(said)["pieces"] > 0
         print(check_found(pair, load, pair.b, "orders"))
         assert "in the part orders" in restart_refused(pair.b)
         # As docs/OPERATIONS.md says: the directory is moved away, and the node starts again with an empty one.
@@ -142,6 +156,7 @@ def test_a_flipped_bit_in_the_standby_is_found_under_load_and_the_node_stays_dow
         assert pair.a.pair()["diverged"] == []
 
 
+@pytest.mark.long
 def test_a_comparison_that_is_left_out_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCKSTEP_TEST_SKIP", "1")
     with loaded_pair(monkeypatch) as (pair, load):
