@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,9 @@ class Market:
                 pass
             else:
                 return
-        self._loop.call_soon_threadsafe(self.release)
+        # A node that was deposed ends while blocks are on their way to the disk: nobody waits for them any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.release)
 
     def _break(self, error: JournalError) -> None:
         if not self._broken:

@@ -7,6 +7,11 @@ clock-steps  the wall clock is up to 30 minutes off and steps every second, on t
 tells-early  what happened is told before it is durable: the hole that the crash loop has to find
 impatient    silence, and a reader that takes nothing, are borne for 2 seconds
 patient      they are borne for an hour
+by-peer      the primary's link is reached at --peer, which may be a proxy, and not where the arbiter's record says
+acknowledges-early  a standby acknowledges a block at once, takes it 0.4 s later, and forgets those that wait with the
+             connection: the hole that the history of answers has to show
+ignores-epochs  a primary tells what is on its own disk, without a lease, and goes on when another reign has begun
+drops-quarantine  what an old primary sets aside is lost
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
 
@@ -109,6 +114,86 @@ def small_room() -> None:
     node.node.RoomWatch = small  # type: ignore[attr-defined]
 
 
+def by_peer() -> None:
+    from node.pair import Pair
+
+    Pair._address = lambda self: self.options.peer  # type: ignore[method-assign]
+
+
+def acknowledges_early() -> None:
+    from journal import frame as block_frame
+    from replication import link
+    from replication.link import Kind
+    from replication.standby import Standby
+
+    sound_take, sound_blocks, sound_disconnect = Standby._take, Standby.take_blocks, Standby.disconnect
+    arrived_s: list[float] = []
+    claimed = [0]
+
+    def take(self: Any, frame: Any) -> None:
+        sound_take(self, frame)
+        if frame.kind == Kind.BLOCK:
+            announced = block_frame.peek(frame.payload)
+            assert announced is not None
+            claimed[0] = block_frame.decode(frame.payload, announced[0], 64).last_seq
+            arrived_s.append(time.monotonic())
+            acknowledge(self, 0)
+
+    def acknowledge(self: Any, _now_ns: int) -> None:
+        if self.state == "following":
+            told = max(claimed[0], self.taken_seq)
+            self._out.append(link.encode(Kind.ACK, self.epoch, link.pack_ack(told, told, self._digests)))
+            self._digests = []
+
+    def take_blocks(self: Any) -> list[bytes]:
+        ripe = sum(time.monotonic() - each_s > 0.4 for each_s in arrived_s)
+        waiting = list(self._blocks)
+        self._blocks.clear()
+        self._blocks.extend(waiting[:ripe])
+        del arrived_s[:ripe]
+        taken = sound_blocks(self)
+        self._blocks.extend(waiting[ripe:])
+        return taken
+
+    def disconnect(self: Any) -> None:
+        sound_disconnect(self)
+        self._blocks.clear()
+        arrived_s.clear()
+        claimed[0] = 0
+
+    Standby._take, Standby.acknowledge = take, acknowledge  # type: ignore[method-assign]
+    Standby.take_blocks, Standby.disconnect = take_blocks, disconnect  # type: ignore[method-assign]
+
+
+def ignores_epochs() -> None:
+    from node.pair import Pair
+    from replication.primary import Primary
+    from replication.tenure import Tenure
+
+    def tick(self: Any, primary: Any, _tenure: Any, now_ns: int) -> None:
+        primary.tick(now_ns, time.time_ns())
+        self._send_all()
+        self._node.market.release()
+
+    def released(self: Any, **_lease_holds: bool) -> int:
+        return int(self.journaled_seq)
+
+    Tenure.holds = lambda _self, _now_ns: True  # type: ignore[method-assign]
+    Primary.released_seq = released  # type: ignore[method-assign]
+    sound = Pair._tick_primary
+
+    def tick_primary(self: Any, primary: Any, tenure: Any, now_ns: int) -> None:
+        (tick if tenure.why or primary.superseded else sound)(self, primary, tenure, now_ns)
+
+    Pair._tick_primary = tick_primary  # type: ignore[method-assign]
+
+
+def drops_quarantine() -> None:
+    import directory.set_aside
+
+    directory.set_aside.write_quarantine = lambda *_: None  # type: ignore[attr-defined]
+
+
 FAULTS: Final = {
     "often": often,
     "slow-disk": slow_disk,
@@ -118,6 +203,10 @@ FAULTS: Final = {
     "impatient": impatient,
     "patient": patient,
     "small-room": small_room,
+    "by-peer": by_peer,
+    "acknowledges-early": acknowledges_early,
+    "ignores-epochs": ignores_epochs,
+    "drops-quarantine": drops_quarantine,
 }
 
 if __name__ == "__main__":

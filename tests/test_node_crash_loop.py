@@ -14,120 +14,23 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from checkpoints import CheckpointStore
-from client import AsyncClient, ClientError, NewOrder, NotConnected, Request, RequestState, Side
-from engine.records import UserPermission
-from gateway.streams import Segment, Streams
-from replay.rebuild import capacity_of, journal_of, rebuild
 from replay.verify import verify
 from tests.ouch_messages import messages
 from tests.running import USERS, Client, Running, free_port
+from tests.trading import SETTLED, Trader, made_of_journal, packets, streams_of_journal
 from wire import ouch, soup
 from wire.ouch_codes import ServerMessage
-from wire.soup import LoginAccepted, PacketType, packet_bytes
+from wire.soup import LoginAccepted, PacketType
 
 KILLS = int(os.environ.get("LOCKSTEP_KILLS", "2"))
 CHECKPOINT_EVERY = 200
 START_S = 1.2
-SETTLED = {RequestState.DONE, RequestState.REFUSED}
-
-
-class Trader:
-    """A client of the library that trades at random. ``kept``: each message that came, by its number."""
-
-    def __init__(self, port: int, user: str, seed: int) -> None:
-        self.user = user
-        self.client = AsyncClient("127.0.0.1", port, user, "secret", resend=True, reconnect_for_s=60, timeout_s=30)
-        self.client._retry._backoff._top_s = 0.2  # a test may try more often than a trader should
-        self.kept: dict[int, bytes] = {}
-        self.changed = 0  # messages that came again, and were others
-        self.connections = 0
-        self.told: list[str] = []  # texts of debug packets: why the node ended a connection
-        self.requests: list[Request] = []
-        self.failure: ClientError | None = None
-        self._chance = random.Random(seed)
-        self._names = 0
-        self._rest = b""
-        self._number = 1
-        self._receive: Callable[[bytes, int], Any] = self.client.core.receive
-        self._connected: Callable[[int], None] = self.client.core.connected
-        self.client.core.receive = self._heard  # type: ignore[method-assign]
-        self.client.core.connected = self._begun  # type: ignore[method-assign]
-
-    def _begun(self, now_ns: int) -> None:
-        self._rest = b""
-        self._connected(now_ns)
-
-    def _heard(self, data: bytes, now_ns: int) -> Any:
-        self._rest += data
-        while end := packet_bytes(self._rest):
-            packet, self._rest = self._rest[:end], self._rest[end:]
-            if packet[2] == PacketType.LOGIN_ACCEPTED:
-                self._number = LoginAccepted.read(packet[3:]).next_seq
-                self.connections += 1
-            elif packet[2] == PacketType.DEBUG:
-                self.told.append(packet[3:].decode("ascii", "replace"))
-            elif packet[2] == PacketType.SEQUENCED:
-                self.changed += self.kept.setdefault(self._number, packet) != packet
-                self._number += 1
-        return self._receive(data, now_ns)
-
-    async def trade(self, enough: asyncio.Event) -> None:
-        """Until it is enough, or the client has given up."""
-        try:
-            while not enough.is_set():
-                await self._turn()
-                await asyncio.sleep(self._chance.random() ** 3 * 0.02)
-        except ClientError as error:
-            self.failure = error
-
-    async def _turn(self) -> None:
-        """Some orders at once, then a change of one of them, each with its answer."""
-        entered = []
-        for _ in range(self._chance.randint(1, 12)):
-            self._names += 1
-            token = f"LONG-{self.user}-{self._names:06d}" if self._chance.random() < 0.3 else None
-            side = self._chance.choice((Side.BUY, Side.SELL))
-            price = f"{10 + self._chance.randint(-3, 3) / 100:.2f}"
-            tif_s = 0 if self._chance.random() < 0.4 else 99_998
-            new = NewOrder("XYZ", side, self._chance.randint(1, 50), price, tif_s)
-            try:
-                order, request = await self.client.send(new, token)
-            except NotConnected:
-                if self.client._ended:
-                    raise
-                continue
-            entered.append(order)
-            self.requests.append(request)
-        await self._answers(self.requests[-len(entered) :] if entered else [])
-        changes = []
-        for order in entered:
-            if order.is_open and self._chance.random() < 0.9:
-                try:
-                    if self._chance.random() < 0.3:
-                        changes.append(self.client.core.replace(order, order.qty + 5, "10.00"))
-                    else:
-                        changes.append(self.client.core.cancel(order))
-                except NotConnected:
-                    break
-        self.requests += changes
-        await self._answers(changes)
-
-    async def _answers(self, requests: list[Request]) -> None:
-        await asyncio.gather(*map(self.client.outcome, requests), return_exceptions=True)
-
-    @property
-    def settled(self) -> bool:
-        return self.failure is not None or (self.client.is_live and not self.client.open_requests())
-
-
 #: Reasons that a client of the loop may be told: it beats, reads, and has the right password, but may log in again
 #: before the node has noticed that its connection is gone.
 TRUE_WORDS = frozenset({"closed: the same user logged in again", "closed: the session has ended"})
@@ -171,7 +74,7 @@ async def crash_loop(
     try:
         await asyncio.to_thread(node.start)
         await asyncio.to_thread(node.set_up)
-        traders = [Trader(port, user, seed + number) for number, user in enumerate(USERS)]
+        traders = [Trader(f"127.0.0.1:{port}", user, seed + number) for number, user in enumerate(USERS)]
         for trader in traders:
             await trader.client.connect()
         tasks = [asyncio.create_task(trader.trade(enough)) for trader in traders]
@@ -223,7 +126,7 @@ def _whole_streams(port: int, data: Path) -> dict[str, bytes]:
     """The streams of all users, once the journal has nothing more for them: a disconnect still cancels orders."""
     for _ in range(100):
         streams = {user: _whole_stream(port, user) for user in USERS}
-        made = _made_of_journal(data)
+        made = made_of_journal(data)
         # Cancels of a disconnect may be on their way to a slow disk still.
         if streams == made.told and not made.to_cancel:
             break
@@ -240,44 +143,6 @@ def _whole_stream(port: int, user: str) -> bytes:
     stream = client.take(next_seq - 1)
     client.log_out()
     return stream
-
-
-class Made(NamedTuple):
-    """The users' streams, and the number of open orders that go with a disconnect."""
-
-    told: dict[str, bytes]
-    to_cancel: int
-
-
-def streams_of_journal(data: Path) -> dict[str, bytes]:
-    """The users' streams of the day, made from nothing but the journal, from command 1 on."""
-    return _made_of_journal(data).told
-
-
-def _made_of_journal(data: Path) -> Made:
-    with journal_of(data) as journal:
-        capacity = capacity_of(journal)
-    made: dict[int, list[bytes]] = {}
-
-    def deliver(segment: Segment) -> None:
-        made.setdefault(segment.user, []).append(segment.data)
-
-    streams = Streams(capacity, deliver, lambda _: made.clear())
-    rebuild(data, use_checkpoints=False, observe=streams)
-    cancels = UserPermission.CANCEL_ON_DISCONNECT
-    to_cancel = sum(len(streams.open_orders(user)) for user, _ in streams.users() if streams.may(user, cancels))
-    return Made({streams.name(user): b"".join(pieces) for user, pieces in made.items()}, to_cancel)
-
-
-def packets(stream: bytes) -> list[bytes]:
-    """Packet by packet."""
-    found = []
-    at = 0
-    while at < len(stream):
-        end = at + packet_bytes(stream, at)
-        found.append(stream[at:end])
-        at = end
-    return found
 
 
 def _judge(account: Account, traders: list[Trader], streams: dict[str, bytes], of_journal: dict[str, bytes]) -> None:
@@ -331,7 +196,7 @@ def test_so_it_is_with_a_stalled_disk_a_stopped_log_reader_and_a_stepping_clock(
 
 def test_an_order_that_is_accepted_twice_is_counted() -> None:
     """A control of the judge."""
-    trader, account = Trader(1, "UA", 1), Account()
+    trader, account = Trader("127.0.0.1:1", "UA", 1), Account()
     accepted = soup.packet(PacketType.SEQUENCED, ouch.server_rows(ServerMessage.ACCEPTED).tobytes())
     trader.kept = {1: accepted}
     _judge(account, [trader], {"UA": 2 * accepted}, {"UA": 2 * accepted})

@@ -1,0 +1,81 @@
+"""A pair is killed again and again while clients trade: primary, standby, arbiter and both nodes, by SIGKILL.
+
+Clients of the library trade at random with both addresses, and nobody tells them anything. In the end their histories,
+both journals and all quarantines must be one linear history (``tests.linear_history``): no acknowledged order is lost,
+and none is executed twice. ``LOCKSTEP_PAIR_KILLS`` sets the number of kills of the long test.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from replay.verify import verify
+from tests.pair_under_faults import RunningPair, Trading, live
+from tests.trading import Trader
+
+KILLS = int(os.environ.get("LOCKSTEP_PAIR_KILLS", "200"))
+VICTIMS = ("primary", "witness", "both", "standby", "primary")
+
+
+async def kill_loop(folder: Path, kills: int, seed: int, *options: str) -> tuple[Counter[str], list[Trader], list[str]]:
+    """Kill the processes in turn while three clients trade; counts, clients, and complaints about their history."""
+    chance = random.Random(seed)
+    pair = RunningPair(folder, *options)
+    counts: Counter[str] = Counter()
+    try:
+        await pair.start()
+        async with Trading(pair, seed) as traders:
+            for number in range(kills):
+                await live(traders)
+                await asyncio.sleep(chance.random() ** 2 * 0.5)
+                await _strike(pair, VICTIMS[number % len(VICTIMS)], chance, counts)
+            await pair.in_sync()
+        await pair.end()
+    finally:
+        await pair.stop()
+    for node in pair.nodes.values():
+        assert verify(node.data).ok
+    return counts, traders, pair.complaints(traders)
+
+
+async def _strike(pair: RunningPair, victim: str, chance: random.Random, counts: Counter[str]) -> None:
+    """Kill, and start again: after a while, or at once."""
+    counts[victim] += 1
+    pause_s = chance.choice((0.0, chance.random()))
+    if victim == "witness":
+        pair.witness.kill()
+        await asyncio.sleep(pause_s)
+        await asyncio.to_thread(pair.witness.start)
+        return
+    # Mostly from a pair that is in sync; else the dead node may be the only one that may reign, and comes back.
+    if chance.random() < 0.8:
+        primary, standby = await pair.in_sync()
+        counts["in sync"] += 1
+        killed = {"primary": [primary], "standby": [standby], "both": [primary, standby]}[victim]
+    else:
+        killed = [chance.choice(list(pair.nodes.values()))]
+    await pair.kill(*killed)
+    if len(killed) == 1 and chance.random() < 0.5:
+        await asyncio.sleep(pause_s)
+    await asyncio.gather(*(asyncio.to_thread(node.start) for node in chance.sample(killed, len(killed))))
+
+
+def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str], kills: int) -> None:
+    answers = sum(len(trader.kept) for trader in traders)
+    epochs = {epoch for trader in traders for epoch in trader.epochs.values()}
+    print(f"{dict(counts)}; messages {answers}, requests {sum(len(trader.requests) for trader in traders)}, ", end="")
+    print(f"connections {sum(trader.connections for trader in traders)}, epochs with answers {len(epochs)}")
+    assert complaints == []
+    assert sum(counts[victim] for victim in set(VICTIMS)) == kills
+    assert answers > 100 * kills, "there was load"
+    assert len(epochs) > kills // 5, "and there were takeovers"
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(KILLS, marks=pytest.mark.long)])
+def test_no_acknowledged_order_is_lost_and_none_is_executed_twice_whoever_is_killed(tmp_path: Path, kills: int) -> None:
+    check(*asyncio.run(kill_loop(tmp_path, kills, 2_026, "--checkpoint-every", "2000")), kills)
