@@ -11,7 +11,6 @@ from typing import Any
 
 from journal import Journal
 from node.link import LinkError, RequestRefused
-from tests.arbiters import WitnessCourt
 from tests.fault_proxy import FaultProxy
 from tests.linear_history import (
     Answer,
@@ -25,6 +24,7 @@ from tests.linear_history import (
     complaints,
     id_of,
 )
+from tests.pair_processes import Witness
 from tests.running import FAULTY, USERS, Running, free_port
 from tests.trading import SETTLED, Trader
 
@@ -32,6 +32,12 @@ from tests.trading import SETTLED, Trader
 WITHIN_S = 180.0
 _SEEN_COMMANDS = 4_000
 _SPAWNING = threading.Lock()
+
+
+def _alone(spawn: Callable[[], None]) -> None:
+    """Spawn a process: the one that forks them has one request at a time."""
+    with _SPAWNING:
+        spawn()
 
 
 class PairNode(Running):
@@ -50,7 +56,7 @@ class PairNode(Running):
         super().__init__(
             folder / name.lower(),
             *("--node", name, "--link", f"127.0.0.1:{ports[1]}", "--peer", f"127.0.0.1:{peer}"),
-            *("--arbiter", f"witness://127.0.0.1:{arbiter}", "--secret-file", str(folder / "w" / "secret")),
+            *("--arbiter", f"witness://127.0.0.1:{arbiter}", "--secret-file", str(folder / "witness" / "secret")),
             *options,
             port=ports[0],
             program=(*FAULTY, ",".join(filter(None, ("by-peer", faults)))),
@@ -59,8 +65,7 @@ class PairNode(Running):
         self.blocks_seen: list[BlockId] = []
 
     def spawn(self) -> None:
-        with _SPAWNING:  # the process that forks nodes has one request at a time
-            super().spawn()
+        _alone(super().spawn)
 
     def pair(self) -> dict[str, Any]:
         """Its report of the pair; empty while it gives none."""
@@ -99,7 +104,7 @@ class RunningPair:
     ) -> None:
         self.folder = folder
         given = faults or {}
-        self.witness = WitnessCourt(folder / "w", port=free_port())
+        self.witness = Witness(folder)
         ports = {name: (free_port(), free_port()) for name in "AB"}
         through = {pair: free_port() for pair in (("A", "W"), ("B", "W"), ("A", "B"), ("B", "A"))} if proxies else {}
         options = ("--lease-ms", str(lease_ms), "--durability", "both", *options)
@@ -123,7 +128,7 @@ class RunningPair:
         """Make the market in the directory of A, and start both; B fetches it, and they are in sync then."""
         for proxy in self.proxies.values():
             await proxy.start()
-        await asyncio.to_thread(self.witness.start)
+        await self.start_witness()
         a, b = self.nodes["A"], self.nodes["B"]
         alone = Running(a.data)
         try:
@@ -134,6 +139,16 @@ class RunningPair:
             alone.stop()
         await asyncio.gather(asyncio.to_thread(a.start), asyncio.to_thread(b.start))
         await self.in_sync()
+
+    async def start_witness(self) -> None:
+        """Start the arbiter."""
+        await asyncio.to_thread(_alone, self.witness.start)
+
+    async def kill_witness(self) -> None:
+        """Kill the arbiter."""
+        assert self.witness.process is not None
+        self.witness.process.kill()
+        await asyncio.to_thread(self.witness.stop)
 
     async def until(self, condition: Callable[[], Any], what: str) -> None:
         """Wait until something is so; it is asked in a thread."""

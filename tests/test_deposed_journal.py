@@ -1,4 +1,4 @@
-"""The journal of a node whose event loop has ended: a deposed primary may still have blocks on their way to the disk."""
+"""The journal of a node whose loop has ended: a deposed primary may still have blocks on their way to the disk."""
 
 import asyncio
 from pathlib import Path

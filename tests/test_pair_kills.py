@@ -33,7 +33,7 @@ async def kill_loop(folder: Path, kills: int, seed: int, *options: str) -> tuple
             for number in range(kills):
                 await live(traders)
                 await asyncio.sleep(chance.random() ** 2 * 0.5)
-                await _strike(pair, VICTIMS[number % len(VICTIMS)], chance, counts)
+                await _strike(pair, number, chance, counts)
             await pair.in_sync()
         await pair.end()
     finally:
@@ -43,17 +43,18 @@ async def kill_loop(folder: Path, kills: int, seed: int, *options: str) -> tuple
     return counts, traders, pair.complaints(traders)
 
 
-async def _strike(pair: RunningPair, victim: str, chance: random.Random, counts: Counter[str]) -> None:
+async def _strike(pair: RunningPair, number: int, chance: random.Random, counts: Counter[str]) -> None:
     """Kill, and start again: after a while, or at once."""
+    victim = VICTIMS[number % len(VICTIMS)]
     counts[victim] += 1
     pause_s = chance.choice((0.0, chance.random()))
     if victim == "witness":
-        pair.witness.kill()
+        await pair.kill_witness()
         await asyncio.sleep(pause_s)
-        await asyncio.to_thread(pair.witness.start)
+        await pair.start_witness()
         return
     # Mostly from a pair that is in sync; else the dead node may be the only one that may reign, and comes back.
-    if chance.random() < 0.8:
+    if number < len(VICTIMS) or chance.random() < 0.8:
         primary, standby = await pair.in_sync()
         counts["in sync"] += 1
         killed = {"primary": [primary], "standby": [standby], "both": [primary, standby]}[victim]
@@ -73,7 +74,7 @@ def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str]
     assert complaints == []
     assert sum(counts[victim] for victim in set(VICTIMS)) == kills
     assert answers > 100 * kills, "there was load"
-    assert len(epochs) > kills // 5, "and there were takeovers"
+    assert len(epochs) > kills // 4, "and there were takeovers"
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(KILLS, marks=pytest.mark.long)])
