@@ -76,11 +76,12 @@ def _open(member: Member) -> int:
 def test_orders_stay_if_the_user_logs_in_to_the_new_primary_and_go_if_not(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         traders = await _with_orders(a)
-        b.node.options = replace(b.node.options, grace_s=0.5)
+        b.node.options = replace(b.node.options, grace_s=1_000.0)
         a.kill()
         await until(lambda: b.node.reigns)
         assert _open(b) == 2, "the takeover itself cancels nothing"
         back = await Trader.log_in(b, "UA", seq=3)
+        b.node.gateway.attention.present_ns += 1_000_000_000_000  # the time to log in is over
         await until(lambda: _open(b) == 1)
         back.send(enter("o9", "B", 5, 90_000))
         assert await back.message() == "A", "and nothing was canceled before"
