@@ -119,7 +119,7 @@ class PairControl(Protocol):
         ...
 
     async def survey_promotion(self) -> dict[str, Any]:
-        """What a promotion of this copy would mean: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
+        """Consequences of a promotion of this copy: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
         ...
 
     async def promote(self, reason: str) -> dict[str, Any]:
@@ -280,7 +280,7 @@ class NodeControl(Protocol):
         ...
 
     async def survey_promotion(self) -> dict[str, Any]:
-        """What a promotion of this copy would mean: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
+        """Consequences of a promotion of this copy: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
         ...
 
     async def promote(self, reason: str) -> dict[str, Any]:

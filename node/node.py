@@ -594,7 +594,7 @@ class Node:
         return account.single(self) if self.pair is None else self.pair.status()
 
     async def survey_promotion(self) -> dict[str, Any]:
-        """What a promotion of this copy would mean. Raises OperationRefused."""
+        """Consequences of a promotion of this copy. Raises OperationRefused."""
         return await self._of_pair().survey_promotion()
 
     async def promote(self, reason: str) -> dict[str, Any]:

@@ -273,7 +273,7 @@ class Pair:
         return successor
 
     async def survey_promotion(self) -> dict[str, Any]:
-        """What a promotion of this copy would mean: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
+        """Consequences of a promotion of this copy: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
         return await promotion.survey(self, self._node, self._arbiter)
 
     async def promote(self, reason: str) -> dict[str, Any]:

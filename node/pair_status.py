@@ -12,7 +12,7 @@ from replication.tenure import Tenure
 
 
 def of_reign(reign: Reign | None, primary: str) -> dict[str, Any]:
-    """Who is primary, by the arbiter's record; without one, ``primary`` as this node has heard."""
+    """Name of the primary by the arbiter's record; without one, ``primary`` as this node has heard."""
     if reign is None:
         words = dict.fromkeys(("primary_address", "clients_address", "since", "forced"), "")
         return {"primary": primary, **words, "in_sync": []}

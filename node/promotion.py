@@ -40,7 +40,7 @@ class Copy(Protocol):
 
 
 async def survey(pair: Copy, node: "Node", arbiter: Arbiter) -> dict[str, Any]:
-    """What a promotion of this node would mean: values by ``node.control.PROMOTION_KEYS``. Raises OperationRefused."""
+    """Consequences of a promotion of this node: values by ``node.control.PROMOTION_KEYS``. Raises OperationRefused."""
     if pair.primary is not None:
         raise OperationRefused(f"{pair.identity.name} is primary already")
     try:
