@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import run_line
-from directory.bundle import bundles
+from directory.bundle import bundles, read_bundle
 from replication.register import Register
 from tests.rows import enter
 from tests.test_divergence import flip
@@ -30,6 +30,9 @@ def lockstep(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, s
 def test_two_bundles_say_whose_state_was_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+        for each in (a, b):
+            await each.node.checkpoint()
         await a.node.submit(enter(1, "a0", 1, 1, 90_000))
         await until(lambda: b.node.engine.seq == a.node.engine.seq)
         flip((a if wrong == "A" else b).node, "orders")
@@ -39,6 +42,8 @@ def test_two_bundles_say_whose_state_was_wrong(tmp_path: Path, capsys: pytest.Ca
 
     with_pair(tmp_path, story)
     (of_a,), (of_b,) = bundles(tmp_path / "a"), bundles(tmp_path / "b")
+    # The blocks are replayed from the checkpoints.
+    assert all("base.checkpoint" in read_bundle(path).manifest["members"] for path in (of_a, of_b))
     capsys.readouterr()
     status, said = lockstep(capsys, "compare", of_a, of_b)
     assert status == 1
