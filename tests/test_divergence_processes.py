@@ -131,7 +131,7 @@ def check_found(pair: PairOfNodes, load: Load, victim: Member, part: str) -> str
 
 
 def restart_refused(member: Member) -> str:
-    """What a start of a node on its marked directory says."""
+    """Kill a node and start it on its marked directory: the last line of its log."""
     assert member.child is not None
     member.child.kill()
     member.start()
