@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,6 +216,23 @@ def test_the_directory_is_free_as_soon_as_the_node_is_gone_though_its_child_stil
         assert every._child is not None
         assert of_process(every._child.pid), "or this test tests nothing"
     every.give_up()
+
+
+def test_connections_end_with_the_node_though_its_child_still_writes(tmp_path: Path) -> None:
+    journal, engine = create(tmp_path / "node", SMALL)
+    unsure: Any = Unsure(journal)
+    engine.apply(ROWS[:1_000].copy())
+    of_node, of_client = socket.socketpair()
+    of_client.settimeout(20)
+    every = CheckpointFork(unsure, 500)
+    with journal, of_client:
+        every(unsure, engine)
+        until(lambda: list((tmp_path / "node" / "checkpoints").glob("*.tmp")))
+        of_node.close()  # as the death of the node does
+        assert of_client.recv(1) == b""
+        assert every._child is not None
+        assert of_process(every._child.pid), "or this test tests nothing"
+        every.give_up()
 
 
 def test_the_reference_engine_has_no_image_and_is_refused(node: tuple[Path, Journal, Engine]) -> None:
