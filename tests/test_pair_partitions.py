@@ -32,7 +32,7 @@ BETWEEN = ("primary and arbiter", "primary and standby", "standby and arbiter", 
 async def partition_loop(folder: Path, count: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Partition so often; counts, and complaints about the history."""
     chance = random.Random(seed)
-    pair = RunningPair(folder, proxies=True)
+    pair = RunningPair(folder, "--checkpoint-every", "2000", proxies=True)
     counts: Counter[str] = Counter()
     cases = list(itertools.product(KINDS, BETWEEN))
     chance.shuffle(cases)

@@ -49,7 +49,7 @@ class Bystander:
 async def stop_loop(folder: Path, stops: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Stop the primary so often; counts, and complaints about the history."""
     chance = random.Random(seed)
-    pair = RunningPair(folder)
+    pair = RunningPair(folder, "--checkpoint-every", "2000")
     counts: Counter[str] = Counter()
     try:
         await pair.start()
