@@ -265,7 +265,9 @@ def read_bundle(path: Path) -> Bundle:
         with tarfile.open(path, mode="r:") as tar:
             first = tar.next()
             if first is None or first.name != _MANIFEST or first.size > _MANIFEST_BYTES_MAX:
-                raise BundleError(f"{path} is no bundle of a divergence: it does not begin with {_MANIFEST}")
+                raise BundleError(
+                    f"{path} is no bundle of a divergence: it does not begin with {_MANIFEST}; check the path"
+                )
             manifest = json.loads(_stream(tar, first).read())
             if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
                 raise BundleError(f"{path} is a bundle of another release; use the release that wrote it")
@@ -277,7 +279,9 @@ def read_bundle(path: Path) -> Bundle:
     except (tarfile.TarError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{path} is no bundle of a divergence, or it is damaged: {error}") from error
+        raise BundleError(
+            f"{path} is no data directory, and no bundle of a divergence that can be read ({error}); check the path"
+        ) from error
     return Bundle(path, manifest)
 
 

@@ -22,7 +22,6 @@ from checkpoints import (
     write_checkpoint,
 )
 from engine.capacity import Capacity
-from engine.conversion import convert
 from engine.interface import EngineKind, MarketEngine, StatefulEngine, new_engine, restore_engine
 from engine.records import RULES_VERSION
 from journal import Durability, Journal, JournalDamaged, JournalError
@@ -212,6 +211,8 @@ def _write_start_image(journal: Journal, directory: Path | str) -> str:
 def _with_capacity(engine: StatefulEngine, capacity: Capacity) -> StatefulEngine:
     """The market of an engine in one of another capacity, as a roll makes it. Raises ValueError where it does not
     fit."""
+    from engine.conversion import convert  # loads the kernels, which few starts need here
+
     if engine.capacity == capacity:
         return engine
     parts = {part: dict(arrays) for part, arrays in engine.parts().items()}

@@ -208,9 +208,9 @@ def test_what_is_no_data_directory_is_told_what_it_is_and_where_one_comes_from(
         ("folder", "holds no journal"),
     ):
         complaint = lockstep.complaint(2, "state", tmp_path / name)
-        assert complaint.startswith(f"{tmp_path / name} {said} of lockstep; check the path (`lockstep run FILE --data")
+        assert complaint.startswith(f"{tmp_path / name} {said} of lockstep; check the path: `lockstep serve` and")
     assert lockstep.complaint(2, "doctor", tmp_path / "nowhere").endswith("is not there; check the path")
-    assert lockstep.complaint(2, "doctor", tmp_path / "file").endswith("is no directory; check the path")
+    assert "is no data directory, and no bundle" in lockstep.complaint(2, "doctor", tmp_path / "file")
     (tmp_path / "day.txt").write_text(DAY)
     assert "is a file; name a new directory" in lockstep.complaint(
         2, "run", tmp_path / "day.txt", "--data", tmp_path / "file"

@@ -164,9 +164,9 @@ def test_an_image_without_the_streams_is_no_beginning(tmp_path: Path) -> None:
     truth = rolled_at(tmp_path / "truth", [])
     market(tmp_path / "a", [ENDS[5]], ENDS[-9])
     roll_at(tmp_path / "a")
+    append(tmp_path / "a", ROWS[ENDS[-9] : ENDS[-8]])
     start_image = slices.places(tmp_path / "a")[-1].start_image
     write_checkpoint(start_image, replace(load_checkpoint(start_image), projections={}))
-    append(tmp_path / "a", ROWS[ENDS[-9] : ENDS[-8]])
     assert fetched(tmp_path / "a", tmp_path / "b").slices == 2
     assert [place.number for place in slices.places(tmp_path / "b")] == [2, 3]
     assert agree(append(tmp_path / "b", ROWS[ENDS[-8] :]), truth)
