@@ -64,7 +64,7 @@ test-day: $(READY)  ## all slow tests and a third of the long ones, by the same 
 
 test-long: $(READY)  ## everything, with more kills, more commands, more bit flips
 	@$(BIN)/lockstep warmup
-	@LOCKSTEP_KILLS=1000 LOCKSTEP_COMMANDS=2000000 LOCKSTEP_FLIPS=20000 $(PYTEST) $(SPREAD)
+	@LOCKSTEP_KILLS=1000 LOCKSTEP_PAIR_KILLS=200 LOCKSTEP_PAIR_STOPS=100 LOCKSTEP_PAIR_PARTITIONS=60 LOCKSTEP_COMMANDS=2000000 LOCKSTEP_FLIPS=20000 $(PYTEST) $(SPREAD)
 
 test-modes: $(READY)  ## the engine compiled, compiled with bounds checks, and interpreted
 	@$(PYTEST) tests/test_engine_modes.py

@@ -18,7 +18,7 @@ from replay.verify import verify
 from tests.pair_under_faults import RunningPair, Trading, live
 from tests.trading import Trader
 
-KILLS = int(os.environ.get("LOCKSTEP_PAIR_KILLS", "200"))
+KILLS = int(os.environ.get("LOCKSTEP_PAIR_KILLS", "20"))
 VICTIMS = ("primary", "witness", "both", "standby", "primary")
 
 

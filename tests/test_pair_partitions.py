@@ -18,7 +18,7 @@ import pytest
 from tests.fault_proxy import FaultProxy
 from tests.pair_under_faults import RunningPair, Trading, live
 
-PARTITIONS = int(os.environ.get("LOCKSTEP_PAIR_PARTITIONS", "60"))
+PARTITIONS = int(os.environ.get("LOCKSTEP_PAIR_PARTITIONS", "10"))
 KINDS: dict[str, Callable[[FaultProxy], None]] = {
     "cut": FaultProxy.cut,
     "half-open": FaultProxy.hold,

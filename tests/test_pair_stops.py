@@ -19,7 +19,7 @@ from tests.pair_under_faults import PairNode, RunningPair, Trading, live
 from tests.running import USERS, Client
 from wire.soup import PacketType
 
-STOPS = int(os.environ.get("LOCKSTEP_PAIR_STOPS", "100"))
+STOPS = int(os.environ.get("LOCKSTEP_PAIR_STOPS", "10"))
 
 
 class Bystander:
