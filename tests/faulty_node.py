@@ -151,6 +151,7 @@ def acknowledges_early() -> None:
         self._blocks.clear()
         self._blocks.extend(waiting[:ripe])
         del arrived_s[:ripe]
+        self._checks.clear()  # their places count blocks that are held back
         taken = sound_blocks(self)
         self._blocks.extend(waiting[ripe:])
         return taken
