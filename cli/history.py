@@ -69,11 +69,10 @@ def commands(
     printer: Printer | None = None
     need_events = with_events or selection.symbol is not None
     if quarantine is None:
-        source, last_seq = _source(directory, choice, need_events=need_events), lambda: _last_seq(directory)
+        source = _source(directory, choice, need_events=need_events)
     else:
         source = play_quarantine(directory, quarantine, selection.from_seq, selection.to_seq, prepare=ready)
-        last_seq = lambda: read_quarantine(directory, quarantine).last_seq  # noqa: E731
-    for stretch in _stretches(source, last_seq):
+    for stretch in _stretches(source, lambda: _last_seq(directory, quarantine)):
         before, names = stretch.before, stretch.names
         printer = printer or Printer(before)
         rows, caused = stretch.rows, stretch.events
@@ -172,7 +171,10 @@ def _goes_on(rows: NDArray[Any], *, open_end: bool = False) -> NDArray[np.bool_]
     return extends & ~after
 
 
-def _last_seq(directory: Path) -> int:
+def _last_seq(directory: Path, quarantine: str | None) -> int:
+    """Last command of the journal, or of a quarantine."""
+    if quarantine is not None:
+        return read_quarantine(directory, quarantine).last_seq
     with Journal.open(directory, readonly=True) as journal:
         return journal.last_seq
 

@@ -2,15 +2,18 @@
 
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from cli.errors import WrongUse
 
 if TYPE_CHECKING:
     from node.pair_plan import PairPlan
+    from sequencer.release import ReleasePolicy
 
 #: Release policies that need a standby.
 REPLICATED: Final = ("replica", "both")
+#: Addresses that mean all of this machine's.
+_ANY: Final = frozenset({"0.0.0.0", "::", "*"})
 
 
 class PairArguments(NamedTuple):
@@ -64,15 +67,26 @@ def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
     except (AddressError, ValueError) as error:
         raise WrongUse(str(error)) from None
     link_host, link_port = address_of(given.link or "127.0.0.1:0", "--link", least=0)
+    if link_host in _ANY:
+        raise WrongUse(
+            f"--link is {given.link!r}, by which no other node can reach this one; give an address of this machine"
+        )
     peer = address_of(given.peer, "--peer", least=1) if given.peer is not None else None
     settings = Settings(
-        policy=policy,  # type: ignore[arg-type]  # the option's choices are those of the type
+        policy=cast("ReleasePolicy", policy),
         alone="stop" if given.alone == "stop" else "continue",
         silence_ns=given.standby_timeout_ms * 1_000_000,
         beat_ns=min(50, max(given.standby_timeout_ms // 10, 1)) * 1_000_000,
     )
     options = PairOptions(
-        Candidate(name, policy=policy), secret, link_host, link_port, peer, settings, follower=given.follower
+        Candidate(name, policy=policy),
+        secret,
+        link_host,
+        link_port,
+        peer,
+        settings,
+        clients_host=link_host if host in _ANY else host,
+        follower=given.follower,
     )
     secret_file = given.secret_file
     where = given.arbiter
@@ -80,7 +94,6 @@ def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
         options,
         lambda journal_id: open_arbiter(address, journal_id, ttl_ns=ttl_ns, secret_file=secret_file),
         lambda journal_id: DeathWatch(where, journal_id, secret_file),
-        host,
     )
 
 

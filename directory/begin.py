@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from directory.incomplete import MARK as INCOMPLETE
 from directory.resume import JournalBeginning
 from journal import Journal, JournalBusy
 from journal.history import History
@@ -22,7 +23,7 @@ from replay.rebuild import journal_of
 _LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}
 #: Folder that is there while a journal is fetched from another node, and what may lie beside it then.
 FETCH_FOLDER: Final = "fetch.new"
-_FETCHED: Final = {FETCH_FOLDER, SLICES, "streams"}
+_FETCHED: Final = {FETCH_FOLDER, SLICES, "streams", INCOMPLETE}
 
 
 class JournalMatch(NamedTuple):

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from checkpoints import Checkpoint, CheckpointStore, load_checkpoint, write_checkpoint
+from directory.recover import stateful
 from engine.capacity import Capacity
 from engine.digest import ByteHash, part_digest
 from engine.interface import MarketEngine, new_engine, restore_engine
@@ -328,7 +329,7 @@ def judge(bundle: Bundle, work: Path) -> Judgement:
             previous, next_seq = block.checksum, block.last_seq + 1
             if engine.seq < block.last_seq <= seq:
                 engine.apply(owned_rows(block.rows)[engine.seq + 1 - block.first_seq :])
-    digests = {part: digest.hex() for part, digest in engine.part_digests().items()}  # type: ignore[attr-defined]
+    digests = {part: digest.hex() for part, digest in stateful(engine).part_digests().items()}
     recorded = manifest["part_digests"]
     return Judgement(seq, tuple(part for part in sorted(digests) if digests[part] != recorded.get(part)), "")
 

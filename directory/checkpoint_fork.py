@@ -107,7 +107,7 @@ class CheckpointFork:
         self._on_digests = on_digests
         self._projections = projections
         self._child: _Child | None = None
-        self._told = False
+        self._told = self.dropped = False
         # One beyond the journal's end is of another life of the directory.
         known = [
             info.seq
@@ -212,6 +212,14 @@ class CheckpointFork:
         finally:
             self.give_up()  # where something was raised, or it did not become durable
 
+    def drop(self) -> None:
+        """Drop the checkpoint under way, if any, unless it has its name already; never waits. It is ``busy`` until its
+        process, which has a low priority, has noticed.
+        """
+        if self._child is not None and not self.dropped:
+            self.dropped = True
+            os.close(self._child.go)
+
     def give_up(self) -> None:
         """Drop the checkpoint under way, if any, unless it has its name already."""
         if self._child is not None:
@@ -259,7 +267,7 @@ class CheckpointFork:
             raise CheckpointError(f"what goes with it could not be put on the disk: {error}") from error
 
     def _report(self, child: _Child) -> None:
-        if not self._told and self._journal.durable_seq >= child.seq:
+        if not self.dropped and not self._told and self._journal.durable_seq >= child.seq:
             self._told = True
             with suppress(BrokenPipeError):  # it has failed already, and has reported it
                 os.write(child.go, _DURABLE)
@@ -273,6 +281,7 @@ class CheckpointFork:
         except ChildProcessError:
             pass  # it has ended; where SIGCHLD is ignored, the system keeps no status
         said = os.read(child.said, _SENTENCE_BYTES_MAX)
+        dropped = self.dropped
         self._forget(child)
         self._child = None
         if said.startswith(_DONE):
@@ -283,14 +292,16 @@ class CheckpointFork:
             if self._on_digests is not None:
                 digests = json.loads(said[len(_DONE) :])
                 self._on_digests(child.seq, {name: bytes.fromhex(digest) for name, digest in digests.items()})
-        else:
+        elif not dropped:
             what, fate = ("the checkpoint", "was not taken") if child.writes else ("the digests", "were not computed")
             why = said.decode(errors="replace") or f"its process ended with status {status}"
             self._on_failure(f"{what} of command {child.seq:,} {fate}: {why}")
 
     def _forget(self, child: _Child) -> None:
-        os.close(child.go)
+        if not self.dropped:
+            os.close(child.go)
         os.close(child.said)
+        self.dropped = False
 
 
 def _write_and_end(

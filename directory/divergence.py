@@ -6,11 +6,11 @@ is rebuilt in an empty directory. DIR/directory_id tells a primary that a node w
 """
 
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from directory.small_file import write_whole
 from replay.errors import ReplayError
 
 MARK: Final = "diverged"
@@ -41,7 +41,7 @@ class DirectoryDiverged(ReplayError):
 
 def write_mark(directory: Path, mark: Mark) -> None:
     """Write the mark, whole and synced. Raises OSError."""
-    write_small(directory / MARK, json.dumps(mark._asdict()) + "\n")
+    write_whole(directory / MARK, json.dumps(mark._asdict()) + "\n")
 
 
 def read_mark(directory: Path) -> Mark | None:
@@ -85,24 +85,5 @@ def directory_id(directory: Path) -> bytes:
     except (FileNotFoundError, ValueError):
         pass
     token = secrets.token_hex(16)
-    write_small(path, f"{token} {place}\n")
+    write_whole(path, f"{token} {place}\n")
     return bytes.fromhex(token)
-
-
-def write_small(path: Path, text: str) -> None:
-    """Replace a small file, whole and synced. Raises OSError."""
-    aside = path.with_name(f".{path.name}.new")
-    with open(aside, "w", encoding="utf-8", opener=_private) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

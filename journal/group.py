@@ -78,7 +78,7 @@ class GroupWriter:
         self._commit = commit
         self._explain = explain
         self._on_progress = on_progress
-        self._lingers = lingers
+        self.lingers = lingers
         self._failure: BaseException | None = None
         self._queue: deque[Entry] = deque()
         self._blocks = 0  # in the queue
@@ -104,9 +104,7 @@ class GroupWriter:
             self.queue_bytes += size
             self._blocks += is_block
             if self._state and (
-                self._state == _Thread.ASLEEP
-                or (is_block and not self._lingers)
-                or self.queue_bytes >= LINGER_BYTES_MAX
+                self._state == _Thread.ASLEEP or (is_block and not self.lingers) or self.queue_bytes >= LINGER_BYTES_MAX
             ):
                 self._call()
 
@@ -146,11 +144,11 @@ class GroupWriter:
             return False
         if waited or self._closing or self.queue_bytes >= LINGER_BYTES_MAX:
             return True
-        return self._blocks > 0 and (not self._lingers or self._wanted_seq > self.durable_seq)
+        return self._blocks > 0 and (not self.lingers or self._wanted_seq > self.durable_seq)
 
     def _take(self) -> list[Entry]:
         """The next group; empty when the writer is to end."""
-        turn_s, turns = (LINGER_S, _EMPTY_TURNS_MAX) if self._lingers else (DIGEST_LINGER_S, 1)
+        turn_s, turns = (LINGER_S, _EMPTY_TURNS_MAX) if self.lingers else (DIGEST_LINGER_S, 1)
         with self._lock:
             waited = False
             while not self._due(waited):

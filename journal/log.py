@@ -85,6 +85,7 @@ class Journal:
         self._store: Store | None = None
         self._snapshots: SnapshotSource | None = None
         self._writer: GroupWriter | None = None
+        self._lingers = False
         self._closed = False
         self._lock = None if readonly else WriterLock(path)
         try:
@@ -236,9 +237,21 @@ class Journal:
 
     def _new_writer(self, store: Store) -> GroupWriter:
         last_seq = store.mark.last_seq
-        return GroupWriter(
-            store.commit, self._explain, last_seq, on_progress=self._on_durable, lingers=self.durability == "none"
-        )
+        writer = GroupWriter(store.commit, self._explain, last_seq, on_progress=self._on_durable)
+        writer.lingers = self._lingers or self.durability == "none"
+        return writer
+
+    @property
+    def lingers(self) -> bool:
+        """True while no client waits for this disk, so that a block may wait a little for others; the owner sets it."""
+        return self._lingers
+
+    @lingers.setter
+    def lingers(self, lingers: bool) -> None:
+        if lingers != self._lingers:
+            self._lingers = lingers
+            if self._writer is not None:
+                self._writer.lingers = lingers or self.durability == "none"
 
     def _check_slice_before(self) -> None:
         """Check that the slice before ends where this one starts, and mark it closed if a crash prevented that."""

@@ -185,12 +185,17 @@ class CheckpointSchedule:
         if self._failure:
             raise OperationRefused(self._failure)
 
-    def give_up(self, why: str = "the node ends") -> None:
-        """Drop the checkpoint that is wanted or under way, if any."""
-        if self.wanted or self._aside.busy:
+    def give_up(self) -> None:
+        """Drop the checkpoint that is wanted or under way, if any, at the end of the node; waits for its process."""
+        self.drop("the node ends")
+        self._aside.give_up()
+
+    def drop(self, why: str) -> None:
+        """Drop the checkpoint that is wanted or under way, if any. Never waits: the market goes on."""
+        if self.wanted or (self._aside.busy and not self._aside.dropped):
             self._on_failure(f"the checkpoint was given up: {why}")
         self.wanted = self._slice_wanted = self._requested = False
-        self._aside.give_up()
+        self._aside.drop()
 
     async def _moment(self) -> None:
         await asyncio.sleep(_LOOK_S)

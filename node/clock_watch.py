@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from directory.small_file import write_whole
 from engine.interface import MarketEngine
 from node import health
 from node.control import OperationRefused
 from node.logs import Log
-from node.small_file import write_whole
 from notation.words import time as shown_time
 from sequencer import discipline
 from sequencer.clock import MarketClock

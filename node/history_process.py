@@ -1,6 +1,7 @@
 """Process beside a primary that serves its history, so that a copy far behind costs the market nothing."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,8 +43,7 @@ class HistoryProcess:
         self._loop.add_reader(self._out, self._read)
 
     def _read(self) -> None:
-        stdout = self._process.stdout
-        data = stdout.read1(4_096) if stdout is not None else b""  # type: ignore[attr-defined]  # a BufferedReader
+        data = os.read(self._out, 4_096)
         if not data:
             self._loop.remove_reader(self._out)
             self._on_port(0)

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from directory.small_file import write_whole
 from node import operator_socket
 from node.operator_socket import NAME, Identity
-from node.small_file import write_whole
 
 FILE: Final = "admin.json"
 #: Bytes of a line at most, its end included.

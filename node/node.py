@@ -433,7 +433,7 @@ class Node:
             state = self.scarcity.state
             self.gateway.limit_rows(FULL_ROWS if state in ("full", "gone") else ROWS_MAX)
             if state != "fine":
-                self.checkpointing.give_up(self.scarcity.sentence)
+                self.checkpointing.drop(self.scarcity.sentence)
             if state == "gone" and not self._ending:
                 self._no_room = RoomGone(self.scarcity.sentence)
                 self.log.error("the node ends", why=str(self._no_room))

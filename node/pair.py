@@ -13,10 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from directory.divergence import directory_id
+from directory.incomplete import clear_incomplete, why_incomplete
 from engine.engine import compile_kernels as engine_kernels
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, JournalError
-from node import pair_status, promotion
+from node import pair_status, promotion, switchover
 from node.control import OperationRefused
 from node.copy_age import CopyAge
 from node.history_process import HistoryProcess
@@ -30,7 +31,7 @@ from replication.candidacy import Candidacy
 from replication.death_watch import DeathWatch
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
-from replication.link import LinkError, Position, Scrub
+from replication.link import LinkError, Position
 from replication.primary import Copy, Primary
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby
@@ -46,10 +47,6 @@ TICK_S: Final = 0.005
 RECONNECT_S: Final = 0.05
 CONNECT_S: Final = 1.0
 REFUSED_S: Final = 0.5
-#: Longest preparation of a switchover, during which nothing is taken.
-HANDOVER_S: Final = 2.0
-#: Time for the answer to the operator who hands over.
-ANSWER_S: Final = 0.01
 
 
 class TailApart(Exception):
@@ -101,7 +98,9 @@ class Pair:
             seq=node.journal.last_seq,
             event_digest=node.engine.event_digest,
             directory=directory_id(node.options.data),
+            incomplete=why_incomplete(node.options.data),
         )
+        self._marked_incomplete = bool(self.standby.incomplete)
         self.states.follow(self.standby)
         self.standby.on_journaled(node.journal.durable_seq)
         self.candidacy = Candidacy(
@@ -110,7 +109,6 @@ class Pair:
         self._lapse = Lapse(node.gateway, node.await_absent)
         self.outcome: Exception | None = None
         self.port = 0
-        self.reign_began_s = 0.0
         self._server: asyncio.Server | None = None
         self._history: HistoryProcess | None = None
         self._primary_host = ""
@@ -122,7 +120,7 @@ class Pair:
         self._next_attempt_s = 0.0
         self._asking: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
-        self._closed = self._handed_over = False
+        self._closed = self.handed_over = False
         self._said = ""
         age_ns = time.time_ns() - node.engine.now_ns if node.engine.now_ns else 0
         self._began_ns = lease_clock_ns()
@@ -188,9 +186,9 @@ class Pair:
         options = self.options
         self._server = await self._loop.create_server(lambda: FromCopy(self), options.host, options.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
-        if not options.candidate.address:
-            address = f"{options.host}:{self.port}"
-            self.candidacy.candidate = options.candidate._replace(address=address)
+        self.candidacy.candidate = options.candidate._replace(
+            address=f"{options.host}:{self.port}", clients=f"{options.clients_host}:{self._node.port}"
+        )
         self._tick()
 
     def close(self) -> None:
@@ -215,6 +213,10 @@ class Pair:
         if self._watch is not None:
             self._watch.close()
 
+    async def close_arbiter(self) -> None:
+        """End the connection to the arbiter; call it last."""
+        await self._arbiter.close()
+
     async def release_reign(self, successor: str = "") -> None:
         """Give the reign up at the arbiter, so that a standby takes over at once. Nothing is answered after it."""
         if self.tenure is not None and not self.tenure.why:
@@ -222,16 +224,9 @@ class Pair:
             with suppress(ArbiterError):
                 await self._arbiter.ask(request)
 
-    @property
-    def has_standby_in_sync(self) -> bool:
-        """True if another node can take over now."""
-        return self.primary is not None and any(
-            copy["in_sync"] and copy["role"] == "standby" for copy in self.primary.status()
-        )
-
     async def leave(self) -> bool:
         """Leave in order: hand the reign to a standby that is in sync; False if there is none, or it is not ready."""
-        if not self.has_standby_in_sync:
+        if not switchover.has_standby_in_sync(self.primary):
             return False
         try:
             await self.switch_over()
@@ -241,36 +236,8 @@ class Pair:
         return True
 
     async def switch_over(self) -> str:
-        """Hand the reign to the standby, without loss; gives its name. This node ends then, as deposed.
-
-        Raises OperationRefused where there is no standby in sync, or it is not ready in time; then nothing changed.
-        """
-        primary, node = self.primary, self._node
-        if primary is None or self.tenure is None:
-            raise OperationRefused(f"{self.identity.name} is not primary; send the command to the primary")
-        node.intake.reigns = False
-        node.command_entry.elsewhere = "the reign is being handed over; repeat the command"
-        try:
-            deadline_s = time.monotonic() + HANDOVER_S
-            while node.market.published_seq < node.engine.seq:
-                await _pause(deadline_s, "the last commands are not acknowledged yet")
-            why = primary.hand_over()
-            if why:
-                raise OperationRefused(f"no switchover: {why}")
-            self._send_all()
-            while not primary.is_ready:
-                await _pause(deadline_s, f"{primary.handover_to} is not ready")
-        except OperationRefused:
-            node.intake.reigns = True
-            node.command_entry.elsewhere = ""
-            node.gateway.resume()
-            raise
-        successor = primary.handover_to
-        self._handed_over = True
-        await self.release_reign(successor)
-        # The operator's request is answered first; clients are told nothing meanwhile, as the lease is over.
-        self._loop.call_later(ANSWER_S, node.depose, f"{successor} takes over by command")
-        return successor
+        """Hand the reign to the standby; gives its name. Raises OperationRefused; then nothing changed."""
+        return await switchover.switch_over(self, self._node, self.identity.name)
 
     async def survey_promotion(self) -> dict[str, Any]:
         """Consequences of a promotion of this copy: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
@@ -297,10 +264,10 @@ class Pair:
         self.states.tick_primary(primary, now_ns)
         for request in tenure.next_requests(now_ns):
             self._ask_in_reign(tenure, request)
-        self._send_all()
+        self.send_all()
         self._node.market.release()
         why = tenure.why or (f"epoch {primary.superseded} has begun" if primary.superseded else "")
-        if why and not self._handed_over:
+        if why and not self.handed_over:
             self._node.depose(why)
         elif not why:
             self._lapse.look(tenure.holds(now_ns), now_ns)
@@ -316,7 +283,7 @@ class Pair:
                 return
             tenure.on_answer(request, answer)
             self._node.market.release()
-            self._send_all()
+            self.send_all()
 
         self._begin(ask())
 
@@ -354,7 +321,6 @@ class Pair:
         )
         self.states.reign(self.primary)
         self.tenure = Tenure(won, lease, self.primary)
-        self.reign_began_s = time.time()
         if self._watch is not None:
             self._watch.reign(won.epoch)
             if not self._watch.is_alive:
@@ -369,6 +335,8 @@ class Pair:
         )
         node.market.replicate(self)
         begin_reign(journal, node.engine, node.market.take_own, won.epoch, self.options.candidate.name)
+        if self._marked_incomplete:
+            self._clear_mark()  # an operator has made it primary, and what it has is the market now
         node.reign()
         self._log.info("reign", epoch=won.epoch, node=self.options.candidate.name, seq=node.engine.seq)
 
@@ -382,7 +350,7 @@ class Pair:
         """Send a block to the copies."""
         assert self.primary is not None, "a node replicates while it reigns"
         self.primary.add_block(first_seq, last_seq, sealed)
-        self._send_all()
+        self.send_all()
 
     def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Note the event digest after a block; it goes out with what is sent next."""
@@ -394,9 +362,11 @@ class Pair:
         assert self.primary is not None, "a node replicates while it reigns"
         assert self.tenure is not None, "a node replicates while it reigns"
         self.primary.on_journaled(self._node.journal.durable_seq)
+        self._node.journal.lingers = self.primary.waits_for_memory_alone
         return self.primary.released_seq(lease_holds=self.tenure.holds(lease_clock_ns()))
 
-    def _send_all(self) -> None:
+    def send_all(self) -> None:
+        """Send what the copies are to get."""
         for connection in list(self._from_copies.values()):
             connection.send()
 
@@ -415,6 +385,9 @@ class Pair:
             self._to_primary.abort()  # its machine may be gone, so that nothing else would end the connection
         self._flush()
         self.states.tick_copy()
+        standby = self.standby
+        if self._marked_incomplete and not standby.incomplete and standby.journaled_seq == standby.taken_seq:
+            self._clear_mark()  # it was in sync, and all of that is on this disk
         if self.standby.state == "diverged":
             self._look_at_state()
         # A follower reads the register too: it shows which node to copy. Its fitness keeps it from asking for more.
@@ -441,6 +414,11 @@ class Pair:
                 self._to_primary.close()  # its reign is over
         if self.candidacy.won is not None and self.primary is None and not self._closed:
             self._reign()
+
+    def _clear_mark(self) -> None:
+        """Remove the mark of a directory that was begun anew: nothing that was told is missing here any more."""
+        clear_incomplete(self._node.options.data)
+        self._marked_incomplete = False
 
     def _name_primary(self) -> None:
         """Note the arbiter's record, and let refusals of commands and logins name the primary."""
@@ -493,6 +471,7 @@ class Pair:
             return
         self._to_primary = None
         self._peer_tried = True
+        self._node.journal.lingers = False
         self.standby.disconnect()
         self._next_attempt_s = time.monotonic() + (REFUSED_S if self.standby.state == "refused" else RECONNECT_S)
         self.candidacy.hurry(lease_clock_ns())
@@ -509,6 +488,7 @@ class Pair:
         except JournalError as error:
             self._node.fail(error)
             return
+        self._node.journal.lingers = self._memory_is_enough
         self.standby.on_journaled(self._node.journal.durable_seq)
         self.standby.acknowledge(now_ns)
         self._flush()
@@ -516,6 +496,11 @@ class Pair:
             self._applying = True
             # The acknowledgement leaves before this is called.
             self._loop.call_soon(self._apply)
+
+    @property
+    def _memory_is_enough(self) -> bool:
+        """True while nobody waits for this disk: the primary waits for the memory of this copy."""
+        return self.options.settings.policy == "replica" and self.standby.state == "following"
 
     def _take(self) -> bool:
         """Queue the blocks that arrived before the next check of the state; False if there were none."""
@@ -543,7 +528,7 @@ class Pair:
                     standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
                 checks = standby.take_checks()
                 for check in checks:
-                    self._check(check)
+                    self.states.check(standby, check)
                 if not (self._take() or checks):
                     break
         except LinkError as error:
@@ -558,10 +543,6 @@ class Pair:
             self._age.on_current(now_ns)
         self._flush()
         self._look_at_state()
-
-    def _check(self, check: "Scrub | tuple[int, dict[str, bytes]] | bytes") -> None:
-        if not isinstance(check, bytes):
-            self.states.check(self.standby, check)
 
     def on_slice(self) -> None:
         """Note that this node has begun a new slice of its journal."""
@@ -634,10 +615,3 @@ class Pair:
             self.primary.disconnect(copy)
         if copy.name:
             self._log.warning("copy left", name=copy.name, role=copy.role, why=copy.why)
-
-
-async def _pause(deadline_s: float, why: str) -> None:
-    """Wait a moment. Raises OperationRefused after the deadline."""
-    if time.monotonic() > deadline_s:
-        raise OperationRefused(f"no switchover: {why} after {HANDOVER_S:g} s")
-    await asyncio.sleep(0.001)

@@ -12,9 +12,9 @@ from replication.primary import Settings
 class PairOptions:
     """Options of a node of a pair.
 
-    ``candidate``: name, and the addresses that the arbiter's record shows. ``secret``: of the pair. ``host``, ``port``:
-    where copies connect. ``peer``: address of the other node's link; None: only what the arbiter's record names.
-    ``follower``: a copy that never takes over by itself.
+    ``candidate``: name and release policy. ``secret``: of the pair. ``host``, ``port``: where copies connect. ``peer``:
+    address of the other node's link; None: only what the arbiter's record names. ``clients_host``: of order entry, as
+    that record shows it. ``follower``: a copy that never takes over by itself.
     """
 
     candidate: Candidate
@@ -23,6 +23,7 @@ class PairOptions:
     port: int
     peer: tuple[str, int] | None
     settings: Settings
+    clients_host: str = "127.0.0.1"
     follower: bool = False
 
 
@@ -31,10 +32,8 @@ class PairPlan:
     """Plan of a node of a pair, before its directory is open: ``options`` as above, and the driver of the arbiter.
 
     ``make_arbiter``: driver for the id of a journal (16 bytes). ``make_watch``: starts the watch beside this process.
-    ``clients_host``: address of order entry that the arbiter's record shows.
     """
 
     options: PairOptions
     make_arbiter: Callable[[bytes], Arbiter]
     make_watch: Callable[[bytes], DeathWatch]
-    clients_host: str

@@ -36,8 +36,6 @@ from replication.link import Position
 
 #: Descriptors for the node itself: journal, spool, checkpoints, operator, monitors, and connections being refused.
 DESCRIPTORS_RESERVED: Final = 128
-
-
 #: Wait before the next attempt to fetch a history.
 AGAIN_S: Final = 0.5
 
@@ -261,6 +259,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
         if pair is not None:
             pair.close()
             await pair.release_reign()
+            await pair.close_arbiter()
         await admin.close()
         if metrics is not None:
             await metrics.close()
@@ -271,10 +270,8 @@ def _pair(node: Node, plan: PairPlan | None) -> Pair | None:
     """Replication of a node of a pair."""
     if plan is None:
         return None
-    clients = f"{plan.clients_host}:{node.options.port}"
-    options = replace(plan.options, candidate=plan.options.candidate._replace(clients=clients))
     journal_id = node.journal.journal_id
-    pair = Pair(node, options, plan.make_arbiter(journal_id), plan.make_watch(journal_id))
+    pair = Pair(node, plan.options, plan.make_arbiter(journal_id), plan.make_watch(journal_id))
     node.pair = pair
     return pair
 

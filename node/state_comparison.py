@@ -124,7 +124,7 @@ class StateComparison:
             return
         found = _found(self._name, standby.role, standby.primary, standby.epoch, divergence)
         self.diverged = self._node.checkpointing.forbidden = found.sentence
-        self._node.checkpointing.give_up(found.sentence)
+        self._node.checkpointing.drop(found.sentence)
         directory = self._node.options.data
         name = f"divergence-{found.epoch}-{found.last_seq}.bundle"
         mark = Mark(

@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from directory.small_file import write_whole
 from engine.interface import MarketEngine
 from engine.names import EVERY, pack, unpack
 from engine.records import COMMAND, CommandKind, Phase
 from node.control import SubmissionResult
-from node.small_file import write_whole
 
 #: File in a node's directory while the node has instruments halted: their symbols, and the phase of each.
 FILE: Final = "halted_by_node.json"

@@ -17,6 +17,7 @@ from typing import Final
 from checkpoints import CheckpointError, CheckpointStore, load_checkpoint
 from checkpoints.store import FOLDER as CHECKPOINTS
 from directory.begin import FETCH_FOLDER
+from directory.incomplete import BEGUN_EMPTY, mark_incomplete
 from engine.digest import part_digest
 from journal import BlockRefused, Journal, JournalError, marks, slices
 from journal.slices import START_IMAGE, ArchiveNote, make_folder, places, sync_folder
@@ -113,6 +114,7 @@ class _Fetch:
         # While it is there, the directory counts as empty.
         make_folder(self._directory / FETCH_FOLDER)
         sync_folder(self._directory)
+        mark_incomplete(self._directory, BEGUN_EMPTY)
         while True:
             answer = self._other.slice(number)
             try:

@@ -8,8 +8,9 @@ A copy (standby, follower or auditor) connects to the primary. Both then send fr
 before it and the payload. Of a BLOCK it covers the header alone: the payload is a sealed block of the journal, which
 has a checksum of its own and is linked to the block before (``journal.frame``).
 
-The greeting: the primary sends CHALLENGE, the copy HELLO, the primary WELCOME or REFUSAL. Each proves with an HMAC that
-it knows the secret of the pair. Frames after that have no proof, and nothing is encrypted: use a network of your own.
+The greeting: the primary sends CHALLENGE, the copy HELLO, the primary WELCOME, COMMON, CATCH_UP or REFUSAL. Each proves
+with an HMAC that it knows the secret of the pair; a REFUSAL without a proof is heard and decides nothing. Frames after
+that have no proof, and nothing is encrypted: use a network of your own.
 """
 
 import hmac
@@ -60,7 +61,7 @@ class Kind(IntEnum):
     SCRUB = 9  # primary: digest of a piece of the state at a position
     PARTS = 10  # digest of each part of the state at a position
     SYNC = 11  # primary: whether the copy is recorded as in sync
-    SLICE = 12  # primary: the genesis record of the next slice
+    SLICE = 12  # history: the genesis record of a slice
     HANDOVER = 13  # primary: take over at this position
     READY = 14  # standby: at that position, with this digest
     DIVERGENCE = 15  # the states differ: where, and in which part
@@ -296,6 +297,23 @@ def proof(secret: bytes, role: str, first_nonce: bytes, second_nonce: bytes, cla
     """HMAC-SHA-256 (32 bytes) by which one end (``role``) proves the secret for this greeting and its claims."""
     told = b"|".join((role.encode(), first_nonce, second_nonce, claims))
     return hmac.digest(secret, told, "sha256")
+
+
+def pack_answer(secret: bytes, kind: Kind, first_nonce: bytes, second_nonce: bytes, fields: dict[str, Any]) -> bytes:
+    """Encode the primary's answer to a HELLO, with its proof."""
+    claims = pack_map(fields)
+    given = proof(secret, f"primary {kind.name}", first_nonce, second_nonce, claims)
+    return pack_map({"claims": claims, "proof": given})
+
+
+def unpack_answer(secret: bytes, frame: Frame, first_nonce: bytes, second_nonce: bytes) -> bytes:
+    """Claims of the primary's answer to a HELLO. Raises LinkError without the right proof."""
+    outer = unpack_map(frame.payload, {"claims": bytes, "proof": bytes})
+    expected = proof(secret, f"primary {frame.kind.name}", first_nonce, second_nonce, outer["claims"])
+    if not is_proof(outer["proof"], expected):
+        raise LinkError("the primary does not know the secret of this pair; give both nodes the same --secret-file")
+    claims: bytes = outer["claims"]
+    return claims
 
 
 def is_proof(given: bytes, expected: bytes) -> bool:

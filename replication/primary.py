@@ -99,6 +99,8 @@ class Copy:
 
     def __init__(self, nonce: bytes, now_ns: int) -> None:
         self.nonce = nonce
+        #: Nonce of the copy, from its HELLO.
+        self.peer_nonce = b""
         self.reader = FrameReader()
         self.state: Literal["greeting", "live", "closed"] = "greeting"
         self.why = ""
@@ -255,6 +257,11 @@ class Primary:
         acks = [self._ack_of(name) for name in names]
         return Replicated(min(ack.received_seq for ack in acks), min(ack.journaled_seq for ack in acks))
 
+    @property
+    def waits_for_memory_alone(self) -> bool:
+        """True while answers wait for the memory of a standby, so that no client waits for the disk here."""
+        return self.settings.policy == "replica" and self.replicated is not None
+
     def _ack_of(self, name: str) -> Replicated:
         for copy in self._live():
             if copy.name == name and copy.role == "standby":
@@ -353,9 +360,14 @@ class Primary:
         copy.state = "closed"
         copy.why = copy.why or why
 
-    def _refuse(self, copy: Copy, why: str, *, unlike: bool = False) -> None:
-        copy.put(link.encode(Kind.REFUSAL, self.epoch, link.pack_map({"why": why, "unlike": unlike})))
+    def _refuse(self, copy: Copy, why: str) -> None:
+        copy.put(link.encode(Kind.REFUSAL, self.epoch, link.pack_map({"why": why})))
         self.disconnect(copy, why)
+
+    def _answer(self, copy: Copy, kind: Kind, fields: dict[str, Any]) -> None:
+        """Answer a HELLO, with the proof of the secret."""
+        answer = link.pack_answer(self._secret, kind, copy.nonce, copy.peer_nonce, fields)
+        copy.put(link.encode(kind, self.epoch, answer))
 
     def receive(self, copy: Copy, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
         """Take bytes of a connection; one that breaks the rules is closed with the reason."""
@@ -395,6 +407,7 @@ class Primary:
         if len(outer["nonce"]) != link.NONCE_BYTES or not link.is_proof(outer["proof"], expected):
             self._refuse(copy, "the peer does not know the secret of this pair; give both nodes the same --secret-file")
             return
+        copy.peer_nonce = outer["nonce"]
         kinds = link.IDENTITY_KINDS | {"role": str, "epoch": int, "tail": bytes, "directory": bytes}
         claims = link.unpack_map(outer["claims"], kinds)
         identity = Identity(*(claims[name] for name in Identity._fields))
@@ -406,9 +419,10 @@ class Primary:
             self._refuse(copy, why)
             return
         if why := link.difference(self.identity, identity):
-            self._refuse(copy, why, unlike=True)
+            self._answer(copy, Kind.REFUSAL, {"why": why})
+            self.disconnect(copy, why)
             return
-        self._place(copy, outer["nonce"], identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
+        self._place(copy, identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
 
     def _reason_against(self, copy: Copy) -> str:
         if copy.role not in ROLES:
@@ -421,7 +435,7 @@ class Primary:
             return f"{self.identity.name} has a standby, {other}; a second copy follows with --role follower"
         return ""
 
-    def _place(self, copy: Copy, nonce: bytes, identity: Identity, tail: list[Position]) -> None:
+    def _place(self, copy: Copy, identity: Identity, tail: list[Position]) -> None:
         """Find the newest position that both journals have, and go on from there."""
         if identity.slice_number < self.identity.slice_number:
             self._send_elsewhere(copy, identity.slice_number)
@@ -435,12 +449,12 @@ class Primary:
         elif common is None:
             self._refuse(copy, f"the journals of {self.identity.name} and {copy.name} have no block in common")
         elif common != tail[0]:
-            copy.put(link.encode(Kind.COMMON, self.epoch, link.pack_positions([common])))
+            self._answer(copy, Kind.COMMON, {"common": link.pack_positions([common])})
             self.disconnect(copy, f"{copy.name} has blocks after {common.seq} that are not of this history")
         elif common.seq < self.backlog.start.seq:
             self._send_elsewhere(copy, identity.slice_number)
         else:
-            self._welcome(copy, nonce, common.seq)
+            self._welcome(copy, common.seq)
 
     def _has(self, place: Position) -> bool:
         if place.seq >= self.backlog.start.seq:
@@ -449,13 +463,15 @@ class Primary:
 
     def _send_elsewhere(self, copy: Copy, slice_number: int) -> None:
         fields = {"last_seq": self.backlog.last_seq, "slice_number": self.identity.slice_number}
-        copy.put(link.encode(Kind.CATCH_UP, self.epoch, link.pack_map(fields)))
+        if copy.state == "greeting":
+            self._answer(copy, Kind.CATCH_UP, fields)
+        else:
+            copy.put(link.encode(Kind.CATCH_UP, self.epoch, link.pack_map(fields)))
         self.disconnect(copy, f"{copy.name} (slice {slice_number}) first fetches older blocks")
 
-    def _welcome(self, copy: Copy, nonce: bytes, seq: int) -> None:
-        claims = link.pack_map({**self.identity._asdict(), "from_seq": seq + 1, "last_seq": self.backlog.last_seq})
-        proof = link.proof(self._secret, "primary", copy.nonce, nonce, claims)
-        copy.put(link.encode(Kind.WELCOME, self.epoch, link.pack_map({"claims": claims, "proof": proof})))
+    def _welcome(self, copy: Copy, seq: int) -> None:
+        fields = {**self.identity._asdict(), "from_seq": seq + 1, "last_seq": self.backlog.last_seq}
+        self._answer(copy, Kind.WELCOME, fields)
         for older in [each for each in self._live() if each.name == copy.name]:
             self.disconnect(older, f"{copy.name} connected again")
         # It has another directory than the one that diverged, so it was rebuilt.
@@ -528,10 +544,6 @@ class Primary:
         self._diverged_directories[copy.name] = copy.directory
         copy.put(link.encode(Kind.DIVERGENCE, self.epoch, link.pack_map(divergence._asdict())))
         self.disconnect(copy, divergence.sentence(self.identity.name, copy.name))
-
-    def forget_divergence(self, name: str) -> None:
-        """Take back a copy that an operator has rebuilt."""
-        self.divergences.pop(name, None)
 
     # Time, and a takeover by command.
 

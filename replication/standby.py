@@ -161,7 +161,7 @@ class Standby:
             for position in link.unpack_positions(frame.payload):
                 self._comparison.other(position)
             self._judge()
-        elif frame.kind in (Kind.SCRUB, Kind.PARTS, Kind.SLICE):
+        elif frame.kind in (Kind.SCRUB, Kind.PARTS):
             # They belong to the position after the blocks that came before them.
             self._checks.append((len(self._blocks), frame))
         elif frame.kind == Kind.BEAT:
@@ -176,19 +176,31 @@ class Standby:
         elif frame.kind == Kind.DIVERGENCE:
             self._on_divergence_reported(frame.payload)
         elif frame.kind == Kind.CATCH_UP:
-            self._go_elsewhere(frame)
+            self._go_elsewhere(frame.payload)
         elif frame.kind == Kind.REFUSAL:
-            self._on_refusal(frame)
+            self._on_refusal(frame.payload)
         else:
             raise LinkError(f"a primary may not send {frame.kind.name} now")
 
-    def _on_refusal(self, frame: Frame) -> None:
-        told = link.unpack_map(frame.payload, {"why": str, "unlike": bool})
-        self.unlike = told["why"] if told["unlike"] else ""
-        self._refuse(told["why"])
+    def _on_refusal(self, payload: bytes) -> None:
+        self._refuse(str(link.unpack_map(payload, {"why": str})["why"]))
 
-    def _go_elsewhere(self, frame: Frame) -> None:
-        told = link.unpack_map(frame.payload, {"last_seq": int, "slice_number": int})
+    def _on_greeting_refused(self, frame: Frame) -> None:
+        """Note a refusal. One with a proof says that this node is no pair of the primary; others change nothing."""
+        try:
+            claims = self._proved(frame)
+        except LinkError:
+            self._on_refusal(frame.payload)
+            return
+        self._on_refusal(claims)
+        self.unlike = self.why
+
+    def _proved(self, frame: Frame) -> bytes:
+        """Claims of the primary's answer. Raises LinkError without its proof."""
+        return link.unpack_answer(self._secret, frame, self._challenge, self._nonce)
+
+    def _go_elsewhere(self, payload: bytes) -> None:
+        told = link.unpack_map(payload, {"last_seq": int, "slice_number": int})
         self.catch_up, self.state = CatchUp(told["last_seq"], told["slice_number"]), "elsewhere"
 
     def _greet(self, frame: Frame) -> None:
@@ -209,14 +221,15 @@ class Standby:
         elif frame.kind == Kind.WELCOME:
             self._welcomed(frame)
         elif frame.kind == Kind.COMMON:
-            positions = link.unpack_positions(frame.payload)
+            told = link.unpack_map(self._proved(frame), {"common": bytes})
+            positions = link.unpack_positions(told["common"])
             if len(positions) != 1 or positions[0] not in self._tail:
                 raise LinkError("the primary named a common position that this journal does not have")
             self.common, self.state = positions[0], "apart"
         elif frame.kind == Kind.CATCH_UP:
-            self._go_elsewhere(frame)
+            self._go_elsewhere(self._proved(frame))
         elif frame.kind == Kind.REFUSAL:
-            self._on_refusal(frame)
+            self._on_greeting_refused(frame)
         else:
             raise LinkError(f"a primary may not send {frame.kind.name} in a greeting")
 
@@ -225,11 +238,7 @@ class Standby:
         return bool(self._out) or self._told != _NOTHING_TOLD
 
     def _welcomed(self, frame: Frame) -> None:
-        outer = link.unpack_map(frame.payload, {"claims": bytes, "proof": bytes})
-        expected = link.proof(self._secret, "primary", self._challenge, self._nonce, outer["claims"])
-        if not link.is_proof(outer["proof"], expected):
-            raise LinkError("the primary does not know the secret of this pair; give both nodes the same --secret-file")
-        claims = link.unpack_map(outer["claims"], link.IDENTITY_KINDS | {"from_seq": int, "last_seq": int})
+        claims = link.unpack_map(self._proved(frame), link.IDENTITY_KINDS | {"from_seq": int, "last_seq": int})
         why = link.difference(self.identity, Identity(*(claims[name] for name in Identity._fields)))
         if why:
             raise LinkError(why)
@@ -258,19 +267,17 @@ class Standby:
         self._checks = deque((place - count, frame) for place, frame in self._checks)
         return blocks
 
-    def take_checks(self) -> list["Scrub | tuple[int, dict[str, bytes]] | bytes"]:
+    def take_checks(self) -> list[Scrub | tuple[int, dict[str, bytes]]]:
         """Checks that belong to the present position, once ``take_blocks`` has given all blocks before them and they
-        are applied: a Scrub, (seq, digest of each part), or the genesis record of the next slice.
+        are applied: a Scrub, or (seq, digest of each part).
 
         Without digests the parts are to be computed here. With digests they may be of an earlier position, where this
         node was asked to compute its own. Raises LinkError for any other check of another position.
         """
-        checks: list[Scrub | tuple[int, dict[str, bytes]] | bytes] = []
+        checks: list[Scrub | tuple[int, dict[str, bytes]]] = []
         while self._checks and self._checks[0][0] == 0:
             _, frame = self._checks.popleft()
-            if frame.kind == Kind.SLICE:
-                checks.append(frame.payload)
-            elif frame.kind == Kind.SCRUB:
+            if frame.kind == Kind.SCRUB:
                 scrub = link.unpack_scrub(frame.payload)
                 if scrub.seq != self.taken_seq:
                     raise LinkError(

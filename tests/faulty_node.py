@@ -173,7 +173,7 @@ def ignores_epochs() -> None:
 
     def tick(self: Any, primary: Any, _tenure: Any, now_ns: int) -> None:
         primary.tick(now_ns, time.time_ns())
-        self._send_all()
+        self.send_all()
         self._node.market.release()
 
     def released(self: Any, **_lease_holds: bool) -> int:

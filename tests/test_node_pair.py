@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from directory.incomplete import BEGUN_EMPTY, mark_incomplete
 from directory.recover import recover
 from engine.capacity import Capacity
 from engine.digest import EventChain
@@ -20,7 +21,7 @@ from node.node import Deposed, Node, NodeOptions
 from node.opening import open_directory
 from node.pair import Pair
 from node.pair_plan import PairOptions
-from replication.arbiter import Candidate
+from replication.arbiter import Candidate, Reign
 from replication.memory import MemoryArbiter
 from replication.primary import Settings
 from replication.register import Register
@@ -76,7 +77,11 @@ def start_rows() -> Any:
 
 
 def with_pair(
-    tmp_path: Path, story: Callable[[Register, Member, Member], Awaitable[None]], policy: ReleasePolicy = "both"
+    tmp_path: Path,
+    story: Callable[[Register, Member, Member], Awaitable[None]],
+    policy: ReleasePolicy = "both",
+    *,
+    begun_empty: bool = False,
 ) -> None:
     """Run a story on a primary A and a standby B that is in sync."""
 
@@ -85,6 +90,8 @@ def with_pair(
         with open_directory(tmp_path / "a", CAPACITY, "fsync").journal:
             pass
         shutil.copytree(tmp_path / "a", tmp_path / "b")
+        if begun_empty:
+            mark_incomplete(tmp_path / "b", BEGUN_EMPTY)
         a = Member("A", tmp_path / "a", register, None, policy)
         await a.start()
         await until(lambda: a.node.reigns)
@@ -206,5 +213,61 @@ def test_a_flipped_bit_of_the_standby_is_found_and_it_does_not_take_over(tmp_pat
         await until(lambda: b.pair.standby.state == "diverged")
         assert a.pair.primary is not None
         assert a.pair.primary.divergences["B"].part == "events"
+
+    with_pair(tmp_path, story)
+
+
+def test_a_directory_that_was_begun_empty_takes_nothing_over_before_it_was_in_sync(tmp_path: Path) -> None:
+    """The record of a primary that stops without a standby still names the node, whose disk is another one."""
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+
+    with_pair(tmp_path, story)
+
+    async def reasons() -> list[str]:
+        found = []
+        for marked in (False, True):
+            if marked:
+                mark_incomplete(tmp_path / "b", BEGUN_EMPTY)
+            member = Member("B", tmp_path / "b", Register(), None, "both")
+            found.append(member.pair.standby.reason_not_to_take_over(Reign(1, 2, "A", "", "", ("A", "B"), 0)))
+            member.close()
+        return found
+
+    assert asyncio.run(reasons()) == ["", f"B may lack acknowledged orders: {BEGUN_EMPTY}"]
+
+
+def test_the_mark_of_a_new_directory_goes_once_the_node_is_in_sync(tmp_path: Path) -> None:
+    async def story(_: Register, _a: Member, b: Member) -> None:
+        await until(lambda: not (b.directory / "incomplete").exists())
+        assert b.pair.standby.incomplete == ""
+
+    with_pair(tmp_path, story, begun_empty=True)
+
+
+def test_blocks_wait_a_little_for_others_while_only_memory_is_waited_for(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        assert a.node.journal.lingers
+        assert b.node.journal.lingers
+        b.kill()
+        await a.node.submit(participant("BETA"))
+        assert not a.node.journal.lingers
+
+    with_pair(tmp_path, story, "replica")
+
+
+def test_a_switchover_that_is_given_up_leaves_the_market_open(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        b.pair.standby.acknowledge = lambda _: None  # type: ignore[method-assign]
+        task = asyncio.create_task(a.pair.switch_over())
+        await asyncio.sleep(0.05)
+        assert not a.node.reigns
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert a.node.reigns
 
     with_pair(tmp_path, story)

@@ -5,10 +5,21 @@ from itertools import product
 import pytest
 
 from replication.comparison import Comparison
-from replication.link import Kind, LinkError, Position, Scrub, encode, pack_ack, pack_map, pack_scrub
+from replication.link import (
+    Kind,
+    LinkError,
+    Position,
+    Scrub,
+    encode,
+    pack_ack,
+    pack_answer,
+    pack_map,
+    pack_positions,
+    pack_scrub,
+)
 from replication.primary import Settings
 from sequencer.release import POLICIES, Replicated, released_seq
-from tests.pairs import MS, CopyNode, Log, PrimaryNode, Wire, reign_of
+from tests.pairs import MS, SECRET, CopyNode, Log, PrimaryNode, Wire, identity, reign_of
 
 
 def pair(policy: str = "both", alone: str = "continue") -> tuple[PrimaryNode, CopyNode, Wire]:
@@ -488,3 +499,36 @@ def test_a_takeover_by_command_is_answered_at_the_same_position_with_the_same_di
     assert primary.core.is_ready
     alone = PrimaryNode()
     assert "no standby" in alone.core.hand_over()
+
+
+@pytest.mark.parametrize("kind", [Kind.COMMON, Kind.CATCH_UP, Kind.WELCOME])
+def test_a_stranger_without_the_secret_cannot_answer_a_greeting(kind: Kind) -> None:
+    """Else whoever takes the port of a dead primary could have a standby set acknowledged blocks aside."""
+    primary, copy, _ = pair()
+    stranger = PrimaryNode("A", log=primary.log)
+    stranger.core._secret = b"another"
+    again = CopyNode(log=copy.log, epoch=1)
+    wire = Wire(stranger, again)
+    again.core.receive(b"".join(wire.end.take_out()), 0)
+    again.core.take_out()
+    place = again.log.ends[1]
+    fields = {
+        Kind.COMMON: {"common": pack_positions([place])},
+        Kind.CATCH_UP: {"last_seq": 99, "slice_number": 9},
+        Kind.WELCOME: {**identity("A")._asdict(), "from_seq": 4, "last_seq": 9},
+    }[kind]
+    for secret in (b"another", SECRET):
+        answer = pack_answer(secret, kind, b"n" * 16, b"m" * 16, fields)
+        again.core.receive(encode(kind, 1, answer), 0)
+        wanted = {Kind.COMMON: "apart", Kind.CATCH_UP: "elsewhere", Kind.WELCOME: "following"}[kind]
+        assert again.core.state == ("refused" if secret == b"another" else wanted)
+        again.core.state = "greeting"
+
+
+def test_a_refusal_without_a_proof_does_not_make_a_standby_unfit() -> None:
+    primary, copy, _ = pair()
+    again = CopyNode(log=copy.log, epoch=1)
+    wire = Wire(PrimaryNode("A", log=primary.log), again)
+    again.core.receive(b"".join(wire.end.take_out()), 0)
+    again.core.receive(encode(Kind.REFUSAL, 1, pack_map({"why": "go away"})), 0)
+    assert (again.core.state, again.core.why, again.core.unlike) == ("refused", "go away", "")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from directory.small_file import write_whole
 from engine import Engine
 from engine.records import COMMAND, CommandKind
 from node import clock_watch, link, suspension
-from node.small_file import write_whole
 from tests.operated import SMALL
 
 

@@ -32,6 +32,8 @@ class Disk:
         self._world = world
         self.slots: list[bytes] = []
         self.marks: dict[str, object] = {"incomplete": incomplete} if incomplete else {}
+        #: Id of the data directory; another one once an operator has rebuilt the node.
+        self.directory = bytes(16)
         self.checkpoint: Checkpoint | None = None
         self.quarantine: list[bytes] = []
         #: Checksum of each block that was ever written here, and those whose bytes a fault has damaged.

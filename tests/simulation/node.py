@@ -209,6 +209,7 @@ class SimNode:
             event_digest=self.machine.digest,
             memory_kept=memory_kept,
             incomplete=str(self.disk.marks.get("incomplete", "")),
+            directory=self.disk.directory,
         )
         if isinstance(found := self.disk.marks.get("diverged"), Divergence):
             self.standby.diverge(found)

@@ -90,9 +90,8 @@ class Operator:
             self.world.say("operator: {} is rebuilt", node.name)
             node.disk.checkpoint = None
             del node.disk.marks["diverged"]
+            node.disk.directory = self.world.draw.randbytes(16)
             node.crash("it is rebuilt")
-            assert primary.primary is not None
-            primary.primary.forget_divergence(node.name)
             return
 
     def _help(self) -> None:
@@ -109,6 +108,7 @@ class Operator:
             self.world.say("operator: {} is rebuilt, and nobody reigns", diverged[0].name)
             diverged[0].disk.checkpoint = None
             del diverged[0].disk.marks["diverged"]
+            diverged[0].disk.directory = self.world.draw.randbytes(16)
             diverged[0].stop_in_order("it is rebuilt")
             return
         best = max(nodes, key=self._has)
