@@ -36,6 +36,11 @@ class Settings(NamedTuple):
     backlog_bytes: int = 64 << 20
     out_bytes_max: int = 8 << 20
 
+    @property
+    def takes_over(self) -> bool:
+        """True if a standby may take over by itself under this policy."""
+        return self.policy in REPLICATED
+
 
 class _Sent(NamedTuple):
     first_seq: int
@@ -297,7 +302,7 @@ class Primary:
 
     def _wanted(self) -> frozenset[str]:
         own = self.identity.name
-        if self.settings.policy not in REPLICATED:
+        if not self.settings.takes_over:
             return frozenset({own})
         standbys = {copy.name for copy in self._live() if self._joins(copy) and self._has_what_was_told(copy)}
         if not standbys and (self.settings.alone == "stop" or self._memory_alone_has_what_was_told()):
@@ -306,7 +311,7 @@ class Primary:
 
     def _joins(self, copy: Copy) -> bool:
         """True if answers wait for a copy, so that the arbiter may record it."""
-        return copy.role == "standby" and copy.caught_up and self.settings.policy in REPLICATED
+        return copy.role == "standby" and copy.caught_up and self.settings.takes_over
 
     def _has_what_was_told(self, copy: Copy) -> bool:
         """True if a copy has acknowledged all that clients were told."""
