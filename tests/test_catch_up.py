@@ -106,10 +106,11 @@ def test_a_standby_far_behind_fetches_what_the_primary_does_not_keep_at_hand(tmp
             outcome = b.pair.outcome
             b.close()
             assert isinstance(outcome, TooFarBehind)
+            # The market goes on while B fetches: what it trades meanwhile must still be at hand when B calls again.
+            a.pair.primary.backlog._bytes_max = 64 << 20  # type: ignore[union-attr]
             await asyncio.to_thread(program._fetch, tmp_path / "b", outcome.address, options, Log(), None)
             with Journal.open(tmp_path / "b", readonly=True) as journal:
                 assert journal.last_seq >= behind + 200
-            a.pair.primary.backlog._bytes_max = 64 << 20  # type: ignore[union-attr]
             await in_sync(a, tmp_path / "b", register, trading)
         finally:
             a.close()
