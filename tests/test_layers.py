@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 
 #: From the bottom up; folders on one line are siblings.
 LAYERS = [
-    {"engine", "journal"},
-    {"checkpoints", "wire"},
+    {"engine", "journal", "wire"},
+    {"checkpoints", "reports"},
     {"notation", "lobster"},
     {"sequencer", "replay"},
     {"directory"},
@@ -267,6 +267,7 @@ def test_planted_violations_are_found() -> None:
     [
         "journal",
         "checkpoints",
+        "reports",
         "wire",
         "notation",
         "lobster",
