@@ -258,14 +258,16 @@ RESERVED_FIELDS: Final = ("until_ns", "stop_price_e4", "offset_e4", "session", "
 
 
 #: Dtype and offset of each name.
-REPORT_PLACE: Final = {name: (REPORT[name], offset) for offset, names in REPORT_PLACES.items() for name in names}
+REPORT_PLACE: Final[dict[str, tuple[np.dtype[Any], int]]] = {
+    name: (REPORT[name], offset) for offset, names in REPORT_PLACES.items() for name in names
+}
 
 
 def _used_octets() -> NDArray[np.uint8]:
     octets = np.zeros((256, REPORT.itemsize), np.uint8)
     for kind, fields in REPORT_FIELDS.items():
         for name in fields:
-            dtype, offset = (REPORT.fields or {})[name][:2]
+            dtype, offset = REPORT_PLACE[name]
             octets[kind, offset : offset + dtype.itemsize] = 255
     return octets
 
