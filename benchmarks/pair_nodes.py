@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.ports import free_port
 from benchmarks.wire_node import set_up
 from load.lines import LoadError, User
 from node.link import Link, LinkError, RequestRefused
@@ -24,13 +25,6 @@ ROOT: Final = Path(__file__).parent.parent
 ENTRY = "cli.main"
 _START_S: Final = 180.0
 _END_S: Final = 20.0
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Child:

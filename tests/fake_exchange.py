@@ -365,7 +365,7 @@ def serve_aside(market: Market) -> Iterator["Aside"]:
     thread = threading.Thread(target=asyncio.run, args=(aside.main(),))
     thread.start()
     try:
-        aside.ready.wait(10)
+        aside.ready.wait(120)
         yield aside
     finally:
         with contextlib.suppress(RuntimeError):  # it has ended by itself

@@ -117,7 +117,7 @@ class Npm:
         return self.hear()
 
     def hear(self) -> dict[str, Any]:
-        return dict(json.loads(self._lines.get(timeout=20)))
+        return dict(json.loads(self._lines.get(timeout=120)))
 
     def take(self, count: int) -> list[bytes]:
         """The next messages."""
@@ -128,6 +128,6 @@ class Npm:
     def end(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(120) == 0
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -83,7 +83,7 @@ class Nursery:
     def close(self) -> None:
         """End the process that waits; its forks go on."""
         self._socket.close()
-        self._process.wait(30)
+        self._process.wait(120)
 
 
 @functools.cache

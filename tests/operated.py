@@ -280,7 +280,7 @@ class Operated:
 
     def peer(self, *, token: bool = True) -> "Peer":
         """A TCP connection to the admin server; with its token shown and answered, unless told otherwise."""
-        peer = Peer(socket.create_connection(("127.0.0.1", self.admin.port or 0), timeout=10))
+        peer = Peer(socket.create_connection(("127.0.0.1", self.admin.port or 0), timeout=120))
         if token:
             assert peer.ask({"token": read_place(self.directory).token})["ok"] is True
         return peer

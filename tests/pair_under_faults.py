@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ports import free_port
 from journal import Journal
 from node.link import LinkError, RequestRefused
 from tests.fault_proxy import FaultProxy
@@ -25,7 +26,7 @@ from tests.linear_history import (
     id_of,
 )
 from tests.pair_processes import Witness
-from tests.running import FAULTY, USERS, Running, free_port
+from tests.running import FAULTY, USERS, Running
 from tests.trading import SETTLED, Trader
 
 #: Patience with what has to come about on a busy machine.

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.running import free_port, until
+from benchmarks.ports import free_port
+from tests.running import until
 
 ROOT: Final = Path(__file__).parent.parent
 #: No command of the README may take longer.

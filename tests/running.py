@@ -41,13 +41,6 @@ WAIT_S = 120.0
 HEARTBEAT = soup.packet(PacketType.CLIENT_HEARTBEAT)
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Running:
     """A node in a process of its own.
 
@@ -123,7 +116,7 @@ class Running:
         """Send it a signal and wait for its end; its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        status = self.process.wait(30)
+        status = self.process.wait(120)
         if self.process.stdout is not None:
             self.process.stdout.close()
         self.process = None
@@ -189,7 +182,7 @@ class Client:
         receive_bytes: int = 0,
     ) -> None:
         self.socket = socket.socket()
-        self.socket.settimeout(20)
+        self.socket.settimeout(120)
         if receive_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.bind((source, 0))
@@ -274,7 +267,7 @@ def kinds(stream: bytes) -> list[str]:
     return [kind for kind, _ in messages(stream)]
 
 
-def until(condition: Callable[[], object], seconds: float = 15.0, what: str = "it did not come about") -> None:
+def until(condition: Callable[[], object], seconds: float = 120.0, what: str = "it did not come about") -> None:
     """Wait until something is so."""
     deadline_s = time.monotonic() + seconds
     while not condition():

@@ -91,7 +91,7 @@ def test_a_block_after_one_of_its_own_that_is_not_durable_yet_waits_for_it(tmp_p
 
     class SlowStore(Store):
         def commit(self, entries: Sequence[group.Entry]) -> None:
-            assert going.wait(60)
+            assert going.wait(120)
             super().commit(entries)
 
     class SlowJournal(Journal):
@@ -114,7 +114,7 @@ def test_blocks_are_committed_in_groups_and_the_durable_mark_moves_with_the_comm
     class SlowStore(Store):
         def commit(self, entries: Sequence[group.Entry]) -> None:
             first.set()
-            assert going.wait(60)
+            assert going.wait(120)
             groups.append(len(entries))
             super().commit(entries)
 
@@ -123,7 +123,7 @@ def test_blocks_are_committed_in_groups_and_the_durable_mark_moves_with_the_comm
 
     with SlowJournal.create_copy(tmp_path / "copy", genesis) as copy:
         copy.append_block(blocks[0].sealed)
-        assert first.wait(60)
+        assert first.wait(120)
         for block in blocks[1:]:
             copy.append_block(block.sealed)
         assert (copy.last_seq, copy.durable_seq) == (40, 0)

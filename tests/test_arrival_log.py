@@ -157,7 +157,7 @@ class Faulty(ArrivalFiles):
         self.wrote = threading.Event()
 
     def append(self, first_seq: int, turns: bytes) -> None:
-        assert self.going.wait(30)
+        assert self.going.wait(120)
         try:
             if not self.mended:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -174,7 +174,7 @@ def test_a_failed_write_is_counted_and_told_once_and_writing_goes_on(tmp_path: P
         files.wrote.clear()
         add()
         log.flush()
-        assert files.wrote.wait(30)
+        assert files.wrote.wait(120)
     files.mended = True
     add()
     log.close(30)

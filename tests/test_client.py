@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_port
 from client import (
     Accepted,
     AsyncClient,
@@ -53,15 +54,9 @@ def traded(market: Market, test: Test, **options: Any) -> None:
             serve(market) as port,
             AsyncClient("127.0.0.1", port, USER, PASSWORD, **{**QUICK, **options}) as client,
         ):
-            await asyncio.wait_for(test(market, client), 20)
+            await asyncio.wait_for(test(market, client), 300)
 
     asyncio.run(run())
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 # For asyncio

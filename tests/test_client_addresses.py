@@ -2,11 +2,11 @@
 
 import asyncio
 import copy
-import socket
 from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_port
 from client import (
     Accepted,
     AsyncClient,
@@ -34,12 +34,6 @@ from wire.soup import Debug, LoginAccepted, LoginRejected
 
 QUICK: dict[str, Any] = {"timeout_s": 20.0, "reconnect_for_s": 20.0}
 TWO = parse_addresses("one:1,two:2")
-
-
-def closed_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -215,7 +209,7 @@ def test_a_client_logs_in_to_whichever_node_is_primary_and_follows_a_takeover() 
         one, two = Door(market, epoch=3), Door(market, is_copy=True)
         heard: list[Any] = []
         async with serve(one) as first, serve(two) as second:
-            where = f"127.0.0.1:{closed_port()},127.0.0.1:{second},127.0.0.1:{first}"
+            where = f"127.0.0.1:{free_port()},127.0.0.1:{second},127.0.0.1:{first}"
             client = AsyncClient(where, None, USER, PASSWORD, **QUICK)
             client.on_disconnect = client.on_caught_up = heard.append
             async with client:
@@ -241,7 +235,7 @@ def test_a_client_for_scripts_follows_too() -> None:
     market = Market()
     old = Market()
     with serve_aside(market) as aside:
-        where = [f"127.0.0.1:{closed_port()}", f"127.0.0.1:{aside.port}"]
+        where = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{aside.port}"]
         with Client(where, None, USER, PASSWORD, **QUICK) as client:
             heard: list[Any] = []
             client.on_caught_up = heard.append

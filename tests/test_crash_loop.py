@@ -63,11 +63,11 @@ def live_and_die(
     theirs.close()
     said: list[tuple[int, int]] = []
     if after_s >= 0:
-        wait([ours], timeout=30)
+        wait([ours], timeout=120)
     child.join(timeout=max(after_s, 0))
     if child.pid is not None and child.is_alive():
         os.kill(child.pid, signal.SIGKILL)
-    child.join(timeout=30)
+    child.join(timeout=120)
     said += drained(ours)
     ours.close()
     return said, child.exitcode

@@ -81,7 +81,7 @@ def running_demo(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", list
     finally:
         demo.kill()
         demo.communicate()
-        until(lambda: not processes_in(tmp_path), 30, "processes are left behind")
+        until(lambda: not processes_in(tmp_path), 120, "processes are left behind")
 
 
 @pytest.mark.slow
@@ -91,8 +91,8 @@ def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
         assert "answers" in lines[2], lines
         assert len(processes_in(tmp_path)) >= 4, "the demo, a witness and two nodes"
         demo.send_signal(signal.SIGKILL)
-        demo.wait(10)
-        until(lambda: not processes_in(tmp_path), 30, "processes are left behind")
+        demo.wait(120)
+        until(lambda: not processes_in(tmp_path), 120, "processes are left behind")
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def test_an_end_cancels_the_orders_of_all_users_in_one_batch(
 
         venue.node.market.submit = counted  # type: ignore[method-assign]
         await venue.node.shutdown()
-        await asyncio.wait_for(venue.node.run(), 60)
+        await asyncio.wait_for(venue.node.run(), 300)
         assert venue.open_orders == 0
         mass, single = int(CommandKind.MASS_CANCEL), int(CommandKind.CANCEL)
         assert [mass] * (USERS - 2) + [single] * 2 in batches
@@ -128,7 +128,7 @@ def test_an_end_whose_cancels_do_not_become_durable_in_time_is_orderly_all_the_s
         end_sessions = venue.node.gateway.end_sessions
         venue.node.gateway.end_sessions = lambda: (ended.append(True), end_sessions())[1]  # type: ignore[method-assign]
         await venue.node.shutdown()
-        await asyncio.wait_for(venue.node.run(), 60)
+        await asyncio.wait_for(venue.node.run(), 300)
         assert ended == [True]
         left = venue.lines("orders of users that cancel on disconnect are left to the next start")
         assert [line["level"] for line in left] == ["warning"]
@@ -171,7 +171,7 @@ def test_a_flood_of_cancels_goes_in_bounded_pieces_all_under_way_at_once(
             return await venue.node.command_entry.submit(rows)
 
         cancels = DisconnectCancels(venue.node.outbox.streams, submit, lambda: True, lambda *_, **__: None)
-        await asyncio.wait_for(cancels.cancel(cancels.users()), 60)
+        await asyncio.wait_for(cancels.cancel(cancels.users()), 300)
         assert (taken, venue.open_orders) == ([2, 2, 2], 0)
         refused = DisconnectCancels(venue.node.outbox.streams, submit, lambda: False, lambda *_, **__: None)
         await refused.cancel(refused.users())  # nothing is open, so that nothing is to be refused

@@ -24,7 +24,7 @@ from tests.flipping_node import EVENTS, PLACES
 
 #: Commands within which a difference has to be found, and the time that it may take at most on a slow machine.
 COMMANDS_MAX = 1_000
-WITHIN_S = 60.0
+WITHIN_S = 180.0
 CAPACITY = ["--orders-max", "4000", "--ids-max", "60000", "--instruments-max", "2", "--participants-max", "4"]
 
 

@@ -326,7 +326,7 @@ def test_a_reader_that_takes_nothing_is_given_up_and_others_are_served(tmp_path:
         with HistoryLink(address, SECRET, own) as slow:
             next(slow.ask("blocks", slice=1, from_seq=1, to_seq=0, after_digest_seq=0))
             fetch(address, SECRET, tmp_path / "b", name="B")
-            assert given_up.wait(60)
+            assert given_up.wait(120)
     assert same_chain(tmp_path / "a", tmp_path / "b")
 
 
@@ -469,7 +469,7 @@ def test_the_process_serves_until_its_input_ends(tmp_path: Path) -> None:
         fetch(("127.0.0.1", int(port)), SECRET, tmp_path / "b", name="B")
         assert os.getpriority(os.PRIO_PROCESS, child.pid) > os.getpriority(os.PRIO_PROCESS, 0)
         child.stdin.close()
-        assert child.wait(60) == 0
+        assert child.wait(120) == 0
     assert same_chain(tmp_path / "a", tmp_path / "b")
 
 

@@ -82,7 +82,7 @@ def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(tmp_path:
         connection.get_buffer(0)[: len(login)] = login
         connection.buffer_updated(len(login))
         observe(turns, credential_row("UD", "new", 4))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not connection.closing and not connection.live:
                 await asyncio.sleep(0.001)
         assert wire_of(connection).written == bytes([0, 2, PacketType.LOGIN_REJECTED, RejectCode.NOT_AUTHORIZED])

@@ -136,7 +136,7 @@ def test_the_owner_is_told_when_the_writer_has_failed(tmp_path: Path) -> None:
     journal.on_durable = told.set
     journal.raise_failure()
     journal.append(1, bytes(64), 0)
-    assert told.wait(20)
+    assert told.wait(120)
     with pytest.raises(JournalError, match="Input/output error"):
         journal.raise_failure()
     with pytest.raises(JournalError):

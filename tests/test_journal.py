@@ -359,7 +359,7 @@ def test_waiting_ends_after_the_time_given(tmp_path: Path) -> None:
         gate = threading.Event()
 
         def commit(self, group: object) -> None:
-            self.gate.wait(10)
+            self.gate.wait(120)
             super().commit(group)  # type: ignore[arg-type]
 
     class SlowJournal(Journal):

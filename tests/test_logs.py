@@ -186,7 +186,7 @@ class Stuck(io.StringIO):
 
     def write(self, text: str) -> int:
         self.entered.set()
-        assert self.let_go.wait(30)
+        assert self.let_go.wait(120)
         return super().write(text)
 
 
@@ -197,7 +197,7 @@ def test_a_stream_that_takes_nothing_holds_nobody_up_and_what_was_dropped_is_tol
     stream = Stuck()
     log = Log(stream)
     log.info("first")
-    assert stream.entered.wait(10)
+    assert stream.entered.wait(120)
     for number in range(100):
         log.info(f"line {number}")  # would wait here for ever
     assert log.lost == 95
@@ -212,7 +212,7 @@ def test_lines_that_were_dropped_are_counted_in_a_line_once_there_is_room(monkey
     stream = Stuck()
     log = Log(stream)
     log.info("first")
-    assert stream.entered.wait(10)
+    assert stream.entered.wait(120)
     for number in range(100):
         log.info(f"line {number}")
     stream.let_go.set()

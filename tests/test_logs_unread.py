@@ -6,9 +6,10 @@ import signal
 import socket
 from pathlib import Path
 
+from benchmarks.ports import free_port
 from tests import nursery
 from tests.ouch_messages import enter
-from tests.running import SMALL_CAPACITY, Client, Running, free_port, kinds, until
+from tests.running import SMALL_CAPACITY, Client, Running, kinds, until
 
 
 class Unread(Running):
@@ -36,7 +37,7 @@ def test_junk_connections_do_not_stop_a_node_whose_log_nobody_reads(tmp_path: Pa
         node.set_up()
         client = Client(node.port, "UA")
         for number in range(2_000):
-            with socket.create_connection(("127.0.0.1", node.port), timeout=20) as junk:
+            with socket.create_connection(("127.0.0.1", node.port), timeout=120) as junk:
                 junk.sendall(b"\x00\x05Lxxxx" if number % 2 else b"GET / HTTP/1.1\r\n\r\n")
         client.socket.sendall(enter("a1", "B", 5, 90_000))
         assert kinds(client.take(2)) == ["SYSTEM_EVENT", "ACCEPTED"]

@@ -35,7 +35,7 @@ def operated(tmp_path: Path) -> Iterator[Operated]:
 
 def get(port: int, path: str, method: str = "GET") -> tuple[int, str, str]:
     """(status, content type, body)."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -192,7 +192,7 @@ def test_a_request_gets_the_status_that_it_deserves_and_the_connection_ends(
     raw: bytes, status: int, operated: Operated
 ) -> None:
     for pieces in ([raw], [raw[at : at + 1] for at in range(len(raw))] if len(raw) < 100 else [raw]):
-        with socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=10) as peer:
+        with socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=120) as peer:
             for piece in pieces:
                 peer.sendall(piece)
             answer = b""
@@ -208,10 +208,10 @@ def test_a_request_gets_the_status_that_it_deserves_and_the_connection_ends(
 def test_a_request_that_has_no_end_is_ended(operated: Operated) -> None:
     operated.monitor._head_s = 0.2
     for raw in (b"", b"GET /metrics HTTP/1.1\r\n"):
-        with socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=10) as peer:
+        with socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=120) as peer:
             peer.sendall(raw)
             assert peer.recv(65_536).startswith(b"HTTP/1.1 408 ")
-    with socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=120) as peer:
         peer.sendall(b"GET /metrics HTTP/1.1\r\n")
         peer.shutdown(socket.SHUT_WR)
         assert peer.recv(65_536).startswith(b"HTTP/1.1 400 ")
@@ -219,7 +219,7 @@ def test_a_request_that_has_no_end_is_ended(operated: Operated) -> None:
 
 def test_connections_that_ask_nothing_keep_no_monitor_out(operated: Operated) -> None:
     silent = [
-        socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=10)
+        socket.create_connection(("127.0.0.1", operated.monitor.port), timeout=120)
         for _ in range(2 * PEER_CONNECTIONS_MAX)
     ]
     for _ in range(3):

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_port
 from checkpoints import CheckpointStore
 from replay.verify import verify
 from tests.ouch_messages import messages
-from tests.running import USERS, Client, Running, free_port
+from tests.running import USERS, Client, Running
 from tests.trading import SETTLED, Trader, made_of_journal, packets, streams_of_journal
 from wire import ouch, soup
 from wire.ouch_codes import ServerMessage
@@ -89,7 +90,7 @@ async def crash_loop(
             await asyncio.to_thread(node.start)
         await _settled(traders)
         enough.set()
-        await asyncio.wait_for(asyncio.gather(*tasks), 60)
+        await asyncio.wait_for(asyncio.gather(*tasks), 300)
         await _settled(traders)
         for trader in traders:
             await trader.client.close()

@@ -64,7 +64,7 @@ ANSWERS = ["ACCEPTED", "ACCEPTED", "REPLACED", "ORDER_MODIFIED", "CANCELED", "CA
 
 def sent_in(port: int, pieces: list[bytes]) -> list[str]:
     """The answers to a session, login included, that is sent in pieces, each as a packet of TCP's own."""
-    client = Client.of(socket.create_connection(("127.0.0.1", port), timeout=20))
+    client = Client.of(socket.create_connection(("127.0.0.1", port), timeout=120))
     client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for piece in pieces:
         client.socket.sendall(piece)
@@ -139,7 +139,7 @@ def test_garbage_delays_no_answer_of_another_session(node: Running) -> None:
             assert isinstance(attacker, Client)
             end = attacker.socket
         else:
-            attacker = end = socket.create_connection(("127.0.0.1", node.port), timeout=20)
+            attacker = end = socket.create_connection(("127.0.0.1", node.port), timeout=120)
         with contextlib.suppress(OSError):
             end.sendall(hostile(chance))
         attackers.append(attacker)

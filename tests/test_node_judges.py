@@ -48,7 +48,7 @@ def payloads(stream: bytes) -> list[bytes]:
 
 def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
     pytest.importorskip("nasdaq_protocols.ouch", reason="nasdaq-protocols is not installed")
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 300))
 
 
 def of_ours(stream: bytes) -> list[tuple[str, dict[str, Any]]]:

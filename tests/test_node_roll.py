@@ -102,7 +102,7 @@ def test_a_slice_begins_once_the_market_has_closed(node: Running) -> None:
     assert numbers(node) == [1]
     with node.link() as link:
         link.ask("commands", text="phase * closed")
-    until(lambda: len(slices.places(node.data)) == 2, 30, "no slice was begun at the close")
+    until(lambda: len(slices.places(node.data)) == 2, 120, "no slice was begun at the close")
     with node.link() as link:
         link.ask("commands", text="phase * continuous")
     client.socket.sendall(enter("o2", "B", 10, 90_000))
@@ -111,8 +111,8 @@ def test_a_slice_begins_once_the_market_has_closed(node: Running) -> None:
     logged = [json.loads(line) for line in node.logged().splitlines() if '"new slice"' in line]
     assert [each["number"] for each in logged] == [2]
     kept = slices.places(node.data)[0].events
-    until(kept.exists, 60, "the events of slice 1 are not kept")
-    until(lambda: '"events kept"' in node.logged(), 30, "the log does not say that events are kept")
+    until(kept.exists, 120, "the events of slice 1 are not kept")
+    until(lambda: '"events kept"' in node.logged(), 120, "the log does not say that events are kept")
 
 
 def policy(bytes_max: int | None, daily: bool, *, last_seq: int = 10) -> tuple[RollPolicy, Any, Any, Any]:
@@ -167,13 +167,13 @@ def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_fa
 
     with Journal.open("node") as journal:
         keeper = EventKeeper(journal, note, note)
-        until(lambda: keeper.look() or told, 60, "nothing came of it")
+        until(lambda: keeper.look() or told, 120, "nothing came of it")
         assert told == [("events kept", {"slice": 1})]
         assert slices.places(Path("node"))[0].events.exists()
         slices.places(Path("node"))[0].events.unlink()
         other = EventKeeper(journal, note, note)
         monkeypatch.setattr("node.event_keeper._PROGRAM", "directory.no_such_program")
-        until(lambda: other.look() or len(told) > 1, 60, "nothing came of it")
+        until(lambda: other.look() or len(told) > 1, 120, "nothing came of it")
         assert told[1][0] == "events not kept"
         for _ in range(3):
             other.look()
@@ -192,7 +192,7 @@ def test_events_that_somebody_else_keeps_are_no_failure(tmp_path: Path) -> None:
         other = EventRowsWriter(place.events, bytes(16), 64, {})
         keeper = EventKeeper(journal, note, note)
         keeper.look()
-        until(lambda: keeper.look() or not keeper.is_busy, 60, "the child does not end")
+        until(lambda: keeper.look() or not keeper.is_busy, 120, "the child does not end")
         assert told == []
         other.close()
         until(lambda: keeper.look() or told, 120, "nothing came of it")

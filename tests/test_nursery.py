@@ -44,6 +44,6 @@ def test_a_forked_node_that_cannot_start_says_so_and_has_its_exit_status(tmp_pat
     node = Running(tmp_path / "node")
     node.spawn()
     assert node.process is not None
-    assert node.process.communicate(timeout=30)[0] == ""
+    assert node.process.communicate(timeout=120)[0] == ""
     assert node.process.returncode == 2
     assert "is a file" in node.logged()

@@ -153,7 +153,7 @@ def test_every_number_of_the_report_is_a_metric_and_a_single_node_has_none_of_th
 
 
 def _page(port: int, path: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

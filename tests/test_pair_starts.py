@@ -21,14 +21,14 @@ from tests.test_node_pair import until as until_async
 
 def _says(member: Member, text: str) -> None:
     """Wait until its log has a text."""
-    until(lambda: text in member.logged(), 30, f"{member.name} does not say {text!r}")
+    until(lambda: text in member.logged(), 120, f"{member.name} does not say {text!r}")
 
 
 def _refused(member: Member) -> tuple[int, str]:
     """Exit status and last line of a node that does not start."""
     member.spawn()
     assert member.process is not None
-    status = member.process.wait(60)
+    status = member.process.wait(120)
     if member.process.stdout is not None:
         member.process.stdout.close()
     member.process = None
@@ -86,7 +86,7 @@ def test_a_directory_of_another_market_does_not_become_primary_beside_the_other_
         b.start()
         _says(b, "the primary refuses this node: B has another journal")
         attempts = b.pair()["silence_s"]
-        until(lambda: b.pair()["silence_s"] < attempts, 30, "it does not try again")
+        until(lambda: b.pair()["silence_s"] < attempts, 120, "it does not try again")
         assert b.logged().count("B has another journal") == 1, "a sentence that stays the same is said once"
         assert b.pair()["role"] == "standby"
         assert "is no pair of the primary: " in b.pair()["cannot_take_over_reason"]
@@ -101,7 +101,7 @@ def test_without_its_arbiter_a_node_waits_and_says_so_and_reigns_once_it_is_ther
         found.witness.stop()
         a = found.add("A")
         a.start()
-        until(lambda: bool(a.pair().get("arbiter")), 30, "the arbiter is not missed")
+        until(lambda: bool(a.pair().get("arbiter")), 120, "the arbiter is not missed")
         told = a.pair()
         assert (told["role"], told["state"], told["can_take_over"]) == ("standby", "disconnected", 0)
         assert told["cannot_take_over_reason"].startswith("the arbiter does not answer: ")
@@ -128,7 +128,7 @@ def test_a_standby_that_ends_leaves_the_primary_alone_on_record_and_a_primary_th
         assert lockstep("admin", "shutdown", a.data)[0] == 0
         b.awaits(role="primary", state="reigning")
         assert a.process is not None
-        assert a.process.wait(30) == 0
+        assert a.process.wait(120) == 0
         assert b.pair()["epoch"] > epoch
         assert b.submit("participant DELTA")["rejected"] == 0
         a.start()

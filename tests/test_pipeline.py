@@ -128,7 +128,7 @@ def test_a_real_journal_wakes_whoever_releases(tmp_path: Path) -> None:
             woken.clear()
             pushed.take(random_stream(number, 3)[-1:])
             while pushed.held_rows:
-                assert woken.wait(20)
+                assert woken.wait(120)
                 woken.clear()
                 pushed.release()
         assert let_out[-1] == journal.last_seq + 1

@@ -28,7 +28,7 @@ def complete(words: str) -> list[str]:
         text=True,
         check=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=120,
         env={**os.environ, **asked},
     )
     return ended.stdout.split()
@@ -51,7 +51,7 @@ def test_a_completion_script_is_printed_for_each_shell(
     assert (status, complaint) == (0, "")
     assert f"_LOCKSTEP_COMPLETE=complete_{shell}" in said
     if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=said, text=True, check=True, timeout=60)
+        subprocess.run([shell, "-n"], input=said, text=True, check=True, timeout=120)
 
 
 @pytest.mark.parametrize(

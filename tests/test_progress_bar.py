@@ -29,7 +29,7 @@ phase XYZ continuous
 enter ALPHA a1 sell 100 XYZ @ 10.00
 """
 #: No step of a test may take longer.
-LIMIT_S: Final = 60.0
+LIMIT_S: Final = 180.0
 #: Three times what the program waits before it shows a bar.
 LONG_S: Final = 1.5
 ESCAPE: Final = "\x1b"

@@ -428,7 +428,7 @@ def test_a_node_takes_a_list_of_projections_and_has_them_again_after_a_restart(t
             for n, side in enumerate((BUY, SELL), 1):
                 await node.submit(enter(n, f"a{again}", side, 500, 90_000))
             await node.shutdown()
-            await asyncio.wait_for(node.run(), 60)
+            await asyncio.wait_for(node.run(), 300)
 
     first, second = Volumes(), Volumes()
     asyncio.run(traded(first))

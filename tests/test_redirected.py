@@ -36,7 +36,7 @@ BARLESS: Final = {
 }
 #: Differences between two runs of the same command: the time that it took, the clock and the room on the disk.
 TIMED: Final = re.compile(r"[\d.]+ s\b|[\d,]+ commands/s|[\dT:-]+ UTC|[\d.]+ .B free")
-LIMIT_S: Final = 60.0
+LIMIT_S: Final = 180.0
 
 
 class AtOnce(threading.Timer):

@@ -124,7 +124,7 @@ def with_silent_connections(node: Running, count: int) -> Iterator[None]:
     with contextlib.ExitStack() as silent:
         for _ in range(count):
             where = ("127.0.0.1", node.port)
-            silent.enter_context(socket.create_connection(where, timeout=20, source_address=("127.0.0.9", 0)))
+            silent.enter_context(socket.create_connection(where, timeout=120, source_address=("127.0.0.9", 0)))
         yield
 
 
@@ -138,9 +138,9 @@ def test_connections_that_never_shake_hands_keep_nobody_out(
         with with_silent_connections(node, 50):
             if patience == "patient":
                 with Client("localhost", node.port, "UA", "secret", tls=client_context(files[0])):
-                    until(lambda: node.status()["connections"] <= 3, 60, what="few of an address have a place")
+                    until(lambda: node.status()["connections"] <= 3, 120, what="few of an address have a place")
             else:
-                until(lambda: node.status()["connections"] == 0, 60, what="patience with a handshake ends")
+                until(lambda: node.status()["connections"] == 0, 120, what="patience with a handshake ends")
     finally:
         node.stop()
 

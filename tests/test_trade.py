@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_port
 from cli import trade as trade_command
 from cli import trade_words
 from cli.errors import WrongUse
@@ -142,12 +143,6 @@ def test_a_connection_that_breaks_is_told_and_the_lines_go_on() -> None:
         assert complained == "lockstep: the enter of order a2 was lost with its connection: nothing was done\n"
 
 
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
 def test_a_login_that_cannot_be_is_one_sentence_and_exit_status_2(lockstep: Lockstep, monkeypatch: Any) -> None:
     monkeypatch.setenv("LOCKSTEP_PASSWORD", "wrong")
     with serve_aside(Market()) as aside:
@@ -215,7 +210,7 @@ class Terminal:
 
     def close(self) -> int:
         try:
-            return self.program.wait(20)
+            return self.program.wait(120)
         finally:
             if self.program.poll() is None:
                 self.program.kill()
@@ -231,7 +226,7 @@ def terminal(aside: Aside) -> Any:
     finally:
         if made.program.poll() is None:
             made.program.kill()
-            made.program.wait(20)
+            made.program.wait(120)
 
 
 def test_on_a_terminal_the_password_is_asked_for_unseen_and_events_come_as_they_happen() -> None:
@@ -387,11 +382,11 @@ def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
             program.stdin.write(lines)
             program.stdin.flush()
             # Far more than a pipe holds is accepted, and each order needed the turn of the client before it.
-            until(lambda: len(aside.market.orders) == 1_500, 60, what="all orders are entered")
+            until(lambda: len(aside.market.orders) == 1_500, 120, what="all orders are entered")
             beats = aside.market.beats
-            until(lambda: aside.market.beats >= beats + 2, 60, what="heartbeats go on")
+            until(lambda: aside.market.beats >= beats + 2, 120, what="heartbeats go on")
             program.stdin.close()
-            assert program.wait(60) == 0
+            assert program.wait(120) == 0
             assert program.stderr is not None
             assert re.fullmatch(
                 r"lockstep: [\d,]+ lines were not shown: nothing reads the output\n",
@@ -399,7 +394,7 @@ def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
             )
         finally:
             program.kill()
-            program.wait(20)
+            program.wait(120)
             for stream in (program.stdin, program.stdout, program.stderr):
                 assert stream is not None
                 with contextlib.suppress(OSError):
@@ -409,7 +404,7 @@ def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
 def test_lines_that_find_no_room_are_counted_and_told(capsys: Any) -> None:
     reading, shown = threading.Event(), []
     printer = Printer(lambda count: f"{count} not shown", lines_max=3)
-    printer.put(lambda: shown.append(reading.wait(20)))
+    printer.put(lambda: shown.append(reading.wait(120)))
     for n in range(10):
         printer.print_line(f"line {n}")
     reading.set()

@@ -423,7 +423,7 @@ def test_a_witness_ends_in_order_on_a_signal_and_its_directory_is_private(court:
     court.start()
     assert court.process is not None
     court.process.send_signal(signal.SIGTERM)
-    assert court.process.wait(60) == 0
+    assert court.process.wait(120) == 0
     assert {path.name for path in court.data.iterdir()} == {"secret"}
     assert court.data.stat().st_mode & 0o777 == 0o700
 
@@ -436,7 +436,7 @@ def test_the_line_of_json_is_as_its_schema_says(court: WitnessCourt) -> None:
         assert told["listening"]["pid"] == process.pid
         assert told["listening"]["secret_file"] == str(court.data / "secret")
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.slow

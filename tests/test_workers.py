@@ -52,7 +52,7 @@ def test_a_worker_that_dies_is_reported_and_never_waited_for(node: Path, monkeyp
     others = set(multiprocessing.active_children())
 
     def once_the_worker_is_gone(*arguments: Any) -> Any:
-        until(lambda: others.issuperset(multiprocessing.active_children()), 30, "the worker was given no interval")
+        until(lambda: others.issuperset(multiprocessing.active_children()), 120, "the worker was given no interval")
         return verify_interval(*arguments)
 
     # Forked, also where a test before left a journal open: a process that starts anew has the real ``work``.
