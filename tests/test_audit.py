@@ -15,13 +15,6 @@ from tests.rows import cancel, enter
 from tests.test_divergence import flip
 from tests.test_node_pair import SECRET, Member, start_rows, until, with_pair
 
-
-@pytest.fixture(autouse=True)
-def _long_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that a slow machine does not lose: no takeover is meant here."""
-    monkeypatch.setattr("tests.test_node_pair.TTL_NS", 60_000_000_000)
-
-
 DEADLINE_S = 180.0
 
 

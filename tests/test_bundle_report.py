@@ -13,12 +13,6 @@ from tests.test_divergence import flip
 from tests.test_node_pair import Member, start_rows, until, with_pair
 
 
-@pytest.fixture(autouse=True)
-def _long_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that a slow machine does not lose: no takeover is meant here."""
-    monkeypatch.setattr("tests.test_node_pair.TTL_NS", 60_000_000_000)
-
-
 def lockstep(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
     """Exit status and output of a command."""
     status = run_line([str(word) for word in words])

@@ -13,13 +13,6 @@ from replication.register import Register
 from tests.rows import enter
 from tests.test_node_pair import Member, start_rows, until, with_pair
 
-
-@pytest.fixture(autouse=True)
-def _long_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that a slow machine does not lose: no takeover is meant here."""
-    monkeypatch.setattr("tests.test_node_pair.TTL_NS", 60_000_000_000)
-
-
 #: Place of a bit of each part that no later command of these tests touches: region, row and field.
 PLACES = {
     "venue": ("venue", 0, "continuation_40"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from node.node import Deposed, Node, NodeOptions
 from node.opening import open_directory
 from node.pair import Pair
 from node.pair_plan import PairOptions
-from replication.arbiter import Candidate, Reign
+from replication.arbiter import Candidate, Reign, Release
 from replication.memory import MemoryArbiter
 from replication.primary import Settings
 from replication.register import Register
@@ -30,7 +31,8 @@ from tests.rows import instrument, participant, row
 
 SECRET = b"a secret of the pair"
 CAPACITY = Capacity(orders_max=1_000, ids_max=4_000, instruments_max=4, participants_max=4)
-TTL_NS = 1_000_000_000
+#: A lease that a slow machine does not lose: it ends where a primary is killed.
+TTL_NS = 60_000_000_000
 
 
 class Member:
@@ -39,7 +41,7 @@ class Member:
     def __init__(
         self, name: str, directory: Path, register: Register, peer: "Member | None", policy: ReleasePolicy
     ) -> None:
-        self.name = name
+        self.name, self._register = name, register
         opened = open_directory(directory, CAPACITY, "fsync")
         self.directory = directory
         self.node = Node(
@@ -55,7 +57,12 @@ class Member:
         await self.pair.start()
 
     def kill(self) -> None:
-        """End as a killed process does, but for the journal's queue, which its thread still writes."""
+        """End as a killed process does, but for the journal's queue, which its thread still writes.
+
+        The lease of a primary ends, as by the watch beside its process (``replication.death_watch``).
+        """
+        if self.pair.tenure is not None:
+            self._register.ask(Release(self.pair.tenure.epoch), time.monotonic_ns())
         self.pair.close()
         self.node._stop()
 
@@ -64,7 +71,7 @@ class Member:
         self.node.journal.close()
 
 
-async def until(true: Callable[[], bool], deadline_s: float = 20.0) -> None:
+async def until(true: Callable[[], bool], deadline_s: float = 180.0) -> None:
     async with asyncio.timeout(deadline_s):
         while not true():
             await asyncio.sleep(0.002)
