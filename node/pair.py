@@ -23,6 +23,7 @@ from node.copy_age import CopyAge
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
 from node.pair_connections import FromCopy, ToPrimary
+from node.pair_outcomes import TailApart, TooFarBehind
 from node.pair_plan import PairOptions
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
@@ -31,7 +32,7 @@ from replication.candidacy import Candidacy
 from replication.death_watch import DeathWatch
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
-from replication.link import LinkError, Position
+from replication.link import LinkError
 from replication.primary import Copy, Primary
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby
@@ -49,34 +50,11 @@ CONNECT_S: Final = 1.0
 REFUSED_S: Final = 0.5
 
 
-class TailApart(Exception):
-    """The journal has blocks after ``common`` that are not of the primary's history: set them aside, start again.
-
-    ``common``: a common position, perhaps not the last one. ``address``: host and port of the primary's history; port
-    0: it serves none.
-    """
-
-    def __init__(self, common: Position, address: tuple[str, int]) -> None:
-        super().__init__(f"the journal has blocks after command {common.seq} that are not of the primary's history")
-        self.common, self.address = common, address
-
-
-class TooFarBehind(Exception):
-    """The primary does not keep the next block at hand: fetch its history from ``address``, then start again.
-
-    ``address``: host and port.
-    """
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        super().__init__("this journal ends too far behind the primary's; the blocks between are fetched")
-        self.address = address
-
-
 class Pair:
     """Replication of one node: ``primary`` while it reigns, ``standby`` while it follows.
 
     ``start`` opens the link; the node calls ``on_progress`` when something became durable, and ``close`` at its end.
-    ``outcome``: why the node must be opened again, if it must: an exception of this file.
+    ``outcome``: why the node must be opened again, if it must: an exception of ``node.pair_outcomes``.
     """
 
     def __init__(self, node: "Node", options: PairOptions, arbiter: Arbiter, watch: DeathWatch | None = None) -> None:
@@ -528,10 +506,13 @@ class Pair:
                     standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
                 checks = standby.take_checks()
                 for check in checks:
-                    self.states.check(standby, check)
+                    if isinstance(check, bytes):
+                        self._node.checkpointing.begin_same_slice(check)
+                    else:
+                        self.states.check(standby, check)
                 if not (self._take() or checks):
                     break
-        except LinkError as error:
+        except (LinkError, BlockRefused) as error:
             standby.on_block_refused(str(error))
         except JournalError as error:
             self._node.fail(error)
@@ -545,14 +526,15 @@ class Pair:
         self._look_at_state()
 
     def on_slice(self) -> None:
-        """Note that this node has begun a new slice of its journal."""
-        self._recent = RecentBlocks(self._node.journal, self.options.settings.backlog_bytes)
-        self.identity = self.identity._replace(slice_number=self._node.journal.place.number)
+        """Note that this node has begun a new slice of its journal; a primary has its copies begin the same one."""
+        begun = self._recent.begin_slice()
+        self.identity = self.identity._replace(slice_number=begun.number)
         if self.primary is not None:
-            self.primary.begin_slice(self.identity, self._recent.backlog, self._recent.checksum_at)
-            for copy, connection in list(self._from_copies.items()):
-                if copy.state == "closed":
-                    connection.close()
+            self.primary.add_slice(begun)
+            self.send_all()
+        else:
+            self._recent.backlog.add_slice(begun)
+            self.standby.on_slice_begun(begun.number)
 
     def on_progress(self) -> None:
         """Note that blocks became durable."""

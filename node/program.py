@@ -26,7 +26,8 @@ from node.node import Deposed, Node, NodeOptions
 from node.notify import Notifier
 from node.opening import OpenDirectory, open_directory
 from node.operations import Operations
-from node.pair import Pair, TailApart, TooFarBehind
+from node.pair import Pair
+from node.pair_outcomes import TailApart, TooFarBehind
 from node.pair_plan import PairOptions, PairPlan
 from replay.rebuild import Progress
 from replication.fetch import JournalsApart, fetch, find_common

@@ -12,10 +12,11 @@ from directory.bundle import Found
 from directory.bundle_fork import BundleFork
 from directory.divergence import Mark, advice, write_mark
 from directory.recover import stateful
+from replication.backlog import Backlog
 from replication.comparison import Divergence
 from replication.link import Scrub
 from replication.pieces import PieceComparison, PieceWalk
-from replication.primary import Backlog, Primary
+from replication.primary import Primary
 from replication.standby import Standby
 
 if TYPE_CHECKING:

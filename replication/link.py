@@ -61,7 +61,7 @@ class Kind(IntEnum):
     SCRUB = 9  # primary: digest of a piece of the state at a position
     PARTS = 10  # digest of each part of the state at a position
     SYNC = 11  # primary: whether the copy is recorded as in sync
-    SLICE = 12  # history: the genesis record of a slice
+    SLICE = 12  # primary and history: the genesis record of a slice, between the blocks
     HANDOVER = 13  # primary: take over at this position
     READY = 14  # standby: at that position, with this digest
     DIVERGENCE = 15  # the states differ: where, and in which part

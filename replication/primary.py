@@ -10,14 +10,15 @@ command. A standby that is gone therefore holds the answers back until the recor
 waited for first, and recorded once it has acknowledged all that was ever told.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 from replication import link
+from replication.backlog import Backlog, SliceBegin
 from replication.comparison import Comparison, Divergence
 from replication.link import Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+from replication.own_pause import OwnPauses
 from sequencer.release import REPLICATED, ReleasePolicy, Replicated, released_seq
 
 Role = Literal["standby", "follower", "auditor"]
@@ -42,64 +43,14 @@ class Settings(NamedTuple):
         return self.policy in REPLICATED
 
 
-class _Sent(NamedTuple):
-    first_seq: int
-    last_seq: int
-    sealed: bytes
-
-
-class Backlog:
-    """The newest sealed blocks, for copies that are a little behind. At least ``bytes_max`` of them are kept."""
-
-    def __init__(self, last_seq: int, checksum: bytes, bytes_max: int) -> None:
-        self._blocks: deque[_Sent] = deque()
-        self._bytes = 0
-        self._bytes_max = bytes_max
-        #: The last command before the oldest block, and the checksum there.
-        self.start = Position(last_seq, checksum)
-        self.last_seq = last_seq
-
-    def add(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
-        """Add the next block. Raises ValueError if it is not."""
-        if first_seq != self.last_seq + 1 or last_seq < first_seq:
-            raise ValueError(f"the block at {first_seq} does not follow command {self.last_seq}")
-        self._blocks.append(_Sent(first_seq, last_seq, sealed))
-        self._bytes += len(sealed)
-        self.last_seq = last_seq
-        while len(self._blocks) > 1 and self._bytes - len(self._blocks[0].sealed) >= self._bytes_max:
-            oldest = self._blocks.popleft()
-            self._bytes -= len(oldest.sealed)
-            self.start = Position(oldest.last_seq, _checksum(oldest.sealed))
-
-    def blocks_from(self, seq: int) -> Iterator[_Sent]:
-        """Blocks from the one that begins with ``seq`` on."""
-        # Almost always the last one, or one near it.
-        newer = 0
-        for block in reversed(self._blocks):
-            if block.first_seq < seq:
-                break
-            newer += 1
-        for at in range(len(self._blocks) - newer, len(self._blocks)):
-            yield self._blocks[at]
-
-    def checksum_at(self, seq: int) -> bytes | None:
-        """Checksum of the chain after command ``seq``; None if no block here ends there."""
-        if seq == self.start.seq:
-            return self.start.digest
-        return next((_checksum(block.sealed) for block in self._blocks if block.last_seq == seq), None)
-
-
-def _checksum(sealed: bytes) -> bytes:
-    return bytes(sealed[16:32])  # its place in a frame of the journal
-
-
 class Copy:
     """A connection of a copy, at the primary's end. ``state``: greeting, live or closed; ``why`` it was closed.
 
     ``directory``: id of its data directory.
 
     ``sent_seq``: last command put on the connection. ``received_seq``, ``journaled_seq``: what the copy has in memory
-    and on its disk. ``unsent_bytes``: set by the shell, what the connection has not taken yet.
+    and on its disk. ``unsent_bytes``: set by the shell, what the connection has not taken yet. ``slice_number``: newest
+    slice that it has, or was told of.
     """
 
     def __init__(self, nonce: bytes, now_ns: int) -> None:
@@ -113,6 +64,7 @@ class Copy:
         self.role: str = ""
         self.directory = b""
         self.sent_seq = self.received_seq = self.journaled_seq = 0
+        self.slice_number = 0
         self.heard_ns = now_ns
         self.beaten_ns = now_ns
         self.unsent_bytes = 0
@@ -184,6 +136,7 @@ class Primary:
         self.history_port = 0
         #: Ids of the data directories of those copies.
         self._diverged_directories: dict[str, bytes] = {}
+        self._pauses = OwnPauses()
         #: Standby that is to take over by command; "" for none.
         self.handover_to = ""
 
@@ -229,14 +182,15 @@ class Primary:
             if copy.sent_seq >= seq:
                 copy.put(frame)
 
-    def begin_slice(self, identity: Identity, backlog: Backlog, checksum_at: Callable[[int], bytes | None]) -> None:
-        """Go on in a new slice of the journal, without blocks yet; the copies connect again, and fetch it.
+    def add_slice(self, begun: SliceBegin) -> None:
+        """Take the slice that this node has begun after the last block.
 
-        ``identity``, ``backlog``, ``checksum_at``: those of the new slice.
+        Each copy is told of it between the same two blocks, however far behind it is.
         """
-        self.identity, self.backlog, self._checksum_at = identity, backlog, checksum_at
+        self.backlog.add_slice(begun)
+        self.identity = self.identity._replace(slice_number=begun.number)
         for copy in list(self._live()):
-            self.disconnect(copy, f"slice {identity.slice_number} of the journal has begun, which it fetches")
+            self._feed(copy)
 
     def _put_if_at(self, seq: int, frame: bytes) -> None:
         for copy in self._live():
@@ -442,28 +396,30 @@ class Primary:
 
     def _place(self, copy: Copy, identity: Identity, tail: list[Position]) -> None:
         """Find the newest position that both journals have, and go on from there."""
-        if identity.slice_number < self.identity.slice_number:
-            self._send_elsewhere(copy, identity.slice_number)
-            return
         if not tail or any(newer.seq <= older.seq for newer, older in pairwise(tail)):
             raise LinkError("the positions of the copy's journal are not in order, the newest first")
         common = next((place for place in tail if self._has(place)), None)
-        if common is None and self.history_port:
-            # Only the copy has begun its slice: its history is compared slice by slice.
-            self._send_elsewhere(copy, identity.slice_number)
+        copy.slice_number = number = identity.slice_number
+        if number < self.identity.slice_number and not self.backlog.has_slices_after(
+            number, self.identity.slice_number
+        ):
+            self._send_elsewhere(copy, number)
+        elif common is None and self.history_port:
+            # Perhaps only the copy has begun its slice: its history is compared slice by slice.
+            self._send_elsewhere(copy, number)
         elif common is None:
             self._refuse(copy, f"the journals of {self.identity.name} and {copy.name} have no block in common")
         elif common != tail[0]:
             self._answer(copy, Kind.COMMON, {"common": link.pack_positions([common])})
             self.disconnect(copy, f"{copy.name} has blocks after {common.seq} that are not of this history")
         elif common.seq < self.backlog.start.seq:
-            self._send_elsewhere(copy, identity.slice_number)
+            self._send_elsewhere(copy, number)
         else:
             self._welcome(copy, common.seq)
 
     def _has(self, place: Position) -> bool:
         if place.seq >= self.backlog.start.seq:
-            return self.backlog.checksum_at(place.seq) == place.digest
+            return self.backlog.has(place)
         return self._checksum_at(place.seq) == place.digest
 
     def _send_elsewhere(self, copy: Copy, slice_number: int) -> None:
@@ -499,6 +455,7 @@ class Primary:
         if copy.sent_seq < self.backlog.start.seq:
             self._send_elsewhere(copy, self.identity.slice_number)
             return
+        self._put_slice(copy)
         if copy.sent_seq == self.backlog.last_seq:
             return
         sent = []
@@ -508,7 +465,15 @@ class Primary:
             copy.put(link.head(Kind.BLOCK, self.epoch, len(block.sealed)), block.sealed)
             copy.sent_seq = block.last_seq
             sent.append(block.last_seq)
+            self._put_slice(copy)
         self._put_digests(copy, sent)
+
+    def _put_slice(self, copy: Copy) -> None:
+        """Announce the slice that begins where the connection stands, if one does."""
+        begun = self.backlog.slices.get(copy.sent_seq)
+        if begun is not None and begun.number > copy.slice_number:
+            copy.slice_number = begun.number
+            copy.put(link.encode(Kind.SLICE, self.epoch, begun.genesis))
 
     def _put_digests(self, copy: Copy, seqs: list[int]) -> None:
         """Put event digests on the connection, of those blocks that are applied; the others follow."""
@@ -554,7 +519,9 @@ class Primary:
 
     def tick(self, now_ns: int, time_ns: int) -> None:
         """Beat, and give up silent copies. ``now_ns``: monotonic; ``time_ns``: wall clock, for reports."""
+        pause_ns = self._pauses.look(now_ns)
         for copy in list(self.copies):
+            copy.heard_ns = min(copy.heard_ns + pause_ns, now_ns)
             if now_ns - copy.heard_ns > self.settings.silence_ns:
                 self._refuse(copy, f"nothing was heard for {self.settings.silence_ns // 1_000_000} ms")
             elif copy.state == "live":

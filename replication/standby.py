@@ -17,6 +17,7 @@ from replication import link
 from replication.arbiter import Reign
 from replication.comparison import Comparison, Divergence
 from replication.link import TAIL_MAX, Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+from replication.own_pause import OwnPauses
 
 #: No acknowledgement was sent on this connection.
 _NOTHING_TOLD: Final = (-1, -1)
@@ -98,6 +99,7 @@ class Standby:
         self._checks: deque[tuple[int, Frame]] = deque()
         self._digests: list[Position] = []
         self._told = _NOTHING_TOLD
+        self._pauses = OwnPauses()
         self._out: list[bytes] = []
 
     # The connection.
@@ -161,7 +163,7 @@ class Standby:
             for position in link.unpack_positions(frame.payload):
                 self._comparison.other(position)
             self._judge()
-        elif frame.kind in (Kind.SCRUB, Kind.PARTS):
+        elif frame.kind in (Kind.SCRUB, Kind.PARTS, Kind.SLICE):
             # They belong to the position after the blocks that came before them.
             self._checks.append((len(self._blocks), frame))
         elif frame.kind == Kind.BEAT:
@@ -267,14 +269,15 @@ class Standby:
         self._checks = deque((place - count, frame) for place, frame in self._checks)
         return blocks
 
-    def take_checks(self) -> list[Scrub | tuple[int, dict[str, bytes]]]:
+    def take_checks(self) -> list[Scrub | tuple[int, dict[str, bytes]] | bytes]:
         """Checks that belong to the present position, once ``take_blocks`` has given all blocks before them and they
-        are applied: a Scrub, or (seq, digest of each part).
+        are applied: a Scrub, (seq, digest of each part), or the genesis record of a slice that the primary has begun
+        there. Begin the same slice before any further block, and report it with ``on_slice_begun``.
 
         Without digests the parts are to be computed here. With digests they may be of an earlier position, where this
         node was asked to compute its own. Raises LinkError for any other check of another position.
         """
-        checks: list[Scrub | tuple[int, dict[str, bytes]]] = []
+        checks: list[Scrub | tuple[int, dict[str, bytes]] | bytes] = []
         while self._checks and self._checks[0][0] == 0:
             _, frame = self._checks.popleft()
             if frame.kind == Kind.SCRUB:
@@ -284,6 +287,8 @@ class Standby:
                         f"the primary compares its state after {scrub.seq}, and sent up to {self.taken_seq}"
                     )
                 checks.append(scrub)
+            elif frame.kind == Kind.SLICE:
+                checks.append(frame.payload)
             else:
                 checks.append(self._parts(frame))
         return checks
@@ -300,8 +305,12 @@ class Standby:
         self.primary_seq = max(self.primary_seq, last_seq)
         self.epoch = max(self.epoch, epoch)
 
+    def on_slice_begun(self, number: int) -> None:
+        """Note that the journal goes on in slice ``number``, as the primary's does."""
+        self.identity = self.identity._replace(slice_number=number)
+
     def on_block_refused(self, why: str) -> None:
-        """Note that the journal refused a block: the link is of no use any more."""
+        """Note that the journal refused a block, or a slice: the link is of no use any more."""
         self._blocks.clear()
         self._checks.clear()
         self._refuse(why)
@@ -349,6 +358,7 @@ class Standby:
 
     def tick(self, now_ns: int) -> None:
         """Acknowledge what is due, and give up a silent primary. ``now_ns``: monotonic."""
+        self.heard_ns = min(self.heard_ns + self._pauses.look(now_ns), now_ns)
         if self.state in ("greeting", "following") and now_ns - self.heard_ns > self.settings.silence_ns:
             self.disconnect()
             self.why = f"nothing was heard from the primary for {self.settings.silence_ns // 1_000_000} ms"
@@ -446,6 +456,7 @@ class Standby:
         self.epoch = epoch
         self.disconnect()
         self._blocks.clear()
+        self._checks.clear()
 
     def status(self) -> dict[str, Any]:
         """State of this copy, for reports."""

@@ -9,7 +9,9 @@ from journal.slices import places
 from node import program
 from node.logs import Log
 from node.opening import open_directory
-from node.pair import PairOptions, RecentBlocks, TooFarBehind
+from node.pair_outcomes import TooFarBehind
+from node.pair_plan import PairOptions
+from node.recent_blocks import RecentBlocks
 from replication.arbiter import Candidate
 from replication.primary import Settings
 from replication.register import Register
@@ -119,8 +121,8 @@ def test_a_standby_far_behind_fetches_what_the_primary_does_not_keep_at_hand(tmp
     assert same_blocks(tmp_path)
 
 
-def test_a_standby_follows_into_the_next_slice_of_the_journal(tmp_path: Path) -> None:
-    """It fetches the slice with its image, since the link carries blocks of one slice."""
+def test_a_standby_that_was_away_for_long_fetches_the_slice_that_has_begun_meanwhile(tmp_path: Path) -> None:
+    """It fetches the slice with its image, since the primary has the end of the slice before no more at hand."""
 
     async def run() -> None:
         register = Register()
@@ -133,9 +135,16 @@ def test_a_standby_follows_into_the_next_slice_of_the_journal(tmp_path: Path) ->
             b = Member("B", tmp_path / "b", register, a, "both")
             await b.start()
             await until(lambda: b.pair.standby.in_sync)
+            b.close()
+            assert a.pair.primary is not None
+            a.pair.primary.backlog._bytes_max = 1_000
             await a.node.roll()
             trading = Trading(a)
+            await until(lambda: trading.answers > 20)
+            b = Member("B", tmp_path / "b", register, a, "both")
+            await b.start()
             await until(lambda: b.pair.outcome is not None)
+            a.pair.primary.backlog._bytes_max = 64 << 20
             outcome = b.pair.outcome
             b.close()
             assert isinstance(outcome, TooFarBehind)

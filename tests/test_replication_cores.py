@@ -482,12 +482,29 @@ def test_a_second_standby_is_told_to_follow() -> None:
 
 def test_silence_ends_a_connection_on_both_sides() -> None:
     primary, copy, wire = pair()
-    primary.core.tick(400 * MS, 0)
+    for now_ms in range(0, 500, 50):
+        primary.core.tick(now_ms * MS, 0)
+        copy.core.tick(now_ms * MS)
     assert wire.end.state == "live"
-    primary.core.tick(600 * MS, 0)
+    assert copy.core.state == "following"
+    for now_ms in range(500, 650, 50):
+        primary.core.tick(now_ms * MS, 0)
+        copy.core.tick(now_ms * MS)
     assert wire.end.state == "closed"
-    copy.core.tick(600 * MS)
     assert copy.core.state == "disconnected"
+
+
+def test_a_pause_of_a_node_itself_is_no_silence_of_the_other() -> None:
+    """Its bytes wait to be read: a node that waits for its disk, as for a new slice, must not end the connection."""
+    primary, copy, wire = pair()
+    for now_ms in (0, 50, 900):
+        primary.core.tick(now_ms * MS, 0)
+        copy.core.tick(now_ms * MS)
+    assert wire.end.state == "live"
+    assert copy.core.state == "following"
+    for now_ms in range(900, 1_450, 50):
+        primary.core.tick(now_ms * MS, 0)
+    assert wire.end.state == "closed"
 
 
 def test_a_takeover_by_command_is_answered_at_the_same_position_with_the_same_digest() -> None:

@@ -184,6 +184,7 @@ class Checker:
             )
         for node in self.nodes:
             demand(node.rows == rows, f"{node.name} has another journal at the end")
+            demand(node.slices == self.nodes[0].slices, f"{node.name} has other slices at the end")
             epochs = [block.epoch for block in node.blocks]
             demand(epochs == sorted(epochs), f"epochs go back in the journal of {node.name}")
             true = replayed(node.blocks, len(node.rows))

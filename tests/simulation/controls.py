@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from replication.link import Frame, Kind
 from replication.primary import Copy, Primary
 from replication.standby import Standby
 from tests.simulation.node import Parts
@@ -50,6 +51,14 @@ class SkipsComparison(Standby):
 
     def compare_part(self, seq: int, part: str, own: bytes, other: bytes) -> None:
         """Take any part for right."""
+
+
+class LeavesSlicesOut(Standby):
+    """A standby that does not begin the slices that the primary begins."""
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind != Kind.SLICE:
+            super()._take(frame)
 
 
 class PrimarySkipsComparison(Primary):
@@ -132,6 +141,7 @@ CONTROLS: Final[dict[str, tuple[Parts, Setup]]] = {
     "a primary ignores its epoch and its lease": (Parts(primary=IgnoresEpoch, ignores_lease=True), BOTH),
     "a lease has no margin": (Parts(lease_margin_ns=0), SLOW_CLOCK),
     "the comparison is skipped": (Parts(standby=SkipsComparison, primary=PrimarySkipsComparison), BOTH),
+    "a standby leaves slices out": (Parts(standby=LeavesSlicesOut), Setup("both", only=("roll",))),
     "the quarantine is dropped": (Parts(drops_quarantine=True), BOTH),
     "a primary answers alone before the record is written": (Parts(primary=AnswersAlone), BOTH),
     "a standby is recorded before it has all that was told": (Parts(primary=RecordsEarly), BOTH),

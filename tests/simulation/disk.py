@@ -2,7 +2,7 @@
 
 from journal import frame
 from journal.errors import JournalDamaged
-from tests.simulation.toy import ROW_BYTES, Flip, Machine, digest_of
+from tests.simulation.toy import ROW_BYTES, Flip, Machine, Slice, digest_of
 from tests.simulation.world import MS, World
 
 GENESIS = b"g" * 16
@@ -31,6 +31,9 @@ class Disk:
     def __init__(self, world: World, *, incomplete: str) -> None:
         self._world = world
         self.slots: list[bytes] = []
+        self.slices: list[Slice] = []
+        #: Slices that lay behind damage, or were set aside.
+        self.slices_aside: list[Slice] = []
         self.marks: dict[str, object] = {"incomplete": incomplete} if incomplete else {}
         #: Id of the data directory; another one once an operator has rebuilt the node.
         self.directory = bytes(16)
@@ -99,11 +102,25 @@ class Disk:
             # What is beyond the last commit is not read again.
             self._world.strike("torn write")
 
+    def write_slice(self, begun: Slice) -> None:
+        """Write the begin of a slice. Raises DiskFailure, and the disk is as before."""
+        if self.is_full:
+            self._world.strike("no room for a slice")
+            raise DiskFailure("no space is left on the disk")
+        self.slices.append(begun)
+
+    def keep_slices(self, kept: list[Slice]) -> None:
+        """Set aside all other slices."""
+        self.slices_aside += [each for each in self.slices if each not in kept]
+        self.slices = kept
+
     def read(self) -> tuple[list[frame.Block], list[bytes]]:
         """Blocks up to the first damage, and what lies behind it."""
         blocks: list[frame.Block] = []
         link, next_seq = GENESIS, 1
+        begins = {each.seq: each.link for each in self.slices}
         for place, sealed in enumerate(self.slots):
+            link = begins.get(next_seq - 1, link)
             try:
                 block = frame.decode(sealed, next_seq, ROW_BYTES)
                 frame.check_link(block, next_seq, link)

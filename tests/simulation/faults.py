@@ -50,6 +50,10 @@ KINDS: Final = (
     "restart with another release",
     "another release refused at the start",
     "switchover",
+    "slice begun by the primary",
+    "slice begun with the primary",
+    "slice of the old primary set aside",
+    "crash in the middle of a roll",
     "supervisor ends the lease",
     "arbiter crash",
     "arbiter pause",
@@ -103,6 +107,7 @@ class Faults:
             "arbiter pause": lambda _: self._pause_arbiter(),
             "lost register": lambda _: self._crash_arbiter(lost=True),
             "switchover": lambda _: self._switch_over(),
+            "roll": lambda _: self._roll(),
             "orderly restart": lambda node: node.stop_in_order("an operator restarts it"),
         }
         # A swarm: each seed leaves some kinds out, so that others come together more often.
@@ -144,6 +149,7 @@ class Faults:
             node.disk.is_full = node.disk.fails_next = node.disk.misdirects_next = False
             node.disk.slow = 1
             node.exits_after_reign = False
+            node.dies_in_roll = ""
             if node.paused:
                 node.resume()
         self.arbiter.resume()
@@ -304,6 +310,14 @@ class Faults:
     def _switch_over(self) -> None:
         if self.primary is not None:
             self.primary.switch_over()
+
+    def _roll(self) -> None:
+        """Begin a slice of the journal; often one of the nodes dies before or after it is on its disk."""
+        if self.primary is not None:
+            self.primary.roll_wanted = True
+            if self.world.chance(0.6):
+                node = self.world.draw.choice(self.data_nodes)
+                node.dies_in_roll = self.world.draw.choice(("before", "after"))
 
     # Disks and memory.
 

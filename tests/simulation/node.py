@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from journal import frame
-from journal.errors import JournalError
+from journal.errors import BlockRefused, JournalError
 from replication import primary as primary_side
 from replication.arbiter import Answer, Candidate, Reign, Request, Standing, Won
+from replication.backlog import Backlog, SliceBegin
 from replication.candidacy import Candidacy
 from replication.comparison import Divergence
 from replication.lease import Lease
@@ -24,7 +25,7 @@ from tests.simulation.arbiters import SimArbiter
 from tests.simulation.checks import Checker, rows_of
 from tests.simulation.disk import GENESIS, Checkpoint, Disk, DiskFailure
 from tests.simulation.network import End, Network
-from tests.simulation.toy import Flip, Machine
+from tests.simulation.toy import Flip, Machine, Slice
 from tests.simulation.world import MS, Clock, World
 
 SECRET = b"a secret of the pair"
@@ -86,6 +87,8 @@ class SimNode:
         self.force = ""
         self.flips_ever: list[Flip] = []
         self.exits_after_reign = False
+        #: Step of the next roll at which this node dies: "", "before" or "after" the slice is on its disk.
+        self.dies_in_roll = ""
         self._deferred: list[tuple[int, Callable[[], None]]] = []
         network.hosts[name] = self
         self._reset()
@@ -93,6 +96,8 @@ class SimNode:
     def _reset(self) -> None:
         """Forget all that is in memory."""
         self.blocks: list[frame.Block] = []
+        self.slices: list[Slice] = []
+        self.roll_wanted = False
         self.rows: list[bytes] = []
         self.at: dict[int, bytes] = {0: GENESIS}
         self.machine = Machine()
@@ -179,6 +184,9 @@ class SimNode:
             self.disk.marks["incomplete"] = "its journal was damaged"
             self.disk.quarantine += rest
             self.disk.slots = self.disk.slots[: len(blocks)]
+            end_seq = blocks[-1].last_seq if blocks else 0
+            self.disk.keep_slices([each for each in self.disk.slices if each.seq <= end_seq])
+        self.slices = list(self.disk.slices)
         self.disk.settled_damage = False
         for block in blocks:
             self._keep(block)
@@ -195,7 +203,7 @@ class SimNode:
 
     def _identity(self) -> Identity:
         rules, form, build = self.release
-        return Identity(self.name, bytes(16), rules, form, build, 1)
+        return Identity(self.name, bytes(16), rules, form, build, len(self.slices) + 1)
 
     def _become_copy(self, *, memory_kept: bool, epoch: int = 0) -> None:
         """Follow and stand by from where the journal ends, all of which is on the disk. ``epoch``: highest seen."""
@@ -234,12 +242,52 @@ class SimNode:
         self.rows += rows_of(block)
         self.at[block.last_seq] = block.checksum
 
+    @property
+    def link(self) -> bytes:
+        """Checksum to which the next block is linked."""
+        if self.slices and self.slices[-1].seq == len(self.rows):
+            return self.slices[-1].link
+        return self.blocks[-1].checksum if self.blocks else GENESIS
+
+    @property
+    def _slice_start(self) -> Position:
+        return Position(self.slices[-1].seq, self.slices[-1].link) if self.slices else Position(0, GENESIS)
+
+    def _checksum_at(self, seq: int) -> bytes | None:
+        """Checksum of the chain after a command of the open slice."""
+        start = self._slice_start
+        return start.digest if seq == start.seq else self.at.get(seq) if seq > start.seq else None
+
+    def _begin_slice(self, begun: Slice) -> None:
+        """Go on in a slice, once all before it is on the disk. Raises JournalError where it does not follow, or where
+        the disk has no room, or the process dies."""
+        if (begun.seq, begun.before) != (len(self.rows), self.link):
+            raise BlockRefused(f"slice {len(self.slices) + 2} does not follow command {len(self.rows)}")
+        fate, self.dies_in_roll = self.dies_in_roll, ""
+        try:
+            if self.written < len(self.blocks):
+                self.disk.write([bytes(block.sealed) for block in self.blocks[self.written :]])
+                self.written, self.writing = len(self.blocks), []
+            if fate == "before":
+                self._die_in_roll()
+            self.disk.write_slice(begun)
+        except DiskFailure as failure:
+            raise BlockRefused(str(failure)) from failure
+        self.slices.append(begun)
+        if fate == "after":
+            self._die_in_roll()
+
+    def _die_in_roll(self) -> None:
+        self.world.strike("crash in the middle of a roll")
+        self.crash("kill -9 in the middle of a roll")
+        raise BlockRefused("the process is dead")
+
     def _append(self, sealed: bytes) -> frame.Block:
         """Check and append a block in memory, and begin to write it. Raises JournalError."""
         last = self.blocks[-1] if self.blocks else None
         block = frame.decode(sealed, len(self.rows) + 1, toy.ROW_BYTES)
-        link, epoch, time_ns = (last.checksum, last.epoch, last.time_ns) if last else (GENESIS, 0, 0)
-        frame.check_continues(block, len(self.rows), link, epoch, time_ns)
+        epoch, time_ns = (last.epoch, last.time_ns) if last else (0, 0)
+        frame.check_continues(block, len(self.rows), self.link, epoch, time_ns)
         self._keep(block)
         self._write_out()
         return block
@@ -252,7 +300,7 @@ class SimNode:
         self.world.after(self.disk.delay_ns(), lambda: self._on_write_ended(life, batch))
 
     def _on_write_ended(self, life: int, batch: list[bytes]) -> None:
-        if life != self.life:
+        if life != self.life or batch is not self.writing:
             return
         try:
             self.disk.write(batch)
@@ -316,6 +364,8 @@ class SimNode:
             )
         self.standby.tick(now_ns)
         self._take_and_answer()
+        if not self.alive:
+            return
         if self.standby.state in ("diverged", "elsewhere", "apart", "refused", "disconnected") and self.end is not None:
             self.end.close()
             self.end = None
@@ -361,7 +411,9 @@ class SimNode:
         end.on_data = lambda data: self._on_primary_data(end, data)
         end.on_close = lambda: self._on_primary_gone(end)
         self.end = end
-        tail = sparse_tail([Position(seq, checksum) for seq, checksum in reversed(self.at.items())], 8)
+        start = self._slice_start
+        newest = [Position(seq, checksum) for seq, checksum in reversed(self.at.items()) if seq > start.seq]
+        tail = sparse_tail([*newest, start], 8)
         self.standby.connect(self.world.draw.randbytes(16), tail, now_ns)
         self.followed_from_seq = len(self.rows)
 
@@ -394,7 +446,9 @@ class SimNode:
     def _check(self) -> bool:
         checks = self.standby.take_checks()
         for check in checks:
-            if isinstance(check, Scrub):
+            if isinstance(check, bytes):
+                self._begin_same_slice(check)
+            elif isinstance(check, Scrub):
                 self.standby.compare_part(
                     check.seq, toy.PARTS[check.turn], self.machine.part_digest(check.turn), check.digest
                 )
@@ -402,6 +456,14 @@ class SimNode:
                 for turn, part in enumerate(toy.PARTS):
                     self.standby.compare_part(check[0], part, self.machine.part_digest(turn), check[1][part])
         return bool(checks)
+
+    def _begin_same_slice(self, genesis: bytes) -> None:
+        """Begin the slice that the primary has begun here. Raises JournalError."""
+        if not genesis.endswith(self.machine.digest):
+            raise BlockRefused("the events before the slice are not those of this node")
+        self._begin_slice(Slice(len(self.rows), self.link, genesis))
+        self.standby.on_slice_begun(len(self.slices) + 1)
+        self.world.strike("slice begun with the primary")
 
     def _on_diverged(self) -> None:
         if "diverged" not in self.disk.marks and self.standby.divergence is not None:
@@ -415,13 +477,20 @@ class SimNode:
         common = self.standby.common
         if self.writing or common is None:
             return
+        self._cut_back(common)
+
+    def _cut_back(self, common: Position) -> None:
+        """Set the blocks and slices after a position aside, and follow from there."""
         count = sum(block.last_seq <= common.seq for block in self.blocks)
+        slices = [each for each in self.slices if each.seq < common.seq or each.link == common.digest]
         tail = [bytes(block.sealed) for block in self.blocks[count:]]
         self.world.strike("tail set aside")
         self.world.say("{} sets {} blocks after command {} aside", self.name, len(tail), common.seq)
         if not self.parts.drops_quarantine:
             self.disk.quarantine += tail
         self.disk.slots = self.disk.slots[:count]
+        self.disk.keep_slices(slices)
+        self.slices = list(slices)
         kept, memory_kept, epoch = self.blocks[:count], self.standby.memory_kept, self.standby.epoch
         self.blocks, self.rows, self.at, self.machine, self.flips = [], [], {0: GENESIS}, Machine(), []
         for block in kept:
@@ -452,17 +521,48 @@ class SimNode:
             return
         paths = {(self.name, source.name), (source.name, self.name)}
         if source.primary is not None and not paths & self.network.blocked:
+            common = self._common_with(source)
+            if common != Position(len(self.rows), self.link):
+                if not self.writing:
+                    self.world.strike("slice of the old primary set aside")
+                    self._cut_back(common)
+                return
             try:
-                for block in source.blocks:
-                    if len(self.rows) < block.last_seq <= last_seq:
-                        own = self._append(bytes(block.sealed))
-                        self.standby.on_taken(own.last_seq, own.epoch)
-                        self.standby.on_applied(own.first_seq, own.last_seq, self.machine.apply(own.rows))
+                self._copy_from(source, last_seq)
             except JournalError as error:
                 self.world.say("{} cannot copy: {}", self.name, error)
+            if not self.alive:
+                return
         if self.standby.state == "elsewhere":
             now_ns = self.clock.mono_ns()
             self._connect(now_ns)
+
+    def _common_with(self, source: "SimNode") -> Position:
+        """Last position that the journals of both nodes have, slice by slice."""
+        common = Position(0, GENESIS)
+        for own, other in zip(self.blocks, source.blocks, strict=False):
+            if own.checksum == other.checksum:
+                common = Position(own.last_seq, own.checksum)
+        for one, two in zip(self.slices, source.slices, strict=False):
+            if one == two and one.seq >= common.seq:
+                common = Position(one.seq, one.link)
+        return common
+
+    def _copy_from(self, source: "SimNode", last_seq: int) -> None:
+        """Append the blocks and slices of another node up to a command. Raises JournalError."""
+        for block in source.blocks:
+            if len(self.rows) < block.last_seq <= last_seq:
+                self._copy_slice(source)
+                own = self._append(bytes(block.sealed))
+                self.standby.on_taken(own.last_seq, own.epoch)
+                self.standby.on_applied(own.first_seq, own.last_seq, self.machine.apply(own.rows))
+        self._copy_slice(source)
+
+    def _copy_slice(self, source: "SimNode") -> None:
+        for each in source.slices[len(self.slices) :]:
+            if each.seq == len(self.rows):
+                self._begin_slice(each)
+                self.standby.on_slice_begun(len(self.slices) + 1)
 
     # A primary.
 
@@ -479,21 +579,56 @@ class SimNode:
         self.checker.on_accession(self, forced=bool(won.reign.forced))
         self.world.say("{} reigns in epoch {} from command {} on", self.name, won.epoch, len(self.rows))
         self.force = ""
-        end = self.blocks[-1] if self.blocks else None
         self.primary = self.parts.primary(
             self._identity(),
             won.epoch,
             SECRET,
             self.settings.primary,
             last_seq=len(self.rows),
-            checksum=end.checksum if end else GENESIS,
+            checksum=self.link,
             event_digest=self.machine.digest,
             recorded=frozenset(won.reign.in_sync),
-            checksum_at=self.at.get,
+            checksum_at=self._checksum_at,
+            backlog=self._backlog() if self.world.chance(0.5) else None,
         )
+        self.primary.history_port = 1  # served by ``_on_older_blocks`` of the copies
         self.tenure = self.parts.tenure(won, lease, self.primary)
         self._sequence([toy.epoch_row(won.epoch)])
         self._reign()
+
+    def _backlog(self) -> Backlog:
+        """Blocks of the open slice at hand, as after a start."""
+        bytes_max = self.settings.primary.backlog_bytes
+        if not self.slices:
+            backlog = Backlog(0, GENESIS, bytes_max)
+        else:
+            begun = self.slices[-1]
+            backlog = Backlog(begun.seq, begun.before, bytes_max)
+            backlog.add_slice(SliceBegin(len(self.slices) + 1, begun.genesis, begun.link))
+        for block in self.blocks:
+            if block.first_seq > self._slice_start.seq:
+                backlog.add(block.first_seq, block.last_seq, bytes(block.sealed))
+        return backlog
+
+    def _roll(self) -> None:
+        """Begin a slice where this primary stands, and announce it."""
+        primary = self.primary
+        assert primary is not None
+        self.roll_wanted = False
+        if len(self.rows) == self._slice_start.seq:
+            return
+        number = len(self.slices) + 2
+        genesis = f"slice {number} of epoch {primary.epoch}".encode() + self.machine.digest
+        begun = Slice(len(self.rows), self.link, genesis)
+        try:
+            self._begin_slice(begun)
+        except JournalError as error:
+            self.world.say("{} begins no slice: {}", self.name, error)
+            return
+        self.world.strike("slice begun by the primary")
+        self.world.say("{} begins slice {} after command {}", self.name, number, begun.seq)
+        primary.on_journaled(begun.seq)
+        primary.add_slice(SliceBegin(number, genesis, begun.link))
 
     def _sequence(self, rows: list[bytes]) -> None:
         """Seal a block, and give it to the copies, the disk and the machine."""
@@ -509,7 +644,7 @@ class SimNode:
             source_digest="",
             rules_version=self.release.rules_version,
         )
-        frame.seal(sealed, last.checksum if last else GENESIS)
+        frame.seal(sealed, self.link)
         block = self._append(bytes(sealed))
         self.primary.add_block(block.first_seq, block.last_seq, bytes(sealed))
         self.primary.add_digest(block.first_seq, block.last_seq, self.machine.apply(block.rows))
@@ -536,7 +671,12 @@ class SimNode:
         for end, copy in self.copies.items():
             copy.unsent_bytes = end.unsent_bytes
         primary.tick(now_ns, self.clock.wall_ns())
-        if self.intake and not self.closing_ns:
+        # Nothing is in flight between engine and journal where a slice begins, so nothing is taken until then.
+        if self.roll_wanted and primary.released_seq(lease_holds=self.holds()) == len(self.rows):
+            self._roll()
+            if not self.alive:
+                return
+        if self.intake and not self.closing_ns and not self.roll_wanted:
             self._take_commands()
         self._release()
         if self.closing_ns:
@@ -620,7 +760,7 @@ class SimNode:
             end.close()
         self.copies, self.logins, self.intake, self.waiting = {}, {}, [], {}
         self.primary = self.tenure = None
-        self.closing_ns = 0
+        self.closing_ns, self.roll_wanted = 0, False
         if self.exits_after_reign:
             self.crash("its reign has ended")
         else:

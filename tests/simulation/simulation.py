@@ -148,6 +148,9 @@ class Simulation:
     def _is_quiet(self) -> bool:
         lengths = {len(node.rows) for node in self.checker.nodes}
         written = all(node.written == len(node.blocks) for node in self.checker.nodes)
+        slices = {tuple(node.slices) for node in self.checker.nodes}
+        if len(slices) > 1 or any(node.roll_wanted for node in self.checker.nodes):
+            return False
         return len(lengths) == 1 and written and not any(client.unanswered for client in self.clients)
 
     def _trouble_of_nodes(self) -> str:

@@ -32,6 +32,20 @@ def digest_of(*pieces: bytes) -> bytes:
     return hashlib.blake2b(b"".join(pieces), digest_size=16).digest()
 
 
+class Slice(NamedTuple):
+    """Begin of a slice of the journal after the first: the last command before it, the checksum of the chain there, and
+    its genesis record, to which its first block is linked."""
+
+    seq: int
+    before: bytes
+    genesis: bytes
+
+    @property
+    def link(self) -> bytes:
+        """Checksum of the genesis record."""
+        return digest_of(self.genesis)
+
+
 class Flip(NamedTuple):
     """A bit that a fault has flipped in a state after command ``seq``."""
 
