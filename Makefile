@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
-PARTS  := engine journal checkpoints reports wire notation lobster replay sequencer directory gateway replication node load client cli
+PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory gateway replication node load client cli
 PYTEST := $(BIN)/python -m pytest
 # Two workers; idle ones take work from the other, since a few tests are much longer than the rest.
 SPREAD := -n 2 --dist worksteal
