@@ -33,6 +33,8 @@ class Session(Venue):
         self.now_ns = BEGIN_NS
         #: Tokens of each participant's orders, the newest last.
         self.tokens: dict[int, list[str]] = {1: [], 2: []}
+        #: Token and shares of each participant's last sale.
+        self.sales: dict[int, tuple[str, int]] = {}
         super().__init__()
 
     def take(self, rows: NDArray[Any]) -> None:
@@ -75,6 +77,8 @@ class Session(Venue):
         minimum = int(rng.choice([0, 0, 0, 5]))
         if what < 0.6:
             name = self._fresh(user) if rng.random() < 0.95 else self._known(user)
+            if side != "B":
+                self.sales[1 if user == 1 else 2] = name, shares
             market = 0x7FFF_FFFF if rng.random() < 0.05 else price_e4
             return enter(
                 *(name, side, shares, market),
@@ -95,6 +99,8 @@ class Session(Venue):
             )
         if what < 0.85:
             return cancel(name, int(rng.choice([0, 1, shares])))
+        if rng.random() < 0.4:  # perhaps only the mark of a sale changes
+            name, shares = self.sales.get(1 if user == 1 else 2, (name, shares))
         return modify(name, str(rng.choice(list("BSTE"))), shares)
 
     def _operator(self) -> NDArray[Any]:
