@@ -16,7 +16,7 @@ from typing import Final
 from benchmarks.measure import Row, row
 from benchmarks.pair_nodes import Member, PairOfNodes, running_pair
 from benchmarks.wire_node import running_node, symbol_names
-from load.generator import Generator, one_at_a_time
+from load.generator import Generator, Result, one_at_a_time
 from load.lines import LoadError, User, close_lines, open_lines
 
 _SUPERVISED_S: Final = 0.5
@@ -91,12 +91,17 @@ def _saturated(port: int, users: Sequence[User], orders: int) -> float:
     return result.orders_per_s
 
 
-def _round_trip_us(port: int, users: Sequence[User], requests: int) -> float:
+def round_trips(port: int, users: Sequence[User], requests: int) -> Result:
+    """Round trips of a client that sleeps until the answer comes. Raises LoadError for a wrong answer."""
     with _generator(port, users, 1) as generator:
         result = one_at_a_time(generator, requests)
     if not result.good:
         raise LoadError(result.complaint())
-    return result.latencies.at(50.0) / 1_000
+    return result
+
+
+def _round_trip_us(port: int, users: Sequence[User], requests: int) -> float:
+    return round_trips(port, users, requests).latencies.at(50.0) / 1_000
 
 
 @contextmanager

@@ -94,6 +94,9 @@ class Pair:
         self._from_copies: dict[Copy, FromCopy] = {}
         self._unapplied: deque[Block] = deque()
         self._applying = False
+        self._busy_poll_ns = node.options.busy_poll_us * 1_000
+        self._busy_until_ns = 0
+        self._polling = False
         self._connecting = False
         self._next_attempt_s = 0.0
         self._asking: set[asyncio.Task[None]] = set()
@@ -328,7 +331,8 @@ class Pair:
         """Send a block to the copies."""
         assert self.primary is not None, "a node replicates while it reigns"
         self.primary.add_block(first_seq, last_seq, sealed)
-        self.send_all()
+        for connection in self._from_copies.values():
+            connection.send(urgent=True)
 
     def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Note the event digest after a block; it goes out with what is sent next."""
@@ -359,6 +363,7 @@ class Pair:
 
     def _tick_copy(self, now_ns: int) -> None:
         self.standby.tick(now_ns)
+        self.standby.acknowledge(now_ns)
         if self.standby.state == "disconnected" and self._to_primary is not None:
             self._to_primary.abort()  # its machine may be gone, so that nothing else would end the connection
         self._flush()
@@ -462,37 +467,60 @@ class Pair:
         now_ns = lease_clock_ns()
         self.standby.receive(data, now_ns)
         try:
-            self._take()
+            blocks = self._take()
         except JournalError as error:
             self._node.fail(error)
             return
-        self._node.journal.lingers = self._memory_is_enough
         self.standby.on_journaled(self._node.journal.durable_seq)
-        self.standby.acknowledge(now_ns)
+        self.standby.acknowledge_taken(now_ns)
         self._flush()
+        # The acknowledgement has left.
+        self._keep(blocks)
+        self._node.journal.lingers = self._memory_is_enough
         if not self._applying:
             self._applying = True
-            # The acknowledgement leaves before this is called.
             self._loop.call_soon(self._apply)
+        if blocks:
+            self.poll(now_ns)
 
     @property
     def _memory_is_enough(self) -> bool:
         """True while nobody waits for this disk: the primary waits for the memory of this copy."""
         return self.options.settings.policy == "replica" and self.standby.state == "following"
 
-    def _take(self) -> bool:
-        """Queue the blocks that arrived before the next check of the state; False if there were none."""
-        blocks = self.standby.take_blocks()
-        for sealed in blocks:
+    def _take(self) -> list[Block]:
+        """Queue the blocks that arrived before the next check of the state for the journal; ``_keep`` comes next."""
+        taken = []
+        for sealed in self.standby.take_blocks():
             try:
                 block = self._node.market.journal_block(sealed)
             except BlockRefused as refused:
                 self.standby.on_block_refused(str(refused))
-                return False
-            self._recent.add(block)
-            self._unapplied.append(block)
+                break
             self.standby.on_taken(block.last_seq, block.epoch)
-        return bool(blocks)
+            taken.append(block)
+        return taken
+
+    def _keep(self, blocks: list[Block]) -> None:
+        """Keep blocks that the journal has taken at hand, and have them applied."""
+        for block in blocks:
+            self._recent.add(block)
+        self._unapplied.extend(blocks)
+
+    def poll(self, now_ns: int) -> None:
+        """Keep the loop polling for a while after traffic, as the gateway does: waking up takes longer than the work
+        for a block.
+        """
+        self._busy_until_ns = now_ns + self._busy_poll_ns
+        if not self._polling:
+            self._polling = True
+            self._loop.call_soon(self._poll)
+
+    def _poll(self) -> None:
+        if lease_clock_ns() < self._busy_until_ns:
+            self._loop.call_soon(self._poll)
+        else:
+            self._polling = False
 
     def _apply(self) -> None:
         """Apply what was queued, compare the state where the primary asks for it, and acknowledge."""
@@ -510,7 +538,9 @@ class Pair:
                         self._node.checkpointing.begin_same_slice(check)
                     else:
                         self.states.check(standby, check)
-                if not (self._take() or checks):
+                taken = self._take()
+                self._keep(taken)
+                if not (taken or checks):
                     break
         except (LinkError, BlockRefused) as error:
             standby.on_block_refused(str(error))
@@ -519,7 +549,11 @@ class Pair:
             return
         standby.on_journaled(self._node.journal.durable_seq)
         now_ns = lease_clock_ns()
-        standby.acknowledge(now_ns)
+        # The digests go with the next tick: nobody waits for them.
+        if standby.handover is None:
+            standby.acknowledge_taken(now_ns)
+        else:
+            standby.acknowledge(now_ns)
         if standby.state == "following" and not standby.lag_commands:
             self._age.on_current(now_ns)
         self._flush()
@@ -587,8 +621,11 @@ class Pair:
     def on_copy_bytes(self, copy: Copy, data: bytes) -> None:
         """Take bytes of a copy, and release what it has acknowledged."""
         if self.primary is not None:
-            self.primary.receive(copy, data, lease_clock_ns())
+            now_ns = lease_clock_ns()
+            self.primary.receive(copy, data, now_ns)
             self._node.market.release()
+            if copy.state == "live":
+                self.poll(now_ns)
 
     def on_copy_disconnect(self, copy: Copy) -> None:
         """Note that a connection of a copy is gone."""

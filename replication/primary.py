@@ -25,6 +25,8 @@ Role = Literal["standby", "follower", "auditor"]
 ROLES: Final = ("standby", "follower", "auditor")
 #: Commands that a standby may lag behind when it is recorded as in sync: answers then wait for it.
 LAG_MAX: Final = 1 << 16
+#: Event digests that wait at most for a frame of them.
+DIGESTS_MAX: Final = 64
 
 
 class Settings(NamedTuple):
@@ -53,8 +55,9 @@ class Copy:
     slice that it has, or was told of.
     """
 
-    def __init__(self, nonce: bytes, now_ns: int) -> None:
+    def __init__(self, nonce: bytes, epoch: int, now_ns: int) -> None:
         self.nonce = nonce
+        self._epoch = epoch
         #: Nonce of the copy, from its HELLO.
         self.peer_nonce = b""
         self.reader = FrameReader()
@@ -72,6 +75,8 @@ class Copy:
         self.caught_up = False
         self.synced: bool | None = None
         self.ready: Position | None = None
+        #: Event digests that are to be sent.
+        self.digests: list[Position] = []
         self._out: list[bytes] = []
         self._out_bytes = 0
 
@@ -86,7 +91,16 @@ class Copy:
         return self._out_bytes + self.unsent_bytes
 
     def take_out(self) -> list[bytes]:
-        """Bytes to send now, in order."""
+        """Bytes to send now, in order, all digests among them."""
+        if self.digests and self.state == "live":
+            self.put(link.encode(Kind.DIGESTS, self._epoch, link.pack_positions(self.digests)))
+            self.digests = []
+        return self.take_urgent()
+
+    def take_urgent(self) -> list[bytes]:
+        """Bytes to send now without the digests: nobody waits for those, so that one frame may have many."""
+        if len(self.digests) >= DIGESTS_MAX:
+            return self.take_out()
         out, self._out, self._out_bytes = self._out, [], 0
         return out
 
@@ -128,6 +142,11 @@ class Primary:
         self.recorded = recorded
         #: Names in a request to the arbiter whose outcome is not known.
         self.asked: frozenset[str] = frozenset()
+        self._alone = frozenset({identity.name})
+        #: Number of changes of the connections, and nodes that answers wait for as they were found in a state.
+        self._changes = 0
+        self._waited: tuple[Copy | Replicated, ...] = ()
+        self._waited_in: tuple[int, frozenset[str], frozenset[str]] | None = None
         #: Acknowledged positions by name, of nodes that may take over and are not connected.
         self._last_acks: dict[str, Replicated] = {}
         #: First difference with a copy, by its name.
@@ -146,7 +165,12 @@ class Primary:
         """Take a sealed block, before it is applied or on the disk, and put it on the connections."""
         self.backlog.add(first_seq, last_seq, sealed)
         for copy in self.copies:
-            if copy.state == "live":
+            if copy.state != "live":
+                continue
+            if copy.sent_seq == first_seq - 1 and copy.waiting_bytes <= self.settings.out_bytes_max:
+                copy.put(link.head(Kind.BLOCK, self.epoch, len(sealed)), sealed)
+                copy.sent_seq = last_seq
+            else:
                 self._feed(copy)
 
     def add_digest(self, first_seq: int, last_seq: int, digest: bytes) -> None:
@@ -160,7 +184,7 @@ class Primary:
                 copy.comparison.own(first_seq, last_seq, digest)
                 self._judge(copy)
                 if copy.sent_seq >= last_seq:
-                    copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions([Position(last_seq, digest)])))
+                    copy.digests.append(Position(last_seq, digest))
 
     def add_scrub(self, scrub: Scrub) -> None:
         """Take the digest of a piece of the state after the last block; copies that are up to date compare it."""
@@ -209,22 +233,34 @@ class Primary:
     @property
     def replicated(self) -> Replicated | None:
         """Position that each node that may take over has reached; None if there is none but this one."""
-        joining = {copy.name for copy in self._live() if self._joins(copy)}
-        names = (self.recorded | self.asked | joining) - {self.identity.name}
-        if not names:
+        waited_for = self._waited_for()
+        if not waited_for:
             return None
-        acks = [self._ack_of(name) for name in names]
-        return Replicated(min(ack.received_seq for ack in acks), min(ack.journaled_seq for ack in acks))
+        if len(waited_for) == 1:
+            return Replicated(waited_for[0].received_seq, waited_for[0].journaled_seq)
+        return Replicated(min(ack.received_seq for ack in waited_for), min(ack.journaled_seq for ack in waited_for))
+
+    def _waited_for(self) -> "tuple[Copy | Replicated, ...]":
+        """Nodes that may take over: their connections, or what they had acknowledged when these ended.
+
+        This is asked for each block, and changes with the record and the connections alone.
+        """
+        state = (self._changes, self.recorded, self.asked)
+        if state != self._waited_in:
+            joining = {copy.name for copy in self._live() if self._joins(copy)}
+            names = (self.recorded | self.asked | joining) - {self.identity.name}
+            self._waited_in, self._waited = state, tuple(self._ack_of(name) for name in names)
+        return self._waited
 
     @property
     def waits_for_memory_alone(self) -> bool:
         """True while answers wait for the memory of a standby, so that no client waits for the disk here."""
-        return self.settings.policy == "replica" and self.replicated is not None
+        return self.settings.policy == "replica" and bool(self._waited_for())
 
-    def _ack_of(self, name: str) -> Replicated:
+    def _ack_of(self, name: str) -> "Copy | Replicated":
         for copy in self._live():
             if copy.name == name and copy.role == "standby":
-                return Replicated(copy.received_seq, copy.journaled_seq)
+                return copy
         return self._last_acks.get(name, Replicated(0, 0))
 
     def released_seq(self, *, lease_holds: bool) -> int:
@@ -243,8 +279,7 @@ class Primary:
         """True unless the record certainly names another node too. A node that is named alone may reign again after a
         restart, so its own disk must have all that was told.
         """
-        alone = frozenset({self.identity.name})
-        return alone in (self.recorded, self.asked)
+        return self._alone in (self.recorded, self.asked)
 
     @property
     def wish(self) -> frozenset[str] | None:
@@ -286,6 +321,7 @@ class Primary:
         """Take the record as the arbiter has it now."""
         self.recorded, self.asked = recorded, frozenset()
         self._last_acks = {name: ack for name, ack in self._last_acks.items() if name in recorded}
+        self._changes += 1
         for copy in self._live():
             self._tell_sync(copy)
 
@@ -304,7 +340,7 @@ class Primary:
 
     def connect(self, nonce: bytes, now_ns: int) -> Copy:
         """Take a new connection; ``nonce``: 16 random bytes."""
-        copy = Copy(nonce, now_ns)
+        copy = Copy(nonce, self.epoch, now_ns)
         copy.put(link.encode(Kind.CHALLENGE, self.epoch, link.pack_challenge(nonce, self.history_port)))
         self.copies.append(copy)
         return copy
@@ -314,6 +350,7 @@ class Primary:
         if copy not in self.copies:
             return
         self.copies.remove(copy)
+        self._changes += 1
         if copy.state == "live" and copy.role == "standby":
             self._last_acks[copy.name] = Replicated(copy.received_seq, copy.journaled_seq)
         copy.state = "closed"
@@ -331,6 +368,12 @@ class Primary:
     def receive(self, copy: Copy, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
         """Take bytes of a connection; one that breaks the rules is closed with the reason."""
         try:
+            if copy.state == "live":
+                acknowledgement = copy.reader.sole_payload(data, Kind.ACK, self.epoch)
+                if acknowledgement is not None:
+                    copy.heard_ns = now_ns
+                    self._acknowledged(copy, *link.unpack_ack(acknowledgement))
+                    return
             for frame in copy.reader.feed(data):
                 copy.heard_ns = now_ns
                 self._take(copy, frame)
@@ -439,6 +482,7 @@ class Primary:
         self.divergences.pop(copy.name, None)
         copy.reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
         copy.state = "live"
+        self._changes += 1
         copy.sent_seq = copy.received_seq = seq
         copy.journaled_seq = 0
         copy.comparison = Comparison(seq)
@@ -476,10 +520,8 @@ class Primary:
             copy.put(link.encode(Kind.SLICE, self.epoch, begun.genesis))
 
     def _put_digests(self, copy: Copy, seqs: list[int]) -> None:
-        """Put event digests on the connection, of those blocks that are applied; the others follow."""
-        known = [Position(seq, self._digests[seq][1]) for seq in seqs if seq in self._digests]
-        if known:
-            copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions(known)))
+        """Have event digests sent, of those blocks that are applied; the others follow."""
+        copy.digests += [Position(seq, self._digests[seq][1]) for seq in seqs if seq in self._digests]
 
     def _acknowledged(self, copy: Copy, received_seq: int, journaled_seq: int, digests: list[Position]) -> None:
         if not (copy.received_seq <= received_seq <= copy.sent_seq and journaled_seq <= received_seq):
@@ -490,12 +532,15 @@ class Primary:
         if journaled_seq < copy.journaled_seq:
             raise LinkError(f"{copy.name} had {copy.journaled_seq} on its disk, and now has {journaled_seq}")
         copy.received_seq, copy.journaled_seq = received_seq, journaled_seq
-        for position in digests:
-            copy.comparison.other(position)
-        self._judge(copy)
-        if self.backlog.last_seq - received_seq <= LAG_MAX:
+        if digests:
+            for position in digests:
+                copy.comparison.other(position)
+            self._judge(copy)
+        if not copy.caught_up and self.backlog.last_seq - received_seq <= LAG_MAX:
             copy.caught_up = True
-        self._tell_sync(copy)
+            self._changes += 1
+        if not copy.synced:
+            self._tell_sync(copy)
 
     def _judge(self, copy: Copy) -> None:
         if copy.comparison.divergence is not None and copy.name not in self.divergences:

@@ -137,6 +137,11 @@ class Standby:
     def receive(self, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
         """Take bytes of the connection. A primary that breaks the rules is refused, with the reason."""
         self.heard_ns = now_ns
+        if self.state == "following":
+            sealed = self._reader.sole_payload(data, Kind.BLOCK, self.epoch)
+            if sealed is not None:
+                self._on_block(sealed)
+                return
         try:
             for frame in self._reader.feed(data):
                 if self.state not in ("greeting", "following"):
@@ -158,7 +163,7 @@ class Standby:
         if frame.epoch != self.epoch:
             raise LinkError(f"the epoch changed from {self.epoch} to {frame.epoch} within a connection")
         if frame.kind == Kind.BLOCK:
-            self._blocks.append(frame.payload)
+            self._on_block(frame.payload)
         elif frame.kind == Kind.DIGESTS:
             for position in link.unpack_positions(frame.payload):
                 self._comparison.other(position)
@@ -183,6 +188,9 @@ class Standby:
             self._on_refusal(frame.payload)
         else:
             raise LinkError(f"a primary may not send {frame.kind.name} now")
+
+    def _on_block(self, sealed: bytes) -> None:
+        self._blocks.append(sealed)
 
     def _on_refusal(self, payload: bytes) -> None:
         self._refuse(str(link.unpack_map(payload, {"why": str})["why"]))
@@ -264,7 +272,11 @@ class Standby:
 
         The journal checks the chain; report each with ``on_taken``, or ``on_block_refused``.
         """
-        count = self._checks[0][0] if self._checks else len(self._blocks)
+        if not self._checks:
+            blocks = list(self._blocks)
+            self._blocks.clear()
+            return blocks
+        count = self._checks[0][0]
         blocks = [self._blocks.popleft() for _ in range(count)]
         self._checks = deque((place - count, frame) for place, frame in self._checks)
         return blocks
@@ -365,6 +377,13 @@ class Standby:
         elif self.state == "following" and now_ns - self._acknowledged_ns >= self.settings.acknowledge_ns:
             self._told = _NOTHING_TOLD
             self.acknowledge(now_ns)
+
+    def acknowledge_taken(self, now_ns: int) -> None:
+        """Put the positions alone into the output, if they are new: clients may wait for them. Digests follow later."""
+        told = (self.taken_seq, min(self.journaled_seq, self.taken_seq))
+        if self.state == "following" and told != self._told:
+            self._told, self._acknowledged_ns = told, now_ns
+            self._out.append(link.encode(Kind.ACK, self.epoch, link.pack_ack(*told, ())))
 
     def acknowledge(self, now_ns: int) -> None:
         """Put an acknowledgement into the output, if there is anything new in it."""

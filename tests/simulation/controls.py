@@ -1,5 +1,7 @@
 """Negative controls: cores that are broken on purpose, each in one way. The simulator must notice each of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from replication.link import Frame, Kind
@@ -14,9 +16,19 @@ class AcknowledgesEarly(Standby):
 
     def acknowledge(self, now_ns: int) -> None:
         """Acknowledge too much."""
+        with self._too_much():
+            super().acknowledge(now_ns)
+
+    def acknowledge_taken(self, now_ns: int) -> None:
+        """Acknowledge too much."""
+        with self._too_much():
+            super().acknowledge_taken(now_ns)
+
+    @contextmanager
+    def _too_much(self) -> Iterator[None]:
         taken_seq, journaled_seq = self.taken_seq, self.journaled_seq
         self.taken_seq = self.journaled_seq = max(self.primary_seq, taken_seq)
-        super().acknowledge(now_ns)
+        yield
         self.taken_seq, self.journaled_seq = taken_seq, journaled_seq
 
 

@@ -363,9 +363,11 @@ class SimNode:
                 lambda answer, why: self.call(life, lambda: self._on_arbiter(candidacy, answer, why)),
             )
         self.standby.tick(now_ns)
-        self._take_and_answer()
+        self._take_blocks()
         if not self.alive:
             return
+        self.standby.acknowledge(now_ns)
+        self._send_to_primary()
         if self.standby.state in ("diverged", "elsewhere", "apart", "refused", "disconnected") and self.end is not None:
             self.end.close()
             self.end = None
@@ -420,6 +422,13 @@ class SimNode:
     def _on_primary_data(self, end: End, data: object) -> None:
         if end is self.end and isinstance(data, bytes):
             self.standby.receive(data, self.clock.mono_ns())
+            if self.acceding is None and not self.stopping:
+                # As the real node: the positions at once, the digests with the next turn.
+                self._take_blocks()
+                if not self.alive:
+                    return
+                self.standby.acknowledge_taken(self.clock.mono_ns())
+                self._send_to_primary()
             self._turn()
 
     def _on_primary_gone(self, end: End) -> None:
@@ -429,7 +438,7 @@ class SimNode:
             self.candidacy.hurry(self.clock.mono_ns())
             self._turn()
 
-    def _take_and_answer(self) -> None:
+    def _take_blocks(self) -> None:
         standby = self.standby
         try:
             while (blocks := standby.take_blocks()) or self._check():
@@ -439,8 +448,9 @@ class SimNode:
                     standby.on_applied(block.first_seq, block.last_seq, self.machine.apply(block.rows))
         except (JournalError, LinkError) as error:
             standby.on_block_refused(str(error))
-        standby.acknowledge(self.clock.mono_ns())
-        if (out := b"".join(standby.take_out())) and self.end is not None:
+
+    def _send_to_primary(self) -> None:
+        if (out := b"".join(self.standby.take_out())) and self.end is not None:
             self.end.send(out)
 
     def _check(self) -> bool:
