@@ -1,8 +1,8 @@
 """The newest sealed blocks of a journal in memory, and the slices that begin among them."""
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from replication.link import Position
 
@@ -26,14 +26,21 @@ class SliceBegin(NamedTuple):
     link: bytes
 
 
+_DROPPED: Final = SentBlock(0, 0, b"")
+
+
 class Backlog:
     """The newest sealed blocks, for copies that are a little behind. At least ``bytes_max`` of them are kept.
+
+    There can be hundreds of thousands: a block is found by bisection, since clients wait meanwhile.
 
     ``slices``: slices that begin after one of these blocks, or before the oldest, by the last command before each.
     """
 
     def __init__(self, last_seq: int, checksum: bytes, bytes_max: int) -> None:
-        self._blocks: deque[SentBlock] = deque()
+        #: Blocks in order; those before ``_oldest`` are dropped, and leave the list many at a time.
+        self._blocks: list[SentBlock] = []
+        self._oldest = 0
         self._bytes = 0
         self._bytes_max = bytes_max
         #: The last command before the oldest block, and the checksum there.
@@ -48,12 +55,22 @@ class Backlog:
         self._blocks.append(SentBlock(first_seq, last_seq, sealed))
         self._bytes += len(sealed)
         self.last_seq = last_seq
-        while len(self._blocks) > 1 and self._bytes - len(self._blocks[0].sealed) >= self._bytes_max:
-            oldest = self._blocks.popleft()
-            self._bytes -= len(oldest.sealed)
-            self.start = Position(oldest.last_seq, _checksum(oldest.sealed))
+        while len(self._blocks) - self._oldest > 1:
+            oldest = self._blocks[self._oldest]
+            if self._bytes - len(oldest.sealed) < self._bytes_max:
+                break
+            self._drop(oldest)
         while self.slices and (oldest_seq := next(iter(self.slices))) < self.start.seq:
             del self.slices[oldest_seq]
+
+    def _drop(self, oldest: SentBlock) -> None:
+        self._bytes -= len(oldest.sealed)
+        self.start = Position(oldest.last_seq, _checksum(oldest.sealed))
+        self._blocks[self._oldest] = _DROPPED
+        self._oldest += 1
+        if self._oldest * 2 > len(self._blocks):
+            del self._blocks[: self._oldest]
+            self._oldest = 0
 
     def add_slice(self, begun: SliceBegin) -> None:
         """Add the slice that begins after the last block."""
@@ -61,14 +78,15 @@ class Backlog:
 
     def blocks_from(self, seq: int) -> Iterator[SentBlock]:
         """Blocks from the one that begins with ``seq`` on."""
-        # Almost always the last one, or one near it.
-        newer = 0
-        for block in reversed(self._blocks):
-            if block.first_seq < seq:
-                break
-            newer += 1
-        for at in range(len(self._blocks) - newer, len(self._blocks)):
+        for at in range(self._place(seq), len(self._blocks)):
             yield self._blocks[at]
+
+    def _place(self, seq: int) -> int:
+        """Place of the first block that begins with ``seq`` or later."""
+        newest = self._blocks[-1] if self._blocks else None
+        if newest is not None and newest.first_seq == seq:
+            return len(self._blocks) - 1  # almost always
+        return bisect_left(self._blocks, seq, lo=self._oldest, key=_first_seq)
 
     def has(self, place: Position) -> bool:
         """True if the chain has this checksum there: that of a block that ends, or of a slice that begins."""
@@ -77,11 +95,18 @@ class Backlog:
             return True
         if place.seq == self.start.seq:
             return place.digest == self.start.digest
-        return any(_checksum(block.sealed) == place.digest for block in self._blocks if block.last_seq == place.seq)
+        at = self._place(place.seq + 1) - 1
+        if at < self._oldest or self._blocks[at].last_seq != place.seq:
+            return False
+        return _checksum(self._blocks[at].sealed) == place.digest
 
     def has_slices_after(self, number: int, last_number: int) -> bool:
         """True if all slices after ``number`` up to ``last_number`` begin here."""
         return {each.number for each in self.slices.values()}.issuperset(range(number + 1, last_number + 1))
+
+
+def _first_seq(block: SentBlock) -> int:
+    return block.first_seq
 
 
 def _checksum(sealed: bytes) -> bytes:

@@ -10,6 +10,7 @@ command. A standby that is gone therefore holds the answers back until the recor
 waited for first, and recorded once it has acknowledged all that was ever told.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
@@ -27,6 +28,8 @@ ROLES: Final = ("standby", "follower", "auditor")
 LAG_MAX: Final = 1 << 16
 #: Event digests that wait at most for a frame of them.
 DIGESTS_MAX: Final = 64
+#: Blocks that are put on a connection in one turn at most: clients wait meanwhile. The next tick goes on.
+BLOCKS_PER_TURN_MAX: Final = 256
 
 
 class Settings(NamedTuple):
@@ -136,7 +139,7 @@ class Primary:
         self.applied_seq = self.journaled_seq = last_seq
         self._applied_digest = event_digest
         #: First command and event digest of each block of the backlog, by its last command.
-        self._digests = {last_seq: (last_seq, event_digest)}
+        self._digests = OrderedDict({last_seq: (last_seq, event_digest)})
         self._released_seq = last_seq
         self.superseded = 0
         self.recorded = recorded
@@ -162,29 +165,28 @@ class Primary:
     # Blocks of this node.
 
     def add_block(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
-        """Take a sealed block, before it is applied or on the disk, and put it on the connections."""
+        """Take a sealed block, before it is applied or on the disk, and put it on the connections.
+
+        ``tick`` feeds those that are behind.
+        """
         self.backlog.add(first_seq, last_seq, sealed)
         for copy in self.copies:
-            if copy.state != "live":
+            if copy.state != "live" or copy.sent_seq != first_seq - 1:
                 continue
-            if copy.sent_seq == first_seq - 1 and copy.waiting_bytes <= self.settings.out_bytes_max:
+            if copy.waiting_bytes <= self.settings.out_bytes_max:
                 copy.put(link.head(Kind.BLOCK, self.epoch, len(sealed)), sealed)
                 copy.sent_seq = last_seq
-            else:
-                self._feed(copy)
 
     def add_digest(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Take the event digest at the end of a block that is applied."""
         self.applied_seq, self._applied_digest = last_seq, digest
         self._digests[last_seq] = (first_seq, digest)
-        while (oldest := next(iter(self._digests))) < self.backlog.start.seq:
-            del self._digests[oldest]
-        for copy in self.copies:
-            if copy.state == "live":
-                copy.comparison.own(first_seq, last_seq, digest)
-                self._judge(copy)
-                if copy.sent_seq >= last_seq:
-                    copy.digests.append(Position(last_seq, digest))
+        while next(iter(self._digests)) < self.backlog.start.seq:
+            self._digests.popitem(last=False)
+        for copy in tuple(self.copies):  # one that differs leaves
+            # Others get it with the block.
+            if copy.state == "live" and copy.sent_seq >= last_seq:
+                self._put_digest(copy, first_seq, last_seq, digest)
 
     def add_scrub(self, scrub: Scrub) -> None:
         """Take the digest of a piece of the state after the last block; copies that are up to date compare it."""
@@ -486,9 +488,6 @@ class Primary:
         copy.sent_seq = copy.received_seq = seq
         copy.journaled_seq = 0
         copy.comparison = Comparison(seq)
-        for last_seq, (first_seq, digest) in self._digests.items():
-            if last_seq >= seq:
-                copy.comparison.own(first_seq, last_seq, digest)
         self._tell_sync(copy)
         # The states are compared where they stand, also if nothing follows.
         self._put_digests(copy, [seq])
@@ -500,11 +499,11 @@ class Primary:
             self._send_elsewhere(copy, self.identity.slice_number)
             return
         self._put_slice(copy)
-        if copy.sent_seq == self.backlog.last_seq:
+        if copy.sent_seq == self.backlog.last_seq or copy.waiting_bytes > self.settings.out_bytes_max:
             return
-        sent = []
+        sent: list[int] = []
         for block in self.backlog.blocks_from(copy.sent_seq + 1):
-            if copy.waiting_bytes > self.settings.out_bytes_max:
+            if copy.waiting_bytes > self.settings.out_bytes_max or len(sent) == BLOCKS_PER_TURN_MAX:
                 break
             copy.put(link.head(Kind.BLOCK, self.epoch, len(block.sealed)), block.sealed)
             copy.sent_seq = block.last_seq
@@ -521,7 +520,15 @@ class Primary:
 
     def _put_digests(self, copy: Copy, seqs: list[int]) -> None:
         """Have event digests sent, of those blocks that are applied; the others follow."""
-        copy.digests += [Position(seq, self._digests[seq][1]) for seq in seqs if seq in self._digests]
+        for seq in seqs:
+            if seq in self._digests:
+                self._put_digest(copy, self._digests[seq][0], seq, self._digests[seq][1])
+
+    def _put_digest(self, copy: Copy, first_seq: int, last_seq: int, digest: bytes) -> None:
+        """Have the event digest of a block sent, and compare it with the copy's."""
+        copy.digests.append(Position(last_seq, digest))
+        copy.comparison.own(first_seq, last_seq, digest)
+        self._judge(copy)
 
     def _acknowledged(self, copy: Copy, received_seq: int, journaled_seq: int, digests: list[Position]) -> None:
         if not (copy.received_seq <= received_seq <= copy.sent_seq and journaled_seq <= received_seq):

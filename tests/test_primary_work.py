@@ -1,0 +1,102 @@
+"""Work of a primary for a block, a tick or a greeting: bounded, however far a copy is behind; clients wait for it."""
+
+from functools import partial
+from itertools import pairwise
+
+import pytest
+
+from replication.backlog import Backlog
+from replication.link import Position
+from replication.primary import Settings
+from tests.pairs import MS, CopyNode, Log, PrimaryNode, Wire
+from tests.work import instructions
+
+FEW, MANY = 500, 4_000
+
+
+def behind(blocks: int, settings: Settings | None = None) -> tuple[PrimaryNode, Wire]:
+    """A primary with so many blocks of one order, and a connection of a copy that has none of them."""
+    primary = PrimaryNode(settings=settings or Settings())
+    for _ in range(blocks):
+        primary.write(b"d")
+    return primary, Wire(primary, CopyNode())
+
+
+def greet(wire: Wire) -> None:
+    """Let the copy introduce itself; the primary's answer stays with it."""
+    wire.copy.core.receive(b"".join(wire.end.take_out()), 0)
+    hello = b"".join(wire.copy.core.take_out())
+    wire.primary.core.receive(wire.end, hello, 0)
+
+
+def full(blocks: int) -> tuple[PrimaryNode, Wire]:
+    """A primary with a copy far behind that takes no more bytes now."""
+    primary, wire = behind(blocks, Settings(out_bytes_max=4_096))
+    greet(wire)
+    assert wire.end.state == "live"
+    assert wire.end.waiting_bytes > 4_096
+    assert wire.end.sent_seq < 100
+    return primary, wire
+
+
+def test_a_block_costs_the_same_however_many_a_copy_has_not_taken() -> None:
+    costs = [instructions(partial(primary.write, b"d"), "replication") for primary, _ in map(full, (FEW, MANY))]
+    assert costs[1] < costs[0] * 1.2
+
+
+def test_a_tick_costs_the_same_however_many_a_copy_has_not_taken() -> None:
+    costs = [instructions(partial(primary.core.tick, MS, 0), "replication") for primary, _ in map(full, (FEW, MANY))]
+    assert costs[1] < costs[0] * 1.2
+
+
+def test_the_greeting_of_a_copy_costs_the_same_however_far_it_is_behind() -> None:
+    costs = []
+    for blocks in (FEW, MANY):
+        _, wire = behind(blocks, Settings(out_bytes_max=4_096))
+        costs.append(instructions(partial(greet, wire), "replication"))
+        assert wire.end.state == "live"
+    assert costs[1] < costs[0] * 1.2
+
+
+def test_the_greeting_of_a_copy_with_blocks_of_its_own_costs_the_same_however_long_the_backlog() -> None:
+    costs = []
+    for blocks in (FEW, MANY):
+        primary, _ = behind(blocks)
+        log = Log.of(primary.log.blocks[:-300])
+        for _ in range(256):
+            log.write(b"z", 1)
+        wire = Wire(primary, CopyNode(log=log))
+        costs.append(instructions(partial(greet, wire), "replication"))
+        assert "not of this history" in wire.end.why
+    assert costs[1] < costs[0] * 1.5
+
+
+def test_one_turn_puts_a_bounded_number_of_blocks_on_a_connection_and_the_next_ones_go_on() -> None:
+    primary, wire = behind(MANY)
+    greet(wire)
+    turns = [wire.end.sent_seq]
+    while turns[-1] < primary.log.seq:
+        primary.core.tick(0, 0)
+        turns.append(wire.end.sent_seq)
+    assert turns[0] <= 256
+    assert all(0 < later - earlier <= 256 for earlier, later in pairwise(turns))
+    wire.settle()
+    assert wire.copy.log.digest == primary.log.digest
+    assert primary.core.status()[0]["agreed_seq"] == primary.log.seq
+
+
+@pytest.mark.parametrize("bytes_max", [1, 1_000, 5_000])
+def test_a_backlog_has_its_newest_blocks_and_no_others(bytes_max: int) -> None:
+    log = Log()
+    backlog = Backlog(0, log.ends[0].digest, bytes_max)
+    for number in range(1, 401):
+        first, last, sealed = log.write(b"x" * (1 + number % 3), 1)
+        backlog.add(first, last, sealed)
+        kept = [block.last_seq for block in backlog.blocks_from(backlog.start.seq + 1)]
+        assert kept == [end.seq for end in log.ends if end.seq > backlog.start.seq]
+        assert sum(map(len, log.blocks[-len(kept) :])) < bytes_max + len(sealed) * 2
+        assert all(backlog.has(end) == (end.seq >= backlog.start.seq) for end in log.ends[-40:])
+        assert [block.last_seq for block in backlog.blocks_from(first)] == [last]
+        assert not list(backlog.blocks_from(last + 1))
+    assert not backlog.has(Position(log.seq, bytes(16)))
+    assert not backlog.has(Position(log.seq + 1, log.ends[-1].digest))
