@@ -48,6 +48,11 @@ TICK_S: Final = 0.005
 RECONNECT_S: Final = 0.05
 CONNECT_S: Final = 1.0
 REFUSED_S: Final = 0.5
+#: Blocks and commands that a copy applies in one turn of the loop at most; then it takes and acknowledges further ones.
+APPLIED_BLOCKS_MAX: Final = 64
+APPLIED_COMMANDS_MAX: Final = 2_048
+#: Blocks not applied yet beyond which a copy reads nothing more of the primary.
+UNAPPLIED_MAX: Final = 4_096
 
 
 class Pair:
@@ -176,7 +181,7 @@ class Pair:
         """End all connections, and give up the reign. May be repeated."""
         if self._closed:
             return
-        self._apply()
+        self._apply(whole=True)
         self._closed = True
         self.states.close()
         if self._ticker is not None:
@@ -284,6 +289,7 @@ class Pair:
         assert won is not None, "a reign begins once it is won"
         assert lease is not None, "a reign has a lease"
         node, journal = self._node, self._node.journal
+        self._apply(whole=True)
         self.standby.reign(won.epoch)
         if self._to_primary is not None:
             self._to_primary.close()
@@ -362,6 +368,8 @@ class Pair:
         return self.standby.reason_not_to_take_over(reign)
 
     def _tick_copy(self, now_ns: int) -> None:
+        if self._to_primary is not None and self._to_primary.paused:
+            self.standby.heard_ns = now_ns  # it is this node that does not listen
         self.standby.tick(now_ns)
         self.standby.acknowledge(now_ns)
         if self.standby.state == "disconnected" and self._to_primary is not None:
@@ -506,6 +514,8 @@ class Pair:
         for block in blocks:
             self._recent.add(block)
         self._unapplied.extend(blocks)
+        if len(self._unapplied) > UNAPPLIED_MAX and self._to_primary is not None:
+            self._to_primary.pause()
 
     def poll(self, now_ns: int) -> None:
         """Keep the loop polling for a while after traffic, as the gateway does: waking up takes longer than the work
@@ -522,31 +532,28 @@ class Pair:
         else:
             self._polling = False
 
-    def _apply(self) -> None:
-        """Apply what was queued, compare the state where the primary asks for it, and acknowledge."""
+    def _apply(self, *, whole: bool = False) -> None:
+        """Apply a part of what was queued, and acknowledge; the rest follows in the next turn of the loop.
+
+        whole: apply all of it now.
+        """
         self._applying = False
-        standby, market = self.standby, self._node.market
+        standby = self.standby
         try:
-            while True:
-                while self._unapplied and standby.divergence is None:
-                    block = self._unapplied.popleft()
-                    market.apply_block(block)
-                    standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
-                checks = standby.take_checks()
-                for check in checks:
-                    if isinstance(check, bytes):
-                        self._node.checkpointing.begin_same_slice(check)
-                    else:
-                        self.states.check(standby, check)
-                taken = self._take()
-                self._keep(taken)
-                if not (taken or checks):
-                    break
+            done = self._apply_part()
+            while whole and not done:
+                done = self._apply_part()
         except (LinkError, BlockRefused) as error:
             standby.on_block_refused(str(error))
+            done = True
         except JournalError as error:
             self._node.fail(error)
             return
+        if not done and not self._applying:
+            self._applying = True
+            self._loop.call_soon(self._apply)
+        if len(self._unapplied) <= UNAPPLIED_MAX // 2 and self._to_primary is not None:
+            self._to_primary.resume()
         standby.on_journaled(self._node.journal.durable_seq)
         now_ns = lease_clock_ns()
         # The digests go with the next tick: nobody waits for them.
@@ -558,6 +565,34 @@ class Pair:
             self._age.on_current(now_ns)
         self._flush()
         self._look_at_state()
+
+    def _apply_part(self) -> bool:
+        """Apply blocks and compare the state where the primary asks for it; True once nothing is left to do.
+
+        Raises LinkError, BlockRefused and JournalError.
+        """
+        standby, market = self.standby, self._node.market
+        blocks = commands = 0
+        while blocks < APPLIED_BLOCKS_MAX and commands < APPLIED_COMMANDS_MAX:
+            if standby.divergence is not None:
+                return True
+            if self._unapplied:
+                block = self._unapplied.popleft()
+                market.apply_block(block)
+                standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
+                blocks, commands = blocks + 1, commands + block.count
+                continue
+            checks = standby.take_checks()
+            for check in checks:
+                if isinstance(check, bytes):
+                    self._node.checkpointing.begin_same_slice(check)
+                else:
+                    self.states.check(standby, check)
+            taken = self._take()
+            self._keep(taken)
+            if not (taken or checks):
+                return True
+        return False
 
     def on_slice(self) -> None:
         """Note that this node has begun a new slice of its journal; a primary has its copies begin the same one."""

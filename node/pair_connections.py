@@ -68,10 +68,11 @@ def _write(transport: asyncio.Transport, pieces: list[bytes]) -> None:
 
 
 class ToPrimary(asyncio.Protocol):
-    """Connection of a copy to the primary."""
+    """Connection of a copy to the primary. ``paused``: nothing is read for now."""
 
     def __init__(self, pair: _Copy) -> None:
         self._pair = pair
+        self.paused = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,6 +88,18 @@ class ToPrimary(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Note the end."""
         self._pair.on_disconnect(self)
+
+    def pause(self) -> None:
+        """Read nothing more for now: the primary's bytes wait on the connection."""
+        if not self.paused and self._transport is not None:
+            self.paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.paused and self._transport is not None:
+            self.paused = False
+            self._transport.resume_reading()
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -10,7 +10,7 @@ command. A standby that is gone therefore holds the answers back until the recor
 waited for first, and recorded once it has acknowledged all that was ever told.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
@@ -24,8 +24,9 @@ from sequencer.release import REPLICATED, ReleasePolicy, Replicated, released_se
 
 Role = Literal["standby", "follower", "auditor"]
 ROLES: Final = ("standby", "follower", "auditor")
-#: Commands that a standby may lag behind when it is recorded as in sync: answers then wait for it.
-LAG_MAX: Final = 1 << 16
+#: Part of ``silence_ns`` that a standby may lag behind in memory when answers begin to wait for it; on its disk it may
+#: lag by all of it.
+_JOIN_PART: Final = 4
 #: Event digests that wait at most for a frame of them.
 DIGESTS_MAX: Final = 64
 #: Blocks that are put on a connection in one turn at most: clients wait meanwhile. The next tick goes on.
@@ -159,6 +160,9 @@ class Primary:
         #: Ids of the data directories of those copies.
         self._diverged_directories: dict[str, bytes] = {}
         self._pauses = OwnPauses()
+        #: Ends of the backlog at the last looks at the time, with the time of each; and what was there before these.
+        self._ends: deque[tuple[int, int]] = deque()
+        self._end_before = last_seq
         #: Standby that is to take over by command; "" for none.
         self.handover_to = ""
 
@@ -543,11 +547,27 @@ class Primary:
             for position in digests:
                 copy.comparison.other(position)
             self._judge(copy)
-        if not copy.caught_up and self.backlog.last_seq - received_seq <= LAG_MAX:
+        if not copy.caught_up and self._has_caught_up(copy):
             copy.caught_up = True
             self._changes += 1
         if not copy.synced:
             self._tell_sync(copy)
+
+    def _has_caught_up(self, copy: Copy) -> bool:
+        """True if a copy is so little behind that answers may wait for it: in time, whatever the size of blocks."""
+        silence_ns = self.settings.silence_ns
+        if copy.received_seq < self._end_at(copy.heard_ns - silence_ns // _JOIN_PART):
+            return False
+        return self.settings.policy == "replica" or copy.journaled_seq >= self._end_at(copy.heard_ns - silence_ns)
+
+    def _end_at(self, time_ns: int) -> int:
+        """Last command that this node had at a time, at most ``silence_ns`` ago."""
+        return next((seq for at_ns, seq in reversed(self._ends) if at_ns <= time_ns), self._end_before)
+
+    def _note_end(self, now_ns: int) -> None:
+        self._ends.append((now_ns, self.backlog.last_seq))
+        while self._ends[0][0] < now_ns - self.settings.silence_ns:
+            self._end_before = self._ends.popleft()[1]
 
     def _judge(self, copy: Copy) -> None:
         if copy.comparison.divergence is not None and copy.name not in self.divergences:
@@ -572,6 +592,7 @@ class Primary:
     def tick(self, now_ns: int, time_ns: int) -> None:
         """Beat, and give up silent copies. ``now_ns``: monotonic; ``time_ns``: wall clock, for reports."""
         pause_ns = self._pauses.look(now_ns)
+        self._note_end(now_ns)
         for copy in list(self.copies):
             copy.heard_ns = min(copy.heard_ns + pause_ns, now_ns)
             if now_ns - copy.heard_ns > self.settings.silence_ns:

@@ -8,6 +8,7 @@ import pytest
 from replication.backlog import Backlog
 from replication.link import Position
 from replication.primary import Settings
+from sequencer.release import ReleasePolicy
 from tests.pairs import MS, CopyNode, Log, PrimaryNode, Wire
 from tests.work import instructions
 
@@ -100,3 +101,47 @@ def test_a_backlog_has_its_newest_blocks_and_no_others(bytes_max: int) -> None:
         assert not list(backlog.blocks_from(last + 1))
     assert not backlog.has(Position(log.seq, bytes(16)))
     assert not backlog.has(Position(log.seq + 1, log.ends[-1].digest))
+
+
+@pytest.mark.parametrize("policy", ["both", "replica"])
+def test_answers_wait_for_a_standby_only_once_it_is_a_moment_behind_whatever_the_size_of_blocks(
+    policy: ReleasePolicy,
+) -> None:
+    settings = Settings(policy=policy)
+    primary = PrimaryNode(settings=settings)
+    for now_ms in range(0, 2_000, 5):
+        primary.write(b"d")
+        primary.core.tick(now_ms * MS, 0)
+    wire = Wire(primary, CopyNode(), 2_000 * MS)
+    while wire.copy.log.seq < 256:
+        wire.turn(2_000 * MS)
+    # What it lacks was written in 700 ms, and would take it about as long.
+    primary.write(b"d")
+    assert primary.released == primary.log.seq == 401
+    primary.core.tick(2_000 * MS, 0)
+    wire.settle(2_000 * MS)
+    primary.write(b"d")
+    assert primary.released == 401, "answers wait for it now"
+    wire.settle(2_000 * MS)
+    assert primary.released == 402
+    assert primary.core.wish == {"A", "B"}
+
+
+def test_answers_do_not_wait_for_a_standby_whose_disk_is_far_behind_its_memory() -> None:
+    primary = PrimaryNode(settings=Settings(policy="both"))
+    for now_ms in range(0, 1_000, 5):
+        primary.write(b"d")
+        primary.core.tick(now_ms * MS, 0)
+    copy = CopyNode()
+    copy.journals = False
+    wire = Wire(primary, copy, 1_000 * MS)
+    wire.settle(1_000 * MS)
+    assert wire.end.received_seq == primary.log.seq
+    primary.write(b"d")
+    assert primary.released == primary.log.seq
+    copy.journals = True
+    wire.settle(1_000 * MS)
+    wire.copy.work(1_000 * MS)
+    wire.settle(1_000 * MS)
+    primary.write(b"d")
+    assert primary.released < primary.log.seq

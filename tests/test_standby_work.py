@@ -1,0 +1,74 @@
+"""Work of a standby in one turn of its loop: bounded, so that it acknowledges while it applies what it was behind."""
+
+from pathlib import Path
+
+import pytest
+
+from node import pair
+from replication.register import Register
+from tests.rows import participant
+from tests.test_node_pair import Member, start_rows, until, with_pair
+
+BLOCKS = 200
+
+
+def hold_back(b: Member) -> None:
+    """Have a standby take blocks, and apply none of them."""
+    b.pair._applying = True
+
+
+def go_on(b: Member) -> None:
+    """Have it apply again."""
+    b.pair._apply()
+
+
+async def burst(a: Member, b: Member) -> None:
+    """Have a primary send blocks that a standby takes and does not apply yet."""
+    await a.node.submit(start_rows())
+    await until(lambda: b.node.engine.seq == a.node.engine.seq)
+    hold_back(b)
+    for _ in range(BLOCKS):
+        a.node.market.take_own(participant("ALPHA"))
+    assert a.node.engine.seq > b.node.engine.seq + BLOCKS
+
+
+def test_a_standby_applies_a_bounded_part_in_a_turn_and_acknowledges_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair, "APPLIED_BLOCKS_MAX", 16)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await burst(a, b)
+        await until(lambda: b.pair.standby.taken_seq == a.node.engine.seq)
+        left = []
+        while b.node.engine.seq < a.node.engine.seq:
+            go_on(b)
+            left.append(a.node.engine.seq - b.node.engine.seq)
+        assert len(left) >= BLOCKS // 16
+        await a.node.submit(participant("BETA"))
+        await until(lambda: b.node.engine.event_digest == a.node.engine.event_digest)
+
+    with_pair(tmp_path, story)
+
+
+def test_a_standby_that_applies_too_slowly_reads_no_further_and_loses_no_connection_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair, "UNAPPLIED_MAX", 32)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        standby, connection = b.pair.standby, b.pair._to_primary
+        assert connection is not None
+        await burst(a, b)
+        await until(lambda: connection.paused)
+        # The primary's bytes wait, however long: it is this node that does not listen.
+        heard_ns = standby.heard_ns
+        await until(lambda: standby.heard_ns > heard_ns + 2 * standby.settings.silence_ns)
+        assert standby.state == "following"
+        assert connection is b.pair._to_primary
+        go_on(b)
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+        assert not connection.paused
+        assert b.node.engine.event_digest == a.node.engine.event_digest
+
+    with_pair(tmp_path, story)
