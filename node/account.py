@@ -61,6 +61,9 @@ class Node(Protocol):
     @property
     def options(self) -> Options: ...
 
+    @property
+    def durable_lag_s(self) -> float: ...
+
     def standing(self) -> tuple[str, str]:
         """State in a word or two, and its reason."""
         ...
@@ -176,7 +179,7 @@ def status(node: Node) -> Status:
         "clock_jumps": node.clock.jumps,
         "clock_ahead_ns": node.clock.ahead_ns,
         "clock_refused_ns": node.clock.refused_ns,
-        "durable_lag_s": round(node.market.durable_lag_s, 3),
+        "durable_lag_s": round(node.durable_lag_s, 3),
         "failed_logins": gateway.failed_logins,
         "refused_connections": gateway.refused_connections,
         "displaced_connections": gateway.displaced_connections,

@@ -118,6 +118,15 @@ class PairControl(Protocol):
         """Reason for which this primary may not answer now, "" if it may or is a copy."""
         ...
 
+    @property
+    def disk_lag_s(self) -> float:
+        """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""
+        ...
+
+    def waits_for(self) -> str:
+        """Name of the node whose acknowledgement answers wait for now; "" if they wait for none."""
+        ...
+
     async def survey_promotion(self) -> dict[str, Any]:
         """Consequences of a promotion of this copy: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
         ...

@@ -518,7 +518,13 @@ class Node:
         """Faults that only a restart ends."""
         if self._failure is not None:
             return [str(self._failure)]
-        return health.stopped(self.market.durable_lag_s)
+        # A restart of a primary does not end a wait for the other node.
+        return health.stopped(self.market.durable_lag_s if self.pair is None else self.pair.disk_lag_s)
+
+    @property
+    def durable_lag_s(self) -> float:
+        """Age of the oldest command that is not durable as the release policy asks, in seconds; 0 where all are."""
+        return max(self.market.durable_lag_s, self.pair.disk_lag_s if self.pair is not None else 0.0)
 
     def unready(self) -> list[str]:
         """Reasons why the node takes no new orders now, or answers none; the first is that of ``standing``."""
@@ -537,7 +543,7 @@ class Node:
         """States for which the node takes no new orders or answers none, the gravest first, with their reasons."""
         if unhealthy := self.unhealthy():
             yield "stopped", unhealthy[0]
-        elif late := health.late(self.market.durable_lag_s):
+        elif late := health.late(self.durable_lag_s, self.pair.waits_for() if self.pair is not None else ""):
             yield "stalled", late[0]
         if self._ending:
             yield "ending", "the node is ending: sessions are ended, then it stops"

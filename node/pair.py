@@ -23,17 +23,19 @@ from node.copy_age import CopyAge
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
 from node.pair_connections import FromCopy, ToPrimary
+from node.pair_disks import PairDisks
 from node.pair_outcomes import TailApart, TooFarBehind
 from node.pair_plan import PairOptions
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
 from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing
 from replication.candidacy import Candidacy
+from replication.copy_connection import Copy
 from replication.death_watch import DeathWatch
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
 from replication.link import LinkError
-from replication.primary import Copy, Primary
+from replication.primary import Primary
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby
 from replication.tenure import Tenure
@@ -107,6 +109,7 @@ class Pair:
         self._asking: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
         self._closed = self.handed_over = False
+        self._disks = PairDisks(node.journal, self._log)
         self._said = ""
         age_ns = time.time_ns() - node.engine.now_ns if node.engine.now_ns else 0
         self._began_ns = lease_clock_ns()
@@ -159,6 +162,15 @@ class Pair:
             return ""
         why = tenure.failure or tenure.why or "no answer came yet"
         return f"the arbiter does not confirm that this node is primary, so nothing is answered: {why}"
+
+    @property
+    def disk_lag_s(self) -> float:
+        """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""
+        return self._disks.own_still_ns / 1e9
+
+    def waits_for(self) -> str:
+        """Name of the node whose acknowledgement answers wait for now; "" if they wait for none."""
+        return " and ".join(self.primary.waits_for()) if self.primary is not None and not self.unsure() else ""
 
     # The life of a pair.
 
@@ -238,6 +250,7 @@ class Pair:
             return
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         now_ns = lease_clock_ns()
+        self._disks.look(now_ns)
         if self.primary is not None and self.tenure is not None:
             self._tick_primary(self.primary, self.tenure, now_ns)
         else:
@@ -246,7 +259,12 @@ class Pair:
     # The reign.
 
     def _tick_primary(self, primary: Primary, tenure: Tenure, now_ns: int) -> None:
+        primary.on_journaled(self._node.journal.durable_seq)
         primary.tick(now_ns, time.time_ns())
+        self._disks.tell(self._from_copies)
+        if primary.gives_up and not self.handed_over:
+            self.handed_over = True
+            self._begin(self._give_up(primary.gives_up))
         self.states.tick_primary(primary, now_ns)
         for request in tenure.next_requests(now_ns):
             self._ask_in_reign(tenure, request)
@@ -257,6 +275,12 @@ class Pair:
             self._node.depose(why)
         elif not why:
             self._lapse.look(tenure.holds(now_ns), now_ns)
+
+    async def _give_up(self, why: str) -> None:
+        """Give up the reign to a standby, and end as deposed."""
+        self._log.error("the reign is given up", why=why)
+        await self.release_reign()
+        self._node.depose(why)
 
     def _ask_in_reign(self, tenure: Tenure, request: Request) -> None:
         async def ask() -> None:

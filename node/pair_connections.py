@@ -4,7 +4,7 @@ import asyncio
 import os
 from typing import Final, Protocol, cast
 
-from replication.primary import Copy
+from replication.copy_connection import Copy
 
 
 class _Copy(Protocol):

@@ -10,7 +10,7 @@ command. A standby that is gone therefore holds the answers back until the recor
 waited for first, and recorded once it has acknowledged all that was ever told.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
@@ -18,28 +18,34 @@ from typing import Any, Final, Literal, NamedTuple
 from replication import link
 from replication.backlog import Backlog, SliceBegin
 from replication.comparison import Comparison, Divergence
-from replication.link import Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+from replication.copy_connection import Copy
+from replication.ends_by_time import EndsByTime
+from replication.link import Frame, Identity, Kind, LinkError, Position, Scrub
 from replication.own_pause import OwnPauses
+from replication.standstill import Standstill
 from sequencer.release import REPLICATED, ReleasePolicy, Replicated, released_seq
 
 Role = Literal["standby", "follower", "auditor"]
 ROLES: Final = ("standby", "follower", "auditor")
 #: Part of ``silence_ns`` that a standby may lag behind in memory when answers begin to wait for it; on its disk it may
-#: lag by all of it.
+#: lag by all of it, or by ``copy_stall_ns`` where answers do not wait for its disk.
 _JOIN_PART: Final = 4
-#: Event digests that wait at most for a frame of them.
-DIGESTS_MAX: Final = 64
 #: Blocks that are put on a connection in one turn at most: clients wait meanwhile. The next tick goes on.
 BLOCKS_PER_TURN_MAX: Final = 256
 
 
 class Settings(NamedTuple):
-    """Times and bounds of a primary. ``alone``: without a standby answer on, after recording it, or stop answering."""
+    """Times and bounds of a primary. ``alone``: without a standby answer on, after recording it, or stop answering.
+
+    ``copy_stall_ns``, ``own_stall_ns``: standstill of the disk of a standby, and of the primary, that is a fault.
+    """
 
     policy: ReleasePolicy = "both"
     alone: Literal["continue", "stop"] = "continue"
     beat_ns: int = 50_000_000
     silence_ns: int = 500_000_000
+    copy_stall_ns: int = 2_000_000_000
+    own_stall_ns: int = 5_000_000_000
     backlog_bytes: int = 64 << 20
     out_bytes_max: int = 8 << 20
 
@@ -49,68 +55,10 @@ class Settings(NamedTuple):
         return self.policy in REPLICATED
 
 
-class Copy:
-    """A connection of a copy, at the primary's end. ``state``: greeting, live or closed; ``why`` it was closed.
-
-    ``directory``: id of its data directory.
-
-    ``sent_seq``: last command put on the connection. ``received_seq``, ``journaled_seq``: what the copy has in memory
-    and on its disk. ``unsent_bytes``: set by the shell, what the connection has not taken yet. ``slice_number``: newest
-    slice that it has, or was told of.
-    """
-
-    def __init__(self, nonce: bytes, epoch: int, now_ns: int) -> None:
-        self.nonce = nonce
-        self._epoch = epoch
-        #: Nonce of the copy, from its HELLO.
-        self.peer_nonce = b""
-        self.reader = FrameReader()
-        self.state: Literal["greeting", "live", "closed"] = "greeting"
-        self.why = ""
-        self.name = ""
-        self.role: str = ""
-        self.directory = b""
-        self.sent_seq = self.received_seq = self.journaled_seq = 0
-        self.slice_number = 0
-        self.heard_ns = now_ns
-        self.beaten_ns = now_ns
-        self.unsent_bytes = 0
-        self.comparison = Comparison(0)
-        self.caught_up = False
-        self.synced: bool | None = None
-        self.ready: Position | None = None
-        #: Event digests that are to be sent.
-        self.digests: list[Position] = []
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-
-    def put(self, *pieces: bytes) -> None:
-        """Queue bytes for the connection."""
-        self._out.extend(pieces)
-        self._out_bytes += sum(map(len, pieces))
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that the connection has not taken."""
-        return self._out_bytes + self.unsent_bytes
-
-    def take_out(self) -> list[bytes]:
-        """Bytes to send now, in order, all digests among them."""
-        if self.digests and self.state == "live":
-            self.put(link.encode(Kind.DIGESTS, self._epoch, link.pack_positions(self.digests)))
-            self.digests = []
-        return self.take_urgent()
-
-    def take_urgent(self) -> list[bytes]:
-        """Bytes to send now without the digests: nobody waits for those, so that one frame may have many."""
-        if len(self.digests) >= DIGESTS_MAX:
-            return self.take_out()
-        out, self._out, self._out_bytes = self._out, [], 0
-        return out
-
-
 class Primary:
     """Replication of a primary during its reign. ``superseded``: a higher epoch that was seen; 0: none. Stop then.
+
+    ``gives_up``: sentence on the reason for which a standby is to take over, "" for none. Release the reign then.
 
     ``identity``, ``epoch``: of this node and its reign. ``checksum_at``: checksum of the chain after a command by the
     journal, None if no block ends there. ``last_seq``, ``checksum``: end of the journal, all of which is on the disk.
@@ -143,6 +91,8 @@ class Primary:
         self._digests = OrderedDict({last_seq: (last_seq, event_digest)})
         self._released_seq = last_seq
         self.superseded = 0
+        self.gives_up = ""
+        self._disk = Standstill()
         self.recorded = recorded
         #: Names in a request to the arbiter whose outcome is not known.
         self.asked: frozenset[str] = frozenset()
@@ -160,9 +110,7 @@ class Primary:
         #: Ids of the data directories of those copies.
         self._diverged_directories: dict[str, bytes] = {}
         self._pauses = OwnPauses()
-        #: Ends of the backlog at the last looks at the time, with the time of each; and what was there before these.
-        self._ends: deque[tuple[int, int]] = deque()
-        self._end_before = last_seq
+        self._ends = EndsByTime(last_seq, max(settings.silence_ns, settings.copy_stall_ns))
         #: Standby that is to take over by command; "" for none.
         self.handover_to = ""
 
@@ -253,10 +201,17 @@ class Primary:
         """
         state = (self._changes, self.recorded, self.asked)
         if state != self._waited_in:
-            joining = {copy.name for copy in self._live() if self._joins(copy)}
-            names = (self.recorded | self.asked | joining) - {self.identity.name}
-            self._waited_in, self._waited = state, tuple(self._ack_of(name) for name in names)
+            self._waited_in, self._waited = state, tuple(self._ack_of(name) for name in self._names_waited_for())
         return self._waited
+
+    def waits_for(self) -> list[str]:
+        """Names of the nodes whose acknowledgement answers wait for now."""
+        names = sorted(self._names_waited_for())
+        return [name for name in names if self._acknowledged_by(self._ack_of(name)) < self.applied_seq]
+
+    def _names_waited_for(self) -> frozenset[str]:
+        joining = {copy.name for copy in self._live() if self._joins(copy)}
+        return (self.recorded | self.asked | joining) - self._alone
 
     @property
     def waits_for_memory_alone(self) -> bool:
@@ -310,8 +265,11 @@ class Primary:
 
     def _has_what_was_told(self, copy: Copy) -> bool:
         """True if a copy has acknowledged all that clients were told."""
-        acked = copy.received_seq if self.settings.policy == "replica" else copy.journaled_seq
-        return acked >= self._released_seq
+        return self._acknowledged_by(copy) >= self._released_seq
+
+    def _acknowledged_by(self, copy: "Copy | Replicated") -> int:
+        """Last command that a node has as far as the policy asks: in memory or on its disk."""
+        return copy.received_seq if self.settings.policy == "replica" else copy.journaled_seq
 
     def _memory_alone_has_what_was_told(self) -> bool:
         """True under `replica` while clients were told what this disk lacks: a restart would lose it, and a node that
@@ -548,7 +506,7 @@ class Primary:
                 copy.comparison.other(position)
             self._judge(copy)
         if not copy.caught_up and self._has_caught_up(copy):
-            copy.caught_up = True
+            copy.caught_up, copy.stalled = True, ""
             self._changes += 1
         if not copy.synced:
             self._tell_sync(copy)
@@ -556,18 +514,10 @@ class Primary:
     def _has_caught_up(self, copy: Copy) -> bool:
         """True if a copy is so little behind that answers may wait for it: in time, whatever the size of blocks."""
         silence_ns = self.settings.silence_ns
-        if copy.received_seq < self._end_at(copy.heard_ns - silence_ns // _JOIN_PART):
+        if copy.received_seq < self._ends.at(copy.heard_ns - silence_ns // _JOIN_PART):
             return False
-        return self.settings.policy == "replica" or copy.journaled_seq >= self._end_at(copy.heard_ns - silence_ns)
-
-    def _end_at(self, time_ns: int) -> int:
-        """Last command that this node had at a time, at most ``silence_ns`` ago."""
-        return next((seq for at_ns, seq in reversed(self._ends) if at_ns <= time_ns), self._end_before)
-
-    def _note_end(self, now_ns: int) -> None:
-        self._ends.append((now_ns, self.backlog.last_seq))
-        while self._ends[0][0] < now_ns - self.settings.silence_ns:
-            self._end_before = self._ends.popleft()[1]
+        disk_ns = self.settings.copy_stall_ns if self.settings.policy == "replica" else silence_ns
+        return copy.journaled_seq >= self._ends.at(copy.heard_ns - disk_ns)
 
     def _judge(self, copy: Copy) -> None:
         if copy.comparison.divergence is not None and copy.name not in self.divergences:
@@ -592,7 +542,8 @@ class Primary:
     def tick(self, now_ns: int, time_ns: int) -> None:
         """Beat, and give up silent copies. ``now_ns``: monotonic; ``time_ns``: wall clock, for reports."""
         pause_ns = self._pauses.look(now_ns)
-        self._note_end(now_ns)
+        self._ends.note(now_ns, self.backlog.last_seq)
+        self._look_at_disks(now_ns, pause_ns)
         for copy in list(self.copies):
             copy.heard_ns = min(copy.heard_ns + pause_ns, now_ns)
             if now_ns - copy.heard_ns > self.settings.silence_ns:
@@ -603,6 +554,21 @@ class Primary:
                     copy.beaten_ns = now_ns
                     beat = link.pack_beat(self.backlog.last_seq, self._released_seq, time_ns)
                     copy.put(link.encode(Kind.BEAT, self.epoch, beat))
+
+    def _look_at_disks(self, now_ns: int, pause_ns: int) -> None:
+        """Wait no longer for a standby whose disk hangs; and where the own one does, let a standby take over."""
+        for copy in self._live():
+            still_ns = copy.disk.look(now_ns, copy.journaled_seq, copy.sent_seq, pause_ns)
+            if self._joins(copy) and still_ns > self.settings.copy_stall_ns:
+                copy.caught_up = False
+                copy.stalled = f"the disk of {copy.name} has written nothing for {_seconds(still_ns)} s; check it"
+                self._changes += 1
+        still_ns = self._disk.look(now_ns, self.journaled_seq, self.applied_seq, pause_ns)
+        if still_ns > self.settings.own_stall_ns and any(
+            self._joins(copy) and copy.name in self.recorded for copy in self._live()
+        ):
+            name = self.identity.name
+            self.gives_up = f"the disk of {name} has written nothing for {_seconds(still_ns)} s; check it"
 
     def hand_over(self) -> str:
         """Ask the standby to be ready to take over where this node stands; "" if asked, else why it cannot.
@@ -643,3 +609,7 @@ class Primary:
             }
             for copy in self._live()
         ]
+
+
+def _seconds(duration_ns: int) -> int:
+    return round(duration_ns / 1e9)

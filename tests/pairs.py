@@ -7,8 +7,9 @@ from journal import frame
 from replication import standby as copy_side
 from replication.arbiter import Reign
 from replication.backlog import SliceBegin
+from replication.copy_connection import Copy
 from replication.link import Identity, Position
-from replication.primary import Copy, Primary, Settings
+from replication.primary import Primary, Settings
 from replication.standby import Standby, sparse_tail
 
 SECRET = b"a secret of the pair"

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from replication.copy_connection import Copy
 from replication.link import Frame, Kind
-from replication.primary import Copy, Primary
+from replication.primary import Primary
 from replication.standby import Standby
 from tests.simulation.node import Parts
 from tests.simulation.simulation import Setup
@@ -142,8 +143,11 @@ UNRECORDED: Final = Setup(
         "slow disk",
         "orderly restart",
         "arbiter crash",
+        "hung disk",
     ),
 )
+#: The primary's disk is behind when the standby is gone, and then the primary dies.
+BEHIND: Final = Setup("replica", only=("cascade", "hung disk", "crash in a write", "connection reset"))
 #: Each control, and where it shows.
 CONTROLS: Final[dict[str, tuple[Parts, Setup]]] = {
     "a standby acknowledges before it has the block": (Parts(standby=AcknowledgesEarly), BOTH),
@@ -157,6 +161,6 @@ CONTROLS: Final[dict[str, tuple[Parts, Setup]]] = {
     "the quarantine is dropped": (Parts(drops_quarantine=True), BOTH),
     "a primary answers alone before the record is written": (Parts(primary=AnswersAlone), BOTH),
     "a standby is recorded before it has all that was told": (Parts(primary=RecordsEarly), BOTH),
-    "a primary is recorded alone before its disk has what was told": (Parts(primary=RecordsAloneEarly), REPLICA),
+    "a primary is recorded alone before its disk has what was told": (Parts(primary=RecordsAloneEarly), BEHIND),
     "a memory counts while its node is not recorded": (Parts(primary=CountsMemoryOfTheUnrecorded), UNRECORDED),
 }

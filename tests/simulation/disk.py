@@ -45,6 +45,8 @@ class Disk:
         self.is_full = self.fails_next = False
         self.misdirects_next = False
         self.slow = 1
+        #: Time for which the next write hangs, in nanoseconds.
+        self.hang_ns = 0
         self.settled_damage = False
 
     @property
@@ -57,7 +59,10 @@ class Disk:
         delay_ns = self._world.draw.randrange(100_000, 3 * MS) * self.slow
         if self.slow > 1:
             self._world.strike("slow disk")
-        return delay_ns
+        if self.hang_ns:
+            self._world.strike("hung disk")
+        hang_ns, self.hang_ns = self.hang_ns, 0
+        return delay_ns + hang_ns
 
     def write(self, batch: list[bytes]) -> None:
         """Write blocks durably. Raises DiskFailure."""

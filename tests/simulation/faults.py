@@ -41,6 +41,8 @@ KINDS: Final = (
     "misdirected write",
     "full disk",
     "slow disk",
+    "hung disk",
+    "reign given up for a hung disk",
     "lost disk",
     "bit flip in a stored block",
     "bit flip in a checkpoint",
@@ -95,6 +97,7 @@ class Faults:
             "failed write": lambda node: setattr(node.disk, "fails_next", True),
             "full disk": self._fill_disk,
             "slow disk": self._slow_disk,
+            "hung disk": lambda node: setattr(node.disk, "hang_ns", world.draw.randrange(300, 4_000) * MS),
             "misdirected write": self._misdirect,
             "bit flip in a stored block": self._flip_block,
             "bit flip in a checkpoint": self._flip_checkpoint,
@@ -147,7 +150,7 @@ class Faults:
         self.network.unblock(set(self.network.blocked))
         for node in self.checker.nodes:
             node.disk.is_full = node.disk.fails_next = node.disk.misdirects_next = False
-            node.disk.slow = 1
+            node.disk.slow, node.disk.hang_ns = 1, 0
             node.exits_after_reign = False
             node.dies_in_roll = ""
             if node.paused:

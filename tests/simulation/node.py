@@ -15,9 +15,10 @@ from replication.arbiter import Answer, Candidate, Reign, Request, Standing, Won
 from replication.backlog import Backlog, SliceBegin
 from replication.candidacy import Candidacy
 from replication.comparison import Divergence
+from replication.copy_connection import Copy
 from replication.lease import Lease
 from replication.link import Identity, LinkError, Position, Scrub
-from replication.primary import Copy, Primary
+from replication.primary import Primary
 from replication.standby import Settings, Standby, sparse_tail
 from replication.tenure import Tenure
 from tests.simulation import toy
@@ -604,6 +605,8 @@ class SimNode:
         self.primary.history_port = 1  # served by ``_on_older_blocks`` of the copies
         self.tenure = self.parts.tenure(won, lease, self.primary)
         self._sequence([toy.epoch_row(won.epoch)])
+        # An operator has made it primary, and what it has is the market now.
+        self.disk.marks.pop("incomplete", None)
         self._reign()
 
     def _backlog(self) -> Backlog:
@@ -692,6 +695,9 @@ class SimNode:
         if self.closing_ns:
             self._hand_over(now_ns)
         self._send_to_copies()
+        if primary.gives_up and self.tenure is not None and not tenure.why:
+            self.world.strike("reign given up for a hung disk")
+            self.arbiter.ask(self.name, tenure.release(), lambda _answer, _why: None)
         if self.tenure is not None and (tenure.why or primary.superseded):
             self.end_reign(tenure.why or f"epoch {primary.superseded} has begun")
 

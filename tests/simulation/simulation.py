@@ -63,6 +63,8 @@ class Simulation:
             alone=draw.choice(("continue", "continue", "stop")),
             backlog_bytes=draw.choice((2_000, 30_000, 1 << 20)),
             out_bytes_max=draw.choice((1_000, 8 << 20)),
+            copy_stall_ns=600 * MS,
+            own_stall_ns=1_200 * MS,
         )
         self.settings = settings
         self.checker = Checker(world, settings.policy)
