@@ -488,7 +488,8 @@ class Pair:
         self._peer_tried = True
         self._node.journal.lingers = False
         self.standby.disconnect()
-        self._next_attempt_s = time.monotonic() + (REFUSED_S if self.standby.state == "refused" else RECONNECT_S)
+        turned_away = self.standby.state in ("refused", "elsewhere", "apart")
+        self._next_attempt_s = time.monotonic() + (REFUSED_S if turned_away else RECONNECT_S)
         self.candidacy.hurry(lease_clock_ns())
 
     def on_bytes(self, data: bytes) -> None:
@@ -656,6 +657,8 @@ class Pair:
             self._end(TailApart(standby.common, (self._primary_host, standby.history_port)))
         elif standby.state == "elsewhere" and standby.history_port:
             self._end(TooFarBehind((self._primary_host, standby.history_port)))
+        elif standby.state == "elsewhere":
+            self._say("this node is far behind, and the primary does not serve its history yet; it tries again")
 
     def _end(self, outcome: Exception) -> None:
         if self.outcome is None:
