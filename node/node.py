@@ -322,10 +322,20 @@ class Node:
             return
         if self.pair is not None and await self.pair.leave():
             return
-        await self.drain()
-        await self._cancel_at_end()
-        self.intake.open = False
-        await self._settled()
+        try:
+            if self.pair is not None and (unsure := self.pair.unsure()):
+                raise OperationRefused(unsure)
+            await self.drain()
+            await self._cancel_at_end()
+            self.intake.open = False
+            await self._settled()
+        except OperationRefused as refused:
+            if self._awaits() == _NOT_DURABLE:
+                raise
+            # No wait helps: a later primary has the commands, or clients send them again.
+            self.log.warning("the node ends with commands that are not answered", why=str(refused))
+            self._stop()
+            return
         self.gateway.end_sessions()
         deadline_s = time.monotonic() + LEAVE_S
         try:
@@ -374,14 +384,22 @@ class Node:
             async with asyncio.timeout(END_S):
                 await work
         except TimeoutError:
-            raise OperationRefused(_NOT_DURABLE) from None
+            raise OperationRefused(self._awaits()) from None
+
+    def _awaits(self) -> str:
+        """Sentence on what the last commands wait for."""
+        if self.pair is not None and (unsure := self.pair.unsure()):
+            return unsure
+        if self.pair is not None and (name := self.pair.waits_for()):
+            return f"{name} has not acknowledged the last commands in time; check {name}"
+        return _NOT_DURABLE
 
     async def _settled(self) -> None:
         """Wait until all commands taken so far are published; under load more follow. Raises OperationRefused."""
         seq, deadline_s = self.engine.seq, time.monotonic() + END_S
         while self.market.published_seq < seq and self._failure is None:
             if time.monotonic() > deadline_s:
-                raise OperationRefused(_NOT_DURABLE)
+                raise OperationRefused(self._awaits())
             await asyncio.sleep(0.002)
 
     def fail(self, error: BaseException) -> None:
