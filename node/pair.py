@@ -394,6 +394,7 @@ class Pair:
     def _tick_copy(self, now_ns: int) -> None:
         if self._to_primary is not None and self._to_primary.paused:
             self.standby.heard_ns = now_ns  # it is this node that does not listen
+            self._pause_or_resume()
         self.standby.tick(now_ns)
         self.standby.acknowledge(now_ns)
         if self.standby.state == "disconnected" and self._to_primary is not None:
@@ -539,8 +540,20 @@ class Pair:
         for block in blocks:
             self._recent.add(block)
         self._unapplied.extend(blocks)
-        if len(self._unapplied) > UNAPPLIED_MAX and self._to_primary is not None:
-            self._to_primary.pause()
+        self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        """Read nothing of the primary while too much waits for the engine or the disk here: its bytes wait there.
+
+        The journal's queue would hold up the loop where it is full.
+        """
+        connection, crowded = self._to_primary, self._node.journal.crowded
+        if connection is None:
+            return
+        if crowded or len(self._unapplied) > UNAPPLIED_MAX:
+            connection.pause()
+        elif len(self._unapplied) <= UNAPPLIED_MAX // 2:
+            connection.resume()
 
     def poll(self, now_ns: int) -> None:
         """Keep the loop polling for a while after traffic, as the gateway does: waking up takes longer than the work
@@ -577,8 +590,7 @@ class Pair:
         if not done and not self._applying:
             self._applying = True
             self._loop.call_soon(self._apply)
-        if len(self._unapplied) <= UNAPPLIED_MAX // 2 and self._to_primary is not None:
-            self._to_primary.resume()
+        self._pause_or_resume()
         standby.on_journaled(self._node.journal.durable_seq)
         now_ns = lease_clock_ns()
         # The digests go with the next tick: nobody waits for them.

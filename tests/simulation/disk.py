@@ -49,11 +49,6 @@ class Disk:
         self.hang_ns = 0
         self.settled_damage = False
 
-    @property
-    def has_latent_damage(self) -> bool:
-        """True while a fault has damaged a block that is still in its slot."""
-        return any(frame.stored_checksum(block) in self.damaged for block in self.slots) or self.settled_damage
-
     def delay_ns(self) -> int:
         """Time of one write."""
         delay_ns = self._world.draw.randrange(100_000, 3 * MS) * self.slow
