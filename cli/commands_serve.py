@@ -159,6 +159,15 @@ def serve(
             rich_help_panel=PAIR,
         ),
     ] = None,
+    arbiter_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Certificates to trust for etcds://, in PEM.",
+            show_default="those of the system",
+            rich_help_panel=PAIR,
+        ),
+    ] = None,
     alone: Annotated[
         Alone,
         typer.Option(
@@ -212,7 +221,9 @@ def serve(
         raise typer.BadParameter(str(error)) from None
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
-        PairArguments(arbiter, node, link, peer, secret_file, alone.value, follower, lease_ms, standby_timeout_ms),
+        PairArguments(
+            arbiter, node, link, peer, secret_file, alone.value, follower, lease_ms, standby_timeout_ms, arbiter_ca
+        ),
         policy.value,
         host,
     )
