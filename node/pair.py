@@ -28,7 +28,7 @@ from node.pair_outcomes import TailApart, TooFarBehind
 from node.pair_plan import PairOptions
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
-from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing
+from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing, Won
 from replication.candidacy import Candidacy
 from replication.copy_connection import Copy
 from replication.death_watch import DeathWatch
@@ -428,8 +428,31 @@ class Pair:
             self.standby.on_record_read(answer.reign)
             if self.standby.state == "disconnected" and self._to_primary is not None:
                 self._to_primary.close()  # its reign is over
-        if self.candidacy.won is not None and self.primary is None and not self._closed:
+        won = self.candidacy.won
+        if won is None or self.primary is not None or self._closed:
+            return
+        # What arrived while the request was under way comes before the reign, and may show that this node is unfit.
+        self._apply(whole=True)
+        why = self._reason_not_to_begin(won.reign)
+        if why:
+            await self._give_back(won, why)
+        else:
             self._reign()
+
+    def _reason_not_to_begin(self, reign: Reign) -> str:
+        """Reason that keeps this node from a reign that it has just won; "" if nothing does."""
+        if self.outcome is not None:
+            return str(self.outcome)
+        if self._node.ended.is_set():
+            return f"{self.identity.name} is ending"
+        return self.standby.reason_not_to_begin(forced=bool(reign.forced))
+
+    async def _give_back(self, won: Won, why: str) -> None:
+        """Give back a reign that is not begun, so that the primary before it may reign again."""
+        self._log.warning("the reign is given back", epoch=won.epoch, why=why)
+        for request in self.candidacy.give_back(why):
+            with suppress(ArbiterError):
+                await self._arbiter.ask(request)
 
     def _clear_mark(self) -> None:
         """Remove the mark of a directory that was begun anew: nothing that was told is missing here any more."""

@@ -212,6 +212,8 @@ class Standby:
     def _go_elsewhere(self, payload: bytes) -> None:
         told = link.unpack_map(payload, {"last_seq": int, "slice_number": int})
         self.catch_up, self.state = CatchUp(told["last_seq"], told["slice_number"]), "elsewhere"
+        # What was said of blocks that were dropped is not true of those that are fetched in their place.
+        self._comparison = Comparison(self.taken_seq)
 
     def _greet(self, frame: Frame) -> None:
         if frame.kind == Kind.CHALLENGE and not self._challenge_answered:
@@ -424,19 +426,28 @@ class Standby:
         name = self.identity.name
         if self.role != "standby":
             return f"{name} is a {self.role}: it takes over only by `lockstep promote --force`"
-        if self.divergence is not None:
-            return f"{name} has diverged: {self.why}; rebuild it"
-        if self.state == "apart":
-            return f"{name} has blocks that are not of the primary's history; they must be set aside first"
-        if self.unlike:
-            return f"{name} is no pair of the primary: {self.unlike}"
-        if why := self._reason_by_record(reign):
+        if why := self.reason_not_to_begin(forced=False) or self._reason_by_record(reign):
             return why
         if self._blocks or self.applied_seq < self.taken_seq:
             return f"{name} has not applied all that it has received"
         if self.journaled_seq < self.taken_seq:
             return f"{name} has not written all that it has received to its disk"
         return ""
+
+    def reason_not_to_begin(self, *, forced: bool) -> str:
+        """Reason to give back a reign that was won; "" if there is none. Ask it once all that was taken is applied.
+
+        It may have come up while the request was under way. forced: an operator has asked for the reign, by whose word
+        only a divergence counts.
+        """
+        name = self.identity.name
+        if self.divergence is not None:
+            return f"{name} has diverged: {self.why}; rebuild it"
+        if forced:
+            return ""
+        if self.state == "apart":
+            return f"{name} has blocks that are not of the primary's history; they must be set aside first"
+        return f"{name} is no pair of the primary: {self.unlike}" if self.unlike else ""
 
     def _reason_by_record(self, reign: Reign | None) -> str:
         name = self.identity.name

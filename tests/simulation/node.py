@@ -5,6 +5,7 @@ it wins, all that it has is on its disk, and it begins its reign with an EPOCH r
 again. Blocks that are not of the new history are set aside first.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -34,6 +35,10 @@ TICK_NS = 10 * MS
 ROWS_PER_BLOCK = 16
 SCRUB_EVERY = 8
 HANDOVER_NS = 600 * MS
+#: Longest times between the acknowledgement of a block and its application, of which one is drawn.
+APPLY_NS = (MS // 10, 2 * MS, 40 * MS)
+#: Probability that a primary seals the time of day in a tick, as the real one does without clients too.
+CLOCK_CHANCE = 0.2
 
 
 class Release(NamedTuple):
@@ -60,6 +65,7 @@ class Parts(NamedTuple):
     lease_margin_ns: int | None = None
     ignores_lease: bool = False
     drops_quarantine: bool = False
+    reigns_unapplied: bool = False
 
 
 class SimNode:
@@ -110,6 +116,8 @@ class SimNode:
         self.end: End | None = None
         self.connect_ns = 0
         self.followed_from_seq = 0
+        self.unapplied: deque[frame.Block] = deque()
+        self.applying = False
         self.copying = False
         self.acceding: tuple[Won, Lease] | None = None
         self.stopping = ""
@@ -123,6 +131,7 @@ class SimNode:
         self.closing_ns = 0
         self.handed = False
         self.blocks_since_scrub = self.turn = 0
+        self.seals_time = False
 
     # The process.
 
@@ -324,7 +333,7 @@ class SimNode:
         self._turn()
 
     def _checkpoint(self) -> None:
-        if self.written == len(self.blocks) and self.blocks:
+        if self.written == len(self.blocks) and self.blocks and self.machine.seq == len(self.rows):
             self.disk.checkpoint = Checkpoint(self.machine, self.blocks[-1].checksum, self.flips)
 
     # Time.
@@ -334,6 +343,7 @@ class SimNode:
             self.world.after(TICK_NS, lambda: self.call(life, lambda: self._tick(life)))
             if self.world.chance(0.01):
                 self._checkpoint()
+            self.seals_time = self.primary is not None and self.world.chance(CLOCK_CHANCE)
             self._turn()
 
     def _turn(self) -> None:
@@ -395,14 +405,40 @@ class SimNode:
         if isinstance(answer, Standing):
             self.standby.on_record_read(answer.reign)
         if candidacy.won is not None and candidacy.lease is not None:
-            if self.parts.lease_margin_ns is not None:
-                candidacy.lease.margin_ns = self.parts.lease_margin_ns
-            self.standby.reign(candidacy.won.epoch)
-            if self.end is not None:
-                self.end.close()
-                self.end = None
-            self.acceding = candidacy.won, candidacy.lease
+            self._on_won(candidacy.won, candidacy.lease)
         self._turn()
+
+    def _on_won(self, won: Won, lease: Lease) -> None:
+        """Apply what has arrived, and begin the reign, or give it back where this node is unfit by now."""
+        if self.unapplied:
+            self.world.strike("reign won with blocks not applied")
+        if not self.parts.reigns_unapplied:
+            self._apply()
+            if not self.alive:
+                return
+        why = self.standby.reason_not_to_begin(forced=bool(won.reign.forced))
+        if why:
+            self.world.strike("reign given back")
+            self.world.say("{} gives epoch {} back: {}", self.name, won.epoch, why)
+            self._ask_in_turn(self.candidacy.give_back(why))
+            return
+        if self.parts.lease_margin_ns is not None:
+            lease.margin_ns = self.parts.lease_margin_ns
+        self.standby.reign(won.epoch)
+        if self.end is not None:
+            self.end.close()
+            self.end = None
+        self.acceding = won, lease
+
+    def _ask_in_turn(self, requests: list[Request]) -> None:
+        """Ask the arbiter one request after the other, whatever the answers."""
+        if requests:
+            life = self.life
+            self.arbiter.ask(
+                self.name,
+                requests[0],
+                lambda _answer, _why: self.call(life, lambda: self._ask_in_turn(requests[1:])),
+            )
 
     def _connect(self, now_ns: int) -> None:
         standing = self.candidacy.standing
@@ -430,6 +466,7 @@ class SimNode:
                     return
                 self.standby.acknowledge_taken(self.clock.mono_ns())
                 self._send_to_primary()
+                self._apply_soon()
             self._turn()
 
     def _on_primary_gone(self, end: End) -> None:
@@ -439,14 +476,46 @@ class SimNode:
             self.candidacy.hurry(self.clock.mono_ns())
             self._turn()
 
-    def _take_blocks(self) -> None:
+    def _take_blocks(self) -> bool:
+        """Append the blocks that have arrived, up to the next check of the state; they are applied later."""
+        standby = self.standby
+        blocks = standby.take_blocks()
+        try:
+            for sealed in blocks:
+                block = self._append(sealed)
+                self.unapplied.append(block)
+                standby.on_taken(block.last_seq, block.epoch)
+        except JournalError as error:
+            standby.on_block_refused(str(error))
+            return False
+        return bool(blocks)
+
+    def _apply_soon(self) -> None:
+        """Apply what was taken a moment later, as the real node does once its acknowledgement has left."""
+        if not self.applying:
+            self.applying = True
+            life = self.life
+            self.world.after(
+                self.world.draw.randrange(self.world.draw.choice(APPLY_NS)),
+                lambda: self.call(life, self._on_time_to_apply),
+            )
+
+    def _on_time_to_apply(self) -> None:
+        self.applying = False
+        self._apply()
+        self._turn()
+
+    def _apply(self) -> None:
+        """Apply all that was taken, and compare the state where the primary asks for it."""
         standby = self.standby
         try:
-            while (blocks := standby.take_blocks()) or self._check():
-                for sealed in blocks:
-                    block = self._append(sealed)
-                    standby.on_taken(block.last_seq, block.epoch)
+            moved = True
+            while moved:
+                while self.unapplied and standby.divergence is None:
+                    block = self.unapplied.popleft()
                     standby.on_applied(block.first_seq, block.last_seq, self.machine.apply(block.rows))
+                moved = self._check()
+                moved = self._take_blocks() or moved
         except (JournalError, LinkError) as error:
             standby.on_block_refused(str(error))
 
@@ -504,6 +573,7 @@ class SimNode:
         self.slices = list(slices)
         kept, memory_kept, epoch = self.blocks[:count], self.standby.memory_kept, self.standby.epoch
         self.blocks, self.rows, self.at, self.machine, self.flips = [], [], {0: GENESIS}, Machine(), []
+        self.unapplied.clear()
         for block in kept:
             self._keep(block)
             self.machine.apply(block.rows)
@@ -528,8 +598,9 @@ class SimNode:
 
     def _on_older_blocks(self, source: "SimNode", last_seq: int) -> None:
         self.copying = False
-        if self.standby.state != "elsewhere":
+        if self.standby.state != "elsewhere" or self.primary is not None or self.acceding is not None or self.stopping:
             return
+        self._apply()
         paths = {(self.name, source.name), (source.name, self.name)}
         if source.primary is not None and not paths & self.network.blocked:
             common = self._common_with(source)
@@ -628,7 +699,8 @@ class SimNode:
         primary = self.primary
         assert primary is not None
         self.roll_wanted = False
-        if len(self.rows) == self._slice_start.seq:
+        # A genesis record keeps the digest of a wrong state for good, and no copy can follow it then.
+        if len(self.rows) == self._slice_start.seq or self.flips:
             return
         number = len(self.slices) + 2
         genesis = f"slice {number} of epoch {primary.epoch}".encode() + self.machine.digest
@@ -689,8 +761,12 @@ class SimNode:
             self._roll()
             if not self.alive:
                 return
-        if self.intake and not self.closing_ns and not self.roll_wanted:
-            self._take_commands()
+        if not self.closing_ns and not self.roll_wanted:
+            if self.seals_time:
+                self.seals_time = False
+                self._sequence([toy.clock_row()])
+            if self.intake:
+                self._take_commands()
         self._release()
         if self.closing_ns:
             self._hand_over(now_ns)
@@ -792,7 +868,8 @@ class SimNode:
         self.exits = bool(self.stopping)
 
     def _stop(self) -> None:
-        if self.written < len(self.blocks):
+        self._apply()
+        if not self.alive or self.written < len(self.blocks):
             return
         if self.exits:
             if self.whole:

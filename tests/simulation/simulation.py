@@ -39,12 +39,16 @@ class Result(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """Settings not left to chance. ``drifts_ppm``: of A, B and the arbiter. ``only``: kinds of fault."""
+    """Settings not left to chance. ``drifts_ppm``: of A, B and the arbiter. ``only``: kinds of fault.
+
+    ``late``: requests to the arbiter that meet a partition may arrive after it.
+    """
 
     policy: str = ""
     drifts_ppm: tuple[int, int, int] = ()  # type: ignore[assignment]
     ttl_ms: int = 0
     only: tuple[str, ...] = ()
+    late: bool = True
 
 
 DEFAULT_PARTS: Final = Parts()
@@ -69,7 +73,7 @@ class Simulation:
         self.settings = settings
         self.checker = Checker(world, settings.policy)
         drifts = setup.drifts_ppm or tuple(draw.randint(-DRIFT_PPM, DRIFT_PPM) for _ in range(3))
-        self.arbiter = SimArbiter(world, self.network, self.checker, drifts[2])
+        self.arbiter = SimArbiter(world, self.network, self.checker, drifts[2], late=setup.late)
         pair = PairSettings(settings, (setup.ttl_ms or draw.choice((300, 600, 2_000))) * MS)
         names = [("A", "standby"), ("B", "standby"), *([("C", "follower")] if draw.random() < 0.3 else [])]
         for number, (name, role) in enumerate(names):
@@ -149,7 +153,7 @@ class Simulation:
 
     def _is_quiet(self) -> bool:
         lengths = {len(node.rows) for node in self.checker.nodes}
-        written = all(node.written == len(node.blocks) for node in self.checker.nodes)
+        written = all(node.written == len(node.blocks) and not node.unapplied for node in self.checker.nodes)
         slices = {tuple(node.slices) for node in self.checker.nodes}
         if len(slices) > 1 or any(node.roll_wanted for node in self.checker.nodes):
             return False

@@ -8,6 +8,7 @@ ROW: Final = struct.Struct("<BBHIi")
 ROW_BYTES: Final = ROW.size
 EPOCH_ROW: Final = 1
 COMMAND_ROW: Final = 2
+CLOCK_ROW: Final = 3
 CELLS: Final = 8
 PARTS: Final = ("books", "accounts", "risk", "timers", "ids")
 
@@ -20,6 +21,11 @@ def command_row(client: int, number: int, amount: int) -> bytes:
 def epoch_row(epoch: int) -> bytes:
     """First row of a reign."""
     return ROW.pack(EPOCH_ROW, 0, 0, epoch, 0)
+
+
+def clock_row() -> bytes:
+    """Row of the time of day."""
+    return ROW.pack(CLOCK_ROW, 0, 0, 0, 0)
 
 
 def place_of(client: int, number: int) -> tuple[int, int]:
