@@ -169,11 +169,13 @@ def serve(
         ),
     ] = None,
     alone: Annotated[
-        Alone,
+        Alone | None,
         typer.Option(
-            help="Without a standby: answer on, once the arbiter has recorded it, or stop.", rich_help_panel=PAIR
+            help="Without a standby: answer on, once the arbiter has recorded it, or stop.",
+            show_default="continue",
+            rich_help_panel=PAIR,
         ),
-    ] = Alone.go_on,
+    ] = None,
     follower: Annotated[
         bool,
         typer.Option("--follower", help="Copy the primary, and never take over by itself.", rich_help_panel=PAIR),
@@ -190,15 +192,24 @@ def serve(
         ),
     ] = None,
     standby_timeout_ms: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="MS",
             min=50,
             max=60_000,
             help="Silence after which a standby is taken out, and the primary goes on without it.",
+            show_default="500",
             rich_help_panel=PAIR,
         ),
-    ] = 500,
+    ] = None,
+    leave_pair: Annotated[
+        bool,
+        typer.Option(
+            "--leave-pair",
+            help="Dissolve the pair of this directory: a market of its own from now on. Never start the other again.",
+            rich_help_panel=PAIR,
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Run a node that traders connect to, until SIGTERM or Ctrl-C; it ends with a checkpoint.
@@ -222,7 +233,17 @@ def serve(
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
         PairArguments(
-            arbiter, node, link, peer, secret_file, alone.value, follower, lease_ms, standby_timeout_ms, arbiter_ca
+            arbiter,
+            node,
+            link,
+            peer,
+            secret_file,
+            None if alone is None else alone.value,
+            follower,
+            lease_ms,
+            standby_timeout_ms,
+            arbiter_ca,
+            leave_pair,
         ),
         policy.value,
         host,
@@ -257,6 +278,7 @@ def serve(
         password_cost=password_cost,
         as_json=as_json,
         pair=pair,
+        leave_pair=leave_pair,
     )
 
 
