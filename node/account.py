@@ -64,6 +64,9 @@ class Node(Protocol):
     @property
     def durable_lag_s(self) -> float: ...
 
+    @property
+    def policy(self) -> str: ...
+
     def standing(self) -> tuple[str, str]:
         """State in a word or two, and its reason."""
         ...
@@ -166,7 +169,7 @@ def status(node: Node) -> Status:
         "uptime_s": round(time.monotonic() - node.began_s, 1),
         "data": str(node.options.data),
         "journal_id": journal.journal_id.hex(),
-        "durability": node.options.durability,
+        "durability": node.policy,
         "state": state,
         "state_reason": why,
         "diverged": int(node.pair is not None and bool(node.pair.divergences)),

@@ -22,7 +22,7 @@ STATUS_KEYS: Final = (
     "uptime_s",
     "data",  # the data directory
     "journal_id",  # in hexadecimal: the same in a node and its copies, and in no other
-    "durability",  # fsync or none
+    "durability",  # what an answer waits for: fsync or none; in a pair also replica or both
     "state",  # open, stopped, stalled, ending, draining, diverged, standby, unsure, disk low, full or gone, clock
     "state_reason",  # the reason in a sentence; empty if open
     "diverged",  # 0 or 1: this node, or a copy of it, has another state than the other node
@@ -112,6 +112,15 @@ class PairControl(Protocol):
 
     async def switch_over(self) -> str:
         """Hand the reign to the standby; gives its name. Raises OperationRefused."""
+        ...
+
+    @property
+    def policy(self) -> str:
+        """Release policy: what an answer waits for."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Sentences of a primary for the operator while no node could take over."""
         ...
 
     def unsure(self) -> str:

@@ -551,7 +551,13 @@ class Node:
     def warnings(self) -> list[str]:
         """Warnings for the operator while orders are taken and answered."""
         diverged = self.pair.divergences if self.pair is not None and self.reigns else []
-        return [*diverged, *self.clock_watch.warnings(), *self._lasting]
+        alone = self.pair.warnings() if self.pair is not None and self.reigns else []
+        return [*diverged, *alone, *self.clock_watch.warnings(), *self._lasting]
+
+    @property
+    def policy(self) -> str:
+        """Release policy: what an answer waits for."""
+        return self.options.durability if self.pair is None else self.pair.policy
 
     def standing(self) -> tuple[str, str]:
         """State of the node in a word or two, and its reason: ("open", "") if it takes and answers orders."""

@@ -20,6 +20,7 @@ from journal import Block, BlockRefused, JournalError
 from node import pair_status, promotion, switchover
 from node.control import OperationRefused
 from node.copy_age import CopyAge
+from node.copy_notices import CopyNotices
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
 from node.pair_connections import FromCopy, ToPrimary
@@ -74,6 +75,7 @@ class Pair:
         self.states = StateComparison(node, options.candidate.name)
         self.primary: Primary | None = None
         self.tenure: Tenure | None = None
+        self._notices: CopyNotices | None = None
         self.standby = Standby(
             self.identity,
             "follower" if options.follower else "standby",
@@ -154,6 +156,15 @@ class Pair:
             own = self.identity.name
             return [each.sentence(own, name) for name, each in sorted(self.primary.divergences.items())]
         return [self.standby.why] if self.standby.divergence is not None else []
+
+    @property
+    def policy(self) -> str:
+        """Release policy: what an answer waits for."""
+        return self.options.settings.policy
+
+    def warnings(self) -> list[str]:
+        """Sentences of a primary for the operator while no node could take over."""
+        return self._notices.warnings() if self._notices is not None else []
 
     def unsure(self) -> str:
         """Reason for which this primary may not answer now, "" if it may or is a copy."""
@@ -268,6 +279,8 @@ class Pair:
         self.states.tick_primary(primary, now_ns)
         for request in tenure.next_requests(now_ns):
             self._ask_in_reign(tenure, request)
+        for notice in self._notices.look() if self._notices is not None else ():
+            (self._log.info if notice.level == "info" else self._log.warning)(notice.event, **notice.fields)
         self.send_all()
         self._node.market.release()
         why = tenure.why or (f"epoch {primary.superseded} has begun" if primary.superseded else "")
@@ -332,6 +345,7 @@ class Pair:
         )
         self.states.reign(self.primary)
         self.tenure = Tenure(won, lease, self.primary)
+        self._notices = CopyNotices(self.primary)
         if self._watch is not None:
             self._watch.reign(won.epoch)
             if not self._watch.is_alive:

@@ -253,7 +253,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
             port=node.port,
             admin_port=admin.port,
             seq=opened.engine.seq,
-            durability=options.durability,
+            durability=node.policy,
         )
         metrics_at = metrics.port if metrics is not None else None
         settings.on_listening(
