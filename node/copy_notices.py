@@ -5,7 +5,8 @@ A copy that follows, a standby that is in sync, and a primary that goes on alone
 
 from typing import Literal, NamedTuple
 
-from replication.primary import Copy, Primary
+from replication.copy_connection import Copy
+from replication.primary import Primary
 
 _ALONE_THEN = (
     "this node's disk is the only one that is certain to have every order, and no node takes over until a standby is "

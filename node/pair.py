@@ -326,7 +326,6 @@ class Pair:
         assert won is not None, "a reign begins once it is won"
         assert lease is not None, "a reign has a lease"
         node, journal = self._node, self._node.journal
-        self._apply(whole=True)
         self.standby.reign(won.epoch)
         if self._to_primary is not None:
             self._to_primary.close()
