@@ -5,6 +5,7 @@ A copy that follows, a standby that is in sync, and a primary that goes on alone
 
 from typing import Literal, NamedTuple
 
+from replication.arbiter import name_of
 from replication.copy_connection import Copy
 from replication.primary import Primary
 
@@ -50,15 +51,15 @@ class CopyNotices:
     @property
     def _is_alone(self) -> bool:
         primary = self._primary
-        return primary.settings.takes_over and primary.recorded == {primary.identity.name} and not primary.asked
+        return primary.settings.takes_over and primary.recorded == {primary.member} and not primary.asked
 
     def _lost(self) -> list[str]:
         """Standbys that answers wait for, by the setting, and that are not connected."""
         primary = self._primary
         if primary.settings.alone != "stop" or not primary.settings.takes_over:
             return []
-        there = {copy.name for copy in primary.copies if copy.state == "live" and copy.role == "standby"}
-        return sorted(primary.recorded - there - {primary.identity.name})
+        there = {copy.member for copy in primary.copies if copy.state == "live" and copy.role == "standby"}
+        return sorted(map(name_of, primary.recorded - there - {primary.member}))
 
     def _of_copies(self) -> list[Notice]:
         found = []

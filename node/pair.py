@@ -73,6 +73,7 @@ class Pair:
         self._recent = RecentBlocks(node.journal, options.settings.backlog_bytes)
         self.identity = identity_of(node.journal, node.engine.capacity, options.candidate.name)
         self.states = StateComparison(node, options.candidate.name)
+        directory = directory_id(node.options.data)
         self.primary: Primary | None = None
         self.tenure: Tenure | None = None
         self._notices: CopyNotices | None = None
@@ -84,14 +85,17 @@ class Pair:
             epoch=node.journal.epoch,
             seq=node.journal.last_seq,
             event_digest=node.engine.event_digest,
-            directory=directory_id(node.options.data),
+            directory=directory,
             incomplete=why_incomplete(node.options.data),
         )
         self._marked_incomplete = bool(self.standby.incomplete)
         self.states.follow(self.standby)
         self.standby.on_journaled(node.journal.durable_seq)
         self.candidacy = Candidacy(
-            options.candidate, self._fitness, ttl_ns=arbiter.ttl_ns, expected_min=node.journal.epoch
+            options.candidate._replace(directory=directory.hex()),
+            self._fitness,
+            ttl_ns=arbiter.ttl_ns,
+            expected_min=node.journal.epoch,
         )
         self._lapse = Lapse(node.gateway, node.await_absent)
         self.outcome: Exception | None = None
@@ -195,7 +199,7 @@ class Pair:
         options = self.options
         self._server = await self._loop.create_server(lambda: FromCopy(self), options.host, options.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
-        self.candidacy.candidate = options.candidate._replace(
+        self.candidacy.candidate = self.candidacy.candidate._replace(
             address=f"{options.host}:{self.port}", clients=f"{options.clients_host}:{self._node.port}"
         )
         self._tick()
@@ -339,6 +343,7 @@ class Pair:
             checksum=journal.link,
             event_digest=node.engine.event_digest,
             recorded=frozenset(won.reign.in_sync),
+            directory=bytes.fromhex(self.candidacy.candidate.directory),
             backlog=self._recent.backlog,
             checksum_at=self._recent.checksum_at,
         )

@@ -20,6 +20,7 @@ from replication.arbiter import (
     Request,
     Standing,
     Won,
+    name_of,
 )
 from replication.lease import Lease
 
@@ -143,12 +144,12 @@ class Candidacy:
         """
         won, standing = self.won, self.standing
         assert won is not None, "a reign is given back once it is won"
-        before = standing.reign.primary if standing is not None and standing.reign is not None else ""
+        before = standing.reign.primary_member if standing is not None and standing.reign is not None else ""
         self.won = self.lease = self.standing = None
         self.why = why
         requests: list[Request] = [Release(won.epoch)]
-        if not won.reign.forced and before not in ("", self.candidate.name):
-            names = tuple(sorted((before, self.candidate.name)))
+        if not won.reign.forced and name_of(before) not in ("", self.candidate.name):
+            names = tuple(sorted((before, self.candidate.member)))
             requests.insert(0, Record(won.epoch, won.reign.revision, names))
         return requests
 

@@ -32,6 +32,8 @@ class Copy:
         self.name = ""
         self.role: str = ""
         self.directory = b""
+        #: This node as the arbiter's record names it.
+        self.member = ""
         self.sent_seq = self.received_seq = self.journaled_seq = 0
         self.slice_number = 0
         self.heard_ns = now_ns

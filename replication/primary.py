@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 from replication import link
+from replication.arbiter import member_of, name_of
 from replication.backlog import Backlog, SliceBegin
 from replication.comparison import Comparison, Divergence
 from replication.copy_connection import Copy
@@ -62,7 +63,8 @@ class Primary:
 
     ``identity``, ``epoch``: of this node and its reign. ``checksum_at``: checksum of the chain after a command by the
     journal, None if no block ends there. ``last_seq``, ``checksum``: end of the journal, all of which is on the disk.
-    ``recorded``: nodes that the arbiter's record names as in sync, this one among them. ``backlog``: the newest blocks
+    ``recorded``: nodes that the arbiter's record names as in sync (``replication.arbiter.member_of``), this one among
+    them, with the id of its ``directory``. ``backlog``: the newest blocks
     before the reign, if they are at hand.
     """
 
@@ -77,6 +79,7 @@ class Primary:
         checksum: bytes,
         event_digest: bytes,
         recorded: frozenset[str],
+        directory: bytes = b"",
         backlog: Backlog | None = None,
         checksum_at: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
@@ -94,14 +97,15 @@ class Primary:
         self.gives_up = ""
         self._disk = Standstill()
         self.recorded = recorded
-        #: Names in a request to the arbiter whose outcome is not known.
+        #: Nodes in a request to the arbiter whose outcome is not known.
         self.asked: frozenset[str] = frozenset()
-        self._alone = frozenset({identity.name})
+        self.member = member_of(identity.name, directory)
+        self._alone = frozenset({self.member})
         #: Number of changes of the connections, and nodes that answers wait for as they were found in a state.
         self._changes = 0
         self._waited: tuple[Copy | Replicated, ...] = ()
         self._waited_in: tuple[int, frozenset[str], frozenset[str]] | None = None
-        #: Acknowledged positions by name, of nodes that may take over and are not connected.
+        #: Acknowledged positions of nodes that may take over and are not connected.
         self._last_acks: dict[str, Replicated] = {}
         #: First difference with a copy, by its name.
         self.divergences: dict[str, Divergence] = {}
@@ -151,7 +155,7 @@ class Primary:
         """
         asked = [copy for copy in self._live() if copy.sent_seq == seq]
         self._put_if_at(seq, link.encode(Kind.PARTS, self.epoch, link.pack_map({"seq": seq, "parts": {}})))
-        return any(copy.role == "standby" and copy.name in self.recorded for copy in asked)
+        return any(copy.role == "standby" and copy.member in self.recorded for copy in asked)
 
     def add_parts(self, seq: int, parts: dict[str, bytes]) -> None:
         """Take the digests of all parts of the state after command ``seq``, for copies that compute theirs there."""
@@ -201,16 +205,16 @@ class Primary:
         """
         state = (self._changes, self.recorded, self.asked)
         if state != self._waited_in:
-            self._waited_in, self._waited = state, tuple(self._ack_of(name) for name in self._names_waited_for())
+            self._waited_in, self._waited = state, tuple(self._ack_of(each) for each in self._members_waited_for())
         return self._waited
 
     def waits_for(self) -> list[str]:
         """Names of the nodes whose acknowledgement answers wait for now."""
-        names = sorted(self._names_waited_for())
-        return [name for name in names if self._acknowledged_by(self._ack_of(name)) < self.applied_seq]
+        members = sorted(self._members_waited_for())
+        return [name_of(each) for each in members if self._acknowledged_by(self._ack_of(each)) < self.applied_seq]
 
-    def _names_waited_for(self) -> frozenset[str]:
-        joining = {copy.name for copy in self._live() if self._joins(copy)}
+    def _members_waited_for(self) -> frozenset[str]:
+        joining = {copy.member for copy in self._live() if self._joins(copy)}
         return (self.recorded | self.asked | joining) - self._alone
 
     @property
@@ -218,11 +222,11 @@ class Primary:
         """True while answers wait for the memory of a standby, so that no client waits for the disk here."""
         return self.settings.policy == "replica" and bool(self._waited_for())
 
-    def _ack_of(self, name: str) -> "Copy | Replicated":
+    def _ack_of(self, member: str) -> "Copy | Replicated":
         for copy in self._live():
-            if copy.name == name and copy.role == "standby":
+            if copy.member == member and copy.role == "standby":
                 return copy
-        return self._last_acks.get(name, Replicated(0, 0))
+        return self._last_acks.get(member, Replicated(0, 0))
 
     def released_seq(self, *, lease_holds: bool) -> int:
         """Last command whose events may leave now; it never goes back. Without a sure lease it stands still."""
@@ -251,13 +255,12 @@ class Primary:
         return wanted if wanted != self.recorded else None
 
     def _wanted(self) -> frozenset[str]:
-        own = self.identity.name
         if not self.settings.takes_over:
-            return frozenset({own})
-        standbys = {copy.name for copy in self._live() if self._joins(copy) and self._has_what_was_told(copy)}
+            return self._alone
+        standbys = {copy.member for copy in self._live() if self._joins(copy) and self._has_what_was_told(copy)}
         if not standbys and (self.settings.alone == "stop" or self._memory_alone_has_what_was_told()):
             return self.recorded
-        return frozenset({own, *standbys})
+        return self._alone | standbys
 
     def _joins(self, copy: Copy) -> bool:
         """True if answers wait for a copy, so that the arbiter may record it."""
@@ -284,7 +287,7 @@ class Primary:
     def on_record_answered(self, recorded: frozenset[str]) -> None:
         """Take the record as the arbiter has it now."""
         self.recorded, self.asked = recorded, frozenset()
-        self._last_acks = {name: ack for name, ack in self._last_acks.items() if name in recorded}
+        self._last_acks = {member: ack for member, ack in self._last_acks.items() if member in recorded}
         self._changes += 1
         for copy in self._live():
             self._tell_sync(copy)
@@ -295,7 +298,7 @@ class Primary:
 
     def _tell_sync(self, copy: Copy) -> None:
         # A standby that restarted may lack what it had acknowledged: it is told once it has that again.
-        synced = copy.name in self.recorded and (bool(copy.synced) or self._has_what_was_told(copy))
+        synced = copy.member in self.recorded and (bool(copy.synced) or self._has_what_was_told(copy))
         if copy.synced != synced:
             copy.synced = synced
             copy.put(link.encode(Kind.SYNC, self.epoch, b"1" if synced else b"0"))
@@ -316,7 +319,7 @@ class Primary:
         self.copies.remove(copy)
         self._changes += 1
         if copy.state == "live" and copy.role == "standby":
-            self._last_acks[copy.name] = Replicated(copy.received_seq, copy.journaled_seq)
+            self._last_acks[copy.member] = Replicated(copy.received_seq, copy.journaled_seq)
         copy.state = "closed"
         copy.why = copy.why or why
 
@@ -378,6 +381,7 @@ class Primary:
         claims = link.unpack_map(outer["claims"], kinds)
         identity = Identity(*(claims[name] for name in Identity._fields))
         copy.name, copy.role, copy.directory = identity.name, claims["role"], claims["directory"]
+        copy.member = member_of(copy.name, copy.directory)
         if claims["epoch"] > self.epoch:
             self._on_newer_epoch(copy, claims["epoch"])
             return
@@ -395,6 +399,13 @@ class Primary:
             return f"the role {copy.role!r} is unknown"
         if copy.name in self.divergences and copy.directory == self._diverged_directories[copy.name]:
             return f"{copy.name} has diverged; rebuild it in an empty directory before it follows again"
+        if copy.role != "auditor" and any(
+            other.name == copy.name and other.directory != copy.directory for other in self._live()
+        ):
+            return (
+                f"a node {copy.name} with another data directory follows {self.identity.name} already; "
+                "give each directory a name of its own (--node)"
+            )
         others = (other.name for other in self._live() if other.role == "standby" and other.name != copy.name)
         other = next(others, "")
         if copy.role == "standby" and other:
@@ -565,7 +576,7 @@ class Primary:
                 self._changes += 1
         still_ns = self._disk.look(now_ns, self.journaled_seq, self.applied_seq, pause_ns)
         if still_ns > self.settings.own_stall_ns and any(
-            self._joins(copy) and copy.name in self.recorded for copy in self._live()
+            self._joins(copy) and copy.member in self.recorded for copy in self._live()
         ):
             name = self.identity.name
             self.gives_up = f"the disk of {name} has written nothing for {_seconds(still_ns)} s; check it"
@@ -578,7 +589,7 @@ class Primary:
         standby = next((copy for copy in self._live() if copy.role == "standby"), None)
         if standby is None:
             return "there is no standby"
-        if standby.name not in self.recorded:
+        if standby.member not in self.recorded:
             return f"{standby.name} is not in sync"
         self.handover_to = standby.name
         standby.ready = None
@@ -605,7 +616,7 @@ class Primary:
                 "journaled_seq": copy.journaled_seq,
                 "agreed_seq": copy.comparison.agreed_seq,
                 "lag_commands": self.backlog.last_seq - copy.received_seq,
-                "in_sync": copy.name in self.recorded,
+                "in_sync": copy.member in self.recorded,
             }
             for copy in self._live()
         ]

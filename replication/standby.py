@@ -14,7 +14,7 @@ from collections import deque
 from typing import Any, Final, Literal, NamedTuple
 
 from replication import link
-from replication.arbiter import Reign
+from replication.arbiter import Reign, member_of
 from replication.comparison import Comparison, Divergence
 from replication.link import TAIL_MAX, Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
 from replication.own_pause import OwnPauses
@@ -70,6 +70,8 @@ class Standby:
     ) -> None:
         self.identity, self.role, self.settings = identity, role, settings
         self._secret, self._directory = secret, directory
+        #: This node as the arbiter's record names it.
+        self.member = member_of(identity.name, directory)
         self.epoch = epoch
         self.state: State = "disconnected"
         self.why = ""
@@ -457,11 +459,16 @@ class Standby:
             return f"{name} may lack acknowledged orders: {self.incomplete}"
         if reign is None:
             return ""
-        if name not in reign.in_sync:
+        if name in reign.names_in_sync and not reign.has_in_sync(self.member):
+            return (
+                f"the arbiter's record names another data directory of {name}, so answers may be missing in this one; "
+                "start that one, and give each directory a name of its own"
+            )
+        if name not in reign.names_in_sync:
             return f"{name} is not in sync by the arbiter's record, so answers may be missing here"
         if self.taken_seq == 0:
             return f"{name} has an empty journal, and epoch {reign.epoch} has begun; its disk was lost or replaced"
-        if reign.policy == "replica" and not (self.memory_kept or synced) and reign.in_sync != (name,):
+        if reign.policy == "replica" and not (self.memory_kept or synced) and len(reign.in_sync) > 1:
             return f"{name} has restarted, and may lack what it had in memory alone"
         return ""
 
@@ -476,7 +483,7 @@ class Standby:
         if reign.epoch > self.epoch and self.state in ("greeting", "following"):
             self.disconnect()
         self.epoch = max(self.epoch, reign.epoch)
-        if self.synced_epoch == reign.epoch and self.identity.name in reign.in_sync:
+        if self.synced_epoch == reign.epoch and reign.has_in_sync(self.member):
             self.memory_kept, self.incomplete = True, ""
 
     def reign(self, epoch: int) -> None:

@@ -176,7 +176,7 @@ class WitnessServer:
                 log = self._notes.warning if reign.forced else self._notes.info
                 log("a reign began", **fields, forced=reign.forced)
             case Record():
-                self._notes.info("the nodes in sync changed", **fields, in_sync=list(reign.in_sync))
+                self._notes.info("the nodes in sync changed", **fields, in_sync=list(reign.names_in_sync))
             case Release():
                 self._notes.info("a lease was released", **fields, successor=request.successor)
 

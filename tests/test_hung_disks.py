@@ -192,7 +192,7 @@ def test_clients_of_a_pair_get_answers_though_the_disk_of_the_standby_hangs(tmp_
         try:
             await a.node.submit(participant("BETA"))
             assert register.stored.reign is not None
-            assert register.stored.reign.in_sync == ("A",)
+            assert register.stored.reign.names_in_sync == ("A",)
             assert a.node.unhealthy() == []
             await until(lambda: b.pair.disk_lag_s > 0.5)
             assert b.node.status()["durable_lag_s"] > 0.5
@@ -200,7 +200,7 @@ def test_clients_of_a_pair_get_answers_though_the_disk_of_the_standby_hangs(tmp_
             assert "not in sync" in b.pair.standby.reason_not_to_take_over(reign)
         finally:
             disk.goes.set()
-        await until(lambda: register.stored.reign is not None and register.stored.reign.in_sync == ("A", "B"))
+        await until(lambda: register.stored.reign is not None and register.stored.reign.names_in_sync == ("A", "B"))
 
     with_pair(tmp_path, story)
 

@@ -206,7 +206,7 @@ def test_a_lost_standby_is_taken_out_of_the_record_before_the_primary_goes_on(tm
         b.kill()
         await a.node.submit(participant("BETA"))
         assert register.stored.reign is not None
-        assert register.stored.reign.in_sync == ("A",)
+        assert register.stored.reign.names_in_sync == ("A",)
 
     with_pair(tmp_path, story)
 

@@ -91,6 +91,6 @@ def test_a_node_that_diverges_while_it_asks_for_the_reign_gives_it_back(tmp_path
         assert not b.node.reigns
         assert b.pair.primary is None
         assert register.stored.reign is not None
-        assert set(register.stored.reign.in_sync) == {"A", "B"}  # A has all that was told, and may reign again
+        assert set(register.stored.reign.names_in_sync) == {"A", "B"}  # A has all that was told, and may reign again
 
     with_pair(tmp_path, story)

@@ -97,10 +97,10 @@ class AnswersAlone(Primary):
     def disconnect(self, copy: Copy, why: str = "the connection ended") -> None:
         """Forget the standby at once."""
         super().disconnect(copy, why)
-        live = {each.name for each in self.copies if each.state == "live"}
-        if copy.name and copy.name not in live:
-            self.recorded -= {copy.name}
-            self.asked -= {copy.name}
+        live = {each.member for each in self.copies if each.state == "live"}
+        if copy.member and copy.member not in live:
+            self.recorded -= {copy.member}
+            self.asked -= {copy.member}
 
 
 class RecordsEarly(Primary):

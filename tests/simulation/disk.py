@@ -36,7 +36,7 @@ class Disk:
         self.slices_aside: list[Slice] = []
         self.marks: dict[str, object] = {"incomplete": incomplete} if incomplete else {}
         #: Id of the data directory; another one once an operator has rebuilt the node.
-        self.directory = bytes(16)
+        self.directory = world.draw.randbytes(16)
         self.checkpoint: Checkpoint | None = None
         self.quarantine: list[bytes] = []
         #: Checksum of each block that was ever written here, and those whose bytes a fault has damaged.

@@ -235,7 +235,7 @@ class SimNode:
 
     def _begin_candidacy(self) -> None:
         self.candidacy = Candidacy(
-            Candidate(self.name, policy=self.settings.primary.policy),
+            Candidate(self.name, policy=self.settings.primary.policy, directory=self.disk.directory.hex()),
             self._fitness,
             ttl_ns=self.settings.ttl_ns,
             expected_min=self.standby.epoch,
@@ -670,6 +670,7 @@ class SimNode:
             checksum=self.link,
             event_digest=self.machine.digest,
             recorded=frozenset(won.reign.in_sync),
+            directory=self.disk.directory,
             checksum_at=self._checksum_at,
             backlog=self._backlog() if self.world.chance(0.5) else None,
         )

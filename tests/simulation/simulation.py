@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from typing import Final, NamedTuple
 
+from replication.arbiter import name_of
 from replication.primary import Settings
 from sequencer.release import REPLICATED
 from tests.simulation.arbiters import SimArbiter
@@ -167,8 +168,8 @@ class Simulation:
         if not primary.holds():
             return f"{primary.name} has no lease"
         names = {node.name for node in self.checker.nodes if node.role == "standby"}
-        if self.settings.policy in REPLICATED and primaries[0].primary.recorded != names:
-            return f"{sorted(primaries[0].primary.recorded)} are in sync"
+        if self.settings.policy in REPLICATED and set(map(name_of, primary.primary.recorded)) != names:
+            return f"{sorted(primary.primary.recorded)} are in sync"
         for node in self.checker.nodes:
             if not node.alive:
                 return f"{node.name} is not up"
