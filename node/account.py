@@ -204,6 +204,7 @@ def status(node: Node) -> Status:
         **dict.fromkeys((f"{name}_per_s" for name in ("commands", "orders", "events", "trades")), 0.0),
         **node.rates.per_s(),
         "connections": len(gateway.connections),
+        "direct_connections": gateway.direct_connections,
         "logged_in": len(gateway.logged_in),
         "bytes_in": gateway.bytes_in,
         "bytes_out": gateway.bytes_out,

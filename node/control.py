@@ -70,6 +70,7 @@ STATUS_KEYS: Final = (
     "events_per_s",
     "trades_per_s",
     "connections",
+    "direct_connections",  # served by the compiled turn at this moment
     "logged_in",
     "bytes_in",
     "bytes_out",

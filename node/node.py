@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from engine.engine import Engine
 from engine.names import Directory
 from engine.records import CommandKind
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
@@ -164,6 +165,8 @@ class Node:
             busy_poll_ns=options.busy_poll_us * 1_000,
             arrival_log=self._arrival_log() if options.arrivals else None,
         )
+        if isinstance(self.engine, Engine):
+            self.gateway.serve_directly(self.engine, self.market, self.clock)
         self.timekeeping = Timekeeping(
             self.engine,
             self.clock,
