@@ -23,6 +23,7 @@ from node.copy_age import CopyAge
 from node.copy_notices import CopyNotices
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
+from node.live_fetch import LIVE_MAX, LiveFetch, Outcome
 from node.pair_connections import FromCopy, ToPrimary
 from node.pair_disks import PairDisks
 from node.pair_outcomes import TailApart, TooFarBehind
@@ -33,9 +34,10 @@ from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing,
 from replication.candidacy import Candidacy
 from replication.copy_connection import Copy
 from replication.death_watch import DeathWatch
+from replication.history import Peer
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
-from replication.link import LinkError
+from replication.link import LinkError, Position
 from replication.primary import Primary
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby
@@ -111,6 +113,9 @@ class Pair:
         self._busy_until_ns = 0
         self._polling = False
         self._connecting = False
+        self._fetch: LiveFetch | None = None
+        #: The primary has taken this connection, or the last one.
+        self._followed = False
         self._next_attempt_s = 0.0
         self._asking: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
@@ -223,6 +228,7 @@ class Pair:
             task.cancel()
         if self._history is not None:
             self._history.close()
+        self._stop_fetch()
         if self._watch is not None:
             self._watch.close()
 
@@ -330,6 +336,7 @@ class Pair:
         assert won is not None, "a reign begins once it is won"
         assert lease is not None, "a reign has a lease"
         node, journal = self._node, self._node.journal
+        self._stop_fetch()
         self.standby.reign(won.epoch)
         if self._to_primary is not None:
             self._to_primary.close()
@@ -428,7 +435,9 @@ class Pair:
         request = self.candidacy.next_request(now_ns, time.time_ns())
         if request is not None:
             self._begin(self._ask_for_reign(request))
-        if self._to_primary is None and not self._connecting and time.monotonic() >= self._next_attempt_s:
+        if self._fetch is not None:
+            self._make_room(self._fetch)
+        elif self._to_primary is None and not self._connecting and time.monotonic() >= self._next_attempt_s:
             self._begin(self._connect())
 
     async def _ask_for_reign(self, request: Request) -> None:
@@ -519,6 +528,7 @@ class Pair:
         if self.primary is not None or self._to_primary is not None or self._closed:
             return False
         self._to_primary = connection
+        self._followed = False
         self.standby.connect(os.urandom(16), self._recent.tail(), lease_clock_ns())
         return True
 
@@ -530,7 +540,10 @@ class Pair:
         self._peer_tried = True
         self._node.journal.lingers = False
         self.standby.disconnect()
-        turned_away = self.standby.state in ("refused", "elsewhere", "apart")
+        # A primary that ends a connection which it had taken is called again soon: it has heard nothing for a while.
+        turned_away = self.standby.state in ("elsewhere", "apart") or (
+            self.standby.state == "refused" and not self._followed
+        )
         self._next_attempt_s = time.monotonic() + (REFUSED_S if turned_away else RECONNECT_S)
         self.candidacy.hurry(lease_clock_ns())
 
@@ -565,8 +578,11 @@ class Pair:
 
     def _take(self) -> list[Block]:
         """Queue the blocks that arrived before the next check of the state for the journal; ``_keep`` comes next."""
+        return self._journaled(self.standby.take_blocks())
+
+    def _journaled(self, sealed_blocks: list[bytes]) -> list[Block]:
         taken = []
-        for sealed in self.standby.take_blocks():
+        for sealed in sealed_blocks:
             try:
                 block = self._node.market.journal_block(sealed)
             except BlockRefused as refused:
@@ -632,6 +648,8 @@ class Pair:
             self._applying = True
             self._loop.call_soon(self._apply)
         self._pause_or_resume()
+        if self._fetch is not None:
+            self._make_room(self._fetch)
         standby.on_journaled(self._node.journal.durable_seq)
         now_ns = lease_clock_ns()
         # The digests go with the next tick: nobody waits for them.
@@ -696,8 +714,12 @@ class Pair:
 
     def _look_at_state(self) -> None:
         standby = self.standby
+        if self._fetch is not None and standby.state == "elsewhere":
+            return
+        self._stop_fetch()
         if standby.state in ("greeting", "following"):
             if standby.state == "following":
+                self._followed = True
                 self._say("")
             return
         if self._to_primary is not None:
@@ -709,9 +731,70 @@ class Pair:
         elif standby.state == "apart" and standby.common is not None:
             self._end(TailApart(standby.common, (self._primary_host, standby.history_port)))
         elif standby.state == "elsewhere" and standby.history_port:
-            self._end(TooFarBehind((self._primary_host, standby.history_port)))
+            self._fetch_live((self._primary_host, standby.history_port))
         elif standby.state == "elsewhere":
             self._say("this node is far behind, and the primary does not serve its history yet; it tries again")
+
+    # A copy that is far behind.
+
+    def _fetch_live(self, address: tuple[str, int]) -> None:
+        """Fetch blocks while this node runs, where they are not too many and all of this slice; else start again."""
+        standby, journal = self.standby, self._node.journal
+        told = standby.catch_up
+        assert told is not None, "the primary has said where it stands"
+        behind = told.last_seq - standby.taken_seq
+        if told.slice_number != self.identity.slice_number or behind > LIVE_MAX:
+            self._end(TooFarBehind(address))
+            return
+        self._log.info("catch-up", seq=standby.taken_seq, primary_seq=told.last_seq)
+        standby.on_fetch_begun()
+        self._fetch = LiveFetch(
+            address,
+            self.options.secret,
+            Peer(self.identity.name, journal.journal_id),
+            self.identity.slice_number,
+            Position(standby.taken_seq, journal.link),
+            on_blocks=self._on_fetched,
+            on_digests=standby.on_recorded,
+            on_end=lambda outcome: self._on_fetch_end(outcome, address),
+        )
+
+    def _stop_fetch(self) -> None:
+        if self._fetch is not None:
+            self._fetch.close()
+            self._fetch = None
+            self._node.journal.lingers = False
+
+    def _on_fetched(self, sealed_blocks: list[bytes]) -> int:
+        """Queue fetched blocks for the journal and the engine; gives their last command."""
+        self._node.journal.lingers = True  # nobody waits for this disk meanwhile
+        try:
+            self._keep(self._journaled(sealed_blocks))
+        except JournalError as error:
+            self._node.fail(error)
+        if self.standby.state == "refused":
+            self._next_attempt_s = time.monotonic() + REFUSED_S
+        if not self._applying:
+            self._applying = True
+            self._loop.call_soon(self._apply)
+        return self.standby.taken_seq
+
+    def _make_room(self, fetch: LiveFetch) -> None:
+        """Let further blocks come once those before are applied, unless they wait for the disk here."""
+        if not self._node.journal.crowded:
+            fetch.on_applied(self.standby.applied_seq)
+
+    def _on_fetch_end(self, outcome: Outcome, address: tuple[str, int]) -> None:
+        self._stop_fetch()
+        if outcome.why and not outcome.again:
+            self._log.warning("catch-up", why=outcome.why)
+            self._end(TooFarBehind(address))
+            return
+        self.standby.on_caught_up()
+        self._next_attempt_s = 0.0
+        if outcome.why:
+            self._say(outcome.why)
+            self._next_attempt_s = time.monotonic() + REFUSED_S
 
     def _end(self, outcome: Exception) -> None:
         if self.outcome is None:

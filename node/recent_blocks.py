@@ -15,6 +15,12 @@ _RECENT_BLOCKS: Final = 4_096
 _DENSE_BYTES: Final = 8 << 20
 
 
+def _whole(sealed: memoryview) -> bytes:
+    """Bytes of a sealed block, without a copy where they are an object of their own."""
+    whole = sealed.obj
+    return whole if type(whole) is bytes and len(whole) == len(sealed) else bytes(sealed)
+
+
 class RecentBlocks:
     """The newest blocks of a journal from memory, for a copy that is a little behind, and positions of older ones."""
 
@@ -46,7 +52,7 @@ class RecentBlocks:
 
     def add(self, block: Block) -> None:
         """Note the next block."""
-        self.backlog.add(block.first_seq, block.last_seq, bytes(block.sealed))
+        self.backlog.add(block.first_seq, block.last_seq, _whole(block.sealed))
         self._recent.append(Position(block.last_seq, block.checksum))
 
     def begin_slice(self) -> SliceBegin:

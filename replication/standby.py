@@ -100,6 +100,8 @@ class Standby:
         self._blocks: deque[bytes] = deque()
         self._checks: deque[tuple[int, Frame]] = deque()
         self._digests: list[Position] = []
+        #: Last command of blocks whose recorded digest is to come, by their first one, while blocks are fetched.
+        self._fetched: dict[int, int] = {}
         self._told = _NOTHING_TOLD
         self._pauses = OwnPauses()
         self._out: list[bytes] = []
@@ -317,9 +319,31 @@ class Standby:
 
     def on_taken(self, last_seq: int, epoch: int) -> None:
         """Note that the journal has taken the block that ends at ``last_seq``."""
+        if self.state == "elsewhere":
+            self._fetched[self.taken_seq + 1] = last_seq
         self.taken_seq = last_seq
         self.primary_seq = max(self.primary_seq, last_seq)
         self.epoch = max(self.epoch, epoch)
+
+    def on_fetch_begun(self) -> None:
+        """Note that older blocks are fetched while this node runs; blocks that were not taken are dropped."""
+        self._blocks.clear()
+        self._checks.clear()
+        self._fetched.clear()
+
+    def on_recorded(self, positions: list[Position]) -> None:
+        """Compare event digests that the primary has recorded, each at the first command of a fetched block."""
+        for first_seq, digest in positions:
+            last_seq = self._fetched.pop(first_seq, None)
+            if last_seq is not None:
+                self._comparison.other(Position(last_seq, digest))
+        self._judge()
+
+    def on_caught_up(self) -> None:
+        """Note that the fetch has ended: connect again."""
+        if self.state == "elsewhere":
+            self.state, self.catch_up = "disconnected", None
+        self._fetched.clear()
 
     def on_slice_begun(self, number: int) -> None:
         """Note that the journal goes on in slice ``number``, as the primary's does."""
@@ -334,7 +358,8 @@ class Standby:
     def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Take the event digest at the end of a block that is applied."""
         self.applied_seq, self._applied_digest = last_seq, digest
-        self._digests.append(Position(last_seq, digest))
+        if self.state != "elsewhere":  # there is nobody to tell, and the primary's digest comes with its history
+            self._digests.append(Position(last_seq, digest))
         self._comparison.own(first_seq, last_seq, digest)
         self._judge()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from node import history_process, pair
-from node.pair_outcomes import TooFarBehind
 from replication.register import Register
 from tests.test_catch_up import Trading, primary_of
 from tests.test_node_pair import Member, until, with_pair
@@ -85,7 +84,8 @@ def test_a_copy_far_behind_waits_for_the_history_of_the_primary_and_says_so(
             assert b.pair.outcome is None
             primary.history_port = port
             b.pair._next_attempt_s = 0.0
-            await until(lambda: isinstance(b.pair.outcome, TooFarBehind))
+            await until(lambda: b.pair.standby.in_sync)
+            assert b.pair.outcome is None
             b.close()
         finally:
             a.close()

@@ -437,6 +437,32 @@ def test_blocks_too_old_for_the_backlog_are_fetched_elsewhere() -> None:
     assert near.log.seq == 300
 
 
+def test_fetched_blocks_are_compared_with_the_digests_that_the_primary_has_recorded() -> None:
+    for recorded, diverges in ((b"2" * 16, False), (b"x" * 16, True)):
+        primary = PrimaryNode(settings=Settings(backlog_bytes=1_000))
+        for _ in range(100):
+            primary.write(b"abc")
+        copy = CopyNode()
+        Wire(primary, copy).settle()
+        standby = copy.core
+        standby.on_fetch_begun()
+        for last_seq in (3, 6):
+            standby.on_taken(last_seq, 1)
+        # The first digest is known here before that of the primary, and the second one after it.
+        standby.on_applied(1, 3, b"1" * 16)
+        standby.on_recorded([Position(1, b"1" * 16), Position(4, recorded)])
+        assert standby.divergence is None
+        standby.on_applied(4, 6, b"2" * 16)
+        if diverges:
+            assert standby.divergence is not None
+            assert (standby.divergence.first_seq, standby.divergence.last_seq) == (4, 6)
+            assert standby.state == "diverged"
+        else:
+            standby.on_caught_up()
+            assert standby.state == "disconnected"
+            assert standby._comparison.agreed_seq == 6
+
+
 def test_a_peer_without_the_secret_is_refused_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     primary, copy = PrimaryNode(), CopyNode()
     copy.core._secret = b"another"
