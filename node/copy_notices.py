@@ -3,7 +3,7 @@
 A copy that follows, a standby that is in sync, and a primary that goes on alone are each told once, as they come about.
 """
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from replication.arbiter import name_of
 from replication.copy_connection import Copy
@@ -13,6 +13,8 @@ _ALONE_THEN = (
     "this node's disk is the only one that is certain to have every order, and no node takes over until a standby is "
     "in sync"
 )
+#: A primary that was never in sync with a standby answers alone, whatever the setting (docs/GUARANTEES.md).
+_STOP_BEGINS: Final = "--alone stop begins once a standby is in sync; until then it answers alone"
 
 
 class Notice(NamedTuple):
@@ -41,9 +43,10 @@ class CopyNotices:
         """Sentences for the operator while no node could take over at once."""
         own = self._primary.identity.name
         if self._is_alone:
-            return [
+            sentence = (
                 f"{own} is alone: no standby is in sync, so its disk is the only complete one and no node can take over"
-            ]
+            )
+            return [f"{sentence}; {_STOP_BEGINS}" if self._stops_alone else sentence]
         return [
             f"{name} is not connected, and answers wait for it (--alone stop); start {name}" for name in self._lost()
         ]
@@ -53,10 +56,14 @@ class CopyNotices:
         primary = self._primary
         return primary.settings.takes_over and primary.recorded == {primary.member} and not primary.asked
 
+    @property
+    def _stops_alone(self) -> bool:
+        return self._primary.settings.alone == "stop"
+
     def _lost(self) -> list[str]:
         """Standbys that answers wait for, by the setting, and that are not connected."""
         primary = self._primary
-        if primary.settings.alone != "stop" or not primary.settings.takes_over:
+        if not self._stops_alone or not primary.settings.takes_over:
             return []
         there = {copy.member for copy in primary.copies if copy.state == "live" and copy.role == "standby"}
         return sorted(map(name_of, primary.recorded - there - {primary.member}))
@@ -86,7 +93,8 @@ class CopyNotices:
         alone = self._is_alone
         if alone and not self._was_alone:
             why = "no standby is in sync, and the arbiter has recorded it"
-            found.append(Notice("warning", "the primary is alone", {"why": why, "then": _ALONE_THEN}))
+            then = f"{_ALONE_THEN}; {_STOP_BEGINS}" if self._stops_alone else _ALONE_THEN
+            found.append(Notice("warning", "the primary is alone", {"why": why, "then": then}))
         self._was_alone = alone
         lost = self._lost()
         for name in lost:

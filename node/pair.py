@@ -24,6 +24,7 @@ from node.copy_notices import CopyNotices
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
 from node.live_fetch import LIVE_MAX, LiveFetch, Outcome
+from node.orderly_end import EndMark
 from node.pair_connections import FromCopy, ToPrimary
 from node.pair_disks import PairDisks
 from node.pair_outcomes import TailApart, TooFarBehind
@@ -53,6 +54,8 @@ TICK_S: Final = 0.005
 RECONNECT_S: Final = 0.05
 CONNECT_S: Final = 1.0
 REFUSED_S: Final = 0.5
+#: Longest wait for the own disk before a reign that was won: longer, and another node had better take over.
+DISK_S: Final = 0.5
 #: Blocks and commands that a copy applies in one turn of the loop at most; then it takes and acknowledges further ones.
 APPLIED_BLOCKS_MAX: Final = 64
 APPLIED_COMMANDS_MAX: Final = 2_048
@@ -75,6 +78,7 @@ class Pair:
         self._recent = RecentBlocks(node.journal, options.settings.backlog_bytes)
         self.identity = identity_of(node.journal, node.engine.capacity, options.candidate.name)
         self.states = StateComparison(node, options.candidate.name)
+        self._end_mark = EndMark(node.options.data, node.journal, self._recent, self._log)
         directory = directory_id(node.options.data)
         self.primary: Primary | None = None
         self.tenure: Tenure | None = None
@@ -87,6 +91,7 @@ class Pair:
             epoch=node.journal.epoch,
             seq=node.journal.last_seq,
             event_digest=node.engine.event_digest,
+            memory_kept=self._end_mark.is_set,
             directory=directory,
             incomplete=why_incomplete(node.options.data),
         )
@@ -232,6 +237,18 @@ class Pair:
         if self._watch is not None:
             self._watch.close()
 
+    async def note_end(self) -> None:
+        """Note in the directory that this node has ended in order, if it lacks nothing that it has acknowledged.
+
+        Call it after ``close``, once nothing is sequenced here any more.
+        """
+        if self._end_mark.is_set or self.standby.divergence is not None:
+            return
+        if self.primary is not None or self.standby.memory_kept:
+            await self._end_mark.write(self.standby.epoch)
+        elif self.standby.synced_epoch:
+            await self._end_mark.write(self.standby.synced_epoch)  # in sync, and the record was not read since
+
     async def close_arbiter(self) -> None:
         """End the connection to the arbiter; call it last."""
         await self._arbiter.close()
@@ -337,10 +354,10 @@ class Pair:
         assert lease is not None, "a reign has a lease"
         node, journal = self._node, self._node.journal
         self._stop_fetch()
+        self._end_mark.clear()
         self.standby.reign(won.epoch)
         if self._to_primary is not None:
             self._to_primary.close()
-        journal.wait_durable(journal.last_seq)
         self.primary = Primary(
             self.identity,
             won.epoch,
@@ -414,6 +431,8 @@ class Pair:
         if reign is None and not self._peer_tried:
             # A market without a record is new, or the directory is of another market: then the other node refuses it.
             return "the other node has not answered yet whether it is of this market"
+        if self._end_mark.is_older_than(reign, self.standby.member):
+            self.standby.memory_kept = False
         return self.standby.reason_not_to_take_over(reign)
 
     def _tick_copy(self, now_ns: int) -> None:
@@ -472,7 +491,11 @@ class Pair:
             return str(self.outcome)
         if self._node.ended.is_set():
             return f"{self.identity.name} is ending"
-        return self.standby.reason_not_to_begin(forced=bool(reign.forced))
+        if why := self.standby.reason_not_to_begin(forced=bool(reign.forced)):
+            return why
+        if not self._node.journal.wait_durable(self._node.journal.last_seq, DISK_S):
+            return f"the disk of {self.identity.name} has not written all that it received within {DISK_S} s; check it"
+        return ""
 
     async def _give_back(self, won: Won, why: str) -> None:
         """Give back a reign that is not begun, so that the primary before it may reign again."""
@@ -555,8 +578,10 @@ class Pair:
         now_ns = lease_clock_ns()
         self.standby.receive(data, now_ns)
         try:
+            if self.standby.state == "following":
+                self._end_mark.clear()
             blocks = self._take()
-        except JournalError as error:
+        except (JournalError, OSError) as error:
             self._node.fail(error)
             return
         self.standby.on_journaled(self._node.journal.durable_seq)

@@ -275,6 +275,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
         if pair is not None:
             pair.close()
             await pair.release_reign()
+            await pair.note_end()
             await pair.close_arbiter()
         await admin.close()
         if metrics is not None:

@@ -78,6 +78,17 @@ def test_a_primary_that_may_not_go_on_alone_says_for_whom_answers_wait() -> None
     assert notices.warnings() == []
 
 
+def test_a_primary_that_had_no_standby_yet_says_that_alone_stop_has_not_begun() -> None:
+    _, notices = begun(alone="stop")
+    (alone,) = notices.look()
+    (warning,) = notices.warnings()
+    for said in (str(alone.fields["then"]), warning):
+        assert said.endswith("; --alone stop begins once a standby is in sync; until then it answers alone")
+    _, notices = begun()
+    (alone,) = notices.look()
+    assert "--alone stop" not in str(alone.fields["then"]) + notices.warnings()[0]
+
+
 def test_a_follower_is_never_in_sync_and_a_policy_without_takeover_has_nothing_to_warn_of() -> None:
     primary, notices = begun(policy="fsync")
     assert events(notices) == []

@@ -11,7 +11,8 @@ from directory.recover import recover
 from replication.arbiter import Acquire, ArbiterError, Release
 from replication.comparison import Divergence
 from replication.register import Register
-from tests.rows import enter
+from tests.rows import enter, participant
+from tests.test_hung_disks import Hung
 from tests.test_node_pair import Member, start_rows, until, with_pair
 
 
@@ -94,3 +95,36 @@ def test_a_node_that_diverges_while_it_asks_for_the_reign_gives_it_back(tmp_path
         assert set(register.stored.reign.names_in_sync) == {"A", "B"}  # A has all that was told, and may reign again
 
     with_pair(tmp_path, story)
+
+
+def test_a_node_whose_disk_hangs_once_it_has_won_the_reign_gives_it_back(tmp_path: Path) -> None:
+    """It waited without bound, with its market stopped: the primary before it, or another node, could not reign."""
+
+    async def story(register: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.engine.seq == a.node.engine.seq == b.node.journal.durable_seq)
+        waiting = _hold_the_answer(register, a, b)
+        await until(lambda: bool(waiting))
+        disk = Hung(b)
+        try:
+            a.node.market.take_own(participant("BETA"))
+            await until(lambda: b.node.engine.seq == a.node.engine.seq)
+            assert b.node.journal.durable_seq < b.node.journal.last_seq
+            future, answer = waiting.pop()
+            future.set_result(answer)
+            await until(lambda: register.stored.released and b.pair.candidacy.won is None)
+            assert not b.node.reigns
+            await until(lambda: b.pair.candidacy.standing is not None)
+            assert "has not written all" in b.pair._fitness(register.stored.reign)
+            assert not waiting, "it does not ask again before its disk has written"
+        finally:
+            disk.goes.set()
+        assert register.stored.reign is not None
+        assert set(register.stored.reign.names_in_sync) == {"A", "B"}
+        # Once the disk has written, it asks again.
+        await until(lambda: bool(waiting))
+        future, answer = waiting.pop()
+        future.set_result(answer)
+        await until(lambda: b.node.reigns)
+
+    with_pair(tmp_path, story, "replica")
