@@ -195,6 +195,13 @@ def drops_quarantine() -> None:
     directory.set_aside.write_quarantine = lambda *_: None  # type: ignore[attr-defined]
 
 
+def flips() -> None:
+    """Flip a bit of the node's state once DIR/flip names a part (``tests.flipping_node``)."""
+    from tests.flipping_node import install
+
+    install()
+
+
 FAULTS: Final = {
     "often": often,
     "slow-disk": slow_disk,
@@ -208,6 +215,7 @@ FAULTS: Final = {
     "acknowledges-early": acknowledges_early,
     "ignores-epochs": ignores_epochs,
     "drops-quarantine": drops_quarantine,
+    "flips": flips,
 }
 
 if __name__ == "__main__":
