@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks import pair_nodes
 from benchmarks.measure import machine
+from benchmarks.pair_cost import round_trips
 from benchmarks.stamped_node import STEPS
-from benchmarks.takeover import round_trips
 from load.generator import Result
 
 _STAMPED: Final = "benchmarks.stamped_node"
