@@ -65,20 +65,28 @@ def _floor(trips: int, runs: int) -> Iterator[Row]:
 
 
 def _digests(orders: int, runs: int) -> Iterator[Row]:
-    """Processor time of both nodes an order, with the comparison of digests and without, in turn."""
+    """Orders a second and processor time of a pair with the comparison of digests and without, in turn.
+
+    Both are judged. Pieces of the state are compared at fixed times, so a slow run has more of them an order.
+    """
     with ExitStack() as stack:
         compared = stack.enter_context(_pair("cli.main"))
         alone = stack.enter_context(_pair(_UNDIGESTED))
+        rates: tuple[list[float], list[float]] = ([], [])
         costs_ns: tuple[list[float], list[float]] = ([], [])
         for number in range(runs + 1):
             for which, pair in enumerate((alone, compared)):
-                cost_ns = _cost_ns(pair, orders)
+                rate, cost_ns = _loaded(pair, orders)
                 if number:  # the first one touches the memory
+                    rates[which].append(rate)
                     costs_ns[which].append(cost_ns)
-    for name, costs in zip(("without digests", "with digests"), costs_ns, strict=True):
-        yield row(f"both nodes of a pair, {name}: processor time", costs, "ns/order")
+    for which, name in enumerate(("without digests", "with digests")):
+        yield row(f"a pair {name}: orders in and answered", rates[which], "orders/s")
+        yield row(f"a pair {name}: processor time of both nodes", costs_ns[which], "ns/order")
     more = [100 * (one / other - 1) for other, one in zip(*costs_ns, strict=True)]
     yield row("comparison of digests: processor time of both nodes more", more, "%", at_most=_DIGESTS_PERCENT)
+    fewer = [100 * (1 - one / other) for other, one in zip(*rates, strict=True)]
+    yield row("comparison of digests: orders a second fewer", fewer, "%", at_most=_DIGESTS_PERCENT)
 
 
 @contextmanager
@@ -92,13 +100,14 @@ def _pair(entry: str) -> Iterator[PairOfNodes]:
         pair_nodes.ENTRY = before
 
 
-def _cost_ns(pair: PairOfNodes, orders: int) -> float:
+def _loaded(pair: PairOfNodes, orders: int) -> tuple[float, float]:
+    """Orders a second, and processor time of both nodes an order, until the standby has all of them."""
     primary, standby = pair.in_sync()
     pids = [each.child.pid for each in (primary, standby) if each.child is not None]
     before_s = sum(map(cpu_s, pids))
-    _saturated(primary.port, pair.users, orders)
+    rate = _saturated(primary.port, pair.users, orders)
     pair.in_sync()
-    return 1e9 * (sum(map(cpu_s, pids)) - before_s) / orders
+    return rate, 1e9 * (sum(map(cpu_s, pids)) - before_s) / orders
 
 
 def _saturated(port: int, users: Sequence[User], orders: int) -> float:
