@@ -55,7 +55,7 @@ def run(plan: Plan | None = None) -> Iterator[Row]:
     yield row(f"{name}: processor time of the standby", costs_ns, "ns/command")
     yield row(f"{name}: until it is in sync", [each.took_s for each in caught], "s")
     for step in caught[0].steps_s:
-        yield row(f"{name}: {step}", [each.steps_s.get(step, 0.0) for each in caught], "s")
+        yield row(f"{name}: until it logs '{step}'", [each.steps_s.get(step, 0.0) for each in caught], "s")
     for percentile in (50.0, 99.0, 100.0):
         values = [each.load.latencies.at(percentile) / 1e3 for each in caught]
         yield row(f"{plan.rate:,.0f} orders/s meanwhile: p{percentile:g} from the intended time", values, "us")
@@ -103,7 +103,7 @@ def _catch_up(plan: Plan) -> _Caught:
             if not clients.trade:
                 raise LoadError(f"the standby took {took_s:.1f} s, and the clients ended before; give them more time")
         assert clients.result is not None, "they traded to the end"
-        return _Caught(seq - before_seq, took_s, used_s, _checked(clients.result), _steps(standby, began_ns))
+        return _Caught(seq - before_seq, took_s, used_s, _checked(clients.result), _steps(standby, began_ns, took_s))
 
 
 @contextmanager
@@ -164,8 +164,8 @@ def _until_in_sync(pair: PairOfNodes, primary: Member) -> None:
         time.sleep(_LOOK_S)
 
 
-def _steps(standby: Member, began_ns: int) -> dict[str, float]:
-    """Seconds from the begin to each kind of line in the log of the standby."""
+def _steps(standby: Member, began_ns: int, took_s: float) -> dict[str, float]:
+    """Seconds from the begin to each kind of line in the log of the standby, until it is in sync."""
     steps: dict[str, float] = {}
     for line in standby.log.read_text().splitlines():
         try:
@@ -173,6 +173,6 @@ def _steps(standby: Member, began_ns: int) -> dict[str, float]:
             at_ns = 1e9 * datetime.fromisoformat(told["time"]).timestamp()
         except (ValueError, KeyError):
             continue
-        if at_ns >= began_ns:
+        if 0 <= at_ns - began_ns <= 1e9 * took_s:
             steps.setdefault(str(told.get("event")), (at_ns - began_ns) / 1e9)
     return steps

@@ -815,6 +815,8 @@ class Pair:
             self._log.warning("catch-up", why=outcome.why)
             self._end(TooFarBehind(address))
             return
+        if not outcome.why:
+            self._log.info("blocks fetched", seq=self.standby.taken_seq)
         self.standby.on_caught_up()
         self._next_attempt_s = 0.0
         if outcome.why:
