@@ -51,8 +51,8 @@ class Block(NamedTuple):
 class TapeReader:
     """A reader. With the name of one that gates it goes on where that one stopped, and the core waits for it.
 
-    Any other begins with the next block (``join`` goes elsewhere); a name shows in ``readers``. Raises TapeBusy if
-    another process reads under a name that gates, TapeError.
+    Any other begins with the next block (``join`` goes elsewhere); a name shows in ``readers``. ``tape`` is for kernels
+    that read blocks. Raises TapeBusy if another process reads under a name that gates, TapeError.
     """
 
     def __init__(self, path: Path, journal_id: bytes, rows: Rows, *, name: str = "") -> None:
@@ -62,7 +62,7 @@ class TapeReader:
         self._mine = np.zeros(MINE, np.int64)
         self._head = np.zeros(HEAD_WORDS, np.int64)
         self._room: NDArray[np.int64] = np.zeros(_ROWS_AT_FIRST * 8, np.int64)
-        self._tape = Packed(
+        self.tape = Packed(
             blocks.Tape(words, self._file.data, sizes(len(self._file.data), rows), self._mine, self._head)
         )
         self._mine[AT] = load_sequence(words, int(Place.PUBLISHED))
@@ -123,7 +123,7 @@ class TapeReader:
         Raises TapeError for bytes that no writer writes.
         """
         while True:
-            result = blocks.read_block(self._tape.pointers, self._room)
+            result = blocks.read_block(self.tape.pointers, self._room)
             if result != blocks.TOO_LONG:
                 break
             self._room = np.zeros(2 * int(self._head[LENGTH]), np.int64)
@@ -133,12 +133,12 @@ class TapeReader:
         """The next block in place, without a copy, until ``leave``. Only a reader that gates may do so."""
         if not self.gates:
             raise TapeError("only a reader for which the market waits may read the tape in place; use read()")
-        result, at = blocks.look_at_block(self._tape.pointers)
+        result, at = blocks.look_at_block(self.tape.pointers)
         return self._told(result), self._block(self._file.data[at:]) if result == blocks.BLOCK else None
 
     def leave(self) -> None:
         """Give the block of the last ``look`` back to the writer."""
-        blocks.leave_block(self._tape.pointers)
+        blocks.leave_block(self.tape.pointers)
 
     def join(self, seq: int) -> tuple[Result, int]:
         """Go to the block with this sequence number; gives the result and the first number that is on the tape.
@@ -149,7 +149,7 @@ class TapeReader:
         """
         if self.gates:
             raise TapeError("a reader for which the market waits goes on where it stopped; it cannot join elsewhere")
-        result, first = blocks.join(self._tape.pointers, seq)
+        result, first = blocks.join(self.tape.pointers, seq)
         return self._told(result), int(first)
 
     def _told(self, result: int) -> Result:
