@@ -150,6 +150,8 @@ class Gateway:
         self.open_for_logins = True
         #: Reason for which every login is rejected as for a session that is not here; "": logins are taken.
         self.elsewhere = ""
+        #: Gives the reason for which this node may not be primary any more, asked at each login; "" if it certainly is.
+        self.unsure: Callable[[], str] = lambda: ""
         #: Epoch of the reign, which each login answer is followed by; 0: a node that is not of a pair.
         self.epoch = 0
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
@@ -261,8 +263,8 @@ class Gateway:
 
     def on_login_request(self, connection: Connection, request: LoginRequest) -> None:
         """Queue the check of the password of a login request."""
-        if self.elsewhere:
-            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, self.elsewhere)
+        if away := self.elsewhere or self.unsure():
+            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, away)
             return
         self._slots.on_login_request(connection)
         user = self.streams.user(request.user)
@@ -273,8 +275,8 @@ class Gateway:
                 return
             if not right or not user:
                 self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
-            elif self.elsewhere:
-                self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, self.elsewhere)
+            elif away := self.elsewhere or self.unsure():
+                self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, away)
             elif self._password_of(user) != stored:
                 self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
             else:

@@ -373,6 +373,7 @@ class Pair:
         )
         self.states.reign(self.primary)
         self.tenure = Tenure(won, lease, self.primary)
+        node.gateway.unsure = self.unsure
         self._notices = CopyNotices(self.primary)
         if self._watch is not None:
             self._watch.reign(won.epoch)

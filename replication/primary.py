@@ -388,17 +388,21 @@ class Primary:
         if why := self._reason_against(copy):
             self._refuse(copy, why)
             return
-        if why := link.difference(self.identity, identity):
+        if why := self._divergence_of(copy) or link.difference(self.identity, identity):
             self._answer(copy, Kind.REFUSAL, {"why": why})
             self.disconnect(copy, why)
             return
         self._place(copy, identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
 
+    def _divergence_of(self, copy: Copy) -> str:
+        """Sentence on the divergence of a copy, which may not have heard of it: it must not take over."""
+        if copy.name in self.divergences and copy.directory == self._diverged_directories[copy.name]:
+            return f"{copy.name} has diverged; rebuild it in an empty directory before it follows again"
+        return ""
+
     def _reason_against(self, copy: Copy) -> str:
         if copy.role not in ROLES:
             return f"the role {copy.role!r} is unknown"
-        if copy.name in self.divergences and copy.directory == self._diverged_directories[copy.name]:
-            return f"{copy.name} has diverged; rebuild it in an empty directory before it follows again"
         if copy.role != "auditor" and any(
             other.name == copy.name and other.directory != copy.directory for other in self._live()
         ):

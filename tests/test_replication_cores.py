@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from replication.comparison import Comparison
+from replication.comparison import Comparison, Divergence
 from replication.link import (
     Kind,
     LinkError,
@@ -575,3 +575,16 @@ def test_a_refusal_without_a_proof_does_not_make_a_standby_unfit() -> None:
     again.core.receive(b"".join(wire.end.take_out()), 0)
     again.core.receive(encode(Kind.REFUSAL, 1, pack_map({"why": "go away"})), 0)
     assert (again.core.state, again.core.why, again.core.unlike) == ("refused", "go away", "")
+
+
+def test_a_copy_that_did_not_hear_of_its_divergence_learns_it_when_it_connects_again() -> None:
+    """The primary found it, and the connection ended with that message on its way. The record still names the copy."""
+    primary, copy, wire = pair(alone="stop")
+    primary.core.divergences["B"] = Divergence(1, 3, "books", b"1" * 16, b"2" * 16)
+    primary.core._diverged_directories["B"] = b""
+    primary.core.disconnect(wire.end)
+    again = CopyNode(log=copy.log, epoch=1)
+    assert again.core.reason_not_to_take_over(reign_of("A", "B")) == ""
+    Wire(primary, again).settle()
+    assert again.core.state == "refused"
+    assert "diverged" in again.core.reason_not_to_take_over(reign_of("A", "B"))
