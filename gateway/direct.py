@@ -41,6 +41,8 @@ SLEEP_MS: Final = 10
 _NAPS: Final = 100
 #: Wait where the market has no room, in seconds.
 _NO_ROOM_S: Final = 0.001
+#: Factor of the time of polling where answers wait for a disk or for another node.
+_BUSY_WAITING: Final = 10
 #: Turns of the most rows for which there is room in one call of the kernel.
 _TURNS_ROOM: Final = 16
 #: Descriptors above are not direct.
@@ -149,7 +151,7 @@ class DirectLines:
         words[t.REGION_BYTES], words[t.LEAST_ROOM] = REGION_BYTES, LEAST_ROOM_BYTES
         words[t.ROWS_MAX] = words[t.ROWS_LIMIT] = rows_max
         words[t.RECORD_MAX] = 0 if arrival_log is None else arrival_log.full_at
-        words[t.BUSY_NS] = busy_poll_ns
+        self._busy_poll_ns = busy_poll_ns
         words[t.STAY_NS] = STAY_NS
         arrays = arrivals.arrays
         for place, array in (
@@ -298,6 +300,8 @@ class DirectLines:
         words[t.STAMPED_NS], words[t.EXTENDED] = stamp.now_ns, stamp.extended
         words[t.TOLD_NS] = self._streams.now_ns
         words[t.AT_ONCE] = self._market.answers_at_once and not self._streams.carries
+        # Polling without the interpreter takes nothing from the journal's thread: so it lasts as long as a commit may.
+        words[t.BUSY_NS] = self._busy_poll_ns * (1 if words[t.AT_ONCE] else _BUSY_WAITING)
         words[t.TURNS] = owner.turns
         words[t.BYTES_IN] = words[t.BYTES_OUT] = words[t.ORDERS] = 0
         # The loop registers descriptors with its poll only as it polls, so a pass of it without work comes first.
