@@ -317,8 +317,8 @@ def status(
         bool,
         typer.Option(
             "--is-primary",
-            help="Print nothing; exit status 0 if this node is primary, 1 if it is not, 2 if none runs, 75 if it "
-            "does not answer.",
+            help="Only the exit status: 0 if this node is primary, 1 if it is not; 2 if none runs, and 75 if it starts "
+            "or does not answer, with a sentence on standard error.",
         ),
     ] = False,
     as_json: Json = False,

@@ -70,6 +70,7 @@ KNOWN: Final = {
     ("node", "RequestRefused"): WRONG,
     ("node", "LinkError"): WRONG,
     ("node", "LinkLost"): FOUND,
+    ("node", "NodeStarts"): LATER,
     ("node", "PortInUse"): LATER,
     ("node", "OperationRefused"): LATER,
     ("node", "RoomGone"): LATER,

@@ -67,7 +67,8 @@ def status(directory: Path, *, is_primary: bool, as_json: bool) -> int:
 
 def report_object(pair: dict[str, Any]) -> dict[str, Any]:
     """Report of a node (``node.control.PAIR_KEYS``) for programs: null for what is not known."""
-    return {key: value if value != "" else None for key, value in pair.items()}
+    known = {key: value if value != "" else None for key, value in pair.items()}
+    return {**known, "can_take_over": bool(pair["can_take_over"])}
 
 
 def _single_facts(pair: dict[str, Any]) -> list[tuple[str, str]]:

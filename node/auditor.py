@@ -133,7 +133,8 @@ class Auditor:
                 "hand; name a newer copy, or the directory of a running node"
             )
         if standby.state == "apart" and standby.common is not None:
-            return f"{self._directory} has blocks after command {standby.common.seq} that the primary does not have"
+            seq = standby.common.seq
+            return f"{self._directory} has blocks that the primary does not have, after command {seq} or later"
         return f"the primary refuses the audit: {standby.why}"
 
     def _end(self) -> tuple[bytes, int, int]:

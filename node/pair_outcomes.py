@@ -11,7 +11,9 @@ class TailApart(Exception):
     """
 
     def __init__(self, common: Position, address: tuple[str, int]) -> None:
-        super().__init__(f"the journal has blocks after command {common.seq} that are not of the primary's history")
+        super().__init__(
+            f"the journal has blocks that are not of the primary's history, after command {common.seq} or later"
+        )
         self.common, self.address = common, address
 
 

@@ -61,9 +61,18 @@ def checked_name(text: str) -> str:
     """The name of a node: 1 to 64 characters of A-Z a-z 0-9 . _ -, no sign first. Raises ValueError."""
     if not _NAME.fullmatch(text):
         raise ValueError(
-            f"the name of a node is {text[:80]!r}; give 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
+            f"the name of a node is {_shown(text)}; give 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
         )
     return text
+
+
+def _shown(text: str) -> str:
+    """A name as given; of a long one the beginning, and its length.
+
+    >>> _shown("a b"), _shown("x" * 100).replace("x" * 80, "x…")
+    ("'a b'", "'x…'... (100 characters)")
+    """
+    return repr(text) if len(text) <= 80 else f"{text[:80]!r}... ({len(text):,} characters)"
 
 
 def member_of(name: str, directory: bytes) -> str:

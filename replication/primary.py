@@ -433,7 +433,9 @@ class Primary:
             self._refuse(copy, f"the journals of {self.identity.name} and {copy.name} have no block in common")
         elif common != tail[0]:
             self._answer(copy, Kind.COMMON, {"common": link.pack_positions([common])})
-            self.disconnect(copy, f"{copy.name} has blocks after {common.seq} that are not of this history")
+            self.disconnect(
+                copy, f"{copy.name} has blocks that are not of this history, after command {common.seq} or later"
+            )
         elif common.seq < self.backlog.start.seq:
             self._send_elsewhere(copy, number)
         else:

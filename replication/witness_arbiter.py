@@ -78,8 +78,13 @@ class WitnessArbiter(Arbiter):
                 why = f"no answer within {self._answer_s:g} s"
                 raise self._failure(why, request, sent=waiting is not None) from None
             answer = waiting.result()
-        except (OSError, ProtocolError) as error:
-            raise self._failure(_why(error), request, sent=waiting is not None) from error
+        except ProtocolError as error:
+            # It runs, and its address is right: the sentence says what to do.
+            if waiting is None:
+                raise ArbiterError(f"nothing was asked of the witness at {self._host}:{self._port}: {error}") from error
+            raise self._failure(str(error), request, sent=True) from error
+        except OSError as error:
+            raise self._failure(in_words(error), request, sent=waiting is not None) from error
         if isinstance(answer, str):
             raise ArbiterError(f"the witness at {self._host}:{self._port} refused the request: {answer}")
         return answer

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -26,6 +27,22 @@ def test_a_history_process_that_dies_is_started_again(tmp_path: Path, monkeypatc
             died.kill()
             await until(lambda died=died: history._process is not died)
         await until(lambda: primary.history_port > 0)
+
+    with_pair(tmp_path, story)
+
+
+def test_signals_to_the_whole_group_of_a_node_leave_its_history_process_to_the_node(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        primary, history = a.pair.primary, a.pair._history
+        assert primary is not None
+        assert history is not None
+        await until(lambda: primary.history_port > 0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            history._process.send_signal(number)
+        reader, writer = await asyncio.open_connection("127.0.0.1", primary.history_port)
+        assert await reader.read(1), "it ended"
+        writer.close()
+        assert history._process.poll() is None
 
     with_pair(tmp_path, story)
 

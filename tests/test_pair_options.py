@@ -58,3 +58,9 @@ def test_a_name_that_no_node_can_have_is_refused(name: str, tmp_path: Path, secr
     line = ("serve", "--data", tmp_path / "node", "--port", 0, "--arbiter", "witness://127.0.0.1:9010")
     status, _, said = lockstep(*line, "--secret-file", secret, "--node", name)
     assert (status, "--node" in said) == (2, True), said
+
+
+def test_a_long_name_is_shown_with_a_sign_of_its_cut(tmp_path: Path, secret: Path, lockstep: Lockstep) -> None:
+    line = ("serve", "--data", tmp_path / "node", "--port", 0, "--arbiter", "witness://127.0.0.1:9010")
+    _, _, said = lockstep(*line, "--secret-file", secret, "--node", "x" * 100)
+    assert f"'{'x' * 80}'... (100 characters); give 1 to 64" in said

@@ -63,6 +63,14 @@ def test_a_supervisor_learns_from_the_exit_status_which_node_takes_orders(
     assert lockstep("status", operated.directory, "--is-primary") == (status, "", "")
 
 
+def test_the_report_for_programs_says_by_true_or_false_whether_a_node_can_take_over(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    for told, expected in ((paired_standby(), True), (paired(), False)):
+        operated.node.pair = told
+        assert json.loads(lockstep("status", operated.directory, "--json")[1])["can_take_over"] is expected
+
+
 def test_a_supervisor_learns_that_no_node_runs_from_another_status(tmp_path: Path, lockstep: Lockstep) -> None:
     status, _, said = lockstep("status", tmp_path, "--is-primary")
     assert status == 2
