@@ -150,7 +150,7 @@ class Gateway:
         self.open_for_logins = True
         #: Reason for which every login is rejected as for a session that is not here; "": logins are taken.
         self.elsewhere = ""
-        #: Gives the reason for which this node may not be primary any more, asked at each login; "" if it certainly is.
+        #: Reason for which this node may not be primary any more, "" if it certainly is; asked at each login.
         self.unsure: Callable[[], str] = lambda: ""
         #: Epoch of the reign, which each login answer is followed by; 0: a node that is not of a pair.
         self.epoch = 0
