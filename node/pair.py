@@ -18,6 +18,7 @@ from engine.engine import compile_kernels as engine_kernels
 from gateway.kernels import compile_kernels as gateway_kernels
 from journal import Block, BlockRefused, JournalError
 from node import pair_status, promotion, switchover
+from node.arbiter_notices import ArbiterNotices
 from node.control import OperationRefused
 from node.copy_age import CopyAge
 from node.copy_notices import CopyNotices
@@ -83,6 +84,7 @@ class Pair:
         self.primary: Primary | None = None
         self.tenure: Tenure | None = None
         self._notices: CopyNotices | None = None
+        self._arbiter_notices = ArbiterNotices()
         self.standby = Standby(
             self.identity,
             "follower" if options.follower else "standby",
@@ -289,6 +291,8 @@ class Pair:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         now_ns = lease_clock_ns()
         self._disks.look(now_ns)
+        for notice in self._arbiter_notices.look(self.candidacy, self.tenure, now_ns):
+            (self._log.info if notice.level == "info" else self._log.warning)(notice.event, **notice.fields)
         if self.primary is not None and self.tenure is not None:
             self._tick_primary(self.primary, self.tenure, now_ns)
         else:
@@ -751,7 +755,7 @@ class Pair:
         if self._to_primary is not None:
             self._to_primary.close()
         if standby.state == "refused":
-            self._say(f"the primary refuses this node: {standby.why}")
+            self._say(f"the primary refuses this node: {standby.why}; it tries again")
         elif standby.state == "diverged":
             self.states.on_diverged(standby, self._recent.backlog)
         elif standby.state == "apart" and standby.common is not None:
