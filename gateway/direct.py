@@ -173,7 +173,7 @@ class DirectLines:
         loop_fd = _poll_of(self._loop)
         if loop_fd >= 0:
             self._poll.register(loop_fd, select.EPOLLIN)
-        self._possible = loop_fd >= 0
+        self._possible = 0 <= loop_fd < descriptors
 
     def __len__(self) -> int:
         return len(self._by_slot)
