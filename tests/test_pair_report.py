@@ -63,6 +63,17 @@ def test_a_supervisor_learns_from_the_exit_status_which_node_takes_orders(
     assert lockstep("status", operated.directory, "--is-primary") == (status, "", "")
 
 
+def test_a_switchover_that_is_refused_is_logged_as_refused_and_not_as_done(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    status, _, said = lockstep("switchover", operated.directory)
+    assert (status, "this node is not of a pair" in said) == (2, True)
+    logged = operated.said()
+    assert "the operator was refused a switchover" in logged
+    assert "hands over" not in logged
+    assert "handed over" not in logged
+
+
 def test_the_report_for_programs_says_by_true_or_false_whether_a_node_can_take_over(
     operated: Operated, lockstep: Lockstep
 ) -> None:
