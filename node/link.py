@@ -168,6 +168,7 @@ class Link:
     def _absent(self, why: str) -> LinkError:
         """Sentence for a directory whose node does not listen: it starts, it does not run, or there is none."""
         from journal.lock import writer_pid  # slow to load, and needed for this sentence only
+        from journal.slices import places
 
         directory = self._directory
         pid = writer_pid(directory)
@@ -178,7 +179,10 @@ class Link:
             )
         if any(directory.glob("*.register")):
             return LinkError(f"{directory} is of a witness, which takes no requests; name the directory of a node")
-        return LinkError(f"no node runs on {directory}: {why}; start one with `lockstep serve --data {directory}`")
+        then = f"start one with `lockstep serve --data {directory}`"
+        if not places(directory):
+            then += "; one that was started here with --peer still waits for the other node, see its log"
+        return LinkError(f"no node runs on {directory}: {why}; {then}")
 
     def _check_server(self) -> None:
         """Check that the owner of the directory, root or this user listens. Raises LinkError."""

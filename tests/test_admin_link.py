@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli.errors import LATER, sentence
+from engine.records import RULES_VERSION
+from journal import Journal
 from journal.lock import WriterLock
 from node.admin import AdminError, AdminServer, check_loopback
 from node.link import FILE, Link, LinkError, LinkLost, NodeStarts, Place, RequestRefused, read_place, write_place
@@ -155,6 +157,17 @@ def test_a_node_that_starts_is_not_told_as_one_that_does_not_run(left: bool, tmp
     lock.release()
     with pytest.raises(LinkError, match=r"no node runs on .*start one with `lockstep serve"):
         Link(tmp_path)
+
+
+def test_an_empty_directory_may_be_of_a_node_that_waits_for_the_other_one(tmp_path: Path) -> None:
+    waits = "started here with --peer still waits for the other node"
+    with pytest.raises(LinkError, match=waits):
+        Link(tmp_path)
+    with Journal.create(tmp_path / "node", {"rules_version": RULES_VERSION}):
+        pass
+    with pytest.raises(LinkError, match="no node runs on") as caught:
+        Link(tmp_path / "node")
+    assert waits not in str(caught.value)
 
 
 def test_the_directory_of_a_witness_is_told_as_one(tmp_path: Path) -> None:
