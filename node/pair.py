@@ -8,7 +8,6 @@ copies that connect. The end of a reign ends the node (``Node.depose``); the pro
 import asyncio
 import os
 import time
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +15,12 @@ from directory.divergence import directory_id
 from directory.incomplete import clear_incomplete, why_incomplete
 from engine.engine import compile_kernels as engine_kernels
 from gateway.kernels import compile_kernels as gateway_kernels
-from journal import Block, BlockRefused, JournalError
+from journal import JournalError
 from node import pair_status, promotion, switchover
 from node.arbiter_notices import ArbiterNotices
 from node.control import OperationRefused
 from node.copy_age import CopyAge
+from node.copy_blocks import CopyBlocks
 from node.copy_notices import CopyNotices
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
@@ -39,7 +39,7 @@ from replication.death_watch import DeathWatch
 from replication.history import Peer
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
-from replication.link import LinkError, Position
+from replication.link import Position
 from replication.primary import Primary
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby
@@ -57,11 +57,6 @@ CONNECT_S: Final = 1.0
 REFUSED_S: Final = 0.5
 #: Longest wait for the own disk before a reign that was won: longer, and another node had better take over.
 DISK_S: Final = 0.5
-#: Blocks and commands that a copy applies in one turn of the loop at most; then it takes and acknowledges further ones.
-APPLIED_BLOCKS_MAX: Final = 64
-APPLIED_COMMANDS_MAX: Final = 2_048
-#: Blocks not applied yet beyond which a copy reads nothing more of the primary.
-UNAPPLIED_MAX: Final = 4_096
 
 
 class Pair:
@@ -114,8 +109,14 @@ class Pair:
         self._primary_host = ""
         self._to_primary: ToPrimary | None = None
         self._from_copies: dict[Copy, FromCopy] = {}
-        self._unapplied: deque[Block] = deque()
-        self._applying = False
+        self._blocks = CopyBlocks(
+            node,
+            self.standby,
+            self.states,
+            self._recent,
+            connection=lambda: self._to_primary,
+            on_turn=self._on_turn,
+        )
         self._busy_poll_ns = node.options.busy_poll_us * 1_000
         self._busy_until_ns = 0
         self._polling = False
@@ -220,7 +221,7 @@ class Pair:
         """End all connections, and give up the reign. May be repeated."""
         if self._closed:
             return
-        self._apply(whole=True)
+        self._blocks.apply(whole=True)
         self._closed = True
         self.states.close()
         if self._ticker is not None:
@@ -443,7 +444,7 @@ class Pair:
     def _tick_copy(self, now_ns: int) -> None:
         if self._to_primary is not None and self._to_primary.paused:
             self.standby.heard_ns = now_ns  # it is this node that does not listen
-            self._pause_or_resume()
+            self._blocks.pause_or_resume()
         self.standby.tick(now_ns)
         self.standby.acknowledge(now_ns)
         if self.standby.state == "disconnected" and self._to_primary is not None:
@@ -483,7 +484,7 @@ class Pair:
         if won is None or self.primary is not None or self._closed:
             return
         # What arrived while the request was under way comes before the reign, and may show that this node is unfit.
-        self._apply(whole=True)
+        self._blocks.apply(whole=True)
         why = self._reason_not_to_begin(won.reign)
         if why:
             await self._give_back(won, why)
@@ -585,7 +586,7 @@ class Pair:
         try:
             if self.standby.state == "following":
                 self._end_mark.clear()
-            blocks = self._take()
+            blocks = self._blocks.take()
         except (JournalError, OSError) as error:
             self._node.fail(error)
             return
@@ -593,11 +594,9 @@ class Pair:
         self.standby.acknowledge_taken(now_ns)
         self._flush()
         # The acknowledgement has left.
-        self._keep(blocks)
+        self._blocks.keep(blocks)
         self._node.journal.lingers = self._memory_is_enough
-        if not self._applying:
-            self._applying = True
-            self._loop.call_soon(self._apply)
+        self._blocks.apply_soon()
         if blocks:
             self.poll(now_ns)
 
@@ -605,42 +604,6 @@ class Pair:
     def _memory_is_enough(self) -> bool:
         """True while nobody waits for this disk: the primary waits for the memory of this copy."""
         return self.options.settings.policy == "replica" and self.standby.state == "following"
-
-    def _take(self) -> list[Block]:
-        """Queue the blocks that arrived before the next check of the state for the journal; ``_keep`` comes next."""
-        return self._journaled(self.standby.take_blocks())
-
-    def _journaled(self, sealed_blocks: list[bytes]) -> list[Block]:
-        taken = []
-        for sealed in sealed_blocks:
-            try:
-                block = self._node.market.journal_block(sealed)
-            except BlockRefused as refused:
-                self.standby.on_block_refused(str(refused))
-                break
-            self.standby.on_taken(block.last_seq, block.epoch)
-            taken.append(block)
-        return taken
-
-    def _keep(self, blocks: list[Block]) -> None:
-        """Keep blocks that the journal has taken at hand, and have them applied."""
-        for block in blocks:
-            self._recent.add(block)
-        self._unapplied.extend(blocks)
-        self._pause_or_resume()
-
-    def _pause_or_resume(self) -> None:
-        """Read nothing of the primary while too much waits for the engine or the disk here: its bytes wait there.
-
-        The journal's queue would hold up the loop where it is full.
-        """
-        connection, crowded = self._to_primary, self._node.journal.crowded
-        if connection is None:
-            return
-        if crowded or len(self._unapplied) > UNAPPLIED_MAX:
-            connection.pause()
-        elif len(self._unapplied) <= UNAPPLIED_MAX // 2:
-            connection.resume()
 
     def poll(self, now_ns: int) -> None:
         """Keep the loop polling for a while after traffic, as the gateway does: waking up takes longer than the work
@@ -657,27 +620,9 @@ class Pair:
         else:
             self._polling = False
 
-    def _apply(self, *, whole: bool = False) -> None:
-        """Apply a part of what was queued, and acknowledge; the rest follows in the next turn of the loop.
-
-        whole: apply all of it now.
-        """
-        self._applying = False
+    def _on_turn(self) -> None:
+        """Acknowledge after a turn in which blocks were applied, and look at what they showed."""
         standby = self.standby
-        try:
-            done = self._apply_part()
-            while whole and not done:
-                done = self._apply_part()
-        except (LinkError, BlockRefused) as error:
-            standby.on_block_refused(str(error))
-            done = True
-        except JournalError as error:
-            self._node.fail(error)
-            return
-        if not done and not self._applying:
-            self._applying = True
-            self._loop.call_soon(self._apply)
-        self._pause_or_resume()
         if self._fetch is not None:
             self._make_room(self._fetch)
         standby.on_journaled(self._node.journal.durable_seq)
@@ -691,34 +636,6 @@ class Pair:
             self._age.on_current(now_ns)
         self._flush()
         self._look_at_state()
-
-    def _apply_part(self) -> bool:
-        """Apply blocks and compare the state where the primary asks for it; True once nothing is left to do.
-
-        Raises LinkError, BlockRefused and JournalError.
-        """
-        standby, market = self.standby, self._node.market
-        blocks = commands = 0
-        while blocks < APPLIED_BLOCKS_MAX and commands < APPLIED_COMMANDS_MAX:
-            if standby.divergence is not None:
-                return True
-            if self._unapplied:
-                block = self._unapplied.popleft()
-                market.apply_block(block)
-                standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
-                blocks, commands = blocks + 1, commands + block.count
-                continue
-            checks = standby.take_checks()
-            for check in checks:
-                if isinstance(check, bytes):
-                    self._node.checkpointing.begin_same_slice(check)
-                else:
-                    self.states.check(standby, check)
-            taken = self._take()
-            self._keep(taken)
-            if not (taken or checks):
-                return True
-        return False
 
     def on_slice(self) -> None:
         """Note that this node has begun a new slice of its journal; a primary has its copies begin the same one."""
@@ -799,14 +716,12 @@ class Pair:
         """Queue fetched blocks for the journal and the engine; gives their last command."""
         self._node.journal.lingers = True  # nobody waits for this disk meanwhile
         try:
-            self._keep(self._journaled(sealed_blocks))
+            self._blocks.keep(self._blocks.journal(sealed_blocks))
         except JournalError as error:
             self._node.fail(error)
         if self.standby.state == "refused":
             self._next_attempt_s = time.monotonic() + REFUSED_S
-        if not self._applying:
-            self._applying = True
-            self._loop.call_soon(self._apply)
+        self._blocks.apply_soon()
         return self.standby.taken_seq
 
     def _make_room(self, fetch: LiveFetch) -> None:
