@@ -26,6 +26,10 @@ def go_on(b: Member) -> None:
 async def burst(a: Member, b: Member) -> None:
     """Have a primary send blocks that a standby takes and does not apply yet."""
     await a.node.submit(start_rows())
+    # A check of the state among the blocks would wait for them to be applied, and all further blocks behind it.
+    a.pair.states.walk.is_due = lambda _now_ns: False  # type: ignore[method-assign]
+    await until(lambda: b.node.engine.seq == a.node.engine.seq)
+    await a.node.submit(participant("GAMMA"))  # all checks that were sent came before it
     await until(lambda: b.node.engine.seq == a.node.engine.seq)
     hold_back(b)
     for _ in range(BLOCKS):
