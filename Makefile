@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
-PARTS  := engine journal checkpoints reports wire notation lobster replay sequencer directory gateway replication node load client cli
+PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory gateway replication node load client cli
 PYTEST := $(BIN)/python -m pytest
 # Two workers; idle ones take work from the other, since a few tests are much longer than the rest.
 SPREAD := -n 2 --dist worksteal
@@ -66,10 +66,11 @@ test-long: $(READY)  ## everything, with more kills, more commands, more bit fli
 	@$(BIN)/lockstep warmup
 	@LOCKSTEP_KILLS=1000 LOCKSTEP_PAIR_KILLS=200 LOCKSTEP_PAIR_STOPS=100 LOCKSTEP_PAIR_PARTITIONS=60 LOCKSTEP_COMMANDS=2000000 LOCKSTEP_FLIPS=20000 $(PYTEST) $(SPREAD)
 
-test-modes: $(READY)  ## the engine compiled, compiled with bounds checks, and interpreted
+test-modes: $(READY)  ## the engine and the turn compiled, compiled with bounds checks, and interpreted
 	@$(PYTEST) tests/test_engine_modes.py
 	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py tests/test_calls_and_limits.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_engine_modes.py
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_direct.py -k 'not lost'
 
 check: lint types layers doctest test test-modes readme  ## everything that must hold before a change goes in
 

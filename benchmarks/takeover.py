@@ -9,24 +9,20 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.measure import Row, row
+from benchmarks.pair_cost import REPLICA_US, beside_a_node
 from benchmarks.pair_nodes import Member, PairOfNodes, running_pair
-from benchmarks.wire_node import running_node, symbol_names
-from load.generator import Generator, one_at_a_time
-from load.lines import LoadError, User, close_lines, open_lines
+from load.lines import LoadError, User
 
 _SUPERVISED_S: Final = 0.5
 _WITNESS_S: Final = 1.5
 _ETCD_S: Final = 3.5
 _SWITCHOVER_S: Final = 0.2
 _WITHIN_S: Final = 30.0
-_SHARE_PERCENT: Final = 40.0
-_REPLICA_US: Final = 60.0
-_WINDOW: Final = 32_768
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Plan:
 def run(plan: Plan | None = None) -> Iterator[Row]:
     """All measurements. Raises LoadError."""
     plan = plan or Plan()
-    yield from _replication(plan)
+    yield from beside_a_node(("none", "replica"), plan.orders, plan.round_trips, plan.runs, more_us_max=REPLICA_US)
     with running_pair() as pair:
         yield from _rows("kill -9, supervised", _kills(pair, plan.supervised, watched=True), _SUPERVISED_S)
         yield from _rows("planned switchover: silence", _switchovers(pair, plan.switchovers), _SWITCHOVER_S)
@@ -57,59 +53,6 @@ def run(plan: Plan | None = None) -> Iterator[Row]:
     if plan.etcd:
         with running_pair(with_etcd=True) as pair:
             yield from _rows("kill -9, etcd (lease 2 s)", _kills(pair, plan.etcd, watched=False), _ETCD_S)
-
-
-def _replication(plan: Plan) -> Iterator[Row]:
-    """Orders a second and round trips with a standby, beside those of a node alone, in turn."""
-    with ExitStack() as stack:
-        alone = stack.enter_context(running_node("none", 1))
-        replica = stack.enter_context(running_pair(arguments=["--durability", "replica"]))
-        ports = {"a node alone, none": alone.port, "a pair, replica": replica.in_sync()[0].port}
-        users = {"a node alone, none": alone.users, "a pair, replica": replica.users}
-        rates: dict[str, list[float]] = {name: [] for name in ports}
-        trips_us: dict[str, list[float]] = {name: [] for name in ports}
-        for _ in range(plan.runs):
-            for name, port in ports.items():
-                rates[name].append(_saturated(port, users[name], plan.orders))
-                trips_us[name].append(_round_trip_us(port, users[name], plan.round_trips))
-        for name in ports:
-            yield row(f"{name}: orders in and answered", rates[name], "orders/s")
-            yield row(f"{name}: p50 round trip", trips_us[name], "us")
-        (first, second) = (rates[name] for name in ports)
-        shares = [100 * pair / single for single, pair in zip(first, second, strict=True)]
-        yield row("a pair, share of the orders of a node alone", shares, "%", at_least=_SHARE_PERCENT)
-        (first, second) = (trips_us[name] for name in ports)
-        more = [pair - single for single, pair in zip(first, second, strict=True)]
-        yield row("a pair, round trip more than that of a node alone", more, "us", at_most=_REPLICA_US)
-
-
-def _saturated(port: int, users: Sequence[User], orders: int) -> float:
-    with _generator(port, users, _WINDOW) as generator:
-        result = generator.saturate(orders)
-    if not result.good:
-        raise LoadError(result.complaint())
-    return result.orders_per_s
-
-
-def _round_trip_us(port: int, users: Sequence[User], requests: int) -> float:
-    with _generator(port, users, 1) as generator:
-        result = one_at_a_time(generator, requests)
-    if not result.good:
-        raise LoadError(result.complaint())
-    return result.latencies.at(50.0) / 1_000
-
-
-@contextmanager
-def _generator(port: int, users: Sequence[User], window: int) -> Iterator[Generator]:
-    lines = open_lines("127.0.0.1", port, users)
-    try:
-        generator = Generator(lines, symbol_names(1), window=window)
-        try:
-            yield generator
-        finally:
-            generator.close()
-    finally:
-        close_lines(lines)
 
 
 def _rows(name: str, samples: Sequence[float], at_most: float) -> Iterator[Row]:

@@ -92,6 +92,10 @@ class Projections:
         """Projections with the given names."""
         return Projections(each for each in self._all if each.name in names)
 
+    def observers_beside(self, name: str) -> tuple[Observer, ...]:
+        """``observe`` of each projection but that of a name."""
+        return tuple(each.observe for each in self._all if each.name != name)
+
     def observe(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Pass a block to each projection."""
         for observer in self.observers:

@@ -14,6 +14,7 @@ from cli.errors import WrongUse
 from cli.options import Durability, EngineChoice, Format
 from directory import begin
 from directory.begin import JournalMatch, holds_journal
+from directory.pair_membership import check_single
 from directory.recover import create, recover
 from directory.resume import CommandMismatch, JournalBeginning, in_words
 from engine.capacity import Capacity
@@ -56,6 +57,7 @@ def goes_on(options: RunOptions) -> bool:
     if options.append and not found:
         raise WrongUse(f"there is no journal in {options.data} to append to; check the path, or leave out --append")
     if found:
+        check_single(options.data, "give the commands to the running primary with `lockstep admin do`")
         options.capacity.check(options.data)
     else:
         options.capacity.of_new(Capacity())

@@ -1,4 +1,4 @@
-"""`lockstep bench engine|journal|replay|slices|wire|takeover`: the project's benchmarks, from the installed program."""
+"""The project's benchmarks, from the installed program: `lockstep bench`."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -50,6 +50,14 @@ def takeover(plan: dict[str, int], *, quick: bool, as_json: bool) -> int:
 
     plans = benchmark.Plan(**plan)
     return _printed(benchmark.run(plans.quick() if quick else plans), as_json=as_json)
+
+
+def catch_up(plan: dict[str, Any], *, as_json: bool) -> int:
+    """Commands a second of a standby that catches up. Exit status 1 if a pair did not do what it must."""
+    ready(gateway=True)
+    from benchmarks import catch_up as benchmark
+
+    return _printed(benchmark.run(benchmark.Plan(**plan)), as_json=as_json)
 
 
 def _printed(found: Iterator[dict[str, Any]], *, as_json: bool) -> int:

@@ -26,6 +26,9 @@ def compare(path_a: Path, path_b: Path, *, as_json: bool) -> int:
     """Compare the bundles that two nodes wrote of one divergence. Exit status 1, since they differ."""
     with errors.finding():
         bundles = read_bundle(path_a), read_bundle(path_b)
+    nodes = [_found(bundle).node for bundle in bundles]
+    if nodes[0] == nodes[1]:
+        raise WrongUse(f"{path_a} and {path_b} are both of node {nodes[0]}; give one bundle of each node of the pair")
     ids = [bundle.manifest["journal_id"] for bundle in bundles]
     if ids[0] != ids[1]:
         raise WrongUse(f"{path_a} is of journal {ids[0]}, and {path_b} of journal {ids[1]}; give those of one pair")

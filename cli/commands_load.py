@@ -1,4 +1,4 @@
-"""Commands that load a node: `lockstep simulate`, `lockstep bench wire`.
+"""Commands that load a node: `lockstep simulate`, `lockstep bench wire|takeover|catch-up`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -145,3 +145,23 @@ def bench_takeover(
 
     plan = {"supervised": kills, "witness": witness, "etcd": etcd, "switchovers": switchovers}
     return takeover(plan, quick=quick, as_json=as_json)
+
+
+@bench.command("catch-up")
+def bench_catch_up(
+    commands: Annotated[int, typer.Option(min=1, help="Commands that the standby misses.")] = 5_000_000,
+    rate: Annotated[float, typer.Option(min=1, help="Orders a second that the primary takes meanwhile.")] = 1_000.0,
+    load_s: Annotated[float, typer.Option("--load-s", min=1, help="Seconds for which these orders come.")] = 20.0,
+    runs: Annotated[int, typer.Option(min=1, help="Runs, each with a pair of its own.")] = 3,
+    as_json: Json = False,
+) -> int:
+    """Measure a standby that was stopped for a while and catches up, while the primary takes orders.
+
+    Starts pairs with their witnesses on this machine. The clients' orders must not end before the standby has caught
+    up: give them more seconds on a slow machine.
+
+    Example: lockstep bench catch-up --commands 1000000 --runs 1
+    """
+    from cli.bench import catch_up
+
+    return catch_up({"commands": commands, "rate": rate, "load_s": load_s, "runs": runs}, as_json=as_json)

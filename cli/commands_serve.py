@@ -159,12 +159,23 @@ def serve(
             rich_help_panel=PAIR,
         ),
     ] = None,
-    alone: Annotated[
-        Alone,
+    arbiter_ca: Annotated[
+        Path | None,
         typer.Option(
-            help="Without a standby: answer on, once the arbiter has recorded it, or stop.", rich_help_panel=PAIR
+            metavar="FILE",
+            help="Certificates to trust for etcds://, in PEM.",
+            show_default="those of the system",
+            rich_help_panel=PAIR,
         ),
-    ] = Alone.go_on,
+    ] = None,
+    alone: Annotated[
+        Alone | None,
+        typer.Option(
+            help="Without a standby: answer on, once the arbiter has recorded it, or stop.",
+            show_default="continue",
+            rich_help_panel=PAIR,
+        ),
+    ] = None,
     follower: Annotated[
         bool,
         typer.Option("--follower", help="Copy the primary, and never take over by itself.", rich_help_panel=PAIR),
@@ -181,15 +192,24 @@ def serve(
         ),
     ] = None,
     standby_timeout_ms: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="MS",
             min=50,
             max=60_000,
             help="Silence after which a standby is taken out, and the primary goes on without it.",
+            show_default="500",
             rich_help_panel=PAIR,
         ),
-    ] = 500,
+    ] = None,
+    leave_pair: Annotated[
+        bool,
+        typer.Option(
+            "--leave-pair",
+            help="Dissolve the pair of this directory: a market of its own from now on. Never start the other again.",
+            rich_help_panel=PAIR,
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Run a node that traders connect to, until SIGTERM or Ctrl-C; it ends with a checkpoint.
@@ -212,7 +232,19 @@ def serve(
         raise typer.BadParameter(str(error)) from None
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
-        PairArguments(arbiter, node, link, peer, secret_file, alone.value, follower, lease_ms, standby_timeout_ms),
+        PairArguments(
+            arbiter,
+            node,
+            link,
+            peer,
+            secret_file,
+            None if alone is None else alone.value,
+            follower,
+            lease_ms,
+            standby_timeout_ms,
+            arbiter_ca,
+            leave_pair,
+        ),
         policy.value,
         host,
     )
@@ -246,6 +278,7 @@ def serve(
         password_cost=password_cost,
         as_json=as_json,
         pair=pair,
+        leave_pair=leave_pair,
     )
 
 
@@ -284,8 +317,8 @@ def status(
         bool,
         typer.Option(
             "--is-primary",
-            help="Print nothing; exit status 0 if this node is primary, 1 if it is not, 2 if none runs, 75 if it "
-            "does not answer.",
+            help="Only the exit status: 0 if this node is primary, 1 if it is not; 2 if none runs, and 75 if it starts "
+            "or does not answer, with a sentence on standard error.",
         ),
     ] = False,
     as_json: Json = False,

@@ -34,6 +34,8 @@ _POLICIES: Final = {
     "replica": "the standby's memory",
     "both": "both disks",
 }
+#: Policies under which answers wait for a standby that is in sync.
+_OF_STANDBYS: Final = ("replica", "both")
 
 
 class NodeSilent(Exception):
@@ -65,7 +67,8 @@ def status(directory: Path, *, is_primary: bool, as_json: bool) -> int:
 
 def report_object(pair: dict[str, Any]) -> dict[str, Any]:
     """Report of a node (``node.control.PAIR_KEYS``) for programs: null for what is not known."""
-    return {key: value if value != "" else None for key, value in pair.items()}
+    known = {key: value if value != "" else None for key, value in pair.items()}
+    return {**known, "can_take_over": bool(pair["can_take_over"])}
 
 
 def _single_facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
@@ -82,7 +85,7 @@ def _counted(value: Any) -> str:
 def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
     words = {
         **pair,
-        "policy": _POLICIES.get(pair["policy"], pair["policy"]),
+        "policy": _awaited(pair),
         "arbiter": pair["arbiter"] or "answers",
         "primary": pair["primary"] or "not known",
     }
@@ -101,6 +104,13 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         facts.append(("can take over now", pair["cannot_take_over_reason"] or "yes"))
     return facts
+
+
+def _awaited(pair: dict[str, Any]) -> str:
+    """Disks or memory that answers wait for now: without a standby in sync only one disk counts."""
+    if pair["policy"] in _OF_STANDBYS and pair["primary"] and pair["in_sync"] == [pair["primary"]]:
+        return f"the disk of {pair['primary']} alone, since no standby is in sync"
+    return _POLICIES.get(pair["policy"], str(pair["policy"]))
 
 
 #: Style of what an operator must look at.

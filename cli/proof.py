@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
+from cli.errors import WrongUse
 from cli.node import check_whole
 from cli.options import EngineChoice
 from cli.warmup import ready
@@ -152,6 +153,9 @@ def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_js
         from cli.bundle_report import compare as of_bundles
 
         return of_bundles(directory_a, directory_b, as_json=as_json)
+    for one, other in ((directory_a, directory_b), (directory_b, directory_a)):
+        if one.is_file() and other.is_dir():
+            raise WrongUse(f"{one} is a file and {other} a directory; give two directories, or two bundles")
     with errors.finding():
         check_whole(directory_a)
         check_whole(directory_b)

@@ -13,6 +13,7 @@ from cli.capacity import CapacityOptions
 from cli.errors import WrongUse
 from cli.warmup import ready
 from directory.begin import holds_journal
+from directory.pair_membership import check_single
 from engine.capacity import Capacity
 
 if TYPE_CHECKING:
@@ -36,12 +37,15 @@ def serve(
     password_cost: int,
     as_json: bool,
     pair: "PairPlan | None" = None,
+    leave_pair: bool = False,
 ) -> int:
     """Run a node. Exit status 0 after an orderly end.
 
     capacity: of a new directory. admin_port: None for no TCP. metrics_port: None for no monitoring. pair: of a node of
-    a pair.
+    a pair. leave_pair: dissolve the pair of the directory.
     """
+    if pair is None and not leave_pair:
+        check_single(options.data)
     of_new = _CAPACITY
     if holds_journal(options.data):
         capacity.check(options.data)
@@ -90,6 +94,7 @@ def serve(
             progress=bar.to,
             on_listening=on_listening,
             pair=pair,
+            leaves_pair=leave_pair,
         )
     return errors.FINE
 

@@ -52,7 +52,7 @@ def _logged_in(simulation: Simulation) -> None:
     try:
         simulation.open()
     except LoginFailed as error:
-        raise WrongUse(f"{error}; check name and password; the user may be logged in already") from None
+        raise WrongUse(str(error)) from None
     except LoadError as error:
         raise CheckFailed(str(error)) from None
 

@@ -96,6 +96,7 @@ _FIGURES: Final[dict[str, tuple[str, Words]]] = {
     "events_per_s": ("events a second", _rate),
     "trades_per_s": ("trades a second", _rate),
     "connections": ("connections", _counted),
+    "direct_connections": ("connections served directly", _counted),
     "logged_in": ("users logged in", _counted),
     "bytes_in": ("received", screen.size),
     "bytes_out": ("sent", screen.size),

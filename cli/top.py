@@ -25,6 +25,8 @@ _LINE_S: Final = 1.0
 _BOOKS_S: Final = 2.0
 _BOOKS: Final = 4
 _SESSIONS: Final = 4
+#: Columns of the view with two facts on a line.
+_WIDE: Final = 80
 
 Sample = dict[str, Any]
 
@@ -131,28 +133,66 @@ def _microseconds(status: Sample, stage: str, word: str) -> str:
 def _watch(link: Link, seconds: float | None, symbols: list[str]) -> None:
     with errors.output(), screen.live_view() as live:
         for sample in _samples(link, seconds, symbols, _LIVE_S):
-            live.update(drawn(sample), refresh=True)
+            live.update(drawn(sample, live.console.width), refresh=True)
 
 
-def drawn(sample: Sample) -> "RenderableType":
-    """A sample as a screen of 80 by 24: the node, rates, stages, books and sessions."""
+def drawn(sample: Sample, columns: int = _WIDE) -> "RenderableType":
+    """A sample as a screen of 80 by 24: the node, rates, stages, books and sessions.
+
+    On a terminal with fewer columns each fact has a line of its own, whole, with what matters most on top.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     status = sample["status"]
+    if columns < _WIDE:
+        return Group(*_above(sample), *_narrow(sample))
     grid = Table.grid(padding=(0, 3))
     grid.add_row(_facts(_about(status)), _facts(_flow(status)))
     grid.add_row("", "")
     grid.add_row(_stages(status), _best(sample["books"]))
     more = sample["sessions_total"] - len(sample["sessions"][:_SESSIONS])
     rest = Text(f"and {screen.count(more)} more" if more > 0 else "")
+    return Group(*_above(sample), grid, Text(), _connected(sample), rest)
+
+
+def _above(sample: Sample) -> "list[Text]":
+    """Sentences for the operator, and the pair."""
+    from rich.text import Text
+
+    status = sample["status"]
     sentences = (str(status.get(key, "")) for key in ("state_reason", "warning"))
     style = "bold red" if status.get("diverged") else "yellow"
     above = [Text(sentence, style=style) for sentence in sentences if sentence]
     if sample.get("pair") is not None:
         above.append(_pair_line(sample["pair"]))
-    return Group(*above, grid, Text(), _connected(sample), rest)
+    return above
+
+
+def _narrow(sample: Sample) -> "Iterator[Text]":
+    """Facts of a sample, a line each."""
+    from rich.text import Text
+
+    status = sample["status"]
+    about, flow = dict(_about(status)), dict(_flow(status))
+    answered = ", ".join(f"{word} {_microseconds(status, 'order_to_answer', word)}" for word in ("p50", "p99"))
+    facts = [
+        ("state", about["state"]),
+        ("sequence", flow["sequence"]),
+        ("digest", about["digest"]),
+        ("orders/s", flow["orders/s"]),
+        ("trades/s", flow["trades/s"]),
+        ("answered", answered),
+        ("disk behind", flow["disk behind"]),
+        ("disk free", about["disk free"]),
+        ("memory", about["memory"]),
+        ("clock", about["clock"]),
+        ("sessions", screen.count(sample["sessions_total"])),
+        *(("book", "{} bid {} offer {}".format(*_quotes(book))) for book in sample["books"]),
+    ]
+    for name, value in facts:
+        yield Text().append(f"{name} ", style="cyan").append(value)
 
 
 def _about(status: Sample) -> list[tuple[str, str]]:
@@ -239,16 +279,18 @@ def _named(book: Sample) -> str:
     return f"{book['symbol']}" if book["phase"] == "continuous" else f"{book['symbol']} {book['phase']}"
 
 
+def _quotes(book: Sample) -> list[str]:
+    """Symbol, best bid and best offer of a book."""
+    from cli.market_tables import shown_price
+
+    prices = (shown_price(book[side][0]["price_e4"] or 0) if book[side] else "-" for side in ("bids", "offers"))
+    return [_named(book), *prices]
+
+
 def _best(books: list[Sample]) -> "Table":
     from cli.market_tables import shown_price
 
-    rows = [
-        [
-            _named(book),
-            *(shown_price(book[side][0]["price_e4"] or 0) if book[side] else "-" for side in ("bids", "offers")),
-        ]
-        for book in books
-    ]
+    rows = [_quotes(book) for book in books]
     lasts = [shown_price(book["last_price_e4"]) if book["last_price_e4"] else "-" for book in books]
     heads = [("book", False), ("bid", True), ("offer", True), ("last", True)]
     return _table(heads, [[*row, last] for row, last in zip(rows, lasts, strict=True)])

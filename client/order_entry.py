@@ -396,9 +396,11 @@ class OrderEntry(Generic[OrderT]):
                 return
         why = "user or password is wrong, or the user may not log in now"
         if code is RejectCode.SESSION_NOT_AVAILABLE:
-            why = "it is logged in already, or there is no such session with so many messages"
-            if self._several:
-                why = f"this node is not primary, or {why}"
+            both = "" if self._several else " (then give the addresses of both nodes)"
+            why = (
+                f"this node is not primary{both}, or the user is logged in already, or there is no such session with "
+                "so many messages"
+            )
         self.refused = LoginRefused(chr(code), f"the exchange refused the login of {self.user!r}: {why}")
 
     def _sequenced(self, seq: int, payload: bytes, events: list[Event]) -> None:

@@ -78,6 +78,8 @@ class Retry:
         if self.rotation.has_several:
             self._backoff = Backoff(for_s, _QUICK_FIRST_S, quick_top_s=_QUICK_TOP_S, quick_for_s=_QUICK_FOR_S)
         self._ever_live = False
+        #: Last error at each address since the last live connection.
+        self._errors: dict[Address, ClientError] = {}
 
     @property
     def address(self) -> Address:
@@ -105,6 +107,8 @@ class Retry:
             self._ever_live = True
             self._backoff.reset()
             self.rotation.restart()
+            self._errors.clear()
+        self._errors[self.address] = error
         if core.failed is not None:
             raise core.failed
         if core.at_once and not isinstance(error, CannotConnect):
@@ -117,14 +121,25 @@ class Retry:
         if self.rotation.move_on() and not was_live:
             return 0.0
         if not may_wait:
-            raise error
+            raise self._of_all(error)
         delay_s = self._backoff.next_s(now_s)
         if delay_s is None:
             within = f" within {self._for_s:g} s" if self._for_s else ""
+            every = self._of_all(error)
             if not self._ever_live:
-                raise error
-            raise ConnectionLost(f"the connection was lost and did not come back{within}: {error}") from error
+                raise every
+            raise ConnectionLost(f"the connection was lost and did not come back{within}: {every}") from error
         return delay_s
+
+    def _of_all(self, error: ClientError) -> ClientError:
+        """The last error, with those at the other addresses in its sentence."""
+        if len(self._errors) < 2:
+            return error
+        said = "; ".join(f"{address}: {each}" for address, each in self._errors.items())
+        every = f"no address takes the login: {said}"
+        if isinstance(error, LoginRefused):
+            return LoginRefused(error.code, every)
+        return CannotConnect(every) if isinstance(error, CannotConnect) else ConnectionLost(every)
 
 
 def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
@@ -17,6 +19,7 @@ from replay.rebuild import capacity_of
 #: Lower priority of the child: the market goes first.
 _NICE = 10
 _SENTENCE_BYTES_MAX = 4_096
+_LOOK_S = 0.01
 
 
 class _Child(NamedTuple):
@@ -72,18 +75,28 @@ class BundleFork:
 
     def tend(self) -> None:
         """Check the bundle under way; never waits."""
-        self._reap(os.WNOHANG)
+        self._reap()
 
-    def finish(self) -> None:
-        """Wait for the bundle under way, if any."""
-        self._reap(0)
+    def finish(self, wait_s: float) -> None:
+        """Wait for the bundle under way, if any; one that takes longer, as on a disk that hangs, is given up."""
+        deadline_s = time.monotonic() + wait_s
+        self._reap()
+        while self._child is not None and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_S)
+            self._reap()
+        if self._child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._child.pid, signal.SIGKILL)  # it ends with its write, which nobody waits for
+            os.close(self._child.said)
+            self._child = None
+            self._warn(f"no bundle was written: it was not done {wait_s:g} s after the end of the node")
 
-    def _reap(self, options: int) -> None:
+    def _reap(self) -> None:
         child, status = self._child, 0
         if child is None:
             return
         try:
-            pid, status = os.waitpid(child.pid, options)
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid == 0:
                 return
         except ChildProcessError:

@@ -108,6 +108,8 @@ class CheckpointFork:
         self._projections = projections
         self._child: _Child | None = None
         self._told = self.dropped = False
+        #: Processes of checkpoints that were dropped and that nobody waits for.
+        self._left: list[int] = []
         # One beyond the journal's end is of another life of the directory.
         known = [
             info.seq
@@ -137,6 +139,7 @@ class CheckpointFork:
 
     def tend(self) -> None:
         """Check the checkpoint under way; never waits."""
+        self._left = [pid for pid in self._left if not _has_ended(pid)]
         if self._child is not None:
             self._report(self._child)
             self._reap(self._child, os.WNOHANG)
@@ -173,8 +176,9 @@ class CheckpointFork:
     def start_image(self, engine: MarketEngine) -> None:
         """Begin the image that the slice starts from, which was begun at this command; it counts as a checkpoint.
 
-        None may be being written. Else as ``now``.
+        One that is being written is dropped: the image cannot wait. Otherwise as ``now``.
         """
+        self._leave()
         place = self._journal.place
 
         def write(taken: Checkpoint, named_when: Callable[[], bool]) -> None:
@@ -220,13 +224,23 @@ class CheckpointFork:
             self.dropped = True
             os.close(self._child.go)
 
+    def _leave(self) -> None:
+        """Drop the checkpoint under way, if any, and wait for its process no more; ``tend`` takes note of its end."""
+        if self._child is not None:
+            self._forget(self._child)
+            self._left.append(self._child.pid)
+            self._child = None
+
     def give_up(self) -> None:
         """Drop the checkpoint under way, if any, unless it has its name already."""
         if self._child is not None:
             self._forget(self._child)
-            with suppress(ChildProcessError):
-                os.waitpid(self._child.pid, 0)
+            self._left.append(self._child.pid)
             self._child = None
+        for pid in self._left:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self._left.clear()
 
     def _begin(
         self, engine: MarketEngine, write: _Write | None, after: Callable[[Checkpoint], object] = lambda _: None
@@ -302,6 +316,14 @@ class CheckpointFork:
             os.close(child.go)
         os.close(child.said)
         self.dropped = False
+
+
+def _has_ended(pid: int) -> bool:
+    """True if a child process has ended, which is reaped then."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True  # where SIGCHLD is ignored, the system keeps no status
 
 
 def _write_and_end(

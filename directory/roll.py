@@ -19,7 +19,8 @@ from engine.digest import part_digest
 from engine.interface import StatefulEngine, restore_engine
 from engine.market_time import ClockPosition
 from engine.records import RULES_VERSION
-from journal import Durability, Journal
+from journal import BlockRefused, Durability, Journal
+from journal.marks import decode_genesis
 from journal.slices import START_IMAGE, Place, places
 from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, source_digest
@@ -163,6 +164,20 @@ def begin_slice_live(journal: Journal, engine: StatefulEngine) -> None:
     check_can_roll(journal, engine.now_ns)
     capacity = capacity_of(journal)
     journal.begin_slice(meta_of(capacity), event_digest=engine.event_digest, image={})
+
+
+def begin_same_slice_live(journal: Journal, engine: StatefulEngine, genesis: bytes) -> None:
+    """Go on in the slice that another node has begun after the same command; otherwise as ``begin_slice_live``.
+
+    ``genesis``: the other node's record. Raises BlockRefused, and nothing changes, where the slice does not follow, or
+    was begun from other events or with another capacity; JournalError.
+    """
+    wanted = decode_genesis(genesis)
+    if wanted.start is None or wanted.start.event_digest != engine.event_digest:
+        raise BlockRefused(f"slice {wanted.slice_number} is refused: the events before it are not those of this node")
+    if wanted.meta.get("capacity") != journal.meta.get("capacity"):
+        raise BlockRefused(f"slice {wanted.slice_number} is refused: it has another capacity")
+    journal.begin_same_slice(genesis)
 
 
 def resized(

@@ -138,6 +138,27 @@ class Engine:
         self._chain.add(rows)
         return rows
 
+    @property
+    def pointers(self) -> Any:
+        """Pointers of the packed state, for kernels that call ``apply_batch`` themselves; ``adopt`` ends their work."""
+        return self._packed.pointers
+
+    @property
+    def events(self) -> Rows:
+        """Room for the events of one call of ``apply_batch``: EVENT rows, overwritten by each."""
+        return self._events
+
+    def adopt(self, events: Rows) -> None:
+        """Take the events of commands that a kernel has applied into the event digest."""
+        self._chain.add(events)
+
+    def complete(self, commands: Rows, start: int, count: int) -> Rows:
+        """Apply the rest of a block that a kernel has applied up to row ``start``; gives the events of the rest.
+
+        Before them come the last ``count`` events in ``events``, which did not fit where the kernel copies them to.
+        """
+        return self._apply_rest(commands, start, count)
+
     def instruments(self) -> Rows:
         """INSTRUMENT_STATE rows, in order of definition."""
         here = self._state.instruments[: self._state.venue[0]["instruments"]]

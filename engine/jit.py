@@ -412,6 +412,70 @@ class Packed(Generic[_Arrays]):
         raise AttributeError(f"{name} cannot be replaced")
 
 
+class Linked:
+    """A kernel that another one calls by its address, so that it is not compiled again as a part of that one.
+
+    returns: number of the int64 values that it gives. ``address`` compiles or loads it and gives the word
+    for ``call``, which is the call inside a kernel: ``call(address, (argument, ...))``.
+    """
+
+    def __init__(self, kernel: Kernel, returns: int) -> None:
+        self._kernel: Any = kernel
+        self._returns = types.int64 if returns == 1 else types.UniTuple(types.int64, returns)
+        self.call: Kernel = (lambda _address, arguments: kernel(*arguments)) if INTERPRETED else self._new_call()
+
+    def address(self, *arguments: Any) -> int:
+        """Address of the kernel for arguments of these types; 0 where kernels are interpreted.
+
+        Raises TypeError if it gives anything else than was said.
+        """
+        if INTERPRETED:
+            return 0
+        kinds = tuple(_without_value(numba.typeof(each)) for each in arguments)
+        made = self._kernel.overloads.get(kinds)
+        if made is None or made.library in _PARTS:
+            self._kernel.compile(kinds)
+            made = self._kernel.overloads[kinds]
+        if made.signature.return_type != self._returns:
+            raise TypeError(f"{self._kernel.__name__} gives {made.signature.return_type}, not {self._returns}")
+        return int(made.library.get_pointer_to_function(made.fndesc.llvm_func_name))
+
+    def _new_call(self) -> Kernel:
+        returns = self._returns
+
+        @intrinsic  # type: ignore[untyped-decorator]
+        def call(_context: Any, address: Any, arguments: Any) -> Any:
+            def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+                kinds = tuple(sig.args[1].types)
+                function = ctx.call_conv.get_function_type(returns, kinds).as_pointer()
+                values = [builder.extract_value(args[1], place) for place in range(len(kinds))]
+                _, result = ctx.call_conv.call_function(
+                    builder, builder.inttoptr(args[0], function), returns, kinds, values
+                )
+                return result
+
+            return returns(address, arguments), generate
+
+        return call  # type: ignore[no-any-return]
+
+
+def libc(name: str, arguments: int, *, sized: bool) -> Kernel:
+    """Function of the C library for kernels, with so many arguments: numbers and addresses, each an int64.
+
+    sized: its result has 64 bits; otherwise it is an int. A kernel sees no ``errno``. Both calling conventions that
+    matter (x86-64, AArch64) pass an int in a 64-bit register, of which the function reads the lower half.
+    """
+    if not INTERPRETED:
+        result = types.int64 if sized else types.int32
+        return types.ExternalFunction(name, result(*[types.int64] * arguments))  # type: ignore[no-any-return]
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), name)
+    function.restype = ctypes.c_int64 if sized else ctypes.c_int
+    function.argtypes = [ctypes.c_int64] * arguments
+    return lambda *values: function(*(int(each) for each in values))
+
+
 def quiet(kernel: Kernel) -> Kernel:
     """The kernel as Python calls it: int64 wraps in an interpreted one as it does compiled, without a warning."""
     return np.errstate(over="ignore")(kernel) if INTERPRETED else kernel

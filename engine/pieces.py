@@ -1,9 +1,10 @@
 """Pieces of the state that two replicas compare in turn, so that a difference is found that no event shows yet.
 
 A piece is a run of bytes of one region (``parts.regions``). Its number says which region and from which byte, so that
-two engines at the same command cut the same piece. There are two kinds of regions, each walked at its own pace: dense
-ones (orders, books, accounts), which are small and change most, and sparse ones (ids, levels, exposures), which are as
-large as the capacity. The venue's counters give the other regions their length: compare them first.
+two engines at the same command cut the same piece. There are three kinds of regions, each walked at its own pace: dense
+ones (orders, books, accounts), which are small and change most, sparse ones (levels, exposures), which are as large as
+the capacity, and the table of ids, which is sparse too and larger than all others together. The venue's counters give
+the other regions their length: compare them first.
 """
 
 from functools import cache
@@ -12,13 +13,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.digest import EventChain, checksum
-from engine.parts import regions
+from engine.parts import Region, regions
 from engine.state import State
 
 Rows = np.ndarray[Any, Any]
 
 #: Number of the piece with the venue's counters.
 VENUE: Final = 0
+#: Kinds of regions.
+_DENSE, _SPARSE, _IDS = _KINDS = (0, 1, 2)
 _OFFSET_BITS: Final = 40
 _OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
 
@@ -36,17 +39,18 @@ class Piece(NamedTuple):
 class Pieces:
     """Pieces of the state of an engine as it stands: make it anew after each command.
 
-    ``events``: number of the piece with the chain of the events. ``first_dense``, ``first_sparse``: numbers with which
-    a walk through the regions of a kind begins.
+    ``events``: number of the piece with the chain of the events. ``first_dense``, ``first_sparse``, ``first_ids``:
+    numbers with which a walk through the regions of a kind begins.
     """
 
     def __init__(self, state: State, chain: EventChain) -> None:
         self._regions, self._chain = regions(state), chain
-        self._following, first_sparse = _walk_order(tuple(each.paged for each in self._regions))
+        self._following, firsts = _walk_order(tuple(map(_kind, self._regions)))
         self._raw: dict[int, Rows] = {}
         self.events: int = len(self._regions) << _OFFSET_BITS
-        self.first_dense: int = (VENUE + 1) << _OFFSET_BITS
-        self.first_sparse: int = first_sparse << _OFFSET_BITS
+        self.first_dense: int = firsts[_DENSE] << _OFFSET_BITS
+        self.first_sparse: int = firsts[_SPARSE] << _OFFSET_BITS
+        self.first_ids: int = firsts[_IDS] << _OFFSET_BITS
 
     def _bytes(self, index: int) -> tuple[str, str, Rows]:
         """Part, name and bytes of a region."""
@@ -92,12 +96,20 @@ class Pieces:
         return pieces, index << _OFFSET_BITS | start
 
 
+def _kind(region: Region) -> int:
+    if not region.paged:
+        return _DENSE
+    return _IDS if region.name == "ids" else _SPARSE
+
+
 @cache
-def _walk_order(paged: tuple[bool, ...]) -> tuple[tuple[int, ...], int]:
-    """Index of the next region of the same kind after each region, and the first sparse region.
+def _walk_order(region_kinds: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Index of the next region of the same kind after each region, and the first region of each kind.
 
     The venue's counters are compared each time, and are no stop of the walk.
     """
-    kinds = {kind: [at for at, each in enumerate(paged) if each == kind and at != VENUE] for kind in (False, True)}
-    following = [next((at for at in kinds[kind] if at > index), kinds[kind][0]) for index, kind in enumerate(paged)]
-    return tuple(following), kinds[True][0]
+    members = [[at for at, each in enumerate(region_kinds) if each == kind and at != VENUE] for kind in _KINDS]
+    following = (
+        next((at for at in members[kind] if at > index), members[kind][0]) for index, kind in enumerate(region_kinds)
+    )
+    return tuple(following), tuple(each[0] for each in members)

@@ -1,12 +1,12 @@
 """A market maker in few lines: quotes both sides around a middle, and quotes anew whenever one of them trades.
 
-Run it against any node, as a user that the node knows (`lockstep admin user --help`):
+Run it against a node, or against both nodes of a pair, as a user of the market (`lockstep admin user --help`):
 
-    LOCKSTEP_PASSWORD=... python examples/market_maker.py 127.0.0.1 9001 ALICE XYZ 10.00
+    LOCKSTEP_PASSWORD=... python examples/market_maker.py 127.0.0.1:9001 ALICE XYZ 10.00
+    LOCKSTEP_PASSWORD=... python examples/market_maker.py 10.0.0.1:9001,10.0.0.2:9001 ALICE XYZ 10.00
 
-What trades moves the middle: up by a cent when the offer was taken, down when the bid was. A connection that breaks is
-made again, and a quote that was under way then is settled by the client; nothing here has to know of it. Ctrl-C
-cancels both quotes and ends.
+Each trade moves the middle: up by a cent if the offer was taken, down if the bid was. The client connects again after a
+loss, to whichever node is primary, and settles the requests that were under way. Ctrl-C cancels both quotes and ends.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from client import AsyncClient, Executed, Side
 TICK, QTY = Decimal("0.01"), 100
 
 
-async def main(host: str, port: str, user: str, symbol: str, price: str) -> None:
-    """Quote until it is interrupted."""
+async def main(addresses: str, user: str, symbol: str, price: str) -> None:
+    """Quote until interrupted. ``addresses``: HOST:PORT of the node, or of both nodes with a comma between."""
     middle = Decimal(price)
-    async with AsyncClient(host, int(port), user, os.environ["LOCKSTEP_PASSWORD"], from_seq=0) as client:
+    async with AsyncClient(addresses, None, user, os.environ["LOCKSTEP_PASSWORD"], from_seq=0) as client:
         try:
             while True:
                 bid = await client.enter(symbol, Side.BUY, QTY, middle - TICK)

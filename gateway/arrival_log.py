@@ -152,6 +152,20 @@ class ArrivalLog:
         if self.at >= _PIECE_WORDS:
             self.flush()
 
+    #: Word at or after which records are passed to the writing thread.
+    full_at: Final = _PIECE_WORDS
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Word at which the next record begins, sequence number of the first waiting row, and number of these rows."""
+        return self.at, self._first_seq, self._rows
+
+    def go_on(self, at: int, first_seq: int, rows: int) -> None:
+        """Go on after records that a kernel has written; the arguments are as ``position``."""
+        self.at, self._first_seq, self._rows = at, first_seq, rows
+        if at >= self.full_at:
+            self.flush()
+
     def flush(self) -> None:
         """Pass all waiting records to the writing thread."""
         if self.at == 0:

@@ -101,7 +101,8 @@ def new_arrivals(
 
 
 _packet_bytes: Final = inlined(octets.packet_bytes)
-_unpack_arrivals = unpack_pointers(
+#: Unpack the arrays in a kernel, from the pointers of a ``Packed``.
+unpack_arrivals = unpack_pointers(
     new_arrivals(
         np.zeros(1, np.uint8),
         np.zeros(1, STREAM),
@@ -187,7 +188,7 @@ def read_streams(pointers, count, rows_max, first, record_at):
     streams may have more: call again, beginning with those with the fewest messages taken. ``end`` must be within the
     buffer. The record of the turn begins at word ``record_at``; the caller writes its TURN row.
     """
-    arrays = _unpack_arrivals(pointers)
+    arrays = unpack_arrivals(pointers)
     buffer, streams, _, _, _, _, commands, read, record, order = arrays
     count = min(count, len(streams), len(read), len(order))
     origin = record_at + TURN_WORDS

@@ -37,7 +37,8 @@ CHECK_NS: Final = 15_000_000_000
 #: Time for an ended connection to take its last bytes and to close.
 LEAVE_NS: Final = 2_000_000_000
 
-_LEAST_ROOM_BYTES: Final = 2_048
+#: A region with less room is not received into.
+LEAST_ROOM_BYTES: Final = 2_048
 
 
 class Owner(Protocol):
@@ -92,6 +93,18 @@ class Owner(Protocol):
         """Free the slot of a connection that is gone."""
         ...
 
+    def on_caught_up(self, connection: "Connection", /) -> None:
+        """Serve a connection directly from now on, if it may be."""
+        ...
+
+    def send_direct(self, connection: "Connection", data: bytes, /) -> bytes:
+        """Send bytes to a direct connection; gives those that it did not take."""
+        ...
+
+    def end_direct(self, connection: "Connection", /) -> None:
+        """Let the event loop read and write a connection again."""
+        ...
+
 
 class Connection(asyncio.BufferedProtocol):
     """One client connection. ``user`` is 0 until the login is accepted."""
@@ -118,6 +131,7 @@ class Connection(asyncio.BufferedProtocol):
         self.spool: Spool | None = None
         self.past = False  # the session is over: the rest of its stream is sent, then End of Session
         self.holding = False  # reading is paused: the region is full
+        self.is_direct = False  # the compiled turn reads and writes it; reading is paused for the loop
         self._paused_ns = 0  # begin of the time in which the reader takes nothing
 
     def __repr__(self) -> str:
@@ -127,6 +141,19 @@ class Connection(asyncio.BufferedProtocol):
     def live(self) -> bool:
         """True if a user is logged in and may send."""
         return self.user != 0 and not self.closing and not self.past
+
+    @property
+    def may_be_direct(self) -> bool:
+        """True if nothing of the connection is left to the event loop."""
+        return (
+            self.live
+            and self.caught_up
+            and self._half_closes
+            and not (self.dirty or self.holding or self._paused_ns)
+            and self.transport is not None
+            and not self.transport.is_closing()
+            and self.transport.get_write_buffer_size() == 0
+        )
 
     # # Callbacks of the event loop.
 
@@ -191,7 +218,7 @@ class Connection(asyncio.BufferedProtocol):
         if not self.dirty:
             self.received_ns = time_ns()
         if self.user:
-            if self._limit - self.end < _LEAST_ROOM_BYTES and self.transport is not None:
+            if self._limit - self.end < LEAST_ROOM_BYTES and self.transport is not None:
                 self.holding = True
                 self.transport.pause_reading()
             self._gateway.on_bytes(self)
@@ -240,9 +267,21 @@ class Connection(asyncio.BufferedProtocol):
         self.session.heard_ns = now_ns
         self.resume_reading()
 
+    def resume_loop(self, owed: bytes) -> None:
+        """Let the event loop read and write again after a compiled turn, which owes bytes of a packet to the client."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if self._limit - self.end < LEAST_ROOM_BYTES:
+            self.holding = True  # until the turn has read what is in the region
+        else:
+            transport.resume_reading()
+        if owed:
+            transport.write(owed)
+
     def resume_reading(self) -> None:
         """Read again, if it was paused and the region has room."""
-        if self.holding and self._limit - self.end >= _LEAST_ROOM_BYTES and self.transport is not None:
+        if self.holding and self._limit - self.end >= LEAST_ROOM_BYTES and self.transport is not None:
             self.holding = False
             self.transport.resume_reading()
 
@@ -274,6 +313,8 @@ class Connection(asyncio.BufferedProtocol):
                 self.caught_up = True
                 if self.past:
                     self._send_end()
+                else:
+                    self._gateway.on_caught_up(self)
                 return
             self.position += len(data)
             self.write(data)
@@ -282,8 +323,14 @@ class Connection(asyncio.BufferedProtocol):
         """Send the next messages of the stream, if the reader has all before them."""
         if self.caught_up and not self.closing and self.transport is not None:
             self.session.sent(count, now_ns)
-            self.transport.write(data)
-            self._gateway.bytes_out += len(data)
+            self._write(data)
+
+    def deliver_rest(self, data: bytes) -> None:
+        """Send the end of messages whose beginning was sent directly."""
+        if self.is_direct:
+            self._gateway.end_direct(self)
+        if self.caught_up and not self.closing:
+            self._write(data)
 
     def beat(self, beat: Beat) -> None:
         """Send a heartbeat that is due; disconnect a client that is silent, does not read, or does not close.
@@ -334,8 +381,14 @@ class Connection(asyncio.BufferedProtocol):
     def write(self, data: bytes) -> None:
         """Send bytes, unless the connection is closing."""
         if self.transport is not None and not self.closing:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        self._gateway.bytes_out += len(data)
+        if self.is_direct:
+            data = self._gateway.send_direct(self, data)
+        if data and self.transport is not None:
             self.transport.write(data)
-            self._gateway.bytes_out += len(data)
 
     def close(self, why: str, *, debug: bool = True, last: bytes = b"") -> None:
         """End the connection: send the reason in a debug packet, then ``last``, as far as the client reads it.
@@ -351,6 +404,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._socket.abort()  # nothing can be sent before the handshake is done
             self._gateway.on_closing(self)
             return
+        if self.is_direct:
+            self._gateway.end_direct(self)
         if debug:
             self.write(Debug(f"closed: {why}").packet())
         if last:
@@ -373,6 +428,8 @@ class Connection(asyncio.BufferedProtocol):
         """End the session: refuse further orders, and send End of Session after the last message."""
         if not self.live:
             return
+        if self.is_direct:
+            self._gateway.end_direct(self)
         self._gateway.end_login(self)
         self.past = True
         self.end = self.begin

@@ -16,14 +16,17 @@ from engine.capacity import Capacity
 from engine.jit import INTERPRETED, Packed
 from engine.kernel_cache import cache_directory_of
 from engine.records import COMMAND, EVENT, CommandKind
+from engine.state import new_state
 from gateway.answering import system_event
 from gateway.arrivals import STREAM, new_arrivals, read_streams
 from gateway.reading import add_symbol
 from gateway.streams import Segment, Streams
+from gateway.turn import beat_lines, new_turn, run_turns
+from sequencer.clock import CLOCK_WORDS
 
 _HERE: Final = Path(__file__).resolve().parent
 #: The kernel that is compiled last.
-LAST: Final = "answering.system_event"
+LAST: Final = "turn.beat_lines"
 
 
 def is_compiled() -> bool:
@@ -34,7 +37,8 @@ def is_compiled() -> bool:
 def compile_kernels() -> None:
     """Compile or load all kernels: read and answer one small block."""
     sent: list[Segment] = []
-    streams = Streams(Capacity(1, 1, 1, 1), sent.append, lambda _: None, users_max=1)
+    capacity = Capacity(1, 1, 1, 1)
+    streams = Streams(capacity, sent.append, lambda _: None, users_max=1)
     add_symbol(streams.symbols, 1, 1)
     rows = np.zeros(1, COMMAND)
     arrivals = new_arrivals(
@@ -46,13 +50,22 @@ def compile_kernels() -> None:
         streams.recent,
         rows,
     )
-    read_streams(Packed(arrivals).pointers, 1, 1, 0, 0)
+    packed = Packed(arrivals)
+    read_streams(packed.pointers, 1, 1, 0, 0)
     rows["kind"] = CommandKind.ENTER
     streams(1, rows, np.zeros(1, EVENT))
     rows["kind"], rows["time_ns"] = CommandKind.CLOCK, 1
     streams(2, rows, np.zeros(0, EVENT))
     streams.open_orders(1)
     system_event(streams.tables, 0, 0, 0)
+    turn = new_turn(
+        np.zeros(CLOCK_WORDS, np.int64), slots=1, descriptors=1, users=2, rows=1, segments=1, segment_bytes=1
+    )
+    state = Packed(new_state(capacity))
+    # It has no poll, so it ends at once.
+    lines = Packed(turn)
+    run_turns(lines.pointers, packed.pointers, streams.pointers, state.pointers, np.zeros(1, EVENT), 0)
+    beat_lines(lines.pointers, 0, 0, 0, 0)
 
 
 def _end_with_stdin() -> None:

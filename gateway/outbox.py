@@ -88,8 +88,12 @@ class Outbox(Projection):
         """All spools, that of the present session last."""
         return *self.past.values(), self.spool
 
-    def _deliver(self, segment: Segment) -> None:
+    def keep(self, segment: Segment) -> None:
+        """Keep a segment that was made and sent elsewhere."""
         self.spool.append(segment.user, segment.first_seq, segment.messages, segment.data)
+
+    def _deliver(self, segment: Segment) -> None:
+        self.keep(segment)
         if self.on_segment is not None:
             self.on_segment(segment)
 

@@ -17,18 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bounds import COMMANDS_PER_CALL_MAX
+from engine.engine import Engine
 from engine.jit import Packed
 from engine.records import COMMAND, UserPermission
 from gateway.arrival_log import ArrivalLog
 from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams, turn_words_max
 from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
+from gateway.direct import DirectLines, DirectMarket
 from gateway.logins import Logins, StoredPassword
 from gateway.outbox import Outbox
 from gateway.passwords import salt_and_hash
 from gateway.slots import Slots, waiting_of
 from gateway.spool import Spool, SpoolError
 from gateway.streams import Segment
+from sequencer.clock import MarketClock
 from wire import ProtocolError, ouch, soup
 from wire.soup import Debug, LoginRequest, RejectCode
 from wire.soup_session import State
@@ -136,6 +139,7 @@ class Gateway:
         self._rows_max = ROWS_MAX
         self._rows_limit = ROWS_MAX
         self._waiting: list[Connection] = []
+        self._direct: DirectLines | None = None
         self._resuming = False  # a round of messages was cut short for lack of room
         self._scheduled = False
         self._busy_poll_ns = busy_poll_ns
@@ -146,6 +150,8 @@ class Gateway:
         self.open_for_logins = True
         #: Reason for which every login is rejected as for a session that is not here; "": logins are taken.
         self.elsewhere = ""
+        #: Reason for which this node may not be primary any more, "" if it certainly is; asked at each login.
+        self.unsure: Callable[[], str] = lambda: ""
         #: Epoch of the reign, which each login answer is followed by; 0: a node that is not of a pair.
         self.epoch = 0
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
@@ -218,6 +224,7 @@ class Gateway:
         """Free the slot of a connection that is gone."""
         if connection.slot < 0:
             return
+        self.end_direct(connection)
         self._slots.on_disconnect(connection)
         connection.slot = -1
         self.connections.discard(connection)
@@ -256,8 +263,8 @@ class Gateway:
 
     def on_login_request(self, connection: Connection, request: LoginRequest) -> None:
         """Queue the check of the password of a login request."""
-        if self.elsewhere:
-            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, self.elsewhere)
+        if away := self.elsewhere or self.unsure():
+            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, away)
             return
         self._slots.on_login_request(connection)
         user = self.streams.user(request.user)
@@ -268,8 +275,8 @@ class Gateway:
                 return
             if not right or not user:
                 self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
-            elif self.elsewhere:
-                self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, self.elsewhere)
+            elif away := self.elsewhere or self.unsure():
+                self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, away)
             elif self._password_of(user) != stored:
                 self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
             else:
@@ -362,6 +369,69 @@ class Gateway:
             raise SpoolError(f"{error}; start the node again, which rebuilds a file that is too short") from error
         self._outbox.drop_past(spool)
         self._warn("past session dropped", session=spool.session, why=str(error))
+
+    # Direct connections.
+
+    def serve_directly(self, engine: Engine, market: DirectMarket, clock: MarketClock) -> None:
+        """Serve connections directly from now on, where they may be; once, before the first connection."""
+        self._direct = DirectLines(
+            self,
+            engine,
+            market,
+            clock,
+            self.streams,
+            self._arrivals,
+            self._arrival_log,
+            rows_max=ROWS_MAX,
+            busy_poll_ns=self._busy_poll_ns,
+        )
+
+    @property
+    def direct_connections(self) -> int:
+        """Number of connections that are served directly now."""
+        return 0 if self._direct is None else len(self._direct)
+
+    def has_room(self) -> bool:
+        """True if a turn may be taken."""
+        return self._has_room()
+
+    def reads_others(self) -> bool:
+        """True if connections that are not direct wait for a turn."""
+        return bool(self._waiting)
+
+    def on_caught_up(self, connection: Connection) -> None:
+        """Serve a connection directly once the loop has sent what was written."""
+        if self._direct is not None:
+            self._loop.call_soon(self._direct.begin, connection)
+
+    def end_direct(self, connection: Connection) -> None:
+        """Let the event loop read and write a connection again."""
+        if connection.is_direct and self._direct is not None:
+            self._direct.end(connection)
+            if connection.end > connection.begin and connection.live:
+                self.on_bytes(connection)
+
+    def send_direct(self, connection: Connection, data: bytes) -> bytes:
+        """Send bytes to a direct connection; gives those that it did not take, after which it is not direct."""
+        rest = data if self._direct is None else self._direct.send(connection, data)
+        if rest:
+            self.end_direct(connection)
+        return rest
+
+    def on_told(self, segment: Segment, rest: bytes | None) -> None:
+        """Keep a segment; send ``rest``, which its direct connection did not take (None: the user has none)."""
+        self._outbox.keep(segment)
+        if rest is None:
+            self.deliver(segment)
+        elif rest and (connection := self.logged_in.get(segment.user)) is not None:
+            connection.deliver_rest(rest)
+
+    def on_line_stop(self, connection: Connection, stop: int) -> None:
+        """Read a connection that was direct: a packet that is not for the kernel, a broken one, or its end."""
+        if stop != FINE:
+            self._on_stop(connection, stop, self.now_ns())
+        elif connection.end > connection.begin and connection.live:
+            self.on_bytes(connection)
 
     # The turn.
 
@@ -459,6 +529,8 @@ class Gateway:
         """Bound the rows of a turn, for a node that reads slowly on purpose; ``ROWS_MAX`` removes the bound."""
         self._rows_limit = rows_max
         self._rows_max = min(self._rows_max, rows_max)
+        if self._direct is not None:
+            self._direct.limit_rows(rows_max)
 
     def _poll(self) -> None:
         """Keep the loop polling for a while after an order: more orders are likely, and waking up costs more than the
@@ -522,11 +594,19 @@ class Gateway:
         beat = self.attention.beat(self.now_ns())
         if self._arrival_log is not None:
             self._arrival_log.flush()
-        if self._waiting and not self._has_room():
+        direct = self._direct
+        if not self._has_room():
+            for connection in [] if direct is None else direct.end_all():
+                self.on_bytes(connection)
             for connection in list(self._waiting):
                 self._read_packets(connection, beat.now_ns)
+        if direct is not None:
+            direct.beat(beat)
         for connection in list(self.connections):
-            connection.beat(beat)
+            if not connection.is_direct:
+                connection.beat(beat)
+                if direct is not None and connection.live:
+                    direct.begin(connection)
 
     def _begin_day(self) -> None:
         """End the sessions of the day before. An order that was on its way may be of the new day, so users whose orders
@@ -548,6 +628,8 @@ class Gateway:
         """Refuse all further connections and logins."""
         self.open_for_logins = False
         self._logins.close()
+        if self._direct is not None:
+            self._direct.close()
         if self._arrival_log is not None:
             self._arrival_log.close()
 

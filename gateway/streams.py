@@ -123,6 +123,16 @@ class Streams:
         self.now_ns = 0
 
     @property
+    def pointers(self) -> Any:
+        """Pointers of the packed tables, for kernels."""
+        return self._packed.pointers
+
+    @property
+    def carries(self) -> bool:
+        """True if the last block ended with an EXTEND row, which belongs to the first row of the next."""
+        return self._carries
+
+    @property
     def tables(self) -> StreamTables:
         """Tables for the messages; filled in place, never replaced."""
         return self._packed.arrays
@@ -182,6 +192,35 @@ class Streams:
             if words & DEFINES:
                 self._take_definitions(first_seq, commands, events)
                 return
+        self._finish(first_seq, commands, events, at, segments, clocks, now_ns, words)
+
+    def go_on(
+        self,
+        first_seq: int,
+        commands: NDArray[Any],
+        events: NDArray[Any],
+        at: int,
+        segments: int,
+        clocks: int,
+        words: int,
+    ) -> None:
+        """Go on with a block that a compiled turn has begun to answer; the rest as ``answer_block`` gave it there."""
+        now_ns = int(self.tables.clock_ns[clocks - 1]) if clocks else self.now_ns
+        if words & (UNTELLABLE | BECAME_FAR):
+            self._check_marks(first_seq, events)
+        self._finish(first_seq, commands, events, at, segments, clocks, now_ns, words)
+
+    def _finish(
+        self,
+        first_seq: int,
+        commands: NDArray[Any],
+        events: NDArray[Any],
+        at: int,
+        segments: int,
+        clocks: int,
+        now_ns: int,
+        words: int,
+    ) -> None:
         if segments:
             self._send(segments)
         if at < len(events):

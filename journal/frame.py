@@ -46,6 +46,10 @@ _TIME_NS: Final = msgpack.packb("time_ns")
 _UNSEALED: Final = bytes(CHECKSUM_BYTES)
 #: The link stays last: ``seal`` writes over the final 16 bytes of the header.
 _PREVIOUS: Final = msgpack.packb("previous") + msgpack.packb(_UNSEALED)
+_BEFORE_LINK: Final = _PREVIOUS[:-CHECKSUM_BYTES]
+#: Type and size of a number above 32 bits in a header, such as a time.
+_U64: Final = 0xCF
+_U64_BYTES: Final = 9
 _BEGUN_BYTES_MAX: Final = _HEADER_BYTES_MAX - 80
 
 
@@ -245,6 +249,46 @@ def decode_sealed(sealed: bytes, row_bytes: int) -> Block:
     except JournalDamaged as error:
         fault = str(error).partition(";")[0]  # without the advice for a journal that is damaged itself
         raise BlockRefused(f"a block is refused: {fault}") from error
+
+
+def decode_next(
+    sealed: bytes, row_bytes: int, label: tuple[int, str], epoch: int, last_seq: int, link: bytes, last_time_ns: int
+) -> Block | None:
+    """Block of another node that follows the last one with the same label and epoch; None for any other block.
+
+    Everything is verified, as by ``decode_sealed`` and ``check_continues``. Almost every block is such a one, and its
+    header is known but for count and time: it is compared with that, instead of being read field by field.
+
+    ``label``: rules_version and source_digest. ``last_seq``, ``link``, ``last_time_ns``: of the last block.
+    """
+    if len(sealed) < FIXED_BYTES:
+        return None
+    magic, header_bytes, rows_bytes, zero, checksum = _FIXED.unpack_from(sealed)
+    count, odd = divmod(rows_bytes, row_bytes)
+    rows_at = FIXED_BYTES + header_bytes
+    if magic != MAGIC or zero or odd or not 0 < count <= ROWS_PER_BLOCK_MAX or len(sealed) != rows_at + rows_bytes:
+        return None
+    pack = _PACKER.pack
+    time_at = rows_at - _U64_BYTES - len(_PREVIOUS)
+    time = sealed[time_at : time_at + _U64_BYTES]
+    header = (
+        _begun(*label, epoch),
+        pack(last_seq + 1),
+        _COUNT,
+        pack(count),
+        _TIME_NS,
+        time,
+        _BEFORE_LINK,
+        link,
+    )
+    if sealed[FIXED_BYTES:rows_at] != b"".join(header) or time[0] != _U64:
+        return None
+    time_ns = int.from_bytes(time[1:], "big")
+    if not last_time_ns <= time_ns <= SEQ_MAX or _checksum(sealed) != checksum:
+        return None
+    rules_version, source_digest = label
+    rows = memoryview(sealed)[rows_at:]
+    return Block(last_seq + 1, count, time_ns, epoch, source_digest, rules_version, link, checksum, rows)
 
 
 def check_continues(block: Block, last_seq: int, link: bytes, epoch: int, time_ns: int, start_seq: int = 0) -> None:

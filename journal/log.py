@@ -233,6 +233,8 @@ class Journal:
         self._last_epoch = self.epoch
         self.rules_version: int = self.meta["rules_version"]
         self.source_digest: str = str(self.meta.get("source_digest", ""))
+        #: Label of the last block that was taken from another node.
+        self._taken_label = (self.rules_version, self.source_digest)
         self._writer = self._new_writer(self._store)
 
     def _new_writer(self, store: Store) -> GroupWriter:
@@ -425,10 +427,13 @@ class Journal:
         """
         writer = self._writing()
         sealed = bytes(sealed)
-        block = frame.decode_sealed(sealed, self._genesis.row_bytes)
         epoch = max(self.epoch, self._last_epoch)
-        frame.check_continues(block, self.last_seq, self.link, epoch, self._last_time_ns, self.start_seq)
-        label = (block.rules_version, block.source_digest)
+        label, last_seq, link, row_bytes = self._taken_label, self.last_seq, self.link, self._genesis.row_bytes
+        block = frame.decode_next(sealed, row_bytes, label, epoch, last_seq, link, self._last_time_ns)
+        if block is None:
+            block = frame.decode_sealed(sealed, row_bytes)
+            frame.check_continues(block, last_seq, link, epoch, self._last_time_ns, self.start_seq)
+            label = self._taken_label = (block.rules_version, block.source_digest)
         writer.put(Entry(block.first_seq, block.last_seq, sealed, b"", block.time_ns, label))
         self._last_seq, self._last_time_ns, self._link = block.last_seq, block.time_ns, block.checksum
         self.epoch = self._last_epoch = block.epoch

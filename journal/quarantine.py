@@ -66,8 +66,8 @@ class Quarantine:
 
 
 def path_of(directory: Path, name: str) -> Path:
-    """File of a quarantine of a data directory."""
-    return directory / FOLDER / f"{name}{SUFFIX}"
+    """File of a quarantine of a data directory. ``name``: with or without the suffix."""
+    return directory / FOLDER / f"{name.removesuffix(SUFFIX)}{SUFFIX}"
 
 
 def write_quarantine(directory: Path, quarantine: Quarantine, blocks: Iterable[Block]) -> Path:

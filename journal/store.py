@@ -68,7 +68,20 @@ class _SharedEnvironment:
         self.environment = environment
         self.writable = writable
         self.users = 0
-        self.snapshots = 0
+        #: Thread and transaction of each snapshot that is read.
+        self.snapshots: dict[object, tuple[int, lmdb.Transaction]] = {}
+
+    def wait_for_snapshots(self) -> None:
+        """Wait until nobody reads a snapshot; ``_changed`` is held.
+
+        A snapshot of this thread would be waited for in vain. An interrupt has kept it from being ended, so it is ended
+        here.
+        """
+        for token, (thread, transaction) in list(self.snapshots.items()):
+            if thread == threading.get_ident():
+                del self.snapshots[token]
+                transaction.abort()
+        _changed.wait_for(lambda: not self.snapshots)
 
 
 _shared: dict[tuple[int, int, int], _SharedEnvironment] = {}
@@ -127,7 +140,7 @@ class ReaderLock:
             shared.users += 1
 
     def _reopen(self, shared: _SharedEnvironment, options: dict[str, Any]) -> None:
-        _changed.wait_for(lambda: not shared.snapshots)
+        shared.wait_for_snapshots()
         shared.environment.close()
         shared.environment = _lmdb_open(self._folder, **options)
         shared.writable = not options.get("readonly", False)
@@ -146,13 +159,14 @@ class ReaderLock:
                 transaction = shared.environment.begin()
             except lmdb.Error as error:
                 raise JournalError(f"LMDB gives no snapshot of {self._folder}: {error}") from error
-            shared.snapshots += 1
+            token = object()
+            shared.snapshots[token] = (threading.get_ident(), transaction)
         try:
             yield transaction.id()
         finally:
             with _changed:
-                transaction.abort()
-                shared.snapshots -= 1
+                if shared.snapshots.pop(token, None) is not None:
+                    transaction.abort()
                 _changed.notify_all()
 
     def close(self) -> None:
@@ -160,7 +174,7 @@ class ReaderLock:
         with _changed:
             shared = _shared[self._key]
             if self._writable or shared.users == 1:
-                _changed.wait_for(lambda: not shared.snapshots)
+                shared.wait_for_snapshots()
             shared.users -= 1
             if not shared.users:
                 del _shared[self._key]

@@ -61,6 +61,12 @@ class Node(Protocol):
     @property
     def options(self) -> Options: ...
 
+    @property
+    def durable_lag_s(self) -> float: ...
+
+    @property
+    def policy(self) -> str: ...
+
     def standing(self) -> tuple[str, str]:
         """State in a word or two, and its reason."""
         ...
@@ -163,7 +169,7 @@ def status(node: Node) -> Status:
         "uptime_s": round(time.monotonic() - node.began_s, 1),
         "data": str(node.options.data),
         "journal_id": journal.journal_id.hex(),
-        "durability": node.options.durability,
+        "durability": node.policy,
         "state": state,
         "state_reason": why,
         "diverged": int(node.pair is not None and bool(node.pair.divergences)),
@@ -176,7 +182,7 @@ def status(node: Node) -> Status:
         "clock_jumps": node.clock.jumps,
         "clock_ahead_ns": node.clock.ahead_ns,
         "clock_refused_ns": node.clock.refused_ns,
-        "durable_lag_s": round(node.market.durable_lag_s, 3),
+        "durable_lag_s": round(node.durable_lag_s, 3),
         "failed_logins": gateway.failed_logins,
         "refused_connections": gateway.refused_connections,
         "displaced_connections": gateway.displaced_connections,
@@ -198,6 +204,7 @@ def status(node: Node) -> Status:
         **dict.fromkeys((f"{name}_per_s" for name in ("commands", "orders", "events", "trades")), 0.0),
         **node.rates.per_s(),
         "connections": len(gateway.connections),
+        "direct_connections": gateway.direct_connections,
         "logged_in": len(gateway.logged_in),
         "bytes_in": gateway.bytes_in,
         "bytes_out": gateway.bytes_out,

@@ -16,6 +16,7 @@ from engine.interface import EngineKind, MarketEngine
 from engine.records import COMMAND
 from journal import BlockRefused, Journal, JournalDamaged
 from journal.frame import check_continues, decode_sealed
+from journal.marks import decode_genesis
 from replay.rebuild import Progress, capacity_of, journal_of, owned_rows, played, rebuild_from
 from replication.comparison import Divergence
 from replication.identity import identity_of
@@ -71,6 +72,8 @@ class Auditor:
         self._socket: socket.socket | None = None
         self._own_parts: dict[int, dict[str, bytes]] = {}
         self._parts_seq = 0
+        #: Start of the slice that it is in.
+        self._start = Position(0, b"")
         self._link, self._epoch, self._time_ns = self._end()
         self.standby = self._new_standby()
 
@@ -130,12 +133,14 @@ class Auditor:
                 "hand; name a newer copy, or the directory of a running node"
             )
         if standby.state == "apart" and standby.common is not None:
-            return f"{self._directory} has blocks after command {standby.common.seq} that the primary does not have"
+            seq = standby.common.seq
+            return f"{self._directory} has blocks that the primary does not have, after command {seq} or later"
         return f"the primary refuses the audit: {standby.why}"
 
     def _end(self) -> tuple[bytes, int, int]:
         """Checksum, epoch and time at the end of what was replayed; the engine stands at the end of a block."""
         seq = self._engine.seq
+        self._start = Position(self._journal.start_seq, self._journal.start_link)
         if seq == self._journal.start_seq:
             return self._journal.start_link, 0, 0
         block = next(self._journal.blocks(seq, seq))
@@ -176,7 +181,7 @@ class Auditor:
             select.select([], [], [], _LOOK_S)
             return False
         self._socket.setblocking(False)
-        start = Position(self._journal.start_seq, self._journal.start_link)
+        start = self._start
         end = Position(self.standby.taken_seq, self._link)
         self.standby.connect(os.urandom(16), [end] if end.seq == start.seq else [end, start], lease_clock_ns())
         return True
@@ -206,6 +211,14 @@ class Auditor:
         self.standby.acknowledge(now_ns)
         self._send(b"".join(self.standby.take_out()))
 
+    def _go_on_in_slice(self, genesis: bytes) -> None:
+        begun = decode_genesis(genesis)
+        if begun.start is None or (begun.start.last_seq, begun.start.link) != (self.standby.taken_seq, self._link):
+            raise LinkError(f"the primary begins slice {begun.slice_number} at another command than it sent up to")
+        self._start = Position(begun.start.last_seq, begun.checksum)
+        self._link = begun.checksum
+        self.standby.on_slice_begun(begun.slice_number)
+
     def _send(self, data: bytes) -> None:
         if not data or self._socket is None:
             return
@@ -224,9 +237,7 @@ class Auditor:
             for sealed in blocks:
                 try:
                     block = decode_sealed(sealed, COMMAND.itemsize)
-                    check_continues(
-                        block, standby.taken_seq, self._link, self._epoch, self._time_ns, self._journal.start_seq
-                    )
+                    check_continues(block, standby.taken_seq, self._link, self._epoch, self._time_ns, self._start.seq)
                 except (BlockRefused, JournalDamaged) as error:
                     standby.on_block_refused(str(error))
                     return
@@ -238,14 +249,18 @@ class Auditor:
                 checks = standby.take_checks()
                 for check in checks:
                     self._check(check)
-            except LinkError as error:
+            except (LinkError, JournalDamaged) as error:
                 standby.on_block_refused(str(error))
                 return
             if not blocks and not checks:
                 return
 
     def _check(self, check: "Scrub | tuple[int, dict[str, bytes]] | bytes") -> None:
-        if self._pieces is None or isinstance(check, bytes):
+        """Compare what the primary sent, or go on in the slice that it has begun. Raises LinkError."""
+        if isinstance(check, bytes):
+            self._go_on_in_slice(check)
+            return
+        if self._pieces is None:
             return
         if isinstance(check, Scrub):
             part, own = self._pieces.own(check)

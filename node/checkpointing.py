@@ -12,9 +12,9 @@ from typing import Any, Final
 from checkpoints import Projections
 from directory.checkpoint_fork import CheckpointFork
 from directory.recover import stateful
-from directory.roll import begin_slice_live
+from directory.roll import begin_same_slice_live, begin_slice_live
 from engine.interface import MarketEngine
-from journal import Journal, JournalError
+from journal import BlockRefused, Journal, JournalError
 from node.control import OperationRefused
 from node.market import Market
 from node.scarcity import Scarcity
@@ -129,6 +129,28 @@ class CheckpointSchedule:
                 raise  # the node ends, and its next start finds one slice or the other
             self._on_failure(f"no new slice was begun: {error}", "no new slice")
             return
+        self._go_on_in_slice(began_s)
+
+    def begin_same_slice(self, genesis: bytes) -> None:
+        """Begin the slice that the primary has begun after the last command, with the same genesis record.
+
+        Engine and projections stand at that command. A checkpoint under way is dropped, since the image of the slice
+        cannot wait for it. Raises BlockRefused, and the slice before stays open, where the slice does not follow or
+        cannot be written now; JournalError where the journal has failed.
+        """
+        began_s = time.monotonic()
+        self.drop("a new slice of the journal begins")
+        try:
+            begin_same_slice_live(self._journal, stateful(self._engine), genesis)
+        except JournalError as error:
+            self._journal.raise_failure()
+            if self._journal.is_closed or isinstance(error, BlockRefused):
+                raise
+            raise BlockRefused(f"the slice that the primary has begun is refused: {error}") from error
+        self._go_on_in_slice(began_s)
+
+    def _go_on_in_slice(self, began_s: float) -> None:
+        """Begin the image of a slice that was begun at the present command, and report the slice."""
         self._aside.start_image(self._engine)
         self.on_slice()
         self._report(

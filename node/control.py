@@ -22,7 +22,7 @@ STATUS_KEYS: Final = (
     "uptime_s",
     "data",  # the data directory
     "journal_id",  # in hexadecimal: the same in a node and its copies, and in no other
-    "durability",  # fsync or none
+    "durability",  # what an answer waits for: fsync or none; in a pair also replica or both
     "state",  # open, stopped, stalled, ending, draining, diverged, standby, unsure, disk low, full or gone, clock
     "state_reason",  # the reason in a sentence; empty if open
     "diverged",  # 0 or 1: this node, or a copy of it, has another state than the other node
@@ -70,6 +70,7 @@ STATUS_KEYS: Final = (
     "events_per_s",
     "trades_per_s",
     "connections",
+    "direct_connections",  # served by the compiled turn at this moment
     "logged_in",
     "bytes_in",
     "bytes_out",
@@ -114,8 +115,26 @@ class PairControl(Protocol):
         """Hand the reign to the standby; gives its name. Raises OperationRefused."""
         ...
 
+    @property
+    def policy(self) -> str:
+        """Release policy: what an answer waits for."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Sentences of a primary for the operator while no node could take over."""
+        ...
+
     def unsure(self) -> str:
         """Reason for which this primary may not answer now, "" if it may or is a copy."""
+        ...
+
+    @property
+    def disk_lag_s(self) -> float:
+        """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""
+        ...
+
+    def waits_for(self) -> str:
+        """Name of the node whose acknowledgement answers wait for now; "" if they wait for none."""
         ...
 
     async def survey_promotion(self) -> dict[str, Any]:

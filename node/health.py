@@ -11,10 +11,15 @@ DURABLE_LAG_MAX_S: Final = 5.0
 STALL_MAX_S: Final = 30.0
 
 
-def late(durable_lag_s: float) -> list[str]:
-    """Reason why orders do not become durable in time."""
+def late(durable_lag_s: float, waits_for: str = "") -> list[str]:
+    """Reason why orders do not become durable in time. ``waits_for``: node whose acknowledgement answers wait for."""
     if durable_lag_s <= DURABLE_LAG_MAX_S:
         return []
+    if waits_for:
+        return [
+            f"commands have waited {durable_lag_s:.0f} s for {waits_for} to acknowledge them, so clients get no "
+            f"answers; check {waits_for}"
+        ]
     return [f"commands have waited {durable_lag_s:.0f} s to become durable, so clients get no answers; check the disk"]
 
 

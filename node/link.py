@@ -37,6 +37,10 @@ class LinkError(ValueError):
     """The node cannot be reached; the message says why, then what to do."""
 
 
+class NodeStarts(LinkError):
+    """A process has the directory and listens to no operator yet; the message says so, then what to do."""
+
+
 class LinkLost(LinkError):
     """The connection to the node was lost, or the node does not answer."""
 
@@ -143,16 +147,16 @@ class Link:
             raise LinkError(f"{self._directory} does not exist; check the path") from None
 
     def _connected(self, directory_fd: int) -> socket.socket:
-        start = f"start one with `lockstep serve --data {self._directory}`"
         try:
             return operator_socket.connect(directory_fd, CONNECT_S)
         except FileNotFoundError:
-            raise LinkError(f"no node runs on {self._directory}: there is no {NAME} in it; {start}") from None
+            raise self._absent(f"there is no {NAME} in it") from None
         except ConnectionRefusedError:
-            raise LinkError(
-                f"no node runs on {self._directory}: nothing listens on its {NAME}, which an ended node has left, "
-                f"or this directory is a copy of one in use; {start}"
-            ) from None
+            why = (
+                f"nothing listens on its {NAME}, which an ended node has left, or this directory is a copy of one in "
+                "use"
+            )
+            raise self._absent(why) from None
         except PermissionError:
             raise LinkError(
                 f"{self._directory / NAME} is for user {os.fstat(directory_fd).st_uid} only, who runs the "
@@ -160,6 +164,25 @@ class Link:
             ) from None
         except TimeoutError:
             raise LinkError(f"the node on {self._directory} accepts no connection; see its log") from None
+
+    def _absent(self, why: str) -> LinkError:
+        """Sentence for a directory whose node does not listen: it starts, it does not run, or there is none."""
+        from journal.lock import writer_pid  # slow to load, and needed for this sentence only
+        from journal.slices import places
+
+        directory = self._directory
+        pid = writer_pid(directory)
+        if pid is not None:
+            return NodeStarts(
+                f"process {pid} has {directory} and takes no requests of operators now: a node that starts or ends, or "
+                "another command; wait some seconds, and see its log"
+            )
+        if any(directory.glob("*.register")):
+            return LinkError(f"{directory} is of a witness, which takes no requests; name the directory of a node")
+        then = f"start one with `lockstep serve --data {directory}`"
+        if not places(directory):
+            then += "; one that was started here with --peer still waits for the other node, see its log"
+        return LinkError(f"no node runs on {directory}: {why}; {then}")
 
     def _check_server(self) -> None:
         """Check that the owner of the directory, root or this user listens. Raises LinkError."""

@@ -18,6 +18,8 @@ from checkpoints import Projections
 from engine.interface import MarketEngine
 from engine.market_time import ends_extended
 from engine.records import COMMAND
+from gateway.direct import MadeBlock
+from gateway.outbox import Outbox
 from journal import Block, Durability, Journal, JournalError
 from node.control import SubmissionResult
 from node.stages import StageClock
@@ -83,8 +85,10 @@ class Market:
         self.journal = journal
         self.engine = engine
         self._observers = projections.observers
+        #: Those beside the users' streams, which a direct turn has served already.
+        self._beside = projections.observers_beside(Outbox.name)
         self.published_seq = engine.seq
-        self._stamp = stamp
+        self.stamp = stamp
         self._stages = stages
         self.on_failure: Callable[[JournalError], None] = _raise
         self.on_release: Callable[[], None] = _do_nothing
@@ -125,9 +129,35 @@ class Market:
         """Sequence a clock value alone, so that timers that are due fire."""
         self._timed.read_ns = self._timed.taken_ns = time.perf_counter_ns()
         try:
-            self.pipeline.sequence(self._stamp.alone())
+            self.pipeline.sequence(self.stamp.alone())
         except JournalError as error:
             self._break(error)
+
+    @property
+    def answers_at_once(self) -> bool:
+        """True if answers leave before their block is journaled."""
+        return not self._waits
+
+    def adopt(self, block: MadeBlock) -> None:
+        """Journal a block of direct turns, and answer it, unless it is answered, as soon as it may be answered.
+
+        Its events are in the engine's event digest.
+        """
+        moments = block.moments
+        if not block.answered:
+            self._timed.times.append(tuple(moments[0, :4].tolist()))
+        try:
+            self.pipeline.adopt(
+                block.commands, block.time_ns, block.events, self.engine.event_digest, held=not block.answered
+            )
+        except JournalError as error:
+            self._break(error)
+            return
+        if block.answered:
+            for observer in self._beside:
+                observer(block.first_seq, block.commands, block.events)
+            self.published_seq = block.first_seq + len(block.commands) - 1
+            self._stages.passed_many(moments)
 
     def submit(self, rows: NDArray[Any]) -> "asyncio.Future[SubmissionResult]":
         """Submit a batch of the node or the operator; gives its outcome once it is durable."""
@@ -158,7 +188,7 @@ class Market:
         for observer in self._observers:
             observer(block.first_seq, commands, events)
         self.published_seq = block.last_seq
-        self._stamp.go_on(self.engine.now_ns, extended=ends_extended(commands))
+        self.stamp.go_on(self.engine.now_ns, extended=ends_extended(commands))
 
     def release(self) -> None:
         """Publish what is durable now."""

@@ -61,6 +61,7 @@ GAUGES: Final = (
     ("trades_per_s", "lockstep_trade_rate", "Trades a second, over the last seconds", 1.0),
     ("held_rows", "lockstep_held_rows", "Rows that wait to be durable", 1.0),
     ("connections", "lockstep_connections", "Open connections of clients", 1.0),
+    ("direct_connections", "lockstep_direct_connections", "Connections that the compiled turn serves now", 1.0),
     ("logged_in", "lockstep_sessions", "Users logged in", 1.0),
     ("journal_bytes", "lockstep_journal_bytes", "Size of the journal", 1.0),
     ("disk_free_bytes", "lockstep_disk_free_bytes", "Free space on the disk of the journal", 1.0),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from engine.engine import Engine
 from engine.names import Directory
 from engine.records import CommandKind
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
@@ -164,6 +165,8 @@ class Node:
             busy_poll_ns=options.busy_poll_us * 1_000,
             arrival_log=self._arrival_log() if options.arrivals else None,
         )
+        if isinstance(self.engine, Engine):
+            self.gateway.serve_directly(self.engine, self.market, self.clock)
         self.timekeeping = Timekeeping(
             self.engine,
             self.clock,
@@ -322,10 +325,20 @@ class Node:
             return
         if self.pair is not None and await self.pair.leave():
             return
-        await self.drain()
-        await self._cancel_at_end()
-        self.intake.open = False
-        await self._settled()
+        try:
+            if self.pair is not None and (unsure := self.pair.unsure()):
+                raise OperationRefused(unsure)
+            await self.drain()
+            await self._cancel_at_end()
+            self.intake.open = False
+            await self._settled()
+        except OperationRefused as refused:
+            if self._awaits() == _NOT_DURABLE:
+                raise
+            # No wait helps: a later primary has the commands, or clients send them again.
+            self.log.warning("the node ends with commands that are not answered", why=str(refused))
+            self._stop()
+            return
         self.gateway.end_sessions()
         deadline_s = time.monotonic() + LEAVE_S
         try:
@@ -374,14 +387,22 @@ class Node:
             async with asyncio.timeout(END_S):
                 await work
         except TimeoutError:
-            raise OperationRefused(_NOT_DURABLE) from None
+            raise OperationRefused(self._awaits()) from None
+
+    def _awaits(self) -> str:
+        """Sentence on what the last commands wait for."""
+        if self.pair is not None and (unsure := self.pair.unsure()):
+            return unsure
+        if self.pair is not None and (name := self.pair.waits_for()):
+            return f"{name} has not acknowledged the last commands in time; check {name}"
+        return _NOT_DURABLE
 
     async def _settled(self) -> None:
         """Wait until all commands taken so far are published; under load more follow. Raises OperationRefused."""
         seq, deadline_s = self.engine.seq, time.monotonic() + END_S
         while self.market.published_seq < seq and self._failure is None:
             if time.monotonic() > deadline_s:
-                raise OperationRefused(_NOT_DURABLE)
+                raise OperationRefused(self._awaits())
             await asyncio.sleep(0.002)
 
     def fail(self, error: BaseException) -> None:
@@ -518,7 +539,13 @@ class Node:
         """Faults that only a restart ends."""
         if self._failure is not None:
             return [str(self._failure)]
-        return health.stopped(self.market.durable_lag_s)
+        # A restart of a primary does not end a wait for the other node.
+        return health.stopped(self.market.durable_lag_s if self.pair is None else self.pair.disk_lag_s)
+
+    @property
+    def durable_lag_s(self) -> float:
+        """Age of the oldest command that is not durable as the release policy asks, in seconds; 0 where all are."""
+        return max(self.market.durable_lag_s, self.pair.disk_lag_s if self.pair is not None else 0.0)
 
     def unready(self) -> list[str]:
         """Reasons why the node takes no new orders now, or answers none; the first is that of ``standing``."""
@@ -527,7 +554,13 @@ class Node:
     def warnings(self) -> list[str]:
         """Warnings for the operator while orders are taken and answered."""
         diverged = self.pair.divergences if self.pair is not None and self.reigns else []
-        return [*diverged, *self.clock_watch.warnings(), *self._lasting]
+        alone = self.pair.warnings() if self.pair is not None and self.reigns else []
+        return [*diverged, *alone, *self.clock_watch.warnings(), *self._lasting]
+
+    @property
+    def policy(self) -> str:
+        """Release policy: what an answer waits for."""
+        return self.options.durability if self.pair is None else self.pair.policy
 
     def standing(self) -> tuple[str, str]:
         """State of the node in a word or two, and its reason: ("open", "") if it takes and answers orders."""
@@ -537,7 +570,7 @@ class Node:
         """States for which the node takes no new orders or answers none, the gravest first, with their reasons."""
         if unhealthy := self.unhealthy():
             yield "stopped", unhealthy[0]
-        elif late := health.late(self.market.durable_lag_s):
+        elif late := health.late(self.durable_lag_s, self.pair.waits_for() if self.pair is not None else ""):
             yield "stalled", late[0]
         if self._ending:
             yield "ending", "the node is ending: sessions are ended, then it stops"

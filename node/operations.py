@@ -226,8 +226,14 @@ class Operations:
         return {"pair": self._node.pair_status()}
 
     async def _switchover(self, _request: Request) -> Answer:
-        self._log.warning("the operator hands over the reign")
-        return {"switchover": {"primary": await self._node.switch_over()}}
+        self._log.info("the operator asked for a switchover")
+        try:
+            primary = await self._node.switch_over()
+        except OperationRefused as refused:
+            self._log.warning("the operator was refused a switchover", why=str(refused))
+            raise
+        self._log.warning("the operator handed over the reign", primary=primary)
+        return {"switchover": {"primary": primary}}
 
     async def _promotion(self, _request: Request) -> Answer:
         return {"promotion": await self._node.survey_promotion()}

@@ -8,7 +8,6 @@ copies that connect. The end of a reign ends the node (``Node.depose``); the pro
 import asyncio
 import os
 import time
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,23 +15,32 @@ from directory.divergence import directory_id
 from directory.incomplete import clear_incomplete, why_incomplete
 from engine.engine import compile_kernels as engine_kernels
 from gateway.kernels import compile_kernels as gateway_kernels
-from journal import Block, BlockRefused, JournalError
+from journal import JournalError
 from node import pair_status, promotion, switchover
+from node.arbiter_notices import ArbiterNotices
 from node.control import OperationRefused
 from node.copy_age import CopyAge
+from node.copy_blocks import CopyBlocks
+from node.copy_notices import CopyNotices
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
+from node.live_fetch import LIVE_MAX, LiveFetch, Outcome
+from node.orderly_end import EndMark
 from node.pair_connections import FromCopy, ToPrimary
+from node.pair_disks import PairDisks
+from node.pair_outcomes import TailApart, TooFarBehind
 from node.pair_plan import PairOptions
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
-from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing
+from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing, Won
 from replication.candidacy import Candidacy
+from replication.copy_connection import Copy
 from replication.death_watch import DeathWatch
+from replication.history import Peer
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
-from replication.link import LinkError, Position
-from replication.primary import Copy, Primary
+from replication.link import Position
+from replication.primary import Primary
 from replication.standby import Settings as CopySettings
 from replication.standby import Standby
 from replication.tenure import Tenure
@@ -47,36 +55,15 @@ TICK_S: Final = 0.005
 RECONNECT_S: Final = 0.05
 CONNECT_S: Final = 1.0
 REFUSED_S: Final = 0.5
-
-
-class TailApart(Exception):
-    """The journal has blocks after ``common`` that are not of the primary's history: set them aside, start again.
-
-    ``common``: a common position, perhaps not the last one. ``address``: host and port of the primary's history; port
-    0: it serves none.
-    """
-
-    def __init__(self, common: Position, address: tuple[str, int]) -> None:
-        super().__init__(f"the journal has blocks after command {common.seq} that are not of the primary's history")
-        self.common, self.address = common, address
-
-
-class TooFarBehind(Exception):
-    """The primary does not keep the next block at hand: fetch its history from ``address``, then start again.
-
-    ``address``: host and port.
-    """
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        super().__init__("this journal ends too far behind the primary's; the blocks between are fetched")
-        self.address = address
+#: Longest wait for the own disk before a reign that was won: longer, and another node had better take over.
+DISK_S: Final = 0.5
 
 
 class Pair:
     """Replication of one node: ``primary`` while it reigns, ``standby`` while it follows.
 
     ``start`` opens the link; the node calls ``on_progress`` when something became durable, and ``close`` at its end.
-    ``outcome``: why the node must be opened again, if it must: an exception of this file.
+    ``outcome``: why the node must be opened again, if it must: an exception of ``node.pair_outcomes``.
     """
 
     def __init__(self, node: "Node", options: PairOptions, arbiter: Arbiter, watch: DeathWatch | None = None) -> None:
@@ -87,8 +74,12 @@ class Pair:
         self._recent = RecentBlocks(node.journal, options.settings.backlog_bytes)
         self.identity = identity_of(node.journal, node.engine.capacity, options.candidate.name)
         self.states = StateComparison(node, options.candidate.name)
+        self._end_mark = EndMark(node.options.data, node.journal, self._recent, self._log)
+        directory = directory_id(node.options.data)
         self.primary: Primary | None = None
         self.tenure: Tenure | None = None
+        self._notices: CopyNotices | None = None
+        self._arbiter_notices = ArbiterNotices()
         self.standby = Standby(
             self.identity,
             "follower" if options.follower else "standby",
@@ -97,14 +88,18 @@ class Pair:
             epoch=node.journal.epoch,
             seq=node.journal.last_seq,
             event_digest=node.engine.event_digest,
-            directory=directory_id(node.options.data),
+            memory_kept=self._end_mark.is_set,
+            directory=directory,
             incomplete=why_incomplete(node.options.data),
         )
         self._marked_incomplete = bool(self.standby.incomplete)
         self.states.follow(self.standby)
         self.standby.on_journaled(node.journal.durable_seq)
         self.candidacy = Candidacy(
-            options.candidate, self._fitness, ttl_ns=arbiter.ttl_ns, expected_min=node.journal.epoch
+            options.candidate._replace(directory=directory.hex()),
+            self._fitness,
+            ttl_ns=arbiter.ttl_ns,
+            expected_min=node.journal.epoch,
         )
         self._lapse = Lapse(node.gateway, node.await_absent)
         self.outcome: Exception | None = None
@@ -114,13 +109,26 @@ class Pair:
         self._primary_host = ""
         self._to_primary: ToPrimary | None = None
         self._from_copies: dict[Copy, FromCopy] = {}
-        self._unapplied: deque[Block] = deque()
-        self._applying = False
+        self._blocks = CopyBlocks(
+            node,
+            self.standby,
+            self.states,
+            self._recent,
+            connection=lambda: self._to_primary,
+            on_turn=self._on_turn,
+        )
+        self._busy_poll_ns = node.options.busy_poll_us * 1_000
+        self._busy_until_ns = 0
+        self._polling = False
         self._connecting = False
+        self._fetch: LiveFetch | None = None
+        #: The primary has taken this connection, or the last one.
+        self._followed = False
         self._next_attempt_s = 0.0
         self._asking: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
         self._closed = self.handed_over = False
+        self._disks = PairDisks(node.journal, self._log)
         self._said = ""
         age_ns = time.time_ns() - node.engine.now_ns if node.engine.now_ns else 0
         self._began_ns = lease_clock_ns()
@@ -166,6 +174,15 @@ class Pair:
             return [each.sentence(own, name) for name, each in sorted(self.primary.divergences.items())]
         return [self.standby.why] if self.standby.divergence is not None else []
 
+    @property
+    def policy(self) -> str:
+        """Release policy: what an answer waits for."""
+        return self.options.settings.policy
+
+    def warnings(self) -> list[str]:
+        """Sentences of a primary for the operator while no node could take over."""
+        return self._notices.warnings() if self._notices is not None else []
+
     def unsure(self) -> str:
         """Reason for which this primary may not answer now, "" if it may or is a copy."""
         tenure = self.tenure
@@ -173,6 +190,15 @@ class Pair:
             return ""
         why = tenure.failure or tenure.why or "no answer came yet"
         return f"the arbiter does not confirm that this node is primary, so nothing is answered: {why}"
+
+    @property
+    def disk_lag_s(self) -> float:
+        """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""
+        return self._disks.own_still_ns / 1e9
+
+    def waits_for(self) -> str:
+        """Name of the node whose acknowledgement answers wait for now; "" if they wait for none."""
+        return " and ".join(self.primary.waits_for()) if self.primary is not None and not self.unsure() else ""
 
     # The life of a pair.
 
@@ -186,7 +212,7 @@ class Pair:
         options = self.options
         self._server = await self._loop.create_server(lambda: FromCopy(self), options.host, options.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
-        self.candidacy.candidate = options.candidate._replace(
+        self.candidacy.candidate = self.candidacy.candidate._replace(
             address=f"{options.host}:{self.port}", clients=f"{options.clients_host}:{self._node.port}"
         )
         self._tick()
@@ -195,7 +221,7 @@ class Pair:
         """End all connections, and give up the reign. May be repeated."""
         if self._closed:
             return
-        self._apply()
+        self._blocks.apply(whole=True)
         self._closed = True
         self.states.close()
         if self._ticker is not None:
@@ -210,8 +236,21 @@ class Pair:
             task.cancel()
         if self._history is not None:
             self._history.close()
+        self._stop_fetch()
         if self._watch is not None:
             self._watch.close()
+
+    async def note_end(self) -> None:
+        """Note in the directory that this node has ended in order, if it lacks nothing that it has acknowledged.
+
+        Call it after ``close``, once nothing is sequenced here any more.
+        """
+        if self._end_mark.is_set or self.standby.divergence is not None:
+            return
+        if self.primary is not None or self.standby.memory_kept:
+            await self._end_mark.write(self.standby.epoch)
+        elif self.standby.synced_epoch:
+            await self._end_mark.write(self.standby.synced_epoch)  # in sync, and the record was not read since
 
     async def close_arbiter(self) -> None:
         """End the connection to the arbiter; call it last."""
@@ -252,6 +291,9 @@ class Pair:
             return
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         now_ns = lease_clock_ns()
+        self._disks.look(now_ns)
+        for notice in self._arbiter_notices.look(self.candidacy, self.tenure, now_ns):
+            (self._log.info if notice.level == "info" else self._log.warning)(notice.event, **notice.fields)
         if self.primary is not None and self.tenure is not None:
             self._tick_primary(self.primary, self.tenure, now_ns)
         else:
@@ -260,10 +302,17 @@ class Pair:
     # The reign.
 
     def _tick_primary(self, primary: Primary, tenure: Tenure, now_ns: int) -> None:
+        primary.on_journaled(self._node.journal.durable_seq)
         primary.tick(now_ns, time.time_ns())
+        self._disks.tell(self._from_copies)
+        if primary.gives_up and not self.handed_over:
+            self.handed_over = True
+            self._begin(self._give_up(primary.gives_up))
         self.states.tick_primary(primary, now_ns)
         for request in tenure.next_requests(now_ns):
             self._ask_in_reign(tenure, request)
+        for notice in self._notices.look() if self._notices is not None else ():
+            (self._log.info if notice.level == "info" else self._log.warning)(notice.event, **notice.fields)
         self.send_all()
         self._node.market.release()
         why = tenure.why or (f"epoch {primary.superseded} has begun" if primary.superseded else "")
@@ -271,6 +320,12 @@ class Pair:
             self._node.depose(why)
         elif not why:
             self._lapse.look(tenure.holds(now_ns), now_ns)
+
+    async def _give_up(self, why: str) -> None:
+        """Give up the reign to a standby, and end as deposed."""
+        self._log.error("the reign is given up", why=why)
+        await self.release_reign()
+        self._node.depose(why)
 
     def _ask_in_reign(self, tenure: Tenure, request: Request) -> None:
         async def ask() -> None:
@@ -303,10 +358,11 @@ class Pair:
         assert won is not None, "a reign begins once it is won"
         assert lease is not None, "a reign has a lease"
         node, journal = self._node, self._node.journal
+        self._stop_fetch()
+        self._end_mark.clear()
         self.standby.reign(won.epoch)
         if self._to_primary is not None:
             self._to_primary.close()
-        journal.wait_durable(journal.last_seq)
         self.primary = Primary(
             self.identity,
             won.epoch,
@@ -316,11 +372,14 @@ class Pair:
             checksum=journal.link,
             event_digest=node.engine.event_digest,
             recorded=frozenset(won.reign.in_sync),
+            directory=bytes.fromhex(self.candidacy.candidate.directory),
             backlog=self._recent.backlog,
             checksum_at=self._recent.checksum_at,
         )
         self.states.reign(self.primary)
         self.tenure = Tenure(won, lease, self.primary)
+        node.gateway.unsure = self.unsure
+        self._notices = CopyNotices(self.primary)
         if self._watch is not None:
             self._watch.reign(won.epoch)
             if not self._watch.is_alive:
@@ -350,7 +409,8 @@ class Pair:
         """Send a block to the copies."""
         assert self.primary is not None, "a node replicates while it reigns"
         self.primary.add_block(first_seq, last_seq, sealed)
-        self.send_all()
+        for connection in self._from_copies.values():
+            connection.send(urgent=True)
 
     def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Note the event digest after a block; it goes out with what is sent next."""
@@ -377,10 +437,16 @@ class Pair:
         if reign is None and not self._peer_tried:
             # A market without a record is new, or the directory is of another market: then the other node refuses it.
             return "the other node has not answered yet whether it is of this market"
+        if self._end_mark.is_older_than(reign, self.standby.member):
+            self.standby.memory_kept = False
         return self.standby.reason_not_to_take_over(reign)
 
     def _tick_copy(self, now_ns: int) -> None:
+        if self._to_primary is not None and self._to_primary.paused:
+            self.standby.heard_ns = now_ns  # it is this node that does not listen
+            self._blocks.pause_or_resume()
         self.standby.tick(now_ns)
+        self.standby.acknowledge(now_ns)
         if self.standby.state == "disconnected" and self._to_primary is not None:
             self._to_primary.abort()  # its machine may be gone, so that nothing else would end the connection
         self._flush()
@@ -394,7 +460,9 @@ class Pair:
         request = self.candidacy.next_request(now_ns, time.time_ns())
         if request is not None:
             self._begin(self._ask_for_reign(request))
-        if self._to_primary is None and not self._connecting and time.monotonic() >= self._next_attempt_s:
+        if self._fetch is not None:
+            self._make_room(self._fetch)
+        elif self._to_primary is None and not self._connecting and time.monotonic() >= self._next_attempt_s:
             self._begin(self._connect())
 
     async def _ask_for_reign(self, request: Request) -> None:
@@ -412,8 +480,35 @@ class Pair:
             self.standby.on_record_read(answer.reign)
             if self.standby.state == "disconnected" and self._to_primary is not None:
                 self._to_primary.close()  # its reign is over
-        if self.candidacy.won is not None and self.primary is None and not self._closed:
+        won = self.candidacy.won
+        if won is None or self.primary is not None or self._closed:
+            return
+        # What arrived while the request was under way comes before the reign, and may show that this node is unfit.
+        self._blocks.apply(whole=True)
+        why = self._reason_not_to_begin(won.reign)
+        if why:
+            await self._give_back(won, why)
+        else:
             self._reign()
+
+    def _reason_not_to_begin(self, reign: Reign) -> str:
+        """Reason that keeps this node from a reign that it has just won; "" if nothing does."""
+        if self.outcome is not None:
+            return str(self.outcome)
+        if self._node.ended.is_set():
+            return f"{self.identity.name} is ending"
+        if why := self.standby.reason_not_to_begin(forced=bool(reign.forced)):
+            return why
+        if not self._node.journal.wait_durable(self._node.journal.last_seq, DISK_S):
+            return f"the disk of {self.identity.name} has not written all that it received within {DISK_S} s; check it"
+        return ""
+
+    async def _give_back(self, won: Won, why: str) -> None:
+        """Give back a reign that is not begun, so that the primary before it may reign again."""
+        self._log.warning("the reign is given back", epoch=won.epoch, why=why)
+        for request in self.candidacy.give_back(why):
+            with suppress(ArbiterError):
+                await self._arbiter.ask(request)
 
     def _clear_mark(self) -> None:
         """Remove the mark of a directory that was begun anew: nothing that was told is missing here any more."""
@@ -462,6 +557,7 @@ class Pair:
         if self.primary is not None or self._to_primary is not None or self._closed:
             return False
         self._to_primary = connection
+        self._followed = False
         self.standby.connect(os.urandom(16), self._recent.tail(), lease_clock_ns())
         return True
 
@@ -473,7 +569,11 @@ class Pair:
         self._peer_tried = True
         self._node.journal.lingers = False
         self.standby.disconnect()
-        self._next_attempt_s = time.monotonic() + (REFUSED_S if self.standby.state == "refused" else RECONNECT_S)
+        # A primary that ends a connection which it had taken is called again soon: it has heard nothing for a while.
+        turned_away = self.standby.state in ("elsewhere", "apart") or (
+            self.standby.state == "refused" and not self._followed
+        )
+        self._next_attempt_s = time.monotonic() + (REFUSED_S if turned_away else RECONNECT_S)
         self.candidacy.hurry(lease_clock_ns())
 
     def on_bytes(self, data: bytes) -> None:
@@ -484,75 +584,69 @@ class Pair:
         now_ns = lease_clock_ns()
         self.standby.receive(data, now_ns)
         try:
-            self._take()
-        except JournalError as error:
+            if self.standby.state == "following":
+                self._end_mark.clear()
+            blocks = self._blocks.take()
+        except (JournalError, OSError) as error:
             self._node.fail(error)
             return
-        self._node.journal.lingers = self._memory_is_enough
         self.standby.on_journaled(self._node.journal.durable_seq)
-        self.standby.acknowledge(now_ns)
+        self.standby.acknowledge_taken(now_ns)
         self._flush()
-        if not self._applying:
-            self._applying = True
-            # The acknowledgement leaves before this is called.
-            self._loop.call_soon(self._apply)
+        # The acknowledgement has left.
+        self._blocks.keep(blocks)
+        self._node.journal.lingers = self._memory_is_enough
+        self._blocks.apply_soon()
+        if blocks:
+            self.poll(now_ns)
 
     @property
     def _memory_is_enough(self) -> bool:
         """True while nobody waits for this disk: the primary waits for the memory of this copy."""
         return self.options.settings.policy == "replica" and self.standby.state == "following"
 
-    def _take(self) -> bool:
-        """Queue the blocks that arrived before the next check of the state; False if there were none."""
-        blocks = self.standby.take_blocks()
-        for sealed in blocks:
-            try:
-                block = self._node.market.journal_block(sealed)
-            except BlockRefused as refused:
-                self.standby.on_block_refused(str(refused))
-                return False
-            self._recent.add(block)
-            self._unapplied.append(block)
-            self.standby.on_taken(block.last_seq, block.epoch)
-        return bool(blocks)
+    def poll(self, now_ns: int) -> None:
+        """Keep the loop polling for a while after traffic, as the gateway does: waking up takes longer than the work
+        for a block.
+        """
+        self._busy_until_ns = now_ns + self._busy_poll_ns
+        if not self._polling:
+            self._polling = True
+            self._loop.call_soon(self._poll)
 
-    def _apply(self) -> None:
-        """Apply what was queued, compare the state where the primary asks for it, and acknowledge."""
-        self._applying = False
-        standby, market = self.standby, self._node.market
-        try:
-            while True:
-                while self._unapplied and standby.divergence is None:
-                    block = self._unapplied.popleft()
-                    market.apply_block(block)
-                    standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
-                checks = standby.take_checks()
-                for check in checks:
-                    self.states.check(standby, check)
-                if not (self._take() or checks):
-                    break
-        except LinkError as error:
-            standby.on_block_refused(str(error))
-        except JournalError as error:
-            self._node.fail(error)
-            return
+    def _poll(self) -> None:
+        if lease_clock_ns() < self._busy_until_ns:
+            self._loop.call_soon(self._poll)
+        else:
+            self._polling = False
+
+    def _on_turn(self) -> None:
+        """Acknowledge after a turn in which blocks were applied, and look at what they showed."""
+        standby = self.standby
+        if self._fetch is not None:
+            self._make_room(self._fetch)
         standby.on_journaled(self._node.journal.durable_seq)
         now_ns = lease_clock_ns()
-        standby.acknowledge(now_ns)
+        # The digests go with the next tick: nobody waits for them.
+        if standby.handover is None:
+            standby.acknowledge_taken(now_ns)
+        else:
+            standby.acknowledge(now_ns)
         if standby.state == "following" and not standby.lag_commands:
             self._age.on_current(now_ns)
         self._flush()
         self._look_at_state()
 
     def on_slice(self) -> None:
-        """Note that this node has begun a new slice of its journal."""
-        self._recent = RecentBlocks(self._node.journal, self.options.settings.backlog_bytes)
-        self.identity = self.identity._replace(slice_number=self._node.journal.place.number)
+        """Note that this node has begun a new slice of its journal; a primary has its copies begin the same one."""
+        begun = self._recent.begin_slice()
+        self.identity = self.identity._replace(slice_number=begun.number)
         if self.primary is not None:
-            self.primary.begin_slice(self.identity, self._recent.backlog, self._recent.checksum_at)
-            for copy, connection in list(self._from_copies.items()):
-                if copy.state == "closed":
-                    connection.close()
+            self.primary.add_slice(begun)
+            self.send_all()
+        else:
+            self._recent.backlog.add_slice(begun)
+            self.standby.on_slice_begun(begun.number)
 
     def on_progress(self) -> None:
         """Note that blocks became durable."""
@@ -567,20 +661,87 @@ class Pair:
 
     def _look_at_state(self) -> None:
         standby = self.standby
+        if self._fetch is not None and standby.state == "elsewhere":
+            return
+        self._stop_fetch()
         if standby.state in ("greeting", "following"):
             if standby.state == "following":
+                self._followed = True
                 self._say("")
             return
         if self._to_primary is not None:
             self._to_primary.close()
         if standby.state == "refused":
-            self._say(f"the primary refuses this node: {standby.why}")
+            self._say(f"the primary refuses this node: {standby.why}; it tries again")
         elif standby.state == "diverged":
             self.states.on_diverged(standby, self._recent.backlog)
         elif standby.state == "apart" and standby.common is not None:
             self._end(TailApart(standby.common, (self._primary_host, standby.history_port)))
         elif standby.state == "elsewhere" and standby.history_port:
-            self._end(TooFarBehind((self._primary_host, standby.history_port)))
+            self._fetch_live((self._primary_host, standby.history_port))
+        elif standby.state == "elsewhere":
+            self._say("this node is far behind, and the primary does not serve its history yet; it tries again")
+
+    # A copy that is far behind.
+
+    def _fetch_live(self, address: tuple[str, int]) -> None:
+        """Fetch blocks while this node runs, where they are not too many and all of this slice; else start again."""
+        standby, journal = self.standby, self._node.journal
+        told = standby.catch_up
+        assert told is not None, "the primary has said where it stands"
+        behind = told.last_seq - standby.taken_seq
+        if told.slice_number != self.identity.slice_number or behind > LIVE_MAX:
+            self._end(TooFarBehind(address))
+            return
+        self._log.info("catch-up", seq=standby.taken_seq, primary_seq=told.last_seq)
+        standby.on_fetch_begun()
+        self._fetch = LiveFetch(
+            address,
+            self.options.secret,
+            Peer(self.identity.name, journal.journal_id),
+            self.identity.slice_number,
+            Position(standby.taken_seq, journal.link),
+            on_blocks=self._on_fetched,
+            on_digests=standby.on_recorded,
+            on_end=lambda outcome: self._on_fetch_end(outcome, address),
+        )
+
+    def _stop_fetch(self) -> None:
+        if self._fetch is not None:
+            self._fetch.close()
+            self._fetch = None
+            self._node.journal.lingers = False
+
+    def _on_fetched(self, sealed_blocks: list[bytes]) -> int:
+        """Queue fetched blocks for the journal and the engine; gives their last command."""
+        self._node.journal.lingers = True  # nobody waits for this disk meanwhile
+        try:
+            self._blocks.keep(self._blocks.journal(sealed_blocks))
+        except JournalError as error:
+            self._node.fail(error)
+        if self.standby.state == "refused":
+            self._next_attempt_s = time.monotonic() + REFUSED_S
+        self._blocks.apply_soon()
+        return self.standby.taken_seq
+
+    def _make_room(self, fetch: LiveFetch) -> None:
+        """Let further blocks come once those before are applied, unless they wait for the disk here."""
+        if not self._node.journal.crowded:
+            fetch.on_applied(self.standby.applied_seq)
+
+    def _on_fetch_end(self, outcome: Outcome, address: tuple[str, int]) -> None:
+        self._stop_fetch()
+        if outcome.why and not outcome.again:
+            self._log.warning("catch-up", why=outcome.why)
+            self._end(TooFarBehind(address))
+            return
+        if not outcome.why:
+            self._log.info("blocks fetched", seq=self.standby.taken_seq)
+        self.standby.on_caught_up()
+        self._next_attempt_s = 0.0
+        if outcome.why:
+            self._say(outcome.why)
+            self._next_attempt_s = time.monotonic() + REFUSED_S
 
     def _end(self, outcome: Exception) -> None:
         if self.outcome is None:
@@ -605,8 +766,11 @@ class Pair:
     def on_copy_bytes(self, copy: Copy, data: bytes) -> None:
         """Take bytes of a copy, and release what it has acknowledged."""
         if self.primary is not None:
-            self.primary.receive(copy, data, lease_clock_ns())
+            now_ns = lease_clock_ns()
+            self.primary.receive(copy, data, now_ns)
             self._node.market.release()
+            if copy.state == "live":
+                self.poll(now_ns)
 
     def on_copy_disconnect(self, copy: Copy) -> None:
         """Note that a connection of a copy is gone."""

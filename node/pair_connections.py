@@ -1,9 +1,10 @@
 """Connections between the nodes of a pair: TCP on the event loop, and nothing else; ``node.pair`` decides."""
 
 import asyncio
-from typing import Protocol, cast
+import os
+from typing import Final, Protocol, cast
 
-from replication.primary import Copy
+from replication.copy_connection import Copy
 
 
 class _Copy(Protocol):
@@ -38,11 +39,40 @@ class _Primary(Protocol):
         ...
 
 
+#: Buffers that one call of the system takes.
+_BUFFERS_MAX: Final = 1_024
+
+
+def _write(transport: asyncio.Transport, pieces: list[bytes]) -> None:
+    """Send bytes now, if nothing waits before them.
+
+    The transport itself would send them after all calls of this turn of the loop, and a client waits for them.
+    """
+    if transport.is_closing():
+        return
+    if transport.get_write_buffer_size() or len(pieces) > _BUFFERS_MAX:
+        transport.writelines(pieces)
+        return
+    try:
+        sent = os.writev(transport.get_extra_info("socket").fileno(), pieces)
+    except BlockingIOError:
+        sent = 0
+    except OSError:
+        transport.writelines(pieces)  # it finds the same fault, and ends the connection
+        return
+    for at, piece in enumerate(pieces):
+        if sent < len(piece):
+            transport.writelines([piece[sent:], *pieces[at + 1 :]])
+            return
+        sent -= len(piece)
+
+
 class ToPrimary(asyncio.Protocol):
-    """Connection of a copy to the primary."""
+    """Connection of a copy to the primary. ``paused``: nothing is read for now."""
 
     def __init__(self, pair: _Copy) -> None:
         self._pair = pair
+        self.paused = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,6 +89,18 @@ class ToPrimary(asyncio.Protocol):
         """Note the end."""
         self._pair.on_disconnect(self)
 
+    def pause(self) -> None:
+        """Read nothing more for now: the primary's bytes wait on the connection."""
+        if not self.paused and self._transport is not None:
+            self.paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.paused and self._transport is not None:
+            self.paused = False
+            self._transport.resume_reading()
+
     def abort(self) -> None:
         """End the connection at once."""
         if self._transport is not None:
@@ -67,7 +109,7 @@ class ToPrimary(asyncio.Protocol):
     def send(self, pieces: list[bytes]) -> None:
         """Send bytes."""
         if pieces and self._transport is not None:
-            self._transport.writelines(pieces)
+            _write(self._transport, pieces)
 
     def close(self) -> None:
         """End the connection after what was sent."""
@@ -96,20 +138,20 @@ class FromCopy(asyncio.Protocol):
         """Take bytes."""
         if self._copy is not None:
             self._pair.on_copy_bytes(self._copy, data)
-            self.send()
+            self.send(urgent=True)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Note the end."""
         if self._copy is not None:
             self._pair.on_copy_disconnect(self._copy)
 
-    def send(self) -> None:
-        """Send what the core has for this copy, and hang up once it is closed."""
+    def send(self, *, urgent: bool = False) -> None:
+        """Send what the core has for this copy, and hang up once it is closed. ``urgent``: what clients wait for."""
         if self._copy is None or self._transport is None:
             return
-        pieces = self._copy.take_out()
+        pieces = self._copy.take_urgent() if urgent else self._copy.take_out()
         if pieces:
-            self._transport.writelines(pieces)
+            _write(self._transport, pieces)
         self._copy.unsent_bytes = self._transport.get_write_buffer_size()
         if self._copy.state == "closed":
             self._transport.close()

@@ -22,7 +22,7 @@ def of_reign(reign: Reign | None, primary: str) -> dict[str, Any]:
         "clients_address": reign.clients,
         "since": iso_time(reign.since_ns) or "",
         "forced": reign.forced,
-        "in_sync": sorted(reign.in_sync),
+        "in_sync": sorted(reign.names_in_sync),
     }
 
 
@@ -55,6 +55,9 @@ def of_copy(
     why_not = why_not or (f"the arbiter does not answer: {failure}" if failure else "")
     if standing is None or not standing.held:
         why_not = why_not or candidacy.why
+    elif not why_not and standby.state != "following" and standing.reign is not None:
+        why = standby.why or said or "it is not connected"
+        why_not = f"{standby.identity.name} does not follow the primary {standing.reign.primary} now: {why}"
     return {
         "role": standby.role,
         "state": standby.state,

@@ -15,6 +15,7 @@ import uvloop
 
 from directory.begin import holds_journal
 from directory.divergence import check_unmarked
+from directory.pair_membership import join_pair, leave_pair, what_may_lack
 from directory.set_aside import set_aside
 from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
@@ -26,7 +27,8 @@ from node.node import Deposed, Node, NodeOptions
 from node.notify import Notifier
 from node.opening import OpenDirectory, open_directory
 from node.operations import Operations
-from node.pair import Pair, TailApart, TooFarBehind
+from node.pair import Pair
+from node.pair_outcomes import TailApart, TooFarBehind
 from node.pair_plan import PairOptions, PairPlan
 from replay.rebuild import Progress
 from replication.fetch import JournalsApart, fetch, find_common
@@ -66,11 +68,13 @@ def serve(
     progress: Progress | None = None,
     on_listening: Callable[[NodeAddresses], None] = lambda _: None,
     pair: PairPlan | None = None,
+    leaves_pair: bool = False,
 ) -> None:
     """Run a node until its operator, SIGTERM or SIGINT ends it.
 
     ``on_listening``: called with the addresses once clients can connect. ``pair``: of a node of a pair, which starts
-    again as a copy whenever its reign ends, or its journal has to be put right. Raises what ``open_directory`` raises,
+    again as a copy whenever its reign ends, or its journal has to be put right. ``leaves_pair``: the directory
+    of a pair becomes a market of its own. Raises what ``open_directory`` raises,
     PortInUse, OSError, and the fault that ended the node.
     """
     connections = connections_within(options.connections_max, options.past_days)
@@ -79,7 +83,7 @@ def serve(
         log.warning("fewer connections", wanted=options.connections_max, taken=connections, why=why)
         sentence = f"{connections} connections are taken instead of {options.connections_max}: {why}"
         options = replace(options, connections_max=connections, warnings=(*options.warnings, sentence))
-    settings = _Settings(admin_port, metrics_port, password_cost, pair, on_listening)
+    settings = _Settings(admin_port, metrics_port, password_cost, pair, on_listening, leaves_pair)
     with log.adopted():
         if pair is None:
             _opened_and_served(options, capacity, log, settings, progress)
@@ -99,6 +103,7 @@ class _Settings(NamedTuple):
     password_cost: int
     pair: PairPlan | None
     on_listening: Callable[[NodeAddresses], None]
+    leaves_pair: bool
 
 
 def _is_to_start_again(
@@ -184,6 +189,7 @@ def _opened_and_served(
     check_unmarked(options.data)
     opened = open_directory(options.data, capacity, options.durability, progress, past_days=options.past_days)
     try:
+        _note_membership(options.data, settings, log)
         for note in opened.notes:
             log.warning("recovery", note=note)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -195,6 +201,16 @@ def _opened_and_served(
         _save_journal(opened, options.data, log)
         raise
     opened.journal.close()
+
+
+def _note_membership(directory: Path, settings: _Settings, log: Log) -> None:
+    """Let the directory leave its pair, or join one again, as the options say. It is open for writing."""
+    if settings.pair is not None:
+        if join_pair(directory):
+            log.warning("joined a pair again", why=what_may_lack(directory))
+    elif settings.leaves_pair and leave_pair(directory):
+        then = "this is a market of its own from now on; never start the other node of the pair again"
+        log.warning("left its pair", then=then, lacks=what_may_lack(directory) or "nothing")
 
 
 def _save_journal(opened: OpenDirectory, directory: Path, log: Log) -> None:
@@ -237,7 +253,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
             port=node.port,
             admin_port=admin.port,
             seq=opened.engine.seq,
-            durability=options.durability,
+            durability=node.policy,
         )
         metrics_at = metrics.port if metrics is not None else None
         settings.on_listening(
@@ -259,6 +275,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
         if pair is not None:
             pair.close()
             await pair.release_reign()
+            await pair.note_end()
             await pair.close_arbiter()
         await admin.close()
         if metrics is not None:

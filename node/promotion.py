@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from node.control import OperationRefused
 from notation.words import iso_time
-from replication.arbiter import REASON_CHARACTERS_MAX, Arbiter, ArbiterError, Reign, Standing
+from replication.arbiter import REASON_CHARACTERS_MAX, Arbiter, ArbiterError, Reign, Standing, name_of
 from replication.candidacy import Candidacy
 from replication.lease import lease_clock_ns
 from replication.link import Identity
@@ -49,7 +49,7 @@ async def survey(pair: Copy, node: "Node", arbiter: Arbiter) -> dict[str, Any]:
         raise OperationRefused(f"nobody can be promoted while the arbiter does not answer: {error}") from None
     status = pair.status()
     reign = standing.reign
-    others = [name for name in reign.in_sync if name != pair.identity.name] if reign is not None else []
+    others = _others(reign, pair.standby.member)
     found: dict[str, Any] = {
         "node": pair.identity.name,
         "role": status["role"],
@@ -66,6 +66,19 @@ async def survey(pair: Copy, node: "Node", arbiter: Arbiter) -> dict[str, Any]:
         "refused": _refusal(pair, standing),
     }
     return found | {"losses": _losses(found, reign, heard=pair.standby.heard_ns > 0)}
+
+
+def _others(reign: Reign | None, own: str) -> list[str]:
+    """Nodes that may take over by the arbiter's record, without this one."""
+    if reign is None:
+        return []
+    names = []
+    for member in reign.in_sync:
+        if name_of(member) != name_of(own):
+            names.append(name_of(member))
+        elif not reign.has_in_sync(own):
+            names.append(f"another data directory of {name_of(own)}")
+    return names
 
 
 def _refusal(pair: Copy, standing: Standing) -> str:
@@ -106,7 +119,7 @@ def _losses(found: dict[str, Any], reign: Reign | None, *, heard: bool) -> list[
     if found["may_take_over"]:
         names = " or ".join(found["may_take_over"])
         sentences.append(f"{names} has every acknowledged order by the arbiter's record: start it instead, if you can")
-    elif reign is not None and found["node"] in reign.in_sync:
+    elif reign is not None and found["node"] in reign.names_in_sync:
         sentences.append(f"the arbiter's record names {found['node']} alone as complete")
     sentences.append(f"what only {primary} has goes into a quarantine on its disk when it comes back as a copy")
     return sentences

@@ -109,6 +109,17 @@ class StageClock:
         if self._at == len(self._moments):
             self._count_kept()
 
+    def passed_many(self, moments: NDArray[np.int64]) -> None:
+        """Count blocks as ``passed`` does: int64[n, 7], a row a block."""
+        at = self._at // _ROW.size
+        while len(moments):
+            part, moments = np.split(moments, [_KEPT_BLOCKS - at])
+            self._kept[at : at + len(part)] = part
+            self._at = _ROW.size * (at + len(part))
+            if self._at == len(self._moments):
+                self._count_kept()
+            at = self._at // _ROW.size
+
     def _count_kept(self) -> None:
         kept = self._kept[: self._at // _ROW.size]
         self._at = 0

@@ -12,10 +12,11 @@ from directory.bundle import Found
 from directory.bundle_fork import BundleFork
 from directory.divergence import Mark, advice, write_mark
 from directory.recover import stateful
+from replication.backlog import Backlog
 from replication.comparison import Divergence
 from replication.link import Scrub
 from replication.pieces import PieceComparison, PieceWalk
-from replication.primary import Backlog, Primary
+from replication.primary import Primary
 from replication.standby import Standby
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Digests of parts that wait for the other side; older ones are dropped.
 _WAITING_MAX: Final = 4
+#: Longest wait for bundles at the end of a node, in seconds.
+BUNDLES_S: Final = 10.0
 
 
 class StateComparison:
@@ -159,10 +162,13 @@ class StateComparison:
         self._log.error("no bundle", why=why)
 
     def close(self) -> None:
-        """Wait for the bundles, at the end of the node."""
-        while self._waiting or self._bundles.busy:
-            self._bundles.finish()
+        """Wait for the bundles at the end of the node, ``BUNDLES_S`` at most."""
+        deadline_s = time.monotonic() + BUNDLES_S
+        while (self._waiting or self._bundles.busy) and time.monotonic() < deadline_s:
+            self._bundles.finish(max(deadline_s - time.monotonic(), 0.0))
             self._tend()
+        self._waiting.clear()
+        self._bundles.finish(0.0)
 
 
 def _keep(store: dict[int, Any], seq: int, value: object) -> None:

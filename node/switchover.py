@@ -62,6 +62,7 @@ async def switch_over(pair: Pair, node: "Node", name: str) -> str:
     except BaseException:  # also an end of the request: the market goes on
         node.intake.reigns = True
         node.command_entry.elsewhere = ""
+        node.await_absent()  # cancels of users who left meanwhile were refused
         node.gateway.resume()
         raise
     successor = primary.handover_to

@@ -29,6 +29,7 @@ ADDRESS_CHARACTERS_MAX: Final = 255
 REASON_CHARACTERS_MAX: Final = 200
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIRECTORY: Final = re.compile(r"[0-9a-f]{32}")
 _MARKET: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -60,9 +61,54 @@ def checked_name(text: str) -> str:
     """The name of a node: 1 to 64 characters of A-Z a-z 0-9 . _ -, no sign first. Raises ValueError."""
     if not _NAME.fullmatch(text):
         raise ValueError(
-            f"the name of a node is {text[:80]!r}; give 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
+            f"the name of a node is {_shown(text)}; give 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
         )
     return text
+
+
+def _shown(text: str) -> str:
+    """A name as given; of a long one the beginning, and its length.
+
+    >>> _shown("a b"), _shown("x" * 100).replace("x" * 80, "x…")
+    ("'a b'", "'x…'... (100 characters)")
+    """
+    return repr(text) if len(text) <= 80 else f"{text[:80]!r}... ({len(text):,} characters)"
+
+
+def member_of(name: str, directory: bytes) -> str:
+    """Node as the record names it: by its name and the id of its data directory (16 bytes; empty: by the name alone).
+
+    Two directories under one name are two nodes: what one has acknowledged, the other may lack.
+
+    >>> member_of("A", bytes(16)), member_of("A", b"")
+    ('A/00000000000000000000000000000000', 'A')
+    """
+    return f"{name}/{directory.hex()}" if directory else name
+
+
+def name_of(member: str) -> str:
+    """Name of a node that the record names.
+
+    >>> name_of("A/00000000000000000000000000000000")
+    'A'
+    """
+    return member.partition("/")[0]
+
+
+def _checked_members(members: tuple[str, ...]) -> None:
+    """Check nodes as the record names them. Raises ValueError."""
+    names = [checked_name(name_of(member)) for member in members]
+    if not 1 <= len(names) <= IN_SYNC_MAX or len(set(names)) != len(names):
+        raise ValueError(f"{len(names)} nodes are in sync; name each once, and 1 to {IN_SYNC_MAX}")
+    for member in members:
+        _, slash, directory = member.partition("/")
+        if slash:
+            _checked_directory(directory)
+
+
+def _checked_directory(text: str) -> None:
+    if not _DIRECTORY.fullmatch(text):
+        raise ValueError(f"the id of a directory is {text[:40]!r}; give 32 digits of 0-9 a-f")
 
 
 def _checked_text(text: str, what: str, characters_max: int) -> str:
@@ -80,13 +126,20 @@ class Candidate(NamedTuple):
     """A node that wants to be primary.
 
     name: of the node. address: HOST:PORT of its peer link, or "". clients: HOST:PORT of its order entry, or "".
-    policy: its release policy (``sequencer.release``).
+    policy: its release policy (``sequencer.release``). directory: id of its data directory, in 32 digits of 0-9 a-f; ""
+    for none.
     """
 
     name: str
     address: str = ""
     clients: str = ""
     policy: str = "both"
+    directory: str = ""
+
+    @property
+    def member(self) -> str:
+        """This node as the record names it."""
+        return member_of(self.name, bytes.fromhex(self.directory))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +148,8 @@ class Reign:
 
     epoch: the revision at which the node became primary: higher in each reign, never used twice.
     revision: of the last change of this record, ``epoch`` at first.
-    in_sync: names of the nodes that may become primary next, always with the primary. The primary takes a standby out
-    before it goes on without it, so a node that is not named may lack acknowledged orders.
+    in_sync: nodes that may become primary next (``member_of``), always with the primary. The primary takes a standby
+    out before it goes on without it, so a node that is not named may lack acknowledged orders.
     since_ns: wall time of the start, for people.
     forced: reason of an operator who made a node primary that was not in sync; "" otherwise.
     policy: release policy of the primary: what a node that is named has on its disk, or in memory alone.
@@ -115,18 +168,31 @@ class Reign:
     def __post_init__(self) -> None:
         if not 1 <= self.epoch <= self.revision <= EPOCH_MAX:
             raise ValueError(f"a reign cannot have epoch {self.epoch} and revision {self.revision}")
-        for name in (self.primary, *self.in_sync):
-            checked_name(name)
-        if self.primary not in self.in_sync:
-            raise ValueError(f"the nodes in sync are {', '.join(self.in_sync)}; name the primary {self.primary} too")
-        if len(self.in_sync) > IN_SYNC_MAX or len(set(self.in_sync)) != len(self.in_sync):
-            raise ValueError(f"{len(self.in_sync)} nodes are in sync; name each once, and at most {IN_SYNC_MAX}")
+        checked_name(self.primary)
+        _checked_members(self.in_sync)
+        if self.primary not in self.names_in_sync:
+            names = ", ".join(self.names_in_sync)
+            raise ValueError(f"the nodes in sync are {names}; name the primary {self.primary} too")
         _checked_text(self.address, "the address of a node", ADDRESS_CHARACTERS_MAX)
         _checked_text(self.clients, "the address for clients", ADDRESS_CHARACTERS_MAX)
         _checked_text(self.forced, "the reason", REASON_CHARACTERS_MAX)
         _checked_policy(self.policy)
         if not 0 <= self.since_ns < 1 << 63:
             raise ValueError(f"a reign cannot begin at {self.since_ns} ns")
+
+    @property
+    def names_in_sync(self) -> tuple[str, ...]:
+        """Names of the nodes in sync."""
+        return tuple(map(name_of, self.in_sync))
+
+    @property
+    def primary_member(self) -> str:
+        """The primary as the record names it."""
+        return next(member for member in self.in_sync if name_of(member) == self.primary)
+
+    def has_in_sync(self, member: str) -> bool:
+        """True if the record names a node with this directory; a record of its name alone names each of them."""
+        return member in self.in_sync or name_of(member) in self.in_sync
 
 
 class Acquire(NamedTuple):
@@ -233,6 +299,8 @@ def check_request(request: Request) -> None:
             _checked_text(request.candidate.clients, "the address for clients", ADDRESS_CHARACTERS_MAX)
             _checked_text(request.force, "the reason", REASON_CHARACTERS_MAX)
             _checked_policy(request.candidate.policy)
+            if request.candidate.directory:
+                _checked_directory(request.candidate.directory)
             numbers = (request.expected,)
             if not TTL_NS_MIN <= request.ttl_ns <= TTL_NS_MAX:
                 raise ValueError(
@@ -242,10 +310,7 @@ def check_request(request: Request) -> None:
                 raise ValueError(f"a reign cannot begin at {request.since_ns} ns")
         case Record():
             numbers = (request.epoch, request.revision)
-            if not 1 <= len(request.in_sync) <= IN_SYNC_MAX or len(set(request.in_sync)) != len(request.in_sync):
-                raise ValueError(f"{len(request.in_sync)} nodes are in sync; name each once, and 1 to {IN_SYNC_MAX}")
-            for name in request.in_sync:
-                checked_name(name)
+            _checked_members(request.in_sync)
         case Release():
             numbers = (request.epoch,)
             if request.successor:
@@ -285,10 +350,12 @@ def acquire_refusal(standing: Standing, request: Acquire) -> Lost | None:
     elif reign.epoch > request.expected:
         why = f"the last reign is epoch {reign.epoch} of {reign.primary}, and {name} expects epoch {request.expected}"
         return Lost(Reason.CHANGED, why, reign)
-    if name not in reign.in_sync and not request.force:
+    if not reign.has_in_sync(request.candidate.member) and not request.force:
+        other = "another directory of " if name in reign.names_in_sync else ""
         why = (
-            f"{name} was not in sync in epoch {reign.epoch} and may lack acknowledged orders; "
-            f"start {' or '.join(reign.in_sync)}, or force with a reason"
+            f"{other}{name} was {'' if other else 'not '}in sync in epoch {reign.epoch}, and this one may lack "
+            f"acknowledged orders; start {' or '.join(reign.names_in_sync)}"
+            f"{' with the directory that it had' if other else ''}, or force with a reason"
         )
         return Lost(Reason.NOT_IN_SYNC, why, reign)
     return None

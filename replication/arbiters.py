@@ -67,6 +67,8 @@ def open_arbiter(
     ca_file: certificates to trust, for etcds; None: those of the system. Raises AddressError, SecretError, or OSError.
     """
     market = journal_id.hex()
+    if ca_file is not None and address.kind != "etcds":
+        raise AddressError(f"{ca_file} is of no use with {address.kind}://: certificates are for etcds://")
     if address.kind == "witness":
         wanted_ns = TTL_NS_DEFAULT if ttl_ns is None else ttl_ns
         if not TTL_NS_MIN <= wanted_ns <= TTL_NS_MAX:
@@ -86,4 +88,6 @@ def open_arbiter(
             tls = ssl.create_default_context(cafile=ca_file)
         except ssl.SSLError as error:
             raise AddressError(f"{ca_file} has no certificate that can be read: {error.reason}") from None
+        except FileNotFoundError:
+            raise AddressError(f"{ca_file} does not exist; name a file of certificates in PEM") from None
     return EtcdArbiter(address.endpoints, market, ttl_s=wanted_s, tls=tls)

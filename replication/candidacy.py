@@ -7,7 +7,21 @@ and reports ``on_answer`` or ``on_failure``. The decision on this node's own fit
 from collections.abc import Callable
 from typing import Final
 
-from replication.arbiter import EPOCH_MAX, Acquire, Answer, Candidate, Lost, Read, Reign, Request, Standing, Won
+from replication.arbiter import (
+    EPOCH_MAX,
+    Acquire,
+    Answer,
+    Candidate,
+    Lost,
+    Read,
+    Record,
+    Reign,
+    Release,
+    Request,
+    Standing,
+    Won,
+    name_of,
+)
 from replication.lease import Lease
 
 #: Interval of readings of the register.
@@ -122,6 +136,22 @@ class Candidacy:
         self.failure = why
         self.standing = None
         self._next_ns = now_ns + self._poll_ns
+
+    def give_back(self, why: str) -> list[Request]:
+        """Give back a reign that was won, and not begun since this node is unfit by now: requests to send, in order.
+
+        Nothing was told in it, so the primary before it still has all that clients were told: the record names it too.
+        """
+        won, standing = self.won, self.standing
+        assert won is not None, "a reign is given back once it is won"
+        before = standing.reign.primary_member if standing is not None and standing.reign is not None else ""
+        self.won = self.lease = self.standing = None
+        self.why = why
+        requests: list[Request] = [Release(won.epoch)]
+        if not won.reign.forced and name_of(before) not in ("", self.candidate.name):
+            names = tuple(sorted((before, self.candidate.member)))
+            requests.insert(0, Record(won.epoch, won.reign.revision, names))
+        return requests
 
     def _take_sent(self) -> tuple[Request, int]:
         assert self._sent is not None, "an answer without a request"

@@ -4,9 +4,9 @@ Without it the standby waits until the lease has run out. It is a process of its
 signal to the primary does not reach it. A process that is stopped, or a machine that is gone, is no death: then the
 lease decides.
 
-    python -m replication.death_watch PID ADDRESS JOURNAL_ID SECRET_FILE
+    python -m replication.death_watch PID ADDRESS JOURNAL_ID SECRET_FILE CA_FILE
 
-Standard input has the epoch of the reign, a line for each; 0: none. Its end ends the watch.
+A file may be "": none. Standard input has the epoch of the reign, a line for each; 0: none. Its end ends the watch.
 """
 
 import asyncio
@@ -29,9 +29,10 @@ _PAUSE_S: Final = 0.05
 class DeathWatch:
     """The watch, from the side of the process that is watched."""
 
-    def __init__(self, address: str, journal_id: bytes, secret_file: Path | None) -> None:
+    def __init__(self, address: str, journal_id: bytes, secret_file: Path | None, ca_file: Path | None = None) -> None:
         """Start it. Raises OSError."""
-        words = [str(os.getpid()), address, journal_id.hex(), str(secret_file.absolute()) if secret_file else ""]
+        files = [str(file.absolute()) if file is not None else "" for file in (secret_file, ca_file)]
+        words = [str(os.getpid()), address, journal_id.hex(), *files]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "replication.death_watch", *words],
             stdin=subprocess.PIPE,
@@ -95,10 +96,9 @@ async def _watch(pid: int, arbiter: Arbiter) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Watch as the words of the command line say."""
-    pid, address, journal_id, secret_file = words
-    arbiter = open_arbiter(
-        parse_address(address), bytes.fromhex(journal_id), secret_file=Path(secret_file) if secret_file else None
-    )
+    pid, address, journal_id, *files = words
+    secret_file, ca_file = (Path(file) if file else None for file in files)
+    arbiter = open_arbiter(parse_address(address), bytes.fromhex(journal_id), secret_file=secret_file, ca_file=ca_file)
     with suppress(ProcessLookupError):  # it died before the watch began, without a reign
         asyncio.run(_watch(int(pid), arbiter))
 

@@ -125,8 +125,8 @@ class EtcdArbiter(Arbiter):
                 base = max(base, request.expected)
             if not lease:
                 lease, ttl_ns = await keys.grant(request.ttl_ns)
-            name, address, clients, policy = request.candidate
-            first = Reign(1, 1, name, address, clients, (name,), request.since_ns, request.force, policy)
+            name, address, clients, policy, _ = one = request.candidate
+            first = Reign(1, 1, name, address, clients, (one.member,), request.since_ns, request.force, policy)
             succeeded, revision = await keys.transaction(
                 [("reign", "MOD", seen.reign_mod), ("lease", "CREATE", 0), ("successor", "MOD", seen.successor_mod)],
                 [

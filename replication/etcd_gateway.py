@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from replication.arbiter import ArbiterError, ArbiterUnknown
-from replication.sentences import in_words
+from replication.sentences import in_words, stood_still
 
 #: Longest response.
 RESPONSE_BYTES_MAX: Final = 262_144
@@ -102,7 +102,7 @@ class EtcdGateway:
                     if len(response) > RESPONSE_BYTES_MAX:
                         raise _Failed(f"its answer has more than {RESPONSE_BYTES_MAX:,} bytes")
         except TimeoutError:
-            raise _Failed("no answer in time") from None
+            raise _Failed(_late(until_s, "no answer in time")) from None
         except OSError as error:
             raise _Failed(in_words(error)) from None
         finally:
@@ -115,9 +115,14 @@ class EtcdGateway:
             async with asyncio.timeout_at(until_s):
                 return await asyncio.open_connection(*endpoint, ssl=self._tls)
         except TimeoutError:
-            raise _NotReached("no connection in time") from None
+            raise _NotReached(_late(until_s, "no connection in time")) from None
         except OSError as error:
             raise _NotReached(in_words(error)) from None
+
+
+def _late(until_s: float, why: str) -> str:
+    """Reason for a wait that ran out: ``why``, unless this node itself stood still."""
+    return stood_still(asyncio.get_running_loop().time() - until_s) or why
 
 
 def _request(endpoint: Endpoint, path: str, body: bytes) -> bytes:

@@ -112,6 +112,7 @@ class _Fetch:
         """
         number = self._other.end.slice_number
         # While it is there, the directory counts as empty.
+        make_folder(self._directory)  # it has the data of a market: for its owner alone, as a folder below it
         make_folder(self._directory / FETCH_FOLDER)
         sync_folder(self._directory)
         mark_incomplete(self._directory, BEGUN_EMPTY)

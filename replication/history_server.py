@@ -10,6 +10,7 @@ process ends when that input does: with the node.
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import threading
@@ -335,7 +336,12 @@ def command(directory: Path | str, port: int, *, host: str = "127.0.0.1", name: 
 
 
 def main(arguments: list[str]) -> int:
-    """Read the secret from standard input, and serve."""
+    """Read the secret from standard input, and serve until it ends.
+
+    Ctrl-C and a supervisor signal the whole group of the node: the node ends this process with itself, not before.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     directory, host, port, name = arguments
     line = b""
     while not line.endswith(b"\n") and len(line) < _SECRET_BYTES_MAX and (read := os.read(0, 4_096)):

@@ -43,7 +43,8 @@ def margin_default_ns(ttl_ns: int) -> int:
 class Lease:
     """Lease that was won by a request sent at ``sent_ns``. Raises ValueError for a margin that drift uses up.
 
-    ttl_ns: granted by the arbiter. margin_ns: time before its end at which it no longer counts; None: the default.
+    ttl_ns: granted by the arbiter, with the last renewal that was confirmed. margin_ns: time before its end at which it
+    no longer counts; None: the default.
     """
 
     def __init__(self, ttl_ns: int, sent_ns: int, *, margin_ns: int | None = None, drift_ppm: int = DRIFT_PPM) -> None:
@@ -79,9 +80,13 @@ class Lease:
         """Note an attempt, whatever comes of it."""
         self._attempt_ns = max(self._attempt_ns, sent_ns)
 
-    def renewed(self, sent_ns: int) -> None:
-        """Note that the renewal sent at ``sent_ns`` was confirmed. Confirmations may come in any order."""
-        self._confirmed_ns = max(self._confirmed_ns, sent_ns)
+    def renewed(self, sent_ns: int, ttl_ns: int) -> None:
+        """Note that the renewal sent at ``sent_ns`` was confirmed, for ``ttl_ns``. Confirmations may come in any order.
+
+        The arbiter may grant another time than before, such as an etcd whose election timeout was changed.
+        """
+        if sent_ns >= self._confirmed_ns:
+            self._confirmed_ns, self.ttl_ns = sent_ns, ttl_ns
 
     def lost(self) -> None:
         """End the lease for good: the arbiter refused a renewal, or this node released it."""

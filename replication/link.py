@@ -16,7 +16,7 @@ that have no proof, and nothing is encrypted: use a network of your own.
 import hmac
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +28,9 @@ NONCE_BYTES: Final = 16
 DIGEST_BYTES: Final = 16
 _HEAD: Final = struct.Struct("<2sBBIQ")
 _CHECKSUM: Final = struct.Struct("<II")
-HEAD_BYTES: Final = _HEAD.size + _CHECKSUM.size
+#: Both together.
+_WHOLE_HEAD: Final = struct.Struct("<2sBBIQII")
+HEAD_BYTES: Final = _WHOLE_HEAD.size
 #: Largest payload: a block of 65,536 rows with its header.
 PAYLOAD_BYTES_MAX: Final = (1 << 22) + 4_096
 #: Largest payload of a frame before the greeting is over.
@@ -61,7 +63,7 @@ class Kind(IntEnum):
     SCRUB = 9  # primary: digest of a piece of the state at a position
     PARTS = 10  # digest of each part of the state at a position
     SYNC = 11  # primary: whether the copy is recorded as in sync
-    SLICE = 12  # history: the genesis record of a slice
+    SLICE = 12  # primary and history: the genesis record of a slice, between the blocks
     HANDOVER = 13  # primary: take over at this position
     READY = 14  # standby: at that position, with this digest
     DIVERGENCE = 15  # the states differ: where, and in which part
@@ -73,6 +75,9 @@ class Kind(IntEnum):
     FILE = 21  # history: a file follows, with its name and size
     PIECE = 22  # history: bytes of that file
     DONE = 23  # history: the end of an answer, with what it says
+
+
+_KINDS: Final = {int(kind): kind for kind in Kind}
 
 
 class Frame(NamedTuple):
@@ -122,45 +127,71 @@ class FrameReader:
         self.payload_bytes_max = GREETING_BYTES_MAX
         self._rest = bytearray()
 
+    def sole_payload(self, data: "bytes | bytearray | memoryview", kind: Kind, epoch: int) -> bytes | None:
+        """Payload of ``data`` if that is one whole frame of this kind and epoch, and nothing is left of the bytes
+        before; else None, and ``feed`` is to be called. The usual block and acknowledgement, in a fraction of the time.
+        """
+        size = len(data) - HEAD_BYTES
+        if type(data) is not bytes or self._rest or not 0 <= size <= self.payload_bytes_max:
+            return None
+        start = _HEAD.pack(MAGIC, kind, VERSION, size, epoch)
+        covered = zlib.crc32(start)
+        payload = data[HEAD_BYTES:]
+        if kind is not Kind.BLOCK:
+            covered = zlib.crc32(payload, covered)
+        return payload if data[:HEAD_BYTES] == start + _CHECKSUM.pack(covered, 0) else None
+
     def feed(self, data: "bytes | bytearray | memoryview") -> Iterator[Frame]:
         """Frames that are complete with ``data``; take them all before the next call. Raises LinkError."""
-        self._rest += data
-        at = 0
+        # Almost always whole frames come, and nothing is left of the bytes before: then nothing is put together.
+        rest = self._rest
+        whole = data if type(data) is bytes and not rest else None
+        if whole is None:
+            rest += data
+        source: bytes | bytearray = rest if whole is None else whole
+        at, end = 0, len(source)
         try:
-            while len(self._rest) - at >= HEAD_BYTES:
-                magic, code, version, size, epoch = _HEAD.unpack_from(self._rest, at)
-                checksum, zero = _CHECKSUM.unpack_from(self._rest, at + _HEAD.size)
-                _check_head(magic, code, version, size, epoch, zero, self.payload_bytes_max)
+            while end - at >= HEAD_BYTES:
+                magic, code, version, size, epoch, checksum, zero = _WHOLE_HEAD.unpack_from(source, at)
+                kind = _KINDS.get(code)
+                if kind is None or magic != MAGIC or version != VERSION or zero or size > self.payload_bytes_max:
+                    raise _head_error(magic, code, version, size, self.payload_bytes_max)
                 start = at + HEAD_BYTES
-                if len(self._rest) < start + size:
+                stop = start + size
+                if stop > end:
                     return
-                payload = bytes(memoryview(self._rest)[start : start + size])
-                covered = zlib.crc32(memoryview(self._rest)[at : at + _HEAD.size])
-                if checksum != (covered if code == Kind.BLOCK else zlib.crc32(payload, covered)):
+                payload = bytes(memoryview(source)[start:stop])
+                covered = zlib.crc32(source[at : at + _HEAD.size])
+                if checksum != (covered if kind is Kind.BLOCK else zlib.crc32(payload, covered)):
                     raise LinkError("a frame does not match its checksum")
-                at = start + size
-                yield Frame(Kind(code), epoch, payload)
+                if epoch > _EPOCH_MAX:
+                    raise LinkError("the header of a frame is out of range")
+                at = stop
+                yield Frame(kind, epoch, payload)
         finally:
-            del self._rest[:at]
+            if whole is None:
+                del rest[:at]
+            elif at < end:
+                rest += whole[at:]
 
 
-def _check_head(magic: bytes, code: int, version: int, size: int, epoch: int, zero: int, size_max: int) -> None:
+def _head_error(magic: bytes, code: int, version: int, size: int, size_max: int) -> LinkError:
+    """Error of a header that is wrong."""
     if magic != MAGIC:
-        raise LinkError("what arrived is no frame of a link between nodes")
+        return LinkError("what arrived is no frame of a link between nodes")
     if version != VERSION:
-        raise LinkError(f"the peer speaks version {version} of the link, and this node version {VERSION}")
-    if code not in Kind._value2member_map_:
-        raise LinkError(f"a frame has the unknown kind {code}")
+        return LinkError(f"the peer speaks version {version} of the link, and this node version {VERSION}")
+    if code not in _KINDS:
+        return LinkError(f"a frame has the unknown kind {code}")
     if size > size_max:
-        raise LinkError(f"a frame of {size} bytes is larger than the {size_max} allowed here")
-    if zero or epoch > _EPOCH_MAX:
-        raise LinkError("the header of a frame is out of range")
+        return LinkError(f"a frame of {size} bytes is larger than the {size_max} allowed here")
+    return LinkError("the header of a frame is out of range")
 
 
 # Payloads of fixed form.
 
 
-def pack_positions(positions: "list[Position]") -> bytes:
+def pack_positions(positions: "Sequence[Position]") -> bytes:
     """Encode positions."""
     return b"".join(_POSITION.pack(seq, digest) for seq, digest in positions)
 
@@ -172,9 +203,10 @@ def unpack_positions(payload: bytes, start: int = 0) -> list[Position]:
     return [Position(*place) for place in _POSITION.iter_unpack(payload[start:])]
 
 
-def pack_ack(received_seq: int, journaled_seq: int, digests: "list[Position]") -> bytes:
+def pack_ack(received_seq: int, journaled_seq: int, digests: "Sequence[Position]") -> bytes:
     """Encode an ACK."""
-    return _ACK.pack(received_seq, journaled_seq) + pack_positions(digests)
+    positions = _ACK.pack(received_seq, journaled_seq)
+    return positions + pack_positions(digests) if digests else positions
 
 
 def unpack_ack(payload: bytes) -> tuple[int, int, list[Position]]:
@@ -182,7 +214,8 @@ def unpack_ack(payload: bytes) -> tuple[int, int, list[Position]]:
     if len(payload) < _ACK.size:
         raise LinkError("an acknowledgement is too short")
     received_seq, journaled_seq = _ACK.unpack_from(payload)
-    return received_seq, journaled_seq, unpack_positions(payload, _ACK.size)
+    digests = unpack_positions(payload, _ACK.size) if len(payload) > _ACK.size else []
+    return received_seq, journaled_seq, digests
 
 
 def pack_challenge(nonce: bytes, history_port: int) -> bytes:

@@ -147,7 +147,7 @@ def decode_request(fields: object) -> Request:
 
 
 def _acquire(given: _Fields) -> Acquire:
-    candidate = Candidate(given.text("name"), given.text("address"), given.text("clients"), given.text("policy"))
+    candidate = Candidate(*(given.text(name) for name in Candidate._fields))
     return Acquire(
         candidate, given.number("expected"), given.number("ttl_ns"), given.number("since_ns"), given.text("force")
     )

@@ -3,13 +3,13 @@
 Events show a difference only once a command meets it. So the primary sends digests of pieces of its state between two
 blocks, and the copy compares its own at the same position. Each turn has the venue's counters, the chain of the events,
 and a run of pieces of the dense and of the sparse regions (``engine.pieces``), so that small states are compared as a
-whole in each turn.
+whole in each turn. The table of ids has the half of the room of the sparse regions, and what the others leave of it.
 """
 
 from typing import Final
 
 from engine.interface import StatefulEngine
-from engine.pieces import VENUE, Pieces
+from engine.pieces import VENUE, Piece, Pieces
 from replication.link import LinkError, Scrub
 
 #: Interval of the turns, and bytes of each kind of region in one: less than 3% of a core (docs/PERFORMANCE.md).
@@ -18,13 +18,13 @@ TURN_BYTES: Final = 2 << 20
 
 
 class PieceWalk:
-    """Walk of a primary. ``rounds``: complete walks through the dense regions and through the sparse ones."""
+    """Walk of a primary. ``rounds``: complete walks through the dense regions, the sparse ones, and the ids."""
 
     def __init__(self, bytes_max: int = TURN_BYTES) -> None:
         self._bytes_max = bytes_max
-        self._places: list[int | None] = [None, None]
+        self._places: list[int | None] = [None, None, None]
         self._due_ns = 0
-        self.rounds = [0, 0]
+        self.rounds = [0, 0, 0]
 
     def is_due(self, now_ns: int) -> bool:
         """True once a turn; ``now_ns``: monotonic."""
@@ -37,13 +37,18 @@ class PieceWalk:
         """Digests of the next pieces of an engine at rest, the venue's counters first."""
         pieces, bytes_max, seq = engine.pieces(), self._bytes_max, engine.seq
         taken = [pieces.piece(VENUE, bytes_max), pieces.piece(pieces.events, bytes_max)]
-        for kind, first in enumerate((pieces.first_dense, pieces.first_sparse)):
-            place = self._places[kind]
-            walked, after = pieces.walk(first if place is None else place, bytes_max)
-            taken += walked
-            self.rounds[kind] += place is not None and after <= place
-            self._places[kind] = after
+        taken += self._walk(pieces, 0, pieces.first_dense, bytes_max)
+        sparse = self._walk(pieces, 1, pieces.first_sparse, max(bytes_max // 2, 1))
+        left = bytes_max - sum(each.size_bytes for each in sparse)
+        taken += sparse + self._walk(pieces, 2, pieces.first_ids, max(left, 1))
         return [Scrub(seq, each.number, each.size_bytes, each.digest) for each in taken]
+
+    def _walk(self, pieces: Pieces, kind: int, first: int, bytes_max: int) -> list[Piece]:
+        place = self._places[kind]
+        walked, after = pieces.walk(first if place is None else place, bytes_max)
+        self.rounds[kind] += place is not None and after <= place
+        self._places[kind] = after
+        return walked
 
 
 class PieceComparison:

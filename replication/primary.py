@@ -10,29 +10,43 @@ command. A standby that is gone therefore holds the answers back until the recor
 waited for first, and recorded once it has acknowledged all that was ever told.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 from replication import link
+from replication.arbiter import member_of, name_of
+from replication.backlog import Backlog, SliceBegin
 from replication.comparison import Comparison, Divergence
-from replication.link import Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+from replication.copy_connection import Copy
+from replication.ends_by_time import EndsByTime
+from replication.link import Frame, Identity, Kind, LinkError, Position, Scrub
+from replication.own_pause import OwnPauses
+from replication.standstill import Standstill
 from sequencer.release import REPLICATED, ReleasePolicy, Replicated, released_seq
 
 Role = Literal["standby", "follower", "auditor"]
 ROLES: Final = ("standby", "follower", "auditor")
-#: Commands that a standby may lag behind when it is recorded as in sync: answers then wait for it.
-LAG_MAX: Final = 1 << 16
+#: Part of ``silence_ns`` that a standby may lag behind in memory when answers begin to wait for it; on its disk it may
+#: lag by all of it, or by ``copy_stall_ns`` where answers do not wait for its disk.
+_JOIN_PART: Final = 4
+#: Blocks that are put on a connection in one turn at most: clients wait meanwhile. The next tick goes on.
+BLOCKS_PER_TURN_MAX: Final = 256
 
 
 class Settings(NamedTuple):
-    """Times and bounds of a primary. ``alone``: without a standby answer on, after recording it, or stop answering."""
+    """Times and bounds of a primary. ``alone``: without a standby answer on, after recording it, or stop answering.
+
+    ``copy_stall_ns``, ``own_stall_ns``: standstill of the disk of a standby, and of the primary, that is a fault.
+    """
 
     policy: ReleasePolicy = "both"
     alone: Literal["continue", "stop"] = "continue"
     beat_ns: int = 50_000_000
     silence_ns: int = 500_000_000
+    copy_stall_ns: int = 2_000_000_000
+    own_stall_ns: int = 5_000_000_000
     backlog_bytes: int = 64 << 20
     out_bytes_max: int = 8 << 20
 
@@ -42,109 +56,15 @@ class Settings(NamedTuple):
         return self.policy in REPLICATED
 
 
-class _Sent(NamedTuple):
-    first_seq: int
-    last_seq: int
-    sealed: bytes
-
-
-class Backlog:
-    """The newest sealed blocks, for copies that are a little behind. At least ``bytes_max`` of them are kept."""
-
-    def __init__(self, last_seq: int, checksum: bytes, bytes_max: int) -> None:
-        self._blocks: deque[_Sent] = deque()
-        self._bytes = 0
-        self._bytes_max = bytes_max
-        #: The last command before the oldest block, and the checksum there.
-        self.start = Position(last_seq, checksum)
-        self.last_seq = last_seq
-
-    def add(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
-        """Add the next block. Raises ValueError if it is not."""
-        if first_seq != self.last_seq + 1 or last_seq < first_seq:
-            raise ValueError(f"the block at {first_seq} does not follow command {self.last_seq}")
-        self._blocks.append(_Sent(first_seq, last_seq, sealed))
-        self._bytes += len(sealed)
-        self.last_seq = last_seq
-        while len(self._blocks) > 1 and self._bytes - len(self._blocks[0].sealed) >= self._bytes_max:
-            oldest = self._blocks.popleft()
-            self._bytes -= len(oldest.sealed)
-            self.start = Position(oldest.last_seq, _checksum(oldest.sealed))
-
-    def blocks_from(self, seq: int) -> Iterator[_Sent]:
-        """Blocks from the one that begins with ``seq`` on."""
-        # Almost always the last one, or one near it.
-        newer = 0
-        for block in reversed(self._blocks):
-            if block.first_seq < seq:
-                break
-            newer += 1
-        for at in range(len(self._blocks) - newer, len(self._blocks)):
-            yield self._blocks[at]
-
-    def checksum_at(self, seq: int) -> bytes | None:
-        """Checksum of the chain after command ``seq``; None if no block here ends there."""
-        if seq == self.start.seq:
-            return self.start.digest
-        return next((_checksum(block.sealed) for block in self._blocks if block.last_seq == seq), None)
-
-
-def _checksum(sealed: bytes) -> bytes:
-    return bytes(sealed[16:32])  # its place in a frame of the journal
-
-
-class Copy:
-    """A connection of a copy, at the primary's end. ``state``: greeting, live or closed; ``why`` it was closed.
-
-    ``directory``: id of its data directory.
-
-    ``sent_seq``: last command put on the connection. ``received_seq``, ``journaled_seq``: what the copy has in memory
-    and on its disk. ``unsent_bytes``: set by the shell, what the connection has not taken yet.
-    """
-
-    def __init__(self, nonce: bytes, now_ns: int) -> None:
-        self.nonce = nonce
-        #: Nonce of the copy, from its HELLO.
-        self.peer_nonce = b""
-        self.reader = FrameReader()
-        self.state: Literal["greeting", "live", "closed"] = "greeting"
-        self.why = ""
-        self.name = ""
-        self.role: str = ""
-        self.directory = b""
-        self.sent_seq = self.received_seq = self.journaled_seq = 0
-        self.heard_ns = now_ns
-        self.beaten_ns = now_ns
-        self.unsent_bytes = 0
-        self.comparison = Comparison(0)
-        self.caught_up = False
-        self.synced: bool | None = None
-        self.ready: Position | None = None
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-
-    def put(self, *pieces: bytes) -> None:
-        """Queue bytes for the connection."""
-        self._out.extend(pieces)
-        self._out_bytes += sum(map(len, pieces))
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that the connection has not taken."""
-        return self._out_bytes + self.unsent_bytes
-
-    def take_out(self) -> list[bytes]:
-        """Bytes to send now, in order."""
-        out, self._out, self._out_bytes = self._out, [], 0
-        return out
-
-
 class Primary:
     """Replication of a primary during its reign. ``superseded``: a higher epoch that was seen; 0: none. Stop then.
 
+    ``gives_up``: sentence on the reason for which a standby is to take over, "" for none. Release the reign then.
+
     ``identity``, ``epoch``: of this node and its reign. ``checksum_at``: checksum of the chain after a command by the
     journal, None if no block ends there. ``last_seq``, ``checksum``: end of the journal, all of which is on the disk.
-    ``recorded``: nodes that the arbiter's record names as in sync, this one among them. ``backlog``: the newest blocks
+    ``recorded``: nodes that the arbiter's record names as in sync (``replication.arbiter.member_of``), this one among
+    them, with the id of its ``directory``. ``backlog``: the newest blocks
     before the reign, if they are at hand.
     """
 
@@ -159,6 +79,7 @@ class Primary:
         checksum: bytes,
         event_digest: bytes,
         recorded: frozenset[str],
+        directory: bytes = b"",
         backlog: Backlog | None = None,
         checksum_at: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
@@ -170,13 +91,21 @@ class Primary:
         self.applied_seq = self.journaled_seq = last_seq
         self._applied_digest = event_digest
         #: First command and event digest of each block of the backlog, by its last command.
-        self._digests = {last_seq: (last_seq, event_digest)}
+        self._digests = OrderedDict({last_seq: (last_seq, event_digest)})
         self._released_seq = last_seq
         self.superseded = 0
+        self.gives_up = ""
+        self._disk = Standstill()
         self.recorded = recorded
-        #: Names in a request to the arbiter whose outcome is not known.
+        #: Nodes in a request to the arbiter whose outcome is not known.
         self.asked: frozenset[str] = frozenset()
-        #: Acknowledged positions by name, of nodes that may take over and are not connected.
+        self.member = member_of(identity.name, directory)
+        self._alone = frozenset({self.member})
+        #: Number of changes of the connections, and nodes that answers wait for as they were found in a state.
+        self._changes = 0
+        self._waited: tuple[Copy | Replicated, ...] = ()
+        self._waited_in: tuple[int, frozenset[str], frozenset[str]] | None = None
+        #: Acknowledged positions of nodes that may take over and are not connected.
         self._last_acks: dict[str, Replicated] = {}
         #: First difference with a copy, by its name.
         self.divergences: dict[str, Divergence] = {}
@@ -184,30 +113,36 @@ class Primary:
         self.history_port = 0
         #: Ids of the data directories of those copies.
         self._diverged_directories: dict[str, bytes] = {}
+        self._pauses = OwnPauses()
+        self._ends = EndsByTime(last_seq, max(settings.silence_ns, settings.copy_stall_ns))
         #: Standby that is to take over by command; "" for none.
         self.handover_to = ""
 
     # Blocks of this node.
 
     def add_block(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
-        """Take a sealed block, before it is applied or on the disk, and put it on the connections."""
+        """Take a sealed block, before it is applied or on the disk, and put it on the connections.
+
+        ``tick`` feeds those that are behind.
+        """
         self.backlog.add(first_seq, last_seq, sealed)
         for copy in self.copies:
-            if copy.state == "live":
-                self._feed(copy)
+            if copy.state != "live" or copy.sent_seq != first_seq - 1:
+                continue
+            if copy.waiting_bytes <= self.settings.out_bytes_max:
+                copy.put(link.head(Kind.BLOCK, self.epoch, len(sealed)), sealed)
+                copy.sent_seq = last_seq
 
     def add_digest(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Take the event digest at the end of a block that is applied."""
         self.applied_seq, self._applied_digest = last_seq, digest
         self._digests[last_seq] = (first_seq, digest)
-        while (oldest := next(iter(self._digests))) < self.backlog.start.seq:
-            del self._digests[oldest]
-        for copy in self.copies:
-            if copy.state == "live":
-                copy.comparison.own(first_seq, last_seq, digest)
-                self._judge(copy)
-                if copy.sent_seq >= last_seq:
-                    copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions([Position(last_seq, digest)])))
+        while next(iter(self._digests)) < self.backlog.start.seq:
+            self._digests.popitem(last=False)
+        for copy in tuple(self.copies):  # one that differs leaves
+            # Others get it with the block.
+            if copy.state == "live" and copy.sent_seq >= last_seq:
+                self._put_digest(copy, first_seq, last_seq, digest)
 
     def add_scrub(self, scrub: Scrub) -> None:
         """Take the digest of a piece of the state after the last block; copies that are up to date compare it."""
@@ -220,7 +155,7 @@ class Primary:
         """
         asked = [copy for copy in self._live() if copy.sent_seq == seq]
         self._put_if_at(seq, link.encode(Kind.PARTS, self.epoch, link.pack_map({"seq": seq, "parts": {}})))
-        return any(copy.role == "standby" and copy.name in self.recorded for copy in asked)
+        return any(copy.role == "standby" and copy.member in self.recorded for copy in asked)
 
     def add_parts(self, seq: int, parts: dict[str, bytes]) -> None:
         """Take the digests of all parts of the state after command ``seq``, for copies that compute theirs there."""
@@ -229,14 +164,15 @@ class Primary:
             if copy.sent_seq >= seq:
                 copy.put(frame)
 
-    def begin_slice(self, identity: Identity, backlog: Backlog, checksum_at: Callable[[int], bytes | None]) -> None:
-        """Go on in a new slice of the journal, without blocks yet; the copies connect again, and fetch it.
+    def add_slice(self, begun: SliceBegin) -> None:
+        """Take the slice that this node has begun after the last block.
 
-        ``identity``, ``backlog``, ``checksum_at``: those of the new slice.
+        Each copy is told of it between the same two blocks, however far behind it is.
         """
-        self.identity, self.backlog, self._checksum_at = identity, backlog, checksum_at
+        self.backlog.add_slice(begun)
+        self.identity = self.identity._replace(slice_number=begun.number)
         for copy in list(self._live()):
-            self.disconnect(copy, f"slice {identity.slice_number} of the journal has begun, which it fetches")
+            self._feed(copy)
 
     def _put_if_at(self, seq: int, frame: bytes) -> None:
         for copy in self._live():
@@ -255,23 +191,42 @@ class Primary:
     @property
     def replicated(self) -> Replicated | None:
         """Position that each node that may take over has reached; None if there is none but this one."""
-        joining = {copy.name for copy in self._live() if self._joins(copy)}
-        names = (self.recorded | self.asked | joining) - {self.identity.name}
-        if not names:
+        waited_for = self._waited_for()
+        if not waited_for:
             return None
-        acks = [self._ack_of(name) for name in names]
-        return Replicated(min(ack.received_seq for ack in acks), min(ack.journaled_seq for ack in acks))
+        if len(waited_for) == 1:
+            return Replicated(waited_for[0].received_seq, waited_for[0].journaled_seq)
+        return Replicated(min(ack.received_seq for ack in waited_for), min(ack.journaled_seq for ack in waited_for))
+
+    def _waited_for(self) -> "tuple[Copy | Replicated, ...]":
+        """Nodes that may take over: their connections, or what they had acknowledged when these ended.
+
+        This is asked for each block, and changes with the record and the connections alone.
+        """
+        state = (self._changes, self.recorded, self.asked)
+        if state != self._waited_in:
+            self._waited_in, self._waited = state, tuple(self._ack_of(each) for each in self._members_waited_for())
+        return self._waited
+
+    def waits_for(self) -> list[str]:
+        """Names of the nodes whose acknowledgement answers wait for now."""
+        members = sorted(self._members_waited_for())
+        return [name_of(each) for each in members if self._acknowledged_by(self._ack_of(each)) < self.applied_seq]
+
+    def _members_waited_for(self) -> frozenset[str]:
+        joining = {copy.member for copy in self._live() if self._joins(copy)}
+        return (self.recorded | self.asked | joining) - self._alone
 
     @property
     def waits_for_memory_alone(self) -> bool:
         """True while answers wait for the memory of a standby, so that no client waits for the disk here."""
-        return self.settings.policy == "replica" and self.replicated is not None
+        return self.settings.policy == "replica" and bool(self._waited_for())
 
-    def _ack_of(self, name: str) -> Replicated:
+    def _ack_of(self, member: str) -> "Copy | Replicated":
         for copy in self._live():
-            if copy.name == name and copy.role == "standby":
-                return Replicated(copy.received_seq, copy.journaled_seq)
-        return self._last_acks.get(name, Replicated(0, 0))
+            if copy.member == member and copy.role == "standby":
+                return copy
+        return self._last_acks.get(member, Replicated(0, 0))
 
     def released_seq(self, *, lease_holds: bool) -> int:
         """Last command whose events may leave now; it never goes back. Without a sure lease it stands still."""
@@ -289,8 +244,7 @@ class Primary:
         """True unless the record certainly names another node too. A node that is named alone may reign again after a
         restart, so its own disk must have all that was told.
         """
-        alone = frozenset({self.identity.name})
-        return alone in (self.recorded, self.asked)
+        return self._alone in (self.recorded, self.asked)
 
     @property
     def wish(self) -> frozenset[str] | None:
@@ -301,13 +255,12 @@ class Primary:
         return wanted if wanted != self.recorded else None
 
     def _wanted(self) -> frozenset[str]:
-        own = self.identity.name
         if not self.settings.takes_over:
-            return frozenset({own})
-        standbys = {copy.name for copy in self._live() if self._joins(copy) and self._has_what_was_told(copy)}
+            return self._alone
+        standbys = {copy.member for copy in self._live() if self._joins(copy) and self._has_what_was_told(copy)}
         if not standbys and (self.settings.alone == "stop" or self._memory_alone_has_what_was_told()):
             return self.recorded
-        return frozenset({own, *standbys})
+        return self._alone | standbys
 
     def _joins(self, copy: Copy) -> bool:
         """True if answers wait for a copy, so that the arbiter may record it."""
@@ -315,8 +268,11 @@ class Primary:
 
     def _has_what_was_told(self, copy: Copy) -> bool:
         """True if a copy has acknowledged all that clients were told."""
-        acked = copy.received_seq if self.settings.policy == "replica" else copy.journaled_seq
-        return acked >= self._released_seq
+        return self._acknowledged_by(copy) >= self._released_seq
+
+    def _acknowledged_by(self, copy: "Copy | Replicated") -> int:
+        """Last command that a node has as far as the policy asks: in memory or on its disk."""
+        return copy.received_seq if self.settings.policy == "replica" else copy.journaled_seq
 
     def _memory_alone_has_what_was_told(self) -> bool:
         """True under `replica` while clients were told what this disk lacks: a restart would lose it, and a node that
@@ -331,7 +287,8 @@ class Primary:
     def on_record_answered(self, recorded: frozenset[str]) -> None:
         """Take the record as the arbiter has it now."""
         self.recorded, self.asked = recorded, frozenset()
-        self._last_acks = {name: ack for name, ack in self._last_acks.items() if name in recorded}
+        self._last_acks = {member: ack for member, ack in self._last_acks.items() if member in recorded}
+        self._changes += 1
         for copy in self._live():
             self._tell_sync(copy)
 
@@ -341,7 +298,7 @@ class Primary:
 
     def _tell_sync(self, copy: Copy) -> None:
         # A standby that restarted may lack what it had acknowledged: it is told once it has that again.
-        synced = copy.name in self.recorded and (bool(copy.synced) or self._has_what_was_told(copy))
+        synced = copy.member in self.recorded and (bool(copy.synced) or self._has_what_was_told(copy))
         if copy.synced != synced:
             copy.synced = synced
             copy.put(link.encode(Kind.SYNC, self.epoch, b"1" if synced else b"0"))
@@ -350,7 +307,7 @@ class Primary:
 
     def connect(self, nonce: bytes, now_ns: int) -> Copy:
         """Take a new connection; ``nonce``: 16 random bytes."""
-        copy = Copy(nonce, now_ns)
+        copy = Copy(nonce, self.epoch, now_ns)
         copy.put(link.encode(Kind.CHALLENGE, self.epoch, link.pack_challenge(nonce, self.history_port)))
         self.copies.append(copy)
         return copy
@@ -360,8 +317,9 @@ class Primary:
         if copy not in self.copies:
             return
         self.copies.remove(copy)
+        self._changes += 1
         if copy.state == "live" and copy.role == "standby":
-            self._last_acks[copy.name] = Replicated(copy.received_seq, copy.journaled_seq)
+            self._last_acks[copy.member] = Replicated(copy.received_seq, copy.journaled_seq)
         copy.state = "closed"
         copy.why = copy.why or why
 
@@ -377,6 +335,12 @@ class Primary:
     def receive(self, copy: Copy, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
         """Take bytes of a connection; one that breaks the rules is closed with the reason."""
         try:
+            if copy.state == "live":
+                acknowledgement = copy.reader.sole_payload(data, Kind.ACK, self.epoch)
+                if acknowledgement is not None:
+                    copy.heard_ns = now_ns
+                    self._acknowledged(copy, *link.unpack_ack(acknowledgement))
+                    return
             for frame in copy.reader.feed(data):
                 copy.heard_ns = now_ns
                 self._take(copy, frame)
@@ -417,23 +381,35 @@ class Primary:
         claims = link.unpack_map(outer["claims"], kinds)
         identity = Identity(*(claims[name] for name in Identity._fields))
         copy.name, copy.role, copy.directory = identity.name, claims["role"], claims["directory"]
+        copy.member = member_of(copy.name, copy.directory)
         if claims["epoch"] > self.epoch:
             self._on_newer_epoch(copy, claims["epoch"])
             return
         if why := self._reason_against(copy):
             self._refuse(copy, why)
             return
-        if why := link.difference(self.identity, identity):
+        if why := self._divergence_of(copy) or link.difference(self.identity, identity):
             self._answer(copy, Kind.REFUSAL, {"why": why})
             self.disconnect(copy, why)
             return
         self._place(copy, identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
 
+    def _divergence_of(self, copy: Copy) -> str:
+        """Sentence on the divergence of a copy, which may not have heard of it: it must not take over."""
+        if copy.name in self.divergences and copy.directory == self._diverged_directories[copy.name]:
+            return f"{copy.name} has diverged; rebuild it in an empty directory before it follows again"
+        return ""
+
     def _reason_against(self, copy: Copy) -> str:
         if copy.role not in ROLES:
             return f"the role {copy.role!r} is unknown"
-        if copy.name in self.divergences and copy.directory == self._diverged_directories[copy.name]:
-            return f"{copy.name} has diverged; rebuild it in an empty directory before it follows again"
+        if copy.role != "auditor" and any(
+            other.name == copy.name and other.directory != copy.directory for other in self._live()
+        ):
+            return (
+                f"a node {copy.name} with another data directory follows {self.identity.name} already; "
+                "give each directory a name of its own (--node)"
+            )
         others = (other.name for other in self._live() if other.role == "standby" and other.name != copy.name)
         other = next(others, "")
         if copy.role == "standby" and other:
@@ -442,28 +418,32 @@ class Primary:
 
     def _place(self, copy: Copy, identity: Identity, tail: list[Position]) -> None:
         """Find the newest position that both journals have, and go on from there."""
-        if identity.slice_number < self.identity.slice_number:
-            self._send_elsewhere(copy, identity.slice_number)
-            return
         if not tail or any(newer.seq <= older.seq for newer, older in pairwise(tail)):
             raise LinkError("the positions of the copy's journal are not in order, the newest first")
         common = next((place for place in tail if self._has(place)), None)
-        if common is None and self.history_port:
-            # Only the copy has begun its slice: its history is compared slice by slice.
-            self._send_elsewhere(copy, identity.slice_number)
+        copy.slice_number = number = identity.slice_number
+        if number < self.identity.slice_number and not self.backlog.has_slices_after(
+            number, self.identity.slice_number
+        ):
+            self._send_elsewhere(copy, number)
+        elif common is None and self.history_port:
+            # Perhaps only the copy has begun its slice: its history is compared slice by slice.
+            self._send_elsewhere(copy, number)
         elif common is None:
             self._refuse(copy, f"the journals of {self.identity.name} and {copy.name} have no block in common")
         elif common != tail[0]:
             self._answer(copy, Kind.COMMON, {"common": link.pack_positions([common])})
-            self.disconnect(copy, f"{copy.name} has blocks after {common.seq} that are not of this history")
+            self.disconnect(
+                copy, f"{copy.name} has blocks that are not of this history, after command {common.seq} or later"
+            )
         elif common.seq < self.backlog.start.seq:
-            self._send_elsewhere(copy, identity.slice_number)
+            self._send_elsewhere(copy, number)
         else:
             self._welcome(copy, common.seq)
 
     def _has(self, place: Position) -> bool:
         if place.seq >= self.backlog.start.seq:
-            return self.backlog.checksum_at(place.seq) == place.digest
+            return self.backlog.has(place)
         return self._checksum_at(place.seq) == place.digest
 
     def _send_elsewhere(self, copy: Copy, slice_number: int) -> None:
@@ -483,12 +463,10 @@ class Primary:
         self.divergences.pop(copy.name, None)
         copy.reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
         copy.state = "live"
+        self._changes += 1
         copy.sent_seq = copy.received_seq = seq
         copy.journaled_seq = 0
         copy.comparison = Comparison(seq)
-        for last_seq, (first_seq, digest) in self._digests.items():
-            if last_seq >= seq:
-                copy.comparison.own(first_seq, last_seq, digest)
         self._tell_sync(copy)
         # The states are compared where they stand, also if nothing follows.
         self._put_digests(copy, [seq])
@@ -499,22 +477,37 @@ class Primary:
         if copy.sent_seq < self.backlog.start.seq:
             self._send_elsewhere(copy, self.identity.slice_number)
             return
-        if copy.sent_seq == self.backlog.last_seq:
+        self._put_slice(copy)
+        if copy.sent_seq == self.backlog.last_seq or copy.waiting_bytes > self.settings.out_bytes_max:
             return
-        sent = []
+        sent: list[int] = []
         for block in self.backlog.blocks_from(copy.sent_seq + 1):
-            if copy.waiting_bytes > self.settings.out_bytes_max:
+            if copy.waiting_bytes > self.settings.out_bytes_max or len(sent) == BLOCKS_PER_TURN_MAX:
                 break
             copy.put(link.head(Kind.BLOCK, self.epoch, len(block.sealed)), block.sealed)
             copy.sent_seq = block.last_seq
             sent.append(block.last_seq)
+            self._put_slice(copy)
         self._put_digests(copy, sent)
 
+    def _put_slice(self, copy: Copy) -> None:
+        """Announce the slice that begins where the connection stands, if one does."""
+        begun = self.backlog.slices.get(copy.sent_seq)
+        if begun is not None and begun.number > copy.slice_number:
+            copy.slice_number = begun.number
+            copy.put(link.encode(Kind.SLICE, self.epoch, begun.genesis))
+
     def _put_digests(self, copy: Copy, seqs: list[int]) -> None:
-        """Put event digests on the connection, of those blocks that are applied; the others follow."""
-        known = [Position(seq, self._digests[seq][1]) for seq in seqs if seq in self._digests]
-        if known:
-            copy.put(link.encode(Kind.DIGESTS, self.epoch, link.pack_positions(known)))
+        """Have event digests sent, of those blocks that are applied; the others follow."""
+        for seq in seqs:
+            if seq in self._digests:
+                self._put_digest(copy, self._digests[seq][0], seq, self._digests[seq][1])
+
+    def _put_digest(self, copy: Copy, first_seq: int, last_seq: int, digest: bytes) -> None:
+        """Have the event digest of a block sent, and compare it with the copy's."""
+        copy.digests.append(Position(last_seq, digest))
+        copy.comparison.own(first_seq, last_seq, digest)
+        self._judge(copy)
 
     def _acknowledged(self, copy: Copy, received_seq: int, journaled_seq: int, digests: list[Position]) -> None:
         if not (copy.received_seq <= received_seq <= copy.sent_seq and journaled_seq <= received_seq):
@@ -525,12 +518,23 @@ class Primary:
         if journaled_seq < copy.journaled_seq:
             raise LinkError(f"{copy.name} had {copy.journaled_seq} on its disk, and now has {journaled_seq}")
         copy.received_seq, copy.journaled_seq = received_seq, journaled_seq
-        for position in digests:
-            copy.comparison.other(position)
-        self._judge(copy)
-        if self.backlog.last_seq - received_seq <= LAG_MAX:
-            copy.caught_up = True
-        self._tell_sync(copy)
+        if digests:
+            for position in digests:
+                copy.comparison.other(position)
+            self._judge(copy)
+        if not copy.caught_up and self._has_caught_up(copy):
+            copy.caught_up, copy.stalled = True, ""
+            self._changes += 1
+        if not copy.synced:
+            self._tell_sync(copy)
+
+    def _has_caught_up(self, copy: Copy) -> bool:
+        """True if a copy is so little behind that answers may wait for it: in time, whatever the size of blocks."""
+        silence_ns = self.settings.silence_ns
+        if copy.received_seq < self._ends.at(copy.heard_ns - silence_ns // _JOIN_PART):
+            return False
+        disk_ns = self.settings.copy_stall_ns if self.settings.policy == "replica" else silence_ns
+        return copy.journaled_seq >= self._ends.at(copy.heard_ns - disk_ns)
 
     def _judge(self, copy: Copy) -> None:
         if copy.comparison.divergence is not None and copy.name not in self.divergences:
@@ -554,7 +558,11 @@ class Primary:
 
     def tick(self, now_ns: int, time_ns: int) -> None:
         """Beat, and give up silent copies. ``now_ns``: monotonic; ``time_ns``: wall clock, for reports."""
+        pause_ns = self._pauses.look(now_ns)
+        self._ends.note(now_ns, self.backlog.last_seq)
+        self._look_at_disks(now_ns, pause_ns)
         for copy in list(self.copies):
+            copy.heard_ns = min(copy.heard_ns + pause_ns, now_ns)
             if now_ns - copy.heard_ns > self.settings.silence_ns:
                 self._refuse(copy, f"nothing was heard for {self.settings.silence_ns // 1_000_000} ms")
             elif copy.state == "live":
@@ -564,6 +572,21 @@ class Primary:
                     beat = link.pack_beat(self.backlog.last_seq, self._released_seq, time_ns)
                     copy.put(link.encode(Kind.BEAT, self.epoch, beat))
 
+    def _look_at_disks(self, now_ns: int, pause_ns: int) -> None:
+        """Wait no longer for a standby whose disk hangs; and where the own one does, let a standby take over."""
+        for copy in self._live():
+            still_ns = copy.disk.look(now_ns, copy.journaled_seq, copy.sent_seq, pause_ns)
+            if self._joins(copy) and still_ns > self.settings.copy_stall_ns:
+                copy.caught_up = False
+                copy.stalled = f"the disk of {copy.name} has written nothing for {_seconds(still_ns)} s; check it"
+                self._changes += 1
+        still_ns = self._disk.look(now_ns, self.journaled_seq, self.applied_seq, pause_ns)
+        if still_ns > self.settings.own_stall_ns and any(
+            self._joins(copy) and copy.member in self.recorded for copy in self._live()
+        ):
+            name = self.identity.name
+            self.gives_up = f"the disk of {name} has written nothing for {_seconds(still_ns)} s; check it"
+
     def hand_over(self) -> str:
         """Ask the standby to be ready to take over where this node stands; "" if asked, else why it cannot.
 
@@ -572,7 +595,7 @@ class Primary:
         standby = next((copy for copy in self._live() if copy.role == "standby"), None)
         if standby is None:
             return "there is no standby"
-        if standby.name not in self.recorded:
+        if standby.member not in self.recorded:
             return f"{standby.name} is not in sync"
         self.handover_to = standby.name
         standby.ready = None
@@ -599,7 +622,11 @@ class Primary:
                 "journaled_seq": copy.journaled_seq,
                 "agreed_seq": copy.comparison.agreed_seq,
                 "lag_commands": self.backlog.last_seq - copy.received_seq,
-                "in_sync": copy.name in self.recorded,
+                "in_sync": copy.member in self.recorded,
             }
             for copy in self._live()
         ]
+
+
+def _seconds(duration_ns: int) -> int:
+    return round(duration_ns / 1e9)

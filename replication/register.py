@@ -127,8 +127,9 @@ class Register:
         revision = max(self.stored.revision, request.expected) + 1
         if revision > EPOCH_MAX:
             return self._unchanged(Lost(Reason.CHANGED, "the register has no epoch left", standing.reign))
-        name, address, clients, policy = request.candidate
-        reign = Reign(revision, revision, name, address, clients, (name,), request.since_ns, request.force, policy)
+        name, address, clients, policy, _ = one = request.candidate
+        in_sync = (one.member,)
+        reign = Reign(revision, revision, name, address, clients, in_sync, request.since_ns, request.force, policy)
         return self._won(Stored(reign, revision, request.ttl_ns), now_ns + request.ttl_ns, changed=True)
 
     def _record(self, request: Record, standing: Standing) -> Decision:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from checkpoints import CheckpointError, CheckpointStore, load_checkpoint
+from directory.incomplete import mark_incomplete
 from journal import Block, Journal, JournalDamaged, JournalError, JournalForeign, marks, slices
 from journal.lock import WriterLock
 from journal.opening import FOLDER, TAIL, read_tail
@@ -37,6 +38,8 @@ _DATA: Final = "data.mdb"
 _KEPT: Final = (_DATA, START_IMAGE, EVENTS, VERIFIED, FOLDER, "[0-9]" * 6)
 #: Most commands that are asked for at once while one block after the other is missing.
 _ASK_MAX: Final = 1 << 20
+#: Reason for which a repaired node takes nothing over: blocks after those of the other node may be lost.
+_END_UNKNOWN: Final = "its journal was repaired where the mark of its end was lost, and it has not been in sync since"
 
 #: Called with the last command that is right again, and the last one of the slice.
 Progress = Callable[[int, int], None]
@@ -246,6 +249,8 @@ class _Repair:
         tail, _ = read_tail(place.journal)
         if tail is not None:
             return tail.last_seq
+        if not answer.is_closed:
+            mark_incomplete(self._directory, _END_UNKNOWN)
         with suppress(JournalError), Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
             return journal.info().last_seq
         return answer.last_seq
@@ -458,6 +463,8 @@ class _Repair:
         answer = self._answer(number)
         if answer is None:
             return
+        if not answer.is_closed:
+            mark_incomplete(self._directory, _END_UNKNOWN)
         self._clear()
         with Journal.create_copy(
             self._aside,

@@ -3,6 +3,10 @@
 import errno
 import os
 import ssl
+from typing import Final
+
+#: A wait that ends later than this after its time has waited for this process itself, which was stopped or starved.
+STILL_S: Final = 0.25
 
 
 def in_words(error: OSError) -> str:
@@ -16,3 +20,12 @@ def in_words(error: OSError) -> str:
     if error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno).lower()
     return str(error.strerror or error).lower()
+
+
+def stood_still(over_s: float) -> str:
+    """Sentence where a wait ended ``over_s`` after its time, since this process itself stood still; else "".
+
+    >>> stood_still(3.21), stood_still(0.01)
+    ('this node itself stood still for 3.2 s', '')
+    """
+    return f"this node itself stood still for {over_s:.1f} s" if over_s > STILL_S else ""

@@ -14,9 +14,10 @@ from collections import deque
 from typing import Any, Final, Literal, NamedTuple
 
 from replication import link
-from replication.arbiter import Reign
+from replication.arbiter import Reign, member_of
 from replication.comparison import Comparison, Divergence
 from replication.link import TAIL_MAX, Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+from replication.own_pause import OwnPauses
 
 #: No acknowledgement was sent on this connection.
 _NOTHING_TOLD: Final = (-1, -1)
@@ -69,6 +70,8 @@ class Standby:
     ) -> None:
         self.identity, self.role, self.settings = identity, role, settings
         self._secret, self._directory = secret, directory
+        #: This node as the arbiter's record names it.
+        self.member = member_of(identity.name, directory)
         self.epoch = epoch
         self.state: State = "disconnected"
         self.why = ""
@@ -97,7 +100,10 @@ class Standby:
         self._blocks: deque[bytes] = deque()
         self._checks: deque[tuple[int, Frame]] = deque()
         self._digests: list[Position] = []
+        #: Last command of blocks whose recorded digest is to come, by their first one, while blocks are fetched.
+        self._fetched: dict[int, int] = {}
         self._told = _NOTHING_TOLD
+        self._pauses = OwnPauses()
         self._out: list[bytes] = []
 
     # The connection.
@@ -135,6 +141,11 @@ class Standby:
     def receive(self, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
         """Take bytes of the connection. A primary that breaks the rules is refused, with the reason."""
         self.heard_ns = now_ns
+        if self.state == "following":
+            sealed = self._reader.sole_payload(data, Kind.BLOCK, self.epoch)
+            if sealed is not None:
+                self._on_block(sealed)
+                return
         try:
             for frame in self._reader.feed(data):
                 if self.state not in ("greeting", "following"):
@@ -156,12 +167,12 @@ class Standby:
         if frame.epoch != self.epoch:
             raise LinkError(f"the epoch changed from {self.epoch} to {frame.epoch} within a connection")
         if frame.kind == Kind.BLOCK:
-            self._blocks.append(frame.payload)
+            self._on_block(frame.payload)
         elif frame.kind == Kind.DIGESTS:
             for position in link.unpack_positions(frame.payload):
                 self._comparison.other(position)
             self._judge()
-        elif frame.kind in (Kind.SCRUB, Kind.PARTS):
+        elif frame.kind in (Kind.SCRUB, Kind.PARTS, Kind.SLICE):
             # They belong to the position after the blocks that came before them.
             self._checks.append((len(self._blocks), frame))
         elif frame.kind == Kind.BEAT:
@@ -181,6 +192,9 @@ class Standby:
             self._on_refusal(frame.payload)
         else:
             raise LinkError(f"a primary may not send {frame.kind.name} now")
+
+    def _on_block(self, sealed: bytes) -> None:
+        self._blocks.append(sealed)
 
     def _on_refusal(self, payload: bytes) -> None:
         self._refuse(str(link.unpack_map(payload, {"why": str})["why"]))
@@ -202,6 +216,8 @@ class Standby:
     def _go_elsewhere(self, payload: bytes) -> None:
         told = link.unpack_map(payload, {"last_seq": int, "slice_number": int})
         self.catch_up, self.state = CatchUp(told["last_seq"], told["slice_number"]), "elsewhere"
+        # What was said of blocks that were dropped is not true of those that are fetched in their place.
+        self._comparison = Comparison(self.taken_seq)
 
     def _greet(self, frame: Frame) -> None:
         if frame.kind == Kind.CHALLENGE and not self._challenge_answered:
@@ -262,19 +278,24 @@ class Standby:
 
         The journal checks the chain; report each with ``on_taken``, or ``on_block_refused``.
         """
-        count = self._checks[0][0] if self._checks else len(self._blocks)
+        if not self._checks:
+            blocks = list(self._blocks)
+            self._blocks.clear()
+            return blocks
+        count = self._checks[0][0]
         blocks = [self._blocks.popleft() for _ in range(count)]
         self._checks = deque((place - count, frame) for place, frame in self._checks)
         return blocks
 
-    def take_checks(self) -> list[Scrub | tuple[int, dict[str, bytes]]]:
+    def take_checks(self) -> list[Scrub | tuple[int, dict[str, bytes]] | bytes]:
         """Checks that belong to the present position, once ``take_blocks`` has given all blocks before them and they
-        are applied: a Scrub, or (seq, digest of each part).
+        are applied: a Scrub, (seq, digest of each part), or the genesis record of a slice that the primary has begun
+        there. Begin the same slice before any further block, and report it with ``on_slice_begun``.
 
         Without digests the parts are to be computed here. With digests they may be of an earlier position, where this
         node was asked to compute its own. Raises LinkError for any other check of another position.
         """
-        checks: list[Scrub | tuple[int, dict[str, bytes]]] = []
+        checks: list[Scrub | tuple[int, dict[str, bytes]] | bytes] = []
         while self._checks and self._checks[0][0] == 0:
             _, frame = self._checks.popleft()
             if frame.kind == Kind.SCRUB:
@@ -284,6 +305,8 @@ class Standby:
                         f"the primary compares its state after {scrub.seq}, and sent up to {self.taken_seq}"
                     )
                 checks.append(scrub)
+            elif frame.kind == Kind.SLICE:
+                checks.append(frame.payload)
             else:
                 checks.append(self._parts(frame))
         return checks
@@ -296,12 +319,38 @@ class Standby:
 
     def on_taken(self, last_seq: int, epoch: int) -> None:
         """Note that the journal has taken the block that ends at ``last_seq``."""
+        if self.state == "elsewhere":
+            self._fetched[self.taken_seq + 1] = last_seq
         self.taken_seq = last_seq
         self.primary_seq = max(self.primary_seq, last_seq)
         self.epoch = max(self.epoch, epoch)
 
+    def on_fetch_begun(self) -> None:
+        """Note that older blocks are fetched while this node runs; blocks that were not taken are dropped."""
+        self._blocks.clear()
+        self._checks.clear()
+        self._fetched.clear()
+
+    def on_recorded(self, positions: list[Position]) -> None:
+        """Compare event digests that the primary has recorded, each at the first command of a fetched block."""
+        for first_seq, digest in positions:
+            last_seq = self._fetched.pop(first_seq, None)
+            if last_seq is not None:
+                self._comparison.other(Position(last_seq, digest))
+        self._judge()
+
+    def on_caught_up(self) -> None:
+        """Note that the fetch has ended: connect again."""
+        if self.state == "elsewhere":
+            self.state, self.catch_up = "disconnected", None
+        self._fetched.clear()
+
+    def on_slice_begun(self, number: int) -> None:
+        """Note that the journal goes on in slice ``number``, as the primary's does."""
+        self.identity = self.identity._replace(slice_number=number)
+
     def on_block_refused(self, why: str) -> None:
-        """Note that the journal refused a block: the link is of no use any more."""
+        """Note that the journal refused a block, or a slice: the link is of no use any more."""
         self._blocks.clear()
         self._checks.clear()
         self._refuse(why)
@@ -309,7 +358,8 @@ class Standby:
     def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Take the event digest at the end of a block that is applied."""
         self.applied_seq, self._applied_digest = last_seq, digest
-        self._digests.append(Position(last_seq, digest))
+        if self.state != "elsewhere":  # there is nobody to tell, and the primary's digest comes with its history
+            self._digests.append(Position(last_seq, digest))
         self._comparison.own(first_seq, last_seq, digest)
         self._judge()
 
@@ -349,12 +399,20 @@ class Standby:
 
     def tick(self, now_ns: int) -> None:
         """Acknowledge what is due, and give up a silent primary. ``now_ns``: monotonic."""
+        self.heard_ns = min(self.heard_ns + self._pauses.look(now_ns), now_ns)
         if self.state in ("greeting", "following") and now_ns - self.heard_ns > self.settings.silence_ns:
             self.disconnect()
             self.why = f"nothing was heard from the primary for {self.settings.silence_ns // 1_000_000} ms"
         elif self.state == "following" and now_ns - self._acknowledged_ns >= self.settings.acknowledge_ns:
             self._told = _NOTHING_TOLD
             self.acknowledge(now_ns)
+
+    def acknowledge_taken(self, now_ns: int) -> None:
+        """Put the positions alone into the output, if they are new: clients may wait for them. Digests follow later."""
+        told = (self.taken_seq, min(self.journaled_seq, self.taken_seq))
+        if self.state == "following" and told != self._told:
+            self._told, self._acknowledged_ns = told, now_ns
+            self._out.append(link.encode(Kind.ACK, self.epoch, link.pack_ack(*told, ())))
 
     def acknowledge(self, now_ns: int) -> None:
         """Put an acknowledgement into the output, if there is anything new in it."""
@@ -395,19 +453,28 @@ class Standby:
         name = self.identity.name
         if self.role != "standby":
             return f"{name} is a {self.role}: it takes over only by `lockstep promote --force`"
-        if self.divergence is not None:
-            return f"{name} has diverged: {self.why}; rebuild it"
-        if self.state == "apart":
-            return f"{name} has blocks that are not of the primary's history; they must be set aside first"
-        if self.unlike:
-            return f"{name} is no pair of the primary: {self.unlike}"
-        if why := self._reason_by_record(reign):
+        if why := self.reason_not_to_begin(forced=False) or self._reason_by_record(reign):
             return why
         if self._blocks or self.applied_seq < self.taken_seq:
             return f"{name} has not applied all that it has received"
         if self.journaled_seq < self.taken_seq:
             return f"{name} has not written all that it has received to its disk"
         return ""
+
+    def reason_not_to_begin(self, *, forced: bool) -> str:
+        """Reason to give back a reign that was won; "" if there is none. Ask it once all that was taken is applied.
+
+        It may have come up while the request was under way. forced: an operator has asked for the reign, by whose word
+        only a divergence counts.
+        """
+        name = self.identity.name
+        if self.divergence is not None:
+            return f"{name} has diverged: {self.why}; rebuild it"
+        if forced:
+            return ""
+        if self.state == "apart":
+            return f"{name} has blocks that are not of the primary's history; they must be set aside first"
+        return f"{name} is no pair of the primary: {self.unlike}" if self.unlike else ""
 
     def _reason_by_record(self, reign: Reign | None) -> str:
         name = self.identity.name
@@ -417,11 +484,16 @@ class Standby:
             return f"{name} may lack acknowledged orders: {self.incomplete}"
         if reign is None:
             return ""
-        if name not in reign.in_sync:
+        if name in reign.names_in_sync and not reign.has_in_sync(self.member):
+            return (
+                f"the arbiter's record names another data directory of {name}, so answers may be missing in this one; "
+                "start that one, and give each directory a name of its own"
+            )
+        if name not in reign.names_in_sync:
             return f"{name} is not in sync by the arbiter's record, so answers may be missing here"
         if self.taken_seq == 0:
             return f"{name} has an empty journal, and epoch {reign.epoch} has begun; its disk was lost or replaced"
-        if reign.policy == "replica" and not (self.memory_kept or synced) and reign.in_sync != (name,):
+        if reign.policy == "replica" and not (self.memory_kept or synced) and len(reign.in_sync) > 1:
             return f"{name} has restarted, and may lack what it had in memory alone"
         return ""
 
@@ -436,7 +508,7 @@ class Standby:
         if reign.epoch > self.epoch and self.state in ("greeting", "following"):
             self.disconnect()
         self.epoch = max(self.epoch, reign.epoch)
-        if self.synced_epoch == reign.epoch and self.identity.name in reign.in_sync:
+        if self.synced_epoch == reign.epoch and reign.has_in_sync(self.member):
             self.memory_kept, self.incomplete = True, ""
 
     def reign(self, epoch: int) -> None:
@@ -446,6 +518,7 @@ class Standby:
         self.epoch = epoch
         self.disconnect()
         self._blocks.clear()
+        self._checks.clear()
 
     def status(self) -> dict[str, Any]:
         """State of this copy, for reports."""

@@ -99,7 +99,7 @@ class Tenure:
         sent_ns, self._renewal_sent_ns = self._renewal_sent_ns, None
         if isinstance(answer, Won) and sent_ns is not None:
             self.failure = ""
-            self.lease.renewed(sent_ns)
+            self.lease.renewed(sent_ns, answer.ttl_ns)
         elif isinstance(answer, Lost):
             self._end(answer)
 

@@ -20,7 +20,7 @@ from replication.arbiter import (
     check_request,
     checked_market,
 )
-from replication.sentences import in_words
+from replication.sentences import in_words, stood_still
 from replication.witness import CHALLENGE_BYTES, Answered, ClientSession
 from wire.errors import ProtocolError
 
@@ -65,8 +65,10 @@ class WitnessArbiter(Arbiter):
         check_request(request)
         waiting: asyncio.Future[Answer | str] | None = None
         connection: _Connection | None = None
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._answer_s
         try:
-            async with asyncio.timeout(self._answer_s):
+            async with asyncio.timeout_at(until_s):
                 connection = await self._connected()
                 waiting = connection.ask(self._market, request)
                 answer = await waiting
@@ -75,11 +77,17 @@ class WitnessArbiter(Arbiter):
             if waiting is None or not waiting.done() or waiting.cancelled() or waiting.exception() is not None:
                 if connection is not None:
                     connection.close("it did not answer in time")
-                why = f"no answer within {self._answer_s:g} s"
-                raise self._failure(why, request, sent=waiting is not None) from None
+                still = stood_still(loop.time() - until_s)
+                why = still or f"no answer within {self._answer_s:g} s"
+                raise self._failure(why, request, sent=waiting is not None, still=bool(still)) from None
             answer = waiting.result()
-        except (OSError, ProtocolError) as error:
-            raise self._failure(_why(error), request, sent=waiting is not None) from error
+        except ProtocolError as error:
+            # It runs, and its address is right: the sentence says what to do.
+            if waiting is None:
+                raise ArbiterError(f"nothing was asked of the witness at {self._host}:{self._port}: {error}") from error
+            raise self._failure(str(error), request, sent=True) from error
+        except OSError as error:
+            raise self._failure(in_words(error), request, sent=waiting is not None) from error
         if isinstance(answer, str):
             raise ArbiterError(f"the witness at {self._host}:{self._port} refused the request: {answer}")
         return answer
@@ -90,10 +98,12 @@ class WitnessArbiter(Arbiter):
                 self._connection = await _Connection.open(self._host, self._port, self._secret)
             return self._connection
 
-    def _failure(self, why: str, request: Request, *, sent: bool) -> ArbiterError:
+    def _failure(self, why: str, request: Request, *, sent: bool, still: bool = False) -> ArbiterError:
         where = f"the witness at {self._host}:{self._port}"
         if sent and not isinstance(request, Read):
             return ArbiterUnknown(f"{where} has not answered, and may have done what was asked: {why}")
+        if still:
+            return ArbiterError(f"{why}, and took no answer of {where} in time")
         return ArbiterError(f"{where} cannot be reached: {why}; check that it runs, and its address")
 
 

@@ -32,7 +32,7 @@ HELLO_S: Final = 5.0
 UNREAD_BYTES_MAX: Final = 65_536
 
 _BEAT_S: Final = 0.02
-#: A longer time without a beat is excused.
+#: The part of a time without a beat that is longer is excused; of a server that is late all the time, leases end later.
 _LATE_NS: Final = 60_000_000
 #: And one that is longer is noted in the log.
 _LATE_NOTED_NS: Final = 250_000_000
@@ -127,11 +127,11 @@ class WitnessServer:
             await asyncio.sleep(_BEAT_S)
 
     def excuse_silence(self) -> int:
-        """Excuse the time since the thread last looked, if it was long; the time now."""
+        """Excuse the time since the thread last looked beyond the usual, if it was long; the time now."""
         now_ns = self._clock_ns()
         away_ns = now_ns - self._alive_ns
         if away_ns > _LATE_NS:
-            self._witness.excuse(away_ns)
+            self._witness.excuse(away_ns - _LATE_NS)
             if away_ns > _LATE_NOTED_NS:
                 self._notes.warning(
                     "read no requests for a time, which counts against no lease", away_ms=away_ns // 10**6
@@ -176,7 +176,7 @@ class WitnessServer:
                 log = self._notes.warning if reign.forced else self._notes.info
                 log("a reign began", **fields, forced=reign.forced)
             case Record():
-                self._notes.info("the nodes in sync changed", **fields, in_sync=list(reign.in_sync))
+                self._notes.info("the nodes in sync changed", **fields, in_sync=list(reign.names_in_sync))
             case Release():
                 self._notes.info("a lease was released", **fields, successor=request.successor)
 

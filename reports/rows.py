@@ -177,6 +177,8 @@ REPORT: Final = np.dtype(
         "itemsize": 256,
     }
 )
+#: A row as bytes alone.
+REPORT_BYTES: Final = f"V{REPORT.itemsize}"
 #: Words of 8 bytes of a row.
 REPORT_WORDS: Final = REPORT.itemsize // 8
 
@@ -278,7 +280,7 @@ USED_OCTETS: Final = _used_octets()
 
 def joined(batches: "list[NDArray[Any]]") -> NDArray[Any]:
     """One batch of REPORT rows out of several. ``np.concatenate`` would pack rows whose places overlap."""
-    raw = [np.ascontiguousarray(rows).view(f"V{REPORT.itemsize}") for rows in batches]
+    raw = [np.ascontiguousarray(rows).view(REPORT_BYTES) for rows in batches]
     return np.concatenate(raw).view(REPORT) if raw else np.zeros(0, REPORT)
 
 

@@ -22,7 +22,9 @@ to ``on_jump``, for the log, for an alarm, and for a CLOCK_JUMP row in the journ
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 #: Smallest difference from the monotonic clock that counts as a jump, in ns.
 JUMP_BOUND_NS: Final = 1_000_000_000
@@ -37,6 +39,28 @@ _READINGS_MAX: Final = 3
 
 #: Callback for a jump: last reading of the wall clock, present reading, and expected reading, in ns since 1970.
 JumpCallback = Callable[[int, int, int], object]
+
+#: Words of a clock: market time, last readings of both clocks, time of the wall clock as far as it is believed, bound
+#: of a jump, bound of a step ahead, and of the last jump the reading before it. All in ns.
+MARKET_NS, MONOTONIC_NS, WALL_NS, BELIEVED_NS, JUMP_NS, AHEAD_NS, WAS_NS, EXPECTED_NS = range(8)
+#: Number of the words.
+CLOCK_WORDS: Final = 8
+
+
+def advance(words: Any, monotonic_ns: Any, wall_ns: Any) -> Any:
+    """Advance a clock (int64[CLOCK_WORDS]) to a reading of both clocks; gives True if the wall clock jumped.
+
+    Also compiled, into the turns of direct connections (``gateway.turn``).
+    """
+    passed_ns = max(monotonic_ns - words[MONOTONIC_NS], 0)
+    words[WAS_NS], words[EXPECTED_NS] = words[WALL_NS], words[WALL_NS] + passed_ns
+    words[MONOTONIC_NS], words[WALL_NS] = monotonic_ns, wall_ns
+    least_ns = words[MARKET_NS] + passed_ns - passed_ns // SLEW
+    words[BELIEVED_NS] += passed_ns
+    if wall_ns - max(words[BELIEVED_NS], least_ns) <= words[AHEAD_NS]:
+        words[BELIEVED_NS] = wall_ns
+    words[MARKET_NS] = max(words[BELIEVED_NS], least_ns)
+    return abs(wall_ns - words[EXPECTED_NS]) > words[JUMP_NS]
 
 
 class MarketClock:
@@ -64,53 +88,52 @@ class MarketClock:
             raise ValueError(f"a bound of {jump_bound_ns} ns would make every reading of the clock a jump")
         self._wall = wall
         self._monotonic = monotonic
-        self._bound_ns = jump_bound_ns
-        self._ahead_max_ns = ahead_max_ns
         self._on_jump = on_jump
         #: Jumps of the wall clock so far.
         self.jumps = 0
-        self._now_ns = now_ns
-        self._monotonic_ns, self._wall_ns = self._read()
-        self._believed_ns = self._wall_ns - refused_ns
-        if now_ns - self._wall_ns > jump_bound_ns:
-            self._report_jump(now_ns, self._wall_ns, now_ns)
+        #: int64[CLOCK_WORDS], which compiled turns advance too.
+        self.words = np.zeros(CLOCK_WORDS, np.int64)
+        words = self._words = memoryview(self.words.data)
+        words[MARKET_NS], words[JUMP_NS], words[AHEAD_NS] = now_ns, jump_bound_ns, ahead_max_ns
+        words[MONOTONIC_NS], words[WALL_NS] = self._read()
+        words[BELIEVED_NS] = words[WALL_NS] - refused_ns
+        if now_ns - words[WALL_NS] > jump_bound_ns:
+            self._report_jump(now_ns, words[WALL_NS], now_ns)
 
     def __call__(self) -> int:
         """Market time now: not before the last, and after it as soon as time has passed."""
         monotonic_ns, wall_ns = self._monotonic(), self._wall()
         if self._monotonic() - monotonic_ns > _READING_NS:
             monotonic_ns, wall_ns = self._read()
-        passed_ns = max(monotonic_ns - self._monotonic_ns, 0)
-        was_ns, expected_ns = self._wall_ns, self._wall_ns + passed_ns
-        self._monotonic_ns, self._wall_ns = monotonic_ns, wall_ns
-        least_ns = self._now_ns + passed_ns - passed_ns // SLEW
-        self._believed_ns += passed_ns
-        if wall_ns - max(self._believed_ns, least_ns) <= self._ahead_max_ns:
-            self._believed_ns = wall_ns
-        self._now_ns = max(self._believed_ns, least_ns)
-        if not -self._bound_ns <= wall_ns - expected_ns <= self._bound_ns:
-            self._report_jump(was_ns, wall_ns, expected_ns)
-        return self._now_ns
+        if advance(self._words, monotonic_ns, wall_ns):
+            self.report_jump()
+        return self._words[MARKET_NS]
+
+    def report_jump(self) -> None:
+        """Report the jump that the last advance has found."""
+        self._report_jump(self._words[WAS_NS], self._words[WALL_NS], self._words[EXPECTED_NS])
 
     def go_on(self, now_ns: int) -> None:
         """Go on after ``now_ns``, market time of another node whose blocks were followed."""
-        if now_ns - self._wall_ns > self._bound_ns:
-            self._report_jump(now_ns, self._wall_ns, now_ns)
-        self._now_ns = max(self._now_ns, now_ns)
+        words = self._words
+        if now_ns - words[WALL_NS] > words[JUMP_NS]:
+            self._report_jump(now_ns, words[WALL_NS], now_ns)
+        words[MARKET_NS] = max(words[MARKET_NS], now_ns)
 
     @property
     def ahead_ns(self) -> int:
         """Lead of market time over the wall clock at the last call, in ns; 0 while it follows it."""
-        return max(self._now_ns - self._wall_ns, 0)
+        return max(self._words[MARKET_NS] - self._words[WALL_NS], 0)
 
     @property
     def refused_ns(self) -> int:
         """Lead of a refused wall clock over market time at the last call, in ns; 0 if the wall clock is believed."""
-        return 0 if self._believed_ns == self._wall_ns else max(self._wall_ns - self._now_ns, 0)
+        words = self._words
+        return 0 if words[BELIEVED_NS] == words[WALL_NS] else max(words[WALL_NS] - words[MARKET_NS], 0)
 
     def accept(self) -> None:
         """Accept the wall clock as it is: market time takes its time at the next call."""
-        self._believed_ns = self._wall_ns
+        self._words[BELIEVED_NS] = self._words[WALL_NS]
 
     def _read(self) -> tuple[int, int]:
         """Both clocks at one moment: a thread that loses the processor in between would see a step that is none."""

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from engine.epochs import epoch_after
 from engine.interface import MarketEngine
+from engine.records import COMMAND, EVENT
 from journal import Durability, Journal
 from sequencer.stamp import StampedBlock
 
@@ -166,6 +168,30 @@ class Pipeline:
             self.events += len(caused)
         self.commands += taken
         return taken
+
+    def adopt(self, commands: NDArray[Any], time_ns: int, events: NDArray[Any], digest: bytes, *, held: bool) -> None:
+        """Journal a block that was stamped and applied elsewhere; ``digest``: the engine's after it.
+
+        ``held``: its events are held until they may leave, and rows of both are copied for that; otherwise they have
+        left already. Raises JournalError if the journal fails.
+        """
+        journal, replication = self._journal, self._replication
+        rows = commands.view(np.uint8).data
+        first_seq = journal.append(len(commands), rows, time_ns)
+        last_seq = first_seq + len(commands) - 1
+        if replication is not None:
+            replication.on_block(first_seq, last_seq, journal.sealed)
+        journal.put_digest(first_seq, digest)
+        if replication is not None:
+            replication.on_applied(first_seq, last_seq, digest)
+        if held:
+            kept = np.frombuffer(bytearray(rows), COMMAND), np.frombuffer(bytearray(events.view(np.uint8).data), EVENT)
+            self._release.hold(first_seq, *kept)
+            if self._waits:
+                self._release.down_to_bound()
+        self.blocks += 1
+        self.commands += len(commands)
+        self.events += len(events)
 
     def release(self) -> int:
         """Release durable blocks without waiting; gives the commands released. Raises JournalError after that if the

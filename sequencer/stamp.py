@@ -91,8 +91,18 @@ class LiveStamp:
             return iter((self._block(arrived, epochs),) if arrived else ())
         return (self._block(arrived[start : start + step], epochs) for start in range(0, len(arrived), step))
 
+    @property
+    def now_ns(self) -> int:
+        """The clock in force after the last block."""
+        return self._now_ns
+
+    @property
+    def extended(self) -> bool:
+        """True if an EXTEND row stands before the next batch."""
+        return self._extended
+
     def go_on(self, now_ns: int, *, extended: bool) -> None:
-        """Go on after blocks that another node stamped; the arguments are as of a new stamp."""
+        """Go on after blocks that were stamped elsewhere; the arguments are as of a new stamp."""
         self._now_ns, self._extended = now_ns, extended
 
     def alone(self) -> Iterator[StampedBlock]:

@@ -126,18 +126,17 @@ def acknowledges_early() -> None:
     from replication.link import Kind
     from replication.standby import Standby
 
-    sound_take, sound_blocks, sound_disconnect = Standby._take, Standby.take_blocks, Standby.disconnect
+    sound_block, sound_blocks, sound_disconnect = Standby._on_block, Standby.take_blocks, Standby.disconnect
     arrived_s: list[float] = []
     claimed = [0]
 
-    def take(self: Any, frame: Any) -> None:
-        sound_take(self, frame)
-        if frame.kind == Kind.BLOCK:
-            announced = block_frame.peek(frame.payload)
-            assert announced is not None
-            claimed[0] = block_frame.decode(frame.payload, announced[0], 64).last_seq
-            arrived_s.append(time.monotonic())
-            acknowledge(self, 0)
+    def on_block(self: Any, sealed: bytes) -> None:
+        sound_block(self, sealed)
+        announced = block_frame.peek(sealed)
+        assert announced is not None
+        claimed[0] = block_frame.decode(sealed, announced[0], 64).last_seq
+        arrived_s.append(time.monotonic())
+        acknowledge(self, 0)
 
     def acknowledge(self: Any, _now_ns: int) -> None:
         if self.state == "following":
@@ -162,7 +161,8 @@ def acknowledges_early() -> None:
         arrived_s.clear()
         claimed[0] = 0
 
-    Standby._take, Standby.acknowledge = take, acknowledge  # type: ignore[method-assign]
+    Standby._on_block = on_block  # type: ignore[method-assign]
+    Standby.acknowledge = Standby.acknowledge_taken = acknowledge  # type: ignore[method-assign]
     Standby.take_blocks, Standby.disconnect = take_blocks, disconnect  # type: ignore[method-assign]
 
 
@@ -195,6 +195,13 @@ def drops_quarantine() -> None:
     directory.set_aside.write_quarantine = lambda *_: None  # type: ignore[attr-defined]
 
 
+def flips() -> None:
+    """Flip a bit of the node's state once DIR/flip names a part (``tests.flipping_node``)."""
+    from tests.flipping_node import install
+
+    install()
+
+
 FAULTS: Final = {
     "often": often,
     "slow-disk": slow_disk,
@@ -208,6 +215,7 @@ FAULTS: Final = {
     "acknowledges-early": acknowledges_early,
     "ignores-epochs": ignores_epochs,
     "drops-quarantine": drops_quarantine,
+    "flips": flips,
 }
 
 if __name__ == "__main__":

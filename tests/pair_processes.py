@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmarks.ports import free_port
 from engine.capacity import Capacity
 from node.link import Link, LinkError, RequestRefused
 from node.opening import open_directory
+from replication.secret_file import create_secret
 from tests import nursery
 from tests.running import Running, until
 
@@ -52,6 +54,46 @@ class Witness:
             self.process.wait(120)
             if self.process.stdout is not None:
                 self.process.stdout.close()
+            self.process = None
+
+
+class Etcd:
+    """An etcd of its own as the arbiter, in place of a witness. ``port``: kept over a restart, as is its data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "etcd"
+        self.secret = folder / "secret"
+        self.port, self._peer_port = free_port(), free_port()
+        self._log = folder / "etcd.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"etcd://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; it answers then."""
+        create_secret(self.secret)
+        here, peer = (f"http://127.0.0.1:{port}" for port in (self.port, self._peer_port))
+        words = ["--data-dir", str(self.data), "--listen-client-urls", here, "--advertise-client-urls", here]
+        words += ["--name", "m", "--initial-cluster", f"m={peer}", "--initial-advertise-peer-urls", peer]
+        words += ["--listen-peer-urls", peer, "--logger", "zap", "--log-level", "error"]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(["etcd", *words], stdout=log, stderr=log)
+        until(self._answers, WITHIN_S, "etcd does not answer")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self._log.read_text()[-2_000:]
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+            return b"true" in answer.read()
+        return False
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(120)
             self.process = None
 
 

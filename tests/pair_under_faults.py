@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.ports import free_port
 from journal import Journal
 from node.link import LinkError, RequestRefused
+from tests.arbiters import HAS_ETCD
 from tests.fault_proxy import FaultProxy
 from tests.linear_history import (
     Answer,
@@ -25,7 +26,7 @@ from tests.linear_history import (
     complaints,
     id_of,
 )
-from tests.pair_processes import Witness
+from tests.pair_processes import Etcd, Witness
 from tests.running import FAULTY, USERS, Running
 from tests.trading import SETTLED, Trader
 
@@ -41,15 +42,32 @@ def _alone(spawn: Callable[[], None]) -> None:
         spawn()
 
 
+class Kind(NamedTuple):
+    """Kind of a pair: its release policy, and whether etcd is the arbiter rather than a witness."""
+
+    policy: str = "both"
+    etcd: bool = False
+
+
+WITNESS_AND_BOTH = Kind()
+KINDS = (WITNESS_AND_BOTH, Kind("replica", etcd=HAS_ETCD), Kind("both", etcd=HAS_ETCD), Kind("replica"))
+
+
+def kind_of(seed: int) -> Kind:
+    """Kind of the pair of a seed: all of them in turn. Without an etcd on this machine, witnesses alone."""
+    return KINDS[seed % len(KINDS)]
+
+
 class PairNode(Running):
-    """One node. ``ports``: of order entry and link; ``arbiter`` and ``peer``: ports at which it reaches them."""
+    """One node. ``ports``: of order entry and link; ``arbiter``: its address; ``peer``: port of the other node."""
 
     def __init__(
         self,
         name: str,
         folder: Path,
         ports: tuple[int, int],
-        arbiter: int,
+        arbiter: str,
+        secret: Path,
         peer: int,
         options: Sequence[str],
         faults: str,
@@ -57,7 +75,7 @@ class PairNode(Running):
         super().__init__(
             folder / name.lower(),
             *("--node", name, "--link", f"127.0.0.1:{ports[1]}", "--peer", f"127.0.0.1:{peer}"),
-            *("--arbiter", f"witness://127.0.0.1:{arbiter}", "--secret-file", str(folder / "witness" / "secret")),
+            *("--arbiter", arbiter, "--secret-file", str(secret)),
             *options,
             port=ports[0],
             program=(*FAULTY, ",".join(filter(None, ("by-peer", faults)))),
@@ -101,20 +119,23 @@ class RunningPair:
         *options: str,
         faults: dict[str, str] | None = None,
         proxies: bool = False,
-        lease_ms: int = 600,
+        lease_ms: int | None = None,
+        kind: Kind = WITNESS_AND_BOTH,
     ) -> None:
         self.folder = folder
         given = faults or {}
-        self.witness = Witness(folder)
+        self.witness: Witness | Etcd = Etcd(folder) if kind.etcd else Witness(folder)
+        lease_ms = lease_ms or (2_000 if kind.etcd else 600)  # the least that etcd gives
         ports = {name: (free_port(), free_port()) for name in "AB"}
         through = {pair: free_port() for pair in (("A", "W"), ("B", "W"), ("A", "B"), ("B", "A"))} if proxies else {}
-        options = ("--lease-ms", str(lease_ms), "--durability", "both", *options)
+        options = ("--lease-ms", str(lease_ms), "--durability", kind.policy, *options)
         self.nodes = {
             name: PairNode(
                 name,
                 folder,
                 ports[name],
-                through.get((name, "W"), self.witness.port),
+                f"{'etcd' if kind.etcd else 'witness'}://127.0.0.1:{through.get((name, 'W'), self.witness.port)}",
+                self.witness.secret,
                 through.get((name, other), ports[other][1]),
                 options,
                 given.get(name, ""),

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from journal import frame
 from replication import standby as copy_side
 from replication.arbiter import Reign
+from replication.backlog import SliceBegin
+from replication.copy_connection import Copy
 from replication.link import Identity, Position
-from replication.primary import Copy, Primary, Settings
+from replication.primary import Primary, Settings
 from replication.standby import Standby, sparse_tail
 
 SECRET = b"a secret of the pair"
@@ -34,6 +36,7 @@ class Log:
     blocks: list[bytes] = field(default_factory=list)
     ends: list[Position] = field(default_factory=lambda: [Position(0, GENESIS)])
     digest: bytes = bytes(16)
+    slices: list[bytes] = field(default_factory=list)
 
     @property
     def seq(self) -> int:
@@ -63,6 +66,13 @@ class Log:
         """Event digest after a block."""
         self.digest = hashlib.md5(self.digest + bytes(block.rows), usedforsecurity=False).digest()
         return self.digest
+
+    def begin_slice(self, genesis: bytes) -> SliceBegin:
+        """Begin a slice: its first block is linked to the genesis record, and older positions are out of reach."""
+        begun = SliceBegin(len(self.slices) + 2, genesis, hashlib.md5(genesis, usedforsecurity=False).digest())
+        self.slices.append(genesis)
+        self.ends = [Position(self.seq, begun.link)]
+        return begun
 
     @classmethod
     def of(cls, blocks: list[bytes]) -> "Log":
@@ -107,6 +117,10 @@ class PrimaryNode:
         if journaled:
             self.core.on_journaled(last)
 
+    def roll(self, genesis: bytes) -> None:
+        """Begin a slice."""
+        self.core.add_slice(self.log.begin_slice(genesis))
+
     def record(self) -> None:
         """Answer a wish as the arbiter would."""
         wish = self.core.wish
@@ -148,11 +162,18 @@ class CopyNode:
         )
 
     def work(self, now_ns: int) -> None:
-        """Append and apply what arrived, and acknowledge."""
-        for sealed in self.core.take_blocks():
-            block = self.log.append(sealed)
-            self.core.on_taken(block.last_seq, block.epoch)
-            self.core.on_applied(block.first_seq, block.last_seq, self.log.apply(block))
+        """Append and apply what arrived, begin slices, and acknowledge."""
+        moved = True
+        while moved:
+            blocks = self.core.take_blocks()
+            for sealed in blocks:
+                block = self.log.append(sealed)
+                self.core.on_taken(block.last_seq, block.epoch)
+                self.core.on_applied(block.first_seq, block.last_seq, self.log.apply(block))
+            slices = [check for check in self.core.take_checks() if isinstance(check, bytes)]
+            for genesis in slices:
+                self.core.on_slice_begun(self.log.begin_slice(genesis).number)
+            moved = bool(blocks or slices)
         if self.journals:
             self.core.on_journaled(self.log.seq)
         self.core.acknowledge(now_ns)

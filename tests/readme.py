@@ -27,7 +27,8 @@ from tests.running import until
 ROOT: Final = Path(__file__).parent.parent
 #: No command of the README may take longer.
 LIMIT_S: Final = 900
-PORT: Final = "9001"
+#: Ports in the README; each run takes free ones in their place.
+PORTS: Final = ("9001", "9002", "9003", "9010", "9102", "9103")
 _TYPED: Final = re.compile(r"(buy|sell|cancel|replace|orders|quit)\b")
 _UNIT: Final = r"(?:s|ms|us|µs|min|B|kB|MB|GB)"
 _MASKS: Final = [
@@ -39,6 +40,7 @@ _MASKS: Final = [
     ),
     (re.compile(r"\bsession \d{8}\b"), "session <day>"),
     (re.compile(r"\bport \d+"), "port <port>"),
+    (re.compile(r"\b127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"[\d,.]+ (?:commands/s|orders/s)"), "<rate>"),
     (re.compile(rf"\b[\d,.]+ {_UNIT}\b"), "<measured>"),
     (re.compile(r"\bPython \d\S*"), "Python <version>"),
@@ -138,7 +140,7 @@ class Walk:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._port = str(free_port())
+        self._ports = {port: str(free_port()) for port in PORTS}
         programs = directory / ".programs"
         programs.mkdir()
         program = programs / "lockstep"
@@ -188,13 +190,13 @@ class Walk:
         return wrong
 
     def _printed(self, command: str, promised: list[str], note: str) -> list[str]:
-        command = re.sub(rf"\b{PORT}\b", self._port, command)
+        command = re.sub(rf"\b({'|'.join(PORTS)})\b", lambda port: self._ports[port[0]], command)
         if command.startswith("export "):
             name, _, value = command.removeprefix("export ").partition("=")
             self._environment[name] = value
             return []
         if note == "background":
-            return self._started(command, len(promised))
+            return self._started(command, masked(promised[-1]))
         typed = "".join(f"{line}\n" for line in promised if _TYPED.match(line)) if note == "session" else ""
         done = subprocess.run(
             ["bash", "-c", command],
@@ -208,7 +210,8 @@ class Walk:
         )
         return done.stdout.decode().splitlines()
 
-    def _started(self, command: str, lines: int) -> list[str]:
+    def _started(self, command: str, last: str) -> list[str]:
+        """Start a program that stays; its output up to the line that is promised last."""
         said = self._directory / f".said{len(self._background)}"
         with said.open("wb") as stream:
             process = subprocess.Popen(
@@ -220,5 +223,11 @@ class Walk:
                 stderr=subprocess.STDOUT,
             )
         self._background.append(process)
-        until(lambda: said.read_text().count("\n") >= lines or process.poll() is not None, LIMIT_S)
-        return said.read_text(encoding="utf-8").splitlines()[:lines]
+
+        def printed() -> list[str]:
+            # Lines of the log come from another thread, before or after those of the program.
+            lines = said.read_text(encoding="utf-8").splitlines()
+            return [masked(line) for line in lines if not line.startswith('{"time": ')]
+
+        until(lambda: last in printed() or process.poll() is not None, LIMIT_S)
+        return printed()[: printed().index(last) + 1] if last in printed() else printed()

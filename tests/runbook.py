@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,16 +54,16 @@ def sections() -> dict[str, list[Step]]:
 def masked(text: str) -> str:
     """A text without what differs from run to run."""
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
-    text = re.sub(r"\b[0-9a-f]{32}\b", "DIGEST", text)
+    text = re.sub(r"\b([0-9a-f]{32}|[0-9a-f]{16})\b", "DIGEST", text)
     text = re.sub(r"\d[\d,.]*(?<![,.])", "#", text)
     return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
 
 
 class Stage:
-    """Machines a, b (nodes) and w (witness), each a folder of ``folder``."""
+    """Machines a, b (nodes) and w (witness), each a folder of ``folder``. ``faults``: of a machine's node, by name."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, faults: Mapping[str, str] | None = None) -> None:
+        self.folder, self._faults = folder, faults or {}
         # Own addresses: other programs on this machine may use the ports of the page.
         self._net = f"127.{os.getpid() % 250 + 1}.{time.monotonic_ns() // 1_000_000 % 250 + 1}."
         self._services: dict[str, list[str]] = {}
@@ -71,7 +72,12 @@ class Stage:
     def _words(self, machine: str, command: str) -> list[str]:
         text = command.replace("10.0.0.", self._net)
         text = text.replace("/etc/lockstep/secret", str(self.folder / "w" / "witness" / "secret"))
-        return shlex.split(text.replace("/var/lib/lockstep", str(self.folder / machine)))
+        # ``a:/path``: a path on machine a.
+        text = re.sub(r"\b([abw]):/var/lib/lockstep", lambda found: str(self.folder / found[1]), text)
+        words = shlex.split(text.replace("/var/lib/lockstep", str(self.folder / machine)))
+        if words[0] != "rm":
+            _await_files([word for word in words if "*" in word])
+        return [each for word in words for each in (_globbed(word) if "*" in word else [word])]
 
     def play(self, step: Step) -> str:
         """Run a command; gives its output, with the names of the page."""
@@ -79,9 +85,11 @@ class Stage:
         if words[0] == "systemctl":
             return self._systemctl(step.machine, words)
         if words[0] == "rm":
-            for word in words[2:] if words[1] == "-r" else words[1:]:
-                for path in map(Path, _globbed(word)):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in map(Path, words[2:] if words[1] == "-r" else words[1:]):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            return ""
+        if words[0] in ("mv", "scp"):
+            shutil.move(*words[1:]) if words[0] == "mv" else shutil.copy(*words[1:])
             return ""
         assert words[0] == "lockstep", step
         if words[1] in ("serve", "witness"):
@@ -108,7 +116,7 @@ class Stage:
             words = [words[0], *(SMALL_CAPACITY if new else ()), *words[1:], *SMALL]
         (self.folder / machine).mkdir(exist_ok=True)
         with (self.folder / f"{machine}.log").open("a") as log:
-            process = nursery.spawn(words, stderr=log.fileno())
+            process = nursery.spawn(words, stderr=log.fileno(), faults=self._faults.get(machine, ""))
         self._running[machine] = process
         assert process.stdout is not None
         return process.stdout.readline()
@@ -129,6 +137,14 @@ class Stage:
         """End what still runs."""
         for machine in list(self._running):
             self._systemctl(machine, ["systemctl", "kill"])
+
+
+def _await_files(patterns: list[str]) -> None:
+    """Wait until each pattern names a file: a node may be about to write it."""
+    deadline_s = time.monotonic() + _WITHIN_S
+    while not all(map(_globbed, patterns)):
+        assert time.monotonic() < deadline_s, patterns
+        time.sleep(0.05)
 
 
 def _globbed(word: str) -> list[str]:

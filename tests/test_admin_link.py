@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from cli.errors import LATER, sentence
+from engine.records import RULES_VERSION
+from journal import Journal
+from journal.lock import WriterLock
 from node.admin import AdminError, AdminServer, check_loopback
-from node.link import FILE, Link, LinkError, LinkLost, Place, RequestRefused, read_place, write_place
+from node.link import FILE, Link, LinkError, LinkLost, NodeStarts, Place, RequestRefused, read_place, write_place
 from node.logs import Log
 from node.operations import Operations
 from node.operator_socket import NAME, BoundSocket
@@ -139,6 +143,37 @@ def test_a_node_that_is_not_there_is_told_as_what_it_is(tmp_path: Path) -> None:
         Link(tmp_path)
     with pytest.raises(LinkError, match="is not a directory; check the path"):
         Link(tmp_path / NAME)
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["no socket", "a socket that a dead node left"])
+def test_a_node_that_starts_is_not_told_as_one_that_does_not_run(left: bool, tmp_path: Path) -> None:
+    if left:
+        BoundSocket(tmp_path).socket.close()
+    lock = WriterLock(tmp_path)
+    with pytest.raises(NodeStarts, match=rf"^process {os.getpid()} has .* a node that starts or ends") as caught:
+        Link(tmp_path)
+    assert "lockstep serve" not in str(caught.value)
+    assert sentence(caught.value)[1] == LATER
+    lock.release()
+    with pytest.raises(LinkError, match=r"no node runs on .*start one with `lockstep serve"):
+        Link(tmp_path)
+
+
+def test_an_empty_directory_may_be_of_a_node_that_waits_for_the_other_one(tmp_path: Path) -> None:
+    waits = "started here with --peer still waits for the other node"
+    with pytest.raises(LinkError, match=waits):
+        Link(tmp_path)
+    with Journal.create(tmp_path / "node", {"rules_version": RULES_VERSION}):
+        pass
+    with pytest.raises(LinkError, match="no node runs on") as caught:
+        Link(tmp_path / "node")
+    assert waits not in str(caught.value)
+
+
+def test_the_directory_of_a_witness_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / f"{'0' * 32}.register").touch()
+    with pytest.raises(LinkError, match="is of a witness, which takes no requests; name the directory of a node"):
+        Link(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")

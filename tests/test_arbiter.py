@@ -71,7 +71,7 @@ def test_the_first_candidate_wins_and_another_is_refused_while_the_lease_lasts(c
         first = won(await one.acquire(A, 0))
         reign = first.reign
         assert first.epoch == reign.epoch == reign.revision > 0
-        assert (reign.primary, reign.address, reign.clients, reign.policy) == A
+        assert (reign.primary, reign.address, reign.clients, reign.policy) == A[:4]
         assert (reign.in_sync, reign.forced) == (("A",), "")
         assert first.ttl_ns >= LONG_NS
         assert await two.read() == Standing(reign, held=True)
@@ -102,6 +102,28 @@ def test_a_node_wins_only_if_it_was_in_sync_or_by_force_with_a_reason_that_stays
         assert (forced.reign.in_sync, forced.reign.forced) == (("B",), "the disk of A is gone")
         assert forced.epoch > alone.reign.revision
         assert await one.read() == Standing(forced.reign, held=True)
+        await ended(one, two)
+
+    asyncio.run(play())
+
+
+def test_another_directory_under_the_name_of_a_node_in_sync_wins_only_by_force(court: Court) -> None:
+    async def play() -> None:
+        one, two = pair(court)
+        mine, other = B._replace(directory="1" * 32), B._replace(directory="2" * 32)
+        first = won(await one.acquire(A, 0))
+        await one.record(first.epoch, first.reign.revision, ("A", mine.member))
+        await one.release(first.epoch)
+        refused = await two.acquire(other, first.epoch)
+        assert lost(refused) is Reason.NOT_IN_SYNC
+        assert isinstance(refused, Lost)
+        assert refused.why.startswith("another directory of B was in sync in epoch")
+        taken = won(await two.acquire(mine, first.epoch))
+        assert taken.reign.in_sync == (mine.member,)
+        assert taken.reign.names_in_sync == ("B",)
+        await two.release(taken.epoch)
+        forced = won(await two.acquire(other, taken.epoch, force="the disk of B is gone"))
+        assert forced.reign.in_sync == (other.member,)
         await ended(one, two)
 
     asyncio.run(play())

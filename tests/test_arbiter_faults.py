@@ -6,6 +6,7 @@ Nothing of this is ever taken for a yes or a no.
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from replication.arbiters import AddressError, open_arbiter, parse_address
 from replication.etcd import EtcdArbiter, _Keys
 from replication.etcd_gateway import Endpoint, from_base64, to_base64
 from replication.secret_file import SecretError
+from replication.sentences import STILL_S
 from replication.witness_arbiter import WitnessArbiter
 from tests.arbiters import (
     ANSWER_S,
@@ -130,6 +132,26 @@ def test_a_peer_that_is_no_arbiter_raises_a_sentence_and_never_an_answer(
             with pytest.raises(ArbiterError) as caught:
                 await driver.ask(request)
             assert len(str(caught.value)) < 400
+        await driver.close()
+        server.close()
+
+    asyncio.run(play())
+
+
+@DRIVERS
+def test_a_node_that_stood_still_itself_does_not_blame_its_arbiter(driver_at: Callable[[Endpoint], Arbiter]) -> None:
+    async def play() -> None:
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        driver = driver_at(Endpoint("127.0.0.1", server.sockets[0].getsockname()[1]))
+        for stands in (True, False):
+            asked = asyncio.ensure_future(driver.ask(Read()))
+            await asyncio.sleep(0)
+            if stands:
+                time.sleep(SHORT_S + 4 * STILL_S)  # the whole process stands still
+            with pytest.raises(ArbiterError) as caught:
+                await asked
+            assert ("this node itself stood still" in str(caught.value)) == stands
+            assert ("check that it runs" in str(caught.value)) == (not stands and driver_at is witness_at)
         await driver.close()
         server.close()
 

@@ -197,7 +197,7 @@ class Interleavings(RuleBasedStateMachine):
                     node.reign, node.open = reign, []
                     node.lease = Lease(ttl_ns, sent.sent_ns, margin_ns=self.margin_ns, drift_ppm=self.drift_ppm)
             case Renew(), Won() if same and node.lease is not None:
-                node.lease.renewed(sent.sent_ns)
+                node.lease.renewed(sent.sent_ns, node.lease.ttl_ns)
             case Renew(epoch), Lost() if (
                 node.reign is not None and node.lease is not None and epoch == node.reign.epoch
             ):

@@ -246,7 +246,7 @@ def overlap_ns(
         if isinstance(answer, Won):
             if lease is None:
                 lease = Lease(answer.ttl_ns, from_ns, margin_ns=margin_ns, drift_ppm=drift_ppm)
-            lease.renewed(from_ns)
+            lease.renewed(from_ns, lease.ttl_ns)
     assert lease is not None
     while lease.holds(scaled(high, rate_ppm)):
         high += MS
@@ -294,15 +294,15 @@ def test_a_lease_is_renewed_by_the_sending_time_and_never_shortened_and_ends_for
     lease.renewal_sent(130 * MS)
     assert lease.next_renewal_ns == 250 * MS
     assert lease.ends_ns == 1_000 + 480 * MS
-    lease.renewed(130 * MS)
-    lease.renewed(50 * MS)
+    lease.renewed(130 * MS, lease.ttl_ns)
+    lease.renewed(50 * MS, lease.ttl_ns)
     assert lease.ends_ns == 610 * MS
     assert lease.holds(610 * MS - 1)
     assert not lease.holds(610 * MS)
-    lease.renewed(600 * MS)
+    lease.renewed(600 * MS, lease.ttl_ns)
     assert lease.holds(610 * MS)
     lease.lost()
-    lease.renewed(605 * MS)
+    lease.renewed(605 * MS, lease.ttl_ns)
     assert not lease.holds(606 * MS)
 
 

@@ -42,6 +42,7 @@ def test_a_third_copy_agrees_with_the_primary_while_it_trades(tmp_path: Path, en
         following = asyncio.create_task(followed(auditor, a.node.engine.seq + 6, 50 if engine == "kernel" else 0))
         for number in range(3):
             await a.node.submit(enter(1, f"a{number}", 1, 1, 90_000))
+            await a.node.roll()  # the third copy goes on in each slice
         state = await following
         auditor.close()
         assert auditor.divergence is None

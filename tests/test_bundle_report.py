@@ -43,6 +43,11 @@ def test_two_bundles_say_whose_state_was_wrong(tmp_path: Path, capsys: pytest.Ca
     assert status == 1
     assert f"the state of {wrong} was wrong" in said
     assert "part orders" in said
+    status, said = lockstep(capsys, "compare", of_a, of_a)
+    assert (status, "are both of node A; give one bundle of each node" in said) == (2, True)
+    for words in ((of_a, tmp_path / "b"), (tmp_path / "b", of_a)):
+        status, said = lockstep(capsys, "compare", *words)
+        assert (status, "give two directories, or two bundles" in said) == (2, True)
     for node, path in (("A", of_a), ("B", of_b)):
         status, said = lockstep(capsys, "doctor", path)
         assert status == int(node == wrong)

@@ -3,16 +3,22 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from directory.begin import holds_journal
 from journal import Journal
 from journal.slices import places
-from node import program
+from node import pair, program
 from node.logs import Log
 from node.opening import open_directory
-from node.pair import PairOptions, RecentBlocks, TooFarBehind
+from node.pair_outcomes import TooFarBehind
+from node.pair_plan import PairOptions
+from node.recent_blocks import RecentBlocks
 from replication.arbiter import Candidate
 from replication.primary import Settings
 from replication.register import Register
+from tests.conftest import Lockstep
+from tests.json_schemas import checked
 from tests.test_node_pair import CAPACITY, SECRET, Member, start_rows, until
 
 
@@ -87,7 +93,44 @@ def test_an_empty_standby_catches_up_while_the_primary_takes_orders(tmp_path: Pa
     assert same_blocks(tmp_path)
 
 
-def test_a_standby_far_behind_fetches_what_the_primary_does_not_keep_at_hand(tmp_path: Path) -> None:
+def test_a_standby_far_behind_fetches_what_the_primary_lacks_at_hand_while_it_runs(tmp_path: Path) -> None:
+    async def run() -> None:
+        register = Register()
+        a = await primary_of(tmp_path / "a", register, backlog_bytes=2_000)
+        try:
+            trading = Trading(a)
+            options = PairOptions(
+                Candidate("B", policy="both"), SECRET, "127.0.0.1", 0, ("127.0.0.1", a.pair.port), Settings()
+            )
+            await asyncio.to_thread(program._fetch_first, tmp_path / "b", options, Log(), None)
+            with Journal.open(tmp_path / "b", readonly=True) as journal:
+                behind = journal.last_seq
+            await until(lambda: a.node.engine.seq > behind + 200)
+            b = Member("B", tmp_path / "b", register, a, "both")
+            await b.start()
+            await until(lambda: b.pair._fetch is not None)
+            # What is traded while it fetches must still be at hand when it calls again.
+            a.pair.primary.backlog._bytes_max = 64 << 20  # type: ignore[union-attr]
+            await until(lambda: b.pair.standby.in_sync)
+            assert b.pair.outcome is None, "it was not started again"
+            assert b.pair.standby.taken_seq > behind + 200
+            assert b.pair.standby._comparison.agreed_seq > behind
+            await trading.end()
+            await until(lambda: b.node.engine.seq == a.node.engine.seq)
+            assert b.node.engine.part_digests() == a.node.engine.part_digests()
+            b.close()
+        finally:
+            a.close()
+
+    asyncio.run(run())
+    assert same_blocks(tmp_path)
+
+
+def test_a_standby_too_far_behind_to_apply_all_of_it_fetches_a_checkpoint_and_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair, "LIVE_MAX", 100)
+
     async def run() -> None:
         register = Register()
         a = await primary_of(tmp_path / "a", register, backlog_bytes=2_000)
@@ -119,8 +162,8 @@ def test_a_standby_far_behind_fetches_what_the_primary_does_not_keep_at_hand(tmp
     assert same_blocks(tmp_path)
 
 
-def test_a_standby_follows_into_the_next_slice_of_the_journal(tmp_path: Path) -> None:
-    """It fetches the slice with its image, since the link carries blocks of one slice."""
+def test_a_standby_that_was_away_for_long_fetches_the_slice_that_has_begun_meanwhile(tmp_path: Path) -> None:
+    """It fetches the slice with its image, since the primary has the end of the slice before no more at hand."""
 
     async def run() -> None:
         register = Register()
@@ -133,9 +176,16 @@ def test_a_standby_follows_into_the_next_slice_of_the_journal(tmp_path: Path) ->
             b = Member("B", tmp_path / "b", register, a, "both")
             await b.start()
             await until(lambda: b.pair.standby.in_sync)
+            b.close()
+            assert a.pair.primary is not None
+            a.pair.primary.backlog._bytes_max = 1_000
             await a.node.roll()
             trading = Trading(a)
+            await until(lambda: trading.answers > 20)
+            b = Member("B", tmp_path / "b", register, a, "both")
+            await b.start()
             await until(lambda: b.pair.outcome is not None)
+            a.pair.primary.backlog._bytes_max = 64 << 20
             outcome = b.pair.outcome
             b.close()
             assert isinstance(outcome, TooFarBehind)
@@ -148,3 +198,12 @@ def test_a_standby_follows_into_the_next_slice_of_the_journal(tmp_path: Path) ->
     asyncio.run(run())
     assert [place.number for place in places(tmp_path / "b")] == [1, 2]
     assert same_blocks(tmp_path)
+
+
+@pytest.mark.long
+def test_the_benchmark_of_a_catch_up_plays_small(lockstep: Lockstep) -> None:
+    status, said, _ = lockstep("bench", "catch-up", "--commands", "20000", "--runs", "1", "--load-s", "10", "--json")
+    assert status == 0
+    rows = {row["name"].partition(": ")[2]: row for row in checked(("bench", "catch-up"), said)}
+    assert rows["catch-up"]["value"] > 0
+    assert rows["until it is in sync"]["value"] < 10

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from client import (
     CannotConnect,
     CaughtUp,
     Client,
+    ClientError,
     ConnectionLost,
     DebugText,
     Disconnected,
@@ -198,6 +200,57 @@ def test_the_first_login_tries_each_address_once() -> None:
     copy_of = LoginRefused("S", "no primary yet")
     assert retry.delay_s(core, was_live=False, error=nobody, now_s=0.0) == 0.0
     assert retry.delay_s(core, was_live=False, error=copy_of, now_s=0.0) > 0, "a takeover may be under way"
+
+
+def test_a_refused_session_names_a_standby_among_its_causes_and_says_what_to_give() -> None:
+    core = Entry(USER, PASSWORD, Order)
+    core.connected(NOW_NS)
+    core.receive(LoginRejected(RejectCode.SESSION_NOT_AVAILABLE).packet(), NOW_NS)
+    assert core.refused is not None
+    said = str(core.refused)
+    assert "this node is not primary" in said
+    assert "give the addresses of both nodes" in said
+    assert "the user is logged in already" in said
+
+
+def _every_turn(retry: Retry, core: Entry, errors: Sequence[ClientError]) -> None:
+    """Tries without end, each of which ends with the error of its address."""
+    now_s = 0.0
+    while True:
+        now_s += 0.1 + retry.delay_s(core, was_live=False, error=errors[TWO.index(retry.address)], now_s=now_s)
+
+
+def test_a_login_that_no_address_takes_names_each_address_with_its_reason() -> None:
+    core = Entry(USER, PASSWORD, Order, several=True)
+    standby, nobody = LoginRefused("S", "not primary"), CannotConnect("nothing listens on two:2; check the port")
+    retry = Retry(60.0, TWO)
+    assert retry.delay_s(core, was_live=False, error=standby, now_s=0.0) == 0.0
+    with pytest.raises(CannotConnect) as caught:
+        retry.delay_s(core, was_live=False, error=nobody, now_s=0.0)
+    assert str(caught.value) == (
+        "no address takes the login: one:1: not primary; two:2: nothing listens on two:2; check the port"
+    )
+    retry = Retry(60.0, TWO)
+    assert retry.delay_s(core, was_live=False, error=nobody, now_s=0.0) == 0.0
+    with pytest.raises(LoginRefused) as refused:
+        _every_turn(retry, core, (standby, standby))
+    assert refused.value.code == "S"
+    assert "one:1: not primary; two:2: not primary" in str(refused.value)
+    wrong = LoginRefused("A", "wrong password")
+    with pytest.raises(LoginRefused, match=r"^wrong password$"):
+        Retry(60.0, TWO).delay_s(core, was_live=False, error=wrong, now_s=0.0)
+    with pytest.raises(CannotConnect, match=r"^nothing listens on two:2; check the port$"):
+        Retry(60.0, TWO[1:]).delay_s(core, was_live=False, error=nobody, now_s=0.0)
+
+
+def test_a_connection_that_does_not_come_back_names_each_address_with_its_reason() -> None:
+    core = Entry(USER, PASSWORD, Order, several=True)
+    retry, errors = Retry(1.0, TWO), (LoginRefused("S", "not primary"), CannotConnect("nothing listens"))
+    retry.delay_s(core, was_live=True, error=ConnectionLost("gone"), now_s=0.0)
+    with pytest.raises(ConnectionLost) as caught:
+        _every_turn(retry, core, errors)
+    assert "one:1: not primary" in str(caught.value)
+    assert "two:2: nothing listens" in str(caught.value)
 
 
 # Over sockets

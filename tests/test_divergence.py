@@ -7,15 +7,18 @@ import pytest
 
 from directory.bundle import BundleError, bundles, judge, read_bundle
 from directory.divergence import DirectoryDiverged, check_unmarked, directory_id, read_mark
+from engine.interface import StatefulEngine
 from engine.parts import regions
 from node.node import Node
+from replication.link import Scrub
+from replication.pieces import TURN_NS
 from replication.register import Register
 from tests.rows import enter
 from tests.test_node_pair import Member, start_rows, until, with_pair
 
 #: Place of a bit of each part that no later command of these tests touches: region, row and field.
 PLACES = {
-    "venue": ("venue", 0, "continuation_40"),
+    "venue": ("venue", 0, "last_trade_number"),
     "reference": ("instruments", 0, "reserved"),
     "orders": ("orders", 1, "order_number"),
     "ids": ("ids", 3, "client_order_id"),
@@ -73,6 +76,36 @@ def test_a_flipped_bit_that_no_event_shows_is_found_and_the_standby_does_not_tak
     assert [each.why_not for each in judged] == ["", ""]
     assert judged[0].unlike == ()
     assert judged[1].unlike == (part,)
+
+
+@pytest.mark.parametrize("victim", ["A", "B"])
+@pytest.mark.parametrize("part", sorted(PLACES))
+def test_a_flipped_bit_in_a_quiet_market_is_found_within_the_turns_of_100_ms(
+    tmp_path: Path, part: str, victim: str
+) -> None:
+    """No command comes between the flip and its finding. Turns are counted, since a slow machine only delays them."""
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await a.node.submit(enter(1, "a0", 1, 1, 90_000))
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+        compared = b.pair.states.pieces.compared
+        await until(lambda: b.pair.states.pieces.compared > compared)
+        turn, turns = a.pair.states.walk.turn, [0]
+
+        def counted(engine: StatefulEngine) -> list[Scrub]:
+            turns[0] += 1
+            return turn(engine)
+
+        a.pair.states.walk.turn = counted  # type: ignore[method-assign]
+        seq = a.node.engine.seq
+        flip((a if victim == "A" else b).node, part)
+        await until(lambda: b.pair.standby.state == "diverged")
+        assert b.pair.standby.divergence is not None
+        assert (b.pair.standby.divergence.part, b.pair.standby.divergence.last_seq) == (part, seq)
+        assert turns[0] <= 100_000_000 // TURN_NS
+
+    with_pair(tmp_path, story)
 
 
 def test_a_skipped_comparison_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

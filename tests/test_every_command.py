@@ -211,6 +211,7 @@ LEFT_OUT: Final = {
     ("bench", "wire"): "likewise; test_wire_sockets runs what loads the node",
     ("simulate",): "wants a running node; test_simulate runs it, with --json",
     ("bench", "takeover"): "likewise",
+    ("bench", "catch-up"): "likewise; test_catch_up runs it small",
     ("audit",): "wants a running primary; test_divergence runs it",
     ("serve",): "runs until it is told to end",
     ("status",): "wants a running node; test_pair_report runs it, with --json",

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -82,6 +83,7 @@ def test_an_empty_directory_gets_the_same_blocks_and_digests(tmp_path: Path) -> 
     blocks = journal_at(tmp_path / "a")
     done: list[tuple[int, int]] = []
     got = fetched(tmp_path / "a", tmp_path / "b", progress=lambda *at: done.append(at))
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o700, "others can read the market"
     assert got == Fetched("A", blocks[-1].last_seq, 1, blocks[-1].last_seq, 0)
     assert same_chain(tmp_path / "a", tmp_path / "b")
     assert done[-1] == (blocks[-1].last_seq, blocks[-1].last_seq)

@@ -20,7 +20,7 @@ from node.logs import Log
 from node.node import Node, NodeOptions
 from node.opening import OpenDirectory, open_directory
 from node.program import watchdog_is_fed
-from sequencer.clock import MarketClock
+from sequencer.clock import BELIEVED_NS, MarketClock
 from sequencer.room import Reading, RoomWatch
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
@@ -205,7 +205,7 @@ def test_a_refused_clock_is_refused_by_the_next_start_too_until_it_is_accepted(
 
     async def accepts() -> None:
         node = Node(taken, options, Log())
-        node.clock._believed_ns -= 7_200 * SECOND_NS
+        node.clock.words[BELIEVED_NS] -= 7_200 * SECOND_NS
         node.clock_watch.look()
         assert note.exists()
         node.accept_clock()

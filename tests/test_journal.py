@@ -406,3 +406,23 @@ def test_the_small_journal_of_the_damage_tests_has_pages_of_every_kind(tmp_path:
         for tree in (snapshot.blocks, snapshot.digests):
             assert min(tree.branch_pages, tree.leaf_pages - 2) > 0
         assert min(snapshot.blocks.overflow_pages, snapshot.meta.free.entries) > 0
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_snapshot_that_an_interrupt_left_open_does_not_hold_up_the_end(tmp_path: Path, writes: bool) -> None:
+    """The thread that closes the journal would wait for itself."""
+    with Journal.create(tmp_path, META) as journal:
+        fill(journal, (3, 1, 5))
+
+    def leave_and_close() -> None:
+        journal = Journal.open(tmp_path, readonly=not writes)
+        left = journal._snapshots.pin()  # type: ignore[union-attr]
+        left.__enter__()
+        journal.close()
+        left.__exit__(None, None, None)
+
+    thread = threading.Thread(target=leave_and_close, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(read_all(tmp_path).blocks) == 3

@@ -12,6 +12,7 @@ from cli import screen
 from cli.demo_pair import SameDigest
 from cli.demo_view import LiveView, Look
 from cli.top import drawn
+from tests.operated import paired
 from tests.test_redirected import terminal
 
 DIGEST = "0123456789abcdef0123456789ABCDEF"
@@ -107,6 +108,36 @@ def test_a_live_view_has_bold_and_colors_unless_no_color_is_set(view: str, monke
             text = shown()
         assert "XYZ" in text
         assert bool(re.search(r"\x1b\[[0-9;]*m", text)) == (not no_color), "SGR: colors, bold, dim"
+
+
+FIGURES = {
+    "state": "open",
+    "durability": "both",
+    "clock": "2026-11-27T06:12:58.842103128Z",
+    "event_digest": DIGEST,
+    "memory_rss_bytes": 300_000_000,
+    "disk_free_bytes": 99_000_000_000,
+    "orders_per_s": 12_345,
+    "seq": 123_456_789,
+    "latency_order_to_answer_p50_ns": 188_000,
+    "latency_order_to_answer_p99_ns": 29_000_000,
+}
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(79, 20), (60, 20), (40, 24), (20, 60)])
+def test_top_cuts_no_value_and_no_unit_on_a_narrow_terminal(columns: int, lines: int) -> None:
+    sample = {"at_s": 0, "status": FIGURES, "pair": paired(), "sessions": [], "sessions_total": 7, "books": [BOOK]}
+    console = Console(width=columns, height=lines)
+    with console.capture() as shown:
+        console.print(drawn(sample, columns))
+    text = shown.get()
+    assert "…" not in text
+    assert len(text.splitlines()) <= lines
+    joined = "".join(text.split())
+    for value in (DIGEST, FIGURES["clock"], "123,456,789", "12,345", "188.0µs", "29.0ms", "300.0MB", "99.0GB", "7"):
+        assert str(value) in joined
+    for word in ("primaryAreigning", "standbyBinsync,0behind", "XYZhaltedbid10.00offer10.00"):
+        assert word in joined
 
 
 FOUND = LOOK._replace(found="A differs: part events, block 1,054,773 to 1,054,893")

@@ -4,8 +4,9 @@ import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -39,7 +40,13 @@ class Member:
     """A node of the pair with its directory."""
 
     def __init__(
-        self, name: str, directory: Path, register: Register, peer: "Member | None", policy: ReleasePolicy
+        self,
+        name: str,
+        directory: Path,
+        register: Register,
+        peer: "Member | None",
+        policy: ReleasePolicy,
+        alone: Literal["continue", "stop"] = "continue",
     ) -> None:
         self.name, self._register = name, register
         opened = open_directory(directory, CAPACITY, "fsync")
@@ -48,7 +55,8 @@ class Member:
             opened, NodeOptions(directory, arrivals=False, keep_events=False, busy_poll_us=0, follows=True), Log()
         )
         address = ("127.0.0.1", peer.pair.port) if peer is not None else None
-        options = PairOptions(Candidate(name, policy=policy), SECRET, "127.0.0.1", 0, address, Settings(policy=policy))
+        settings = Settings(policy=policy, alone=alone)
+        options = PairOptions(Candidate(name, policy=policy), SECRET, "127.0.0.1", 0, address, settings)
         self.pair = Pair(self.node, options, MemoryArbiter(register, ttl_ns=TTL_NS))
         self.node.pair = self.pair
 
@@ -65,6 +73,16 @@ class Member:
             self._register.ask(Release(self.pair.tenure.epoch), time.monotonic_ns())
         self.pair.close()
         self.node._stop()
+
+    async def end(self) -> None:
+        """End in order, as the program does at a SIGTERM."""
+        await self.node.shutdown()
+        with suppress(Deposed):
+            await self.node.run()
+        self.pair.close()
+        await self.pair.release_reign()
+        await self.pair.note_end()
+        self.node.journal.close()
 
     def close(self) -> None:
         self.kill()
@@ -89,6 +107,7 @@ def with_pair(
     policy: ReleasePolicy = "both",
     *,
     begun_empty: bool = False,
+    alone: Literal["continue", "stop"] = "continue",
 ) -> None:
     """Run a story on a primary A and a standby B that is in sync."""
 
@@ -99,10 +118,10 @@ def with_pair(
         shutil.copytree(tmp_path / "a", tmp_path / "b")
         if begun_empty:
             mark_incomplete(tmp_path / "b", BEGUN_EMPTY)
-        a = Member("A", tmp_path / "a", register, None, policy)
+        a = Member("A", tmp_path / "a", register, None, policy, alone)
         await a.start()
         await until(lambda: a.node.reigns)
-        b = Member("B", tmp_path / "b", register, a, policy)
+        b = Member("B", tmp_path / "b", register, a, policy, alone)
         await b.start()
         await until(lambda: b.pair.standby.in_sync)
         try:
@@ -206,7 +225,7 @@ def test_a_lost_standby_is_taken_out_of_the_record_before_the_primary_goes_on(tm
         b.kill()
         await a.node.submit(participant("BETA"))
         assert register.stored.reign is not None
-        assert register.stored.reign.in_sync == ("A",)
+        assert register.stored.reign.names_in_sync == ("A",)
 
     with_pair(tmp_path, story)
 

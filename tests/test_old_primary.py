@@ -13,7 +13,7 @@ from journal import Journal
 from journal.quarantine import quarantined_blocks, quarantines
 from node import program
 from node.logs import Log
-from node.pair import TailApart, TooFarBehind
+from node.pair_outcomes import TailApart, TooFarBehind
 from replication.register import Register
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp

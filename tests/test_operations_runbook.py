@@ -14,6 +14,7 @@ from tests.pair_processes import pair
 
 ROOT = Path(__file__).parent.parent
 START = "Start a pair"
+DIVERGENCE = "Divergence"
 SECTIONS = runbook.sections()
 UNITS = sorted((ROOT / "examples").rglob("*.service"))
 
@@ -25,7 +26,7 @@ def _play(stage: runbook.Stage, title: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("title", [title for title in SECTIONS if title != START])
+@pytest.mark.parametrize("title", [title for title in SECTIONS if title not in (START, DIVERGENCE)])
 def test_the_commands_of_a_section_do_what_the_page_shows(tmp_path: Path, title: str) -> None:
     stage = runbook.Stage(tmp_path)
     try:
@@ -35,9 +36,21 @@ def test_the_commands_of_a_section_do_what_the_page_shows(tmp_path: Path, title:
         stage.close()
 
 
+@pytest.mark.slow
+def test_the_commands_after_a_divergence_find_the_node_that_was_wrong_and_rebuild_it(tmp_path: Path) -> None:
+    """One bit of the standby's orders flips while the pair runs; then the page's commands are run as they stand."""
+    stage = runbook.Stage(tmp_path, {"b": "flips"})
+    try:
+        _play(stage, START)
+        (tmp_path / "b" / "node" / "flip").write_text("risk", encoding="ascii")
+        _play(stage, DIVERGENCE)
+    finally:
+        stage.close()
+
+
 def test_the_page_has_an_example_for_each_case_and_the_masks_hide_numbers_alone() -> None:
     cases = {START, "Planned upgrade and maintenance", "Both nodes down", "Arbiter lost", "Arbiter's data lost"}
-    assert cases | {"Lost disk", "Promote a copy by force"} == set(SECTIONS)
+    assert cases | {"Lost disk", "Promote a copy by force", DIVERGENCE} == set(SECTIONS)
     assert all(len(steps) > 2 for steps in SECTIONS.values())
     shown = "may take over  A, B\nepoch  1,204\nsince 2026-11-27T06:12:58.842103128Z"
     assert runbook.masked(shown) == "may take over A, B\nepoch #\nsince TIME"

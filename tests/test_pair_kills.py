@@ -2,7 +2,11 @@
 
 Clients of the library trade at random with both addresses, and nobody tells them anything. In the end their histories,
 both journals and all quarantines must be one linear history (``tests.linear_history``): no acknowledged order is lost,
-and none is executed twice. ``LOCKSTEP_PAIR_KILLS`` sets the number of kills of the long test.
+and none is executed twice. ``LOCKSTEP_PAIR_KILLS`` sets the number of kills of the long test, over all kinds of pairs:
+policies `both` and `replica`, a witness and etcd.
+
+Under `replica` both memories must not be lost before either disk has what was told: there one node at a time is killed,
+and from a pair that is in sync.
 """
 
 import asyncio
@@ -15,17 +19,20 @@ from pathlib import Path
 import pytest
 
 from replay.verify import verify
-from tests.pair_under_faults import RunningPair, Trading, live
+from tests.pair_under_faults import KINDS, WITNESS_AND_BOTH, Kind, RunningPair, Trading, kind_of, live
 from tests.trading import Trader
 
 KILLS = int(os.environ.get("LOCKSTEP_PAIR_KILLS", "20"))
 VICTIMS = ("primary", "witness", "both", "standby", "primary")
+VICTIMS_OF_MEMORY = ("primary", "witness", "standby", "primary")
 
 
-async def kill_loop(folder: Path, kills: int, seed: int, *options: str) -> tuple[Counter[str], list[Trader], list[str]]:
+async def kill_loop(
+    folder: Path, kills: int, seed: int, *options: str, kind: Kind = WITNESS_AND_BOTH
+) -> tuple[Counter[str], list[Trader], list[str]]:
     """Kill the processes in turn while three clients trade; counts, clients, and complaints about their history."""
     chance = random.Random(seed)
-    pair = RunningPair(folder, *options)
+    pair = RunningPair(folder, *options, kind=kind)
     counts: Counter[str] = Counter()
     try:
         await pair.start()
@@ -33,7 +40,7 @@ async def kill_loop(folder: Path, kills: int, seed: int, *options: str) -> tuple
             for number in range(kills):
                 await live(traders)
                 await asyncio.sleep(chance.random() ** 2 * 0.5)
-                await _strike(pair, number, chance, counts)
+                await _strike(pair, number, chance, counts, memory=kind.policy == "replica")
             await pair.in_sync()
         await pair.end()
     finally:
@@ -43,9 +50,10 @@ async def kill_loop(folder: Path, kills: int, seed: int, *options: str) -> tuple
     return counts, traders, pair.complaints(traders)
 
 
-async def _strike(pair: RunningPair, number: int, chance: random.Random, counts: Counter[str]) -> None:
-    """Kill, and start again: after a while, or at once."""
-    victim = VICTIMS[number % len(VICTIMS)]
+async def _strike(pair: RunningPair, number: int, chance: random.Random, counts: Counter[str], *, memory: bool) -> None:
+    """Kill, and start again: after a while, or at once. ``memory``: of a pair whose memories count."""
+    victims = VICTIMS_OF_MEMORY if memory else VICTIMS
+    victim = victims[number % len(victims)]
     counts[victim] += 1
     pause_s = chance.choice((0.0, chance.random()))
     if victim == "witness":
@@ -54,7 +62,7 @@ async def _strike(pair: RunningPair, number: int, chance: random.Random, counts:
         await pair.start_witness()
         return
     # Mostly from a pair that is in sync; else the dead node may be the only one that may reign, and comes back.
-    if number < len(VICTIMS) or chance.random() < 0.8:
+    if memory or number < len(VICTIMS) or chance.random() < 0.8:
         primary, standby = await pair.in_sync()
         counts["in sync"] += 1
         killed = {"primary": [primary], "standby": [standby], "both": [primary, standby]}[victim]
@@ -77,6 +85,16 @@ def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str]
     assert len(epochs) > kills // 4, "and there were takeovers"
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(KILLS, marks=pytest.mark.long)])
-def test_no_acknowledged_order_is_lost_and_none_is_executed_twice_whoever_is_killed(tmp_path: Path, kills: int) -> None:
-    check(*asyncio.run(kill_loop(tmp_path, kills, 2_026, "--checkpoint-every", "2000")), kills)
+@pytest.mark.parametrize(
+    ("kills", "seed"),
+    [
+        (4, 0),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+        *(pytest.param(-(-KILLS // len(KINDS)), seed, marks=pytest.mark.long) for seed in range(len(KINDS))),
+    ],
+)
+def test_no_acknowledged_order_is_lost_and_none_is_executed_twice_whoever_is_killed(
+    tmp_path: Path, kills: int, seed: int
+) -> None:
+    run = kill_loop(tmp_path, kills, 2_026 + seed, "--checkpoint-every", "2000", kind=kind_of(seed))
+    check(*asyncio.run(run), kills)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.fault_proxy import FaultProxy
-from tests.pair_under_faults import RunningPair, Trading, live
+from tests.pair_under_faults import KINDS as PAIRS
+from tests.pair_under_faults import RunningPair, Trading, kind_of, live
 
 PARTITIONS = int(os.environ.get("LOCKSTEP_PAIR_PARTITIONS", "10"))
 KINDS: dict[str, Callable[[FaultProxy], None]] = {
@@ -32,7 +33,7 @@ BETWEEN = ("primary and arbiter", "primary and standby", "standby and arbiter", 
 async def partition_loop(folder: Path, count: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Partition so often; counts, and complaints about the history."""
     chance = random.Random(seed)
-    pair = RunningPair(folder, "--checkpoint-every", "2000", proxies=True)
+    pair = RunningPair(folder, "--checkpoint-every", "2000", proxies=True, kind=kind_of(seed))
     counts: Counter[str] = Counter()
     cases = list(itertools.product(KINDS, BETWEEN))
     chance.shuffle(cases)
@@ -68,11 +69,17 @@ async def partition_loop(folder: Path, count: int, seed: int) -> tuple[Counter[s
     return counts, pair.complaints(traders)
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(PARTITIONS, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("count", "seed"),
+    [
+        (4, 4),
+        *(pytest.param(-(-PARTITIONS // len(PAIRS)), 4 + kind, marks=pytest.mark.long) for kind in range(len(PAIRS))),
+    ],
+)
 def test_whatever_the_network_does_between_any_two_the_answers_are_one_linear_history(
-    tmp_path: Path, count: int
+    tmp_path: Path, count: int, seed: int
 ) -> None:
-    counts, complaints = asyncio.run(partition_loop(tmp_path, count, 5))
+    counts, complaints = asyncio.run(partition_loop(tmp_path, count, seed))
     print(dict(counts))
     assert complaints == []
     assert counts["partitions"] == count

@@ -63,6 +63,25 @@ def test_a_supervisor_learns_from_the_exit_status_which_node_takes_orders(
     assert lockstep("status", operated.directory, "--is-primary") == (status, "", "")
 
 
+def test_a_switchover_that_is_refused_is_logged_as_refused_and_not_as_done(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    status, _, said = lockstep("switchover", operated.directory)
+    assert (status, "this node is not of a pair" in said) == (2, True)
+    logged = operated.said()
+    assert "the operator was refused a switchover" in logged
+    assert "hands over" not in logged
+    assert "handed over" not in logged
+
+
+def test_the_report_for_programs_says_by_true_or_false_whether_a_node_can_take_over(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    for told, expected in ((paired_standby(), True), (paired(), False)):
+        operated.node.pair = told
+        assert json.loads(lockstep("status", operated.directory, "--json")[1])["can_take_over"] is expected
+
+
 def test_a_supervisor_learns_that_no_node_runs_from_another_status(tmp_path: Path, lockstep: Lockstep) -> None:
     status, _, said = lockstep("status", tmp_path, "--is-primary")
     assert status == 2

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.ouch_messages import enter
-from tests.pair_under_faults import PairNode, RunningPair, Trading, live
+from tests.pair_under_faults import KINDS, PairNode, RunningPair, Trading, kind_of, live
 from tests.running import USERS, Client
 from wire.soup import PacketType
 
@@ -49,7 +49,7 @@ class Bystander:
 async def stop_loop(folder: Path, stops: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Stop the primary so often; counts, and complaints about the history."""
     chance = random.Random(seed)
-    pair = RunningPair(folder, "--checkpoint-every", "2000")
+    pair = RunningPair(folder, "--checkpoint-every", "2000", kind=kind_of(seed))
     counts: Counter[str] = Counter()
     try:
         await pair.start()
@@ -78,9 +78,17 @@ async def stop_loop(folder: Path, stops: int, seed: int) -> tuple[Counter[str], 
     return counts, pair.complaints(traders)
 
 
-@pytest.mark.parametrize("stops", [3, pytest.param(STOPS, marks=pytest.mark.long)])
-def test_nobody_hears_an_answer_of_an_old_primary_that_was_stopped_and_goes_on(tmp_path: Path, stops: int) -> None:
-    counts, complaints = asyncio.run(stop_loop(tmp_path, stops, 77))
+@pytest.mark.parametrize(
+    ("stops", "seed"),
+    [
+        (3, 76),
+        *(pytest.param(-(-STOPS // len(KINDS)), 76 + kind, marks=pytest.mark.long) for kind in range(len(KINDS))),
+    ],
+)
+def test_nobody_hears_an_answer_of_an_old_primary_that_was_stopped_and_goes_on(
+    tmp_path: Path, stops: int, seed: int
+) -> None:
+    counts, complaints = asyncio.run(stop_loop(tmp_path, stops, seed))
     print(dict(counts))
     assert complaints == []
     assert counts["answers"] == 0

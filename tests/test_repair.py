@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import CheckpointStore
+from directory.incomplete import clear_incomplete, why_incomplete
 from directory.keep_events import keep_events
 from journal import Block, Journal, JournalError, slices
 from replay.chain import check_chain
@@ -54,9 +55,11 @@ def flip(path: Path, at: int) -> None:
 
 
 def damage(directory: Path, block: Block) -> None:
-    """Flip a bit in the rows of a block."""
+    """Flip a bit in the rows of a block, also in pages of earlier commits, which nobody reads any more."""
     data = directory / "journal" / "data.mdb"
-    flip(data, data.read_bytes().find(bytes(block.rows)) + 5)
+    content, at = data.read_bytes(), -1
+    while (at := content.find(bytes(block.rows), at + 1)) >= 0:
+        flip(data, at + 5)
 
 
 def test_a_directory_without_damage_is_left_alone(tmp_path: Path) -> None:
@@ -350,3 +353,24 @@ def test_a_directory_with_something_that_is_no_journal_is_refused(tmp_path: Path
     (tmp_path / "b" / "journal").mkdir(parents=True)
     with pytest.raises(JournalError, match="start a standby on an empty directory"):
         repair(tmp_path / "b", tmp_path / "a")
+
+
+@pytest.mark.parametrize("lost", [("tail",), ("tail", "data.mdb")])
+def test_a_repair_without_the_mark_of_the_end_marks_the_directory_incomplete(
+    tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    """The other node may end before what this one has acknowledged: then it must take nothing over."""
+    damage(tmp_path / "b", pair_of(tmp_path)[2])
+    clear_incomplete(tmp_path / "b")
+    for name in lost:
+        (tmp_path / "b" / "journal" / name).unlink()
+    repair(tmp_path / "b", tmp_path / "a")
+    assert "mark of its end was lost" in why_incomplete(tmp_path / "b")
+
+
+def test_a_repair_with_the_mark_of_the_end_leaves_the_node_complete(tmp_path: Path) -> None:
+    blocks = pair_of(tmp_path)
+    clear_incomplete(tmp_path / "b")
+    damage(tmp_path / "b", blocks[2])
+    repaired(tmp_path)
+    assert why_incomplete(tmp_path / "b") == ""

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from replication.comparison import Comparison
+from replication.comparison import Comparison, Divergence
 from replication.link import (
     Kind,
     LinkError,
@@ -437,6 +437,32 @@ def test_blocks_too_old_for_the_backlog_are_fetched_elsewhere() -> None:
     assert near.log.seq == 300
 
 
+def test_fetched_blocks_are_compared_with_the_digests_that_the_primary_has_recorded() -> None:
+    for recorded, diverges in ((b"2" * 16, False), (b"x" * 16, True)):
+        primary = PrimaryNode(settings=Settings(backlog_bytes=1_000))
+        for _ in range(100):
+            primary.write(b"abc")
+        copy = CopyNode()
+        Wire(primary, copy).settle()
+        standby = copy.core
+        standby.on_fetch_begun()
+        for last_seq in (3, 6):
+            standby.on_taken(last_seq, 1)
+        # The first digest is known here before that of the primary, and the second one after it.
+        standby.on_applied(1, 3, b"1" * 16)
+        standby.on_recorded([Position(1, b"1" * 16), Position(4, recorded)])
+        assert standby.divergence is None
+        standby.on_applied(4, 6, b"2" * 16)
+        if diverges:
+            assert standby.divergence is not None
+            assert (standby.divergence.first_seq, standby.divergence.last_seq) == (4, 6)
+            assert standby.state == "diverged"
+        else:
+            standby.on_caught_up()
+            assert standby.state == "disconnected"
+            assert standby._comparison.agreed_seq == 6
+
+
 def test_a_peer_without_the_secret_is_refused_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     primary, copy = PrimaryNode(), CopyNode()
     copy.core._secret = b"another"
@@ -482,12 +508,29 @@ def test_a_second_standby_is_told_to_follow() -> None:
 
 def test_silence_ends_a_connection_on_both_sides() -> None:
     primary, copy, wire = pair()
-    primary.core.tick(400 * MS, 0)
+    for now_ms in range(0, 500, 50):
+        primary.core.tick(now_ms * MS, 0)
+        copy.core.tick(now_ms * MS)
     assert wire.end.state == "live"
-    primary.core.tick(600 * MS, 0)
+    assert copy.core.state == "following"
+    for now_ms in range(500, 650, 50):
+        primary.core.tick(now_ms * MS, 0)
+        copy.core.tick(now_ms * MS)
     assert wire.end.state == "closed"
-    copy.core.tick(600 * MS)
     assert copy.core.state == "disconnected"
+
+
+def test_a_pause_of_a_node_itself_is_no_silence_of_the_other() -> None:
+    """Its bytes wait to be read: a node that waits for its disk, as for a new slice, must not end the connection."""
+    primary, copy, wire = pair()
+    for now_ms in (0, 50, 900):
+        primary.core.tick(now_ms * MS, 0)
+        copy.core.tick(now_ms * MS)
+    assert wire.end.state == "live"
+    assert copy.core.state == "following"
+    for now_ms in range(900, 1_450, 50):
+        primary.core.tick(now_ms * MS, 0)
+    assert wire.end.state == "closed"
 
 
 def test_a_takeover_by_command_is_answered_at_the_same_position_with_the_same_digest() -> None:
@@ -532,3 +575,16 @@ def test_a_refusal_without_a_proof_does_not_make_a_standby_unfit() -> None:
     again.core.receive(b"".join(wire.end.take_out()), 0)
     again.core.receive(encode(Kind.REFUSAL, 1, pack_map({"why": "go away"})), 0)
     assert (again.core.state, again.core.why, again.core.unlike) == ("refused", "go away", "")
+
+
+def test_a_copy_that_did_not_hear_of_its_divergence_learns_it_when_it_connects_again() -> None:
+    """The primary found it, and the connection ended with that message on its way. The record still names the copy."""
+    primary, copy, wire = pair(alone="stop")
+    primary.core.divergences["B"] = Divergence(1, 3, "books", b"1" * 16, b"2" * 16)
+    primary.core._diverged_directories["B"] = b""
+    primary.core.disconnect(wire.end)
+    again = CopyNode(log=copy.log, epoch=1)
+    assert again.core.reason_not_to_take_over(reign_of("A", "B")) == ""
+    Wire(primary, again).settle()
+    assert again.core.state == "refused"
+    assert "diverged" in again.core.reason_not_to_take_over(reign_of("A", "B"))

@@ -365,6 +365,7 @@ def test_doctor_lists_a_quarantine_and_commands_prints_it_in_the_notation(tmp_pa
     objects = [json.loads(line) for line in lockstep(*asked, "--json")[1].splitlines()]
     assert [each["seq"] for each in objects] == [7, 8, 9, 10]
 
+    assert lockstep("commands", node, "--quarantine", f"{found.name}.blocks")[:2] == (0, "\n".join(lost) + "\n")
     status, _, err = lockstep("commands", node, "--quarantine", "8-1234abcd")
     assert (status, "has no quarantine 8-1234abcd" in err) == (2, True)
     status, _, err = lockstep(*asked, "--from", "11")

@@ -1,6 +1,7 @@
 """The simulator of a pair: many seeds of faults with every promise checked, and broken cores that it must notice."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,5 +40,6 @@ def test_a_seed_tells_the_same_story_in_another_process() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_broken_core_is_noticed(name: str) -> None:
-    parts, setup = CONTROLS[name]
-    assert any(simulate(seed, parts, setup).broken for seed in range(1, CONTROL_SEEDS + 1)), name
+    control = CONTROLS[name]
+    found = (simulate(seed, control.parts, control.setup).broken for seed in range(1, CONTROL_SEEDS + 1))
+    assert any(re.search(control.broken, broken) for broken in found), name

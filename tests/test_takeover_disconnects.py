@@ -9,6 +9,7 @@ import pytest
 
 from engine.records import UserPermission, concatenate
 from gateway.passwords import credential_row
+from node.control import OperationRefused
 from replication.register import Register
 from tests.ouch_messages import enter
 from tests.rows import user
@@ -41,6 +42,9 @@ class Trader:
 
     def send(self, data: bytes) -> None:
         self._writer.write(data)
+
+    def close(self) -> None:
+        self._writer.close()
 
     async def packet(self) -> tuple[int, bytes]:
         while True:
@@ -129,5 +133,44 @@ def test_clients_of_a_primary_without_its_lease_are_sent_away_and_their_orders_s
         await until(lambda: not a.node.gateway.elsewhere)
         traders.append(await Trader.log_in(a, "UA", seq=3))
         assert (_open(a), a.node.engine.seq, b.node.reigns) == (2, seq, False)
+
+    with_pair(tmp_path, story)
+
+
+def test_a_login_is_refused_as_soon_as_the_lease_has_ended(tmp_path: Path) -> None:
+    """The loop stood still: nothing has looked at the time since, and another node may be primary."""
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(set_up())
+        tenure: Any = a.pair.tenure
+        a.pair._tick = lambda: None  # type: ignore[method-assign]
+        assert a.pair._ticker is not None
+        a.pair._ticker.cancel()
+        tenure.holds = lambda _now_ns: False
+        assert a.node.gateway.elsewhere == ""
+        reader, writer = await asyncio.open_connection("127.0.0.1", a.node.port)
+        writer.write(LoginRequest("UA", "secret", "", 1).packet())
+        assert (await reader.readexactly(4))[2:] == b"JS"
+        assert b.node is not a.node
+
+    with_pair(tmp_path, story)
+
+
+def test_a_user_who_leaves_during_a_switchover_that_is_given_up_has_its_orders_canceled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.switchover.HANDOVER_S", 0.5)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        traders = await _with_orders(a)
+        a.node.options = replace(a.node.options, grace_s=0.0)
+        monkeypatch.setattr(type(a.pair.primary), "is_ready", property(lambda _: False))
+        handing = asyncio.create_task(a.pair.switch_over())
+        await until(lambda: not a.node.intake.reigns)
+        traders[0].close()
+        with pytest.raises(OperationRefused, match="is not ready"):
+            await handing
+        await until(lambda: _open(a) == 1)
+        assert not b.node.reigns
 
     with_pair(tmp_path, story)

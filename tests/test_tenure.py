@@ -180,6 +180,17 @@ def test_a_reign_is_renewed_and_ends_where_the_arbiter_says_so() -> None:
     assert reign.why
 
 
+def test_a_renewal_may_be_granted_for_a_shorter_time_than_the_lease_was() -> None:
+    register = Register()
+    reign, _ = tenure(register)
+    now_ns = 300 * MS
+    (renewal,) = reign.next_requests(now_ns)
+    answer = register.ask(renewal, now_ns)
+    assert isinstance(answer, Won)
+    reign.on_answer(renewal, answer._replace(ttl_ns=TTL_NS // 2))
+    assert reign.lease.ends_ns == now_ns + TTL_NS // 2 - reign.lease.margin_ns
+
+
 def test_a_renewal_without_an_answer_lets_the_lease_end() -> None:
     reign, _ = tenure(Register())
     for now_ns in range(0, TTL_NS, 10 * MS):

@@ -455,7 +455,8 @@ def test_the_example_bot_is_short() -> None:
     assert len(lines) < 25
 
 
-def test_the_example_bot_quotes_around_its_middle_and_moves_with_what_trades(monkeypatch: Any) -> None:
+@pytest.mark.parametrize("several", [False, True], ids=["one address", "two addresses"])
+def test_the_example_bot_quotes_around_its_middle_and_moves_with_what_trades(several: bool, monkeypatch: Any) -> None:
     monkeypatch.setenv("LOCKSTEP_PASSWORD", PASSWORD)
 
     async def run() -> list[list[str]]:
@@ -473,7 +474,8 @@ def test_the_example_bot_quotes_around_its_middle_and_moves_with_what_trades(mon
             return ["nothing more came"]
 
         async with serve(market) as port:
-            bot = asyncio.create_task(market_maker.main("127.0.0.1", str(port), USER, "XYZ", "10.00"))
+            addresses = f"127.0.0.1:{free_port()},127.0.0.1:{port}" if several else f"127.0.0.1:{port}"
+            bot = asyncio.create_task(market_maker.main(addresses, USER, "XYZ", "10.00"))
             for n, (side, price) in enumerate([(Side.BUY, "11"), (Side.BUY, "11"), (Side.SELL, "9"), (Side.SELL, "9")]):
                 seen.append(await quotes())
                 market.take("BOB", messages.enter(NewOrder("XYZ", side, 40, price), f"b{n}"))

@@ -69,7 +69,8 @@ class _Session:
         self._cutter = soup.PacketCutter(payload_bytes_max)
         #: Time of the last whole packet of the peer; whoever cuts packets elsewhere sets it.
         self.heard_ns = now_ns
-        self._sent_ns = now_ns
+        #: Time of the last packet to the peer; whoever sends packets elsewhere sets it with ``sent``.
+        self.sent_ns = now_ns
         #: Bound of the peer's silence; None: that of the protocol.
         self.silence_ns: int | None = None
 
@@ -98,7 +99,7 @@ class _Session:
         if self._silence_counts() and judged_ns - self.heard_ns >= self._silence_max_ns:
             self.state = State.ENDED
             return Due.TIMED_OUT
-        if self.state is State.LIVE and now_ns - self._sent_ns >= HEARTBEAT_NS:
+        if self.state is State.LIVE and now_ns - self.sent_ns >= HEARTBEAT_NS:
             return Due.HEARTBEAT
         return Due.NOTHING
 
@@ -108,7 +109,7 @@ class _Session:
         if self._silence_counts():
             times.append(self.heard_ns + self._silence_max_ns)
         if self.state is State.LIVE:
-            times.append(self._sent_ns + HEARTBEAT_NS)
+            times.append(self.sent_ns + HEARTBEAT_NS)
         return min(times, default=None)
 
     def heartbeat(self, now_ns: int) -> bytes:
@@ -132,7 +133,7 @@ class _Session:
     def _send(self, data: bytes, now_ns: int) -> bytes:
         if self.state is not State.LIVE:
             raise RuntimeError(f"a {type(self).__name__} that is not live ({self.state.value}) has nothing to send")
-        self._sent_ns = now_ns
+        self.sent_ns = now_ns
         return data
 
     def _broken(self, error: ProtocolError) -> ProtocolError:
@@ -238,7 +239,7 @@ class ServerSession(_Session):
         self.next_seq = self._requested_seq or end_seq
         answer = LoginAccepted(session, self.next_seq).packet()
         self.state = State.LIVE
-        self.heard_ns = self._sent_ns = now_ns
+        self.heard_ns = self.sent_ns = now_ns
         return answer
 
     def reject(self, code: RejectCode) -> bytes:
@@ -251,16 +252,16 @@ class ServerSession(_Session):
     def sequenced(self, payloads: Iterable[bytes], now_ns: int) -> bytes:
         """The next messages of the stream as packets, which count ``next_seq`` up."""
         packets = [soup.packet(PacketType.SEQUENCED, payload) for payload in payloads]
-        self.sent(len(packets), now_ns)
+        if packets:
+            self.sent(len(packets), now_ns)
         return b"".join(packets)
 
     def sent(self, messages: int, now_ns: int) -> None:
         """Count messages of the stream that were framed elsewhere and sent."""
         if self.state is not State.LIVE:
             raise RuntimeError(f"a {type(self).__name__} that is not live ({self.state.value}) has nothing to send")
-        if messages:
-            self._sent_ns = now_ns
-            self.next_seq += messages
+        self.sent_ns = max(self.sent_ns, now_ns)
+        self.next_seq += messages
 
     def end_session(self, now_ns: int) -> bytes:
         """End the session: its stream is complete; the connection is to be closed after these bytes."""
@@ -289,7 +290,7 @@ class ClientSession(_Session):
             raise RuntimeError(f"a connection has one login, and this one is {self.state.value}")
         data = request.packet()
         self.state = State.ASKED
-        self.heard_ns = self._sent_ns = now_ns
+        self.heard_ns = self.sent_ns = now_ns
         return data
 
     def receive(self, data: bytes | bytearray | memoryview, now_ns: int) -> list[ClientEvent]:

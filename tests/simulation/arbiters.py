@@ -18,16 +18,17 @@ Done = Callable[[Answer | None, str], None]
 
 
 class SimArbiter:
-    """An arbiter. ``weather``: probability of each trouble of a request."""
+    """An arbiter. ``weather``: probability of each trouble of a request. ``late``: as ``Setup`` has it."""
 
     name = "arbiter"
 
-    def __init__(self, world: World, network: Network, checker: Checker, drift_ppm: int) -> None:
+    def __init__(self, world: World, network: Network, checker: Checker, drift_ppm: int, *, late: bool = True) -> None:
         self.world, self.network, self.checker = world, network, checker
         self.clock = Clock(world, drift_ppm)
         self.register = Register(None, self.clock.mono_ns())
         self.alive = True
         self.life = 0
+        self._late_share = 0.5 if late else 0.0
         self.weather: dict[str, float] = {}
         self._paused_ns: int | None = None
         self._waiting: list[Callable[[], None]] = []
@@ -56,7 +57,7 @@ class SimArbiter:
         delay_ns = self.network.delay_ns(source, self.name)
         if (source, self.name) in self.network.blocked or self._trouble("request late"):
             # It may be lost, or arrive when nobody waits for it any more.
-            if world.chance(0.5):
+            if not world.chance(self._late_share):
                 return
             delay_ns += world.draw.randrange(GIVEN_UP_NS // 2, 2_500 * MS)
         elif self._trouble("request lost"):

@@ -61,13 +61,18 @@ class Checker:
         )
         self.reigned[epoch] = node.name
         self.takeovers += 1
-        demand("diverged" not in node.disk.marks, f"{node.name} has diverged and took over")
+        diverged = "diverged" in node.disk.marks or node.standby.divergence is not None
+        demand(not diverged, f"{node.name} has diverged and took over")
         demand(node.standby.role == "standby", f"{node.name} is a {node.standby.role} and took over")
         demand(node.release == node.world_release, f"{node.name} of another release took over")
         demand(forced or not node.standby.incomplete, f"{node.name} took over: {node.standby.incomplete}")
         for block in node.blocks:
             demand(block.epoch < epoch, f"{node.name} begins epoch {epoch} and has a block of epoch {block.epoch}")
         rows = node.rows
+        demand(
+            node.machine.seq == len(rows),
+            f"{node.name} begins its reign after command {node.machine.seq} of {len(rows)}",
+        )
         if rows[: len(self.told)] != self.told:
             self._on_loss(node, rows, forced=forced)
 
@@ -184,6 +189,7 @@ class Checker:
             )
         for node in self.nodes:
             demand(node.rows == rows, f"{node.name} has another journal at the end")
+            demand(node.slices == self.nodes[0].slices, f"{node.name} has other slices at the end")
             epochs = [block.epoch for block in node.blocks]
             demand(epochs == sorted(epochs), f"epochs go back in the journal of {node.name}")
             true = replayed(node.blocks, len(node.rows))

@@ -1,8 +1,12 @@
 """Negative controls: cores that are broken on purpose, each in one way. The simulator must notice each of them."""
 
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
 
-from replication.primary import Copy, Primary
+from replication.copy_connection import Copy
+from replication.link import Frame, Kind
+from replication.primary import Primary
 from replication.standby import Standby
 from tests.simulation.node import Parts
 from tests.simulation.simulation import Setup
@@ -13,9 +17,19 @@ class AcknowledgesEarly(Standby):
 
     def acknowledge(self, now_ns: int) -> None:
         """Acknowledge too much."""
+        with self._too_much():
+            super().acknowledge(now_ns)
+
+    def acknowledge_taken(self, now_ns: int) -> None:
+        """Acknowledge too much."""
+        with self._too_much():
+            super().acknowledge_taken(now_ns)
+
+    @contextmanager
+    def _too_much(self) -> Iterator[None]:
         taken_seq, journaled_seq = self.taken_seq, self.journaled_seq
         self.taken_seq = self.journaled_seq = max(self.primary_seq, taken_seq)
-        super().acknowledge(now_ns)
+        yield
         self.taken_seq, self.journaled_seq = taken_seq, journaled_seq
 
 
@@ -52,6 +66,14 @@ class SkipsComparison(Standby):
         """Take any part for right."""
 
 
+class LeavesSlicesOut(Standby):
+    """A standby that does not begin the slices that the primary begins."""
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind != Kind.SLICE:
+            super()._take(frame)
+
+
 class PrimarySkipsComparison(Primary):
     """A primary that compares nothing."""
 
@@ -75,10 +97,10 @@ class AnswersAlone(Primary):
     def disconnect(self, copy: Copy, why: str = "the connection ended") -> None:
         """Forget the standby at once."""
         super().disconnect(copy, why)
-        live = {each.name for each in self.copies if each.state == "live"}
-        if copy.name and copy.name not in live:
-            self.recorded -= {copy.name}
-            self.asked -= {copy.name}
+        live = {each.member for each in self.copies if each.state == "live"}
+        if copy.member and copy.member not in live:
+            self.recorded -= {copy.member}
+            self.asked -= {copy.member}
 
 
 class RecordsEarly(Primary):
@@ -109,7 +131,7 @@ class CountsMemoryOfTheUnrecorded(Primary):
 BOTH: Final = Setup(policy="both")
 REPLICA: Final = Setup(policy="replica")
 #: The primary's clock is as slow as allowed, and the arbiter's as fast, and the primary loses the arbiter alone.
-SLOW_CLOCK: Final = Setup("both", (-10_000, 10_000, 10_000), 2_000, ("primary without arbiter",))
+SLOW_CLOCK: Final = Setup("both", (-10_000, 10_000, 10_000), 2_000, ("primary without arbiter",), late=False)
 #: The record cannot be written for a while, and the primary's disk is behind when it dies.
 UNRECORDED: Final = Setup(
     "replica",
@@ -121,20 +143,58 @@ UNRECORDED: Final = Setup(
         "slow disk",
         "orderly restart",
         "arbiter crash",
+        "hung disk",
     ),
 )
-#: Each control, and where it shows.
-CONTROLS: Final[dict[str, tuple[Parts, Setup]]] = {
-    "a standby acknowledges before it has the block": (Parts(standby=AcknowledgesEarly), BOTH),
-    "a standby acknowledges before its disk has the block": (Parts(standby=AcknowledgesBeforeTheDisk), BOTH),
-    "a standby forgets that a restart lost its memory": (Parts(standby=ForgetsRestart), REPLICA),
-    "a standby forgets that its disk was damaged": (Parts(standby=ForgetsDamage), BOTH),
-    "a primary ignores its epoch and its lease": (Parts(primary=IgnoresEpoch, ignores_lease=True), BOTH),
-    "a lease has no margin": (Parts(lease_margin_ns=0), SLOW_CLOCK),
-    "the comparison is skipped": (Parts(standby=SkipsComparison, primary=PrimarySkipsComparison), BOTH),
-    "the quarantine is dropped": (Parts(drops_quarantine=True), BOTH),
-    "a primary answers alone before the record is written": (Parts(primary=AnswersAlone), BOTH),
-    "a standby is recorded before it has all that was told": (Parts(primary=RecordsEarly), BOTH),
-    "a primary is recorded alone before its disk has what was told": (Parts(primary=RecordsAloneEarly), REPLICA),
-    "a memory counts while its node is not recorded": (Parts(primary=CountsMemoryOfTheUnrecorded), UNRECORDED),
+#: The primary's disk is behind when the standby is gone, and then the primary dies.
+BEHIND: Final = Setup("replica", only=("cascade", "hung disk", "crash in a write", "connection reset"))
+#: The standby wins while the link from the old primary is well, and slow.
+LINK_ALONE: Final = Setup("both", ttl_ms=300, only=("primary without arbiter", "slow network"))
+#: A command that was told is not in the history of a new primary.
+_LOST: Final = r"took over without command \d+, which was told"
+_OLD_EPOCH: Final = r"answers in epoch \d+ after epoch \d+ was won"
+
+
+class Control(NamedTuple):
+    """Broken cores, the runs in which they show, and the sentence (regular expression) that names the promise."""
+
+    parts: Parts
+    setup: Setup
+    broken: str
+
+
+#: Each control by its defect.
+CONTROLS: Final[dict[str, Control]] = {
+    "a standby acknowledges before it has the block": Control(Parts(standby=AcknowledgesEarly), BOTH, _LOST),
+    "a standby acknowledges before its disk has the block": Control(
+        Parts(standby=AcknowledgesBeforeTheDisk), BOTH, _LOST
+    ),
+    "a standby forgets that a restart lost its memory": Control(Parts(standby=ForgetsRestart), REPLICA, _LOST),
+    "a standby forgets that its disk was damaged": Control(Parts(standby=ForgetsDamage), BOTH, _LOST),
+    "a primary ignores its epoch and its lease": Control(
+        Parts(primary=IgnoresEpoch, ignores_lease=True), BOTH, _OLD_EPOCH
+    ),
+    "a lease has no margin": Control(Parts(lease_margin_ns=0), SLOW_CLOCK, _OLD_EPOCH),
+    "the comparison is skipped": Control(
+        Parts(standby=SkipsComparison, primary=PrimarySkipsComparison),
+        BOTH,
+        "the flipped bit of [AB] has not been noticed",
+    ),
+    "a standby leaves slices out": Control(
+        Parts(standby=LeavesSlicesOut), Setup("both", only=("roll",)), r"does not follow the block that ends at seq \d+"
+    ),
+    "the quarantine is dropped": Control(
+        Parts(drops_quarantine=True), BOTH, r"\d+ blocks of [ABC] are neither in its journal nor in its quarantine"
+    ),
+    "a primary answers alone before the record is written": Control(Parts(primary=AnswersAlone), BOTH, _LOST),
+    "a standby is recorded before it has all that was told": Control(Parts(primary=RecordsEarly), BOTH, _LOST),
+    "a primary is recorded alone before its disk has what was told": Control(
+        Parts(primary=RecordsAloneEarly), BEHIND, _LOST
+    ),
+    "a memory counts while its node is not recorded": Control(
+        Parts(primary=CountsMemoryOfTheUnrecorded), UNRECORDED, _LOST
+    ),
+    "a reign begins before what was taken is applied": Control(
+        Parts(reigns_unapplied=True), LINK_ALONE, r"[AB] begins its reign after command \d+ of \d+"
+    ),
 }

@@ -2,7 +2,7 @@
 
 from journal import frame
 from journal.errors import JournalDamaged
-from tests.simulation.toy import ROW_BYTES, Flip, Machine, digest_of
+from tests.simulation.toy import ROW_BYTES, Flip, Machine, Slice, digest_of
 from tests.simulation.world import MS, World
 
 GENESIS = b"g" * 16
@@ -31,9 +31,12 @@ class Disk:
     def __init__(self, world: World, *, incomplete: str) -> None:
         self._world = world
         self.slots: list[bytes] = []
+        self.slices: list[Slice] = []
+        #: Slices that lay behind damage, or were set aside.
+        self.slices_aside: list[Slice] = []
         self.marks: dict[str, object] = {"incomplete": incomplete} if incomplete else {}
         #: Id of the data directory; another one once an operator has rebuilt the node.
-        self.directory = bytes(16)
+        self.directory = world.draw.randbytes(16)
         self.checkpoint: Checkpoint | None = None
         self.quarantine: list[bytes] = []
         #: Checksum of each block that was ever written here, and those whose bytes a fault has damaged.
@@ -42,19 +45,19 @@ class Disk:
         self.is_full = self.fails_next = False
         self.misdirects_next = False
         self.slow = 1
+        #: Time for which the next write hangs, in nanoseconds.
+        self.hang_ns = 0
         self.settled_damage = False
-
-    @property
-    def has_latent_damage(self) -> bool:
-        """True while a fault has damaged a block that is still in its slot."""
-        return any(frame.stored_checksum(block) in self.damaged for block in self.slots) or self.settled_damage
 
     def delay_ns(self) -> int:
         """Time of one write."""
         delay_ns = self._world.draw.randrange(100_000, 3 * MS) * self.slow
         if self.slow > 1:
             self._world.strike("slow disk")
-        return delay_ns
+        if self.hang_ns:
+            self._world.strike("hung disk")
+        hang_ns, self.hang_ns = self.hang_ns, 0
+        return delay_ns + hang_ns
 
     def write(self, batch: list[bytes]) -> None:
         """Write blocks durably. Raises DiskFailure."""
@@ -99,11 +102,25 @@ class Disk:
             # What is beyond the last commit is not read again.
             self._world.strike("torn write")
 
+    def write_slice(self, begun: Slice) -> None:
+        """Write the begin of a slice. Raises DiskFailure, and the disk is as before."""
+        if self.is_full:
+            self._world.strike("no room for a slice")
+            raise DiskFailure("no space is left on the disk")
+        self.slices.append(begun)
+
+    def keep_slices(self, kept: list[Slice]) -> None:
+        """Set aside all other slices."""
+        self.slices_aside += [each for each in self.slices if each not in kept]
+        self.slices = kept
+
     def read(self) -> tuple[list[frame.Block], list[bytes]]:
         """Blocks up to the first damage, and what lies behind it."""
         blocks: list[frame.Block] = []
         link, next_seq = GENESIS, 1
+        begins = {each.seq: each.link for each in self.slices}
         for place, sealed in enumerate(self.slots):
+            link = begins.get(next_seq - 1, link)
             try:
                 block = frame.decode(sealed, next_seq, ROW_BYTES)
                 frame.check_link(block, next_seq, link)

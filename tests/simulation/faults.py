@@ -41,6 +41,8 @@ KINDS: Final = (
     "misdirected write",
     "full disk",
     "slow disk",
+    "hung disk",
+    "reign given up for a hung disk",
     "lost disk",
     "bit flip in a stored block",
     "bit flip in a checkpoint",
@@ -50,6 +52,10 @@ KINDS: Final = (
     "restart with another release",
     "another release refused at the start",
     "switchover",
+    "slice begun by the primary",
+    "slice begun with the primary",
+    "slice of the old primary set aside",
+    "crash in the middle of a roll",
     "supervisor ends the lease",
     "arbiter crash",
     "arbiter pause",
@@ -91,6 +97,7 @@ class Faults:
             "failed write": lambda node: setattr(node.disk, "fails_next", True),
             "full disk": self._fill_disk,
             "slow disk": self._slow_disk,
+            "hung disk": lambda node: setattr(node.disk, "hang_ns", world.draw.randrange(300, 4_000) * MS),
             "misdirected write": self._misdirect,
             "bit flip in a stored block": self._flip_block,
             "bit flip in a checkpoint": self._flip_checkpoint,
@@ -103,6 +110,7 @@ class Faults:
             "arbiter pause": lambda _: self._pause_arbiter(),
             "lost register": lambda _: self._crash_arbiter(lost=True),
             "switchover": lambda _: self._switch_over(),
+            "roll": lambda _: self._roll(),
             "orderly restart": lambda node: node.stop_in_order("an operator restarts it"),
         }
         # A swarm: each seed leaves some kinds out, so that others come together more often.
@@ -142,8 +150,9 @@ class Faults:
         self.network.unblock(set(self.network.blocked))
         for node in self.checker.nodes:
             node.disk.is_full = node.disk.fails_next = node.disk.misdirects_next = False
-            node.disk.slow = 1
+            node.disk.slow, node.disk.hang_ns = 1, 0
             node.exits_after_reign = False
+            node.dies_in_roll = ""
             if node.paused:
                 node.resume()
         self.arbiter.resume()
@@ -304,6 +313,14 @@ class Faults:
     def _switch_over(self) -> None:
         if self.primary is not None:
             self.primary.switch_over()
+
+    def _roll(self) -> None:
+        """Begin a slice of the journal; often one of the nodes dies before or after it is on its disk."""
+        if self.primary is not None:
+            self.primary.roll_wanted = True
+            if self.world.chance(0.6):
+                node = self.world.draw.choice(self.data_nodes)
+                node.dies_in_roll = self.world.draw.choice(("before", "after"))
 
     # Disks and memory.
 

@@ -5,18 +5,21 @@ it wins, all that it has is on its disk, and it begins its reign with an EPOCH r
 again. Blocks that are not of the new history are set aside first.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from journal import frame
-from journal.errors import JournalError
+from journal.errors import BlockRefused, JournalError
 from replication import primary as primary_side
 from replication.arbiter import Answer, Candidate, Reign, Request, Standing, Won
+from replication.backlog import Backlog, SliceBegin
 from replication.candidacy import Candidacy
 from replication.comparison import Divergence
+from replication.copy_connection import Copy
 from replication.lease import Lease
 from replication.link import Identity, LinkError, Position, Scrub
-from replication.primary import Copy, Primary
+from replication.primary import Primary
 from replication.standby import Settings, Standby, sparse_tail
 from replication.tenure import Tenure
 from tests.simulation import toy
@@ -24,7 +27,7 @@ from tests.simulation.arbiters import SimArbiter
 from tests.simulation.checks import Checker, rows_of
 from tests.simulation.disk import GENESIS, Checkpoint, Disk, DiskFailure
 from tests.simulation.network import End, Network
-from tests.simulation.toy import Flip, Machine
+from tests.simulation.toy import Flip, Machine, Slice
 from tests.simulation.world import MS, Clock, World
 
 SECRET = b"a secret of the pair"
@@ -32,6 +35,10 @@ TICK_NS = 10 * MS
 ROWS_PER_BLOCK = 16
 SCRUB_EVERY = 8
 HANDOVER_NS = 600 * MS
+#: Longest times between the acknowledgement of a block and its application, of which one is drawn.
+APPLY_NS = (MS // 10, 2 * MS, 40 * MS)
+#: Probability that a primary seals the time of day in a tick, as the real one does without clients too.
+CLOCK_CHANCE = 0.2
 
 
 class Release(NamedTuple):
@@ -58,6 +65,7 @@ class Parts(NamedTuple):
     lease_margin_ns: int | None = None
     ignores_lease: bool = False
     drops_quarantine: bool = False
+    reigns_unapplied: bool = False
 
 
 class SimNode:
@@ -86,6 +94,8 @@ class SimNode:
         self.force = ""
         self.flips_ever: list[Flip] = []
         self.exits_after_reign = False
+        #: Step of the next roll at which this node dies: "", "before" or "after" the slice is on its disk.
+        self.dies_in_roll = ""
         self._deferred: list[tuple[int, Callable[[], None]]] = []
         network.hosts[name] = self
         self._reset()
@@ -93,6 +103,8 @@ class SimNode:
     def _reset(self) -> None:
         """Forget all that is in memory."""
         self.blocks: list[frame.Block] = []
+        self.slices: list[Slice] = []
+        self.roll_wanted = False
         self.rows: list[bytes] = []
         self.at: dict[int, bytes] = {0: GENESIS}
         self.machine = Machine()
@@ -104,6 +116,8 @@ class SimNode:
         self.end: End | None = None
         self.connect_ns = 0
         self.followed_from_seq = 0
+        self.unapplied: deque[frame.Block] = deque()
+        self.applying = False
         self.copying = False
         self.acceding: tuple[Won, Lease] | None = None
         self.stopping = ""
@@ -117,6 +131,7 @@ class SimNode:
         self.closing_ns = 0
         self.handed = False
         self.blocks_since_scrub = self.turn = 0
+        self.seals_time = False
 
     # The process.
 
@@ -179,6 +194,9 @@ class SimNode:
             self.disk.marks["incomplete"] = "its journal was damaged"
             self.disk.quarantine += rest
             self.disk.slots = self.disk.slots[: len(blocks)]
+            end_seq = blocks[-1].last_seq if blocks else 0
+            self.disk.keep_slices([each for each in self.disk.slices if each.seq <= end_seq])
+        self.slices = list(self.disk.slices)
         self.disk.settled_damage = False
         for block in blocks:
             self._keep(block)
@@ -195,7 +213,7 @@ class SimNode:
 
     def _identity(self) -> Identity:
         rules, form, build = self.release
-        return Identity(self.name, bytes(16), rules, form, build, 1)
+        return Identity(self.name, bytes(16), rules, form, build, len(self.slices) + 1)
 
     def _become_copy(self, *, memory_kept: bool, epoch: int = 0) -> None:
         """Follow and stand by from where the journal ends, all of which is on the disk. ``epoch``: highest seen."""
@@ -217,7 +235,7 @@ class SimNode:
 
     def _begin_candidacy(self) -> None:
         self.candidacy = Candidacy(
-            Candidate(self.name, policy=self.settings.primary.policy),
+            Candidate(self.name, policy=self.settings.primary.policy, directory=self.disk.directory.hex()),
             self._fitness,
             ttl_ns=self.settings.ttl_ns,
             expected_min=self.standby.epoch,
@@ -234,12 +252,52 @@ class SimNode:
         self.rows += rows_of(block)
         self.at[block.last_seq] = block.checksum
 
+    @property
+    def link(self) -> bytes:
+        """Checksum to which the next block is linked."""
+        if self.slices and self.slices[-1].seq == len(self.rows):
+            return self.slices[-1].link
+        return self.blocks[-1].checksum if self.blocks else GENESIS
+
+    @property
+    def _slice_start(self) -> Position:
+        return Position(self.slices[-1].seq, self.slices[-1].link) if self.slices else Position(0, GENESIS)
+
+    def _checksum_at(self, seq: int) -> bytes | None:
+        """Checksum of the chain after a command of the open slice."""
+        start = self._slice_start
+        return start.digest if seq == start.seq else self.at.get(seq) if seq > start.seq else None
+
+    def _begin_slice(self, begun: Slice) -> None:
+        """Go on in a slice, once all before it is on the disk. Raises JournalError where it does not follow, or where
+        the disk has no room, or the process dies."""
+        if (begun.seq, begun.before) != (len(self.rows), self.link):
+            raise BlockRefused(f"slice {len(self.slices) + 2} does not follow command {len(self.rows)}")
+        fate, self.dies_in_roll = self.dies_in_roll, ""
+        try:
+            if self.written < len(self.blocks):
+                self.disk.write([bytes(block.sealed) for block in self.blocks[self.written :]])
+                self.written, self.writing = len(self.blocks), []
+            if fate == "before":
+                self._die_in_roll()
+            self.disk.write_slice(begun)
+        except DiskFailure as failure:
+            raise BlockRefused(str(failure)) from failure
+        self.slices.append(begun)
+        if fate == "after":
+            self._die_in_roll()
+
+    def _die_in_roll(self) -> None:
+        self.world.strike("crash in the middle of a roll")
+        self.crash("kill -9 in the middle of a roll")
+        raise BlockRefused("the process is dead")
+
     def _append(self, sealed: bytes) -> frame.Block:
         """Check and append a block in memory, and begin to write it. Raises JournalError."""
         last = self.blocks[-1] if self.blocks else None
         block = frame.decode(sealed, len(self.rows) + 1, toy.ROW_BYTES)
-        link, epoch, time_ns = (last.checksum, last.epoch, last.time_ns) if last else (GENESIS, 0, 0)
-        frame.check_continues(block, len(self.rows), link, epoch, time_ns)
+        epoch, time_ns = (last.epoch, last.time_ns) if last else (0, 0)
+        frame.check_continues(block, len(self.rows), self.link, epoch, time_ns)
         self._keep(block)
         self._write_out()
         return block
@@ -252,7 +310,7 @@ class SimNode:
         self.world.after(self.disk.delay_ns(), lambda: self._on_write_ended(life, batch))
 
     def _on_write_ended(self, life: int, batch: list[bytes]) -> None:
-        if life != self.life:
+        if life != self.life or batch is not self.writing:
             return
         try:
             self.disk.write(batch)
@@ -275,7 +333,7 @@ class SimNode:
         self._turn()
 
     def _checkpoint(self) -> None:
-        if self.written == len(self.blocks) and self.blocks:
+        if self.written == len(self.blocks) and self.blocks and self.machine.seq == len(self.rows):
             self.disk.checkpoint = Checkpoint(self.machine, self.blocks[-1].checksum, self.flips)
 
     # Time.
@@ -285,6 +343,7 @@ class SimNode:
             self.world.after(TICK_NS, lambda: self.call(life, lambda: self._tick(life)))
             if self.world.chance(0.01):
                 self._checkpoint()
+            self.seals_time = self.primary is not None and self.world.chance(CLOCK_CHANCE)
             self._turn()
 
     def _turn(self) -> None:
@@ -315,7 +374,11 @@ class SimNode:
                 lambda answer, why: self.call(life, lambda: self._on_arbiter(candidacy, answer, why)),
             )
         self.standby.tick(now_ns)
-        self._take_and_answer()
+        self._take_blocks()
+        if not self.alive:
+            return
+        self.standby.acknowledge(now_ns)
+        self._send_to_primary()
         if self.standby.state in ("diverged", "elsewhere", "apart", "refused", "disconnected") and self.end is not None:
             self.end.close()
             self.end = None
@@ -342,14 +405,40 @@ class SimNode:
         if isinstance(answer, Standing):
             self.standby.on_record_read(answer.reign)
         if candidacy.won is not None and candidacy.lease is not None:
-            if self.parts.lease_margin_ns is not None:
-                candidacy.lease.margin_ns = self.parts.lease_margin_ns
-            self.standby.reign(candidacy.won.epoch)
-            if self.end is not None:
-                self.end.close()
-                self.end = None
-            self.acceding = candidacy.won, candidacy.lease
+            self._on_won(candidacy.won, candidacy.lease)
         self._turn()
+
+    def _on_won(self, won: Won, lease: Lease) -> None:
+        """Apply what has arrived, and begin the reign, or give it back where this node is unfit by now."""
+        if self.unapplied:
+            self.world.strike("reign won with blocks not applied")
+        if not self.parts.reigns_unapplied:
+            self._apply()
+            if not self.alive:
+                return
+        why = self.standby.reason_not_to_begin(forced=bool(won.reign.forced))
+        if why:
+            self.world.strike("reign given back")
+            self.world.say("{} gives epoch {} back: {}", self.name, won.epoch, why)
+            self._ask_in_turn(self.candidacy.give_back(why))
+            return
+        if self.parts.lease_margin_ns is not None:
+            lease.margin_ns = self.parts.lease_margin_ns
+        self.standby.reign(won.epoch)
+        if self.end is not None:
+            self.end.close()
+            self.end = None
+        self.acceding = won, lease
+
+    def _ask_in_turn(self, requests: list[Request]) -> None:
+        """Ask the arbiter one request after the other, whatever the answers."""
+        if requests:
+            life = self.life
+            self.arbiter.ask(
+                self.name,
+                requests[0],
+                lambda _answer, _why: self.call(life, lambda: self._ask_in_turn(requests[1:])),
+            )
 
     def _connect(self, now_ns: int) -> None:
         standing = self.candidacy.standing
@@ -361,13 +450,23 @@ class SimNode:
         end.on_data = lambda data: self._on_primary_data(end, data)
         end.on_close = lambda: self._on_primary_gone(end)
         self.end = end
-        tail = sparse_tail([Position(seq, checksum) for seq, checksum in reversed(self.at.items())], 8)
+        start = self._slice_start
+        newest = [Position(seq, checksum) for seq, checksum in reversed(self.at.items()) if seq > start.seq]
+        tail = sparse_tail([*newest, start], 8)
         self.standby.connect(self.world.draw.randbytes(16), tail, now_ns)
         self.followed_from_seq = len(self.rows)
 
     def _on_primary_data(self, end: End, data: object) -> None:
         if end is self.end and isinstance(data, bytes):
             self.standby.receive(data, self.clock.mono_ns())
+            if self.acceding is None and not self.stopping:
+                # As the real node: the positions at once, the digests with the next turn.
+                self._take_blocks()
+                if not self.alive:
+                    return
+                self.standby.acknowledge_taken(self.clock.mono_ns())
+                self._send_to_primary()
+                self._apply_soon()
             self._turn()
 
     def _on_primary_gone(self, end: End) -> None:
@@ -377,24 +476,59 @@ class SimNode:
             self.candidacy.hurry(self.clock.mono_ns())
             self._turn()
 
-    def _take_and_answer(self) -> None:
+    def _take_blocks(self) -> bool:
+        """Append the blocks that have arrived, up to the next check of the state; they are applied later."""
+        standby = self.standby
+        blocks = standby.take_blocks()
+        try:
+            for sealed in blocks:
+                block = self._append(sealed)
+                self.unapplied.append(block)
+                standby.on_taken(block.last_seq, block.epoch)
+        except JournalError as error:
+            standby.on_block_refused(str(error))
+            return False
+        return bool(blocks)
+
+    def _apply_soon(self) -> None:
+        """Apply what was taken a moment later, as the real node does once its acknowledgement has left."""
+        if not self.applying:
+            self.applying = True
+            life = self.life
+            self.world.after(
+                self.world.draw.randrange(self.world.draw.choice(APPLY_NS)),
+                lambda: self.call(life, self._on_time_to_apply),
+            )
+
+    def _on_time_to_apply(self) -> None:
+        self.applying = False
+        self._apply()
+        self._turn()
+
+    def _apply(self) -> None:
+        """Apply all that was taken, and compare the state where the primary asks for it."""
         standby = self.standby
         try:
-            while (blocks := standby.take_blocks()) or self._check():
-                for sealed in blocks:
-                    block = self._append(sealed)
-                    standby.on_taken(block.last_seq, block.epoch)
+            moved = True
+            while moved:
+                while self.unapplied and standby.divergence is None:
+                    block = self.unapplied.popleft()
                     standby.on_applied(block.first_seq, block.last_seq, self.machine.apply(block.rows))
+                moved = self._check()
+                moved = self._take_blocks() or moved
         except (JournalError, LinkError) as error:
             standby.on_block_refused(str(error))
-        standby.acknowledge(self.clock.mono_ns())
-        if (out := b"".join(standby.take_out())) and self.end is not None:
+
+    def _send_to_primary(self) -> None:
+        if (out := b"".join(self.standby.take_out())) and self.end is not None:
             self.end.send(out)
 
     def _check(self) -> bool:
         checks = self.standby.take_checks()
         for check in checks:
-            if isinstance(check, Scrub):
+            if isinstance(check, bytes):
+                self._begin_same_slice(check)
+            elif isinstance(check, Scrub):
                 self.standby.compare_part(
                     check.seq, toy.PARTS[check.turn], self.machine.part_digest(check.turn), check.digest
                 )
@@ -402,6 +536,14 @@ class SimNode:
                 for turn, part in enumerate(toy.PARTS):
                     self.standby.compare_part(check[0], part, self.machine.part_digest(turn), check[1][part])
         return bool(checks)
+
+    def _begin_same_slice(self, genesis: bytes) -> None:
+        """Begin the slice that the primary has begun here. Raises JournalError."""
+        if not genesis.endswith(self.machine.digest):
+            raise BlockRefused("the events before the slice are not those of this node")
+        self._begin_slice(Slice(len(self.rows), self.link, genesis))
+        self.standby.on_slice_begun(len(self.slices) + 1)
+        self.world.strike("slice begun with the primary")
 
     def _on_diverged(self) -> None:
         if "diverged" not in self.disk.marks and self.standby.divergence is not None:
@@ -415,15 +557,23 @@ class SimNode:
         common = self.standby.common
         if self.writing or common is None:
             return
+        self._cut_back(common)
+
+    def _cut_back(self, common: Position) -> None:
+        """Set the blocks and slices after a position aside, and follow from there."""
         count = sum(block.last_seq <= common.seq for block in self.blocks)
+        slices = [each for each in self.slices if each.seq < common.seq or each.link == common.digest]
         tail = [bytes(block.sealed) for block in self.blocks[count:]]
         self.world.strike("tail set aside")
         self.world.say("{} sets {} blocks after command {} aside", self.name, len(tail), common.seq)
         if not self.parts.drops_quarantine:
             self.disk.quarantine += tail
         self.disk.slots = self.disk.slots[:count]
+        self.disk.keep_slices(slices)
+        self.slices = list(slices)
         kept, memory_kept, epoch = self.blocks[:count], self.standby.memory_kept, self.standby.epoch
         self.blocks, self.rows, self.at, self.machine, self.flips = [], [], {0: GENESIS}, Machine(), []
+        self.unapplied.clear()
         for block in kept:
             self._keep(block)
             self.machine.apply(block.rows)
@@ -448,21 +598,53 @@ class SimNode:
 
     def _on_older_blocks(self, source: "SimNode", last_seq: int) -> None:
         self.copying = False
-        if self.standby.state != "elsewhere":
+        if self.standby.state != "elsewhere" or self.primary is not None or self.acceding is not None or self.stopping:
             return
+        self._apply()
         paths = {(self.name, source.name), (source.name, self.name)}
         if source.primary is not None and not paths & self.network.blocked:
+            common = self._common_with(source)
+            if common != Position(len(self.rows), self.link):
+                if not self.writing:
+                    self.world.strike("slice of the old primary set aside")
+                    self._cut_back(common)
+                return
             try:
-                for block in source.blocks:
-                    if len(self.rows) < block.last_seq <= last_seq:
-                        own = self._append(bytes(block.sealed))
-                        self.standby.on_taken(own.last_seq, own.epoch)
-                        self.standby.on_applied(own.first_seq, own.last_seq, self.machine.apply(own.rows))
+                self._copy_from(source, last_seq)
             except JournalError as error:
                 self.world.say("{} cannot copy: {}", self.name, error)
+            if not self.alive:
+                return
         if self.standby.state == "elsewhere":
             now_ns = self.clock.mono_ns()
             self._connect(now_ns)
+
+    def _common_with(self, source: "SimNode") -> Position:
+        """Last position that the journals of both nodes have, slice by slice."""
+        common = Position(0, GENESIS)
+        for own, other in zip(self.blocks, source.blocks, strict=False):
+            if own.checksum == other.checksum:
+                common = Position(own.last_seq, own.checksum)
+        for one, two in zip(self.slices, source.slices, strict=False):
+            if one == two and one.seq >= common.seq:
+                common = Position(one.seq, one.link)
+        return common
+
+    def _copy_from(self, source: "SimNode", last_seq: int) -> None:
+        """Append the blocks and slices of another node up to a command. Raises JournalError."""
+        for block in source.blocks:
+            if len(self.rows) < block.last_seq <= last_seq:
+                self._copy_slice(source)
+                own = self._append(bytes(block.sealed))
+                self.standby.on_taken(own.last_seq, own.epoch)
+                self.standby.on_applied(own.first_seq, own.last_seq, self.machine.apply(own.rows))
+        self._copy_slice(source)
+
+    def _copy_slice(self, source: "SimNode") -> None:
+        for each in source.slices[len(self.slices) :]:
+            if each.seq == len(self.rows):
+                self._begin_slice(each)
+                self.standby.on_slice_begun(len(self.slices) + 1)
 
     # A primary.
 
@@ -479,21 +661,60 @@ class SimNode:
         self.checker.on_accession(self, forced=bool(won.reign.forced))
         self.world.say("{} reigns in epoch {} from command {} on", self.name, won.epoch, len(self.rows))
         self.force = ""
-        end = self.blocks[-1] if self.blocks else None
         self.primary = self.parts.primary(
             self._identity(),
             won.epoch,
             SECRET,
             self.settings.primary,
             last_seq=len(self.rows),
-            checksum=end.checksum if end else GENESIS,
+            checksum=self.link,
             event_digest=self.machine.digest,
             recorded=frozenset(won.reign.in_sync),
-            checksum_at=self.at.get,
+            directory=self.disk.directory,
+            checksum_at=self._checksum_at,
+            backlog=self._backlog() if self.world.chance(0.5) else None,
         )
+        self.primary.history_port = 1  # served by ``_on_older_blocks`` of the copies
         self.tenure = self.parts.tenure(won, lease, self.primary)
         self._sequence([toy.epoch_row(won.epoch)])
+        # An operator has made it primary, and what it has is the market now.
+        self.disk.marks.pop("incomplete", None)
         self._reign()
+
+    def _backlog(self) -> Backlog:
+        """Blocks of the open slice at hand, as after a start."""
+        bytes_max = self.settings.primary.backlog_bytes
+        if not self.slices:
+            backlog = Backlog(0, GENESIS, bytes_max)
+        else:
+            begun = self.slices[-1]
+            backlog = Backlog(begun.seq, begun.before, bytes_max)
+            backlog.add_slice(SliceBegin(len(self.slices) + 1, begun.genesis, begun.link))
+        for block in self.blocks:
+            if block.first_seq > self._slice_start.seq:
+                backlog.add(block.first_seq, block.last_seq, bytes(block.sealed))
+        return backlog
+
+    def _roll(self) -> None:
+        """Begin a slice where this primary stands, and announce it."""
+        primary = self.primary
+        assert primary is not None
+        self.roll_wanted = False
+        # A genesis record keeps the digest of a wrong state for good, and no copy can follow it then.
+        if len(self.rows) == self._slice_start.seq or self.flips:
+            return
+        number = len(self.slices) + 2
+        genesis = f"slice {number} of epoch {primary.epoch}".encode() + self.machine.digest
+        begun = Slice(len(self.rows), self.link, genesis)
+        try:
+            self._begin_slice(begun)
+        except JournalError as error:
+            self.world.say("{} begins no slice: {}", self.name, error)
+            return
+        self.world.strike("slice begun by the primary")
+        self.world.say("{} begins slice {} after command {}", self.name, number, begun.seq)
+        primary.on_journaled(begun.seq)
+        primary.add_slice(SliceBegin(number, genesis, begun.link))
 
     def _sequence(self, rows: list[bytes]) -> None:
         """Seal a block, and give it to the copies, the disk and the machine."""
@@ -509,7 +730,7 @@ class SimNode:
             source_digest="",
             rules_version=self.release.rules_version,
         )
-        frame.seal(sealed, last.checksum if last else GENESIS)
+        frame.seal(sealed, self.link)
         block = self._append(bytes(sealed))
         self.primary.add_block(block.first_seq, block.last_seq, bytes(sealed))
         self.primary.add_digest(block.first_seq, block.last_seq, self.machine.apply(block.rows))
@@ -536,12 +757,24 @@ class SimNode:
         for end, copy in self.copies.items():
             copy.unsent_bytes = end.unsent_bytes
         primary.tick(now_ns, self.clock.wall_ns())
-        if self.intake and not self.closing_ns:
-            self._take_commands()
+        # Nothing is in flight between engine and journal where a slice begins, so nothing is taken until then.
+        if self.roll_wanted and primary.released_seq(lease_holds=self.holds()) == len(self.rows):
+            self._roll()
+            if not self.alive:
+                return
+        if not self.closing_ns and not self.roll_wanted:
+            if self.seals_time:
+                self.seals_time = False
+                self._sequence([toy.clock_row()])
+            if self.intake:
+                self._take_commands()
         self._release()
         if self.closing_ns:
             self._hand_over(now_ns)
         self._send_to_copies()
+        if primary.gives_up and self.tenure is not None and not tenure.why:
+            self.world.strike("reign given up for a hung disk")
+            self.arbiter.ask(self.name, tenure.release(), lambda _answer, _why: None)
         if self.tenure is not None and (tenure.why or primary.superseded):
             self.end_reign(tenure.why or f"epoch {primary.superseded} has begun")
 
@@ -620,7 +853,7 @@ class SimNode:
             end.close()
         self.copies, self.logins, self.intake, self.waiting = {}, {}, [], {}
         self.primary = self.tenure = None
-        self.closing_ns = 0
+        self.closing_ns, self.roll_wanted = 0, False
         if self.exits_after_reign:
             self.crash("its reign has ended")
         else:
@@ -636,7 +869,8 @@ class SimNode:
         self.exits = bool(self.stopping)
 
     def _stop(self) -> None:
-        if self.written < len(self.blocks):
+        self._apply()
+        if not self.alive or self.written < len(self.blocks):
             return
         if self.exits:
             if self.whole:

@@ -10,7 +10,7 @@ from tests.simulation.checks import Checker, replayed
 from tests.simulation.disk import GENESIS
 from tests.simulation.faults import Faults
 from tests.simulation.node import SimNode
-from tests.simulation.toy import ROW_BYTES
+from tests.simulation.toy import ROW_BYTES, Slice
 from tests.simulation.world import MS, World
 
 #: Time without a primary after which the operator acts, once everything else has healed.
@@ -136,9 +136,18 @@ class Operator:
                 by_link.setdefault(block.previous, []).append(block)
         blocks, _ = node.disk.read()
         link = blocks[-1].checksum if blocks else GENESIS
+        slices = {each.before: each for each in (*other.disk.slices, *other.disk.slices_aside, *node.disk.slices_aside)}
+        begun = [each for each in node.disk.slices if each.before == link]
+        if begun:
+            link = begun[-1].link
         own = {frame.stored_checksum(sealed) for sealed in node.disk.quarantine} | node.disk.damaged
         found = []
-        while link in by_link:
+        put_back: list[Slice] = []
+        while link in by_link or link in slices:
+            if link not in by_link:
+                put_back.append(slices.pop(link))
+                link = put_back[-1].link
+                continue
             # Of two histories it follows its own.
             choice = max(by_link[link], key=lambda block: block.checksum in own)
             found.append(choice)
@@ -149,5 +158,6 @@ class Operator:
         self.world.say("operator: repairs {} blocks of {} from {}", len(found), node.name, other.name)
         node.crash("it is repaired")
         node.disk.slots += [bytes(block.sealed) for block in found]
+        node.disk.slices += put_back
         del node.disk.marks["incomplete"]
         return True

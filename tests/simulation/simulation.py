@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from typing import Final, NamedTuple
 
+from replication.arbiter import name_of
 from replication.primary import Settings
 from sequencer.release import REPLICATED
 from tests.simulation.arbiters import SimArbiter
@@ -39,12 +40,16 @@ class Result(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """Settings not left to chance. ``drifts_ppm``: of A, B and the arbiter. ``only``: kinds of fault."""
+    """Settings not left to chance. ``drifts_ppm``: of A, B and the arbiter. ``only``: kinds of fault.
+
+    ``late``: requests to the arbiter that meet a partition may arrive after it.
+    """
 
     policy: str = ""
     drifts_ppm: tuple[int, int, int] = ()  # type: ignore[assignment]
     ttl_ms: int = 0
     only: tuple[str, ...] = ()
+    late: bool = True
 
 
 DEFAULT_PARTS: Final = Parts()
@@ -63,11 +68,13 @@ class Simulation:
             alone=draw.choice(("continue", "continue", "stop")),
             backlog_bytes=draw.choice((2_000, 30_000, 1 << 20)),
             out_bytes_max=draw.choice((1_000, 8 << 20)),
+            copy_stall_ns=600 * MS,
+            own_stall_ns=1_200 * MS,
         )
         self.settings = settings
         self.checker = Checker(world, settings.policy)
         drifts = setup.drifts_ppm or tuple(draw.randint(-DRIFT_PPM, DRIFT_PPM) for _ in range(3))
-        self.arbiter = SimArbiter(world, self.network, self.checker, drifts[2])
+        self.arbiter = SimArbiter(world, self.network, self.checker, drifts[2], late=setup.late)
         pair = PairSettings(settings, (setup.ttl_ms or draw.choice((300, 600, 2_000))) * MS)
         names = [("A", "standby"), ("B", "standby"), *([("C", "follower")] if draw.random() < 0.3 else [])]
         for number, (name, role) in enumerate(names):
@@ -147,7 +154,10 @@ class Simulation:
 
     def _is_quiet(self) -> bool:
         lengths = {len(node.rows) for node in self.checker.nodes}
-        written = all(node.written == len(node.blocks) for node in self.checker.nodes)
+        written = all(node.written == len(node.blocks) and not node.unapplied for node in self.checker.nodes)
+        slices = {tuple(node.slices) for node in self.checker.nodes}
+        if len(slices) > 1 or any(node.roll_wanted for node in self.checker.nodes):
+            return False
         return len(lengths) == 1 and written and not any(client.unanswered for client in self.clients)
 
     def _trouble_of_nodes(self) -> str:
@@ -158,8 +168,8 @@ class Simulation:
         if not primary.holds():
             return f"{primary.name} has no lease"
         names = {node.name for node in self.checker.nodes if node.role == "standby"}
-        if self.settings.policy in REPLICATED and primaries[0].primary.recorded != names:
-            return f"{sorted(primaries[0].primary.recorded)} are in sync"
+        if self.settings.policy in REPLICATED and set(map(name_of, primary.primary.recorded)) != names:
+            return f"{sorted(primary.primary.recorded)} are in sync"
         for node in self.checker.nodes:
             if not node.alive:
                 return f"{node.name} is not up"

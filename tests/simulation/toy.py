@@ -8,6 +8,7 @@ ROW: Final = struct.Struct("<BBHIi")
 ROW_BYTES: Final = ROW.size
 EPOCH_ROW: Final = 1
 COMMAND_ROW: Final = 2
+CLOCK_ROW: Final = 3
 CELLS: Final = 8
 PARTS: Final = ("books", "accounts", "risk", "timers", "ids")
 
@@ -22,6 +23,11 @@ def epoch_row(epoch: int) -> bytes:
     return ROW.pack(EPOCH_ROW, 0, 0, epoch, 0)
 
 
+def clock_row() -> bytes:
+    """Row of the time of day."""
+    return ROW.pack(CLOCK_ROW, 0, 0, 0, 0)
+
+
 def place_of(client: int, number: int) -> tuple[int, int]:
     """Part and cell that a command changes."""
     return (client * 7 + number) % 4, (client + number // 4) % CELLS
@@ -30,6 +36,20 @@ def place_of(client: int, number: int) -> tuple[int, int]:
 def digest_of(*pieces: bytes) -> bytes:
     """Digest of 16 bytes."""
     return hashlib.blake2b(b"".join(pieces), digest_size=16).digest()
+
+
+class Slice(NamedTuple):
+    """Begin of a slice of the journal after the first: the last command before it, the checksum of the chain there, and
+    its genesis record, to which its first block is linked."""
+
+    seq: int
+    before: bytes
+    genesis: bytes
+
+    @property
+    def link(self) -> bytes:
+        """Checksum of the genesis record."""
+        return digest_of(self.genesis)
 
 
 class Flip(NamedTuple):

@@ -1,0 +1,614 @@
+"""Kernel of the turns of direct connections: receive, cut, stamp, apply, answer, send.
+
+A connection is *direct* while it is logged in, reads all that it is sent, and has no TLS: the kernel then receives and
+sends on its descriptor. Everything else is done in Python between two calls (``gateway.direct``): logins, logouts,
+slow readers, definitions, the journal, the spool. The order of lines in ``run_turns`` is the guarantee: a command is
+stamped and on the list of blocks before it is applied, and applied before anybody reads of it.
+
+The kernel gives back the processor when Python has work, when a block has to be journaled before it may be answered,
+and after the time that it is given.
+"""
+
+import platform
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.apply import apply_batch
+from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
+from engine.jit import Linked, called, inlined, libc, unpack_pointers
+from engine.records import COMMAND, EVENT, CommandKind
+from gateway.answering import BECAME_FAR, DEFINES, EXTENDS, NEW_DAY, UNTELLABLE, answer_block
+from gateway.arrivals import FINE, ORIGIN_WORDS, TURN_WORDS, read_streams, unpack_arrivals
+from gateway.tables import unpack_tables
+from sequencer.clock import CLOCK_WORDS, MARKET_NS, advance
+from wire.soup import PacketType, packet
+from wire.soup_session import HEARTBEAT_NS, SILENCE_NS
+
+#: Direct connection, in the row of its slot.
+LINE: Final = np.dtype(
+    [
+        ("fd", "<i4"),  # its descriptor; -1: none, the connection is not direct
+        ("state", "<i4"),  # OPEN, or why Python must take it
+        ("user", "<i8"),
+        ("waiting", "<i8"),  # bytes in its region before the turn
+        ("queued", "<i8"),  # 1: in the queue of the next turn
+        ("heard_ns", "<i8"),  # monotonic time of its last whole packet
+        ("sent_ns", "<i8"),  # monotonic time of the last message to it
+        ("sent_messages", "<i8"),  # since Python looked
+        ("owed", "<i8"),  # bytes of a heartbeat that it did not take
+    ]
+)
+#: States of a line.
+OPEN: Final = 0
+STOPPED: Final = 1  # at a packet that is not for the kernel (STREAM.stop)
+ENDED: Final = 2  # nothing comes any more, or the connection is broken
+SLOW: Final = 3  # it did not take all that was sent
+SILENT: Final = 4  # nothing was heard of the client for too long
+
+#: Block that was made in this call. Its rows follow those of the block before, in ``commands`` and ``events``. The
+#: seven words from ``read_ns`` on are those of ``node.stages``, from the clock that measures intervals.
+BLOCK: Final = np.dtype(
+    [
+        ("first_seq", "<i8"),
+        ("commands", "<i8"),  # number of rows, the CLOCK row included
+        ("events", "<i8"),
+        ("time_ns", "<i8"),  # market time at its end
+        ("answered", "<i8"),  # 1: the messages to its users are made
+        ("read_ns", "<i8"),
+        ("taken_ns", "<i8"),
+        ("applying_ns", "<i8"),
+        ("applied_ns", "<i8"),
+        ("answering_ns", "<i8"),
+        ("answered_ns", "<i8"),
+        ("orders", "<i8"),
+    ]
+)
+#: Messages to one user, as SEGMENT, for the spool. ``sent``: bytes that the connection took; -1: it is not direct.
+TOLD: Final = np.dtype(
+    [
+        ("user", "<i8"),
+        ("first_seq", "<i8"),
+        ("count", "<i8"),
+        ("position", "<i8"),
+        ("begin", "<i8"),
+        ("bytes", "<i8"),
+        ("sent", "<i8"),
+    ]
+)
+
+#: Row of ``epoll_wait``, which Linux packs on x86-64 only. ``fd``: as it was registered.
+_PADDING: Final = [] if platform.machine() in ("x86_64", "AMD64") else [("padding", "<i4")]
+EPOLL_EVENT: Final = np.dtype([("events", "<u4"), *_PADDING, ("fd", "<i4"), ("rest", "<i4")])
+_BROKEN_LINE: Final = 0x018  # EPOLLERR | EPOLLHUP
+
+#: Results of ``run_turns``: why Python has its turn.
+IDLE: Final = 0  # nothing came for as long as it may sleep
+CALLED: Final = 1  # the event loop has work
+SPENT: Final = 2  # its time is over
+MADE: Final = 3  # a block has to be journaled before it may be answered
+ROOM: Final = 4  # the room for blocks, messages or arrival records is used up
+LINES: Final = 5  # a line has another state than OPEN
+RARE: Final = 6  # Python makes the answers of the last block: ``answered`` is 0
+CHECK: Final = 7  # Python goes on with the answers of the last block, from the words ANSWER_* on
+BIG: Final = 8  # the last block has more events than there is room for: Python goes on with it
+JUMPED: Final = 9  # the wall clock jumped
+
+#: Places of ``Turn.words``.
+(
+    EPOLL,  # descriptor of the poll
+    POLL_MAX,  # rows of ``polled``
+    REGION_BYTES,
+    LEAST_ROOM,  # a region with less room is not received into
+    QUEUED,  # slots at the front of ``Turn.queue``
+    RESUMING,  # 1: a round of messages was cut short for lack of room
+    TURNS,  # turns so far
+    ROWS_MAX,  # rows of a turn
+    ROWS_LIMIT,  # bound of ROWS_MAX, which falls while turns take long
+    RECORD_AT,  # word of the next arrival record
+    RECORD_MAX,  # from this word on the records are taken away; 0: there are none
+    RECORD_FIRST,  # sequence number of the first row of the records
+    RECORD_ROWS,  # rows of the records
+    BYTES_IN,
+    BYTES_OUT,
+    ORDERS,
+    SEQ,  # last command
+    STAMPED_NS,  # market time in force
+    EXTENDED,  # 1: an EXTEND row waits for its command
+    TOLD_NS,  # market time of the streams
+    AT_ONCE,  # 1: answers leave at once; 0: a block is given to Python first
+    BUSY_NS,  # poll without sleep for so long after an order
+    BUSY_UNTIL_NS,
+    SLEEP_MS,  # longest sleep
+    STAY_NS,  # longest stay after the first block
+    BLOCKS,  # blocks made in this call
+    COMMANDS,  # their rows
+    EVENTS,
+    TELLING,  # segments to tell
+    TELLING_BYTES,
+    LINES_STOPPED,  # lines with another state than OPEN
+    ANSWER_AT,  # event of the last block at which answering goes on; -1: it is answered
+    ANSWER_CLOCKS,
+    ANSWER_SEGMENTS,
+    ANSWER_FLAGS,
+    BIG_APPLIED,  # commands of the last block that are applied, with BIG_EVENTS events left in the engine's room
+    BIG_EVENTS,
+    BUFFER_ADDRESS,  # addresses of arrays, for libc
+    POLLED_ADDRESS,
+    ROWS_ADDRESS,
+    CLOCK_ROW_ADDRESS,
+    COMMANDS_ADDRESS,
+    APPLIED_ADDRESS,
+    EVENTS_ADDRESS,
+    OUT_ADDRESS,
+    GROUPED_ADDRESS,
+    TOLD_ADDRESS,
+    TIME_ADDRESS,
+    HEARTBEAT_ADDRESS,
+    APPLY,  # addresses of kernels
+    READ,
+    ANSWER,
+) = range(52)
+#: Blocks of one call at most.
+_BLOCKS_MAX: Final = 1_024
+#: Number of the words.
+WORDS: Final = 52
+
+
+class Turn(NamedTuple):
+    """Memory of the turns."""
+
+    words: np.ndarray[Any, Any]  # int64[WORDS]
+    clock: np.ndarray[Any, Any]  # int64[CLOCK_WORDS]: market time (``sequencer.clock``)
+    time: np.ndarray[Any, Any]  # int64[2]: seconds and nanoseconds, of libc
+    clock_row: np.ndarray[Any, Any]  # COMMAND[1]: a CLOCK row
+    polled: np.ndarray[Any, Any]  # EPOLL_EVENT[n]
+    queue: np.ndarray[Any, Any]  # int64[slots]: slots that wait for a turn
+    lines: np.ndarray[Any, Any]  # LINE[slots]
+    slot_of: np.ndarray[Any, Any]  # int64[descriptors]: slot of a direct connection's descriptor, and 1 more; 0: none
+    line_of: np.ndarray[Any, Any]  # int64[users_max + 1]: slot of a user's direct connection; -1: none
+    commands: np.ndarray[Any, Any]  # COMMAND[n]
+    events: np.ndarray[Any, Any]  # EVENT[n]
+    blocks: np.ndarray[Any, Any]  # BLOCK[n]
+    told: np.ndarray[Any, Any]  # TOLD[n]
+    told_bytes: np.ndarray[Any, Any]  # uint8[n]
+    heartbeat: np.ndarray[Any, Any]  # uint8[3]: the server's heartbeat, as a packet
+
+
+def new_turn(
+    clock: np.ndarray[Any, Any],
+    *,
+    slots: int,
+    descriptors: int,
+    users: int,
+    rows: int,
+    segments: int,
+    segment_bytes: int,
+) -> Turn:
+    """Memory for ``slots`` connections with descriptors below ``descriptors``, and for the work of one call: COMMAND
+    rows, and messages to users. ``clock``: words of the market clock. ``users``: rows of the table of users.
+    """
+    turn = Turn(
+        words=np.zeros(WORDS, np.int64),
+        clock=clock,
+        time=np.zeros(2, np.int64),
+        clock_row=np.zeros(1, COMMAND),
+        polled=np.zeros(slots + 1, EPOLL_EVENT),
+        queue=np.zeros(slots, np.int64),
+        lines=np.zeros(slots, LINE),
+        slot_of=np.zeros(descriptors, np.int64),
+        line_of=np.full(users, -1, np.int64),
+        commands=np.zeros(rows, COMMAND),
+        events=np.zeros(4 * rows, EVENT),
+        blocks=np.zeros(_BLOCKS_MAX, BLOCK),
+        told=np.zeros(segments, TOLD),
+        told_bytes=np.zeros(segment_bytes, np.uint8),
+        heartbeat=np.frombuffer(bytearray(packet(PacketType.SERVER_HEARTBEAT)), np.uint8),
+    )
+    turn.clock_row["kind"] = CommandKind.CLOCK
+    turn.lines["fd"] = -1
+    words = turn.words
+    words[EPOLL], words[POLL_MAX], words[ANSWER_AT] = -1, slots + 1, -1
+    for place, array in (
+        (POLLED_ADDRESS, turn.polled),
+        (CLOCK_ROW_ADDRESS, turn.clock_row),
+        (COMMANDS_ADDRESS, turn.commands),
+        (EVENTS_ADDRESS, turn.events),
+        (TOLD_ADDRESS, turn.told_bytes),
+        (TIME_ADDRESS, turn.time),
+        (HEARTBEAT_ADDRESS, turn.heartbeat),
+    ):
+        words[place] = array.ctypes.data
+    return turn
+
+
+_unpack_turn = unpack_pointers(
+    new_turn(np.zeros(CLOCK_WORDS, np.int64), slots=1, descriptors=1, users=1, rows=1, segments=1, segment_bytes=1)
+)
+
+_recv: Final = libc("recv", 4, sized=True)
+_send: Final = libc("send", 4, sized=True)
+_epoll_wait: Final = libc("epoll_wait", 4, sized=False)
+_clock_gettime: Final = libc("clock_gettime", 2, sized=False)
+_memcpy: Final = libc("memcpy", 3, sized=True)
+_REALTIME, _MONOTONIC = 0, 1
+_DONTWAIT: Final = 0x40
+_DONTWAIT_NOSIGNAL: Final = 0x4040
+
+#: Kernels that a turn calls by their addresses.
+APPLY_BATCH: Final = Linked(apply_batch, 2)
+READ_STREAMS: Final = Linked(read_streams, 1)
+ANSWER_BLOCK: Final = Linked(answer_block, 5)
+_apply: Final = APPLY_BATCH.call
+_read: Final = READ_STREAMS.call
+_answer: Final = ANSWER_BLOCK.call
+_advance: Final = inlined(advance)
+_ROW_BYTES: Final = COMMAND.itemsize
+#: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
+#: by one of twice as many. Where commands are slow (a call over a deep book), others still get their turn.
+TURN_NS_MAX: Final = 50_000_000
+ROWS_LEAST: Final = 64
+#: Rows of a block at most, with the clock in front.
+ROWS_ROOM: Final = COMMANDS_PER_CALL_MAX
+#: Reading both clocks takes less than this; else they are read again (``sequencer.clock``).
+_READING_NS: Final = 20_000
+
+
+@inlined
+def _now(turn, clock):
+    """Time by one of the system's clocks, in ns."""
+    _clock_gettime(np.int64(clock), turn.words[TIME_ADDRESS])
+    return turn.time[0] * 1_000_000_000 + turn.time[1]
+
+
+@inlined
+def _read_market_time(turn):
+    """Advance market time to now; gives True if the wall clock jumped."""
+    monotonic_ns, wall_ns = _now(turn, _MONOTONIC), _now(turn, _REALTIME)
+    for _ in range(3):
+        if _now(turn, _MONOTONIC) - monotonic_ns <= _READING_NS:
+            break
+        monotonic_ns, wall_ns = _now(turn, _MONOTONIC), _now(turn, _REALTIME)
+    return _advance(turn.clock, monotonic_ns, wall_ns)
+
+
+@inlined
+def _stop(turn, line, state):
+    """Give a line to Python."""
+    if line["state"] == OPEN:
+        line["state"] = state
+        turn.words[LINES_STOPPED] += 1
+
+
+@called
+def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
+    """Send heartbeats that are due, and stop lines whose clients are silent; the times are those of a ``Beat``.
+
+    Gives the number of lines that are not OPEN.
+    """
+    turn = _unpack_turn(turn_pointers)
+    words = turn.words
+    size = np.int64(len(turn.heartbeat))
+    for line in turn.lines:
+        if line["fd"] < 0 or line["state"] != OPEN:
+            continue
+        # Time in which this side did not read, or in which the client's bytes waited here, is no silence.
+        excused_ns = passed_ns if line["queued"] != 0 else away_ns
+        line["heard_ns"] = max(line["heard_ns"], min(line["heard_ns"] + excused_ns, now_ns))
+        if read_ns - line["heard_ns"] >= SILENCE_NS:
+            _stop(turn, line, SILENT)
+        elif now_ns - line["sent_ns"] >= HEARTBEAT_NS:
+            sent = _send(np.int64(line["fd"]), words[HEARTBEAT_ADDRESS], size, np.int64(_DONTWAIT_NOSIGNAL))
+            sent = max(sent, 0)
+            words[BYTES_OUT] += sent
+            line["sent_ns"] = now_ns
+            if sent < size:
+                line["owed"] = size - sent if sent > 0 else 0
+                _stop(turn, line, SLOW)
+    return words[LINES_STOPPED]
+
+
+@inlined
+def _receive(turn, arrays, timeout_ms):
+    """Receive what has come for direct connections, and queue them. Gives True if the event loop has work."""
+    words, streams = turn.words, arrays.streams
+    ready = np.int64(
+        _epoll_wait(words[EPOLL], words[POLLED_ADDRESS], min(words[POLL_MAX], len(turn.polled)), np.int64(timeout_ms))
+    )
+    called_back = ready < 0  # a signal
+    wall_ns = np.int64(0)
+    for number in range(ready):
+        polled = turn.polled[number]
+        slot = turn.slot_of[np.int64(polled["fd"])] - 1
+        if slot < 0:  # the poll of the event loop
+            called_back = True
+            continue
+        line, stream = turn.lines[slot], streams[slot]
+        room = stream["region"] + words[REGION_BYTES] - stream["end"]
+        if line["fd"] < 0 or line["state"] != OPEN or room < words[LEAST_ROOM]:
+            continue
+        got = _recv(np.int64(line["fd"]), words[BUFFER_ADDRESS] + stream["end"], room, np.int64(_DONTWAIT))
+        if got > 0:
+            stream["end"] += got
+            if line["queued"] == 0:
+                if wall_ns == 0:
+                    wall_ns = _now(turn, _REALTIME)
+                stream["time_ns"] = wall_ns
+                line["queued"] = 1
+                turn.queue[words[QUEUED]] = slot
+                words[QUEUED] += 1
+        elif got == 0 or np.int64(polled["events"]) & _BROKEN_LINE:
+            _stop(turn, line, ENDED)
+    return called_back
+
+
+@inlined
+def _after_reading(turn, arrays, count, full, now_ns):
+    """Note what was taken of each stream, and queue those with more: the ones with the fewest messages come first."""
+    words, streams, read = turn.words, arrays.streams, turn.queue
+    least = np.int64(TIME_NS_MAX)
+    messages = np.int64(0)
+    for number in range(count):
+        slot = read[number]
+        line, stream = turn.lines[slot], streams[slot]
+        left = stream["end"] - stream["begin"]
+        if left < line["waiting"]:
+            words[BYTES_IN] += line["waiting"] - left
+            messages += stream["messages"]
+            line["heard_ns"] = now_ns
+        line["queued"] = 0
+        if np.int64(stream["stop"]) != FINE:
+            _stop(turn, line, STOPPED)
+        elif full and left > 2:
+            line["queued"] = 1
+            least = min(least, stream["messages"])
+    kept = np.int64(0)
+    for later in range(2):
+        for number in range(count):
+            slot = read[number]
+            if turn.lines[slot]["queued"] == 1 and (streams[slot]["messages"] > least) == (later == 1):
+                arrays.order[kept] = slot
+                kept += 1
+    for number in range(kept):
+        read[number] = arrays.order[number]
+    words[ORDERS] += messages
+    words[QUEUED] = kept
+    words[RESUMING] = 1 if kept > 0 else 0
+    return messages
+
+
+@inlined
+def _record(turn, record, streams, messages, rows):
+    """Write the TURN row of the turn's arrivals."""
+    words = turn.words
+    at, last_seq = words[RECORD_AT], words[SEQ]
+    record[at] = ((last_seq & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+    record[at + 1] = last_seq >> 32
+    record[at + 2] = words[TURNS] & 0x7FFFFFFF
+    record[at + 3] = streams
+    record[at + 4] = messages
+    record[at + 5] = rows
+    if words[RECORD_ROWS] == 0:
+        words[RECORD_FIRST] = last_seq - rows + 1
+    words[RECORD_ROWS] += rows
+    words[RECORD_AT] = at + TURN_WORDS + ORIGIN_WORDS * streams + messages
+
+
+@inlined
+def _sequence(turn, engine_pointers, applied, rows, block):
+    """Stamp rows, put them behind the blocks that were made, and apply them; gives False if its events have no room."""
+    words = turn.words
+    time_ns = min(turn.clock[MARKET_NS], TIME_NS_MAX)
+    first = words[COMMANDS]
+    count = np.int64(rows)
+    at = words[COMMANDS_ADDRESS] + _ROW_BYTES * first
+    if time_ns > words[STAMPED_NS] and words[EXTENDED] == 0:
+        words[STAMPED_NS] = time_ns
+        turn.clock_row[0]["time_ns"] = time_ns
+        _memcpy(at, words[CLOCK_ROW_ADDRESS], np.int64(_ROW_BYTES))
+        at += _ROW_BYTES
+        count += 1
+    _memcpy(at, words[ROWS_ADDRESS], _ROW_BYTES * np.int64(rows))
+    words[COMMANDS] = first + count
+    words[EXTENDED] = 0
+    block["first_seq"] = words[SEQ] + 1
+    words[SEQ] += count
+    block["commands"] = count
+    block["time_ns"] = words[STAMPED_NS]
+    block["applying_ns"] = _now(turn, _MONOTONIC)
+    commands = turn.commands[first : first + count]
+    done, total = np.int64(0), np.int64(0)
+    while done < count:
+        done, events = _apply(words[APPLY], (engine_pointers, commands, done, applied, np.int64(0)))
+        if words[EVENTS] + events > len(turn.events):
+            words[BIG_APPLIED], words[BIG_EVENTS] = done, events
+            block["events"] = total
+            return False
+        _memcpy(
+            words[EVENTS_ADDRESS] + _ROW_BYTES * words[EVENTS],
+            words[APPLIED_ADDRESS],
+            _ROW_BYTES * events,
+        )
+        words[EVENTS] += events
+        total += events
+    block["events"] = total
+    block["applied_ns"] = _now(turn, _MONOTONIC)
+    return True
+
+
+@inlined
+def _has_room(turn):
+    """True if the next turn has room for its rows, its usual events, and the record of its arrivals."""
+    words = turn.words
+    return (
+        words[BLOCKS] < len(turn.blocks)
+        and words[COMMANDS] + ROWS_ROOM <= len(turn.commands)
+        and words[EVENTS] + 2 * ROWS_ROOM <= len(turn.events)
+        and (words[RECORD_MAX] == 0 or words[RECORD_AT] < words[RECORD_MAX])
+    )
+
+
+@inlined
+def _tell(turn, tables, segments, now_ns):
+    """Send messages that were made to direct connections, and keep all for the spool."""
+    words = turn.words
+    out = words[OUT_ADDRESS] if segments == 1 else words[GROUPED_ADDRESS]
+    for number in range(segments):
+        segment = tables.segments[number]
+        begin, count = segment["begin"], segment["bytes"]
+        slot = turn.line_of[segment["user"]]
+        sent = np.int64(-1)
+        if slot >= 0:
+            line = turn.lines[slot]
+            sent = np.int64(0)
+            if line["state"] == OPEN or line["state"] == STOPPED:
+                sent = _send(np.int64(line["fd"]), out + begin, count, np.int64(_DONTWAIT_NOSIGNAL))
+                sent = max(sent, 0)
+                words[BYTES_OUT] += sent
+                line["sent_ns"] = now_ns
+                if sent < count:
+                    if line["state"] == OPEN:
+                        words[LINES_STOPPED] += 1
+                    line["state"] = SLOW
+            line["sent_messages"] += segment["count"]
+        _memcpy(words[TOLD_ADDRESS] + words[TELLING_BYTES], out + begin, count)
+        last = turn.told[max(words[TELLING] - 1, 0)]
+        if words[TELLING] > 0 and last["user"] == segment["user"]:  # its next messages: one segment for Python
+            last["count"] += segment["count"]
+            last["bytes"] += count
+            last["sent"] += sent if slot >= 0 else np.int64(0)
+        else:
+            told = turn.told[words[TELLING]]
+            told["user"], told["first_seq"], told["count"] = segment["user"], segment["first_seq"], segment["count"]
+            told["position"], told["begin"], told["bytes"] = segment["position"], words[TELLING_BYTES], count
+            told["sent"] = sent
+            words[TELLING] += 1
+        words[TELLING_BYTES] += count
+
+
+@inlined
+def _tell_block(turn, tables, streams_pointers, block):
+    """Answer the last block, from the word ANSWER_AT on; gives SPENT if all is told, or why Python must go on."""
+    words = turn.words
+    commands = turn.commands[words[COMMANDS] - block["commands"] : words[COMMANDS]]
+    events = turn.events[words[EVENTS] - block["events"] : words[EVENTS]]
+    if block["answering_ns"] == 0:
+        block["answering_ns"] = _now(turn, _MONOTONIC)
+    while words[ANSWER_AT] < len(events) or words[ANSWER_CLOCKS] < 0:
+        if words[TELLING_BYTES] + len(tables.out) > len(turn.told_bytes) or words[TELLING] + len(tables.segments) > len(
+            turn.told
+        ):
+            return np.int64(ROOM)
+        at, segments, clocks, _, flags = _answer(
+            words[ANSWER],
+            (
+                streams_pointers,
+                block["first_seq"],
+                commands,
+                events,
+                words[ANSWER_AT],
+                words[ANSWER_CLOCKS],
+                words[TOLD_NS],
+            ),
+        )
+        if flags & (DEFINES | NEW_DAY):
+            return np.int64(RARE)
+        if flags & (UNTELLABLE | BECAME_FAR | EXTENDS):
+            words[ANSWER_AT], words[ANSWER_CLOCKS] = at, clocks
+            words[ANSWER_SEGMENTS], words[ANSWER_FLAGS] = segments, flags
+            return np.int64(CHECK)
+        _tell(turn, tables, segments, block["answering_ns"])
+        words[ANSWER_AT] = at
+        if words[ANSWER_CLOCKS] < 0:
+            words[ANSWER_CLOCKS] = clocks
+    words[TOLD_NS] = block["time_ns"]
+    words[ANSWER_AT] = -1
+    block["answered"] = 1
+    block["answered_ns"] = _now(turn, _MONOTONIC)
+    return np.int64(SPENT)
+
+
+@inlined
+def _fit(words, took_ns):
+    """Set the rows of the next turn by the time of the last one."""
+    if took_ns > TURN_NS_MAX:
+        words[ROWS_MAX] = max(words[ROWS_MAX] // 2, ROWS_LEAST)
+    elif words[ROWS_MAX] < words[ROWS_LIMIT] and took_ns < TURN_NS_MAX // 10:
+        words[ROWS_MAX] = min(2 * words[ROWS_MAX], words[ROWS_LIMIT])
+
+
+@called
+def _take_turn(turn, arrays, tables, pointers, applied, now_ns):
+    """Take a turn over the queued streams; gives SPENT if it is done, or why Python must go on."""
+    arrivals_pointers, streams_pointers, engine_pointers = pointers
+    words = turn.words
+    count = words[QUEUED]
+    for number in range(count):
+        slot = turn.queue[number]
+        arrays.read[number] = slot
+        turn.lines[slot]["waiting"] = arrays.streams[slot]["end"] - arrays.streams[slot]["begin"]
+    first = np.int64(0) if words[RESUMING] != 0 else words[TURNS] % count
+    rows = _read(words[READ], (arrivals_pointers, count, words[ROWS_MAX], first, words[RECORD_AT]))
+    words[TURNS] += 1
+    messages = _after_reading(turn, arrays, count, rows + 2 > words[ROWS_MAX], now_ns)
+    if rows == 0:
+        return np.int64(SPENT)
+    taken_ns = _now(turn, _MONOTONIC)
+    words[BUSY_UNTIL_NS] = taken_ns + words[BUSY_NS]
+    jumped = _read_market_time(turn)
+    block = turn.blocks[words[BLOCKS]]
+    words[BLOCKS] += 1
+    block["read_ns"], block["taken_ns"], block["orders"] = now_ns, taken_ns, messages
+    block["answered"] = block["answering_ns"] = block["answered_ns"] = 0
+    fits = _sequence(turn, engine_pointers, applied, rows, block)
+    if words[RECORD_MAX] != 0:
+        _record(turn, arrays.record, count, messages, rows)
+    if not fits:
+        return np.int64(BIG)
+    why = np.int64(MADE)
+    if words[AT_ONCE] != 0:
+        words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
+        why = _tell_block(turn, tables, streams_pointers, block)
+    _fit(words, _now(turn, _MONOTONIC) - now_ns)
+    return np.int64(JUMPED) if jumped and why == SPENT else why
+
+
+@called
+def run_turns(turn_pointers, arrivals_pointers, streams_pointers, engine_pointers, applied, until_ns):
+    """Take turns over direct connections until ``until_ns`` (monotonic) or until Python has work; gives the reason.
+
+    Once blocks were made it stays for STAY_NS at most.
+
+    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables`` and state of the engine; ``applied``: EVENT
+    rows, room for the events of a call of the engine. After ROOM in the middle of an answer (ANSWER_AT is not -1) call
+    again with the messages taken away, and the blocks left.
+    """
+    turn, arrays, tables = (
+        _unpack_turn(turn_pointers),
+        unpack_arrivals(arrivals_pointers),
+        unpack_tables(streams_pointers),
+    )
+    pointers = (arrivals_pointers, streams_pointers, engine_pointers)
+    words = turn.words
+    if words[ANSWER_AT] >= 0:
+        why = _tell_block(turn, tables, streams_pointers, turn.blocks[words[BLOCKS] - 1])
+        if why != SPENT:
+            return why
+    while True:
+        now_ns = _now(turn, _MONOTONIC)
+        sleeps = words[QUEUED] == 0 and now_ns >= words[BUSY_UNTIL_NS] and words[BLOCKS] == 0
+        work = _receive(turn, arrays, words[SLEEP_MS] if sleeps else np.int64(0))
+        if words[QUEUED] > 0:
+            if not _has_room(turn):
+                return np.int64(ROOM)
+            why = _take_turn(turn, arrays, tables, pointers, applied, _now(turn, _MONOTONIC))
+            if why != SPENT:
+                return why
+        elif not work and (sleeps or now_ns >= words[BUSY_UNTIL_NS]):
+            return np.int64(IDLE)
+        if words[LINES_STOPPED] > 0:
+            return np.int64(LINES)
+        if work:
+            return np.int64(CALLED)
+        if now_ns >= until_ns or (words[BLOCKS] > 0 and now_ns - turn.blocks[0]["read_ns"] >= words[STAY_NS]):
+            return np.int64(SPENT)

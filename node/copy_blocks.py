@@ -1,0 +1,142 @@
+"""Blocks on their way through a copy: queued for the journal, kept at hand, then applied in bounded parts."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from journal import Block, BlockRefused, JournalError
+from node.pair_connections import ToPrimary
+from node.recent_blocks import RecentBlocks
+from node.state_comparison import StateComparison
+from replication.link import LinkError
+from replication.standby import Standby
+
+if TYPE_CHECKING:
+    from node.node import Node
+
+#: Blocks and commands that a copy applies in one turn of the loop at most; then it takes and acknowledges further ones.
+APPLIED_BLOCKS_MAX: Final = 64
+APPLIED_COMMANDS_MAX: Final = 2_048
+#: Blocks not applied yet beyond which a copy reads nothing more of the primary.
+UNAPPLIED_MAX: Final = 4_096
+
+
+class CopyBlocks:
+    """Blocks that a copy has taken and not applied yet.
+
+    ``connection``: gives the connection to the primary, None if there is none. ``on_turn``: called after each turn in
+    which blocks were applied.
+    """
+
+    def __init__(
+        self,
+        node: "Node",
+        standby: Standby,
+        states: StateComparison,
+        recent: RecentBlocks,
+        *,
+        connection: Callable[[], ToPrimary | None],
+        on_turn: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._node, self._standby, self._states, self._recent = node, standby, states, recent
+        self._connection, self._on_turn = connection, on_turn
+        self._unapplied: deque[Block] = deque()
+        #: A turn that applies blocks is due.
+        self._due = False
+
+    def take(self) -> list[Block]:
+        """Queue the blocks that arrived before the next check of the state for the journal; ``keep`` comes next.
+
+        Raises JournalError.
+        """
+        return self.journal(self._standby.take_blocks())
+
+    def journal(self, sealed_blocks: list[bytes]) -> list[Block]:
+        """Queue sealed blocks for the journal up to the first that it refuses. Raises JournalError."""
+        taken = []
+        for sealed in sealed_blocks:
+            try:
+                block = self._node.market.journal_block(sealed)
+            except BlockRefused as refused:
+                self._standby.on_block_refused(str(refused))
+                break
+            self._standby.on_taken(block.last_seq, block.epoch)
+            taken.append(block)
+        return taken
+
+    def keep(self, blocks: list[Block]) -> None:
+        """Keep blocks that the journal has taken at hand, and have them applied."""
+        for block in blocks:
+            self._recent.add(block)
+        self._unapplied.extend(blocks)
+        self.pause_or_resume()
+
+    def pause_or_resume(self) -> None:
+        """Read nothing of the primary while too much waits for the engine or the disk here: its bytes wait there.
+
+        The journal's queue would hold up the loop where it is full.
+        """
+        connection, crowded = self._connection(), self._node.journal.crowded
+        if connection is None:
+            return
+        if crowded or len(self._unapplied) > UNAPPLIED_MAX:
+            connection.pause()
+        elif len(self._unapplied) <= UNAPPLIED_MAX // 2:
+            connection.resume()
+
+    def apply_soon(self) -> None:
+        """Apply in the next turn of the loop."""
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self.apply)
+
+    def apply(self, *, whole: bool = False) -> None:
+        """Apply a part of what was queued; the rest follows in the next turn of the loop.
+
+        whole: apply all of it now.
+        """
+        self._due = False
+        try:
+            done = self._apply_part()
+            while whole and not done:
+                done = self._apply_part()
+        except (LinkError, BlockRefused) as error:
+            self._standby.on_block_refused(str(error))
+            done = True
+        except JournalError as error:
+            self._node.fail(error)
+            return
+        if not done:
+            self.apply_soon()
+        self.pause_or_resume()
+        self._on_turn()
+
+    def _apply_part(self) -> bool:
+        """Apply blocks and compare the state where the primary asks for it; True once nothing is left to do.
+
+        Raises LinkError, BlockRefused and JournalError.
+        """
+        standby, market = self._standby, self._node.market
+        blocks = commands = 0
+        while blocks < APPLIED_BLOCKS_MAX and commands < APPLIED_COMMANDS_MAX:
+            if standby.divergence is not None:
+                return True
+            if self._unapplied:
+                block = self._unapplied.popleft()
+                market.apply_block(block)
+                standby.on_applied(block.first_seq, block.last_seq, self._node.engine.event_digest)
+                blocks, commands = blocks + 1, commands + block.count
+                continue
+            checks = standby.take_checks()
+            for check in checks:
+                if isinstance(check, bytes):
+                    self._node.checkpointing.begin_same_slice(check)
+                else:
+                    self._states.check(standby, check)
+            taken = self.take()
+            self.keep(taken)
+            if not (taken or checks):
+                return True
+        return False

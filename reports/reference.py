@@ -1,0 +1,498 @@
+"""The same reports in plain Python, to be read: what each event of the rulebook's section 11 means to its orders.
+
+Independent of the kernels (it shares the rows of ``reports.rows`` alone), so that a fault of either is a difference. An
+order is an object that lives while it is open, and a report is a dict of the places that it uses. Where an order comes
+to rest is settled behind the events of a command: who was entered or replaced by it and is still open, rests then.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bounds import DAY_NS
+from engine.records import COMMAND_FIELDS, CommandKind, EventKind, Instruction, Limit, Phase, Reason, limit_bits
+from reports.rows import REPORT, REPORT_FIELDS, InBook, Liquidity, ReportFlag, ReportKind
+from wire.ouch_codes import BuySell, Capacity, CustomerType, Display, IntermarketSweep
+
+Place = dict[str, Any]
+
+_SALES: Final = (BuySell.SELL, BuySell.SELL_SHORT, BuySell.SELL_SHORT_EXEMPT)
+_PLAIN: Final = (Display.ANONYMOUS, Display.ATTRIBUTABLE)
+_POST_ONLY: Final = (Display.POST_ONLY, Display.POST_ONLY_ATTRIBUTABLE)
+_ENDS: Final = {Reason.END_OF_DAY: ReportKind.DONE_FOR_DAY, Reason.EXPIRED: ReportKind.EXPIRED}
+_CROSSES: Final = {
+    Phase.HALTED: Liquidity.HALT_CROSS,
+    Phase.AUCTION: Liquidity.HALT_CROSS,
+    Phase.CLOSING_AUCTION: Liquidity.CLOSING_CROSS,
+}
+#: Places of a LIMITS report by limit; those of the second dict are in the EXTEND row.
+_LIMITS: Final = {
+    Limit.MAX_ORDER_QTY: ("max_order_qty",),
+    Limit.MAX_ORDER_VALUE: ("max_order_value_e4",),
+    Limit.MAX_POSITION: ("max_position_qty",),
+    Limit.CREDIT: ("credit_e4",),
+}
+_EXTENDED_LIMITS: Final = {
+    Limit.ORDER_RATE: ("rate_orders", "rate_window_ns"),
+    Limit.MARGIN: ("margin_bps",),
+    Limit.ADV: ("adv_share_bps",),
+    Limit.MAX_OPEN_ORDERS: ("max_open_orders",),
+    Limit.MAX_IDS: ("max_ids",),
+}
+#: Bytes of a context, by what they say.
+_BYTE: Final = {"side": 2, "display": 3, "capacity": 4, "sweep": 5, "customer": 6, "flags": 7}
+
+
+@dataclass
+class Order:
+    """An open order, as its events so far have left it. ``token``, ``context``: of the newest id."""
+
+    participant: int
+    client_order_id: int
+    order_number: int
+    instrument: int
+    side: int
+    price_e4: int
+    qty: int
+    leaves_qty: int
+    original_qty: int
+    time_in_force: int
+    self_trade: int
+    instructions: int
+    min_qty: int
+    context: bytes
+    user: int
+    token: tuple[int, int]
+    trades: list[tuple[int, int]] = field(default_factory=list)
+    in_book: bool = False
+
+    @property
+    def cum_qty(self) -> int:
+        """Quantity of all its trades."""
+        return sum(qty for _, qty in self.trades)
+
+    def places(self, moved: int) -> Place:
+        """The places that every report of an order has. moved: bits of ``InBook``."""
+        return {
+            "order_number": self.order_number,
+            "client_order_id": self.client_order_id,
+            "participant": self.participant,
+            "instrument": self.instrument,
+            "side": self.side,
+            "price_e4": self.price_e4,
+            "qty": self.qty,
+            "leaves_qty": self.leaves_qty,
+            "cum_qty": self.cum_qty,
+            "canceled_qty": self.qty - self.leaves_qty - self.cum_qty,
+            "original_qty": self.original_qty,
+            "displayed_qty": self.leaves_qty if moved & InBook.AFTER else 0,
+            "notional_e4": sum(price_e4 * qty for price_e4, qty in self.trades),
+            "time_in_force": self.time_in_force,
+            "self_trade": self.self_trade,
+            "instructions": self.instructions,
+            "min_qty": self.min_qty,
+            "context": int.from_bytes(self.context, "little", signed=True),
+            "user": self.user,
+            "token_head": self.token[0],
+            "token_tail": self.token[1],
+            "in_book": moved,
+        }
+
+
+class ReferenceReports:
+    """The fold of a journal into reports, from its first command on."""
+
+    def __init__(self, *, users_max: int = 4_096) -> None:
+        self._users_max = users_max
+        self._orders: dict[tuple[int, int], Order] = {}
+        self._symbols = [0]
+        self._phases = [0]
+        self._crosses: dict[int, Liquidity] = {}
+        self._participants = [0]
+        self._users: list[Place] = [{"name": 0, "firm": 0, "participant": 0}]
+        self._now_ns = 0
+        self._extend: NDArray[Any] | None = None
+
+    def make(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> NDArray[Any]:
+        """All reports of a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
+        made: list[Place] = []
+        ends = np.searchsorted(events["seq"], first_seq + np.arange(len(commands) + 1))
+        for seq, command in enumerate(commands, first_seq):
+            mine = list(events[ends[seq - first_seq] : ends[seq - first_seq + 1]])
+            reports = list(self._of_command(command, mine))
+            _settle(reports)
+            for number, report in enumerate(reports, 1):
+                report |= {"seq": seq, "number": number, "command_kind": int(command["kind"]), "time_ns": self._now_ns}
+                made.append(self._with_names(report))
+            refused = bool(mine) and mine[0]["kind"] == EventKind.REJECTED
+            extends = command["kind"] == CommandKind.EXTEND and not refused
+            self._extend = command.copy() if extends else None
+        return _rows(made)
+
+    def _place(self, name: str) -> int:
+        """Value of a place of the EXTEND row before the command."""
+        return 0 if self._extend is None else int(self._extend[name])
+
+    def _of_command(self, command: Any, events: list[Any]) -> Iterator[Place]:
+        if not events or events[0]["kind"] != EventKind.REJECTED:
+            if command["kind"] == CommandKind.CLOCK:
+                yield from self._of_clock(int(command["time_ns"]), command, events)
+                return
+            yield from self._of_accepted(command, events)
+        for event in events:
+            yield from self._of_event(event, command)
+
+    def _of_clock(self, time_ns: int, command: Any, events: list[Any]) -> Iterator[Place]:
+        before_ns, self._now_ns = self._now_ns, time_ns
+        ending = 0
+        while ending < len(events) and events[ending]["reason"] == Reason.END_OF_DAY:
+            ending += 1
+        for event in events[:ending]:
+            yield from self._of_event(event, command)
+        if time_ns // DAY_NS != before_ns // DAY_NS:
+            yield {"kind": ReportKind.TRADING_DAY, "day": time_ns // DAY_NS, "before_ns": before_ns}
+        for event in events[ending:]:
+            yield from self._of_event(event, command)
+
+    def _of_accepted(self, command: Any, events: list[Any]) -> Iterator[Place]:
+        """The report of an accepted command that causes no event of its own."""
+        match int(command["kind"]):
+            case CommandKind.INSTRUMENT:
+                self._symbols.append(int(command["name"]))
+                self._phases.append(int(Phase.CLOSED))
+                named = {name: int(command[name]) for name in ("name", "reference_e4", "tick_e4", "lot", "adv_qty")}
+                yield {"kind": ReportKind.INSTRUMENT, "instrument": len(self._symbols) - 1} | named
+            case CommandKind.PARTICIPANT:
+                self._participants.append(int(command["name"]))
+                named = {name: int(command[name]) for name in ("name", "group", "permissions")}
+                yield {"kind": ReportKind.PARTICIPANT, "participant": len(self._participants) - 1} | named
+            case CommandKind.USER:
+                yield self._of_user(command)
+            case CommandKind.CREDENTIAL:
+                name = int(command["name"])
+                user = self._user_of(name)
+                participant = self._users[user]["participant"]
+                yield {"kind": ReportKind.CREDENTIAL, "name": name, "user": user, "participant": participant}
+            case CommandKind.LIMITS:
+                yield self._of_limits(command)
+            case CommandKind.MASS_CANCEL:
+                orders = sum(event["kind"] == EventKind.CANCELED for event in events)
+                named = {name: int(command[name]) for name in ("name", "side", "reason")}
+                yield {"kind": ReportKind.MASS_CANCEL, "orders": orders} | named | self._about(command)
+            case CommandKind.EPOCH:
+                yield {"kind": ReportKind.EPOCH, "name": int(command["name"]), "epoch": int(command["epoch"])}
+            case CommandKind.CLOCK_JUMP:
+                moved = {"machine_ns": int(command["time_ns"]), "jump_ns": int(command["jump_ns"])}
+                yield {"kind": ReportKind.CLOCK_JUMP} | moved
+
+    def _about(self, command: Any) -> Place:
+        """Participant and instrument that a command names."""
+        symbol = int(command["symbol"])
+        instrument = self._symbols.index(symbol) if symbol else 0
+        return {"participant": self._participants.index(int(command["name"])), "instrument": instrument}
+
+    def _user_of(self, name: int) -> int:
+        """Number of a user, or 0."""
+        return next((number for number, row in enumerate(self._users) if number and row["name"] == name), 0)
+
+    def _of_user(self, command: Any) -> Place:
+        name, user = int(command["name"]), self._user_of(int(command["name"]))
+        participant = self._participants.index(int(command["participant_name"]))
+        row = {"name": name, "firm": int(command["firm"]), "participant": participant}
+        first = user == 0 and len(self._users) <= self._users_max
+        if first:
+            user = len(self._users)
+            self._users.append(row)
+        elif user:
+            self._users[user] = row
+        return {
+            "kind": ReportKind.USER,
+            "name": name,
+            "user": user,
+            "participant": participant,
+            "permissions": int(command["permissions"]),
+            "flags": int(ReportFlag.FIRST) if first else 0,
+        }
+
+    def _of_limits(self, command: Any) -> Place:
+        named, off = limit_bits(*(int(command[name]) for name in ("limits", "further_limits", "further_off")))
+        report = {"kind": ReportKind.LIMITS, "name": int(command["name"]), "limits": named, "limits_off": off}
+        said = named & ~off
+        values = {name: int(command[name]) for bit, names in _LIMITS.items() if said & bit for name in names}
+        values |= {name: self._place(name) for bit, names in _EXTENDED_LIMITS.items() if said & bit for name in names}
+        return report | values | self._about(command)
+
+    def _of_event(self, event: Any, command: Any) -> Iterator[Place]:
+        kind, instrument = int(event["kind"]), int(event["instrument"])
+        match kind:
+            case EventKind.ACCEPTED:
+                yield self._enter(event, command)
+            case EventKind.TRADE:
+                yield from self._trade(event)
+            case EventKind.CANCELED:
+                yield self._cancel(event, command)
+            case EventKind.REPLACED:
+                yield self._replace(event, command)
+            case EventKind.REJECTED | EventKind.CANCEL_REJECTED:
+                yield self._refuse(event, command)
+            case EventKind.PHASE | EventKind.HALTED:
+                before, self._phases[instrument] = self._phases[instrument], int(event["phase"])
+                self._crosses[instrument] = _CROSSES.get(Phase(before), Liquidity.OPENING_CROSS)
+                report = {"instrument": instrument, "phase": int(event["phase"]), "previous_phase": before}
+                if kind == EventKind.HALTED:
+                    report["reason"] = int(event["reason"])
+                yield {"kind": ReportKind.HALTED if kind == EventKind.HALTED else ReportKind.PHASE} | report
+            case EventKind.INDICATIVE:
+                named = {name: int(event[name]) for name in ("price_e4", "imbalance_qty", "side")}
+                named |= {"paired_qty": int(event["qty"]), "instrument": instrument}
+                yield {"kind": ReportKind.INDICATIVE} | named
+            case _:
+                killed = ReportKind.KILLED if kind == EventKind.KILLED else ReportKind.UNKILLED
+                yield {"kind": killed, "participant": int(event["participant"])}
+
+    def _sender(self, context: bytes) -> int:
+        """Number of the user who sent a command, 0 if none is defined."""
+        user = int.from_bytes(context[:2], "little")
+        return user if user < len(self._users) else 0
+
+    def _enter(self, event: Any, command: Any) -> Place:
+        context = _octets(command["context"])
+        user, side = self._sender(context), int(event["side"])
+        instructions = int(command["instructions"])
+        order = Order(
+            participant=int(event["participant"]),
+            client_order_id=int(event["client_order_id"]),
+            order_number=int(event["order_number"]),
+            instrument=int(event["instrument"]),
+            side=side,
+            price_e4=int(event["price_e4"]),
+            qty=int(event["qty"]),
+            leaves_qty=int(event["qty"]),
+            original_qty=int(event["qty"]),
+            time_in_force=int(command["time_in_force"]),
+            self_trade=int(command["self_trade"]),
+            instructions=instructions,
+            min_qty=int(command["min_qty"]) if instructions & Instruction.MIN_QTY else 0,
+            context=context if user else _unentered(side),
+            user=user,
+            token=(self._place("token_head"), self._place("token_tail")),
+        )
+        self._orders[order.participant, order.client_order_id] = order
+        return _report(ReportKind.NEW, order, 0) | {"command_context": int(command["context"])}
+
+    def _trade(self, event: Any) -> Iterator[Place]:
+        keys = [
+            (int(event["participant"]), int(event["client_order_id"])),
+            (int(event["contra_participant"]), int(event["contra_client_order_id"])),
+        ]
+        roles = [Liquidity.ADDED, Liquidity.REMOVED]
+        if event["side"] == 0:
+            roles = [self._crosses[int(event["instrument"])]] * 2
+        orders = [self._orders[key] for key in keys]
+        for order, contra, role in zip(orders, orders[::-1], roles, strict=True):
+            before = InBook.BEFORE if order.in_book else 0
+            order.trades.append((int(event["price_e4"]), int(event["qty"])))
+            order.leaves_qty -= int(event["qty"])
+            self._drop_if_done(order)
+            yield _report(ReportKind.TRADE, order, before) | {
+                "last_price_e4": int(event["price_e4"]),
+                "last_qty": int(event["qty"]),
+                "trade_number": int(event["trade_number"]),
+                "liquidity": int(role),
+                "contra_participant": contra.participant,
+                "contra_client_order_id": contra.client_order_id,
+                "contra_order_number": contra.order_number,
+            }
+
+    def _drop_if_done(self, order: Order) -> None:
+        if order.leaves_qty == 0:
+            del self._orders[order.participant, order.client_order_id]
+
+    def _cancel(self, event: Any, command: Any) -> Place:
+        order = self._orders[int(event["participant"]), int(event["client_order_id"])]
+        before = InBook.BEFORE if order.in_book else 0
+        order.leaves_qty -= int(event["qty"])
+        reason = Reason(int(event["reason"]))
+        further = {"decrement_qty": int(event["qty"]), "reason": int(reason)}
+        if reason == Reason.SELF_TRADE:
+            further["liquidity"] = int(Liquidity.ADDED if order.in_book else Liquidity.REMOVED)
+        if command["kind"] == CommandKind.CANCEL:
+            context = _octets(command["context"])
+            further["command_context"] = int(command["context"])
+            if order.user and order.leaves_qty and context[_BYTE["flags"]] & 2:
+                order.context = _after_modify(order.context, context)
+            if self._sender(context) != order.user:
+                further["other_user"] = self._sender(context)
+        self._drop_if_done(order)
+        kind = ReportKind.RESTATED if order.leaves_qty else _ENDS.get(reason, ReportKind.CANCELED)
+        return _report(kind, order, before) | further
+
+    def _replace(self, event: Any, command: Any) -> Place:
+        old_id, new_id = int(event["client_order_id"]), int(event["contra_client_order_id"])
+        order = self._orders.pop((int(event["participant"]), old_id))
+        context = _octets(command["new_context"])
+        sender, user, token = self._sender(context), order.user, order.token
+        if token == (0, 0):
+            token = (self._place("token_head"), self._place("token_tail"))
+        keeps = event["price_e4"] == order.price_e4 and event["qty"] <= order.leaves_qty
+        order.client_order_id = new_id
+        order.price_e4, order.qty, order.leaves_qty = int(event["price_e4"]), int(command["qty"]), int(event["qty"])
+        order.token = (self._place("new_token_head"), self._place("new_token_tail"))
+        if sender:
+            order.user = sender
+            order.context = _after_replace(order.context, context)
+        order.in_book = keeps
+        self._orders[order.participant, new_id] = order
+        further = {"command_context": int(command["new_context"]), "previous_client_order_id": old_id}
+        if user != order.user:
+            further["other_user"] = user
+        moved = InBook.BEFORE | (InBook.AFTER if keeps else 0)
+        return (
+            _report(ReportKind.REPLACED, order, int(moved))
+            | {"previous_token_head": token[0], "previous_token_tail": token[1]}
+            | further
+        )
+
+    def _refuse(self, event: Any, command: Any) -> Place:
+        kind = ReportKind.REJECTED if event["kind"] == EventKind.REJECTED else ReportKind.CANCEL_REJECTED
+        report = {name: int(event[name]) for name in ("participant", "instrument", "reason")} | {"kind": int(kind)}
+        match int(command["kind"]):
+            case CommandKind.ENTER:
+                return report | self._refused_enter(command)
+            case CommandKind.CANCEL | CommandKind.REPLACE:
+                return report | self._refused_change(event, command)
+            case _:
+                return report | {"client_order_id": int(event["client_order_id"])}
+
+    def _refused_enter(self, command: Any) -> Place:
+        names = (*COMMAND_FIELDS[CommandKind.ENTER], "kind")
+        asked = {name: int(command[name]) for name in names if name not in ("participant", "instrument", "kind")}
+        return asked | {
+            "command_context": asked["context"],
+            "original_qty": _clamped(asked["qty"]),
+            "min_qty": _clamped(asked["min_qty"]),
+            "display_qty": _clamped(asked["display_qty"]),
+            "user": self._sender(_octets(command["context"])),
+            "token_head": self._place("token_head"),
+            "token_tail": self._place("token_tail"),
+            "unknown_participant": self._place("name"),
+            "unknown_symbol": self._place("symbol"),
+        }
+
+    def _refused_change(self, event: Any, command: Any) -> Place:
+        replaces = command["kind"] == CommandKind.REPLACE
+        context = _octets(command["new_context" if replaces else "context"])
+        sender, order_id = self._sender(context), int(command["client_order_id"])
+        order = self._orders.get((int(event["participant"]), order_id))
+        report: Place = {"unknown_participant": self._place("name"), "unknown_symbol": self._place("symbol")}
+        if order is not None:
+            marked = not replaces and sender and order.user and event["reason"] == Reason.INVALID_QTY
+            if marked and context[_BYTE["flags"]] & 2 and command["qty"] == order.cum_qty + order.leaves_qty:
+                after = _after_modify(order.context, context)
+                report["flags"] = int(ReportFlag.REMARKED) if after != order.context else 0
+                order.context = after
+            report |= order.places(int(InBook.BEFORE | InBook.AFTER) if order.in_book else 0)
+            report["other_user"] = order.user if order.user != sender else 0
+        report |= {"user": sender, "command_context": int.from_bytes(context, "little", signed=True)}
+        report |= {"client_order_id": order_id, "qty": int(command["qty"])}
+        report |= {"token_head": self._place("token_head"), "token_tail": self._place("token_tail")}
+        if replaces:
+            report |= {f"previous_{name}": report[name] for name in ("client_order_id", "token_head", "token_tail")}
+            report |= {"client_order_id": int(command["new_client_order_id"]), "price_e4": int(command["price_e4"])}
+            report |= {"token_head": self._place("new_token_head"), "token_tail": self._place("new_token_tail")}
+        return report
+
+    def _with_names(self, report: Place) -> Place:
+        """A report with the names that belong to its numbers."""
+        unknown = {name: report.pop(name, 0) for name in ("unknown_participant", "unknown_symbol")}
+        report.pop("order", None)
+        if "participant" in report:
+            report["participant_name"] = self._participants[report["participant"]] or unknown["unknown_participant"]
+        if "instrument" in report:
+            report["symbol"] = self._symbols[report["instrument"]] or unknown["unknown_symbol"]
+        if "contra_participant" in report:
+            report["contra_name"] = self._participants[report["contra_participant"]]
+        if "user" in report:
+            user = self._users[report["user"]]
+            report |= {"user_name": user["name"], "firm": user["firm"]}
+        if "other_user" in report:
+            report["other_firm"] = self._users[report["other_user"]]["firm"]
+        return report
+
+
+def _report(kind: ReportKind, order: Order, moved: int) -> Place:
+    """Report of an order. It rests if it stays where it was; ``_settle`` sees to an order that comes to rest."""
+    stays = order.in_book and order.leaves_qty
+    places = order.places(moved | int(InBook.AFTER) if stays else moved)
+    return {"kind": int(kind), "order": order} | places
+
+
+def _settle(reports: list[Place]) -> None:
+    """An order that ran as aggressor and is still open comes to rest with the last of its reports."""
+    last: dict[int, Place] = {}
+    for report in reports:
+        if "order" in report:
+            last[id(report["order"])] = report
+    for report in last.values():
+        order: Any = report["order"]
+        if order.leaves_qty and not order.in_book:
+            order.in_book = True
+            moved = report["in_book"] | InBook.AFTER
+            if report["kind"] == ReportKind.REPLACED:
+                moved |= InBook.NEW_PRIORITY
+            report |= {"in_book": int(moved), "displayed_qty": order.leaves_qty}
+
+
+def _octets(context: Any) -> bytes:
+    return int(context).to_bytes(8, "little", signed=True)
+
+
+def _clamped(number: int) -> int:
+    return min(max(number, 0), 2**32 - 1)
+
+
+def _unentered(side: int) -> bytes:
+    """Context of an order that no user entered: displayed, other capacity, no sweep."""
+    context = bytearray(8)
+    context[_BYTE["side"]] = BuySell.BUY if side > 0 else BuySell.SELL
+    context[_BYTE["display"]] = Display.ANONYMOUS
+    context[_BYTE["capacity"]] = Capacity.OTHER
+    context[_BYTE["sweep"]] = IntermarketSweep.NOT_ELIGIBLE
+    context[_BYTE["customer"]] = CustomerType.AS_CONFIGURED
+    return bytes(context)
+
+
+def _after_modify(context: bytes, asked: bytes) -> bytes:
+    """A Modify Order changes the mark of a sale."""
+    after = bytearray(context)
+    if asked[2] in _SALES and context[2] in _SALES:
+        after[2] = asked[2]
+    return bytes(after)
+
+
+def _after_replace(context: bytes, asked: bytes) -> bytes:
+    """A Replace Order changes user, sweep, hours, and the display of a displayed order to another of its kind."""
+    after = bytearray(context)
+    after[:2] = asked[:2]
+    after[_BYTE["sweep"]] = asked[_BYTE["sweep"]]
+    after[_BYTE["flags"]] = context[_BYTE["flags"]] & ~1 | asked[_BYTE["flags"]] & 1
+    display, wanted = context[_BYTE["display"]], asked[_BYTE["display"]]
+    if any(display in kind and wanted in kind for kind in (_PLAIN, _POST_ONLY)):
+        after[_BYTE["display"]] = wanted
+    return bytes(after)
+
+
+def _rows(reports: list[Place]) -> NDArray[Any]:
+    """REPORT rows of dicts. Raises ValueError for a place that its kind does not use."""
+    rows = np.zeros(len(reports), REPORT)
+    for row, report in zip(rows, reports, strict=True):
+        unused = {name for name, value in report.items() if value} - set(REPORT_FIELDS[ReportKind(report["kind"])])
+        if unused:
+            raise ValueError(f"a report of {ReportKind(report['kind']).name} does not use {', '.join(sorted(unused))}")
+        for name, value in report.items():
+            if value:
+                row[name] = value
+    return rows

@@ -1,0 +1,112 @@
+"""Kernels that write REPORT rows, place by place, into ``ReportRoom``."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.jit import called, inlined
+from reports.rows import REPORT_WORDS, InBook
+from reports.tables import HAS_TERMS, IN_BOOK, ReportRoom, ReportTables
+
+_BEFORE: Final = int(InBook.BEFORE)
+_AFTER: Final = int(InBook.AFTER)
+_NARROW_MAX: Final = np.int64(2**32 - 1)
+
+
+@inlined
+def narrow(number):
+    """A number as a place of four bytes has it: 0 for one below, the largest for one that does not fit."""
+    return min(max(number, np.int64(0)), _NARROW_MAX)
+
+
+@inlined
+def begin_report(tables: ReportTables, room: ReportRoom, r, kind, command_kind):
+    """Write the places that every report has; all others are zero."""
+    for n in range(REPORT_WORDS):
+        room.words[r, n] = 0
+    venue, row = tables.venue[0], room.rows[r]
+    venue["number"] += 1
+    row["seq"] = venue["seq"]
+    row["time_ns"] = venue["now_ns"]
+    row["number"] = venue["number"]
+    row["kind"] = kind
+    row["command_kind"] = command_kind
+
+
+@inlined
+def put_instrument(tables: ReportTables, row, instrument):
+    """Number and symbol of an instrument."""
+    row["instrument"] = instrument
+    row["symbol"] = tables.instruments[min(instrument, len(tables.instruments) - 1)]["symbol"]
+
+
+@inlined
+def put_participant(tables: ReportTables, row, participant):
+    """Number and name of a participant."""
+    row["participant"] = participant
+    row["participant_name"] = tables.participants[min(participant, len(tables.participants) - 1)]
+
+
+@inlined
+def is_user(tables: ReportTables, user):
+    """True if a user of that number is defined."""
+    return user != 0 and user <= tables.venue[0]["users"]
+
+
+@inlined
+def put_user(tables: ReportTables, row, user):
+    """Number, name and firm of a user that is defined, or of none."""
+    there = tables.users[user]
+    row["user"] = user
+    row["user_name"] = there["name"]
+    row["firm"] = there["firm"]
+
+
+@inlined
+def put_other(tables: ReportTables, row, user):
+    """Number and firm of a second user, or of none."""
+    row["other_user"] = user
+    row["other_firm"] = tables.users[user]["firm"]
+
+
+@inlined
+def put_order(tables: ReportTables, row, place, in_book):
+    """The places of an order, from its row in the table. in_book: bits of ``InBook``."""
+    order = tables.orders[place]
+    qty, leaves_qty, cum_qty = np.int64(order["qty"]), np.int64(order["leaves_qty"]), np.int64(order["cum_qty"])
+    row["order_number"] = order["order_number"]
+    row["client_order_id"] = order["client_order_id"]
+    row["price_e4"] = order["price_e4"]
+    row["notional_e4"] = order["notional_e4"]
+    put_instrument(tables, row, np.int64(order["instrument"]))
+    put_participant(tables, row, np.int64(order["participant"]))
+    put_user(tables, row, np.int64(order["user"]))
+    row["context"] = order["context"]
+    row["qty"] = qty
+    row["leaves_qty"] = leaves_qty
+    row["cum_qty"] = cum_qty
+    row["canceled_qty"] = max(qty - leaves_qty - cum_qty, np.int64(0))
+    row["original_qty"] = qty
+    row["displayed_qty"] = leaves_qty if in_book & _AFTER else np.int64(0)
+    row["instructions"] = order["instructions"]
+    row["side"] = order["side"]
+    row["time_in_force"] = order["time_in_force"]
+    row["self_trade"] = order["self_trade"]
+    row["in_book"] = in_book
+    if np.int64(order["flags"]) & HAS_TERMS:
+        _put_terms(tables, row, place)
+
+
+@called
+def _put_terms(tables: ReportTables, row, place):
+    terms = tables.terms[place]
+    row["token_head"] = terms["token_head"]
+    row["token_tail"] = terms["token_tail"]
+    row["original_qty"] = narrow(terms["original_qty"])
+    row["min_qty"] = narrow(terms["min_qty"])
+
+
+@inlined
+def standing(tables: ReportTables, place):
+    """Bits of ``InBook`` of an order that a report leaves where it is."""
+    return np.int64(_BEFORE | _AFTER) if np.int64(tables.orders[place]["flags"]) & IN_BOOK else np.int64(0)

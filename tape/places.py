@@ -1,0 +1,75 @@
+"""Places of the words of a tape and of a ring. Each has a cache line, and the one beside it, which processors fetch
+along.
+
+A word has one writer. Words that one writer changes together still have lines of their own, since their readers differ.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+#: Words from one place to the next: 128 bytes.
+LINE: Final = 16
+
+
+class Place(IntEnum):
+    """Index of each word of a tape."""
+
+    #: Position behind the last block that can be read. Positions count words since the tape began. Writer: the core.
+    PUBLISHED = 0 * LINE
+    #: Position up to which the core may be writing: what is older than a tape's length before it may be overwritten.
+    INTENT = 1 * LINE
+    #: Position of the oldest block that is whole.
+    OLDEST = 2 * LINE
+    #: 1 when the core has ended in order and writes no more.
+    ENDED = 3 * LINE
+    #: Sequence number of the last command that was applied. Writer: the core.
+    APPLIED = 4 * LINE
+    #: Of the last one that is in the journal. Writer: the journal's.
+    JOURNALED = 5 * LINE
+    #: Of the last one that a copy has. Writer: replication.
+    REPLICATED = 6 * LINE
+    #: Of the last one whose answers may leave. Writer: the release policy.
+    RELEASED = 7 * LINE
+    #: Doorbell of the readers.
+    READERS_BELL = 8 * LINE
+    #: Doorbell of the core: rung by producers of commands and by readers for which it waits.
+    CORE_BELL = 9 * LINE
+    #: First of the readers' places.
+    READERS = 10 * LINE
+
+
+#: The sequence numbers that programs wait for.
+SEQUENCE_WORDS: Final = (Place.APPLIED, Place.JOURNALED, Place.REPLICATED, Place.RELEASED)
+
+#: Places of readers.
+READERS_MAX: Final = 32
+TAPE_WORDS: Final = Place.READERS + READERS_MAX * LINE
+
+#: In a reader's place: its position, 1 if the core waits for it, and its name (8 characters).
+READER_POSITION: Final = 0
+READER_GATES: Final = 1
+READER_NAME: Final = 2
+READER_PID: Final = 3
+
+#: In a doorbell: 1 while somebody may sleep; the number of times that it rang; 1 if ringing needs a fence.
+BELL_ARMED: Final = 0
+BELL_RINGS: Final = 1
+BELL_FENCED: Final = 2
+
+
+class RingPlace(IntEnum):
+    """Index of each word of a ring. Both count rows since the ring began."""
+
+    #: Rows that were published. Writer: the producer.
+    TAIL = 0 * LINE
+    #: Rows that were taken. Writer: the consumer.
+    HEAD = 1 * LINE
+    #: Doorbell of a consumer that sleeps for this ring alone. The core has one for all of its rings, on the tape.
+    CONSUMER_BELL = 2 * LINE
+    #: Doorbell of a producer that waits for room.
+    PRODUCER_BELL = 3 * LINE
+    #: Rows of the file. Set once, by the owner.
+    ROWS = 4 * LINE
+
+
+RING_WORDS: Final = 5 * LINE

@@ -1,0 +1,204 @@
+"""Readers of the tape, in any process of the same user."""
+
+import os
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jit import Packed
+from tape import blocks
+from tape.blocks import AT, COMMANDS, EPOCH, EVENTS, FIRST_SEQ, GATING, HEAD_WORDS, LENGTH, MINE, REPORTS, SLOT, TIME_NS
+from tape.doorbell import Doorbell, take_part
+from tape.errors import TapeBusy, TapeError
+from tape.form import Rows
+from tape.places import READER_GATES, READER_NAME, READER_PID, READER_POSITION, READERS_MAX, SEQUENCE_WORDS, Place
+from tape.shared_file import OWNER_PLACE, SharedFile, attach
+from tape.words import load_sequence, store_sequence
+from tape.writer import Standing, packed_name, sizes, slot, standings, unpacked_name
+
+_ROWS_AT_FIRST: Final = 4_096
+
+
+class Result(IntEnum):
+    """Result of a reading."""
+
+    BLOCK = blocks.BLOCK
+    NOTHING = blocks.NOTHING
+    OVERRUN = blocks.OVERRUN
+    AHEAD = blocks.AHEAD
+
+
+class Block(NamedTuple):
+    """A block. Its rows are overwritten by the next reading of the same reader: copy what is to be kept."""
+
+    first_seq: int
+    epoch: int
+    time_ns: int
+    commands: NDArray[Any]
+    events: NDArray[Any]
+    reports: NDArray[Any]
+
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of its last command."""
+        return self.first_seq + len(self.commands) - 1
+
+
+class TapeReader:
+    """A reader. With the name of one that gates it goes on where that one stopped, and the core waits for it.
+
+    Any other begins with the next block (``join`` goes elsewhere); a name shows in ``readers``. ``tape`` is for kernels
+    that read blocks. Raises TapeBusy if another process reads under a name that gates, TapeError.
+    """
+
+    def __init__(self, path: Path, journal_id: bytes, rows: Rows, *, name: str = "") -> None:
+        self._rows = rows
+        self._file: SharedFile = attach(path, rows.tape_form(journal_id))
+        words = self._file.words
+        self._mine = np.zeros(MINE, np.int64)
+        self._head = np.zeros(HEAD_WORDS, np.int64)
+        self._room: NDArray[np.int64] = np.zeros(_ROWS_AT_FIRST * 8, np.int64)
+        self.tape = Packed(
+            blocks.Tape(words, self._file.data, sizes(len(self._file.data), rows), self._mine, self._head)
+        )
+        self._mine[AT] = load_sequence(words, int(Place.PUBLISHED))
+        take_part(words, Place.CORE_BELL)
+        self.next_seq = 0
+        if name:
+            try:
+                self._take_place(name)
+            except TapeError:
+                self._file.close()
+                raise
+
+    def __enter__(self) -> "TapeReader":
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take_place(self, name: str) -> None:
+        words, packed = self._file.words, packed_name(name)
+        for n in range(READERS_MAX):
+            place = slot(n)
+            if words[place + READER_GATES] and words[place + READER_NAME] == packed:
+                if not self._file.lock(n + 1):
+                    raise TapeBusy(
+                        f"process {words[place + READER_PID]} reads the tape as {name} already; stop it first"
+                    )
+                self._mine[AT], self._mine[GATING] = words[place + READER_POSITION], 1
+                words[place + READER_PID] = os.getpid()
+                self._mine[SLOT] = place
+                return
+        for n in reversed(range(READERS_MAX)):
+            place = slot(n)
+            if not words[place + READER_GATES] and self._file.lock(n + 1):
+                if words[place + READER_GATES]:  # since a moment
+                    self._file.unlock(n + 1)
+                    continue
+                words[place + READER_POSITION] = self._mine[AT]
+                words[place + READER_PID], words[place + READER_NAME] = os.getpid(), packed
+                self._mine[SLOT] = place
+                return
+
+    @property
+    def gates(self) -> bool:
+        """True if the core waits for this reader."""
+        return bool(self._mine[GATING])
+
+    @property
+    def bell(self) -> Doorbell:
+        """Doorbell on which readers sleep. It rings for each block and each word."""
+        return Doorbell(self._file.words, Place.READERS_BELL)
+
+    def read(self) -> tuple[Result, Block | None]:
+        """Copy the next block: BLOCK, NOTHING, or OVERRUN if it is no longer there (``join`` says what is).
+
+        Raises TapeError for bytes that no writer writes.
+        """
+        while True:
+            result = blocks.read_block(self.tape.pointers, self._room)
+            if result != blocks.TOO_LONG:
+                break
+            self._room = np.zeros(2 * int(self._head[LENGTH]), np.int64)
+        return self._told(result), self._block(self._room) if result == blocks.BLOCK else None
+
+    def look(self) -> tuple[Result, Block | None]:
+        """The next block in place, without a copy, until ``leave``. Only a reader that gates may do so."""
+        if not self.gates:
+            raise TapeError("only a reader for which the market waits may read the tape in place; use read()")
+        result, at = blocks.look_at_block(self.tape.pointers)
+        return self._told(result), self._block(self._file.data[at:]) if result == blocks.BLOCK else None
+
+    def leave(self) -> None:
+        """Give the block of the last ``look`` back to the writer."""
+        blocks.leave_block(self.tape.pointers)
+
+    def join(self, seq: int) -> tuple[Result, int]:
+        """Go to the block with this sequence number; gives the result and the first number that is on the tape.
+
+        BLOCK: ``read`` gives the block that has it. NOTHING: it is the next one. AHEAD: it comes later. OVERRUN: it was
+        before the first number on the tape, where the reader now stands; read the journal up to there, and join again.
+        The number is 0 where there is no block.
+        """
+        if self.gates:
+            raise TapeError("a reader for which the market waits goes on where it stopped; it cannot join elsewhere")
+        result, first = blocks.join(self.tape.pointers, seq)
+        return self._told(result), int(first)
+
+    def _told(self, result: int) -> Result:
+        if result == blocks.DAMAGED:
+            raise TapeError(f"{self._file.path} has a block that no writer of this release writes; stop the market")
+        return Result(result)
+
+    def _block(self, words: NDArray[np.int64]) -> Block:
+        head, parts, at = self._head, [], 0
+        for count, dtype in (
+            (COMMANDS, self._rows.commands),
+            (EVENTS, self._rows.events),
+            (REPORTS, self._rows.reports),
+        ):
+            end = at + int(head[count]) * (dtype.itemsize // 8)
+            parts.append(words[at:end].view(dtype))
+            at = end
+        self.next_seq = int(head[FIRST_SEQ]) + int(head[COMMANDS])
+        return Block(int(head[FIRST_SEQ]), int(head[EPOCH]), int(head[TIME_NS]), *parts)
+
+    def lag_words(self) -> int:
+        """Words between this reader and the last published block."""
+        return int(load_sequence(self._file.words, int(Place.PUBLISHED))) - int(self._mine[AT])
+
+    def load(self, place: Place) -> int:
+        """The sequence number at a place."""
+        return int(load_sequence(self._file.words, int(place)))
+
+    def store(self, place: Place, seq: int) -> None:
+        """Store a sequence number whose one writer is this reader, and wake who waits for it."""
+        if place not in SEQUENCE_WORDS:
+            raise TapeError(f"{place.name} is no sequence number")
+        store_sequence(self._file.words, int(place), seq)
+
+    def readers(self) -> list[Standing]:
+        """All readers with a place, this one included."""
+        own = unpacked_name(self._file.words[self._mine[SLOT] + READER_NAME]) if self._mine[SLOT] else ""
+        return standings(self._file, own)
+
+    def writer_lives(self) -> bool:
+        """False once the core has ended or died: what was published can still be read."""
+        return self._file.is_locked(OWNER_PLACE) and not load_sequence(self._file.words, int(Place.ENDED))
+
+    def ended(self) -> bool:
+        """True if the core ended in order: no more blocks follow those that are published."""
+        return bool(load_sequence(self._file.words, int(Place.ENDED)))
+
+    def close(self) -> None:
+        """Give up the place. A reader that gates is waited for until it attaches again."""
+        if self._mine[SLOT] and not self.gates:
+            self._file.words[self._mine[SLOT] + READER_NAME] = 0
+        self._file.close()

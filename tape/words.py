@@ -1,0 +1,29 @@
+"""Kernels of the words that programs wait for: sequence numbers that only rise, each stored by one writer."""
+
+from engine.jit import called, inlined
+from tape.bell import ring_bell
+from tape.machine import load_acquire, store_release
+from tape.places import Place
+
+_READERS_BELL = int(Place.READERS_BELL)
+_CORE_BELL = int(Place.CORE_BELL)
+
+
+@inlined
+def raise_word(words, place, seq):
+    """Store a word and wake readers and core, which may wait for it."""
+    store_release(words, place, seq)
+    ring_bell(words, _READERS_BELL)
+    ring_bell(words, _CORE_BELL)
+
+
+@called
+def store_sequence(words, place, seq):
+    """``raise_word`` from Python."""
+    raise_word(words, place, seq)
+
+
+@called
+def load_sequence(words, place):
+    """A word, with all that its writer did before it stored it."""
+    return load_acquire(words, place)

@@ -1,0 +1,84 @@
+"""Notices on the arbiter: it answers again after a failure, and a lease that ends or is renewed is said once."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from node.arbiter_notices import ArbiterNotices
+from node.logs import Log
+from replication.arbiter import ArbiterError, Renew
+from replication.memory import MemoryArbiter
+from replication.register import Register
+from tests.pairs import MS
+from tests.test_node_pair import Member, until, with_pair
+from tests.test_tenure import TTL_NS, candidacy, tenure
+
+
+def test_a_copy_says_once_that_the_arbiter_answers_again() -> None:
+    one, register, notices = candidacy(), Register(), ArbiterNotices()
+    assert notices.look(one, None, 0) == []
+    assert one.next_request(0, 0) is not None
+    one.on_failure("no answer within 0.2 s", 10 * MS)
+    assert notices.look(one, None, 10 * MS) == []
+    request = one.next_request(90 * MS, 0)
+    assert request is not None
+    one.on_answer(register.ask(request, 90 * MS), 90 * MS)
+    (again,) = notices.look(one, None, 90 * MS)
+    assert (again.level, again.event, again.fields) == ("info", "the arbiter answers again", {"after_ms": 80})
+    assert notices.look(one, None, 95 * MS) == []
+
+
+def test_a_primary_says_that_its_lease_has_ended_and_that_it_is_renewed() -> None:
+    register, notices = Register(), ArbiterNotices()
+    reign, _ = tenure(register)
+    one = candidacy()
+    assert notices.look(one, reign, 0) == []
+    (request,) = reign.next_requests(TTL_NS // 2)
+    assert isinstance(request, Renew)
+    reign.on_failure(request, "the witness cannot be reached", TTL_NS // 2)
+    late_ns = reign.lease.ends_ns + 1  # the register's own lease lasts a margin longer
+    (ended,) = notices.look(one, reign, late_ns)
+    assert (ended.level, ended.event) == ("warning", "the lease has ended")
+    assert ended.fields["why"] == "the witness cannot be reached"
+    assert "nothing is answered" in str(ended.fields["then"])
+    assert notices.look(one, reign, late_ns + 1) == []
+    (request,) = reign.next_requests(late_ns + 2)
+    reign.on_answer(request, register.ask(request, late_ns + 2))
+    events = [each.event for each in notices.look(one, reign, late_ns + 3)]
+    assert events == ["the lease is renewed", "the arbiter answers again"]
+
+
+def test_the_end_of_a_reign_is_no_end_of_a_lease() -> None:
+    reign, _ = tenure(Register())
+    notices = ArbiterNotices()
+    reign.release("B")
+    assert notices.look(candidacy(), reign, TTL_NS) == []
+
+
+def test_both_nodes_of_a_pair_log_that_the_arbiter_answers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    log = Log(stream, pretty=False)
+    monkeypatch.setattr("tests.test_node_pair.Log", lambda: log)
+
+    def said(event: str) -> int:
+        return stream.getvalue().count(f'"event": "{event}"')
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        async def fail(_self: MemoryArbiter, _request: object) -> None:
+            raise ArbiterError("the witness cannot be reached")
+
+        ask = MemoryArbiter.ask
+        monkeypatch.setattr(MemoryArbiter, "ask", fail)
+        a.pair._ask_in_reign(a.pair.tenure, Renew(1))  # type: ignore[arg-type]  # the next would be due in a minute
+        await until(lambda: bool(a.pair.tenure and a.pair.tenure.failure) and bool(b.pair.candidacy.failure))
+        await until(lambda: said("the arbiter does not answer") >= 2)
+        assert said("the arbiter answers again") == 0
+        monkeypatch.setattr(MemoryArbiter, "ask", ask)
+        a.pair._ask_in_reign(a.pair.tenure, Renew(a.pair.tenure.epoch))  # type: ignore[arg-type, union-attr]
+        await until(lambda: said("the arbiter answers again") == 2)
+
+    with_pair(tmp_path, story)
+    log.close()

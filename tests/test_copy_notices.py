@@ -1,0 +1,160 @@
+"""Notices of a primary on its copies: each that comes, each that is in sync, and loudly that the primary is alone."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.copy_notices import CopyNotices
+from node.logs import Log
+from replication.primary import Settings
+from tests.conftest import Lockstep
+from tests.operated import Operated, paired, paired_standby
+from tests.pairs import CopyNode, PrimaryNode, Wire
+from tests.test_node_pair import Member, Register, until, with_pair
+
+
+def events(notices: CopyNotices) -> list[tuple[str, str]]:
+    """Level and event of each notice since the last look."""
+    return [(each.level, each.event) for each in notices.look()]
+
+
+def begun(**settings: Any) -> tuple[PrimaryNode, CopyNotices]:
+    primary = PrimaryNode(settings=Settings(**settings))
+    primary.write(b"abc")
+    return primary, CopyNotices(primary.core)
+
+
+def test_a_primary_says_that_it_is_alone_then_that_a_copy_follows_and_is_in_sync() -> None:
+    primary, notices = begun()
+    assert events(notices) == [("warning", "the primary is alone")]
+    assert events(notices) == []
+    (warning,) = notices.warnings()
+    assert "A is alone" in warning
+    assert "no node can take over" in warning
+    wire = Wire(primary, CopyNode())
+    wire.settle()
+    assert events(notices) == [("info", "copy follows")]
+    primary.record()
+    wire.settle()
+    assert events(notices) == [("info", "standby in sync")]
+    assert notices.warnings() == []
+
+
+def test_a_primary_that_goes_on_without_its_standby_says_so_once_the_record_is_without_it() -> None:
+    primary, notices = begun()
+    wire = Wire(primary, CopyNode())
+    wire.settle()
+    primary.record()
+    wire.settle()
+    notices.look()
+    primary.core.disconnect(wire.end)
+    assert events(notices) == []
+    primary.record()
+    (alone,) = notices.look()
+    assert (alone.level, alone.event) == ("warning", "the primary is alone")
+    assert "only" in alone.fields["then"]
+    assert len(notices.warnings()) == 1
+
+
+def test_a_primary_that_may_not_go_on_alone_says_for_whom_answers_wait() -> None:
+    primary, notices = begun(alone="stop")
+    wire = Wire(primary, CopyNode())
+    wire.settle()
+    primary.record()
+    wire.settle()
+    notices.look()
+    primary.core.disconnect(wire.end)
+    (waits,) = notices.look()
+    assert (waits.level, waits.event, waits.fields["name"]) == ("warning", "answers wait for a standby", "B")
+    (warning,) = notices.warnings()
+    assert "B is not connected" in warning
+    assert "--alone stop" in warning
+    again = Wire(primary, CopyNode())
+    again.settle()
+    assert ("info", "copy follows") in events(notices)
+    assert notices.warnings() == []
+
+
+def test_a_primary_that_had_no_standby_yet_says_that_alone_stop_has_not_begun() -> None:
+    _, notices = begun(alone="stop")
+    (alone,) = notices.look()
+    (warning,) = notices.warnings()
+    for said in (str(alone.fields["then"]), warning):
+        assert said.endswith("; --alone stop begins once a standby is in sync; until then it answers alone")
+    _, notices = begun()
+    (alone,) = notices.look()
+    assert "--alone stop" not in str(alone.fields["then"]) + notices.warnings()[0]
+
+
+def test_a_follower_is_never_in_sync_and_a_policy_without_takeover_has_nothing_to_warn_of() -> None:
+    primary, notices = begun(policy="fsync")
+    assert events(notices) == []
+    wire = Wire(primary, CopyNode())
+    wire.settle()
+    assert events(notices) == [("info", "copy follows")]
+    assert notices.warnings() == []
+    primary, notices = begun()
+    notices.look()
+    wire = Wire(primary, CopyNode(role="follower"))
+    wire.settle()
+    assert events(notices) == [("info", "copy follows")]
+    assert len(notices.warnings()) == 1
+
+
+def test_the_log_and_the_warnings_of_a_node_say_that_it_is_alone_until_its_standby_is_in_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    log = Log(stream, pretty=False)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await until(lambda: "standby in sync" in stream.getvalue())
+        assert not a.node.warnings()
+        b.kill()
+        await until(lambda: bool(a.node.warnings()))
+        assert "is alone" in a.node.warnings()[0]
+        assert "is alone" in a.node.status()["warning"]
+        await until(lambda: stream.getvalue().count("the primary is alone") == 2)
+
+    monkeypatch.setattr("tests.test_node_pair.Log", lambda: log)
+    with_pair(tmp_path, story)
+    assert log.flush(60)
+    log.close()
+    notices = ("the primary is alone", "copy follows", "standby in sync", "copy left")
+    told = [each["event"] for each in map(json.loads, stream.getvalue().splitlines()) if each["event"] in notices]
+    assert told == ["the primary is alone", "copy follows", "standby in sync", "copy left", "the primary is alone"]
+
+
+# The release policy, as it is told.
+
+
+def test_a_node_of_a_pair_tells_the_policy_of_its_pair_as_its_durability(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        assert a.node.status()["durability"] == b.node.status()["durability"] == "replica"
+
+    with_pair(tmp_path, story, "replica")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (paired(), "answers wait for both disks"),
+        (paired(policy="replica"), "answers wait for the standby's memory"),
+        (paired(in_sync=["A"], copies=[]), "answers wait for the disk of A alone, since no standby is in sync"),
+        (paired(in_sync=["A"], policy="replica"), "answers wait for the disk of A alone, since no standby is in sync"),
+        (paired(in_sync=["A"], policy="fsync"), "answers wait for the disk here"),
+        (paired(in_sync=["A"], policy="none"), "answers wait for nothing"),
+        (paired_standby(in_sync=["A"]), "answers wait for the disk of A alone, since no standby is in sync"),
+        (paired_standby(in_sync=[], primary=""), "answers wait for both disks"),
+    ],
+)
+def test_the_report_says_for_which_disks_answers_wait_now(
+    told: dict[str, Any], words: str, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    with Operated(tmp_path) as operated:
+        operated.node.pair = told
+        _, out, _ = lockstep("status", operated.directory)
+    assert words in [" ".join(line.split()) for line in out.splitlines()]

@@ -1,0 +1,167 @@
+"""Direct connections: handed over to the compiled turn and back under load, without a byte lost or sent twice."""
+
+import contextlib
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.jit import Packed
+from gateway import turn as t
+from tests.ouch_messages import cancel, enter
+from tests.running import Client, Running, kinds, started
+from wire import soup
+from wire.soup import PacketType
+from wire.soup_session import HEARTBEAT_NS, SILENCE_NS
+
+PATIENCE_S = 120.0
+
+
+@pytest.fixture(params=["none", "fsync"])
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]:
+    running = started(tmp_path, "--durability", request.param)
+    yield running
+    running.stop()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def direct(node: Running) -> int:
+    return int(node.status()["direct_connections"])
+
+
+def test_a_connection_is_direct_from_its_login_to_its_end(node: Running) -> None:
+    assert direct(node) == 0
+    client, other = Client(node.port, "UA"), Client(node.port, "UB")
+    until(lambda: direct(node) == 2)
+    client.socket.sendall(enter("a1", "B", 5, 90_000) + cancel("a1"))
+    assert kinds(client.take(3)) == ["SYSTEM_EVENT", "ACCEPTED", "CANCELED"]
+    client.socket.sendall(soup.packet(PacketType.LOGOUT))
+    client.until_end()
+    other.socket.close()
+    until(lambda: direct(node) == 0)
+
+
+def test_a_packet_that_is_not_for_the_turn_is_read_and_the_connection_is_direct_again(node: Running) -> None:
+    client = Client(node.port, "UA")
+    until(lambda: direct(node) == 1)
+    debug = soup.Debug("hello").packet()
+    client.socket.sendall(enter("a1", "B", 5, 90_000) + debug + enter("a2", "B", 5, 90_000) + debug + cancel("a1"))
+    assert kinds(client.take(4)) == ["SYSTEM_EVENT", "ACCEPTED", "ACCEPTED", "CANCELED"]
+    until(lambda: direct(node) == 1)
+
+
+#: Orders of each client, and shares of each, which cancels take away one by one: 5 MB of answers, more than the system
+#: keeps for a connection whose client reads nothing.
+ORDERS, SHARES = 1_500, 100
+_LEFT = range(SHARES - 1, -1, -1)
+MESSAGES = 1 + ORDERS * (1 + SHARES)
+
+
+def _send_orders(client: Client, seed: int) -> None:
+    """Send orders that nothing executes and their cancels, in pieces of any size."""
+    draw = random.Random(seed)
+    data = b"".join(
+        enter(f"o{number}", "B", SHARES, 90_000)
+        + b"".join(cancel(f"o{number}", left) for left in reversed(range(SHARES)))
+        for number in range(ORDERS)
+    )
+    at = 0
+    while at < len(data):
+        size = draw.randrange(1, 40_000)
+        client.socket.sendall(data[at : at + size])
+        at += size
+
+
+def test_connections_that_stop_reading_go_to_the_loop_and_back_without_a_byte_lost(node: Running) -> None:
+    """Two clients read nothing until the loop has their connections, then all; a third is not disturbed."""
+    slow = {user: Client(node.port, user, receive_bytes=4_096) for user in ("UA", "UB")}
+    quick = Client(node.port, "UC")
+    until(lambda: direct(node) == 3)
+    senders = [
+        threading.Thread(target=_send_orders, args=(client, seed), daemon=True)
+        for seed, client in enumerate(slow.values())
+    ]
+    for sender in senders:
+        sender.start()
+    rounds = 0
+    while rounds < 200 or direct(node) != 1:
+        quick.socket.sendall(enter(f"q{rounds}", "B", 1, 90_000) + cancel(f"q{rounds}"))
+        quick.take(3 + 2 * rounds)
+        rounds += 1
+    draw = random.Random(7)
+    for client in slow.values():
+        for count in sorted(draw.sample(range(MESSAGES), 20)):
+            client.take(count)
+            time.sleep(draw.random() / 50)
+        client.take(MESSAGES)
+    for sender in senders:
+        sender.join(PATIENCE_S)
+        assert not sender.is_alive()
+    until(lambda: direct(node) == 3)
+    node.end(signal.SIGKILL if node.status()["durability"] != "none" else signal.SIGTERM)
+    node.start()
+    for user, client in slow.items():
+        assert Client(node.port, user).take(MESSAGES) == client.stream
+    assert Client(node.port, "UC").take(1 + 2 * rounds) == quick.stream
+
+
+class Lines:
+    """Memory of the turns with one direct line, to one end of a pair of sockets."""
+
+    def __init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.near.setblocking(False)
+        turn = t.new_turn(
+            np.zeros(8, np.int64), slots=2, descriptors=4_096, users=2, rows=1, segments=1, segment_bytes=1
+        )
+        self.packed = Packed(turn)
+        self.line = turn.lines[1]
+        self.line["fd"], self.line["state"] = self.near.fileno(), t.OPEN
+
+    def beat(self, now_ns: int, *, away_ns: int = 0) -> int:
+        return int(t.beat_lines(self.packed.pointers, now_ns, 0, away_ns, now_ns))
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    made = Lines()
+    yield made
+    made.close()
+
+
+def test_a_line_gets_a_heartbeat_once_a_second_of_silence_to_it(lines: Lines) -> None:
+    assert lines.beat(HEARTBEAT_NS - 1) == 0
+    assert lines.beat(HEARTBEAT_NS) == lines.beat(2 * HEARTBEAT_NS - 1) == 0
+    assert lines.far.recv(100) == soup.packet(PacketType.SERVER_HEARTBEAT)
+
+
+def test_a_silent_line_is_stopped_and_time_in_which_nobody_read_is_no_silence(lines: Lines) -> None:
+    assert lines.beat(SILENCE_NS - 1) == 0
+    assert lines.beat(SILENCE_NS, away_ns=1) == 0
+    assert lines.beat(SILENCE_NS + 1) == 1
+    assert lines.line["state"] == t.SILENT
+
+
+def test_a_line_that_takes_no_heartbeat_is_given_to_the_loop_with_what_is_owed(lines: Lines) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            lines.near.send(bytes(1 << 16))
+    assert lines.beat(HEARTBEAT_NS) == 1
+    assert lines.line["state"] == t.SLOW
+    assert 0 <= lines.line["owed"] < 3

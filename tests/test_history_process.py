@@ -1,0 +1,110 @@
+"""The process that serves the history of a primary: it is started again where it dies, and a copy waits for it."""
+
+import asyncio
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from node import history_process, pair
+from replication.register import Register
+from tests.test_catch_up import Trading, primary_of
+from tests.test_node_pair import Member, until, with_pair
+
+
+def test_a_history_process_that_dies_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_process, "AGAIN_S", 0.01)
+
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        primary, history = a.pair.primary, a.pair._history
+        assert primary is not None
+        assert history is not None
+        for _ in range(2):
+            await until(lambda: primary.history_port > 0)
+            died = history._process
+            died.kill()
+            await until(lambda died=died: history._process is not died)
+        await until(lambda: primary.history_port > 0)
+
+    with_pair(tmp_path, story)
+
+
+def test_signals_to_the_whole_group_of_a_node_leave_its_history_process_to_the_node(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        primary, history = a.pair.primary, a.pair._history
+        assert primary is not None
+        assert history is not None
+        await until(lambda: primary.history_port > 0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            history._process.send_signal(number)
+        reader, writer = await asyncio.open_connection("127.0.0.1", primary.history_port)
+        assert await reader.read(1), "it ended"
+        writer.close()
+        assert history._process.poll() is None
+
+    with_pair(tmp_path, story)
+
+
+def test_a_history_process_that_cannot_start_is_tried_again_and_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_process, "AGAIN_S", 0.01)
+
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        primary, history = a.pair.primary, a.pair._history
+        assert primary is not None
+        assert history is not None
+        await until(lambda: primary.history_port > 0)
+        warned: list[str] = []
+        history._warn = lambda what, **_: warned.append(what)
+        command = history_process.command
+        monkeypatch.setattr(history_process, "command", lambda *_args, **_more: ["/bin/false"])
+        seen = {id(history._process)}
+        history._process.kill()
+
+        def several() -> bool:
+            seen.add(id(history._process))
+            return len(seen) > 3
+
+        await until(several)
+        assert primary.history_port == 0
+        assert warned == ["the history is not served"]
+        monkeypatch.setattr(history_process, "command", command)
+        await until(lambda: primary.history_port > 0)
+
+    with_pair(tmp_path, story)
+
+
+def test_a_copy_far_behind_waits_for_the_history_of_the_primary_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        register = Register()
+        a = await primary_of(tmp_path / "a", register, backlog_bytes=2_000)
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        try:
+            trading = Trading(a)
+            seen = a.node.engine.seq
+            await until(lambda: a.node.engine.seq > seen + 200)
+            await trading.end()
+            primary = a.pair.primary
+            assert primary is not None
+            port, primary.history_port = primary.history_port, 0
+            monkeypatch.setattr(pair, "REFUSED_S", 3_600.0)
+            b = Member("B", tmp_path / "b", register, a, "both")
+            await b.start()
+            await until(lambda: b.pair.standby.state == "elsewhere" and b.pair._to_primary is None)
+            assert b.pair._next_attempt_s > time.monotonic() + 1_000
+            assert "history" in b.pair.status()["state_reason"]
+            assert b.pair.outcome is None
+            primary.history_port = port
+            b.pair._next_attempt_s = 0.0
+            await until(lambda: b.pair.standby.in_sync)
+            assert b.pair.outcome is None
+            b.close()
+        finally:
+            a.close()
+
+    asyncio.run(run())

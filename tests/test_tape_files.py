@@ -1,0 +1,218 @@
+"""Files of shared memory are private, whole from the start, and refused with a sentence where they are not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tape.errors import TapeBusy, TapeError, TapeRoom
+from tape.shared_file import HEADER, PAGE_BYTES, SHARED, Form, SharedFile, attach, create, owner_of, remove_left
+
+ROOT = Path(__file__).parent.parent
+ROW = np.dtype([("a", "<i8"), ("b", "<u4"), ("c", "<u4")])
+FORM = Form("tape", bytes(range(16)), {"commands": ROW})
+
+OWNER = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from tape.shared_file import Form, create
+form = Form("tape", bytes(range(16)), {"commands": np.dtype([("a", "<i8"), ("b", "<u4"), ("c", "<u4")])})
+file = create(Path(sys.argv[1]), form, words=16, data=16)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lockstep-tape"
+
+
+@pytest.fixture
+def owner(path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that owns the file at ``path``."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def new(path: Path) -> SharedFile:
+    return create(path, FORM, words=100, data=1_000)
+
+
+def damaged(path: Path, field: str, value: object) -> None:
+    """Change a field of the first page, and nothing else."""
+    raw = bytearray(path.read_bytes()[: HEADER.itemsize])
+    np.frombuffer(raw, HEADER)[field] = value
+    with open(path, "r+b") as file:
+        file.write(raw)
+
+
+def test_a_file_is_private_and_has_all_its_bytes_from_the_start(path: Path) -> None:
+    file = new(path)
+    found = path.stat()
+    assert found.st_mode & 0o777 == 0o600
+    assert found.st_size == PAGE_BYTES + len(file.words) * 8 + len(file.data) * 8
+    assert found.st_blocks * 512 >= found.st_size, "its pages are reserved"
+    assert len(file.words) >= 100
+    assert len(file.data) >= 1_000
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_what_one_maps_another_sees_and_a_reader_cannot_write_rows(path: Path) -> None:
+    file = new(path)
+    other = attach(path, FORM)
+    file.data[3], file.words[5] = 7, 9
+    assert (other.data[3], other.words[5]) == (7, 9)
+    other.words[6] = 1
+    assert file.words[6] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        other.data[3] = 1
+
+
+def test_the_owner_removes_its_file_at_the_end(path: Path) -> None:
+    file = new(path)
+    assert owner_of(path) == os.getpid()
+    file.close()
+    file.close()
+    assert not path.exists()
+
+
+def test_a_file_in_use_is_refused_with_the_process_that_has_it(path: Path, owner: "subprocess.Popen[str]") -> None:
+    assert owner_of(path) == owner.pid
+    with pytest.raises(TapeBusy, match=f"in use by process {owner.pid}"):
+        new(path)
+    assert remove_left([path]) == []
+    assert [each.name for each in path.parent.iterdir()] == [path.name], "nothing is left beside it"
+
+
+def test_a_file_that_a_dead_owner_left_is_told_and_replaced(path: Path, owner: "subprocess.Popen[str]") -> None:
+    reader = attach(path, FORM)
+    owner.kill()
+    owner.wait()
+    with pytest.raises(TapeError, match=f"was left by process {owner.pid}, which has ended"):
+        attach(path, FORM)
+    file = new(path)
+    assert file.is_current()
+    assert not reader.is_current(), "who still maps the old one can see that"
+    assert attach(path, FORM).created_ns == file.created_ns
+
+
+def test_files_that_dead_owners_left_are_removed(path: Path, owner: "subprocess.Popen[str]") -> None:
+    owner.kill()
+    owner.wait()
+    assert remove_left([path, path.with_name("another")]) == [path]
+    assert not path.exists()
+
+
+def test_an_old_owner_does_not_remove_the_file_of_the_next(path: Path) -> None:
+    first = new(path)
+    path.unlink()
+    second = new(path)
+    first.close()
+    assert second.is_current()
+
+
+def test_a_place_has_one_user_until_it_ends(path: Path) -> None:
+    new_file = new(path)
+    first, second = attach(path, FORM), attach(path, FORM)
+    assert first.lock(3)
+    assert not second.lock(3)
+    assert new_file.is_locked(3)
+    assert not new_file.is_locked(4)
+    first.close()
+    assert not new_file.is_locked(3)
+    assert second.lock(3)
+    second.unlock(3)
+    assert not new_file.is_locked(3)
+
+
+def test_no_room_in_shared_memory_is_a_sentence_at_the_start() -> None:
+    """Without the reservation the process would die by SIGBUS at the first store that finds no page."""
+    found = os.statvfs(SHARED)
+    everything = found.f_blocks * found.f_frsize
+    path = SHARED / f"lockstep-test-{os.getpid()}"
+    with pytest.raises(TapeRoom, match=r"/dev/shm has no room for [\d,]+ MB \([\d,]+ MB are free\)"):
+        create(path, FORM, words=100, data=everything // 8 + 1)
+    assert not list(SHARED.glob(f"*{path.name}*"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("magic", b"SOMEBODY", "is no file of lockstep's shared memory"),
+        ("version", 99, "has version 99, this release has"),
+        ("pid", 1, "the first page of .* is damaged"),
+    ],
+)
+def test_a_first_page_that_is_wrong_is_told(path: Path, field: str, value: object, sentence: str) -> None:
+    file = new(path)
+    damaged(path, field, value)
+    with pytest.raises(TapeError, match=sentence):
+        attach(path, FORM)
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        (Form("ring", FORM.journal_id, FORM.dtypes), "is a tape, not a ring"),
+        (Form("tape", bytes(16), FORM.dtypes), "is of journal 000102.* not of 0000"),
+        (
+            Form("tape", FORM.journal_id, {"commands": np.dtype([("a", "<i8"), ("c", "<u4"), ("b", "<u4")])}),
+            "of another release",
+        ),
+        (Form("tape", FORM.journal_id, {"events": ROW}), "of another release"),
+    ],
+)
+def test_a_file_with_other_contents_is_told(path: Path, form: Form, sentence: str) -> None:
+    file = new(path)
+    with pytest.raises(TapeError, match=sentence):
+        attach(path, form)
+    file.close()
+
+
+def test_a_file_that_is_shorter_or_longer_than_it_says_is_told(path: Path) -> None:
+    file = new(path)
+    size = path.stat().st_size
+    for other in (size + 1, HEADER.itemsize, 3):
+        os.truncate(path, other)
+        with pytest.raises(TapeError, match=r"bytes instead of|no file of lockstep"):
+            attach(path, FORM)
+    os.truncate(path, size)
+    file.close()
+
+
+def test_a_file_that_others_could_change_is_told(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(TapeError, match="there is no"):
+        attach(path, FORM)
+    file = new(path)
+    path.chmod(0o644)
+    with pytest.raises(TapeError, match="others may open"):
+        attach(path, FORM)
+    path.chmod(0o600)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    for refused in (lambda: attach(link, FORM), lambda: new(link)):
+        with pytest.raises(TapeError, match="is a symbolic link; remove it"):
+            refused()
+    if os.geteuid() == 0:
+        os.chown(path, 12_345, -1)
+        with pytest.raises(TapeError, match="belongs to user 12345"):
+            attach(path, FORM)
+        os.chown(path, 0, -1)
+    file.close()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TapeError, match="cannot be created: no such file or directory"):
+        new(tmp_path / "nowhere" / "tape")

@@ -1,0 +1,276 @@
+"""Rings of commands: each row arrives once and in order, a full ring refuses, and sources take turns by message."""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from engine.records import COMMAND, EVENT
+from tape.errors import TapeBusy, TapeError
+from tape.form import Rows, ring_path, tape_path
+from tape.inbound import Inbound, Producer, Turns
+from tape.ring import HEAD, NOTE, TAIL
+
+ID = bytes(range(16))
+ROWS = Rows(COMMAND, EVENT, np.dtype("V192"))
+SIZE = 8
+
+
+def message(first: int, rows: int) -> np.ndarray[Any, Any]:
+    """A message of rows numbered from ``first`` on."""
+    made = np.zeros(rows, COMMAND)
+    made["client_order_id"] = np.arange(first, first + rows)
+    made["qty"] = 3 * made["client_order_id"] + 1
+    return made
+
+
+class Pair:
+    """Both ends of a ring."""
+
+    def __init__(self, folder: Path, source: str, size: int = SIZE) -> None:
+        self.inbound = Inbound(ring_path(folder, ID, source), ID, ROWS, size=size)
+        self.producer = Producer(self.inbound.path, ID, ROWS)
+
+    def close(self) -> None:
+        self.producer.close()
+        self.inbound.close()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(tmp_path, "gateway")
+    yield made
+    made.close()
+
+
+def test_rows_and_notes_arrive_in_order_with_source_and_tag(pair: Pair) -> None:
+    assert pair.producer.put(message(1, 2), source=4, tag=2**40 + 1)
+    assert pair.producer.put(message(3, 1), source=5, tag=-1)
+    taken = Turns([pair.inbound]).take()
+    assert taken.commands.tobytes() == message(1, 3).tobytes()
+    assert taken.notes.tolist() == [(2**40 + 1, 4, 2), (2**40 + 1, 4, 0), (-1, 5, 1)]
+    assert taken.sources.tolist() == [0, 0, 0]
+
+
+def test_a_full_ring_takes_nothing_of_a_message_and_an_empty_one_gives_nothing(pair: Pair) -> None:
+    turns = Turns([pair.inbound])
+    assert len(turns.take().commands) == 0
+    assert all(pair.producer.put(message(k, 1)) for k in range(SIZE - 1))
+    assert not pair.producer.put(message(50, 2)), "one row of room is none for two"
+    assert pair.producer.put(message(SIZE - 1, 1))
+    assert not pair.producer.put(message(60, 1))
+    assert pair.producer.untaken_rows() == SIZE
+    assert turns.take().commands["client_order_id"].tolist() == list(range(SIZE))
+    assert pair.producer.put(message(60, 1))
+    assert pair.inbound.waiting_rows() == 1
+
+
+def test_a_message_that_can_never_fit_is_told(pair: Pair) -> None:
+    notes = np.zeros(SIZE + 1, NOTE)
+    notes["rows"] = 1
+    with pytest.raises(TapeError, match="9 rows do not fit into a ring of 8 rows"):
+        pair.producer.put_all(message(1, SIZE + 1), notes)
+    for rows in (0, 5):
+        with pytest.raises(TapeError, match=f"a message has {rows} rows; it must have 1 to 4"):
+            pair.producer.put(message(1, rows))
+    with pytest.raises(TapeError, match="must be of its types, and as many"):
+        pair.producer.put_all(message(1, 2), notes)
+
+
+def test_a_ring_has_one_producer_and_the_next_goes_on_from_what_was_published(pair: Pair) -> None:
+    with pytest.raises(TapeBusy, match="another process sends commands"):
+        Producer(pair.inbound.path, ID, ROWS)
+    assert pair.inbound.has_producer()
+    pair.producer.put(message(1, 3))
+    pair.inbound.ring.arrays.rows[3 * 8 : 5 * 8] = -1  # what a producer leaves that dies before it publishes
+    pair.producer.close()
+    assert not pair.inbound.has_producer()
+    with Producer(pair.inbound.path, ID, ROWS) as successor:
+        assert successor.consumer_lives()
+        successor.put(message(4, 1))
+    assert Turns([pair.inbound]).take().commands.tobytes() == message(1, 4).tobytes()
+
+
+def test_sources_take_turns_by_message_and_begin_elsewhere_each_time(tmp_path: Path) -> None:
+    pairs = [Pair(tmp_path, f"source-{n}", 64) for n in range(3)]
+    turns = Turns([each.inbound for each in pairs])
+    for round_ in range(2):
+        for n, each in enumerate(pairs):
+            assert all(each.producer.put(message(100 * n + 10 * round_ + k, 1)) for k in range(2 + 2 * (n == 1)))
+    assert turns.take().sources.tolist() == [0, 1, 2] * 4 + [1, 1, 1, 1]
+    for n in (0, 1, 2):
+        assert pairs[n].producer.put(message(n, 2))
+    assert turns.take().sources.tolist() == [1, 1, 2, 2, 0, 0]
+    assert turns.take().sources.tolist() == []
+    for n in (0, 1, 2):
+        assert all(pairs[n].producer.put(message(n, 1)) for _ in range(2))
+    assert turns.take(3).sources.tolist() == [2, 0, 1], "a turn without rows does not move the beginning"
+    assert turns.take().sources.tolist() == [0, 1, 2]
+    for each in pairs:
+        each.close()
+
+
+def test_one_source_that_floods_its_ring_delays_another_by_one_message_at_most(tmp_path: Path) -> None:
+    flood, quiet = Pair(tmp_path, "flood", 1_024), Pair(tmp_path, "quiet")
+    turns = Turns([flood.inbound, quiet.inbound])
+    for k in range(1_000):
+        flood.producer.put(message(k, 1))
+    quiet.producer.put(message(1, 1))
+    taken = turns.take()
+    assert taken.sources.tolist()[:3] == [0, 1, 0]
+    assert len(taken.sources) == 1_001
+    flood.close()
+    quiet.close()
+
+
+@pytest.mark.parametrize("tail", [-1, SIZE + 1, 2**62, -(2**63)])
+def test_a_producer_that_writes_impossible_positions_is_cut_off_and_hurts_nobody(tmp_path: Path, tail: int) -> None:
+    """A ring may be that of another's program."""
+    bad, good = Pair(tmp_path, "bad"), Pair(tmp_path, "good")
+    turns = Turns([bad.inbound, good.inbound])
+    bad.inbound.ring.arrays.words[TAIL] = tail
+    good.producer.put(message(1, 2))
+    assert turns.take().commands.tobytes() == message(1, 2).tobytes()
+    assert bad.inbound.broken
+    assert not good.inbound.broken
+    bad.inbound.ring.arrays.words[TAIL] = 1
+    good.producer.put(message(3, 1))
+    assert turns.take().sources.tolist() == [1], "a broken ring stays broken"
+    bad.close()
+    good.close()
+
+
+@pytest.mark.parametrize("rows", [0, -1, 5, 3, 2**31 - 1])
+def test_a_message_with_an_impossible_number_of_rows_is_not_taken(pair: Pair, rows: int) -> None:
+    notes = np.zeros(2, NOTE)
+    notes["rows"] = rows
+    pair.producer.put_all(message(1, 2), notes)
+    assert len(Turns([pair.inbound]).take().commands) == 0
+    assert pair.inbound.broken
+
+
+@pytest.mark.parametrize("head", [-1, 5])
+def test_a_consumer_that_took_what_was_never_put_is_told(pair: Pair, head: int) -> None:
+    for k in range(4):
+        pair.producer.put(message(k, 1))
+    pair.inbound.ring.arrays.words[HEAD] = head
+    with pytest.raises(TapeError, match="took what was never put"):
+        pair.producer.put_all(message(1, 5), _single(5))
+
+
+def _single(count: int) -> np.ndarray[Any, Any]:
+    notes = np.zeros(count, NOTE)
+    notes["rows"] = 1
+    return notes
+
+
+def test_names_of_files_are_safe() -> None:
+    folder = Path("/dev/shm")
+    assert tape_path(folder, ID).name == "lockstep-000102030405060708090a0b0c0d0e0f-tape"
+    for name in ("", "a/b", "..", "a b", "ä"):
+        with pytest.raises(TapeError, match="is no name of a source"):
+            ring_path(folder, ID, name)
+
+
+class Rings(RuleBasedStateMachine):
+    """Two real rings beside two queues: the same rows in the same order, whoever dies meanwhile."""
+
+    folder: Path
+    made = 0
+
+    @initialize()
+    def begin(self) -> None:
+        Rings.made += 1
+        self.pairs = [Pair(self.folder, f"{Rings.made}-{n}") for n in range(2)]
+        self.turns = Turns([each.inbound for each in self.pairs], rows_max=2 * SIZE)
+        self.queues: list[deque[list[int]]] = [deque(), deque()]
+        self.first = 0
+        self.last = 0
+
+    @rule(which=st.integers(0, 1), rows=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    def put(self, which: int, rows: list[int]) -> None:
+        ids = list(range(self.last + 1, self.last + 1 + sum(rows)))
+        notes = np.zeros(sum(rows), NOTE)
+        at, messages = 0, []
+        for count in rows:
+            notes["rows"][at] = count
+            messages.append(ids[at : at + count])
+            at += count
+        room = SIZE - sum(len(each) for each in self.queues[which])
+        if len(ids) > SIZE:
+            with pytest.raises(TapeError):
+                self.pairs[which].producer.put_all(message(ids[0], len(ids)), notes)
+            return
+        went = self.pairs[which].producer.put_all(message(ids[0], len(ids)), notes)
+        assert went == (len(ids) <= room)
+        if went:
+            self.last = ids[-1]
+            self.queues[which] += messages
+
+    @rule(rows_max=st.integers(1, 2 * SIZE))
+    def take(self, rows_max: int) -> None:
+        expected: list[int] = []
+        sources: list[int] = []
+        left = [(self.first + n) % 2 for n in range(2)]
+        while left and len(expected) < rows_max:
+            kept = []
+            for n in left:
+                if self.queues[n] and len(expected) + len(self.queues[n][0]) <= rows_max:
+                    taken = self.queues[n].popleft()
+                    expected += taken
+                    sources += [n] * len(taken)
+                    kept.append(n)
+            left = kept
+        if expected:
+            self.first = (self.first + 1) % 2
+        got = self.turns.take(rows_max)
+        assert got.commands["client_order_id"].tolist() == expected
+        assert got.commands["qty"].tolist() == [3 * each + 1 for each in expected]
+        assert got.sources.tolist() == sources
+
+    @rule(which=st.integers(0, 1), written=st.integers(0, SIZE))
+    def producer_dies_while_it_writes(self, which: int, written: int) -> None:
+        """Rows that were not published are garbage; the next producer goes on from those that were."""
+        pair = self.pairs[which]
+        room = SIZE - sum(len(each) for each in self.queues[which])
+        tail = int(pair.inbound.ring.arrays.words[TAIL])
+        for k in range(min(written, room)):
+            at = (tail + k) % SIZE
+            pair.inbound.ring.arrays.rows[8 * at : 8 * at + 5] = -7
+            pair.inbound.ring.arrays.notes[2 * at] = -7
+        pair.producer.close()
+        pair.producer = Producer(pair.inbound.path, ID, ROWS)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        for each, queue in zip(getattr(self, "pairs", []), getattr(self, "queues", []), strict=False):
+            waiting = sum(len(one) for one in queue)
+            assert each.inbound.waiting_rows() == each.producer.untaken_rows() == waiting
+            assert not each.inbound.broken
+
+    def teardown(self) -> None:
+        for each in getattr(self, "pairs", []):
+            each.close()
+
+
+def test_rings_do_what_queues_do(tmp_path: Path) -> None:
+    class Machine(Rings):
+        folder = tmp_path
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

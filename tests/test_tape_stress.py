@@ -1,0 +1,194 @@
+"""The tape between processes that are stopped and killed at random: each word of each block that is seen is right."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tape.errors import ReaderLost
+from tape.form import tape_path
+from tape.places import Place
+from tape.reader import Block, Result, TapeReader
+from tape.writer import TapeWriter
+from tests.tape_traffic import BYTES, GATE, ID, ROWS, is_sound, write_one
+
+ROOT = Path(__file__).parent.parent
+FREE = ("free-0", "free-1")
+WAIT_NS = 20_000_000
+
+
+def program(path: Path, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.tape_traffic", words[0], str(path), *words[1:]],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+class Readers:
+    """Processes that read, each of which is stopped, resumed or killed and started again."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path = path
+        self.random = random.Random(seed)
+        self.processes = {name: program(path, "read", name) for name in (GATE, *FREE)}
+        self.stopped: set[str] = set()
+        self.kills = dict.fromkeys(self.processes, 0)
+
+    def strike(self) -> None:
+        name = self.random.choice(list(self.processes))
+        if name in self.stopped:
+            self.resume(name)
+        elif self.random.random() < 0.5:
+            self.processes[name].send_signal(signal.SIGSTOP)
+            self.stopped.add(name)
+        else:
+            self.restart(name)
+
+    def restart(self, name: str) -> None:
+        old = self.processes[name]
+        assert old.poll() is None, f"{name} ended by itself with {old.returncode}"
+        old.kill()
+        with old:
+            pass
+        self.kills[name] += 1
+        self.processes[name] = program(self.path, "read", name)
+
+    def resume(self, name: str) -> None:
+        if name in self.stopped:
+            self.processes[name].send_signal(signal.SIGCONT)
+            self.stopped.discard(name)
+
+    def results(self) -> dict[str, list[int]]:
+        found = {}
+        for name, process in self.processes.items():
+            self.resume(name)
+            out, _ = process.communicate(timeout=600)
+            assert process.returncode == 0, name
+            found[name] = [int(word) for word in out.split()]
+        return found
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            with process:
+                pass
+
+
+def write_all(writer: TapeWriter, readers: Readers, rows: int, strikes: int) -> int:
+    """Write so many rows, with so many strikes spread over them; gives the last sequence number."""
+    due = sorted(readers.random.randrange(rows) for _ in range(strikes))
+    seq = 1
+    while seq <= rows:
+        if due and seq > due[0]:
+            due.pop(0)
+            readers.strike()
+        after = write_one(writer, seq)
+        if after:
+            seq = after
+            continue
+        readers.resume(GATE)
+        assert readers.processes[GATE].poll() is None, "the reader that gates found something wrong"
+        writer.core_bell.arm()
+        after = write_one(writer, seq)
+        if after:
+            seq = after
+        else:
+            writer.core_bell.sleep(WAIT_NS)
+    return seq - 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "strikes"),
+    [
+        pytest.param(200_000, 6, marks=pytest.mark.slow, id="few"),
+        pytest.param(100_000_000, 60, marks=pytest.mark.long, id="10^8 rows"),
+    ],
+)
+def test_readers_that_are_stopped_and_killed_see_every_block_whole_or_are_told_that_it_is_gone(
+    tmp_path: Path, rows: int, strikes: int
+) -> None:
+    path = tape_path(tmp_path, ID)
+    with TapeWriter(path, ID, ROWS, size_bytes=BYTES) as writer:
+        writer.gate(GATE)
+        readers = Readers(path, seed=rows)
+        try:
+            while sum(each.alive for each in writer.readers()) < len(readers.processes):
+                assert all(each.poll() is None for each in readers.processes.values())
+                writer.core_bell.arm()
+                writer.core_bell.sleep(WAIT_NS)
+            last_seq = write_all(writer, readers, rows, strikes)
+            writer.end()
+            results = readers.results()
+        finally:
+            readers.end()
+        assert writer.load(Place.JOURNALED) == last_seq >= rows
+        assert sum(readers.kills.values()) > 0
+        assert results[GATE][0] <= last_seq
+        with pytest.raises(ReaderLost):
+            writer.check_gates()
+
+
+@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.long)])
+def test_a_writer_that_is_killed_at_random_leaves_whole_blocks_and_its_successor_a_new_tape(
+    tmp_path: Path, kills: int
+) -> None:
+    path, chance = tape_path(tmp_path, ID), random.Random(kills)
+    for _ in range(kills):
+        writer = program(path, "write")
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+            with TapeReader(path, ID, ROWS) as reader:
+                assert reader.writer_lives()
+                seen, least = 0, chance.randrange(1, 200)
+                while seen < least:
+                    seen += _checked(reader)
+                os.kill(writer.pid, signal.SIGKILL)
+                writer.wait()
+                assert not reader.writer_lives()
+                assert not reader.ended()
+                while reader.lag_words() > 0:
+                    _checked(reader)
+                assert reader.read() == (Result.NOTHING, None)
+        finally:
+            writer.kill()
+            with writer:
+                pass
+
+
+def _checked(reader: TapeReader) -> int:
+    """Read and check one block; gives 1 if there was one that is whole."""
+    before = reader.next_seq
+    result, block = reader.read()
+    if result == Result.OVERRUN:
+        _, before = reader.join(before or 1)
+        result, block = reader.read()
+    if block is not None:
+        assert is_sound(block)
+        assert before in (0, block.first_seq)
+        return 1
+    return 0
+
+
+def test_one_wrong_bit_in_any_row_or_a_head_is_found_out(tmp_path: Path) -> None:
+    path = tape_path(tmp_path, ID)
+    with TapeWriter(path, ID, ROWS, size_bytes=BYTES) as writer, TapeReader(path, ID, ROWS) as reader:
+        after = write_one(writer, 1)
+        block = reader.read()[1]
+        assert block is not None
+        assert block.last_seq == after - 1
+        assert is_sound(block)
+        for rows in (block.commands, block.events, block.reports):
+            for at in range(rows.nbytes // 8):
+                rows.view("<i8").reshape(-1)[at] ^= 1 << (at % 60)
+                assert not is_sound(block)
+                rows.view("<i8").reshape(-1)[at] ^= 1 << (at % 60)
+        assert is_sound(block)
+        assert not is_sound(Block(block.first_seq + 1, *block[1:]))
+        assert not is_sound(Block(*block[:2], block.time_ns + 1, *block[3:]))
