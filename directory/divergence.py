@@ -6,6 +6,7 @@ is rebuilt in an empty directory. DIR/directory_id tells a primary that a node w
 """
 
 import json
+import os
 import secrets
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -74,15 +75,14 @@ def directory_id(directory: Path) -> bytes:
     """Id (16 bytes) of a data directory, made at the first call; a copy of the directory gets another. Raises OSError.
 
     A primary refuses a node that has diverged until it comes with another directory, and the arbiter's record names
-    nodes with their directories. The directory is known again by its inode, since the number of a device may change
-    when the machine starts. A copy that happens to have the same inode on another file system keeps the id.
+    nodes with their directories. The directory is known again by its file system's id and its inode. The root of each
+    mounted disk has the same inode, and the number of a device may change when the machine starts.
     """
-    status = directory.stat()
-    place = f"{status.st_dev} {status.st_ino}"
+    place = f"{os.statvfs(directory).f_fsid} {directory.stat().st_ino}"
     path = directory / ID
     try:
         token, _, of_place = path.read_text(encoding="ascii").strip().partition(" ")
-        if of_place.rpartition(" ")[2] == str(status.st_ino) and len(token) == 32:
+        if of_place == place and len(token) == 32:
             return bytes.fromhex(token)
     except (FileNotFoundError, ValueError):
         pass

@@ -1,6 +1,8 @@
 """Divergence of the state of two nodes in one process: found, named, marked, and written into bundles."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,3 +183,13 @@ def test_a_damaged_bundle_is_refused_and_a_directory_that_was_copied_has_another
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "directory_id").write_bytes((tmp_path / "a" / "directory_id").read_bytes())
     assert directory_id(tmp_path / "c") != one
+
+
+def test_a_copy_on_another_disk_gets_an_id_of_its_own_though_its_inode_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the roots of two mounted disks have."""
+    one = directory_id(tmp_path)
+    found = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_fsid=found.f_fsid + 1))
+    assert directory_id(tmp_path) != one
