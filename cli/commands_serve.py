@@ -84,7 +84,13 @@ def serve(
         int, typer.Option(min=4, max=20, help="Cost of hashing new passwords: log2 of scrypt's N; low only for tests.")
     ] = 14,
     busy_poll_us: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="Polling time after an order before the loop sleeps; 0: none.")
+        int,
+        typer.Option(
+            min=0,
+            max=1_000_000,
+            help="Polling time after an order before the node sleeps, and ten times that where answers wait for a disk "
+            "or another node; 0: none.",
+        ),
     ] = 200,
     clock_error_max_ms: Annotated[
         float | None,
