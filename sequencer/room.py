@@ -43,19 +43,26 @@ class Reading:
 class Bounds:
     """Bounds of the free space: low, fine again, and the rest for blocks under way.
 
-    ``low_share``, ``fine_share``: used share of disk or map, whichever is more. ``full_bytes``: more than the journal's
+    ``low_share``, ``fine_share``: used share of disk or map, whichever is more. ``low_bytes``, ``fine_bytes``: free
+    bytes of a disk so large that they are less than the free rest of the share. ``full_bytes``: more than the journal's
     queue and the copies of a commit. ``gone_bytes``: a fifth of it, more than one turn of `full` and an orderly end
     write.
     """
 
     low_share: float = 0.90
     fine_share: float = 0.88
+    low_bytes: int = 4 << 30
+    fine_bytes: int = 5 << 30
     full_bytes: int = 40 << 20
 
     def __post_init__(self) -> None:
         if not 0 < self.fine_share < self.low_share <= 1 or self.full_bytes < 0:
             raise ValueError(
                 f"room is low at {self.low_share:.0%} and fine again at {self.fine_share:.0%}: the second must be less"
+            )
+        if not 0 < self.low_bytes < self.fine_bytes:
+            raise ValueError(
+                f"room is low at {self.low_bytes} bytes and fine again at {self.fine_bytes}: the second must be more"
             )
 
     @property
@@ -71,25 +78,31 @@ def judge(before: State, reading: Reading, bounds: Bounds = Bounds()) -> State:
         return "gone"
     if left_bytes < bounds.full_bytes * (2 if before in ("full", "gone") else 1):
         return "full"
-    if used_share(reading) >= (bounds.low_share if before == "fine" else bounds.fine_share):
-        return "low"
-    return "fine"
+    return "low" if _is_low(reading, bounds, before) else "fine"
 
 
-def used_share(reading: Reading) -> float:
-    """Used share of disk or map, whichever is more; the reserve counts as used though it was given back."""
-    of_disk = 1 - max(reading.free_bytes - reading.spare_bytes, 0) / max(reading.disk_bytes, 1)
-    return max(of_disk, reading.map_used_bytes / reading.map_bytes)
+def _is_low(reading: Reading, bounds: Bounds, before: State) -> bool:
+    share = bounds.low_share if before == "fine" else bounds.fine_share
+    wanted_bytes = _wanted_on_disk(reading, bounds, before)
+    return (
+        reading.free_bytes - reading.spare_bytes <= wanted_bytes or reading.map_used_bytes / reading.map_bytes >= share
+    )
+
+
+def _wanted_on_disk(reading: Reading, bounds: Bounds, before: State) -> int:
+    """Free bytes of the disk, besides the reserve's, above which there is room for new orders."""
+    if before == "fine":
+        return min(reading.disk_bytes - math.floor(bounds.low_share * reading.disk_bytes), bounds.low_bytes)
+    return min(reading.disk_bytes - math.floor(bounds.fine_share * reading.disk_bytes), bounds.fine_bytes)
 
 
 def crossed(state: State, reading: Reading, bounds: Bounds = Bounds()) -> str:
     """Bound behind a ``state`` that is not fine, with the free space; as part of a sentence."""
     map_free_bytes = reading.map_bytes - reading.map_used_bytes
     if state == "low":
-        spare_share = 1 - bounds.fine_share
         if reading.map_used_bytes / reading.map_bytes >= bounds.fine_share:
-            return _below(map_free_bytes, spare_share * reading.map_bytes, "in the journal's map")
-        wanted_bytes = spare_share * reading.disk_bytes + reading.spare_bytes
+            return _below(map_free_bytes, (1 - bounds.fine_share) * reading.map_bytes, "in the journal's map")
+        wanted_bytes = _wanted_on_disk(reading, bounds, "low") + reading.spare_bytes
         if reading.free_bytes > wanted_bytes:
             return f"{reading.free_bytes >> 20} MiB free, but the disk has no room for the reserve"
         return _below(reading.free_bytes, wanted_bytes, "")
