@@ -10,8 +10,9 @@ RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory gateway replication node load client cli
 PYTEST := $(BIN)/python -m pytest
-# Two workers; idle ones take work from the other, since a few tests are much longer than the rest.
-SPREAD := -n 2 --dist worksteal
+# A worker more than the two cores of the smallest machine: many tests wait, for a disk, a process or a time. Idle workers
+# take work from the others, since a few tests are much longer than the rest.
+SPREAD := -n 3 --dist worksteal
 
 # Python keeps what it compiles of modules, whatever the environment says: a run of the suite starts hundreds of processes,
 # and each would compile them again.

@@ -65,6 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
     seed_of_the_day()
 
 
+def pytest_collection() -> None:
+    """Let no garbage collection go through all that is loaded, again and again, while it only grows."""
+    gc.disable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     out = left_out(items, parts_asked_for(config.getoption("--part")), seed_of_the_day())
     if out:
@@ -74,6 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Leave all that is loaded out of later garbage collections, which would go through it each time."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
