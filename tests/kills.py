@@ -6,6 +6,7 @@
 import contextlib
 import io
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,14 @@ def calls_of(action: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return calls
+
+
+def places_among(calls: int, count: int, seed: int) -> list[int]:
+    """Calls at which to disturb an action that makes about so many: a sample, the first, and one that is never reached.
+
+    With those two, each outcome shows: what was there before, and what is there after it.
+    """
+    return [1, *sorted(random.Random(seed).sample(range(calls), min(count, calls))), 2 * calls]
 
 
 def killed(action: Callable[[], object], at_call: int) -> None:

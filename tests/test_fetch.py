@@ -31,7 +31,7 @@ from replication.history_link import HistoryLink
 from replication.history_server import CONNECTIONS_MAX, HistoryServer, command
 from replication.link import Kind
 from tests.journals import META, digest_of, fill, read_all
-from tests.kills import calls_of, killed
+from tests.kills import calls_of, killed, places_among
 from tests.test_roll import ENDS, ROWS, agree, append, projections_of, rolled_at
 from tests.test_set_aside import checkpointed, market
 
@@ -419,7 +419,7 @@ def test_a_kill_at_any_step_leaves_nothing_or_a_directory_that_opens_and_goes_on
         outcomes = set()
         for gain_min in (1, 1_000_000):
             calls = calls_of(lambda gain_min=gain_min: run(tmp_path / f"count{gain_min}", gain_min))
-            for number, at in enumerate(sorted(random.Random(gain_min).sample(range(calls), min(kills, calls)))):
+            for number, at in enumerate(places_among(calls, kills, gain_min)):
                 to = tmp_path / f"b{number}"
                 killed(lambda to=to, gain_min=gain_min: run(to, gain_min), at)
                 outcomes.add(bool(slices.places(to)))

@@ -21,14 +21,14 @@ from replication.history import HistoryError
 from replication.repair import Repaired, repair
 from tests.conftest import Lockstep
 from tests.journals import META, digest_of, fill, read_all
-from tests.kills import calls_of, killed
+from tests.kills import calls_of, killed, places_among
 from tests.test_fetch import SECRET, journal_at, same_chain, serving
 from tests.test_roll import ENDS, ROWS, agree, append, rolled_at
 from tests.test_set_aside import changed, checkpointed, market
 
 COUNTS = (3, 1, 200, 5, 64, 9, 9, 1, 30, 2, 2, 40)
 #: Kills of a test, in the fast suite and in the long part.
-MANY = pytest.mark.parametrize("kills", [12, pytest.param(150, marks=pytest.mark.long)])
+MANY = pytest.mark.parametrize("kills", [8, pytest.param(150, marks=pytest.mark.long)])
 
 
 def pair_of(directory: Path) -> list[Block]:
@@ -212,7 +212,7 @@ def test_a_kill_at_any_step_leaves_the_damaged_directory_or_the_repaired_one(tmp
 
         calls = calls_of(run)
         outcomes = set()
-        for at in sorted(random.Random(3).sample(range(calls), min(kills, calls))):
+        for at in places_among(calls, kills, 3):
             shutil.rmtree(tmp_path / "b")
             shutil.copytree(tmp_path / "damaged", tmp_path / "b")
             killed(run, at)

@@ -3,7 +3,6 @@ common position; a kill at any step loses nothing."""
 
 import json
 import os
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +19,12 @@ from journal.quarantine import Quarantine, quarantined_blocks, quarantines
 from replay.chain import check_chain
 from tests.conftest import Lockstep
 from tests.journals import META, digest_of, fill, read_all
-from tests.kills import calls_of, killed
+from tests.kills import calls_of, killed, places_among
 from tests.test_roll import ENDS, ROWS, agree, append, begin, projections_of, rolled_at
 
 COUNTS = (3, 1, 200, 5, 64, 9, 9, 1)
 #: Kills of a test, in the fast suite and in the long part.
-MANY = pytest.mark.parametrize("kills", [12, pytest.param(150, marks=pytest.mark.long)])
+MANY = pytest.mark.parametrize("kills", [8, pytest.param(150, marks=pytest.mark.long)])
 WHY = "B has these blocks and A, which is primary, does not"
 
 
@@ -153,7 +152,7 @@ def test_a_kill_at_any_step_leaves_the_old_journal_or_the_quarantine_and_the_cut
     shutil.copytree(tmp_path / "truth", tmp_path / "count")
     calls = calls_of(lambda: aside(tmp_path / "count", blocks[3]))
     outcomes = set()
-    for number, at in enumerate(sorted(random.Random(5).sample(range(calls), min(kills, calls)))):
+    for number, at in enumerate(places_among(calls, kills, 5)):
         directory = tmp_path / str(number)
         shutil.copytree(tmp_path / "truth", directory)
         killed(lambda directory=directory: aside(directory, blocks[3]), at)
@@ -305,7 +304,7 @@ def test_a_kill_while_slices_are_set_aside_leaves_a_directory_that_opens(tmp_pat
 
     shutil.copytree(tmp_path / "truth", tmp_path / "count")
     calls = calls_of(lambda: run(tmp_path / "count"))
-    for number, at in enumerate(sorted(random.Random(9).sample(range(calls), min(kills, calls)))):
+    for number, at in enumerate(places_among(calls, kills, 9)):
         directory = tmp_path / str(number)
         shutil.copytree(tmp_path / "truth", directory)
         killed(lambda directory=directory: run(directory), at)
