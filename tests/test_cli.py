@@ -349,6 +349,7 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(written: Path) -> None
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_with_130_and_one_line(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "demo", "--seconds", "30"],

@@ -35,6 +35,7 @@ from wire.ouch_codes import Liquidity, ServerMessage
 from wire.soup import packet
 
 
+@pytest.mark.slow
 def test_the_demo_kills_the_primary_finds_a_flipped_bit_and_proves(tmp_path: Path, lockstep: Lockstep) -> None:
     status, said, _ = lockstep("demo", "--seconds", 2, "--seed", 7, "--data", tmp_path / "market", "--json")
     (found,) = checked(["demo"], said)

@@ -84,6 +84,8 @@ def _send_orders(client: Client, seed: int) -> None:
         at += size
 
 
+# Answers that wait for the disk come late, which is the same for those who read late: a part of the days is enough.
+@pytest.mark.parametrize("node", ["none", pytest.param("fsync", marks=pytest.mark.slow)], indirect=True)
 def test_connections_that_stop_reading_go_to_the_loop_and_back_without_a_byte_lost(node: Running) -> None:
     """Two clients read nothing until the loop has their connections, then all; a third is not disturbed."""
     slow = {user: Client(node.port, user, receive_bytes=4_096) for user in ("UA", "UB")}

@@ -139,6 +139,7 @@ def restart_refused(member: Member) -> str:
     return member.log.read_text().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_standby_is_found_under_load_and_the_node_stays_down_until_it_is_rebuilt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

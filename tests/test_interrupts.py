@@ -100,7 +100,7 @@ def test_a_program_that_leaves_interrupts_to_python_is_found(made: Path) -> None
         check(status, complaint)
 
 
-@pytest.mark.parametrize("line", QUICK)
+@pytest.mark.parametrize("line", [QUICK[0], *(pytest.param(line, marks=pytest.mark.slow) for line in QUICK[1:])])
 def test_an_interrupt_at_a_random_moment_of_a_short_command_leaves_no_traceback(line: str, made: Path) -> None:
     draw = random.Random(f"{seed_of_the_day()} {line}")
     check(*interrupted(line.split(), draw.uniform(0.0, 1.5), made))
@@ -151,9 +151,9 @@ def children(pid: int, word: str) -> list[int]:
 @pytest.mark.parametrize(
     ("number", "ends", "line"),
     [
-        (signal.SIGTERM, -signal.SIGTERM, "lockstep: terminated"),
+        pytest.param(signal.SIGTERM, -signal.SIGTERM, "lockstep: terminated", marks=pytest.mark.slow),
         (signal.SIGINT, 130, "lockstep: interrupted"),
-        (signal.SIGKILL, -signal.SIGKILL, ""),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, "", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_to_the_first_compilation_alone_ends_its_child_too(
@@ -198,7 +198,7 @@ def test_a_sigterm_is_cleaned_up_after_like_an_interrupt() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("line", QUICK)
+@pytest.mark.parametrize("line", [QUICK[0], *(pytest.param(line, marks=pytest.mark.slow) for line in QUICK[1:])])
 @pytest.mark.parametrize("draw", range(10))
 def test_many_moments_of_short_commands(line: str, draw: int, made: Path) -> None:
     moment_s = random.Random(f"{seed_of_the_day()} {line} {draw}").uniform(0.0, 1.5)

@@ -272,7 +272,7 @@ def test_a_slice_of_rules_that_nobody_plays_any_more_is_read_without_an_engine(
     assert lockstep("events", tmp_path)[1] == lockstep("events", rolled)[1]
 
 
-@pytest.mark.parametrize("kills", [12, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=pytest.mark.long)])
 def test_a_kill_while_events_are_kept_leaves_them_whole_or_not_at_all(rolled: Path, tmp_path: Path, kills: int) -> None:
     node = Path(shutil.copytree(rolled, tmp_path / "counted"))
     calls = calls_of(lambda: keep_events(node, slices.places(node)[1]))

@@ -156,6 +156,7 @@ def test_wireshark_reads_a_session_of_every_message_as_we_do(node: Running, tmp_
     assert numbers == list(range(1, len(told) + 1))
 
 
+@pytest.mark.slow
 @needs_tshark
 def test_wireshark_notices_a_changed_byte(node: Running, tmp_path: Path) -> None:
     said = every_message(node)
@@ -199,6 +200,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @needs_tshark
 def test_wireshark_reads_the_ends_that_a_node_makes(tmp_path: Path) -> None:
     tomorrow = tmp_path / "tomorrow"

@@ -149,6 +149,7 @@ def test_a_flood_of_wrong_logins_keeps_no_right_user_out_from_elsewhere_or_from_
         node.stop()
 
 
+@pytest.mark.slow
 def test_wrong_passwords_of_a_user_do_not_lock_it_out_where_they_came_from(tmp_path: Path) -> None:
     node = started(tmp_path)
     try:
@@ -171,6 +172,7 @@ def fill(path: Path) -> None:
             pass
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_on_a_full_disk_new_orders_are_refused_cancels_work_and_it_goes_on_with_room(tmp_path: Path) -> None:
     mount = f'mount -t tmpfs -o size=48m none "{tmp_path}" && exec "$0" "$@"'
@@ -221,6 +223,7 @@ def fill_up_to(path: Path, left_bytes: int) -> None:
         file.write(bytes(max(disk.f_bavail * disk.f_frsize - left_bytes, 0)))
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_on_a_disk_that_is_full_cancels_work_from_the_reserve_and_when_that_is_gone_the_node_ends(
     tmp_path: Path,

@@ -120,6 +120,7 @@ def test_standard_output_in_a_file_is_the_same_with_the_bar_and_without(
 PROGRAM: Final = "import cli.screen, cli.main; cli.screen._PATIENCE_S = 0.0; cli.main.main()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("into", ["file", "pipe"])
 @pytest.mark.parametrize("words", [("events", "NODE"), ("commands", "NODE", "--json")], ids=" ".join)
 def test_in_a_terminal_a_file_or_pipe_gets_the_whole_result(

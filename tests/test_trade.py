@@ -373,6 +373,7 @@ def test_a_refused_quantity_names_the_least_that_is_taken(line: str, least: int)
         parse(line)
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_stops_no_heartbeats() -> None:
     with serve_aside(Market()) as aside:
         lines = "".join(f"buy 1 XYZ @ 10.05 token=t{n}\n" for n in range(1_500))
