@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,17 +22,23 @@ def audit(
     engine: EngineChoice,
     *,
     secret_file: Path | None,
+    bundles: Path,
     to_seq: int | None,
     seconds: float | None,
     as_json: bool,
 ) -> int:
-    """Follow the primary at HOST:PORT, or compare with a directory. Exit status 1 at a difference."""
+    """Follow the primary at HOST:PORT, or compare with a directory. Exit status 1 at a difference.
+
+    ``bundles``: folder of the bundles that a difference is written into.
+    """
     if Path(against).is_dir():
         from cli.proof import compare
 
         if to_seq is not None or seconds is not None:
             raise WrongUse("--to and --seconds are of an audit of a running primary; leave them out for a directory")
         return compare(directory, Path(against), engine, as_json=as_json)
+    if not bundles.is_dir():
+        raise WrongUse(f"{bundles} is no folder; --bundles names the one for the bundle of a difference")
     address = address_of(against, "--against", least=1)
     if secret_file is None:
         raise WrongUse("an audit of a running primary needs --secret-file, the secret of the pair")
@@ -43,16 +50,29 @@ def audit(
 
     secret = read_secret(secret_file)
     with screen.Bar(f"replaying with the {engine.value} engine") as bar:
-        auditor = Auditor(directory, address, secret, engine=engine.value, progress=bar.to)
+        auditor = Auditor(directory, address, secret, bundles=bundles, engine=engine.value, progress=bar.to)
     began_s = time.monotonic()
     try:
-        for _ in _followed(auditor, to_seq, None if seconds is None else began_s + seconds, as_json=as_json):
-            pass
-    except KeyboardInterrupt:
-        pass
+        with suppress(KeyboardInterrupt):
+            for _ in _followed(auditor, to_seq, None if seconds is None else began_s + seconds, as_json=as_json):
+                pass
+        auditor.compare_rows()
+        bundle, why = _written(auditor)
     finally:
         auditor.close()
-    return _end(auditor, engine, as_json=as_json)
+    return _end(auditor, engine, bundle, why, as_json=as_json)
+
+
+def _written(auditor: Any) -> tuple[str | None, str]:
+    """Path of the bundle of a difference, or the reason why there is none."""
+    from node.auditor import AuditRefused
+
+    if auditor.divergence is None:
+        return None, ""
+    try:
+        return str(auditor.write_bundle()), ""
+    except AuditRefused as error:
+        return None, str(error)
 
 
 def _followed(auditor: Any, to_seq: int | None, end_s: float | None, *, as_json: bool) -> Iterator[None]:
@@ -80,13 +100,14 @@ def _followed(auditor: Any, to_seq: int | None, end_s: float | None, *, as_json:
 def _line(state: Any) -> str:
     behind = max(state.primary_seq - state.seq, 0)
     pieces = f", {screen.count(state.pieces)} pieces of the state compared" if state.pieces else ""
+    rows = f", rows of both engines equal up to {screen.count(state.rows_seq)}" if state.rows_seq else ""
     return (
         f"{state.primary or 'no primary'}: equal up to command {screen.count(state.agreed_seq)}, "
-        f"{screen.count(behind)} behind{pieces}"
+        f"{screen.count(behind)} behind{pieces}{rows}"
     )
 
 
-def _end(auditor: Any, engine: EngineChoice, *, as_json: bool) -> int:
+def _end(auditor: Any, engine: EngineChoice, bundle: str | None, why: str, *, as_json: bool) -> int:
     state, divergence = auditor.state, auditor.divergence
     sentence = "" if divergence is None else auditor.standby.why
     if as_json:
@@ -98,14 +119,20 @@ def _end(auditor: Any, engine: EngineChoice, *, as_json: bool) -> int:
                 "agreed_seq": state.agreed_seq,
                 "pieces": state.pieces,
                 "parts_seq": state.parts_seq or None,
+                "rows_seq": state.rows_seq or None,
                 "first_seq": None if divergence is None else divergence.first_seq,
                 "last_seq": None if divergence is None else divergence.last_seq,
                 "part": None if divergence is None else divergence.part,
                 "difference": sentence or None,
+                "bundle": bundle,
             }
         )
     elif divergence is None:
         screen.verdict(True, f"{_line(state)}; no difference with the {engine.value} engine")
     else:
+        first = f"first command {screen.count(divergence.first_seq)}, part {divergence.part}"
+        screen.facts([("difference", first), ("bundle", bundle or why)])
+        if bundle:
+            screen.print_line(f"`lockstep doctor {bundle}` opens it; `lockstep compare` with that of the primary")
         screen.verdict(False, f"DIFFERENT: {sentence}")
     return errors.FINE if divergence is None else errors.FOUND

@@ -80,6 +80,14 @@ def _judged(bundle: Bundle, judgement: Judgement) -> Finding:
             f"differs from a replay of its own journal {at}, in {parts}: its memory was changed",
             _rebuild(found),
         )
+    if judgement.by_reference:
+        return Finding(
+            name,
+            Grade.bad,
+            f"the engines differ {at}, in {judgement.by_reference}: the reference engine gives another state for the "
+            "same journal, so one of them breaks the rules of docs/RULEBOOK.md",
+            "keep the bundle; find the command with `lockstep verify DIR --engine reference`, and report it",
+        )
     return Finding(name, Grade.good, f"equals a replay of its own journal {at}")
 
 
@@ -96,9 +104,12 @@ def _verdict(bundles: tuple[Bundle, Bundle], judgements: list[Judgement]) -> Fin
     """Conclusion from both bundles."""
     nodes = [_found(bundle).node for bundle in bundles]
     wrong = [node for node, each in zip(nodes, judgements, strict=True) if each.unlike]
+    parted = [each.by_reference for each in judgements if each.by_reference]
     kernels = {bundle.manifest["versions"]["kernels"] for bundle in bundles}
     if wrong:
         return Finding("conclusion", Grade.bad, f"the state of {' and '.join(wrong)} was wrong")
+    if parted:
+        return Finding("conclusion", Grade.bad, f"the two engines differ in {parted[0]}", _NO_EVIDENCE)
     if len(kernels) > 1:
         return Finding("conclusion", Grade.bad, "the nodes run other kernels, which may differ", _NO_EVIDENCE)
     if any(each.why_not for each in judgements):

@@ -75,12 +75,17 @@ def audit(
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop after this time.", show_default="until Ctrl-C")
     ] = None,
+    bundles: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for the bundle of a difference.", show_default="this folder")
+    ] = Path(),
     as_json: Json = False,
 ) -> int:
     """Follow the primary with a third copy of the state, and compare every digest.
 
-    The copy starts from DIR, which is only read: the directory of any node, running or not. Events are compared with
-    either engine, the parts of the state with the compiled one. Exit status 0 where all is equal, 1 at a difference.
+    The copy starts from DIR, which is only read: the directory of any node, running or not. Events and state are
+    compared with either engine. At a difference the block, its first command and the part of the state are named, and
+    a forensic bundle is written, which `lockstep doctor` and `lockstep compare` open. Exit status 0 where all is equal,
+    1 at a difference.
 
     Example: lockstep audit node3 --against 127.0.0.1:9301 --secret-file secret --engine reference --seconds 60
 
@@ -88,4 +93,13 @@ def audit(
     """
     from cli.audit import audit as command
 
-    return command(directory, against, engine, secret_file=secret_file, to_seq=to_seq, seconds=seconds, as_json=as_json)
+    return command(
+        directory,
+        against,
+        engine,
+        secret_file=secret_file,
+        bundles=bundles,
+        to_seq=to_seq,
+        seconds=seconds,
+        as_json=as_json,
+    )

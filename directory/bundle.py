@@ -3,7 +3,7 @@
 A tar archive, ``divergence-EPOCH-SEQ.bundle``:
 
     manifest.json     names, identity, divergence, digests by part, versions, environment; size and checksum of the rest
-    base.checkpoint   newest checkpoint at or before the divergence, if any
+    base.checkpoint   newest checkpoint before the divergence, or the image that the slice starts from, if any
     journal.blocks    sealed blocks of the journal around the divergence, each with its length (u32) before it
     state.checkpoint  state of this node when the bundle was written
 
@@ -28,10 +28,11 @@ from checkpoints import Checkpoint, CheckpointStore, load_checkpoint, write_chec
 from directory.recover import stateful
 from engine.capacity import Capacity
 from engine.digest import ByteHash, part_digest
-from engine.interface import MarketEngine, new_engine, restore_engine
+from engine.interface import EngineKind, MarketEngine, new_engine, restore_engine
 from engine.records import COMMAND, RULES_VERSION
 from journal import Block, JournalDamaged
 from journal.frame import check_link, decode_sealed
+from replay.difference import first_unlike_rows
 from replay.errors import ReplayError
 from replay.rebuild import owned_rows, source_digest, state_form
 
@@ -84,12 +85,14 @@ class Bundle(NamedTuple):
 class Judgement(NamedTuple):
     """Result of a replay of a bundle's blocks: parts in which the node's state differs from it.
 
-    ``why_not``: reason why nothing was replayed; else "".
+    ``why_not``: reason why nothing was replayed; else "". ``by_reference``: first part in which the reference engine
+    has other rows after the same blocks, where that was the node's engine; else "".
     """
 
     seq: int
     unlike: tuple[str, ...]
     why_not: str
+    by_reference: str = ""
 
 
 def write_bundle(
@@ -101,6 +104,8 @@ def write_bundle(
     store: CheckpointStore,
     *,
     moment_ns: int,
+    start_image: Path | None = None,
+    engine: EngineKind = "kernel",
 ) -> Path:
     """Write the bundle of a difference into a data directory; gives its path. Raises OSError, CheckpointError.
 
@@ -115,7 +120,7 @@ def write_bundle(
         room = max(shutil.disk_usage(directory).free - FREE_BYTES_MIN, 0) // 2
         kept = _newest(list(blocks), notes)
         start_seq = kept[0].first_seq - 1 if kept else taken.seq
-        members = [_copied_base(work, store, taken, found.first_seq, room, notes)]
+        members = [_copied_base(work, store, start_image, taken, found.first_seq, room, notes)]
         members.append(_written_blocks(work, kept))
         members.append(_written_state(work, taken, room, notes))
         manifest = {
@@ -124,6 +129,7 @@ def write_bundle(
             "divergence": {"first_seq": found.first_seq, "last_seq": found.last_seq, "part": found.part},
             "journal_id": taken.journal_id.hex(),
             "capacity": dict(taken.capacity),
+            "engine": engine,
             "time_ns": moment_ns,
             "state_seq": taken.seq,
             "event_digest": taken.event_digest.hex(),
@@ -168,25 +174,33 @@ def _newest(blocks: list[bytes], notes: list[str]) -> list[Block]:
 
 
 def _copied_base(
-    work: Path, store: CheckpointStore, taken: Checkpoint, first_seq: int, room: int, notes: list[str]
+    work: Path,
+    store: CheckpointStore,
+    start_image: Path | None,
+    taken: Checkpoint,
+    first_seq: int,
+    room: int,
+    notes: list[str],
 ) -> Path | None:
-    """Copy the newest checkpoint before the difference into the work folder; None if there is none, or no room."""
+    """Copy the newest image before the difference into the work folder; None if there is none, or no room."""
     usable = [
-        info
+        (info.seq, info.path, info.bytes)
         for info in store.list()
         if info.valid and info.seq < first_seq and info.origin is not None and info.origin == taken.origin
     ]
+    if not usable and start_image is not None and start_image.exists():
+        start = load_checkpoint(start_image)
+        if start.seq < first_seq and start.origin == taken.origin:
+            usable = [(start.seq, start_image, start_image.stat().st_size)]
     if not usable:
         notes.append("there is no checkpoint before the difference")
         return None
-    base = usable[-1]
-    if base.bytes > min(IMAGE_BYTES_MAX, room):
-        notes.append(
-            f"the checkpoint of command {base.seq} was left out: it has {base.bytes >> 20} MB; see {base.path}"
-        )
+    seq, base, size = usable[-1]
+    if size > min(IMAGE_BYTES_MAX, room):
+        notes.append(f"the checkpoint of command {seq} was left out: it has {size >> 20} MB; see {base}")
         return None
     path = work / _BASE
-    shutil.copyfile(base.path, path)
+    shutil.copyfile(base, path)
     return path
 
 
@@ -312,7 +326,8 @@ def judge(bundle: Bundle, work: Path) -> Judgement:
     versions = manifest["versions"]
     if (versions["rules"], versions["state"], versions["state_layout"]) != (RULES_VERSION, version, layout.hex()):
         return Judgement(seq, (), "it is of other rules or of another form of the state; use the release that wrote it")
-    engine = _base(bundle, work)
+    engine = _base(bundle, work, "kernel")
+    engines = [engine, _base(bundle, work, "reference")] if manifest.get("engine") == "reference" else [engine]
     if engine.seq + 1 < blocks["from_seq"]:
         return Judgement(seq, (), f"its blocks begin at command {blocks['from_seq']}, and its base is {engine.seq}")
     if blocks["to_seq"] < seq:
@@ -327,11 +342,19 @@ def judge(bundle: Bundle, work: Path) -> Judgement:
             except JournalDamaged as error:
                 raise BundleError(f"the blocks in {bundle.path} are no part of one journal: {error}") from error
             previous, next_seq = block.checksum, block.last_seq + 1
-            if engine.seq < block.last_seq <= seq:
-                engine.apply(owned_rows(block.rows)[engine.seq + 1 - block.first_seq :])
+            for each in engines:
+                if each.seq < block.last_seq <= seq:
+                    each.apply(owned_rows(block.rows)[each.seq + 1 - block.first_seq :])
     digests = {part: digest.hex() for part, digest in stateful(engine).part_digests().items()}
     recorded = manifest["part_digests"]
-    return Judgement(seq, tuple(part for part in sorted(digests) if digests[part] != recorded.get(part)), "")
+    unlike = tuple(part for part in sorted(digests) if digests[part] != recorded.get(part))
+    return Judgement(seq, unlike, "", _unlike_reference(engine, engines[1]) if len(engines) > 1 else "")
+
+
+def _unlike_reference(engine: MarketEngine, reference: MarketEngine) -> str:
+    """First part in which the two engines have other rows, "" for none."""
+    found = first_unlike_rows(stateful(engine), reference)
+    return "" if found is None else found.part
 
 
 def _sealed(stream: IO[bytes]) -> Iterator[bytes]:
@@ -339,18 +362,18 @@ def _sealed(stream: IO[bytes]) -> Iterator[bytes]:
         yield stream.read(_LENGTH.unpack(head)[0])
 
 
-def _base(bundle: Bundle, work: Path) -> MarketEngine:
+def _base(bundle: Bundle, work: Path, kind: EngineKind) -> MarketEngine:
     """Engine in the state of the base; before the first command where there is none."""
     capacity = Capacity(**bundle.manifest["capacity"])
     if _BASE not in bundle.manifest["members"]:
-        return new_engine("kernel", capacity)
+        return new_engine(kind, capacity)
     path = work / _BASE
     with tarfile.open(bundle.path, mode="r:") as tar, path.open("wb") as file:
         shutil.copyfileobj(_stream(tar, tar.getmember(_BASE)), file)
     base = load_checkpoint(path)
     if base.journal_id.hex() != bundle.manifest["journal_id"]:
         raise BundleError(f"{bundle.path} has a checkpoint of another journal than its blocks")
-    return restore_engine("kernel", capacity, base.seq, base.event_digest, base.parts)
+    return restore_engine(kind, capacity, base.seq, base.event_digest, base.parts)
 
 
 def clear_leftovers(directory: Path) -> None:

@@ -52,13 +52,16 @@ class BundleFork:
             return False
         machine, directory = stateful(engine), self._journal.path
         capacity, journal_id = capacity_of(self._journal), self._journal.journal_id
-        store = CheckpointStore(self._journal.place.folder)
+        place = self._journal.place
+        store, start_image = CheckpointStore(place.folder), place.start_image
         name = f"divergence-{found.epoch}-{found.last_seq}"
         clear_leftovers(directory)
 
         def write() -> str:
             taken = image(machine, capacity, journal_id)
-            return str(write_bundle(directory, name, found, taken, blocks, store, moment_ns=moment_ns))
+            return str(
+                write_bundle(directory, name, found, taken, blocks, store, moment_ns=moment_ns, start_image=start_image)
+            )
 
         try:
             said, says = os.pipe()

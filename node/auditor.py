@@ -1,28 +1,32 @@
 """Third copy of a market that follows the primary, applies its blocks with either engine, and compares digests.
 
-It starts from a data directory, which it only reads, and keeps no journal. With the compiled engine it compares the
-pieces and parts of the state that the primary sends too (``replication.pieces``); with the reference engine the events.
+It starts from a data directory, which it only reads, and keeps no journal. It compares the events and the pieces and
+parts of the state that the primary sends (``replication.pieces``), and the rows of the reference engine where that is
+its engine (``node.audited_state``). After a difference it writes a forensic bundle.
 """
 
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from directory.recover import stateful
-from engine.interface import EngineKind, MarketEngine
+from checkpoints import CheckpointError
+from engine.interface import EngineKind
 from engine.records import COMMAND
 from journal import BlockRefused, Journal, JournalDamaged
 from journal.frame import check_continues, decode_sealed
 from journal.marks import decode_genesis
-from replay.rebuild import Progress, capacity_of, journal_of, owned_rows, played, rebuild_from
+from node.audit_bundle import AuditBundle
+from node.audited_state import AuditedState
+from node.state_comparison import found_by
+from replay.rebuild import Progress, capacity_of, journal_of, owned_rows
 from replication.comparison import Divergence
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
 from replication.link import LinkError, Position, Scrub
-from replication.pieces import PieceComparison
 from replication.standby import Settings, Standby
 
 #: Longest waits: for the connection, and for a primary that is gone, in seconds.
@@ -38,7 +42,10 @@ class AuditRefused(Exception):
 
 
 class AuditState(NamedTuple):
-    """Progress of an audit: last command applied, last one with equal digests, pieces and parts compared."""
+    """Progress of an audit: last command applied, last one with equal digests, pieces and parts compared.
+
+    ``rows_seq``: last command after which the rows of the reference engine were compared; 0 for none.
+    """
 
     primary: str
     seq: int
@@ -46,11 +53,13 @@ class AuditState(NamedTuple):
     primary_seq: int
     pieces: int
     parts_seq: int
+    rows_seq: int
 
 
 class Auditor:
     """Audit of the primary at ``address`` by a copy of the state of a data directory.
 
+    ``bundles``: folder of the bundle of a difference.
     Raises AuditRefused, and what ``rebuild_from`` raises. Close it.
     """
 
@@ -60,14 +69,14 @@ class Auditor:
         address: tuple[str, int],
         secret: bytes,
         *,
+        bundles: Path,
         engine: EngineKind = "kernel",
         progress: Progress | None = None,
     ) -> None:
         self._directory, self._address, self._secret = directory, address, secret
         self._journal: Journal = journal_of(directory)
         self._kind: EngineKind = engine
-        self._engine: MarketEngine
-        self._pieces: PieceComparison | None = None
+        self._bundles = bundles
         self._replay(progress)
         self._socket: socket.socket | None = None
         self._own_parts: dict[int, dict[str, bytes]] = {}
@@ -79,17 +88,15 @@ class Auditor:
 
     def _replay(self, progress: Progress | None) -> None:
         """Come to the end of the journal in the directory, whatever digests are recorded there."""
-        self._engine = rebuild_from(
-            self._journal, self._directory, engine=self._kind, on_divergence="note", progress=progress
-        ).engine
-        if self._kind == "kernel":
-            self._pieces = PieceComparison(stateful(self._engine))
+        self._copy = AuditedState(self._journal, self._directory, self._kind, progress)
+        self._bundle = AuditBundle(self._bundles, self._journal)
 
     def close(self) -> None:
         """End the connection and the reading."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._bundle.close()
         self._journal.close()
 
     @property
@@ -101,10 +108,14 @@ class Auditor:
     def state(self) -> AuditState:
         """Progress."""
         standby = self.standby
-        pieces = self._pieces.compared if self._pieces is not None else 0
-        agreed_seq = int(standby.status()["agreed_seq"])
         return AuditState(
-            standby.primary, standby.applied_seq, agreed_seq, standby.primary_seq, pieces, self._parts_seq
+            standby.primary,
+            standby.applied_seq,
+            int(standby.status()["agreed_seq"]),
+            standby.primary_seq,
+            self._copy.pieces.compared,
+            self._parts_seq,
+            self._copy.rows_seq,
         )
 
     def follow(self, is_over: Callable[[AuditState], bool]) -> AuditState:
@@ -139,7 +150,7 @@ class Auditor:
 
     def _end(self) -> tuple[bytes, int, int]:
         """Checksum, epoch and time at the end of what was replayed; the engine stands at the end of a block."""
-        seq = self._engine.seq
+        seq = self._copy.engine.seq
         self._start = Position(self._journal.start_seq, self._journal.start_link)
         if seq == self._journal.start_seq:
             return self._journal.start_link, 0, 0
@@ -154,8 +165,8 @@ class Auditor:
             self._secret,
             Settings(silence_ns=2_000_000_000),
             epoch=self._epoch,
-            seq=self._engine.seq,
-            event_digest=self._engine.event_digest,
+            seq=self._copy.engine.seq,
+            event_digest=self._copy.engine.event_digest,
             directory=os.urandom(16),
         )
 
@@ -163,10 +174,12 @@ class Auditor:
         """Replay what a running node has journaled in the directory meanwhile."""
         self._journal.close()
         self._journal = journal_of(self._directory)
-        if self._engine.seq < self._journal.start_seq:
+        if self._copy.engine.seq < self._journal.start_seq:
+            self._bundle.close()
             self._replay(None)
-        for _ in played(self._journal, self._engine, self._journal.last_seq):
-            pass
+        self._copy.play(self._journal, self._journal.last_seq)
+        self._bundle.close()
+        self._bundle = AuditBundle(self._bundles, self._journal)
         self._link, self._epoch, self._time_ns = self._end()
         self.standby = self._new_standby()
 
@@ -218,6 +231,7 @@ class Auditor:
         self._start = Position(begun.start.last_seq, begun.checksum)
         self._link = begun.checksum
         self.standby.on_slice_begun(begun.slice_number)
+        self._bundle.on_slice_begun(self._copy.compiled)
 
     def _send(self, data: bytes) -> None:
         if not data or self._socket is None:
@@ -241,10 +255,11 @@ class Auditor:
                 except (BlockRefused, JournalDamaged) as error:
                     standby.on_block_refused(str(error))
                     return
-                self._engine.apply(owned_rows(block.rows))
+                self._copy.apply(owned_rows(block.rows))
+                self._bundle.on_applied(block.last_seq, bytes(sealed), self._copy.compiled)
                 self._link, self._epoch, self._time_ns = block.checksum, block.epoch, block.time_ns
                 standby.on_taken(block.last_seq, block.epoch)
-                standby.on_applied(block.first_seq, block.last_seq, self._engine.event_digest)
+                standby.on_applied(block.first_seq, block.last_seq, self._copy.engine.event_digest)
             try:
                 checks = standby.take_checks()
                 for check in checks:
@@ -253,22 +268,40 @@ class Auditor:
                 standby.on_block_refused(str(error))
                 return
             if not blocks and not checks:
-                return
+                break
+        if standby.state == "following":
+            self._copy.compare_rows_when_due(lease_clock_ns, self._compare_rows)
+
+    def _compare_rows(self, part: str, own: bytes, other: bytes) -> None:
+        self.standby.compare_part(self._copy.engine.seq, part, own, other)
+
+    def compare_rows(self) -> None:
+        """Compare the rows of the reference engine at the end of an audit, where it is the engine."""
+        if self.divergence is None:
+            self._copy.compare_rows(self._compare_rows)
+
+    def write_bundle(self) -> Path:
+        """Write the bundle of the difference; gives its path. Raises AuditRefused where that fails."""
+        divergence, standby = self.divergence, self.standby
+        assert divergence is not None, "a bundle is of a difference"
+        found = found_by(standby.identity.name, "auditor", standby.primary, standby.epoch, divergence)
+        try:
+            return self._bundle.write(found, self._copy.compiled, self._kind, time.time_ns())
+        except (OSError, CheckpointError) as error:
+            raise AuditRefused(f"no bundle was written into {self._bundles}: {error}") from error
 
     def _check(self, check: "Scrub | tuple[int, dict[str, bytes]] | bytes") -> None:
         """Compare what the primary sent, or go on in the slice that it has begun. Raises LinkError."""
         if isinstance(check, bytes):
             self._go_on_in_slice(check)
             return
-        if self._pieces is None:
-            return
         if isinstance(check, Scrub):
-            part, own = self._pieces.own(check)
+            part, own = self._copy.pieces.own(check)
             self.standby.compare_part(check.seq, part, own, check.digest)
             return
         seq, parts = check
         if not parts:
-            self._own_parts = {seq: dict(stateful(self._engine).part_digests())}
+            self._own_parts = {seq: dict(self._copy.compiled.part_digests())}
         elif (own_parts := self._own_parts.pop(seq, None)) is not None:
             for part in sorted(own_parts.keys() & parts.keys()):
                 self.standby.compare_part(seq, part, own_parts[part], parts[part])

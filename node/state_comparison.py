@@ -72,7 +72,7 @@ class StateComparison:
         self._tend()
 
     def _on_copy_diverged(self, primary: Primary, name: str, divergence: Divergence) -> None:
-        found = _found(self._name, "primary", name, primary.epoch, divergence)
+        found = found_by(self._name, "primary", name, primary.epoch, divergence)
         self._log.error(
             "copy diverged",
             name=name,
@@ -125,7 +125,7 @@ class StateComparison:
         divergence = standby.divergence
         if divergence is None or self.diverged:
             return
-        found = _found(self._name, standby.role, standby.primary, standby.epoch, divergence)
+        found = found_by(self._name, standby.role, standby.primary, standby.epoch, divergence)
         self.diverged = self._node.checkpointing.forbidden = found.sentence
         self._node.checkpointing.drop(found.sentence)
         directory = self._node.options.data
@@ -177,7 +177,8 @@ def _keep(store: dict[int, Any], seq: int, value: object) -> None:
         del store[next(iter(store))]
 
 
-def _found(own: str, role: str, other: str, epoch: int, divergence: Divergence) -> Found:
+def found_by(own: str, role: str, other: str, epoch: int, divergence: Divergence) -> Found:
+    """A divergence as the node ``own`` of a role tells it."""
     turned = divergence._replace(own=divergence.other, other=divergence.own)
     return Found(
         node=own,

@@ -1,13 +1,16 @@
 """Differences between two engines: the first EVENT row that differs, and views of their states."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.interface import MarketEngine
+from engine.interface import MarketEngine, StatefulEngine
 from engine.records import EVENT_FIELDS, EVENT_PLACES
+
+if TYPE_CHECKING:
+    from engine.reference.rows_by_part import RowDifference
 
 #: Views of its state that any engine can show, in the same bytes.
 VIEWS: Final = ("open_orders", "instruments", "positions", "participants", "limits")
@@ -60,6 +63,19 @@ def _fields(a: "np.void", b: "np.void") -> tuple[str, ...]:
 def unlike(a: MarketEngine, b: MarketEngine) -> tuple[str, ...]:
     """Views that differ between two engines, among those that both have (names of ``VIEWS``)."""
     return tuple(name for name in VIEWS if getattr(a, name)().tobytes() != getattr(b, name)().tobytes())
+
+
+def first_unlike_rows(compiled: StatefulEngine, reference: MarketEngine) -> "RowDifference | None":
+    """First part in which the reference engine (``a``) has other rows than the compiled one (``b``); None for none.
+
+    Both are at the same command, and of the same capacity.
+    """
+    from engine.reference import ReferenceEngine
+    from engine.reference.image_rows import image_rows
+    from engine.reference.rows_by_part import first_difference
+
+    parts = {part: dict(arrays) for part, arrays in compiled.parts().items()}
+    return first_difference(cast(ReferenceEngine, reference).rows_by_part(), image_rows(compiled.capacity, parts))
 
 
 def _numbers(rows: NDArray[Any]) -> NDArray[np.int64]:

@@ -100,6 +100,15 @@ class ReferenceEngine:
             raise ValueError(f"the image is of sequence {engine.seq}, or of other events, not of {seq}")
         return engine
 
+    def rows_by_part(self) -> dict[str, dict[str, "np.ndarray[Any, Any]"]]:
+        """The whole state as rows that both engines have: part, table, int64 rows (``engine.reference.rows_by_part``).
+
+        ``image_rows`` gives those of the compiled engine.
+        """
+        from engine.reference.venue_rows import venue_rows
+
+        return {**venue_rows(self._venue, self.seq), "events": self._chain.arrays()}
+
     @property
     def event_digest(self) -> bytes:
         """16 bytes: what all events so far come to, whatever blocks their commands came in."""

@@ -1,0 +1,174 @@
+"""Rows by part of an image of the compiled engine (``rows_by_part``), by named fields.
+
+It follows the links of the arrays and trusts none: a number that leads nowhere makes rows that differ, and no error.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from engine.bounds import RATE_ORDERS_MAX
+from engine.capacity import Capacity
+from engine.parts import Arrays
+from engine.records import Phase
+from engine.reference.rows_by_part import (
+    CONTINUATION_COLUMNS,
+    INDICATIVE_COLUMNS,
+    INSTRUMENT_COLUMNS,
+    LIMIT_COLUMNS,
+    ORDER_COLUMNS,
+    PARTICIPANT_COLUMNS,
+    VENUE_COLUMNS,
+    Table,
+    Tables,
+    table,
+)
+from engine.state import ENTRY_TIME, EXPOSURE, ID, LEVEL, LIMITS
+
+Rows = np.ndarray[Any, Any]
+
+#: Bit of the slot in a row of ids: the id is of an earlier trading day.
+_CARRIED: Final = 2**31
+_CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
+
+
+def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables]:
+    """Part name to table name to rows of ``StatefulEngine.parts``. Raises KeyError or ValueError where the parts are no
+    whole image of this release."""
+    venue, instruments = parts["venue"]["venue"], parts["reference"]["instruments"]
+    orders = parts["orders"]["orders"]
+    waits = int(venue["continuation"][0]) != 0
+    in_call = np.isin(instruments["phase"], [int(phase) for phase in _CALLS])
+    return {
+        "venue": {
+            "venue": np.hstack([_columns(venue, VENUE_COLUMNS), _columns(venue, CONTINUATION_COLUMNS) * int(waits)])
+        },
+        "reference": {
+            "instruments": np.hstack(
+                [
+                    _columns(instruments, INSTRUMENT_COLUMNS),
+                    _columns(instruments, INDICATIVE_COLUMNS) * in_call[:, None],
+                ]
+            ),
+            "participants": _columns(parts["reference"]["participants"], PARTICIPANT_COLUMNS),
+        },
+        "orders": {"orders": _orders(orders)},
+        "ids": {"ids": _ids(parts["ids"], orders)},
+        "books": _books(parts["books"], orders),
+        "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
+        "events": {name: np.asarray(array) for name, array in parts["events"].items()},
+    }
+
+
+def _columns(rows: Rows, names: tuple[str, ...]) -> Table:
+    return np.stack([rows[name].astype(np.int64) for name in names], axis=1).reshape(-1, len(names))
+
+
+def _paged(arrays: Arrays, name: str, dtype: "np.dtype[Any]") -> tuple[Rows, Rows]:
+    """Places and rows of the kept pages of a region."""
+    places, pages = arrays[f"{name}_places"], np.ascontiguousarray(arrays[f"{name}_pages"])
+    if not len(places):
+        return np.zeros(0, np.int64), np.zeros(0, dtype)
+    rows = pages.reshape(-1).view(dtype)
+    of_page = len(rows) // len(places)
+    return (places[:, None] * of_page + np.arange(of_page)).reshape(-1), rows
+
+
+def _orders(orders: Rows) -> Table:
+    live = orders[orders["participant"] != 0]
+    live = live[np.argsort(live["order_number"], kind="stable")]
+    value_price_e4 = np.where(live["price_e4"] != 0, live["price_e4"], -live["tick"])
+    return np.hstack([_columns(live, ORDER_COLUMNS[:-1]), value_price_e4[:, None]])
+
+
+def _ids(arrays: Arrays, orders: Rows) -> Table:
+    _, rows = _paged(arrays, "ids", ID)
+    leaves = arrays["id_tree"][1:]
+    every = np.concatenate(
+        [
+            _columns(each, ("participant", "client_order_id", "slot"))
+            for each in (rows[rows["participant"] != 0], leaves)
+        ]
+    )
+    found = _orders_at(orders, every[:, 2] % _CARRIED)
+    bears = (found["participant"] == every[:, 0]) & (found["client_order_id"] == every[:, 1])
+    carried = every[:, 2] >= _CARRIED
+    number = np.where(bears, found["order_number"], 0)
+    used: Table = np.stack([every[:, 0], every[:, 1], number, carried.astype(np.int64)], axis=1)[bears | ~carried]
+    ids: Table = used[np.lexsort((used[:, 1], used[:, 0]))]
+    return ids
+
+
+def _orders_at(orders: Rows, slots: Rows) -> Rows:
+    """The order in each slot; the empty one of slot 0 where there is no such slot."""
+    found: Rows = orders[np.where(slots < len(orders), slots, 0)]
+    return found
+
+
+def _books(arrays: Arrays, orders: Rows) -> Tables:
+    _, window = _paged(arrays, "window", LEVEL)
+    levels = np.concatenate([each.view(LEVEL) for each in (window, arrays["market_levels"], arrays["far_levels"])])
+    levels = levels[levels["head"] != 0]
+    first = _orders_at(orders, levels["head"].astype(np.int64))
+    side, price_e4 = first["side"].astype(np.int64), first["price_e4"]
+    # A better price has a lower rank; market orders, of price 0, come before all others.
+    rank = np.where(price_e4 == 0, np.iinfo(np.int64).min, -side * price_e4)
+    places = np.stack([first["instrument"].astype(np.int64), side, price_e4], axis=1).reshape(-1, 3)
+    by_trade = np.lexsort((rank, -side, places[:, 0]))
+    places, levels = places[by_trade], levels[by_trade]
+    books = arrays["books"]
+    numbers = np.arange(len(books))
+    return {
+        "levels": np.hstack([places, levels["qty"][:, None]]),
+        "queues": table(_queues(places, levels, orders), 4),
+        "best": np.stack([numbers // 2 + 1, 1 - 2 * (numbers % 2), books["best_tick"]], axis=1).reshape(-1, 3),
+    }
+
+
+def _queues(places: Table, levels: Rows, orders: Rows) -> Iterator[tuple[int, ...]]:
+    behind, numbers = orders["next"].tolist(), orders["order_number"].tolist()
+    left = len(orders)
+    for place, head in zip(places.tolist(), levels["head"].tolist(), strict=True):
+        slot = head
+        while 0 < slot < len(numbers) and left:
+            yield (*place, numbers[slot])
+            slot, left = behind[slot], left - 1
+
+
+def _risk(capacity: Capacity, arrays: Arrays, participants: Rows) -> Tables:
+    exposures = _pairs(
+        capacity, arrays, "exposures", EXPOSURE, ("position_qty", "open_buy_qty", "open_sell_qty", "limits")
+    )
+    return {
+        "exposures": exposures,
+        "limits": _pairs(capacity, arrays, "limits", LIMITS, LIMIT_COLUMNS),
+        "entries": table(_entries(arrays, participants), 2),
+    }
+
+
+def _pairs(capacity: Capacity, arrays: Arrays, name: str, dtype: "np.dtype[Any]", columns: tuple[str, ...]) -> Table:
+    """Rows of participants with instruments in which a number is not 0."""
+    places, rows = _paged(arrays, name, dtype)
+    numbers = _columns(rows, columns)
+    used = numbers.any(axis=1)
+    stride = capacity.instruments_max + 1
+    return np.hstack([(places // stride)[used, None], (places % stride)[used, None], numbers[used]])
+
+
+def _entries(arrays: Arrays, participants: Rows) -> Iterator[tuple[int, int]]:
+    """Times of the newest entries, each as often as there were entries at it.
+
+    The ring of a participant has, for each time, how many entries were made before.
+    """
+    places, rows = _paged(arrays, "entry_times", ENTRY_TIME)
+    rings = np.zeros(len(participants) * RATE_ORDERS_MAX, ENTRY_TIME)
+    here = places < len(rings)
+    rings[places[here]] = rows[here]
+    for number, row in enumerate(participants, 1):
+        newest = int(row["entry_time_count"])
+        ring = rings[(number - 1) * RATE_ORDERS_MAX : number * RATE_ORDERS_MAX]
+        times = ring[np.arange(max(newest + 1 - RATE_ORDERS_MAX, 0), newest + 1) % RATE_ORDERS_MAX]
+        counts = np.clip(np.diff(times["entries"], append=int(row["entries"])), 0, RATE_ORDERS_MAX)
+        for time_ns in np.repeat(times["time_ns"], counts)[-RATE_ORDERS_MAX:].tolist():
+            yield number, time_ns

@@ -1,0 +1,77 @@
+"""Rows that both engines have for the same state: part, table and numbers, without slots, free lists and trees.
+
+The parts are those of the compiled engine (``engine.parts``), so that a difference between the two engines is named as
+one between two compiled engines is. ``venue_rows`` makes the rows from this engine, ``image_rows`` from the arrays of
+the compiled one.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.digest import part_digest
+
+Table = np.ndarray[Any, Any]
+Tables = dict[str, Table]
+
+#: Parts in the order of comparison: ids and books name orders, and participants count their orders and ids.
+PARTS: Final = ("venue", "orders", "ids", "reference", "books", "risk", "events")
+#: Numbers of the one row of the venue. Those of the continuation are 0 while none waits.
+VENUE_COLUMNS: Final = (
+    "now_ns", "trading_day", "seq", "epoch", "last_order_number", "last_trade_number", "orders_open", "orders_max",
+    "ids_used", "ids_max", "instruments", "instruments_max", "participants", "participants_max", "calls",
+    "timers_first", "timers_last", "continuation",
+)  # fmt: skip
+CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
+INSTRUMENT_COLUMNS: Final = (
+    "symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "phase", "adv_qty", "due_ns", "timer_before",
+    "timer_after", "touched",
+)  # fmt: skip
+#: Of the last indicative event of a call; 0 outside of calls.
+INDICATIVE_COLUMNS: Final = ("indicative_e4", "paired_qty", "imbalance_qty")
+PARTICIPANT_COLUMNS: Final = (
+    "name", "group", "group_name", "permissions", "killed", "orders_open", "open_notional_e4", "ids_used",
+    "limits_count", "entered_ns",
+)  # fmt: skip
+#: In order of acceptance. ``value_price_e4``: the limit; of a market order, the reference price at its entry.
+ORDER_COLUMNS: Final = (
+    "order_number", "client_order_id", "price_e4", "qty", "leaves_qty", "cum_qty", "participant", "instrument",
+    "instructions", "side", "time_in_force", "self_trade", "carried", "value_price_e4",
+)  # fmt: skip
+#: In order of participant and id. ``order_number``: of the open order, 0 for none.
+ID_COLUMNS: Final = ("participant", "client_order_id", "order_number", "carried")
+#: In order of instrument, buys before sells, the best price first. Price 0: market orders.
+LEVEL_COLUMNS: Final = ("instrument", "side", "price_e4", "leaves_qty")
+QUEUE_COLUMNS: Final = ("instrument", "side", "price_e4", "order_number")
+BEST_COLUMNS: Final = ("instrument", "side", "best_tick")
+#: Rows in which any number is not 0, in order of participant and instrument.
+EXPOSURE_COLUMNS: Final = ("participant", "instrument", "position_qty", "open_buy_qty", "open_sell_qty", "limits")
+LIMIT_COLUMNS: Final = (
+    "limits", "max_order_qty", "max_order_value_e4", "rate_orders", "rate_window_ns", "max_position_qty", "credit_e4",
+    "margin_bps", "adv_share_bps", "max_open_orders", "max_ids",
+)  # fmt: skip
+#: The newest entries that an order rate counts, oldest first.
+ENTRY_COLUMNS: Final = ("participant", "time_ns")
+
+
+def table(rows: Iterable[Iterable[int]], columns: int) -> Table:
+    """Rows of numbers as an int64 array of shape (rows, columns)."""
+    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, columns)
+
+
+class RowDifference(NamedTuple):
+    """First part in which two states differ, and its digests on both sides."""
+
+    part: str
+    a: bytes
+    b: bytes
+
+
+def first_difference(a: Mapping[str, Tables], b: Mapping[str, Tables]) -> RowDifference | None:
+    """First part that differs, None for none. A part comes before those whose rows are made from it."""
+    for part in PARTS:
+        digests = part_digest(a[part]), part_digest(b[part])
+        if digests[0] != digests[1]:
+            return RowDifference(part, *digests)
+    return None

@@ -1,0 +1,165 @@
+"""Rows by part of the reference engine's venue (``rows_by_part``)."""
+
+from collections.abc import Iterator
+
+from engine.records import Side
+from engine.reference.limit_command import set_bits
+from engine.reference.rows import Row
+from engine.reference.rows_by_part import (
+    BEST_COLUMNS,
+    CONTINUATION_COLUMNS,
+    ENTRY_COLUMNS,
+    EXPOSURE_COLUMNS,
+    ID_COLUMNS,
+    INDICATIVE_COLUMNS,
+    INSTRUMENT_COLUMNS,
+    LEVEL_COLUMNS,
+    LIMIT_COLUMNS,
+    ORDER_COLUMNS,
+    PARTICIPANT_COLUMNS,
+    QUEUE_COLUMNS,
+    VENUE_COLUMNS,
+    Tables,
+    table,
+)
+from engine.reference.state import Instrument, Level, Order, Participant
+from engine.reference.venue import CALLS, Venue
+from engine.reference.views import limits
+
+
+def venue_rows(venue: Venue, seq: int) -> dict[str, Tables]:
+    """Part name to table name to rows of a venue after command ``seq``; all but the events."""
+    timers = [each.number for each in _by_time(venue)]
+    groups = _first_of_groups(venue)
+    opened = (order for each in venue.participants for order in each.open_orders.values())
+    orders = sorted(opened, key=lambda order: order.order_number)
+    counters = table([_counters(venue, seq, timers)], len(VENUE_COLUMNS) + len(CONTINUATION_COLUMNS))
+    instruments = (_instrument(each, timers) for each in venue.instruments)
+    participants = (_participant(each, groups) for each in venue.participants)
+    return {
+        "venue": {"venue": counters},
+        "reference": {
+            "instruments": table(instruments, len(INSTRUMENT_COLUMNS) + len(INDICATIVE_COLUMNS)),
+            "participants": table(participants, len(PARTICIPANT_COLUMNS)),
+        },
+        "orders": {"orders": table((_order(venue, each) for each in orders), len(ORDER_COLUMNS))},
+        "ids": {"ids": table(_ids(venue), len(ID_COLUMNS))},
+        "books": _books(venue),
+        "risk": _risk(venue),
+    }
+
+
+_SIDES = (int(Side.BUY), int(Side.SELL))
+
+
+def _by_time(venue: Venue) -> list[Instrument]:
+    """Instruments with a timer, the earliest first."""
+    return sorted((each for each in venue.instruments if each.due_ns), key=lambda each: (each.due_ns, each.number))
+
+
+def _first_of_groups(venue: Venue) -> dict[int, int]:
+    """Number of the first participant of each group."""
+    first: dict[int, int] = {}
+    for each in venue.participants:
+        first.setdefault(each.group, each.number)
+    return first
+
+
+def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
+    room, row = venue.capacity, venue.continuation
+    waits = tuple(row[: len(CONTINUATION_COLUMNS)]) if isinstance(row, Row) else (0,) * len(CONTINUATION_COLUMNS)
+    return (
+        venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
+        venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
+        room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
+        timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
+    )  # fmt: skip
+
+
+def _instrument(instrument: Instrument, timers: list[int]) -> tuple[int, ...]:
+    before = after = 0
+    if instrument.due_ns:
+        at = timers.index(instrument.number)
+        before, after = (timers[at - 1] if at else 0), (timers[at + 1] if at + 1 < len(timers) else 0)
+    published = instrument.published if instrument.phase in CALLS else (0, 0, 0)
+    return (
+        instrument.symbol, instrument.tick_e4, instrument.lot, instrument.defined_reference_e4,
+        instrument.last_trade_e4, int(instrument.phase), instrument.adv_qty, instrument.due_ns, before, after, 0,
+        *published,
+    )  # fmt: skip
+
+
+def _participant(participant: Participant, groups: dict[int, int]) -> tuple[int, ...]:
+    group_name = 0 if participant.group == -participant.number else participant.group
+    limited = sum(set_bits(each) != 0 for each in (participant.limits, *participant.limits_in.values()))
+    return (
+        participant.name, groups[participant.group], group_name, participant.permissions, int(participant.killed),
+        len(participant.open_orders), participant.open_notional_e4, len(participant.ids), limited,
+        participant.counted_ns[-1] if participant.counted_ns else 0,
+    )  # fmt: skip
+
+
+def _order(venue: Venue, order: Order) -> tuple[int, ...]:
+    return (
+        order.order_number, order.client_order_id, order.price_e4, order.qty, order.leaves_qty, order.cum_qty,
+        order.participant.number, order.instrument.number, order.instructions,
+        order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
+        order.notional_price_e4,
+    )  # fmt: skip
+
+
+def _ids(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for participant in venue.participants:
+        for client_order_id, order in sorted(participant.ids.items(), key=lambda each: each[0]):
+            number, carried = (0, 0) if order is None else (order.order_number, order.id_day != venue.trading_day)
+            yield participant.number, client_order_id, number, int(carried)
+
+
+def _books(venue: Venue) -> Tables:
+    levels = list(_levels(venue))
+    queues = ((*_place(*each), number) for each in levels for number in each[2].orders)
+    best = ((each.number, side, _best_tick(each, side)) for each in venue.instruments for side in _SIDES)
+    return {
+        "levels": table(((*_place(*each), each[2].leaves_qty) for each in levels), len(LEVEL_COLUMNS)),
+        "queues": table(queues, len(QUEUE_COLUMNS)),
+        "best": table(best, len(BEST_COLUMNS)),
+    }
+
+
+def _levels(venue: Venue) -> Iterator[tuple[Instrument, int, Level]]:
+    for instrument in venue.instruments:
+        for side in _SIDES:
+            for level in instrument.book.levels(side):
+                yield instrument, side, level
+
+
+def _place(instrument: Instrument, side: int, level: Level) -> tuple[int, int, int]:
+    return instrument.number, side, level.price_e4
+
+
+def _best_tick(instrument: Instrument, side: int) -> int:
+    """Tick of the best limit; 0 for none."""
+    prices = (level.price_e4 for level in instrument.book.levels(side) if level.price_e4)
+    return next(prices, 0) // instrument.tick_e4
+
+
+def _risk(venue: Venue) -> Tables:
+    limited = ([row[name] for name in ("participant", "instrument", *LIMIT_COLUMNS)] for row in limits(venue, 0))
+    entries = ((each.number, time_ns) for each in venue.participants for time_ns in each.counted_ns)
+    return {
+        "exposures": table(_exposures(venue), len(EXPOSURE_COLUMNS)),
+        "limits": table(limited, 2 + len(LIMIT_COLUMNS)),
+        "entries": table(entries, len(ENTRY_COLUMNS)),
+    }
+
+
+def _exposures(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for participant in venue.participants:
+        for number in sorted(participant.holdings.keys() | participant.limits_in.keys()):
+            holding, limited = participant.holdings.get(number), participant.limits_in.get(number)
+            numbers: tuple[int, ...] = (0, 0, 0)
+            if holding is not None:
+                numbers = (holding.position_qty, *(holding.open_qty[side] for side in _SIDES))
+            row = (*numbers, set_bits(limited) if limited is not None else 0)
+            if any(row):
+                yield participant.number, number, *row
