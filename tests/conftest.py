@@ -10,6 +10,7 @@ import pytest
 
 from cli.main import run_line
 from journal import Journal, any_open
+from tests import roomy_disk
 from tests.parts import SEED, left_out, parts_asked_for, seed_of_the_day
 
 Lockstep = Callable[..., tuple[int, str, str]]
@@ -58,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    roomy_disk.assume()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As a shell starts what runs in the background. Programs that the tests interrupt would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)

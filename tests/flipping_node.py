@@ -16,6 +16,7 @@ from cli.main import main
 from engine.parts import regions
 from node.pair import Pair
 from replication.standby import Standby
+from tests import roomy_disk
 
 #: Place of a bit of each part that no command of the test touches, so that no event shows it: region, row and field.
 #: None of ``continuation``: the token of each order comes in an EXTEND row, which writes all of these anew.
@@ -47,6 +48,7 @@ def flip(engine: Any, part: str) -> None:
 
 def install() -> None:
     """Put the switch into the node."""
+    roomy_disk.assume()
     tick = Pair._tick
 
     def tick_and_flip(pair: Pair) -> None:

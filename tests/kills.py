@@ -35,7 +35,7 @@ def calls_of(action: Callable[[], object]) -> int:
 
 
 def places_among(calls: int, count: int, seed: int) -> list[int]:
-    """Calls at which to disturb an action that makes about so many: a sample, the first, and one that is never reached.
+    """Sample of the calls at which to disturb an action that makes about so many, with the first and one never reached.
 
     With those two, each outcome shows: what was there before, and what is there after it.
     """

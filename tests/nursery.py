@@ -145,7 +145,9 @@ def _load() -> None:
     import tests.faulty_node
     from cli.main import run_line
     from cli.warmup import ready
+    from tests import roomy_disk
 
+    roomy_disk.assume()
     assert cli.serve
     assert client
     assert node.node
