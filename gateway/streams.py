@@ -8,6 +8,7 @@ of another day ends one and begins the other, for each user. The cancels of day 
 stream of the day that ends, before its last message.
 """
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -121,6 +122,17 @@ class Streams:
         self._instruments = 0
         self._carries = False
         self.now_ns = 0
+
+    def prefault(self) -> None:
+        """Have the system allocate now the memory that messages touch: about 120 MB at the default capacity.
+
+        Without it the first block of a sudden load waits for memory, half a second on a busy machine: longer than a
+        lease of 600 ms has left between two renewals.
+        """
+        tables = self.tables
+        for array in (tables.open, tables.rest, tables.out, tables.grouped, tables.messages, self.recent):
+            page_starts = array.view(np.uint8).reshape(-1)[:: mmap.PAGESIZE]
+            page_starts[:] = page_starts.copy()
 
     @property
     def pointers(self) -> Any:

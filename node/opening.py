@@ -63,6 +63,7 @@ def open_directory(
         projections = Projections([outbox, *others])
     outbox.streams.tallies[:] = 0  # the counts begin at the start of the node
     prefault(engine)
+    outbox.streams.prefault()
     return OpenDirectory(journal, engine, outbox, projections, notes, position_after(journal, engine.now_ns).extended)
 
 
