@@ -18,7 +18,7 @@ from tests.golden import made
 from tests.journals import META, digest_of, fill, read_all, rows_of, small_journal
 
 ROOT = Path(__file__).parent.parent
-KILLS = int(os.environ.get("LOCKSTEP_KILLS", "8"))
+KILLS = int(os.environ.get("LOCKSTEP_KILLS", "4"))
 COUNTS = (3, 1, 200, 5, 64)
 
 

@@ -8,6 +8,7 @@ import pytest
 from node.arbiter_notices import ArbiterNotices
 from node.logs import Log
 from replication.arbiter import ArbiterError, Renew
+from replication.lease import lease_clock_ns
 from replication.memory import MemoryArbiter
 from replication.register import Register
 from tests.pairs import MS
@@ -66,18 +67,24 @@ def test_both_nodes_of_a_pair_log_that_the_arbiter_answers_again(
     def said(event: str) -> int:
         return stream.getvalue().count(f'"event": "{event}"')
 
+    def ask_now(a: Member, b: Member) -> None:
+        """Make the requests of both due, which would come later, by the lease of a minute."""
+        assert a.pair.tenure is not None
+        a.pair.tenure.lease._attempt_ns = 0
+        b.pair.candidacy.hurry(lease_clock_ns())
+
     async def story(_: Register, a: Member, b: Member) -> None:
         async def fail(_self: MemoryArbiter, _request: object) -> None:
             raise ArbiterError("the witness cannot be reached")
 
         ask = MemoryArbiter.ask
         monkeypatch.setattr(MemoryArbiter, "ask", fail)
-        a.pair._ask_in_reign(a.pair.tenure, Renew(1))  # type: ignore[arg-type]  # the next would be due in a minute
+        ask_now(a, b)
         await until(lambda: bool(a.pair.tenure and a.pair.tenure.failure) and bool(b.pair.candidacy.failure))
         await until(lambda: said("the arbiter does not answer") >= 2)
         assert said("the arbiter answers again") == 0
         monkeypatch.setattr(MemoryArbiter, "ask", ask)
-        a.pair._ask_in_reign(a.pair.tenure, Renew(a.pair.tenure.epoch))  # type: ignore[arg-type, union-attr]
+        ask_now(a, b)
         await until(lambda: said("the arbiter answers again") == 2)
 
     with_pair(tmp_path, story)

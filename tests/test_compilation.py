@@ -29,6 +29,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
 def test_a_part_of_a_kernel_is_compiled_for_itself_only_when_python_calls_it(tmp_path: Path) -> None:
     script = tmp_path / "kernels.py"

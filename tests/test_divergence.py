@@ -80,7 +80,7 @@ def test_a_flipped_bit_that_no_event_shows_is_found_and_the_standby_does_not_tak
     assert judged[1].unlike == (part,)
 
 
-@pytest.mark.parametrize("victim", ["A", "B"])
+@pytest.mark.parametrize("victim", ["A", pytest.param("B", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("part", sorted(PLACES))
 def test_a_flipped_bit_in_a_quiet_market_is_found_within_the_turns_of_100_ms(
     tmp_path: Path, part: str, victim: str

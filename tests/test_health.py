@@ -123,7 +123,7 @@ def test_a_volume_that_is_too_small_and_fewer_connections_are_warnings_for_the_l
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("as_json", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_warnings_are_told_at_the_start_of_a_node(
     as_json: bool, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def test_commands_that_run_no_kernel_do_not_load_numba() -> None:
     assert loads("from engine import Engine", "numba"), "the control"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
 def test_a_kernel_from_the_cache_is_loaded_without_the_compiler(tmp_path: Path) -> None:
     script = tmp_path / "kernels.py"

@@ -81,7 +81,7 @@ async def stop_loop(folder: Path, stops: int, seed: int) -> tuple[Counter[str], 
 @pytest.mark.parametrize(
     ("stops", "seed"),
     [
-        (3, 76),
+        (2, 76),
         *(pytest.param(-(-STOPS // len(KINDS)), 76 + kind, marks=pytest.mark.long) for kind in range(len(KINDS))),
     ],
 )

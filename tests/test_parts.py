@@ -31,6 +31,7 @@ def test_each_slow_test_runs_on_exactly_one_of_as_many_days_as_there_are_parts(c
     assert part_of(count, parts, 20261126) == part_of(count, parts, 20261126)
 
 
+@pytest.mark.slow
 def test_a_run_says_its_seed_and_the_same_seed_gives_the_same_tests(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,7 +126,7 @@ def _command(chance: random.Random, day: int, engine: ReferenceEngine | None = N
     return _control(chance, engine, day)
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_every_invariant_holds_after_every_command_of_a_random_stream(seed: int) -> None:
     chance = random.Random(seed)
     engine = ReferenceEngine(SMALL)

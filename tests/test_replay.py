@@ -104,6 +104,7 @@ def test_the_size_of_batches_changes_neither_events_nor_state(size: int) -> None
     assert engine.part_digests() == expected.part_digests()
 
 
+@pytest.mark.slow
 def test_the_hash_seed_of_python_changes_nothing(node: Path) -> None:
     script = (
         "import sys; from replay.rebuild import rebuild\n"
