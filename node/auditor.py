@@ -26,7 +26,7 @@ from replay.rebuild import Progress, capacity_of, journal_of, owned_rows
 from replication.comparison import Divergence
 from replication.identity import identity_of
 from replication.lease import lease_clock_ns
-from replication.link import LinkError, Position, Scrub
+from replication.link import LinkError, Position, Rows, Scrub
 from replication.standby import Settings, Standby
 
 #: Longest waits: for the connection, and for a primary that is gone, in seconds.
@@ -249,6 +249,9 @@ class Auditor:
         while standby.state == "following":
             blocks = standby.take_blocks()
             for sealed in blocks:
+                if isinstance(sealed, Rows):
+                    standby.take_rows(sealed)
+                    continue
                 try:
                     block = decode_sealed(sealed, COMMAND.itemsize)
                     check_continues(block, standby.taken_seq, self._link, self._epoch, self._time_ns, self._start.seq)
@@ -258,7 +261,7 @@ class Auditor:
                 self._copy.apply(owned_rows(block.rows))
                 self._bundle.on_applied(block.last_seq, bytes(sealed), self._copy.compiled)
                 self._link, self._epoch, self._time_ns = block.checksum, block.epoch, block.time_ns
-                standby.on_taken(block.last_seq, block.epoch)
+                standby.on_taken(block.last_seq, block.epoch, block.rows)
                 standby.on_applied(block.first_seq, block.last_seq, self._copy.engine.event_digest)
             try:
                 checks = standby.take_checks()

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from journal import Block, BlockRefused, JournalError
 from node.pair_connections import ToPrimary
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
-from replication.link import LinkError
+from replication.link import LinkError, Rows
 from replication.standby import Standby
 
 if TYPE_CHECKING:
@@ -53,16 +53,19 @@ class CopyBlocks:
         """
         return self.journal(self._standby.take_blocks())
 
-    def journal(self, sealed_blocks: list[bytes]) -> list[Block]:
+    def journal(self, sealed_blocks: Sequence[bytes | Rows]) -> list[Block]:
         """Queue sealed blocks for the journal up to the first that it refuses. Raises JournalError."""
         taken = []
         for sealed in sealed_blocks:
+            if isinstance(sealed, Rows):
+                self._standby.take_rows(sealed)
+                continue
             try:
                 block = self._node.market.journal_block(sealed)
             except BlockRefused as refused:
                 self._standby.on_block_refused(str(refused))
                 break
-            self._standby.on_taken(block.last_seq, block.epoch)
+            self._standby.on_taken(block.last_seq, block.epoch, block.rows)
             taken.append(block)
         return taken
 

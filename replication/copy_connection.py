@@ -16,9 +16,10 @@ class Copy:
 
     ``directory``: id of its data directory.
 
-    ``sent_seq``: last command put on the connection. ``received_seq``, ``journaled_seq``: what the copy has in memory
-    and on its disk. ``unsent_bytes``: set by the shell, what the connection has not taken yet. ``slice_number``: newest
-    slice that it has, or was told of. ``stalled``: sentence on its disk, if answers do not wait for it for that reason.
+    ``sent_seq``: last command put on the connection in a block. ``ahead_seq``: last one sent ahead of its block.
+    ``received_seq``, ``journaled_seq``: what the copy has in memory and on its disk. ``unsent_bytes``: set by the
+    shell, what the connection has not taken yet. ``slice_number``: newest slice that it has, or was told of.
+    ``stalled``: sentence on its disk, if answers do not wait for it for that reason.
     """
 
     def __init__(self, nonce: bytes, epoch: int, now_ns: int) -> None:
@@ -34,7 +35,7 @@ class Copy:
         self.directory = b""
         #: This node as the arbiter's record names it.
         self.member = ""
-        self.sent_seq = self.received_seq = self.journaled_seq = 0
+        self.sent_seq = self.ahead_seq = self.received_seq = self.journaled_seq = 0
         self.slice_number = 0
         self.heard_ns = now_ns
         self.beaten_ns = now_ns

@@ -39,6 +39,7 @@ GREETING_BYTES_MAX: Final = 65_536
 TAIL_MAX: Final = 256
 _POSITION: Final = struct.Struct("<Q16s")
 _ACK: Final = struct.Struct("<QQ")
+_ROWS: Final = struct.Struct("<QQQ")
 _CHALLENGE: Final = struct.Struct("<16sH")
 _BEAT: Final = struct.Struct("<QQQ")
 _SCRUB: Final = struct.Struct("<QQQ16s")
@@ -75,6 +76,7 @@ class Kind(IntEnum):
     FILE = 21  # history: a file follows, with its name and size
     PIECE = 22  # history: bytes of that file
     DONE = 23  # history: the end of an answer, with what it says
+    ROWS = 24  # primary: rows ahead of the block that will have them
 
 
 _KINDS: Final = {int(kind): kind for kind in Kind}
@@ -93,6 +95,25 @@ class Position(NamedTuple):
 
     seq: int
     digest: bytes
+
+
+class Rows(NamedTuple):
+    """``rows`` rows from ``first_seq`` on, ahead of their block; ``time_ns``: market time at their end."""
+
+    first_seq: int
+    rows: int
+    time_ns: int
+    data: bytes
+
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of the last row."""
+        return self.first_seq + self.rows - 1
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row."""
+        return len(self.data) // self.rows
 
 
 class Scrub(NamedTuple):
@@ -126,6 +147,11 @@ class FrameReader:
     def __init__(self) -> None:
         self.payload_bytes_max = GREETING_BYTES_MAX
         self._rest = bytearray()
+
+    @property
+    def is_between_frames(self) -> bool:
+        """True if nothing is left of the bytes so far."""
+        return not self._rest
 
     def sole_payload(self, data: "bytes | bytearray | memoryview", kind: Kind, epoch: int) -> bytes | None:
         """Payload of ``data`` if that is one whole frame of this kind and epoch, and nothing is left of the bytes
@@ -216,6 +242,22 @@ def unpack_ack(payload: bytes) -> tuple[int, int, list[Position]]:
     received_seq, journaled_seq = _ACK.unpack_from(payload)
     digests = unpack_positions(payload, _ACK.size) if len(payload) > _ACK.size else []
     return received_seq, journaled_seq, digests
+
+
+def pack_rows(rows: Rows) -> bytes:
+    """Encode rows ahead of their block."""
+    return _ROWS.pack(rows.first_seq, rows.rows, rows.time_ns) + rows.data
+
+
+def unpack_rows(payload: bytes) -> Rows:
+    """Decode rows ahead of their block. Raises LinkError."""
+    if len(payload) <= _ROWS.size:
+        raise LinkError("a frame of rows has none")
+    first_seq, count, time_ns = _ROWS.unpack_from(payload)
+    data = payload[_ROWS.size :]
+    if not 0 < count <= len(data) or len(data) % count:
+        raise LinkError(f"a frame of {count} rows has {len(data)} bytes of them")
+    return Rows(first_seq, count, time_ns, data)
 
 
 def pack_challenge(nonce: bytes, history_port: int) -> bytes:

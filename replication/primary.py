@@ -133,6 +133,29 @@ class Primary:
                 copy.put(link.head(Kind.BLOCK, self.epoch, len(sealed)), sealed)
                 copy.sent_seq = last_seq
 
+    def ahead_copy(self) -> Copy | None:
+        """Standby to which rows may be sent ahead of their block; None if there is none now.
+
+        While the lease holds, its acknowledgement of them alone decides on the answers. It has been sent all blocks,
+        and nothing else waits for its connection.
+        """
+        if self.settings.policy != "replica" or self.superseded or self.gives_up or self.handover_to:
+            return None
+        waited_for = self._waited_for()
+        copy = waited_for[0] if len(waited_for) == 1 else None
+        if not isinstance(copy, Copy) or copy.state != "live" or self._may_be_named_alone:
+            return None
+        current = copy.sent_seq == self.backlog.last_seq == self.applied_seq
+        return copy if current and not copy.waiting_bytes and copy.reader.is_between_frames else None
+
+    def on_rows_sent(self, copy: Copy, last_seq: int) -> None:
+        """Note that rows up to ``last_seq`` were sent to a copy ahead of their block, which comes next."""
+        copy.ahead_seq = max(copy.ahead_seq, last_seq)
+
+    def on_told(self, seq: int) -> None:
+        """Note that clients were told of all up to ``seq``, which the only standby that may take over has in memory."""
+        self._released_seq = max(self._released_seq, seq)
+
     def add_digest(self, first_seq: int, last_seq: int, digest: bytes) -> None:
         """Take the event digest at the end of a block that is applied."""
         self.applied_seq, self._applied_digest = last_seq, digest
@@ -510,10 +533,11 @@ class Primary:
         self._judge(copy)
 
     def _acknowledged(self, copy: Copy, received_seq: int, journaled_seq: int, digests: list[Position]) -> None:
-        if not (copy.received_seq <= received_seq <= copy.sent_seq and journaled_seq <= received_seq):
+        sent_seq = max(copy.sent_seq, copy.ahead_seq)
+        if not (copy.received_seq <= received_seq <= sent_seq and journaled_seq <= received_seq):
             raise LinkError(
                 f"{copy.name} acknowledges {received_seq} in memory and {journaled_seq} on disk, and was sent up to "
-                f"{copy.sent_seq}"
+                f"{sent_seq}"
             )
         if journaled_seq < copy.journaled_seq:
             raise LinkError(f"{copy.name} had {copy.journaled_seq} on its disk, and now has {journaled_seq}")

@@ -5,18 +5,21 @@ Bytes and time in, bytes and blocks out; nothing here reads a clock, a socket or
 ``on_journaled``; then it sends what ``take_out`` gives. ``reason_not_to_take_over`` is the whole decision on a
 takeover, but for the arbiter's.
 
-A standby acknowledges a block only once the journal has taken it (in memory) or has it on the disk. It refuses frames
-of an epoch below the highest that it has seen, its own included: that keeps an old primary from having anything
-acknowledged.
+A standby acknowledges a block only once the journal has taken it (in memory) or has it on the disk. The primary may
+send rows ahead of their block: they are kept (``ahead``) and acknowledged as in memory. If the block never comes, since
+the primary is gone, this node puts them into a block of its own before it asks for the reign.
+
+A standby refuses frames of an epoch below the highest that it has seen, its own included: that keeps an old primary
+from having anything acknowledged.
 """
 
 from collections import deque
 from typing import Any, Final, Literal, NamedTuple
 
 from replication import link
-from replication.arbiter import Reign, member_of
+from replication.arbiter import Reign, Standing, member_of
 from replication.comparison import Comparison, Divergence
-from replication.link import TAIL_MAX, Frame, FrameReader, Identity, Kind, LinkError, Position, Scrub
+from replication.link import TAIL_MAX, Frame, FrameReader, Identity, Kind, LinkError, Position, Rows, Scrub
 from replication.own_pause import OwnPauses
 
 #: No acknowledgement was sent on this connection.
@@ -51,7 +54,8 @@ class Standby:
     told. ``memory_kept``: nothing that this node has acknowledged was lost from memory; so after an own reign, once it
     is in sync by the record too, and after an orderly stop of a node of which this was true. ``incomplete``: reason for
     which its disk may lack what it has acknowledged (it is new, or damage was cut off), until it is in sync; keep it
-    beside the journal. ``unlike``: reason for which the primary refused this node as no pair. ``primary``: its name.
+    beside the journal. ``ahead``: rows that come after the last block, in order, sent in ``ahead_epoch``. ``unlike``:
+    reason for which the primary refused this node as no pair. ``primary``: its name.
     """
 
     def __init__(
@@ -97,7 +101,9 @@ class Standby:
         self._reader = FrameReader()
         self._nonce = self._challenge = b""
         self._tail: list[Position] = []
-        self._blocks: deque[bytes] = deque()
+        self._blocks: deque[bytes | Rows] = deque()
+        self.ahead: deque[Rows] = deque()
+        self.ahead_epoch = 0
         self._checks: deque[tuple[int, Frame]] = deque()
         self._digests: list[Position] = []
         #: Last command of blocks whose recorded digest is to come, by their first one, while blocks are fetched.
@@ -168,6 +174,8 @@ class Standby:
             raise LinkError(f"the epoch changed from {self.epoch} to {frame.epoch} within a connection")
         if frame.kind == Kind.BLOCK:
             self._on_block(frame.payload)
+        elif frame.kind == Kind.ROWS:
+            self._blocks.append(link.unpack_rows(frame.payload))
         elif frame.kind == Kind.DIGESTS:
             for position in link.unpack_positions(frame.payload):
                 self._comparison.other(position)
@@ -262,6 +270,8 @@ class Standby:
             raise LinkError(f"the primary goes on at {claims['from_seq']}, and this journal ends at {self.taken_seq}")
         self.primary, self.primary_seq = claims["name"], claims["last_seq"]
         self.epoch = frame.epoch
+        if self.ahead_epoch != self.epoch:
+            self.drop_ahead()  # a later primary has all that clients were told
         self._reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
         self.unlike = ""
         self._comparison = Comparison(self.taken_seq)
@@ -273,10 +283,11 @@ class Standby:
 
     # Blocks.
 
-    def take_blocks(self) -> list[bytes]:
+    def take_blocks(self) -> list[bytes | Rows]:
         """Sealed blocks that arrived, in order, up to the next check of the state; append and apply each.
 
-        The journal checks the chain; report each with ``on_taken``, or ``on_block_refused``.
+        The journal checks the chain; report each with ``on_taken``, or ``on_block_refused``. Rows ahead of their block
+        go to ``take_rows``, in their place.
         """
         if not self._checks:
             blocks = list(self._blocks)
@@ -317,10 +328,62 @@ class Standby:
             raise LinkError(f"the primary compares its state after {told['seq']}, and sent up to {self.taken_seq}")
         return told["seq"], told["parts"]
 
-    def on_taken(self, last_seq: int, epoch: int) -> None:
-        """Note that the journal has taken the block that ends at ``last_seq``."""
+    @property
+    def received_seq(self) -> int:
+        """Last command that this node has in memory, in a block or ahead of its block."""
+        return self.ahead[-1].last_seq if self.ahead else self.taken_seq
+
+    def take_rows(self, rows: Rows) -> None:
+        """Keep rows ahead of their block. Rows that do not come next are refused, with the connection."""
+        if rows.first_seq != self.received_seq + 1:
+            self.on_block_refused(
+                f"the primary sent rows from {rows.first_seq} on, and {self.received_seq + 1} is next"
+            )
+            return
+        self.ahead.append(rows)
+        self.ahead_epoch = self.epoch
+
+    def rows_without_block(self, standing: Standing | None) -> Rows | None:
+        """Rows that this node must put into a block of its own before it asks for the reign; None: there are none, or
+        their block may still come. ``standing``: the register as last read.
+
+        The block is of ``ahead_epoch``. Rows of an earlier epoch than the last are of no history, and are dropped.
+        """
+        if not self.ahead or self._blocks or self.state in ("greeting", "following"):
+            return None
+        if standing is None or standing.held:
+            return None
+        if standing.reign is None or standing.reign.epoch != self.ahead_epoch:
+            self.drop_ahead()
+            return None
+        first, last = self.ahead[0], self.ahead[-1]
+        data = b"".join(rows.data for rows in self.ahead)
+        return Rows(first.first_seq, last.last_seq - first.first_seq + 1, last.time_ns, data)
+
+    def drop_ahead(self) -> None:
+        """Forget the rows ahead of their block: they are in one, or not of the history."""
+        self.ahead.clear()
+
+    def _cover(self, last_seq: int, block_rows: "bytes | memoryview") -> None:
+        """Forget rows that are in the block up to ``last_seq``, which has to have the same there."""
+        first_seq = self.taken_seq + 1
+        row_bytes = len(block_rows) // (last_seq - self.taken_seq)
+        while self.ahead and self.ahead[0].first_seq <= last_seq:
+            rows = self.ahead.popleft()
+            at = (rows.first_seq - first_seq) * row_bytes
+            part = min(len(rows.data), len(block_rows) - at)
+            if rows.row_bytes != row_bytes or rows.data[:part] != block_rows[at : at + part]:
+                self.on_block_refused(f"the block up to {last_seq} has other rows than the primary sent ahead of it")
+            elif rows.last_seq > last_seq:
+                count = rows.last_seq - last_seq
+                self.ahead.appendleft(Rows(last_seq + 1, count, rows.time_ns, rows.data[part:]))
+
+    def on_taken(self, last_seq: int, epoch: int, rows: "bytes | memoryview") -> None:
+        """Note that the journal has taken the block that ends at ``last_seq``, with its ``rows``."""
         if self.state == "elsewhere":
             self._fetched[self.taken_seq + 1] = last_seq
+        if self.ahead:
+            self._cover(last_seq, rows)
         self.taken_seq = last_seq
         self.primary_seq = max(self.primary_seq, last_seq)
         self.epoch = max(self.epoch, epoch)
@@ -409,14 +472,18 @@ class Standby:
 
     def acknowledge_taken(self, now_ns: int) -> None:
         """Put the positions alone into the output, if they are new: clients may wait for them. Digests follow later."""
-        told = (self.taken_seq, min(self.journaled_seq, self.taken_seq))
+        told = (self.received_seq, min(self.journaled_seq, self.taken_seq))
         if self.state == "following" and told != self._told:
             self._told, self._acknowledged_ns = told, now_ns
             self._out.append(link.encode(Kind.ACK, self.epoch, link.pack_ack(*told, ())))
 
+    def on_told(self, received_seq: int, journaled_seq: int, now_ns: int) -> None:
+        """Note that these positions were acknowledged already, as bytes that did not go through here."""
+        self._told, self._acknowledged_ns = (received_seq, journaled_seq), now_ns
+
     def acknowledge(self, now_ns: int) -> None:
         """Put an acknowledgement into the output, if there is anything new in it."""
-        told = (self.taken_seq, min(self.journaled_seq, self.taken_seq))
+        told = (self.received_seq, min(self.journaled_seq, self.taken_seq))
         if self.state == "following" and (told != self._told or self._digests):
             self._told, self._acknowledged_ns = told, now_ns
             self._out.append(link.encode(Kind.ACK, self.epoch, link.pack_ack(*told, self._digests)))
@@ -457,6 +524,8 @@ class Standby:
             return why
         if self._blocks or self.applied_seq < self.taken_seq:
             return f"{name} has not applied all that it has received"
+        if self.ahead:
+            return f"{name} has rows up to {self.received_seq} that are in no block yet"
         if self.journaled_seq < self.taken_seq:
             return f"{name} has not written all that it has received to its disk"
         return ""
@@ -515,6 +584,8 @@ class Standby:
         """Note that this node has won ``epoch``: from now on nothing older is taken. Raises ValueError."""
         if epoch <= self.epoch:
             raise ValueError(f"epoch {epoch} is not above {self.epoch}")
+        if self.ahead:
+            raise ValueError(f"rows up to {self.received_seq} are in no block")
         self.epoch = epoch
         self.disconnect()
         self._blocks.clear()

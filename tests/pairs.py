@@ -8,7 +8,7 @@ from replication import standby as copy_side
 from replication.arbiter import Reign
 from replication.backlog import SliceBegin
 from replication.copy_connection import Copy
-from replication.link import Identity, Position
+from replication.link import Identity, Position, Rows
 from replication.primary import Primary, Settings
 from replication.standby import Standby, sparse_tail
 
@@ -167,8 +167,11 @@ class CopyNode:
         while moved:
             blocks = self.core.take_blocks()
             for sealed in blocks:
+                if isinstance(sealed, Rows):
+                    self.core.take_rows(sealed)
+                    continue
                 block = self.log.append(sealed)
-                self.core.on_taken(block.last_seq, block.epoch)
+                self.core.on_taken(block.last_seq, block.epoch, block.rows)
                 self.core.on_applied(block.first_seq, block.last_seq, self.log.apply(block))
             slices = [check for check in self.core.take_checks() if isinstance(check, bytes)]
             for genesis in slices:

@@ -447,7 +447,7 @@ def test_fetched_blocks_are_compared_with_the_digests_that_the_primary_has_recor
         standby = copy.core
         standby.on_fetch_begun()
         for last_seq in (3, 6):
-            standby.on_taken(last_seq, 1)
+            standby.on_taken(last_seq, 1, b"abc")
         # The first digest is known here before that of the primary, and the second one after it.
         standby.on_applied(1, 3, b"1" * 16)
         standby.on_recorded([Position(1, b"1" * 16), Position(4, recorded)])

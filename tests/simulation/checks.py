@@ -109,7 +109,7 @@ class Checker:
 
     def on_release(self, node: "SimNode", seq: int) -> None:
         """A primary lets the events up to a command go."""
-        rows = node.rows
+        rows = node.sequenced
         shared = min(seq, len(self.told))
         start = max(0, shared - 64)
         demand(rows[start:shared] == self.told[start:shared], f"{node.name} told another history up to {shared}")
@@ -153,14 +153,18 @@ class Checker:
         wrong = [name for name, digest in ((copy.name, found.own), (primary.name, found.other)) if digest != right]
         demand(bool(wrong), f"{copy.name} and {primary.name} are said to differ, and do not: {found}")
         flips = [flip for flip in copy.flips + primary.flips if flip.seq <= found.last_seq]
-        # What a node said before it died arrives when its flipped state is gone.
+        # What a node said before it died arrives when its flipped state is gone; which of its flips it was is not known.
+        gone = not flips
         flips = flips or [flip for flip in copy.flips_ever + primary.flips_ever if flip.seq <= found.last_seq]
         demand(bool(flips), f"no bit has flipped, and {copy.name} differs from {primary.name}: {found}")
         parts = {toy.PARTS[flip.part] for flip in flips}
         demand(found.part in {*parts, "events"}, f"the part {found.part} is named, and bits flipped in {sorted(parts)}")
         if found.part == "events":
-            first = min(self._first_effect(copy, flip.seq, flip.part, flip.cell) for flip in flips)
+            effects = [self._first_effect(copy, flip.seq, flip.part, flip.cell) for flip in flips]
+            first = min(effects)
             demand(first <= found.last_seq, f"events are said to differ at {found.last_seq}, and do from {first} on")
+            if gone:
+                first = max(each for each in effects if each <= found.last_seq)
             demand(
                 found.first_seq <= max(first, copy.followed_from_seq + 1),
                 f"the block at {found.first_seq} is named, and events differ from {first} on",

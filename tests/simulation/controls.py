@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from replication.arbiter import Standing
 from replication.copy_connection import Copy
-from replication.link import Frame, Kind
+from replication.link import Frame, Kind, Rows
 from replication.primary import Primary
 from replication.standby import Standby
 from tests.simulation.node import Parts
@@ -36,10 +37,20 @@ class AcknowledgesEarly(Standby):
 class AcknowledgesBeforeTheDisk(Standby):
     """A standby that acknowledges as on the disk what it has in memory."""
 
-    def on_taken(self, last_seq: int, epoch: int) -> None:
+    def on_taken(self, last_seq: int, epoch: int, rows: bytes | memoryview) -> None:
         """Call the block written."""
-        super().on_taken(last_seq, epoch)
+        super().on_taken(last_seq, epoch, rows)
         self.on_journaled(last_seq)
+
+
+class ForgetsRowsAhead(Standby):
+    """A standby that takes over without the rows that it has acknowledged ahead of their block."""
+
+    def rows_without_block(self, standing: Standing | None) -> Rows | None:
+        """Forget them."""
+        if super().rows_without_block(standing) is not None:
+            self.drop_ahead()
+        return None
 
 
 class ForgetsRestart(Standby):
@@ -175,6 +186,7 @@ CONTROLS: Final[dict[str, Control]] = {
     ),
     "a standby forgets that a restart lost its memory": Control(Parts(standby=ForgetsRestart), REPLICA, _LOST, seed=7),
     "a standby forgets that its disk was damaged": Control(Parts(standby=ForgetsDamage), BOTH, _LOST, seed=5),
+    "a standby forgets rows that came ahead of their block": Control(Parts(standby=ForgetsRowsAhead), REPLICA, _LOST),
     "a primary ignores its epoch and its lease": Control(
         Parts(primary=IgnoresEpoch, ignores_lease=True), BOTH, _OLD_EPOCH, seed=11
     ),

@@ -35,6 +35,7 @@ KINDS: Final = (
     "crash of a standby",
     "crash of both",
     "crash while a standby joins",
+    "crash with rows told ahead of their block",
     "cascade of faults",
     "torn write",
     "failed write",
@@ -91,6 +92,7 @@ class Faults:
             "crash of the primary": lambda _: self._crash_primary(),
             "crash in a write": self._crash_in_a_write,
             "crash while a standby joins": lambda _: self._crash_at_join(),
+            "crash with rows ahead": lambda _: self._crash_with_rows_ahead(),
             "cascade": lambda _: self._cascade(),
             "crash of both": lambda _: self._crash_both(),
             "crash and exit at the end of a reign": self._exits,
@@ -267,6 +269,19 @@ class Faults:
                 self.world.after(400_000, lambda: look(tries - 1))
 
         look(2_000)
+
+    def _crash_with_rows_ahead(self) -> None:
+        """End the primary while it has told of commands that only the memory of its standby has, and no block."""
+
+        def look(tries: int) -> None:
+            primary = self.primary
+            if primary is not None and primary.ahead_to is not None and len(self.checker.told) > len(primary.rows):
+                self._strike("crash with rows told ahead of their block")
+                self._crash(primary)
+            elif tries and self.active:
+                self.world.after(200_000, lambda: look(tries - 1))
+
+        look(4_000)
 
     def _cascade(self) -> None:
         """Let one disk of the two fall behind, and then lose both nodes, one after the other."""

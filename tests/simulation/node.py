@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from journal import frame
 from journal.errors import BlockRefused, JournalError
+from replication import link
 from replication import primary as primary_side
 from replication.arbiter import Answer, Candidate, Reign, Request, Standing, Won
 from replication.backlog import Backlog, SliceBegin
@@ -18,7 +19,7 @@ from replication.candidacy import Candidacy
 from replication.comparison import Divergence
 from replication.copy_connection import Copy
 from replication.lease import Lease
-from replication.link import Identity, LinkError, Position, Scrub
+from replication.link import FrameReader, Identity, Kind, LinkError, Position, Rows, Scrub
 from replication.primary import Primary
 from replication.standby import Settings, Standby, sparse_tail
 from replication.tenure import Tenure
@@ -39,6 +40,9 @@ HANDOVER_NS = 600 * MS
 APPLY_NS = (MS // 10, 2 * MS, 40 * MS)
 #: Probability that a primary seals the time of day in a tick, as the real one does without clients too.
 CLOCK_CHANCE = 0.2
+#: Probability that rows are sent ahead of their block where they may be, and the longest time until it follows.
+AHEAD_CHANCE = 0.5
+AHEAD_NS = 6 * MS
 
 
 class Release(NamedTuple):
@@ -132,6 +136,11 @@ class SimNode:
         self.handed = False
         self.blocks_since_scrub = self.turn = 0
         self.seals_time = False
+        #: Rows that a primary has applied and sent ahead of their block, to whom, and what it heard of them.
+        self.ahead: list[bytes] = []
+        self.ahead_to: tuple[End, Copy] | None = None
+        self.ahead_acks: list[bytes] = []
+        self.ahead_told = FrameReader()
 
     # The process.
 
@@ -253,6 +262,11 @@ class SimNode:
         self.at[block.last_seq] = block.checksum
 
     @property
+    def sequenced(self) -> list[bytes]:
+        """All rows, those ahead of their block among them."""
+        return self.rows + self.ahead
+
+    @property
     def link(self) -> bytes:
         """Checksum to which the next block is linked."""
         if self.slices and self.slices[-1].seq == len(self.rows):
@@ -365,6 +379,7 @@ class SimNode:
         now_ns = self.clock.mono_ns()
         self.candidacy.on_epoch_seen(self.standby.epoch)
         self.candidacy.force = self.force
+        self._seal_received()
         request = self.candidacy.next_request(now_ns, self.clock.wall_ns())
         if request is not None:
             life, candidacy = self.life, self.candidacy
@@ -410,6 +425,7 @@ class SimNode:
 
     def _on_won(self, won: Won, lease: Lease) -> None:
         """Apply what has arrived, and begin the reign, or give it back where this node is unfit by now."""
+        self._seal_received()
         if self.unapplied:
             self.world.strike("reign won with blocks not applied")
         if not self.parts.reigns_unapplied:
@@ -482,13 +498,27 @@ class SimNode:
         blocks = standby.take_blocks()
         try:
             for sealed in blocks:
+                if isinstance(sealed, Rows):
+                    standby.take_rows(sealed)
+                    continue
                 block = self._append(sealed)
                 self.unapplied.append(block)
-                standby.on_taken(block.last_seq, block.epoch)
+                standby.on_taken(block.last_seq, block.epoch, block.rows)
         except JournalError as error:
             standby.on_block_refused(str(error))
             return False
         return bool(blocks)
+
+    def _seal_received(self) -> None:
+        """Put rows whose block does not come any more into one: the primary that sent them is gone."""
+        rows = self.standby.rows_without_block(self.candidacy.standing)
+        if rows is not None:
+            self.world.strike("rows of a dead primary put into a block")
+            sealed = self._sealed(rows.data, rows.rows, rows.time_ns, self.standby.ahead_epoch)
+            block = self._append(sealed)
+            self.unapplied.append(block)
+            self.standby.on_taken(block.last_seq, block.epoch, block.rows)
+            self._apply_soon()
 
     def _apply_soon(self) -> None:
         """Apply what was taken a moment later, as the real node does once its acknowledgement has left."""
@@ -571,7 +601,8 @@ class SimNode:
         self.disk.slots = self.disk.slots[:count]
         self.disk.keep_slices(slices)
         self.slices = list(slices)
-        kept, memory_kept, epoch = self.blocks[:count], self.standby.memory_kept, self.standby.epoch
+        memory_kept = self.standby.memory_kept and not self.standby.ahead
+        kept, epoch = self.blocks[:count], self.standby.epoch
         self.blocks, self.rows, self.at, self.machine, self.flips = [], [], {0: GENESIS}, Machine(), []
         self.unapplied.clear()
         for block in kept:
@@ -636,7 +667,7 @@ class SimNode:
             if len(self.rows) < block.last_seq <= last_seq:
                 self._copy_slice(source)
                 own = self._append(bytes(block.sealed))
-                self.standby.on_taken(own.last_seq, own.epoch)
+                self.standby.on_taken(own.last_seq, own.epoch, own.rows)
                 self.standby.on_applied(own.first_seq, own.last_seq, self.machine.apply(own.rows))
         self._copy_slice(source)
 
@@ -716,24 +747,76 @@ class SimNode:
         primary.on_journaled(begun.seq)
         primary.add_slice(SliceBegin(number, genesis, begun.link))
 
-    def _sequence(self, rows: list[bytes]) -> None:
-        """Seal a block, and give it to the copies, the disk and the machine."""
-        assert self.primary is not None
+    def _sealed(self, rows: bytes, count: int, time_ns: int, epoch: int) -> bytes:
+        """The next block of the journal."""
         last = self.blocks[-1] if self.blocks else None
         sealed = frame.encode(
-            b"".join(rows),
+            rows,
             first_seq=len(self.rows) + 1,
-            count=len(rows),
+            count=count,
             # The wall clock may step back; the history does not.
-            time_ns=max(self.clock.wall_ns(), last.time_ns if last else 0),
-            epoch=self.primary.epoch,
+            time_ns=max(time_ns, last.time_ns if last else 0),
+            epoch=epoch,
             source_digest="",
             rules_version=self.release.rules_version,
         )
         frame.seal(sealed, self.link)
-        block = self._append(bytes(sealed))
-        self.primary.add_block(block.first_seq, block.last_seq, bytes(sealed))
-        self.primary.add_digest(block.first_seq, block.last_seq, self.machine.apply(block.rows))
+        return bytes(sealed)
+
+    def _send_ahead(self, rows: list[bytes]) -> bool:
+        """Apply rows, and send them to the standby ahead of their block, which follows later; False if they cannot be.
+
+        As in the compiled turn of the real node, nothing happens until then but further rows and answers.
+        """
+        assert self.primary is not None
+        if self.ahead_to is None:
+            copy = self.primary.ahead_copy()
+            place = next(((end, each) for end, each in self.copies.items() if each is copy), None)
+            if copy is None or place is None or not self.world.chance(AHEAD_CHANCE):
+                return False
+            self.ahead_to, self.ahead_told = place, FrameReader()
+            life = self.life
+            self.world.after(self.world.draw.randrange(AHEAD_NS), lambda: self.call(life, self._on_ahead_over))
+        end, copy = self.ahead_to
+        self.world.strike("rows sent ahead of their block")
+        payload = link.pack_rows(Rows(len(self.sequenced) + 1, len(rows), self.clock.wall_ns(), b"".join(rows)))
+        end.send(link.encode(Kind.ROWS, self.primary.epoch, payload))
+        self.ahead += rows
+        self.machine.apply(b"".join(rows))
+        self.primary.on_rows_sent(copy, len(self.sequenced))
+        return True
+
+    def _on_ahead_over(self) -> None:
+        self._seal_ahead()
+        self._turn()
+
+    def _seal_ahead(self) -> None:
+        """Seal the block of the rows that were sent ahead, and then hear what the standby has acknowledged."""
+        if self.ahead_to is None:
+            return
+        assert self.primary is not None
+        (_, copy), acks = self.ahead_to, self.ahead_acks
+        rows, self.ahead, self.ahead_to, self.ahead_acks = self.ahead, [], None, []
+        self._sequence(rows, applied=True)
+        for data in acks:
+            self.primary.receive(copy, data, self.clock.mono_ns())
+
+    def _answer_ahead(self, data: bytes) -> None:
+        """Answer what the standby has acknowledged of the rows ahead, while the lease holds."""
+        assert self.primary is not None
+        self.ahead_acks.append(data)
+        for each in self.ahead_told.feed(data):
+            if each.kind == Kind.ACK and each.epoch == self.primary.epoch and self.holds():
+                self.primary.on_told(link.unpack_ack(each.payload)[0])
+        self._release()
+
+    def _sequence(self, rows: list[bytes], *, applied: bool = False) -> None:
+        """Seal a block, and give it to the copies, the disk and, unless it is applied, the machine."""
+        assert self.primary is not None
+        block = self._append(self._sealed(b"".join(rows), len(rows), self.clock.wall_ns(), self.primary.epoch))
+        self.primary.add_block(block.first_seq, block.last_seq, bytes(block.sealed))
+        digest = self.machine.digest if applied else self.machine.apply(block.rows)
+        self.primary.add_digest(block.first_seq, block.last_seq, digest)
         self.blocks_since_scrub += 1
         if self.blocks_since_scrub % SCRUB_EVERY == 0:
             self.turn = (self.turn + 1) % len(toy.PARTS)
@@ -751,6 +834,10 @@ class SimNode:
         primary, tenure = self.primary, self.tenure
         assert primary is not None
         assert tenure is not None
+        if self.ahead_to is not None:
+            if self.intake and not self.closing_ns and not self.roll_wanted:
+                self._take_commands()
+            return
         now_ns = self.clock.mono_ns()
         for request in tenure.next_requests(now_ns):
             self._ask_about_reign(tenure, request)
@@ -800,10 +887,12 @@ class SimNode:
             known = self.machine.ids.get((client, number)) or new.get((client, number))
             if known is None:
                 rows.append(toy.command_row(client, number, amount))
-                known = new[client, number] = len(self.rows) + len(rows)
+                known = new[client, number] = len(self.sequenced) + len(rows)
             self.waiting.setdefault(known, []).append((client, number))
         for start in range(0, len(rows), ROWS_PER_BLOCK):
-            self._sequence(rows[start : start + ROWS_PER_BLOCK])
+            part = rows[start : start + ROWS_PER_BLOCK]
+            if not self._send_ahead(part):
+                self._sequence(part)
 
     def _release(self) -> None:
         """Answer what may be answered; nothing at all without the lease."""
@@ -848,6 +937,7 @@ class SimNode:
 
     def end_reign(self, why: str) -> None:
         """Stop answering, and become a copy once all is on the disk; or exit, as a supervisor starts it again."""
+        self._seal_ahead()
         self.world.say("{} ends its reign: {}", self.name, why)
         for end in [*self.copies, *self.logins.values()]:
             end.close()
@@ -873,12 +963,12 @@ class SimNode:
         if not self.alive or self.written < len(self.blocks):
             return
         if self.exits:
-            if self.whole:
+            if self.whole and not self.standby.ahead:
                 self.disk.marks["stopped in order"] = True
             self.crash(f"it stops: {self.stopping}")
         else:
             self.stopping = ""
-            self._become_copy(memory_kept=self.whole, epoch=self.standby.epoch)
+            self._become_copy(memory_kept=self.whole and not self.standby.ahead, epoch=self.standby.epoch)
 
     # Connections from outside.
 
@@ -901,11 +991,15 @@ class SimNode:
 
     def _on_copy_data(self, end: End, data: object) -> None:
         copy = self.copies.get(end)
-        if copy is not None and self.primary is not None and isinstance(data, bytes):
+        if self.ahead_to is not None and end is self.ahead_to[0] and isinstance(data, bytes):
+            self._answer_ahead(data)
+        elif copy is not None and self.primary is not None and isinstance(data, bytes):
             self.primary.receive(copy, data, self.clock.mono_ns())
             self._turn()
 
     def _on_copy_gone(self, end: End) -> None:
+        if self.ahead_to is not None and self.primary is not None:
+            self._seal_ahead()
         copy = self.copies.pop(end, None)
         if copy is not None and self.primary is not None:
             self.primary.disconnect(copy)

@@ -156,7 +156,7 @@ class Simulation:
         lengths = {len(node.rows) for node in self.checker.nodes}
         written = all(node.written == len(node.blocks) and not node.unapplied for node in self.checker.nodes)
         slices = {tuple(node.slices) for node in self.checker.nodes}
-        if len(slices) > 1 or any(node.roll_wanted for node in self.checker.nodes):
+        if len(slices) > 1 or any(node.roll_wanted or node.ahead for node in self.checker.nodes):
             return False
         return len(lengths) == 1 and written and not any(client.unanswered for client in self.clients)
 

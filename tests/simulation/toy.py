@@ -70,8 +70,7 @@ class Machine:
         self.ids: dict[tuple[int, int], int] = {}
 
     def apply(self, rows: memoryview) -> bytes:
-        """Apply the rows of a block; gives the event digest after it."""
-        events = [self.digest]
+        """Apply rows; gives the event digest after them, however they are cut into blocks."""
         for kind, client, _, number, amount in ROW.iter_unpack(rows):
             self.seq += 1
             if kind == COMMAND_ROW:
@@ -79,10 +78,10 @@ class Machine:
                 value = (self.cells[part][cell] * 31 + amount) & 0xFFFFFFFF
                 self.cells[part][cell] = value
                 self.ids[client, number] = self.seq
-                events.append(value.to_bytes(4, "little"))
+                event = value.to_bytes(4, "little")
             else:
-                events.append(number.to_bytes(8, "little"))
-        self.digest = digest_of(*events)
+                event = number.to_bytes(8, "little")
+            self.digest = digest_of(self.digest, event)
         return self.digest
 
     def part_digest(self, turn: int) -> bytes:
