@@ -439,6 +439,23 @@ class Journal:
         self.epoch = self._last_epoch = block.epoch
         return block
 
+    def seal_next(self, count: int, rows: "bytes | memoryview", time_ns: int, epoch: int) -> bytes:
+        """Seal a block of ``count`` rows that comes next, for ``take_block``; nothing is written.
+
+        A time earlier than that of the last block is replaced by it. Raises ValueError for a number out of range.
+        """
+        encoded = frame.encode(
+            rows,
+            first_seq=self.last_seq + 1,
+            count=count,
+            time_ns=max(time_ns, self._last_time_ns),
+            epoch=epoch,
+            source_digest=self.source_digest,
+            rules_version=self.rules_version,
+        )
+        frame.seal(encoded, self.link)
+        return bytes(encoded)
+
     @property
     def link(self) -> bytes:
         """Checksum of the last block, to which the next one is linked. Waits until that is sealed, where it is not."""

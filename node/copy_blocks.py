@@ -9,6 +9,7 @@ from journal import Block, BlockRefused, JournalError
 from node.pair_connections import ToPrimary
 from node.recent_blocks import RecentBlocks
 from node.state_comparison import StateComparison
+from replication.arbiter import Standing
 from replication.link import LinkError, Rows
 from replication.standby import Standby
 
@@ -68,6 +69,18 @@ class CopyBlocks:
             self._standby.on_taken(block.last_seq, block.epoch, block.rows)
             taken.append(block)
         return taken
+
+    def seal_ahead(self, standing: Standing | None, *, won: bool = False) -> None:
+        """Put rows whose block does not come any more into one, since the primary that sent them is gone.
+
+        ``standing``: the arbiter's register as last read. ``won``: this node has won the reign. Raises JournalError.
+        """
+        rows = self._standby.rows_without_block(standing, won=won)
+        if rows is not None:
+            sealed = self._node.journal.seal_next(rows.rows, rows.data, rows.time_ns, self._standby.ahead_epoch)
+            self.keep(self.journal([sealed]))
+            self._node.log.info("rows without a block sealed", first_seq=rows.first_seq, last_seq=rows.last_seq)
+            self.apply_soon()
 
     def keep(self, blocks: list[Block]) -> None:
         """Keep blocks that the journal has taken at hand, and have them applied."""

@@ -245,8 +245,8 @@ class Pair:
 
         Call it after ``close``, once nothing is sequenced here any more.
         """
-        if self._end_mark.is_set or self.standby.divergence is not None:
-            return
+        if self._end_mark.is_set or self.standby.divergence is not None or self.standby.ahead:
+            return  # rows that are in no block are in this memory alone
         if self.primary is not None or self.standby.memory_kept:
             await self._end_mark.write(self.standby.epoch)
         elif self.standby.synced_epoch:
@@ -456,6 +456,11 @@ class Pair:
             self._clear_mark()  # it was in sync, and all of that is on this disk
         if self.standby.state == "diverged":
             self._look_at_state()
+        try:
+            self._blocks.seal_ahead(self.candidacy.standing)
+        except JournalError as error:
+            self._node.fail(error)
+            return
         # A follower reads the register too: it shows which node to copy. Its fitness keeps it from asking for more.
         request = self.candidacy.next_request(now_ns, time.time_ns())
         if request is not None:
@@ -484,6 +489,12 @@ class Pair:
         if won is None or self.primary is not None or self._closed:
             return
         # What arrived while the request was under way comes before the reign, and may show that this node is unfit.
+        self._blocks.apply(whole=True)
+        try:
+            self._blocks.seal_ahead(self.candidacy.standing, won=True)
+        except JournalError as error:
+            self._node.fail(error)
+            return
         self._blocks.apply(whole=True)
         why = self._reason_not_to_begin(won.reign)
         if why:

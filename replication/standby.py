@@ -343,15 +343,15 @@ class Standby:
         self.ahead.append(rows)
         self.ahead_epoch = self.epoch
 
-    def rows_without_block(self, standing: Standing | None) -> Rows | None:
+    def rows_without_block(self, standing: Standing | None, *, won: bool = False) -> Rows | None:
         """Rows that this node must put into a block of its own before it asks for the reign; None: there are none, or
-        their block may still come. ``standing``: the register as last read.
+        their block may still come. ``standing``: the register as last read. ``won``: this node has won the reign.
 
         The block is of ``ahead_epoch``. Rows of an earlier epoch than the last are of no history, and are dropped.
         """
-        if not self.ahead or self._blocks or self.state in ("greeting", "following"):
+        if not self.ahead or self._blocks or standing is None:
             return None
-        if standing is None or standing.held:
+        if not won and (standing.held or self.state in ("greeting", "following")):
             return None
         if standing.reign is None or standing.reign.epoch != self.ahead_epoch:
             self.drop_ahead()

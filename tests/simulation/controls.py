@@ -46,9 +46,9 @@ class AcknowledgesBeforeTheDisk(Standby):
 class ForgetsRowsAhead(Standby):
     """A standby that takes over without the rows that it has acknowledged ahead of their block."""
 
-    def rows_without_block(self, standing: Standing | None) -> Rows | None:
+    def rows_without_block(self, standing: Standing | None, *, won: bool = False) -> Rows | None:
         """Forget them."""
-        if super().rows_without_block(standing) is not None:
+        if super().rows_without_block(standing, won=won) is not None:
             self.drop_ahead()
         return None
 

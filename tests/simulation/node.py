@@ -425,13 +425,14 @@ class SimNode:
 
     def _on_won(self, won: Won, lease: Lease) -> None:
         """Apply what has arrived, and begin the reign, or give it back where this node is unfit by now."""
-        self._seal_received()
         if self.unapplied:
             self.world.strike("reign won with blocks not applied")
         if not self.parts.reigns_unapplied:
             self._apply()
             if not self.alive:
                 return
+            self._seal_received(won=True)
+            self._apply()
         why = self.standby.reason_not_to_begin(forced=bool(won.reign.forced))
         if why:
             self.world.strike("reign given back")
@@ -509,9 +510,9 @@ class SimNode:
             return False
         return bool(blocks)
 
-    def _seal_received(self) -> None:
+    def _seal_received(self, *, won: bool = False) -> None:
         """Put rows whose block does not come any more into one: the primary that sent them is gone."""
-        rows = self.standby.rows_without_block(self.candidacy.standing)
+        rows = self.standby.rows_without_block(self.candidacy.standing, won=won)
         if rows is not None:
             self.world.strike("rows of a dead primary put into a block")
             sealed = self._sealed(rows.data, rows.rows, rows.time_ns, self.standby.ahead_epoch)
