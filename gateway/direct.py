@@ -26,6 +26,7 @@ from gateway.arrivals import Arrivals
 from gateway.attention import Beat
 from gateway.connection import LEAST_ROOM_BYTES, REGION_BYTES, Connection
 from gateway.streams import Segment, Streams
+from sequencer import rows_ahead as a
 from sequencer.clock import MarketClock
 from sequencer.stamp import LiveStamp
 from wire.soup_session import State
@@ -78,6 +79,43 @@ class DirectMarket(Protocol):
 
     def adopt(self, block: MadeBlock) -> None:
         """Journal a block that was made, and answer it where it may be answered."""
+        ...
+
+
+class StandbyLine(Protocol):
+    """Link of a primary to the standby whose memory answers wait for (``sequencer.rows_ahead``)."""
+
+    #: First 8 bytes of a ROWS and of an ACK frame without payload.
+    heads: tuple[bytes, bytes]
+
+    def descriptor(self) -> int:
+        """Descriptor of the link, which the event loop does not read from now on; -1: there is none."""
+        ...
+
+    def lease_until_ns(self) -> int:
+        """Time (CLOCK_BOOTTIME) until which an acknowledgement alone decides on answers; 0: it does not now.
+
+        Nothing else is sent on the link then until ``on_sent``, and it stands between two frames.
+        """
+        ...
+
+    def epoch(self) -> int:
+        """Epoch of the frames."""
+        ...
+
+    def on_sent(self, last_seq: int, rest: bytes, /) -> None:
+        """Note that rows up to ``last_seq`` were sent ahead of their block, but for ``rest`` of the last frame."""
+        ...
+
+    def on_received(self, told_seq: int, data: bytes, stopped: bool, /) -> None:
+        """Take what came, now that the blocks are on their way. Clients were told of all up to ``told_seq``.
+
+        stopped: the event loop must read the link.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Let the event loop read the link again."""
         ...
 
 
@@ -170,13 +208,61 @@ class DirectLines:
         self._scheduled = False
         self._called = True  # the loop may have work
         self._quiet = 0  # calls without a block, one after the other
-        loop_fd = _poll_of(self._loop)
+        loop_fd = poll_of(self._loop)
         if loop_fd >= 0:
             self._poll.register(loop_fd, select.EPOLLIN)
         self._possible = 0 <= loop_fd < descriptors
+        self._standby_line: StandbyLine | None = None
+        self._link_fd = -1
+        self._ahead = Packed(a.new_ahead(read_bytes=8))
+        self._ahead_words = memoryview(self._ahead.arrays.words.data)
 
     def __len__(self) -> int:
         return len(self._by_slot)
+
+    # The link to the standby.
+
+    def lead(self, line: StandbyLine) -> None:
+        """Send rows ahead of their block on the link to the standby, where that decides on the answers."""
+        self._standby_line = line
+        self._ahead = Packed(a.new_ahead(*line.heads))
+        self._ahead_words = memoryview(self._ahead.arrays.words.data)
+
+    def _prepare_link(self, line: StandbyLine) -> None:
+        words, ahead = self._words, self._ahead_words
+        fd = line.descriptor()
+        if fd != self._link_fd:
+            self._leave_link()
+            if 0 <= fd < len(self._turn.arrays.slot_of):
+                self._poll.register(fd, select.EPOLLIN)
+                self._turn.arrays.slot_of[fd] = t.LINK_SLOT
+                self._link_fd = fd
+        until_ns = line.lease_until_ns() if self._link_fd >= 0 else 0
+        words[t.AHEAD], words[t.LEASE_UNTIL_NS] = until_ns > 0, until_ns
+        ahead[a.FD], ahead[a.EPOCH], ahead[a.LIVE] = self._link_fd, line.epoch(), until_ns > 0
+        ahead[a.SENT] = ahead[a.ACKED] = words[t.SEQ]
+        ahead[a.READ_END] = ahead[a.PARSED] = ahead[a.STOPPED] = ahead[a.OWED] = 0
+
+    def _leave_link(self) -> None:
+        """Read the link no more."""
+        fd, self._link_fd = self._link_fd, -1
+        if fd >= 0 and self._turn.arrays.slot_of[fd] == t.LINK_SLOT:  # no connection has the descriptor by now
+            self._turn.arrays.slot_of[fd] = 0
+            with suppress(OSError):  # the descriptor may be closed
+                self._poll.unregister(fd)
+
+    def _note_sent(self, line: StandbyLine, before_seq: int) -> None:
+        ahead = self._ahead_words
+        if ahead[a.SENT] > before_seq:
+            end = ahead[a.OUT_END]
+            line.on_sent(ahead[a.SENT], self._ahead.arrays.out.tobytes()[end - ahead[a.OWED] : end])
+
+    def _note_received(self, line: StandbyLine, told_seq: int, why: int) -> None:
+        ahead = self._ahead_words
+        data = self._ahead.arrays.read[: ahead[a.READ_END]].tobytes()
+        stopped = why == t.LINK and not data
+        if data or told_seq or stopped:
+            line.on_received(told_seq, data, stopped)
 
     # Connections.
 
@@ -286,6 +372,9 @@ class DirectLines:
         """Run the kernel once, and do what it leaves to Python."""
         self._scheduled = False
         if not self._by_slot:
+            if self._link_fd >= 0 and self._standby_line is not None:
+                self._leave_link()
+                self._standby_line.leave()
             return
         if not self._owner.has_room():
             self._scheduled = True
@@ -300,8 +389,12 @@ class DirectLines:
         words[t.STAMPED_NS], words[t.EXTENDED] = stamp.now_ns, stamp.extended
         words[t.TOLD_NS] = self._streams.now_ns
         words[t.AT_ONCE] = self._market.answers_at_once and not self._streams.carries
+        before_seq, line = words[t.SEQ], self._standby_line
+        if line is not None:
+            self._prepare_link(line)
+            words[t.AHEAD] = words[t.AHEAD] and not self._streams.carries
         # Polling without the interpreter takes nothing from the journal's thread: so it lasts as long as a commit may.
-        words[t.BUSY_NS] = self._busy_poll_ns * (1 if words[t.AT_ONCE] else _BUSY_WAITING)
+        words[t.BUSY_NS] = self._busy_poll_ns * (1 if words[t.AT_ONCE] or words[t.AHEAD] else _BUSY_WAITING)
         words[t.TURNS] = owner.turns
         words[t.BYTES_IN] = words[t.BYTES_OUT] = words[t.ORDERS] = 0
         # The loop registers descriptors with its poll only as it polls, so a pass of it without work comes first.
@@ -322,8 +415,14 @@ class DirectLines:
         owner.orders += words[t.ORDERS]
         if words[t.TELLING]:
             self._tell()
+        if line is not None:
+            self._note_sent(line, before_seq)
+        told_seq = 0
         if words[t.BLOCKS]:
+            told_seq = self._told_seq()
             self._give_blocks(why)
+        if line is not None:
+            self._note_received(line, told_seq if words[t.AHEAD] else 0, why)
         if why == t.JUMPED:
             self._clock.report_jump()
         if words[t.LINES_STOPPED]:
@@ -335,6 +434,7 @@ class DirectLines:
                 self._turn.pointers,
                 self._arrivals.pointers,
                 self._streams.pointers,
+                self._ahead.pointers,
                 self._engine.pointers,
                 self._engine.events,
                 until_ns,
@@ -349,58 +449,79 @@ class DirectLines:
             self._owner.on_told(segment, None if sent < 0 else segment.data[sent:])
         self._words[t.TELLING] = self._words[t.TELLING_BYTES] = 0
 
+    def _told_seq(self) -> int:
+        """Last command of the blocks that are wholly answered; 0: there are none."""
+        answered = self._words[t.NEXT_BLOCK]
+        if not answered:
+            return 0
+        last = self._blocks[answered - 1]
+        return int(last["first_seq"]) + int(last["commands"]) - 1
+
     def _give_blocks(self, why: int) -> None:
-        """Pass the blocks that were made to the market: those that are answered as few blocks."""
+        """Pass the blocks that were made to the market: those that are answered as few blocks, then the others."""
         words = self._words
-        blocks = self._blocks[: words[t.BLOCKS]]
+        blocks, answered = self._blocks[: words[t.BLOCKS]], words[t.NEXT_BLOCK]
         words[t.BLOCKS] = words[t.COMMANDS] = words[t.EVENTS] = 0
+        words[t.NEXT_BLOCK] = words[t.NEXT_COMMAND] = words[t.NEXT_EVENT] = 0
         self._market.stamp.go_on(words[t.STAMPED_NS], extended=bool(words[t.EXTENDED]))
         if self._arrival_log is not None:
             self._arrival_log.go_on(words[t.RECORD_AT], words[t.RECORD_FIRST], words[t.RECORD_ROWS])
+        place = self._give_joined(blocks[:answered], (0, 0), answered=True)
+        rest = blocks[answered:]
+        if why == t.CHECK:
+            place = self._give_partly_answered(rest[0:1], place)
+            rest = rest[1:]
+        big = len(rest) - 1 if why == t.BIG else len(rest)
+        place = self._give_joined(rest[:big], place, answered=False)
+        if why == t.BIG:
+            self._give_big(rest[big:], place)
+        words[t.ANSWER_AT] = -1
+
+    def _give_joined(self, blocks: NDArray[Any], place: tuple[int, int], *, answered: bool) -> tuple[int, int]:
+        """Pass blocks to the market, as few as they make with the most rows of one; ``place``: first command and event.
+
+        Gives the place after them.
+        """
         counts = blocks["commands"].tolist()
-        last_rows = 0 if blocks["answered"][-1] else counts.pop()
-        begin = commands_at = events_at = 0
-        rows = 0
+        begin = rows = 0
         for end, count in enumerate([*counts, t.ROWS_ROOM + 1]):
             if rows + count > t.ROWS_ROOM and end > begin:
-                made = blocks[begin:end]
-                events = int(made["events"].sum())
-                self._market.adopt(self._made(made, commands_at, rows, events_at, events, answered=True))
-                begin, commands_at, events_at, rows = end, commands_at + rows, events_at + events, 0
+                made = self._made(blocks[begin:end], place, answered=answered)
+                self._market.adopt(made)
+                place = place[0] + rows, place[1] + len(made.events)
+                begin, rows = end, 0
             rows += count
-        if last_rows:
-            self._give_last(why, blocks[-1:], commands_at, last_rows, events_at)
+        return place
 
-    def _made(
-        self, blocks: NDArray[Any], commands_at: int, rows: int, events_at: int, events: int, *, answered: bool
-    ) -> MadeBlock:
-        caused = self._events[events_at : events_at + events]
+    def _made(self, blocks: NDArray[Any], place: tuple[int, int], *, answered: bool) -> MadeBlock:
+        rows, events = int(blocks["commands"].sum()), int(blocks["events"].sum())
+        caused = self._events[place[1] : place[1] + events]
         self._engine.adopt(caused)
         return MadeBlock(
             int(blocks["first_seq"][0]),
-            self._commands[commands_at : commands_at + rows],
+            self._commands[place[0] : place[0] + rows],
             caused,
             int(blocks["time_ns"][-1]),
             blocks.view(np.int64).reshape(-1, _BLOCK_WORDS)[:, _MOMENTS],
             answered,
         )
 
-    def _give_last(self, why: int, block: NDArray[Any], commands_at: int, rows: int, events_at: int) -> None:
-        """Pass a block that is not answered, or not wholly."""
+    def _give_partly_answered(self, block: NDArray[Any], place: tuple[int, int]) -> tuple[int, int]:
+        """Answer the rest of a block, and pass it to the market; gives the place after it."""
         words = self._words
-        events = int(block["events"][0])
-        made = self._made(block, commands_at, rows, events_at, events, answered=why == t.CHECK)
-        if why == t.BIG:
-            rest = self._engine.complete(made.commands, words[t.BIG_APPLIED], words[t.BIG_EVENTS])
-            made.moments[0, 3] = time.perf_counter_ns()
-            self._market.adopt(made._replace(events=concatenate([made.events, rest], EVENT)))
-            return
-        if why == t.CHECK:
-            answered = words[t.ANSWER_AT], words[t.ANSWER_SEGMENTS], words[t.ANSWER_CLOCKS], words[t.ANSWER_FLAGS]
-            self._streams.go_on(made.first_seq, made.commands, made.events, *answered)
-            made.moments[0, 5] = time.perf_counter_ns()
-        words[t.ANSWER_AT] = -1
+        made = self._made(block, place, answered=True)
+        answered = words[t.ANSWER_AT], words[t.ANSWER_SEGMENTS], words[t.ANSWER_CLOCKS], words[t.ANSWER_FLAGS]
+        self._streams.go_on(made.first_seq, made.commands, made.events, *answered)
+        made.moments[0, 5] = time.perf_counter_ns()
         self._market.adopt(made)
+        return place[0] + len(made.commands), place[1] + len(made.events)
+
+    def _give_big(self, block: NDArray[Any], place: tuple[int, int]) -> None:
+        """Apply the rest of a block with more events than there was room for, and pass it to the market."""
+        made = self._made(block, place, answered=False)
+        rest = self._engine.complete(made.commands, self._words[t.BIG_APPLIED], self._words[t.BIG_EVENTS])
+        made.moments[0, 3] = time.perf_counter_ns()
+        self._market.adopt(made._replace(events=concatenate([made.events, rest], EVENT)))
 
     def _take_lines(self) -> None:
         """Take back the connections that the kernel cannot go on with."""
@@ -414,10 +535,13 @@ class DirectLines:
         """Give all connections back, and close the poll."""
         self.end_all()
         self._possible = False
+        self._leave_link()
+        if self._standby_line is not None:
+            self._standby_line.leave()
         self._poll.close()
 
 
-def _poll_of(loop: asyncio.AbstractEventLoop) -> int:
+def poll_of(loop: asyncio.AbstractEventLoop) -> int:
     """Descriptor of the poll of an event loop; -1 if it has none of a known kind."""
     backend = getattr(loop, "_get_backend_id", None)  # uvloop
     if backend is not None:

@@ -23,6 +23,7 @@ from gateway.reading import add_symbol
 from gateway.streams import Segment, Streams
 from gateway.turn import beat_lines, new_turn, run_turns
 from sequencer.clock import CLOCK_WORDS
+from sequencer.rows_ahead import follow_rows, new_ahead
 
 _HERE: Final = Path(__file__).resolve().parent
 #: The kernel that is compiled last.
@@ -64,7 +65,9 @@ def compile_kernels() -> None:
     state = Packed(new_state(capacity))
     # It has no poll, so it ends at once.
     lines = Packed(turn)
-    run_turns(lines.pointers, packed.pointers, streams.pointers, state.pointers, np.zeros(1, EVENT), 0)
+    ahead = Packed(new_ahead(read_bytes=8))
+    run_turns(lines.pointers, packed.pointers, streams.pointers, ahead.pointers, state.pointers, np.zeros(1, EVENT), 0)
+    follow_rows(ahead.pointers, 0)
     beat_lines(lines.pointers, 0, 0, 0, 0)
 
 

@@ -24,7 +24,7 @@ from gateway.arrival_log import ArrivalLog
 from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams, turn_words_max
 from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
-from gateway.direct import DirectLines, DirectMarket
+from gateway.direct import DirectLines, DirectMarket, StandbyLine
 from gateway.logins import Logins, StoredPassword
 from gateway.outbox import Outbox
 from gateway.passwords import salt_and_hash
@@ -385,6 +385,11 @@ class Gateway:
             rows_max=ROWS_MAX,
             busy_poll_ns=self._busy_poll_ns,
         )
+
+    def lead(self, line: StandbyLine) -> None:
+        """Send rows of direct connections ahead of their block on the link to the standby, where that is enough."""
+        if self._direct is not None:
+            self._direct.lead(line)
 
     @property
     def direct_connections(self) -> int:

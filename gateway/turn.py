@@ -9,19 +9,22 @@ The kernel gives back the processor when Python has work, when a block has to be
 and after the time that it is given.
 """
 
-import platform
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from engine.apply import apply_batch
 from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
-from engine.jit import Linked, called, inlined, libc, unpack_pointers
+from engine.jit import Linked, called, inlined, unpack_pointers
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.answering import BECAME_FAR, DEFINES, EXTENDS, NEW_DAY, UNTELLABLE, answer_block
 from gateway.arrivals import FINE, ORIGIN_WORDS, TURN_WORDS, read_streams, unpack_arrivals
 from gateway.tables import unpack_tables
+from sequencer import rows_ahead
+from sequencer import system_calls as system
 from sequencer.clock import CLOCK_WORDS, MARKET_NS, advance
+from sequencer.rows_ahead import receive_acks, send_rows, unpack_ahead
+from sequencer.system_calls import EPOLL_EVENT
 from wire.soup import PacketType, packet
 from wire.soup_session import HEARTBEAT_NS, SILENCE_NS
 
@@ -77,11 +80,6 @@ TOLD: Final = np.dtype(
     ]
 )
 
-#: Row of ``epoll_wait``, which Linux packs on x86-64 only. ``fd``: as it was registered.
-_PADDING: Final = [] if platform.machine() in ("x86_64", "AMD64") else [("padding", "<i4")]
-EPOLL_EVENT: Final = np.dtype([("events", "<u4"), *_PADDING, ("fd", "<i4"), ("rest", "<i4")])
-_BROKEN_LINE: Final = 0x018  # EPOLLERR | EPOLLHUP
-
 #: Results of ``run_turns``: why Python has its turn.
 IDLE: Final = 0  # nothing came for as long as it may sleep
 CALLED: Final = 1  # the event loop has work
@@ -93,6 +91,7 @@ RARE: Final = 6  # Python makes the answers of the last block: ``answered`` is 0
 CHECK: Final = 7  # Python goes on with the answers of the last block, from the words ANSWER_* on
 BIG: Final = 8  # the last block has more events than there is room for: Python goes on with it
 JUMPED: Final = 9  # the wall clock jumped
+LINK: Final = 10  # something came from the standby that Python must read now
 
 #: Places of ``Turn.words``.
 (
@@ -148,11 +147,16 @@ JUMPED: Final = 9  # the wall clock jumped
     APPLY,  # addresses of kernels
     READ,
     ANSWER,
-) = range(52)
+    AHEAD,  # 1: rows are sent to the standby ahead of their block, and answered once it has acknowledged them
+    LEASE_UNTIL_NS,  # time (CLOCK_BOOTTIME) until which that may be answered
+    NEXT_BLOCK,  # first block that is not answered, and the begin of its rows
+    NEXT_COMMAND,
+    NEXT_EVENT,
+) = range(57)
 #: Blocks of one call at most.
 _BLOCKS_MAX: Final = 1_024
 #: Number of the words.
-WORDS: Final = 52
+WORDS: Final = 57
 
 
 class Turn(NamedTuple):
@@ -165,7 +169,8 @@ class Turn(NamedTuple):
     polled: np.ndarray[Any, Any]  # EPOLL_EVENT[n]
     queue: np.ndarray[Any, Any]  # int64[slots]: slots that wait for a turn
     lines: np.ndarray[Any, Any]  # LINE[slots]
-    slot_of: np.ndarray[Any, Any]  # int64[descriptors]: slot of a direct connection's descriptor, and 1 more; 0: none
+    slot_of: np.ndarray[Any, Any]  # int64[descriptors]: slot of a direct connection's descriptor, and 1 more; 0: none;
+    # LINK_SLOT: the link to the standby
     line_of: np.ndarray[Any, Any]  # int64[users_max + 1]: slot of a user's direct connection; -1: none
     commands: np.ndarray[Any, Any]  # COMMAND[n]
     events: np.ndarray[Any, Any]  # EVENT[n]
@@ -226,14 +231,19 @@ _unpack_turn = unpack_pointers(
     new_turn(np.zeros(CLOCK_WORDS, np.int64), slots=1, descriptors=1, users=1, rows=1, segments=1, segment_bytes=1)
 )
 
-_recv: Final = libc("recv", 4, sized=True)
-_send: Final = libc("send", 4, sized=True)
-_epoll_wait: Final = libc("epoll_wait", 4, sized=False)
-_clock_gettime: Final = libc("clock_gettime", 2, sized=False)
-_memcpy: Final = libc("memcpy", 3, sized=True)
-_REALTIME, _MONOTONIC = 0, 1
-_DONTWAIT: Final = 0x40
-_DONTWAIT_NOSIGNAL: Final = 0x4040
+_recv: Final = system.recv
+_send: Final = system.send
+_epoll_wait: Final = system.epoll_wait
+_clock_gettime: Final = system.clock_gettime
+_memcpy: Final = system.memcpy
+_REALTIME, _MONOTONIC, _BOOTTIME = system.REALTIME, system.MONOTONIC, system.BOOTTIME
+_DONTWAIT: Final = system.DONTWAIT
+_DONTWAIT_NOSIGNAL: Final = system.DONTWAIT_NOSIGNAL
+_BROKEN_LINE: Final = system.BROKEN_LINE
+_ACKED, _LINK_STOPPED, _OWED = rows_ahead.ACKED, rows_ahead.STOPPED, rows_ahead.OWED
+_AHEAD_ROWS_MAX: Final = rows_ahead.ROWS_MAX
+#: ``slot_of`` of the link to the standby.
+LINK_SLOT: Final = -1
 
 #: Kernels that a turn calls by their addresses.
 APPLY_BATCH: Final = Linked(apply_batch, 2)
@@ -309,8 +319,11 @@ def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
 
 
 @inlined
-def _receive(turn, arrays, timeout_ms):
-    """Receive what has come for direct connections, and queue them. Gives True if the event loop has work."""
+def _receive(turn, arrays, ahead, timeout_ms):
+    """Receive what has come for direct connections, and queue them, and acknowledgements of the standby.
+
+    Gives True if the event loop has work.
+    """
     words, streams = turn.words, arrays.streams
     ready = np.int64(
         _epoll_wait(words[EPOLL], words[POLLED_ADDRESS], min(words[POLL_MAX], len(turn.polled)), np.int64(timeout_ms))
@@ -320,6 +333,9 @@ def _receive(turn, arrays, timeout_ms):
     for number in range(ready):
         polled = turn.polled[number]
         slot = turn.slot_of[np.int64(polled["fd"])] - 1
+        if slot == LINK_SLOT - 1:
+            receive_acks(ahead)
+            continue
         if slot < 0:  # the poll of the event loop
             called_back = True
             continue
@@ -488,10 +504,10 @@ def _tell(turn, tables, segments, now_ns):
 
 @inlined
 def _tell_block(turn, tables, streams_pointers, block):
-    """Answer the last block, from the word ANSWER_AT on; gives SPENT if all is told, or why Python must go on."""
+    """Answer the block NEXT_BLOCK, from the word ANSWER_AT on; gives SPENT if all is told, or why Python must go on."""
     words = turn.words
-    commands = turn.commands[words[COMMANDS] - block["commands"] : words[COMMANDS]]
-    events = turn.events[words[EVENTS] - block["events"] : words[EVENTS]]
+    commands = turn.commands[words[NEXT_COMMAND] : words[NEXT_COMMAND] + block["commands"]]
+    events = turn.events[words[NEXT_EVENT] : words[NEXT_EVENT] + block["events"]]
     if block["answering_ns"] == 0:
         block["answering_ns"] = _now(turn, _MONOTONIC)
     while words[ANSWER_AT] < len(events) or words[ANSWER_CLOCKS] < 0:
@@ -523,8 +539,30 @@ def _tell_block(turn, tables, streams_pointers, block):
             words[ANSWER_CLOCKS] = clocks
     words[TOLD_NS] = block["time_ns"]
     words[ANSWER_AT] = -1
+    words[NEXT_BLOCK] += 1
+    words[NEXT_COMMAND] += block["commands"]
+    words[NEXT_EVENT] += block["events"]
     block["answered"] = 1
     block["answered_ns"] = _now(turn, _MONOTONIC)
+    return np.int64(SPENT)
+
+
+@inlined
+def _answer_acknowledged(turn, tables, streams_pointers, ahead):
+    """Answer the blocks whose rows the standby has acknowledged, while the lease holds; gives SPENT, or why Python must
+    go on.
+    """
+    words = turn.words
+    while words[NEXT_BLOCK] < words[BLOCKS]:
+        block = turn.blocks[words[NEXT_BLOCK]]
+        if block["first_seq"] + block["commands"] - 1 > ahead.words[_ACKED]:
+            break
+        if _now(turn, _BOOTTIME) >= words[LEASE_UNTIL_NS]:
+            return np.int64(MADE)
+        words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
+        why = _tell_block(turn, tables, streams_pointers, block)
+        if why != SPENT:
+            return why
     return np.int64(SPENT)
 
 
@@ -538,7 +576,7 @@ def _fit(words, took_ns):
 
 
 @called
-def _take_turn(turn, arrays, tables, pointers, applied, now_ns):
+def _take_turn(turn, arrays, tables, ahead, pointers, applied, now_ns):
     """Take a turn over the queued streams; gives SPENT if it is done, or why Python must go on."""
     arrivals_pointers, streams_pointers, engine_pointers = pointers
     words = turn.words
@@ -569,45 +607,61 @@ def _take_turn(turn, arrays, tables, pointers, applied, now_ns):
     if words[AT_ONCE] != 0:
         words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
         why = _tell_block(turn, tables, streams_pointers, block)
+    elif words[AHEAD] != 0 and block["commands"] <= _AHEAD_ROWS_MAX:
+        address = words[COMMANDS_ADDRESS] + _ROW_BYTES * (words[COMMANDS] - block["commands"])
+        if send_rows(ahead, address, block["first_seq"], block["commands"], block["time_ns"]):
+            # It is answered once it is acknowledged. A frame that was cut short has to be completed by Python.
+            why = np.int64(SPENT) if ahead.words[_OWED] == 0 else np.int64(LINK)
     _fit(words, _now(turn, _MONOTONIC) - now_ns)
     return np.int64(JUMPED) if jumped and why == SPENT else why
 
 
 @called
-def run_turns(turn_pointers, arrivals_pointers, streams_pointers, engine_pointers, applied, until_ns):
+def run_turns(turn_pointers, arrivals_pointers, streams_pointers, ahead_pointers, engine_pointers, applied, until_ns):
     """Take turns over direct connections until ``until_ns`` (monotonic) or until Python has work; gives the reason.
 
     Once blocks were made it stays for STAY_NS at most.
 
-    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables`` and state of the engine; ``applied``: EVENT
-    rows, room for the events of a call of the engine. After ROOM in the middle of an answer (ANSWER_AT is not -1) call
-    again with the messages taken away, and the blocks left.
+    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables``, ``Ahead`` and state of the engine;
+    ``applied``: EVENT rows, room for the events of a call of the engine. After ROOM in the middle of an answer
+    (ANSWER_AT is not -1) call again with the messages taken away, and the blocks left.
     """
     turn, arrays, tables = (
         _unpack_turn(turn_pointers),
         unpack_arrivals(arrivals_pointers),
         unpack_tables(streams_pointers),
     )
+    ahead = unpack_ahead(ahead_pointers)
     pointers = (arrivals_pointers, streams_pointers, engine_pointers)
     words = turn.words
     if words[ANSWER_AT] >= 0:
-        why = _tell_block(turn, tables, streams_pointers, turn.blocks[words[BLOCKS] - 1])
+        why = _tell_block(turn, tables, streams_pointers, turn.blocks[words[NEXT_BLOCK]])
         if why != SPENT:
             return why
     while True:
         now_ns = _now(turn, _MONOTONIC)
-        sleeps = words[QUEUED] == 0 and now_ns >= words[BUSY_UNTIL_NS] and words[BLOCKS] == 0
-        work = _receive(turn, arrays, words[SLEEP_MS] if sleeps else np.int64(0))
+        pending = words[NEXT_BLOCK] < words[BLOCKS]
+        # Under `replica` nobody waits for the journal: blocks may wait for further ones.
+        lingers = words[AHEAD] != 0 and words[BLOCKS] > 0
+        sleeps = words[QUEUED] == 0 and now_ns >= words[BUSY_UNTIL_NS] and (words[BLOCKS] == 0 or lingers)
+        sleep_ms = np.int64(1) if lingers else words[SLEEP_MS]
+        work = _receive(turn, arrays, ahead, sleep_ms if sleeps else np.int64(0))
+        if pending:
+            why = _answer_acknowledged(turn, tables, streams_pointers, ahead)
+            if why != SPENT:
+                return why
         if words[QUEUED] > 0:
             if not _has_room(turn):
                 return np.int64(ROOM)
-            why = _take_turn(turn, arrays, tables, pointers, applied, _now(turn, _MONOTONIC))
+            why = _take_turn(turn, arrays, tables, ahead, pointers, applied, _now(turn, _MONOTONIC))
             if why != SPENT:
                 return why
-        elif not work and (sleeps or now_ns >= words[BUSY_UNTIL_NS]):
+        elif not work and not lingers and (sleeps or now_ns >= words[BUSY_UNTIL_NS]):
             return np.int64(IDLE)
         if words[LINES_STOPPED] > 0:
             return np.int64(LINES)
+        if ahead.words[_LINK_STOPPED] != 0:
+            return np.int64(LINK)
         if work:
             return np.int64(CALLED)
         if now_ns >= until_ns or (words[BLOCKS] > 0 and now_ns - turn.blocks[0]["read_ns"] >= words[STAY_NS]):

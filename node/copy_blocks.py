@@ -47,6 +47,11 @@ class CopyBlocks:
         #: A turn that applies blocks is due.
         self._due = False
 
+    @property
+    def has_work(self) -> bool:
+        """True while blocks wait for the engine."""
+        return self._due or bool(self._unapplied)
+
     def take(self) -> list[Block]:
         """Queue the blocks that arrived before the next check of the state for the journal; ``keep`` comes next.
 

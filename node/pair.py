@@ -31,6 +31,8 @@ from node.pair_disks import PairDisks
 from node.pair_outcomes import TailApart, TooFarBehind
 from node.pair_plan import PairOptions
 from node.recent_blocks import RecentBlocks
+from node.rows_ahead import RowsAhead
+from node.standby_line import PairLine
 from node.state_comparison import StateComparison
 from replication.arbiter import Arbiter, ArbiterError, Reign, Request, Standing, Won
 from replication.candidacy import Candidacy
@@ -117,6 +119,14 @@ class Pair:
             connection=lambda: self._to_primary,
             on_turn=self._on_turn,
         )
+        self._rows_ahead = RowsAhead(
+            node,
+            self.standby,
+            connection=lambda: self._to_primary,
+            on_bytes=self.on_bytes,
+            has_work=lambda: self._blocks.has_work,
+        )
+        self._rows_taken = 0
         self._busy_poll_ns = node.options.busy_poll_us * 1_000
         self._busy_until_ns = 0
         self._polling = False
@@ -228,6 +238,7 @@ class Pair:
             self._ticker.cancel()
         if self._server is not None:
             self._server.close()
+        self._rows_ahead.close()
         if self._to_primary is not None:
             self._to_primary.close()
         for each in list(self._from_copies.values()):
@@ -361,6 +372,7 @@ class Pair:
         self._stop_fetch()
         self._end_mark.clear()
         self.standby.reign(won.epoch)
+        self._rows_ahead.close()
         if self._to_primary is not None:
             self._to_primary.close()
         self.primary = Primary(
@@ -379,6 +391,8 @@ class Pair:
         self.states.reign(self.primary)
         self.tenure = Tenure(won, lease, self.primary)
         node.gateway.unsure = self.unsure
+        if self.options.settings.policy == "replica":
+            node.gateway.lead(PairLine(node, self.primary, self.tenure, self._from_copies))
         self._notices = CopyNotices(self.primary)
         if self._watch is not None:
             self._watch.reign(won.epoch)
@@ -576,6 +590,7 @@ class Pair:
         """Note that the connection to the primary is gone."""
         if self._to_primary is not connection:
             return
+        self._rows_ahead.leave()
         self._to_primary = None
         self._peer_tried = True
         self._node.journal.lingers = False
@@ -608,7 +623,10 @@ class Pair:
         self._blocks.keep(blocks)
         self._node.journal.lingers = self._memory_is_enough
         self._blocks.apply_soon()
-        if blocks:
+        if self.standby.rows_taken != self._rows_taken:
+            self._rows_taken = self.standby.rows_taken
+            self._rows_ahead.begin()
+        if blocks and not self._rows_ahead.is_reading:
             self.poll(now_ns)
 
     @property

@@ -67,12 +67,23 @@ def _write(transport: asyncio.Transport, pieces: list[bytes]) -> None:
         sent -= len(piece)
 
 
+def _lend(transport: asyncio.Transport) -> int:
+    """Descriptor of a connection that the event loop does not read from now on; -1 if it has none."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.is_closing():
+        return -1
+    transport.pause_reading()
+    return int(sock.fileno())
+
+
 class ToPrimary(asyncio.Protocol):
     """Connection of a copy to the primary. ``paused``: nothing is read for now."""
 
     def __init__(self, pair: _Copy) -> None:
         self._pair = pair
         self.paused = False
+        #: Somebody else reads the descriptor.
+        self._lent = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -99,6 +110,25 @@ class ToPrimary(asyncio.Protocol):
         """Read again."""
         if self.paused and self._transport is not None:
             self.paused = False
+            if not self._lent:
+                self._transport.resume_reading()
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it is read, and all that was sent is on its way."""
+        transport = self._transport
+        return not (self.paused or transport is None or transport.is_closing() or transport.get_write_buffer_size())
+
+    def lend(self) -> int:
+        """Descriptor, which somebody else reads from now on; -1 if there is none."""
+        fd = -1 if self._transport is None else _lend(self._transport)
+        self._lent = fd >= 0
+        return fd
+
+    def take_back(self) -> None:
+        """Read it here again."""
+        self._lent = False
+        if self._transport is not None and not self.paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -122,6 +152,8 @@ class FromCopy(asyncio.Protocol):
 
     def __init__(self, pair: _Primary) -> None:
         self._pair = pair
+        #: Descriptor while somebody else reads it; -1: the event loop does.
+        self._lent = -1
         self._copy: Copy | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -155,6 +187,33 @@ class FromCopy(asyncio.Protocol):
         self._copy.unsent_bytes = self._transport.get_write_buffer_size()
         if self._copy.state == "closed":
             self._transport.close()
+
+    @property
+    def is_open(self) -> bool:
+        """True until it closes."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def is_idle(self) -> bool:
+        """True if all that was sent is on its way."""
+        return self._transport is not None and not self._transport.get_write_buffer_size()
+
+    def lend(self) -> int:
+        """Descriptor, which somebody else reads from now on; -1 if there is none. May be repeated."""
+        if self._lent < 0 and self._transport is not None:
+            self._lent = _lend(self._transport)
+        return self._lent
+
+    def take_back(self) -> None:
+        """Read it here again."""
+        lent, self._lent = self._lent, -1
+        if lent >= 0 and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes before anything else."""
+        if self._transport is not None:
+            _write(self._transport, [data])
 
     def close(self) -> None:
         """End the connection."""

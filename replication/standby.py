@@ -104,6 +104,8 @@ class Standby:
         self._blocks: deque[bytes | Rows] = deque()
         self.ahead: deque[Rows] = deque()
         self.ahead_epoch = 0
+        #: Frames of rows that were taken ahead of their block since the start.
+        self.rows_taken = 0
         self._checks: deque[tuple[int, Frame]] = deque()
         self._digests: list[Position] = []
         #: Last command of blocks whose recorded digest is to come, by their first one, while blocks are fetched.
@@ -329,6 +331,11 @@ class Standby:
         return told["seq"], told["parts"]
 
     @property
+    def is_between_blocks(self) -> bool:
+        """True if all that came was taken, so that rows ahead of their block may be acknowledged as they come."""
+        return self.state == "following" and not self._blocks and not self._checks and self._reader.is_between_frames
+
+    @property
     def received_seq(self) -> int:
         """Last command that this node has in memory, in a block or ahead of its block."""
         return self.ahead[-1].last_seq if self.ahead else self.taken_seq
@@ -342,6 +349,7 @@ class Standby:
             return
         self.ahead.append(rows)
         self.ahead_epoch = self.epoch
+        self.rows_taken += 1
 
     def rows_without_block(self, standing: Standing | None, *, won: bool = False) -> Rows | None:
         """Rows that this node must put into a block of its own before it asks for the reign; None: there are none, or

@@ -153,7 +153,7 @@ class Checker:
         wrong = [name for name, digest in ((copy.name, found.own), (primary.name, found.other)) if digest != right]
         demand(bool(wrong), f"{copy.name} and {primary.name} are said to differ, and do not: {found}")
         flips = [flip for flip in copy.flips + primary.flips if flip.seq <= found.last_seq]
-        # What a node said before it died arrives when its flipped state is gone; which of its flips it was is not known.
+        # What a node said before it died arrives when its flipped state is gone, and which flip it was is not known.
         gone = not flips
         flips = flips or [flip for flip in copy.flips_ever + primary.flips_ever if flip.seq <= found.last_seq]
         demand(bool(flips), f"no bit has flipped, and {copy.name} differs from {primary.name}: {found}")
