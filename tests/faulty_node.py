@@ -11,6 +11,8 @@ by-peer      the primary's link is reached at --peer, which may be a proxy, and 
 acknowledges-early  a standby acknowledges a block at once, takes it 0.4 s later, and forgets those that wait with the
              connection: the hole that the history of answers has to show
 ignores-epochs  a primary tells what is on its own disk, without a lease, and goes on when another reign has begun
+late-blocks  a primary seals the blocks of rows that it has sent ahead only after 0.1 s
+forgets-rows  a standby takes over without the rows that it has acknowledged ahead of their block
 drops-quarantine  what an old primary sets aside is lost
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
@@ -189,6 +191,18 @@ def ignores_epochs() -> None:
     Pair._tick_primary = tick_primary  # type: ignore[method-assign]
 
 
+def late_blocks() -> None:
+    import gateway.direct
+
+    gateway.direct.STAY_NS = 100_000_000  # type: ignore[misc]
+
+
+def forgets_rows() -> None:
+    from replication.standby import Standby
+
+    Standby.rows_without_block = lambda self, _standing, *, won=False: self.drop_ahead()  # type: ignore[method-assign,assignment,misc]  # noqa: ARG005
+
+
 def drops_quarantine() -> None:
     import directory.set_aside
 
@@ -214,6 +228,8 @@ FAULTS: Final = {
     "by-peer": by_peer,
     "acknowledges-early": acknowledges_early,
     "ignores-epochs": ignores_epochs,
+    "late-blocks": late_blocks,
+    "forgets-rows": forgets_rows,
     "drops-quarantine": drops_quarantine,
     "flips": flips,
 }

@@ -10,7 +10,7 @@ import pytest
 
 from tests.linear_history import ClientHistory, Heard, chain_of, complaints
 from tests.ouch_messages import enter
-from tests.pair_under_faults import PairNode, RunningPair, Trading
+from tests.pair_under_faults import Kind, PairNode, RunningPair, Trading
 from tests.running import Client
 from tests.trading import Trader
 
@@ -96,12 +96,45 @@ def _heard(client: Client) -> list[bytes]:
                 break
     except (TimeoutError, ConnectionError):
         pass
-    stream, found = client.stream, []
+    return _packets(client.stream)
+
+
+def _packets(stream: bytes) -> list[bytes]:
+    found = []
     while stream:
         size = 2 + int.from_bytes(stream[:2], "big")
         found.append(stream[:size])
         stream = stream[size:]
     return found
+
+
+@pytest.mark.parametrize("fault", ["", "forgets-rows"])
+def test_rows_told_ahead_of_a_block_that_never_comes_are_history_and_a_standby_that_forgets_them_is_caught(
+    tmp_path: Path, fault: str
+) -> None:
+    async def run() -> list[str]:
+        faults = ",".join(filter(None, ("late-blocks", fault)))
+        pair = RunningPair(tmp_path, faults={"A": faults, "B": faults}, kind=Kind("replica"))
+        try:
+            await pair.start()
+            primary, standby = await pair.in_sync()
+            client = await asyncio.to_thread(Client, primary.port, "UB")
+            await pair.until(lambda: primary.status().get("direct_connections") == 1, "the connection is not direct")
+            for number in range(1, 4):
+                client.socket.sendall(enter(f"b{number}", "B", 1, 90_000))
+                while client.packet()[0] != ord("S"):  # a debug packet names the epoch
+                    pass
+            stream = client.stream
+            await _takeover(pair, primary, standby)
+        finally:
+            await pair.stop()
+        history = ClientHistory("UB", {n: Heard(packet, 0) for n, packet in enumerate(_packets(stream), 1)})
+        log = standby.logged()
+        assert fault or "rows without a block sealed" in log
+        return complaints(chain_of(standby.data), [history], [standby.history()])
+
+    found = asyncio.run(run())
+    assert bool(found) == bool(fault), found
 
 
 @pytest.mark.parametrize("faults", ["", "drops-quarantine"])

@@ -4,18 +4,22 @@ from itertools import product
 
 import pytest
 
+from replication.arbiter import Standing
 from replication.comparison import Comparison, Divergence
 from replication.link import (
     Kind,
     LinkError,
     Position,
+    Rows,
     Scrub,
     encode,
     pack_ack,
     pack_answer,
     pack_map,
     pack_positions,
+    pack_rows,
     pack_scrub,
+    unpack_rows,
 )
 from replication.primary import Settings
 from sequencer.release import POLICIES, Replicated, released_seq
@@ -43,6 +47,97 @@ def test_a_copy_receives_the_same_blocks_and_comes_to_the_same_digests() -> None
     assert copy.core.state == "following"
     assert copy.core.in_sync
     assert primary.core.status()[0]["agreed_seq"] == primary.log.seq
+
+
+def ahead(primary: PrimaryNode, wire: Wire, rows: bytes) -> Rows:
+    """Send rows ahead of their block, as the compiled turn does."""
+    sent = Rows(primary.log.seq + 1, len(rows), 5, rows)
+    assert primary.core.ahead_copy() is wire.end
+    wire.end.put(encode(Kind.ROWS, primary.core.epoch, pack_rows(sent)))
+    primary.core.on_rows_sent(wire.end, sent.last_seq)
+    return sent
+
+
+def test_rows_ahead_of_their_block_are_acknowledged_and_the_block_takes_their_place() -> None:
+    primary, copy, wire = pair("replica")
+    ahead(primary, wire, b"de")
+    wire.settle()
+    assert (wire.end.received_seq, copy.log.seq, len(copy.core.ahead)) == (5, 3, 1)
+    primary.core.on_told(5)
+    primary.write(b"def")
+    wire.settle()
+    assert (copy.log.blocks, list(copy.core.ahead)) == (primary.log.blocks, [])
+    assert (copy.core.state, primary.released) == ("following", 6)
+
+
+def test_a_block_may_end_within_rows_that_came_ahead_of_it() -> None:
+    primary, copy, wire = pair("replica")
+    ahead(primary, wire, b"defg")
+    wire.settle()
+    primary.write(b"de")
+    wire.settle()
+    assert [rows.data for rows in copy.core.ahead] == [b"fg"]
+    assert (copy.core.received_seq, copy.core.state) == (7, "following")
+
+
+def test_a_block_with_other_rows_than_came_ahead_of_it_ends_the_connection() -> None:
+    primary, copy, wire = pair("replica")
+    ahead(primary, wire, b"de")
+    wire.settle()
+    primary.write(b"dx")
+    wire.settle()
+    assert copy.core.state == "refused"
+    assert copy.core.why == "the block up to 5 has other rows than the primary sent ahead of it"
+
+
+def test_rows_that_do_not_come_next_end_the_connection() -> None:
+    primary, copy, wire = pair("replica")
+    wire.end.put(encode(Kind.ROWS, 1, pack_rows(Rows(5, 1, 5, b"e"))))
+    wire.settle()
+    assert copy.core.state == "refused"
+    assert copy.core.why == "the primary sent rows from 5 on, and 4 is next"
+    with pytest.raises(LinkError, match="of 3 rows has 4 bytes"):
+        unpack_rows(pack_rows(Rows(1, 3, 1, b"abcd")))
+
+
+@pytest.mark.parametrize("policy", ["both", "fsync", "none"])
+def test_rows_are_sent_ahead_under_replica_alone(policy: str) -> None:
+    assert pair(policy)[0].core.ahead_copy() is None
+    primary, _, wire = pair("replica")
+    assert primary.core.ahead_copy() is wire.end
+    primary.core.on_record_asked(frozenset({"A"}))
+    assert primary.core.ahead_copy() is None, "this node may be named alone soon"
+
+
+def test_a_standby_puts_rows_into_a_block_of_its_own_once_the_reign_is_over_and_then_asks_for_one() -> None:
+    primary, copy, wire = pair("replica")
+    ahead(primary, wire, b"de")
+    ahead_too = Rows(6, 1, 9, b"f")
+    wire.end.put(encode(Kind.ROWS, 1, pack_rows(ahead_too)))
+    primary.core.on_rows_sent(wire.end, 6)
+    wire.settle()
+    reign = reign_of("A", "B", policy="replica")
+    held, over = Standing(reign, held=True), Standing(reign, held=False)
+    assert copy.core.rows_without_block(over) is None, "the primary still sends"
+    copy.core.disconnect()
+    assert copy.core.rows_without_block(None) is None
+    assert copy.core.rows_without_block(held) is None
+    assert copy.core.reason_not_to_take_over(reign) == "B has rows up to 6 that are in no block yet"
+    assert copy.core.rows_without_block(over) == Rows(4, 3, 9, b"def")
+    with pytest.raises(ValueError, match="in no block"):
+        copy.core.reign(2)
+    copy.core.on_taken(6, 1, b"def")
+    assert not copy.core.ahead
+
+
+def test_rows_of_an_earlier_reign_than_the_last_are_dropped() -> None:
+    primary, copy, wire = pair("replica")
+    ahead(primary, wire, b"de")
+    wire.settle()
+    copy.core.disconnect()
+    later = Standing(reign_of("A", policy="replica", epoch=2), held=False)
+    assert copy.core.rows_without_block(later) is None
+    assert not copy.core.ahead
 
 
 def test_the_release_table() -> None:
