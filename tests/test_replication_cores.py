@@ -91,7 +91,7 @@ def test_a_block_with_other_rows_than_came_ahead_of_it_ends_the_connection() -> 
 
 
 def test_rows_that_do_not_come_next_end_the_connection() -> None:
-    primary, copy, wire = pair("replica")
+    _, copy, wire = pair("replica")
     wire.end.put(encode(Kind.ROWS, 1, pack_rows(Rows(5, 1, 5, b"e"))))
     wire.settle()
     assert copy.core.state == "refused"
