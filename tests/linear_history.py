@@ -14,8 +14,11 @@ thing that does not fit; none means:
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gateway.streams import Segment, Streams
 from journal import Block, Journal, quarantine
@@ -35,9 +38,10 @@ class BlockId(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A message of a user's stream, and the block whose commands caused it."""
+    """A message of a user's stream, the command that caused it, and the first one of its block."""
 
     packet: bytes
+    seq: int
     block_seq: int
 
 
@@ -117,24 +121,21 @@ def _about_messages(chain: Chain, client: ClientHistory) -> list[str]:
 
 
 def _about_real_time(chain: Chain, clients: list[ClientHistory]) -> list[str]:
-    """Order in real time against order in the chain: a sweep over the times, with the last block answered so far."""
+    """Order in real time against order in the chain: a sweep over the times, with the last command answered so far."""
     events: list[tuple[int, int, int, str]] = []
     for client in clients:
         stream = chain.streams.get(client.user, [])
         for sent_ns, came_ns, number in client.answers:
             if number <= len(stream):
-                block_seq = stream[number - 1].block_seq
-                events.append((came_ns, 1, block_seq, client.user))
-                events.append((sent_ns, 0, block_seq, client.user))
+                seq = stream[number - 1].seq
+                events.append((came_ns, 1, seq, client.user))
+                events.append((sent_ns, 0, seq, client.user))
     found, last_seq = [], 0
-    for _, is_answer, block_seq, user in sorted(events):
+    for _, is_answer, seq, user in sorted(events):
         if is_answer:
-            last_seq = max(last_seq, block_seq)
-        elif block_seq <= last_seq:
-            found.append(
-                f"a request of {user} is in the block of command {block_seq}, and was sent after the answer to one in "
-                f"the block of {last_seq}"
-            )
+            last_seq = max(last_seq, seq)
+        elif seq <= last_seq:
+            found.append(f"a request of {user} is command {seq}, and was sent after the answer to command {last_seq}")
     return found
 
 
@@ -201,17 +202,19 @@ def chain_of(data: Path) -> Chain:
     """The chain in a data directory, with all streams made from nothing but its journal."""
     with journal_of(data) as journal:
         capacity = capacity_of(journal)
-    now = [0]
+    now = [0, 0]
     made: dict[int, list[Told]] = {}
 
     def deliver(segment: Segment) -> None:
-        made.setdefault(segment.user, []).extend(Told(packet, now[0]) for packet in packets(segment.data))
+        made.setdefault(segment.user, []).extend(Told(packet, *now) for packet in packets(segment.data))
 
     streams = Streams(capacity, deliver, lambda _: made.clear())
 
     def observe(first_seq: int, commands: Any, events: Any) -> None:
-        now[0] = first_seq
-        streams(first_seq, commands, events)
+        bounds = np.searchsorted(events["seq"], np.arange(first_seq, first_seq + len(commands) + 1)).tolist()
+        for place, (begin, end) in enumerate(pairwise(bounds)):
+            now[:] = first_seq + place, first_seq
+            streams(first_seq + place, commands[place : place + 1], events[begin:end])
 
     rebuild(data, use_checkpoints=False, observe=observe)
     return Chain(blocks_of(data), {streams.name(user): told for user, told in made.items()})

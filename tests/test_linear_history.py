@@ -25,8 +25,8 @@ class Story:
     """Two clients, two nodes and a takeover: all is well until a test changes something."""
 
     def __init__(self) -> None:
-        first = [Told(accepted("a1"), 1), Told(accepted("a2"), 5)]
-        second = [Told(accepted("b1"), 3), Told(accepted("b2"), 7)]
+        first = [Told(accepted("a1"), 1, 1), Told(accepted("a2"), 5, 5)]
+        second = [Told(accepted("b1"), 3, 3), Told(accepted("b2"), 7, 7)]
         self.chain = Chain(list(BLOCKS), {"UA": first, "UB": second})
         self.ua = ClientHistory("UA", {n: Heard(told.packet, n) for n, told in enumerate(first, 1)})
         self.ua.answers = [Answer(10, 20, 1), Answer(50, 60, 2)]
@@ -48,7 +48,7 @@ def lost(story: Story) -> None:
 
 
 def changed(story: Story) -> None:
-    story.chain.streams["UB"][1] = Told(accepted("b3"), 7)
+    story.chain.streams["UB"][1] = Told(accepted("b3"), 7, 7)
 
 
 def told_twice(story: Story) -> None:
@@ -56,7 +56,7 @@ def told_twice(story: Story) -> None:
 
 
 def missed(story: Story) -> None:
-    story.chain.streams["UA"].append(Told(accepted("a3"), 7))
+    story.chain.streams["UA"].append(Told(accepted("a3"), 7, 7))
     story.ua.heard[3] = Heard(accepted("a3"), 2)
     del story.ua.heard[2]
 
@@ -66,7 +66,7 @@ def early(story: Story) -> None:
 
 
 def doubled(story: Story) -> None:
-    story.chain.streams["UA"].append(Told(accepted("a2"), 7))
+    story.chain.streams["UA"].append(Told(accepted("a2"), 7, 7))
 
 
 def unsettled(story: Story) -> None:
@@ -78,8 +78,8 @@ def reordered(story: Story) -> None:
     story.ub.answers[0] = Answer(1, 5, 1)
 
 
-def same_block(story: Story) -> None:
-    story.chain.streams["UB"][1] = story.chain.streams["UB"][1]._replace(block_seq=5)
+def same_command(story: Story) -> None:
+    story.chain.streams["UB"][1] = story.chain.streams["UB"][1]._replace(seq=5)
 
 
 def other_chain(story: Story) -> None:
@@ -110,9 +110,9 @@ def falls(story: Story) -> None:
         (unsettled, "UA has no outcome of a9"),
         (
             reordered,
-            "a request of UA is in the block of command 1, and was sent after the answer to one in the block of 3",
+            "a request of UA is command 1, and was sent after the answer to command 3",
         ),
-        (same_block, "a request of UB is in the block of command 5"),
+        (same_command, "a request of UB is command 5, and was sent after the answer to command 5"),
         (other_chain, "the journal of A is another than the chain from command 5 on"),
         (dropped, "commands 5 to 6 were on the disk of A, and are in no quarantine"),
         (merged, "commands 3 to 4 of the chain are in a quarantine of B"),
