@@ -5,6 +5,7 @@ rejected, the order with its client order id does, which ``OrderIds`` remembers.
 """
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
@@ -46,7 +47,7 @@ class Selection:
         check_name(self.participant, "participant")
 
 
-def kind_codes(words: tuple[str, ...], codes: type[EventKind] | type[CommandKind]) -> NDArray[np.uint8] | None:
+def kind_codes(words: tuple[str, ...], codes: type[IntEnum]) -> NDArray[np.uint8] | None:
     """Codes of kinds by their words; None for all. Raises WrongUse for an unknown word."""
     known = {code.name.lower(): int(code) for code in codes}
     for word in words:

@@ -23,17 +23,29 @@ def events(
     kind: Annotated[
         list[str] | None, typer.Option(help="Only events of this kind, such as trade; may be repeated.")
     ] = None,
+    reports: Annotated[
+        bool,
+        typer.Option(
+            "--reports", help="Print reports: each complete by itself, with sums, names and users. --kind takes theirs."
+        ),
+    ] = False,
     with_seq: WithSeq = False,
     as_json: Json = False,
 ) -> int:
     """Print the events of a journal, in the rulebook's notation.
 
     Example: lockstep events node1 --symbol AAPL --kind trade --from 1000
+
+    Example: lockstep events node1 --reports --participant ALPHA
     """
     from cli.choice import Selection
     from cli.history import events as command
 
     chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))
+    if reports:
+        from cli.reports import reports as print_reports
+
+        return print_reports(directory, chosen, with_seq=with_seq, as_json=as_json)
     return command(directory, chosen, with_seq=with_seq, as_json=as_json)
 
 

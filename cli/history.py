@@ -39,12 +39,12 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
         chosen = rows[choice.events(rows, play.commands, play.first_seq, names)]
         if as_json:
             clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))[chosen["seq"] - play.first_seq]
-            _write(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
+            write_lines(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
         elif with_seq:
-            _write(f"{print_event_values(values, names)}  # {values[0]}" for values in event_values(chosen))
+            write_lines(f"{print_event_values(values, names)}  # {values[0]}" for values in event_values(chosen))
         else:
-            _write(print_event_values(values, names) for values in event_values(chosen))
-    _check_names(selection, names, directory)
+            write_lines(print_event_values(values, names) for values in event_values(chosen))
+    check_names(selection, names, directory)
     _note_unknown(choice, "events")
     return errors.FINE
 
@@ -97,10 +97,10 @@ def commands(
                 raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
                 screen.print_json(command_object(list(unit), seq, names, time_ns, raw=raw, events=told))
             elif with_seq:
-                _write([f"{lines[0]}  # {seq}", *lines[1:]])
+                write_lines([f"{lines[0]}  # {seq}", *lines[1:]])
             else:
-                _write(lines)
-    _check_names(selection, names, directory)
+                write_lines(lines)
+    check_names(selection, names, directory)
     _note_unknown(choice, "commands")
     return errors.FINE
 
@@ -203,7 +203,7 @@ def _note_unknown(choice: Choice, what: str) -> None:
         )
 
 
-def _check_names(selection: Selection, names: Directory, directory: Path) -> None:
+def check_names(selection: Selection, names: Directory, directory: Path) -> None:
     """Raise WrongUse for unknown names, in place of an empty answer."""
     for name, known, what in (
         (selection.symbol, names.symbols, "instrument"),
@@ -216,7 +216,7 @@ def _check_names(selection: Selection, names: Directory, directory: Path) -> Non
             )
 
 
-def _write(lines: Iterator[str] | list[str]) -> None:
+def write_lines(lines: Iterator[str] | list[str]) -> None:
     text = "\n".join(lines)
     if text:
         screen.print_line(text)

@@ -60,6 +60,13 @@ class Reports:
         """Tables of the fold; filled in place."""
         return self._packed.arrays
 
+    def prefault(self) -> None:
+        """Have the system provide the memory of the order table now: 128 MB at the default capacity.
+
+        Before the first command only.
+        """
+        self.tables.order_words[:] = 0
+
     @property
     def seq(self) -> int:
         """The last command whose reports were made; 0 before the first."""

@@ -1,0 +1,76 @@
+"""`lockstep events --reports`: what happened, each report complete by itself.
+
+A report has sums and names that earlier commands gave, so the journal is folded from command 1 on, whatever the range.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import errors, screen
+from cli.choice import Selection, kind_codes
+from cli.errors import WrongUse
+from cli.history import check_names, write_lines
+from cli.node import plays
+from engine.capacity import Capacity
+from engine.names import Directory, pack
+from journal.history import History
+from notation.reports import print_report, report_object
+from replay.rebuild import capacity_of, check_range
+from reports import ReportKind, Reports
+
+
+def reports(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
+    """Print the reports of a journal, one a line."""
+    kinds = kind_codes(selection.kinds, ReportKind)
+    selection.check()
+    fold = Reports(_capacity(directory, selection))
+    names = Directory()
+    for play, _, after in plays(directory, 1, selection.to_seq, "replaying"):
+        names = after
+        for batch in fold.batches(play.first_seq, play.commands, play.events):
+            chosen = batch[_mask(batch, selection, kinds)]
+            if as_json:
+                write_lines([screen.json_line(report_object(report)) for report in chosen])
+            elif with_seq:
+                write_lines([f"{print_report(each)}  # {each['seq']}.{each['number']}" for each in chosen])
+            else:
+                write_lines([print_report(report) for report in chosen])
+    check_names(selection, names, directory)
+    return errors.FINE
+
+
+def _capacity(directory: Path, selection: Selection) -> Capacity:
+    """The room that is enough for each slice of a journal. Raises WrongUse where its first commands are not there."""
+    with History.open(directory) as history:
+        if history.first_seq > 1:
+            raise WrongUse(
+                f"{directory} begins with command {history.first_seq:,}, and reports are made from command 1 on; name "
+                "the directory of the whole journal"
+            )
+        last_seq = history.last_seq
+        if selection.from_seq is not None:
+            check_range(directory, selection.from_seq, selection.to_seq, last_seq)
+        each = [capacity_of(part.journal) for part in history.ranges(1, max(last_seq, 1))]
+    return Capacity(
+        orders_max=max(one.orders_max for one in each),
+        ids_max=max(one.ids_max for one in each),
+        instruments_max=max(one.instruments_max for one in each),
+        participants_max=max(one.participants_max for one in each),
+    )
+
+
+def _mask(batch: NDArray[Any], selection: Selection, kinds: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+    """Mask of the selected reports."""
+    wanted: NDArray[np.bool_] = batch["seq"] >= (selection.from_seq or 1)
+    if kinds is not None:
+        wanted &= np.isin(batch["kind"], kinds)
+    if selection.participant is not None:
+        name = pack(selection.participant)
+        contra = (batch["kind"] == ReportKind.TRADE) & (batch["contra_name"] == name)
+        wanted &= (batch["participant_name"] == name) | contra
+    if selection.symbol is not None:
+        wanted &= batch["symbol"] == pack(selection.symbol)
+    return wanted
