@@ -59,7 +59,7 @@ class End:
 
     @property
     def data(self) -> bytes:
-        """What was received, for Python."""
+        """Bytes that came, for Python."""
         return self.packed.arrays.read[: self.words[a.READ_END]].tobytes()
 
     def close(self) -> None:
