@@ -71,6 +71,8 @@ test-modes: $(READY)  ## the engine and the turn compiled, compiled with bounds 
 	@$(PYTEST) tests/test_engine_modes.py
 	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py tests/test_calls_and_limits.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_engine_modes.py
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_rows_ahead.py
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_rows_ahead.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_direct.py -k 'not lost'
 
 check: lint types layers doctest test test-modes readme  ## everything that must hold before a change goes in
