@@ -74,6 +74,7 @@ test-modes: $(READY)  ## the engine and the turn compiled, compiled with bounds 
 	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_rows_ahead.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_rows_ahead.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_direct.py -k 'not lost'
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_pair_controls.py -k ahead
 
 check: lint types layers doctest test test-modes readme  ## everything that must hold before a change goes in
 
