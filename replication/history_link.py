@@ -84,16 +84,17 @@ class HistoryLink:
             raise HistoryLost(f"the connection to {self.where} ended: {error.strerror or error}") from error
 
     def _read(self) -> Iterator[Frame]:
+        data = memoryview(bytearray(_READ_BYTES))  # used again: fresh memory costs as much as what comes
         while True:
             try:
-                data = self._socket.recv(_READ_BYTES)
+                size = self._socket.recv_into(data)
             except TimeoutError as error:
                 raise HistoryLost(f"the history at {self.where} sent nothing for {self._timeout_s:g} s") from error
             except OSError as error:
                 raise HistoryLost(f"the connection to {self.where} ended: {error.strerror or error}") from error
-            if not data:
+            if not size:
                 raise HistoryLost(f"the history at {self.where} ended the connection")
-            yield from self._reader.feed(data)
+            yield from self._reader.feed(data[:size])
 
     def ask(self, what: str, **fields: Any) -> Iterator[Frame]:
         """Frames of the answer to a request, DONE the last; take them all before the next request. Raises

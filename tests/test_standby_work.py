@@ -1,10 +1,12 @@
 """Work of a standby in one turn of its loop: bounded, so that it acknowledges while it applies what it was behind."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node import copy_blocks
+from replication.link import Position
 from replication.register import Register
 from tests.rows import participant
 from tests.test_node_pair import Member, start_rows, until, with_pair
@@ -75,5 +77,69 @@ def test_a_standby_that_applies_too_slowly_reads_no_further_and_loses_no_connect
         await until(lambda: b.node.engine.seq == a.node.engine.seq)
         assert not connection.paused
         assert b.node.engine.event_digest == a.node.engine.event_digest
+
+    with_pair(tmp_path, story)
+
+
+def watched(b: Member) -> list[tuple[int, int]]:
+    """List to which first and last command of the rows are added that the projections are shown at a time."""
+    shown: list[tuple[int, int]] = []
+
+    def observe(first_seq: int, commands: Any, _events: Any) -> None:
+        shown.append((first_seq, first_seq + len(commands) - 1))
+
+    b.node.market._observers += (observe,)
+    return shown
+
+
+def test_a_standby_whom_no_primary_waits_for_applies_many_blocks_in_one_call_and_has_a_digest_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_blocks, "RUN_COMMANDS_MAX", 50)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await burst(a, b)
+        await until(lambda: b.pair.standby.taken_seq == a.node.engine.seq)
+        before_seq = b.node.engine.seq
+        b.pair.standby.disconnect()
+        shown = watched(b)
+        go_on(b)
+        assert b.node.engine.seq == b.node.market.published_seq == a.node.engine.seq
+        assert [first for first, _ in shown] == [before_seq + 1, *(last + 1 for _, last in shown[:-1])]
+        assert shown[-1][1] == a.node.engine.seq
+        assert len(shown) < BLOCKS // 10
+        await until(lambda: b.pair.standby.in_sync)
+        await until(lambda: b.node.market.published_seq == a.node.market.published_seq)
+        assert b.node.outbox.digest() == a.node.outbox.digest()
+        for member in (a, b):
+            assert member.node.journal.wait_durable(member.node.journal.last_seq)
+        await until(lambda: list(b.node.journal.digests()) == list(a.node.journal.digests()))
+        assert len(list(b.node.journal.digests())) > BLOCKS
+
+    with_pair(tmp_path, story)
+
+
+def test_a_standby_that_diverges_among_many_blocks_names_the_block_and_applies_no_further_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_blocks, "RUN_COMMANDS_MAX", 50)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await burst(a, b)
+        standby = b.pair.standby
+        await until(lambda: standby.taken_seq == a.node.engine.seq)
+        first, second = list(b.pair._blocks._unapplied)[9:11]
+        standby.disconnect()
+        standby._comparison.other(Position(first.last_seq, bytes(16)))
+        standby._comparison.other(Position(second.last_seq, bytes(16)))
+        shown = watched(b)
+        go_on(b)
+        assert standby.divergence is not None
+        assert (standby.divergence.first_seq, standby.divergence.last_seq) == (
+            standby._comparison.agreed_seq + 1,
+            first.last_seq,
+        )
+        assert len(shown) == 1
+        assert first.last_seq <= b.node.engine.seq == shown[0][1] < a.node.engine.seq
 
     with_pair(tmp_path, story)
