@@ -52,9 +52,9 @@ $(READY): $(RUNS) requirements.lock
 run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, a kill, a takeover, a flipped bit, the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
-test: $(READY)  ## the fast suite, with a third of the slow tests; LOCKSTEP_SEED selects which (default: the day)
+test: $(READY)  ## the fast suite, with a fifth of the slow tests; LOCKSTEP_SEED selects which (default: the day)
 	@$(BIN)/lockstep warmup
-	@$(PYTEST) $(SPREAD) -m "not long" --part slow=3
+	@$(PYTEST) $(SPREAD) -m "not long" --part slow=5
 
 readme: $(READY)  ## README.md from top to bottom: each command as printed, its output compared
 	@$(PYTEST) tests/test_readme.py

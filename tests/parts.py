@@ -1,6 +1,6 @@
 """The part of the slow tests that runs today.
 
-`pytest --part slow=3` keeps every third of the tests marked ``slow``. ``LOCKSTEP_SEED`` says which third; its default
+`pytest --part slow=5` keeps one in five of the tests marked ``slow``. ``LOCKSTEP_SEED`` says which; its default
 is the day (UTC) as a number, such as 20261126. The last lines of a run say the seed. Set it to run the same part again.
 """
 
@@ -36,7 +36,7 @@ def parts_asked_for(words: Iterable[str]) -> dict[str, int]:
     for word in words:
         marker, _, parts = word.partition("=")
         if not parts.isdecimal() or int(parts) < 1:
-            raise pytest.UsageError(f"--part {word}: give a marker and a number of parts, as in slow=3")
+            raise pytest.UsageError(f"--part {word}: give a marker and a number of parts, as in slow=5")
         asked[marker] = int(parts)
     return asked
 
