@@ -4,8 +4,8 @@ An old primary may have journaled commands that nobody acknowledged and no clien
 history. So before the node follows again they go into a quarantine (``journal.quarantine``), and the journal ends where
 the two nodes last agreed. That may be in the slice before, where only the old primary began a new one.
 
-Everything is written and on the disk before anything is removed. A crash at any step leaves the old journal, or the
-quarantine and a journal that can be opened; the same call resumes.
+Everything is written, on the disk and read back before anything is removed. A crash at any step leaves the old journal,
+or the quarantine and a journal that can be opened; the same call resumes.
 """
 
 import time
@@ -15,7 +15,7 @@ from checkpoints import CheckpointStore
 from journal import Journal, JournalError
 from journal.cut import cut_slice, remove_slice, reopen_slice
 from journal.lock import WriterLock
-from journal.quarantine import Quarantine, write_quarantine
+from journal.quarantine import Quarantine, check_quarantine, write_quarantine
 from journal.slices import Place, clear_leftovers, places, where_missing
 
 
@@ -98,6 +98,8 @@ def _put_away(
             genesis=journal.genesis,
         )
         write_quarantine(directory, quarantine, journal.blocks(after + 1, last_seq) if last else ())
+    # It will be the only copy of these blocks.
+    check_quarantine(directory, quarantine)
     return quarantine
 
 

@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -71,13 +71,18 @@ def path_of(directory: Path, name: str) -> Path:
 
 
 def write_quarantine(directory: Path, quarantine: Quarantine, blocks: Iterable[Block]) -> Path:
-    """Write a quarantine; gives its file once that is on the disk. One that is there already is left as it is.
+    """Write a quarantine; gives its file once that is on the disk. One that is there already and whole stays as it is.
 
-    ``blocks``: all of it, verified, in order. Raises OSError, and what reading raises; then there is no file.
+    One that is damaged is kept under another name. ``blocks``: all of it, verified, in order. Raises OSError, and what
+    reading raises; then there is no file.
     """
     path = path_of(directory, quarantine.name)
     if path.exists():
-        return path
+        try:
+            check_quarantine(directory, quarantine)
+            return path
+        except JournalError:
+            path.rename(_free_name(path))
     path.parent.mkdir(mode=0o700, exist_ok=True)
     sync_folder(directory)
     aside = path.with_name(f"{path.name}.new")
@@ -100,6 +105,25 @@ def write_quarantine(directory: Path, quarantine: Quarantine, blocks: Iterable[B
         with suppress(OSError):
             aside.unlink()
     return path
+
+
+def _free_name(path: Path) -> Path:
+    """Name for a damaged quarantine, which no listing takes for one."""
+    aside, number = path.with_name(f"{path.name}.damaged"), 2
+    while aside.exists():
+        aside, number = path.with_name(f"{path.name}.damaged-{number}"), number + 1
+    return aside
+
+
+def check_quarantine(directory: Path, wanted: Quarantine) -> None:
+    """Read a quarantine back, to its last byte. Raises JournalDamaged where it has other blocks than it is to have."""
+    found = read_quarantine(directory, wanted.name)
+    # Another attempt may have written it, at another time.
+    if replace(wanted, time_ns=found.time_ns, node=found.node, why=found.why) != found:
+        raise JournalDamaged(f"{path_of(directory, wanted.name)} is a quarantine of other blocks; move it away")
+    if found.commands:
+        for _ in quarantined_blocks(directory, wanted.name):
+            pass
 
 
 def quarantines(directory: Path) -> tuple[list[Quarantine], list[str]]:

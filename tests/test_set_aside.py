@@ -4,7 +4,7 @@ common position; a kill at any step loses nothing."""
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -75,6 +75,41 @@ def test_what_comes_after_the_common_position_is_in_the_quarantine_and_not_in_th
         assert journal.info().source_digests == tuple(dict.fromkeys(b.source_digest for b in blocks[:kept]))
         assert [seq for seq, _ in journal.digests()] == [b.first_seq for b in blocks[: min(kept, len(COUNTS))]]
     assert aside(tmp_path, blocks[kept - 1]) == [], "repeated, there is nothing left to set aside"
+
+
+@pytest.mark.parametrize("place", [4, 40, -200, -1], ids=["magic", "header", "block", "end"])
+@pytest.mark.parametrize("cut", [False, True], ids=["changed", "cut"])
+def test_a_quarantine_that_is_there_is_read_before_the_journal_is_cut_and_written_anew_if_it_is_damaged(
+    tmp_path: Path, place: int, cut: bool
+) -> None:
+    """As after a kill before the journal was cut, and a fault of the disk since."""
+    blocks = old_primary(tmp_path / "first")
+    shutil.copytree(tmp_path / "first", before := tmp_path / "before")
+    (first,) = aside(tmp_path / "first", blocks[2])
+    shutil.copytree(tmp_path / "first" / quarantine.FOLDER, before / quarantine.FOLDER)
+    path = quarantine.path_of(before, first.name)
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 1
+    path.write_bytes(raw[: place % len(raw)] if cut else raw)
+    damaged = path.read_bytes()
+    (found,) = aside(before, blocks[2])
+    assert found.name == first.name
+    assert is_whole(before, blocks, 3)
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged, "nothing is dropped"
+
+
+def test_a_quarantine_that_cannot_be_read_back_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = old_primary(tmp_path)
+
+    def write(directory: Path, each: Quarantine, rest: Iterable[Block]) -> Path:
+        path = quarantine.write_quarantine(directory, each, rest)
+        path.write_bytes(path.read_bytes()[:-1])  # a disk that lies
+        return path
+
+    monkeypatch.setattr(module, "write_quarantine", write)
+    with pytest.raises(JournalDamaged):
+        aside(tmp_path, blocks[2])
+    assert read_all(tmp_path).blocks == blocks
 
 
 def test_a_journal_without_a_common_block_is_set_aside_to_its_genesis_record(tmp_path: Path) -> None:
@@ -183,6 +218,9 @@ def test_a_quarantine_that_is_dropped_is_noticed(tmp_path: Path, monkeypatch: py
         return quarantine.path_of(directory, found.name)
 
     monkeypatch.setattr(module, "write_quarantine", forget)
+    with pytest.raises(JournalError, match="no quarantine"):
+        aside(tmp_path, blocks[3])
+    monkeypatch.setattr(module, "check_quarantine", lambda *_: None)
     aside(tmp_path, blocks[3])
     assert not is_whole(tmp_path, blocks, 4)
 
