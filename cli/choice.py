@@ -32,14 +32,17 @@ _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 
 @dataclass(frozen=True)
 class Selection:
-    """Selection of rows: sequence numbers (both ends included; None: all on that side), names, and kinds by their
-    word."""
+    """Selection of rows: sequence numbers (both ends included; None: all on that side), names, and kinds by their word.
+
+    follows: what a running node adds is selected too, as it comes; ``from_seq`` is given then.
+    """
 
     from_seq: int | None
     to_seq: int | None
     symbol: str | None
     participant: str | None
     kinds: tuple[str, ...]
+    follows: bool = False
 
     def check(self) -> None:
         """Raise WrongUse for impossible names."""

@@ -1,4 +1,4 @@
-"""Commands that read a journal: `lockstep events|commands|book|order|state|arrivals`.
+"""Commands that read a journal: `lockstep events|commands|tail|book|order|state|arrivals`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -82,6 +82,53 @@ def commands(
     return command(
         directory, chosen, quarantine=quarantine, with_seq=with_seq, with_events=with_events, as_json=as_json
     )
+
+
+@app.command(rich_help_panel=PANEL)
+def tail(
+    directory: Directory,
+    from_seq: Annotated[
+        int | None,
+        typer.Option("--from", metavar="SEQ", min=1, help="First command.", show_default="the next one that comes"),
+    ] = None,
+    to_seq: Annotated[
+        int | None, typer.Option("--to", metavar="SEQ", min=1, help="End after this command.", show_default="never")
+    ] = None,
+    symbol: Symbol = None,
+    participant: Participant = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only events of this kind, such as trade; may be repeated.")
+    ] = None,
+    commands: Annotated[bool, typer.Option("--commands", help="Print commands in place of events.")] = False,
+    reports: Annotated[bool, typer.Option("--reports", help="Print reports in place of events.")] = False,
+    with_seq: WithSeq = False,
+    as_json: Json = False,
+) -> int:
+    """Print what a running node does, as soon as it is on its disk, until Ctrl-C.
+
+    It reads the journal beside the node, which neither stops nor waits for it. On a directory without a running node
+    it waits for one.
+
+    Example: lockstep tail node1 --symbol AAPL --kind trade
+
+    Example: lockstep tail node1 --reports --json --from 1000
+    """
+    from cli.choice import Selection
+    from cli.errors import WrongUse
+    from cli.history import commands as print_commands
+    from cli.history import events as print_events
+    from cli.node import next_seq
+    from cli.reports import reports as print_reports
+
+    if commands and reports:
+        raise WrongUse("--commands and --reports exclude each other; run two commands to have both")
+    begin = next_seq(directory) if from_seq is None else from_seq
+    chosen = Selection(begin, to_seq, symbol, participant, tuple(kind or ()), follows=True)
+    if reports:
+        return print_reports(directory, chosen, with_seq=with_seq, as_json=as_json)
+    if commands:
+        return print_commands(directory, chosen, with_seq=with_seq, with_events=False, as_json=as_json)
+    return print_events(directory, chosen, with_seq=with_seq, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

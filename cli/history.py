@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.choice import Choice, Selection, kind_codes
 from cli.errors import WrongUse
-from cli.node import AtStart, plays
+from cli.node import AtStart, plays, plays_on
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
@@ -33,8 +33,7 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
     selection.check()
     names = Directory()
     start, lead = _start(choice)
-    whole = plays(directory, selection.from_seq, selection.to_seq, "replaying", lead=lead, at_start=start)
-    for play, before, names in whole:
+    for play, before, names in chosen_plays(directory, selection, lead=lead, at_start=start):
         rows = play.events
         chosen = rows[choice.events(rows, play.commands, play.first_seq, names)]
         if as_json:
@@ -121,15 +120,39 @@ def _source(directory: Path, choice: Choice, *, need_events: bool) -> Iterator[P
     selection = choice.selection
     start, lead = _start(choice)
     # The row before the range may be the EXTEND row of its first command.
-    return plays(
+    return chosen_plays(directory, selection, lead=lead, row_before=True, at_start=start, need_events=need_events)
+
+
+def chosen_plays(
+    directory: Path,
+    selection: Selection,
+    *,
+    lead: bool = False,
+    row_before: bool = False,
+    at_start: AtStart | None = None,
+    need_events: bool = True,
+) -> Iterator[PlayedBlock]:
+    """Blocks of a selection, of a journal as it is or of one that grows; otherwise as ``cli.node.plays``."""
+    from_seq, to_seq = selection.from_seq, selection.to_seq
+    if not selection.follows:
+        return plays(
+            directory,
+            from_seq,
+            to_seq,
+            "replaying",
+            lead=lead,
+            row_before=row_before,
+            at_start=at_start,
+            need_events=need_events,
+        )
+    return plays_on(
         directory,
-        selection.from_seq,
-        selection.to_seq,
-        "replaying",
+        from_seq or 1,
+        to_seq,
         lead=lead,
-        row_before=True,
-        at_start=start,
-        need_events=need_events,
+        row_before=row_before,
+        at_start=at_start,
+        on_names=lambda names: check_names(selection, names, directory),
     )
 
 

@@ -4,6 +4,7 @@ A damaged journal can still be opened, to save its undamaged part; it then ends 
 the state is given from it, and a print of it ends with a sentence about the damage.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from cli import screen
 from cli.errors import WrongUse
 from cli.warmup import ready
+from engine.interface import MarketEngine
+from engine.names import Directory
 from journal import Journal, JournalDamaged
 from journal.frame import SEQ_MAX
-from journal.history import History
+from journal.history import History, SliceRange
 from journal.slices import place_at
 from replay.errors import ReplayError
+from replay.follow import follow
 from replay.past import PastSlice, PlayedBlock
 from replay.rebuild import Rebuild, check_range, rebuild
 from replay.times import seq_at
@@ -92,6 +96,57 @@ def plays(
             for block in source.blocks():
                 yield block
                 bar.to(block.play.block.last_seq - began, last_seq - began)
+
+
+def plays_on(
+    directory: Path,
+    from_seq: int,
+    to_seq: int | None,
+    *,
+    lead: bool = False,
+    row_before: bool = False,
+    at_start: AtStart | None = None,
+    on_names: Callable[[Directory], None],
+) -> Iterator[PlayedBlock]:
+    """Replay as ``plays``, and then what a running node adds, until ``to_seq`` (None: for ever).
+
+    ``from_seq``: at most one more than the last command. ``on_names``: called with the venue's directory at the end of
+    what is there. Output is flushed whenever nothing is new. Otherwise as ``plays``.
+    """
+    with History.open(directory) as history, screen.Bar("replaying") as bar:
+        check_begins(history, from_seq)
+        last_seq = history.last_seq
+        if from_seq > last_seq + 1:
+            raise ReplayError(f"{directory} has no command {from_seq:,} yet: it ends with command {last_seq:,}")
+        if row_before and from_seq <= last_seq:  # No slice ends with an EXTEND row.
+            from_seq = max(from_seq - 1, history.slice_of(from_seq).start_seq + 1)
+        end = last_seq if to_seq is None else min(to_seq, last_seq)
+        parts = list(history.ranges(from_seq, end)) if from_seq <= end else []
+        if not parts or parts[-1].journal is not history.last:
+            parts.append(SliceRange(history.last, max(from_seq, history.last.start_seq + 1), end))
+        engine: MarketEngine | None = None
+        for part in parts:
+            source = PastSlice(history, part, lead=lead and part is parts[0], prepare=ready)
+            engine = source.engine
+            if at_start is not None:
+                at_start(source.open_orders, source.seq)
+                at_start = None
+            for block in source.blocks():
+                yield block
+                bar.to(block.play.block.last_seq - from_seq, last_seq - from_seq)
+    assert engine is not None, "the open slice is replayed"
+    on_names(engine.directory)
+    for found in follow(directory, engine, to_seq):
+        if found is None:
+            sys.stdout.flush()
+        else:
+            yield found
+
+
+def next_seq(directory: Path) -> int:
+    """Number of the command that comes next."""
+    with Journal.open(directory, readonly=True) as journal:
+        return journal.last_seq + 1
 
 
 def check_begins(history: History, seq: int) -> None:

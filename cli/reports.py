@@ -3,6 +3,7 @@
 A report has sums and names that earlier commands gave, so the journal is folded from command 1 on, whatever the range.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.choice import Selection, kind_codes
 from cli.errors import WrongUse
-from cli.history import check_names, write_lines
-from cli.node import plays
+from cli.history import check_names, chosen_plays, write_lines
 from engine.capacity import Capacity
 from engine.names import Directory, pack
 from journal.history import History
@@ -28,7 +28,7 @@ def reports(directory: Path, selection: Selection, *, with_seq: bool, as_json: b
     selection.check()
     fold = Reports(_capacity(directory, selection))
     names = Directory()
-    for play, _, after in plays(directory, 1, selection.to_seq, "replaying"):
+    for play, _, after in chosen_plays(directory, replace(selection, from_seq=1)):
         names = after
         for batch in fold.batches(play.first_seq, play.commands, play.events):
             chosen = batch[_mask(batch, selection, kinds)]
@@ -51,7 +51,7 @@ def _capacity(directory: Path, selection: Selection) -> Capacity:
                 "the directory of the whole journal"
             )
         last_seq = history.last_seq
-        if selection.from_seq is not None:
+        if selection.from_seq is not None and not selection.follows:
             check_range(directory, selection.from_seq, selection.to_seq, last_seq)
         each = [capacity_of(part.journal) for part in history.ranges(1, max(last_seq, 1))]
     return Capacity(

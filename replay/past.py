@@ -82,6 +82,11 @@ class PastSlice:
                 f"definitions that version {RULES_VERSION} accepts"
             )
 
+    @property
+    def engine(self) -> MarketEngine | None:
+        """Engine after the blocks so far; None where the events are kept, or those of other rules."""
+        return self._engine
+
     def blocks(self) -> Iterator[PlayedBlock]:
         """The blocks, in order. Raises what replay and journal raise."""
         if self._kept is not None:

@@ -1,0 +1,145 @@
+"""`lockstep tail`: what a running node does, as it comes, as `lockstep events` and `commands` print it afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Lockstep
+from tests.json_schemas import checked
+from tests.ouch_messages import cancel, enter
+from tests.running import ROOT, Client, Running, started
+
+DAY = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+instrument ABC tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase XYZ continuous
+phase ABC continuous
+enter ALPHA a1 sell 300 XYZ @ 10.05
+enter BETA b1 buy 350 XYZ @ 10.05
+enter BETA b2 buy 1 ABC @ 9.00
+cancel BETA b2
+enter BETA b2 buy 1 ABC @ 9.00
+"""
+
+
+@pytest.fixture
+def past(tmp_path: Path, lockstep: Lockstep) -> Path:
+    (tmp_path / "day.txt").write_text(DAY)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "past", "--block-rows", "3")[0] == 0
+    return tmp_path / "past"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--with-seq"]], ids=["text", "json", "seq"])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ["--from", "1"],
+        ["--from", "9"],
+        ["--from", "10", "--symbol", "ABC"],
+        ["--from", "2", "--participant", "BETA", "--kind", "trade"],
+    ],
+    ids=["all", "part", "symbol", "trades"],
+)
+def test_what_is_there_is_printed_as_by_events(
+    past: Path, lockstep: Lockstep, chosen: list[str], options: list[str]
+) -> None:
+    wanted = lockstep("events", past, *chosen, *options)
+    assert wanted[:2] == lockstep("tail", past, *chosen, *options, "--to", "12")[:2]
+    assert wanted[1]
+
+
+def test_commands_and_reports_are_printed_as_by_their_commands(past: Path, lockstep: Lockstep) -> None:
+    for command, option in (("commands", "--commands"), ("events", "--reports")):
+        options = ["--reports"] if command == "events" else []
+        wanted = lockstep(command, past, *options, "--from", "8", "--with-seq")
+        assert wanted[:2] == lockstep("tail", past, option, "--from", "8", "--to", "12", "--with-seq")[:2]
+        assert wanted[1]
+
+
+@pytest.mark.parametrize("option", [[], ["--commands"], ["--reports"]], ids=["events", "commands", "reports"])
+def test_its_json_fits_its_schema(past: Path, lockstep: Lockstep, option: list[str]) -> None:
+    assert checked(["tail"], lockstep("tail", past, *option, "--from", "1", "--to", "12", "--json")[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--symbol", "NONE", "--to", "12"], "there is no instrument NONE"),
+        (["--from", "14"], "has no command 14 yet: it ends with command 12"),
+        (["--kind", "flood"], "there is no kind 'flood'"),
+        (["--commands", "--reports"], "--commands and --reports exclude each other"),
+    ],
+)
+def test_wrong_options_are_refused_in_a_sentence(past: Path, lockstep: Lockstep, options: list[str], why: str) -> None:
+    status, said, sentence = lockstep("tail", past, *options)
+    assert (status, said, why in sentence) == (2, "", True), sentence
+
+
+class Tail:
+    """A tail in a process of its own."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "tail", str(data), *options],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def lines(self, count: int) -> list[str]:
+        """The next lines."""
+        assert self.process.stdout is not None
+        return [self.process.stdout.readline() for _ in range(count)]
+
+    def end(self, number: int) -> tuple[int, str, str]:
+        """Send a signal; exit status, and the rest of both streams."""
+        self.process.send_signal(number)
+        said, sentences = self.process.communicate(timeout=60)
+        return self.process.returncode, said, sentences
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Running]:
+    running = started(tmp_path)
+    yield running
+    running.stop()
+
+
+def test_a_tail_follows_a_node_through_a_roll_and_a_kill_and_ends_with_ctrl_c(
+    node: Running, lockstep: Lockstep
+) -> None:
+    begin = node.status()["seq"]
+    tail = Tail(node.data, "--from", str(begin + 1), "--with-seq")
+    try:
+        client = Client(node.port, "UA")
+        for number in range(20):
+            client.socket.sendall(enter(f"a{number}", "B", 5, 90_000) + cancel(f"a{number}"))
+        client.take(41)
+        got = tail.lines(40)
+        with node.link() as link:
+            link.ask("roll")
+        client.socket.sendall(enter("b1", "B", 5, 90_000))
+        client.take(42)
+        got += tail.lines(1)
+        node.end(signal.SIGKILL)
+        node.start()
+        again = Client(node.port, "UA")
+        again.socket.sendall(enter("c1", "B", 5, 90_000))
+        again.take(2)
+        got += tail.lines(1)
+    finally:
+        status, rest, sentences = tail.end(signal.SIGINT)
+    assert (status, rest, sentences) == (130, "", "lockstep: interrupted\n")
+    node.end(signal.SIGTERM)
+    wanted = lockstep("events", node.data, "--from", str(begin + 1), "--with-seq")[1]
+    assert [line for line in wanted.splitlines(keepends=True) if " accepted " in line or " canceled " in line] == got
