@@ -61,7 +61,9 @@ def test_a_third_copy_agrees_with_the_primary_while_it_trades(tmp_path: Path, en
     with_pair(tmp_path, story)
 
 
-@pytest.mark.parametrize("part", [*sorted(PLACES), "events"])
+@pytest.mark.parametrize(
+    "part", ["orders", "events", *(pytest.param(p, marks=pytest.mark.slow) for p in sorted({*PLACES} - {"orders"}))]
+)
 def test_a_changed_bit_of_the_primary_is_named_by_either_engine_and_written_into_a_bundle(
     tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,7 @@ from tests.test_set_aside import checkpointed, market
 
 SECRET = b"a secret of the pair"
 #: Kills of a test, in the fast suite and in the long part.
-MANY = pytest.mark.parametrize("kills", [6, pytest.param(150, marks=pytest.mark.long)])
+MANY = pytest.mark.parametrize("kills", [4, pytest.param(150, marks=pytest.mark.long)])
 
 
 @contextmanager

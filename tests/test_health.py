@@ -24,6 +24,7 @@ from sequencer.clock import BELIEVED_NS, MarketClock
 from sequencer.room import Reading, RoomWatch
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
+from tests.nodes import TINY
 from tests.operated import SMALL
 from tests.rows import participant
 
@@ -139,7 +140,7 @@ def test_warnings_are_told_at_the_start_of_a_node(
 
     monkeypatch.setattr("cli.serve._print_beside", heard)
     form = ["--json"] if as_json else []
-    status, _, complaint = lockstep("serve", "--data", tmp_path / "node", "--port", "0", *form)
+    status, _, complaint = lockstep("serve", "--data", tmp_path / "node", "--port", "0", *TINY, *form)
     signal.signal(signal.SIGTERM, ended)
     assert (status, len(said)) == (0, 1)
     assert "warning: this volume is too small\n" in complaint

@@ -71,6 +71,7 @@ def test_the_best_bid_and_offer_of_all_45000_rows_of_apple_are_the_published_one
     assert report.fills_wrong == []
 
 
+@pytest.mark.slow
 @needs_data
 def test_all_fifty_levels_of_apple_are_the_published_ones(aapl: Flow) -> None:
     (report,) = run(aapl, read_book((DATA / f"{AAPL}book50_first672.csv").read_text(), "book50"))

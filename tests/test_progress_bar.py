@@ -126,6 +126,7 @@ def test_long_work_shows_a_bar_exactly_where_standard_error_is_a_terminal(
     assert "reading" not in piped
 
 
+@pytest.mark.slow
 def test_a_long_run_shows_how_much_of_it_is_done(tmp_path: Path) -> None:
     orders = (f"enter ALPHA o{at} buy 1 XYZ @ 9.{at % 99 + 1:02}\n" for at in range(8_000))
     (tmp_path / "day.txt").write_text(DAY + "".join(orders))

@@ -28,7 +28,7 @@ from tests.test_set_aside import changed, checkpointed, market
 
 COUNTS = (3, 1, 200, 5, 64, 9, 9, 1, 30, 2, 2, 40)
 #: Kills of a test, in the fast suite and in the long part.
-MANY = pytest.mark.parametrize("kills", [8, pytest.param(150, marks=pytest.mark.long)])
+MANY = pytest.mark.parametrize("kills", [5, pytest.param(150, marks=pytest.mark.long)])
 
 
 def pair_of(directory: Path) -> list[Block]:

@@ -209,8 +209,13 @@ def prepared_only(directory: Path) -> None:
         pass
 
 
+EACH_RELEASE = pytest.mark.parametrize(
+    "release", [pytest.param("release-0.1", marks=pytest.mark.slow), "release-rules-4"]
+)
+
+
 @pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.long)])
-@pytest.mark.parametrize("release", ["release-0.1", "release-rules-4"])
+@EACH_RELEASE
 def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
     tmp_path: Path, release: str, kills: int
 ) -> None:
@@ -242,7 +247,7 @@ def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice
 
 
 @pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.long)])
-@pytest.mark.parametrize("release", ["release-0.1", "release-rules-4"])
+@EACH_RELEASE
 def test_a_disk_that_fails_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
     tmp_path: Path, release: str, step: int
 ) -> None:
@@ -268,7 +273,7 @@ def test_a_disk_that_fails_at_any_step_of_an_upgrade_leaves_what_was_there_or_th
 
 
 @pytest.mark.parametrize("points", [4, pytest.param(40, marks=pytest.mark.long)])
-@pytest.mark.parametrize("release", ["release-0.1", "release-rules-4"])
+@EACH_RELEASE
 def test_ctrl_c_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
     tmp_path: Path, release: str, points: int, lockstep: Lockstep
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_server_that_is_not_there_is_said_in_a_sentence() -> None:
         open_lines("127.0.0.1", port, [User("U0", "any")])
 
 
+@pytest.mark.slow
 def test_a_node_answers_each_request_once_and_what_was_bought_was_sold() -> None:
     with running_node("none", 3, symbols=2) as node:
         lines = open_lines(node.host, node.port, node.users)
