@@ -10,7 +10,7 @@ from engine.capacity import Capacity
 from engine.engine import Engine
 from engine.parts import regions
 from replication.link import LinkError, Scrub
-from replication.pieces import TURN_NS, PieceComparison, PieceWalk
+from replication.pieces import ROUND_TURNS, TURN_NS, PieceComparison, PieceWalk
 from tests.flipping_node import PLACES, flip
 from tests.rows import batch, cancel, enter, extend, market_of
 from tests.streams import random_stream
@@ -109,13 +109,27 @@ def test_a_piece_that_no_state_has_breaks_the_link() -> None:
             PieceComparison(one).own(Scrub(one.seq, turn, size, b"d" * 16))
 
 
-def test_small_states_are_compared_as_a_whole_in_each_turn() -> None:
+def test_small_states_are_compared_as_a_whole_in_every_third_turn_and_not_more_often() -> None:
     one, _ = twins()
     walk = PieceWalk()
-    numbers = [scrub.turn >> 40 for scrub in walk.turn(one)]
-    assert len(numbers) == len(set(numbers))
+    turns = [[scrub.turn >> 40 for scrub in walk.turn(one)] for _ in range(3 * ROUND_TURNS)]
     sizes = [each.rows.nbytes for each in regions(one._state)]
-    assert set(numbers) >= {index for index, size in enumerate(sizes) if size}
+    whole = {index for index, size in enumerate(sizes) if size} | {len(sizes)}
+    for at, numbers in enumerate(turns):
+        assert len(numbers) == len(set(numbers))
+        assert set(numbers) == (whole if at % ROUND_TURNS == 0 else {0})
+    assert ROUND_TURNS * TURN_NS < 100_000_000
+
+
+def test_regions_that_need_more_than_a_turn_go_on_in_each() -> None:
+    one, _ = twins()
+    walk = PieceWalk(16_384)
+    sizes = [sum(each.rows.nbytes for each in regions(one._state) if each.paged == paged) for paged in (0, 1)]
+    assert max(sizes) > 16_384
+    paged = [each.paged for each in regions(one._state)]
+    for _ in range(20):
+        numbers = [scrub.turn >> 40 for scrub in walk.turn(one)]
+        assert any(paged[number] for number in numbers if number < len(paged))
 
 
 @pytest.mark.parametrize("part", PLACES)
