@@ -423,7 +423,8 @@ class DirectLines:
             self._give_blocks(why)
         if line is not None:
             self._note_received(line, told_seq if words[t.AHEAD] else 0, why)
-        if why == t.JUMPED:
+        if words[t.JUMP]:
+            words[t.JUMP] = 0
             self._clock.report_jump()
         if words[t.LINES_STOPPED]:
             self._take_lines()

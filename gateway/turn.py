@@ -152,11 +152,12 @@ LINK: Final = 10  # something came from the standby that Python must read now
     NEXT_BLOCK,  # first block that is not answered, and the begin of its rows
     NEXT_COMMAND,
     NEXT_EVENT,
-) = range(57)
+    JUMP,  # 1: the wall clock jumped, and Python has not reported it
+) = range(58)
 #: Blocks of one call at most.
 _BLOCKS_MAX: Final = 1_024
 #: Number of the words.
-WORDS: Final = 57
+WORDS: Final = 58
 
 
 class Turn(NamedTuple):
@@ -593,7 +594,8 @@ def _take_turn(turn, arrays, tables, ahead, pointers, applied, now_ns):
         return np.int64(SPENT)
     taken_ns = _now(turn, _MONOTONIC)
     words[BUSY_UNTIL_NS] = taken_ns + words[BUSY_NS]
-    jumped = _read_market_time(turn)
+    if _read_market_time(turn):
+        words[JUMP] = 1  # what is read next would cover it, so Python has its turn behind this block
     block = turn.blocks[words[BLOCKS]]
     words[BLOCKS] += 1
     block["read_ns"], block["taken_ns"], block["orders"] = now_ns, taken_ns, messages
@@ -613,7 +615,7 @@ def _take_turn(turn, arrays, tables, ahead, pointers, applied, now_ns):
             # It is answered once it is acknowledged. A frame that was cut short has to be completed by Python.
             why = np.int64(SPENT) if ahead.words[_OWED] == 0 else np.int64(LINK)
     _fit(words, _now(turn, _MONOTONIC) - now_ns)
-    return np.int64(JUMPED) if jumped and why == SPENT else why
+    return np.int64(JUMPED) if words[JUMP] != 0 and why == SPENT else why
 
 
 @called

@@ -4,6 +4,7 @@ often        checkpoints follow each other without a pause
 slow-disk    every commit of the journal takes 30 ms longer
 stalls       one commit in 200 stands still for 3 seconds, longer than an ``impatient`` node bears silence
 clock-steps  the wall clock is up to 30 minutes off and steps every second, on the same UTC day
+turn-jump    the wall clock steps ahead by 10 s once, as the compiled turn finds, which reads the system's own
 tells-early  what happened is told before it is durable: the hole that the crash loop has to find
 impatient    silence, and a reader that takes nothing, are borne for 2 seconds
 patient      they are borne for an hour
@@ -78,6 +79,25 @@ def clock_steps() -> None:
         made(self, *arguments, **{**named, "wall": wall})
 
     MarketClock.__init__ = stepping  # type: ignore[method-assign]
+
+
+def turn_jump() -> None:
+    from gateway.direct import DirectLines
+    from node.clock_watch import ClockWatch
+    from node.timekeeping import Timekeeping
+    from sequencer.clock import WALL_NS
+
+    sound, turns = DirectLines._run, [0]
+
+    def run(self: Any) -> None:
+        turns[0] += 1
+        if turns[0] == 1:
+            Timekeeping.look = lambda _: None  # type: ignore[method-assign,assignment]
+            ClockWatch.look = lambda _: None  # type: ignore[method-assign,assignment]
+            self._clock.words[WALL_NS] -= 10_000_000_000
+        sound(self)
+
+    DirectLines._run = run  # type: ignore[method-assign]
 
 
 def tells_early() -> None:
@@ -227,6 +247,7 @@ FAULTS: Final = {
     "slow-disk": slow_disk,
     "stalls": stalls,
     "clock-steps": clock_steps,
+    "turn-jump": turn_jump,
     "tells-early": tells_early,
     "impatient": impatient,
     "patient": patient,

@@ -62,6 +62,20 @@ def test_a_packet_that_is_not_for_the_turn_is_read_and_the_connection_is_direct_
     until(lambda: direct(node) == 1)
 
 
+@pytest.mark.parametrize("durability", ["none", "fsync"])
+def test_a_jump_of_the_wall_clock_that_the_turn_finds_is_reported(tmp_path: Path, durability: str) -> None:
+    node = started(tmp_path, "--durability", durability, faults="turn-jump")
+    try:
+        client = Client(node.port, "UA")
+        until(lambda: direct(node) == 1)
+        client.socket.sendall(enter("a1", "B", 5, 90_000))
+        client.take(2)
+        until(lambda: "clock jumped" in node.logged())
+        assert node.status()["clock_jumps"] == 1
+    finally:
+        node.stop()
+
+
 #: Orders of each client, and shares of each, which cancels take away one by one: 5 MB of answers, more than the system
 #: keeps for a connection whose client reads nothing.
 ORDERS, SHARES = 1_500, 100
