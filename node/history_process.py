@@ -12,6 +12,8 @@ from replication.history_server import command
 
 #: Wait before a process that ended by itself is started again, in seconds.
 AGAIN_S: Final = 1.0
+#: Longest wait for the end of a process that is killed, in seconds.
+END_S: Final = 1.0
 
 
 class HistoryProcess:
@@ -94,7 +96,8 @@ class HistoryProcess:
             if self._process.stdin is not None:
                 self._process.stdin.close()
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # a process in a call to a disk that hangs ends when that does
+            self._process.wait(END_S)
         if self._process.stdout is not None:
             self._process.stdout.close()
 

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from node.merged_blocks import MergedBlocks
 from node.stages import StageClock
 from sequencer.pump import Pipeline, Replication
 from sequencer.stamp import LiveStamp
+
+#: Longest time in which answers leave before the loop has its turn: a lease has to be renewed meanwhile.
+RELEASE_NS: Final = 20_000_000
 
 
 class _TimedEngine:
@@ -101,6 +104,8 @@ class Market:
         self._merged = MergedBlocks(engine)
         timed: Any = self._timed
         self.pipeline = Pipeline(stamp, journal, timed, publishers=[self._published], durability=durability)
+        self.pipeline.bound_release(RELEASE_NS, self._release_soon)
+        self._releasing = False
         journal.on_durable = self._durable
 
     @property
@@ -209,8 +214,14 @@ class Market:
         self.published_seq = block.last_seq
         self.stamp.go_on(self.engine.now_ns, extended=ends_extended(commands))
 
+    def _release_soon(self) -> None:
+        if not self._releasing:
+            self._releasing = True
+            self._loop.call_soon(self.release)
+
     def release(self) -> None:
-        """Publish what is durable now."""
+        """Publish what is durable now; what takes longer goes on in the next turn of the loop."""
+        self._releasing = False
         try:
             self.pipeline.release()
         except JournalError as error:

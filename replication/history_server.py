@@ -9,11 +9,13 @@ process ends when that input does: with the node.
 """
 
 import contextlib
+import errno
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -32,6 +34,8 @@ STREAMS_SUFFIX: Final = ".spool"
 NICE: Final = 5
 CONNECTIONS_MAX: Final = 8
 GREETING_S: Final = 5.0
+#: Wait after a connection that could not be taken, in seconds.
+ACCEPT_AGAIN_S: Final = 0.1
 #: Longest time in which a reader takes nothing, or a copy asks for nothing.
 STALL_S: Final = 30.0
 _SEND_BYTES: Final = 1 << 18
@@ -74,8 +78,11 @@ class HistoryServer:
         while not self._closed:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if self._closed or error.errno in (errno.EBADF, errno.EINVAL):
+                    return
+                time.sleep(ACCEPT_AGAIN_S)  # such as no descriptor that is free
+                continue
             self._sockets.add(connection)
             if len(self._sockets) > CONNECTIONS_MAX:
                 self._end(connection)

@@ -436,7 +436,7 @@ class Primary:
         others = (other.name for other in self._live() if other.role == "standby" and other.name != copy.name)
         other = next(others, "")
         if copy.role == "standby" and other:
-            return f"{self.identity.name} has a standby, {other}; a second copy follows with --role follower"
+            return f"{self.identity.name} has a standby, {other}; a second copy follows with --follower"
         return ""
 
     def _place(self, copy: Copy, identity: Identity, tail: list[Position]) -> None:

@@ -499,7 +499,9 @@ class Standby:
         self._answer_handover()
 
     def _answer_handover(self) -> None:
-        """Answer a takeover by command once this node stands where the primary does."""
+        """Answer a takeover by command once this node stands where the primary does; forget one that was given up."""
+        if self.handover is not None and self.applied_seq > self.handover.seq:
+            self.handover = None
         end = Position(self.applied_seq, self._applied_digest)
         if self.state == "following" and self.handover == end and self.journaled_seq >= end.seq:
             self.handover = None
@@ -582,6 +584,8 @@ class Standby:
         """
         if reign is None:
             return
+        if not self.primary and reign.primary != self.identity.name:
+            self.primary = reign.primary
         if reign.epoch > self.epoch and self.state in ("greeting", "following"):
             self.disconnect()
         self.epoch = max(self.epoch, reign.epoch)

@@ -6,6 +6,7 @@ bounded. ``pump`` pulls a source through and waits for the disk at the bound; a 
 batches and stops taking while the pipeline is ``full``. Python runs once a block, compiled code once a row.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,10 @@ class Pipeline:
         self.commands += len(commands)
         self.events += len(events)
 
+    def bound_release(self, longest_ns: int, on_cut: Callable[[], None]) -> None:
+        """Cut a longer release between two blocks, and call ``on_cut``; call ``release`` soon after that."""
+        self._release.longest_ns, self._release.on_cut = longest_ns, on_cut
+
     def release(self) -> int:
         """Release durable blocks without waiting; gives the commands released. Raises JournalError after that if the
         writer has failed.
@@ -233,6 +238,9 @@ class ReleaseQueue:
         self._publishers = tuple(publishers)
         self._waits = durability == "fsync"
         self.replication: Replication | None = None
+        #: Longest time of one release, in ns, and the call once it was cut short there; None: there is no bound.
+        self.longest_ns: int | None = None
+        self.on_cut: Callable[[], None] = lambda: None
         self._held: deque[HeldBlock] = deque()
         #: Held rows of commands and events together.
         self.rows = 0
@@ -252,15 +260,25 @@ class ReleaseQueue:
         return len(self._held) > HELD_BLOCKS_MAX or self.rows > HELD_ROWS_MAX
 
     def durable(self) -> int:
-        """Release blocks that are durable, or released by the replication, in order; gives the commands released."""
+        """Release blocks that are durable, or released by the replication, in order; gives the commands released.
+
+        The replication is asked before each block: publishing takes time, in which a lease may end.
+        """
         released = 0
-        seq = self._journal.durable_seq if self.replication is None else self.replication.released_seq()
-        while self._held and self._held[0].last_seq <= seq:
+        until_ns = None if self.longest_ns is None else time.monotonic_ns() + self.longest_ns
+        while self._held and self._held[0].last_seq <= self._may_leave_seq():
+            if until_ns is not None and released and time.monotonic_ns() > until_ns:
+                self.on_cut()
+                break
             first_seq, _, commands, events = self._held.popleft()
             self.rows -= len(commands) + len(events)
             released += len(commands)
             self._publish(first_seq, commands, events)
         return released
+
+    def _may_leave_seq(self) -> int:
+        """Last command whose events may leave now."""
+        return self._journal.durable_seq if self.replication is None else self.replication.released_seq()
 
     def down_to_bound(self) -> None:
         """Wait until the held blocks are within the bound."""
@@ -270,6 +288,7 @@ class ReleaseQueue:
     def all(self) -> None:
         """Wait until all held blocks are durable, and release them."""
         if self._held:
+            self.longest_ns = None
             self._wait_and_release(self._held[-1].last_seq)
 
     def _wait_and_release(self, seq: int) -> None:

@@ -67,6 +67,55 @@ def test_a_batch_lets_out_what_became_durable_before_it() -> None:
     assert [first_seq for first_seq, _, _ in seen] == [1]
 
 
+class Lease:
+    """A replication whose lease ends while something is published."""
+
+    def __init__(self) -> None:
+        self.holds = True
+
+    def on_block(self, first_seq: int, last_seq: int, sealed: bytes) -> None:
+        """Nobody is there."""
+
+    def on_applied(self, first_seq: int, last_seq: int, digest: bytes) -> None:
+        """Nobody is there."""
+
+    def released_seq(self) -> int:
+        """All, or nothing more."""
+        return 100 if self.holds else 0
+
+
+def test_a_lease_that_ends_during_a_release_ends_it_behind_the_block_that_is_told() -> None:
+    disk, lease, told = Disk(), Lease(), []
+    disk.sealed, disk.seals = b"", False  # type: ignore[attr-defined]
+
+    def publish(first_seq: int, _commands: NDArray[Any], _events: NDArray[Any]) -> None:
+        told.append(first_seq)
+        lease.holds = False
+
+    engine: Any = Loud(1)
+    pushed = Pipeline(FileStamp(), disk, engine, publishers=[publish])  # type: ignore[arg-type]
+    for _ in range(5):
+        pushed.take(one(CommandKind.PHASE))
+    pushed.replicate(lease)
+    pushed.release()
+    assert told == [1]
+    lease.holds = True
+    pushed.release()
+    assert told == [1, 2]
+
+
+def test_a_long_release_is_cut_between_two_blocks_and_goes_on_when_asked() -> None:
+    disk = Disk()
+    pushed, seen = pipeline(disk)
+    cuts: list[int] = []
+    pushed.bound_release(0, lambda: cuts.append(len(seen)))
+    for _ in range(3):
+        pushed.take(one(CommandKind.PHASE))
+    disk.durable_seq = 3
+    assert [pushed.release(), pushed.release(), pushed.release(), pushed.release()] == [1, 1, 1, 0]
+    assert cuts == [1, 2]
+
+
 def test_without_durability_a_batch_is_let_out_in_the_call_that_takes_it() -> None:
     disk = Disk()
     pushed, seen = pipeline(disk, durability="none")

@@ -593,7 +593,7 @@ def test_a_second_standby_is_told_to_follow() -> None:
     second = CopyNode("C")
     Wire(primary, second).settle()
     assert second.core.state == "refused"
-    assert "--role follower" in second.core.why
+    assert "--follower" in second.core.why
     follower = CopyNode("C", "follower")
     Wire(primary, follower).settle()
     assert follower.core.state == "following"
