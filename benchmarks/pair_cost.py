@@ -1,9 +1,12 @@
 """Cost of a standby: orders a second and round trips of a pair beside those of a node alone, in turn.
 
-Run it as ``python -m benchmarks.pair_cost``; `lockstep bench takeover` has its first rows.
+Run it as ``python -m benchmarks.pair_cost``; `lockstep bench takeover` has its first rows. With the word ``digests`` it
+measures the comparison of digests alone, in one pair.
 """
 
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -12,6 +15,7 @@ from benchmarks import pair_nodes
 from benchmarks.bare_chain import floor_us
 from benchmarks.measure import Row, machine, row, told
 from benchmarks.pair_nodes import PairOfNodes, running_pair
+from benchmarks.timed_digests_node import TIMED, times_of
 from benchmarks.wire_node import running_node, symbol_names
 from load.generator import Generator, Result, one_at_a_time
 from load.lines import LoadError, User, close_lines, cpu_s, open_lines
@@ -21,6 +25,7 @@ REPLICA_US: Final = 60.0
 _DIGESTS_PERCENT: Final = 3.0
 _WINDOW: Final = 32_768
 _UNDIGESTED: Final = "benchmarks.undigested_node"
+_TIMED: Final = "benchmarks.timed_digests_node"
 #: A client that takes both cores must not end a reign.
 _LEASE: Final = ("--lease-ms", "3000")
 
@@ -31,6 +36,7 @@ def run(orders: int, trips: int, runs: int) -> Iterator[Row]:
     yield from _floor(trips, runs)
     yield from beside_a_node(("fsync", "both"), orders, trips, runs)
     yield from _digests(orders, runs)
+    yield from _digests_timed(orders, runs)
 
 
 def beside_a_node(
@@ -89,6 +95,36 @@ def _digests(orders: int, runs: int) -> Iterator[Row]:
     yield row("comparison of digests: orders a second fewer", fewer, "%", at_most=_DIGESTS_PERCENT)
 
 
+def _digests_timed(orders: int, runs: int) -> Iterator[Row]:
+    """Share of the processor time of both nodes that the methods take which compare digests.
+
+    One run says it: other programs on the machine slow both alike, but for the pieces of the state that are compared at
+    fixed times.
+    """
+    shares: dict[str, list[float]] = {kind: [] for kind in (*TIMED, "all")}
+    with tempfile.TemporaryDirectory(prefix="lockstep-timed-") as folder:
+        os.environ["LOCKSTEP_TIMED"] = folder
+        with _pair(_TIMED) as pair:
+            pids = [each.child.pid for each in pair.in_sync() if each.child is not None]
+            _loaded(pair, max(orders // 10, 1))
+            for _ in range(runs):
+                before = [times_of(pid) for pid in pids]
+                _loaded(pair, orders)
+                after = [times_of(pid) for pid in pids]
+                each_node = list(zip(before, after, strict=True))
+                process_ns = sum(end.process_ns - begin.process_ns for begin, end in each_node)
+                of_all = 0.0
+                for kind in TIMED:
+                    took_ns = sum(end.by_kind_ns[kind] - begin.by_kind_ns[kind] for begin, end in each_node)
+                    shares[kind].append(100 * took_ns / process_ns)
+                    of_all += shares[kind][-1]
+                shares["all"].append(of_all)
+    for kind in TIMED:
+        yield row(f"comparison of digests: processor time of both nodes for {kind}", shares[kind], "%")
+    name = "comparison of digests: processor time of both nodes, measured in its methods"
+    yield row(name, shares["all"], "%", at_most=_DIGESTS_PERCENT)
+
+
 @contextmanager
 def _pair(entry: str) -> Iterator[PairOfNodes]:
     before, pair_nodes.ENTRY = pair_nodes.ENTRY, entry
@@ -141,11 +177,13 @@ def _generator(port: int, users: Sequence[User], window: int) -> Iterator[Genera
 
 
 def main(words: Sequence[str]) -> None:
-    """Print the machine and all rows. words: orders, round trips and runs."""
+    """Print the machine and all rows. words: "digests" for the last rows alone; orders, round trips and runs."""
+    digests_alone = list(words[:1]) == ["digests"]
+    words = words[digests_alone:]
     orders, trips, runs = (int(words[at]) if len(words) > at else most for at, most in enumerate((500_000, 5_000, 5)))
     lines = [f"{name:8} {value}" for name, value in machine().items()]
     sys.stdout.write("\n".join(lines) + "\n\n")
-    for each in run(orders, trips, runs):
+    for each in _digests_timed(orders, runs) if digests_alone else run(orders, trips, runs):
         said = told(each)
         verdict = f"target {said['target']}: {said['met']}" if said["target"] else ""
         sys.stdout.write(
