@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: Blocks and commands that a copy applies in one turn of the loop at most; then it takes and acknowledges further ones.
 APPLIED_BLOCKS_MAX: Final = 64
 APPLIED_COMMANDS_MAX: Final = 2_048
-#: Commands that a copy applies in one turn while no primary waits for its acknowledgements, so above all while it
-#: fetches: about 10 ms.
+#: The same while no primary waits for its acknowledgements, so above all while it fetches: 10 to 20 ms.
+CATCH_UP_BLOCKS_MAX: Final = 4_096
 CATCH_UP_COMMANDS_MAX: Final = 32_768
 #: Commands of the blocks that are applied in one call of the engine meanwhile, unless one block has more.
 RUN_COMMANDS_MAX: Final = COMMANDS_PER_CALL_MAX
@@ -173,15 +173,22 @@ class CopyBlocks:
 
     def _apply_many(self) -> None:
         """Apply queued blocks in runs, for one turn without a primary that waits; none once a divergence has shown."""
-        standby, commands = self._standby, 0
-        while self._unapplied and commands < CATCH_UP_COMMANDS_MAX and standby.divergence is None:
-            run = [self._unapplied.popleft()]
-            run_commands = run[0].count
-            while self._unapplied and run_commands + self._unapplied[0].count <= RUN_COMMANDS_MAX:
-                run.append(self._unapplied.popleft())
-                run_commands += run[-1].count
-            commands += run_commands
+        standby, blocks, commands = self._standby, 0, 0
+        while self._unapplied and standby.divergence is None:
+            if blocks >= CATCH_UP_BLOCKS_MAX or commands >= CATCH_UP_COMMANDS_MAX:
+                return
+            run, run_commands = self._next_run(CATCH_UP_BLOCKS_MAX - blocks)
+            blocks, commands = blocks + len(run), commands + run_commands
             digests = self._node.market.apply_run(run)
             for block, digest in zip(run, digests, strict=True):
                 if standby.divergence is None:
                     standby.on_applied(block.first_seq, block.last_seq, digest)
+
+    def _next_run(self, blocks_max: int) -> tuple[list[Block], int]:
+        """Next queued blocks for one call of the engine, at least one, and the number of their commands."""
+        run = [self._unapplied.popleft()]
+        commands = run[0].count
+        while self._unapplied and len(run) < blocks_max and commands + self._unapplied[0].count <= RUN_COMMANDS_MAX:
+            run.append(self._unapplied.popleft())
+            commands += run[-1].count
+        return run, commands

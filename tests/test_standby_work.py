@@ -119,6 +119,23 @@ def test_a_standby_whom_no_primary_waits_for_applies_many_blocks_in_one_call_and
     with_pair(tmp_path, story)
 
 
+def test_a_turn_without_a_primary_that_waits_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_blocks, "RUN_COMMANDS_MAX", 4)
+    monkeypatch.setattr(copy_blocks, "CATCH_UP_BLOCKS_MAX", 16)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await burst(a, b)
+        await until(lambda: b.pair.standby.taken_seq == a.node.engine.seq)
+        b.pair.standby.disconnect()
+        shown = watched(b)
+        go_on(b)
+        assert 16 // 4 <= len(shown) <= 16
+        assert b.node.engine.seq < a.node.engine.seq
+        await until(lambda: b.node.engine.event_digest == a.node.engine.event_digest)
+
+    with_pair(tmp_path, story)
+
+
 def test_a_standby_that_diverges_among_many_blocks_names_the_block_and_applies_no_further_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
