@@ -522,7 +522,7 @@ class Pair:
             return str(self.outcome)
         if self._node.ended.is_set():
             return f"{self.identity.name} is ending"
-        if why := self.standby.reason_not_to_begin(forced=bool(reign.forced)):
+        if why := self.standby.reason_not_to_begin(forced=bool(reign.forced), acknowledged_seq=reign.acknowledged_seq):
             return why
         if not self._node.journal.wait_durable(self._node.journal.last_seq, DISK_S):
             return f"the disk of {self.identity.name} has not written all that it received within {DISK_S} s; check it"

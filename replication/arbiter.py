@@ -153,6 +153,8 @@ class Reign:
     since_ns: wall time of the start, for people.
     forced: reason of an operator who made a node primary that was not in sync; "" otherwise.
     policy: release policy of the primary: what a node that is named has on its disk, or in memory alone.
+    acknowledged_seq: a command that clients were told of, and that all nodes in sync have; it follows the newest one
+    within about a second. A directory that ends before it is an older copy of itself.
     """
 
     epoch: int
@@ -164,6 +166,7 @@ class Reign:
     since_ns: int
     forced: str = ""
     policy: str = "both"
+    acknowledged_seq: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.epoch <= self.revision <= EPOCH_MAX:
@@ -179,6 +182,8 @@ class Reign:
         _checked_policy(self.policy)
         if not 0 <= self.since_ns < 1 << 63:
             raise ValueError(f"a reign cannot begin at {self.since_ns} ns")
+        if not 0 <= self.acknowledged_seq <= EPOCH_MAX:
+            raise ValueError(f"a reign cannot have acknowledged command {self.acknowledged_seq}")
 
     @property
     def names_in_sync(self) -> tuple[str, ...]:
@@ -221,11 +226,13 @@ class Record(NamedTuple):
     """Request to change the nodes in sync, while the lease is held.
 
     revision: of the record that is to be replaced, so that a late request never undoes a newer one.
+    acknowledged_seq: as ``Reign`` has it; a lower one than that of the record changes nothing.
     """
 
     epoch: int
     revision: int
     in_sync: tuple[str, ...]
+    acknowledged_seq: int = 0
 
 
 class Release(NamedTuple):
@@ -309,7 +316,7 @@ def check_request(request: Request) -> None:
             if not 0 <= request.since_ns < 1 << 63:
                 raise ValueError(f"a reign cannot begin at {request.since_ns} ns")
         case Record():
-            numbers = (request.epoch, request.revision)
+            numbers = (request.epoch, request.revision, request.acknowledged_seq)
             _checked_members(request.in_sync)
         case Release():
             numbers = (request.epoch,)
@@ -372,9 +379,19 @@ def record_refusal(standing: Standing, request: Record) -> Lost | None:
     return None
 
 
-def with_in_sync(reign: Reign, in_sync: tuple[str, ...], revision: int) -> Reign:
+def first_record(request: Acquire, before: Reign | None, epoch: int) -> Reign:
+    """The record of a reign as it begins. What an operator forces may lack what was acknowledged before."""
+    name, address, clients, policy, _ = one = request.candidate
+    acknowledged_seq = before.acknowledged_seq if before is not None and not request.force else 0
+    return Reign(
+        epoch, epoch, name, address, clients, (one.member,), request.since_ns, request.force, policy, acknowledged_seq
+    )
+
+
+def with_in_sync(reign: Reign, request: Record, revision: int) -> Reign:
     """The record of a reign after a change of the nodes in sync. Raises ValueError without the primary."""
-    return replace(reign, in_sync=in_sync, revision=revision)
+    acknowledged_seq = max(reign.acknowledged_seq, request.acknowledged_seq)
+    return replace(reign, in_sync=request.in_sync, revision=revision, acknowledged_seq=acknowledged_seq)
 
 
 def lease_refusal(standing: Standing, epoch: int) -> Lost | None:
@@ -414,9 +431,11 @@ class Arbiter(ABC):
         """Extend the lease."""
         return _decided(await self.ask(Renew(epoch)))
 
-    async def record(self, epoch: int, revision: int, in_sync: tuple[str, ...]) -> Won | Lost:
+    async def record(
+        self, epoch: int, revision: int, in_sync: tuple[str, ...], acknowledged_seq: int = 0
+    ) -> Won | Lost:
         """Change the nodes in sync. The answer has the new revision. It does not extend the lease."""
-        return _decided(await self.ask(Record(epoch, revision, in_sync)))
+        return _decided(await self.ask(Record(epoch, revision, in_sync, acknowledged_seq)))
 
     async def release(self, epoch: int, successor: str = "") -> Standing | Lost:
         """End the lease at once."""

@@ -42,6 +42,7 @@ from replication.arbiter import (
     acquire_refusal,
     check_request,
     checked_market,
+    first_record,
     lease_refusal,
     record_refusal,
     with_in_sync,
@@ -125,13 +126,12 @@ class EtcdArbiter(Arbiter):
                 base = max(base, request.expected)
             if not lease:
                 lease, ttl_ns = await keys.grant(request.ttl_ns)
-            name, address, clients, policy, _ = one = request.candidate
-            first = Reign(1, 1, name, address, clients, (one.member,), request.since_ns, request.force, policy)
+            first = first_record(request, seen.standing.reign, 1)
             succeeded, revision = await keys.transaction(
                 [("reign", "MOD", seen.reign_mod), ("lease", "CREATE", 0), ("successor", "MOD", seen.successor_mod)],
                 [
                     keys.put("reign", _record_bytes(base, None, first)),
-                    keys.put("lease", name.encode(), lease),
+                    keys.put("lease", request.candidate.name.encode(), lease),
                     keys.delete("successor"),
                 ],
             )
@@ -175,7 +175,7 @@ class EtcdArbiter(Arbiter):
                 return lost
             if seen.standing.reign is None:
                 break
-            reign = with_in_sync(seen.standing.reign, request.in_sync, request.revision)
+            reign = with_in_sync(seen.standing.reign, request, request.revision)
             succeeded, revision = await keys.transaction(
                 [("lease", "CREATE", request.epoch - seen.base), ("reign", "MOD", request.revision - seen.base)],
                 [keys.put("reign", _record_bytes(seen.base, request.epoch, reign))],

@@ -67,6 +67,10 @@ class _Fields:
         found: int = self._take(name, int)
         return found
 
+    def number_or_0(self, name: str) -> int:
+        """An integer; 0 where an earlier release has written none."""
+        return self.number(name) if name in self._fields else 0
+
     def text(self, name: str) -> str:
         """A string."""
         found: str = self._take(name, str)
@@ -114,6 +118,7 @@ def decode_reign(fields: object) -> Reign:
             given.number("since_ns"),
             given.text("forced"),
             given.text("policy"),
+            given.number_or_0("acknowledged_seq"),
         )
     except ValueError as error:
         raise ProtocolError(f"a reign is not valid: {error}") from None
@@ -156,7 +161,9 @@ def _acquire(given: _Fields) -> Acquire:
 _REQUESTS: Final[Mapping[str, Callable[[_Fields], Request]]] = {
     "acquire": _acquire,
     "renew": lambda given: Renew(given.number("epoch")),
-    "record": lambda given: Record(given.number("epoch"), given.number("revision"), given.texts("in_sync")),
+    "record": lambda given: Record(
+        given.number("epoch"), given.number("revision"), given.texts("in_sync"), given.number("acknowledged_seq")
+    ),
     "release": lambda given: Release(given.number("epoch"), given.text("successor")),
     "read": lambda _given: Read(),
 }

@@ -270,6 +270,14 @@ class Primary:
         return self._alone in (self.recorded, self.asked)
 
     @property
+    def acknowledged_seq(self) -> int:
+        """Newest command that clients may have been told of and that is on this disk; 0 under `none`.
+
+        Each node that the record names has it, so one that ends before it has lost it since.
+        """
+        return 0 if self.settings.policy == "none" else min(self._released_seq, self.journaled_seq)
+
+    @property
     def wish(self) -> frozenset[str] | None:
         """Names that the arbiter is to record as in sync now; None: nothing to record, or a request is under way."""
         if self.asked or self.superseded:
@@ -426,6 +434,8 @@ class Primary:
     def _reason_against(self, copy: Copy) -> str:
         if copy.role not in ROLES:
             return f"the role {copy.role!r} is unknown"
+        if copy.role != "auditor" and copy.name == self.identity.name:
+            return f"the primary is named {copy.name} too; give each directory a name of its own (--node)"
         if copy.role != "auditor" and any(
             other.name == copy.name and other.directory != copy.directory for other in self._live()
         ):

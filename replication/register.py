@@ -26,6 +26,7 @@ from replication.arbiter import (
     Won,
     acquire_refusal,
     check_request,
+    first_record,
     lease_refusal,
     record_refusal,
     with_in_sync,
@@ -127,9 +128,7 @@ class Register:
         revision = max(self.stored.revision, request.expected) + 1
         if revision > EPOCH_MAX:
             return self._unchanged(Lost(Reason.CHANGED, "the register has no epoch left", standing.reign))
-        name, address, clients, policy, _ = one = request.candidate
-        in_sync = (one.member,)
-        reign = Reign(revision, revision, name, address, clients, in_sync, request.since_ns, request.force, policy)
+        reign = first_record(request, self.stored.reign, revision)
         return self._won(Stored(reign, revision, request.ttl_ns), now_ns + request.ttl_ns, changed=True)
 
     def _record(self, request: Record, standing: Standing) -> Decision:
@@ -138,7 +137,7 @@ class Register:
         revision = self.stored.revision + 1
         if self.stored.reign is None or revision > EPOCH_MAX:
             return self._unchanged(Lost(Reason.CHANGED, "the register has no revision left", standing.reign))
-        reign = with_in_sync(self.stored.reign, request.in_sync, revision)
+        reign = with_in_sync(self.stored.reign, request, revision)
         stored = self.stored._replace(reign=reign, revision=revision)
         return self._won(stored, self._held_until_ns, changed=True)
 

@@ -530,7 +530,7 @@ class Standby:
         name = self.identity.name
         if self.role != "standby":
             return f"{name} is a {self.role}: it takes over only by `lockstep promote --force`"
-        if why := self.reason_not_to_begin(forced=False) or self._reason_by_record(reign):
+        if why := self.reason_not_to_begin(forced=False, acknowledged_seq=0) or self._reason_by_record(reign):
             return why
         if self._blocks or self.applied_seq < self.taken_seq:
             return f"{name} has not applied all that it has received"
@@ -540,11 +540,11 @@ class Standby:
             return f"{name} has not written all that it has received to its disk"
         return ""
 
-    def reason_not_to_begin(self, *, forced: bool) -> str:
+    def reason_not_to_begin(self, *, forced: bool, acknowledged_seq: int) -> str:
         """Reason to give back a reign that was won; "" if there is none. Ask it once all that was taken is applied.
 
         It may have come up while the request was under way. forced: an operator has asked for the reign, by whose word
-        only a divergence counts.
+        only a divergence counts. acknowledged_seq: of the arbiter's record.
         """
         name = self.identity.name
         if self.divergence is not None:
@@ -553,7 +553,19 @@ class Standby:
             return ""
         if self.state == "apart":
             return f"{name} has blocks that are not of the primary's history; they must be set aside first"
-        return f"{name} is no pair of the primary: {self.unlike}" if self.unlike else ""
+        if self.unlike:
+            return f"{name} is no pair of the primary: {self.unlike}"
+        return self._reason_by_position(acknowledged_seq)
+
+    def _reason_by_position(self, acknowledged_seq: int) -> str:
+        """Reason of a node that lacks what each node in the record has acknowledged; "" for none."""
+        if self.taken_seq >= acknowledged_seq:
+            return ""
+        return (
+            f"{self.identity.name} ends at command {self.taken_seq}, and clients were told of commands up to "
+            f"{acknowledged_seq}: its directory is an older copy of itself; start the other node, from which this one "
+            "gets what it lacks"
+        )
 
     def _reason_by_record(self, reign: Reign | None) -> str:
         name = self.identity.name
@@ -574,7 +586,7 @@ class Standby:
             return f"{name} has an empty journal, and epoch {reign.epoch} has begun; its disk was lost or replaced"
         if reign.policy == "replica" and not (self.memory_kept or synced) and len(reign.in_sync) > 1:
             return f"{name} has restarted, and may lack what it had in memory alone"
-        return ""
+        return self._reason_by_position(reign.acknowledged_seq)
 
     def on_record_read(self, reign: Reign | None) -> None:
         """Take the arbiter's record, each time that it is read: of its last reign, and which nodes are in sync.

@@ -12,6 +12,8 @@ from replication.lease import Lease
 
 #: Wait after a failed change of the record.
 RETRY_NS: Final = 20_000_000
+#: Interval at which the record gets the newest command that clients were told of.
+ACKNOWLEDGED_NS: Final = 1_000_000_000
 
 
 class InSync(Protocol):
@@ -20,6 +22,11 @@ class InSync(Protocol):
     @property
     def wish(self) -> frozenset[str] | None:
         """Names to record now, if any."""
+        ...
+
+    @property
+    def acknowledged_seq(self) -> int:
+        """Newest command that clients were told of and that each node in sync has."""
         ...
 
     def on_record_asked(self, names: frozenset[str]) -> None:
@@ -54,6 +61,7 @@ class Tenure:
         self._unknown: Record | None = None
         self._write_again = False
         self._record_next_ns = 0
+        self._acknowledged_next_ns = 0
 
     @property
     def epoch(self) -> int:
@@ -73,19 +81,26 @@ class Tenure:
             self._renewal_sent_ns = now_ns
             self.lease.renewal_sent(now_ns)
             requests.append(Renew(self.epoch))
-        if self._asking is None and now_ns >= self._record_next_ns and (about := self._about_the_record()) is not None:
+        if (
+            self._asking is None
+            and now_ns >= self._record_next_ns
+            and (about := self._about_the_record(now_ns)) is not None
+        ):
             self._asking = about
             requests.append(about)
         return requests
 
-    def _about_the_record(self) -> Record | Read | None:
+    def _about_the_record(self, now_ns: int) -> Record | Read | None:
         if self._unknown is not None:
             return self._unknown if self._write_again else Read()
-        names = self._in_sync.wish
+        names, acknowledged_seq = self._in_sync.wish, self._in_sync.acknowledged_seq
         if names is None:
-            return None
+            if acknowledged_seq <= self.reign.acknowledged_seq or now_ns < self._acknowledged_next_ns:
+                return None
+            names = frozenset(self.reign.in_sync)
+        self._acknowledged_next_ns = now_ns + ACKNOWLEDGED_NS
         self._in_sync.on_record_asked(names)
-        return Record(self.epoch, self.reign.revision, tuple(sorted(names)))
+        return Record(self.epoch, self.reign.revision, tuple(sorted(names)), acknowledged_seq)
 
     def on_answer(self, request: Request, answer: Answer) -> None:
         """Take the answer to a request."""

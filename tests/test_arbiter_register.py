@@ -309,3 +309,18 @@ def test_a_lease_is_renewed_by_the_sending_time_and_never_shortened_and_ends_for
 def test_a_reign_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         REIGN.epoch = 4  # type: ignore[misc]
+
+
+def test_the_acknowledged_command_stays_from_reign_to_reign_and_never_goes_back_unless_one_is_forced() -> None:
+    register = Register()
+    first = won(register.ask(wish("A", 0), 0))
+    told = won(register.ask(Record(first.epoch, first.reign.revision, ("A", "B"), 40), 1))
+    assert told.reign.acknowledged_seq == 40
+    later = won(register.ask(Record(first.epoch, told.reign.revision, ("A", "B"), 30), 2))
+    assert later.reign.acknowledged_seq == 40
+    register.ask(Release(first.epoch), 3)
+    second = won(register.ask(wish("B", first.epoch), 4))
+    assert second.reign.acknowledged_seq == 40
+    register.ask(Release(second.epoch), 5)
+    forced = won(register.ask(wish("A", second.epoch, "its disk alone is left"), 6))
+    assert forced.reign.acknowledged_seq == 0

@@ -9,7 +9,7 @@ from replication.arbiter import Acquire, Candidate, Read, Reason, Record, Reign,
 from replication.candidacy import EPOCHS_LEFT_OUT, Candidacy
 from replication.lease import Lease
 from replication.register import Register
-from replication.tenure import RETRY_NS, Tenure
+from replication.tenure import ACKNOWLEDGED_NS, RETRY_NS, Tenure
 from tests.pairs import MS
 
 TTL_NS = 600 * MS
@@ -22,6 +22,7 @@ class Names:
         self.wanted = self.recorded = frozenset({"A"})
         self.asked: frozenset[str] = frozenset()
         self.refused: int | None = None
+        self.acknowledged_seq = 0
 
     @property
     def wish(self) -> frozenset[str] | None:
@@ -286,3 +287,39 @@ def test_a_reign_that_another_ended_is_over() -> None:
     assert names.refused == other.won.epoch
     lost = register.ask(record, 2 * TTL_NS)
     assert getattr(lost, "reason", None) is Reason.ENDED
+
+
+def about_the_record(reign: Tenure, now_ns: int) -> list[Record]:
+    """Requests to change the record that are due."""
+    return [each for each in reign.next_requests(now_ns) if isinstance(each, Record)]
+
+
+def test_the_record_gets_the_newest_acknowledged_command_once_a_second_and_only_news() -> None:
+    register = Register()
+    reign, names = tenure(register)
+    names.acknowledged_seq = 7
+    (first,) = about_the_record(reign, 0)
+    assert (first.acknowledged_seq, first.in_sync) == (7, reign.reign.in_sync)
+    reign.on_answer(first, register.ask(first, 0))
+    assert register.stored.reign is not None
+    assert register.stored.reign.acknowledged_seq == reign.reign.acknowledged_seq == 7
+    assert not names.asked
+    assert about_the_record(reign, 2 * ACKNOWLEDGED_NS) == []
+    names.acknowledged_seq = 9
+    (second,) = about_the_record(reign, 2 * ACKNOWLEDGED_NS)
+    names.acknowledged_seq = 11
+    reign.on_failure(second, "timeout", 2 * ACKNOWLEDGED_NS)  # it may have come true
+    assert [
+        type(each) for each in reign.next_requests(2 * ACKNOWLEDGED_NS + RETRY_NS) if not isinstance(each, Renew)
+    ] == [Read]
+
+
+def test_the_record_of_an_acknowledged_command_waits_for_its_time() -> None:
+    register = Register()
+    reign, names = tenure(register)
+    names.acknowledged_seq = 7
+    (first,) = about_the_record(reign, 0)
+    reign.on_answer(first, register.ask(first, 0))
+    names.acknowledged_seq = 8
+    assert about_the_record(reign, ACKNOWLEDGED_NS - 1) == []
+    assert [each.acknowledged_seq for each in about_the_record(reign, ACKNOWLEDGED_NS)] == [8]

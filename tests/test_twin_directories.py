@@ -4,6 +4,8 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import pytest
+
 from replication.register import Register
 from tests.rows import participant
 from tests.test_node_pair import Member, start_rows, until, with_pair
@@ -59,5 +61,102 @@ def test_a_directory_that_the_record_does_not_name_takes_nothing_over(tmp_path: 
             assert not again.node.reigns
         finally:
             again.close()
+
+    with_pair(tmp_path, story)
+
+
+def test_a_copy_of_the_primarys_directory_under_its_name_is_refused_and_the_primary_goes_on(tmp_path: Path) -> None:
+    async def story(register: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.engine.seq == a.node.engine.seq)
+        b.kill()
+        shutil.copytree(tmp_path / "a", tmp_path / "twin", ignore=shutil.ignore_patterns("*.lock", "*.sock"))
+        twin = Member("A", tmp_path / "twin", register, a, "both")
+        await twin.start()
+        try:
+            await until(lambda: "is named A too" in twin.pair.standby.why)
+            await a.node.submit(participant("BETA"))
+            assert a.node.reigns
+            assert not twin.node.reigns
+        finally:
+            twin.close()
+
+    with_pair(tmp_path, story)
+
+
+def put_back(backup: Path, directory: Path) -> None:
+    """Write each file of a backup over the one that is there, as `rsync --inplace --delete` does."""
+    for path in directory.rglob("*"):
+        if path.is_file() and not (backup / path.relative_to(directory)).exists():
+            path.unlink()
+    for path in backup.rglob("*"):
+        if path.is_file():
+            (directory / path.relative_to(backup)).write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_older_backup_over_the_same_files_takes_nothing_over_until_it_has_caught_up(
+    tmp_path: Path, name: str
+) -> None:
+    async def story(register: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.journal.durable_seq == a.node.engine.seq)
+        members = {"a": a, "b": b}
+        shutil.copytree(members[name].directory, tmp_path / "backup", ignore=shutil.ignore_patterns("*.lock", "*.sock"))
+        answered = await a.node.submit(participant("BETA"))
+        await until(lambda: recorded(register) >= answered.last_seq)
+        b.kill()
+        a.kill()
+        for each in (a, b):
+            each.node.journal.close()
+        put_back(tmp_path / "backup", tmp_path / name)
+        again = Member(name.upper(), tmp_path / name, register, None, "both")
+        await again.start()
+        other = None
+        try:
+            assert register.stored.reign is not None
+            assert register.stored.reign.has_in_sync(again.pair.standby.member), "the directory is known again"
+            await until(lambda: "older copy of itself" in again.pair.status()["cannot_take_over_reason"])
+            assert again.node.engine.seq < answered.last_seq
+            await asyncio.sleep(0.2)
+            assert not again.node.reigns
+            left = "b" if name == "a" else "a"
+            other = Member(left.upper(), tmp_path / left, register, again, "both")
+            await other.start()
+            await until(lambda: other.node.reigns)
+            await until(lambda: again.pair.standby.in_sync)
+            await until(lambda: again.pair.status()["can_take_over"])
+            assert again.node.engine.seq >= answered.last_seq
+        finally:
+            again.close()
+            if other is not None:
+                other.close()
+
+    with_pair(tmp_path, story)
+
+
+def recorded(register: Register) -> int:
+    """The acknowledged command of the arbiter's record."""
+    return register.stored.reign.acknowledged_seq if register.stored.reign is not None else 0
+
+
+def test_an_older_backup_reigns_where_its_position_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the test above: name, file system and inode alone do not tell a backup."""
+    monkeypatch.setattr("replication.standby.Standby._reason_by_position", lambda *_: "")
+
+    async def story(register: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: b.node.journal.durable_seq == a.node.engine.seq)
+        shutil.copytree(b.directory, tmp_path / "backup", ignore=shutil.ignore_patterns("*.lock", "*.sock"))
+        answered = await a.node.submit(participant("BETA"))
+        await until(lambda: recorded(register) >= answered.last_seq)
+        b.kill()
+        a.kill()
+        b.node.journal.close()
+        put_back(tmp_path / "backup", tmp_path / "b")
+        again = Member("B", tmp_path / "b", register, None, "both")
+        await again.start()
+        await until(lambda: again.node.reigns)
+        again.close()
 
     with_pair(tmp_path, story)

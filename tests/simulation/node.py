@@ -433,7 +433,9 @@ class SimNode:
                 return
             self._seal_received(won=True)
             self._apply()
-        why = self.standby.reason_not_to_begin(forced=bool(won.reign.forced))
+        why = self.standby.reason_not_to_begin(
+            forced=bool(won.reign.forced), acknowledged_seq=won.reign.acknowledged_seq
+        )
         if why:
             self.world.strike("reign given back")
             self.world.say("{} gives epoch {} back: {}", self.name, won.epoch, why)
