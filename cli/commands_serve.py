@@ -253,6 +253,7 @@ def serve(
         ),
         policy.value,
         host,
+        port,
     )
     options = NodeOptions(
         data,

@@ -74,6 +74,7 @@ KNOWN: Final = {
     ("node", "PortInUse"): LATER,
     ("node", "OperationRefused"): LATER,
     ("node", "RoomGone"): LATER,
+    ("node", "AuditForbidden"): WRONG,
     ("node", "AuditRefused"): LATER,
 }
 

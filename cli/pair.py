@@ -34,8 +34,8 @@ class PairArguments(NamedTuple):
     leave_pair: bool = False
 
 
-def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
-    """Plan of a node of a pair; None without --arbiter. Raises WrongUse."""
+def plan_of(given: PairArguments, policy: str, host: str, port: int = 0) -> "PairPlan | None":
+    """Plan of a node of a pair; None without --arbiter. ``host``, ``port``: of order entry. Raises WrongUse."""
     if given.arbiter is None:
         _check_single(given, policy)
         return None
@@ -68,13 +68,13 @@ def plan_of(given: PairArguments, policy: str, host: str) -> "PairPlan | None":
     except (AddressError, ValueError) as error:
         raise WrongUse(str(error)) from None
     return PairPlan(
-        _options(given, policy, host, name, secret),
+        _options(given, policy, (host, port), name, secret),
         lambda journal_id: open_arbiter(address, journal_id, ttl_ns=ttl_ns, secret_file=secret_file, ca_file=ca_file),
         lambda journal_id: DeathWatch(where, journal_id, secret_file, ca_file),
     )
 
 
-def _options(given: PairArguments, policy: str, host: str, name: str, secret: bytes) -> "PairOptions":
+def _options(given: PairArguments, policy: str, entry: tuple[str, int], name: str, secret: bytes) -> "PairOptions":
     """Options of the link and of replication. Raises WrongUse."""
     from node.pair_plan import PairOptions
     from replication.arbiter import Candidate
@@ -85,7 +85,12 @@ def _options(given: PairArguments, policy: str, host: str, name: str, secret: by
         raise WrongUse(
             f"--link is {given.link!r}, by which no other node can reach this one; give an address of this machine"
         )
+    host, port = entry
+    if link_port and link_port == port and (host in _ANY or host == link_host):
+        raise WrongUse(f"--link and --port are both {port}; give each a port of its own")
     peer = address_of(given.peer, "--peer", least=1) if given.peer is not None else None
+    if peer is not None and peer == (link_host, link_port):
+        raise WrongUse(f"--peer is {given.peer}, the --link of this node itself; give the --link of the other node")
     timeout_ms = _STANDBY_TIMEOUT_MS if given.standby_timeout_ms is None else given.standby_timeout_ms
     silence_ns = timeout_ms * 1_000_000
     settings = Settings(

@@ -49,6 +49,8 @@ def serve(
     of_new = _CAPACITY
     if holds_journal(options.data):
         capacity.check(options.data)
+    elif leave_pair:
+        raise WrongUse(f"{options.data} has no journal, so there is no pair to leave; check --data")
     else:
         of_new = capacity.of_new(_CAPACITY)
     ready(gateway=True)

@@ -20,6 +20,8 @@ SECRET_NAME: Final = "secret"
 
 def witness(data: Path, host: str, port: int, secret_file: Path | None, *, as_json: bool) -> int:
     """Run a witness until SIGTERM or Ctrl-C. Exit status 0 after an orderly end."""
+    if data.is_dir() and ((data / "journal").is_dir() or (data / "slices").is_dir()):
+        raise WrongUse(f"{data} is the data directory of a node; give the witness a directory of its own")
     make_folder(data)
     where = data / SECRET_NAME if secret_file is None else secret_file
     if secret_file is None and not where.exists():

@@ -149,7 +149,7 @@ def _open(directory: Path, name: str) -> BinaryIO:
         return path.open("rb")
     except FileNotFoundError:
         raise JournalError(
-            f"{directory} has no quarantine {name}; `lockstep doctor {directory}` lists those that there are"
+            f"{directory} has no quarantine {name!r}; `lockstep doctor {directory}` lists those that there are"
         ) from None
     except OSError as error:
         raise JournalFault(f"{path} cannot be read: {error.strerror}") from error

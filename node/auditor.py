@@ -37,6 +37,10 @@ _LOOK_S: Final = 0.02
 _ATTEMPTS: Final = 5
 
 
+class AuditForbidden(Exception):
+    """The primary and this auditor are no pair: another attempt changes nothing. The message says why."""
+
+
 class AuditRefused(Exception):
     """The audit cannot begin or go on; the message says why."""
 
@@ -133,8 +137,13 @@ class Auditor:
                 if self.standby.state == "elsewhere" and attempts < _ATTEMPTS:
                     self._read_on()
                 elif self.standby.state != "disconnected":
-                    raise AuditRefused(self._reason())
+                    raise (AuditForbidden if self._is_for_good else AuditRefused)(self._reason())
         return self.state
+
+    @property
+    def _is_for_good(self) -> bool:
+        """True if the secret or the market is another one."""
+        return bool(self.standby.unlike) or "secret" in self.standby.why
 
     def _reason(self) -> str:
         standby = self.standby

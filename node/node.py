@@ -275,7 +275,7 @@ class Node:
         """End at once, without another word to clients: another node is primary, or may be."""
         if self._failure is None:
             self._failure = Deposed(why)
-            self.log.warning("the reign has ended", why=why)
+            self.log.warning("the reign has ended" if self.reigns else "this copy starts again", why=why)
             for connection in list(self.gateway.connections):
                 connection.close("another node is primary", debug=False)
             self._stop()

@@ -254,6 +254,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
             admin_port=admin.port,
             seq=opened.engine.seq,
             durability=node.policy,
+            **({} if pair is None else {"link": f"{pair.options.host}:{pair.port}"}),
         )
         metrics_at = metrics.port if metrics is not None else None
         settings.on_listening(

@@ -11,7 +11,7 @@ from cli.main import run_line
 from directory.bundle import bundles, judge, read_bundle
 from engine.interface import EngineKind
 from engine.reference.rows_by_part import PARTS
-from node.auditor import Auditor, AuditRefused, AuditState
+from node.auditor import AuditForbidden, Auditor, AuditState
 from replication.register import Register
 from tests.rows import cancel, enter
 from tests.test_divergence import PLACES, flip
@@ -177,7 +177,7 @@ def test_an_audit_without_the_secret_is_refused(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, _b: Member) -> None:
         await a.node.submit(start_rows())
         auditor = await asyncio.to_thread(third, tmp_path, a, "kernel", b"another secret")
-        with pytest.raises(AuditRefused, match="--secret-file"):
+        with pytest.raises(AuditForbidden, match="--secret-file"):
             await followed(auditor, 1 << 60, 0)
         auditor.close()
 

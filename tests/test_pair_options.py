@@ -64,3 +64,35 @@ def test_a_long_name_is_shown_with_a_sign_of_its_cut(tmp_path: Path, secret: Pat
     line = ("serve", "--data", tmp_path / "node", "--port", 0, "--arbiter", "witness://127.0.0.1:9010")
     _, _, said = lockstep(*line, "--secret-file", secret, "--node", "x" * 100)
     assert f"'{'x' * 80}'... (100 characters); give 1 to 64" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--port", "21300", "--link", "127.0.0.1:21300"], "--link and --port are both 21300"),
+        (
+            ["--link", "127.0.0.1:21333", "--peer", "127.0.0.1:21333"],
+            "--peer is 127.0.0.1:21333, the --link of this node itself",
+        ),
+    ],
+)
+def test_a_node_that_would_meet_itself_is_refused(
+    words: list[str], why: str, tmp_path: Path, secret: Path, lockstep: Lockstep
+) -> None:
+    pair = ["--arbiter", "witness://127.0.0.1:9010", "--node", "A", "--secret-file", secret]
+    status, _, said = lockstep("serve", "--data", tmp_path / "node", *pair, *words)
+    assert (status, why in said) == (2, True), said
+    assert not (tmp_path / "node").exists()
+
+
+def test_a_pair_is_not_left_where_there_is_no_journal(tmp_path: Path, lockstep: Lockstep) -> None:
+    status, _, said = lockstep("serve", "--data", tmp_path / "node", "--port", 0, "--leave-pair")
+    assert (status, "has no journal, so there is no pair to leave" in said) == (2, True), said
+    assert not (tmp_path / "node").exists()
+
+
+def test_a_witness_takes_no_directory_of_a_node(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "node" / "journal").mkdir(parents=True)
+    status, _, said = lockstep("witness", "--data", tmp_path / "node", "--port", 0)
+    assert (status, "is the data directory of a node" in said) == (2, True), said
+    assert [path.name for path in (tmp_path / "node").iterdir()] == ["journal"]

@@ -243,7 +243,7 @@ def test_a_quarantine_that_was_changed_is_noticed(tmp_path: Path, change: Callab
 
 def test_a_quarantine_that_is_not_there_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:
     old_primary(tmp_path)
-    with pytest.raises(JournalError, match="has no quarantine 7-ab; `lockstep doctor"):
+    with pytest.raises(JournalError, match="has no quarantine '7-ab'; `lockstep doctor"):
         list(quarantined_blocks(tmp_path, "7-ab"))
     quarantine.path_of(tmp_path, "7-ab").mkdir(parents=True)
     with pytest.raises(JournalFault, match="cannot be read"):
@@ -404,7 +404,7 @@ def test_doctor_lists_a_quarantine_and_commands_prints_it_in_the_notation(tmp_pa
 
     assert lockstep("commands", node, "--quarantine", f"{found.name}.blocks")[:2] == (0, "\n".join(lost) + "\n")
     status, _, err = lockstep("commands", node, "--quarantine", "8-1234abcd")
-    assert (status, "has no quarantine 8-1234abcd" in err) == (2, True)
+    assert (status, "has no quarantine '8-1234abcd'" in err) == (2, True)
     status, _, err = lockstep(*asked, "--from", "11")
     assert (status, "has commands 7 to 10, not 11 to 10" in err) == (2, True)
     assert lockstep("commands", node)[1].splitlines() == day
