@@ -31,14 +31,20 @@ def audit(
 
     ``bundles``: folder of the bundles that a difference is written into.
     """
+    if not bundles.is_dir():
+        raise WrongUse(f"{bundles} is no folder; --bundles names the one for the bundle of a difference")
     if Path(against).is_dir():
         from cli.proof import compare
 
         if to_seq is not None or seconds is not None:
             raise WrongUse("--to and --seconds are of an audit of a running primary; leave them out for a directory")
-        return compare(directory, Path(against), engine, as_json=as_json)
-    if not bundles.is_dir():
-        raise WrongUse(f"{bundles} is no folder; --bundles names the one for the bundle of a difference")
+        return compare(
+            directory,
+            Path(against),
+            engine,
+            as_json=as_json,
+            on_difference=lambda report: _bundle_both(directory, Path(against), report, bundles),
+        )
     address = address_of(against, "--against", least=1)
     if secret_file is None:
         raise WrongUse("an audit of a running primary needs --secret-file, the secret of the pair")
@@ -61,6 +67,24 @@ def audit(
     finally:
         auditor.close()
     return _end(auditor, engine, bundle, why, as_json=as_json)
+
+
+def _bundle_both(directory: Path, other: Path, report: Any, bundles: Path) -> None:
+    """Write a bundle of each directory, and say where; the difference is shown already."""
+    from node.compare_bundle import difference_of, write_bundles
+
+    with errors.finding():
+        difference = difference_of(directory, other, report)
+        if difference is None:
+            screen.notice("no bundle is written: the difference has no block and part of the state")
+            return
+        try:
+            one, two = write_bundles(bundles, directory, other, difference)
+        except OSError as error:
+            screen.notice(f"no bundle was written into {bundles}: {error.strerror or error}")
+            return
+    screen.notice(f"first command {screen.count(difference.first_seq)}, part {difference.part}")
+    screen.notice(f"bundles: {one} and {two}; `lockstep doctor` opens each, and `lockstep compare` both")
 
 
 def _written(auditor: Any) -> tuple[str | None, str]:

@@ -1,6 +1,6 @@
 """Verification of journals: `lockstep verify` and `lockstep compare`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -145,9 +145,16 @@ def _one(row: NDArray[Any]) -> "np.void":
     return single
 
 
-def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_json: bool) -> int:
+def compare(
+    directory_a: Path,
+    directory_b: Path,
+    engine: EngineChoice,
+    *,
+    as_json: bool,
+    on_difference: Callable[[CompareReport], object] = lambda _: None,
+) -> int:
     """`lockstep compare`: exit status 1 if the two differ; a shorter journal that equals the beginning of the other
-    does not.
+    does not. ``on_difference``: gets the report of two directories that differ, once it is shown.
     """
     if directory_a.is_file() and directory_b.is_file():
         from cli.bundle_report import compare as of_bundles
@@ -166,6 +173,8 @@ def compare(directory_a: Path, directory_b: Path, engine: EngineChoice, *, as_js
         screen.print_json(_compared_facts(directory_a, report))
     else:
         _show_compared(directory_a, directory_b, report)
+    if report.differs:
+        on_difference(report)
     return errors.FINE if report.same else errors.FOUND
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from checkpoints import CheckpointStore
 from cli.main import run_line
+from directory.bundle import bundles, read_bundle
 from engine import Engine
 from engine.interface import EngineKind
 from replay.compare import compare
@@ -182,3 +183,52 @@ def flip_row(node: Path, seq: int) -> None:
     raw = path.read_bytes()
     assert row in raw
     path.write_bytes(raw.replace(row, bytes([row[0] ^ 1]) + row[1:]))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_audit_of_two_directories_names_the_part_and_writes_a_bundle_of_each(
+    engine: EngineKind, sound: Path, bent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["audit", str(sound), "--against", str(bent), "--engine", engine, "--bundles", str(tmp_path)]
+    assert run_line(words) == 1
+    assert f"first command {len(ROWS):,}, part reference" in capsys.readouterr().err
+    one, two = bundles(tmp_path)
+    assert read_bundle(one).part == read_bundle(two).part == "reference"
+    statuses = {read_bundle(path).manifest["found"]["node"]: run_line(["doctor", str(path)]) for path in (one, two)}
+    assert statuses == {str(sound): 0, str(bent): 1}
+    capsys.readouterr()
+    assert run_line(["compare", str(one), str(two)]) == 1
+    assert f"the state of {bent} was wrong" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_an_audit_by_the_reference_engine_names_a_part_that_both_directories_have_wrong(
+    bent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bent, tmp_path / "too")
+    words = ["audit", str(bent), "--against", str(tmp_path / "too"), "--bundles", str(tmp_path)]
+    assert run_line(words) == 0
+    assert run_line([*words, "--engine", "reference"]) == 1
+    assert "part reference" in capsys.readouterr().err
+    assert len(bundles(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_audit_of_directories_with_other_events_names_the_block(
+    engine: EngineKind, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_node(tmp_path / "b", ROWS, engine=DropsAFill(5))
+    assert (
+        run_line(
+            ["audit", str(sound), "--against", str(tmp_path / "b"), "--engine", engine, "--bundles", str(tmp_path)]
+        )
+        == 1
+    )
+    assert "part events" in capsys.readouterr().err
+    digest = compare(sound, tmp_path / "b").digest
+    assert digest is not None
+    for path in bundles(tmp_path):
+        assert read_bundle(path).manifest["divergence"] == {
+            "first_seq": digest.first_seq,
+            "last_seq": digest.last_seq,
+            "part": "events",
+        }
