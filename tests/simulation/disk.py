@@ -49,6 +49,21 @@ class Disk:
         self.hang_ns = 0
         self.settled_damage = False
 
+    def copied(self) -> "Disk":
+        """A copy of the whole directory, with its id."""
+        copy = Disk(self._world, incomplete="")
+        copy.slots, copy.slices, copy.slices_aside = list(self.slots), list(self.slices), list(self.slices_aside)
+        copy.marks, copy.directory, copy.checkpoint = dict(self.marks), self.directory, None
+        copy.quarantine, copy.ever, copy.damaged = list(self.quarantine), set(self.ever), set(self.damaged)
+        copy.settled_damage = self.settled_damage
+        return copy
+
+    @property
+    def last_seq(self) -> int:
+        """Last command before the first damage."""
+        blocks, _ = self.read()
+        return blocks[-1].last_seq if blocks else 0
+
     def delay_ns(self) -> int:
         """Time of one write."""
         delay_ns = self._world.draw.randrange(100_000, 3 * MS) * self.slow

@@ -12,6 +12,7 @@ from replication.primary import Settings
 from sequencer.release import REPLICATED
 from tests.simulation.arbiters import SimArbiter
 from tests.simulation.checks import Checker, rows_of
+from tests.simulation.copies import Copies
 from tests.simulation.disk import Disk
 from tests.simulation.network import Network
 from tests.simulation.node import Release, SimNode
@@ -45,6 +46,8 @@ KINDS: Final = (
     "hung disk",
     "reign given up for a hung disk",
     "lost disk",
+    "older backup",
+    "twin",
     "bit flip in a stored block",
     "bit flip in a checkpoint",
     "bit flip in memory",
@@ -80,6 +83,7 @@ class Faults:
         self.world, self.network, self.arbiter, self.checker = world, network, arbiter, checker
         self.settings = settings
         self.active = False
+        self.copies = Copies(world, self._may_wound, self._acknowledged_seq)
         self.kinds: dict[str, Callable[[SimNode], None]] = {
             "connection reset": lambda _: self._end_connection(told=True),
             "half-open connection": lambda _: self._end_connection(told=False),
@@ -113,6 +117,8 @@ class Faults:
             "lost register": lambda _: self._crash_arbiter(lost=True),
             "switchover": lambda _: self._switch_over(),
             "roll": lambda _: self._roll(),
+            "older backup": self.copies.back_up,
+            "twin": self.copies.start_twin,
             "orderly restart": lambda node: node.stop_in_order("an operator restarts it"),
         }
         # A swarm: each seed leaves some kinds out, so that others come together more often.
@@ -147,6 +153,8 @@ class Faults:
     def end(self) -> None:
         """Heal what is not a node: paths, disks, clocks, the arbiter."""
         self.active = False
+        self.copies.forget_backups()
+        self.copies.end_twin()
         self.arbiter.weather = {}
         self.network.slow = 1
         self.network.unblock(set(self.network.blocked))
@@ -361,6 +369,10 @@ class Faults:
         told = self.checker.told
         blocks, _ = other.disk.read()
         return len(blocks) > 2 and [row for block in blocks for row in rows_of(block)][: len(told)] == told
+
+    def _acknowledged_seq(self) -> int:
+        reign = self.arbiter.register.stored.reign
+        return reign.acknowledged_seq if reign is not None else 0
 
     def _misdirect(self, node: SimNode) -> None:
         # The block that is written goes nowhere: it must be on the other disk already, so the node is a standby.

@@ -140,11 +140,11 @@ class Network:
             if told:
                 each.host.call(each.life, each.closed)
 
-    def drop_host(self, name: str, *, told: bool) -> None:
+    def drop_host(self, host: Host, *, told: bool) -> None:
         """End all connections of a process that died; the others hear of it, unless the whole machine died."""
         for near in self.ends:
             for end in (near, near.peer):
-                if end.host.name == name and end.is_open:
+                if end.host is host and end.is_open:
                     end.is_open = False
                     if told:
                         end.put("close", None)

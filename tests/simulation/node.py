@@ -70,6 +70,7 @@ class Parts(NamedTuple):
     ignores_lease: bool = False
     drops_quarantine: bool = False
     reigns_unapplied: bool = False
+    twins_keep_the_id: bool = False
 
 
 class SimNode:
@@ -173,7 +174,7 @@ class SimNode:
         self.life += 1
         self._deferred.clear()
         self.memory_lost_ns = self.world.now_ns
-        self.network.drop_host(self.name, told=told)
+        self.network.drop_host(self, told=told)
         if self.writing:
             self.disk.crash_while_writing(self.writing)
         self._reset()
