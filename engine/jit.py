@@ -25,7 +25,7 @@ import numpy as np
 from numba import _dynfunc, types
 from numba.core import cgutils, event
 from numba.core.base import BaseContext
-from numba.core.caching import FunctionCache, NullCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
@@ -111,13 +111,19 @@ def _our_compiler(part: bool) -> Iterator[None]:
 class _KernelCache(FunctionCache):  # type: ignore[misc]
     """Files of one kernel in the cache.
 
+    Numba would name them by the place of the source, and leave them unused once its time has changed. The folder is
+    named by the content of all sources, so each checkout of the same sources has the same files.
+
     Numba loads the library of its compiler (0.4 s) before it reads them, though machine code needs none of it. A kernel
     that is not in the cache still gets all: the compiler loads its library itself.
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        numba.config.CACHE_DIR = str(cache_directory_of(Path(kernel.__code__.co_filename).resolve().parent))
+        folder = str(cache_directory_of(Path(kernel.__code__.co_filename).resolve().parent))
+        numba.config.CACHE_DIR = folder
         super().__init__(kernel)
+        self._cache_path = folder
+        self._cache_file = IndexDataCacheFile(folder, self._impl.filename_base, source_stamp="")
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Machine code of the kernel for the types of a call, or None."""

@@ -49,6 +49,21 @@ def test_a_part_of_a_kernel_is_compiled_for_itself_only_when_python_calls_it(tmp
     assert run("part", "whole") == (["4", "8"], ["kernels.part", "kernels.whole"])
 
 
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+def test_a_second_checkout_of_the_same_sources_finds_the_kernels_of_the_first(tmp_path: Path) -> None:
+    found = []
+    for number, checkout in enumerate((tmp_path / "one" / "kernels", tmp_path / "two" / "kernels")):
+        checkout.mkdir(parents=True)
+        script = checkout / "kernels.py"
+        script.write_text(KERNELS)
+        os.utime(script, ns=(number, number))
+        modes = {"LOCKSTEP_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, str(script), "whole"], check=True, env=os.environ | modes)
+        found.append({path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ic]")})
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
 def test_the_cache_of_kernels_is_named_by_all_files_of_ours_that_they_are_made_of(tmp_path: Path) -> None:
     """A constant of another folder is in the machine code: were it not in the name, an edit would change nothing."""
     texts = {
