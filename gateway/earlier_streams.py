@@ -227,7 +227,7 @@ def _open_orders(
 def _read_all(path: Path, tables: Arrays) -> list[tuple[int, int, int]]:
     """User number, number of the next message and bytes of each stream in an old file, all of which is read.
 
-    Raises ValueError where the file is not what the tables say.
+    Raises ValueError where the file is not what the tables say, and OSError.
     """
     if lacking := [name for name in _SPOOL_TABLES if name not in tables]:
         raise ValueError(f"the checkpoint has no table {lacking[0]} of {path}")
@@ -240,11 +240,11 @@ def _read_all(path: Path, tables: Arrays) -> list[tuple[int, int, int]]:
 def _messages(path: Path, tables: Arrays) -> Iterator[tuple[int, int, int, bytes]]:
     """User number, number of the first message, messages and bytes, piece by piece, of each stream in an old file.
 
-    Raises ValueError where the file is not what the tables say.
+    Raises ValueError where the file is not what the tables say, and OSError: what is not read now may be whole.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         at = 0

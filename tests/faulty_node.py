@@ -233,6 +233,7 @@ def drops_quarantine() -> None:
     import directory.set_aside
 
     directory.set_aside.write_quarantine = lambda *_: None  # type: ignore[attr-defined]
+    directory.set_aside.check_quarantine = lambda *_: None  # type: ignore[attr-defined]
 
 
 def flips() -> None:

@@ -68,7 +68,7 @@ def test_mistakes_of_a_start_are_one_sentence_each(tmp_path: Path) -> None:
         twin._options[1] = str(twin.data)
         twin.start()
         try:
-            _says(twin, "both nodes are named A; give each a name of its own (--node)")
+            _says(twin, "the primary is named A too; give each directory a name of its own (--node)")
             assert twin.pair()["can_take_over"] == 0
         finally:
             twin.stop()
