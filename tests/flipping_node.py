@@ -54,8 +54,7 @@ def install() -> None:
     def tick_and_flip(pair: Pair) -> None:
         directory = pair._node.options.data
         order = directory / "flip"
-        if order.exists():
-            part = order.read_text(encoding="ascii")
+        if order.exists() and (part := order.read_text(encoding="ascii")):  # it is made first, and then written
             order.unlink()
             flip(pair._node.engine, part)
             told = {"part": part, "seq": pair._node.engine.seq, "time_ns": time.time_ns()}
