@@ -1,16 +1,23 @@
 """Starts and ends of the nodes of a pair: each mistake is one sentence, and each order of events leads to a pair."""
 
 import asyncio
+import gc
 import itertools
 import shutil
 import signal
 import socket
+import weakref
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from directory.recover import recover
+from node import program
+from node.logs import Log
+from node.node import Deposed, NodeOptions
 from node.opening import open_directory
+from node.pair_plan import PairPlan
 from tests.conftest import Lockstep
 from tests.pair_processes import CAPACITY, Member, Nodes, nodes, pair
 from tests.running import until
@@ -187,3 +194,38 @@ def test_a_copy_leaves_a_primary_that_is_silent_and_tries_again(tmp_path: Path) 
             each.close()
 
     asyncio.run(story())
+
+
+def test_a_node_that_starts_again_as_a_copy_gives_its_memory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node freezes its objects, and refers to itself: it would stay, with a state of half a gigabyte."""
+    lives: list[weakref.ref[object]] = []
+
+    class Life:
+        def __init__(self) -> None:
+            self.own = self
+            lives.append(weakref.ref(self))
+
+    def served(*_: object) -> None:
+        assert all(life() is None for life in lives)
+        if len(lives) == 3:
+            return
+        Life()
+        gc.freeze()
+        raise Deposed("another node takes over")
+
+    monkeypatch.setattr(program, "_opened_and_served", served)
+    monkeypatch.setattr(program, "holds_journal", lambda _: True)
+    log = Log(pretty=False)
+    try:
+        program.serve(
+            NodeOptions(tmp_path, "127.0.0.1", 0, "fsync"),
+            CAPACITY,
+            log,
+            pair=cast(PairPlan, object()),
+        )
+    finally:
+        log.close()
+        gc.unfreeze()
+    assert len(lives) == 3
