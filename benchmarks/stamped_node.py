@@ -1,4 +1,4 @@
-"""`lockstep` that notes the times of each step of replication, for ``benchmarks.replica_profile``.
+"""`lockstep` that notes the times of each step of replication, for ``benchmarks.pair_profile``.
 
 Run it as ``python -m benchmarks.stamped_node serve ...`` with the name of a folder in ``LOCKSTEP_STAMPS``: when it ends
 it writes there what it noted, one file a process. Each stamp costs about half a microsecond.
@@ -91,7 +91,7 @@ def _stamp_all() -> None:
     _before(Pair, "on_applied", "block applied", lambda _self, _first_seq, last_seq, _digest: last_seq)
     _after(Market, "adopt", "turn over", lambda self, *_given: self.journal.last_seq)
     _before(ToPrimary, "data_received", "copy woke", _unknown)
-    _after(Standby, "on_taken", "copy checked", lambda _self, last_seq, _epoch: last_seq)
+    _after(Standby, "on_taken", "copy checked", lambda _self, last_seq, *_given: last_seq)
     _after(Pair, "on_bytes", "copy acknowledged", lambda self, _data: self.standby.taken_seq)
     _after(Standby, "on_applied", "copy applied", lambda _self, _first_seq, last_seq, _digest: last_seq)
     _before(FromCopy, "data_received", "acknowledgement read", _unknown)

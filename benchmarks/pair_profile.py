@@ -1,6 +1,8 @@
-"""Profile of a round trip through a pair in `replica`: the time of each step on both nodes.
+"""Profile of a round trip through a pair in `both`: the time of each step on both nodes.
 
-Run it as ``python -m benchmarks.replica_profile [ROUND_TRIPS]``. Both nodes note the monotonic time of each step of
+Under `replica` rows go ahead of their block, in compiled code on both nodes, and a block has those of many orders.
+
+Run it as ``python -m benchmarks.pair_profile [ROUND_TRIPS]``. Both nodes note the monotonic time of each step of
 each order (``benchmarks.stamped_node``), which the processes of one machine share. Only orders that were alone on
 their way count. Prints the median and the 90th percentile of each step, in microseconds.
 """
@@ -31,7 +33,7 @@ _SINCE: Final = {
 }
 
 
-def profile(requests: int, policy: str = "replica") -> tuple[Result, list[tuple[str, str, float, float, float]]]:
+def profile(requests: int, policy: str = "both") -> tuple[Result, list[tuple[str, str, float, float, float]]]:
     """Round trips, and for each step: step, the step that it is measured from, median and 90th percentile in us."""
     pair_nodes.ENTRY = _STAMPED
     with tempfile.TemporaryDirectory(prefix="lockstep-stamps-") as name:
