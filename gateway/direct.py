@@ -254,8 +254,8 @@ class DirectLines:
     def _note_sent(self, line: StandbyLine, before_seq: int) -> None:
         ahead = self._ahead_words
         if ahead[a.SENT] > before_seq:
-            end = ahead[a.OUT_END]
-            line.on_sent(ahead[a.SENT], self._ahead.arrays.out.tobytes()[end - ahead[a.OWED] : end])
+            end, owed = ahead[a.OUT_END], ahead[a.OWED]
+            line.on_sent(ahead[a.SENT], self._ahead.arrays.out.tobytes()[end - owed : end] if owed else b"")
 
     def _note_received(self, line: StandbyLine, told_seq: int, why: int) -> None:
         ahead = self._ahead_words
@@ -419,7 +419,7 @@ class DirectLines:
             self._note_sent(line, before_seq)
         told_seq = 0
         if words[t.BLOCKS]:
-            told_seq = self._told_seq()
+            told_seq = self._told_seq(why)
             self._give_blocks(why)
         if line is not None:
             self._note_received(line, told_seq if words[t.AHEAD] else 0, why)
@@ -450,9 +450,9 @@ class DirectLines:
             self._owner.on_told(segment, None if sent < 0 else segment.data[sent:])
         self._words[t.TELLING] = self._words[t.TELLING_BYTES] = 0
 
-    def _told_seq(self) -> int:
-        """Last command of the blocks that are wholly answered; 0: there are none."""
-        answered = self._words[t.NEXT_BLOCK]
+    def _told_seq(self, why: int) -> int:
+        """Last command of the blocks that are answered, by the kernel or, of the last one, by Python; 0: none are."""
+        answered = self._words[t.NEXT_BLOCK] + (why == t.CHECK)
         if not answered:
             return 0
         last = self._blocks[answered - 1]
