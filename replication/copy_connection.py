@@ -37,6 +37,8 @@ class Copy:
         self.member = ""
         self.sent_seq = self.ahead_seq = self.received_seq = self.journaled_seq = 0
         self.slice_number = 0
+        #: It takes rows ahead of their block; an earlier release ends a connection on which they come.
+        self.takes_rows = False
         self.heard_ns = now_ns
         self.beaten_ns = now_ns
         self.unsent_bytes = 0

@@ -326,6 +326,16 @@ def unpack_map(payload: bytes, kinds: dict[str, type]) -> dict[str, Any]:
     return found
 
 
+def unpack_flag(payload: bytes, name: str) -> bool:
+    """Decode a flag of a map; False where it has none, as that of an earlier release. Raises LinkError.
+
+    >>> unpack_flag(pack_map({"takes_rows": True}), "takes_rows"), unpack_flag(pack_map({}), "takes_rows")
+    (True, False)
+    """
+    unpack_map(payload, {})
+    return msgpack.unpackb(payload).get(name) is True
+
+
 class Identity(NamedTuple):
     """Identity of a node's state: two nodes with the same one compute the same from the same commands.
 

@@ -143,7 +143,7 @@ class Primary:
             return None
         waited_for = self._waited_for()
         copy = waited_for[0] if len(waited_for) == 1 else None
-        if not isinstance(copy, Copy) or copy.state != "live" or self._may_be_named_alone:
+        if not isinstance(copy, Copy) or copy.state != "live" or self._may_be_named_alone or not copy.takes_rows:
             return None
         current = copy.sent_seq == self.backlog.last_seq == self.applied_seq
         return copy if current and not copy.waiting_bytes and copy.reader.is_between_frames else None
@@ -413,6 +413,7 @@ class Primary:
         identity = Identity(*(claims[name] for name in Identity._fields))
         copy.name, copy.role, copy.directory = identity.name, claims["role"], claims["directory"]
         copy.member = member_of(copy.name, copy.directory)
+        copy.takes_rows = link.unpack_flag(outer["claims"], "takes_rows")
         if claims["epoch"] > self.epoch:
             self._on_newer_epoch(copy, claims["epoch"])
             return

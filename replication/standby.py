@@ -238,6 +238,7 @@ class Standby:
                     "role": self.role,
                     "epoch": self.epoch,
                     "directory": self._directory,
+                    "takes_rows": True,
                     "tail": link.pack_positions(self._tail),
                 }
             )

@@ -105,6 +105,9 @@ def test_rows_are_sent_ahead_under_replica_alone(policy: str) -> None:
     assert pair(policy)[0].core.ahead_copy() is None
     primary, _, wire = pair("replica")
     assert primary.core.ahead_copy() is wire.end
+    wire.end.takes_rows = False
+    assert primary.core.ahead_copy() is None, "a release that does not know them"
+    wire.end.takes_rows = True
     primary.core.on_record_asked(frozenset({"A"}))
     assert primary.core.ahead_copy() is None, "this node may be named alone soon"
 
