@@ -116,8 +116,7 @@ def plays_on(
     with History.open(directory) as history, screen.Bar("replaying") as bar:
         check_begins(history, from_seq)
         last_seq = history.last_seq
-        if from_seq > last_seq + 1:
-            raise ReplayError(f"{directory} has no command {from_seq:,} yet: it ends with command {last_seq:,}")
+        check_comes(directory, from_seq, last_seq)
         if row_before and from_seq <= last_seq:  # No slice ends with an EXTEND row.
             from_seq = max(from_seq - 1, history.slice_of(from_seq).start_seq + 1)
         end = last_seq if to_seq is None else min(to_seq, last_seq)
@@ -141,6 +140,12 @@ def plays_on(
             sys.stdout.flush()
         else:
             yield found
+
+
+def check_comes(directory: Path, seq: int, last_seq: int) -> None:
+    """Raise ReplayError for a command that neither is there nor comes next."""
+    if seq > last_seq + 1:
+        raise ReplayError(f"{directory} has no command {seq:,} yet: it ends with command {last_seq:,}")
 
 
 def next_seq(directory: Path) -> int:

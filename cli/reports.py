@@ -14,6 +14,7 @@ from cli import errors, screen
 from cli.choice import Selection, kind_codes
 from cli.errors import WrongUse
 from cli.history import check_names, chosen_plays, write_lines
+from cli.node import check_comes
 from engine.capacity import Capacity
 from engine.names import Directory, pack
 from journal.history import History
@@ -51,7 +52,9 @@ def _capacity(directory: Path, selection: Selection) -> Capacity:
                 "the directory of the whole journal"
             )
         last_seq = history.last_seq
-        if selection.from_seq is not None and not selection.follows:
+        if selection.follows:
+            check_comes(directory, selection.from_seq or 1, last_seq)
+        elif selection.from_seq is not None:
             check_range(directory, selection.from_seq, selection.to_seq, last_seq)
         each = [capacity_of(part.journal) for part in history.ranges(1, max(last_seq, 1))]
     return Capacity(

@@ -74,6 +74,7 @@ def test_its_json_fits_its_schema(past: Path, lockstep: Lockstep, option: list[s
     [
         (["--symbol", "NONE", "--to", "12"], "there is no instrument NONE"),
         (["--from", "14"], "has no command 14 yet: it ends with command 12"),
+        (["--from", "14", "--reports"], "has no command 14 yet: it ends with command 12"),
         (["--kind", "flood"], "there is no kind 'flood'"),
         (["--commands", "--reports"], "--commands and --reports exclude each other"),
     ],
