@@ -4,9 +4,10 @@ Without it the standby waits until the lease has run out. It is a process of its
 signal to the primary does not reach it. A process that is stopped, or a machine that is gone, is no death: then the
 lease decides.
 
-    python -m replication.death_watch PID ADDRESS JOURNAL_ID SECRET_FILE CA_FILE
+    python -m replication.death_watch DESCRIPTOR ADDRESS JOURNAL_ID SECRET_FILE CA_FILE
 
-A file may be "": none. Standard input has the epoch of the reign, a line for each; 0: none. Its end ends the watch.
+The descriptor is of the primary's process (pidfd_open) and inherited: a watch that comes to work after the primary has
+died still finds it dead. A file may be "": none. Standard input has the epoch of the reign, a line for each; 0: none.
 """
 
 import asyncio
@@ -21,9 +22,10 @@ from typing import IO, Final
 from replication.arbiter import Arbiter, ArbiterError
 from replication.arbiters import open_arbiter, parse_address
 
-#: Attempts to end the lease, and the pause between them, in seconds.
-_ATTEMPTS: Final = 20
-_PAUSE_S: Final = 0.05
+#: Time in which the lease of a dead primary is to be ended, and the pauses between attempts, which double, in seconds.
+_PATIENCE_S: Final = 60.0
+_FIRST_PAUSE_S: Final = 0.05
+_PAUSE_MAX_S: Final = 1.0
 
 
 class DeathWatch:
@@ -32,15 +34,20 @@ class DeathWatch:
     def __init__(self, address: str, journal_id: bytes, secret_file: Path | None, ca_file: Path | None = None) -> None:
         """Start it. Raises OSError."""
         files = [str(file.absolute()) if file is not None else "" for file in (secret_file, ca_file)]
-        words = [str(os.getpid()), address, journal_id.hex(), *files]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "replication.death_watch", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parent.parent,
-            start_new_session=True,
-        )
+        own = os.pidfd_open(os.getpid())
+        try:
+            words = [str(own), address, journal_id.hex(), *files]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "replication.death_watch", *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=Path(__file__).parent.parent,
+                start_new_session=True,
+                pass_fds=(own,),
+            )
+        finally:
+            os.close(own)
 
     @property
     def is_alive(self) -> bool:
@@ -65,42 +72,57 @@ class DeathWatch:
         self._process.wait()
 
 
-async def _watch(pid: int, arbiter: Arbiter) -> None:
+async def _watch(process: int, arbiter: Arbiter) -> None:
     """Wait for the death of a process, then end the lease of its last epoch."""
     loop = asyncio.get_running_loop()
     dead = asyncio.Event()
-    process = os.pidfd_open(pid)
     loop.add_reader(process, dead.set)
-    epoch, rest = 0, b""
+    told = _Epochs()
+    os.set_blocking(0, False)
 
     def on_input() -> None:
-        nonlocal epoch, rest
-        data = os.read(0, 4_096)
-        if not data:
+        told.read()
+        if told.ended:
             loop.remove_reader(0)
-            return
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            epoch = int(line)
 
     loop.add_reader(0, on_input)
     await dead.wait()
-    for _ in range(_ATTEMPTS if epoch else 0):
+    told.read()  # its last words may still be in the pipe
+    until_s, pause_s = loop.time() + _PATIENCE_S, _FIRST_PAUSE_S
+    while told.last and loop.time() < until_s:
         try:
-            await arbiter.release(epoch)
+            await arbiter.release(told.last)
         except ArbiterError:
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
         else:
             return
 
 
+class _Epochs:
+    """Epochs that standard input names."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.ended = False
+        self._rest = b""
+
+    def read(self) -> None:
+        """Read all that is there."""
+        with suppress(BlockingIOError):
+            while data := os.read(0, 4_096):
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                for line in lines:
+                    self.last = int(line)
+            self.ended = True
+
+
 def main(words: Sequence[str]) -> None:
     """Watch as the words of the command line say."""
-    pid, address, journal_id, *files = words
+    process, address, journal_id, *files = words
     secret_file, ca_file = (Path(file) if file else None for file in files)
     arbiter = open_arbiter(parse_address(address), bytes.fromhex(journal_id), secret_file=secret_file, ca_file=ca_file)
-    with suppress(ProcessLookupError):  # it died before the watch began, without a reign
-        asyncio.run(_watch(int(pid), arbiter))
+    asyncio.run(_watch(int(process), arbiter))
 
 
 if __name__ == "__main__":

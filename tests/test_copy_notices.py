@@ -109,23 +109,30 @@ def test_the_log_and_the_warnings_of_a_node_say_that_it_is_alone_until_its_stand
 ) -> None:
     stream = io.StringIO()
     log = Log(stream, pretty=False)
+    notices = ("the primary is alone", "copy follows", "standby in sync", "copy left")
+    before: list[str] = []
+
+    def told() -> list[str]:
+        *lines, _ = stream.getvalue().split("\n")
+        return [each["event"] for each in map(json.loads, lines) if each["event"] in notices]
 
     async def story(_: Register, a: Member, b: Member) -> None:
-        await until(lambda: "standby in sync" in stream.getvalue())
+        await until(lambda: told()[-1:] == ["standby in sync"])
         assert not a.node.warnings()
+        before.extend(told())
         b.kill()
         await until(lambda: bool(a.node.warnings()))
         assert "is alone" in a.node.warnings()[0]
         assert "is alone" in a.node.status()["warning"]
-        await until(lambda: stream.getvalue().count("the primary is alone") == 2)
+        await until(lambda: told()[-1] == "the primary is alone")
 
     monkeypatch.setattr("tests.test_node_pair.Log", lambda: log)
     with_pair(tmp_path, story)
     assert log.flush(60)
     log.close()
-    notices = ("the primary is alone", "copy follows", "standby in sync", "copy left")
-    told = [each["event"] for each in map(json.loads, stream.getvalue().splitlines()) if each["event"] in notices]
-    assert told == ["the primary is alone", "copy follows", "standby in sync", "copy left", "the primary is alone"]
+    # Where it was told to be alone before depends on how fast the standby came and on the connection.
+    assert "copy follows" in before
+    assert told()[len(before) :] == ["copy left", "the primary is alone"]
 
 
 # The release policy, as it is told.
