@@ -135,9 +135,12 @@ def _folders() -> Finding:
     strange = []
     for part in _PARTS:
         spec = find_spec(part)
-        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
-        if origin is None or origin.parent.parent != root:
-            strange.append(f"{part} comes from {origin}")
+        # A folder without __init__.py has places and no origin.
+        places = list(spec.submodule_search_locations or ()) if spec is not None else []
+        if not places:
+            strange.append(f"{part} is missing")
+        elif spec is None or not spec.origin or Path(spec.origin).resolve().parent.parent != root:
+            strange.append(f"{part} comes from {places[0]}, and not from {root / part}")
     if strange:
         return Finding(
             "folders", Grade.bad, "; ".join(strange), "install lockstep into an environment of its own: `make setup`"

@@ -42,8 +42,11 @@ _LAST_EVENTS_S: Final = 0.2
 _READ_BYTES: Final = 65_536
 #: Longest wait of a typed line for the lines before it, in seconds; then it is refused, since the market has moved.
 _LINE_AGE_MAX_S: Final = 10.0
-#: Time without an answer after which a note says so, in seconds.
+#: Time without an answer, or without a node that takes orders, after which a note says so, in seconds.
 _PATIENCE_S: Final = 1.0
+#: Time between two notes on an outage, in seconds.
+_OUTAGE_AGAIN_S: Final = 10.0
+_LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class _Desk:
 
     async def trade(self) -> int:
         """Trade, and return the exit status: 2 if a line was wrong, 1 if a request was not done."""
+        outage = asyncio.create_task(self._tell_outages())
         try:
             async with self._client:
                 self._show_events()
@@ -112,6 +116,7 @@ class _Desk:
                 finally:
                     listening.cancel()
         finally:
+            outage.cancel()
             self._printer.close()
         self._printer.check()
         return errors.FINE if self._by_hand else self._status
@@ -125,6 +130,24 @@ class _Desk:
         """Print events that arrive without a request."""
         async for event in self._client.events():
             self._show(event)
+
+    async def _tell_outages(self) -> None:
+        """Say that no node takes orders, again and again while that is so. The event `caught up` says that one does."""
+        while True:
+            await self._until(live=False)
+            began_s = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._until(live=True), _PATIENCE_S)
+            while not self._client.is_live:
+                lasted = f"{time.monotonic() - began_s:.0f} s"
+                why = self._client.outage or "no login is answered"
+                self._printer.notice(f"lockstep: nothing takes orders for {lasted} now: {why}; the client tries again")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._until(live=True), _OUTAGE_AGAIN_S)
+
+    async def _until(self, *, live: bool) -> None:
+        while self._client.is_live is not live:
+            await asyncio.sleep(_LOOK_S)
 
     async def _work(self, listening: "asyncio.Task[None]") -> None:
         failed: asyncio.Future[None] = asyncio.wrap_future(self._printer.failed)

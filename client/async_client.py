@@ -226,6 +226,13 @@ class AsyncClient:
         """True if there is a connection that has caught up with the stream."""
         return self.core.phase is Phase.LIVE
 
+    @property
+    def outage(self) -> str:
+        """Sentence on why there is no connection, at each address that was tried; "" while there is one, or none was
+        tried yet.
+        """
+        return self._retry.why
+
     async def events(self) -> AsyncIterator[Event]:
         """Events as they come, for one reader, until the client is closed. Raises ConnectionLost if it failed."""
         while True:
@@ -306,7 +313,7 @@ class AsyncClient:
             try:
                 await asyncio.wait_for(self._connection.writable.wait(), deadline_s - self._loop.time())
             except TimeoutError:
-                raise outcome.not_live(self._timeout_s) from None
+                raise outcome.not_live(self._timeout_s, self.outage) from None
         await self._until_live(deadline_s)
         return deadline_s
 
@@ -314,7 +321,7 @@ class AsyncClient:
         while self.core.phase is not Phase.LIVE or self._ended:
             done, _ = await asyncio.wait({self._live}, timeout=max(0.0, deadline_s - self._loop.time()))
             if not done:
-                raise outcome.not_live(self._timeout_s)
+                raise outcome.not_live(self._timeout_s, self.outage)
             self._live.result()
 
     async def _answered(self, request: Request, deadline_s: float) -> None:
@@ -378,7 +385,9 @@ class AsyncClient:
             if answered is not None and not answered.done():
                 answered.set_result(None)
         if self.core.phase is Phase.LIVE:
-            self._was_live = True
+            if not self._was_live:
+                self._was_live = True
+                self._retry.on_live()
             if not self._live.done():
                 self._live.set_result(None)
         elif self._live.done() and not self._ended:

@@ -44,6 +44,7 @@ def too_late(request: Request, timeout_s: float) -> OutcomeUnknown:
     )
 
 
-def not_live(timeout_s: float) -> NotConnected:
-    """Error of a request that found no connection in time."""
-    return NotConnected(f"nothing was sent: there was no connection to the exchange for {timeout_s:g} s")
+def not_live(timeout_s: float, why: str) -> NotConnected:
+    """Error of a request that found no connection in time; ``why``: the last failure, "" for none."""
+    because = f": {why}" if why else ""
+    return NotConnected(f"nothing was sent: there was no connection to the exchange for {timeout_s:g} s{because}")

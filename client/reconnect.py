@@ -91,6 +91,15 @@ class Retry:
         """True if there are several addresses."""
         return self.rotation.has_several
 
+    @property
+    def why(self) -> str:
+        """Sentence on the last failure, at each address that was tried since the last live connection; "" for none."""
+        return str(self._of_all(next(reversed(self._errors.values())))) if self._errors else ""
+
+    def on_live(self) -> None:
+        """Note that a connection is live: the failures before it are over."""
+        self._errors.clear()
+
     def connect_s(self, timeout_s: float) -> float:
         """Longest attempt to connect."""
         return min(timeout_s, CONNECT_S) if self.has_several else timeout_s
@@ -99,25 +108,24 @@ class Retry:
         """Time until the next connection. Raises the error that rules out another.
 
         error: how the connection ended, or could not be made. The very first is not made again, since then it is
-        probably host, port, user or password that is wrong; each address is tried once. Only a login that the market
-        has no primary for may wait. Later, a refused login may be the exchange that has not noticed yet that the
-        connection before is gone.
+        probably host, port, user or password that is wrong; each address is tried once. Only where a node answers that
+        it is not primary may the login wait, whatever the other address says: a takeover may be under way. Later, a
+        refused login may be the exchange that has not noticed yet that the connection before is gone.
         """
         if was_live:
             self._ever_live = True
             self._backoff.reset()
             self.rotation.restart()
             self._errors.clear()
+        self._errors.pop(self.address, None)  # the last one comes last
         self._errors[self.address] = error
         if core.failed is not None:
             raise core.failed
         if core.at_once and not isinstance(error, CannotConnect):
             return 0.0
-        may_wait = self._ever_live
-        if not may_wait and isinstance(error, LoginRefused):
-            may_wait = self.has_several and error.code == "S"
-            if not may_wait:
-                raise error
+        may_wait = self._ever_live or (self.has_several and any(map(_is_no_primary, self._errors.values())))
+        if isinstance(error, LoginRefused) and not (self._ever_live or (self.has_several and _is_no_primary(error))):
+            raise error
         if self.rotation.move_on() and not was_live:
             return 0.0
         if not may_wait:
@@ -140,6 +148,11 @@ class Retry:
         if isinstance(error, LoginRefused):
             return LoginRefused(error.code, every)
         return CannotConnect(every) if isinstance(error, CannotConnect) else ConnectionLost(every)
+
+
+def _is_no_primary(error: ClientError) -> bool:
+    """True for a refusal by a node that is there, and not primary now."""
+    return isinstance(error, LoginRefused) and error.code == "S"
 
 
 def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:

@@ -298,7 +298,7 @@ class Client:
         if self._ended:
             raise self._error or NotConnected("nothing was sent: this client was closed")
         if not came:
-            raise outcome.not_live(self._timeout_s)
+            raise outcome.not_live(self._timeout_s, self._retry.why)
 
     def _answered(self, request: Request, deadline_s: float) -> None:
         self._pump([])
@@ -311,7 +311,9 @@ class Client:
         self._unsent += self.core.take()
         self._flush()
         self._queue.put(events)
-        self._was_live |= self.core.phase is Phase.LIVE
+        if self.core.phase is Phase.LIVE and not self._was_live:
+            self._was_live = True
+            self._retry.on_live()
         if self.core.day.requests.take_settled() or events:
             self._changed.notify_all()
 

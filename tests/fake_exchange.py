@@ -65,6 +65,7 @@ class Market:
     log: list[tuple[str, str, bytes]] = field(default_factory=list)
     peers: "list[Peer]" = field(default_factory=list)
     refuse_logins: int = 0
+    refuse_code: RejectCode = RejectCode.NOT_AUTHORIZED
     trades: int = 0
     silent: bool = False
     beats: int = 0
@@ -293,8 +294,9 @@ class Peer:
             self.close()
             return
         if self.market.passwords.get(asked.user) != asked.password or self.market.refuse_logins:
+            code = self.market.refuse_code if self.market.refuse_logins else RejectCode.NOT_AUTHORIZED
             self.market.refuse_logins -= self.market.refuse_logins > 0
-            self.out += self.session.reject(RejectCode.NOT_AUTHORIZED)
+            self.out += self.session.reject(code)
             self.close()
             return
         end_seq = len(self.market.stream(asked.user)) + 1

@@ -412,3 +412,23 @@ def test_a_line_of_a_megabyte_is_not_told_in_full_and_a_byte_order_mark_is_none_
     assert complaint.endswith("user.")
     (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfat 09:30\r\nparticipant ALPHA\r\n")
     assert lockstep("run", tmp_path / "marked.txt", "--data", tmp_path / "new")[0] == 0
+
+
+def test_doctor_says_where_a_folder_comes_from_and_which_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep
+) -> None:
+    (tmp_path / "a_folder_of_others").mkdir()
+    (tmp_path / "a_package_of_others").mkdir()
+    (tmp_path / "a_package_of_others" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    others = ("a_folder_of_others", "a_package_of_others", "a_folder_of_nobody")
+    monkeypatch.setattr("cli.doctor._PARTS", ("engine", *others))
+    status, said, _ = lockstep("doctor", "--json")
+    (finding,) = (each for each in json.loads(said)["findings"] if each["name"] == "folders")
+    assert status == 1
+    here = Path(__file__).parent.parent
+    assert f"a_folder_of_others comes from {tmp_path / others[0]}, and not from {here / others[0]}" in finding["what"]
+    assert f"a_package_of_others comes from {tmp_path / others[1]}, and not from" in finding["what"]
+    assert "a_folder_of_nobody is missing" in finding["what"]
+    assert "engine" not in finding["what"]
+    assert "None" not in finding["what"]

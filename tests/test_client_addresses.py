@@ -200,6 +200,9 @@ def test_the_first_login_tries_each_address_once() -> None:
     copy_of = LoginRefused("S", "no primary yet")
     assert retry.delay_s(core, was_live=False, error=nobody, now_s=0.0) == 0.0
     assert retry.delay_s(core, was_live=False, error=copy_of, now_s=0.0) > 0, "a takeover may be under way"
+    retry = Retry(60.0, TWO)
+    assert retry.delay_s(core, was_live=False, error=copy_of, now_s=0.0) == 0.0
+    assert retry.delay_s(core, was_live=False, error=nobody, now_s=0.0) > 0, "also where the dead node comes last"
 
 
 def test_a_refused_session_names_a_standby_among_its_causes_and_says_what_to_give() -> None:
@@ -225,11 +228,16 @@ def test_a_login_that_no_address_takes_names_each_address_with_its_reason() -> N
     standby, nobody = LoginRefused("S", "not primary"), CannotConnect("nothing listens on two:2; check the port")
     retry = Retry(60.0, TWO)
     assert retry.delay_s(core, was_live=False, error=standby, now_s=0.0) == 0.0
-    with pytest.raises(CannotConnect) as caught:
-        retry.delay_s(core, was_live=False, error=nobody, now_s=0.0)
-    assert str(caught.value) == (
+    assert retry.delay_s(core, was_live=False, error=nobody, now_s=0.0) > 0, "a takeover may be under way"
+    assert retry.why == (
         "no address takes the login: one:1: not primary; two:2: nothing listens on two:2; check the port"
     )
+    retry.on_live()
+    assert retry.why == ""
+    retry = Retry(60.0, TWO)
+    with pytest.raises(CannotConnect) as caught:
+        _every_turn(retry, core, (nobody, nobody))
+    assert str(caught.value).startswith("no address takes the login: one:1: nothing listens")
     retry = Retry(60.0, TWO)
     assert retry.delay_s(core, was_live=False, error=nobody, now_s=0.0) == 0.0
     with pytest.raises(LoginRefused) as refused:

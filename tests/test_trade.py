@@ -31,6 +31,7 @@ from tests.conftest import Lockstep
 from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve, serve_aside
 from tests.json_schemas import checked
 from tests.running import until
+from wire.soup import RejectCode
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = (sys.executable, "-m", "cli.main")
@@ -180,11 +181,11 @@ def test_the_password_may_be_in_a_file(tmp_path: Path) -> None:
 class Terminal:
     """The program on a terminal of its own, as a person has it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *arguments: object) -> None:
         self.master, slave = pty.openpty()
         self.shown = ""
         self.program = subprocess.Popen(
-            [*PROGRAM, *command(port)],
+            [*PROGRAM, *command(port, *arguments)],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -195,7 +196,7 @@ class Terminal:
         self.slave = slave
 
     def until(self, text: str) -> str:
-        end_s = time.monotonic() + 20
+        end_s = time.monotonic() + 60
         while text not in self.shown:
             assert time.monotonic() < end_s, f"{text!r} does not come: {self.shown!r}"
             if select.select([self.master], [], [], 0.1)[0]:
@@ -219,8 +220,8 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(aside: Aside) -> Any:
-    made = Terminal(aside.port)
+def terminal(aside: Aside, *arguments: object) -> Any:
+    made = Terminal(aside.port, *arguments)
     try:
         yield made
     finally:
@@ -283,6 +284,40 @@ def test_a_line_typed_while_there_is_no_connection_is_refused_at_once_and_never_
         screen.types("buy 100 XYZ @ 10.05 token=a1\n")
         screen.until("lockstep: 'buy 100 XYZ @ 10.05 token=a1' was not sent: there is no connection to the exchange")
         assert aside.market.orders == {}
+
+
+def test_a_person_is_told_while_nothing_takes_orders_why_and_when_it_goes_on() -> None:
+    with serve_aside(Market()) as aside, terminal(aside) as screen:
+        screen.until("password")
+        screen.types(PASSWORD + "\n")
+        screen.until("logged in")
+        assert "nothing takes orders" not in screen.shown
+        aside.market.refuse_logins = 1_000_000
+        aside.market.faults = after(0, Fault.BEFORE)
+        screen.types("buy 100 XYZ @ 10.05 token=a1\n")
+        screen.until("lockstep: nothing takes orders for 1 s now: ")
+        screen.until("the client tries again")
+        assert "refused" in screen.shown
+        assert "caught up" not in screen.shown
+        aside.market.refuse_logins = 0
+        screen.until("caught up at message")
+        screen.until("after an outage of")
+
+
+def test_a_person_is_told_while_no_node_of_a_pair_is_primary_yet() -> None:
+    market = Market(refuse_logins=1_000_000, refuse_code=RejectCode.SESSION_NOT_AVAILABLE)
+    with contextlib.ExitStack() as stack:
+        aside = stack.enter_context(serve_aside(market))
+        both = f"127.0.0.1:{aside.port},127.0.0.1:{free_port()}"
+        screen = stack.enter_context(terminal(aside, "--host", both))
+        screen.until("password")
+        screen.types(PASSWORD + "\n")
+        screen.until("lockstep: nothing takes orders for 1 s now: ")
+        screen.until("nothing listens on")
+        screen.until("the client tries again")
+        assert "ALICE is logged in to" not in screen.shown
+        market.refuse_logins = 0
+        screen.until("ALICE is logged in to")
 
 
 def test_an_interrupt_logs_out_and_ends() -> None:
