@@ -121,7 +121,11 @@ class Member(Running):
 
     def awaits(self, **values: object) -> None:
         """Wait until its report has these values."""
-        until(lambda: self.is_(**values), WITHIN_S, f"{self.name} has not {values}: {self.pair()}\n{self.logged()}")
+        until(
+            lambda: self.is_(**values),
+            WITHIN_S,
+            lambda: f"{self.name} has not {values}: {self.pair()}\n{self.logged()}",
+        )
 
     def submit(self, text: str) -> dict[str, Any]:
         """Answer to commands of the operator."""

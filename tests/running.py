@@ -267,11 +267,15 @@ def kinds(stream: bytes) -> list[str]:
     return [kind for kind, _ in messages(stream)]
 
 
-def until(condition: Callable[[], object], seconds: float = 120.0, what: str = "it did not come about") -> None:
-    """Wait until something is so."""
+def until(
+    condition: Callable[[], object],
+    seconds: float = 120.0,
+    what: str | Callable[[], str] = "it did not come about",
+) -> None:
+    """Wait until something is so. ``what``: the failure in words, or how to say it as it is by then."""
     deadline_s = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline_s, what
+        assert time.monotonic() < deadline_s, what if isinstance(what, str) else what()
         time.sleep(0.02)
 
 

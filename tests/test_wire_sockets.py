@@ -80,20 +80,20 @@ def test_a_server_that_stalls_shows_in_the_percentiles_of_an_open_loop_and_hides
     """Coordinated omission: whoever waits for an answer before the next request sees one slow answer, whatever is
     kept waiting by it."""
     stall_s = 0.4
-    stall_at = [-1.0]
+    answers_before = [-1]
 
     def alter(data: bytes) -> bytes:
-        if 0 < stall_at[0] <= time.monotonic():
-            stall_at[0] = -1.0
+        answers_before[0] -= 1
+        if answers_before[0] == 0:
             time.sleep(stall_s)
         return data
 
     with serving(alter=alter) as server:
         with loading(server, 1, 1) as generator:
-            stall_at[0] = time.monotonic() + 0.05
+            answers_before[0] = 1_000
             closed = one_at_a_time(generator, 3_000)
         with loading(server, 1, 4_096, latencies_max=4_000, in_flight_max=4_096) as generator:
-            stall_at[0] = time.monotonic() + 0.3
+            answers_before[0] = 300
             opened = generator.at_rate(2_000, 2_000)
     assert closed.good, closed.complaint()
     assert opened.good, opened.complaint()
