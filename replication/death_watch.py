@@ -87,6 +87,7 @@ async def _watch(process: int, arbiter: Arbiter) -> None:
 
     loop.add_reader(0, on_input)
     await dead.wait()
+    loop.remove_reader(process)  # it stays readable, and would have the loop turn without a rest
     told.read()  # its last words may still be in the pipe
     until_s, pause_s = loop.time() + _PATIENCE_S, _FIRST_PAUSE_S
     while told.last and loop.time() < until_s:
