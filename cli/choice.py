@@ -1,20 +1,24 @@
 """Selection of commands and events of a journal: masks over the rows of a block.
 
-A cancel or replace does not name its instrument. If the market accepted it, its events name the instrument; if it was
+A cancel or replace does not name its instrument and side. If the market accepted it, its events name them; if it was
 rejected, the order with its client order id does, which ``OrderIds`` remembers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cli import screen
 from cli.errors import WrongUse
 from cli.node import check_name
 from engine.names import EVERY, Directory, pack
-from engine.records import CommandKind, EventKind
+from engine.records import CommandKind, EventKind, Reason, Side
+from replay.times import first_seq_at, is_seq, seq_at
 
 #: Number of a participant or instrument that no row has; 0 in a row means none.
 _NOBODY: Final = 2**32 - 1
@@ -28,34 +32,93 @@ _OF_PARTICIPANT: Final = (
     *(CommandKind.KILL, CommandKind.UNKILL),
 )
 _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
+#: Events whose side is that of the command's order.
+_LIFE: Final = (EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED)
+#: Runs of about one size that are merged at once.
+_MERGED: Final = 8
+_MIX: Final = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Selection of rows: sequence numbers (both ends included; None: all on that side), names, and kinds by their word.
+    """Selection of rows: sequence numbers (both ends included; None: all on that side), names, and words of codes.
 
-    follows: what a running node adds is selected too, as it comes; ``from_seq`` is given then.
+    contra: with ``participant`` the other side of its trades; alone either side. side: of an order; of a trade that of
+    ``participant``, or of the aggressor where none is given. follows: what a running node adds is selected too, as it
+    comes; ``from_seq`` is given then.
     """
 
     from_seq: int | None
     to_seq: int | None
-    symbol: str | None
-    participant: str | None
-    kinds: tuple[str, ...]
+    symbol: str | None = None
+    participant: str | None = None
+    kinds: tuple[str, ...] = ()
+    contra: str | None = None
+    side: str | None = None
+    reasons: tuple[str, ...] = ()
     follows: bool = False
 
     def check(self) -> None:
-        """Raise WrongUse for impossible names."""
+        """Raise WrongUse for impossible names and words."""
         check_name(self.symbol, "instrument")
         check_name(self.participant, "participant")
+        check_name(self.contra, "participant")
+        codes_of(self.reasons, Reason, "reason")
+
+    @property
+    def reason_codes(self) -> NDArray[np.uint8] | None:
+        """Codes of the reasons; None for all."""
+        return codes_of(self.reasons, Reason, "reason")
+
+    @property
+    def side_code(self) -> int | None:
+        """1 for buy, -1 for sell; None for both."""
+        return None if self.side is None else int(Side[self.side.upper()])
+
+    @property
+    def by_order(self) -> bool:
+        """True where a rejected cancel or replace must be followed to its order."""
+        return self.symbol is not None or self.side is not None
+
+
+def range_of(
+    directory: Path, begin: str | None, end: str | None, *, follows: bool = False
+) -> tuple[int | None, int | None] | None:
+    """Sequence numbers of a range between two numbers or times, both ends included; None for all on that side.
+
+    None, after a notice, where no command is between two times. ``follows``: what comes later counts too. Raises
+    WrongUse for a number below 1 and an end that is not past yet, and what ``replay.times.seq_at`` raises.
+    """
+    for option, when in (("--from", begin), ("--to", end)):
+        if when is not None and is_seq(when) and int(when) < 1:
+            raise WrongUse(f"{option} is {when}; commands are numbered from 1")
+    from_time, to_time = (when is not None and not is_seq(when) for when in (begin, end))
+    from_seq = None if begin is None else first_seq_at(directory, begin) if from_time else int(begin)
+    to_seq = None if end is None else seq_at(directory, end) if to_time else int(end)
+    if not from_time and not to_time:
+        return from_seq, to_seq
+    last_seq = seq_at(directory, None)
+    if follows and to_time and to_seq == last_seq:
+        raise WrongUse(f"--to {end} may not be past yet; give the number of a command")
+    first, last = from_seq or 1, last_seq if to_seq is None else to_seq
+    if first > last and not (follows and to_seq is None):
+        span = " ".join(f"{word} {when}" for word, when in (("from", begin), ("to", end)) if when is not None)
+        screen.notice(f"note: {directory} has no command {span}")
+        return None
+    return from_seq, to_seq
 
 
 def kind_codes(words: tuple[str, ...], codes: type[IntEnum]) -> NDArray[np.uint8] | None:
     """Codes of kinds by their words; None for all. Raises WrongUse for an unknown word."""
+    return codes_of(words, codes, "kind")
+
+
+def codes_of(words: Sequence[str], codes: type[IntEnum], what: str) -> NDArray[np.uint8] | None:
+    """Codes by their words; None for all. Raises WrongUse for an unknown word."""
     known = {code.name.lower(): int(code) for code in codes}
     for word in words:
         if word not in known:
-            raise WrongUse(f"there is no kind {word!r}; the kinds are {', '.join(known)}")
+            raise WrongUse(f"there is no {what} {word!r}; the {what}s are {', '.join(known)}")
     return np.array([known[word] for word in words], np.uint8) if words else None
 
 
@@ -64,44 +127,82 @@ def number_of(names: tuple[str, ...], name: str) -> int:
     return names.index(name) + 1 if name in names else _NOBODY
 
 
-class OrderIds:
-    """Instrument of each client order id that was entered or given by a replace; the newest use of an id counts.
+class _Run(NamedTuple):
+    """Ids sorted by key, those of one key by sequence number. ``places``: rows participant, client order id, seq,
+    instrument, side."""
 
-    Sorted arrays of rising size: adding a block is cheap, and a look-up is a binary search.
+    keys: NDArray[np.uint64]
+    places: NDArray[np.int64]
+
+
+class OrderIds:
+    """Instrument and side of each client order id that was entered or given by a replace; the newest use counts.
+
+    Sorted runs of rising size: adding a block is cheap, and a look-up is a binary search in each run.
     """
 
     def __init__(self) -> None:
-        # Rows participant, client order id, seq, instrument; each contiguous, as a binary search needs it.
-        self._sorted: list[NDArray[np.int64]] = []
+        self._runs: list[_Run] = []
+        self._fresh: list[NDArray[np.int64]] = []
 
-    def learn(self, participants: Any, ids: Any, seqs: Any, instruments: Any) -> None:
-        """Add ids, each with its command."""
-        added = np.array([participants, ids, seqs, instruments], np.int64)
-        while self._sorted and self._sorted[-1].shape[1] <= 2 * added.shape[1]:
-            added = np.concatenate((self._sorted.pop(), added), axis=1)
-        self._sorted.append(np.ascontiguousarray(added[:, np.lexsort((added[2], added[1], added[0]))]))
+    def learn(self, participants: Any, ids: Any, seqs: Any, instruments: Any, sides: Any) -> None:
+        """Add ids, each with its command, in the order of the commands."""
+        self._fresh.append(np.array([participants, ids, seqs, instruments, sides], np.int64))
 
     def learn_block(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int) -> None:
         """Add the ids of a block: those of ENTER rows, and the new ids of accepted replaces."""
         enters = np.flatnonzero(rows["kind"] == CommandKind.ENTER)
-        entered = rows[enters]
-        self.learn(entered["participant"], entered["client_order_id"], first_seq + enters, entered["instrument"])
-        replaced = events[events["kind"] == EventKind.REPLACED]
+        entered = picked(rows, enters)
+        ids, seqs = entered["client_order_id"], first_seq + enters
+        self.learn(entered["participant"], ids, seqs, entered["instrument"], entered["side"])
+        replaced = picked(events, events["kind"] == EventKind.REPLACED)
         if len(replaced):
-            self.learn(
-                replaced["participant"], replaced["contra_client_order_id"], replaced["seq"], replaced["instrument"]
-            )
+            ids, seqs = replaced["contra_client_order_id"], replaced["seq"]
+            self.learn(replaced["participant"], ids, seqs, replaced["instrument"], replaced["side"])
 
-    def instrument(self, participant: int, order_id: int, seq: int) -> int:
-        """Instrument of the order that had an id before command ``seq``; 0 if none is known."""
-        found_seq = found = 0
-        for participants, ids, seqs, instruments in self._sorted:
-            low, high = _run(participants, participant, 0, len(ids))
-            low, high = _run(ids, order_id, low, high)
-            before = low + int(np.searchsorted(seqs[low:high], seq, "left"))
-            if before > low and seqs[before - 1] > found_seq:
-                found_seq, found = int(seqs[before - 1]), int(instruments[before - 1])
-        return found
+    def orders(self, participants: Any, ids: Any, seqs: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Instrument and side of the orders that had ids before commands; 0 where none is known."""
+        self._settle()
+        asked = np.array([participants, ids, seqs], np.int64).reshape(3, -1)
+        keys = _keys(asked[0], asked[1])
+        found = np.zeros((3, asked.shape[1]), np.int64)  # seq, instrument, side
+        for run in self._runs:
+            low, at = np.searchsorted(run.keys, keys, "left"), np.searchsorted(run.keys, keys, "right") - 1
+            open_ = np.flatnonzero(at >= low)
+            while len(open_):
+                there = run.places[:, at[open_]]
+                fits = (there[:2] == asked[:2, open_]).all(axis=0) & (there[2] < asked[2, open_])
+                newer = fits & (there[2] > found[0, open_])
+                found[:, open_[newer]] = there[2:, newer]
+                at[open_] -= 1
+                open_ = open_[~fits & (at[open_] >= low[open_])]
+        return found[1], found[2]
+
+    def _settle(self) -> None:
+        """Sort what was added since the last look-up into a run, and merge runs once several are as large."""
+        if not self._fresh:
+            return
+        added = np.concatenate(self._fresh, axis=1)
+        self._fresh.clear()
+        # Two blocks of one sort are of one order: rows of a replace come after those of an enter of the same block.
+        self._runs.append(_run_of([added[:, np.argsort(added[2], kind="stable")]]))
+        while len(self._runs) >= _MERGED and len(self._runs[-_MERGED].keys) <= _MERGED * len(self._runs[-1].keys):
+            merged = _run_of([run.places for run in self._runs[-_MERGED:]])
+            self._runs[-_MERGED:] = [merged]
+
+
+def _run_of(parts: list[NDArray[np.int64]]) -> _Run:
+    """A run out of parts that follow each other in the journal."""
+    places = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    keys = _keys(places[0], places[1])
+    order = np.argsort(keys, kind="stable")
+    return _Run(keys[order], places[:, order])
+
+
+def _keys(participants: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Keys by which runs are sorted: two orders may share one, so a look-up compares both numbers too."""
+    mixed: NDArray[np.uint64] = ids.astype(np.uint64) ^ (participants.astype(np.uint64) * np.uint64(_MIX))
+    return mixed
 
 
 @dataclass
@@ -115,24 +216,85 @@ class Choice:
     ids: OrderIds = field(default_factory=OrderIds)
     unknown: int = 0
 
+    @property
+    def needs_events(self) -> bool:
+        """True where commands are selected by their events."""
+        selection = self.selection
+        return selection.by_order or selection.contra is not None or bool(selection.reasons)
+
     def events(self, rows: NDArray[Any], commands: NDArray[Any], first_seq: int, names: Directory) -> NDArray[np.bool_]:
         """Mask of the selected EVENT rows of a block. ``commands``: its COMMAND rows, from ``first_seq`` on."""
-        wanted: NDArray[np.bool_] = rows["seq"] >= (self.selection.from_seq or 1)
+        selection = self.selection
+        wanted: NDArray[np.bool_] = rows["seq"] >= (selection.from_seq or 1)
         if self.kinds is not None:
             wanted &= np.isin(rows["kind"], self.kinds)
-        if self.selection.participant is not None:
-            number = number_of(names.participants, self.selection.participant)
+        if (reasons := selection.reason_codes) is not None:
+            wanted &= np.isin(rows["reason"], reasons)
+        if selection.participant is not None:
+            number = number_of(names.participants, selection.participant)
             wanted &= (rows["participant"] == number) | (rows["contra_participant"] == number)
-        if self.selection.symbol is not None:
-            number = number_of(names.symbols, self.selection.symbol)
-            self.ids.learn_block(commands, rows, first_seq)
-            refused = np.flatnonzero(wanted & np.isin(rows["kind"], _REFUSALS) & (rows["instrument"] == 0))
-            wanted &= rows["instrument"] == number
-            about = commands[rows["seq"][refused] - first_seq]
-            orders = np.isin(about["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
-            for at, row in zip(refused[orders].tolist(), about[orders], strict=True):
-                wanted[at] = self._follows(row, int(rows[at]["seq"]), number)
+        if selection.contra is not None:
+            wanted &= self._trades(rows, names)
+        if selection.by_order:
+            wanted &= self._by_order(rows, wanted, commands, first_seq, names)
         return wanted
+
+    def _by_order(
+        self,
+        rows: NDArray[Any],
+        wanted: NDArray[np.bool_],
+        commands: NDArray[Any],
+        first_seq: int,
+        names: Directory,
+    ) -> NDArray[np.bool_]:
+        """Mask of the EVENT rows of the instrument and side; of refusals those of their order."""
+        symbol, side = self.selection.symbol, self.selection.side_code
+        self.ids.learn_block(commands, rows, first_seq)
+        number = None if symbol is None else number_of(names.symbols, symbol)
+        found: NDArray[np.bool_] = np.ones(len(rows), np.bool_)
+        if number is not None:
+            found &= rows["instrument"] == number
+        if side is not None:
+            found &= self._on_side(rows, side, names)
+        refused = np.flatnonzero(wanted & np.isin(rows["kind"], _REFUSALS))
+        about = picked(commands, rows["seq"][refused] - first_seq)
+        entered = about["kind"] == CommandKind.ENTER
+        if side is not None:
+            same = np.ones(len(about), np.bool_) if number is None else rows["instrument"][refused] == number
+            found[refused[entered]] = (same & (about["side"] == side))[entered]
+        follows = np.isin(about["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
+        if side is None:
+            follows &= rows["instrument"][refused] == 0
+        at = refused[follows]
+        found[at] = self._follow(about[follows], rows["seq"][at], number, side)
+        return found
+
+    def _on_side(self, rows: NDArray[Any], side: int, names: Directory) -> NDArray[np.bool_]:
+        """Mask of the EVENT rows of a side; of a trade that of the selection's participant, or of the aggressor."""
+        found: NDArray[np.bool_] = rows["side"] == side
+        if self.selection.participant is None:
+            return found
+        trades = rows["kind"] == EventKind.TRADE
+        number = number_of(names.participants, self.selection.participant)
+        # The first order of a trade rests, on the other side; in an uncross it is the buy.
+        first = np.where(rows["side"] == 0, int(Side.BUY), -rows["side"])
+        own = ((rows["participant"] == number) & (first == side)) | (
+            (rows["contra_participant"] == number) & (first == -side)
+        )
+        chosen: NDArray[np.bool_] = np.where(trades, own, found)
+        return chosen
+
+    def _trades(self, rows: NDArray[Any], names: Directory) -> NDArray[np.bool_]:
+        """Mask of the trades with the other side of the selection."""
+        contra = number_of(names.participants, str(self.selection.contra))
+        first, second = rows["participant"], rows["contra_participant"]
+        trades: NDArray[np.bool_] = rows["kind"] == EventKind.TRADE
+        if self.selection.participant is None:
+            trades &= (first == contra) | (second == contra)
+            return trades
+        own = number_of(names.participants, self.selection.participant)
+        trades &= ((first == own) & (second == contra)) | ((first == contra) & (second == own))
+        return trades
 
     def commands(
         self, rows: NDArray[Any], lasts: NDArray[np.int64], events: NDArray[Any], first_seq: int, names: Directory
@@ -141,18 +303,23 @@ class Choice:
 
         lasts: the index in ``rows`` of the last row of each; an EXTEND row before it belongs to it.
         """
-        last = rows[lasts]
-        wanted: NDArray[np.bool_] = first_seq + lasts >= (self.selection.from_seq or 1)
+        last, seqs = picked(rows, lasts), first_seq + lasts
+        wanted: NDArray[np.bool_] = seqs >= (self.selection.from_seq or 1)
         if self.kinds is not None:
             wanted &= np.isin(last["kind"], self.kinds)
+        if (reasons := self.selection.reason_codes) is not None:
+            own = (last["kind"] == CommandKind.MASS_CANCEL) & np.isin(last["reason"], reasons)
+            wanted &= own | np.isin(seqs, events["seq"][np.isin(events["reason"], reasons)])
         if self.selection.participant is not None:
             wanted &= self._of_participant(rows, lasts, names)
-        if self.selection.symbol is not None:
-            wanted &= self._of_symbol(rows, lasts, wanted, events, first_seq, names)
+        if self.selection.contra is not None:
+            wanted &= np.isin(seqs, events["seq"][self._trades(events, names)])
+        if self.selection.by_order:
+            wanted &= self._of_order(rows, lasts, wanted, events, first_seq, names)
         return wanted
 
     def _of_participant(self, rows: NDArray[Any], lasts: NDArray[np.int64], names: Directory) -> NDArray[np.bool_]:
-        name, last = str(self.selection.participant), rows[lasts]
+        name, last = str(self.selection.participant), picked(rows, lasts)
         orders = np.isin(last["kind"], _OF_ORDERS)
         own = orders & (last["participant"] == number_of(names.participants, name))
         own |= orders & (last["participant"] == 0) & (_extension(rows, lasts, "name") == pack(name))
@@ -161,7 +328,7 @@ class Choice:
         found: NDArray[np.bool_] = own | about | user
         return found
 
-    def _of_symbol(
+    def _of_order(
         self,
         rows: NDArray[Any],
         lasts: NDArray[np.int64],
@@ -170,38 +337,68 @@ class Choice:
         first_seq: int,
         names: Directory,
     ) -> NDArray[np.bool_]:
+        """Mask of the commands of the instrument and side; of rejected cancels and replaces those of their order."""
         self.ids.learn_block(rows, events, first_seq)
-        symbol, last = str(self.selection.symbol), rows[lasts]
-        number, words = number_of(names.symbols, symbol), (pack(symbol), EVERY)
+        side = self.selection.side_code
+        number = None if self.selection.symbol is None else number_of(names.symbols, self.selection.symbol)
+        last, seqs = picked(rows, lasts), first_seq + lasts
+        found: NDArray[np.bool_] = np.ones(len(last), np.bool_)
+        known = events["instrument"] != 0
+        if number is not None:
+            found &= self._of_symbol(rows, lasts, number)
+            found |= np.isin(seqs, events["seq"][events["instrument"] == number])
+        if side is not None:
+            # The first event of a cancel or replace is of its own order; others may be of orders that it met.
+            first = np.isin(events["kind"], _LIFE) & np.append(True, np.diff(events["seq"]) != 0)[: len(events)]
+            orders = np.isin(last["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
+            named = (last["side"] == side) | ((last["kind"] == CommandKind.MASS_CANCEL) & (last["side"] == 0))
+            found &= np.where(orders, np.isin(seqs, events["seq"][first & (events["side"] == side)]), named)
+            known &= first
+        silent = ~np.isin(seqs, events["seq"][known])
+        silent &= wanted & np.isin(last["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
+        found[silent] = self._follow(last[silent], seqs[silent], number, side)
+        return found
+
+    def _of_symbol(self, rows: NDArray[Any], lasts: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
+        """Mask of the commands that name the instrument."""
+        symbol, last = str(self.selection.symbol), picked(rows, lasts)
+        words = (pack(symbol), EVERY)
         enters = last["kind"] == CommandKind.ENTER
         found: NDArray[np.bool_] = enters & (last["instrument"] == number)
         found |= enters & (last["instrument"] == 0) & (_extension(rows, lasts, "symbol") == pack(symbol))
         found |= np.isin(last["kind"], _OF_SYMBOL) & np.isin(last["name"], words)
         found |= np.isin(last["kind"], _WITH_SYMBOL) & np.isin(last["symbol"], words)
-        seqs = first_seq + lasts
-        found |= np.isin(seqs, events["seq"][events["instrument"] == number])
-        silent = ~np.isin(seqs, events["seq"][events["instrument"] != 0])
-        silent &= wanted & np.isin(last["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
-        for at in np.flatnonzero(silent).tolist():
-            found[at] = self._follows(last[at], int(seqs[at]), number)
         return found
 
-    def _follows(self, row: "np.void", seq: int, instrument: int) -> bool:
-        """True if the order of a rejected cancel or replace is of the instrument; an unknown order is counted."""
-        followed = self.ids.instrument(int(row["participant"]), int(row["client_order_id"]), seq)
-        self.unknown += followed == 0
-        return followed == instrument
+    def _follow(
+        self, rows: NDArray[Any], seqs: NDArray[np.int64], instrument: int | None, side: int | None
+    ) -> NDArray[np.bool_]:
+        """Mask of the rejected cancels and replaces whose order is of the instrument and side; unknown orders are
+        counted."""
+        if len(rows) == 0:
+            return np.zeros(0, np.bool_)
+        instruments, sides = self.ids.orders(rows["participant"], rows["client_order_id"], seqs)
+        self.unknown += int((instruments == 0).sum())
+        found: NDArray[np.bool_] = instruments != 0
+        if instrument is not None:
+            found &= instruments == instrument
+        return found if side is None else found & (sides == side)
 
 
-def _run(values: NDArray[np.int64], value: int, low: int, high: int) -> tuple[int, int]:
-    """Range of a value in the sorted ``values[low:high]``."""
-    within = values[low:high]
-    return low + int(np.searchsorted(within, value, "left")), low + int(np.searchsorted(within, value, "right"))
+def picked(rows: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
+    """Rows at indices, or under a mask. NumPy would copy rows place by place, since places have several names."""
+    if at.dtype != np.bool_ and len(at) == len(rows):
+        return rows
+    chosen: NDArray[Any] = rows.view(f"V{rows.itemsize}")[at].view(rows.dtype)
+    return chosen
 
 
 def _extension(rows: NDArray[Any], lasts: NDArray[np.int64], place: str) -> NDArray[np.int64]:
     """Values of one place of the EXTEND row before each command; 0 if there is none."""
-    before = rows[np.maximum(lasts - 1, 0)]
-    extended = (lasts > 0) & (before["kind"] == CommandKind.EXTEND)
-    found: NDArray[np.int64] = np.where(extended, before[place], 0)
+    extends = rows["kind"] == CommandKind.EXTEND
+    found = np.zeros(len(lasts), np.int64)
+    if extends.any():
+        before = np.maximum(lasts - 1, 0)
+        extended = (lasts > 0) & extends[before]
+        found[extended] = rows[place][before[extended]]
     return found

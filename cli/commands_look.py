@@ -7,7 +7,22 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import At, Directory, FromSeq, Json, Participant, Symbol, ToSeq, WithSeq
+from cli.options import (
+    At,
+    Contra,
+    Directory,
+    FromSeq,
+    FromWhen,
+    Json,
+    OneSide,
+    Participant,
+    Reasons,
+    Symbol,
+    ToSeq,
+    ToWhen,
+    WithSeq,
+    WithTime,
+)
 
 PANEL: Final = "Look into a journal"
 app = typer.Typer()
@@ -16,10 +31,13 @@ app = typer.Typer()
 @app.command(rich_help_panel=PANEL)
 def events(
     directory: Directory,
-    from_seq: FromSeq = None,
-    to_seq: ToSeq = None,
+    begin: FromWhen = None,
+    end: ToWhen = None,
     symbol: Symbol = None,
     participant: Participant = None,
+    contra: Contra = None,
+    side: OneSide = None,
+    reason: Reasons = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only events of this kind, such as trade; may be repeated.")
     ] = None,
@@ -30,6 +48,7 @@ def events(
         ),
     ] = False,
     with_seq: WithSeq = False,
+    with_time: WithTime = False,
     as_json: Json = False,
 ) -> int:
     """Print the events of a journal, in the rulebook's notation.
@@ -37,25 +56,36 @@ def events(
     Example: lockstep events node1 --symbol AAPL --kind trade --from 1000
 
     Example: lockstep events node1 --reports --participant ALPHA
+
+    Example: lockstep events node1 --participant ALPHA --contra BETA --from 09:31 --to 09:32 --with-time
     """
-    from cli.choice import Selection
+    from cli.choice import Selection, range_of
+    from cli.errors import FINE
+    from cli.history import Look
     from cli.history import events as command
 
-    chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))
+    span = range_of(directory, begin, end)
+    if span is None:
+        return FINE
+    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()))
+    look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
         from cli.reports import reports as print_reports
 
-        return print_reports(directory, chosen, with_seq=with_seq, as_json=as_json)
-    return command(directory, chosen, with_seq=with_seq, as_json=as_json)
+        return print_reports(directory, chosen, look)
+    return command(directory, chosen, look)
 
 
 @app.command(rich_help_panel=PANEL)
 def commands(
     directory: Directory,
-    from_seq: FromSeq = None,
-    to_seq: ToSeq = None,
+    begin: FromWhen = None,
+    end: ToWhen = None,
     symbol: Symbol = None,
     participant: Participant = None,
+    contra: Contra = None,
+    side: OneSide = None,
+    reason: Reasons = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only commands of this kind, such as enter; may be repeated.")
     ] = None,
@@ -64,6 +94,7 @@ def commands(
         typer.Option(metavar="NAME", help="Commands that were set aside at a takeover; `lockstep doctor` lists them."),
     ] = None,
     with_seq: WithSeq = False,
+    with_time: WithTime = False,
     with_events: Annotated[
         bool, typer.Option("--with-events", help="Print the events of each command below it.")
     ] = False,
@@ -74,34 +105,47 @@ def commands(
     Example: lockstep commands node1 > day.txt && lockstep run day.txt --data node2
 
     Example: lockstep commands node1 --quarantine 1001-3fa2b1c4 --with-seq
+
+    Example: lockstep commands node1 --participant ALPHA --reason max_order_qty --with-events --with-time
     """
-    from cli.choice import Selection
+    from cli.choice import Selection, range_of
+    from cli.errors import FINE
+    from cli.history import Look
     from cli.history import commands as command
 
-    chosen = Selection(from_seq, to_seq, symbol, participant, tuple(kind or ()))
-    return command(
-        directory, chosen, quarantine=quarantine, with_seq=with_seq, with_events=with_events, as_json=as_json
-    )
+    span = range_of(directory, begin, end)
+    if span is None:
+        return FINE
+    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()))
+    look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
+    return command(directory, chosen, look, quarantine=quarantine)
 
 
 @app.command(rich_help_panel=PANEL)
 def tail(
     directory: Directory,
-    from_seq: Annotated[
-        int | None,
-        typer.Option("--from", metavar="SEQ", min=1, help="First command.", show_default="the next one that comes"),
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="SEQ|TIME", help="First command, or time.", show_default="the next one that comes"
+        ),
     ] = None,
-    to_seq: Annotated[
-        int | None, typer.Option("--to", metavar="SEQ", min=1, help="End after this command.", show_default="never")
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="SEQ|TIME", help="End after this command, or past time.", show_default="never"),
     ] = None,
     symbol: Symbol = None,
     participant: Participant = None,
+    contra: Contra = None,
+    side: OneSide = None,
+    reason: Reasons = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only events of this kind, such as trade; may be repeated.")
     ] = None,
     commands: Annotated[bool, typer.Option("--commands", help="Print commands in place of events.")] = False,
     reports: Annotated[bool, typer.Option("--reports", help="Print reports in place of events.")] = False,
     with_seq: WithSeq = False,
+    with_time: WithTime = False,
     as_json: Json = False,
 ) -> int:
     """Print what a running node does, as soon as it is on its disk, until Ctrl-C.
@@ -113,8 +157,9 @@ def tail(
 
     Example: lockstep tail node1 --reports --json --from 1000
     """
-    from cli.choice import Selection
-    from cli.errors import WrongUse
+    from cli.choice import Selection, range_of
+    from cli.errors import FINE, WrongUse
+    from cli.history import Look
     from cli.history import commands as print_commands
     from cli.history import events as print_events
     from cli.node import next_seq
@@ -122,13 +167,16 @@ def tail(
 
     if commands and reports:
         raise WrongUse("--commands and --reports exclude each other; run two commands to have both")
-    begin = next_seq(directory) if from_seq is None else from_seq
-    chosen = Selection(begin, to_seq, symbol, participant, tuple(kind or ()), follows=True)
+    span = range_of(directory, begin, end, follows=True)
+    if span is None:
+        return FINE
+    from_seq = next_seq(directory) if span[0] is None else span[0]
+    names = (symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()))
+    chosen = Selection(from_seq, span[1], *names, follows=True)
+    look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
-        return print_reports(directory, chosen, with_seq=with_seq, as_json=as_json)
-    if commands:
-        return print_commands(directory, chosen, with_seq=with_seq, with_events=False, as_json=as_json)
-    return print_events(directory, chosen, with_seq=with_seq, as_json=as_json)
+        return print_reports(directory, chosen, look)
+    return print_commands(directory, chosen, look) if commands else print_events(directory, chosen, look)
 
 
 @app.command(rich_help_panel=PANEL)

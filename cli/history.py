@@ -3,31 +3,52 @@
 Both read all slices of the journal that the range has (``replay.past``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
-from cli.choice import Choice, Selection, kind_codes
+from cli.choice import Choice, Selection, kind_codes, picked
 from cli.errors import WrongUse
 from cli.node import AtStart, plays, plays_on
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
-from engine.records import COMMAND, CommandKind, EventKind
+from engine.records import COMMAND, EVENT, CommandKind, EventKind, concatenate
 from engine.row_bytes import event_values
 from journal import Journal
 from journal.quarantine import read_quarantine
 from notation.objects import command_object, event_objects
-from notation.print import Printer, print_event_values
+from notation.print import Printer, event_parties, print_event_values
+from notation.words import time
 from replay.past import PlayedBlock
 from replay.quarantined import play_quarantine
+from replay.rebuild import ReplayedBlock
+
+#: Rows of commands and events that are filtered at once.
+_GATHERED_ROWS: Final = 1 << 16
 
 
-def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
+class Look(NamedTuple):
+    """Form of a print. ``with_seq``, ``with_time``: in a comment behind each line; ``with_events``: below commands."""
+
+    with_seq: bool = False
+    with_time: bool = False
+    with_events: bool = False
+    as_json: bool = False
+
+    def noted(self, line: str, seq: str | int, time_ns: int, parties: str = "") -> str:
+        """A line with its comment."""
+        words = [str(seq)] if self.with_seq else []
+        words += [time(time_ns)] if self.with_time else []
+        words += [parties] if parties else []
+        return f"{line}  # {' '.join(words)}" if words else line
+
+
+def events(directory: Path, selection: Selection, look: Look) -> int:
     """`lockstep events`: print events, one a line."""
     choice = Choice(selection, kind_codes(selection.kinds, EventKind))
     selection.check()
@@ -35,28 +56,26 @@ def events(directory: Path, selection: Selection, *, with_seq: bool, as_json: bo
     start, lead = _start(choice)
     for play, before, names in chosen_plays(directory, selection, lead=lead, at_start=start):
         rows = play.events
-        chosen = rows[choice.events(rows, play.commands, play.first_seq, names)]
-        if as_json:
-            clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))[chosen["seq"] - play.first_seq]
+        chosen = picked(rows, choice.events(rows, play.commands, play.first_seq, names))
+        if not len(chosen):
+            continue
+        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))[chosen["seq"] - play.first_seq]
+        if look.as_json:
             write_lines(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
-        elif with_seq:
-            write_lines(f"{print_event_values(values, names)}  # {values[0]}" for values in event_values(chosen))
         else:
-            write_lines(print_event_values(values, names) for values in event_values(chosen))
+            write_lines(event_lines(chosen, clock_ns, names, look))
     check_names(selection, names, directory)
     _note_unknown(choice, "events")
     return errors.FINE
 
 
-def commands(
-    directory: Path,
-    selection: Selection,
-    *,
-    quarantine: str | None = None,
-    with_seq: bool,
-    with_events: bool,
-    as_json: bool,
-) -> int:
+def event_lines(events: NDArray[Any], clock_ns: NDArray[np.int64], names: Directory, look: Look) -> Iterator[str]:
+    """Events in the notation, each with its participants in a comment. ``clock_ns``: the clock at each."""
+    for values, time_ns in zip(event_values(events), clock_ns.tolist(), strict=True):
+        yield look.noted(print_event_values(values, names), values[0], time_ns, event_parties(values, names))
+
+
+def commands(directory: Path, selection: Selection, look: Look, *, quarantine: str | None = None) -> int:
     """`lockstep commands`: print a scenario that gives the same rows again, or one JSON object a line.
 
     An EXTEND row belongs to the command after it and is printed with it, by the number of that command.
@@ -66,7 +85,7 @@ def commands(
     selection.check()
     names = Directory()
     printer: Printer | None = None
-    need_events = with_events or selection.symbol is not None
+    need_events = look.with_events or choice.needs_events
     if quarantine is None:
         source = _source(directory, choice, need_events=need_events)
     else:
@@ -79,6 +98,8 @@ def commands(
         seqs = stretch.first_seq + lasts
         wanted = choice.commands(rows, lasts, caused, stretch.first_seq, names)
         defines = np.isin(rows["kind"][lasts], (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT))
+        if not (wanted | defines).any():
+            continue
         firsts = np.concatenate(([0], lasts[:-1] + 1))
         lows, highs = np.searchsorted(caused["seq"], seqs, "left"), np.searchsorted(caused["seq"], seqs, "right")
         clock_ns = clock_at_each(rows, ClockPosition(before.now_ns))
@@ -86,19 +107,19 @@ def commands(
             first, last = int(firsts[at]), int(lasts[at])
             printer.go_to(int(clock_ns[first - 1]) if first else before.now_ns, first=stretch.first_seq + first == 1)
             unit, events_of = rows[first : last + 1], caused[lows[at] : highs[at]]
-            lines = printer.print_block(unit, events_of, stretch.first_seq + first, with_events=with_events)
+            lines = printer.print_block(unit, events_of, stretch.first_seq + first, with_events=False)
             if not wanted[at]:
                 continue
-            seq = int(seqs[at])
-            if as_json:
-                time_ns = int(clock_ns[last])
-                told = event_objects(events_of, names, np.full(len(events_of), time_ns)) if with_events else None
+            seq, time_ns = int(seqs[at]), int(clock_ns[last])
+            times_ns = np.full(len(events_of), time_ns)
+            if look.as_json:
+                told = event_objects(events_of, names, times_ns) if look.with_events else None
                 raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
                 screen.print_json(command_object(list(unit), seq, names, time_ns, raw=raw, events=told))
-            elif with_seq:
-                write_lines([f"{lines[0]}  # {seq}", *lines[1:]])
-            else:
-                write_lines(lines)
+                continue
+            write_lines([look.noted(lines[0], seq, time_ns), *lines[1:]])
+            if look.with_events:
+                write_lines(event_lines(events_of, times_ns, names, Look()))
     check_names(selection, names, directory)
     _note_unknown(choice, "commands")
     return errors.FINE
@@ -135,15 +156,17 @@ def chosen_plays(
     """Blocks of a selection, of a journal as it is or of one that grows; otherwise as ``cli.node.plays``."""
     from_seq, to_seq = selection.from_seq, selection.to_seq
     if not selection.follows:
-        return plays(
-            directory,
-            from_seq,
-            to_seq,
-            "replaying",
-            lead=lead,
-            row_before=row_before,
-            at_start=at_start,
-            need_events=need_events,
+        return _gathered(
+            plays(
+                directory,
+                from_seq,
+                to_seq,
+                "replaying",
+                lead=lead,
+                row_before=row_before,
+                at_start=at_start,
+                need_events=need_events,
+            )
         )
     return plays_on(
         directory,
@@ -154,6 +177,35 @@ def chosen_plays(
         at_start=at_start,
         on_names=lambda names: check_names(selection, names, directory),
     )
+
+
+def _gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:
+    """Blocks that follow each other as one, of ``_GATHERED_ROWS`` or a few more: a filter costs as much for each."""
+    held: list[PlayedBlock] = []
+    rows = 0
+    try:
+        for block in blocks:
+            held.append(block)
+            rows += len(block.play.commands) + len(block.play.events)
+            if rows >= _GATHERED_ROWS:
+                yield _as_one(held)
+                held, rows = [], 0
+    except Exception:
+        if held:  # what could be read before the damage
+            yield _as_one(held)
+        raise
+    if held:
+        yield _as_one(held)
+
+
+def _as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
+    if len(blocks) == 1:
+        return blocks[0]
+    commands = concatenate([block.play.commands for block in blocks])
+    events = concatenate([block.play.events for block in blocks], EVENT)
+    first, last = blocks[0], blocks[-1]
+    play = ReplayedBlock(last.play.block, first.play.first_seq, commands, events, last.play.whole)
+    return PlayedBlock(play, first.before, last.after)
 
 
 def _stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Iterator[_JournalRange]:
@@ -206,13 +258,12 @@ def _start(choice: Choice) -> tuple[AtStart | None, bool]:
     """Call for the open orders before the first block, and True if blocks before the range are needed: to follow
     rejected cancels to their order, the order must be known.
     """
-    if choice.selection.symbol is None:
+    if not choice.selection.by_order:
         return None, False
 
     def learn(orders: NDArray[Any], seq: int) -> None:
-        choice.ids.learn(
-            orders["participant"], orders["client_order_id"], np.full(len(orders), seq), orders["instrument"]
-        )
+        ids, seqs = orders["client_order_id"], np.full(len(orders), seq)
+        choice.ids.learn(orders["participant"], ids, seqs, orders["instrument"], orders["side"])
 
     return learn, True
 
@@ -221,8 +272,8 @@ def _note_unknown(choice: Choice, what: str) -> None:
     if choice.unknown:
         refused = screen.counted(choice.unknown, "rejected cancel or replace", "rejected cancels and replaces")
         screen.notice(
-            f"note: {refused} left out: no order with that id is known, so the instrument is unknown; "
-            f"`lockstep {what}` without --symbol prints {'it' if choice.unknown == 1 else 'them'}"
+            f"note: {refused} left out: no order with that id is known, so instrument and side are unknown; "
+            f"`lockstep {what}` without --symbol and --side prints {'it' if choice.unknown == 1 else 'them'}"
         )
 
 
@@ -231,6 +282,7 @@ def check_names(selection: Selection, names: Directory, directory: Path) -> None
     for name, known, what in (
         (selection.symbol, names.symbols, "instrument"),
         (selection.participant, names.participants, "participant"),
+        (selection.contra, names.participants, "participant"),
     ):
         if name is not None and name not in known:
             some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
@@ -239,7 +291,7 @@ def check_names(selection: Selection, names: Directory, directory: Path) -> None
             )
 
 
-def write_lines(lines: Iterator[str] | list[str]) -> None:
+def write_lines(lines: Iterable[str]) -> None:
     text = "\n".join(lines)
     if text:
         screen.print_line(text)

@@ -14,6 +14,13 @@ class EngineChoice(StrEnum):
     reference = "reference"
 
 
+class SideChoice(StrEnum):
+    """Side of an order."""
+
+    buy = "buy"
+    sell = "sell"
+
+
 class EngineOrBoth(StrEnum):
     """One engine, or both, whose events must be equal."""
 
@@ -62,11 +69,30 @@ FromSeq = Annotated[
 ToSeq = Annotated[
     int | None, typer.Option("--to", metavar="SEQ", min=1, help="Last command.", show_default="the last one")
 ]
+FromWhen = Annotated[
+    str | None,
+    typer.Option("--from", metavar="SEQ|TIME", help="First command, or time.", show_default="the first one"),
+]
+ToWhen = Annotated[
+    str | None, typer.Option("--to", metavar="SEQ|TIME", help="Last command, or time.", show_default="the last one")
+]
 At = Annotated[
     str | None, typer.Option(metavar="SEQ|TIME", help="After this command, or at this time, such as 09:31:07.25.")
 ]
 Symbol = Annotated[str | None, typer.Option(help="Only this instrument.")]
 Participant = Annotated[str | None, typer.Option(help="Only this participant.")]
+Contra = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only trades with this participant, or what caused them.")
+]
+OneSide = Annotated[
+    SideChoice | None,
+    typer.Option(help="Only this side: of an order; of a trade that of --participant, else of the aggressor."),
+]
+Reasons = Annotated[
+    list[str] | None,
+    typer.Option("--reason", metavar="WORD", help="Only with this reason, such as credit; may be repeated."),
+]
+WithTime = Annotated[bool, typer.Option("--with-time", help="Print the time too, in the comment; JSON has it always.")]
 WithSeq = Annotated[bool, typer.Option("--with-seq", help="Print sequence numbers too, as comments.")]
 Tls = Annotated[bool, typer.Option("--tls", help="Encrypt, and verify the node's certificate and host name.")]
 TlsCa = Annotated[

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
-from cli.choice import Selection, kind_codes
+from cli.choice import Selection, kind_codes, picked
 from cli.errors import WrongUse
-from cli.history import check_names, chosen_plays, write_lines
+from cli.history import Look, check_names, chosen_plays, write_lines
 from cli.node import check_comes
 from engine.capacity import Capacity
 from engine.names import Directory, pack
@@ -23,7 +23,7 @@ from replay.rebuild import capacity_of, check_range
 from reports import ReportKind, Reports
 
 
-def reports(directory: Path, selection: Selection, *, with_seq: bool, as_json: bool) -> int:
+def reports(directory: Path, selection: Selection, look: Look) -> int:
     """Print the reports of a journal, one a line."""
     kinds = kind_codes(selection.kinds, ReportKind)
     selection.check()
@@ -32,13 +32,14 @@ def reports(directory: Path, selection: Selection, *, with_seq: bool, as_json: b
     for play, _, after in chosen_plays(directory, replace(selection, from_seq=1)):
         names = after
         for batch in fold.batches(play.first_seq, play.commands, play.events):
-            chosen = batch[_mask(batch, selection, kinds)]
-            if as_json:
+            chosen = picked(batch, _mask(batch, selection, kinds))
+            if look.as_json:
                 write_lines([screen.json_line(report_object(report)) for report in chosen])
-            elif with_seq:
-                write_lines([f"{print_report(each)}  # {each['seq']}.{each['number']}" for each in chosen])
             else:
-                write_lines([print_report(report) for report in chosen])
+                write_lines(
+                    look.noted(print_report(each), f"{each['seq']}.{each['number']}", int(each["time_ns"]))
+                    for each in chosen
+                )
     check_names(selection, names, directory)
     return errors.FINE
 
@@ -73,7 +74,20 @@ def _mask(batch: NDArray[Any], selection: Selection, kinds: NDArray[np.uint8] | 
     if selection.participant is not None:
         name = pack(selection.participant)
         contra = (batch["kind"] == ReportKind.TRADE) & (batch["contra_name"] == name)
-        wanted &= (batch["participant_name"] == name) | contra
+        own = batch["participant_name"] == name
+        wanted &= own if selection.side else own | contra
+    if selection.contra is not None:
+        name = pack(selection.contra)
+        other = batch["contra_name"] == name
+        if selection.participant is None:
+            other |= batch["participant_name"] == name
+        else:  # A trade has a report for each side; both name both.
+            other |= (batch["participant_name"] == name) & (batch["contra_name"] == pack(selection.participant))
+        wanted &= (batch["kind"] == ReportKind.TRADE) & other
+    if (side := selection.side_code) is not None:
+        wanted &= batch["side"] == side
+    if (reasons := selection.reason_codes) is not None:
+        wanted &= np.isin(batch["reason"], reasons)
     if selection.symbol is not None:
         wanted &= batch["symbol"] == pack(selection.symbol)
     return wanted

@@ -159,6 +159,13 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
     )
 
 
+def event_parties(values: tuple[int, ...], directory: Directory) -> str:
+    """Participants of an event whose line has only the ids of their orders, in the order of those ids; "" for none."""
+    if values[9] in _KILLS:
+        return ""
+    return ", ".join(_of(directory.participants, number) for number in values[6:8] if number)
+
+
 class Printer:
     """Printer of a journal, block by block, from its beginning or from the position of ``directory``.
 

@@ -101,7 +101,7 @@ class PastSlice:
     def _play(self, engine: MarketEngine) -> Iterator[PlayedBlock]:
         before = engine.directory
         for play in played(self._part.journal, engine, self._part.to_seq):
-            after = engine.directory
+            after = names_after(before, play.commands, engine)
             if self._lead or play.first_seq + len(play.commands) > self._part.from_seq:
                 yield PlayedBlock(play, before, after)
             before = after
@@ -119,6 +119,14 @@ class PastSlice:
             if block.last_seq >= part.from_seq:
                 play = ReplayedBlock(block, block.first_seq, commands, refusals, len(commands) == block.count)
                 yield PlayedBlock(play, before, after)
+
+
+def names_after(before: Directory, commands: NDArray[Any], engine: MarketEngine) -> Directory:
+    """Directory of an engine after rows: the one before where none of them defines anything."""
+    kinds = commands["kind"]
+    if any((kinds == kind).any() for kind in _DEFINITIONS):
+        return engine.directory
+    return before if before.now_ns == engine.now_ns else replace(before, now_ns=engine.now_ns)
 
 
 def _kept_of(part: SliceRange, notes: list[str], *, can_replay: bool) -> KeptEvents | None:

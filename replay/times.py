@@ -42,19 +42,34 @@ def position_after(journal: Journal, now_ns: int) -> ClockPosition:
     return ClockPosition(now_ns, ends_extended(np.frombuffer(_block_at(journal, journal.last_seq).rows, COMMAND)))
 
 
-def seq_at(directory: Path | str, when: str | int) -> int:
-    """Sequence number for ``when`` in a data directory; 0 is before the first command.
+def is_seq(when: str) -> bool:
+    """True if a word is a sequence number, not a time."""
+    return re.fullmatch(r"\d{1,18}", when.strip()) is not None
+
+
+def seq_at(directory: Path | str, when: str | int | None) -> int:
+    """Sequence number for ``when`` in a data directory; 0 is before the first command. None: the last command.
 
     ``when`` is a sequence number (a number, or digits), or a time ``[YYYY-MM-DD[T ]]HH:MM[:SS[.nnnnnnnnn]]`` UTC:
     then it is the newest command not later than that time. A time without a date is of the day of the newest
     clock value. Raises ReplayError when it is neither, or a number beyond the end; JournalError from the journal.
     """
     with History.open(directory) as history:
+        if when is None:
+            return history.last_seq
         text = str(when).strip()
-        if re.fullmatch(r"\d{1,18}", text):
+        if is_seq(text):
             return _numbered(history, int(text))
         time_ns = _time_ns(text, _clock_at_end(history.last))
         return _newest_not_later(history.slice_at_time(time_ns), time_ns)
+
+
+def first_seq_at(directory: Path | str, when: str) -> int:
+    """Sequence number of the first command not earlier than a time, written as for ``seq_at``; one more than the last
+    where there is none. Raises as ``seq_at``."""
+    with History.open(directory) as history:
+        time_ns = _time_ns(when.strip(), _clock_at_end(history.last)) - 1
+        return _newest_not_later(history.slice_at_time(time_ns), time_ns) + 1
 
 
 def _numbered(history: History, seq: int) -> int:

@@ -38,13 +38,13 @@ resume *
 """
 EVENTS = """\
 > phase XYZ opening_auction
-> accepted a1
-> accepted b1
+> accepted a1  # ALPHA
+> accepted b1  # BETA
 > indicative XYZ 40 @ 10.00 imbalance=60 side=sell
 > phase XYZ continuous
-> trade XYZ 40 @ 10.00 buy=b1 sell=a1
-> accepted a2
-> canceled a2 qty=5 reason=self_trade
+> trade XYZ 40 @ 10.00 buy=b1 sell=a1  # BETA, ALPHA
+> accepted a2  # ALPHA
+> canceled a2 qty=5 reason=self_trade  # ALPHA
 > halted XYZ reason=command
 > phase XYZ auction
 > killed GAMMA

@@ -37,16 +37,16 @@ enter ALPHA a3 sell 5 XYZ @ 10.00
 """
 EVENTS = """\
 > phase XYZ continuous
-> accepted a1
-> accepted b1
-> trade XYZ 100 @ 10.00 resting=a1 incoming=b1
-> replaced b1 b2 qty=20
-> accepted a2
-> rejected a2 reason=duplicate_id
+> accepted a1  # ALPHA
+> accepted b1  # BETA
+> trade XYZ 100 @ 10.00 resting=a1 incoming=b1  # ALPHA, BETA
+> replaced b1 b2 qty=20  # BETA
+> accepted a2  # ALPHA
+> rejected a2 reason=duplicate_id  # ALPHA
 > cancel_rejected g1 reason=unknown_order
-> canceled a2 qty=30 reason=user
-> accepted a3
-> trade XYZ 5 @ 10.05 resting=b2 incoming=a3
+> canceled a2 qty=30 reason=user  # ALPHA
+> accepted a3  # ALPHA
+> trade XYZ 5 @ 10.05 resting=b2 incoming=a3  # BETA, ALPHA
 """
 
 
@@ -93,7 +93,7 @@ def test_help_loads_nothing_heavy_beside_what_a_command_line_needs() -> None:
 def test_a_scenario_run_into_a_directory_prints_as_what_happened(written: Path, lockstep: Lockstep) -> None:
     assert lockstep("events", written) == (0, EVENTS, "")
     status, said, _ = lockstep("events", written, "--kind", "trade", "--with-seq")
-    assert said.splitlines()[0] == "> trade XYZ 100 @ 10.00 resting=a1 incoming=b1  # 7"
+    assert said.splitlines()[0] == "> trade XYZ 100 @ 10.00 resting=a1 incoming=b1  # 7 ALPHA, BETA"
     status, said, _ = lockstep("events", written, "--from", 8, "--participant", "BETA", "--json")
     kinds = [json.loads(line)["kind"] for line in said.splitlines()]
     assert (status, kinds) == (0, ["replaced", "trade"])

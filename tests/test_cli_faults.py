@@ -118,7 +118,7 @@ def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -
     [
         (["verify", "DIR", "--engine", "bogus"], "--engine is 'bogus'; give one of kernel, reference; see"),
         (["book", "DIR", "XYZ", "--depth", "0"], "--depth is '0'; give 1 or more; see"),
-        (["events", "DIR", "--from", "x"], "--from is 'x'; give a whole number; see"),
+        (["verify", "DIR", "--from", "x"], "--from is 'x'; give a whole number; see"),
         (["demo", "--seconds", "900"], "--seconds is '900'; give 600 or less; see"),
         (["demo", "--seconds", "nan"], "--seconds is 'nan'; that is no number, give one; see"),
         (["demo", "--seconds", "x"], "--seconds is 'x'; give a number; see"),

@@ -98,11 +98,11 @@ def test_events_of_an_instrument_have_the_refusals_of_its_cancels_and_replaces(n
     _, said, complaint = lockstep("events", node, "--symbol", "XYZ")
     assert said.splitlines() == [
         "> phase XYZ continuous",
-        "> accepted a1",
-        "> replaced a1 a2 qty=80",
-        "> canceled a2 qty=80 reason=user",
-        "> cancel_rejected a2 reason=unknown_order",
-        "> cancel_rejected a1 reason=unknown_order",
+        "> accepted a1  # ALPHA",
+        "> replaced a1 a2 qty=80  # ALPHA",
+        "> canceled a2 qty=80 reason=user  # ALPHA",
+        "> cancel_rejected a2 reason=unknown_order  # ALPHA",
+        "> cancel_rejected a1 reason=unknown_order  # ALPHA",
         "> rejected g1 reason=unknown_participant",
     ]
     assert "note: 2 rejected cancels and replaces left out" in complaint
@@ -124,15 +124,16 @@ def test_with_events_json_has_the_events_of_each_command(node: Path, lockstep: L
 
 def test_an_id_means_the_order_that_bore_it_last_before() -> None:
     random, ids = np.random.default_rng(5), OrderIds()
-    known: list[tuple[int, int, int, int]] = []
-    for block in range(40):
+    known: list[tuple[int, int, int, int, int]] = []
+    for block in range(400):
         added = [
-            (int(random.integers(1, 4)), int(random.integers(-20, 20)), 100 * block + at, int(random.integers(1, 9)))
+            (int(random.integers(1, 4)), int(random.integers(-20, 20)), 100 * block + at, *random.integers(1, 9, 2))
             for at in range(int(random.integers(0, 100)))
         ]
         known += added
-        ids.learn(*(np.array(places, np.int64) for places in zip(*added, strict=True)) if added else ([], [], [], []))
-        for _ in range(20):
-            participant, order_id, seq = (int(random.integers(*bounds)) for bounds in ((1, 4), (-21, 21), (0, 4_100)))
-            expected = [row[3] for row in known if row[:2] == (participant, order_id) and row[2] < seq]
-            assert ids.instrument(participant, order_id, seq) == (expected[-1] if expected else 0)
+        ids.learn(*(zip(*added, strict=True) if added else ([], [], [], [], [])))
+        asked = [tuple(int(random.integers(*bounds)) for bounds in ((1, 4), (-21, 21), (0, 41_000))) for _ in range(5)]
+        instruments, sides = ids.orders(*zip(*asked, strict=True))
+        for at, (participant, order_id, seq) in enumerate(asked):
+            expected = [row[3:] for row in known if row[:2] == (participant, order_id) and row[2] < seq]
+            assert (instruments[at], sides[at]) == (expected[-1] if expected else (0, 0))
