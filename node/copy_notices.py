@@ -13,6 +13,9 @@ _ALONE_THEN = (
     "this node's disk is the only one that is certain to have every order, and no node takes over until a standby is "
     "in sync"
 )
+#: Time after which a refusal of the same copy for the same reason is told again.
+_REFUSED_AGAIN_NS: Final = 60_000_000_000
+_REFUSALS_MAX: Final = 64
 #: A primary that was never in sync with a standby answers alone, whatever the setting (docs/GUARANTEES.md).
 _STOP_BEGINS: Final = "--alone stop begins once a standby is in sync; until then it answers alone"
 
@@ -34,6 +37,28 @@ class CopyNotices:
         self._told: dict[Copy, bool] = {}
         self._was_alone = False
         self._awaited: list[str] = []
+        #: When each refusal was told last, by name and reason.
+        self._refusals: dict[tuple[str, str], int] = {}
+
+    def of_end(self, copy: Copy, now_ns: int) -> Notice | None:
+        """Notice on a connection that has ended; None where there is nothing to tell. ``now_ns``: monotonic.
+
+        A copy that was refused tries again every moment, which is told once a minute.
+        """
+        subject = {"name": copy.name, "role": copy.role} if copy.name else {}
+        if copy.was_live:
+            return Notice("warning", "copy left", {**subject, "why": copy.why})
+        if not copy.has_greeted:
+            return None
+        if not copy.is_refused:
+            return Notice("info", "copy sent away", {**subject, "why": copy.why})
+        told_ns = self._refusals.get((copy.name, copy.why))
+        if told_ns is not None and now_ns - told_ns < _REFUSED_AGAIN_NS:
+            return None
+        self._refusals[copy.name, copy.why] = now_ns
+        if len(self._refusals) > _REFUSALS_MAX:
+            del self._refusals[next(iter(self._refusals))]
+        return Notice("warning", "copy refused", {**subject, "why": copy.why})
 
     def look(self) -> list[Notice]:
         """Notices on what has changed since the last look."""
@@ -54,7 +79,8 @@ class CopyNotices:
     @property
     def _is_alone(self) -> bool:
         primary = self._primary
-        return primary.settings.takes_over and primary.recorded == {primary.member} and not primary.asked
+        alone = {primary.member}  # a request may be under way that changes the acknowledged command alone
+        return primary.settings.takes_over and primary.recorded == alone and primary.asked <= alone
 
     @property
     def _stops_alone(self) -> bool:

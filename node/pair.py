@@ -21,7 +21,7 @@ from node.arbiter_notices import ArbiterNotices
 from node.control import OperationRefused
 from node.copy_age import CopyAge
 from node.copy_blocks import CopyBlocks
-from node.copy_notices import CopyNotices
+from node.copy_notices import CopyNotices, Notice
 from node.history_process import HistoryProcess
 from node.lapse import Lapse
 from node.live_fetch import LIVE_MAX, LiveFetch, Outcome
@@ -304,7 +304,7 @@ class Pair:
         now_ns = lease_clock_ns()
         self._disks.look(now_ns)
         for notice in self._arbiter_notices.look(self.candidacy, self.tenure, now_ns):
-            (self._log.info if notice.level == "info" else self._log.warning)(notice.event, **notice.fields)
+            self._tell(notice)
         if self.primary is not None and self.tenure is not None:
             self._tick_primary(self.primary, self.tenure, now_ns)
         else:
@@ -323,7 +323,7 @@ class Pair:
         for request in tenure.next_requests(now_ns):
             self._ask_in_reign(tenure, request)
         for notice in self._notices.look() if self._notices is not None else ():
-            (self._log.info if notice.level == "info" else self._log.warning)(notice.event, **notice.fields)
+            self._tell(notice)
         self.send_all()
         self._node.market.release()
         why = tenure.why or (f"epoch {primary.superseded} has begun" if primary.superseded else "")
@@ -461,7 +461,8 @@ class Pair:
             self._blocks.pause_or_resume()
         self.standby.tick(now_ns)
         self.standby.acknowledge(now_ns)
-        if self.standby.state == "disconnected" and self._to_primary is not None:
+        is_lost = self.standby.state == "disconnected" or self.standby.is_unanswered(now_ns)
+        if is_lost and self._to_primary is not None:
             self._to_primary.abort()  # its machine may be gone, so that nothing else would end the connection
         self._flush()
         self.states.tick_copy()
@@ -565,7 +566,7 @@ class Pair:
     async def _connect(self) -> None:
         address = self._address()
         self._next_attempt_s = time.monotonic() + RECONNECT_S
-        if address is None or self.standby.state == "diverged":
+        if address is None or (self.standby.state == "diverged" and not self.standby.has_divergence_to_report):
             return
         self._connecting = True
         self._primary_host = address[0]
@@ -583,7 +584,10 @@ class Pair:
             return False
         self._to_primary = connection
         self._followed = False
-        self.standby.connect(os.urandom(16), self._recent.tail(), lease_clock_ns())
+        if self.standby.state == "diverged":
+            self.standby.connect_to_report(os.urandom(16), lease_clock_ns())
+        else:
+            self.standby.connect(os.urandom(16), self._recent.tail(), lease_clock_ns())
         return True
 
     def on_disconnect(self, connection: ToPrimary) -> None:
@@ -596,7 +600,7 @@ class Pair:
         self._node.journal.lingers = False
         self.standby.disconnect()
         # A primary that ends a connection which it had taken is called again soon: it has heard nothing for a while.
-        turned_away = self.standby.state in ("elsewhere", "apart") or (
+        turned_away = self.standby.state in ("elsewhere", "apart", "diverged") or (
             self.standby.state == "refused" and not self._followed
         )
         self._next_attempt_s = time.monotonic() + (REFUSED_S if turned_away else RECONNECT_S)
@@ -698,9 +702,11 @@ class Pair:
                 self._followed = True
                 self._say("")
             return
-        if self._to_primary is not None:
+        if self._to_primary is not None and not standby.has_divergence_to_report:
             self._to_primary.close()
-        if standby.state == "refused":
+        if standby.state == "refused" and self._followed:
+            self._say(f"the connection to the primary ended: {standby.why}; this node connects again")
+        elif standby.state == "refused":
             self._say(f"the primary refuses this node: {standby.why}; it tries again")
         elif standby.state == "diverged":
             self.states.on_diverged(standby, self._recent.backlog)
@@ -777,6 +783,10 @@ class Pair:
             self.outcome = outcome
             self._node.depose(str(outcome))
 
+    def _tell(self, notice: Notice | None) -> None:
+        if notice is not None:
+            (self._log.info if notice.level == "info" else self._log.warning)(notice.event, **notice.fields)
+
     def _say(self, sentence: str) -> None:
         if sentence and sentence != self._said:
             self._log.warning("replication", why=sentence)
@@ -806,5 +816,5 @@ class Pair:
         self._from_copies.pop(copy, None)
         if self.primary is not None:
             self.primary.disconnect(copy)
-        if copy.name:
-            self._log.warning("copy left", name=copy.name, role=copy.role, why=copy.why)
+        if self._notices is not None:
+            self._tell(self._notices.of_end(copy, lease_clock_ns()))

@@ -34,13 +34,15 @@ from node.pair_plan import PairOptions, PairPlan
 from replay.rebuild import Progress
 from replication.fetch import JournalsApart, fetch, find_common
 from replication.history import HistoryError, HistoryLost
-from replication.history_link import history_port
+from replication.inquiry import ask_place
 from replication.link import Position
+from replication.primary import Role
 
 #: Descriptors for the node itself: journal, spool, checkpoints, operator, monitors, and connections being refused.
 DESCRIPTORS_RESERVED: Final = 128
 #: Wait before the next attempt to fetch a history.
 AGAIN_S: Final = 0.5
+_NO_PRIMARY: Final = "this directory is empty, and no primary answers there"
 
 
 class PortInUse(OSError):
@@ -174,14 +176,19 @@ def _set_aside_apart(directory: Path, address: tuple[str, int], options: PairOpt
 def _fetch_first(directory: Path, options: PairOptions, log: Log, progress: Progress | None) -> None:
     """Fetch the market of the other node into an empty directory; waits until that one is primary."""
     assert options.peer is not None, "an empty node of a pair names the other one"
-    told = False
+    role: Role = "follower" if options.follower else "standby"
+    told = ""
     while not holds_journal(directory):
-        port = history_port(options.peer)
-        if port:
-            _fetch(directory, (options.peer[0], port), options, log, progress)
-        elif not told:
-            told = True
-            log.info("waiting for the primary", peer="{}:{}".format(*options.peer), why="this directory is empty")
+        place = ask_place(options.peer, options.secret, options.candidate.name, role)
+        if place.why:
+            if told != place.why:
+                log.warning("replication", why=f"the primary refuses this node: {place.why}; it tries again")
+            told = place.why
+        elif place.history_port:
+            _fetch(directory, (options.peer[0], place.history_port), options, log, progress)
+        elif told != _NO_PRIMARY:
+            told = _NO_PRIMARY
+            log.info("waiting for the primary", peer="{}:{}".format(*options.peer), why=_NO_PRIMARY)
         if not holds_journal(directory):
             time.sleep(AGAIN_S)
 

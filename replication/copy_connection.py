@@ -19,7 +19,8 @@ class Copy:
     ``sent_seq``: last command put on the connection in a block. ``ahead_seq``: last one sent ahead of its block.
     ``received_seq``, ``journaled_seq``: what the copy has in memory and on its disk. ``unsent_bytes``: set by the
     shell, what the connection has not taken yet. ``slice_number``: newest slice that it has, or was told of.
-    ``stalled``: sentence on its disk, if answers do not wait for it for that reason.
+    ``stalled``: sentence on its disk, if answers do not wait for it for that reason. ``has_greeted``: it has sent a
+    HELLO. ``was_live``: it was welcome. ``is_refused``: this node has refused it.
     """
 
     def __init__(self, nonce: bytes, epoch: int, now_ns: int) -> None:
@@ -30,6 +31,7 @@ class Copy:
         self.reader = FrameReader()
         self.state: Literal["greeting", "live", "closed"] = "greeting"
         self.why = ""
+        self.has_greeted = self.was_live = self.is_refused = False
         self.name = ""
         self.role: str = ""
         self.directory = b""

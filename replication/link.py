@@ -37,6 +37,8 @@ PAYLOAD_BYTES_MAX: Final = (1 << 22) + 4_096
 GREETING_BYTES_MAX: Final = 65_536
 #: Positions of a copy's tail that its greeting names at most.
 TAIL_MAX: Final = 256
+#: Flag in the refusal of a copy whose name or place another one has.
+PLACE_TAKEN: Final = "place_taken"
 _POSITION: Final = struct.Struct("<Q16s")
 _ACK: Final = struct.Struct("<QQ")
 _ROWS: Final = struct.Struct("<QQQ")
@@ -334,6 +336,17 @@ def unpack_flag(payload: bytes, name: str) -> bool:
     """
     unpack_map(payload, {})
     return msgpack.unpackb(payload).get(name) is True
+
+
+def unpack_bytes(payload: bytes, name: str) -> bytes:
+    """Decode bytes of a map; none where it has no such field, as that of an earlier release. Raises LinkError.
+
+    >>> unpack_bytes(pack_map({"divergence": b"1"}), "divergence"), unpack_bytes(pack_map({}), "divergence")
+    (b'1', b'')
+    """
+    unpack_map(payload, {})
+    found = msgpack.unpackb(payload).get(name)
+    return found if type(found) is bytes else b""
 
 
 class Identity(NamedTuple):

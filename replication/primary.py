@@ -354,8 +354,10 @@ class Primary:
         copy.state = "closed"
         copy.why = copy.why or why
 
-    def _refuse(self, copy: Copy, why: str) -> None:
-        copy.put(link.encode(Kind.REFUSAL, self.epoch, link.pack_map({"why": why})))
+    def _refuse(self, copy: Copy, why: str, *, is_place_taken: bool = False) -> None:
+        fields = {"why": why, link.PLACE_TAKEN: is_place_taken}
+        copy.put(link.encode(Kind.REFUSAL, self.epoch, link.pack_map(fields)))
+        copy.is_refused = True
         self.disconnect(copy, why)
 
     def _answer(self, copy: Copy, kind: Kind, fields: dict[str, Any]) -> None:
@@ -402,6 +404,7 @@ class Primary:
         self._refuse(copy, f"epoch {epoch} has begun, and this node reigned in epoch {self.epoch}")
 
     def _greet(self, copy: Copy, payload: bytes) -> None:
+        copy.has_greeted = True
         outer = link.unpack_map(payload, {"claims": bytes, "nonce": bytes, "proof": bytes})
         expected = link.proof(self._secret, "copy", copy.nonce, outer["nonce"], outer["claims"])
         if len(outer["nonce"]) != link.NONCE_BYTES or not link.is_proof(outer["proof"], expected):
@@ -418,10 +421,18 @@ class Primary:
             self._on_newer_epoch(copy, claims["epoch"])
             return
         if why := self._reason_against(copy):
-            self._refuse(copy, why)
+            self._refuse(copy, why, is_place_taken=True)
+            return
+        if told := link.unpack_bytes(outer["claims"], "divergence"):
+            copy.is_refused = copy.name not in self.divergences
+            self._on_divergence_reported(copy, told)
+            return
+        if not identity.journal_id:  # it has only asked, see ``replication.inquiry``
+            self._send_elsewhere(copy, 0)
             return
         if why := self._divergence_of(copy) or link.difference(self.identity, identity):
             self._answer(copy, Kind.REFUSAL, {"why": why})
+            copy.is_refused = True
             self.disconnect(copy, why)
             return
         self._place(copy, identity, link.unpack_positions(claims["tail"])[: link.TAIL_MAX])
@@ -486,7 +497,8 @@ class Primary:
             self._answer(copy, Kind.CATCH_UP, fields)
         else:
             copy.put(link.encode(Kind.CATCH_UP, self.epoch, link.pack_map(fields)))
-        self.disconnect(copy, f"{copy.name} (slice {slice_number}) first fetches older blocks")
+        where = f"slice {slice_number}" if slice_number else "no journal yet"
+        self.disconnect(copy, f"{copy.name} ({where}) first fetches older blocks")
 
     def _welcome(self, copy: Copy, seq: int) -> None:
         fields = {**self.identity._asdict(), "from_seq": seq + 1, "last_seq": self.backlog.last_seq}
@@ -496,7 +508,7 @@ class Primary:
         # It has another directory than the one that diverged, so it was rebuilt.
         self.divergences.pop(copy.name, None)
         copy.reader.payload_bytes_max = link.PAYLOAD_BYTES_MAX
-        copy.state = "live"
+        copy.state, copy.was_live = "live", True
         self._changes += 1
         copy.sent_seq = copy.received_seq = seq
         copy.journaled_seq = 0
@@ -580,8 +592,9 @@ class Primary:
         told = link.unpack_map(payload, kinds)
         # What is its own is the other's here.
         divergence = Divergence(told["first_seq"], told["last_seq"], told["part"], told["other"], told["own"])
-        if copy.name not in self.divergences:
-            self._on_divergence(copy, divergence)
+        if self._divergence_of(copy):
+            divergence = self.divergences[copy.name]
+        self._on_divergence(copy, divergence)
 
     def _on_divergence(self, copy: Copy, divergence: Divergence) -> None:
         self.divergences[copy.name] = divergence
@@ -599,7 +612,9 @@ class Primary:
         for copy in list(self.copies):
             copy.heard_ns = min(copy.heard_ns + pause_ns, now_ns)
             if now_ns - copy.heard_ns > self.settings.silence_ns:
-                self._refuse(copy, f"nothing was heard for {self.settings.silence_ns // 1_000_000} ms")
+                who = copy.name or "the peer"
+                silence_ms = self.settings.silence_ns // 1_000_000
+                self._refuse(copy, f"{self.identity.name} heard nothing from {who} for {silence_ms} ms")
             elif copy.state == "live":
                 self._feed(copy)
                 if copy.state == "live" and now_ns - copy.beaten_ns >= self.settings.beat_ns:

@@ -112,6 +112,8 @@ class Standby:
         self._fetched: dict[int, int] = {}
         self._told = _NOTHING_TOLD
         self._pauses = OwnPauses()
+        #: The primary is known to have heard of the divergence.
+        self._divergence_told = self._is_reporting = False
         self._out: list[bytes] = []
 
     # The connection.
@@ -139,6 +141,28 @@ class Standby:
         self._told = _NOTHING_TOLD
         self.heard_ns = self._acknowledged_ns = now_ns
 
+    @property
+    def has_divergence_to_report(self) -> bool:
+        """True while this node has diverged, and the primary may not know: it was found while no link was open."""
+        return self.divergence is not None and not self._divergence_told
+
+    def connect_to_report(self, nonce: bytes, now_ns: int) -> None:
+        """Begin a greeting on a new connection that reports the divergence, and nothing else."""
+        self._reader, self._nonce, self._challenge = FrameReader(), nonce, b""
+        self._is_reporting, self.heard_ns = True, now_ns
+        self._out.clear()
+
+    def _take_diverged(self, frame: Frame) -> None:
+        """Report the divergence in a greeting, and note that the primary has answered: then it knows."""
+        if self._is_reporting and not self._challenge and frame.kind == Kind.CHALLENGE and self.divergence is not None:
+            self._put_hello(frame, {"divergence": link.pack_map(self.divergence._asdict()), "tail": b""})
+        elif self._is_reporting or frame.kind in (Kind.DIVERGENCE, Kind.REFUSAL):
+            self._divergence_told = True
+
+    def is_unanswered(self, now_ns: int) -> bool:
+        """True once the primary has not answered the report of the divergence for too long: connect again."""
+        return self.has_divergence_to_report and now_ns - self.heard_ns > self.settings.silence_ns
+
     def disconnect(self) -> None:
         """Note that the connection is gone; blocks that arrived stay to be taken. May be repeated."""
         if self.state in ("greeting", "following"):
@@ -156,6 +180,9 @@ class Standby:
                 return
         try:
             for frame in self._reader.feed(data):
+                if self.state == "diverged":
+                    self._take_diverged(frame)
+                    continue
                 if self.state not in ("greeting", "following"):
                     return
                 self._take(frame)
@@ -207,7 +234,10 @@ class Standby:
         self._blocks.append(sealed)
 
     def _on_refusal(self, payload: bytes) -> None:
-        self._refuse(str(link.unpack_map(payload, {"why": str})["why"]))
+        why = str(link.unpack_map(payload, {"why": str})["why"])
+        if self.state == "following" and (pause_ns := self._pauses.recent_ns(self.heard_ns, self.settings.silence_ns)):
+            why = f"{self.identity.name} itself stood still for {pause_ns / 1e9:.1f} s, and {why}"
+        self._refuse(why)
 
     def _on_greeting_refused(self, frame: Frame) -> None:
         """Note a refusal. One with a proof says that this node is no pair of the primary; others change nothing."""
@@ -231,20 +261,7 @@ class Standby:
 
     def _greet(self, frame: Frame) -> None:
         if frame.kind == Kind.CHALLENGE and not self._challenge_answered:
-            self._challenge, self.history_port = link.unpack_challenge(frame.payload)
-            claims = link.pack_map(
-                {
-                    **self.identity._asdict(),
-                    "role": self.role,
-                    "epoch": self.epoch,
-                    "directory": self._directory,
-                    "takes_rows": True,
-                    "tail": link.pack_positions(self._tail),
-                }
-            )
-            proof = link.proof(self._secret, "copy", self._challenge, self._nonce, claims)
-            hello = link.pack_map({"claims": claims, "nonce": self._nonce, "proof": proof})
-            self._out.append(link.encode(Kind.HELLO, self.epoch, hello))
+            self._put_hello(frame, {"takes_rows": True, "tail": link.pack_positions(self._tail)})
         elif frame.kind == Kind.WELCOME:
             self._welcomed(frame)
         elif frame.kind == Kind.COMMON:
@@ -259,6 +276,15 @@ class Standby:
             self._on_greeting_refused(frame)
         else:
             raise LinkError(f"a primary may not send {frame.kind.name} in a greeting")
+
+    def _put_hello(self, challenge: Frame, more: dict[str, Any]) -> None:
+        """Answer a challenge with the claims of this node and ``more``."""
+        self._challenge, self.history_port = link.unpack_challenge(challenge.payload)
+        own = {"role": self.role, "epoch": self.epoch, "directory": self._directory}
+        claims = link.pack_map({**self.identity._asdict(), **own, **more})
+        proof = link.proof(self._secret, "copy", self._challenge, self._nonce, claims)
+        hello = link.pack_map({"claims": claims, "nonce": self._nonce, "proof": proof})
+        self._out.append(link.encode(Kind.HELLO, self.epoch, hello))
 
     @property
     def _challenge_answered(self) -> bool:
@@ -459,6 +485,7 @@ class Standby:
 
     def _on_divergence_reported(self, payload: bytes) -> None:
         told = link.unpack_map(payload, {"first_seq": int, "last_seq": int, "part": str, "own": bytes, "other": bytes})
+        self._divergence_told = True
         # What is its own is the other's here.
         self.diverge(Divergence(told["first_seq"], told["last_seq"], told["part"], told["other"], told["own"]))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from directory.begin import holds_journal
+from directory.bundle import bundles
 from journal import Journal
 from journal.slices import places
 from node import pair, program
@@ -17,6 +18,7 @@ from node.recent_blocks import RecentBlocks
 from replication.arbiter import Candidate
 from replication.primary import Settings
 from replication.register import Register
+from replication.standby import Standby
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.test_node_pair import CAPACITY, SECRET, Member, start_rows, until
@@ -124,6 +126,60 @@ def test_a_standby_far_behind_fetches_what_the_primary_lacks_at_hand_while_it_ru
 
     asyncio.run(run())
     assert same_blocks(tmp_path)
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_difference_that_is_found_while_blocks_are_fetched_is_reported_to_the_primary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, reports: bool
+) -> None:
+    """There is no link meanwhile. The control is a standby that does not report it."""
+    real = Standby.on_applied
+
+    def differs(self: Standby, first_seq: int, last_seq: int, digest: bytes) -> None:
+        real(self, first_seq, last_seq, bytes(16) if self.state == "elsewhere" else digest)
+
+    if not reports:
+        monkeypatch.setattr(Standby, "has_divergence_to_report", False)
+
+    async def run() -> None:
+        register = Register()
+        a = await primary_of(tmp_path / "a", register, backlog_bytes=2_000)
+        b = None
+        try:
+            options = PairOptions(
+                Candidate("B", policy="both"), SECRET, "127.0.0.1", 0, ("127.0.0.1", a.pair.port), Settings()
+            )
+            await asyncio.to_thread(program._fetch_first, tmp_path / "b", options, Log(), None)
+            trading = Trading(a)
+            await until(lambda: trading.answers > 200)
+            await trading.end()
+            monkeypatch.setattr(Standby, "on_applied", differs)
+            b = Member("B", tmp_path / "b", register, a, "both")
+            blocks = b.pair._blocks
+            monkeypatch.setattr(blocks, "apply_soon", lambda: blocks.apply(whole=True))
+            await b.start()
+            await until(lambda: b.pair.standby.state == "diverged")
+            assert a.pair.primary is not None
+            found = b.pair.standby.divergence
+            assert found is not None
+            if not reports:
+                await asyncio.sleep(4 * pair.REFUSED_S)
+                assert a.pair.primary.divergences == {}
+                return
+            await until(lambda: "B" in a.pair.primary.divergences)
+            told = a.pair.primary.divergences["B"]
+            assert (told.first_seq, told.last_seq, told.part) == (found.first_seq, found.last_seq, found.part)
+            assert (told.own, told.other) == (found.other, found.own)
+            await until(lambda: bool(bundles(tmp_path / "a") and bundles(tmp_path / "b")))
+            await until(lambda: not b.pair.standby.has_divergence_to_report)
+            await until(lambda: not a.pair.primary.copies)
+            assert a.node.standing()[0] == "open"
+        finally:
+            for each in (a, b):
+                if each is not None:
+                    each.close()
+
+    asyncio.run(run())
 
 
 def test_a_standby_too_far_behind_to_apply_all_of_it_fetches_a_checkpoint_and_starts_again(

@@ -9,10 +9,11 @@ import pytest
 
 from node.copy_notices import CopyNotices
 from node.logs import Log
+from replication.copy_connection import Copy
 from replication.primary import Settings
 from tests.conftest import Lockstep
 from tests.operated import Operated, paired, paired_standby
-from tests.pairs import CopyNode, PrimaryNode, Wire
+from tests.pairs import MS, CopyNode, PrimaryNode, Wire
 from tests.test_node_pair import Member, Register, until, with_pair
 
 
@@ -41,6 +42,18 @@ def test_a_primary_says_that_it_is_alone_then_that_a_copy_follows_and_is_in_sync
     wire.settle()
     assert events(notices) == [("info", "standby in sync")]
     assert notices.warnings() == []
+
+
+def test_a_primary_that_records_its_acknowledged_command_says_only_once_that_it_is_alone() -> None:
+    primary, notices = begun()
+    assert events(notices) == [("warning", "the primary is alone")]
+    primary.core.on_record_asked(frozenset("A"))
+    assert events(notices) == []
+    assert len(notices.warnings()) == 1
+    primary.core.on_record_answered(frozenset("A"))
+    assert events(notices) == []
+    primary.core.on_record_asked(frozenset("AB"))
+    assert notices.warnings() == [], "the standby may be in the record already"
 
 
 def test_a_primary_that_goes_on_without_its_standby_says_so_once_the_record_is_without_it() -> None:
@@ -133,6 +146,60 @@ def test_the_log_and_the_warnings_of_a_node_say_that_it_is_alone_until_its_stand
     # Where it was told to be alone before depends on how fast the standby came and on the connection.
     assert "copy follows" in before
     assert told()[len(before) :] == ["copy left", "the primary is alone"]
+
+
+# Connections that end.
+
+
+def refused(primary: PrimaryNode, **of_copy: Any) -> Copy:
+    """A connection that the primary refuses."""
+    wire = Wire(primary, CopyNode(**of_copy))
+    wire.settle()
+    assert wire.end.state == "closed"
+    return wire.end
+
+
+def test_a_refused_copy_is_told_once_a_minute_with_the_reason_and_is_not_said_to_have_left() -> None:
+    primary, notices = begun()
+    first = Wire(primary, CopyNode(directory=b"1" * 16))
+    first.settle()
+    told = notices.of_end(refused(primary, directory=b"2" * 16), 0)
+    assert told is not None
+    assert (told.level, told.event, told.fields["name"]) == ("warning", "copy refused", "B")
+    assert "another data directory follows A already" in str(told.fields["why"])
+    assert notices.of_end(refused(primary, directory=b"2" * 16), 59_000 * MS) is None
+    other = notices.of_end(refused(primary, name="A"), 59_000 * MS)
+    assert other is not None
+    assert "the primary is named A too" in str(other.fields["why"])
+    again = notices.of_end(refused(primary, directory=b"2" * 16), 61_000 * MS)
+    assert again == told
+    primary.core.disconnect(first.end)
+    left = notices.of_end(first.end, 61_000 * MS)
+    assert left is not None
+    assert left.event == "copy left"
+
+
+def test_a_copy_with_a_wrong_secret_is_told_and_who_only_connects_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    primary, notices = begun()
+    scanned = primary.core.connect(b"n" * 16, 0)
+    primary.core.tick(600 * MS, 0)
+    assert scanned.state == "closed"
+    assert notices.of_end(scanned, 600 * MS) is None
+    monkeypatch.setattr("tests.pairs.SECRET", b"another secret")
+    told = notices.of_end(refused(primary), 600 * MS)
+    assert told is not None
+    assert told.event == "copy refused"
+    assert "does not know the secret" in str(told.fields["why"])
+
+
+def test_a_copy_that_first_fetches_older_blocks_is_sent_away_and_not_refused() -> None:
+    primary, notices = begun()
+    wire = Wire(primary, CopyNode(journal_id=b""))
+    wire.settle()
+    told = notices.of_end(wire.end, 0)
+    assert told is not None
+    assert (told.level, told.event) == ("info", "copy sent away")
+    assert "no journal yet" in str(told.fields["why"])
 
 
 # The release policy, as it is told.

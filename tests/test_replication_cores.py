@@ -686,3 +686,17 @@ def test_a_copy_that_did_not_hear_of_its_divergence_learns_it_when_it_connects_a
     Wire(primary, again).settle()
     assert again.core.state == "refused"
     assert "diverged" in again.core.reason_not_to_take_over(reign_of("A", "B"))
+
+
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_a_standby_that_stood_still_itself_says_so_where_the_primary_has_heard_nothing(*, is_paused: bool) -> None:
+    primary, copy, wire = pair()
+    for now_ns in range(0, 10_000 * MS, 50 * MS):  # what the standby says is lost
+        primary.core.tick(now_ns, 0)
+        if not is_paused or not now_ns:
+            copy.core.receive(b"", now_ns)
+            copy.core.tick(now_ns)
+    said = b"".join(wire.end.take_out())
+    copy.core.receive(said, 10_000 * MS)
+    own = "B itself stood still for 10.0 s, and " if is_paused else ""
+    assert (copy.core.state, copy.core.why) == ("refused", f"{own}A heard nothing from B for 500 ms")

@@ -1,14 +1,24 @@
 """Two data directories under one node name: only the one that the arbiter's record names may take over."""
 
 import asyncio
+import io
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from directory.begin import holds_journal
+from node import program
+from node.logs import Log
+from node.pair_plan import PairOptions
+from replication import link
+from replication.arbiter import Candidate
+from replication.copy_connection import Copy
+from replication.primary import Primary, Settings
 from replication.register import Register
 from tests.rows import participant
-from tests.test_node_pair import Member, start_rows, until, with_pair
+from tests.test_node_pair import SECRET, Member, start_rows, until, with_pair
 
 
 def _twin_of(tmp_path: Path, register: Register, a: Member, journal_of: str) -> Member:
@@ -82,6 +92,75 @@ def test_a_copy_of_the_primarys_directory_under_its_name_is_refused_and_the_prim
             twin.close()
 
     with_pair(tmp_path, story)
+
+
+@pytest.mark.parametrize(("name", "role"), [("B", "standby"), ("B", "follower"), ("A", "standby"), ("C", "standby")])
+def test_an_empty_directory_under_a_name_or_in_a_place_that_is_taken_fetches_nothing_and_both_ends_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, role: str
+) -> None:
+    logs = {"a": io.StringIO(), "twin": io.StringIO()}
+    log_of_a, log_of_twin = (Log(stream, pretty=False) for stream in logs.values())
+    reason = {"A": "is named A too", "B": "follows A already", "C": "A has a standby, B"}[name]
+
+    def told(node: str) -> list[dict[str, str]]:
+        *lines, _ = logs[node].getvalue().split("\n")
+        return [each for each in map(json.loads, lines) if reason in each.get("why", "")]
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await until(lambda: a.pair.primary is not None and a.pair.primary.history_port > 0)
+        peer = ("127.0.0.1", a.pair.port)
+        options = PairOptions(
+            Candidate(name, policy="both"), SECRET, "127.0.0.1", 0, peer, Settings(), role == "follower"
+        )
+        fetching = asyncio.create_task(
+            asyncio.to_thread(program._fetch_first, tmp_path / "twin", options, log_of_twin, None)
+        )
+        await until(lambda: bool(told("a") and told("twin")))
+        assert told("a")[0]["event"] == "copy refused"
+        assert told("twin")[0]["why"].startswith("the primary refuses this node: ")
+        await asyncio.sleep(2 * program.AGAIN_S)
+        assert (len(told("a")), len(told("twin"))) == (1, 1), "once is enough"
+        assert not (tmp_path / "twin").exists(), "nothing was fetched"
+        assert b.pair.standby.in_sync
+        assert "copy left" not in logs["a"].getvalue()
+        if name == "A":
+            a.kill()
+            b.kill()
+        b.kill()
+        await until(lambda: fetching.done() or name == "A")
+        if name == "A":
+            monkeypatch.setattr("node.program.holds_journal", lambda _: True)
+        await fetching
+        assert holds_journal(tmp_path / "twin") is (name != "A"), "once the name, or the place, is free"
+
+    monkeypatch.setattr("tests.test_node_pair.Log", lambda: log_of_a)
+    with_pair(tmp_path, story)
+    for each in (log_of_a, log_of_twin):
+        each.close()
+
+
+def test_an_empty_directory_is_fetched_into_where_the_refusal_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the test above, and a primary of an earlier release, whose refusal has no flag."""
+    monkeypatch.setattr("replication.inquiry.link.PLACE_TAKEN", "another flag")
+    monkeypatch.setattr("replication.primary.Primary._refuse", _refuse_as_before)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await until(lambda: a.pair.primary is not None and a.pair.primary.history_port > 0)
+        peer = ("127.0.0.1", a.pair.port)
+        options = PairOptions(Candidate("B", policy="both"), SECRET, "127.0.0.1", 0, peer, Settings())
+        await asyncio.to_thread(program._fetch_first, tmp_path / "twin", options, Log(), None)
+        assert b.pair.standby.in_sync
+        assert holds_journal(tmp_path / "twin")
+
+    with_pair(tmp_path, story)
+
+
+def _refuse_as_before(primary: Primary, copy: Copy, why: str, **_: bool) -> None:
+    copy.put(link.encode(link.Kind.REFUSAL, primary.epoch, link.pack_map({"why": why})))
+    primary.disconnect(copy, why)
 
 
 def put_back(backup: Path, directory: Path) -> None:
