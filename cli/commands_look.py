@@ -148,10 +148,10 @@ def tail(
     with_time: WithTime = False,
     as_json: Json = False,
 ) -> int:
-    """Print what a running node does, as soon as it is on its disk, until Ctrl-C.
+    """Print what a running node does, as soon as its answers may leave, until Ctrl-C.
 
-    It reads the journal beside the node, which neither stops nor waits for it. On a directory without a running node
-    it waits for one.
+    It reads the node's tape in shared memory, and the journal where that has not what comes next. The node neither
+    stops nor waits for it. On a directory without a running node it waits for one.
 
     Example: lockstep tail node1 --symbol AAPL --kind trade
 

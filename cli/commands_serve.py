@@ -117,6 +117,15 @@ def serve(
     accept_clock: Annotated[
         bool, typer.Option("--accept-clock", help="Accept the clock at this start though it was refused before.")
     ] = False,
+    tape_mb: Annotated[
+        int,
+        typer.Option(
+            metavar="MB",
+            min=0,
+            max=1 << 20,
+            help="Shared memory for `lockstep tail` and other programs of this user beside the node; 0: none.",
+        ),
+    ] = 4,
     default_order_rate: Annotated[
         str,
         typer.Option(metavar="N/TIME|off", help="Order rate limit of participants defined from now on."),
@@ -274,6 +283,7 @@ def serve(
         keep_events=keep_events,
         clock_ahead_max_ns=round(clock_ahead_max_s * 1e9),
         accept_clock=accept_clock,
+        tape_bytes=tape_mb << 20,
         default_order_rate=order_rate,
         default_share_bps=share_bps,
     )

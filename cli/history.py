@@ -24,9 +24,8 @@ from journal.quarantine import read_quarantine
 from notation.objects import command_object, event_objects
 from notation.print import Printer, event_parties, print_event_values
 from notation.words import time
-from replay.past import PlayedBlock
+from replay.past import PlayedBlock, RowRange
 from replay.quarantined import play_quarantine
-from replay.rebuild import ReplayedBlock
 
 #: Rows of commands and events that are filtered at once.
 _GATHERED_ROWS: Final = 1 << 16
@@ -204,8 +203,7 @@ def _as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
     commands = concatenate([block.play.commands for block in blocks])
     events = concatenate([block.play.events for block in blocks], EVENT)
     first, last = blocks[0], blocks[-1]
-    play = ReplayedBlock(last.play.block, first.play.first_seq, commands, events, last.play.whole)
-    return PlayedBlock(play, first.before, last.after)
+    return PlayedBlock(RowRange(first.play.first_seq, commands, events), first.before, last.after)
 
 
 def _stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Iterator[_JournalRange]:

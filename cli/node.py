@@ -95,7 +95,7 @@ def plays(
                 screen.notice(f"note: {note}")
             for block in source.blocks():
                 yield block
-                bar.to(block.play.block.last_seq - began, last_seq - began)
+                bar.to(block.last_seq - began, last_seq - began)
 
 
 def plays_on(
@@ -132,7 +132,7 @@ def plays_on(
                 at_start = None
             for block in source.blocks():
                 yield block
-                bar.to(block.play.block.last_seq - from_seq, last_seq - from_seq)
+                bar.to(block.last_seq - from_seq, last_seq - from_seq)
     assert engine is not None, "the open slice is replayed"
     on_names(engine.directory)
     for found in follow(directory, engine, to_seq):

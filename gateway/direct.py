@@ -29,6 +29,7 @@ from gateway.streams import Segment, Streams
 from sequencer import rows_ahead as a
 from sequencer.clock import MarketClock
 from sequencer.stamp import LiveStamp
+from tape.blocks import Tape, no_tape
 from wire.soup_session import State
 
 #: Longest stay in the kernel after the first block of a call, which the journal and the spool wait for.
@@ -56,7 +57,7 @@ class MadeBlock(NamedTuple):
     """Block that is stamped and applied, but not journaled: COMMAND and EVENT rows, owned by the caller only for now.
 
     ``time_ns``: market time at its end. ``moments``: int64[n, 7], the times of each turn in it (``node.stages``).
-    ``answered``: False if its users' messages are to be made, where they may leave.
+    ``answered``: False if its users' messages are to be made, where they may leave. ``taped``: the tape has it.
     """
 
     first_seq: int
@@ -65,12 +66,18 @@ class MadeBlock(NamedTuple):
     time_ns: int
     moments: NDArray[np.int64]
     answered: bool
+    taped: bool
 
 
 class DirectMarket(Protocol):
     """Market behind direct connections."""
 
     stamp: LiveStamp
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the blocks."""
+        ...
 
     @property
     def answers_at_once(self) -> bool:
@@ -159,7 +166,9 @@ class DirectLines:
         *,
         rows_max: int,
         busy_poll_ns: int,
+        tape: Packed[Tape] | None = None,
     ) -> None:
+        """``tape``: that to which the kernel writes each block; None: there is none."""
         self._owner, self._market, self._clock, self._streams = owner, market, clock, streams
         self._arrivals, self._arrival_log = arrivals, arrival_log
         self._engine = engine
@@ -191,6 +200,8 @@ class DirectLines:
         words[t.RECORD_MAX] = 0 if arrival_log is None else arrival_log.full_at
         self._busy_poll_ns = busy_poll_ns
         words[t.STAY_NS] = STAY_NS
+        self._tape = Packed(no_tape()) if tape is None else tape
+        words[t.TAPED], words[t.TAPE_ADDRESS] = tape is not None, self._tape.arrays.data.ctypes.data
         arrays = arrivals.arrays
         for place, array in (
             (t.BUFFER_ADDRESS, arrays.buffer),
@@ -387,7 +398,7 @@ class DirectLines:
         words, owner, stamp = self._words, self._owner, self._market.stamp
         words[t.SEQ] = self._engine.seq
         words[t.STAMPED_NS], words[t.EXTENDED] = stamp.now_ns, stamp.extended
-        words[t.TOLD_NS] = self._streams.now_ns
+        words[t.TOLD_NS], words[t.EPOCH] = self._streams.now_ns, self._market.epoch
         words[t.AT_ONCE] = self._market.answers_at_once and not self._streams.carries
         before_seq, line = words[t.SEQ], self._standby_line
         if line is not None:
@@ -436,6 +447,7 @@ class DirectLines:
                 self._arrivals.pointers,
                 self._streams.pointers,
                 self._ahead.pointers,
+                self._tape.pointers,
                 self._engine.pointers,
                 self._engine.events,
                 until_ns,
@@ -505,6 +517,7 @@ class DirectLines:
             int(blocks["time_ns"][-1]),
             blocks.view(np.int64).reshape(-1, _BLOCK_WORDS)[:, _MOMENTS],
             answered,
+            bool(self._words[t.TAPED]),
         )
 
     def _give_partly_answered(self, block: NDArray[Any], place: tuple[int, int]) -> tuple[int, int]:
@@ -522,7 +535,7 @@ class DirectLines:
         made = self._made(block, place, answered=False)
         rest = self._engine.complete(made.commands, self._words[t.BIG_APPLIED], self._words[t.BIG_EVENTS])
         made.moments[0, 3] = time.perf_counter_ns()
-        self._market.adopt(made._replace(events=concatenate([made.events, rest], EVENT)))
+        self._market.adopt(made._replace(events=concatenate([made.events, rest], EVENT), taped=False))
 
     def _take_lines(self) -> None:
         """Take back the connections that the kernel cannot go on with."""

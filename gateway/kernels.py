@@ -24,6 +24,8 @@ from gateway.streams import Segment, Streams
 from gateway.turn import beat_lines, new_turn, run_turns
 from sequencer.clock import CLOCK_WORDS
 from sequencer.rows_ahead import follow_rows, new_ahead
+from tape.blocks import no_tape
+from tape.kernels import compile_kernels as compile_tape
 
 _HERE: Final = Path(__file__).resolve().parent
 #: The kernel that is compiled last.
@@ -65,9 +67,11 @@ def compile_kernels() -> None:
     state = Packed(new_state(capacity))
     # It has no poll, so it ends at once.
     lines = Packed(turn)
-    ahead = Packed(new_ahead(read_bytes=8))
-    run_turns(lines.pointers, packed.pointers, streams.pointers, ahead.pointers, state.pointers, np.zeros(1, EVENT), 0)
+    ahead, tape = Packed(new_ahead(read_bytes=8)), Packed(no_tape())
+    pointers = (lines.pointers, packed.pointers, streams.pointers, ahead.pointers, tape.pointers, state.pointers)
+    run_turns(*pointers, np.zeros(1, EVENT), 0)
     follow_rows(ahead.pointers, 0)
+    compile_tape()
     beat_lines(lines.pointers, 0, 0, 0, 0)
 
 

@@ -32,6 +32,7 @@ from gateway.slots import Slots, waiting_of
 from gateway.spool import Spool, SpoolError
 from gateway.streams import Segment
 from sequencer.clock import MarketClock
+from tape.blocks import Tape
 from wire import ProtocolError, ouch, soup
 from wire.soup import Debug, LoginRequest, RejectCode
 from wire.soup_session import State
@@ -372,8 +373,13 @@ class Gateway:
 
     # Direct connections.
 
-    def serve_directly(self, engine: Engine, market: DirectMarket, clock: MarketClock) -> None:
-        """Serve connections directly from now on, where they may be; once, before the first connection."""
+    def serve_directly(
+        self, engine: Engine, market: DirectMarket, clock: MarketClock, tape: Packed[Tape] | None = None
+    ) -> None:
+        """Serve connections directly from now on, where they may be; once, before the first connection.
+
+        tape: that to which the blocks of direct connections are written; None: there is none.
+        """
         self._direct = DirectLines(
             self,
             engine,
@@ -384,6 +390,7 @@ class Gateway:
             self._arrival_log,
             rows_max=ROWS_MAX,
             busy_poll_ns=self._busy_poll_ns,
+            tape=tape,
         )
 
     def lead(self, line: StandbyLine) -> None:

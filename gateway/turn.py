@@ -1,4 +1,4 @@
-"""Kernel of the turns of direct connections: receive, cut, stamp, apply, answer, send.
+"""Kernel of the turns of direct connections: receive, cut, stamp, apply, write to the tape, answer, send.
 
 A connection is *direct* while it is logged in, reads all that it is sent, and has no TLS: the kernel then receives and
 sends on its descriptor. Everything else is done in Python between two calls (``gateway.direct``): logins, logouts,
@@ -25,6 +25,11 @@ from sequencer import system_calls as system
 from sequencer.clock import CLOCK_WORDS, MARKET_NS, advance
 from sequencer.rows_ahead import receive_acks, send_rows, unpack_ahead
 from sequencer.system_calls import EPOLL_EVENT
+from tape.bell import ring_bell
+from tape.blocks import HEAD_WORDS, Tape, block_words, claim_room, publish_block, unpack_tape
+from tape.machine import store_release
+from tape.places import Place
+from tape.words import raise_word
 from wire.soup import PacketType, packet
 from wire.soup_session import HEARTBEAT_NS, SILENCE_NS
 
@@ -153,11 +158,14 @@ LINK: Final = 10  # something came from the standby that Python must read now
     NEXT_COMMAND,
     NEXT_EVENT,
     JUMP,  # 1: the wall clock jumped, and Python has not reported it
-) = range(58)
+    TAPED,  # 1: blocks are written to the tape
+    TAPE_ADDRESS,  # of its ring
+    EPOCH,  # of the blocks
+) = range(61)
 #: Blocks of one call at most.
 _BLOCKS_MAX: Final = 1_024
 #: Number of the words.
-WORDS: Final = 58
+WORDS: Final = 61
 
 
 class Turn(NamedTuple):
@@ -245,6 +253,11 @@ _ACKED, _LINK_STOPPED, _OWED = rows_ahead.ACKED, rows_ahead.STOPPED, rows_ahead.
 _AHEAD_ROWS_MAX: Final = rows_ahead.ROWS_MAX
 #: ``slot_of`` of the link to the standby.
 LINK_SLOT: Final = -1
+
+_APPLIED: Final = int(Place.APPLIED)
+_RELEASED: Final = int(Place.RELEASED)
+_READERS_BELL: Final = int(Place.READERS_BELL)
+_TAPE_HEAD_BYTES: Final = 8 * HEAD_WORDS
 
 #: Kernels that a turn calls by their addresses.
 APPLY_BATCH: Final = Linked(apply_batch, 2)
@@ -454,6 +467,28 @@ def _sequence(turn, engine_pointers, applied, rows, block):
 
 
 @inlined
+def _put_on_tape(turn, tape: Tape, block):
+    """Publish the block that was made last to the readers of the tape, with the words that say how far all is.
+
+    One that is too long for the tape is left out: readers take it from the journal.
+    """
+    words = turn.words
+    commands, events = np.int64(block["commands"]), np.int64(block["events"])
+    at = claim_room(tape, block_words(tape.size, commands, events, np.int64(0)))
+    if at >= 0:
+        to = words[TAPE_ADDRESS] + 8 * at + _TAPE_HEAD_BYTES
+        _memcpy(to, words[COMMANDS_ADDRESS] + _ROW_BYTES * (words[COMMANDS] - commands), _ROW_BYTES * commands)
+        to += _ROW_BYTES * commands
+        _memcpy(to, words[EVENTS_ADDRESS] + _ROW_BYTES * (words[EVENTS] - events), _ROW_BYTES * events)
+        publish_block(tape, block["first_seq"], words[EPOCH], block["time_ns"], commands, events, np.int64(0))
+    # Last, so that who finds a word finds the block.
+    store_release(tape.words, _APPLIED, words[SEQ])
+    if words[AT_ONCE] != 0:
+        store_release(tape.words, _RELEASED, words[SEQ])
+        ring_bell(tape.words, _READERS_BELL)
+
+
+@inlined
 def _has_room(turn):
     """True if the next turn has room for its rows, its usual events, and the record of its arrivals."""
     words = turn.words
@@ -549,7 +584,7 @@ def _tell_block(turn, tables, streams_pointers, block):
 
 
 @inlined
-def _answer_acknowledged(turn, tables, streams_pointers, ahead):
+def _answer_acknowledged(turn, tables, streams_pointers, ahead, tape: Tape):
     """Answer the blocks whose rows the standby has acknowledged, while the lease holds; gives SPENT, or why Python must
     go on.
     """
@@ -560,6 +595,8 @@ def _answer_acknowledged(turn, tables, streams_pointers, ahead):
             break
         if _now(turn, _BOOTTIME) >= words[LEASE_UNTIL_NS]:
             return np.int64(MADE)
+        if words[TAPED] != 0:
+            raise_word(tape.words, _RELEASED, block["first_seq"] + block["commands"] - 1)
         words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
         why = _tell_block(turn, tables, streams_pointers, block)
         if why != SPENT:
@@ -577,7 +614,7 @@ def _fit(words, took_ns):
 
 
 @called
-def _take_turn(turn, arrays, tables, ahead, pointers, applied, now_ns):
+def _take_turn(turn, arrays, tables, ahead, tape: Tape, pointers, applied, now_ns):
     """Take a turn over the queued streams; gives SPENT if it is done, or why Python must go on."""
     arrivals_pointers, streams_pointers, engine_pointers = pointers
     words = turn.words
@@ -605,6 +642,8 @@ def _take_turn(turn, arrays, tables, ahead, pointers, applied, now_ns):
         _record(turn, arrays.record, count, messages, rows)
     if not fits:
         return np.int64(BIG)
+    if words[TAPED] != 0:
+        _put_on_tape(turn, tape, block)
     why = np.int64(MADE)
     if words[AT_ONCE] != 0:
         words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
@@ -619,13 +658,22 @@ def _take_turn(turn, arrays, tables, ahead, pointers, applied, now_ns):
 
 
 @called
-def run_turns(turn_pointers, arrivals_pointers, streams_pointers, ahead_pointers, engine_pointers, applied, until_ns):
+def run_turns(
+    turn_pointers,
+    arrivals_pointers,
+    streams_pointers,
+    ahead_pointers,
+    tape_pointers,
+    engine_pointers,
+    applied,
+    until_ns,
+):
     """Take turns over direct connections until ``until_ns`` (monotonic) or until Python has work; gives the reason.
 
     Once blocks were made it stays for STAY_NS at most.
 
-    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables``, ``Ahead`` and state of the engine;
-    ``applied``: EVENT rows, room for the events of a call of the engine. After ROOM in the middle of an answer
+    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables``, ``Ahead``, ``Tape`` and state of the
+    engine; ``applied``: EVENT rows, room for the events of a call of the engine. After ROOM in the middle of an answer
     (ANSWER_AT is not -1) call again with the messages taken away, and the blocks left.
     """
     turn, arrays, tables = (
@@ -633,7 +681,7 @@ def run_turns(turn_pointers, arrivals_pointers, streams_pointers, ahead_pointers
         unpack_arrivals(arrivals_pointers),
         unpack_tables(streams_pointers),
     )
-    ahead = unpack_ahead(ahead_pointers)
+    ahead, tape = unpack_ahead(ahead_pointers), unpack_tape(tape_pointers)
     pointers = (arrivals_pointers, streams_pointers, engine_pointers)
     words = turn.words
     if words[ANSWER_AT] >= 0:
@@ -649,13 +697,13 @@ def run_turns(turn_pointers, arrivals_pointers, streams_pointers, ahead_pointers
         sleep_ms = np.int64(1) if lingers else words[SLEEP_MS]
         work = _receive(turn, arrays, ahead, sleep_ms if sleeps else np.int64(0))
         if pending:
-            why = _answer_acknowledged(turn, tables, streams_pointers, ahead)
+            why = _answer_acknowledged(turn, tables, streams_pointers, ahead, tape)
             if why != SPENT:
                 return why
         if words[QUEUED] > 0:
             if not _has_room(turn):
                 return np.int64(ROOM)
-            why = _take_turn(turn, arrays, tables, ahead, pointers, applied, _now(turn, _MONOTONIC))
+            why = _take_turn(turn, arrays, tables, ahead, tape, pointers, applied, _now(turn, _MONOTONIC))
             if why != SPENT:
                 return why
         elif not work and not lingers and (sleeps or now_ns >= words[BUSY_UNTIL_NS]):

@@ -22,10 +22,12 @@ from gateway.direct import MadeBlock
 from gateway.outbox import Outbox
 from journal import Block, Durability, Journal, JournalError
 from node.control import SubmissionResult
+from node.market_tape import MarketTape
 from node.merged_blocks import MergedBlocks
 from node.stages import StageClock
 from sequencer.pump import Pipeline, Replication
 from sequencer.stamp import LiveStamp
+from tape.places import Place
 
 #: Longest time in which answers leave before the loop has its turn: a lease has to be renewed meanwhile.
 RELEASE_NS: Final = 20_000_000
@@ -34,8 +36,9 @@ RELEASE_NS: Final = 20_000_000
 class _TimedEngine:
     """Engine for the pipeline, which notes the time of each block."""
 
-    def __init__(self, engine: MarketEngine) -> None:
+    def __init__(self, engine: MarketEngine, on_applied: Callable[[NDArray[Any], NDArray[Any]], None]) -> None:
         self._engine = engine
+        self._on_applied = on_applied
         self.read_ns = self.taken_ns = 0  # of the present batch: begin of reading, and rows complete
         #: Times of each unpublished block: read, taken, apply begun, applied.
         self.times: deque[tuple[int, int, int, int]] = deque()
@@ -55,6 +58,7 @@ class _TimedEngine:
         began_ns = time.perf_counter_ns()
         events = self._engine.apply(commands)
         self.times.append((self.read_ns, self.taken_ns, began_ns, time.perf_counter_ns()))
+        self._on_applied(commands, events)
         return events
 
 
@@ -85,12 +89,16 @@ class Market:
         *,
         durability: Durability,
         stages: StageClock,
+        tape: MarketTape | None = None,
     ) -> None:
+        """``tape``: what all blocks are written to; None: there is none."""
         self.journal = journal
         self.engine = engine
         self._observers = projections.observers
         #: Those beside the users' streams, which a direct turn has served already.
         self._beside = projections.observers_beside(Outbox.name)
+        self._tape = tape
+        self._follows = False
         self.published_seq = engine.seq
         self.stamp = stamp
         self._stages = stages
@@ -100,7 +108,7 @@ class Market:
         self._waits = durability == "fsync"
         self._submissions: deque[_Submission] = deque()
         self._broken = False
-        self._timed = _TimedEngine(engine)
+        self._timed = _TimedEngine(engine, self._put_on_tape)
         self._merged = MergedBlocks(engine)
         timed: Any = self._timed
         self.pipeline = Pipeline(stamp, journal, timed, publishers=[self._published], durability=durability)
@@ -141,6 +149,11 @@ class Market:
             self._break(error)
 
     @property
+    def epoch(self) -> int:
+        """Epoch of the blocks."""
+        return self.journal.epoch
+
+    @property
     def answers_at_once(self) -> bool:
         """True if answers leave before their block is journaled."""
         return not self._waits
@@ -151,6 +164,8 @@ class Market:
         Its events are in the engine's event digest.
         """
         moments = block.moments
+        if not block.taped:
+            self._put_on_tape(block.commands, block.events)
         if not block.answered:
             self._timed.times.append(tuple(moments[0, :4].tolist()))
         try:
@@ -163,7 +178,7 @@ class Market:
         if block.answered:
             for observer in self._beside:
                 observer(block.first_seq, block.commands, block.events)
-            self.published_seq = block.first_seq + len(block.commands) - 1
+            self._note_published(block.first_seq + len(block.commands) - 1)
             self._stages.passed_many(moments)
 
     def submit(self, rows: NDArray[Any]) -> "asyncio.Future[SubmissionResult]":
@@ -178,6 +193,7 @@ class Market:
     def replicate(self, replication: Replication | None) -> None:
         """Show each further block to ``replication``, which then decides on the release."""
         self._waits = self._waits or replication is not None
+        self._follows = self._follows and replication is None
         self.pipeline.replicate(replication)
 
     def journal_block(self, sealed: bytes) -> Block:
@@ -193,7 +209,7 @@ class Market:
         events = self.engine.apply(commands)
         self.journal.put_digest(block.first_seq, self.engine.event_digest)
         self._show(block.first_seq, commands, events)
-        self._note_applied(block, commands)
+        self._note_applied(block, commands, events)
 
     def apply_run(self, blocks: Sequence[Block]) -> list[bytes]:
         """Apply blocks of the primary that follow each other, as ``apply_block`` each, in less time; gives the event
@@ -203,16 +219,37 @@ class Market:
         for block, digest in zip(blocks, digests, strict=True):
             self.journal.put_digest(block.first_seq, digest)
         self._show(blocks[0].first_seq, commands, events)
-        self._note_applied(blocks[-1], commands)
+        self._note_applied(blocks[-1], commands, events)
         return digests
 
     def _show(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         for observer in self._observers:
             observer(first_seq, commands, events)
 
-    def _note_applied(self, block: Block, commands: NDArray[Any]) -> None:
-        self.published_seq = block.last_seq
+    def _note_applied(self, block: Block, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        self._follows = True
+        self._put_on_tape(commands, events)
+        self._note_published(block.last_seq)
         self.stamp.go_on(self.engine.now_ns, extended=ends_extended(commands))
+
+    # The tape.
+
+    def _put_on_tape(self, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        """Write a block that the engine has just applied."""
+        if self._tape is not None:
+            first_seq = self.engine.seq + 1 - len(commands)
+            self._tape.write(first_seq, self.journal.epoch, self.engine.now_ns, commands, events)
+
+    def _note_published(self, seq: int) -> None:
+        """Note how far answers have left. A copy gives none: what it shows is on its disk."""
+        self.published_seq = seq
+        if self._tape is not None:
+            self._tape.store(Place.RELEASED, min(seq, self.journal.durable_seq) if self._follows else seq)
+
+    def note_replicated(self, seq: int) -> None:
+        """Tell readers of the tape the last command that a copy has."""
+        if self._tape is not None:
+            self._tape.store(Place.REPLICATED, seq)
 
     def _release_soon(self) -> None:
         if not self._releasing:
@@ -227,6 +264,8 @@ class Market:
         except JournalError as error:
             self._break(error)
             return
+        if self._follows:
+            self._note_published(self.published_seq)
         self.on_release()
 
     def finish(self) -> None:
@@ -235,6 +274,8 @@ class Market:
 
     def _durable(self) -> None:
         """Note in the journal's thread that the durable mark has moved, or that writing has failed."""
+        if self._tape is not None:
+            self._tape.store(Place.JOURNALED, self.journal.durable_seq)
         if not self._waits:
             try:
                 self.journal.raise_failure()
@@ -259,7 +300,7 @@ class Market:
         began_ns = time.perf_counter_ns()
         for observer in self._observers:
             observer(first_seq, commands, events)
-        self.published_seq = first_seq + len(commands) - 1
+        self._note_published(first_seq + len(commands) - 1)
         read_ns, taken_ns, applying_ns, applied_ns = self._timed.times.popleft()
         answered_ns = time.perf_counter_ns()
         # The CLOCK row that begins a block is no order.

@@ -32,6 +32,7 @@ from node.event_keeper import EventKeeper
 from node.intake import Intake
 from node.logs import Log
 from node.market import Market
+from node.market_tape import open_tape
 from node.opening import OpenDirectory
 from node.rates import Rates
 from node.roll_policy import RollPolicy
@@ -80,6 +81,7 @@ class NodeOptions:
     default_order_rate: str = OFF  # of participants that the operator defines, as `limits` takes it
     default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
     warnings: tuple[str, ...] = ()  # warnings from before the start, for `status` and monitors
+    tape_bytes: int = 0  # size of the tape for readers in other processes; 0: none is written
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
 
 
@@ -125,6 +127,8 @@ class Node:
             error_max_ns=options.clock_error_max_ns,
         )
         self.clock = self.clock_watch.clock
+        self.tape, why = open_tape(options.data, self.journal.journal_id, self.engine.seq, options.tape_bytes, log)
+        self._lasting = (*self._lasting, *([why] if why else []))
         self.market = Market(
             self.journal,
             self.engine,
@@ -132,6 +136,7 @@ class Node:
             LiveStamp(self.engine.now_ns, self.clock, extended=opened.extended),
             durability=options.durability,
             stages=self.stages,
+            tape=self.tape,
         )
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
         self.suspension = Suspension(self.engine, self.command_entry.submit, log.warning, options.data)
@@ -166,7 +171,8 @@ class Node:
             arrival_log=self._arrival_log() if options.arrivals else None,
         )
         if isinstance(self.engine, Engine):
-            self.gateway.serve_directly(self.engine, self.market, self.clock)
+            tape = None if self.tape is None else self.tape.packed
+            self.gateway.serve_directly(self.engine, self.market, self.clock, tape)
         self.timekeeping = Timekeeping(
             self.engine,
             self.clock,

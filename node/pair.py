@@ -807,6 +807,8 @@ class Pair:
         if self.primary is not None:
             now_ns = lease_clock_ns()
             self.primary.receive(copy, data, now_ns)
+            if (replicated := self.primary.replicated) is not None:
+                self._node.market.note_replicated(replicated.received_seq)
             self._node.market.release()
             if copy.state == "live":
                 self.poll(now_ns)

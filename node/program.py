@@ -288,6 +288,8 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
             await pair.release_reign()
             await pair.note_end()
             await pair.close_arbiter()
+        if node.tape is not None:
+            node.tape.close()
         await admin.close()
         if metrics is not None:
             await metrics.close()

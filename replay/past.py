@@ -8,7 +8,7 @@ among them.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,47 @@ from replay.rebuild import ReplayedBlock, capacity_of, name_of, owned_rows, play
 _DEFINITIONS = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
 
 
+class PlayedRows(Protocol):
+    """COMMAND rows that follow each other, and their EVENT rows."""
+
+    @property
+    def first_seq(self) -> int:
+        """Number of the first command."""
+        ...
+
+    @property
+    def commands(self) -> NDArray[Any]:
+        """COMMAND rows."""
+        ...
+
+    @property
+    def events(self) -> NDArray[Any]:
+        """All EVENT rows that they caused."""
+        ...
+
+
+class RowRange(NamedTuple):
+    """``PlayedRows`` that are a part of a block, or of several."""
+
+    first_seq: int
+    commands: NDArray[Any]
+    events: NDArray[Any]
+
+
 class PlayedBlock(NamedTuple):
     """A block of the journal with its events, and the venue's directory before and after it.
 
     Where the events are not known, ``play.events`` has only the refusals of definitions.
     """
 
-    play: ReplayedBlock
+    play: PlayedRows
     before: Directory
     after: Directory
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last command."""
+        return self.play.first_seq + len(self.play.commands) - 1
 
 
 class PastSlice:

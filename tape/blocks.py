@@ -80,7 +80,12 @@ class Tape(NamedTuple):
     head: np.ndarray[Any, Any]  # int64[HEAD_WORDS]: of the block that was read last
 
 
-_unpack_tape = unpack_pointers(Tape(*(np.zeros(MINE, np.int64) for _ in Tape._fields)))
+unpack_tape = unpack_pointers(Tape(*(np.zeros(MINE, np.int64) for _ in Tape._fields)))
+
+
+def no_tape() -> Tape:
+    """Memory in place of a tape, for a kernel that is told to write none."""
+    return Tape(*(np.zeros(MINE, np.int64) for _ in Tape._fields))
 
 
 @inlined
@@ -171,13 +176,13 @@ def publish_block(tape, first_seq, epoch, time_ns, commands, events, reports):
 @called
 def claim(pointers, room):
     """``claim_room`` from Python."""
-    return claim_room(_unpack_tape(pointers), room)
+    return claim_room(unpack_tape(pointers), room)
 
 
 @called
 def publish(pointers, first_seq, epoch, time_ns, commands, events, reports):
     """``publish_block`` from Python."""
-    return publish_block(_unpack_tape(pointers), first_seq, epoch, time_ns, commands, events, reports)
+    return publish_block(unpack_tape(pointers), first_seq, epoch, time_ns, commands, events, reports)
 
 
 @inlined
@@ -191,7 +196,7 @@ def _copy_rows(tape, at, rows, words):
 @called
 def write_block(pointers, first_seq, epoch, time_ns, commands, events, reports, counts):
     """Copy rows (int64) into a block and publish it; BLOCK, FULL or TOO_LONG. counts: int64[3], rows of each kind."""
-    tape = _unpack_tape(pointers)
+    tape = unpack_tape(pointers)
     size = tape.size
     at = claim_room(tape, block_words(size, counts[0], counts[1], counts[2]))
     if at < 0:
@@ -261,7 +266,7 @@ def read_block(pointers, rows):
     ``AT`` moves behind a block that was read; the other results move nothing, so TOO_LONG can be tried again with more
     room: the head says how long the block is.
     """
-    tape = _unpack_tape(pointers)
+    tape = unpack_tape(pointers)
     words, mine = tape.words, tape.mine
     result, position = read_head(tape, mine[AT])
     if result != BLOCK:
@@ -285,7 +290,7 @@ def read_block(pointers, rows):
 def look_at_block(pointers):
     """Result, and index in ``data`` of the next block's first row, for a reader that gates: the block stays as it is
     until ``leave_block``. Its head is copied to ``Tape.head``."""
-    tape = _unpack_tape(pointers)
+    tape = unpack_tape(pointers)
     result, position = read_head(tape, tape.mine[AT])
     tape.mine[AT] = position
     return result, (position & (tape.size[WORDS] - 1)) + HEAD_WORDS
@@ -294,7 +299,7 @@ def look_at_block(pointers):
 @called
 def leave_block(pointers):
     """Give the room of the block that was looked at back to the writer."""
-    tape = _unpack_tape(pointers)
+    tape = unpack_tape(pointers)
     words, mine = tape.words, tape.mine
     mine[AT] += tape.head[LENGTH]
     store_release(words, mine[SLOT] + READER_POSITION, mine[AT])
@@ -309,7 +314,7 @@ def join(pointers, seq):
     at the block (BLOCK), behind the last one (NOTHING, AHEAD), or at the first that is there (OVERRUN). The number is 0
     where there is no block.
     """
-    tape = _unpack_tape(pointers)
+    tape = unpack_tape(pointers)
     words, mine, head = tape.words, tape.mine, tape.head
     position = load_acquire(words, OLDEST)
     mine[SEEN] = load_acquire(words, PUBLISHED)

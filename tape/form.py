@@ -36,9 +36,9 @@ class Rows:
         return Form("ring", journal_id, {"commands": self.commands})
 
 
-def tape_path(folder: Path, journal_id: bytes) -> Path:
-    """Path of a market's tape in a folder of shared memory."""
-    return folder / f"lockstep-{journal_id.hex()}-tape"
+def tape_path(folder: Path, journal_id: bytes, key: str = "") -> Path:
+    """Path of a market's tape in a folder of shared memory. key: tells it from that of a copy of the market."""
+    return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}-tape"
 
 
 def ring_path(folder: Path, journal_id: bytes, source: str) -> Path:

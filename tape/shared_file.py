@@ -150,8 +150,10 @@ def _is_locked(fd: int, place: int) -> bool:
     return bool(struct.unpack(_LOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
 
 
-def create(path: Path, form: Form, *, words: int, data: int) -> SharedFile:
+def create(path: Path, form: Form, *, words: int, data: int, first: Mapping[int, int] | None = None) -> SharedFile:
     """Create the file and own it. words, data: their numbers of int64. One that a dead owner left is replaced.
+
+    first: values of words, by their index, that nobody finds otherwise.
 
     Raises TapeBusy for one with a living owner, TapeRoom where the machine has no room, TapeError.
     """
@@ -177,6 +179,8 @@ def create(path: Path, form: Form, *, words: int, data: int) -> SharedFile:
         header["pid"], header["created_ns"] = os.getpid(), time.time_ns()
         header["checksum"] = _checksum(header.tobytes())
         os.pwrite(fd, header.tobytes(), 0)
+        for index, value in (first or {}).items():
+            os.pwrite(fd, struct.pack("<q", value), PAGE_BYTES + 8 * index)
         _lock(fd, OWNER_PLACE)
         _put_in_place(aside, path)
         return SharedFile(path, fd, header, owned=True)
@@ -188,15 +192,19 @@ def create(path: Path, form: Form, *, words: int, data: int) -> SharedFile:
 
 
 def _reserve(fd: int, path: Path, size: int) -> None:
+    found = os.fstatvfs(fd)
+    free_bytes = found.f_bavail * found.f_frsize
     try:
+        # First by a look: a try would take all the memory that others need.
+        if found.f_blocks and size > free_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EDQUOT):
             raise
-        found = os.fstatvfs(fd)
         raise TapeRoom(
-            f"{path.parent} has no room for {size >> 20:,} MB ({found.f_bavail * found.f_frsize >> 20:,} MB are free); "
-            "make it larger, choose a smaller tape, or name another folder"
+            f"{path.parent} has no room for {size >> 20:,} MB ({free_bytes >> 20:,} MB are free); make it larger, "
+            "choose a smaller tape, or name another folder"
         ) from error
 
 

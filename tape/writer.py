@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine.jit import Packed
 from tape.blocks import (
     BLOCK,
+    BLOCK_WORDS_MAX,
     CLAIMED_TO,
     FULL,
     HEAD_WORDS,
@@ -92,13 +93,22 @@ class Claim:
 class TapeWriter:
     """Writer and owner of a tape. ``tape`` is for kernels that write blocks in place.
 
-    path: of its file. size_bytes: of the ring, rounded up to a power of two. Raises TapeBusy, TapeRoom, TapeError.
+    path: of its file. size_bytes: of the ring, rounded up to a power of two. seq: last command before the tape, which
+    is applied, journaled and released. Raises TapeBusy, TapeRoom, TapeError.
     """
 
-    def __init__(self, path: Path, journal_id: bytes, rows: Rows, *, size_bytes: int = TAPE_BYTES) -> None:
+    def __init__(
+        self, path: Path, journal_id: bytes, rows: Rows, *, size_bytes: int = TAPE_BYTES, seq: int = 0
+    ) -> None:
         words = 1 << max(size_bytes // 8 - 1, 1).bit_length()
         self._rows = rows
-        self._file: SharedFile = create(path, rows.tape_form(journal_id), words=TAPE_WORDS, data=words)
+        self._file: SharedFile = create(
+            path,
+            rows.tape_form(journal_id),
+            words=TAPE_WORDS,
+            data=words,
+            first=dict.fromkeys((Place.APPLIED, Place.JOURNALED, Place.RELEASED), seq),
+        )
         self._size = sizes(words, rows)
         mine = np.zeros(MINE, np.int64)
         mine[LIMIT], mine[CLAIMED_TO] = -1, 0
@@ -119,6 +129,17 @@ class TapeWriter:
     def words(self) -> NDArray[np.int64]:
         """The shared words, by ``Place``."""
         return self._file.words
+
+    @property
+    def ring_bytes(self) -> int:
+        """Size of the ring."""
+        return 8 * len(self._file.data)
+
+    def takes(self, commands: int, events: int, reports: int) -> bool:
+        """True if a block with so many rows is not too long for the tape."""
+        rows = self._rows
+        sizes = commands * rows.commands.itemsize, events * rows.events.itemsize, reports * rows.reports.itemsize
+        return HEAD_WORDS + sum(sizes) // 8 <= int(self._size[BLOCK_WORDS_MAX])
 
     @property
     def core_bell(self) -> Doorbell:

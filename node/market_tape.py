@@ -1,0 +1,88 @@
+"""Tape of a node: what the market does, for programs beside it that can neither stop nor slow it (``tape``).
+
+The compiled turn writes the blocks of its connections itself; all others come through ``write``. Blocks have COMMAND
+and EVENT rows: whoever wants reports makes them of these (ADR 33). A block is on the tape once it is applied, which is
+before anybody may be told of it: readers wait for the word RELEASED.
+
+Nothing of the market depends on it. Without room for it in shared memory the node says so, and readers go on with the
+journal.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jit import Packed
+from node.logs import Log
+from replay.market_rows import MARKET_ROWS, tape_of
+from tape import TapeError
+from tape.blocks import Tape
+from tape.places import Place
+from tape.shared_file import remove_left
+from tape.writer import TapeWriter
+
+
+class MarketTape:
+    """The tape of a node. Its writer is the thread of the event loop; JOURNALED is stored by that of the journal."""
+
+    def __init__(self, writer: TapeWriter) -> None:
+        self._writer = writer
+        self._none = np.zeros(0, MARKET_ROWS.reports)
+        self._open = True
+
+    @property
+    def packed(self) -> Packed[Tape]:
+        """The tape for the compiled turn."""
+        return self._writer.tape
+
+    def write(self, first_seq: int, epoch: int, time_ns: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        """Publish a block that is applied. One that is too long for the tape is left out: the journal has it."""
+        if not self._open:
+            return
+        if self._writer.takes(len(commands), len(events), 0):
+            self._writer.write(first_seq, epoch, time_ns, commands, events, self._none)
+        self._writer.store(Place.APPLIED, first_seq + len(commands) - 1)
+
+    def store(self, place: Place, seq: int) -> None:
+        """Tell how far the market is with something."""
+        if self._open:
+            self._writer.store(place, seq)
+
+    def status(self) -> dict[str, int]:
+        """Size, blocks and readers, for metrics."""
+        words = self._writer.words
+        return {
+            "bytes": self._writer.ring_bytes,
+            "written_bytes": 8 * int(words[Place.PUBLISHED]),
+            "readers": len(self._writer.readers()),
+        }
+
+    def close(self) -> None:
+        """Say that no more blocks follow, and remove the file."""
+        if self._open:
+            self._open = False
+            self._writer.close()
+
+
+def open_tape(directory: Path, journal_id: bytes, seq: int, size_bytes: int, log: Log) -> tuple[MarketTape | None, str]:
+    """Tape of the node of a data directory at command ``seq``; None with a sentence for the operator where there can be
+    none. size_bytes: 0 for none.
+
+    Tapes that dead nodes have left are removed, since nobody else would.
+    """
+    if not size_bytes:
+        return None, ""
+    try:
+        path = tape_of(directory, journal_id)
+        for each in path.parent.glob("lockstep-*-tape"):
+            with suppress(TapeError, OSError):  # of another user, or gone by now
+                if remove_left([each]):
+                    log.info("tape of a dead node removed", path=str(each))
+        return MarketTape(TapeWriter(path, journal_id, MARKET_ROWS, size_bytes=size_bytes, seq=seq)), ""
+    except (TapeError, OSError) as error:
+        why = f"no tape is written, so that `lockstep tail` reads the journal: {error}"
+        log.warning("no tape", why=why)
+        return None, why

@@ -1,0 +1,21 @@
+"""The tape of a market: the rows on it, and the place of its file."""
+
+from pathlib import Path
+from typing import Final
+
+from engine.records import COMMAND, EVENT
+from reports import REPORT
+from tape.form import Rows, tape_path
+from tape.shared_file import SHARED
+
+MARKET_ROWS: Final = Rows(COMMAND, EVENT, REPORT)
+
+
+def tape_of(directory: Path, journal_id: bytes) -> Path:
+    """Path of the tape of the node in a data directory.
+
+    A copy of a directory has the same journal, so the name also has the directory's own number in its file system.
+    Raises OSError.
+    """
+    found = directory.stat()
+    return tape_path(SHARED, journal_id, f"{found.st_dev:x}-{found.st_ino:x}")

@@ -1,0 +1,20 @@
+"""Compilation of the kernels of the tape that Python calls."""
+
+import numpy as np
+
+from engine.jit import Packed
+from tape.blocks import join, no_tape, read_block, write_block
+from tape.places import TAPE_WORDS
+from tape.words import load_sequence, store_sequence
+
+
+def compile_kernels() -> None:
+    """Compile or load them: a tape without room refuses a block, and gives none."""
+    tape, none = Packed(no_tape()), np.zeros(0, np.int64)
+    write_block(tape.pointers, 0, 0, 0, none, none, none, np.zeros(3, np.int64))
+    words = np.zeros(TAPE_WORDS, np.int64)
+    store_sequence(words, 0, 0)
+    load_sequence(words, 0)
+    shared = Packed(no_tape()._replace(words=words))
+    read_block(shared.pointers, none)
+    join(shared.pointers, 1)
