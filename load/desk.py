@@ -34,6 +34,8 @@ from wire.ouch_codes import Liquidity
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: A login goes on as long as something comes within this.
 _LOGIN_S: Final = 10.0
+#: The same where there is another address: a node that was stopped takes connections, and answers none.
+_LOGIN_OF_SEVERAL_S: Final = SILENCE_NS / 1e9
 _RECEIVE_BYTES: Final = 1 << 18
 #: Bytes that wait for a socket with no room; beyond it nothing more is asked.
 _WAITING_BYTES_MAX: Final = 1 << 20
@@ -115,7 +117,7 @@ class Desk:
     def _login_here(self) -> None:
         while True:
             connection = connect(*self._rotation.now)
-            connection.settimeout(_LOGIN_S)
+            connection.settimeout(_LOGIN_OF_SEVERAL_S if self._rotation.has_several else _LOGIN_S)
             try:
                 connection = self._encrypted(connection)
                 self._catch_up(connection)
@@ -157,11 +159,14 @@ class Desk:
                 raise LoadError(f"the login of user {self.user.name} broke off: {self._entry.why or 'it was refused'}")
 
     def close(self) -> None:
-        """Close the connection, if there is one. Requests without an answer are settled after the next login."""
+        """Close the connection, if there is one. Requests without an answer are settled after the next login, which
+        the next address has first.
+        """
         if self.socket is not None:
             self.socket.close()
             self.socket = None
             self._entry.lost()
+            self._rotation.move_on()
 
     def logout(self) -> None:
         """Log out, if the connection still stands."""

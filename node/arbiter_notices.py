@@ -2,6 +2,7 @@
 
 from node.copy_notices import Notice
 from replication.candidacy import Candidacy
+from replication.own_pause import OwnPauses
 from replication.tenure import Tenure
 
 
@@ -11,11 +12,13 @@ class ArbiterNotices:
     def __init__(self) -> None:
         self._failed_ns: int | None = None
         self._was_held = True
+        self._pauses = OwnPauses()
 
     def look(self, candidacy: Candidacy, tenure: Tenure | None, now_ns: int) -> list[Notice]:
         """Notices on what has changed since the last look. ``tenure``: of a primary; ``now_ns``: monotonic."""
+        pause_ns = self._pauses.look(now_ns)
         failure = candidacy.failure if tenure is None else tenure.failure
-        found = [] if tenure is None or tenure.why else self._of_lease(tenure, now_ns)
+        found = [] if tenure is None or tenure.why else self._of_lease(tenure, now_ns, pause_ns)
         if failure and self._failed_ns is None:
             self._failed_ns = now_ns
         elif not failure and self._failed_ns is not None:
@@ -24,10 +27,11 @@ class ArbiterNotices:
             found.append(Notice("info", "the arbiter answers again", {"after_ms": after_ms}))
         return found
 
-    def _of_lease(self, tenure: Tenure, now_ns: int) -> list[Notice]:
+    def _of_lease(self, tenure: Tenure, now_ns: int, pause_ns: int) -> list[Notice]:
         was_held, self._was_held = self._was_held, tenure.holds(now_ns)
         if was_held and not self._was_held:
-            why = tenure.failure or "no renewal was answered in time"
+            paused = f"this node itself stood still for {pause_ns / 1e9:.1f} s" if pause_ns else ""
+            why = tenure.failure or paused or "no renewal was answered in time"
             then = "nothing is answered until the arbiter confirms this node as primary, or names another"
             return [Notice("warning", "the lease has ended", {"why": why, "then": then})]
         if self._was_held and not was_held:

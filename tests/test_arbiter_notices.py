@@ -50,6 +50,19 @@ def test_a_primary_says_that_its_lease_has_ended_and_that_it_is_renewed() -> Non
     assert events == ["the lease is renewed", "the arbiter answers again"]
 
 
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_a_primary_that_stood_still_itself_says_so_where_its_lease_has_ended(*, is_paused: bool) -> None:
+    reign, _ = tenure(Register())
+    notices = ArbiterNotices()
+    late_ns = reign.lease.ends_ns + 10_000 * MS
+    looks = [0] if is_paused else range(0, reign.lease.ends_ns, 50 * MS)
+    assert not any(notices.look(candidacy(), reign, now_ns) for now_ns in looks)
+    (ended,) = notices.look(candidacy(), reign, late_ns if is_paused else reign.lease.ends_ns + 1)
+    assert ended.event == "the lease has ended"
+    paused = f"this node itself stood still for {late_ns / 1e9:.1f} s"
+    assert ended.fields["why"] == (paused if is_paused else "no renewal was answered in time")
+
+
 def test_the_end_of_a_reign_is_no_end_of_a_lease() -> None:
     reign, _ = tenure(Register())
     notices = ArbiterNotices()

@@ -1,6 +1,7 @@
 """`lockstep simulate`: traders who send what they mean, over connections that may break, and tell what is missing."""
 
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -186,6 +187,27 @@ def test_a_connection_that_breaks_is_made_again_and_what_was_open_is_asked_again
     assert summary["reconnects"] == 1
     assert summary["sent_again"] >= 1
     assert (summary["unanswered"], summary["unexpected"]) == (0, 0)
+
+
+def test_a_trader_goes_on_at_the_other_node_though_the_one_it_was_at_takes_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node that is stopped does so, and answers no login."""
+    monkeypatch.setattr("load.desk._LOGIN_S", 600.0)
+    monkeypatch.setattr("load.desk._LOGIN_OF_SEVERAL_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as stopped, serving() as server, serving() as other:
+        silent = f"127.0.0.1:{stopped.getsockname()[1]}"
+        desk = Desk(f"{silent},127.0.0.1:{server.port}", None, User("U1", "any"))
+        desk.login()
+        assert desk.socket is not None
+        assert desk.socket.getpeername()[1] == server.port
+        desk.close()
+        desk = Desk(f"127.0.0.1:{server.port},127.0.0.1:{other.port}", None, User("U1", "any"))
+        for port in (server.port, other.port, server.port):
+            desk.login()
+            assert desk.socket is not None
+            assert desk.socket.getpeername()[1] == port, "the node that was lost comes last"
+            desk.close()
 
 
 def test_users_and_symbols_that_cannot_be_are_refused_in_a_sentence(lockstep: Lockstep, tmp_path: Path) -> None:
