@@ -1,10 +1,12 @@
 """`lockstep serve`: a node, from its start to its end."""
 
 import contextlib
+import errno
 import ipaddress
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)
 #: Longest wait of a node's notes for a reader of standard error, in seconds.
 _NOTICE_WAIT_S: Final = 1.0
+_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 def serve(
@@ -85,7 +88,7 @@ def serve(
         )
         screen.notice(f"note: {sentence}; give --tls-cert and --tls-key")
         log.warning("no TLS", host=options.host, why=sentence)
-    with contextlib.closing(log), screen.Bar("recovering") as bar:
+    with contextlib.closing(log), screen.Bar("recovering") as bar, _names(options.data):
         run(
             options,
             of_new,
@@ -99,6 +102,17 @@ def serve(
             leaves_pair=leave_pair,
         )
     return errors.FINE
+
+
+@contextlib.contextmanager
+def _names(directory: Path) -> Iterator[None]:
+    """Context in which an error of the disk that names no file names the data directory."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _OF_THE_DISK:
+            error.filename = str(directory)
+        raise
 
 
 def tls_of(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":

@@ -16,6 +16,7 @@ from sequencer.room import RoomWatch, State
 #: In `full`: rows of a turn at most, and the least time between turns.
 FULL_ROWS: Final = 256
 FULL_TURN_NS: Final = 50_000_000
+_OF_A_COPY: Final = "this node would reject new orders after a takeover, and ends once there is none"
 
 
 class Scarcity:
@@ -48,7 +49,7 @@ class Scarcity:
     @property
     def sentence(self) -> str:
         """The room in words, with advice."""
-        return self._watch.sentence
+        return self._watch.sentence_for(_OF_A_COPY) if self.follows else self._watch.sentence
 
     @property
     def takes_all(self) -> bool:
@@ -77,7 +78,7 @@ class Scarcity:
         before, state = self._reported, self._watch.look()
         self._reported = state
         if state not in (before, "fine"):
-            self._warn("room", state=state, why=self._watch.sentence)
+            self._warn("room", state=state, why=self.sentence)
         if self.follows:
             return
         try:

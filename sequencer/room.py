@@ -222,10 +222,14 @@ class RoomWatch:
 
     @property
     def sentence(self) -> str:
-        """State for the operator, with advice."""
+        """State for the operator of a market, with advice."""
+        return self.sentence_for("new orders are rejected and cancels work")
+
+    def sentence_for(self, then: str) -> str:
+        """State for the operator, with advice; ``then``: what follows while the node does not end."""
         reading = self.read()
         if self.state == "fine":
             return f"room in {self._directory} is fine: {reading.free_bytes >> 20} MiB free"
         used = crossed(self.state, reading, self._bounds)
-        what = "the node ends" if self.state == "gone" else "new orders are rejected and cancels work"
+        what = "the node ends" if self.state == "gone" else then
         return f"room in {self._directory} is {self.state} ({used}), so {what}; free some disk, or move the directory"

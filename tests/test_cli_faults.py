@@ -3,6 +3,7 @@
 The controls are the sound cases beside the spoilt ones: the same command line, once where nothing is wrong.
 """
 
+import errno
 import json
 import os
 import re
@@ -432,3 +433,16 @@ def test_doctor_says_where_a_folder_comes_from_and_which_is_missing(
     assert "a_folder_of_nobody is missing" in finding["what"]
     assert "engine" not in finding["what"]
     assert "None" not in finding["what"]
+
+
+@pytest.mark.parametrize("named", [None, "/a/file/of/it"])
+def test_a_node_whose_disk_is_full_names_what_is_on_that_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep, named: str | None
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", named)
+
+    monkeypatch.setattr("node.program.serve", fails)
+    complaint = lockstep.complaint(75, "serve", "--data", tmp_path / "node", "--port", 0)
+    of = named or tmp_path / "node"
+    assert complaint == f"the disk of {of} is full; free some space and run again; durable commands are safe"

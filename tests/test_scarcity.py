@@ -25,6 +25,9 @@ class Watch:
     state: Any = "fine"
     sentence = "the disk is said to be full"
 
+    def sentence_for(self, then: str) -> str:
+        return f"the disk is said to be full, so {then}"
+
     def __init__(self) -> None:
         self.next: Any = "fine"
 
@@ -209,3 +212,14 @@ def test_with_a_full_disk_turns_come_one_by_one_with_a_pause_and_none_when_the_r
     assert may_take(seq + 1, now_ns + 2 * FULL_TURN_NS)
     assert may_take(0, 0), "with more room nothing is counted"
     assert venue.scarcity.takes_all
+
+
+def test_a_copy_whose_disk_runs_out_does_not_say_that_it_rejects_orders(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.watch.next = "low"
+    venue.scarcity.follows = True
+    asyncio.run(venue.scarcity.look())
+    assert venue.warned == ["room"]
+    assert "would reject new orders after a takeover" in venue.scarcity.sentence
+    venue.scarcity.follows = False
+    assert venue.scarcity.sentence == venue.watch.sentence
