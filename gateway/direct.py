@@ -25,6 +25,7 @@ from gateway.arrival_log import ArrivalLog
 from gateway.arrivals import Arrivals
 from gateway.attention import Beat
 from gateway.connection import LEAST_ROOM_BYTES, REGION_BYTES, Connection
+from gateway.contention import Contention
 from gateway.streams import Segment, Streams
 from sequencer import rows_ahead as a
 from sequencer.clock import MarketClock
@@ -199,6 +200,7 @@ class DirectLines:
         words[t.ROWS_MAX] = words[t.ROWS_LIMIT] = rows_max
         words[t.RECORD_MAX] = 0 if arrival_log is None else arrival_log.full_at
         self._busy_poll_ns = busy_poll_ns
+        self._contention = Contention()
         words[t.STAY_NS] = STAY_NS
         self._tape = Packed(no_tape()) if tape is None else tape
         words[t.TAPED], words[t.TAPE_ADDRESS] = tape is not None, self._tape.arrays.data.ctypes.data
@@ -405,7 +407,9 @@ class DirectLines:
             self._prepare_link(line)
             words[t.AHEAD] = words[t.AHEAD] and not self._streams.carries
         # Polling without the interpreter takes nothing from the journal's thread: so it lasts as long as a commit may.
-        words[t.BUSY_NS] = self._busy_poll_ns * (1 if words[t.AT_ONCE] or words[t.AHEAD] else _BUSY_WAITING)
+        # Where others wait for this core it is theirs: an answer that waits for a disk loses a wake-up at most.
+        waiting = _BUSY_WAITING if not self._contention.is_high() else 0
+        words[t.BUSY_NS] = self._busy_poll_ns * (1 if words[t.AT_ONCE] or words[t.AHEAD] else waiting)
         words[t.TURNS] = owner.turns
         words[t.BYTES_IN] = words[t.BYTES_OUT] = words[t.ORDERS] = 0
         # The loop registers descriptors with its poll only as it polls, so a pass of it without work comes first.
@@ -552,6 +556,7 @@ class DirectLines:
         self._leave_link()
         if self._standby_line is not None:
             self._standby_line.leave()
+        self._contention.close()
         self._poll.close()
 
 

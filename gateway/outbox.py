@@ -72,6 +72,13 @@ class Outbox(Projection):
         self.notes: list[str] = []
         #: Complete spools of past days, by session, the oldest first.
         self.past: dict[str, Spool] = {}
+        self._passes_through = False
+
+    def pass_through(self, passes_through: bool) -> None:
+        """Have the system keep nothing in memory of what is written, while nobody reads it."""
+        self._passes_through = passes_through
+        for each in self.spools():
+            each.pass_through(passes_through and each is self.spool)
 
     def _new_streams(self) -> Streams:
         return Streams(self._capacity, self._deliver, self._new_session, self._on_login_end)
@@ -108,6 +115,7 @@ class Outbox(Projection):
             self.past[self.spool.session] = self.spool
         self.spool = self._spool(session)
         self.spool.clear()
+        self.pass_through(self._passes_through)
         # A restart may begin with a checkpoint of the day before, so its oldest file stays one day longer.
         keep = {*list(self.past)[-self._past_days - 1 :], session}
         self._forget_oldest()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.digest import ByteHash
+from gateway.write_behind import WriteBehind
 from wire.soup import packet_bytes
 
 #: Bytes of an extent. A stream of one message takes one extent, of which the file system allocates one page.
@@ -89,9 +90,19 @@ class Spool:
         self._extents = 0
         self._dirty: dict[_Stream, None] = {}  # those with bytes in memory
         self._pending_bytes = 0
+        self._passes_through = False
+        self._behind: WriteBehind | None = None
 
     def _open(self, flags: int) -> None:
         self._fd = os.open(self.path, flags | os.O_CLOEXEC, 0o600)
+
+    def pass_through(self, passes_through: bool) -> None:
+        """Put full extents on the disk and have the system keep them no longer in memory, while nobody reads them, as
+        in a catch-up.
+        """
+        self._passes_through = passes_through
+        if passes_through and self._behind is None and self.has_file:
+            self._behind = WriteBehind(self._fd, _offset(0), EXTENT_BYTES)
 
     @property
     def has_file(self) -> bool:
@@ -118,7 +129,8 @@ class Spool:
             self.flush()
 
     def flush(self) -> None:
-        """Write the messages that are kept in memory."""
+        """Write the messages that are kept in memory. Raises OSError, also for earlier ones."""
+        self._check_behind()
         while self._dirty:
             self._flush(next(reversed(self._dirty)))
 
@@ -136,6 +148,7 @@ class Spool:
         if not self._has_head:
             os.pwrite(self._fd, self._head, 0)
             self._has_head = True
+        self._check_behind()
         view = memoryview(data)
         # After a failed write the same bytes are written again, at the same place.
         position = stream.bytes - len(data)
@@ -148,7 +161,13 @@ class Spool:
             done = os.pwrite(self._fd, view[: EXTENT_BYTES - within], base + within)
             position += done
             view = view[done:]
+            if self._passes_through and self._behind is not None and position % EXTENT_BYTES == 0:
+                self._behind.add(stream.extents[position // EXTENT_BYTES - 1])
         stream.written = position
+
+    def _check_behind(self) -> None:
+        if self._behind is not None and self._behind.failure is not None:
+            raise self._behind.failure
 
     def end(self, user: int) -> tuple[int, int]:
         """(number of the next message, bytes) of a stream."""
@@ -324,6 +343,8 @@ class Spool:
         try:
             self.flush()
         finally:
+            if self._behind is not None:
+                self._behind.close()
             self.is_closed = True
             if self.has_file:
                 os.close(self._fd)

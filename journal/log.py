@@ -86,6 +86,7 @@ class Journal:
         self._snapshots: SnapshotSource | None = None
         self._writer: GroupWriter | None = None
         self._lingers = False
+        self._passes_through = False
         self._closed = False
         self._lock = None if readonly else WriterLock(path)
         try:
@@ -224,6 +225,7 @@ class Journal:
             labels = marks.decode_labels(snapshot.record(LABELS_KEY))
             last = snapshot.block_at(mark.last_seq, self._genesis.row_bytes) if mark.blocks else None
         self._store = self.store_class(self._folder, self.durability, mark, labels)
+        self._store.gives_memory_back = self._passes_through and self.durability == "fsync"
         snapshots.use_lock(self._store.reader_lock)
         self._last_time_ns = mark.time_ns
         #: Checksum of the last block; None while that is not sealed yet.
@@ -254,6 +256,21 @@ class Journal:
             self._lingers = lingers
             if self._writer is not None:
                 self._writer.lingers = lingers or self.durability == "none"
+
+    @property
+    def passes_through(self) -> bool:
+        """True while nobody is to read soon what is appended, as in a catch-up; the owner sets it.
+
+        After each commit the system gets the memory back in which it keeps the pages that were added to the file, and
+        takes it for the next ones. Fresh memory for each page costs up to five times the copy of its bytes.
+        """
+        return self._passes_through
+
+    @passes_through.setter
+    def passes_through(self, passes_through: bool) -> None:
+        self._passes_through = passes_through
+        if self._store is not None:
+            self._store.gives_memory_back = passes_through and self.durability == "fsync"
 
     def _check_slice_before(self) -> None:
         """Check that the slice before ends where this one starts, and mark it closed if a crash prevented that."""

@@ -15,7 +15,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -189,12 +189,21 @@ class Store:
     def __init__(self, folder: Path, durability: str, mark: marks.Mark, labels: list[tuple[int, str]]) -> None:
         self.mark = mark
         self._labels = labels
+        #: True: after each commit the system gets the memory of the pages back that the commit has added to the file,
+        #: and takes it for the next ones. To read them again needs the disk.
+        self.gives_memory_back = False
         sync = durability == "fsync"
         self.reader_lock = ReaderLock(folder, writable=True, sync=sync)
         self._environment = self.reader_lock.environment
+        self._page_bytes = int(self._environment.stat()["psize"])
         try:
             self._trees = {name: self._environment.open_db(name, create=False) for name in TREES}
-            self._tail_fd = os.open(folder / TAIL, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._data_fd = os.open(folder / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._tail_fd = os.open(folder / TAIL, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError:
+                os.close(self._data_fd)
+                raise
         except (lmdb.Error, OSError) as error:
             self.reader_lock.close()
             raise failed(folder, f"the journal in {folder} cannot be written", error) from error
@@ -233,6 +242,7 @@ class Store:
             blocks, last_seq, last_block_seq, time_ns = blocks + 1, entry.last_seq, entry.first_seq, entry.time_ns
             if entry.label is not None and entry.label not in labels:
                 labels.append(entry.label)
+        size_bytes = self._file_bytes() if self.gives_memory_back else 0
         with self._environment.begin(write=True) as transaction:
             self._append(transaction, BLOCKS, new_blocks)
             self._append(transaction, DIGESTS, new_digests)
@@ -245,6 +255,17 @@ class Store:
                 transaction.put(LABELS_KEY, marks.encode_labels(labels), db=self._trees[META])
         os.pwrite(self._tail_fd, sealed, 0)
         self.mark, self._labels = mark, labels
+        if size_bytes:
+            self._give_memory_back(size_bytes)
+
+    def _file_bytes(self) -> int:
+        """Bytes of the file up to its last page in use."""
+        return (int(self._environment.info()["last_pgno"]) + 1) * self._page_bytes
+
+    def _give_memory_back(self, from_bytes: int) -> None:
+        """Tell the system that the file's pages from there on, which are on the disk, will not be read soon."""
+        with suppress(OSError):  # advice alone
+            os.posix_fadvise(self._data_fd, from_bytes, self._file_bytes() - from_bytes, os.POSIX_FADV_DONTNEED)
 
     def sync_tail(self) -> None:
         """Sync the file ``tail``. Raises OSError."""
@@ -254,6 +275,7 @@ class Store:
         """Close the environment and the file ``tail``."""
         self.reader_lock.close()
         os.close(self._tail_fd)
+        os.close(self._data_fd)
 
 
 def cut_back(folder: Path, end: marks.Mark, labels: list[tuple[int, str]]) -> None:

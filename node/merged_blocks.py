@@ -1,5 +1,6 @@
 """Application of many blocks in one call of the engine, with the event digest at the end of each."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from engine.records import COMMAND, EVENT, concatenate
 from journal import Block
 
 _apply_batch: Final = jit.quiet(apply_batch)
+
+#: Numbers that NumPy copies in the time of a bisection among them.
+_LOOKS_OF_BISECTION: Final = 512
 
 #: COMMAND rows, EVENT rows, and the event digest after each block.
 Applied = tuple[NDArray[Any], NDArray[Any], list[bytes]]
@@ -69,12 +73,20 @@ def _events(engine: Engine, commands: NDArray[Any]) -> NDArray[Any]:
 def _digests(engine: Engine, blocks: Sequence[Block], events: NDArray[Any]) -> list[bytes]:
     """Take events into the event digest; gives the digest after each block."""
     digests, at = [], 0
-    seqs = np.ascontiguousarray(events["seq"])
-    for end in np.searchsorted(seqs, [block.last_seq for block in blocks], "right").tolist():
+    for end in _ends(blocks, events["seq"]):
         engine.adopt(events[at:end])
         digests.append(engine.event_digest)
         at = end
     return digests
+
+
+def _ends(blocks: Sequence[Block], seqs: NDArray[Any]) -> list[int]:
+    """Number of the events up to the end of each block; ``seqs``: their commands, rising."""
+    last_seqs = [block.last_seq for block in blocks]
+    if len(blocks) * _LOOKS_OF_BISECTION < len(seqs):
+        return [bisect_right(seqs, seq) for seq in last_seqs]
+    ends: list[int] = np.searchsorted(np.ascontiguousarray(seqs), last_seqs, "right").tolist()
+    return ends
 
 
 def _one_by_one(

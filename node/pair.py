@@ -730,6 +730,7 @@ class Pair:
             return
         self._log.info("catch-up", seq=standby.taken_seq, primary_seq=told.last_seq)
         standby.on_fetch_begun()
+        self._pass_through(True)
         self._fetch = LiveFetch(
             address,
             self.options.secret,
@@ -746,6 +747,12 @@ class Pair:
             self._fetch.close()
             self._fetch = None
             self._node.journal.lingers = False
+            self._pass_through(False)
+
+    def _pass_through(self, passes_through: bool) -> None:
+        """Have journal and streams keep nothing in memory that is written, since nobody reads it during a catch-up."""
+        self._node.journal.passes_through = passes_through
+        self._node.outbox.pass_through(passes_through)
 
     def _on_fetched(self, sealed_blocks: list[bytes]) -> int:
         """Queue fetched blocks for the journal and the engine; gives their last command."""

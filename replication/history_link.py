@@ -84,17 +84,23 @@ class HistoryLink:
             raise HistoryLost(f"the connection to {self.where} ended: {error.strerror or error}") from error
 
     def _read(self) -> Iterator[Frame]:
-        data = memoryview(bytearray(_READ_BYTES))  # used again: fresh memory costs as much as what comes
+        # Used again: fresh memory costs as much as what comes. The beginning of a frame stays until its end has come.
+        data = bytearray(_READ_BYTES + link.HEAD_BYTES + link.PAYLOAD_BYTES_MAX)
+        room, end = memoryview(data), 0
         while True:
             try:
-                size = self._socket.recv_into(data)
+                size = self._socket.recv_into(room[end : end + _READ_BYTES])
             except TimeoutError as error:
                 raise HistoryLost(f"the history at {self.where} sent nothing for {self._timeout_s:g} s") from error
             except OSError as error:
                 raise HistoryLost(f"the connection to {self.where} ended: {error.strerror or error}") from error
             if not size:
                 raise HistoryLost(f"the history at {self.where} ended the connection")
-            yield from self._reader.feed(data[:size])
+            end += size
+            yield from self._reader.cut(data, end)
+            if cut := self._reader.cut_bytes:
+                room[: end - cut] = room[cut:end]
+                end -= cut
 
     def ask(self, what: str, **fields: Any) -> Iterator[Frame]:
         """Frames of the answer to a request, DONE the last; take them all before the next request. Raises

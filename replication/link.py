@@ -149,6 +149,8 @@ class FrameReader:
     def __init__(self) -> None:
         self.payload_bytes_max = GREETING_BYTES_MAX
         self._rest = bytearray()
+        #: Bytes of the frames that were cut last.
+        self.cut_bytes = 0
 
     @property
     def is_between_frames(self) -> bool:
@@ -177,30 +179,38 @@ class FrameReader:
         if whole is None:
             rest += data
         source: bytes | bytearray = rest if whole is None else whole
-        at, end = 0, len(source)
+        self.cut_bytes = 0
         try:
-            while end - at >= HEAD_BYTES:
-                magic, code, version, size, epoch, checksum, zero = _WHOLE_HEAD.unpack_from(source, at)
-                kind = _KINDS.get(code)
-                if kind is None or magic != MAGIC or version != VERSION or zero or size > self.payload_bytes_max:
-                    raise _head_error(magic, code, version, size, self.payload_bytes_max)
-                start = at + HEAD_BYTES
-                stop = start + size
-                if stop > end:
-                    return
-                payload = bytes(memoryview(source)[start:stop])
-                covered = zlib.crc32(source[at : at + _HEAD.size])
-                if checksum != (covered if kind is Kind.BLOCK else zlib.crc32(payload, covered)):
-                    raise LinkError("a frame does not match its checksum")
-                if epoch > _EPOCH_MAX:
-                    raise LinkError("the header of a frame is out of range")
-                at = stop
-                yield Frame(kind, epoch, payload)
+            yield from self.cut(source, len(source))
         finally:
             if whole is None:
-                del rest[:at]
-            elif at < end:
-                rest += whole[at:]
+                del rest[: self.cut_bytes]
+            elif self.cut_bytes < len(whole):
+                rest += whole[self.cut_bytes :]
+
+    def cut(self, source: bytes | bytearray, end: int) -> Iterator[Frame]:
+        """Frames that are complete in the first ``end`` bytes of ``source``; ``cut_bytes`` are theirs then.
+
+        For one who keeps the rest of the bytes himself, as ``feed`` does for others. Raises LinkError.
+        """
+        at = self.cut_bytes = 0
+        while end - at >= HEAD_BYTES:
+            magic, code, version, size, epoch, checksum, zero = _WHOLE_HEAD.unpack_from(source, at)
+            kind = _KINDS.get(code)
+            if kind is None or magic != MAGIC or version != VERSION or zero or size > self.payload_bytes_max:
+                raise _head_error(magic, code, version, size, self.payload_bytes_max)
+            start = at + HEAD_BYTES
+            stop = start + size
+            if stop > end:
+                return
+            payload = bytes(memoryview(source)[start:stop])
+            covered = zlib.crc32(source[at : at + _HEAD.size])
+            if checksum != (covered if kind is Kind.BLOCK else zlib.crc32(payload, covered)):
+                raise LinkError("a frame does not match its checksum")
+            if epoch > _EPOCH_MAX:
+                raise LinkError("the header of a frame is out of range")
+            at = self.cut_bytes = stop
+            yield Frame(kind, epoch, payload)
 
 
 def _head_error(magic: bytes, code: int, version: int, size: int, size_max: int) -> LinkError:
