@@ -75,7 +75,7 @@ def _single_facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
     """Facts about a node that is not of a pair."""
     words = {**pair, "role": "none: this node is not of a pair", "policy": _POLICIES.get(pair["policy"], "")}
     keys = ("role", "state", "state_reason", "policy", "seq", "released_seq", "event_digest")
-    return [(_LABELS[key], _counted(words[key])) for key in keys if words[key] != ""]
+    return [(_LABELS[key], _counted(words[key])) for key in keys if words[key] != ""] + _warnings(pair)
 
 
 def _counted(value: Any) -> str:
@@ -103,7 +103,11 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
             facts.append(("standby", "none is connected"))
     else:
         facts.append(("can take over now", pair["cannot_take_over_reason"] or "yes"))
-    return facts
+    return facts + _warnings(pair)
+
+
+def _warnings(pair: dict[str, Any]) -> list[tuple[str, str]]:
+    return [("warning", sentence) for sentence in pair.get("warnings", ())]  # a node of an earlier release has none
 
 
 def _awaited(pair: dict[str, Any]) -> str:

@@ -197,6 +197,7 @@ PAIR_KEYS: Final = (
     "copies",  # of a primary: objects with name, role, positions, lag_commands, in_sync
     "diverged",  # names of nodes that have diverged
     "divergences",  # a sentence on each of them
+    "warnings",  # sentences on this node alone: its disk, its clock, what keeps it from taking orders
 )
 
 

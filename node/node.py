@@ -52,6 +52,8 @@ END_S: Final = 10.0
 LEAVE_S: Final = 1.0
 #: Interval at which the room for the journal is measured, in seconds.
 ROOM_S: Final = 0.5
+#: States that the report of a pair has as its own.
+_OF_THE_PAIR: Final = frozenset({"standby", "unsure", "diverged"})
 _NOT_DURABLE: Final = "the commands did not become durable in time; check the disk"
 
 
@@ -630,7 +632,9 @@ class Node:
 
     def pair_status(self) -> dict[str, Any]:
         """Report of the pair by this node; of a node that is not of a pair: role ``single``."""
-        return account.single(self) if self.pair is None else self.pair.status()
+        report = account.single(self) if self.pair is None else self.pair.status()
+        own = [] if self.pair is None else [why for word, why in self._standings() if word not in _OF_THE_PAIR]
+        return report | {"warnings": [*own, *self.clock_watch.warnings(), *self._lasting]}
 
     async def survey_promotion(self) -> dict[str, Any]:
         """Consequences of a promotion of this copy. Raises OperationRefused."""

@@ -104,6 +104,17 @@ def test_the_report_says_why_a_copy_cannot_take_over_and_how_old_it_is(operated:
     assert re.search(r"primary last heard +9\.0 s ago", out)
 
 
+def test_the_report_shows_what_is_wrong_with_the_node_itself(operated: Operated, lockstep: Lockstep) -> None:
+    for told in (paired(), paired_standby(), unpaired("open", "", "fsync", 1, "ab" * 16, 1)):
+        operated.node.pair = told
+        assert "warning" not in lockstep("status", operated.directory)[1]
+        operated.node.pair = told | {"warnings": ["the disk is low", "the clock jumped"]}
+        out = lockstep("status", operated.directory)[1]
+        assert re.findall(r"warning +(.+)", out) == ["the disk is low", "the clock jumped"]
+        (sample,) = checked(["status"], lockstep("status", operated.directory, "--json")[1])
+        assert sample["warnings"] == ["the disk is low", "the clock jumped"]
+
+
 # lockstep top.
 
 

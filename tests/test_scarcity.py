@@ -11,9 +11,11 @@ from engine.reference import ReferenceEngine
 from node.control import OperationRefused, SubmissionResult
 from node.scarcity import FULL_TURN_NS, Scarcity
 from node.suspension import FILE, Suspension
+from replication.register import Register
 from tests.limit_rows import resume
 from tests.rows import NANOSECONDS_2024_01_15_0930 as MORNING_NS
 from tests.rows import batch, clock, halt, instrument, phase
+from tests.test_node_pair import Member, start_rows, with_pair
 
 SECOND_NS = 1_000_000_000
 HALTED, CONTINUOUS, AUCTION = Phase.HALTED, Phase.CONTINUOUS, Phase.AUCTION
@@ -223,3 +225,17 @@ def test_a_copy_whose_disk_runs_out_does_not_say_that_it_rejects_orders(tmp_path
     assert "would reject new orders after a takeover" in venue.scarcity.sentence
     venue.scarcity.follows = False
     assert venue.scarcity.sentence == venue.watch.sentence
+
+
+def test_the_report_of_a_pair_says_that_the_disk_of_a_node_is_low(tmp_path: Path) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        for each in (a, b):
+            assert each.node.pair_status()["warnings"] == []
+            each.node.scarcity._watch.state = "low"
+        (of_primary,), (of_copy,) = (each.node.pair_status()["warnings"] for each in (a, b))
+        assert "new orders are rejected and cancels work" in of_primary
+        assert "would reject new orders after a takeover" in of_copy
+        assert a.node.pair_status()["state"] == "reigning"
+
+    with_pair(tmp_path, story)
