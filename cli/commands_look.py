@@ -199,19 +199,33 @@ def book(
 @app.command(rich_help_panel=PANEL)
 def order(
     directory: Directory,
-    order_id: Annotated[str, typer.Argument(metavar="ID|TOKEN", help="Client order id, or order token of OUCH.")],
+    order_id: Annotated[
+        str | None, typer.Argument(metavar="ID|TOKEN", help="Client order id, or order token of OUCH.")
+    ] = None,
+    number: Annotated[int | None, typer.Option(metavar="N", min=1, help="By order number.")] = None,
+    trade: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Both orders of a trade, by its number.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(metavar="TOKEN", help="By order token of OUCH alone.")] = None,
     participant: Participant = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Show who was ahead in the queue of its price, after each event.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Show the history of an order, event by event, through its replaces.
+    """Show the history of an order, event by event, through its replaces, and the rule behind each end or refusal.
 
-    Example: lockstep order node1 a17 --participant ALPHA
+    Example: lockstep order node1 a17 --participant ALPHA --queue
 
     Example: lockstep order node1 ORDER-20240115
+
+    Example: lockstep order node1 --trade 1204
     """
+    from cli.order import Asked
     from cli.order import order as command
 
-    return command(directory, order_id, participant, as_json=as_json)
+    asked = Asked(order_id, token, number, trade)
+    return command(directory, asked, participant, with_queue=queue, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -1,15 +1,17 @@
 """History of an order, event by event, through its replaces: `lockstep order`.
 
 An order keeps its number (order of acceptance) through every replace, while its client order id changes and may be
-used again on another day. So the journal is replayed twice: first to find the numbers of the orders that ever had the
-id, then to collect their events. An order token of OUCH stands for its client order id (``cli.tokens``).
+used again on another day. The commands with an id are found in the rows of the journal (``replay.mentions``); from the
+first of them on the journal is replayed until the orders are closed, and again where the next ones are far away. An
+order token of OUCH stands for its client order id (``cli.tokens``).
 
 Where slices of the journal are missing, the history of an order begins with what was open of it after them.
 """
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +20,46 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.market_tables import shown_price
 from cli.node import check_name, plays
-from cli.tokens import Tokens, order_ids
+from cli.order_queue import Standing, queue_object, standings
+from cli.tokens import Tokens, order_ids, token_ids
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
-from engine.records import EventKind, Side
+from engine.records import EventKind, Reason, Side
 from journal.history import History
 from notation.objects import event_object
 from notation.print import print_event
+from notation.rules import RULES, rule_object
 from notation.words import time
+from replay.mentions import Mentions, mentions
+from replay.moments import Moments
+from replay.numbered import seq_before
 
-_LIFE = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
+_LIFE: Final = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
+#: Commands without a mention over which a replay does not go on, once the orders are closed.
+_FAR_COMMANDS: Final = 1_000_000
+
+
+class Asked(NamedTuple):
+    """Question for orders: by client order id or token, by order token alone, by order number, or by trade number."""
+
+    order_id: str | None = None
+    token: str | None = None
+    number: int | None = None
+    trade: int | None = None
+
+    def check(self) -> None:
+        """Raise WrongUse unless exactly one is given."""
+        if sum(value is not None for value in self) != 1:
+            raise WrongUse("give one of: a client order id or token, --token, --number, --trade")
+
+    @property
+    def words(self) -> str:
+        """The question in words."""
+        if self.number is not None:
+            return f"the number {screen.count(self.number)}"
+        if self.trade is not None:
+            return f"trade {screen.count(self.trade)}"
+        return f"the id or token {self.order_id or self.token}"
 
 
 class OrderEvent(NamedTuple):
@@ -42,7 +74,8 @@ class OrderEvent(NamedTuple):
 class OrderHistory:
     """History of one order. number 0: rejects of commands with the id that reached no open order.
 
-    ``opening``: OPEN_ORDER row of an order that was open before the first command that was read, else None.
+    ``opening``: OPEN_ORDER row of an order that was open before the first command that was read, else None. ``borne``:
+    client order ids that it had.
     """
 
     number: int
@@ -51,16 +84,24 @@ class OrderHistory:
     moments: list[OrderEvent] = field(default_factory=list)
     leaves_qty: int = 0
     cum_qty: int = 0
+    borne: set[int] = field(default_factory=set)
 
     def take(self, time_ns: int, event: "np.void") -> None:
         """Note an event of this order."""
         kind, qty = int(event["kind"]), int(event["qty"])
         if kind in (EventKind.ACCEPTED, EventKind.REPLACED):
             self.leaves_qty = qty
+            new = kind == EventKind.REPLACED
+            self.borne.add(int(event["contra_client_order_id" if new else "client_order_id"]))
         elif kind in (EventKind.TRADE, EventKind.CANCELED):
             self.leaves_qty -= qty
             self.cum_qty += qty if kind == EventKind.TRADE else 0
         self.moments.append(OrderEvent(time_ns, event, self.leaves_qty))
+
+    def rules(self) -> list[Reason]:
+        """Reasons in its events, as they first appear."""
+        found = [int(moment.event["reason"]) for moment in self.moments]
+        return [Reason(code) for code in dict.fromkeys(found) if code]
 
     def ids(self) -> list[int]:
         """The client order ids in its events, those of other orders too, as they first appear."""
@@ -72,39 +113,51 @@ class OrderHistory:
 
 
 class OrderHistories:
-    """Histories of the orders with the given numbers, collected from events. wanted: client order ids."""
+    """Histories of orders, collected from events: of those that begin with one of the ``births`` (client order ids) or
+    have one of the ``numbers``. ``wanted``: ids whose refusals are noted too, where no open order has them."""
 
-    def __init__(self, wanted: set[int], numbers: set[int]) -> None:
-        self._wanted = wanted
-        self._numbers = np.array(sorted(numbers), np.int64)
+    def __init__(self, wanted: set[int], births: NDArray[np.int64], numbers: set[int]) -> None:
+        self._wanted, self._births, self._numbers = wanted, births, numbers
         self._open: dict[tuple[int, int], OrderHistory] = {}  # by participant and present id
         self.orders: list[OrderHistory] = []
         self.unanswered: dict[int, OrderHistory] = {}  # by participant
 
+    @property
+    def any_open(self) -> bool:
+        """True while one of the orders is open."""
+        return bool(self._open)
+
     def begin_with(self, orders: NDArray[Any]) -> None:
         """Take up the orders that are open before the first events (OPEN_ORDER rows)."""
-        for row in orders[np.isin(orders["order_number"], self._numbers)]:
-            life = OrderHistory(
-                int(row["order_number"]), int(row["participant"]), row, leaves_qty=int(row["leaves_qty"])
-            )
-            self._open[(life.participant, int(row["client_order_id"]))] = life
+        chosen = np.isin(orders["client_order_id"], self._births)
+        chosen |= np.isin(orders["order_number"], sorted(self._numbers))
+        for row in orders[chosen]:
+            leaves_qty, own_id = int(row["leaves_qty"]), int(row["client_order_id"])
+            number, participant = int(row["order_number"]), int(row["participant"])
+            life = OrderHistory(number, participant, row, leaves_qty=leaves_qty, borne={own_id})
+            self._open[(participant, own_id)] = life
             self.orders.append(life)
 
     def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64], first_seq: int) -> None:
         """Take the events of a block. ``clock_ns``: the clock at each of its commands, from ``first_seq`` on."""
-        born = np.isin(rows["kind"], _LIFE) & np.isin(rows["order_number"], self._numbers)
-        ids = {*self._wanted, *(order_id for _, order_id in self._open)}
-        ids.update(rows["client_order_id"][born].tolist(), rows["contra_client_order_id"][born].tolist())
-        listed = np.array(sorted(ids - {0}), np.int64)
-        near = born | np.isin(rows["client_order_id"], listed) | np.isin(rows["contra_client_order_id"], listed)
+        kinds, ids, order_numbers = rows["kind"], rows["client_order_id"], rows["order_number"]
+        begins = (kinds == EventKind.ACCEPTED) & (
+            np.isin(ids, self._births) | np.isin(order_numbers, sorted(self._numbers))
+        )
+        numbers = {*order_numbers[begins].tolist(), *(life.number for life in self._open.values())}
+        born = np.isin(kinds, _LIFE) & np.isin(order_numbers, sorted(numbers))
+        near_ids = {*self._wanted, *(order_id for _, order_id in self._open)}
+        near_ids.update(ids[born].tolist(), rows["contra_client_order_id"][born].tolist())
+        listed = np.array(sorted(near_ids - {0}), np.int64)
+        near = born | np.isin(ids, listed) | np.isin(rows["contra_client_order_id"], listed)
         for event in rows[near]:
-            self._take(event, int(clock_ns[int(event["seq"]) - first_seq]))
+            self._take(event, int(clock_ns[int(event["seq"]) - first_seq]), numbers)
 
-    def _take(self, event: "np.void", time_ns: int) -> None:
+    def _take(self, event: "np.void", time_ns: int, numbers: set[int]) -> None:
         kind, number = int(event["kind"]), int(event["order_number"])
         own = (int(event["participant"]), int(event["client_order_id"]))
         contra = (int(event["contra_participant"]), int(event["contra_client_order_id"]))
-        if kind == EventKind.ACCEPTED and number in self._numbers:
+        if kind == EventKind.ACCEPTED and number in numbers:
             self._open[own] = OrderHistory(number, own[0])
             self.orders.append(self._open[own])
         bearers = {own, contra} if kind == EventKind.TRADE else {own}
@@ -120,43 +173,42 @@ class OrderHistories:
                 self.unanswered.setdefault(key[0], OrderHistory(0, key[0])).take(time_ns, event)
 
 
-def order(directory: Path, order_id: str, participant: str | None, *, as_json: bool) -> int:
-    """`lockstep order`: print each order that ever had the client order id or token."""
+def order(
+    directory: Path, asked: Asked, participant: str | None, *, with_queue: bool = False, as_json: bool = False
+) -> int:
+    """`lockstep order`: print each order that ever had the client order id or token, the number, or the trade."""
+    asked.check()
     check_name(participant, "participant")
-    wanted = order_ids(directory, order_id)
+    wanted: set[int] = set()
+    if asked.order_id is not None:
+        wanted = order_ids(directory, asked.order_id)
+    elif asked.token is not None:
+        wanted = token_ids(directory, asked.token)
     from_seq, ends_seq, absent = _here(directory)
     if absent and from_seq > ends_seq:
         raise WrongUse(f"no command is in {directory}; {'; '.join(absent)}")
-    numbers, last_seq = _numbers(directory, from_seq, wanted)
-    lives = OrderHistories(wanted, numbers)
-    names = Directory()
-
-    def begin(orders: NDArray[Any], _seq: int) -> None:
-        lives.begin_with(orders)
-
-    again = plays(directory, from_seq, last_seq or None, "following the order", again=True, lead=True, at_start=begin)
-    for play, before, after in again:
-        lives.follow(play.events, clock_at_each(play.commands, ClockPosition(before.now_ns)), play.first_seq)
-        names = after
-    known = [*lives.orders, *lives.unanswered.values()]
+    known, names = _known(directory, asked, wanted, (from_seq, ends_seq), whole=bool(absent))
     if participant is not None:
         known = [life for life in known if _whose(life, names) == participant]
     if not known:
         whose = f" of {participant}" if participant else ""
+        had = "has" if asked.number is not None or asked.trade is not None else "ever had"
         raise WrongUse(
-            f"no order{whose} in {directory} ever had the id or token {order_id}"
+            f"no order{whose} in {directory} {had} {asked.words}"
             + (f", from command {screen.count(from_seq)} on" if absent else "")
-            + "; small and capital letters differ"
+            + ("; small and capital letters differ" if wanted else "")
             + "".join(f"; {sentence}" for sentence in absent)
         )
     for sentence in absent:
         screen.notice(f"note: {sentence}; what happened there is not shown")
     tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
     for life in known:
+        steps = sorted({int(moment.event["seq"]) for moment in life.moments}) if life.number and with_queue else []
+        queue = standings(directory, life.number, steps)
         if as_json:
-            screen.print_json(_facts(life, names, tokens))
+            screen.print_json(_facts(life, names, tokens, queue))
         else:
-            _show(life, names, tokens)
+            _show(life, names, tokens, queue if with_queue else None)
     return errors.FINE
 
 
@@ -166,32 +218,142 @@ def _here(directory: Path) -> tuple[int, int, list[str]]:
         return history.there_from_seq, history.last_seq, [gap.sentence for gap in history.gaps()]
 
 
-def _numbers(directory: Path, from_seq: int, wanted: set[int]) -> tuple[set[int], int]:
-    """Numbers of the orders that had the id, and the last command read."""
-    numbers: set[int] = set()
-    last_seq = 0
-    ids = np.array(sorted(wanted), np.int64)
+def _known(
+    directory: Path, asked: Asked, wanted: set[int], span: tuple[int, int], *, whole: bool
+) -> tuple[list[OrderHistory], Directory]:
+    """The orders that are asked for, and the venue's directory. ``whole``: orders may be open where the span begins."""
+    from_seq, to_seq = span
+    if to_seq < from_seq:
+        return [], Directory()
+    if asked.number is not None or asked.trade is not None:
+        numbers = [asked.number] if asked.number is not None else _traded(directory, int(asked.trade or 0), span)
+        found: list[OrderHistory] = []
+        names = Directory()
+        for number in numbers:
+            lives, names = _numbered(directory, int(number), span, whole=whole)
+            found += lives
+        return found, names
+    mentioned = _mentions(directory, wanted, from_seq, to_seq)
+    lives_of = OrderHistories(wanted, mentioned.ids, set())
+    begins = np.concatenate(([from_seq], mentioned.seqs)) if whole else mentioned.seqs
+    names = _follow(directory, lives_of, begins, to_seq, at_start=whole)
+    return [*(life for life in lives_of.orders if life.borne & wanted), *lives_of.unanswered.values()], names
+
+
+def _numbered(
+    directory: Path, number: int, span: tuple[int, int], *, whole: bool
+) -> tuple[list[OrderHistory], Directory]:
+    """The order with a number, if there is one, and the venue's directory."""
+    from_seq, to_seq = span
+    lives = OrderHistories(set(), np.empty(0, np.int64), {number})
+    begin = from_seq if whole else _before(directory, "last_order_number", number, from_seq) + 1
+    if begin > to_seq:
+        return [], Directory()
+    names = _follow(directory, lives, np.array([begin]), to_seq, at_start=whole, until_found=not whole)
+    return lives.orders, names
+
+
+def _follow(
+    directory: Path,
+    lives: OrderHistories,
+    begins: NDArray[np.int64],
+    to_seq: int,
+    *,
+    at_start: bool = False,
+    until_found: bool = False,
+) -> Directory:
+    """Take the events from the first of ``begins`` on, leaving out what lies far from each while no order is open.
+
+    ``at_start``: take up the orders that are open before the first. ``until_found``: go on until there is an order.
+    """
+    names = Directory()
 
     def begin(orders: NDArray[Any], _seq: int) -> None:
-        numbers.update(orders["order_number"][np.isin(orders["client_order_id"], ids)].tolist())
+        lives.begin_with(orders)
 
-    looking = plays(directory, from_seq, None, "looking for the order", lead=True, at_start=begin)
-    for play, _before, _after in looking:
-        rows = play.events
-        own = np.isin(rows["client_order_id"], ids) & np.isin(rows["kind"], _LIFE)
-        new = np.isin(rows["contra_client_order_id"], ids) & (rows["kind"] == EventKind.REPLACED)
-        numbers.update(rows["order_number"][own | new].tolist())
-        last_seq = play.first_seq + len(play.commands) - 1
-    return numbers, last_seq
+    at = 0
+    again = False
+    while at < len(begins):
+        takes_up = at_start and not again
+        blocks = plays(
+            directory,
+            int(begins[at]),
+            to_seq,
+            "following the order",
+            again=again,
+            lead=takes_up,
+            at_start=begin if takes_up else None,
+        )
+        again = True
+        with closing(blocks):  # type: ignore[type-var]
+            for play, before, after in blocks:
+                names = after
+                lives.follow(play.events, clock_at_each(play.commands, ClockPosition(before.now_ns)), play.first_seq)
+                last_seq = play.first_seq + len(play.commands) - 1
+                at = int(np.searchsorted(begins, last_seq, "right"))
+                done = lives.orders if until_found else at == len(begins) or begins[at] - last_seq > _FAR_COMMANDS
+                if done and not lives.any_open:
+                    break
+            else:
+                break
+        if until_found:
+            break
+    return names
+
+
+def _before(directory: Path, counter: Any, number: int, from_seq: int) -> int:
+    with History.open(directory) as history:
+        return seq_before(history, counter, number, from_seq)
+
+
+def _traded(directory: Path, trade: int, span: tuple[int, int]) -> list[int]:
+    """Order numbers of both sides of a trade, rising; none if there is no such trade."""
+    begin = _before(directory, "last_trade_number", trade, span[0]) + 1
+    if begin > span[1]:
+        return []
+    with closing(plays(directory, begin, span[1], "looking for the trade")) as blocks:  # type: ignore[type-var]
+        for play, _, _ in blocks:
+            kinds = play.events["kind"]
+            for row in play.events[(kinds == EventKind.TRADE) & (play.events["trade_number"] == trade)]:
+                seq = int(row["seq"])
+                sides = [
+                    (int(row[f"{side}participant"]), int(row[f"{side}client_order_id"])) for side in ("", "contra_")
+                ]
+                own = play.events[(play.events["seq"] == seq) & np.isin(kinds, _LIFE)]
+                return sorted({_bearer(directory, seq, own, *side) for side in sides})
+    return []
+
+
+def _bearer(directory: Path, seq: int, own: NDArray[Any], participant: int, order_id: int) -> int:
+    """Number of the order of a participant that had an id when a command traded it. ``own``: events of the command."""
+    for event in own[own["participant"] == participant]:
+        new = event["kind"] == EventKind.REPLACED
+        if (
+            event["kind"] != EventKind.CANCELED
+            and event["contra_client_order_id" if new else "client_order_id"] == order_id
+        ):
+            return int(event["order_number"])
+    orders = Moments(directory).at(seq - 1).open_orders()
+    found = orders[(orders["participant"] == participant) & (orders["client_order_id"] == order_id)]
+    return int(found[0]["order_number"])
+
+
+def _mentions(directory: Path, wanted: set[int], from_seq: int, to_seq: int) -> Mentions:
+    with History.open(directory) as history, screen.Bar("looking for the order") as bar:
+        return mentions(history, wanted, from_seq, to_seq, bar.to)
 
 
 def _whose(life: OrderHistory, names: Directory) -> str:
     return names.participants[life.participant - 1] if life.participant else "nobody known"
 
 
-def _facts(life: OrderHistory, names: Directory, tokens: Tokens) -> dict[str, Any]:
+def _facts(life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing]) -> dict[str, Any]:
     history = [
-        {"leaves_qty": moment.leaves_qty, "event": event_object(moment.event, names, moment.time_ns)}
+        {
+            "leaves_qty": moment.leaves_qty,
+            "queue": queue_object(queue.get(int(moment.event["seq"])), names),
+            "event": event_object(moment.event, names, moment.time_ns),
+        }
         for moment in life.moments
     ]
     return {
@@ -200,11 +362,12 @@ def _facts(life: OrderHistory, names: Directory, tokens: Tokens) -> dict[str, An
         "leaves_qty": life.leaves_qty,
         "cum_qty": life.cum_qty,
         "tokens": [{"client_order_id": unpack(each), "token": tokens.of(each)} for each in life.ids()],
+        "rules": [rule_object(reason) for reason in life.rules()],
         "history": history,
     }
 
 
-def _show(life: OrderHistory, names: Directory, tokens: Tokens) -> None:
+def _show(life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing] | None) -> None:
     if life.number:
         entry: Any = life.moments[0].event if life.opening is None else life.opening
         qty = int(entry["qty"] if life.opening is None else entry["leaves_qty"])
@@ -218,17 +381,36 @@ def _show(life: OrderHistory, names: Directory, tokens: Tokens) -> None:
         title = f"{about}; traded {screen.count(life.cum_qty)}, {left}"
     else:
         title = f"rejects of {_whose(life, names)} that changed no order"
+    columns = ["time", "seq", "event", "contra", "open"]
     rows = [
-        (
+        [
             time(moment.time_ns),
             screen.count(int(moment.event["seq"])),
             tokens.shown(_said(moment.event, names)),
+            _contra(moment.event, life, names),
             screen.count(moment.leaves_qty) if life.number else "",
-        )
+        ]
         for moment in life.moments
     ]
-    screen.table(["time", "seq", "event", "open"], rows, right=("seq", "open"), title=title)
+    if queue is not None:
+        columns.append("ahead in the queue")
+        for row, moment in zip(rows, life.moments, strict=True):
+            standing = queue.get(int(moment.event["seq"]))
+            row.append("" if standing is None else standing.words(names))
+    screen.table(columns, rows, right=("seq", "open"), title=title)
+    for reason in life.rules():
+        section, sentence = RULES[reason]
+        screen.print_line(f"{reason.name.lower()}: {sentence} (rulebook section {section})")
 
 
 def _said(event: "np.void", names: Directory) -> str:
     return print_event(event, names).removeprefix("> ")
+
+
+def _contra(event: "np.void", life: OrderHistory, names: Directory) -> str:
+    """Other side of a trade of an order."""
+    if event["kind"] != EventKind.TRADE:
+        return ""
+    first, second = int(event["participant"]), int(event["contra_participant"])
+    is_first = first == life.participant and int(event["client_order_id"]) in life.borne
+    return names.participants[(second if is_first else first) - 1]

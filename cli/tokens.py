@@ -40,6 +40,11 @@ def order_ids(directory: Path, word: str) -> set[int]:
         return {id_number(word, "the client order id")}
     except Fault:
         pass
+    return token_ids(directory, word)
+
+
+def token_ids(directory: Path, word: str) -> set[int]:
+    """Client order ids of an order token of 1 to 14 characters. Raises as ``order_ids``."""
     try:
         head, tail = token_of(word, "the order token")
     except (Fault, IndexError) as error:

@@ -12,16 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from directory.recover import create
-from engine import Capacity
-from sequencer.pump import pump
-from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
-from tests.streams import random_stream
+from tests.question_day import write_day
 
 Fact = dict[str, Any]
 
-SMALL = Capacity(orders_max=4_096, ids_max=16_384, instruments_max=16, participants_max=16)
 FILTERS: dict[str, tuple[str | None, ...]] = {
     "--participant": (None, "P2", "P4"),
     "--contra": (None, "P1"),
@@ -36,11 +31,7 @@ FILTERS: dict[str, tuple[str | None, ...]] = {
 def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A day of 3,000 commands with refusals of each kind, in blocks of 100 rows, cut anywhere."""
     directory = tmp_path_factory.mktemp("ask") / "node"
-    rows = random_stream(14, 3_000, hostile=0.0, garbage=0.0, control=0.01)
-    journal, engine = create(directory, SMALL, durability="none")
-    with journal:
-        blocks = (rows[at : at + 100] for at in range(0, len(rows), 100))
-        pump(blocks, FileStamp(), journal, engine, durability="none")
+    write_day(directory)
     return directory
 
 

@@ -1,0 +1,38 @@
+"""The market after one command and after the next: an engine that is moved forward through a journal."""
+
+from pathlib import Path
+from typing import Final
+
+from engine.interface import MarketEngine
+from journal.history import History
+from replay.rebuild import Rebuild, played, rebuild
+
+#: Commands up to which going on is cheaper than an image of the state that is nearer.
+_GO_ON_COMMANDS: Final = 1_000_000
+
+
+class Moments:
+    """Compiled engine of a data directory at rising sequence numbers. ``notes``: sentences for the user."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._rebuilt: Rebuild | None = None
+        self._slice = 0
+        self.notes: list[str] = []
+
+    def at(self, seq: int) -> MarketEngine:
+        """The engine after command ``seq``, until the next call. Raises what replay and journal raise."""
+        with History.open(self._directory) as history:
+            journal = history.slice_of(seq)
+            number = journal.place.number
+            rebuilt = self._rebuilt
+            if rebuilt is None or number != self._slice or not 0 <= seq - rebuilt.engine.seq <= _GO_ON_COMMANDS:
+                rebuilt = rebuild(self._directory, at=seq)
+                self.notes += [
+                    note for note in rebuilt.notes if note not in self.notes and "inside a block" not in note
+                ]
+                self._rebuilt, self._slice = rebuilt, number
+                return rebuilt.engine
+            for _ in played(journal, rebuilt.engine, seq):
+                pass
+            return rebuilt.engine
