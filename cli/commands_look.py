@@ -240,6 +240,40 @@ def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
 
 
 @app.command(rich_help_panel=PANEL)
+def positions(
+    directory: Directory,
+    at: At = None,
+    participant: Participant = None,
+    symbol: Symbol = None,
+    as_json: Json = False,
+) -> int:
+    """Show positions and open quantities, now or at any past moment, valued at the last trade price.
+
+    Example: lockstep positions node1 --at 09:31:07.25 --participant ALPHA
+    """
+    from cli.holdings import positions as command
+
+    return command(directory, at, participant, symbol, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def limits(
+    directory: Directory,
+    at: At = None,
+    participant: Participant = None,
+    symbol: Symbol = None,
+    as_json: Json = False,
+) -> int:
+    """Show the limits that are set, now or at any past moment.
+
+    Example: lockstep limits node1 --at 120000 --participant ALPHA
+    """
+    from cli.holdings import limits as command
+
+    return command(directory, at, participant, symbol, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def arrivals(
     directory: Directory,
     from_seq: FromSeq = None,

@@ -184,6 +184,8 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("book",): "NODE XYZ",
     ("order",): "NODE b1",
     ("state",): "NODE",
+    ("positions",): "NODE",
+    ("limits",): "NODE",
     ("verify",): "NODE --workers 1",
     ("compare",): "NODE COPY",
     ("doctor",): "NODE",
