@@ -85,6 +85,20 @@ TOLD: Final = np.dtype(
     ]
 )
 
+#: Messages to one user that wait to be sent with those of the next blocks, as SEGMENT. ``next``: the user's next piece,
+#: and 1 more; 0: none.
+PIECE: Final = np.dtype(
+    [
+        ("user", "<i8"),
+        ("first_seq", "<i8"),
+        ("count", "<i8"),
+        ("position", "<i8"),
+        ("begin", "<i8"),
+        ("bytes", "<i8"),
+        ("next", "<i8"),
+    ]
+)
+
 #: Results of ``run_turns``: why Python has its turn.
 IDLE: Final = 0  # nothing came for as long as it may sleep
 CALLED: Final = 1  # the event loop has work
@@ -161,11 +175,18 @@ LINK: Final = 10  # something came from the standby that Python must read now
     TAPED,  # 1: blocks are written to the tape
     TAPE_ADDRESS,  # of its ring
     EPOCH,  # of the blocks
-) = range(61)
+    PIECES,  # pieces that wait to be sent, their bytes and messages, and the users that they are of
+    PIECE_BYTES,
+    PIECE_MESSAGES,
+    PIECE_USERS,
+    PIECED_NS,  # time since which the first one waits
+    UNSENT,  # first block whose messages wait
+    PIECES_ADDRESS,
+) = range(68)
 #: Blocks of one call at most.
 _BLOCKS_MAX: Final = 1_024
 #: Number of the words.
-WORDS: Final = 61
+WORDS: Final = 68
 
 
 class Turn(NamedTuple):
@@ -186,6 +207,10 @@ class Turn(NamedTuple):
     blocks: np.ndarray[Any, Any]  # BLOCK[n]
     told: np.ndarray[Any, Any]  # TOLD[n]
     told_bytes: np.ndarray[Any, Any]  # uint8[n]
+    pieces: np.ndarray[Any, Any]  # PIECE[n]
+    piece_bytes: np.ndarray[Any, Any]  # uint8[n]
+    pieces_of: np.ndarray[Any, Any]  # int64[users_max + 1, 2]: a user's first and last piece, and 1 more; 0: none
+    piece_users: np.ndarray[Any, Any]  # int64[users_max + 1]: users of the pieces
     heartbeat: np.ndarray[Any, Any]  # uint8[3]: the server's heartbeat, as a packet
 
 
@@ -217,6 +242,10 @@ def new_turn(
         blocks=np.zeros(_BLOCKS_MAX, BLOCK),
         told=np.zeros(segments, TOLD),
         told_bytes=np.zeros(segment_bytes, np.uint8),
+        pieces=np.zeros(segments, PIECE),
+        piece_bytes=np.zeros(segment_bytes // 2, np.uint8),
+        pieces_of=np.zeros((users, 2), np.int64),
+        piece_users=np.zeros(users, np.int64),
         heartbeat=np.frombuffer(bytearray(packet(PacketType.SERVER_HEARTBEAT)), np.uint8),
     )
     turn.clock_row["kind"] = CommandKind.CLOCK
@@ -229,6 +258,7 @@ def new_turn(
         (COMMANDS_ADDRESS, turn.commands),
         (EVENTS_ADDRESS, turn.events),
         (TOLD_ADDRESS, turn.told_bytes),
+        (PIECES_ADDRESS, turn.piece_bytes),
         (TIME_ADDRESS, turn.time),
         (HEARTBEAT_ADDRESS, turn.heartbeat),
     ):
@@ -274,6 +304,10 @@ TURN_NS_MAX: Final = 50_000_000
 ROWS_LEAST: Final = 64
 #: Rows of a block at most, with the clock in front.
 ROWS_ROOM: Final = COMMANDS_PER_CALL_MAX
+#: Messages of a user that one call of the system is to send, while more orders wait to be read: a call costs as much as
+#: ten of them. They wait for each other for so long at most.
+_SENT_TOGETHER: Final = 64
+_TOGETHER_NS: Final = 8_000_000
 #: Reading both clocks takes less than this; else they are read again (``sequencer.clock``).
 _READING_NS: Final = 20_000
 
@@ -501,41 +535,122 @@ def _has_room(turn):
 
 
 @inlined
+def _send_to(turn, slot, address, count, messages, now_ns):
+    """Send bytes to a direct connection; gives how many it took. What it did not take is for Python."""
+    words, line = turn.words, turn.lines[slot]
+    sent = np.int64(0)
+    if line["state"] == OPEN or line["state"] == STOPPED:
+        sent = max(_send(np.int64(line["fd"]), address, count, np.int64(_DONTWAIT_NOSIGNAL)), np.int64(0))
+        words[BYTES_OUT] += sent
+        line["sent_ns"] = now_ns
+        if sent < count:
+            if line["state"] == OPEN:
+                words[LINES_STOPPED] += 1
+            line["state"] = SLOW
+    line["sent_messages"] += messages
+    return sent
+
+
+@inlined
+def _keep_told(turn, user, first_seq, messages, position, count, sent):
+    """Keep messages for the spool, whose bytes are in their place; ``sent``: as in TOLD."""
+    words = turn.words
+    last = turn.told[max(words[TELLING] - 1, 0)]
+    if words[TELLING] > 0 and last["user"] == user:  # its next messages: one segment for Python
+        last["count"] += messages
+        last["bytes"] += count
+        last["sent"] += max(sent, np.int64(0))
+    else:
+        told = turn.told[words[TELLING]]
+        told["user"], told["first_seq"], told["count"] = user, first_seq, messages
+        told["position"], told["begin"], told["bytes"] = position, words[TELLING_BYTES], count
+        told["sent"] = sent
+        words[TELLING] += 1
+    words[TELLING_BYTES] += count
+
+
+@inlined
 def _tell(turn, tables, segments, now_ns):
     """Send messages that were made to direct connections, and keep all for the spool."""
     words = turn.words
     out = words[OUT_ADDRESS] if segments == 1 else words[GROUPED_ADDRESS]
     for number in range(segments):
         segment = tables.segments[number]
-        begin, count = segment["begin"], segment["bytes"]
-        slot = turn.line_of[segment["user"]]
+        user, count = segment["user"], segment["bytes"]
+        slot = turn.line_of[user]
         sent = np.int64(-1)
         if slot >= 0:
-            line = turn.lines[slot]
-            sent = np.int64(0)
-            if line["state"] == OPEN or line["state"] == STOPPED:
-                sent = _send(np.int64(line["fd"]), out + begin, count, np.int64(_DONTWAIT_NOSIGNAL))
-                sent = max(sent, 0)
-                words[BYTES_OUT] += sent
-                line["sent_ns"] = now_ns
-                if sent < count:
-                    if line["state"] == OPEN:
-                        words[LINES_STOPPED] += 1
-                    line["state"] = SLOW
-            line["sent_messages"] += segment["count"]
-        _memcpy(words[TOLD_ADDRESS] + words[TELLING_BYTES], out + begin, count)
-        last = turn.told[max(words[TELLING] - 1, 0)]
-        if words[TELLING] > 0 and last["user"] == segment["user"]:  # its next messages: one segment for Python
-            last["count"] += segment["count"]
-            last["bytes"] += count
-            last["sent"] += sent if slot >= 0 else np.int64(0)
+            sent = _send_to(turn, slot, out + segment["begin"], count, segment["count"], now_ns)
+        _memcpy(words[TOLD_ADDRESS] + words[TELLING_BYTES], out + segment["begin"], count)
+        _keep_told(turn, user, segment["first_seq"], segment["count"], segment["position"], count, sent)
+
+
+@inlined
+def _gather(turn, tables, segments, now_ns):
+    """Have messages that were made wait for those of the next blocks."""
+    words = turn.words
+    out = words[OUT_ADDRESS] if segments == 1 else words[GROUPED_ADDRESS]
+    if words[PIECES] == 0:
+        words[PIECED_NS] = now_ns
+    for number in range(segments):
+        segment = tables.segments[number]
+        user, count = segment["user"], segment["bytes"]
+        at = words[PIECES]
+        piece, of_user = turn.pieces[at], turn.pieces_of[user]
+        piece["user"], piece["first_seq"], piece["count"] = user, segment["first_seq"], segment["count"]
+        piece["position"], piece["begin"], piece["bytes"] = segment["position"], words[PIECE_BYTES], count
+        piece["next"] = 0
+        _memcpy(words[PIECES_ADDRESS] + words[PIECE_BYTES], out + segment["begin"], count)
+        if of_user[0] == 0:
+            of_user[0] = at + 1
+            turn.piece_users[words[PIECE_USERS]] = user
+            words[PIECE_USERS] += 1
         else:
-            told = turn.told[words[TELLING]]
-            told["user"], told["first_seq"], told["count"] = segment["user"], segment["first_seq"], segment["count"]
-            told["position"], told["begin"], told["bytes"] = segment["position"], words[TELLING_BYTES], count
-            told["sent"] = sent
-            words[TELLING] += 1
-        words[TELLING_BYTES] += count
+            turn.pieces[of_user[1] - 1]["next"] = at + 1
+        of_user[1] = at + 1
+        words[PIECES] = at + 1
+        words[PIECE_BYTES] += count
+        words[PIECE_MESSAGES] += segment["count"]
+
+
+@called
+def _send_gathered(turn):
+    """Send the messages that wait, a user's in one piece, and keep them for the spool."""
+    words = turn.words
+    now_ns = _now(turn, _MONOTONIC)
+    for number in range(words[PIECE_USERS]):
+        user = turn.piece_users[number]
+        at = turn.pieces_of[user, 0]
+        turn.pieces_of[user, 0] = 0
+        first = turn.pieces[at - 1]
+        place = words[TOLD_ADDRESS] + words[TELLING_BYTES]
+        count, messages = np.int64(0), np.int64(0)
+        while at != 0:
+            piece = turn.pieces[at - 1]
+            _memcpy(place + count, words[PIECES_ADDRESS] + piece["begin"], piece["bytes"])
+            count += piece["bytes"]
+            messages += piece["count"]
+            at = piece["next"]
+        slot = turn.line_of[user]
+        sent = np.int64(-1)
+        if slot >= 0:
+            sent = _send_to(turn, slot, place, count, messages, now_ns)
+        _keep_told(turn, user, first["first_seq"], messages, first["position"], count, sent)
+    words[PIECES] = words[PIECE_BYTES] = words[PIECE_MESSAGES] = words[PIECE_USERS] = 0
+    sent_ns = _now(turn, _MONOTONIC)
+    for number in range(words[UNSENT], words[NEXT_BLOCK]):
+        turn.blocks[number]["answered_ns"] = sent_ns
+
+
+@inlined
+def _waits_for_more(turn):
+    """True if messages may wait for those of the next block: orders have come, and each user has few messages yet."""
+    words = turn.words
+    return (
+        words[QUEUED] > 0
+        and words[PIECE_MESSAGES] < _SENT_TOGETHER * words[PIECE_USERS]
+        and _now(turn, _MONOTONIC) - words[PIECED_NS] < _TOGETHER_NS
+    )
 
 
 @inlined
@@ -546,10 +661,16 @@ def _tell_block(turn, tables, streams_pointers, block):
     events = turn.events[words[NEXT_EVENT] : words[NEXT_EVENT] + block["events"]]
     if block["answering_ns"] == 0:
         block["answering_ns"] = _now(turn, _MONOTONIC)
+    if words[PIECES] == 0:
+        words[UNSENT] = words[NEXT_BLOCK]
+    gathers = words[QUEUED] > 0 or words[PIECES] > 0 or words[AT_ONCE] == 0
     while words[ANSWER_AT] < len(events) or words[ANSWER_CLOCKS] < 0:
-        if words[TELLING_BYTES] + len(tables.out) > len(turn.told_bytes) or words[TELLING] + len(tables.segments) > len(
-            turn.told
-        ):
+        users, size = len(tables.segments), np.int64(len(tables.out))
+        if words[PIECE_BYTES] + size > len(turn.piece_bytes) or words[PIECES] + users > len(turn.pieces):
+            _send_gathered(turn)
+        if words[TELLING_BYTES] + words[PIECE_BYTES] + size > len(turn.told_bytes) or words[TELLING] + words[
+            PIECE_USERS
+        ] + users > len(turn.told):
             return np.int64(ROOM)
         at, segments, clocks, _, flags = _answer(
             words[ANSWER],
@@ -569,7 +690,10 @@ def _tell_block(turn, tables, streams_pointers, block):
             words[ANSWER_AT], words[ANSWER_CLOCKS] = at, clocks
             words[ANSWER_SEGMENTS], words[ANSWER_FLAGS] = segments, flags
             return np.int64(CHECK)
-        _tell(turn, tables, segments, block["answering_ns"])
+        if gathers:
+            _gather(turn, tables, segments, block["answering_ns"])
+        else:
+            _tell(turn, tables, segments, block["answering_ns"])
         words[ANSWER_AT] = at
         if words[ANSWER_CLOCKS] < 0:
             words[ANSWER_CLOCKS] = clocks
@@ -601,6 +725,8 @@ def _answer_acknowledged(turn, tables, streams_pointers, ahead, tape: Tape):
         why = _tell_block(turn, tables, streams_pointers, block)
         if why != SPENT:
             return why
+    if words[PIECES] > 0:
+        _send_gathered(turn)
     return np.int64(SPENT)
 
 
@@ -653,41 +779,27 @@ def _take_turn(turn, arrays, tables, ahead, tape: Tape, pointers, applied, now_n
         if send_rows(ahead, address, block["first_seq"], block["commands"], block["time_ns"]):
             # It is answered once it is acknowledged. A frame that was cut short has to be completed by Python.
             why = np.int64(SPENT) if ahead.words[_OWED] == 0 else np.int64(LINK)
+    if words[PIECES] > 0 and not (why == SPENT and _waits_for_more(turn)):
+        _send_gathered(turn)
     _fit(words, _now(turn, _MONOTONIC) - now_ns)
     return np.int64(JUMPED) if words[JUMP] != 0 and why == SPENT else why
 
 
-@called
-def run_turns(
-    turn_pointers,
-    arrivals_pointers,
-    streams_pointers,
-    ahead_pointers,
-    tape_pointers,
-    engine_pointers,
-    applied,
-    until_ns,
-):
-    """Take turns over direct connections until ``until_ns`` (monotonic) or until Python has work; gives the reason.
-
-    Once blocks were made it stays for STAY_NS at most.
-
-    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables``, ``Ahead``, ``Tape`` and state of the
-    engine; ``applied``: EVENT rows, room for the events of a call of the engine. After ROOM in the middle of an answer
-    (ANSWER_AT is not -1) call again with the messages taken away, and the blocks left.
-    """
-    turn, arrays, tables = (
-        _unpack_turn(turn_pointers),
+@inlined
+def _run_turns(turn, tape: Tape, pointers, ahead_pointers, applied, until_ns):
+    """``run_turns``, but for messages that still wait to be sent."""
+    arrivals_pointers, streams_pointers, _ = pointers
+    arrays, tables, ahead = (
         unpack_arrivals(arrivals_pointers),
         unpack_tables(streams_pointers),
+        unpack_ahead(ahead_pointers),
     )
-    ahead, tape = unpack_ahead(ahead_pointers), unpack_tape(tape_pointers)
-    pointers = (arrivals_pointers, streams_pointers, engine_pointers)
     words = turn.words
     if words[ANSWER_AT] >= 0:
         why = _tell_block(turn, tables, streams_pointers, turn.blocks[words[NEXT_BLOCK]])
         if why != SPENT:
             return why
+        _send_gathered(turn)
     while True:
         now_ns = _now(turn, _MONOTONIC)
         pending = words[NEXT_BLOCK] < words[BLOCKS]
@@ -716,3 +828,30 @@ def run_turns(
             return np.int64(CALLED)
         if now_ns >= until_ns or (words[BLOCKS] > 0 and now_ns - turn.blocks[0]["read_ns"] >= words[STAY_NS]):
             return np.int64(SPENT)
+
+
+@called
+def run_turns(
+    turn_pointers,
+    arrivals_pointers,
+    streams_pointers,
+    ahead_pointers,
+    tape_pointers,
+    engine_pointers,
+    applied,
+    until_ns,
+):
+    """Take turns over direct connections until ``until_ns`` (monotonic) or until Python has work; gives the reason.
+
+    Once blocks were made it stays for STAY_NS at most.
+
+    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables``, ``Ahead``, ``Tape`` and state of the
+    engine; ``applied``: EVENT rows, room for the events of a call of the engine. After ROOM in the middle of an answer
+    (ANSWER_AT is not -1) call again with the messages taken away, and the blocks left.
+    """
+    turn, tape = _unpack_turn(turn_pointers), unpack_tape(tape_pointers)
+    pointers = (arrivals_pointers, streams_pointers, engine_pointers)
+    why = _run_turns(turn, tape, pointers, ahead_pointers, applied, until_ns)
+    if turn.words[PIECES] > 0:
+        _send_gathered(turn)
+    return why

@@ -214,7 +214,19 @@ def ignores_epochs() -> None:
 def late_blocks() -> None:
     import gateway.direct
 
-    gateway.direct.STAY_NS = 100_000_000  # type: ignore[misc]
+    gateway.direct.STAY_AHEAD_NS = 100_000_000  # type: ignore[misc]
+
+
+def short_turns() -> None:
+    from gateway.direct import DirectLines
+
+    sound, rows_max = DirectLines.__init__, 64
+
+    def begin(self: Any, *arguments: Any, **named: Any) -> None:
+        sound(self, *arguments, **{**named, "rows_max": rows_max})
+
+    DirectLines.__init__ = begin  # type: ignore[method-assign]
+    DirectLines.limit_rows = lambda *_: None  # type: ignore[method-assign]
 
 
 def forgets_rows() -> None:
@@ -257,6 +269,7 @@ FAULTS: Final = {
     "acknowledges-early": acknowledges_early,
     "ignores-epochs": ignores_epochs,
     "late-blocks": late_blocks,
+    "short-turns": short_turns,
     "forgets-rows": forgets_rows,
     "drops-quarantine": drops_quarantine,
     "flips": flips,

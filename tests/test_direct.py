@@ -1,9 +1,12 @@
 """Direct connections: handed over to the compiled turn and back under load, without a byte lost or sent twice."""
 
 import contextlib
+import os
 import random
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.jit import Packed
+from engine.jit import INTERPRETED, Packed
 from gateway import turn as t
-from tests.ouch_messages import cancel, enter
+from tests.ouch_messages import cancel, enter, messages
 from tests.running import Client, Running, kinds, started
 from wire import soup
 from wire.soup import PacketType
@@ -131,6 +134,52 @@ def test_connections_that_stop_reading_go_to_the_loop_and_back_without_a_byte_lo
     for user, client in slow.items():
         assert Client(node.port, user).take(MESSAGES) == client.stream
     assert Client(node.port, "UC").take(1 + 2 * rounds) == quick.stream
+
+
+@contextlib.contextmanager
+def sends_of(pid: int, folder: Path) -> Iterator[Callable[[], int]]:
+    """Count the calls of ``send`` of a process's main thread that carry sequenced messages."""
+    with (folder / "strace").open("wb") as said:
+        words = ["strace", "-e", "trace=sendto", "-xx", "-s", "3", "-o", str(folder / "calls"), "-p", str(pid)]
+        tracer = subprocess.Popen(words, stderr=said)
+    try:
+        until(lambda: tracer.poll() is not None or b"attached" in (folder / "strace").read_bytes())
+        if tracer.poll() is not None:
+            pytest.skip("this user may not trace processes")
+        head = rf"\x{PacketType.SEQUENCED:02x}"
+        yield lambda: sum(f'{head}"' in line for line in (folder / "calls").read_text().splitlines())
+    finally:
+        tracer.terminate()
+        tracer.wait(PATIENCE_S)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.skipif(INTERPRETED, reason="an interpreted block takes longer than messages wait for the next one's")
+def test_answers_of_several_blocks_are_sent_together_while_orders_wait(tmp_path: Path) -> None:
+    """Orders of three clients wait for a node that stood still, and 62 of them make a block."""
+    node = started(tmp_path, "--durability", "none", faults="short-turns")
+    orders = 300
+    try:
+        clients = {user: Client(node.port, user) for user in ("UA", "UB", "UC")}
+        until(lambda: direct(node) == 3)
+        assert node.process is not None
+        with sends_of(node.process.pid, tmp_path) as sends:
+            os.kill(node.process.pid, signal.SIGSTOP)
+            for user, client in clients.items():
+                client.socket.sendall(b"".join(enter(f"{user}{n}", "B", 1, 90_000) for n in range(orders)))
+            os.kill(node.process.pid, signal.SIGCONT)
+            for user, client in clients.items():
+                accepted = [values for kind, values in messages(client.take(1 + orders)) if kind == "ACCEPTED"]
+                assert [each["order_token"] for each in accepted] == [f"{user}{n}" for n in range(orders)]
+            count = sends()
+        # One for each client and block would be 3 for each block.
+        assert 3 <= count < 2 * (3 * orders / 62)
+        node.end(signal.SIGTERM)
+        node.start()
+        for user, client in clients.items():
+            assert Client(node.port, user).take(1 + orders) == client.stream
+    finally:
+        node.stop()
 
 
 class Lines:
