@@ -93,6 +93,8 @@ _MACHINE: Final = {
     errno.ENOMEM: ("the machine has no memory left", "stop something else, or use a smaller capacity"),
     errno.EIO: ("the disk of {path} failed", "look at the system's log; restore from a copy if the disk is broken"),
 }
+#: Name of a file that an error does not name.
+_NO_PATH: Final = "a file"
 #: Errors of the machine that may be gone at the next attempt.
 _PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 
@@ -175,11 +177,12 @@ def sentence(error: BaseException) -> tuple[str, int]:
         if status is not None:
             return _plain(str(error)), status
     if isinstance(error, OSError):
-        path = error.filename if error.filename is not None else "a file"
+        path = error.filename if error.filename is not None else _NO_PATH
         name = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
         what, then = _MACHINE.get(
             error.errno or 0, ("{path} cannot be used: " + (error.strerror or str(error)), "see `lockstep doctor`")
         )
+        what = what.replace(" of {path}", "") if path is _NO_PATH else what
         return _plain(f"{what.format(path=name)}; {then}"), LATER if error.errno in _PASSING else WRONG
     if isinstance(error, MemoryError):
         return "the machine has no memory left; stop something else, or use a smaller capacity", LATER

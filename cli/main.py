@@ -38,6 +38,10 @@ Exit status: 0 fine, 1 a difference or failure was found, 2 wrong use or bad inp
 Example: lockstep demo --seconds 5"""
 
 
+#: Options that print a help page.
+_HELP: Final = frozenset({"--help", "-h"})
+
+
 class Group(TyperGroup):
     """Command group that passes interrupts and the end of a reader on to ``run_line``, which alone exits."""
 
@@ -71,7 +75,7 @@ app = typer.Typer(
     help=_ABOUT,
     cls=Group,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    context_settings={"help_option_names": sorted(_HELP)},
 )
 for commands in (
     commands_market,
@@ -132,7 +136,9 @@ def run_line(arguments: Sequence[str]) -> int:
 
         rich_utils.COLOR_SYSTEM = None  # with NO_COLOR help pages would still have bold and dim text
     try:
-        status = _commands().main(list(arguments), prog_name="lockstep", standalone_mode=False)
+        # A help page is printed by typer, which knows nothing of a full disk.
+        with errors.output() if _HELP & set(arguments) else contextlib.nullcontext():
+            status = _commands().main(list(arguments), prog_name="lockstep", standalone_mode=False)
         screen.flush()
         if status == errors.INTERRUPTED:
             _complain("interrupted")

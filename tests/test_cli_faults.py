@@ -94,7 +94,7 @@ def test_a_reader_that_goes_away_ends_any_output_without_a_word(line: str) -> No
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("line", ["--help", "version", "version --json"])
+@pytest.mark.parametrize("line", ["--help", "compare -h", "checkpoint list --help", "version", "version --json"])
 def test_output_that_cannot_be_written_is_one_sentence_about_the_output(line: str, unbuffered: str) -> None:
     sentence = "lockstep: the output cannot be written: no space left on device; make room there, or write it elsewhere"
     if unbuffered:
