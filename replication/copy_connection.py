@@ -21,6 +21,7 @@ class Copy:
     shell, what the connection has not taken yet. ``slice_number``: newest slice that it has, or was told of.
     ``stalled``: sentence on its disk, if answers do not wait for it for that reason. ``has_greeted``: it has sent a
     HELLO. ``was_live``: it was welcome. ``is_refused``: this node has refused it.
+    ``disk_still_ns``: time for which its disk has written nothing that was sent.
     """
 
     def __init__(self, nonce: bytes, epoch: int, now_ns: int) -> None:
@@ -47,6 +48,7 @@ class Copy:
         self.comparison = Comparison(0)
         self.caught_up = False
         self.disk = Standstill()
+        self.disk_still_ns = 0
         self.stalled = ""
         self.synced: bool | None = None
         self.ready: Position | None = None

@@ -625,7 +625,7 @@ class Primary:
     def _look_at_disks(self, now_ns: int, pause_ns: int) -> None:
         """Wait no longer for a standby whose disk hangs; and where the own one does, let a standby take over."""
         for copy in self._live():
-            still_ns = copy.disk.look(now_ns, copy.journaled_seq, copy.sent_seq, pause_ns)
+            copy.disk_still_ns = still_ns = copy.disk.look(now_ns, copy.journaled_seq, copy.sent_seq, pause_ns)
             if self._joins(copy) and still_ns > self.settings.copy_stall_ns:
                 copy.caught_up = False
                 copy.stalled = f"the disk of {copy.name} has written nothing for {_seconds(still_ns)} s; check it"
@@ -637,16 +637,45 @@ class Primary:
             name = self.identity.name
             self.gives_up = f"the disk of {name} has written nothing for {_seconds(still_ns)} s; check it"
 
+    def _heir(self) -> tuple[Copy | None, str]:
+        """The standby that could take over by command; else None and the reason."""
+        standby = next((copy for copy in self._live() if copy.role == "standby"), None)
+        if standby is None:
+            return None, "there is no standby"
+        if standby.member not in self.recorded:
+            return None, f"{standby.name} is not in sync"
+        return standby, ""
+
+    def why_not_hand_over(self, now_ns: int) -> str:
+        """Reason for which a handover would not be quick now; "" for none. ``now_ns``: monotonic.
+
+        Ask it while orders are taken: a standby that is silent, behind, or whose disk hangs would only hold them up.
+        """
+        standby, why = self._heir()
+        if standby is None:
+            return why
+        near_ns = now_ns - self.settings.silence_ns // _JOIN_PART
+        if standby.heard_ns < near_ns:
+            return f"{standby.name} has said nothing for {(now_ns - standby.heard_ns) // 1_000_000} ms"
+        if standby.received_seq < self._ends.at(near_ns):
+            return f"{standby.name} is {self.backlog.last_seq - standby.received_seq} commands behind"
+        if standby.disk_still_ns > self.settings.silence_ns:
+            return f"the disk of {standby.name} has written nothing for {standby.disk_still_ns // 1_000_000} ms"
+        return ""
+
+    @property
+    def why_no_heir(self) -> str:
+        """Reason for which no standby could take over by command at all; "" for none."""
+        return self._heir()[1]
+
     def hand_over(self) -> str:
         """Ask the standby to be ready to take over where this node stands; "" if asked, else why it cannot.
 
         Call it once nothing is taken any more and all is released. ``is_ready`` tells when it is.
         """
-        standby = next((copy for copy in self._live() if copy.role == "standby"), None)
+        standby, why = self._heir()
         if standby is None:
-            return "there is no standby"
-        if standby.member not in self.recorded:
-            return f"{standby.name} is not in sync"
+            return why
         self.handover_to = standby.name
         standby.ready = None
         standby.put(link.encode(Kind.HANDOVER, self.epoch, link.pack_positions([self._end])))

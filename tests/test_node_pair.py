@@ -18,19 +18,22 @@ from engine.digest import EventChain
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, Phase, concatenate
 from journal import Journal
+from node.control import OperationRefused
 from node.logs import Log
 from node.node import Deposed, Node, NodeOptions
 from node.opening import open_directory
 from node.pair import Pair
 from node.pair_plan import PairOptions
 from replication.arbiter import Candidate, Reign, Release
+from replication.lease import lease_clock_ns
 from replication.memory import MemoryArbiter
-from replication.primary import Settings
+from replication.primary import Primary, Settings
 from replication.register import Register
 from sequencer.release import ReleasePolicy
 from tests.rows import instrument, participant, row
 
 SECRET = b"a secret of the pair"
+why_not_hand_over = Primary.why_not_hand_over
 CAPACITY = Capacity(orders_max=1_000, ids_max=4_000, instruments_max=4, participants_max=4)
 #: A lease that a slow machine does not lose: it ends where a primary is killed.
 TTL_NS = 60_000_000_000
@@ -295,5 +298,49 @@ def test_a_switchover_that_is_given_up_leaves_the_market_open(tmp_path: Path) ->
         with pytest.raises(asyncio.CancelledError):
             await task
         assert a.node.reigns
+        assert a.pair.primary is not None
+        assert a.pair.primary.handover_to == ""
+
+    with_pair(tmp_path, story)
+
+
+@pytest.mark.parametrize("is_looked_for", [True, False])
+def test_a_switchover_to_a_standby_that_says_nothing_is_refused_and_orders_are_taken_all_the_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_looked_for: bool
+) -> None:
+    """The control looks for nothing before it closes the market."""
+    if not is_looked_for:
+        monkeypatch.setattr(Primary, "why_not_hand_over", lambda *_: "")
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        assert a.pair.primary is not None
+        for name in ("acknowledge", "acknowledge_taken"):
+            setattr(b.pair.standby, name, lambda _: None)
+        await until(lambda: "has said nothing" in why_not_hand_over(a.pair.primary, lease_clock_ns()))
+        was_closed = False
+        task = asyncio.create_task(a.pair.switch_over())
+        while not task.done():
+            await asyncio.sleep(0)
+            was_closed |= not a.node.intake.reigns
+        with pytest.raises(OperationRefused, match="no switchover: "):
+            await task
+        assert was_closed is not is_looked_for
+        assert a.node.reigns
+
+    with_pair(tmp_path, story)
+
+
+def test_a_switchover_whose_standby_leaves_is_given_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.switchover.HANDOVER_S", 3_600.0)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        b.pair.standby._answer_handover = lambda: None  # type: ignore[method-assign]
+        task = asyncio.create_task(a.pair.switch_over())
+        await until(lambda: not a.node.intake.reigns)
+        b.kill()
+        with pytest.raises(OperationRefused, match="there is no standby any more"):
+            await task
+        assert a.node.reigns
+        await a.node.submit(start_rows())
 
     with_pair(tmp_path, story)
