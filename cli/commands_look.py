@@ -229,6 +229,28 @@ def order(
 
 
 @app.command(rich_help_panel=PANEL)
+def why(
+    directory: Directory,
+    seq: Annotated[int | None, typer.Argument(metavar="SEQ", min=1, help="The command.")] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(metavar="ID|TOKEN", help="Explain the commands that began and ended this order."),
+    ] = None,
+    participant: Participant = None,
+    as_json: Json = False,
+) -> int:
+    """Explain a command: its checks with limit and value, what followed by which rule, the book before and after.
+
+    Example: lockstep why node1 120000
+
+    Example: lockstep why node1 --order a17 --participant ALPHA
+    """
+    from cli.why import why as command
+
+    return command(directory, seq, order, participant, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
     """Show the state: digests by part, counts, phases, positions, limits.
 

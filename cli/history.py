@@ -187,17 +187,18 @@ def _gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:
             held.append(block)
             rows += len(block.play.commands) + len(block.play.events)
             if rows >= _GATHERED_ROWS:
-                yield _as_one(held)
+                yield as_one(held)
                 held, rows = [], 0
     except Exception:
         if held:  # what could be read before the damage
-            yield _as_one(held)
+            yield as_one(held)
         raise
     if held:
-        yield _as_one(held)
+        yield as_one(held)
 
 
-def _as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
+def as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
+    """Blocks that follow each other as one."""
     if len(blocks) == 1:
         return blocks[0]
     commands = concatenate([block.play.commands for block in blocks])

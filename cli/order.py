@@ -177,6 +177,23 @@ def order(
     directory: Path, asked: Asked, participant: str | None, *, with_queue: bool = False, as_json: bool = False
 ) -> int:
     """`lockstep order`: print each order that ever had the client order id or token, the number, or the trade."""
+    known, names = orders_of(directory, asked, participant)
+    tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
+    for life in known:
+        steps = sorted({int(moment.event["seq"]) for moment in life.moments}) if life.number and with_queue else []
+        queue = standings(directory, life.number, steps)
+        if as_json:
+            screen.print_json(_facts(life, names, tokens, queue))
+        else:
+            _show(life, names, tokens, queue if with_queue else None)
+    return errors.FINE
+
+
+def orders_of(directory: Path, asked: Asked, participant: str | None) -> tuple[list[OrderHistory], Directory]:
+    """The orders that are asked for, at least one, and the venue's directory; notes on slices that are missing.
+
+    Raises WrongUse where there is none.
+    """
     asked.check()
     check_name(participant, "participant")
     wanted: set[int] = set()
@@ -201,15 +218,7 @@ def order(
         )
     for sentence in absent:
         screen.notice(f"note: {sentence}; what happened there is not shown")
-    tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
-    for life in known:
-        steps = sorted({int(moment.event["seq"]) for moment in life.moments}) if life.number and with_queue else []
-        queue = standings(directory, life.number, steps)
-        if as_json:
-            screen.print_json(_facts(life, names, tokens, queue))
-        else:
-            _show(life, names, tokens, queue if with_queue else None)
-    return errors.FINE
+    return known, names
 
 
 def _here(directory: Path) -> tuple[int, int, list[str]]:

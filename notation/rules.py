@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from engine.records import Reason
+from engine.records import EventKind, Reason
 
 
 class Rule(NamedTuple):
@@ -66,3 +66,43 @@ def rule_object(reason: Reason) -> dict[str, str]:
     """Rule of a reason as a JSON object."""
     section, sentence = RULES[reason]
     return {"reason": reason.name.lower(), "section": section, "sentence": sentence}
+
+
+#: Section of the rule behind an event that has no reason.
+_SECTIONS: Final = {
+    EventKind.ACCEPTED: "4",
+    EventKind.TRADE: "3",
+    EventKind.REPLACED: "4",
+    EventKind.TRIGGERED: "4",
+    EventKind.REPLENISHED: "4",
+    EventKind.REPRICED: "4",
+    EventKind.INDICATIVE: "6",
+    EventKind.PHASE: "6",
+    EventKind.HALTED: "9",
+    EventKind.KILLED: "9",
+    EventKind.UNKILLED: "9",
+}
+#: Headings of the sections of docs/RULEBOOK.md, as its links name them.
+_HEADINGS: Final = {
+    "3": "books-and-priority",
+    "4": "order-types-and-instructions",
+    "5": "self-trade-prevention",
+    "6": "phases-and-auctions",
+    "8": "risk-checks-before-the-book-is-touched",
+    "9": "breakers-halts-kill-switches",
+    "11": "events",
+}
+
+
+def section_of(kind: EventKind) -> str:
+    """Section of the rulebook with the rule of an event without a reason."""
+    return _SECTIONS.get(kind, "11")
+
+
+def link_of(section: str) -> str:
+    """Link to a section of the rulebook.
+
+    >>> link_of("3")
+    'docs/RULEBOOK.md#3-books-and-priority'
+    """
+    return f"docs/RULEBOOK.md#{section}-{_HEADINGS[section]}"

@@ -184,6 +184,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("book",): "NODE XYZ",
     ("order",): "NODE b1",
     ("state",): "NODE",
+    ("why",): "NODE 5",
     ("positions",): "NODE",
     ("limits",): "NODE",
     ("verify",): "NODE --workers 1",

@@ -1,0 +1,178 @@
+"""The checks that an order command went through, each with its limit and what was held against it (rulebook section 8).
+
+The numbers are those of the readable engine's venue, restored from the compiled engine before the command. Which check
+refused is what the recorded event says: the checks before it passed, and those after it were not reached.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+from engine.bounds import BPS_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.records import CommandKind, Instruction, Reason
+from engine.reference.rows import Row
+from engine.reference.state import Instrument, Limits, Order, Participant
+from engine.reference.venue import Venue
+
+Verdict = Literal["passed", "refused", "not_reached"]
+
+_PHASES: Final = (Reason.HALTED, Reason.CLOSED, Reason.NOT_CONTINUOUS, Reason.NOT_AUCTION)
+_NO_LIMITS: Final = Limits()
+
+
+class Check(NamedTuple):
+    """One check. ``reasons``: those that it may refuse with. ``value`` is held against ``limit``, both in ``unit``.
+
+    They are None where there is no limit, or it is no number.
+    """
+
+    name: str
+    reasons: tuple[Reason, ...]
+    limit: int | None = None
+    value: int | None = None
+    unit: str = ""
+
+
+class Met(NamedTuple):
+    """Checks of a command, and the numbers of its instrument and of its order before it; 0 for none."""
+
+    checks: list[Check]
+    instrument: int
+    order_number: int
+
+
+def met(venue: Venue, row: Row) -> Met:
+    """Checks of a command in their order, as the venue stands before it."""
+    participant = venue.participant(row.participant)
+    if row.kind == CommandKind.ENTER:
+        instrument = venue.instrument(row.instrument)
+        checks = [Check("participant is known", (Reason.UNKNOWN_PARTICIPANT,))]
+        checks.append(Check("instrument is known", (Reason.UNKNOWN_INSTRUMENT,)))
+        if participant is not None and instrument is not None:
+            checks += _entry(venue, row, participant, instrument)
+        return Met(checks, row.instrument if instrument else 0, 0)
+    if row.kind in (CommandKind.CANCEL, CommandKind.REPLACE):
+        order = participant.open_order(row.client_order_id) if participant else None
+        checks = [Check("order is open", (Reason.UNKNOWN_ORDER,))]
+        if participant is None or order is None:
+            return Met(checks, 0, 0)
+        if row.kind == CommandKind.REPLACE:
+            checks += _replace(venue, row, participant, order)
+        elif row.qty:
+            open_qty = row.qty - order.cum_qty
+            checks += [
+                Check("leaves less open", (Reason.INVALID_QTY,), order.leaves_qty - 1, open_qty, "shares"),
+                Check("lot", (Reason.INVALID_LOT,), order.instrument.lot, row.qty, "shares"),
+            ]
+        return Met(checks, order.instrument.number, order.order_number)
+    return Met([], 0, 0)
+
+
+def verdicts(checks: list[Check], refused: Reason | None) -> list[Verdict]:
+    """Verdict of each check, given the reason with which the command was refused (None: it was not)."""
+    at = len(checks)
+    if refused is not None:
+        fits = [place for place, check in enumerate(checks) if refused in check.reasons]
+        # Of two checks with one reason it is the one whose limit is reached.
+        full = [place for place in fits if _reached(checks[place])]
+        at = (full or fits or [-1])[0]
+    return ["passed" if place < at else "refused" if place == at else "not_reached" for place in range(len(checks))]
+
+
+def _reached(check: Check) -> bool:
+    return check.limit is not None and check.value is not None and check.value >= check.limit
+
+
+def _terms(row: Row, instrument: Instrument) -> list[Check]:
+    checks = [
+        Check("phase", _PHASES),
+        Check("quantity", (Reason.INVALID_QTY,), QTY_MAX, row.qty, "shares"),
+        Check("lot", (Reason.INVALID_LOT,), instrument.lot, row.qty, "shares"),
+    ]
+    if not row.instructions & Instruction.MARKET:
+        checks.append(Check("price", (Reason.INVALID_PRICE,), PRICE_E4_MAX, row.price_e4, "price_e4"))
+        checks.append(Check("tick", (Reason.INVALID_TICK,), instrument.tick_e4, row.price_e4, "price_e4"))
+    return [*checks, Check("instructions fit", (Reason.INVALID_INSTRUCTION,))]
+
+
+def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrument) -> list[Check]:
+    price_e4 = row.price_e4 or instrument.reference_e4
+    limits = participant.limits
+    ids = [limits.max_ids or venue.capacity.ids_max, venue.capacity.ids_max]
+    orders = [limits.max_open_orders or venue.capacity.orders_max, venue.capacity.orders_max]
+    return [
+        Check("not killed", (Reason.KILLED,)),
+        *_terms(row, instrument),
+        Check("id is new today", (Reason.DUPLICATE_ID,)),
+        Check("not restricted", (Reason.RESTRICTED,)),
+        Check("market order permitted", (Reason.MARKET_NOT_PERMITTED,)),
+        Check("stp=none permitted", (Reason.STP_NOT_PERMITTED,)),
+        *_limits(venue, participant, instrument, row.side, row.qty, price_e4, row.qty, None),
+        Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
+        Check("own open orders", (Reason.CAPACITY,), orders[0], len(participant.open_orders), "orders"),
+        Check("all open orders", (Reason.CAPACITY,), orders[1], venue.open_order_count, "orders"),
+        Check("own order ids", (Reason.CAPACITY,), ids[0], len(participant.ids), "ids"),
+        Check("all order ids", (Reason.CAPACITY,), ids[1], venue.id_count, "ids"),
+    ]
+
+
+def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> list[Check]:
+    open_qty = row.qty - order.cum_qty
+    price_e4 = row.price_e4 or order.entry_reference_e4
+    limits = participant.limits
+    checks = [*_terms(row, order.instrument), Check("id is new today", (Reason.DUPLICATE_ID,))]
+    if open_qty <= 0:
+        return checks
+    return [
+        *checks,
+        Check("not restricted", (Reason.RESTRICTED,)),
+        *_limits(venue, participant, order.instrument, order.side, row.qty, price_e4, open_qty, order),
+        Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
+        Check(
+            "own order ids",
+            (Reason.CAPACITY,),
+            limits.max_ids or venue.capacity.ids_max,
+            len(participant.ids),
+            "ids",
+        ),
+        Check("all order ids", (Reason.CAPACITY,), venue.capacity.ids_max, venue.id_count, "ids"),
+    ]
+
+
+def _limits(
+    venue: Venue,
+    participant: Participant,
+    instrument: Instrument,
+    side: int,
+    qty: int,
+    price_e4: int,
+    open_qty: int,
+    replaced: Order | None,
+) -> list[Check]:
+    """The rows of section 8 from ``max_order_qty`` to ``credit``."""
+    own, every = participant.limits_in.get(instrument.number, _NO_LIMITS), participant.limits
+
+    def of(name: str) -> int | None:
+        value: int | None = getattr(own, name)
+        return getattr(every, name) if value is None else value
+
+    share_bps = of("adv_share_bps")
+    adv_qty = None if share_bps is None or not instrument.adv_qty else share_bps * instrument.adv_qty // BPS_MAX
+    was_qty = replaced.leaves_qty if replaced else 0
+    was_e4 = replaced.leaves_qty * replaced.notional_price_e4 if replaced else 0
+    holding = participant.holding(instrument)
+    position_qty = side * holding.position_qty + holding.open_qty[side] - was_qty + open_qty
+    grows, costs_more = open_qty > was_qty, open_qty * price_e4 > was_e4
+    margin_bps = BPS_MAX if every.margin_bps is None else every.margin_bps
+    margin_e4 = margin_bps * venue.held_value_e4(participant) // BPS_MAX
+    used_e4 = participant.open_notional_e4 - was_e4 + open_qty * price_e4 + margin_e4
+    rate, counted = None, None
+    if every.order_rate is not None:
+        rate, window_ns = every.order_rate
+        counted = sum(at > venue.now_ns - window_ns for at in participant.counted_ns) + 1
+    return [
+        Check("order quantity", (Reason.MAX_ORDER_QTY,), of("max_order_qty"), qty, "shares"),
+        Check("order value", (Reason.MAX_ORDER_VALUE,), of("max_order_value_e4"), qty * price_e4, "price_e4"),
+        Check("order rate", (Reason.ORDER_RATE,), rate, counted, "entries"),
+        Check("share of daily volume", (Reason.ADV,), adv_qty, qty, "shares"),
+        Check("position", (Reason.POSITION_LIMIT,), of("max_position_qty") if grows else None, position_qty, "shares"),
+        Check("credit", (Reason.CREDIT,), every.credit_e4 if costs_more else None, used_e4, "price_e4"),
+    ]

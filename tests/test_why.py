@@ -1,0 +1,131 @@
+"""`lockstep why`: each check with limit and value, against what the market did with the orders of a generated day."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.records import EventKind
+from notation.rules import RULES, link_of, section_of
+from tests.conftest import Lockstep
+from tests.json_schemas import checked
+from tests.question_day import write_day
+
+Fact = dict[str, Any]
+
+#: Checks that refuse what is above their limit.
+LIMITS = ("order quantity", "order value", "order rate", "share of daily volume", "position", "credit")
+ABOVE = (*LIMITS, "quantity", "price")
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("why") / "node"
+    write_day(directory, checkpoint_every=500, commands=6_000, seed=21)
+    return directory
+
+
+def told(lockstep: Lockstep, day: Path, *words: object) -> list[Fact]:
+    status, said, complaint = lockstep("why", day, *words, "--json")
+    assert status == 0, complaint
+    return checked(["why"], said)
+
+
+def commands(lockstep: Lockstep, day: Path, *words: object) -> list[Fact]:
+    said = lockstep("commands", day, "--with-events", "--json", *words)[1]
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def test_the_check_that_refused_is_the_first_whose_limit_does_not_hold(day: Path, lockstep: Lockstep) -> None:
+    orders = commands(lockstep, day, "--kind", "enter", "--kind", "replace", "--kind", "cancel")
+    by_reason: dict[str, list[Fact]] = {}
+    for command in orders:
+        refusals = [event for event in command["events"] if event["kind"] in ("rejected", "cancel_rejected")]
+        by_reason.setdefault(refusals[0]["reason"] if refusals else "", []).append(command)
+    assert {"", "unknown_order", "max_order_qty", "position_limit", "credit"} <= set(by_reason)
+    limited = 0
+    for reason, found in by_reason.items():
+        for command in [*found[:: max(1, len(found) // 3)][:3], *([] if reason else found[:: len(found) // 9])]:
+            (facts,) = told(lockstep, day, command["seq"])
+            assert facts["command"] == command | {"events": None}
+            assert [each["event"] for each in facts["consequences"]] == command["events"]
+            verdicts = [check["verdict"] for check in facts["checks"]]
+            refused = [check for check in facts["checks"] if check["verdict"] == "refused"]
+            if not reason:
+                assert (set(verdicts), facts["refused"]) == ({"passed"}, None)
+            elif reason != "invalid_command":
+                assert facts["refused"]["reason"] == reason
+                assert [reason in check["reasons"] for check in refused] == [True], reason
+                assert verdicts == sorted(verdicts, key=["passed", "refused", "not_reached"].index)
+            for check in facts["checks"]:
+                if check["check"] in ABOVE and check["limit"] is not None and check["verdict"] != "not_reached":
+                    over = check["value"] > check["limit"]
+                    if reason not in ("invalid_qty", "invalid_price"):
+                        assert over == (check["verdict"] == "refused"), (command["seq"], check)
+                    limited += check["check"] in LIMITS
+    assert limited > 20, "or no limit was ever met"
+
+
+def test_the_books_before_and_after_are_those_of_the_moments(day: Path, lockstep: Lockstep) -> None:
+    for command in commands(lockstep, day, "--kind", "enter", "--symbol", "I1", "--side", "buy")[5::230]:
+        (facts,) = told(lockstep, day, command["seq"])
+        first_seq = command["seq"] - bool(command["token"])  # an EXTEND row belongs to the command
+        for key, at in (("book_before", first_seq - 1), ("book_after", command["seq"])):
+            book = lockstep("book", day, "I1", "--at", at, "--depth", 5, "--json")[1]
+            assert facts[key] == json.loads(book)
+
+
+def test_an_order_is_explained_by_the_commands_that_began_and_ended_it(day: Path, lockstep: Lockstep) -> None:
+    accepted = next(
+        each
+        for each in commands(lockstep, day, "--kind", "enter")[40:]
+        if each["events"] and each["events"][0]["kind"] == "accepted"
+    )
+    words = (accepted["client_order_id"], "--participant", accepted["participant"])
+    lives = [json.loads(line) for line in lockstep("order", day, *words, "--json")[1].splitlines()]
+    wanted = sorted({life["history"][at]["event"]["seq"] for life in lives for at in (0, -1)})
+    facts = told(lockstep, day, "--order", *words)
+    assert [each["command"]["seq"] for each in facts] == wanted
+
+
+def test_an_extend_row_is_explained_as_its_command(day: Path, lockstep: Lockstep) -> None:
+    with_token = next(each for each in commands(lockstep, day, "--kind", "enter") if each["token"])
+    assert told(lockstep, day, with_token["seq"] - 1) == told(lockstep, day, with_token["seq"])
+
+
+def test_text_has_the_command_the_refusal_and_the_section(day: Path, lockstep: Lockstep) -> None:
+    refused = commands(lockstep, day, "--kind", "enter", "--reason", "max_order_qty")[0]
+    status, said, _ = lockstep("why", day, refused["seq"])
+    assert status == 0
+    assert said.startswith(f"command {refused['seq']:,} at ")
+    assert re.search(r"order quantity +[\d,]+ +[\d,]+ +refused +8\n", said)
+    assert "reason=max_order_qty" in said
+    assert "the quantity of the order is above its limit (rulebook section 8)" in said
+
+
+def test_every_section_is_linked_to_a_heading_of_the_rulebook() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "RULEBOOK.md").read_text()
+    heads = {
+        re.sub(r"[^a-z0-9 -]", "", line[3:].lower()).replace(" ", "-")
+        for line in text.splitlines()
+        if line[:3] == "## "
+    }
+    sections = {rule.section for rule in RULES.values()} | {section_of(kind) for kind in EventKind}
+    assert {link_of(section).partition("#")[2] for section in sections} <= heads
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "give the number of a command, or --order"),
+        (["3", "--order", "a1"], "give the number of a command, or --order"),
+        (["3", "--participant", "P1"], "--participant goes with --order"),
+        (["99999"], "there is no command 99,999"),
+        (["--order", "NEVER"], "ever had the id or token NEVER"),
+    ],
+)
+def test_wrong_questions_are_refused_in_a_sentence(words: list[str], why: str, day: Path, lockstep: Lockstep) -> None:
+    status, said, sentence = lockstep("why", day, *words)
+    assert (status, said, why in sentence) == (2, "", True), sentence
