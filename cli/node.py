@@ -21,7 +21,6 @@ from journal.frame import SEQ_MAX
 from journal.history import History, SliceRange
 from journal.slices import place_at
 from replay.errors import ReplayError
-from replay.follow import follow
 from replay.past import PastSlice, PlayedBlock
 from replay.rebuild import Rebuild, check_range, rebuild
 from replay.times import seq_at
@@ -113,6 +112,8 @@ def plays_on(
     ``from_seq``: at most one more than the last command. ``on_names``: called with the venue's directory at the end of
     what is there. Output is flushed whenever nothing is new. Otherwise as ``plays``.
     """
+    from replay.follow import follow  # it reads the tape by kernels
+
     with History.open(directory) as history, screen.Bar("replaying") as bar:
         check_begins(history, from_seq)
         last_seq = history.last_seq
