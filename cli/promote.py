@@ -38,9 +38,8 @@ def promote(directory: Path, *, force: bool, reason: str | None, yes: bool, as_j
 def _confirm(survey: dict[str, Any], *, yes: bool) -> None:
     """Show the losses, and ask on a terminal. Raises WrongUse, and CheckFailed without a yes."""
     name = survey["node"]
-    screen.notice(
-        f"{name} becomes primary after {survey['primary'] or 'no primary'}, and has all up to command {survey['seq']}:"
-    )
+    before = f" after {survey['primary']}" if survey["primary"] else "; the arbiter's record names none before it"
+    screen.notice(f"{name} becomes primary{before}, and has all up to command {survey['seq']}:")
     for sentence in survey["losses"]:
         screen.notice(f"- {sentence}")
     if yes:

@@ -1,16 +1,25 @@
-"""Notices of a node on its arbiter, which answers again, and on its lease, which ends or is renewed. Pure."""
+"""Notices of a node on its arbiter, which fails or answers again, and on its lease, which ends or is renewed. Pure."""
+
+from typing import Final
 
 from node.copy_notices import Notice
 from replication.candidacy import Candidacy
 from replication.own_pause import OwnPauses
 from replication.tenure import Tenure
 
+#: Time without a failure after which the arbiter is said to answer again.
+SETTLED_NS: Final = 1_000_000_000
+_REASONS_MAX: Final = 64
+
 
 class ArbiterNotices:
-    """Notices on the arbiter and the lease, each as it comes about. The failures themselves are logged as they come."""
+    """Notices on the arbiter and the lease, each as it comes about."""
 
     def __init__(self) -> None:
+        #: When the first request of an outage failed, and when the first one was answered after the last failure.
         self._failed_ns: int | None = None
+        self._answered_ns: int | None = None
+        self._told: set[str] = set()
         self._was_held = True
         self._pauses = OwnPauses()
 
@@ -19,13 +28,32 @@ class ArbiterNotices:
         pause_ns = self._pauses.look(now_ns)
         failure = candidacy.failure if tenure is None else tenure.failure
         found = [] if tenure is None or tenure.why else self._of_lease(tenure, now_ns, pause_ns)
-        if failure and self._failed_ns is None:
-            self._failed_ns = now_ns
-        elif not failure and self._failed_ns is not None:
-            after_ms = (now_ns - self._failed_ns) // 1_000_000
-            self._failed_ns = None
-            found.append(Notice("info", "the arbiter answers again", {"after_ms": after_ms}))
+        if failure:
+            self._note_failure(now_ns)
+        elif self._failed_ns is not None:
+            self._answered_ns = now_ns if self._answered_ns is None else self._answered_ns
+            if now_ns - self._answered_ns >= SETTLED_NS:
+                after_ms = (self._answered_ns - self._failed_ns) // 1_000_000
+                self._failed_ns = None
+                self._told.clear()
+                found.append(Notice("info", "the arbiter answers again", {"after_ms": after_ms}))
         return found
+
+    def _note_failure(self, now_ns: int) -> None:
+        self._failed_ns = now_ns if self._failed_ns is None else self._failed_ns
+        self._answered_ns = None
+
+    def on_failure(self, why: str, now_ns: int) -> Notice | None:
+        """Notice on a request that failed; None for a reason that was told, until the arbiter answers again.
+
+        An arbiter whose disk is full answers what only reads, and refuses the rest, many times a second.
+        """
+        self._note_failure(now_ns)
+        if why in self._told:
+            return None
+        if len(self._told) < _REASONS_MAX:
+            self._told.add(why)
+        return Notice("warning", "the arbiter does not answer", {"why": why})
 
     def _of_lease(self, tenure: Tenure, now_ns: int, pause_ns: int) -> list[Notice]:
         was_held, self._was_held = self._was_held, tenure.holds(now_ns)

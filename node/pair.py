@@ -343,8 +343,7 @@ class Pair:
             try:
                 answer = await self._arbiter.ask(request)
             except ArbiterError as error:
-                if tenure.failure != str(error):
-                    self._log.warning("the arbiter does not answer", why=str(error))
+                self._tell(self._arbiter_notices.on_failure(str(error), lease_clock_ns()))
                 tenure.on_failure(request, str(error), lease_clock_ns())
                 return
             tenure.on_answer(request, answer)
@@ -489,8 +488,7 @@ class Pair:
         try:
             answer = await self._arbiter.ask(request)
         except ArbiterError as error:
-            if self.candidacy.failure != str(error):
-                self._log.warning("the arbiter does not answer", why=str(error))
+            self._tell(self._arbiter_notices.on_failure(str(error), lease_clock_ns()))
             self.candidacy.on_failure(str(error), lease_clock_ns())
             return
         self.candidacy.on_epoch_seen(self.standby.epoch)

@@ -66,7 +66,7 @@ def of_copy(
         "released_seq": standby.released_seq,
         "lag_commands": standby.lag_commands,
         "lag_s": age.seconds(now_ns),
-        "silence_s": round((now_ns - (standby.heard_ns or began_ns)) / 1e9, 3),
+        "silence_s": round((now_ns - (standby.last_sign_ns or began_ns)) / 1e9, 3),
         "can_take_over": int(not why_not),
         "cannot_take_over_reason": why_not,
         "arbiter": failure,

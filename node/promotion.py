@@ -65,7 +65,7 @@ async def survey(pair: Copy, node: "Node", arbiter: Arbiter) -> dict[str, Any]:
         "may_take_over": others,
         "refused": _refusal(pair, standing),
     }
-    return found | {"losses": _losses(found, reign, heard=pair.standby.heard_ns > 0)}
+    return found | {"losses": _losses(found, reign, heard=pair.standby.last_sign_ns > 0)}
 
 
 def _others(reign: Reign | None, own: str) -> list[str]:

@@ -96,6 +96,8 @@ class Standby:
         #: Port of the primary's history, beside its link; 0 if it serves none.
         self.history_port = 0
         self.heard_ns = self._acknowledged_ns = 0
+        #: When bytes of a primary came last, 0 for none yet. ``heard_ns`` also has what is no silence of the primary.
+        self.last_sign_ns = 0
         self._applied_digest = event_digest
         self._comparison = Comparison(seq)
         self._reader = FrameReader()
@@ -172,7 +174,7 @@ class Standby:
 
     def receive(self, data: "bytes | bytearray | memoryview", now_ns: int) -> None:
         """Take bytes of the connection. A primary that breaks the rules is refused, with the reason."""
-        self.heard_ns = now_ns
+        self.heard_ns = self.last_sign_ns = now_ns
         if self.state == "following":
             sealed = self._reader.sole_payload(data, Kind.BLOCK, self.epoch)
             if sealed is not None:

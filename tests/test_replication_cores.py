@@ -700,3 +700,16 @@ def test_a_standby_that_stood_still_itself_says_so_where_the_primary_has_heard_n
     copy.core.receive(said, 10_000 * MS)
     own = "B itself stood still for 10.0 s, and " if is_paused else ""
     assert (copy.core.state, copy.core.why) == ("refused", f"{own}A heard nothing from B for 500 ms")
+
+
+def test_the_last_sign_of_a_primary_is_neither_a_connection_that_was_made_nor_an_own_pause() -> None:
+    copy = CopyNode()
+    copy.core.tick(50 * MS)
+    copy.core.tick(10_000 * MS)
+    copy.core.connect(b"m" * 16, copy.log.tail(), 10_000 * MS)
+    assert copy.core.last_sign_ns == 0
+    copy.core.disconnect()
+    wire = Wire(PrimaryNode(), copy, 11_000 * MS)
+    wire.settle(12_000 * MS)
+    copy.core.tick(20_000 * MS)
+    assert copy.core.last_sign_ns == 12_000 * MS
