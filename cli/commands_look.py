@@ -3,6 +3,7 @@
 Each command imports the file that does its work only when it is called.
 """
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -11,6 +12,7 @@ from cli.options import (
     At,
     Contra,
     Directory,
+    ExportForm,
     FromSeq,
     FromWhen,
     Json,
@@ -293,6 +295,29 @@ def limits(
     from cli.holdings import limits as command
 
     return command(directory, at, participant, symbol, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def export(
+    directory: Directory,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the export; it must not exist yet.")],
+    form: Annotated[ExportForm, typer.Option("--format", help="CSV files, or one SQLite database.")] = ExportForm.csv,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: prove an export that is there against the journal.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Export events, trades, reports, orders and positions as tables, and prove them by the event digest.
+
+    The files are read back: their events must give the event digest of the journal, or the exit status is 1.
+
+    Example: lockstep export node1 --format sqlite --out day1
+
+    Example: lockstep export node1 --out day1 --check
+    """
+    from cli.export import export as command
+
+    return command(directory, out, form.value, check=check, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -21,6 +21,13 @@ class SideChoice(StrEnum):
     sell = "sell"
 
 
+class ExportForm(StrEnum):
+    """Form of an export."""
+
+    csv = "csv"
+    sqlite = "sqlite"
+
+
 class EngineOrBoth(StrEnum):
     """One engine, or both, whose events must be equal."""
 

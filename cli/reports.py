@@ -27,7 +27,7 @@ def reports(directory: Path, selection: Selection, look: Look) -> int:
     """Print the reports of a journal, one a line."""
     kinds = kind_codes(selection.kinds, ReportKind)
     selection.check()
-    fold = Reports(_capacity(directory, selection))
+    fold = Reports(room_of(directory, selection))
     names = Directory()
     for play, _, after in chosen_plays(directory, replace(selection, from_seq=1)):
         names = after
@@ -44,7 +44,7 @@ def reports(directory: Path, selection: Selection, look: Look) -> int:
     return errors.FINE
 
 
-def _capacity(directory: Path, selection: Selection) -> Capacity:
+def room_of(directory: Path, selection: Selection) -> Capacity:
     """The room that is enough for each slice of a journal. Raises WrongUse where its first commands are not there."""
     with History.open(directory) as history:
         if history.first_seq > 1:

@@ -184,6 +184,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("book",): "NODE XYZ",
     ("order",): "NODE b1",
     ("state",): "NODE",
+    ("export",): "NODE --out EXPORT",
     ("why",): "NODE 5",
     ("positions",): "NODE",
     ("limits",): "NODE",
@@ -260,6 +261,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "COPY": folder / "copy",
         "NEW": folder / "new",
         "ARCHIVE": folder / "archive",
+        "EXPORT": folder / "export",
     }
 
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"checkpoints", "reports", "tape"},
     {"notation", "lobster"},
     {"sequencer", "replay"},
-    {"directory"},
+    {"directory", "exports"},
     {"gateway", "client", "replication"},
     {"node", "load"},
     {"benchmarks"},

@@ -1,0 +1,1 @@
+"""Exports: a journal as tables for other programs, which prove themselves complete."""

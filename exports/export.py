@@ -1,0 +1,163 @@
+"""An export: blocks of a journal in, tables out, with a manifest and the proof that they are complete.
+
+The proof is read from the files alone: EVENT rows are made again from the table of events, and their digest must be
+that of the journal. Of the other tables, which follow from the events and commands, the manifest has a digest each.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from engine.capacity import Capacity
+from engine.digest import ByteHash, EventChain
+from engine.interface import MarketEngine
+from engine.market_time import ClockPosition, clock_at_each
+from engine.names import Directory
+from exports.formats import FORMS, Form
+from exports.tables import (
+    EVENTS,
+    ORDERS,
+    POSITIONS,
+    REPORTS,
+    TABLES,
+    TRADES,
+    Columns,
+    Orders,
+    Table,
+    event_columns,
+    event_rows,
+    position_columns,
+    report_columns,
+    trade_columns,
+)
+from replay.past import PlayedBlock
+from reports import Reports
+
+MANIFEST: Final = "manifest.json"
+VERSION: Final = 1
+
+
+class ExportError(ValueError):
+    """Files that are no whole export; the message is one sentence."""
+
+
+class TableDigest:
+    """Digest of the content of a table, column by column: the same however its rows came in batches."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._hashes = {name: ByteHash() for name in table.columns}
+        self.rows = 0
+
+    def add(self, columns: Columns) -> None:
+        """Add rows."""
+        self.rows += len(columns[self._table.columns[0]])
+        for name, hasher in self._hashes.items():
+            if name in self._table.text:
+                hasher.update("".join(f"{word}\n" for word in columns[name].tolist()).encode())
+            else:
+                hasher.update(np.ascontiguousarray(columns[name], np.int64).view(np.uint8).data)
+
+    def digest(self) -> str:
+        """16 hexadecimal digits."""
+        whole = ByteHash()
+        for name, hasher in self._hashes.items():
+            whole.update(f"{name}:{hasher.hexdigest()};".encode())
+        return str(whole.hexdigest())
+
+
+def write_export(
+    folder: Path,
+    form_name: str,
+    blocks: Iterator[PlayedBlock],
+    capacity: Capacity,
+    end: MarketEngine,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the tables of a journal into an empty folder; gives the manifest, which is written last.
+
+    ``blocks``: from command 1 on. ``end``: engine after the last of them. ``about``: facts for the manifest. Raises
+    OSError.
+    """
+    form: Form = FORMS[form_name](folder)
+    fold, orders = Reports(capacity), Orders()
+    digests = {table.name: TableDigest(table) for table in TABLES}
+
+    def add(table: Table, columns: Columns) -> None:
+        form.write(table, columns)
+        digests[table.name].add(columns)
+
+    empty = np.zeros(0, np.int64)
+    for table in TABLES:  # so that each is there
+        form.write(table, dict.fromkeys(table.columns, empty))
+    for play, before, names in blocks:
+        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
+        if len(play.events):
+            add(EVENTS, event_columns(play.events, clock_ns[play.events["seq"] - play.first_seq], names))
+        for batch in fold.batches(play.first_seq, play.commands, play.events):
+            add(REPORTS, report_columns(batch))
+            add(TRADES, trade_columns(batch))
+            orders.take(batch)
+    add(ORDERS, orders.columns())
+    add(POSITIONS, position_columns(end.positions(), end.directory))
+    form.finish()
+    names_of = end.directory
+    manifest = {
+        "version": VERSION,
+        "format": form_name,
+        **about,
+        "last_seq": end.seq,
+        "event_digest": end.event_digest.hex(),
+        "symbols": list(names_of.symbols),
+        "participants": list(names_of.participants),
+        "rows": {name: digest.rows for name, digest in digests.items()},
+        "digests": {name: digest.digest() for name, digest in digests.items()},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Manifest of an export. Raises ExportError where there is none that this release reads."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    except FileNotFoundError as error:
+        raise ExportError(f"{folder} has no {MANIFEST}, so it is no whole export; export again") from error
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{folder / MANIFEST} cannot be read: {error}") from error
+    if manifest.get("version") != VERSION or manifest.get("format") not in FORMS:
+        raise ExportError(f"{folder / MANIFEST} is of another version than this release reads ({VERSION})")
+    return manifest
+
+
+def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Differences between the files of an export and its manifest, as sentences; none where it is complete."""
+    form: Form = FORMS[manifest["format"]](folder)
+    names = Directory(tuple(manifest["symbols"]), tuple(manifest["participants"]))
+    chain = EventChain()
+    digests = {table.name: TableDigest(table) for table in TABLES}
+    try:
+        for table in TABLES:
+            for columns in form.read(table):
+                digests[table.name].add(columns)
+                if table is EVENTS:
+                    chain.add(event_rows(columns, names))
+    except (OSError, ValueError, KeyError, OverflowError) as error:
+        return [f"the files in {folder} are not as they were written: {error}"]
+    faults = []
+    if chain.digest().hex() != manifest["event_digest"]:
+        given = chain.digest().hex()
+        faults.append(
+            f"the events of {folder} give the event digest {given}, and the journal has {manifest['event_digest']}"
+        )
+    for name, digest in digests.items():
+        if digest.rows != manifest["rows"][name]:
+            faults.append(
+                f"table {name} of {folder} has {digest.rows:,} rows, and {manifest['rows'][name]:,} were written"
+            )
+        elif digest.digest() != manifest["digests"][name]:
+            faults.append(f"table {name} of {folder} has other values than were written")
+    return faults

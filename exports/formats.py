@@ -1,0 +1,138 @@
+"""Forms of an export: CSV files, or one SQLite database; the same tables and columns in each."""
+
+import csv
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from exports.tables import TABLES, Columns, Table
+
+#: Rows that are read back at once.
+_ROWS_AT_ONCE: Final = 1 << 16
+
+
+class Form(Protocol):
+    """Files of an export in a folder, for writing (``write``, ``finish``) or for reading (``read``)."""
+
+    def write(self, table: Table, columns: Columns) -> None:
+        """Add rows to a table."""
+        ...
+
+    def finish(self) -> None:
+        """Write out the rest."""
+        ...
+
+    def read(self, table: Table) -> Iterator[Columns]:
+        """Rows of a table in the order in which they were written."""
+        ...
+
+
+class CsvForm:
+    """A CSV file a table, RFC 4180, with the names of the columns in the first line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._writers: dict[str, Any] = {}
+
+    def write(self, table: Table, columns: Columns) -> None:
+        """Add rows to a table. Raises OSError."""
+        if table.name not in self._writers:
+            path = self._folder / f"{table.name}.csv"
+            file = self._stack.enter_context(path.open("w", newline="", encoding="ascii"))
+            self._writers[table.name] = csv.writer(file)
+            self._writers[table.name].writerow(table.columns)
+        self._writers[table.name].writerows(_rows(table, columns))
+
+    def finish(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def read(self, table: Table) -> Iterator[Columns]:
+        """Rows of a table. Raises OSError, ValueError for a file that is not as it was written."""
+        with (self._folder / f"{table.name}.csv").open(newline="", encoding="ascii") as file:
+            rows = csv.reader(file)
+            if tuple(next(rows, ())) != table.columns:
+                raise ValueError(f"{file.name} has other columns than an export has")
+            while held := [row for row, _ in zip(rows, range(_ROWS_AT_ONCE), strict=False)]:
+                if any(len(row) != len(table.columns) for row in held):
+                    raise ValueError(f"{file.name} has a row with another number of columns")
+                yield _columns(table, held)
+
+
+class SqliteForm:
+    """One database, ``export.sqlite``, with a table each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "export.sqlite"
+        self._database: sqlite3.Connection | None = None
+
+    def write(self, table: Table, columns: Columns) -> None:
+        """Add rows to a table. Raises OSError."""
+        try:
+            self._insert(table, columns)
+        except sqlite3.Error as error:
+            raise OSError(errno.EIO, str(error), str(self._path)) from error
+
+    def _insert(self, table: Table, columns: Columns) -> None:
+        if self._database is None:
+            self._database = sqlite3.connect(self._path)
+            # A crash leaves a database without its manifest, which is no export.
+            self._database.execute("PRAGMA journal_mode = OFF")
+            self._database.execute("PRAGMA synchronous = OFF")
+            for each in TABLES:
+                fields = ", ".join(f'"{name}" {"TEXT" if name in each.text else "INTEGER"}' for name in each.columns)
+                self._database.execute(f'CREATE TABLE "{each.name}" ({fields})')
+        places = ", ".join("?" * len(table.columns))
+        self._database.executemany(f'INSERT INTO "{table.name}" VALUES ({places})', _rows(table, columns))
+
+    def finish(self) -> None:
+        """Add the indexes, and close the database. Raises OSError."""
+        try:
+            self._close()
+        except sqlite3.Error as error:
+            raise OSError(errno.EIO, str(error), str(self._path)) from error
+
+    def _close(self) -> None:
+        if self._database is not None:
+            for table, column in (("orders", "order_number"), ("trades", "trade_number"), ("events", "seq")):
+                self._database.execute(f'CREATE INDEX "{table}_{column}" ON "{table}" ("{column}")')
+            self._database.commit()
+            self._database.close()
+            self._database = None
+
+    def read(self, table: Table) -> Iterator[Columns]:
+        """Rows of a table. Raises ValueError for a database that cannot be read."""
+        try:
+            database = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        except sqlite3.Error as error:
+            raise ValueError(f"{self._path}: {error}") from error
+        try:
+            fields = ", ".join(f'"{name}"' for name in table.columns)
+            rows = database.execute(f'SELECT {fields} FROM "{table.name}" ORDER BY rowid')
+            while held := rows.fetchmany(_ROWS_AT_ONCE):
+                yield _columns(table, held)
+        except sqlite3.Error as error:
+            raise ValueError(f"{self._path}: {error}") from error
+        finally:
+            database.close()
+
+
+FORMS: Final[dict[str, Any]] = {"csv": CsvForm, "sqlite": SqliteForm}
+
+
+def _rows(table: Table, columns: Columns) -> Any:
+    return zip(*(columns[name].tolist() for name in table.columns), strict=True)
+
+
+def _columns(table: Table, rows: list[Any]) -> Columns:
+    values = zip(*rows, strict=True)
+    return {
+        name: np.array(each, object) if name in table.text else np.array(list(map(int, each)), np.int64)
+        for name, each in zip(table.columns, values, strict=True)
+    }

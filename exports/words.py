@@ -1,0 +1,93 @@
+"""Codes, ids and names of rows as words, a column at a time, and back.
+
+A word says exactly what the number said: ``keys`` of ``words`` are the numbers again. So a table that has words alone
+still proves the rows that it was made from.
+"""
+
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.names import EVERY, ID_CHARACTERS, unpack
+from notation.words import id_number
+
+Ints = NDArray[np.int64]
+Words = NDArray[Any]
+
+_IS_ID: Final = np.zeros(256, np.bool_)
+_IS_ID[[ord(character) for character in ID_CHARACTERS]] = True
+#: Characters of an id that is none, ``~`` and 16 hexadecimal digits.
+_LONGEST: Final = 17
+
+
+def id_words(values: Ints) -> Words:
+    """Ids or names of numbers; "" for 0, * for every.
+
+    >>> id_words(np.array([0x6131, 0, -2, 42])).tolist()
+    ['a1', '', '~fffffffffffffffe', '*']
+    """
+    values = np.ascontiguousarray(values, np.int64)
+    found = np.zeros(len(values), f"U{_LONGEST}")
+    octets = values.astype(">i8").view(np.uint8).reshape(-1, 8)
+    used = octets != 0
+    lengths = np.where(used.any(axis=1), 8 - used.argmax(axis=1), 0)
+    inner = np.arange(8) >= 8 - lengths[:, None]
+    plain = (_IS_ID[octets] | ~inner).all(axis=1) & (lengths > 0)
+    for length in range(1, 9):
+        at = np.flatnonzero(plain & (lengths == length))
+        if len(at):
+            found[at] = np.ascontiguousarray(octets[at, 8 - length :]).view(f"S{length}").ravel().astype("U8")
+    for place in np.flatnonzero(~plain & (lengths > 0)).tolist():
+        number = int(values[place])
+        found[place] = "*" if number == EVERY else unpack(number)
+    return found
+
+
+def id_keys(words: Words) -> Ints:
+    """Numbers of ids or names. Raises ValueError for a word that is none.
+
+    >>> id_keys(np.array(["a1", "", "~fffffffffffffffe", "*"])).tolist()
+    [24881, 0, -2, 42]
+    """
+    octets = np.asarray(words, f"S{_LONGEST}")
+    lengths = np.char.str_len(octets)
+    raw = octets.view(np.uint8).reshape(-1, _LONGEST)
+    found = np.zeros(len(octets), np.int64)
+    plain = (lengths > 0) & (lengths <= 8) & _IS_ID[raw[:, 0]]
+    for length in range(1, 9):
+        at = np.flatnonzero(plain & (lengths == length))
+        padded = np.zeros((len(at), 8), np.uint8)
+        padded[:, 8 - length :] = raw[at, :length]
+        found[at] = padded.view(">i8").ravel()
+    for place in np.flatnonzero(~plain & (lengths > 0)).tolist():
+        word = bytes(octets[place]).decode()
+        found[place] = EVERY if word == "*" else id_number(word, "an id")
+    return found
+
+
+def code_words(values: NDArray[Any], codes: type[IntEnum]) -> Words:
+    """Words of codes; "" for 0. Raises KeyError for a code that is none."""
+    known = {0: "", **{int(code): code.name.lower() for code in codes}}
+    distinct, inverse = np.unique(np.asarray(values, np.int64), return_inverse=True)
+    return np.array([known[code] for code in distinct.tolist()] or [""], object)[inverse.reshape(-1)]
+
+
+def code_keys(words: Words, codes: type[IntEnum]) -> Ints:
+    """Codes of words. Raises KeyError for a word that is none."""
+    known = {"": 0, **{code.name.lower(): int(code) for code in codes}}
+    distinct, inverse = np.unique(np.asarray(words, "U32"), return_inverse=True)
+    return np.array([known[str(word)] for word in distinct] or [0], np.int64)[inverse.reshape(-1)]
+
+
+def name_words(numbers: NDArray[Any], names: tuple[str, ...]) -> Words:
+    """Names of numbers in order of definition, from 1; "" for 0."""
+    return np.array(["", *names], "U8")[np.asarray(numbers, np.int64)]
+
+
+def name_keys(words: Words, names: tuple[str, ...]) -> Ints:
+    """Numbers of names. Raises KeyError for a name that is not defined."""
+    known = {"": 0, **{name: number for number, name in enumerate(names, 1)}}
+    distinct, inverse = np.unique(np.asarray(words, "U8"), return_inverse=True)
+    return np.array([known[str(word)] for word in distinct] or [0], np.int64)[inverse.reshape(-1)]

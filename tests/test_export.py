@@ -1,0 +1,204 @@
+"""`lockstep export`: read by other programs it is the day, and whatever is changed in it is found."""
+
+import csv
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exports.tables import ORDERS, POSITIONS, TABLES, TRADES
+from exports.words import id_keys, id_words
+from tests.conftest import Lockstep
+from tests.json_schemas import checked
+from tests.question_day import write_day
+
+Fact = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("export") / "node"
+    write_day(directory, checkpoint_every=500)
+    return directory
+
+
+@pytest.fixture(scope="module", params=["csv", "sqlite"])
+def exported(request: pytest.FixtureRequest, day: Path) -> Path:
+    from cli.main import run_line
+
+    out = day.parent / str(request.param)
+    assert run_line(["export", str(day), "--format", str(request.param), "--out", str(out)]) == 0
+    return out
+
+
+def table(folder: Path, name: str) -> list[Fact]:
+    """Rows of a table, by a program that knows nothing of lockstep: numbers as numbers, "" for none."""
+    if (folder / "export.sqlite").exists():
+        with sqlite3.connect(folder / "export.sqlite") as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute(f"SELECT * FROM {name} ORDER BY rowid")]
+    text = next(each.text for each in TABLES if each.name == name)
+    with (folder / f"{name}.csv").open() as file:
+        return [
+            {key: value if key in text else int(value) for key, value in row.items()} for row in csv.DictReader(file)
+        ]
+
+
+def told(lockstep: Lockstep, *words: object) -> list[Fact]:
+    return [json.loads(line) for line in lockstep(*words, "--json")[1].splitlines()]
+
+
+def test_its_events_are_those_of_the_journal(exported: Path, day: Path, lockstep: Lockstep) -> None:
+    rows, events = table(exported, "events"), told(lockstep, "events", day)
+    assert [(row["seq"], row["kind"], row["symbol"] or None, row["reason"] or None) for row in rows] == [
+        (event["seq"], event["kind"], event["symbol"], event["reason"]) for event in events
+    ]
+    for row, event in zip(rows, events, strict=True):
+        if event["kind"] in ("accepted", "canceled"):
+            for key in ("participant", "client_order_id", "qty", "side"):
+                assert row[key] == event[key]
+            assert row["number"] == event["order_number"]
+
+
+def test_its_trades_are_those_of_the_journal(exported: Path, day: Path, lockstep: Lockstep) -> None:
+    rows = table(exported, "trades")
+    trades = told(lockstep, "events", day, "--kind", "trade")
+    keys = set(TRADES.columns) - {"time_ns", "buy_order_number", "sell_order_number"}
+    assert [{key: row[key] or None for key in keys} for row in rows] == [
+        {key: trade[key] for key in keys} for trade in trades
+    ]
+    assert len(rows) > 100
+
+
+def test_its_orders_are_those_that_order_shows(exported: Path, day: Path, lockstep: Lockstep) -> None:
+    rows = table(exported, "orders")
+    assert [row["order_number"] for row in rows] == list(range(1, len(rows) + 1))
+    traded = {
+        number for row in table(exported, "trades") for number in (row["buy_order_number"], row["sell_order_number"])
+    }
+    assert {row["order_number"] for row in rows if row["cum_qty"]} == traded
+    for row in rows[::97]:
+        (life,) = told(lockstep, "order", day, "--number", row["order_number"])
+        for key in ("participant", "leaves_qty", "cum_qty"):
+            assert row[key] == life[key]
+        last = life["history"][-1]["event"]
+        assert row["entry_seq"] == life["history"][0]["event"]["seq"]
+        assert row["end_seq"] == (0 if row["leaves_qty"] else last["seq"])
+        assert set(row) == set(ORDERS.columns)
+
+
+def test_its_positions_are_those_that_positions_shows(exported: Path, day: Path, lockstep: Lockstep) -> None:
+    (now,) = told(lockstep, "positions", day)
+    assert table(exported, "positions") == [{key: row[key] for key in POSITIONS.columns} for row in now["positions"]]
+
+
+def test_its_reports_are_those_of_the_journal(exported: Path, day: Path, lockstep: Lockstep) -> None:
+    rows, reports = table(exported, "reports"), told(lockstep, "events", day, "--reports")
+    same = ("seq", "number", "kind", "order_number", "leaves_qty", "cum_qty", "reason", "symbol", "last_qty")
+    assert [{key: row[key] or None for key in same} for row in rows] == [
+        {key: report[key] or None for key in same} for report in reports
+    ]
+
+
+def _edit(folder: Path, name: str, change: Callable[[list[str]], None]) -> None:
+    path = folder / f"{name}.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    change(lines)
+    path.write_text("".join(lines))
+
+
+def _last_digit(line: str) -> str:
+    at = max(place for place, character in enumerate(line) if character.isdigit())
+    return line[:at] + str((int(line[at]) + 1) % 10) + line[at + 1 :]
+
+
+CHANGES: dict[str, Callable[[list[str]], None]] = {
+    "digit": lambda lines: lines.__setitem__(len(lines) // 2, _last_digit(lines[len(lines) // 2])),
+    "dropped": lambda lines: lines.pop(len(lines) // 2),  # type: ignore[dict-item,return-value]
+    "doubled": lambda lines: lines.insert(1, lines[1]),
+    "reordered": lambda lines: lines.append(lines.pop(1)),
+}
+
+
+@pytest.mark.parametrize("name", [each.name for each in TABLES])
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_any_change_of_a_file_is_found(
+    name: str, change: str, exported: Path, day: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    (control,) = checked(["export"], lockstep("export", day, "--out", copy, "--check", "--json")[1])
+    assert control["ok"], "the control: an honest copy"
+    if (copy / "export.sqlite").exists():
+        column = "qty" if name in ("events", "trades", "reports", "orders") else "position_qty"
+        middle = f"(SELECT rowid FROM {name} LIMIT 1 OFFSET (SELECT count(*) / 2 FROM {name}))"
+        line = {
+            "digit": f"UPDATE {name} SET {column} = {column} + 1 WHERE rowid = {middle}",
+            "dropped": f"DELETE FROM {name} WHERE rowid = {middle}",
+            "doubled": f"INSERT INTO {name} SELECT * FROM {name} WHERE rowid = {middle}",
+            "reordered": f"UPDATE {name} SET rowid = 1000000000 WHERE rowid = 1",
+        }[change]
+        with sqlite3.connect(copy / "export.sqlite") as database:
+            database.execute(line)
+    else:
+        _edit(copy, name, CHANGES[change])
+    status, said, _ = lockstep("export", day, "--out", copy, "--check", "--json")
+    (found,) = checked(["export"], said)
+    assert (status, found["ok"]) == (1, False)
+    assert found["faults"]
+
+
+def test_files_that_are_no_tables_are_a_difference_in_a_sentence(
+    exported: Path, day: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    for path in copy.iterdir():
+        if path.name != "manifest.json":
+            path.write_bytes(b"seq,none\n\x01\x02")
+    status, said, _ = lockstep("export", day, "--out", copy, "--check")
+    assert status == 1
+    assert "not as they were written" in said
+
+
+def test_wrong_use_is_refused_in_a_sentence(exported: Path, day: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    other = tmp_path / "other"
+    write_day(other, commands=300)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "b.new").mkdir()
+    for words, why in (
+        ([day, "--out", exported], "exists already"),
+        ([day, "--out", empty, "--check"], "has no manifest.json"),
+        ([other, "--out", exported, "--check"], "is an export of another journal"),
+        ([day, "--out", tmp_path / "b"], "left of an export that broke off"),
+        ([day, "--out", exported / "manifest.json" / "x"], "cannot be made"),
+        ([tmp_path / "none", "--out", tmp_path / "c"], "is not there"),
+        ([day, "--out", tmp_path / "c", "--format", "xml"], "--format is 'xml'"),
+    ):
+        status, said, sentence = lockstep("export", *words)
+        assert (status, said, why in sentence) == (2, "", True), sentence
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_export_that_breaks_off_leaves_nothing(
+    day: Path, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("exports.formats.CsvForm.finish", full)
+    status, _, sentence = lockstep("export", day, "--out", tmp_path / "out")
+    assert (status, "the disk is full" in sentence) == (75, True), sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_words_of_any_number_give_the_number_again() -> None:
+    random = np.random.default_rng(7)
+    numbers = np.concatenate((random.integers(-(2**63), 2**63 - 1, 500), random.integers(0, 70_000, 500), [0, 42, -1]))
+    assert id_keys(id_words(numbers)).tolist() == numbers.tolist()
