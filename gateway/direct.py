@@ -11,6 +11,7 @@ import os
 import resource
 import select
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -145,8 +146,12 @@ class DirectOwner(Protocol):
         """True if connections that are not direct wait for a turn."""
         ...
 
-    def on_told(self, segment: Segment, rest: bytes | None, /) -> None:
-        """Keep a segment. ``rest``: what its direct connection did not take; None: the user has none."""
+    def keeper(self) -> Callable[[int, int, int, bytes], None]:
+        """Function that keeps messages for those who come back: user, first_seq, messages, data."""
+        ...
+
+    def on_unsent(self, segment: Segment, sent: int, /) -> None:
+        """Send what is kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""
         ...
 
     def on_line_stop(self, connection: Connection, stop: int, /) -> None:
@@ -462,10 +467,12 @@ class DirectLines:
 
     def _tell(self) -> None:
         """Pass what was told to the spool, and what a connection did not take to the loop."""
-        data = self._told_bytes
+        data, keep = self._told_bytes, self._owner.keeper()
         for user, first_seq, count, position, begin, size, sent in self._told[: self._words[t.TELLING]].tolist():
-            segment = Segment(user, first_seq, count, position, bytes(data[begin : begin + size]))
-            self._owner.on_told(segment, None if sent < 0 else segment.data[sent:])
+            told = bytes(data[begin : begin + size])
+            keep(user, first_seq, count, told)
+            if sent != size:
+                self._owner.on_unsent(Segment(user, first_seq, count, position, told), sent)
         self._words[t.TELLING] = self._words[t.TELLING_BYTES] = 0
 
     def _told_seq(self, why: int) -> int:

@@ -430,13 +430,16 @@ class Gateway:
             self.end_direct(connection)
         return rest
 
-    def on_told(self, segment: Segment, rest: bytes | None) -> None:
-        """Keep a segment; send ``rest``, which its direct connection did not take (None: the user has none)."""
-        self._outbox.keep(segment)
-        if rest is None:
+    def keeper(self) -> Callable[[int, int, int, bytes], None]:
+        """Function that keeps messages for those who come back: user, first_seq, messages, data."""
+        return self._outbox.spool.append
+
+    def on_unsent(self, segment: Segment, sent: int) -> None:
+        """Send what is kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""
+        if sent < 0:
             self.deliver(segment)
-        elif rest and (connection := self.logged_in.get(segment.user)) is not None:
-            connection.deliver_rest(rest)
+        elif (connection := self.logged_in.get(segment.user)) is not None:
+            connection.deliver_rest(segment.data[sent:])
 
     def on_line_stop(self, connection: Connection, stop: int) -> None:
         """Read a connection that was direct: a packet that is not for the kernel, a broken one, or its end."""

@@ -308,6 +308,8 @@ ROWS_ROOM: Final = COMMANDS_PER_CALL_MAX
 #: ten of them. They wait for each other for so long at most.
 _SENT_TOGETHER: Final = 64
 _TOGETHER_NS: Final = 8_000_000
+#: Messages of so many users are given to Python in a quiet moment: the more there are, the longer the next order waits.
+_TOLD_SOON: Final = 48
 #: Reading both clocks takes less than this; else they are read again (``sequencer.clock``).
 _READING_NS: Final = 20_000
 
@@ -827,6 +829,8 @@ def _run_turns(turn, tape: Tape, pointers, ahead_pointers, applied, until_ns):
         if work:
             return np.int64(CALLED)
         if now_ns >= until_ns or (words[BLOCKS] > 0 and now_ns - turn.blocks[0]["read_ns"] >= words[STAY_NS]):
+            return np.int64(SPENT)
+        if words[TELLING] >= _TOLD_SOON and words[QUEUED] == 0:
             return np.int64(SPENT)
 
 

@@ -1,7 +1,7 @@
 """The load generator: OUCH orders over many SoupBinTCP connections, as fast as asked for, and each answer checked.
 
-One turn takes what arrived on all connections, has one kernel judge it (``load.answers``) and one make the next
-requests (``load.orders``), and sends those. So Python's part is a few calls a connection and turn, whatever is in them.
+One turn takes what arrived on all connections, judges it (``load.answers``), makes the next requests (``load.orders``)
+and sends those. A kernel takes many turns (``load.turns``); Python sees to connections that did not take all.
 
 Three ways to load: ``saturate`` keeps a window of requests unanswered; ``one_at_a_time`` has one; ``at_rate`` sends at
 fixed times whether or not answers come, and takes latencies from those times.
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from load import state
+from load import state, turns
 from load.answers import take_answers
 from load.latency import Latencies
 from load.lines import Line, LoadError
@@ -28,11 +28,11 @@ from load.state import HELD_BYTES, W1, Load, Mix, new_load
 
 #: Longest silence of a node while answers are due, in seconds.
 PATIENCE_S: Final = 10.0
-#: Silence after the last answer that ends the wait for further messages, in seconds.
-_QUIET_S: Final = 0.2
-#: An open loop sleeps until its next request, unless that is nearer than it could wake up.
-_NEAR_NS: Final = 30_000
-_LEISURE_NS: Final = 1_000_000
+#: Silence after the last answer that ends the wait for further messages.
+_QUIET_MS: Final = 200
+#: Longest stay in the kernel, and longest sleep of a closed loop in it, so that a Ctrl-C is noticed.
+_STAY_NS: Final = 50_000_000
+_WAIT_MS: Final = 20
 _IN: Final = select.EPOLLIN
 _OUT: Final = select.EPOLLOUT
 
@@ -101,7 +101,6 @@ class Generator:
         )
         self.load.connections["sent_ns"] = time.monotonic_ns()
         self._sockets = [line.socket for line in self.lines]
-        self._places = {connection.fileno(): n for n, connection in enumerate(self._sockets)}
         self._arrived = [memoryview(region)[HELD_BYTES:] for region in self.load.arrived]
         self._out = [memoryview(region) for region in self.load.out]
         self._all = np.arange(count)
@@ -110,11 +109,14 @@ class Generator:
         self._senders = np.zeros(count, np.int64)
         self._lengths = np.zeros(count, np.int64)
         self._poll = select.epoll()
-        for number in self._places:
-            self._poll.register(number, _IN)
+        fds = [connection.fileno() for connection in self._sockets]
+        for fd in fds:
+            self._poll.register(fd, _IN)
+        self._lines = turns.new_lines(self.load, fds, self._poll.fileno())
         # Called with nothing to do, so that no load waits for a kernel to be compiled, or to come from the cache.
         make_requests(self.load, self._which, 0, 0, self._senders, self._lengths)
         take_answers(self.load, self._which, self._bytes, 0, 0)
+        self.turn(0)
         self._take_early()
 
     def close(self) -> None:
@@ -128,44 +130,36 @@ class Generator:
                 self._which[0], self._bytes[0] = n, len(early)
                 take_answers(self.load, self._which, self._bytes, 1, time.monotonic_ns())
 
-    def turn(self, timeout_s: float, *, all_connections: bool) -> int:
-        """Receive what arrived, or wait for it so long, and send what is due; gives the bytes that moved.
+    def turn(self, wait_ms: int) -> int:
+        """Receive what arrived, or wait for it so long, and send what is due then; gives the bytes that came.
 
-        all_connections: those too on which nothing arrived, as an open loop needs. Raises LoadError when the node
-        closes a connection.
+        Raises LoadError when the node closes a connection.
         """
-        count = came = 0
-        for number, event in self._poll.poll(timeout_s):
-            n = self._places[number]
-            if event & _OUT:
-                self._send_rest(n)
-                came += 1
-            if event & ~_OUT:
-                arrived = self._receive(n)
-                if arrived:
-                    self._which[count], self._bytes[count] = n, arrived
-                    count += 1
-                    came += arrived
-        now_ns = time.monotonic_ns()
-        take_answers(self.load, self._which, self._bytes, count, now_ns)
-        which, many = (self._all, len(self._all)) if all_connections else (self._which, count)
-        self._send(which, many, now_ns)
-        return came
+        self._take_turns(0, 0, wait_ms, is_open=False)
+        return int(self._lines.words[turns.CAME])
+
+    def _take_turns(self, until_ns: int, awaited: int, wait_ms: int, *, is_open: bool) -> int:
+        """Run the kernel once (``load.turns.take_turns``), and see to the connections that it leaves."""
+        words = self._lines.words
+        answered = int(turns.take_turns(self.load, self._lines, until_ns, awaited, wait_ms, is_open))
+        for n, sent, whole in zip(
+            *(
+                rows[: words[turns.RESTS]].tolist()
+                for rows in (self._lines.rests, self._lines.sent_bytes, self._lines.whole_bytes)
+            ),
+            strict=True,
+        ):
+            self._keep(n, sent, whole)
+        for n in self._lines.writable[: words[turns.WRITABLE]].tolist():
+            self._send_rest(n)
+        if words[turns.ENDED]:
+            n = int(words[turns.ENDED]) - 1
+            raise LoadError(f"the node closed the connection of user {self.lines[n].user.name} under load")
+        return answered
 
     def start(self) -> None:
         """Send the first requests of every connection."""
         self._send(self._all, len(self._all), time.monotonic_ns())
-
-    def _receive(self, n: int) -> int:
-        try:
-            arrived = self._sockets[n].recv_into(self._arrived[n])
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise LoadError(f"the node broke a connection under load: {error.strerror or error}") from None
-        if not arrived:
-            raise LoadError(f"the node closed the connection of user {self.lines[n].user.name} under load")
-        return arrived
 
     def _send(self, which: Any, count: int, now_ns: int) -> None:
         found = make_requests(self.load, which, count, now_ns, self._senders, self._lengths)
@@ -203,21 +197,12 @@ class Generator:
     def saturate(self, requests: int) -> Result:
         """Send so many requests as fast as answers come. Raises LoadError."""
         self._allow(requests, interval_ns=0)
-        return self._run(lambda: self.turn(1.0, all_connections=False))
+        return self._run(is_open=False)
 
     def at_rate(self, requests: int, requests_per_s: float) -> Result:
         """Send so many requests at fixed times, spread evenly over the connections. Raises LoadError."""
         self._allow(requests, interval_ns=max(round(1e9 * len(self.lines) / requests_per_s), 1))
-        return self._run(self._turn_at_rate)
-
-    def _turn_at_rate(self) -> int:
-        rows = self.load.connections
-        due = rows["requests"] < rows["requests_max"]
-        left_ns = int(rows["due_ns"][due].min()) - time.monotonic_ns() if due.any() else _LEISURE_NS
-        if left_ns > _NEAR_NS:
-            # An epoll object waits whole milliseconds; asked as a file by select, it waits microseconds.
-            select.select([self._poll], [], [], min(left_ns, _LEISURE_NS) / 1e9)
-        return self.turn(0.0, all_connections=True)
+        return self._run(is_open=True)
 
     def _allow(self, requests: int, interval_ns: int) -> None:
         """So many more requests, the first connections one more where they do not divide."""
@@ -227,7 +212,7 @@ class Generator:
         rows["interval_ns"] = interval_ns
         rows["latencies"] = 0
 
-    def _run(self, turn: Callable[[], int]) -> Result:
+    def _run(self, *, is_open: bool) -> Result:
         rows = self.load.connections
         before = self._told()
         messages = state.total(self.load, "messages")
@@ -237,7 +222,7 @@ class Generator:
             began_ns, began_cpu_s = time.monotonic_ns(), time.process_time()
             rows["due_ns"] = began_ns + np.arange(len(rows)) * rows["interval_ns"] // len(rows)
             self.start()
-            done_ns = self._until_answered(turn, until)
+            done_ns = self._until_answered(until, is_open=is_open)
             cpu_s = time.process_time() - began_cpu_s
             self.until_quiet()
         told = self._told()
@@ -257,14 +242,13 @@ class Generator:
     def _told(self) -> dict[str, int]:
         return {"requests": state.total(self.load, "requests"), **state.counts(self.load)}
 
-    def _until_answered(self, turn: Callable[[], int], until: int) -> int:
+    def _until_answered(self, until: int, *, is_open: bool) -> int:
         """Run until so many requests are answered, or nothing moves any more; gives the time of the last answer."""
         rows = self.load.connections
-        answered, before = rows["answered"], -1
+        wait_ms, before = 0 if is_open else _WAIT_MS, -1
         moved_ns = time.monotonic_ns()
         while before < until:
-            turn()
-            now = int(answered.sum())
+            now = self._take_turns(time.monotonic_ns() + _STAY_NS, until, wait_ms, is_open=is_open)
             if now > before:
                 before, moved_ns = now, time.monotonic_ns()
             elif rows["broken"].any() or rows["ended"].any() or self._in_vain(moved_ns):
@@ -278,7 +262,7 @@ class Generator:
 
     def until_quiet(self) -> None:
         """Receive what still comes, until a short silence. Raises LoadError."""
-        while self.turn(_QUIET_S, all_connections=False):
+        while self.turn(_QUIET_MS):
             pass
 
     def _latencies(self) -> Latencies:

@@ -15,6 +15,7 @@ BROKEN_LINE: Final = 0x018  # EPOLLERR | EPOLLHUP
 recv: Final = libc("recv", 4, sized=True)
 send: Final = libc("send", 4, sized=True)
 epoll_wait: Final = libc("epoll_wait", 4, sized=False)
+ppoll: Final = libc("ppoll", 4, sized=False)
 clock_gettime: Final = libc("clock_gettime", 2, sized=False)
 memcpy: Final = libc("memcpy", 3, sized=True)
 
