@@ -128,6 +128,10 @@ class PairControl(Protocol):
         """Reason for which this primary may not answer now, "" if it may or is a copy."""
         ...
 
+    def lapsed(self) -> str:
+        """The same where it lasts, so that nothing is taken either; else ""."""
+        ...
+
     @property
     def disk_lag_s(self) -> float:
         """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""

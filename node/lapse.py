@@ -24,6 +24,11 @@ class Lapse:
         self._since_ns: int | None = None
         self._sent_away = False
 
+    @property
+    def is_long(self) -> bool:
+        """True once clients were sent away, until the lease is confirmed again."""
+        return self._sent_away
+
     def look(self, holds: bool, now_ns: int) -> None:
         """Note whether the lease holds now."""
         if holds:

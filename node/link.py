@@ -228,7 +228,9 @@ class Link:
             try:
                 piece = self._socket.recv(65_536)
             except TimeoutError:
-                raise LinkLost(f"the node on {self._directory} does not answer; see its log") from None
+                raise LinkLost(
+                    f"the node on {self._directory} does not answer; a command may still be done; see its log"
+                ) from None
             except OSError:
                 piece = b""
             if not piece or len(self._rest) > 2 * LINE_BYTES_MAX:

@@ -524,7 +524,11 @@ class Node:
     # # The operator's side (``NodeControl``).
 
     async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
-        """Submit COMMAND rows to sequencer, journal and engine; done when they are durable."""
+        """Submit COMMAND rows to sequencer, journal and engine; done when they are durable. Raises OperationRefused."""
+        if self.pair is not None and (lapsed := self.pair.lapsed()):
+            raise OperationRefused(
+                f"nothing was done: {lapsed}; repeat the command once `lockstep status` says reigning"
+            )
         state, why = self.standing()
         if state != "open" and opens_phase(rows):
             raise OperationRefused(f"nothing is opened: {why}")

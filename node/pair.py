@@ -201,6 +201,10 @@ class Pair:
         why = tenure.failure or tenure.why or "no answer came yet"
         return f"the arbiter does not confirm that this node is primary, so nothing is answered: {why}"
 
+    def lapsed(self) -> str:
+        """Reason for which nothing is taken: the lease was not confirmed for a while; "" if it is, or on a copy."""
+        return self.unsure() if self._lapse.is_long else ""
+
     @property
     def disk_lag_s(self) -> float:
         """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""

@@ -33,10 +33,12 @@ def test_without_a_lease_logins_are_rejected_at_once_and_clients_are_sent_away_a
     assert connection.closed == ""
     lapse.look(False, 1_000 + PATIENCE_NS)
     assert "does not confirm" in connection.closed
+    assert lapse.is_long
     assert returns == []
     lapse.look(True, 2_000 + PATIENCE_NS)
     lapse.look(True, 3_000 + PATIENCE_NS)
     assert gateway.elsewhere == ""
+    assert not lapse.is_long
     assert returns == [1], "users that cancel on disconnect have their time again"
 
 
@@ -47,6 +49,7 @@ def test_a_short_lapse_ends_no_connection() -> None:
     for number in range(5):
         lapse.look(False, number * PATIENCE_NS)
         lapse.look(False, number * PATIENCE_NS + PATIENCE_NS // 2)
+        assert not lapse.is_long
         lapse.look(True, number * PATIENCE_NS + PATIENCE_NS // 2 + 1)
     assert connection.closed == ""
     assert returns == [1] * 5

@@ -222,6 +222,28 @@ def test_a_primary_answers_nothing_without_its_lease(tmp_path: Path) -> None:
     with_pair(tmp_path, story)
 
 
+def test_a_primary_without_its_lease_for_long_refuses_the_commands_of_its_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took them, and the operator waited for minutes; they were done once the arbiter was back. A short lapse is no
+    reason to refuse: see the test above."""
+    monkeypatch.setattr("node.lapse.PATIENCE_NS", 1)
+
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        await a.node.submit(start_rows())
+        assert a.pair.tenure is not None
+        a.pair.tenure.lease.lost()
+        await until(lambda: bool(a.pair.lapsed()))
+        seq = a.node.engine.seq
+        with pytest.raises(
+            OperationRefused, match=r"nothing was done: the arbiter does not confirm .* repeat the command"
+        ):
+            await a.node.submit(participant("BETA"))
+        assert a.node.engine.seq == seq
+
+    with_pair(tmp_path, story)
+
+
 def test_a_lost_standby_is_taken_out_of_the_record_before_the_primary_goes_on(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
