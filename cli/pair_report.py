@@ -97,8 +97,9 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
     if pair["role"] == "primary":
         for copy in pair["copies"]:
             lag = screen.count(copy["lag_commands"])
-            synced = "in sync" if copy["in_sync"] else "not in sync"
-            facts.append((f"{copy['role']} {copy['name']}", f"{synced}, {lag} commands behind"))
+            synced = "in sync, " if copy["in_sync"] else "not in sync, "
+            word = synced if copy["role"] == "standby" else ""  # no other copy is ever in sync
+            facts.append((f"{copy['role']} {copy['name']}", f"{word}{lag} commands behind"))
         if not pair["copies"]:
             facts.append(("standby", "none is connected"))
     else:

@@ -115,6 +115,14 @@ def test_the_report_shows_what_is_wrong_with_the_node_itself(operated: Operated,
         assert sample["warnings"] == ["the disk is low", "the clock jumped"]
 
 
+def test_the_report_says_of_a_standby_alone_whether_it_is_in_sync(operated: Operated, lockstep: Lockstep) -> None:
+    lost = COPY | {"in_sync": False, "lag_commands": 7}
+    operated.node.pair = paired(copies=[lost, lost | {"name": "C", "role": "follower"}])
+    _, out, _ = lockstep("status", operated.directory)
+    assert re.search(r"standby B +not in sync, 7 commands behind", out)
+    assert re.search(r"follower C +7 commands behind", out)
+
+
 # lockstep top.
 
 
