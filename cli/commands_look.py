@@ -253,6 +253,38 @@ def why(
 
 
 @app.command(rich_help_panel=PANEL)
+def whatif(
+    directory: Directory,
+    data: Annotated[Path, typer.Option(metavar="NEW", help="New directory, for the market as it would have been.")],
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Leave out all orders of this participant; may be repeated."),
+    ] = None,
+    order: Annotated[
+        list[str] | None, typer.Option(metavar="ID|TOKEN", help="Leave out this order; may be repeated.")
+    ] = None,
+    drop: Annotated[
+        list[int] | None, typer.Option(metavar="SEQ", min=1, help="Leave out this command; may be repeated.")
+    ] = None,
+    participant: Annotated[str | None, typer.Option(metavar="NAME", help="With --order: only of this one.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Replay a journal with a change, and show what would have come of it: trades, prices, positions, profit.
+
+    The other commands stand as they were, with their times: nobody reacts to what is left out.
+
+    Example: lockstep whatif node1 --without ALPHA --data node2
+
+    Example: lockstep whatif node1 --order a17 --participant ALPHA --data node2
+    """
+    from cli.whatif import Change
+    from cli.whatif import whatif as command
+
+    change = Change(tuple(without or ()), tuple(order or ()), tuple(drop or ()))
+    return command(directory, data, change, participant, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
     """Show the state: digests by part, counts, phases, positions, limits.
 

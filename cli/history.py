@@ -89,7 +89,7 @@ def commands(directory: Path, selection: Selection, look: Look, *, quarantine: s
         source = _source(directory, choice, need_events=need_events)
     else:
         source = play_quarantine(directory, quarantine, selection.from_seq, selection.to_seq, prepare=ready)
-    for stretch in _stretches(source, lambda: _last_seq(directory, quarantine)):
+    for stretch in stretches(source, lambda: _last_seq(directory, quarantine)):
         before, names = stretch.before, stretch.names
         printer = printer or Printer(before)
         rows, caused = stretch.rows, stretch.events
@@ -124,7 +124,7 @@ def commands(directory: Path, selection: Selection, look: Look, *, quarantine: s
     return errors.FINE
 
 
-class _JournalRange(NamedTuple):
+class JournalRange(NamedTuple):
     """Whole commands of a journal: COMMAND rows from ``first_seq`` on and their EVENT rows, with the venue's directory
     before and after them."""
 
@@ -207,7 +207,7 @@ def as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
     return PlayedBlock(RowRange(first.play.first_seq, commands, events), first.before, last.after)
 
 
-def _stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Iterator[_JournalRange]:
+def stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Iterator[JournalRange]:
     """Whole commands of blocks; an EXTEND row at the end of a block is moved to the command after it.
 
     An EXTEND row at the end of the selection is left out with a note, unless the source ends with it (``last_seq``).
@@ -223,7 +223,7 @@ def _stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> It
         keep = len(rows) - int(_goes_on(rows, open_end=True)[-1])
         left, next_seq = rows[keep:], first_seq + keep
         if keep:
-            yield _JournalRange(rows[:keep], play.events, first_seq, before, names)
+            yield JournalRange(rows[:keep], play.events, first_seq, before, names)
         before = names
     if len(left):
         if last_seq() > next_seq:
@@ -232,7 +232,7 @@ def _stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> It
                 f"give --to {next_seq + 1} to have both"
             )
             return
-        yield _JournalRange(left, np.empty(0, play.events.dtype), next_seq, before, names)
+        yield JournalRange(left, np.empty(0, play.events.dtype), next_seq, before, names)
 
 
 def _goes_on(rows: NDArray[Any], *, open_end: bool = False) -> NDArray[np.bool_]:

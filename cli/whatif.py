@@ -1,0 +1,184 @@
+"""A journal replayed with a change, into a new directory, and what would have come of it: `lockstep whatif`.
+
+The other commands stand as they were, with their times: nobody reacts to what is left out. A cancel of an order that
+is left out goes with it; one of an order that never came to be is refused, as it would have been.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli import errors, screen
+from cli.choice import Selection, number_of, picked
+from cli.errors import WrongUse
+from cli.history import chosen_plays, stretches
+from cli.node import check_name, rebuilt_at
+from cli.order import Asked, orders_of
+from cli.reports import room_of
+from cli.warmup import ready
+from directory.begin import holds_journal
+from directory.recover import create
+from engine.names import Directory
+from engine.records import CommandKind, concatenate
+from journal.history import History
+from notation.words import price
+from replay.outcome import Facts, Outcome
+from sequencer.pump import pump
+from sequencer.stamp import FileStamp
+
+_ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+#: Differences of a table at most; further ones are counted, and JSON has them.
+_LINES_MAX: Final = 20
+
+
+@dataclass(frozen=True)
+class Change:
+    """Commands to leave out: all orders of participants, orders by id or token, commands by number."""
+
+    without: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
+    drops: tuple[int, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The change in words."""
+        parts = [f"without {name}" for name in self.without]
+        parts += [f"without order {order_id}" for order_id in self.orders]
+        parts += [f"without command {screen.count(seq)}" for seq in self.drops]
+        return ", ".join(parts)
+
+
+def whatif(directory: Path, data: Path, change: Change, participant: str | None, *, as_json: bool = False) -> int:
+    """`lockstep whatif`: replay with the change into ``data``, and print how the outcome differs."""
+    if not (change.without or change.orders or change.drops):
+        raise WrongUse("nothing is to change; give --without, --order or --drop")
+    for name in change.without:
+        check_name(name, "participant")
+    if holds_journal(data) or (data.exists() and any(data.iterdir())):
+        raise WrongUse(f"{data} is not empty; name a new directory with --data")
+    room = room_of(directory, Selection(None, None))
+    with History.open(directory) as history:
+        last_seq = history.last_seq
+    if beyond := [seq for seq in change.drops if seq > last_seq]:
+        raise WrongUse(f"there is no command {beyond[0]:,} in {directory}: its journal ends at {last_seq:,}")
+    _check_known(change, rebuilt_at(directory, None).engine.directory, directory)
+    leaves_out = _left_out(directory, change, participant)
+    ready()
+    before, after = Outcome(), Outcome()
+    counts = {"dropped": 0}
+    names = Directory()
+
+    def changed() -> Iterator[NDArray[Any]]:
+        nonlocal names
+        blocks = chosen_plays(directory, Selection(1, last_seq)) if last_seq else iter(())
+        for stretch in stretches(blocks, lambda: last_seq):
+            names = stretch.names
+            before.take(stretch.first_seq, stretch.rows, stretch.events)
+            out = leaves_out(stretch.rows, stretch.first_seq, names)
+            counts["dropped"] += int(out.sum())
+            if not out.all():
+                yield concatenate([picked(stretch.rows, ~out)])
+
+    journal, engine = create(data, room, durability="none")
+    with journal:
+        report = pump(changed(), FileStamp(), journal, engine, publishers=(after.take,), durability="none")
+    facts = {
+        "change": change.words,
+        "data": str(data),
+        "commands": last_seq,
+        "left_out": counts["dropped"],
+        "seq": report.seq,
+        "event_digest": report.event_digest.hex(),
+        "before": before.facts(names),
+        "after": after.facts(engine.directory),
+    }
+    if as_json:
+        screen.print_json(facts)
+    else:
+        _show(facts)
+    return errors.FINE
+
+
+def _left_out(
+    directory: Path, change: Change, participant: str | None
+) -> Callable[[NDArray[Any], int, Directory], NDArray[np.bool_]]:
+    """Mask of the rows that are left out, of whole commands from a number on, by the names there."""
+    spans: list[tuple[int, int, int, NDArray[np.int64]]] = []  # participant, first and last command, ids
+    for order_id in change.orders:
+        lives, _ = orders_of(directory, Asked(order_id), participant)
+        for life in lives:
+            first = int(life.moments[0].event["seq"])
+            last = 2**62 if life.leaves_qty else int(life.moments[-1].event["seq"])
+            spans.append((life.participant, first, last, np.array(sorted(life.borne), np.int64)))
+    drops = np.array(sorted(change.drops), np.int64)
+
+    def mask(rows: NDArray[Any], first_seq: int, names: Directory) -> NDArray[np.bool_]:
+        seqs = first_seq + np.arange(len(rows))
+        orders = np.isin(rows["kind"], _ORDERS)
+        out: NDArray[np.bool_] = np.isin(seqs, drops)
+        for name in change.without:
+            out |= orders & (rows["participant"] == number_of(names.participants, name))
+        for number, first, last, ids in spans:
+            of_order = (seqs >= first) & (seqs <= last) & np.isin(rows["client_order_id"], ids)
+            out |= orders & of_order & (rows["participant"] == number)
+        extends = rows["kind"] == CommandKind.EXTEND
+        # An EXTEND row goes with the command after it, and a command with the EXTEND row before it.
+        with_next = extends & np.append(out[1:], False)
+        with_last = np.append(False, (out & extends)[:-1])
+        whole: NDArray[np.bool_] = out | with_next | with_last
+        return whole
+
+    return mask
+
+
+def _check_known(change: Change, names: Directory, directory: Path) -> None:
+    for name in change.without:
+        if name not in names.participants:
+            some = f"there are {', '.join(names.participants[:10])}" if names.participants else "there is none"
+            raise WrongUse(f"there is no participant {name} in {directory}; {some}")
+
+
+def _show(facts: Facts) -> None:
+    before, after = facts["before"], facts["after"]
+    left_out = screen.counted(facts["left_out"], "row")
+    screen.print_line(f"{facts['change']}: {left_out} left out, the others as they were")
+    rows = [
+        (name, screen.count(before[name]), screen.count(after[name]), f"{after[name] - before[name]:+,}")
+        for name in ("trades", "shares")
+    ]
+    screen.table(["in all", "was", "would be", "difference"], rows, right=("was", "would be", "difference"))
+    _differences("symbol", "last price", before["instruments"], after["instruments"], "last_price_e4")
+    _differences("symbol", "shares", before["instruments"], after["instruments"], "shares")
+    _differences("symbol", "halts", before["instruments"], after["instruments"], "halts")
+    _differences("participant", "profit", before["participants"], after["participants"], "profit_e4")
+    _differences("participant", "positions", before["participants"], after["participants"], "positions")
+    reasons = {name: {"count": before["refused"].get(name, 0)} for name in {**before["refused"], **after["refused"]}}
+    would = {name: {"count": after["refused"].get(name, 0)} for name in reasons}
+    _differences("refused with", "orders", reasons, would, "count")
+    screen.print_line(f"{facts['data']} has the market as it would have been; every other command reads it")
+
+
+def _differences(what: str, column: str, before: Facts, after: Facts, key: str) -> None:
+    """Table of the values that differ; nothing where none does."""
+    rows = [
+        (name, _cell(before[name][key], key), _cell(after.get(name, {}).get(key), key))
+        for name in before
+        if before[name][key] != after.get(name, {}).get(key)
+    ]
+    if rows:
+        heads = [what, f"{column} was", "would be"]
+        screen.table(heads, rows[:_LINES_MAX], right=heads[1:])
+        if len(rows) > _LINES_MAX:
+            screen.print_line(f"and {screen.count(len(rows) - _LINES_MAX)} more; --json prints all")
+
+
+def _cell(value: Any, key: str) -> str:
+    if value is None or value == {}:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{symbol} {qty:+,}" for symbol, qty in value.items())
+    return price(value) if key.endswith("_e4") else screen.count(value)

@@ -1,0 +1,175 @@
+"""`lockstep whatif` against a run in which the change really was made: the same events, and what they come to."""
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from directory.recover import create
+from engine.names import pack
+from engine.records import CommandKind
+from sequencer.pump import pump
+from sequencer.stamp import FileStamp
+from tests.conftest import Lockstep
+from tests.json_schemas import checked
+from tests.question_day import SMALL, write_day
+from tests.streams import random_stream
+
+Fact = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("whatif") / "node"
+    write_day(directory, checkpoint_every=500)
+    return directory
+
+
+def told(lockstep: Lockstep, *words: object) -> list[Fact]:
+    return [json.loads(line) for line in lockstep(*words, "--json")[1].splitlines()]
+
+
+def outcome(lockstep: Lockstep, directory: Path) -> Fact:
+    """Outcome of a directory from the JSON of its events, one by one."""
+    held: dict[tuple[str, str], int] = Counter()
+    money: dict[tuple[str, str], int] = Counter()
+    last: dict[str, int] = {}
+    shares: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    trades = 0
+    for event in told(lockstep, "events", directory):
+        if event["kind"] in ("rejected", "cancel_rejected"):
+            refused[event["reason"]] += 1
+        if event["kind"] != "trade":
+            continue
+        trades += 1
+        symbol, qty, price_e4 = event["symbol"], event["qty"], event["price_e4"]
+        shares[symbol] += qty
+        last[symbol] = price_e4
+        for side, sign in (("buy", 1), ("sell", -1)):
+            held[event[f"{side}_participant"], symbol] += sign * qty
+            money[event[f"{side}_participant"], symbol] += sign * qty * price_e4
+    profit: dict[str, int] = defaultdict(int)
+    for (name, symbol), qty in held.items():
+        profit[name] += qty * last[symbol] - money[name, symbol]
+    return {"trades": trades, "shares": shares, "last": last, "held": held, "profit": profit, "refused": refused}
+
+
+def same(told_of: Fact, plain: Fact) -> None:
+    assert (told_of["trades"], told_of["shares"]) == (plain["trades"], sum(plain["shares"].values()))
+    for symbol, facts in told_of["instruments"].items():
+        assert (facts["shares"], facts["last_price_e4"]) == (plain["shares"][symbol], plain["last"].get(symbol))
+    for name, facts in told_of["participants"].items():
+        assert facts["profit_e4"] == plain["profit"].get(name, 0)
+        own = {symbol: qty for (owner, symbol), qty in plain["held"].items() if owner == name and qty}
+        assert facts["positions"] == own
+    assert told_of["refused"] == plain["refused"]
+
+
+def test_without_a_participant_it_is_the_market_that_never_had_its_orders(
+    day: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    (facts,) = checked(["whatif"], lockstep("whatif", day, "--without", "P2", "--data", tmp_path / "new", "--json")[1])
+    rows = random_stream(14, 3_000, hostile=0.0, garbage=0.0, control=0.01)
+    order_kinds = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+    number = 1 + [int(row["name"]) for row in rows if row["kind"] == CommandKind.PARTICIPANT].index(pack("P2"))
+    kept: list[int] = []
+    for at, row in enumerate(rows):
+        about = rows[at + 1] if row["kind"] == CommandKind.EXTEND and at + 1 < len(rows) else row
+        if not (about["kind"] in order_kinds and about["participant"] == number):
+            kept.append(at)
+    made = tmp_path / "made"
+    journal, engine = create(made, SMALL, durability="none")
+    with journal:
+        pump([rows.view("V64")[np.array(kept)].view(rows.dtype)], FileStamp(), journal, engine, durability="none")
+    assert facts["event_digest"] == engine.event_digest.hex()
+    assert (facts["left_out"], facts["seq"]) == (len(rows) - len(kept), len(kept))
+    assert facts["left_out"] > 300
+    same(facts["before"], outcome(lockstep, day))
+    same(facts["after"], outcome(lockstep, made))
+    assert facts["before"]["participants"]["P2"]["positions"]
+    assert facts["after"]["participants"]["P2"] == {"profit_e4": 0, "positions": {}}
+    assert lockstep("verify", tmp_path / "new", "--workers", 1)[0] == 0
+
+
+DAY = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase XYZ continuous
+enter ALPHA a1 sell 100 XYZ @ 10.00 token=ORDER-20240115
+enter BETA b1 buy 60 XYZ @ 10.05
+replace ALPHA a1 a2 80 @ 10.02
+enter BETA a1 buy 10 XYZ @ 9.00
+enter ALPHA a3 sell 50 XYZ @ 10.04
+enter BETA b2 buy 40 XYZ @ 10.05
+cancel ALPHA a3
+"""
+
+
+def written(text: str, directory: Path, lockstep: Lockstep) -> Path:
+    file = directory.with_suffix(".txt")
+    file.write_text(text)
+    small = ["--orders-max", 64, "--ids-max", 256]
+    assert lockstep("run", file, "--data", directory, "--block-rows", 3, *small)[0] == 0
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["--order", "a2"], ["enter ALPHA a1", "replace ALPHA a1"]),
+        (["--order", "a1", "--participant", "ALPHA"], ["enter ALPHA a1", "replace ALPHA a1"]),
+        (["--order", "a1"], ["enter ALPHA a1", "replace ALPHA a1", "enter BETA a1"]),
+        (["--order", "a3", "--order", "b2"], ["enter ALPHA a3", "cancel ALPHA a3", "enter BETA b2"]),
+        (["--drop", "12"], ["enter BETA b2"]),
+        (["--drop", "6"], ["enter ALPHA a1"]),
+        (["--drop", "7", "--without", "BETA"], ["enter ALPHA a1", "enter BETA"]),
+    ],
+    ids=" ".join,
+)
+def test_what_is_left_out_is_as_if_its_lines_had_never_been(
+    words: list[str], lines: list[str], tmp_path: Path, lockstep: Lockstep
+) -> None:
+    node = written(DAY, tmp_path / "node", lockstep)
+    text = "".join(line for line in DAY.splitlines(keepends=True) if not line.startswith(tuple(lines)))
+    made = written(text, tmp_path / "made", lockstep)
+    (facts,) = told(lockstep, "whatif", node, *words, "--data", tmp_path / "new")
+    assert lockstep("commands", tmp_path / "new")[1] == text
+    (state,) = told(lockstep, "state", made)
+    assert facts["event_digest"] == state["event_digest"]
+    same(facts["after"], outcome(lockstep, made))
+
+
+def test_text_has_what_differs_and_says_where_the_market_is(tmp_path: Path, lockstep: Lockstep) -> None:
+    node = written(DAY, tmp_path / "node", lockstep)
+    status, said, _ = lockstep("whatif", node, "--order", "b1", "--data", tmp_path / "new")
+    assert status == 0
+    assert said.startswith("without order b1: 1 row left out, the others as they were\n")
+    assert "shares  100        40         -60\n" in said
+    assert "ALPHA             XYZ -100   XYZ -40\n" in said
+    assert said.endswith("has the market as it would have been; every other command reads it\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "nothing is to change; give --without, --order or --drop"),
+        (["--without", "NOBODY"], "there is no participant NOBODY"),
+        (["--order", "never"], "ever had the id or token never"),
+        (["--drop", "99"], "there is no command 99"),
+    ],
+)
+def test_wrong_changes_are_refused_in_a_sentence_and_leave_nothing(
+    words: list[str], why: str, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    node = written(DAY, tmp_path / "node", lockstep)
+    status, said, sentence = lockstep("whatif", node, *words, "--data", tmp_path / "new")
+    assert (status, said, why in sentence) == (2, "", True), sentence
+    assert not (tmp_path / "new").exists()
+    status, said, sentence = lockstep("whatif", node, "--drop", "7", "--data", node)
+    assert (status, said, "is not empty" in sentence) == (2, "", True), sentence
