@@ -164,7 +164,7 @@ def password(from_stdin: bool) -> str:
 
     It never stands on the command line. Raises WrongUse, without the password.
     """
-    from gateway.passwords import PasswordError, normalised
+    from gateway.passwords import FOLDED_CHARACTERS_MAX, PasswordError, normalised
 
     if from_stdin:
         given = sys.stdin.readline(1_024).rstrip("\r\n")
@@ -175,7 +175,7 @@ def password(from_stdin: bool) -> str:
         if hidden("The same again: ") != given:
             raise WrongUse("the two passwords differ; try again")
     try:
-        normalised(given)
+        normalised(given, FOLDED_CHARACTERS_MAX)  # as OUCH, the one protocol of `lockstep serve`, carries
     except PasswordError as error:
         raise WrongUse(str(error)) from None
     return given

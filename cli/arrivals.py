@@ -18,7 +18,8 @@ from cli.errors import CheckFailed, WrongUse
 from engine.names import unpack
 from gateway.arrival_log import read_arrivals
 from gateway.fairness import messages_of, turn_numbers, unfair
-from gateway.outbox import USERS, Outbox
+from gateway.ouch.outbox import OuchOutbox
+from gateway.outbox import USERS
 from journal import Journal
 from journal.slices import places
 from notation.words import iso_time
@@ -81,7 +82,7 @@ def _names(directory: Path) -> dict[int, str]:
     starts from.
     """
     for checkpoint in _images(directory):
-        image = checkpoint.projections.get(Outbox.name)
+        image = checkpoint.projections.get(OuchOutbox.name)
         users = None if image is None else image.arrays.get(USERS)
         if users is not None:
             return {number: unpack(int(row["name"])) for number, row in enumerate(users) if number}
@@ -93,7 +94,7 @@ def _images(directory: Path) -> Iterator[Checkpoint]:
     for place in reversed(places(directory)):
         store = CheckpointStore(place.folder)
         for info in reversed(store.list()):
-            if info.valid and info.holds(Outbox.name, Outbox.version):
+            if info.valid and info.holds(OuchOutbox.name, OuchOutbox.version):
                 yield store.load(info.path)
         with suppress(CheckpointError):  # missing in the first slice, and no part of the record
             yield load_checkpoint(place.start_image)

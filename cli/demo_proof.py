@@ -15,7 +15,9 @@ from client.events import Message
 from client.messages import read
 from engine.interface import MarketEngine
 from engine.records import EventKind
-from gateway.streams import Segment, Streams
+from gateway.ouch.outbox import payloads
+from gateway.ouch.streams import OuchStreams
+from gateway.streams import Segment
 from replay.rebuild import Progress, capacity_of, journal_of, rebuild
 from replay.verify import VerifyReport
 from wire.ouch_codes import Liquidity
@@ -24,7 +26,7 @@ Facts = dict[str, Any]
 
 
 class JournalMessages:
-    """Streams rebuilt from the journal alone, with a count of duplicates."""
+    """OuchStreams rebuilt from the journal alone, with a count of duplicates."""
 
     def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
@@ -35,7 +37,7 @@ class JournalMessages:
     def deliver(self, segment: Segment) -> None:
         """Take a segment, as the ``deliver`` of ``gateway.streams``."""
         stream = self.streams.setdefault(segment.user, Stream())
-        for seq, payload in enumerate(segment.payloads(), segment.first_seq):
+        for seq, payload in enumerate(payloads(segment), segment.first_seq):
             stream(seq, payload)
             self._look(read(seq, payload))
 
@@ -83,7 +85,7 @@ def replayed(data: Path, progress: Progress) -> StreamReplay:
     with journal_of(data) as journal:
         capacity = capacity_of(journal)
     journaled = JournalMessages()
-    streams = Streams(capacity, journaled.deliver, lambda _: None)
+    streams = OuchStreams(capacity, journaled.deliver, lambda _: None)
     beginning = rebuild(data, use_checkpoints=False, observe=streams, progress=progress)
     from_beginning: Any = beginning.engine
     from_checkpoint: Any = rebuild(data, progress=progress).engine

@@ -314,13 +314,13 @@ def _checkpoints(directory: Path) -> Iterator[Finding]:
 
 def _streams(directory: Path, good: list[CheckpointInfo]) -> Finding:
     """Find checkpoints without the users' streams: from one of them a node rebuilds the streams by a replay."""
-    from gateway.outbox import Outbox, changed_files
+    from gateway.ouch.outbox import OuchOutbox
 
-    with_them = [info for info in good if info.holds(Outbox.name, Outbox.version)]
+    with_them = [info for info in good if info.holds(OuchOutbox.name, OuchOutbox.version)]
     if with_them and writer_pid(directory) is None:
-        image = CheckpointStore(directory).load(with_them[0].path).projections[Outbox.name]
+        image = CheckpointStore(directory).load(with_them[0].path).projections[OuchOutbox.name]
         with journal_of(directory) as journal:
-            changed = changed_files(directory, journal.journal_id, image.arrays)
+            changed = OuchOutbox.changed_files(directory, journal.journal_id, image.arrays)
         if changed:
             then = "no client receives such bytes: a start rebuilds the present day, and drops a past day"
             return Finding("streams", Grade.bad, "; ".join(changed), then)

@@ -22,7 +22,7 @@ def ready(*, gateway: bool = False) -> None:
         if not engine.is_compiled():
             _show_progress(engine.compile_kernels)
         return
-    from gateway import kernels
+    from gateway.ouch import kernels
 
     if engine.is_compiled() and kernels.is_compiled():
         kernels.compile_kernels()
@@ -38,10 +38,10 @@ def ready(*, gateway: bool = False) -> None:
 def _compile_both() -> None:
     """Compile the engine's kernels here and the gateway's in a child; if the child fails, its rest is compiled here."""
     import engine
-    from gateway import kernels
+    from gateway.ouch import kernels
 
     child = subprocess.Popen(
-        [sys.executable, "-m", "gateway.kernels", "--while-stdin"],
+        [sys.executable, "-m", "gateway.ouch.kernels", "--while-stdin"],
         stdin=subprocess.PIPE,  # the other end closes when this process ends, however that happens
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -77,7 +77,7 @@ def warmup(*, as_json: bool) -> int:
     from engine.kernel_cache import cache_directory
 
     began_s = time.monotonic()
-    from gateway import kernels
+    from gateway.ouch import kernels
 
     was_warm = engine.is_compiled() and kernels.is_compiled()
     ready(gateway=True)

@@ -418,25 +418,57 @@ class Packed(Generic[_Arrays]):
         raise AttributeError(f"{name} cannot be replaced")
 
 
+def call_by_address(returns: int) -> Kernel:
+    """The call inside a kernel of another one that ``Linked`` gave an address: ``call(address, (argument, ...))``.
+
+    returns: number of the int64 values that it gives.
+    """
+    if INTERPRETED:
+        return lambda address, arguments: _INTERPRETED_KERNELS[int(address)](*arguments)
+    kind = _int64_values(returns)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def call(_context: Any, address: Any, arguments: Any) -> Any:
+        def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kinds = tuple(sig.args[1].types)
+            function = ctx.call_conv.get_function_type(kind, kinds).as_pointer()
+            values = [builder.extract_value(args[1], place) for place in range(len(kinds))]
+            _, result = ctx.call_conv.call_function(builder, builder.inttoptr(args[0], function), kind, kinds, values)
+            return result
+
+        return kind(address, arguments), generate
+
+    return call  # type: ignore[no-any-return]
+
+
+def _int64_values(number: int) -> Any:
+    return types.int64 if number == 1 else types.UniTuple(types.int64, number)
+
+
+#: Kernels by the addresses that ``Linked`` gives where kernels are interpreted.
+_INTERPRETED_KERNELS: Final[list[Kernel]] = []
+
+
 class Linked:
     """A kernel that another one calls by its address, so that it is not compiled again as a part of that one.
 
-    returns: number of the int64 values that it gives. ``address`` compiles or loads it and gives the word
-    for ``call``, which is the call inside a kernel: ``call(address, (argument, ...))``.
+    returns: number of the int64 values that it gives, as for ``call_by_address``.
     """
 
     def __init__(self, kernel: Kernel, returns: int) -> None:
         self._kernel: Any = kernel
-        self._returns = types.int64 if returns == 1 else types.UniTuple(types.int64, returns)
-        self.call: Kernel = (lambda _address, arguments: kernel(*arguments)) if INTERPRETED else self._new_call()
+        self._returns = _int64_values(returns)
 
     def address(self, *arguments: Any) -> int:
-        """Address of the kernel for arguments of these types; 0 where kernels are interpreted.
+        """Compile or load the kernel for arguments of these types; gives its address, a number where kernels are
+        interpreted.
 
-        Raises TypeError if it gives anything else than was said.
+        Raises TypeError if the kernel gives anything else than was said.
         """
         if INTERPRETED:
-            return 0
+            if self._kernel not in _INTERPRETED_KERNELS:
+                _INTERPRETED_KERNELS.append(self._kernel)
+            return _INTERPRETED_KERNELS.index(self._kernel)
         kinds = tuple(_without_value(numba.typeof(each)) for each in arguments)
         made = self._kernel.overloads.get(kinds)
         if made is None or made.library in _PARTS:
@@ -445,24 +477,6 @@ class Linked:
         if made.signature.return_type != self._returns:
             raise TypeError(f"{self._kernel.__name__} gives {made.signature.return_type}, not {self._returns}")
         return int(made.library.get_pointer_to_function(made.fndesc.llvm_func_name))
-
-    def _new_call(self) -> Kernel:
-        returns = self._returns
-
-        @intrinsic  # type: ignore[untyped-decorator]
-        def call(_context: Any, address: Any, arguments: Any) -> Any:
-            def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-                kinds = tuple(sig.args[1].types)
-                function = ctx.call_conv.get_function_type(returns, kinds).as_pointer()
-                values = [builder.extract_value(args[1], place) for place in range(len(kinds))]
-                _, result = ctx.call_conv.call_function(
-                    builder, builder.inttoptr(args[0], function), returns, kinds, values
-                )
-                return result
-
-            return returns(address, arguments), generate
-
-        return call  # type: ignore[no-any-return]
 
 
 def libc(name: str, arguments: int, *, sized: bool) -> Kernel:

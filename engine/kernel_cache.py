@@ -54,8 +54,14 @@ def cache_directory_of(folder: Path) -> Path:
 def _kernels_digest(folder: Path) -> str:
     hasher = hashlib.sha256()
     for path, source in sorted(kernel_sources(folder).items()):
-        hasher.update(path.relative_to(folder.parent).as_posix().encode() + b"\0" + source + b"\0")
+        hasher.update(path.relative_to(_root_of(folder)).as_posix().encode() + b"\0" + source + b"\0")
     return hasher.hexdigest()[:16]
+
+
+def _root_of(folder: Path) -> Path:
+    """Folder from which the sources in a folder import each other."""
+    root = _HERE.parent
+    return root if root in folder.parents else folder.parent
 
 
 _KERNEL: Final = re.compile(rb"^@(?:called|inlined|rare)$", re.MULTILINE)
@@ -70,7 +76,7 @@ def kernel_sources(folder: Path) -> dict[Path, bytes]:
         path = left.pop()
         if path not in found and _HERE not in path.parents:
             found[path] = path.read_bytes()
-            left += _imported(found[path], folder.parent)
+            left += _imported(found[path], _root_of(folder))
     return found
 
 

@@ -35,8 +35,10 @@ from engine.records import (
     concatenate,
 )
 from engine.records import Phase as MarketPhase
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
+from gateway.ouch.protocol import OUCH
 from gateway.passwords import COST_MIN, credential_row
+from gateway.protocol import Entrance
 from gateway.server import Gateway
 from gateway.streams import Segment
 from journal import Block
@@ -91,7 +93,7 @@ class Trader:
 
     def __init__(self, user: str, gateway: Gateway) -> None:
         self.core = OrderEntry(user, PASSWORD, Order, tokens=Tokens(user, 1))
-        self.connection, self.pipe = gateway.protocol(), Pipe()
+        self.connection, self.pipe = gateway.connection(gateway.entrances[0]), Pipe()
         self.received = b""
         self.connection.connection_made(self.pipe)
         self.core.connected(0)
@@ -131,7 +133,7 @@ class Node:
     def __init__(self, directory: Path) -> None:
         capacity = Capacity(orders_max=64, ids_max=64, instruments_max=2, participants_max=4)
         self.journal, engine = create(directory, capacity, journal_id=JOURNAL_ID)
-        self.outbox = Outbox(directory, capacity, self.journal.journal_id)
+        self.outbox = OuchOutbox(directory, capacity, self.journal.journal_id)
         self.rows: list[NDArray[Any]] = []  # from the gateway, a batch a turn
         self.published: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
         self.segments: list[Segment] = []
@@ -139,7 +141,7 @@ class Node:
         self.stamp = RecordedStamp(lambda: next(times_ns))
         self.pipeline = Pipeline(self.stamp, self.journal, engine, publishers=[self._publish])
         self.gateway = Gateway(
-            self.outbox,
+            [Entrance(OUCH, self.outbox)],
             take=self._take,
             has_room=lambda: not self.pipeline.full,
             on_user_disconnect=lambda _: None,
@@ -161,7 +163,7 @@ class Node:
 
     def _forward(self, segment: Segment) -> None:
         self.segments.append(segment)
-        self.gateway.deliver(segment)
+        self.gateway.deliver(self.gateway.entrances[0], segment)
 
     def close(self) -> None:
         """End journal, logins and spool."""
@@ -336,11 +338,12 @@ ALICE's client packs an Enter Order into an unsequenced packet. These bytes arri
             message_lines(sent),
         ),
         *step(
-            "2. COMMAND row: `gateway/connection.py`, `gateway/server.py`, `gateway/arrivals.py`, `gateway/reading.py`",
+            "2. COMMAND row: `gateway/connection.py`, `gateway/arrivals.py`, `gateway/ouch/reading.py`",
             """\
 The connection receives into its region of the buffer. A turn cuts the packets of all connections and writes rows of 64
 bytes. Token and symbol have become numbers. `context` has, for the answer, the user who sent the order and what else
-the message had (`gateway/context.py`). A longer token would be in an EXTEND row before it. Offset, bytes, name:""",
+the message had (`gateway/ouch/context.py`). A longer token would be in an EXTEND row before it.
+Offset, bytes, name:""",
             command_lines(rows[0]),
         ),
         *step(
@@ -399,7 +402,7 @@ def way_out(node: Node, traders: Iterable[Trader]) -> list[str]:
         places.append((name, f"spool from byte {segment.position} on, {size} bytes", f"socket, the same {size} bytes"))
     return [
         *step(
-            "7. Messages: `gateway/streams.py`, `gateway/answering.py`, `gateway/writing.py`",
+            "7. Messages: `gateway/ouch/streams.py`, `gateway/ouch/answering.py`, `gateway/ouch/writing.py`",
             "The events become the messages of each user whose order they concern, in sequenced packets.",
             answers[1:],
         ),

@@ -1,1 +1,1 @@
-"""Order entry: SoupBinTCP sessions and OUCH messages on one side, COMMAND and EVENT rows on the other."""
+"""Order entry: sessions of clients on one side, COMMAND and EVENT rows on the other, whatever the protocol."""

@@ -17,6 +17,8 @@ import secrets
 from collections import deque
 from typing import Final
 
+from gateway.passwords import folded
+
 FAILURES_MAX: Final = 5
 ADDRESS_FAILURES_MAX: Final = 100
 WINDOW_NS: Final = 30_000_000_000
@@ -69,7 +71,7 @@ class Admission:
         return len(times)
 
     def _digest(self, user: str, password: str) -> bytes:
-        return hmac.digest(self._key, f"{user}\0{password.upper()}".encode(), hashlib.sha256)
+        return hmac.digest(self._key, f"{user}\0{folded(password)}".encode(), hashlib.sha256)
 
     def remembers(self, user: str, password: str, stored: bytes) -> bool | None:
         """True if a password is the remembered one for the stored hash, False if not; None if none is remembered."""

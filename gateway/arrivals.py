@@ -1,32 +1,45 @@
-"""Kernel that cuts the packets of all connections, and has ``reading`` make each message into rows.
+"""Kernel that reads the packets of all connections of a protocol into rows; the protocol cuts and explains them.
 
-Each connection has a region of one buffer. Its complete packets are taken in order: OUCH messages become rows,
-heartbeats nothing. Connections take turns by message, so that no order waits for more than one message of each other
-connection, however many wait there. A stream stops before a packet of another kind, which is for the session; before
-bytes that are not OUCH, with an error for the caller to name; and when there is no more room for rows. The rest moves
-to the region's beginning if the region fills up and the rest is smaller than the part that was taken.
+Each connection has a region of one buffer. Its complete packets are taken in order: messages become rows, heartbeats
+nothing. Connections take turns by message, so that no order waits for more than one message of each other connection,
+however many wait there. A stream stops before a packet of another kind, which is for the session; before bytes that the
+protocol cannot read, with an error for the session to name; and when there is no more room for rows. The rest moves to
+the region's beginning if the region fills up and the rest is smaller than the part that was taken.
+
+Two kernels are the protocol's (``gateway.protocol``), ``read_all`` is compiled for each pair of them:
+
+    cut(buffer, at, end)
+        Size and kind of the packet at ``at``. Size 0: not all of it is there, the bytes end at ``end``; below 0: it is
+        broken. Kind: MESSAGE, HEARTBEAT or FOR_SESSION.
+    explain(buffer, at, size, stream, tables, commands, n)
+        Row n, and n + 1 where it needs an EXTEND row, for the message in a packet; gives the number of rows then.
+        UNREADABLE: it is no message. NOT_NOW: the session must take it.
 """
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import called, inlined, prefetch, unpack_pointers
+from engine.jit import inlined, prefetch, unpack_pointers
 from engine.records import COMMAND
-from gateway.reading import SYMBOL, read_message
-from gateway.recent import RECENT
-from gateway.tables import OPEN, OPEN_REST
-from wire import octets
-from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
 
 #: Bytes of a region that are used before a rest moves to its front. Moved at once, the rests of a hundred regions are
 #: a fifth of the time of reading.
 FILLED_BYTES: Final = 65_536
 
-#: Reasons why the reading of a stream stopped. ``wire`` makes the sentence, from the packet at the stop.
+#: Reasons why the reading of a stream stopped. The session makes the sentence, from the packet at the stop.
 FINE: Final = 0
-OTHER: Final = 1  # at a packet that is no message and no heartbeat
-BROKEN: Final = 2  # at bytes that are no packet or no OUCH message of a client
+OTHER: Final = 1  # at a packet that the session must take
+BROKEN: Final = 2  # at bytes that are no packet or no message of a client
+
+#: Kinds of a packet, as ``cut`` gives them.
+MESSAGE: Final = 0
+HEARTBEAT: Final = 1
+FOR_SESSION: Final = 2
+
+#: Results of ``explain`` for no rows.
+UNREADABLE: Final = -1
+NOT_NOW: Final = -2
 
 #: One stream, in the row of its slot. begin, end: of the bytes in the buffer; ``begin`` moves.
 STREAM: Final = np.dtype(
@@ -72,78 +85,57 @@ def turn_words_max(streams: int, rows: int) -> int:
 
 
 class Arrivals(NamedTuple):
-    """Input and output of ``read_streams``."""
+    """Input and output of ``read_all``."""
 
     buffer: np.ndarray[Any, Any]  # uint8[n]: the regions of all connections
     streams: np.ndarray[Any, Any]  # STREAM[n]
-    symbols: np.ndarray[Any, Any]  # SYMBOL[power of two]
-    open: np.ndarray[Any, Any]  # OPEN[power of two]: ``StreamTables.open``
-    rest: np.ndarray[Any, Any]  # OPEN_REST[as many]: ``StreamTables.rest``
-    recent: np.ndarray[Any, Any]  # RECENT[RECENT_ROWS]
     commands: np.ndarray[Any, Any]  # COMMAND[n]
     read: np.ndarray[Any, Any]  # int64[as many as streams]: rows of the streams that a turn reads
     record: np.ndarray[Any, Any]  # int32[n]: records of turns
     order: np.ndarray[Any, Any]  # int64[as many as streams]: unfinished streams, for the kernel only
 
 
-def new_arrivals(
-    buffer: Any, streams: Any, symbols: Any, open_rows: Any, rest: Any, recent: Any, commands: Any, record: Any = None
-) -> Arrivals:
-    """Make the arrays for a buffer, STREAM, SYMBOL, OPEN, OPEN_REST and RECENT rows, and COMMAND rows.
+def new_arrivals(buffer: Any, streams: Any, commands: Any, record: Any = None) -> Arrivals:
+    """Make the arrays for a buffer, STREAM rows and COMMAND rows.
 
     record: room for records of turns; None: for one.
     """
     count = len(streams)
     if record is None:
         record = np.zeros(turn_words_max(count, len(commands)), np.int32)
-    read, order = np.arange(count), np.zeros(count, np.int64)
-    return Arrivals(buffer, streams, symbols, open_rows, rest, recent, commands, read, record, order)
+    return Arrivals(buffer, streams, commands, np.arange(count), record, np.zeros(count, np.int64))
 
 
-_packet_bytes: Final = inlined(octets.packet_bytes)
 #: Unpack the arrays in a kernel, from the pointers of a ``Packed``.
-unpack_arrivals = unpack_pointers(
-    new_arrivals(
-        np.zeros(1, np.uint8),
-        np.zeros(1, STREAM),
-        np.zeros(1, SYMBOL),
-        np.zeros(1, OPEN),
-        np.zeros(1, OPEN_REST),
-        np.zeros(1, RECENT),
-        np.zeros(1, COMMAND),
-    )
-)
+unpack_arrivals = unpack_pointers(new_arrivals(np.zeros(1, np.uint8), np.zeros(1, STREAM), np.zeros(1, COMMAND)))
 
 
 @inlined
-def _read_some(arrays, number, n, place, rows_max, messages_max):
+def _read_some(arrays, tables, number, n, place, rows_max, messages_max, cut, explain):
     """Make rows of the next messages of a stream and skip heartbeats.
 
     place: of its next word in the record. Gives rows and next place of the turn, and True if the stream may have more.
     """
-    buffer, streams, symbols, open_rows, rest, recent, commands, read, record, _ = arrays
+    buffer, streams, commands, read, record, _ = arrays
     stream = streams[read[number]]
     at, end = stream["begin"], stream["end"]
     messages = np.int64(0)
     while messages < messages_max and n + 2 <= rows_max:
-        size = _packet_bytes(buffer, at, end, PAYLOAD_BYTES_MAX)
+        size, kind = cut(buffer, at, end)
         if size <= 0:
             if size < 0:
                 stream["stop"] = BROKEN
             break
-        kind = np.int64(buffer[at + 2])
-        if kind == PacketType.UNSEQUENCED:
-            after = read_message(
-                buffer, at + HEAD_BYTES, size - HEAD_BYTES, stream, symbols, open_rows, rest, recent, commands, n
-            )
+        if kind == MESSAGE:
+            after = explain(buffer, at, size, stream, tables, commands, n)
             if after < 0:
-                stream["stop"] = BROKEN
+                stream["stop"] = OTHER if after == NOT_NOW else BROKEN
                 break
             record[place] = 2 * number + (after - n - 1)
             place += 1
             n = after
             messages += 1
-        elif kind != PacketType.CLIENT_HEARTBEAT or size != HEAD_BYTES:
+        elif kind != HEARTBEAT:
             stream["stop"] = OTHER
             break
         at += size
@@ -178,18 +170,17 @@ def _record_origin(record, at, stream):
     record[at + 3] = stream["user"]
 
 
-@called
-def read_streams(pointers, count, rows_max, first, record_at):
-    """Read the first ``count`` streams of ``Arrivals.read`` (``pointers``: of Arrivals, packed) into rows; gives their
-    number.
+@inlined
+def read_all(arrays, tables, count, rows_max, first, record_at, cut, explain):
+    """Read the first ``count`` streams of ``Arrivals.read`` into rows; gives their number.
 
     Stream ``first`` of these begins, and the streams take turns by message. A stream's ``begin`` moves behind the taken
     packets; the rest moves to the region's beginning if the region fills up. With fewer than two rows of room left,
     streams may have more: call again, beginning with those with the fewest messages taken. ``end`` must be within the
-    buffer. The record of the turn begins at word ``record_at``; the caller writes its TURN row.
+    buffer. The record of the turn begins at word ``record_at``; the caller writes its TURN row. tables: those of the
+    protocol, for ``explain``.
     """
-    arrays = unpack_arrivals(pointers)
-    buffer, streams, _, _, _, _, commands, read, record, order = arrays
+    buffer, streams, commands, read, record, order = arrays
     count = min(count, len(streams), len(read), len(order))
     origin = record_at + TURN_WORDS
     n, place = np.int64(0), origin + ORIGIN_WORDS * count
@@ -209,7 +200,7 @@ def read_streams(pointers, count, rows_max, first, record_at):
             if n + 2 > rows_max:
                 break
             number = order[each]
-            n, place, more = _read_some(arrays, number, n, place, rows_max, messages_max)
+            n, place, more = _read_some(arrays, tables, number, n, place, rows_max, messages_max, cut, explain)
             if more:
                 order[kept] = number
                 kept += 1

@@ -1,8 +1,8 @@
 """One connection: a buffered protocol that receives into its region of the gateway's buffer and sends the user's
 stream.
 
-Until the login is answered its bytes go to ``wire.ServerSession``. Then it is *live*: the gateway's kernel cuts its
-packets. Messages come from the spool until the client has caught up, and then directly from each released block. A slow
+Until the login is answered its bytes go to the session of its protocol. Then it is *live*: a kernel cuts its packets.
+Messages come from the spool until the client has caught up, and then directly from each released block. A slow
 reader falls back to the spool, so that at most ``BUFFER_BYTES_MAX`` waits in memory; a client that reads nothing for
 ``SLOW_NS``, or is too far behind, is disconnected.
 """
@@ -12,11 +12,12 @@ from time import time_ns
 from typing import Final, Protocol, cast
 
 from gateway.addresses import network_of
+from gateway.arrivals import OTHER
 from gateway.attention import Beat
+from gateway.protocol import Entrance, Login
 from gateway.spool import Spool, SpoolError
-from wire import ProtocolError, ServerSession, soup
-from wire.soup import Debug, LoginRequest, Logout
-from wire.soup_session import Due, State
+from wire.errors import ProtocolError
+from wire.session_state import Due, State
 
 #: Size of a connection's region in bytes: it can send that much before the next turn of the gateway.
 REGION_BYTES: Final = 131_072
@@ -48,11 +49,6 @@ class Owner(Protocol):
     bytes_out: int
     slow_readers: int
 
-    @property
-    def spool(self) -> Spool:
-        """The spool of the present session."""
-        ...
-
     def now_ns(self) -> int:
         """Monotonic time."""
         ...
@@ -61,7 +57,7 @@ class Owner(Protocol):
         """Take a new connection; False if there is no room for it."""
         ...
 
-    def on_login_request(self, connection: "Connection", request: LoginRequest, /) -> None:
+    def on_login_request(self, connection: "Connection", request: Login, /) -> None:
         """Check the password of a login request."""
         ...
 
@@ -73,7 +69,7 @@ class Owner(Protocol):
         """Queue the bytes of a logged-in user for the next turn."""
         ...
 
-    def on_spool_error(self, spool: Spool, error: SpoolError, /) -> None:
+    def on_spool_error(self, connection: "Connection", spool: Spool, error: SpoolError, /) -> None:
         """Drop a past session whose spool cannot be read. Raises SpoolError for the present one."""
         ...
 
@@ -107,15 +103,16 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One client connection. ``user`` is 0 until the login is accepted."""
+    """One client connection of a protocol. ``user`` is 0 until the login is accepted."""
 
-    def __init__(self, gateway: Owner, number: int) -> None:
+    def __init__(self, gateway: Owner, entrance: Entrance, number: int) -> None:
         self._gateway = gateway
+        self.entrance = entrance
         self.number = number  # from 1 on since the node started
         self.transport: asyncio.Transport | None = None  # None before the TLS handshake is done
         self._socket: asyncio.Transport | None = None
         self._half_closes = True  # TLS ends both directions at once
-        self.session = ServerSession(gateway.now_ns())
+        self.session = entrance.protocol.session(gateway.now_ns())
         self.slot = -1
         self.region = self.begin = self.end = self._limit = 0
         self.user = 0
@@ -225,11 +222,11 @@ class Connection(asyncio.BufferedProtocol):
             return
         data = bytes(self._gateway.buffer[self.begin : self.end])
         self.end = self.begin
-        for event in self.session.receive(data, self._gateway.now_ns()):
-            if isinstance(event, LoginRequest):
-                self._gateway.on_login_request(self, event)
-            elif isinstance(event, ProtocolError):
+        for event in self.session.ask(data, self._gateway.now_ns()):
+            if isinstance(event, ProtocolError):
                 self.close(str(event), last=event.answer)
+            else:
+                self._gateway.on_login_request(self, event)
 
     def eof_received(self) -> bool:
         """End the connection: the client sends nothing more."""
@@ -288,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
     def enter(self, user: int, participant: int, accepted: bytes, position: int) -> None:
         """Log the user in: ``accepted`` is the answer, and the stream continues at ``position``."""
         self.user, self.participant, self.position = user, participant, position
-        self.spool = self._gateway.spool
+        self.spool = self.entrance.outbox.spool
         self._gateway.on_login(self)
         self.write(accepted)
         self.catch_up()
@@ -305,25 +302,41 @@ class Connection(asyncio.BufferedProtocol):
                 self.close("the session is not kept any longer")
                 return
             try:
-                data = self.spool.read(self.user, self.position, CHUNK_BYTES)
+                stored = self.spool.read(self.user, self.position, CHUNK_BYTES)
             except SpoolError as error:
-                self._gateway.on_spool_error(self.spool, error)
+                self._gateway.on_spool_error(self, self.spool, error)
                 continue
-            if not data:
+            if not stored:
                 self.caught_up = True
                 if self.past:
                     self._send_end()
                 else:
                     self._gateway.on_caught_up(self)
                 return
-            self.position += len(data)
+            taken, data = self.session.outgoing(stored)
+            self.position += taken
             self.write(data)
+
+    def go_back(self, seq: int) -> None:
+        """Send the stream again from a message on, at the client's request."""
+        if self.spool is None or self.closing:
+            return
+        try:
+            self.position = self.spool.position_of(self.user, seq)
+        except ValueError as error:
+            self.close(str(error))
+            return
+        except SpoolError as error:
+            self._gateway.on_spool_error(self, self.spool, error)
+            return
+        self.caught_up = False
+        self.catch_up()
 
     def deliver(self, data: bytes, count: int, now_ns: int) -> None:
         """Send the next messages of the stream, if the reader has all before them."""
         if self.caught_up and not self.closing and self.transport is not None:
             self.session.sent(count, now_ns)
-            self._write(data)
+            self._write(self.session.outgoing(data)[1])
 
     def deliver_rest(self, data: bytes) -> None:
         """Send the end of messages whose beginning was sent directly."""
@@ -368,15 +381,27 @@ class Connection(asyncio.BufferedProtocol):
             self._gateway.on_login_timeout(self)
         return bool(self.closing)
 
-    def other(self, kind: int, payload: bytes, now_ns: int) -> None:
-        """Take a packet that is not for the kernel: a logout, a debug packet, or one that is not allowed."""
-        try:
-            event = self.session.packet(kind, payload, now_ns)
-        except ProtocolError as error:
-            self.close(str(error))
+    def take(self, stop: int, now_ns: int) -> None:
+        """Have the session take the first packet in the region, which is not one for the kernels."""
+        taken = self.session.take(self._gateway.buffer[self.begin : self.end], stop, now_ns)
+        if taken.size:
+            self.drop(taken.size, now_ns)
+        if taken.answer:
+            self.write(taken.answer)
+        if taken.closes:
+            self.close(taken.closes, tells=taken.tells)
+        elif taken.resend_from:
+            self.go_back(taken.resend_from)
+
+    def take_waiting(self, now_ns: int) -> None:
+        """Take packets before the client's first message while messages wait for room: heartbeats, a logout."""
+        if not self.live:
             return
-        if isinstance(event, Logout):
-            self.close("the client logged out", debug=False)
+        quiet, for_session = self.session.survey(self._gateway.buffer[self.begin : self.end])
+        if quiet:
+            self.drop(quiet, now_ns)
+        if for_session:
+            self.take(OTHER, now_ns)
 
     def write(self, data: bytes) -> None:
         """Send bytes, unless the connection is closing."""
@@ -390,8 +415,8 @@ class Connection(asyncio.BufferedProtocol):
         if data and self.transport is not None:
             self.transport.write(data)
 
-    def close(self, why: str, *, debug: bool = True, last: bytes = b"") -> None:
-        """End the connection: send the reason in a debug packet, then ``last``, as far as the client reads it.
+    def close(self, why: str, *, tells: bool = True, last: bytes = b"") -> None:
+        """End the connection: send the reason, if the client is told one, then ``last``, as far as the client reads it.
 
         Further bytes of the user are read and ignored until it has closed its side too: closing a connection with
         unread bytes resets it, and the last messages would be lost.
@@ -406,8 +431,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self.is_direct:
             self._gateway.end_direct(self)
-        if debug:
-            self.write(Debug(f"closed: {why}").packet())
+        if tells:
+            self.write(self.session.notice(why))
         if last:
             self.write(last)
         self.closing = why
@@ -448,7 +473,7 @@ class Connection(asyncio.BufferedProtocol):
         self.catch_up()
 
     def _send_end(self) -> None:
-        self.close("the session has ended", last=soup.packet(soup.PacketType.END_OF_SESSION))
+        self.close("the session has ended", last=self.session.farewell())
 
     def _end_of_stream(self) -> int:
         """Length of the user's stream in bytes."""

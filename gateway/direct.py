@@ -4,6 +4,8 @@ The event loop keeps the transport of a direct connection, with reading paused; 
 Python may do with it what it likes, since one thread does both. The kernel also waits for the loop: it sleeps in a poll
 of the direct connections and of the loop's own poll, and returns when the loop has work. A connection is taken back by
 the loop when it ends, does not read what it is sent, or has to be read in Python.
+
+The connections are those of one protocol of the node, which has a kernel that answers; the loop serves all others.
 """
 
 import asyncio
@@ -19,20 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.engine import Engine
-from engine.jit import Packed
+from engine.jit import Linked, Packed
 from engine.records import EVENT, concatenate
-from gateway import turn as t
+from gateway import turn
+from gateway import turn_memory as t
 from gateway.arrival_log import ArrivalLog
 from gateway.arrivals import Arrivals
 from gateway.attention import Beat
 from gateway.connection import LEAST_ROOM_BYTES, REGION_BYTES, Connection
 from gateway.contention import Contention
-from gateway.streams import Segment, Streams
+from gateway.messages import Outgoing
+from gateway.protocol import Entrance
+from gateway.streams import Segment
 from sequencer import rows_ahead as a
 from sequencer.clock import MarketClock
 from sequencer.stamp import LiveStamp
 from tape.blocks import Tape, no_tape
-from wire.soup_session import State
+from wire.session_state import State
 
 #: Longest stay in the kernel after the first block of a call, which the journal and the spool wait for, and the copies:
 #: shorter where these were sent rows ahead of their block.
@@ -130,6 +135,41 @@ class StandbyLine(Protocol):
         ...
 
 
+class TurnStreams(Protocol):
+    """Streams whose messages a compiled turn makes."""
+
+    now_ns: int
+
+    @property
+    def outgoing(self) -> Packed[Outgoing]:
+        """Messages that were made last."""
+        ...
+
+    @property
+    def pointers(self) -> Any:
+        """Pointers of the arrays with which the protocol answers."""
+        ...
+
+    @property
+    def carries(self) -> bool:
+        """True if the last block ended with an EXTEND row, which belongs to the first row of the next."""
+        ...
+
+    def go_on(
+        self,
+        first_seq: int,
+        commands: NDArray[Any],
+        events: NDArray[Any],
+        at: int,
+        segments: int,
+        clocks: int,
+        words: int,
+        /,
+    ) -> None:
+        """Go on with a block that a compiled turn has begun to answer; the rest as the kernel gave it there."""
+        ...
+
+
 class DirectOwner(Protocol):
     """Gateway as its direct connections see it."""
 
@@ -168,7 +208,7 @@ class DirectLines:
         engine: Engine,
         market: DirectMarket,
         clock: MarketClock,
-        streams: Streams,
+        entrance: Entrance,
         arrivals: Packed[Arrivals],
         arrival_log: ArrivalLog | None,
         *,
@@ -177,30 +217,34 @@ class DirectLines:
         tape: Packed[Tape] | None = None,
     ) -> None:
         """``tape``: that to which the kernel writes each block; None: there is none."""
-        self._owner, self._market, self._clock, self._streams = owner, market, clock, streams
+        self._owner, self._market, self._clock = owner, market, clock
+        self._entrance, protocol = entrance, entrance.protocol
+        self._known = entrance.known
+        self._streams: TurnStreams = entrance.outbox.streams
         self._arrivals, self._arrival_log = arrivals, arrival_log
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         slots = len(arrivals.arrays.streams)
         descriptors = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _DESCRIPTORS_MAX)
-        tables = streams.tables
+        outgoing = self._streams.outgoing.arrays
         self._turn = Packed(
             t.new_turn(
                 clock.words,
+                protocol.heartbeat,
                 slots=slots,
                 descriptors=descriptors,
-                users=len(tables.users),
+                users=len(outgoing.segments),
                 rows=_TURNS_ROOM * t.ROWS_ROOM,
-                segments=4 * len(tables.segments),
-                segment_bytes=4 * len(tables.out),
+                segments=4 * len(outgoing.segments),
+                segment_bytes=4 * len(outgoing.out),
             )
         )
-        turn = self._turn.arrays
-        self._lines, self._blocks, self._told = turn.lines, turn.blocks, turn.told
-        self._commands, self._events = turn.commands, turn.events
-        self._told_bytes = turn.told_bytes.data
-        self._queue = turn.queue
-        self._words = words = memoryview(turn.words.data)
+        memory = self._turn.arrays
+        self._lines, self._blocks, self._told = memory.lines, memory.blocks, memory.told
+        self._commands, self._events = memory.commands, memory.events
+        self._told_bytes = memory.told_bytes.data
+        self._queue = memory.queue
+        self._words = words = memoryview(memory.words.data)
         self._poll = select.epoll()
         words[t.EPOLL] = self._poll.fileno()
         words[t.REGION_BYTES], words[t.LEAST_ROOM] = REGION_BYTES, LEAST_ROOM_BYTES
@@ -210,19 +254,26 @@ class DirectLines:
         self._contention = Contention()
         self._tape = Packed(no_tape()) if tape is None else tape
         words[t.TAPED], words[t.TAPE_ADDRESS] = tape is not None, self._tape.arrays.data.ctypes.data
+        words[t.HEARTBEAT_NS], words[t.SILENCE_NS] = protocol.heartbeat_ns, protocol.silence_ns
         arrays = arrivals.arrays
         for place, array in (
             (t.BUFFER_ADDRESS, arrays.buffer),
             (t.ROWS_ADDRESS, arrays.commands),
             (t.APPLIED_ADDRESS, engine.events),
-            (t.OUT_ADDRESS, tables.out),
-            (t.GROUPED_ADDRESS, tables.grouped),
+            (t.OUT_ADDRESS, outgoing.out),
+            (t.GROUPED_ADDRESS, outgoing.grouped),
         ):
             words[place] = array.ctypes.data
-        commands, events = turn.commands[:1], engine.events
-        words[t.APPLY] = t.APPLY_BATCH.address(engine.pointers, commands, 0, events, 0)
-        words[t.READ] = t.READ_STREAMS.address(arrivals.pointers, 0, 0, 0, 0)
-        words[t.ANSWER] = t.ANSWER_BLOCK.address(streams.pointers, 0, commands, events, 0, 0, 0)
+        commands, events = memory.commands[:1], engine.events
+        if protocol.answer_block is None:
+            raise ValueError(f"{protocol.name} has no kernel that answers a block")
+        read, answer = (
+            Linked(protocol.read_streams, turn.READ_VALUES),
+            Linked(protocol.answer_block, turn.ANSWER_VALUES),
+        )
+        words[t.APPLY] = turn.APPLY_BATCH.address(engine.pointers, commands, 0, events, 0)
+        words[t.READ] = read.address(arrivals.pointers, self._known.pointers, 0, 0, 0, 0)
+        words[t.ANSWER] = answer.address(self._streams.pointers, 0, commands, events, 0, 0, 0)
         self._by_slot: dict[int, Connection] = {}
         self._scheduled = False
         self._called = True  # the loop may have work
@@ -289,7 +340,9 @@ class DirectLines:
         """Make a connection direct, if it may be now; True if it is direct."""
         if connection.is_direct:
             return True
-        if not (self._possible and connection.may_be_direct and self._owner.has_room()):
+        if connection.entrance is not self._entrance or not self._possible:
+            return False
+        if not (connection.may_be_direct and self._owner.has_room()):
             return False
         transport = connection.transport
         assert transport is not None, "a connection that may be direct has a transport"
@@ -353,7 +406,7 @@ class DirectLines:
             return
         words = self._words
         words[t.BYTES_OUT] = 0
-        stopped = t.beat_lines(self._turn.pointers, beat.now_ns, beat.passed_ns, beat.away_ns, beat.read_ns)
+        stopped = turn.beat_lines(self._turn.pointers, beat.now_ns, beat.passed_ns, beat.away_ns, beat.read_ns)
         self._owner.bytes_out += words[t.BYTES_OUT]
         if stopped:
             self._take_lines()
@@ -453,10 +506,12 @@ class DirectLines:
 
     def _enter(self, until_ns: int) -> int:
         return int(
-            t.run_turns(
+            turn.run_turns(
                 self._turn.pointers,
                 self._arrivals.pointers,
+                self._known.pointers,
                 self._streams.pointers,
+                self._streams.outgoing.pointers,
                 self._ahead.pointers,
                 self._tape.pointers,
                 self._engine.pointers,

@@ -1,4 +1,4 @@
-"""Outbound streams of users and their spool files, from a journal's first block on.
+"""Outbound streams of users in one protocol, and their spool files, from a journal's first block on.
 
 The streams of the present trading day grow; those of some past days are kept for clients that were disconnected when
 the day ended. All are a function of the journal: replay makes them again, and a checkpoint has the checksums of the
@@ -6,17 +6,18 @@ files.
 """
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from numpy.typing import NDArray
 
 from checkpoints import Projection
 from engine.capacity import Capacity
 from engine.digest import part_digest
-from gateway.spool import Spool, remove_files
+from gateway.spool import MessageBytes, Spool, remove_files
 from gateway.streams import Segment, Streams, session_of
 
 #: Name of the streams' tables in an image, beside those of spools, which have the names of their sessions.
@@ -29,21 +30,20 @@ NO_SESSION: Final = session_of(0)
 PAST_DAYS: Final = 5
 
 Arrays = Mapping[str, NDArray[Any]]
+AnyStreams = TypeVar("AnyStreams", bound=Streams)
 
 
-class Outbox(Projection):
-    """Users' streams and their spools, as one projection.
+class Outbox(Projection, Generic[AnyStreams]):
+    """Users' streams in one protocol and their spools, as one projection; each protocol has a class of its own.
+
+    ``folder``: of the spools, in the data directory; no two protocols of a node have the same.
 
     Callbacks: ``on_segment`` for each segment once it is in the spool; ``on_new_session`` when a session begins, before
     its messages; ``on_login_end`` for a user whose live session must end, with the reason. Without them only the spools
     are made, as during recovery.
     """
 
-    name = "streams"
-    #: Rises with TABLES_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
-    version = 2
-    #: Of version 1 are images with CRC-32 as checksums of spools, and of digests.
-    earlier_versions = (1,)
+    folder: str
     on_segment: Callable[[Segment], None] | None = None
     on_new_session: Callable[[], None] | None = None
     on_login_end: Callable[[int, str], object] | None = None
@@ -80,12 +80,33 @@ class Outbox(Projection):
         for each in self.spools():
             each.pass_through(passes_through and each is self.spool)
 
-    def _new_streams(self) -> Streams:
-        return Streams(self._capacity, self._deliver, self._new_session, self._on_login_end)
+    @staticmethod
+    @abstractmethod
+    def message_bytes(data: bytes, at: int = 0, /) -> int:
+        """Bytes of the message at ``at`` in a stream; 0 where not all of it is there."""
+
+    @abstractmethod
+    def _new_streams(self) -> AnyStreams:
+        """Streams before the first command, which call ``_deliver``, ``_new_session`` and ``_on_login_end``."""
+
+    @classmethod
+    def open_spool(cls, directory: Path, session: str, journal_id: bytes, *, readonly: bool = False) -> Spool:
+        """Open the spool of a session. Before the first clock value there is none to log in to, and mostly no message.
+
+        Raises OSError.
+        """
+        message_bytes: MessageBytes = cls.message_bytes
+        return Spool(
+            directory / cls.folder,
+            session,
+            journal_id,
+            message_bytes,
+            readonly=readonly,
+            with_first_message=session == NO_SESSION,
+        )
 
     def _spool(self, session: str) -> Spool:
-        """Spool of a session. Before the first clock value there is none to log in to, and mostly no message."""
-        return Spool(self._directory, session, self._journal_id, with_first_message=session == NO_SESSION)
+        return self.open_spool(self._directory, session, self._journal_id)
 
     def spool_of(self, session: str) -> Spool | None:
         """Spool of a session (blank: the present one); None if it is not kept."""
@@ -137,7 +158,7 @@ class Outbox(Projection):
 
     def _remove_files(self, keep: set[str]) -> None:
         if self._removes_files:
-            remove_files(self._directory, keep)
+            remove_files(self._directory / self.folder, keep)
 
     def _on_login_end(self, user: int, why: str) -> None:
         if self.on_login_end is not None:
@@ -147,7 +168,7 @@ class Outbox(Projection):
         """Take an applied block of the journal."""
         self.streams(first_seq, commands, events)
 
-    def restore(self, arrays: Arrays, _seq: int, /) -> None:
+    def restore(self, arrays: Arrays, seq: int, /) -> None:
         """Restore from an image. Raises ValueError if it, or the file of the present session, cannot be used.
 
         A past session whose file is missing, too short or of another journal is dropped: the journal before a
@@ -155,7 +176,7 @@ class Outbox(Projection):
         """
         groups = _grouped(arrays)
         streams = self._new_streams()
-        streams.restore(groups.pop(_STREAMS, {}))
+        streams.restore(groups.pop(_STREAMS, {}), seq)
         if streams.session not in groups:
             raise ValueError(f"it has no spool of session {streams.session}")
         spool = self._restored(streams.session, groups.pop(streams.session))
@@ -175,7 +196,7 @@ class Outbox(Projection):
         self._begin(streams, self._spool(streams.session))
         self.notes.clear()
 
-    def _begin(self, streams: Streams, spool: Spool) -> None:
+    def _begin(self, streams: AnyStreams, spool: Spool) -> None:
         for each in self.spools():
             each.close()
         self.streams, self.spool, self.past = streams, spool, {}
@@ -223,6 +244,26 @@ class Outbox(Projection):
         """
         return part_digest({**self.streams.image(), "checksums": self.spool.checksums()})
 
+    @classmethod
+    def changed_files(cls, directory: Path, journal_id: bytes, arrays: Arrays) -> list[str]:
+        """Sentences on spool files that differ from an image; nothing is written."""
+        found = []
+        for session, image in _grouped(arrays).items():
+            if session == _STREAMS:
+                continue
+            try:
+                spool = cls.open_spool(directory, session, journal_id, readonly=True)
+            except OSError as error:
+                found.append(f"the streams of session {session} cannot be read: {error.strerror or error}")
+                continue
+            try:
+                spool.restore(image)
+            except (ValueError, KeyError) as error:
+                found.append(str(error))
+            finally:
+                spool.close()
+        return found
+
 
 def _grouped(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
     """Tables of an image: those of the streams, and of spools by session, the oldest first."""
@@ -231,23 +272,3 @@ def _grouped(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
         group, name = key.split(" ", 1)
         groups.setdefault(group, {})[name] = arrays[key]
     return groups
-
-
-def changed_files(directory: Path, journal_id: bytes, arrays: Arrays) -> list[str]:
-    """Sentences on spool files that differ from an image; nothing is written."""
-    found = []
-    for session, image in _grouped(arrays).items():
-        if session == _STREAMS:
-            continue
-        try:
-            spool = Spool(directory, session, journal_id, readonly=True, with_first_message=session == NO_SESSION)
-        except OSError as error:
-            found.append(f"the streams of session {session} cannot be read: {error.strerror or error}")
-            continue
-        try:
-            spool.restore(image)
-        except (ValueError, KeyError) as error:
-            found.append(str(error))
-        finally:
-            spool.close()
-    return found

@@ -1,8 +1,9 @@
 """Passwords of users: hashed when the operator sets one, checked at each login. Pure, and slow by design.
 
 The journal keeps a CREDENTIAL row: a random salt and scrypt over password and salt (r = 8, p = 1, 24 bytes, N = 2 to
-the power of ``cost``). A password in SoupBinTCP has 1 to 10 characters, and capital and small letters are equal, so a
-password is hashed in capitals. No error here repeats a password, or a part of one.
+the power of ``cost``). In a password of up to ten characters capital and small letters are equal, as SoupBinTCP has it:
+it is hashed in capitals. A longer one, which other protocols may carry, is hashed as it is. No error here repeats a
+password, or a part of one.
 
 A hash at the default cost takes about 50 ms and 16 MB: call it outside the event loop.
 """
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import numpy as np
 
-#: Longest password in a login packet.
-PASSWORD_CHARACTERS: Final = 10
-#: Longest user name in a login packet.
+#: Longest password of any protocol, and the longest in which capital and small letters are equal.
+PASSWORD_CHARACTERS_MAX: Final = 64
+FOLDED_CHARACTERS_MAX: Final = 10
+#: Longest name of a user (rulebook).
 USER_CHARACTERS: Final = 6
 COST_DEFAULT: Final = 14
 COST_MIN: Final = 4
@@ -33,17 +35,23 @@ class PasswordError(ValueError):
     """An invalid password, user or cost; the message says what is valid, and never repeats a password."""
 
 
-def normalised(password: str) -> bytes:
-    """Normalise a password for hashing. Raises PasswordError unless it is 1 to 10 printable ASCII characters, no space.
+def folded(password: str) -> str:
+    """A password in capitals, where it is short enough for capital and small letters to be equal."""
+    return password.upper() if len(password) <= FOLDED_CHARACTERS_MAX else password
 
-    >>> normalised("Secret1!")
-    b'SECRET1!'
+
+def normalised(password: str, characters_max: int = PASSWORD_CHARACTERS_MAX) -> bytes:
+    """Normalise a password for hashing. Raises PasswordError unless it has 1 to ``characters_max`` printable ASCII
+    characters, no space.
+
+    >>> normalised("Secret1!"), normalised("Correct-Horse")
+    (b'SECRET1!', b'Correct-Horse')
     """
-    if not 1 <= len(password) <= PASSWORD_CHARACTERS:
-        raise PasswordError(f"the password has {len(password)} characters; give 1 to {PASSWORD_CHARACTERS}")
+    if not 1 <= len(password) <= characters_max:
+        raise PasswordError(f"the password has {len(password)} characters; give 1 to {characters_max}")
     if not all("!" <= character <= "~" for character in password):
         raise PasswordError("the password has a space or a character that is no printable ASCII; leave it out")
-    return password.upper().encode("ascii")
+    return folded(password).encode("ascii")
 
 
 def hash_password(password: str, salt: bytes, cost: int = COST_DEFAULT) -> bytes:
@@ -73,8 +81,11 @@ def verify(password: str, salt: bytes, expected: bytes, cost: int) -> bool:
     return hmac.compare_digest(found, expected)
 
 
-def credential_row(user: str, password: str, cost: int = COST_DEFAULT) -> "np.ndarray[Any, np.dtype[np.void]]":
-    """One CREDENTIAL row for a user, under a new salt. Raises PasswordError."""
+def credential_row(
+    user: str, password: str, cost: int = COST_DEFAULT, characters_max: int = PASSWORD_CHARACTERS_MAX
+) -> "np.ndarray[Any, np.dtype[np.void]]":
+    """One CREDENTIAL row for a user, under a new salt. ``characters_max``: of the password. Raises PasswordError."""
+    normalised(password, characters_max)
     import numpy as np
 
     from engine.names import pack

@@ -1,15 +1,19 @@
 """The gateway: all connections of a node, read together in turns of the event loop.
 
-It owns no socket and no thread: ``protocol`` makes a protocol for each connection that an event loop accepts. Received
-messages become one batch of COMMAND rows a turn, given to ``take``; messages to users come back through ``deliver``
-when their block is released. A turn waits while ``has_room`` is false, and connections with a full region are not read
-meanwhile, so that the senders wait.
+It owns no socket and no thread: ``connection`` makes the protocol object for each connection that an event loop
+accepts. Received messages become one batch of COMMAND rows a turn, given to ``take``; messages to users come back
+through ``deliver`` when their block is released. A turn waits while ``has_room`` is false, and connections with a full
+region are not read meanwhile, so that the senders wait.
+
+A node has one or more entrances, each a protocol of its own (``gateway.protocol``). A turn reads the connections of one
+of them, the next turn those of another. A user has one login, by whichever protocol.
 """
 
 import asyncio
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -21,21 +25,18 @@ from engine.engine import Engine
 from engine.jit import Packed
 from engine.records import COMMAND, UserPermission
 from gateway.arrival_log import ArrivalLog
-from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams, turn_words_max
+from gateway.arrivals import FINE, STREAM, new_arrivals, turn_words_max
 from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
 from gateway.direct import DirectLines, DirectMarket, StandbyLine
-from gateway.logins import Logins, StoredPassword
-from gateway.outbox import Outbox
-from gateway.passwords import salt_and_hash
+from gateway.protocol import Entrance, Login
+from gateway.sign_on import SignOn
 from gateway.slots import Slots, waiting_of
 from gateway.spool import Spool, SpoolError
 from gateway.streams import Segment
 from sequencer.clock import MarketClock
 from tape.blocks import Tape
-from wire import ProtocolError, ouch, soup
-from wire.soup import Debug, LoginRequest, RejectCode
-from wire.soup_session import State
+from wire.session_state import State
 
 
 def _offset(field: str) -> int:
@@ -43,7 +44,6 @@ def _offset(field: str) -> int:
     return int(STREAM.fields[field][1]) if STREAM.fields else 0
 
 
-_HEARTBEAT: Final = soup.packet(soup.PacketType.CLIENT_HEARTBEAT)
 #: Rows of a turn at most: a block, with room for the clock in front.
 ROWS_MAX: Final = COMMANDS_PER_CALL_MAX - 1
 #: Fields of a STREAM row that are written for each turn, that are read after it, and that a login writes.
@@ -83,7 +83,7 @@ class Gateway:
 
     def __init__(
         self,
-        outbox: Outbox,
+        entrances: Sequence[Entrance],
         *,
         take: Callable[[NDArray[Any], int], None],
         has_room: Callable[[], bool],
@@ -97,11 +97,11 @@ class Gateway:
         busy_poll_ns: int = 0,
         arrival_log: ArrivalLog | None = None,
     ) -> None:
-        self.streams = outbox.streams
-        self._outbox = outbox
-        outbox.on_segment = self.deliver
-        outbox.on_new_session = self._begin_day
-        outbox.on_login_end = self.disconnect
+        self.entrances = tuple(entrances)
+        for entrance in self.entrances:
+            entrance.outbox.on_segment = partial(self.deliver, entrance)
+            entrance.outbox.on_new_session = partial(self._begin_day, entrance)
+            entrance.outbox.on_login_end = partial(self._end_logins, entrance)
         self._take = take
         self._has_room = has_room
         self._on_user_disconnect = on_user_disconnect
@@ -127,10 +127,6 @@ class Gateway:
             new_arrivals(
                 self._arena,
                 table,
-                self.streams.symbols,
-                self.streams.tables.open,
-                self.streams.tables.rest,
-                self.streams.recent,
                 self._rows,
                 record,
             )
@@ -141,13 +137,13 @@ class Gateway:
         self._rows_limit = ROWS_MAX
         self._waiting: list[Connection] = []
         self._direct: DirectLines | None = None
-        self._resuming = False  # a round of messages was cut short for lack of room
+        self._resuming: set[Entrance] = set()  # those whose round of messages was cut short for lack of room
         self._scheduled = False
         self._busy_poll_ns = busy_poll_ns
         self._busy_until_ns = 0
         self._polling = False
         self._loop = asyncio.get_running_loop()
-        self._logins = Logins(self.now_ns)
+        self._sign_on = SignOn(self, self._slots, report)
         self.open_for_logins = True
         #: Reason for which every login is rejected as for a session that is not here; "": logins are taken.
         self.elsewhere = ""
@@ -162,15 +158,10 @@ class Gateway:
     #: A clock that does not go back, for heartbeats and patience. The function itself: it is called for each answer.
     now_ns = staticmethod(time.monotonic_ns)
 
-    def protocol(self) -> Connection:
-        """A protocol for a new connection."""
+    def connection(self, entrance: Entrance) -> Connection:
+        """A protocol object for a new connection to an entrance."""
         self._made += 1
-        return Connection(self, self._made)
-
-    @property
-    def spool(self) -> Spool:
-        """The streams of the present session."""
-        return self._outbox.spool
+        return Connection(self, entrance, self._made)
 
     # Begin and end of connections.
 
@@ -208,8 +199,9 @@ class Gateway:
 
     def on_closing(self, connection: Connection) -> None:
         """End the login of a connection that closes; the user's orders may be canceled then. May be repeated."""
-        self._logins.withdraw(connection, connection.network)
-        if self.end_login(connection) and self.streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
+        self._sign_on.withdraw(connection)
+        streams = connection.entrance.outbox.streams
+        if self.end_login(connection) and streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
             self._on_user_disconnect(connection.user)
 
     def end_login(self, connection: Connection) -> bool:
@@ -230,7 +222,7 @@ class Gateway:
         connection.slot = -1
         self.connections.discard(connection)
         if connection.user:
-            name = self.streams.name(connection.user)
+            name = connection.entrance.outbox.streams.name(connection.user)
             self._report("session ended", user=name, address=connection.address, why=connection.closing)
         elif not connection.closing.startswith("the client"):
             self._report("connection ended", address=connection.address, why=connection.closing)
@@ -241,13 +233,19 @@ class Gateway:
         connection = self.logged_in.get(user)
         if connection is not None:
             connection.close(why)
-        self._end_past(user, why)
+        self.end_past(user, why)
         return connection is not None
 
-    def _end_past(self, user: int, why: str) -> None:
+    def end_past(self, user: int, why: str) -> None:
         """End a user's connection to a session that is over, if there is one."""
         for each in list(self.connections):
             if each.past and each.user == user:
+                each.close(why)
+
+    def _end_logins(self, entrance: Entrance, user: int, why: str) -> None:
+        """End what a user has at an entrance: its login and its connection to a past session."""
+        for each in list(self.connections):
+            if each.user == user and each.entrance is entrance:
                 each.close(why)
 
     # Logins.
@@ -255,120 +253,35 @@ class Gateway:
     @property
     def failed_logins(self) -> int:
         """Wrong users and passwords since the start."""
-        return self._logins.failures
+        return self._sign_on.failures
 
     @property
     def lost_arrivals(self) -> int:
         """Records of arrivals that were not written since the start."""
         return self._arrival_log.lost if self._arrival_log is not None else 0
 
-    def on_login_request(self, connection: Connection, request: LoginRequest) -> None:
-        """Queue the check of the password of a login request."""
-        if away := self.elsewhere or self.unsure():
-            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, away)
-            return
-        self._slots.on_login_request(connection)
-        user = self.streams.user(request.user)
-        stored = self._password_of(user)
-
-        def on_check(right: bool) -> None:
-            if connection.closing:
-                return
-            if not right or not user:
-                self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "user or password is wrong")
-            elif away := self.elsewhere or self.unsure():
-                self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, away)
-            elif self._password_of(user) != stored:
-                self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "the user has a new password")
-            else:
-                self._log_in(connection, request, user)
-
-        self._logins.check(connection, connection.network, request.user.upper(), request.password, stored, on_check)
-
-    def _password_of(self, user: int) -> StoredPassword:
-        """A user's password, as it is now."""
-        row = self.streams.row(user)
-        return StoredPassword(*salt_and_hash(row), int(row["cost"]))
+    def on_login_request(self, connection: Connection, login: Login) -> None:
+        """Check the password of a login request, and log its user in."""
+        self._sign_on.ask(connection, login)
 
     def on_login_timeout(self, connection: Connection) -> None:
-        """Reject a login request that has waited too long for its check."""
-        connection.close("too many logins wait", debug=False, last=connection.session.reject(RejectCode.NOT_AUTHORIZED))
-
-    def _refuse_login(self, connection: Connection, request: LoginRequest, code: RejectCode, why: str) -> None:
-        self._report("login refused", user=request.user, address=connection.address, why=why)
-        connection.close(why, debug=False, last=connection.session.reject(code))
-
-    def _log_in(self, connection: Connection, request: LoginRequest, user: int) -> None:
-        """Log a user in whose password is right, if the session is kept and nobody else has the login."""
-        if not self.streams.may(user, UserPermission.ENABLED):
-            self._refuse_login(connection, request, RejectCode.NOT_AUTHORIZED, "the user may not log in")
-            return
-        spool = self._outbox.spool_of(request.session)
-        if spool is None:
-            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "there is no such session")
-            return
-        next_seq, end = spool.end(user)
-        if request.requested_seq > next_seq:
-            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the stream does not go so far")
-            return
-        if spool is not self._outbox.spool:
-            self._enter_past(connection, request, user, spool)
-            return
-        before = self.logged_in.get(user)
-        if before is not None and not self.streams.may(user, UserPermission.NEWEST_WINS):
-            self._refuse_login(connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the user is logged in already")
-            return
-        self.logged_in[user] = connection
-        self._slots.on_login(connection)
-        if before is not None:
-            before.close("the same user logged in again")
-        accepted = connection.session.accept(self.streams.session, next_seq, self.now_ns()) + self._epoch_packet()
-        try:
-            position = spool.position_of(user, connection.session.next_seq) if request.requested_seq else end
-        except SpoolError as error:
-            self.on_spool_error(spool, error)
-            return
-        self._report("login", user=request.user, address=connection.address, from_seq=connection.session.next_seq)
-        connection.since_ns = self.now_ns()
-        connection.enter(user, int(self.streams.row(user)["participant"]), accepted, position)
-
-    def _epoch_packet(self) -> bytes:
-        """Debug packet with the epoch: SoupBinTCP has no field for it, and other clients ignore the text."""
-        return Debug(f"epoch {self.epoch}").packet() if self.epoch else b""
-
-    def _enter_past(self, connection: Connection, request: LoginRequest, user: int, spool: Spool) -> None:
-        """Log a user in to a past session, to one at a time; a login to the present one may exist beside it."""
-        self._end_past(user, "the same user logged in again")
-        self._slots.on_login(connection)
-        next_seq, end = spool.end(user)
-        try:
-            spool.check(user)
-            position = spool.position_of(user, request.requested_seq) if request.requested_seq else end
-        except SpoolError as error:
-            self.on_spool_error(spool, error)
-            self._refuse_login(
-                connection, request, RejectCode.SESSION_NOT_AVAILABLE, "the session cannot be read any more"
-            )
-            return
-        accepted = connection.session.accept(spool.session, next_seq, self.now_ns()) + self._epoch_packet()
-        from_seq = connection.session.next_seq
-        self._report("login", user=request.user, address=connection.address, from_seq=from_seq, session=spool.session)
-        connection.since_ns = self.now_ns()
-        connection.enter_past(user, accepted, spool, position)
+        """Refuse a login request that has waited too long for its check."""
+        self._sign_on.time_out(connection)
 
     def on_login(self, connection: Connection) -> None:
         """Enter the user of a connection in its STREAM row, for the bytes that it sends from now on."""
         at = _STREAM_BYTES * connection.slot + _OWNER_AT
         _OWNER.pack_into(self._table, at, connection.number, connection.user, connection.participant)
 
-    def on_spool_error(self, spool: Spool, error: SpoolError) -> None:
+    def on_spool_error(self, connection: Connection, spool: Spool, error: SpoolError) -> None:
         """Drop a past session whose stream cannot be read; without the present one the node must end.
 
         Raises SpoolError for the present one.
         """
-        if spool is self._outbox.spool:
+        outbox = connection.entrance.outbox
+        if spool is outbox.spool:
             raise SpoolError(f"{error}; start the node again, which rebuilds a file that is too short") from error
-        self._outbox.drop_past(spool)
+        outbox.drop_past(spool)
         self._warn("past session dropped", session=spool.session, why=str(error))
 
     # Direct connections.
@@ -378,14 +291,15 @@ class Gateway:
     ) -> None:
         """Serve connections directly from now on, where they may be; once, before the first connection.
 
-        tape: that to which the blocks of direct connections are written; None: there is none.
+        tape: that to which the blocks of direct connections are written; None: there is none. They are those of the
+        first entrance.
         """
         self._direct = DirectLines(
             self,
             engine,
             market,
             clock,
-            self.streams,
+            self.entrances[0],
             self._arrivals,
             self._arrival_log,
             rows_max=ROWS_MAX,
@@ -432,12 +346,12 @@ class Gateway:
 
     def keeper(self) -> Callable[[int, int, int, bytes], None]:
         """Function that keeps messages for those who come back: user, first_seq, messages, data."""
-        return self._outbox.spool.append
+        return self.entrances[0].outbox.spool.append
 
     def on_unsent(self, segment: Segment, sent: int) -> None:
         """Send what is kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""
         if sent < 0:
-            self.deliver(segment)
+            self.deliver(self.entrances[0], segment)
         elif (connection := self.logged_in.get(segment.user)) is not None:
             connection.deliver_rest(segment.data[sent:])
 
@@ -470,8 +384,8 @@ class Gateway:
             return
         began_ns = time.perf_counter_ns()
         orders = self.orders
-        reading, self._waiting = self._waiting, []
-        streams, rows = self._read(reading, self.now_ns())
+        entrance, reading = self._next_to_read()
+        streams, rows = self._read(entrance, reading, self.now_ns())
         self.turns += 1
         if rows:
             self._take(self._rows[:rows], began_ns)
@@ -488,7 +402,20 @@ class Gateway:
             self._scheduled = True
             self._loop.call_soon(self.turn)
 
-    def _read(self, waiting: list[Connection], now_ns: int) -> tuple[int, int]:
+    def _next_to_read(self) -> tuple[Entrance, list[Connection]]:
+        """The entrance whose turn it is, and its connections that wait; those of others go on waiting."""
+        waiting, self._waiting = self._waiting, []
+        entrance = waiting[0].entrance
+        if len(self.entrances) > 1:
+            begin = self.turns % len(self.entrances)
+            asking = {each.entrance for each in waiting}
+            turns = self.entrances[begin:] + self.entrances[:begin]
+            entrance = next(each for each in turns if each in asking)
+            self._waiting = [each for each in waiting if each.entrance is not entrance]
+            waiting = [each for each in waiting if each.entrance is entrance]
+        return entrance, waiting
+
+    def _read(self, entrance: Entrance, waiting: list[Connection], now_ns: int) -> tuple[int, int]:
         """Read messages of connections into rows; gives the number of connections read, and of rows.
 
         Those with more come first in the next turn. A connection that may not send any more is not read: its slot can
@@ -506,9 +433,11 @@ class Gateway:
         count = len(reading)
         if not count:
             return 0, 0
-        first = 0 if self._resuming else self.turns % count
+        first = 0 if entrance in self._resuming else self.turns % count
         record_at = 0 if self._arrival_log is None else self._arrival_log.at
-        rows: int = read_streams(self._arrivals.pointers, count, self._rows_max, first, record_at)
+        rows: int = entrance.protocol.read_streams(
+            self._arrivals.pointers, entrance.known.pointers, count, self._rows_max, first, record_at
+        )
         full = rows + 2 > self._rows_max
         rest: list[tuple[int, Connection]] = []
         for each in reading:
@@ -526,8 +455,9 @@ class Gateway:
             elif full and end - begin > 2:
                 each.dirty = True
                 rest.append((messages, each))
-        self._resuming = bool(rest)
+        self._resuming.discard(entrance)
         if rest:
+            self._resuming.add(entrance)
             # The interrupted round is finished first: connections that had no turn in it come before the others.
             rest.sort(key=_messages)
             self._waiting[:0] = [each for _, each in rest]
@@ -562,46 +492,17 @@ class Gateway:
             self._loop.call_soon(self.turn)
 
     def _on_stop(self, connection: Connection, stop: int, now_ns: int) -> None:
-        """Take the first packet in the region, which is not one for the kernel."""
-        region = self.buffer[connection.begin : connection.end]
-        try:
-            size = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX)
-        except ProtocolError as error:
-            connection.close(str(error))
-            return
-        kind, payload = region[2], bytes(region[soup.HEAD_BYTES : size])
-        if stop == BROKEN:
-            connection.close(_why_not_ouch(payload))
-            return
-        connection.drop(size, now_ns)
-        connection.other(kind, payload, now_ns)
+        """Have the session take the first packet in the region, which is not one for the kernel."""
+        connection.take(stop, now_ns)
         if connection.end > connection.begin and connection.live:
             self.on_bytes(connection)
 
-    def _read_packets(self, connection: Connection, now_ns: int) -> None:
-        """Read packets before a client's first order while orders wait for room: heartbeats, a logout."""
-        if not connection.live:
-            return
-        region = self.buffer[connection.begin : connection.end]
-        at = 0
-        while region[at : at + len(_HEARTBEAT)] == _HEARTBEAT:
-            at += len(_HEARTBEAT)
-        if at:
-            connection.drop(at, now_ns)
-            region = self.buffer[connection.begin : connection.end]
-        try:
-            whole = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX) > 0
-        except ProtocolError:
-            whole = True  # it is refused as if it were there
-        if whole and len(region) > 2 and region[2] != soup.PacketType.UNSEQUENCED:
-            self._on_stop(connection, OTHER, now_ns)
-
     # Messages to clients.
 
-    def deliver(self, segment: Segment) -> None:
-        """Send messages that are in the spool to their user, if logged in."""
+    def deliver(self, entrance: Entrance, segment: Segment) -> None:
+        """Send messages that are in the spool of an entrance to their user, if logged in there."""
         connection = self.logged_in.get(segment.user)
-        if connection is not None:
+        if connection is not None and connection.entrance is entrance:
             connection.deliver(segment.data, segment.messages, self.now_ns())
 
     def beat(self) -> None:
@@ -614,7 +515,7 @@ class Gateway:
             for connection in [] if direct is None else direct.end_all():
                 self.on_bytes(connection)
             for connection in list(self._waiting):
-                self._read_packets(connection, beat.now_ns)
+                connection.take_waiting(beat.now_ns)
         if direct is not None:
             direct.beat(beat)
         for connection in list(self.connections):
@@ -623,26 +524,37 @@ class Gateway:
                 if direct is not None and connection.live:
                     direct.begin(connection)
 
-    def _begin_day(self) -> None:
+    def _begin_day(self, entrance: Entrance) -> None:
         """End the sessions of the day before. An order that was on its way may be of the new day, so users whose orders
         go with their connection are absent until they log in again."""
-        absent = [user for user in self.logged_in if self.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT)]
-        self.end_sessions()
+        streams = entrance.outbox.streams
+        absent = [
+            user
+            for user, connection in self.logged_in.items()
+            if connection.entrance is entrance and streams.may(user, UserPermission.CANCEL_ON_DISCONNECT)
+        ]
+        self._end_sessions(entrance)
         if absent:
             self._on_users_absent(absent)
 
     def end_sessions(self) -> None:
         """End every session: the stream is complete."""
+        for entrance in self.entrances:
+            self._end_sessions(entrance)
+
+    def _end_sessions(self, entrance: Entrance) -> None:
         for connection in list(self.connections):
+            if connection.entrance is not entrance:
+                continue
             if connection.live:
                 connection.end_session()
             elif not connection.past:
-                connection.close("the session has ended", debug=False)
+                connection.close("the session has ended", tells=False)
 
     def close(self) -> None:
         """Refuse all further connections and logins."""
         self.open_for_logins = False
-        self._logins.close()
+        self._sign_on.close()
         if self._direct is not None:
             self._direct.close()
         if self._arrival_log is not None:
@@ -652,11 +564,3 @@ class Gateway:
 def _is_logged(count: int) -> bool:
     """True if the log gets the count-th of its kind: the 1st, 2nd, 4th, 8th … since it may be a flood."""
     return count & (count - 1) == 0
-
-
-def _why_not_ouch(payload: bytes) -> str:
-    try:
-        ouch.read_client(payload)
-    except ProtocolError as error:
-        return str(error)
-    return "a message that this exchange cannot read came"

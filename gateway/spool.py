@@ -10,7 +10,7 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from engine.digest import ByteHash
 from gateway.write_behind import WriteBehind
-from wire.soup import packet_bytes
 
 #: Bytes of an extent. A stream of one message takes one extent, of which the file system allocates one page.
 EXTENT_BYTES: Final = 65_536
@@ -31,9 +30,12 @@ _MAGIC: Final = b"lkspool\x01"
 PENDING_BYTES_MAX: Final = 4 << 20
 #: Bytes of one stream that are written at once, while they are still in the caches of the processor.
 STREAM_PENDING_BYTES_MAX: Final = 2 * EXTENT_BYTES
-FOLDER: Final = "streams"
 #: Ending of a file's name, which is the session before it. Earlier releases wrote files without one.
 SUFFIX: Final = ".spool"
+
+
+#: Bytes of the message at a place in bytes of a stream; 0 where not all of it is there.
+MessageBytes = Callable[[bytes, int], int]
 
 
 class SpoolError(Exception):
@@ -64,24 +66,27 @@ class Spool:
 
     def __init__(
         self,
-        directory: Path | str,
+        folder: Path,
         session: str,
         journal_id: bytes,
+        message_bytes: MessageBytes,
         *,
         readonly: bool = False,
         with_first_message: bool = False,
     ) -> None:
-        """Open ``directory/streams/SESSION.spool``; its content counts only as far as ``restore`` accepts it.
+        """Open ``folder/SESSION.spool``; its content counts only as far as ``restore`` accepts it.
+
+        ``message_bytes``: cut of the protocol whose messages these are.
 
         ``with_first_message``: a file that does not exist yet is made when the first message is written.
         """
         self.session = session
         self._head = _HEAD.pack(_MAGIC, EXTENT_BYTES, journal_id, session.encode("ascii"))
         self._has_head = False
-        self._folder = Path(directory) / FOLDER
+        self._message_bytes = message_bytes
         if not readonly:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-        self.path = self._folder / f"{session}{SUFFIX}"
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self.path = folder / f"{session}{SUFFIX}"
         self._fd = -1
         self.is_closed = False
         if not with_first_message or self.path.exists():
@@ -186,11 +191,11 @@ class Spool:
         position, number = stream.index_position[at], stream.index_seq[at]
         data, within = b"", 0
         while number < seq:
-            size = packet_bytes(data, within)
+            size = self._message_bytes(data, within)
             if size == 0:
                 position, within = position + within, 0
                 data = self.read(user, position, 2 * EXTENT_BYTES)
-                size = packet_bytes(data)
+                size = self._message_bytes(data, 0)
                 if size == 0:
                     raise SpoolError(f"{self.path} ends within message {number} of a user; check the disk")
             within += size
@@ -356,9 +361,8 @@ def _offset(extent: int) -> int:
     return _HEAD_BYTES + extent * EXTENT_BYTES
 
 
-def remove_files(directory: Path | str, keep: Collection[str]) -> None:
+def remove_files(folder: Path, keep: Collection[str]) -> None:
     """Remove the files of all sessions but those named, and those that an earlier release left."""
-    folder = Path(directory) / FOLDER
     kept = {f"{session}{SUFFIX}" for session in keep}
     for name in os.listdir(folder):
         if name not in kept:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gateway.connection import LOGIN_NS
+from gateway.protocol import Entrance
 
 if TYPE_CHECKING:
     from gateway.server import Gateway
@@ -47,8 +48,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 class TlsDoor(asyncio.Protocol):
     """Protocol of a connection until its handshake is done; then the gateway's ``Connection`` replaces it."""
 
-    def __init__(self, gateway: "Gateway", context: ssl.SSLContext) -> None:
-        self._connection = gateway.protocol()
+    def __init__(self, gateway: "Gateway", entrance: Entrance, context: ssl.SSLContext) -> None:
+        self._connection = gateway.connection(entrance)
         self._context = context
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

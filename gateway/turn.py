@@ -5,270 +5,123 @@ sends on its descriptor. Everything else is done in Python between two calls (``
 slow readers, definitions, the journal, the spool. The order of lines in ``run_turns`` is the guarantee: a command is
 stamped and on the list of blocks before it is applied, and applied before anybody reads of it.
 
+It knows no protocol: the kernels that read packets and that answer a block are called by their addresses, so they and
+the market's are compiled once. ``gateway.turn_memory`` has the memory.
+
 The kernel gives back the processor when Python has work, when a block has to be journaled before it may be answered,
 and after the time that it is given.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from engine.apply import apply_batch
-from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
-from engine.jit import Linked, called, inlined, unpack_pointers
-from engine.records import COMMAND, EVENT, CommandKind
-from gateway.answering import BECAME_FAR, DEFINES, EXTENDS, NEW_DAY, UNTELLABLE, answer_block
-from gateway.arrivals import FINE, ORIGIN_WORDS, TURN_WORDS, read_streams, unpack_arrivals
-from gateway.tables import unpack_tables
+from engine.bounds import TIME_NS_MAX
+from engine.jit import Linked, call_by_address, called, inlined
+from engine.records import COMMAND
+from gateway.arrivals import FINE, ORIGIN_WORDS, TURN_WORDS, unpack_arrivals
+from gateway.messages import DEFINES, NEW_DAY, unpack_outgoing
+from gateway.turn_memory import (
+    AHEAD,
+    ANSWER,
+    ANSWER_AT,
+    ANSWER_CLOCKS,
+    ANSWER_FLAGS,
+    ANSWER_SEGMENTS,
+    APPLIED_ADDRESS,
+    APPLY,
+    AT_ONCE,
+    BIG,
+    BIG_APPLIED,
+    BIG_EVENTS,
+    BLOCKS,
+    BUFFER_ADDRESS,
+    BUSY_NS,
+    BUSY_UNTIL_NS,
+    BYTES_IN,
+    BYTES_OUT,
+    CALLED,
+    CHECK,
+    CLOCK_ROW_ADDRESS,
+    COMMANDS,
+    COMMANDS_ADDRESS,
+    ENDED,
+    EPOCH,
+    EPOLL,
+    EVENTS,
+    EVENTS_ADDRESS,
+    EXTENDED,
+    GROUPED_ADDRESS,
+    HEARTBEAT_ADDRESS,
+    HEARTBEAT_NS,
+    IDLE,
+    JUMP,
+    JUMPED,
+    LEASE_UNTIL_NS,
+    LEAST_ROOM,
+    LINES,
+    LINES_STOPPED,
+    LINK,
+    LINK_SLOT,
+    MADE,
+    NEXT_BLOCK,
+    NEXT_COMMAND,
+    NEXT_EVENT,
+    OPEN,
+    ORDERS,
+    OUT_ADDRESS,
+    PIECE_BYTES,
+    PIECE_MESSAGES,
+    PIECE_USERS,
+    PIECED_NS,
+    PIECES,
+    PIECES_ADDRESS,
+    POLL_MAX,
+    POLLED_ADDRESS,
+    QUEUED,
+    RARE,
+    READ,
+    RECORD_AT,
+    RECORD_FIRST,
+    RECORD_MAX,
+    RECORD_ROWS,
+    REGION_BYTES,
+    RESUMING,
+    ROOM,
+    ROWS_ADDRESS,
+    ROWS_LIMIT,
+    ROWS_MAX,
+    ROWS_ROOM,
+    SEQ,
+    SILENCE_NS,
+    SILENT,
+    SLEEP_MS,
+    SLOW,
+    SPENT,
+    STAMPED_NS,
+    STAY_NS,
+    STOPPED,
+    TAPE_ADDRESS,
+    TAPED,
+    TELLING,
+    TELLING_BYTES,
+    TIME_ADDRESS,
+    TOLD_ADDRESS,
+    TOLD_NS,
+    TURNS,
+    UNSENT,
+    unpack_turn,
+)
 from sequencer import rows_ahead
 from sequencer import system_calls as system
-from sequencer.clock import CLOCK_WORDS, MARKET_NS, advance
+from sequencer.clock import MARKET_NS, advance
 from sequencer.rows_ahead import receive_acks, send_rows, unpack_ahead
-from sequencer.system_calls import EPOLL_EVENT
 from tape.bell import ring_bell
 from tape.blocks import HEAD_WORDS, Tape, block_words, claim_room, publish_block, unpack_tape
 from tape.machine import store_release
 from tape.places import Place
 from tape.words import raise_word
-from wire.soup import PacketType, packet
-from wire.soup_session import HEARTBEAT_NS, SILENCE_NS
-
-#: Direct connection, in the row of its slot.
-LINE: Final = np.dtype(
-    [
-        ("fd", "<i4"),  # its descriptor; -1: none, the connection is not direct
-        ("state", "<i4"),  # OPEN, or why Python must take it
-        ("user", "<i8"),
-        ("waiting", "<i8"),  # bytes in its region before the turn
-        ("queued", "<i8"),  # 1: in the queue of the next turn
-        ("heard_ns", "<i8"),  # monotonic time of its last whole packet
-        ("sent_ns", "<i8"),  # monotonic time of the last message to it
-        ("sent_messages", "<i8"),  # since Python looked
-        ("owed", "<i8"),  # bytes of a heartbeat that it did not take
-    ]
-)
-#: States of a line.
-OPEN: Final = 0
-STOPPED: Final = 1  # at a packet that is not for the kernel (STREAM.stop)
-ENDED: Final = 2  # nothing comes any more, or the connection is broken
-SLOW: Final = 3  # it did not take all that was sent
-SILENT: Final = 4  # nothing was heard of the client for too long
-
-#: Block that was made in this call. Its rows follow those of the block before, in ``commands`` and ``events``. The
-#: seven words from ``read_ns`` on are those of ``node.stages``, from the clock that measures intervals.
-BLOCK: Final = np.dtype(
-    [
-        ("first_seq", "<i8"),
-        ("commands", "<i8"),  # number of rows, the CLOCK row included
-        ("events", "<i8"),
-        ("time_ns", "<i8"),  # market time at its end
-        ("answered", "<i8"),  # 1: the messages to its users are made
-        ("read_ns", "<i8"),
-        ("taken_ns", "<i8"),
-        ("applying_ns", "<i8"),
-        ("applied_ns", "<i8"),
-        ("answering_ns", "<i8"),
-        ("answered_ns", "<i8"),
-        ("orders", "<i8"),
-    ]
-)
-#: Messages to one user, as SEGMENT, for the spool. ``sent``: bytes that the connection took; -1: it is not direct.
-TOLD: Final = np.dtype(
-    [
-        ("user", "<i8"),
-        ("first_seq", "<i8"),
-        ("count", "<i8"),
-        ("position", "<i8"),
-        ("begin", "<i8"),
-        ("bytes", "<i8"),
-        ("sent", "<i8"),
-    ]
-)
-
-#: Messages to one user that wait to be sent with those of the next blocks, as SEGMENT. ``next``: the user's next piece,
-#: and 1 more; 0: none.
-PIECE: Final = np.dtype(
-    [
-        ("user", "<i8"),
-        ("first_seq", "<i8"),
-        ("count", "<i8"),
-        ("position", "<i8"),
-        ("begin", "<i8"),
-        ("bytes", "<i8"),
-        ("next", "<i8"),
-    ]
-)
-
-#: Results of ``run_turns``: why Python has its turn.
-IDLE: Final = 0  # nothing came for as long as it may sleep
-CALLED: Final = 1  # the event loop has work
-SPENT: Final = 2  # its time is over
-MADE: Final = 3  # a block has to be journaled before it may be answered
-ROOM: Final = 4  # the room for blocks, messages or arrival records is used up
-LINES: Final = 5  # a line has another state than OPEN
-RARE: Final = 6  # Python makes the answers of the last block: ``answered`` is 0
-CHECK: Final = 7  # Python goes on with the answers of the last block, from the words ANSWER_* on
-BIG: Final = 8  # the last block has more events than there is room for: Python goes on with it
-JUMPED: Final = 9  # the wall clock jumped
-LINK: Final = 10  # something came from the standby that Python must read now
-
-#: Places of ``Turn.words``.
-(
-    EPOLL,  # descriptor of the poll
-    POLL_MAX,  # rows of ``polled``
-    REGION_BYTES,
-    LEAST_ROOM,  # a region with less room is not received into
-    QUEUED,  # slots at the front of ``Turn.queue``
-    RESUMING,  # 1: a round of messages was cut short for lack of room
-    TURNS,  # turns so far
-    ROWS_MAX,  # rows of a turn
-    ROWS_LIMIT,  # bound of ROWS_MAX, which falls while turns take long
-    RECORD_AT,  # word of the next arrival record
-    RECORD_MAX,  # from this word on the records are taken away; 0: there are none
-    RECORD_FIRST,  # sequence number of the first row of the records
-    RECORD_ROWS,  # rows of the records
-    BYTES_IN,
-    BYTES_OUT,
-    ORDERS,
-    SEQ,  # last command
-    STAMPED_NS,  # market time in force
-    EXTENDED,  # 1: an EXTEND row waits for its command
-    TOLD_NS,  # market time of the streams
-    AT_ONCE,  # 1: answers leave at once; 0: a block is given to Python first
-    BUSY_NS,  # poll without sleep for so long after an order
-    BUSY_UNTIL_NS,
-    SLEEP_MS,  # longest sleep
-    STAY_NS,  # longest stay after the first block
-    BLOCKS,  # blocks made in this call
-    COMMANDS,  # their rows
-    EVENTS,
-    TELLING,  # segments to tell
-    TELLING_BYTES,
-    LINES_STOPPED,  # lines with another state than OPEN
-    ANSWER_AT,  # event of the last block at which answering goes on; -1: it is answered
-    ANSWER_CLOCKS,
-    ANSWER_SEGMENTS,
-    ANSWER_FLAGS,
-    BIG_APPLIED,  # commands of the last block that are applied, with BIG_EVENTS events left in the engine's room
-    BIG_EVENTS,
-    BUFFER_ADDRESS,  # addresses of arrays, for libc
-    POLLED_ADDRESS,
-    ROWS_ADDRESS,
-    CLOCK_ROW_ADDRESS,
-    COMMANDS_ADDRESS,
-    APPLIED_ADDRESS,
-    EVENTS_ADDRESS,
-    OUT_ADDRESS,
-    GROUPED_ADDRESS,
-    TOLD_ADDRESS,
-    TIME_ADDRESS,
-    HEARTBEAT_ADDRESS,
-    APPLY,  # addresses of kernels
-    READ,
-    ANSWER,
-    AHEAD,  # 1: rows are sent to the standby ahead of their block, and answered once it has acknowledged them
-    LEASE_UNTIL_NS,  # time (CLOCK_BOOTTIME) until which that may be answered
-    NEXT_BLOCK,  # first block that is not answered, and the begin of its rows
-    NEXT_COMMAND,
-    NEXT_EVENT,
-    JUMP,  # 1: the wall clock jumped, and Python has not reported it
-    TAPED,  # 1: blocks are written to the tape
-    TAPE_ADDRESS,  # of its ring
-    EPOCH,  # of the blocks
-    PIECES,  # pieces that wait to be sent, their bytes and messages, and the users that they are of
-    PIECE_BYTES,
-    PIECE_MESSAGES,
-    PIECE_USERS,
-    PIECED_NS,  # time since which the first one waits
-    UNSENT,  # first block whose messages wait
-    PIECES_ADDRESS,
-) = range(68)
-#: Blocks of one call at most.
-_BLOCKS_MAX: Final = 1_024
-#: Number of the words.
-WORDS: Final = 68
-
-
-class Turn(NamedTuple):
-    """Memory of the turns."""
-
-    words: np.ndarray[Any, Any]  # int64[WORDS]
-    clock: np.ndarray[Any, Any]  # int64[CLOCK_WORDS]: market time (``sequencer.clock``)
-    time: np.ndarray[Any, Any]  # int64[2]: seconds and nanoseconds, of libc
-    clock_row: np.ndarray[Any, Any]  # COMMAND[1]: a CLOCK row
-    polled: np.ndarray[Any, Any]  # EPOLL_EVENT[n]
-    queue: np.ndarray[Any, Any]  # int64[slots]: slots that wait for a turn
-    lines: np.ndarray[Any, Any]  # LINE[slots]
-    slot_of: np.ndarray[Any, Any]  # int64[descriptors]: slot of a direct connection's descriptor, and 1 more; 0: none;
-    # LINK_SLOT: the link to the standby
-    line_of: np.ndarray[Any, Any]  # int64[users_max + 1]: slot of a user's direct connection; -1: none
-    commands: np.ndarray[Any, Any]  # COMMAND[n]
-    events: np.ndarray[Any, Any]  # EVENT[n]
-    blocks: np.ndarray[Any, Any]  # BLOCK[n]
-    told: np.ndarray[Any, Any]  # TOLD[n]
-    told_bytes: np.ndarray[Any, Any]  # uint8[n]
-    pieces: np.ndarray[Any, Any]  # PIECE[n]
-    piece_bytes: np.ndarray[Any, Any]  # uint8[n]
-    pieces_of: np.ndarray[Any, Any]  # int64[users_max + 1, 2]: a user's first and last piece, and 1 more; 0: none
-    piece_users: np.ndarray[Any, Any]  # int64[users_max + 1]: users of the pieces
-    heartbeat: np.ndarray[Any, Any]  # uint8[3]: the server's heartbeat, as a packet
-
-
-def new_turn(
-    clock: np.ndarray[Any, Any],
-    *,
-    slots: int,
-    descriptors: int,
-    users: int,
-    rows: int,
-    segments: int,
-    segment_bytes: int,
-) -> Turn:
-    """Memory for ``slots`` connections with descriptors below ``descriptors``, and for the work of one call: COMMAND
-    rows, and messages to users. ``clock``: words of the market clock. ``users``: rows of the table of users.
-    """
-    turn = Turn(
-        words=np.zeros(WORDS, np.int64),
-        clock=clock,
-        time=np.zeros(2, np.int64),
-        clock_row=np.zeros(1, COMMAND),
-        polled=np.zeros(slots + 1, EPOLL_EVENT),
-        queue=np.zeros(slots, np.int64),
-        lines=np.zeros(slots, LINE),
-        slot_of=np.zeros(descriptors, np.int64),
-        line_of=np.full(users, -1, np.int64),
-        commands=np.zeros(rows, COMMAND),
-        events=np.zeros(4 * rows, EVENT),
-        blocks=np.zeros(_BLOCKS_MAX, BLOCK),
-        told=np.zeros(segments, TOLD),
-        told_bytes=np.zeros(segment_bytes, np.uint8),
-        pieces=np.zeros(segments, PIECE),
-        piece_bytes=np.zeros(segment_bytes // 2, np.uint8),
-        pieces_of=np.zeros((users, 2), np.int64),
-        piece_users=np.zeros(users, np.int64),
-        heartbeat=np.frombuffer(bytearray(packet(PacketType.SERVER_HEARTBEAT)), np.uint8),
-    )
-    turn.clock_row["kind"] = CommandKind.CLOCK
-    turn.lines["fd"] = -1
-    words = turn.words
-    words[EPOLL], words[POLL_MAX], words[ANSWER_AT] = -1, slots + 1, -1
-    for place, array in (
-        (POLLED_ADDRESS, turn.polled),
-        (CLOCK_ROW_ADDRESS, turn.clock_row),
-        (COMMANDS_ADDRESS, turn.commands),
-        (EVENTS_ADDRESS, turn.events),
-        (TOLD_ADDRESS, turn.told_bytes),
-        (PIECES_ADDRESS, turn.piece_bytes),
-        (TIME_ADDRESS, turn.time),
-        (HEARTBEAT_ADDRESS, turn.heartbeat),
-    ):
-        words[place] = array.ctypes.data
-    return turn
-
-
-_unpack_turn = unpack_pointers(
-    new_turn(np.zeros(CLOCK_WORDS, np.int64), slots=1, descriptors=1, users=1, rows=1, segments=1, segment_bytes=1)
-)
 
 _recv: Final = system.recv
 _send: Final = system.send
@@ -281,29 +134,24 @@ _DONTWAIT_NOSIGNAL: Final = system.DONTWAIT_NOSIGNAL
 _BROKEN_LINE: Final = system.BROKEN_LINE
 _ACKED, _LINK_STOPPED, _OWED = rows_ahead.ACKED, rows_ahead.STOPPED, rows_ahead.OWED
 _AHEAD_ROWS_MAX: Final = rows_ahead.ROWS_MAX
-#: ``slot_of`` of the link to the standby.
-LINK_SLOT: Final = -1
-
 _APPLIED: Final = int(Place.APPLIED)
 _RELEASED: Final = int(Place.RELEASED)
 _READERS_BELL: Final = int(Place.READERS_BELL)
 _TAPE_HEAD_BYTES: Final = 8 * HEAD_WORDS
 
-#: Kernels that a turn calls by their addresses.
+#: Kernel of the market, and numbers of the values that the kernels of a protocol give.
 APPLY_BATCH: Final = Linked(apply_batch, 2)
-READ_STREAMS: Final = Linked(read_streams, 1)
-ANSWER_BLOCK: Final = Linked(answer_block, 5)
-_apply: Final = APPLY_BATCH.call
-_read: Final = READ_STREAMS.call
-_answer: Final = ANSWER_BLOCK.call
+READ_VALUES: Final = 1
+ANSWER_VALUES: Final = 5
+_apply: Final = call_by_address(2)
+_read: Final = call_by_address(READ_VALUES)
+_answer: Final = call_by_address(ANSWER_VALUES)
 _advance: Final = inlined(advance)
 _ROW_BYTES: Final = COMMAND.itemsize
 #: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
 #: by one of twice as many. Where commands are slow (a call over a deep book), others still get their turn.
 TURN_NS_MAX: Final = 50_000_000
 ROWS_LEAST: Final = 64
-#: Rows of a block at most, with the clock in front.
-ROWS_ROOM: Final = COMMANDS_PER_CALL_MAX
 #: Messages of a user that one call of the system is to send, while more orders wait to be read: a call costs as much as
 #: ten of them. They wait for each other for so long at most.
 _SENT_TOGETHER: Final = 64
@@ -346,7 +194,7 @@ def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
 
     Gives the number of lines that are not OPEN.
     """
-    turn = _unpack_turn(turn_pointers)
+    turn = unpack_turn(turn_pointers)
     words = turn.words
     size = np.int64(len(turn.heartbeat))
     for line in turn.lines:
@@ -355,9 +203,9 @@ def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
         # Time in which this side did not read, or in which the client's bytes waited here, is no silence.
         excused_ns = passed_ns if line["queued"] != 0 else away_ns
         line["heard_ns"] = max(line["heard_ns"], min(line["heard_ns"] + excused_ns, now_ns))
-        if read_ns - line["heard_ns"] >= SILENCE_NS:
+        if read_ns - line["heard_ns"] >= words[SILENCE_NS]:
             _stop(turn, line, SILENT)
-        elif now_ns - line["sent_ns"] >= HEARTBEAT_NS:
+        elif now_ns - line["sent_ns"] >= words[HEARTBEAT_NS]:
             sent = _send(np.int64(line["fd"]), words[HEARTBEAT_ADDRESS], size, np.int64(_DONTWAIT_NOSIGNAL))
             sent = max(sent, 0)
             words[BYTES_OUT] += sent
@@ -572,12 +420,12 @@ def _keep_told(turn, user, first_seq, messages, position, count, sent):
 
 
 @inlined
-def _tell(turn, tables, segments, now_ns):
+def _tell(turn, outgoing, segments, now_ns):
     """Send messages that were made to direct connections, and keep all for the spool."""
     words = turn.words
     out = words[OUT_ADDRESS] if segments == 1 else words[GROUPED_ADDRESS]
     for number in range(segments):
-        segment = tables.segments[number]
+        segment = outgoing.segments[number]
         user, count = segment["user"], segment["bytes"]
         slot = turn.line_of[user]
         sent = np.int64(-1)
@@ -588,14 +436,14 @@ def _tell(turn, tables, segments, now_ns):
 
 
 @inlined
-def _gather(turn, tables, segments, now_ns):
+def _gather(turn, outgoing, segments, now_ns):
     """Have messages that were made wait for those of the next blocks."""
     words = turn.words
     out = words[OUT_ADDRESS] if segments == 1 else words[GROUPED_ADDRESS]
     if words[PIECES] == 0:
         words[PIECED_NS] = now_ns
     for number in range(segments):
-        segment = tables.segments[number]
+        segment = outgoing.segments[number]
         user, count = segment["user"], segment["bytes"]
         at = words[PIECES]
         piece, of_user = turn.pieces[at], turn.pieces_of[user]
@@ -656,7 +504,7 @@ def _waits_for_more(turn):
 
 
 @inlined
-def _tell_block(turn, tables, streams_pointers, block):
+def _tell_block(turn, outgoing, streams_pointers, block):
     """Answer the block NEXT_BLOCK, from the word ANSWER_AT on; gives SPENT if all is told, or why Python must go on."""
     words = turn.words
     commands = turn.commands[words[NEXT_COMMAND] : words[NEXT_COMMAND] + block["commands"]]
@@ -667,7 +515,7 @@ def _tell_block(turn, tables, streams_pointers, block):
         words[UNSENT] = words[NEXT_BLOCK]
     gathers = words[QUEUED] > 0 or words[PIECES] > 0 or words[AT_ONCE] == 0
     while words[ANSWER_AT] < len(events) or words[ANSWER_CLOCKS] < 0:
-        users, size = len(tables.segments), np.int64(len(tables.out))
+        users, size = len(outgoing.segments), np.int64(len(outgoing.out))
         if words[PIECE_BYTES] + size > len(turn.piece_bytes) or words[PIECES] + users > len(turn.pieces):
             _send_gathered(turn)
         if words[TELLING_BYTES] + words[PIECE_BYTES] + size > len(turn.told_bytes) or words[TELLING] + words[
@@ -688,14 +536,14 @@ def _tell_block(turn, tables, streams_pointers, block):
         )
         if flags & (DEFINES | NEW_DAY):
             return np.int64(RARE)
-        if flags & (UNTELLABLE | BECAME_FAR | EXTENDS):
+        if flags != 0:
             words[ANSWER_AT], words[ANSWER_CLOCKS] = at, clocks
             words[ANSWER_SEGMENTS], words[ANSWER_FLAGS] = segments, flags
             return np.int64(CHECK)
         if gathers:
-            _gather(turn, tables, segments, block["answering_ns"])
+            _gather(turn, outgoing, segments, block["answering_ns"])
         else:
-            _tell(turn, tables, segments, block["answering_ns"])
+            _tell(turn, outgoing, segments, block["answering_ns"])
         words[ANSWER_AT] = at
         if words[ANSWER_CLOCKS] < 0:
             words[ANSWER_CLOCKS] = clocks
@@ -710,7 +558,7 @@ def _tell_block(turn, tables, streams_pointers, block):
 
 
 @inlined
-def _answer_acknowledged(turn, tables, streams_pointers, ahead, tape: Tape):
+def _answer_acknowledged(turn, outgoing, streams_pointers, ahead, tape: Tape):
     """Answer the blocks whose rows the standby has acknowledged, while the lease holds; gives SPENT, or why Python must
     go on.
     """
@@ -724,7 +572,7 @@ def _answer_acknowledged(turn, tables, streams_pointers, ahead, tape: Tape):
         if words[TAPED] != 0:
             raise_word(tape.words, _RELEASED, block["first_seq"] + block["commands"] - 1)
         words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
-        why = _tell_block(turn, tables, streams_pointers, block)
+        why = _tell_block(turn, outgoing, streams_pointers, block)
         if why != SPENT:
             return why
     if words[PIECES] > 0:
@@ -742,9 +590,9 @@ def _fit(words, took_ns):
 
 
 @called
-def _take_turn(turn, arrays, tables, ahead, tape: Tape, pointers, applied, now_ns):
+def _take_turn(turn, arrays, outgoing, ahead, tape: Tape, pointers, applied, now_ns):
     """Take a turn over the queued streams; gives SPENT if it is done, or why Python must go on."""
-    arrivals_pointers, streams_pointers, engine_pointers = pointers
+    arrivals_pointers, known_pointers, streams_pointers, engine_pointers = pointers
     words = turn.words
     count = words[QUEUED]
     for number in range(count):
@@ -752,7 +600,7 @@ def _take_turn(turn, arrays, tables, ahead, tape: Tape, pointers, applied, now_n
         arrays.read[number] = slot
         turn.lines[slot]["waiting"] = arrays.streams[slot]["end"] - arrays.streams[slot]["begin"]
     first = np.int64(0) if words[RESUMING] != 0 else words[TURNS] % count
-    rows = _read(words[READ], (arrivals_pointers, count, words[ROWS_MAX], first, words[RECORD_AT]))
+    rows = _read(words[READ], (arrivals_pointers, known_pointers, count, words[ROWS_MAX], first, words[RECORD_AT]))
     words[TURNS] += 1
     messages = _after_reading(turn, arrays, count, rows + 2 > words[ROWS_MAX], now_ns)
     if rows == 0:
@@ -775,7 +623,7 @@ def _take_turn(turn, arrays, tables, ahead, tape: Tape, pointers, applied, now_n
     why = np.int64(MADE)
     if words[AT_ONCE] != 0:
         words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
-        why = _tell_block(turn, tables, streams_pointers, block)
+        why = _tell_block(turn, outgoing, streams_pointers, block)
     elif words[AHEAD] != 0 and block["commands"] <= _AHEAD_ROWS_MAX:
         address = words[COMMANDS_ADDRESS] + _ROW_BYTES * (words[COMMANDS] - block["commands"])
         if send_rows(ahead, address, block["first_seq"], block["commands"], block["time_ns"]):
@@ -788,17 +636,13 @@ def _take_turn(turn, arrays, tables, ahead, tape: Tape, pointers, applied, now_n
 
 
 @inlined
-def _run_turns(turn, tape: Tape, pointers, ahead_pointers, applied, until_ns):
+def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, until_ns):
     """``run_turns``, but for messages that still wait to be sent."""
-    arrivals_pointers, streams_pointers, _ = pointers
-    arrays, tables, ahead = (
-        unpack_arrivals(arrivals_pointers),
-        unpack_tables(streams_pointers),
-        unpack_ahead(ahead_pointers),
-    )
+    arrivals_pointers, _, streams_pointers, _ = pointers
+    arrays, ahead = unpack_arrivals(arrivals_pointers), unpack_ahead(ahead_pointers)
     words = turn.words
     if words[ANSWER_AT] >= 0:
-        why = _tell_block(turn, tables, streams_pointers, turn.blocks[words[NEXT_BLOCK]])
+        why = _tell_block(turn, outgoing, streams_pointers, turn.blocks[words[NEXT_BLOCK]])
         if why != SPENT:
             return why
         _send_gathered(turn)
@@ -811,13 +655,13 @@ def _run_turns(turn, tape: Tape, pointers, ahead_pointers, applied, until_ns):
         sleep_ms = np.int64(1) if lingers else words[SLEEP_MS]
         work = _receive(turn, arrays, ahead, sleep_ms if sleeps else np.int64(0))
         if pending:
-            why = _answer_acknowledged(turn, tables, streams_pointers, ahead, tape)
+            why = _answer_acknowledged(turn, outgoing, streams_pointers, ahead, tape)
             if why != SPENT:
                 return why
         if words[QUEUED] > 0:
             if not _has_room(turn):
                 return np.int64(ROOM)
-            why = _take_turn(turn, arrays, tables, ahead, tape, pointers, applied, _now(turn, _MONOTONIC))
+            why = _take_turn(turn, arrays, outgoing, ahead, tape, pointers, applied, _now(turn, _MONOTONIC))
             if why != SPENT:
                 return why
         elif not work and not lingers and (sleeps or now_ns >= words[BUSY_UNTIL_NS]):
@@ -838,7 +682,9 @@ def _run_turns(turn, tape: Tape, pointers, ahead_pointers, applied, until_ns):
 def run_turns(
     turn_pointers,
     arrivals_pointers,
+    known_pointers,
     streams_pointers,
+    outgoing_pointers,
     ahead_pointers,
     tape_pointers,
     engine_pointers,
@@ -849,13 +695,15 @@ def run_turns(
 
     Once blocks were made it stays for STAY_NS at most.
 
-    The pointers are of the packed ``Turn``, ``Arrivals``, ``StreamTables``, ``Ahead``, ``Tape`` and state of the
-    engine; ``applied``: EVENT rows, room for the events of a call of the engine. After ROOM in the middle of an answer
-    (ANSWER_AT is not -1) call again with the messages taken away, and the blocks left.
+    The pointers are of the packed ``Turn``, ``Arrivals``, ``Outgoing``, ``Ahead``, ``Tape`` and state of the engine,
+    and of the arrays with which the protocol explains messages (known) and answers (streams). ``applied``: EVENT rows,
+    room for the events of a call of the engine. After ROOM in the middle of an answer (ANSWER_AT is not -1) call again
+    with the messages taken away, and the blocks left.
     """
-    turn, tape = _unpack_turn(turn_pointers), unpack_tape(tape_pointers)
-    pointers = (arrivals_pointers, streams_pointers, engine_pointers)
-    why = _run_turns(turn, tape, pointers, ahead_pointers, applied, until_ns)
+    turn, tape = unpack_turn(turn_pointers), unpack_tape(tape_pointers)
+    outgoing = unpack_outgoing(outgoing_pointers)
+    pointers = (arrivals_pointers, known_pointers, streams_pointers, engine_pointers)
+    why = _run_turns(turn, outgoing, tape, pointers, ahead_pointers, applied, until_ns)
     if turn.words[PIECES] > 0:
         _send_gathered(turn)
     return why

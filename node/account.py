@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Phase, Reason
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from gateway.server import Gateway
 from journal import Journal
 from node import definitions
@@ -44,7 +44,7 @@ class Node(Protocol):
 
     journal: Journal
     engine: MarketEngine
-    outbox: Outbox
+    outbox: OuchOutbox
     gateway: Gateway
     market: Market
     checkpointing: CheckpointSchedule

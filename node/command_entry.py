@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.interface import MarketEngine
 from engine.records import CommandKind, Phase
-from gateway.streams import Streams
+from gateway.ouch.streams import OuchStreams
 from journal import JournalError
 from node import far_prices
 from node.clock_watch import ClockWatch
@@ -18,7 +18,7 @@ from node.market import Market
 class CommandEntry:
     """Checks COMMAND rows and submits them to the market."""
 
-    def __init__(self, market: Market, clock_watch: ClockWatch, streams: Streams, engine: MarketEngine) -> None:
+    def __init__(self, market: Market, clock_watch: ClockWatch, streams: OuchStreams, engine: MarketEngine) -> None:
         self._market = market
         self._clock_watch = clock_watch
         self._streams = streams

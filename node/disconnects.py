@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.records import COMMAND, CommandKind, Reason, UserPermission
-from gateway.streams import Streams
+from gateway.ouch.streams import OuchStreams
 from node.control import OperationRefused, SubmissionResult
 
 #: Rows of a batch at most; further ones follow at once.
@@ -27,7 +27,7 @@ class DisconnectCancels:
 
     def __init__(
         self,
-        streams: Streams,
+        streams: OuchStreams,
         submit: Callable[[NDArray[Any]], Awaitable[SubmissionResult]],
         may_write: Callable[[], bool],
         report: Callable[..., None],

@@ -1,7 +1,7 @@
 """Guard of users' orders against prices that do not fit OUCH (ADR 14).
 
 OUCH's prices end at 199,999.9900, the market's at 999,999.9999. An instrument whose reference price or tick is higher,
-or in which an order stands higher, is *far* (``gateway.tables.STOCK``): users enter no orders in it. In any other
+or in which an order stands higher, is *far* (``gateway.ouch.tables.STOCK``): users enter no orders in it. In any other
 instrument no trade is above all limit prices and the reference price, so every execution of a user fits OUCH.
 """
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind
-from gateway.streams import Streams
+from gateway.ouch.streams import OuchStreams
 from node.control import OperationRefused
 from notation.words import price
 from replay.errors import ReplayError
 from wire.ouch import PRICE_E4_MAX
 
 
-def check_commands(rows: NDArray[Any], streams: Streams, engine: MarketEngine) -> None:
+def check_commands(rows: NDArray[Any], streams: OuchStreams, engine: MarketEngine) -> None:
     """Raise OperationRefused for the operator's rows by which a user could trade at a price that does not fit OUCH."""
     ordering = (rows["kind"] == CommandKind.ENTER) | (rows["kind"] == CommandKind.REPLACE)
     for row in rows[ordering & (rows["price_e4"] > PRICE_E4_MAX)]:
@@ -43,7 +43,7 @@ def _instrument_of(row: Any, engine: MarketEngine) -> int:
     return int(found[0]) if len(found) else 0
 
 
-def check_orders(streams: Streams, engine: MarketEngine) -> None:
+def check_orders(streams: OuchStreams, engine: MarketEngine) -> None:
     """Raise ReplayError if users have open orders in a far instrument: their executions might not fit OUCH.
 
     A node never gets into this state; commands added by other means may.

@@ -43,4 +43,4 @@ class Lapse:
         elif not self._sent_away and now_ns - self._since_ns >= PATIENCE_NS:
             self._sent_away = True
             for connection in list(self._gateway.connections):
-                connection.close("the arbiter does not confirm that this node is primary", debug=False)
+                connection.close("the arbiter does not confirm that this node is primary", tells=False)

@@ -19,7 +19,6 @@ from engine.interface import MarketEngine
 from engine.market_time import ends_extended
 from engine.records import COMMAND
 from gateway.direct import MadeBlock
-from gateway.outbox import Outbox
 from journal import Block, Durability, Journal, JournalError
 from node.control import SubmissionResult
 from node.market_tape import MarketTape
@@ -89,14 +88,17 @@ class Market:
         *,
         durability: Durability,
         stages: StageClock,
+        served: str,
         tape: MarketTape | None = None,
     ) -> None:
-        """``tape``: what all blocks are written to; None: there is none."""
+        """``served``: name of the projection that direct turns serve by themselves. ``tape``: what all blocks are
+        written to; None: there is none.
+        """
         self.journal = journal
         self.engine = engine
         self._observers = projections.observers
-        #: Those beside the users' streams, which a direct turn has served already.
-        self._beside = projections.observers_beside(Outbox.name)
+        #: Those beside the streams that a direct turn has served already.
+        self._beside = projections.observers_beside(served)
         self._tape = tape
         self._follows = False
         self.published_seq = engine.seq

@@ -16,7 +16,9 @@ from engine.engine import Engine
 from engine.names import Directory
 from engine.records import CommandKind
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
+from gateway.ouch.protocol import OUCH
 from gateway.outbox import PAST_DAYS
+from gateway.protocol import Entrance, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor
 from journal import Durability, JournalError
@@ -63,7 +65,7 @@ class NodeOptions:
 
     data: Path
     host: str = "127.0.0.1"
-    port: int = 0
+    port: int = 0  # of OUCH
     durability: Durability = "fsync"
     checkpoint_every: int = 4_000_000
     connections_max: int = 1_024
@@ -84,6 +86,7 @@ class NodeOptions:
     default_share_bps: int = 0  # of open orders and ids, for each of them; 0: no limit
     warnings: tuple[str, ...] = ()  # warnings from before the start, for `status` and monitors
     tape_bytes: int = 0  # size of the tape for readers in other processes; 0: none is written
+    protocols: tuple[tuple[OrderProtocol, int], ...] = ()  # beside OUCH, each with its port
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
 
 
@@ -115,8 +118,10 @@ class Node:
         self._ending = False
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        #: Port of OUCH, and of each protocol by its name.
         self.port = 0
-        self._server: asyncio.Server | None = None
+        self.ports: dict[str, int] = {}
+        self._servers: list[asyncio.Server] = []
         #: Sentences that hold for the whole life of the node.
         self._lasting = options.warnings
         # Each part is given those that were made before it.
@@ -139,6 +144,7 @@ class Node:
             durability=options.durability,
             stages=self.stages,
             tape=self.tape,
+            served=self.outbox.name,
         )
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
         self.suspension = Suspension(self.engine, self.command_entry.submit, log.warning, options.data)
@@ -159,7 +165,7 @@ class Node:
         )
         self.intake = Intake(self.journal, self.market, self.checkpointing, self.scarcity)
         self.gateway = Gateway(
-            self.outbox,
+            self._entrances(opened),
             take=self.market.take,
             has_room=self.intake.has_room,
             on_user_disconnect=self._on_user_disconnect,
@@ -197,6 +203,13 @@ class Node:
         if options.follows:
             self._follow("this node is a copy: another one is primary")
 
+    def _entrances(self, opened: OpenDirectory) -> list[Entrance]:
+        """OUCH, and what else the options name, with the streams of each."""
+        others: dict[str, Any] = {each.name: each for each in opened.projections}
+        ouch = Entrance(OUCH, self.outbox, self.options.port)
+        beside = self.options.protocols
+        return [ouch, *(Entrance(protocol, others[protocol.outbox_name], port) for protocol, port in beside)]
+
     def _room_watch(self) -> RoomWatch:
         watch = RoomWatch(self.options.data, self.journal.room)
         if watch.complaint:
@@ -218,14 +231,9 @@ class Node:
 
     async def start(self) -> None:
         """Listen for clients. Raises OSError."""
-        tls = self.options.tls
-        self._server = await self._loop.create_server(
-            self.gateway.protocol if tls is None else partial(TlsDoor, self.gateway, tls),
-            self.options.host,
-            self.options.port,
-            backlog=1_024,
-        )
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        for entrance in self.gateway.entrances:
+            await self._open(entrance)
+        self.port = self.ports[OUCH.name]
         for task in (
             self._every(BEAT_S, self.gateway.beat),
             self._every(1.0, self._second),
@@ -237,6 +245,18 @@ class Node:
             self.await_absent()
         gc.collect()
         gc.freeze()  # the present objects stay; a full collection would stop the market
+
+    async def _open(self, entrance: Entrance) -> None:
+        """Listen for the clients of an entrance. Raises OSError."""
+        tls, gateway = self.options.tls, self.gateway
+        made = partial(gateway.connection, entrance) if tls is None else partial(TlsDoor, gateway, entrance, tls)
+        server = await self._loop.create_server(made, self.options.host, entrance.port, backlog=1_024)
+        self._servers.append(server)
+        self.ports[entrance.name] = int(server.sockets[0].getsockname()[1])
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
 
     def await_absent(self) -> None:
         """Give users that cancel on disconnect ``grace_s`` to log in; then their open orders are canceled."""
@@ -285,7 +305,7 @@ class Node:
             self._failure = Deposed(why)
             self.log.warning("the reign has ended" if self.reigns else "this copy starts again", why=why)
             for connection in list(self.gateway.connections):
-                connection.close("another node is primary", debug=False)
+                connection.close("another node is primary", tells=False)
             self._stop()
 
     async def run(self) -> None:
@@ -304,8 +324,7 @@ class Node:
         if not self.draining:
             self.draining = self.scarcity.draining = True
             self.gateway.open_for_logins = False
-            if self._server is not None:
-                self._server.close()
+            self._close_servers()
             self.log.info("draining")
         await self._within_end(self.suspension.halt())
         await self._settled()
@@ -381,8 +400,7 @@ class Node:
         if self._event_keeper is not None:
             self._event_keeper.close()
         self.gateway.close()
-        if self._server is not None:
-            self._server.close()
+        self._close_servers()
         try:
             self.projections.close()
         except OSError as error:
@@ -423,7 +441,7 @@ class Node:
             self._failure = error
             self.log.error("the node stops", why=str(error))
             for connection in list(self.gateway.connections):
-                connection.close("the node stops", debug=False)
+                connection.close("the node stops", tells=False)
             self._stop()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -9,7 +9,9 @@ from directory.recover import create, recover
 from directory.roll import MakeProjections
 from engine.capacity import Capacity
 from engine.interface import MarketEngine, prefault
-from gateway.outbox import PAST_DAYS, Outbox
+from gateway.ouch.outbox import OuchOutbox
+from gateway.outbox import PAST_DAYS
+from gateway.protocol import OrderProtocol
 from journal import Durability, Journal
 from journal.slices import places
 from node import far_prices
@@ -30,7 +32,7 @@ class OpenDirectory(NamedTuple):
 
     journal: Journal
     engine: MarketEngine
-    outbox: Outbox
+    outbox: OuchOutbox
     projections: Projections
     notes: tuple[str, ...]
     extended: bool = False
@@ -44,14 +46,23 @@ def open_directory(
     *,
     past_days: int = PAST_DAYS,
     others: Sequence[Projection] = (),
+    protocols: Sequence[OrderProtocol] = (),
 ) -> OpenDirectory:
     """Create a data directory, or recover it. Raises ReplayError and JournalError.
 
     capacity: of a new directory; an existing one keeps its own. past_days: number of past days whose streams are kept.
-    others: projections beside the users' streams, as before their first command.
+    others: projections beside the users' streams, as before their first command. protocols: those beside OUCH, whose
+    streams are further projections.
     """
     if (directory / "journal").is_dir() or places(directory):
-        journal, engine, outbox, projections, notes, _ = _recovered(directory, durability, progress, past_days, others)
+        with journal_of(directory) as journal:
+            outbox, projections = _projections(
+                directory, capacity_of(journal), journal.journal_id, past_days, others, protocols
+            )
+        journal, engine, recovered = recover(
+            directory, durability=durability, projections=projections, progress=progress
+        )
+        notes = (*recovered.notes, *outbox.notes)
         try:
             far_prices.check_orders(outbox.streams, engine)
         except ReplayError:
@@ -59,8 +70,8 @@ def open_directory(
             raise
     else:
         journal, engine = create(directory, capacity, durability=durability)
-        outbox, notes = Outbox(directory, capacity, journal.journal_id, past_days=past_days), ()
-        projections = Projections([outbox, *others])
+        outbox, projections = _projections(directory, capacity, journal.journal_id, past_days, others, protocols)
+        notes = ()
     outbox.streams.tallies[:] = 0  # the counts begin at the start of the node
     prefault(engine)
     outbox.streams.prefault()
@@ -71,20 +82,20 @@ def node_projections(directory: Path, past_days: int = PAST_DAYS_MAX) -> MakePro
     """The projections of a node in ``directory``, for work on it while no node runs; streams of all days are kept."""
 
     def make(capacity: Capacity, journal_id: bytes) -> Projections:
-        return Projections([Outbox(directory, capacity, journal_id, past_days=past_days)])
+        return Projections([OuchOutbox(directory, capacity, journal_id, past_days=past_days)])
 
     return make
 
 
-def _recovered(
+def _projections(
     directory: Path,
-    durability: Durability,
-    progress: Progress | None,
+    capacity: Capacity,
+    journal_id: bytes,
     past_days: int,
     others: Sequence[Projection],
-) -> OpenDirectory:
-    with journal_of(directory) as journal:
-        outbox = Outbox(directory, capacity_of(journal), journal.journal_id, past_days=past_days)
-    projections = Projections([outbox, *others])
-    journal, engine, recovered = recover(directory, durability=durability, projections=projections, progress=progress)
-    return OpenDirectory(journal, engine, outbox, projections, (*recovered.notes, *outbox.notes))
+    protocols: Sequence[OrderProtocol],
+) -> tuple[OuchOutbox, Projections]:
+    """Streams of OUCH, and all projections."""
+    outbox = OuchOutbox(directory, capacity, journal_id, past_days=past_days)
+    beside = [protocol.outbox(directory, capacity, journal_id, past_days=past_days) for protocol in protocols]
+    return outbox, Projections([outbox, *beside, *others])

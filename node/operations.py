@@ -18,7 +18,7 @@ import numpy as np
 from engine.names import ID_CHARACTERS
 from engine.records import CommandKind, EventKind
 from engine.row_bytes import event_values
-from gateway.passwords import COST_DEFAULT, PasswordError, credential_row
+from gateway.passwords import COST_DEFAULT, FOLDED_CHARACTERS_MAX, PasswordError, credential_row
 from node.control import NodeControl, OperationRefused, SubmissionResult
 from node.defaults import with_defaults
 from node.definitions import existing_names, existing_users
@@ -62,7 +62,8 @@ class Operations:
     """Requests that an operator may make of ``node``.
 
     metrics: the text of the Prometheus endpoint. password_cost: of new passwords' hashes, log2 of scrypt's N.
-    default_limits: of new participants, in the words of ``limits``.
+    password_characters_max: what a protocol of the node carries. default_limits: of new participants, in the words of
+    ``limits``.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Operations:
         *,
         metrics: Callable[[], bytes] | None = None,
         password_cost: int = COST_DEFAULT,
+        password_characters_max: int = FOLDED_CHARACTERS_MAX,
         default_limits: str = "",
     ) -> None:
         self._node = node
         self._log = log
         self._metrics = metrics
         self._password_cost = password_cost
+        self._password_characters_max = password_characters_max
         self._default_limits = default_limits
         # One thread: hashing is slow by design, and must leave the processors to the market.
         self._hasher = ThreadPoolExecutor(1, "passwords")
@@ -168,7 +171,7 @@ class Operations:
         if not self._node.has_user(user):
             raise OperationRefused(f"there is no user {_quoted(request['user'])}; add it first")
         hashed = asyncio.get_running_loop().run_in_executor(
-            self._hasher, credential_row, user, request["password"], self._password_cost
+            self._hasher, credential_row, user, request["password"], self._password_cost, self._password_characters_max
         )
         events = _Events(as_objects=request.get("objects", False))
         events.take(await self._node.submit(await hashed), self._node)

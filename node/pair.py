@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from directory.divergence import directory_id
 from directory.incomplete import clear_incomplete, why_incomplete
 from engine.engine import compile_kernels as engine_kernels
-from gateway.kernels import compile_kernels as gateway_kernels
+from gateway.ouch.kernels import compile_kernels as gateway_kernels
 from journal import JournalError
 from node import pair_status, promotion, switchover
 from node.arbiter_notices import ArbiterNotices

@@ -197,7 +197,10 @@ def _opened_and_served(
     options: NodeOptions, capacity: Capacity, log: Log, settings: _Settings, progress: Progress | None
 ) -> None:
     check_unmarked(options.data)
-    opened = open_directory(options.data, capacity, options.durability, progress, past_days=options.past_days)
+    protocols = [protocol for protocol, _ in options.protocols]
+    opened = open_directory(
+        options.data, capacity, options.durability, progress, past_days=options.past_days, protocols=protocols
+    )
     try:
         _note_membership(options.data, settings, log)
         for note in opened.notes:
@@ -242,6 +245,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
         log,
         metrics=figures.text,
         password_cost=settings.password_cost,
+        password_characters_max=max(each.protocol.password_characters_max for each in node.gateway.entrances),
         default_limits=default_limits(opened.engine.capacity, options.default_order_rate, options.default_share_bps),
     )
     admin = AdminServer(node, operations, options.data, log, port=settings.admin_port)
@@ -264,6 +268,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
             admin_port=admin.port,
             seq=opened.engine.seq,
             durability=node.policy,
+            **{f"{name}_port": port for name, port in node.ports.items() if port != node.port},
             **({} if pair is None else {"link": f"{pair.options.host}:{pair.port}"}),
         )
         metrics_at = metrics.port if metrics is not None else None

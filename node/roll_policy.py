@@ -4,7 +4,7 @@ from typing import Final
 
 from engine.interface import MarketEngine
 from engine.records import EventKind, Phase
-from gateway.streams import Streams
+from gateway.ouch.streams import OuchStreams
 from journal import Journal
 
 #: Bytes of a unit of --roll-at-gb.
@@ -16,7 +16,7 @@ class RollPolicy:
     all instruments are closed and orders were accepted in the open one."""
 
     def __init__(
-        self, journal: Journal, engine: MarketEngine, streams: Streams, bytes_max: int | None, daily: bool
+        self, journal: Journal, engine: MarketEngine, streams: OuchStreams, bytes_max: int | None, daily: bool
     ) -> None:
         self._journal, self._engine, self._streams = journal, engine, streams
         self._bytes_max = bytes_max

@@ -16,10 +16,10 @@ from directory.upgrade import Upgrade, prepare_upgrade
 from engine.capacity import Capacity
 from engine.interface import MarketEngine
 from engine.records import COMMAND, CommandKind
-from gateway.earlier_streams import STREAMS, EarlierStreams, tables_without_users
-from gateway.outbox import Outbox
-from gateway.spool import FOLDER
-from gateway.streams import Streams, session_of
+from gateway.ouch.earlier_streams import STREAMS, EarlierStreams, tables_without_users
+from gateway.ouch.outbox import FOLDER, OuchOutbox
+from gateway.ouch.streams import OuchStreams
+from gateway.streams import session_of
 from journal import Durability, Journal
 from journal.history import History
 from node import far_prices
@@ -60,8 +60,8 @@ def upgrade(
         yield prepared
 
 
-def _outbox(directory: Path, capacity: Capacity, journal_id: bytes) -> Outbox:
-    return Outbox(directory, capacity, journal_id, past_days=_PAST_DAYS_MAX, removes_files=False)
+def _outbox(directory: Path, capacity: Capacity, journal_id: bytes) -> OuchOutbox:
+    return OuchOutbox(directory, capacity, journal_id, past_days=_PAST_DAYS_MAX, removes_files=False)
 
 
 class _Carried:
@@ -76,7 +76,7 @@ class _Carried:
         self._engine = engine
         self._capacity = capacity
         self._earlier: EarlierStreams | None = None
-        self._image: ProjectionImage | None = checkpoint.projections.get(Outbox.name)
+        self._image: ProjectionImage | None = checkpoint.projections.get(OuchOutbox.name)
         self._tables = {}
         try:
             if self._image is not None:
@@ -95,14 +95,14 @@ class _Carried:
 
     def _check_image(self, image: ProjectionImage) -> int:
         """Users in an image of a form that this release reads. Raises ValueError."""
-        if image.version not in (Outbox.version, *Outbox.earlier_versions) or image.damage:
+        if image.version not in (OuchOutbox.version, *OuchOutbox.earlier_versions) or image.damage:
             raise ValueError(image.damage or f"the users' streams in the checkpoint have version {image.version}")
         return len(image.arrays["streams users"]) - 1
 
     def _check_prices(self) -> None:
         """Raise ReplayError where users have orders in an instrument whose prices OUCH cannot tell, ValueError where
         there is no room for the tables."""
-        streams = Streams(self._capacity, lambda _segment: None, lambda _session: None)
+        streams = OuchStreams(self._capacity, lambda _segment: None, lambda _session: None)
         if self._image is None:
             streams.restore(self._tables)
         else:
@@ -132,7 +132,7 @@ class _Carried:
     def _spools(self) -> dict[str, dict[str, np.ndarray]]:
         if self._earlier is not None:
             return self._earlier.write(self._journal_id)
-        empty = Outbox(self._directory, self._capacity, self._journal_id, removes_files=False)
+        empty = OuchOutbox(self._directory, self._capacity, self._journal_id, removes_files=False)
         try:
             return {session_of(self._engine.now_ns): empty.spool.image()}
         finally:

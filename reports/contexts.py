@@ -1,24 +1,30 @@
 """Contexts: eight bytes of an order that the market never reads, and how a replace or a cancel changes them.
 
 The gateway writes a context into each ENTER, CANCEL and REPLACE row. It says who sent the command, and with which codes
-of its protocol. A report has the order's context as all commands so far have left it. Of OUCH 4.2
-(``gateway.context``):
+of its protocol. A report has the order's context as all commands so far have left it.
 
     byte 0, 1   number of the user, in order of first definition, from 1; 0: of no user
-    byte 2      buy_sell        byte 3  display           byte 4  capacity
-    byte 5      intermarket     byte 6  customer_type     byte 7  flags
+    byte 7      its upper four bits: number of the protocol; 0 is OUCH 4.2
 
-The upper four bits of the flags are zero. They are for the number of another protocol, whose rules are added here.
+All other bits are the protocol's own. OUCH (``gateway.ouch.context``) has
+
+    byte 2      buy_sell        byte 3  display           byte 4  capacity
+    byte 5      intermarket     byte 6  customer_type     byte 7  flags, in its lower four bits
+
+A replace by another protocol than that of the order leaves the order's context as it is, but for the user; one by its
+own protocol replaces the whole context, where that is not OUCH.
 """
 
 from typing import Final
 
 import numpy as np
 
-from engine.jit import inlined
+from engine.jit import inlined, lshr
 from wire.ouch_codes import BuySell, Capacity, CustomerType, Display, IntermarketSweep
 
-#: Flags: the time in force is system hours; the message of a CANCEL was a Modify Order.
+#: Number of the protocol OUCH.
+OUCH: Final = 0
+#: Flags of OUCH: the time in force is system hours; the message of a CANCEL was a Modify Order.
 SYSTEM_HOURS: Final = 1
 MODIFY: Final = 2
 
@@ -49,6 +55,18 @@ def with_user(context, user):
 
 
 @inlined
+def protocol_in(context):
+    """Number of the protocol by which a command came, as its context says."""
+    return lshr(context, 60)
+
+
+@inlined
+def with_protocol(context, protocol):
+    """A context of OUCH with the number of another protocol."""
+    return context | (protocol << 60)
+
+
+@inlined
 def unentered(side):
     """Context of an order that no user entered. side: 1 buy, -1 sell."""
     return _UNENTERED | ((np.int64(BuySell.BUY) if side > 0 else np.int64(BuySell.SELL)) << 16)
@@ -72,10 +90,16 @@ def _shows(context):
 
 @inlined
 def after_replace(context, asked):
-    """Context of an order after a user's replace, which may change sweep, hours, and the display of a displayed order.
+    """Context of an order after a user's replace, which over OUCH may change sweep, hours, and the display of a
+    displayed order.
 
     asked: context of the REPLACE row.
     """
+    protocol = protocol_in(context)
+    if protocol != protocol_in(asked):
+        return context
+    if protocol != OUCH:
+        return asked
     context = (context & ~(_SWEEP | _HOURS)) | (asked & (_SWEEP | _HOURS))
     shows = _shows(asked)
     if shows != 0 and shows == _shows(context):
@@ -86,12 +110,14 @@ def after_replace(context, asked):
 @inlined
 def is_modify(asked):
     """True if the context of a CANCEL row says that the message was a Modify Order."""
-    return (asked >> 56) & MODIFY != 0
+    return protocol_in(asked) == OUCH and (asked >> 56) & MODIFY != 0
 
 
 @inlined
 def after_modify(context, asked):
-    """Context of an order after a Modify Order, which may change the mark of a sale (long, short, short exempt)."""
-    if _is_sale((asked >> 16) & 255) and _is_sale((context >> 16) & 255):
+    """Context of an order after a Modify Order, which may change the mark of a sale (long, short, short exempt) that
+    was entered over OUCH.
+    """
+    if protocol_in(context) == OUCH and _is_sale((asked >> 16) & 255) and _is_sale((context >> 16) & 255):
         return (context & ~_SIDE) | (asked & _SIDE)
     return context

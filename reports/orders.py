@@ -1,6 +1,6 @@
 """Kernels of the table of open orders: open addressing; neighbouring ids of a participant lie in one page of memory.
 
-The same scheme as ``gateway.open_orders``, for all open orders instead of those of users. When the gateway's messages
+The same scheme as ``gateway.ouch.open_orders``, for all open orders instead of those of users. When messages of OUCH
 are made of reports, its table goes.
 """
 

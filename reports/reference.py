@@ -322,7 +322,7 @@ class ReferenceReports:
         if command["kind"] == CommandKind.CANCEL:
             context = _octets(command["context"])
             further["command_context"] = int(command["context"])
-            if order.user and order.leaves_qty and context[_BYTE["flags"]] & 2:
+            if order.user and order.leaves_qty and _is_modify(context):
                 order.context = _after_modify(order.context, context)
             if self._sender(context) != order.user:
                 further["other_user"] = self._sender(context)
@@ -390,7 +390,7 @@ class ReferenceReports:
         report: Place = {"unknown_participant": self._place("name"), "unknown_symbol": self._place("symbol")}
         if order is not None:
             marked = not replaces and sender and order.user and event["reason"] == Reason.INVALID_QTY
-            if marked and context[_BYTE["flags"]] & 2 and command["qty"] == order.cum_qty + order.leaves_qty:
+            if marked and _is_modify(context) and command["qty"] == order.cum_qty + order.leaves_qty:
                 after = _after_modify(order.context, context)
                 report["flags"] = int(ReportFlag.REMARKED) if after != order.context else 0
                 order.context = after
@@ -465,18 +465,35 @@ def _unentered(side: int) -> bytes:
     return bytes(context)
 
 
+def _protocol(context: bytes) -> int:
+    """Number of the protocol by which a command came; 0: OUCH."""
+    return context[7] >> 4
+
+
+def _is_modify(context: bytes) -> bool:
+    """True for the context of a Modify Order of OUCH."""
+    return _protocol(context) == 0 and bool(context[_BYTE["flags"]] & 2)
+
+
 def _after_modify(context: bytes, asked: bytes) -> bytes:
-    """A Modify Order changes the mark of a sale."""
+    """A Modify Order changes the mark of a sale that came over OUCH."""
     after = bytearray(context)
-    if asked[2] in _SALES and context[2] in _SALES:
+    if _protocol(context) == 0 and asked[2] in _SALES and context[2] in _SALES:
         after[2] = asked[2]
     return bytes(after)
 
 
 def _after_replace(context: bytes, asked: bytes) -> bytes:
-    """A Replace Order changes user, sweep, hours, and the display of a displayed order to another of its kind."""
+    """A Replace Order changes user, sweep, hours, and the display of a displayed order to another of its kind.
+
+    A replace by another protocol changes the user alone; one of an order of its own, but for OUCH, everything.
+    """
     after = bytearray(context)
     after[:2] = asked[:2]
+    if _protocol(context) != _protocol(asked):
+        return bytes(after)
+    if _protocol(context):
+        return bytes(asked)
     after[_BYTE["sweep"]] = asked[_BYTE["sweep"]]
     after[_BYTE["flags"]] = context[_BYTE["flags"]] & ~1 | asked[_BYTE["flags"]] & 1
     display, wanted = context[_BYTE["display"]], asked[_BYTE["display"]]

@@ -15,6 +15,7 @@ ignores-epochs  a primary tells what is on its own disk, without a lease, and go
 late-blocks  a primary seals the blocks of rows that it has sent ahead only after 0.1 s
 forgets-rows  a standby takes over without the rows that it has acknowledged ahead of their block
 drops-quarantine  what an old primary sets aside is lost
+lines        clients of the line protocol connect at a port of their own (``tests.line_protocol``); no fault
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
 
@@ -248,6 +249,20 @@ def drops_quarantine() -> None:
     directory.set_aside.check_quarantine = lambda *_: None  # type: ignore[attr-defined]
 
 
+def lines() -> None:
+    from dataclasses import replace
+
+    import node.program
+    from tests.line_protocol import LINES
+
+    sound = node.program._opened_and_served
+
+    def with_lines(options: Any, *arguments: Any) -> None:
+        sound(replace(options, protocols=((LINES, 0),)), *arguments)
+
+    node.program._opened_and_served = with_lines
+
+
 def flips() -> None:
     """Flip a bit of the node's state once DIR/flip names a part (``tests.flipping_node``)."""
     from tests.flipping_node import install
@@ -273,6 +288,7 @@ FAULTS: Final = {
     "forgets-rows": forgets_rows,
     "drops-quarantine": drops_quarantine,
     "flips": flips,
+    "lines": lines,
 }
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gateway.streams import Segment, Streams
+from gateway.ouch.streams import OuchStreams
+from gateway.streams import Segment
 from journal import Block, Journal, quarantine
 from journal.slices import places
 from replay.rebuild import capacity_of, journal_of, rebuild
@@ -208,7 +209,7 @@ def chain_of(data: Path) -> Chain:
     def deliver(segment: Segment) -> None:
         made.setdefault(segment.user, []).extend(Told(packet, *now) for packet in packets(segment.data))
 
-    streams = Streams(capacity, deliver, lambda _: made.clear())
+    streams = OuchStreams(capacity, deliver, lambda _: made.clear())
 
     def observe(first_seq: int, commands: Any, events: Any) -> None:
         bounds = np.searchsorted(events["seq"], np.arange(first_seq, first_seq + len(commands) + 1)).tolist()

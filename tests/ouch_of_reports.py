@@ -9,11 +9,22 @@ from typing import Any, Final
 from engine.bounds import DAY_NS
 from engine.names import unpack
 from engine.records import CommandKind, Instruction, Reason, TimeInForce
-from gateway.context import MINIMUM, MODIFY, SYSTEM_HOURS, token_of, token_of_id
-from gateway.tables import CANCEL_REASONS, REJECT_REASONS
+from gateway.ouch.context import MINIMUM, MODIFY, SYSTEM_HOURS, token_of, token_of_id
+from gateway.ouch.tables import CANCEL_REASONS, REJECT_REASONS
 from reports import Liquidity, ReportFlag, ReportKind
 from wire import ouch, ouch_codes, soup
-from wire.ouch_codes import CancelReason, EventCode, OrderState, RejectReason, ServerMessage
+from wire.ouch_codes import (
+    BuySell,
+    CancelReason,
+    Capacity,
+    CustomerType,
+    Display,
+    EventCode,
+    IntermarketSweep,
+    OrderState,
+    RejectReason,
+    ServerMessage,
+)
 
 _LIQUIDITY: Final = {
     Liquidity.ADDED: ouch_codes.Liquidity.ADDED,
@@ -102,7 +113,13 @@ def _token(report: Any, which: str = "") -> bytes:
 
 
 def _octet(report: Any, n: int, name: str = "context") -> int:
-    return int(report[name]) >> 8 * n & 255
+    """A byte of a context; of an order or a command that came by another protocol, the plainest code."""
+    context = int(report[name])
+    if not context >> 60 & 15:
+        return context >> 8 * n & 255
+    side = BuySell.BUY if report["side"] > 0 else BuySell.SELL
+    codes = (side, Display.ANONYMOUS, Capacity.OTHER, IntermarketSweep.NOT_ELIGIBLE, CustomerType.AS_CONFIGURED, 0)
+    return int(codes[n - 2]) if name == "context" else 0
 
 
 def _about(kind: ServerMessage, report: Any, which: str = "") -> Any:

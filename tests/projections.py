@@ -12,7 +12,7 @@ from checkpoints import Projection, Projections
 from engine.digest import part_digest
 from engine.names import unpack
 from engine.records import CommandKind, EventKind
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from journal import Journal
 from tests.golden.made import CAPACITY
 
@@ -72,13 +72,13 @@ class Blocks(Volumes):
         self._qty = self._qty + 1
 
 
-def all_of(directory: Path, journal: Journal) -> tuple[Volumes, Outbox, Projections]:
+def all_of(directory: Path, journal: Journal) -> tuple[Volumes, OuchOutbox, Projections]:
     """Both projections of a node in ``directory``, as before the first command."""
-    volumes, outbox = Volumes(), Outbox(directory, CAPACITY, journal.journal_id)
+    volumes, outbox = Volumes(), OuchOutbox(directory, CAPACITY, journal.journal_id)
     return volumes, outbox, Projections([outbox, volumes])
 
 
-def streams_of(outbox: Outbox) -> dict[tuple[str, int], bytes]:
+def streams_of(outbox: OuchOutbox) -> dict[tuple[str, int], bytes]:
     """Bytes of every stream that is kept, by session and user."""
     return {
         (spool.session, user): spool.read(user, 0, 1 << 30)

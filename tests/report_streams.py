@@ -88,6 +88,8 @@ def contexts(rng: np.random.Generator, count: int, sides: NDArray[Any]) -> NDArr
     octets[:, 5] = rng.choice(list(b"YN"), count)
     octets[:, 6] = rng.choice(list(b"RN "), count)
     octets[:, 7] = rng.integers(0, 8, count)
+    elsewhere = rng.random(count) < 0.2  # by two other protocols, whose bytes may be any
+    octets[elsewhere, 7] |= rng.choice([0x10, 0xF0], int(elsewhere.sum())).astype(np.uint8)
     return octets.reshape(-1).view("<i8")
 
 

@@ -11,8 +11,8 @@ from engine.bounds import TIME_NS_MAX
 from engine.market_time import ClockPosition, clock_after, clock_at_each
 from engine.records import COMMAND, CommandKind
 from engine.reference import ReferenceEngine
-from gateway.answering import answer_block
-from gateway.tables import new_tables
+from gateway.ouch.answering import answer_block
+from gateway.ouch.tables import new_tables
 
 CAPACITY = Capacity(orders_max=8, ids_max=16, instruments_max=2, participants_max=2)
 START_NS = 1_700_000_000_000_000_000

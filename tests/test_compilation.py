@@ -84,6 +84,6 @@ def test_the_cache_of_kernels_is_named_by_all_files_of_ours_that_they_are_made_o
     assert names == {"kernels/sum.py", "wires/layout.py", "wires/codes.py", "wires/__init__.py"}
 
 
-@pytest.mark.parametrize("folder", ["gateway", "load"])
+@pytest.mark.parametrize("folder", ["gateway/ouch", "load"])
 def test_an_edit_of_the_layout_of_messages_compiles_the_kernels_that_read_them_anew(folder: str) -> None:
     assert {ROOT / "wire" / "ouch_layout.py", ROOT / "wire" / "octets.py"} <= set(kernel_sources(ROOT / folder))

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from engine.jit import INTERPRETED, Packed
-from gateway import turn as t
+from gateway import turn_memory as t
+from gateway.ouch.protocol import OUCH
+from gateway.turn import beat_lines
 from tests.ouch_messages import cancel, enter, messages
 from tests.running import Client, Running, kinds, started
 from wire import soup
@@ -188,15 +190,17 @@ class Lines:
     def __init__(self) -> None:
         self.near, self.far = socket.socketpair()
         self.near.setblocking(False)
+        clock = np.zeros(8, np.int64)
         turn = t.new_turn(
-            np.zeros(8, np.int64), slots=2, descriptors=4_096, users=2, rows=1, segments=1, segment_bytes=1
+            clock, OUCH.heartbeat, slots=2, descriptors=4_096, users=2, rows=1, segments=1, segment_bytes=1
         )
+        turn.words[t.HEARTBEAT_NS], turn.words[t.SILENCE_NS] = HEARTBEAT_NS, SILENCE_NS
         self.packed = Packed(turn)
         self.line = turn.lines[1]
         self.line["fd"], self.line["state"] = self.near.fileno(), t.OPEN
 
     def beat(self, now_ns: int, *, away_ns: int = 0) -> int:
-        return int(t.beat_lines(self.packed.pointers, now_ns, 0, away_ns, now_ns))
+        return int(beat_lines(self.packed.pointers, now_ns, 0, away_ns, now_ns))
 
     def close(self) -> None:
         self.near.close()

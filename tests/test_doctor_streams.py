@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import CheckpointStore, Projections
-from gateway.outbox import Outbox
-from gateway.spool import FOLDER
+from gateway.ouch.outbox import FOLDER, OuchOutbox
 from journal import Journal
 from tests.conftest import Lockstep
 from tests.nodes import SMALL, write_node
@@ -24,7 +23,7 @@ def node(tmp_path: Path) -> Path:
     directory = tmp_path / "node"
     write_node(directory, ROWS, checkpoint_every=100)
     with Journal.open(directory, readonly=True) as journal:
-        outbox = Outbox(directory, SMALL, journal.journal_id)
+        outbox = OuchOutbox(directory, SMALL, journal.journal_id)
     outbox.spool.append(1, 1, 2, b"\0\1x\0\1y")
     outbox.flush()
     store = CheckpointStore(directory)
@@ -64,7 +63,7 @@ def test_a_directory_without_users_streams_needs_none_in_its_checkpoints(node: P
 def test_checkpoint_create_says_that_it_is_without_streams(node: Path, lockstep: Lockstep) -> None:
     listed = [json.loads(line) for line in lockstep("checkpoint", "list", node, "--json")[1].splitlines()]
     assert listed[0]["projections"].keys() == {"streams"}
-    assert listed[0]["projections"]["streams"]["version"] == Outbox.version
+    assert listed[0]["projections"]["streams"]["version"] == OuchOutbox.version
     assert len(listed[0]["projections"]["streams"]["digest"]) == 32
     assert [each["projections"] for each in listed[1:]] == [{}] * (len(listed) - 1)
     status, said, complaint = lockstep("checkpoint", "create", node)

@@ -12,10 +12,12 @@ from engine import Capacity, Engine
 from engine.jit import Packed
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
-from gateway import context
-from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals, read_streams
+from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals
 from gateway.connection import REGION_BYTES
-from gateway.streams import Segment, Streams
+from gateway.ouch import context
+from gateway.ouch.packets import Known, read_streams
+from gateway.ouch.streams import OuchStreams
+from gateway.streams import Segment
 from tests.ouch_messages import IOC, cancel, enter, messages, modify, replace
 from wire import soup
 
@@ -41,7 +43,7 @@ class Venue:
         self.sent: dict[int, bytes] = {}
         self.ends: dict[int, int] = {}
         self.sessions: list[str] = []
-        self.streams = Streams(CAPACITY, self._deliver, self.sessions.append, users_max=8)
+        self.streams = OuchStreams(CAPACITY, self._deliver, self.sessions.append, users_max=8)
         self.buffer = np.zeros(4 * REGION_BYTES, np.uint8)
         self.rows = np.zeros(8_192, COMMAND)
         self.journal: list[NDArray[Any]] = []
@@ -90,16 +92,10 @@ class Venue:
             streams[at]["end"] = begin + len(data)
             streams[at]["user"], streams[at]["participant"] = user, self.streams.row(user)["participant"]
             streams[at]["connection"] = at + 1
-        arrivals = new_arrivals(
-            self.buffer,
-            streams,
-            self.streams.symbols,
-            self.streams.tables.open,
-            self.streams.tables.rest,
-            self.streams.recent,
-            self.rows,
-        )
-        count = read_streams(Packed(arrivals).pointers, len(sent), rows_max, 0, 0)
+        arrivals = Packed(new_arrivals(self.buffer, streams, self.rows))
+        tables = self.streams.tables
+        known = Packed(Known(self.streams.symbols, tables.open, tables.rest, self.streams.recent))
+        count = read_streams(arrivals.pointers, known.pointers, len(sent), rows_max, 0, 0)
         return self.rows[:count].view("V64").copy().view(COMMAND), streams
 
     def send(self, *sent: tuple[int, bytes]) -> None:
@@ -346,7 +342,7 @@ def test_streams_are_a_function_of_the_journal_whatever_its_blocks() -> None:
     def deliver(segment: Segment) -> None:
         sent[segment.user] = sent.get(segment.user, b"") + segment.data
 
-    streams = Streams(CAPACITY, deliver, lambda _: None, users_max=8)
+    streams = OuchStreams(CAPACITY, deliver, lambda _: None, users_max=8)
     step = 37
     for start in range(0, len(rows), step):
         part = rows[start : start + step].view("V64").copy().view(COMMAND)
@@ -369,7 +365,7 @@ def test_a_restored_image_goes_on_with_the_same_bytes() -> None:
     def deliver(segment: Segment) -> None:
         sent[segment.user] = sent.get(segment.user, b"") + segment.data
 
-    streams = Streams(CAPACITY, deliver, lambda _: None, users_max=8)
+    streams = OuchStreams(CAPACITY, deliver, lambda _: None, users_max=8)
     streams.restore(image)
     for rows in venue.journal[done:]:
         streams(engine.seq + 1, rows, engine.apply(rows))

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from engine.names import pack
 from engine.records import CommandKind, EventKind, Limit, Phase, Reason, TimeInForce, concatenate
-from gateway.streams import Streams
-from gateway.tables import CANCEL_REASONS, REJECT_REASONS
+from gateway.ouch.streams import OuchStreams
+from gateway.ouch.tables import CANCEL_REASONS, REJECT_REASONS
 from tests.ouch_messages import IOC, cancel, enter, messages, replace
 from tests.test_gateway import BEGIN_NS, CAPACITY, DAY_NS, Venue, row
 
@@ -128,7 +128,7 @@ def test_streams_with_calls_and_halts_are_a_function_of_the_journal() -> None:
         whole[user] = whole.get(user, b"") + data
 
     engine = type(venue.engine)(CAPACITY)
-    streams = Streams(CAPACITY, deliver, lambda _: None, users_max=8)
+    streams = OuchStreams(CAPACITY, deliver, lambda _: None, users_max=8)
     rows = concatenate(venue.journal)
     for at in range(len(rows)):
         one = rows[at : at + 1].view("V64").copy().view(rows.dtype)

@@ -76,7 +76,7 @@ def test_a_password_that_is_replaced_while_it_is_checked_opens_nothing(tmp_path:
     async def run() -> None:
         turns = Turns(tmp_path / "node")
         observe(turns, batch(user("UD", "ALPHA"), credential_row("UD", "old", 4)))
-        connection = turns.gateway.protocol()
+        connection = turns.gateway.connection(turns.gateway.entrances[0])
         connection.connection_made(Wire())
         login = LoginRequest("UD", "old", "", 0).packet()
         connection.get_buffer(0)[: len(login)] = login
@@ -96,10 +96,10 @@ def test_the_ipv6_addresses_of_a_network_count_as_one_for_connections_and_passwo
         turns = Turns(tmp_path / "node")
         gateway = turns.gateway
         asked: list[str] = []
-        cast(Any, gateway)._logins.check = lambda _connection, address, *_: asked.append(address)
+        cast(Any, gateway)._sign_on._logins.check = lambda _connection, address, *_: asked.append(address)
 
         def connected(address: str) -> Connection:
-            connection = gateway.protocol()
+            connection = gateway.connection(gateway.entrances[0])
             connection.connection_made(Wire(address))
             return connection
 

@@ -18,7 +18,9 @@ from engine.names import pack
 from engine.records import COMMAND, EVENT, CommandKind, UserPermission, concatenate
 from gateway.arrival_log import ArrivalFiles, ArrivalLog, read_arrivals
 from gateway.connection import Connection
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
+from gateway.ouch.protocol import OUCH
+from gateway.protocol import Entrance
 from gateway.server import ROWS_LEAST, ROWS_MAX, TURN_NS_MAX, Gateway
 from tests.ouch_messages import cancel
 from tests.rows import clock, instrument, participant, row
@@ -67,7 +69,7 @@ class Turns:
 
     def __init__(self, directory: Path, connections_max: int = 1_024, arrival_log: ArrivalLog | None = None) -> None:
         directory.mkdir()
-        outbox = Outbox(directory, SMALL, JOURNAL_ID)
+        outbox = OuchOutbox(directory, SMALL, JOURNAL_ID)
         rows = concatenate(
             [clock(), instrument("XYZ"), participant("ALPHA")]
             + [
@@ -85,7 +87,7 @@ class Turns:
         self.slow_s, self.passed_ns = 0.0, 0  # time passes only while the market takes a batch
         self.taken: list[NDArray[Any]] = []
         self.gateway = Gateway(
-            outbox,
+            [Entrance(OUCH, outbox)],
             take=self._take,
             has_room=lambda: True,
             on_user_disconnect=lambda _: None,
@@ -96,8 +98,8 @@ class Turns:
         )
         self.connections = [self._connection(name, outbox) for name in NAMES]
 
-    def _connection(self, name: str, outbox: Outbox, address: str = "127.0.0.1") -> Connection:
-        connection, user = self.gateway.protocol(), outbox.streams.user(name)
+    def _connection(self, name: str, outbox: OuchOutbox, address: str = "127.0.0.1") -> Connection:
+        connection, user = self.gateway.connection(self.gateway.entrances[0]), outbox.streams.user(name)
         connection.connection_made(Wire(address))
         connection.session.receive(LoginRequest(name, "any", "", 0).packet(), self.gateway.now_ns())
         self.gateway.logged_in[user] = connection

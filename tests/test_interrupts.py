@@ -19,7 +19,7 @@ from typing import Final
 import pytest
 
 from cli.main import run_line
-from gateway.kernels import LAST as LAST_KERNEL
+from gateway.ouch.kernels import LAST as LAST_KERNEL
 from tests.conftest import Lockstep
 from tests.parts import seed_of_the_day
 from tests.running import until
@@ -167,8 +167,8 @@ def test_a_signal_to_the_first_compilation_alone_ends_its_child_too(
         text=True,
         env={**os.environ, "LOCKSTEP_CACHE_DIR": str(tmp_path)},
     )
-    until(lambda: bool(children(process.pid, "gateway.kernels")), LIMIT_S)
-    (child,) = children(process.pid, "gateway.kernels")
+    until(lambda: bool(children(process.pid, "gateway.ouch.kernels")), LIMIT_S)
+    (child,) = children(process.pid, "gateway.ouch.kernels")
     process.send_signal(number)
     _, complaint = process.communicate(timeout=LIMIT_S)
     said = [each for each in complaint.splitlines() if "compiling the kernels" not in each]

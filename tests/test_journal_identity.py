@@ -9,7 +9,7 @@ import pytest
 from checkpoints import CheckpointStore, Projections
 from directory.recover import Recovery, create, prune, recover
 from gateway.arrival_log import ArrivalError, ArrivalFiles, read_arrivals
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from gateway.spool import Spool
 from journal import Block, Journal, JournalDamaged, frame, marks
 from replay.verify import verify
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_journal_with_identical_commands_is_not_used(
 def filled(directory: Path, session: str, journal_id: bytes) -> Spool:
     """A spool with a message of a user."""
     directory.mkdir(exist_ok=True)
-    spool = Spool(directory, session, journal_id)
+    spool = OuchOutbox.open_spool(directory, session, journal_id)
     spool.append(1, 1, 1, MESSAGE)
     spool.flush()
     return spool
@@ -133,12 +133,12 @@ def test_a_spool_of_another_journal_is_refused(tmp_path: Path) -> None:
     image = one.image()
     one.close()
     other.close()
-    again = Spool(tmp_path / "one", "20240115", ONE)
+    again = OuchOutbox.open_spool(tmp_path / "one", "20240115", ONE)
     again.restore(image)
     assert again.read(1, 0, 10) == MESSAGE, "or this test shows nothing"
     again.close()
     shutil.copy(tmp_path / "other" / "streams" / "20240115.spool", tmp_path / "one" / "streams" / "20240115.spool")
-    again = Spool(tmp_path / "one", "20240115", ONE)
+    again = OuchOutbox.open_spool(tmp_path / "one", "20240115", ONE)
     with pytest.raises(ValueError, match=r"one/streams/20240115\.spool was taken from another journal$"):
         again.restore(image)
     again.clear()
@@ -153,7 +153,7 @@ def test_a_spool_of_another_session_is_refused_too(tmp_path: Path) -> None:
     image = spool.image()
     spool.close()
     spool.path.rename(spool.path.with_name("20240116.spool"))
-    again = Spool(tmp_path, "20240116", ONE)
+    again = OuchOutbox.open_spool(tmp_path, "20240116", ONE)
     with pytest.raises(ValueError, match="was taken from another session"):
         again.restore(image)
     again.close()
@@ -166,7 +166,7 @@ def with_streams(tmp_path: Path) -> tuple[Path, Path]:
         directory = tmp_path / name
         journal, engine = create(directory, made.CAPACITY)
         with journal:
-            outbox = Outbox(directory, made.CAPACITY, journal.journal_id)
+            outbox = OuchOutbox(directory, made.CAPACITY, journal.journal_id)
             pump(batches(made.commands(), 50), FileStamp(), journal, engine, publishers=[outbox.observe])
         outbox.flush()
         images = Projections([outbox]).images()
@@ -175,10 +175,10 @@ def with_streams(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "one", tmp_path / "other"
 
 
-def recovered_with_streams(directory: Path) -> tuple[Outbox, Recovery]:
+def recovered_with_streams(directory: Path) -> tuple[OuchOutbox, Recovery]:
     """Streams and report of a recovery."""
     with Journal.open(directory, readonly=True) as journal:
-        outbox = Outbox(directory, made.CAPACITY, journal.journal_id)
+        outbox = OuchOutbox(directory, made.CAPACITY, journal.journal_id)
     journal, _, recovered = recover(directory, projections=Projections([outbox]))
     journal.close()
     outbox.close()

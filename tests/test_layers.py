@@ -276,6 +276,7 @@ def test_planted_violations_are_found() -> None:
         "sequencer",
         "directory",
         "gateway",
+        "gateway/ouch",
         "replication",
         "tape",
         "node",
@@ -317,6 +318,27 @@ def test_whoever_sends_orders_does_it_with_the_client_library() -> None:
                 if dotted.split(".")[0] == "wire" and dotted not in ("wire.ouch_codes", "wire.errors"):
                     found.add(path.relative_to(ROOT).as_posix())
     assert found == _OF_BYTES
+
+
+def protocol_faults(path: str, source: str) -> list[str]:
+    """Imports of a file of ``gateway/`` by which it would know a protocol."""
+    found = []
+    for line, dotted in imports(source):
+        if dotted.startswith("gateway.ouch") or (
+            dotted.split(".")[0] == "wire" and dotted not in ("wire.errors", "wire.session_state")
+        ):
+            found.append(f"{path}:{line}: gateway knows no protocol, so it may not import {dotted}")
+    return found
+
+
+def test_the_gateway_knows_no_protocol() -> None:
+    files = {path: text(path) for path in paths("gateway") if not path.startswith("gateway/ouch/")}
+    assert len(files) > 20
+    found = [fault for path, source in files.items() for fault in protocol_faults(path, source)]
+    assert not found, "\n".join(found)
+    for planted in ("from gateway.ouch.tables import OPEN\n", "from wire import soup\n", "import wire.ouch\n"):
+        assert protocol_faults("gateway/server.py", planted)
+    assert not protocol_faults("gateway/server.py", "from wire.errors import ProtocolError\n")
 
 
 #: Functions that have more parameters than one can keep in mind: kernels on the path of an order.

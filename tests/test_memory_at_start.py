@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.capacity import Capacity
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from node.opening import open_directory
 
 CAPACITY = Capacity(orders_max=1 << 18, ids_max=1 << 18, instruments_max=4, participants_max=4)
@@ -28,7 +28,7 @@ def resident(array: NDArray[Any]) -> float:
     return float((states & 1).mean())
 
 
-def tables_of(outbox: Outbox) -> list[NDArray[Any]]:
+def tables_of(outbox: OuchOutbox) -> list[NDArray[Any]]:
     """Tables of the messages to users that a block of orders touches at any place."""
     tables = outbox.streams.tables
     return [tables.open, tables.rest, tables.out, tables.grouped, tables.messages]

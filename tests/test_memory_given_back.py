@@ -9,6 +9,7 @@ import pytest
 
 from gateway import spool as spool_module
 from gateway.contention import CONTENDED_NS, LOOK_NS, Contention
+from gateway.ouch.outbox import OuchOutbox
 from gateway.spool import EXTENT_BYTES, Spool
 from gateway.write_behind import EXTENTS, WriteBehind
 from journal import Journal
@@ -54,7 +55,7 @@ def behind_of(spool: Spool) -> WriteBehind:
 
 
 def test_a_spool_gives_full_extents_back_alone_and_has_the_same_bytes(tmp_path: Path, given: Given) -> None:
-    kept, spool = (Spool(folder(tmp_path, name), SESSION, JOURNAL_ID) for name in ("kept", "given"))
+    kept, spool = (OuchOutbox.open_spool(folder(tmp_path, name), SESSION, JOURNAL_ID) for name in ("kept", "given"))
     filled(kept)
     assert not given, "a spool that does not pass through keeps its memory"
     spool.pass_through(True)
@@ -78,7 +79,7 @@ def test_a_spool_gives_full_extents_back_alone_and_has_the_same_bytes(tmp_path: 
 
 
 def test_an_error_of_the_disk_behind_a_spool_ends_its_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     spool.pass_through(True)
 
     def fail(_fd: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from gateway import connection as gateway_connection
 from gateway.attention import Beat
+from gateway.ouch.protocol import OUCH
 from tests.ouch_messages import IOC, cancel, enter, messages, modify, replace
 from tests.running import HEARTBEAT, SOON_S, Client, Running, answered_in_s, kinds, resident_bytes, started, until
 from wire import soup, soup_session
@@ -290,7 +291,10 @@ def test_a_connection_that_is_ended_and_does_not_go_is_cut_off(monkeypatch: pyte
         def now_ns(self) -> int:
             return 1_000
 
-    ended = gateway_connection.Connection(Clock(), 1)  # type: ignore[arg-type]
+    class Door:
+        protocol = OUCH
+
+    ended = gateway_connection.Connection(Clock(), Door(), 1)  # type: ignore[arg-type]
     stuck = _Stuck()
     monkeypatch.setattr(ended, "transport", stuck)
     ended.close("garbage")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.names import unpack
-from gateway.context import order_id
+from gateway.ouch.context import order_id
 from tests.conftest import Lockstep
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from engine import InvariantError
 from engine.names import pack
 from engine.records import CommandKind, Instruction, Phase, SelfTrade, Side, TimeInForce, concatenate
-from gateway.tables import new_tables
-from gateway.writing import put_number, put_price, put_u64
+from gateway.ouch.tables import new_tables
+from gateway.ouch.writing import put_number, put_price, put_u64
 from node import far_prices
 from node.control import OperationRefused
 from replay.errors import ReplayError

@@ -9,7 +9,7 @@ import pytest
 
 from engine import Capacity, Engine
 from engine.jit import INTERPRETED, Packed
-from gateway.streams import Streams
+from gateway.ouch.streams import OuchStreams
 
 
 class Pair(NamedTuple):
@@ -45,6 +45,6 @@ def test_an_engine_and_a_fold_keep_the_arrays_that_their_kernels_write_to() -> N
     engine = Engine(capacity)
     with pytest.raises(AttributeError):
         engine._state = Engine(capacity)._state  # type: ignore[misc]
-    streams = Streams(capacity, lambda _segment: None, lambda _session: None, users_max=1)
+    streams = OuchStreams(capacity, lambda _segment: None, lambda _session: None, users_max=1)
     with pytest.raises(AttributeError):
         streams.tables = streams.tables._replace()  # type: ignore[misc]

@@ -24,7 +24,9 @@ from engine.names import pack
 from engine.records import COMMAND, CommandKind, TimeInForce, UserPermission, concatenate
 from engine.records import Phase as MarketPhase
 from gateway.connection import Connection
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
+from gateway.ouch.protocol import OUCH
+from gateway.protocol import Entrance
 from gateway.server import Gateway
 from gateway.spool import SpoolError
 from sequencer.pump import pump
@@ -47,7 +49,7 @@ class Days:
     def __init__(self, directory: Path, past_days: int = 5, begun: bool = True) -> None:
         directory.mkdir(exist_ok=True)
         self.directory, self.past_days = directory, past_days
-        self.outbox = Outbox(directory, CAPACITY, JOURNAL_ID, past_days=past_days)
+        self.outbox = OuchOutbox(directory, CAPACITY, JOURNAL_ID, past_days=past_days)
         self.engine = Engine(CAPACITY)
         self.blocks: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
         self.day = 0
@@ -71,7 +73,7 @@ class Days:
         self.absent: list[int] = []
         self.warned: list[str] = []
         self.gateway = Gateway(
-            self.outbox,
+            [Entrance(OUCH, self.outbox)],
             take=lambda rows, _: self.take(rows.view("V64").copy().view(COMMAND)),
             has_room=lambda: True,
             on_user_disconnect=self.disconnected.append,
@@ -79,7 +81,7 @@ class Days:
             report=lambda *_, **__: None,
             warn=lambda event, **fields: self.warned.append(f"{event} {fields['session']}: {fields['why']}"),
         )
-        known = self.gateway._log_in
+        known = self.gateway._sign_on._log_in
         self.gateway.on_login_request = lambda connection, request: known(  # type: ignore[method-assign]
             connection, request, self.outbox.streams.user(request.user)
         )
@@ -95,7 +97,7 @@ class Days:
         self.take(clock(NANOSECONDS_2024_01_15_0930 + self.day * DAY_NS))
 
     def connected(self) -> tuple[Connection, Wire]:
-        connection, wire = self.gateway.protocol(), Wire()
+        connection, wire = self.gateway.connection(self.gateway.entrances[0]), Wire()
         connection.connection_made(wire)
         self.connections.append(connection)
         return connection, wire
@@ -459,7 +461,7 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
         directory = tmp_path / "recovered"
         journal, engine = create(directory, CAPACITY)
         with journal:
-            outbox = Outbox(directory, CAPACITY, journal.journal_id)
+            outbox = OuchOutbox(directory, CAPACITY, journal.journal_id)
             aside = CheckpointFork(journal, 10**9, projections=Projections([outbox]))
             pump((rows for _, rows, _ in days.blocks), FileStamp(), journal, engine, publishers=[outbox.observe])
             with aside:
@@ -467,7 +469,7 @@ def test_a_node_that_recovers_has_the_past_days_from_a_checkpoint_and_without_on
                 until(lambda: aside.tend() or not aside.busy)
             outbox.close()
         for checkpoint in (True, False):
-            outbox = Outbox(directory, CAPACITY, journal.journal_id)
+            outbox = OuchOutbox(directory, CAPACITY, journal.journal_id)
             if not checkpoint:
                 shutil.rmtree(directory / "checkpoints")
             journal, _, recovered = recover(directory, projections=Projections([outbox]))

@@ -16,7 +16,7 @@ from checkpoints import CheckpointStore
 from cli.errors import LATER, sentence
 from directory.recover import checkpoint
 from engine.records import COMMAND
-from gateway.spool import Spool
+from gateway.ouch.outbox import OuchOutbox
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import LOCK_NAME, WriterLock, writer_pid
 from node.suspension import FILE as HALTS
@@ -68,7 +68,7 @@ def test_a_node_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path:
 
 def test_small_files_of_a_node_are_private_too(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    Spool(tmp_path, "20240115", bytes(16)).close()
+    OuchOutbox.open_spool(tmp_path, "20240115", bytes(16)).close()
     suspension = Suspension.__new__(Suspension)
     suspension._path, suspension._ended = tmp_path / HALTS, {1: 3}
     suspension._remember()

@@ -23,7 +23,7 @@ from directory.checkpoint_fork import CheckpointFork
 from directory.recover import Recovery, create, recover
 from engine import Engine
 from engine.records import RULES_VERSION, Phase
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from journal import Journal
 from node.logs import Log
 from node.node import Node, NodeOptions
@@ -98,7 +98,7 @@ def node(tmp_path: Path) -> Path:
     return directory
 
 
-def restarted(directory: Path) -> tuple[Volumes, Outbox, Recovery]:
+def restarted(directory: Path) -> tuple[Volumes, OuchOutbox, Recovery]:
     """Projections and report of a recovery."""
     with Journal.open(directory, readonly=True) as journal:
         volumes, outbox, projections = all_of(directory, journal)
@@ -107,7 +107,7 @@ def restarted(directory: Path) -> tuple[Volumes, Outbox, Recovery]:
     return volumes, outbox, recovered
 
 
-def agree(volumes: Volumes, outbox: Outbox, truth: Truth) -> bool:
+def agree(volumes: Volumes, outbox: OuchOutbox, truth: Truth) -> bool:
     assert volumes.by_symbol == truth.by_symbol
     assert streams_of(outbox) == truth.streams
     assert {"streams": outbox.digest(), "volumes": volumes.digest()} == truth.digests[len(ROWS)]
@@ -234,14 +234,14 @@ def test_an_image_that_cannot_be_used_leaves_the_market_and_the_other_projection
     newest, before = checkpoints(node)[-1], checkpoints(node)[-2]
     spoil(node, name, newest)
     seen: dict[str, int] = {"streams": 0}
-    observe = Outbox.observe
+    observe = OuchOutbox.observe
 
-    def counted(self: Outbox, first_seq: int, rows: NDArray[Any], events: NDArray[Any]) -> None:
+    def counted(self: OuchOutbox, first_seq: int, rows: NDArray[Any], events: NDArray[Any]) -> None:
         seen["streams"] += len(rows)
         observe(self, first_seq, rows, events)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Outbox, "observe", counted)
+        patch.setattr(OuchOutbox, "observe", counted)
         volumes, outbox, recovered = restarted(node)
     seen["volumes"] = volumes.seen
     assert recovered.rebuilt.checkpoint_seq == newest

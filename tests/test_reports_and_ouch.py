@@ -48,6 +48,14 @@ class Session(Venue):
         self.ouch.take(made)
         self.made.append(made)
 
+    def send(self, *sent: tuple[int, bytes]) -> None:
+        """Send messages, a part of which comes by another protocol: its bytes in the context are none of OUCH."""
+        rows = self.read(*sent)[0]
+        for at in np.flatnonzero((self.rng.random(len(rows)) < 0.15) & (rows["kind"] != CommandKind.EXTEND)).tolist():
+            place = "new_context" if rows["kind"][at] == CommandKind.REPLACE else "context"
+            rows[place][at] |= np.int64(-1) << 60
+        self.take(rows)
+
     def run(self, turns: int) -> None:
         """Turns of the gateway, with commands of the operator between them."""
         for _ in range(turns):

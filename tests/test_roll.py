@@ -25,7 +25,7 @@ from engine import Engine
 from engine.capacity import Capacity
 from engine.interface import MarketEngine
 from engine.records import CommandKind
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from gateway.spool import Spool
 from journal import Journal, JournalError, JournalFault, slices
 from replay.difference import unlike
@@ -54,7 +54,7 @@ LARGER = replace(CAPACITY, orders_max=900, ids_max=9_000, instruments_max=7, par
 
 def projections_of(directory: Path) -> Any:
     """The projections of a node in ``directory``, for any capacity."""
-    return lambda capacity, journal_id: Projections([Outbox(directory, capacity, journal_id), Volumes()])
+    return lambda capacity, journal_id: Projections([OuchOutbox(directory, capacity, journal_id), Volumes()])
 
 
 class Outcome(NamedTuple):
@@ -403,8 +403,8 @@ def test_streams_of_an_earlier_version_go_on_where_no_slice_can_give_them_again(
         return {**real(spool), "crc": np.array(crcs, np.int64)}
 
     with monkeypatch.context() as earlier:
-        earlier.setattr(Outbox, "version", 1)
-        earlier.setattr(Outbox, "digest", lambda _: bytes(16))
+        earlier.setattr(OuchOutbox, "version", 1)
+        earlier.setattr(OuchOutbox, "digest", lambda _: bytes(16))
         earlier.setattr(Spool, "image", image_of_version_1)
         before = rolled_at(tmp_path, [ENDS[-2]])
     shutil.rmtree(tmp_path / "journal")

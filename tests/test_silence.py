@@ -15,7 +15,9 @@ from engine.names import pack
 from engine.records import COMMAND, EVENT, CommandKind, UserPermission, concatenate
 from gateway.attention import Attention
 from gateway.connection import LEAVE_NS, LOGIN_NS, REGION_BYTES, SLOW_NS, Connection
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
+from gateway.ouch.protocol import OUCH
+from gateway.protocol import Entrance
 from gateway.server import BEAT_S, Gateway
 from tests.ouch_messages import cancel
 from tests.rows import clock, instrument, participant, row
@@ -70,7 +72,7 @@ class Place:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
-        outbox = Outbox(directory, SMALL, bytes(16))
+        outbox = OuchOutbox(directory, SMALL, bytes(16))
         users = [
             row(
                 CommandKind.USER,
@@ -86,7 +88,7 @@ class Place:
         self.taken: list[NDArray[Any]] = []
         self.now_ns = 1_000 * SECOND_NS
         self.gateway = Gateway(
-            outbox,
+            [Entrance(OUCH, outbox)],
             take=lambda rows, _: self.taken.append(rows.view("V64").copy().view(COMMAND)),
             has_room=lambda: self.room,
             on_user_disconnect=lambda _: None,
@@ -99,12 +101,12 @@ class Place:
         self.one, self.other = (self._logged_in(name, outbox) for name in ("UA", "UB"))
 
     def connected(self) -> Connection:
-        connection, wire = self.gateway.protocol(), Wire()
+        connection, wire = self.gateway.connection(self.gateway.entrances[0]), Wire()
         self.wires.append(wire)
         connection.connection_made(wire)
         return connection
 
-    def _logged_in(self, name: str, outbox: Outbox) -> Connection:
+    def _logged_in(self, name: str, outbox: OuchOutbox) -> Connection:
         connection, user = self.connected(), outbox.streams.user(name)
         connection.session.receive(LoginRequest(name, "any", "", 0).packet(), self.now_ns)
         self.gateway.logged_in[user] = connection

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.capacity import Capacity
-from gateway.outbox import NO_SESSION, Outbox, changed_files
-from gateway.spool import EXTENT_BYTES, FOLDER, STREAM_PENDING_BYTES_MAX, Spool, SpoolError, remove_files
+from gateway.ouch.outbox import FOLDER, OuchOutbox
+from gateway.outbox import NO_SESSION
+from gateway.spool import EXTENT_BYTES, STREAM_PENDING_BYTES_MAX, Spool, SpoolError, remove_files
 
 SESSION = "20240115"
 JOURNAL_ID = bytes(range(16))
@@ -39,7 +40,7 @@ def filled(spool: Spool, seed: int, rounds: int) -> dict[int, list[bytes]]:
 
 
 def test_every_message_is_found_where_it_begins(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     held = filled(spool, 1, 8_000)
     chance = random.Random(2)
     for user, messages in held.items():
@@ -57,14 +58,14 @@ def test_every_message_is_found_where_it_begins(tmp_path: Path) -> None:
 
 
 def test_a_spool_goes_on_from_an_image_and_writes_over_what_came_after(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     before = {user: list(messages) for user, messages in filled(spool, 3, 3_000).items()}
     spool.flush()
     image = spool.image()
     for user, messages in before.items():
         spool.append(user, len(messages) + 1, 1, b"\0\1x" * 50_000)
     spool.close()
-    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     again.restore(image)
     for user, messages in before.items():
         again.append(user, len(messages) + 1, 1, b"\0\1y")
@@ -73,20 +74,20 @@ def test_a_spool_goes_on_from_an_image_and_writes_over_what_came_after(tmp_path:
 
 
 def test_a_file_that_is_shorter_than_its_image_is_refused(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     filled(spool, 4, 3_000)
     spool.flush()
     image = spool.image()
     os.truncate(spool.path, spool.path.stat().st_size - 1)
     spool.close()
-    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     with pytest.raises(ValueError, match="shorter than what was written"):
         again.restore(image)
     again.close()
 
 
 def test_what_cannot_be_read_again_is_a_fault_of_the_machine(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     spool.append(1, 1, 1, b"\0\1x")
     spool.flush()
     os.truncate(spool.path, 0)
@@ -97,7 +98,7 @@ def test_what_cannot_be_read_again_is_a_fault_of_the_machine(tmp_path: Path) -> 
 
 
 def test_a_write_that_failed_is_made_again_at_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     data = b"\0\1x" * EXTENT_BYTES
     write, calls = os.pwrite, []
 
@@ -115,7 +116,7 @@ def test_a_write_that_failed_is_made_again_at_the_same_place(tmp_path: Path, mon
     assert spool.position_of(1, EXTENT_BYTES) == len(data) - 3
     image = spool.image()
     spool.close()
-    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     again.restore(image)
     again.close()
 
@@ -128,7 +129,7 @@ def test_many_small_messages_of_many_streams_are_few_writes(tmp_path: Path, monk
         return write(fd, piece, offset)
 
     monkeypatch.setattr(os, "pwrite", counted)
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     for seq in range(1, 1_001):
         for user in range(1, 51):
             spool.append(user, seq, 1, b"x" * 50)
@@ -146,7 +147,7 @@ def test_many_small_messages_of_many_streams_are_few_writes(tmp_path: Path, monk
 
 
 def test_a_flipped_bit_anywhere_in_what_was_written_is_not_believed(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     filled(spool, 5, 3_000)
     spool.flush()
     image = spool.image()
@@ -157,12 +158,12 @@ def test_a_flipped_bit_anywhere_in_what_was_written_is_not_believed(tmp_path: Pa
     assert len(written) > 40
     for at in (*written[:40], whole.rfind(whole.rstrip(b"\0")[-1:])):
         spool.path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :])
-        again = Spool(tmp_path, SESSION, JOURNAL_ID)
+        again = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
         with pytest.raises(ValueError, match=r"streams/20240115\.spool was (changed|written|taken)"):
             again.restore(image)
         again.close()
     spool.path.write_bytes(whole)
-    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     again.restore(image)
     assert {name: array.tolist() for name, array in again.image().items()} == {
         name: array.tolist() for name, array in image.items()
@@ -177,39 +178,39 @@ def image_of_version_1(image: dict[str, NDArray[Any]], spool: Spool) -> dict[str
 
 
 def test_an_image_with_crc_32_is_taken_and_finds_a_flipped_bit(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     filled(spool, 7, 1_000)
     spool.flush()
     image = spool.image()
     earlier = image_of_version_1(image, spool)
     spool.close()
-    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     again.restore(earlier)
     assert again.image()["xxh3"].tolist() == image["xxh3"].tolist()
     again.close()
     octets = bytearray(spool.path.read_bytes())
     octets[-1_000] ^= 1
     spool.path.write_bytes(octets)
-    changed = Spool(tmp_path, SESSION, JOURNAL_ID)
+    changed = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     with pytest.raises(ValueError, match="was changed"):
         changed.restore(earlier)
     changed.close()
 
 
 def test_an_image_of_a_release_without_checksums_is_taken(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, SESSION, JOURNAL_ID)
+    spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     filled(spool, 7, 100)
     spool.flush()
     image = spool.image()
     spool.close()
-    again = Spool(tmp_path, SESSION, JOURNAL_ID)
+    again = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     again.restore({name: array for name, array in image.items() if name != "xxh3"})
     assert again.image()["xxh3"].tolist() == image["xxh3"].tolist()
     again.close()
 
 
 def test_checksums_do_not_depend_on_flushes_nor_on_a_restore(tmp_path: Path) -> None:
-    often, seldom = (Spool(tmp_path, session, JOURNAL_ID) for session in ("20240115", "20240116"))
+    often, seldom = (OuchOutbox.open_spool(tmp_path, session, JOURNAL_ID) for session in ("20240115", "20240116"))
     for number in range(1, 400):
         for spool in (often, seldom):
             spool.append(number % 3, number, 1, number.to_bytes(2, "big") * 300)
@@ -217,7 +218,7 @@ def test_checksums_do_not_depend_on_flushes_nor_on_a_restore(tmp_path: Path) -> 
         if number == 200:
             image = often.image()
             often.close()
-            often = Spool(tmp_path, "20240115", JOURNAL_ID)
+            often = OuchOutbox.open_spool(tmp_path, "20240115", JOURNAL_ID)
             often.restore(image)
     assert often.checksums().tolist() == seldom.checksums().tolist()
     for spool in (often, seldom):
@@ -230,14 +231,14 @@ def test_checksums_do_not_depend_on_flushes_nor_on_a_restore(tmp_path: Path) -> 
 
 
 def test_no_file_is_made_for_the_time_before_the_first_clock_value(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path, Capacity(), bytes(16))
+    outbox = OuchOutbox(tmp_path, Capacity(), bytes(16))
     image = outbox.image()
     outbox.sync()
     outbox.close()
     assert outbox.spool.is_closed
-    outbox = Outbox(tmp_path, Capacity(), bytes(16))
+    outbox = OuchOutbox(tmp_path, Capacity(), bytes(16))
     outbox.restore(image, 0)
-    assert changed_files(tmp_path, bytes(16), image) == []
+    assert OuchOutbox.changed_files(tmp_path, bytes(16), image) == []
     assert not list((tmp_path / FOLDER).iterdir())
     outbox.spool.append(1, 1, 1, message(random.Random(1)))
     outbox.flush()
@@ -245,7 +246,7 @@ def test_no_file_is_made_for_the_time_before_the_first_clock_value(tmp_path: Pat
     image = outbox.image()
     outbox.close()
     outbox.spool.path.unlink()
-    outbox = Outbox(tmp_path, Capacity(), bytes(16))
+    outbox = OuchOutbox(tmp_path, Capacity(), bytes(16))
     with pytest.raises(ValueError, match="is missing"):
         outbox.restore(image, 0)
     outbox.close()
@@ -253,7 +254,7 @@ def test_no_file_is_made_for_the_time_before_the_first_clock_value(tmp_path: Pat
 
 def test_files_of_sessions_that_are_not_kept_are_removed_and_those_of_an_earlier_release_too(tmp_path: Path) -> None:
     for session in ("20240115", "20240116"):
-        Spool(tmp_path, session, JOURNAL_ID).close()
+        OuchOutbox.open_spool(tmp_path, session, JOURNAL_ID).close()
         (tmp_path / FOLDER / session).write_bytes(b"written by an earlier release")
-    remove_files(tmp_path, {"20240116"})
+    remove_files(tmp_path / FOLDER, {"20240116"})
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["20240116.spool"]

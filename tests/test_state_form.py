@@ -16,7 +16,7 @@ from engine import RULES_VERSION, Engine, state
 from engine.digest import layout_digest
 from engine.state import STATE_LAYOUT, STATE_VERSION
 from gateway import streams, tables
-from gateway.streams import Streams
+from gateway.ouch.streams import OuchStreams
 from replay.rebuild import rebuild
 from replay.verify import verify
 from tests.golden import made
@@ -212,13 +212,13 @@ def test_each_change_of_a_field_of_the_state_has_its_checkpoint_refused(
     assert rebuild(tmp_path).checkpoint_seq > 0
 
 
-# Streams of users.
+# OuchStreams of users.
 
 
 @pytest.mark.parametrize("name", ["TABLES_VERSION", "TABLES_LAYOUT"])
 def test_streams_of_another_version_or_layout_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fresh() -> Streams:
-        return Streams(SMALL, lambda _: None, lambda _: None)
+    def fresh() -> OuchStreams:
+        return OuchStreams(SMALL, lambda _: None, lambda _: None)
 
     image = {table: np.array(array) for table, array in fresh().image().items()}
     fresh().restore(image)

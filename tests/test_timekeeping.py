@@ -13,7 +13,7 @@ from engine import Capacity, Engine
 from engine.bounds import DAY_NS
 from engine.names import pack
 from engine.records import COMMAND, RULES_VERSION, CommandKind, Permission, Phase, UserPermission, concatenate
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from journal import Journal
 from node.clock_watch import JUMPS_MAX
 from node.market import Market
@@ -39,7 +39,7 @@ class Quiet:
         self.sent: dict[int, bytes] = {}
         self.journal = Journal.create(directory, {"rules_version": RULES_VERSION}, durability="none")
         self.engine = Engine(SMALL)
-        outbox = Outbox(directory, SMALL, self.journal.journal_id)
+        outbox = OuchOutbox(directory, SMALL, self.journal.journal_id)
         outbox.on_segment = lambda segment: self.sent.__setitem__(
             segment.user, self.sent.get(segment.user, b"") + segment.data
         )

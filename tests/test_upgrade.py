@@ -24,9 +24,11 @@ from engine import Capacity, Engine
 from engine.names import pack
 from engine.records import COMMAND, RULES_VERSION, CommandKind, Phase
 from engine.reference import ReferenceEngine
-from gateway.earlier_streams import EarlierStreams, tables_without_users
+from gateway.ouch.earlier_streams import EarlierStreams, tables_without_users
+from gateway.ouch.protocol import OUCH
+from gateway.ouch.streams import OuchStreams
+from gateway.protocol import Entrance
 from gateway.server import Gateway
-from gateway.streams import Streams
 from journal import Journal
 from journal.slices import places
 from node.opening import OpenDirectory, open_directory
@@ -217,7 +219,7 @@ def test_a_client_that_resumes_after_an_upgrade_gets_its_messages_from_the_first
 
     async def inside() -> None:
         gateway = Gateway(
-            node.outbox,
+            [Entrance(OUCH, node.outbox)],
             take=lambda *_: None,
             has_room=lambda: True,
             on_user_disconnect=lambda _user: None,
@@ -225,14 +227,14 @@ def test_a_client_that_resumes_after_an_upgrade_gets_its_messages_from_the_first
             report=lambda *_, **__: None,
             warn=lambda *_, **__: None,
         )
-        known = gateway._log_in  # passwords are another test's
+        known = gateway._sign_on._log_in  # passwords are another test's
         gateway.on_login_request = lambda connection, request: known(  # type: ignore[method-assign]
             connection, request, node.outbox.streams.user(request.user)
         )
         for session in content["sessions_kept"]:
             for name, password in content["passwords"].items():
                 user = node.outbox.streams.user(name)
-                connection, wire = gateway.protocol(), Wire()
+                connection, wire = gateway.connection(gateway.entrances[0]), Wire()
                 connection.connection_made(wire)
                 request = LoginRequest(name, password, session, 1).packet()
                 connection.get_buffer(0)[: len(request)] = request
@@ -309,7 +311,7 @@ def test_each_rules_version_says_what_it_changes() -> None:
 
 
 def test_tables_of_a_market_without_users_are_those_that_a_replay_gives() -> None:
-    streams, engine = Streams(CAPACITY, lambda _segment: None, lambda _session: None), Engine(CAPACITY)
+    streams, engine = OuchStreams(CAPACITY, lambda _segment: None, lambda _session: None), Engine(CAPACITY)
     defined = [
         each for each in written.definitions() if each["kind"][0] not in (CommandKind.USER, CommandKind.CREDENTIAL)
     ]
@@ -327,7 +329,7 @@ def test_tables_of_a_market_without_users_are_those_that_a_replay_gives() -> Non
         assert tables["stocks"][field].tolist() == replayed["stocks"][field].tolist(), field
     called = replayed["stocks"]["phase"] != 0  # before its first change of phase an instrument has none in the streams
     assert tables["stocks"]["phase"][called].tolist() == replayed["stocks"]["phase"][called].tolist()
-    Streams(LARGER, lambda _segment: None, lambda _session: None).restore(tables)
+    OuchStreams(LARGER, lambda _segment: None, lambda _session: None).restore(tables)
 
 
 def test_a_directory_that_no_node_served_is_upgraded_and_served_then(

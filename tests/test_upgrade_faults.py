@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from checkpoints import CheckpointError, CheckpointStore
-from gateway.earlier_streams import EarlierStreams
+from gateway.ouch.earlier_streams import EarlierStreams
 from journal import Journal, JournalBusy, JournalDamaged, JournalError
 from journal.slices import places
 from node.upgrade import upgrade

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from client import AsyncClient, ClientError, NewOrder, NotConnected, Request, RequestState, Side
 from engine.records import UserPermission
-from gateway.streams import Segment, Streams
+from gateway.ouch.streams import OuchStreams
+from gateway.streams import Segment
 from replay.rebuild import capacity_of, journal_of, rebuild
 from wire.soup import LoginAccepted, PacketType, packet_bytes
 
@@ -144,7 +145,7 @@ def made_of_journal(data: Path) -> Made:
     def deliver(segment: Segment) -> None:
         made.setdefault(segment.user, []).append(segment.data)
 
-    streams = Streams(capacity, deliver, lambda _: made.clear())
+    streams = OuchStreams(capacity, deliver, lambda _: made.clear())
     rebuild(data, use_checkpoints=False, observe=streams)
     cancels = UserPermission.CANCEL_ON_DISCONNECT
     to_cancel = sum(len(streams.open_orders(user)) for user, _ in streams.users() if streams.may(user, cancels))

@@ -9,7 +9,7 @@ from checkpoints import Checkpoint, CheckpointStore
 from directory.upgrade import Plan
 from engine import Capacity, Engine
 from engine.conversion import convert
-from gateway.outbox import Outbox
+from gateway.ouch.outbox import OuchOutbox
 from gateway.passwords import salt_and_hash
 from gateway.passwords import verify as is_password
 from journal import Journal
@@ -63,7 +63,7 @@ def is_upgraded(directory: Path, release: str, capacity: Capacity = CAPACITY) ->
     return True
 
 
-def streams_are_those_of(outbox: Outbox, content: dict[str, Any]) -> bool:
+def streams_are_those_of(outbox: OuchOutbox, content: dict[str, Any]) -> bool:
     assert [*outbox.past, outbox.spool.session] == content["sessions_kept"]
     for session in content["sessions_kept"]:
         spool = outbox.spool_of(session)

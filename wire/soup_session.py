@@ -12,11 +12,11 @@ bytes counts as silent; and until the login is answered nothing else counts.
 """
 
 from collections.abc import Iterable
-from enum import Enum
 from typing import Final
 
 from wire import soup
 from wire.errors import ProtocolError
+from wire.session_state import Due, State
 from wire.soup import (
     Debug,
     EndOfSession,
@@ -39,23 +39,6 @@ HELD_BYTES_MAX: Final = 65_536
 
 ServerEvent = LoginRequest | Unsequenced | Logout | Debug | ProtocolError
 ClientEvent = LoginAccepted | LoginRejected | Sequenced | EndOfSession | Debug | ProtocolError
-
-
-class State(Enum):
-    """State of a session."""
-
-    LOGIN = "login"
-    ASKED = "asked"
-    LIVE = "live"
-    ENDED = "ended"
-
-
-class Due(Enum):
-    """Action that is due as time passes."""
-
-    NOTHING = "nothing"
-    HEARTBEAT = "heartbeat"
-    TIMED_OUT = "timed out"
 
 
 class _Session:
@@ -121,7 +104,7 @@ class _Session:
         return self._send(Debug(text).packet(), now_ns)
 
     def release(self) -> bytes:
-        """Hand over the bytes that are not cut yet, for a caller that cuts by itself (``gateway.reading``).
+        """Hand over the bytes that are not cut yet, for a caller that cuts by itself (``gateway.ouch.reading``).
 
         Of what it cuts, the caller then gives this session ``heard_ns``, and every packet but messages to ``packet``.
         """

@@ -77,7 +77,8 @@ def context(participant: int, side: int) -> int:
 def extended(token: str, new_token: str = "") -> tuple[list[Rows], list[int]]:
     """The EXTEND row before a command with order tokens, where it needs one, and the client order ids."""
     order_id, words, is_short = (
-        moved(name, "gateway.context", "gateway.memo") for name in ("order_id", "token_words", "is_short")
+        moved(name, "gateway.ouch.context", "gateway.context", "gateway.memo")
+        for name in ("order_id", "token_words", "is_short")
     )
     tokens = [each.encode().ljust(14) for each in (token, new_token) if each]
     values = dict[str, int]()

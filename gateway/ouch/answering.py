@@ -13,15 +13,15 @@ from engine.bounds import DAY_NS
 from engine.clock import is_extend, moves_clock
 from engine.jit import called, inlined
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
-from gateway import context as _context
-from gateway.open_orders import expect, expect_all, find, insert, remove
-from gateway.reading import instructions_of, is_sale
-from gateway.tables import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, StreamTables, unpack_tables
-from gateway.writing import (
+from gateway.messages import DEFINES, EXTENDS, NEW_DAY, end_of_messages, group, sent
+from gateway.ouch import context as _context
+from gateway.ouch.open_orders import expect, expect_all, find, insert, remove
+from gateway.ouch.reading import instructions_of, is_sale
+from gateway.ouch.tables import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, StreamTables, unpack_tables
+from gateway.ouch.writing import (
     FAR,
     MISFITS,
     begin_message,
-    end_of_messages,
     head_of,
     hours,
     put_number,
@@ -29,17 +29,18 @@ from gateway.writing import (
     put_price,
     put_token,
     put_u64,
-    sent,
     tail_of,
 )
-from wire import ouch, ouch_codes
-from wire.ouch_codes import BboWeight, BuySell, Liquidity, RejectReason, ServerMessage
+from reports.contexts import protocol_in, unentered, user_in, with_protocol, with_user
+from wire import ouch
+from wire.ouch_codes import BboWeight, Liquidity, RejectReason, ServerMessage
 from wire.ouch_layout import FROM_SERVER, offsets
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _UNTIL: Final = int(Instruction.UNTIL)
 _NOT_DISPLAYED: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
+_OUCH: Final = _context.PROTOCOL
 _MODIFY: Final = _context.MODIFY
 _MINIMUM: Final = _context.MINIMUM
 _SYSTEM_HOURS: Final = np.int64(_context.SYSTEM_HOURS)
@@ -54,22 +55,11 @@ _OF_CANCEL_REJECT: Final = offsets(FROM_SERVER[ServerMessage.CANCEL_REJECT])
 _OF_MODIFIED: Final = offsets(FROM_SERVER[ServerMessage.ORDER_MODIFIED])
 _TAIL_SPACES: Final = 0x202020202020_0000
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
-#: Codes in messages about an order that no user entered: displayed, other capacity, no sweep.
-_UNENTERED: Final = np.int64(
-    (int(ouch_codes.Display.ANONYMOUS) << 24)
-    | (int(ouch_codes.Capacity.OTHER) << 32)
-    | (int(ouch_codes.IntermarketSweep.NOT_ELIGIBLE) << 40)
-    | (int(ouch_codes.CustomerType.AS_CONFIGURED) << 48)
-)
-
 #: Distance, in events, from the one whose open orders are loaded to the one that is answered: the latency of memory.
 _AHEAD: Final = 8
 
-#: Flags of a block, from ``answer_block``: it ends with an EXTEND row; it has definitions; a trading day begins in it;
-#: a number did not fit its field, so that nothing of the block may be sent; an instrument became far.
-EXTENDS: Final = 1
-DEFINES: Final = 2
-NEW_DAY: Final = 4
+#: Flags of a block beside those of ``gateway.messages``: a number did not fit its field, so that nothing of the block
+#: may be sent; an instrument became far.
 UNTELLABLE: Final = 8
 BECAME_FAR: Final = 16
 
@@ -77,6 +67,18 @@ BECAME_FAR: Final = 16
 @inlined
 def _is_user(tables: StreamTables, user):
     return user != 0 and user < len(tables.users) and tables.users[user]["name"] != 0
+
+
+@inlined
+def _has_flag(context, flag):
+    """True if a command came over OUCH with a flag in its context."""
+    return protocol_in(context) == _OUCH and (context >> 56) & flag != 0
+
+
+@inlined
+def _entered_elsewhere(context, event):
+    """Context of an order that a user entered by another protocol, with the codes that it has in messages of OUCH."""
+    return with_user(with_protocol(unentered(np.int64(event["side"])), protocol_in(context)), user_in(context))
 
 
 @inlined
@@ -92,10 +94,12 @@ def _mark_far_price(tables: StreamTables, event):
 @inlined
 def _accepted(tables: StreamTables, m, event, command, extend, time_ns):
     context = command["context"]
-    user = context & 0xFFFF
+    user = user_in(context)
     if not _is_user(tables, user):
         return m
     client_order_id = event["client_order_id"]
+    if protocol_in(context) != _OUCH:
+        context = _entered_elsewhere(context, event)
     place = insert(tables, np.int64(event["participant"]), client_order_id)
     row, rest = tables.open[place], tables.rest[place]
     row["user"] = user
@@ -118,7 +122,12 @@ def _accepted(tables: StreamTables, m, event, command, extend, time_ns):
 
 @inlined
 def _with_requested(context, asked):
-    """Context of an order after a Replace Order, which may change sweep, hours and the display of a displayed order."""
+    """Context of an order after a Replace Order, which may change sweep, hours and the display of a displayed order.
+
+    A replace by another protocol, or of an order that one entered, changes none of them.
+    """
+    if protocol_in(context) != _OUCH or protocol_in(asked) != _OUCH:
+        return context
     sweep, hours_flag = np.int64(0xFF) << 40, _SYSTEM_HOURS << 56
     context = (context & ~(sweep | hours_flag)) | (asked & (sweep | hours_flag))
     shows = instructions_of((asked >> 24) & 255)
@@ -131,7 +140,7 @@ def _with_requested(context, asked):
 def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
     participant = np.int64(event["participant"])
     asked = command["new_context"]
-    sender = asked & 0xFFFF
+    sender = user_in(asked)
     by_user = _is_user(tables, sender)
     place = find(tables, participant, event["client_order_id"])
     if place < 0 and not by_user:
@@ -139,7 +148,7 @@ def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
     old_id, new_id = event["client_order_id"], event["contra_client_order_id"]
     old_head, old_tail = head_of(old_id, extend["token_head"]), tail_of(old_id, extend["token_tail"])
     order_number, user = event["order_number"], sender
-    context = _UNENTERED | ((BuySell.BUY if np.int64(event["side"]) > 0 else BuySell.SELL) << 16)
+    context = unentered(np.int64(event["side"]))
     if place >= 0:
         was = tables.rest[place]
         order_number, context = was["order_number"], was["context"]
@@ -149,7 +158,7 @@ def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
     owner = sender if by_user else user
     if by_user:
         context = _with_requested(context, asked)
-    context = (context & ~np.int64(0xFFFF)) | owner
+    context = with_user(context, owner)
     place = insert(tables, participant, new_id)
     row, rest = tables.open[place], tables.rest[place]
     row["user"] = owner
@@ -251,10 +260,10 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
     kind = np.int64(ServerMessage.CANCELED)
     if np.int64(event["reason"]) == Reason.SELF_TRADE:
         kind = np.int64(ServerMessage.AIQ_CANCELED)
-    elif by_cancel and (command["context"] >> 56) & _MODIFY and left > 0:
+    elif by_cancel and _has_flag(command["context"], _MODIFY) and left > 0:
         kind = np.int64(ServerMessage.ORDER_MODIFIED)
         side = (command["context"] >> 16) & 255
-        if is_sale(side) and is_sale((context >> 16) & 255):
+        if protocol_in(context) == _OUCH and is_sale(side) and is_sale((context >> 16) & 255):
             context = (context & ~np.int64(0xFF0000)) | (side << 16)
             rest["context"] = context
     own = (
@@ -267,7 +276,7 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
     if left == 0:
         remove(tables, place)
     m = _write_canceled(tables, m, user, event, head, tail, kind, code, removes, (context >> 16) & 255, left, time_ns)
-    sender = command["context"] & 0xFFFF if by_cancel else np.int64(0)
+    sender = user_in(command["context"]) if by_cancel else np.int64(0)
     if sender != user and _is_user(tables, sender):
         m = _write_canceled(
             tables, m, sender, event, head, tail, kind, code, removes, (context >> 16) & 255, left, time_ns
@@ -278,7 +287,7 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
 @called
 def _canceled_by_another(tables: StreamTables, m, event, command, extend, time_ns):
     """Write the answer to a user's cancel of an order of its participant that no user entered."""
-    sender, client_order_id = command["context"] & 0xFFFF, event["client_order_id"]
+    sender, client_order_id = user_in(command["context"]), event["client_order_id"]
     if not _is_user(tables, sender):
         return m
     head, tail = head_of(client_order_id, extend["token_head"]), tail_of(client_order_id, extend["token_tail"])
@@ -293,13 +302,15 @@ def _marked(tables: StreamTables, m, event, command, time_ns):
     """Write the answer to a Modify Order that changes only the mark of a sale, which the market rejects since no shares
     would be canceled. Gives m for any other.
     """
-    if not (command["context"] >> 56) & _MODIFY or np.int64(event["reason"]) != Reason.INVALID_QTY:
+    if not _has_flag(command["context"], _MODIFY) or np.int64(event["reason"]) != Reason.INVALID_QTY:
         return m
     client_order_id = event["client_order_id"]
     place = find(tables, np.int64(event["participant"]), client_order_id)
     if place < 0:
         return m
     rest = tables.rest[place]
+    if protocol_in(rest["context"]) != _OUCH:
+        return m
     side, was = (command["context"] >> 16) & 255, (rest["context"] >> 16) & 255
     if command["qty"] != rest["qty"] or side == was or not (is_sale(side) and is_sale(was)):
         return m
@@ -308,7 +319,7 @@ def _marked(tables: StreamTables, m, event, command, time_ns):
     user, left = np.int64(tables.open[place]["user"]), np.int64(tables.open[place]["leaves_qty"])
     kind, none = np.int64(ServerMessage.ORDER_MODIFIED), np.int64(0)
     m = _write_canceled(tables, m, user, event, head, tail, kind, none, False, side, left, time_ns)
-    sender = command["context"] & 0xFFFF
+    sender = user_in(command["context"])
     if sender != user and _is_user(tables, sender):
         m = _write_canceled(tables, m, sender, event, head, tail, kind, none, False, side, left, time_ns)
     return m
@@ -323,7 +334,7 @@ def _reject_code(tables: StreamTables, event, command):
     if np.int64(command["kind"]) == CommandKind.REPLACE:
         return np.int64(
             RejectReason.INVALID_MINIMUM_QUANTITY
-            if (command["new_context"] >> 56) & _MINIMUM
+            if _has_flag(command["new_context"], _MINIMUM)
             else RejectReason.INVALID_DISPLAY
         )
     time_in_force, instructions = np.int64(command["time_in_force"]), np.int64(command["instructions"])
@@ -347,7 +358,7 @@ def _refused(tables: StreamTables, m, event, command, extend, time_ns):
         context = command["context"]
     else:
         return m
-    user = context & 0xFFFF
+    user = user_in(context)
     if not _is_user(tables, user):
         return m
     if kind == CommandKind.CANCEL:
@@ -383,44 +394,6 @@ def _phase(tables: StreamTables, event):
     row["phase"] = event["phase"]
 
 
-@called
-def _group(tables: StreamTables, m):
-    """Group m messages by user; gives the number of segments. With one user they are in ``out`` already."""
-    count = np.int64(0)
-    at = np.int64(0)
-    for number in range(m):
-        user = tables.messages[number]["user"]
-        if tables.counts[user, 0] > 0:
-            segment = tables.segments[count]
-            count += 1
-            segment["user"] = user
-            segment["first_seq"] = tables.users[user]["next_seq"]
-            segment["count"] = tables.counts[user, 0]
-            segment["begin"] = at
-            segment["bytes"] = tables.counts[user, 1]
-            segment["position"] = tables.users[user]["bytes"]
-            tables.users[user]["next_seq"] += tables.counts[user, 0]
-            tables.users[user]["bytes"] += tables.counts[user, 1]
-            at += tables.counts[user, 1]
-            # From here on a negative counter is the place of the user's next message.
-            tables.counts[user, 0] = -1
-            tables.counts[user, 1] = segment["begin"]
-    for number in range(m):
-        message = tables.messages[number]
-        user = message["user"]
-        if count > 1:
-            to = tables.counts[user, 1]
-            begin = message["begin"]
-            for byte in range(message["bytes"]):
-                tables.grouped[to + byte] = tables.out[begin + byte]
-            tables.counts[user, 1] = to + message["bytes"]
-    for number in range(count):
-        user = tables.segments[number]["user"]
-        tables.counts[user, 0] = 0
-        tables.counts[user, 1] = 0
-    return count
-
-
 @inlined
 def _extend_of(tables: StreamTables, commands, at):
     """EXTEND row before a command, or a row of zeros."""
@@ -452,7 +425,7 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
         if end_of_messages(tables, m) + EVENT_BYTES_MAX > len(tables.out) or m + EVENT_MESSAGES_MAX > len(
             tables.messages
         ):
-            return number, _group(tables, m)
+            return number, group(tables, m)
         event = events[number]
         if number + _AHEAD < len(events):
             _look_ahead(tables, events[number + _AHEAD])
@@ -486,7 +459,7 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
                 m = _replaced(tables, m, event, command, extend, time_ns)
             elif kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
                 m = _refused(tables, m, event, command, extend, time_ns)
-    return len(events), _group(tables, m)
+    return len(events), group(tables, m)
 
 
 @inlined
@@ -555,4 +528,4 @@ def system_event(tables: StreamTables, user, code, time_ns):
     """Write a System Event to one user; gives the number of segments, 1."""
     at = begin_message(tables, 0, _OF_SYSTEM.end, ServerMessage.SYSTEM_EVENT, time_ns % DAY_NS)
     tables.out[at + _OF_SYSTEM.event_code] = code
-    return _group(tables, sent(tables, 0, user, np.int64(0), at + _OF_SYSTEM.end))
+    return group(tables, sent(tables, 0, user, np.int64(0), at + _OF_SYSTEM.end))

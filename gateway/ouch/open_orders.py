@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined, lshr, prefetch, wrapping_multiply
-from gateway.tables import StreamTables
+from gateway.ouch.tables import StreamTables
 
 _MIX: Final = np.int64(-7046029254386353131)
 _MIX_PARTICIPANT: Final = np.int64(-4658895280553007687)

@@ -1,11 +1,12 @@
-"""Gateway context of a command: eight bytes of its own, and an order token as a client order id.
+"""Context of a command that came over OUCH, and an order token as a client order id.
 
-The *context* of a command is eight bytes that the market never reads: the user who sent it, and the fields of its OUCH
-message that the market does not use but an answer repeats. It is in the journal, so replay makes the same answers.
+The *context* of a command is eight bytes that the market never reads (``reports.contexts``): the user who sent it, and
+the fields of its OUCH message that the market does not use but an answer repeats. It is in the journal, so replay makes
+the same answers.
 
     byte 0, 1   number of the user, in order of first definition, from 1; 0: of no user
     byte 2      buy_sell        byte 3  display           byte 4  capacity
-    byte 5      intermarket     byte 6  customer_type     byte 7  flags
+    byte 5      intermarket     byte 6  customer_type     byte 7  flags, of at most four bits
 
 A *token* has 14 characters, padded on the right with spaces. One of 1 to 8 printable characters without a space among
 them is the client order id itself (``engine.names.pack``). Any other token stands in an EXTEND row before its command,
@@ -15,11 +16,12 @@ token has.
 
 from typing import Final
 
+#: Number of the protocol, in contexts.
+PROTOCOL: Final = 0
+
 SYSTEM_HOURS: Final = 1  # flag: the time in force is system hours
 MODIFY: Final = 2  # flag of a CANCEL: the message was a Modify Order
 MINIMUM: Final = 4  # flag of a REPLACE: the message had a minimum quantity
-
-USERS_MAX: Final = 2**16 - 1
 
 _WORD: Final = 2**64
 _SPACES: Final = b" " * 6
@@ -78,12 +80,3 @@ def token_of_id(client_order_id: int) -> bytes:
     b'a1            '
     """
     return client_order_id.to_bytes(8, "big").lstrip(b"\0").ljust(14)
-
-
-def user_of(context: int) -> int:
-    """Number of the user in a context.
-
-    >>> user_of(0x42_0002)
-    2
-    """
-    return context & 0xFFFF

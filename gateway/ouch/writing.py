@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from engine.jit import inlined, lshr
-from gateway import context as _context
-from gateway.tables import StreamTables
+from gateway.ouch import context as _context
+from gateway.ouch.tables import StreamTables
 from wire import octets, ouch, ouch_codes, ouch_layout
 from wire.soup import HEAD_BYTES as _HEAD_BYTES
 from wire.soup import PacketType
@@ -107,24 +107,6 @@ def begin_message(tables: StreamTables, begin, message_bytes, kind, time_ns):
     out[at] = kind
     put_u64(tables, at + _STAMPED.time_ns, time_ns)
     return at
-
-
-@inlined
-def sent(tables: StreamTables, m, user, begin, end):
-    """Record message m for a user; gives m + 1."""
-    message = tables.messages[m]
-    message["user"] = user
-    message["begin"] = begin
-    message["bytes"] = end - begin
-    tables.counts[user, 0] += 1
-    tables.counts[user, 1] += end - begin
-    return m + 1
-
-
-@inlined
-def end_of_messages(tables: StreamTables, m):
-    """Position of the next message."""
-    return tables.messages[m - 1]["begin"] + tables.messages[m - 1]["bytes"] if m > 0 else np.int64(0)
 
 
 @inlined

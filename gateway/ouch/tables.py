@@ -8,6 +8,7 @@ from engine.bounds import COMMANDS_PER_CALL_MAX
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
 from engine.records import COMMAND, Reason
+from gateway.messages import MESSAGE, SEGMENT, USER
 from wire import ouch, ouch_codes
 from wire.soup import HEAD_BYTES
 
@@ -69,25 +70,6 @@ def _codes(table: "dict[Reason, Any]", other: int) -> "np.ndarray[Any, Any]":
     return codes
 
 
-#: Row of a user; row 0 is none. ``participant``: its number. ``next_seq``, ``bytes``: of its stream of the day.
-USER: Final = np.dtype(
-    [
-        ("name", "<i8"),
-        ("participant_name", "<i8"),
-        ("participant", "<i8"),
-        ("firm", "<i8"),
-        ("permissions", "<i8"),
-        ("next_seq", "<i8"),
-        ("bytes", "<i8"),
-        ("salt_0", "<i8"),
-        ("salt_1", "<i8"),
-        ("hash_0", "<i8"),
-        ("hash_1", "<i8"),
-        ("hash_2", "<i8"),
-        ("cost", "<i8"),  # 0: no password yet
-        ("reserved", "<i8", (3,)),
-    ]
-)
 #: Open order of a user, found by participant and client order id (0: a free row), and its rarely used fields. ``qty``:
 #: executed and open together, which is the "intended order size" of OUCH.
 OPEN: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u2"), ("user", "<u2"), ("leaves_qty", "<u4")])
@@ -97,12 +79,6 @@ OPEN_REST: Final = np.dtype(
 #: Row of an instrument; row 0 is none. ``stock``: its symbol as eight characters, big-endian, padded on the right.
 #: ``far``: 1 if a price may be above the highest of OUCH, so that users cannot enter orders in it (ADR 14).
 STOCK: Final = np.dtype([("symbol", "<i8"), ("stock", "<i8"), ("phase", "<i8"), ("cross", "<i8"), ("far", "<i8")])
-#: Written message, and segment of all messages of one user. ``begin``: of its bytes. ``position``: in its stream.
-MESSAGE: Final = np.dtype([("user", "<i8"), ("begin", "<i8"), ("bytes", "<i8")])
-SEGMENT: Final = np.dtype(
-    [("user", "<i8"), ("first_seq", "<i8"), ("count", "<i8"), ("begin", "<i8"), ("bytes", "<i8"), ("position", "<i8")]
-)
-
 #: Rows of a block that are answered in one call at most.
 BLOCK_ROWS_MAX: Final = COMMANDS_PER_CALL_MAX
 

@@ -10,11 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import called, ctz, inlined, lshr, wrapping_add, wrapping_multiply
+from engine.jit import ctz, inlined, lshr, wrapping_add, wrapping_multiply
 from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
-from gateway import context
-from gateway.open_orders import find_among
-from gateway.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, expect, note, recall
+from gateway.ouch import context
+from gateway.ouch.open_orders import find_among
+from gateway.ouch.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, expect, note, recall
+from gateway.symbols import symbol_place
 from wire import octets, ouch
 from wire.ouch_codes import BuySell, Capacity, ClientMessage, CrossType, Display
 from wire.ouch_codes import TimeInForce as OuchTimeInForce
@@ -54,9 +55,6 @@ _SYSTEM_HOURS: Final = context.SYSTEM_HOURS
 _MODIFY: Final = context.MODIFY
 _MINIMUM: Final = context.MINIMUM
 
-#: Rows of a table of symbols: open addressing, symbol 0 free.
-SYMBOL: Final = np.dtype([("symbol", "<i8"), ("instrument", "<i8")])
-
 _u32: Final = inlined(octets.u32)
 
 
@@ -94,7 +92,7 @@ def _printable(word, padding_bits):
 
 @inlined
 def _order_id(head, tail):
-    """The client order id of a token (``gateway.context.order_id``); below 0 for one that needs an EXTEND row."""
+    """The client order id of a token (``gateway.ouch.context.order_id``); below 0 for one that needs an EXTEND row."""
     if tail == 0x202020202020_0000 and head != _SPACES:
         padding_bits = _padding_bits(head)
         short = lshr(head, padding_bits)
@@ -103,29 +101,6 @@ def _order_id(head, tail):
     mixed = wrapping_multiply(head, _MIX_HEAD)
     mixed = wrapping_multiply(wrapping_add(mixed ^ lshr(mixed, 32), tail), _MIX_TAIL)
     return (mixed ^ lshr(mixed, 29)) | _TOP_BIT
-
-
-@inlined
-def symbol_place(symbols, symbol):
-    """Row of a symbol in a table, or the free row for it; -1 where the table is full."""
-    mask = len(symbols) - 1
-    place = lshr(wrapping_multiply(symbol, _MIX_HEAD), 40) & mask
-    for _ in range(len(symbols)):
-        there = symbols[place]["symbol"]
-        if there == symbol or there == 0:
-            return place
-        place = (place + 1) & mask
-    return np.int64(-1)
-
-
-@called
-def add_symbol(symbols, symbol, instrument):
-    """Write the number of a new instrument into the table; it must have more rows than there are instruments."""
-    place = symbol_place(symbols, symbol)
-    if place >= 0:
-        row = symbols[place]
-        row["symbol"] = symbol
-        row["instrument"] = instrument
 
 
 @inlined

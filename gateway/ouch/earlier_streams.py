@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from checkpoints import ProjectionImage
 from engine.interface import MarketEngine
 from engine.names import pack, unpack
-from gateway.spool import EXTENT_BYTES, FOLDER, Spool
-from gateway.streams import layout_row, session_of
-from gateway.tables import OPEN, OPEN_REST, STOCK, TABLES_LAYOUT, TABLES_VERSION, USER
+from gateway.messages import USER
+from gateway.ouch.outbox import FOLDER, OuchOutbox
+from gateway.ouch.streams import layout_row
+from gateway.ouch.tables import OPEN, OPEN_REST, STOCK, TABLES_LAYOUT, TABLES_VERSION
+from gateway.spool import EXTENT_BYTES
+from gateway.streams import session_of
 from wire.errors import ProtocolError
 from wire.ouch import PRICE_E4_MAX
 from wire.soup import packet_bytes
@@ -79,8 +82,8 @@ class EarlierStreams:
         return self._spools[self.session]
 
     def tables(self, engine: MarketEngine) -> dict[str, NDArray[Any]]:
-        """The tables as ``Streams.restore`` takes them, for a market in the state of the checkpoint. Raises ValueError
-        where the two are not of the same market."""
+        """The tables as ``OuchStreams.restore`` takes them, for a market in the state of the checkpoint. Raises
+        ValueError where the two are not of the same market."""
         told = self._tables
         try:
             stocks = _stocks(told["stocks"], engine)
@@ -119,7 +122,7 @@ class EarlierStreams:
         return images
 
     def _written(self, session: str, journal_id: bytes) -> dict[str, NDArray[Any]]:
-        spool = Spool(self._directory, session, journal_id)
+        spool = OuchOutbox.open_spool(self._directory, session, journal_id)
         try:
             spool.clear()
             for user, first_seq, count, data in _messages(self._path(session), self._spools[session]):
@@ -286,7 +289,7 @@ def _messages_of(
 
 
 def tables_without_users(engine: MarketEngine) -> dict[str, NDArray[Any]]:
-    """The tables of a market in which no user was ever defined, as ``Streams.restore`` takes them."""
+    """The tables of a market in which no user was ever defined, as ``OuchStreams.restore`` takes them."""
     instruments, directory = engine.instruments(), engine.directory
     stocks = np.zeros(len(instruments) + 1, STOCK)
     stocks["symbol"][1:] = instruments["symbol"]

@@ -1,0 +1,154 @@
+"""Logins of all connections, whatever the protocol: password, permission, session, one login of a user at a time."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from engine.records import UserPermission
+from gateway.logins import Logins, StoredPassword
+from gateway.passwords import salt_and_hash
+from gateway.protocol import Login, Refusal
+from gateway.slots import Slots
+from gateway.spool import Spool, SpoolError
+from gateway.streams import Streams
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+
+
+class SignOnOwner(Protocol):
+    """Gateway as its logins see it."""
+
+    logged_in: "dict[int, Connection]"
+    #: Reason for which every login is refused as for a session that is not here; "": logins are taken.
+    elsewhere: str
+    #: Reason for which this node may not be primary any more, "" if it certainly is.
+    unsure: Callable[[], str]
+    epoch: int
+
+    def now_ns(self) -> int:
+        """Monotonic time."""
+        ...
+
+    def end_past(self, user: int, why: str, /) -> None:
+        """End a user's connection to a session that is over, if there is one."""
+        ...
+
+    def on_spool_error(self, connection: "Connection", spool: Spool, error: SpoolError, /) -> None:
+        """Drop a past session whose stream cannot be read. Raises SpoolError for the present one."""
+        ...
+
+
+class SignOn:
+    """Login requests of the connections of a gateway, on a running event loop."""
+
+    def __init__(self, owner: SignOnOwner, slots: "Slots[Connection]", report: Callable[..., None]) -> None:
+        self._owner = owner
+        self._slots = slots
+        self._report = report
+        self._logins = Logins(owner.now_ns)
+
+    @property
+    def failures(self) -> int:
+        """Wrong users and passwords since the start."""
+        return self._logins.failures
+
+    def ask(self, connection: "Connection", login: Login) -> None:
+        """Queue the check of the password of a login request."""
+        owner = self._owner
+        if away := owner.elsewhere or owner.unsure():
+            self._refuse(connection, login, Refusal.NOT_AVAILABLE, away)
+            return
+        self._slots.on_login_request(connection)
+        streams = connection.entrance.outbox.streams
+        user = streams.user(login.user)
+        stored = _password_of(streams, user)
+
+        def on_check(right: bool) -> None:
+            if connection.closing:
+                return
+            if not right or not user:
+                self._refuse(connection, login, Refusal.NOT_AUTHORIZED, "user or password is wrong")
+            elif away := owner.elsewhere or owner.unsure():
+                self._refuse(connection, login, Refusal.NOT_AVAILABLE, away)
+            elif _password_of(streams, user) != stored:
+                self._refuse(connection, login, Refusal.NOT_AUTHORIZED, "the user has a new password")
+            else:
+                self._log_in(connection, login, user)
+
+        self._logins.check(connection, connection.network, login.user.upper(), login.password, stored, on_check)
+
+    def withdraw(self, connection: "Connection") -> None:
+        """Drop the check of a connection that is gone. May be repeated."""
+        self._logins.withdraw(connection, connection.network)
+
+    def time_out(self, connection: "Connection") -> None:
+        """Refuse a login request that has waited too long for its check."""
+        connection.close("too many logins wait", tells=False, last=connection.session.refuse(Refusal.NOT_AUTHORIZED))
+
+    def close(self) -> None:
+        """Check no more passwords."""
+        self._logins.close()
+
+    def _refuse(self, connection: "Connection", login: Login, refusal: Refusal, why: str) -> None:
+        self._report("login refused", user=login.user, address=connection.address, why=why)
+        connection.close(why, tells=False, last=connection.session.refuse(refusal))
+
+    def _log_in(self, connection: "Connection", login: Login, user: int) -> None:
+        """Log a user in whose password is right, if the session is kept and nobody else has the login."""
+        outbox, owner = connection.entrance.outbox, self._owner
+        if not outbox.streams.may(user, UserPermission.ENABLED):
+            self._refuse(connection, login, Refusal.NOT_AUTHORIZED, "the user may not log in")
+            return
+        spool = outbox.spool_of(login.session)
+        if spool is None:
+            self._refuse(connection, login, Refusal.NOT_AVAILABLE, "there is no such session")
+            return
+        next_seq, end = spool.end(user)
+        if login.requested_seq > next_seq:
+            self._refuse(connection, login, Refusal.NOT_AVAILABLE, "the stream does not go so far")
+            return
+        if spool is not outbox.spool:
+            self._enter_past(connection, login, user, spool)
+            return
+        before = owner.logged_in.get(user)
+        if before is not None and not outbox.streams.may(user, UserPermission.NEWEST_WINS):
+            self._refuse(connection, login, Refusal.NOT_AVAILABLE, "the user is logged in already")
+            return
+        owner.logged_in[user] = connection
+        self._slots.on_login(connection)
+        if before is not None:
+            before.close("the same user logged in again")
+        accepted = connection.session.accept_login(outbox.streams.session, next_seq, owner.epoch, owner.now_ns())
+        try:
+            position = spool.position_of(user, connection.session.next_seq) if login.requested_seq else end
+        except SpoolError as error:
+            owner.on_spool_error(connection, spool, error)
+            return
+        self._report("login", user=login.user, address=connection.address, from_seq=connection.session.next_seq)
+        connection.since_ns = owner.now_ns()
+        connection.enter(user, int(outbox.streams.row(user)["participant"]), accepted, position)
+
+    def _enter_past(self, connection: "Connection", login: Login, user: int, spool: Spool) -> None:
+        """Log a user in to a past session, to one at a time; a login to the present one may exist beside it."""
+        owner = self._owner
+        owner.end_past(user, "the same user logged in again")
+        self._slots.on_login(connection)
+        next_seq, end = spool.end(user)
+        try:
+            spool.check(user)
+            position = spool.position_of(user, login.requested_seq) if login.requested_seq else end
+        except SpoolError as error:
+            owner.on_spool_error(connection, spool, error)
+            self._refuse(connection, login, Refusal.NOT_AVAILABLE, "the session cannot be read any more")
+            return
+        accepted = connection.session.accept_login(spool.session, next_seq, owner.epoch, owner.now_ns())
+        from_seq = connection.session.next_seq
+        self._report("login", user=login.user, address=connection.address, from_seq=from_seq, session=spool.session)
+        connection.since_ns = owner.now_ns()
+        connection.enter_past(user, accepted, spool, position)
+
+
+def _password_of(streams: Streams, user: int) -> StoredPassword:
+    """A user's password, as it is now."""
+    row = streams.row(user)
+    return StoredPassword(*salt_and_hash(row), int(row["cost"]))
