@@ -11,7 +11,7 @@ from engine.check_risk import check_risk
 from engine.errors import require
 from engine.index import find_place
 from engine.records import Phase, TimeInForce
-from engine.state import WINDOW, WINDOW_WORDS, State
+from engine.state import ID_MARK_ROWS, WINDOW, WINDOW_WORDS, State
 
 _CARRIED = 2**31
 
@@ -148,6 +148,8 @@ def _check_ids(state: State, open_slots: list[int]) -> None:
     venue = state.venue[0]
     table: dict[tuple[int, int], int] = {}
     rows = np.flatnonzero(state.ids["participant"]).tolist()
+    marked = set(np.flatnonzero(state.id_marks).tolist())
+    require(marked == {row // ID_MARK_ROWS for row in rows}, "the rows of ids with a mark are those in use")
     leaves = range(len(state.ids) + 1, len(state.ids) + 1 + int(venue["id_leaves"]))
     for place in (*rows, *leaves):
         row = state.ids[place] if place < len(state.ids) else state.id_tree[place - len(state.ids)]

@@ -11,6 +11,9 @@ Rows = np.ndarray[Any, Any]
 #: Hasher of bytes that come in pieces: xxh3-64 (``update``, ``copy``, ``intdigest``).
 ByteHash = xxhash.xxh3_64
 
+#: The same for a digest of 16 bytes: xxh3-128.
+PartHash = xxhash.xxh3_128
+
 DIGEST_BYTES: Final = 16
 GENESIS: Final = bytes(DIGEST_BYTES)
 

@@ -53,6 +53,7 @@ class Engine:
         worst = events_max(room.orders_max, room.instruments_max, room.participants_max)
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
         self._event_bytes = self._events.view(np.uint8).data
+        self._pieces: Pieces | None = None
 
     @property
     def _state(self) -> State:
@@ -237,8 +238,15 @@ class Engine:
         return state_digest(self.part_digests())
 
     def pieces(self) -> Pieces:
-        """The state as it stands, cut into pieces for comparison with another engine at the same command."""
-        return Pieces(self._state, self._chain)
+        """The state as it stands, cut into pieces for comparison with another engine at the same command.
+
+        The next call gives the same object, which then looks at the state anew.
+        """
+        if self._pieces is None or self._pieces.chain is not self._chain:
+            self._pieces = Pieces(self._state, self._chain)
+        else:
+            self._pieces.look()
+        return self._pieces
 
     @classmethod
     def restore(cls, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, Arrays]) -> "Engine":

@@ -23,12 +23,14 @@ import numpy as np
 from engine.bounds import ID_LINES_MAX
 from engine.idtree import leaf_of, plant
 from engine.jit import called, inlined, prefetch, wrapping_multiply
-from engine.state import State
+from engine.state import ID_MARK_ROWS, State
 
 #: Bit of a row's slot: the id is of an earlier day.
 _CARRIED: Final = 2**31
 _NEIGHBOURS_BITS: Final = 10
 _NEIGHBOURS: Final = 2**_NEIGHBOURS_BITS - 1
+#: Bits of a row's number within the rows that share a mark.
+ID_MARK_BITS: Final = ID_MARK_ROWS.bit_length() - 1
 _MIX: Final = np.int64(-7046029254386353131)  # 2**64 / golden ratio, odd
 _MIX_PARTICIPANT: Final = np.int64(-4658895280553007687)
 _MIX_LINE: Final = np.int64(-2643881736870682267)
@@ -108,6 +110,7 @@ def take_id(state: State, free, participant, client_order_id, slot):
         row["client_order_id"] = client_order_id
         row["participant"] = participant
         row["slot"] = slot
+        state.id_marks[place >> ID_MARK_BITS] = 1
     elif place > len(state.ids):
         state.id_tree[place - len(state.ids)]["slot"] = slot
     else:
@@ -124,6 +127,8 @@ def ask_for_id(state: State, participant, client_order_id):
 def forget_ids(state: State):
     """A new trading day: only the ids that open orders bear stay in use."""
     venue = state.venue[0]
+    for mark in range(len(state.id_marks)):
+        state.id_marks[mark] = 0
     for place in range(len(state.ids)):
         row = state.ids[place]
         row["client_order_id"] = 0

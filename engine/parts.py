@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.bounds import RATE_ORDERS_MAX
-from engine.state import EXPOSURE, PAIRS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
+from engine.state import EXPOSURE, ID_MARK_ROWS, PAIRS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
 
 Rows = np.ndarray[Any, Any]
 Arrays = dict[str, Rows]
@@ -35,32 +35,62 @@ class Region(NamedTuple):
 
 def regions(state: State) -> list[Region]:
     """Regions of an image, in its order. That of the venue comes first: its counters give the others their length."""
+    return [
+        region._replace(rows=region.rows[:count])
+        for region, count in zip(whole_regions(state), row_counts(state), strict=True)
+    ]
+
+
+def whole_regions(state: State) -> list[Region]:
+    """The same regions with all the rows for which there is room."""
+    market = len(state.books) * WINDOW
+    far = len(state.levels) - len(state.leaf_ticks)
+    return [
+        Region("venue", "venue", state.venue),
+        Region("reference", "instruments", state.instruments),
+        Region("reference", "participants", state.participants),
+        Region("orders", "orders", state.orders),
+        Region("ids", "ids", state.ids, paged=True),
+        Region("ids", "id_tree", state.id_tree),
+        Region("books", "books", state.books),
+        Region("books", "words", state.words),
+        Region("books", "window", state.levels[:market], paged=True),
+        Region("books", "market_levels", state.levels[market:far]),
+        Region("books", "far_levels", state.levels[far:]),
+        Region("books", "leaf_ticks", state.leaf_ticks),
+        Region("books", "nodes", state.nodes),
+        Region("risk", "exposures", state.exposures.view(EXPOSURE), paged=True),
+        Region("risk", "limits", state.limits, paged=True),
+        Region("risk", "entry_times", state.entry_times, paged=True),
+    ]
+
+
+def row_counts(state: State) -> tuple[int, ...]:
+    """Number of rows in use of each region, as the counters of the venue say."""
     venue = state.venue[0]
     instruments, participants = int(venue["instruments"]), int(venue["participants"])
     sides, leaves = 2 * instruments, int(venue["leaves_high"]) + 1
-    market = len(state.books) * WINDOW
-    far = len(state.levels) - len(state.leaf_ticks)
     # Rows of pairs of those participants that are defined, in whole pages.
     pairs = (participants + 1) * (len(state.instruments) + 1)
     pairs += -pairs % PAIRS_OF_A_PAGE
-    return [
-        Region("venue", "venue", state.venue),
-        Region("reference", "instruments", state.instruments[:instruments]),
-        Region("reference", "participants", state.participants[:participants]),
-        Region("orders", "orders", state.orders[: int(venue["orders_high"]) + 1]),
-        Region("ids", "ids", state.ids, paged=True),
-        Region("ids", "id_tree", state.id_tree[: int(venue["id_leaves"]) + 1]),
-        Region("books", "books", state.books[:sides]),
-        Region("books", "words", state.words[: sides * WINDOW_WORDS]),
-        Region("books", "window", state.levels[: sides * WINDOW], paged=True),
-        Region("books", "market_levels", state.levels[market : market + sides]),
-        Region("books", "far_levels", state.levels[far : far + leaves]),
-        Region("books", "leaf_ticks", state.leaf_ticks[:leaves]),
-        Region("books", "nodes", state.nodes[: int(venue["nodes_high"]) + 1]),
-        Region("risk", "exposures", state.exposures.view(EXPOSURE)[:pairs], paged=True),
-        Region("risk", "limits", state.limits[:pairs], paged=True),
-        Region("risk", "entry_times", state.entry_times[: participants * RATE_ORDERS_MAX], paged=True),
-    ]
+    return (
+        1,
+        instruments,
+        participants,
+        int(venue["orders_high"]) + 1,
+        len(state.ids),
+        int(venue["id_leaves"]) + 1,
+        sides,
+        sides * WINDOW_WORDS,
+        sides * WINDOW,
+        sides,
+        leaves,
+        leaves,
+        int(venue["nodes_high"]) + 1,
+        pairs,
+        pairs,
+        participants * RATE_ORDERS_MAX,
+    )
 
 
 def _pages(rows: Rows) -> Rows:
@@ -123,6 +153,8 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
     for region in regions(state)[1:]:
         if region.paged:
             fill_pages(region.rows, parts[region.part], region.name)
+            if region.name == "ids":
+                _mark(state, parts["ids"]["ids_places"])
             continue
         rows = parts[region.part][region.name]
         if region.rows.dtype != rows.dtype:
@@ -130,6 +162,11 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         if len(region.rows) != len(rows):
             raise ValueError(f"an image with {len(rows)} rows of {region.name} instead of {len(region.rows)}")
         region.rows[:] = rows
+
+
+def _mark(state: State, page_places: Rows) -> None:
+    """Mark the rows of ids on the pages that an image has."""
+    state.id_marks[page_places * _PAGE_BYTES // (ID_MARK_ROWS * state.ids.itemsize)] = 1
 
 
 def capacity_numbers(state: State) -> tuple[int, ...]:

@@ -31,6 +31,9 @@ STATE_VERSION: Final = 2
 WINDOW: Final = 4_096
 WINDOW_WORDS: Final = 64
 
+#: Rows of the table of ids, a power of two, that share a mark: those of neighbouring ids (``index.py``).
+ID_MARK_ROWS: Final = 1_024
+
 #: Exposures and limits have whole pages of rows, which ``parts.py`` looks at page by page.
 PAIRS_OF_A_PAGE: Final = 128
 
@@ -213,13 +216,16 @@ NODE: Final = np.dtype([("zero", "<u4"), ("one", "<u4"), ("bit", "<u4"), ("reser
 
 
 class State(NamedTuple):
-    """Arrays of the venue; ``scratch`` and ``ladder`` are working room and no part of the state."""
+    """Arrays of the venue; ``scratch`` and ``ladder`` are working room and no part of the state, nor is ``id_marks``,
+    which follows from ``ids``.
+    """
 
     venue: np.ndarray[Any, Any]  # VENUE[1]
     instruments: np.ndarray[Any, Any]  # INSTRUMENT[instruments_max]
     participants: np.ndarray[Any, Any]  # PARTICIPANT[participants_max]
     orders: np.ndarray[Any, Any]  # ORDER[orders_max + 1]
     ids: np.ndarray[Any, Any]  # ID[power of two]: open addressing (``index.py``)
+    id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one was written today
     id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
     books: np.ndarray[Any, Any]  # BOOK[2 * instruments_max]
     words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
@@ -251,6 +257,7 @@ def new_state(capacity: Capacity) -> State:
         participants=_in_lines(capacity.participants_max, PARTICIPANT),
         orders=_in_lines(slots, ORDER),
         ids=_in_lines(ids_rows, ID),
+        id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
         id_tree=_in_small_pages(ids + 1, ID_TREE),
         books=_in_lines(sides, BOOK),
         words=_in_lines(sides * WINDOW_WORDS, _INT64),
@@ -309,8 +316,13 @@ unpack_state = unpack_pointers(_SMALLEST)
 
 
 def described_arrays(state: State = _SMALLEST) -> dict[str, "np.ndarray[Any, Any]"]:
-    """Arrays whose layout is that of the state: those of the state, with the rows that kernels see as plain numbers."""
-    return state._asdict() | {"exposures": state.exposures.view(EXPOSURE)}
+    """Arrays whose layout is that of the state: those of the state, with the rows that kernels see as plain numbers.
+
+    Without the marks of ids, which no image has.
+    """
+    arrays = state._asdict() | {"exposures": state.exposures.view(EXPOSURE)}
+    del arrays["id_marks"]
+    return arrays
 
 
 #: Digest (16 bytes) of names, order, dtypes and shapes of the state's arrays at the smallest capacity.

@@ -62,8 +62,9 @@ class StateComparison:
 
     def tick_primary(self, primary: Primary, now_ns: int) -> None:
         """Send the digests of the next pieces where they are due, and look for copies that have diverged."""
-        if any(copy.state == "live" for copy in primary.copies) and self.walk.is_due(now_ns):
-            for scrub in self.walk.turn(self._engine):
+        live = [copy for copy in primary.copies if copy.state == "live"]
+        if live and self.walk.is_due(now_ns):
+            for scrub in self.walk.turn(self._engine, gathers=all(copy.gathers_ids for copy in live)):
                 primary.add_scrub(scrub)
         for name, divergence in list(primary.divergences.items()):
             if self._reported.get(name) != divergence:

@@ -42,6 +42,8 @@ class Copy:
         self.slice_number = 0
         #: It takes rows ahead of their block; an earlier release ends a connection on which they come.
         self.takes_rows = False
+        #: It knows the pieces of the ids in use; an earlier release ends a connection on which they come.
+        self.gathers_ids = False
         self.heard_ns = now_ns
         self.beaten_ns = now_ns
         self.unsent_bytes = 0

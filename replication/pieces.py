@@ -2,9 +2,14 @@
 
 Events show a difference only once a command meets it. So the primary sends digests of pieces of its state between two
 blocks, and the copy compares its own at the same position. Each turn has the venue's counters, and a run of pieces of
-the dense and of the sparse regions (``engine.pieces``). The table of ids has the half of the room of the sparse
-regions, and what the others leave of it. Regions of a kind that fit one turn are compared in every third turn: that is
-often enough, and costs a third. The chain of the events, which is small too, comes in those turns.
+the dense and of the sparse regions (``engine.pieces``), and of the ids in use; the sparse ones and the ids have half
+the room of the dense ones. Regions of a kind that fit one turn are compared in every second turn, and what fits two
+turns is spread over them: that is often enough, and costs less. The chain of the events, which is small too, comes in
+every second turn.
+
+The whole table of ids is walked beside that, since an id may come to a place where none has been. What is in use there
+is compared above: so this walk takes the room that is left while commands are few, and little of it while they are
+many.
 """
 
 from typing import Final
@@ -13,26 +18,34 @@ from engine.interface import StatefulEngine
 from engine.pieces import VENUE, Piece, Pieces
 from replication.link import LinkError, Scrub
 
-#: Interval of the turns, and bytes of each kind of region in one: less than 3% of a core (docs/PERFORMANCE.md).
-TURN_NS: Final = 20_000_000
-TURN_BYTES: Final = 2 << 20
+#: Interval of the turns, and bytes of the dense regions in one (docs/PERFORMANCE.md has the costs): few turns, since
+#: each finds the caches full of orders.
+TURN_NS: Final = 40_000_000
+TURN_BYTES: Final = 3 << 20
 #: Turns from one comparison of all regions of a kind to the next, where they fit one turn: less than 100 ms.
-ROUND_TURNS: Final = 3
+ROUND_TURNS: Final = 2
+#: Commands in one turn from which on the market is busy, and the parts of the room that the ids in use and the whole
+#: table of ids have then.
+BUSY_COMMANDS: Final = 400
+BUSY_USED_PART: Final = 4
+BUSY_PART: Final = 16
+_DENSE, _SPARSE, _IDS, _USED_IDS = range(4)
 
 
 class PieceWalk:
-    """Walk of a primary. ``rounds``: complete walks through the dense regions, the sparse ones, and the ids."""
+    """Walk of a primary. ``rounds``: complete walks through the dense regions, the sparse ones, all ids, ids in use."""
 
     def __init__(self, bytes_max: int = TURN_BYTES) -> None:
         self._bytes_max = bytes_max
-        self._places: list[int | None] = [None, None, None]
+        self._places: list[int | None] = [None, None, None, None]
         self._due_ns = 0
         #: Turns without pieces of a kind, and of the events, that are still to come.
-        self._rests = [0, 0, 0]
+        self._rests = [0, 0, 0, 0]
         self._events_rest = 0
-        #: Bytes of the sparse regions in the last turn that had any.
-        self._sparse_bytes = 0
-        self.rounds = [0, 0, 0]
+        #: Bytes of the sparse regions, and of the ids in use, in the last turn that had any.
+        self._sparse_bytes = self._used_bytes = 0
+        self._seq = 0
+        self.rounds = [0, 0, 0, 0]
 
     def is_due(self, now_ns: int) -> bool:
         """True once a turn; ``now_ns``: monotonic."""
@@ -41,8 +54,11 @@ class PieceWalk:
         self._due_ns = now_ns + TURN_NS
         return True
 
-    def turn(self, engine: StatefulEngine) -> list[Scrub]:
-        """Digests of the next pieces of an engine at rest, the venue's counters first."""
+    def turn(self, engine: StatefulEngine, *, gathers: bool = True) -> list[Scrub]:
+        """Digests of the next pieces of an engine at rest, the venue's counters first.
+
+        ``gathers``: False where a copy of an earlier release does not know the pieces of the ids in use.
+        """
         pieces, bytes_max, seq = engine.pieces(), self._bytes_max, engine.seq
         taken = [pieces.piece(VENUE, bytes_max)]
         if self._events_rest:
@@ -50,11 +66,18 @@ class PieceWalk:
         else:
             self._events_rest = ROUND_TURNS - 1
             taken.append(pieces.piece(pieces.events, bytes_max))
-        taken += self._walk(pieces, 0, pieces.first_dense, bytes_max)
-        sparse = self._walk(pieces, 1, pieces.first_sparse, max(bytes_max // 2, 1))
-        if sparse:
-            self._sparse_bytes = sum(each.size_bytes for each in sparse)
-        taken += sparse + self._walk(pieces, 2, pieces.first_ids, max(bytes_max - self._sparse_bytes, 1))
+        half = max(bytes_max // 2, 1)
+        taken += self._walk(pieces, _DENSE, pieces.first_dense, bytes_max)
+        sparse = self._walk(pieces, _SPARSE, pieces.first_sparse, half)
+        self._sparse_bytes = _size(sparse) or self._sparse_bytes
+        is_busy, self._seq = seq - self._seq > BUSY_COMMANDS, seq
+        used_max = max(bytes_max // BUSY_USED_PART, 1) if is_busy else half
+        used = self._walk(pieces, _USED_IDS, pieces.first_used_ids, used_max) if gathers else []
+        self._used_bytes = _size(used) or self._used_bytes
+        room = bytes_max - self._sparse_bytes - (self._used_bytes if gathers else 0)
+        if is_busy and gathers:
+            room = min(room, bytes_max // BUSY_PART)
+        taken += sparse + used + self._walk(pieces, _IDS, pieces.first_ids, max(room, bytes_max // BUSY_PART, 1))
         return [Scrub(seq, each.number, each.size_bytes, each.digest) for each in taken]
 
     def _walk(self, pieces: Pieces, kind: int, first: int, bytes_max: int) -> list[Piece]:
@@ -64,12 +87,20 @@ class PieceWalk:
             return []
         place = self._places[kind]
         start = first if place is None else place
-        walked, after = pieces.walk(start, bytes_max)
+        round_bytes = pieces.round_bytes(first)
+        if kind != _IDS and round_bytes > bytes_max:
+            bytes_max = min(bytes_max, -(-round_bytes // ROUND_TURNS))
+        walked, after = (pieces.walk_used_ids if kind == _USED_IDS else pieces.walk)(start, bytes_max)
         self.rounds[kind] += place is not None and after <= place
         self._places[kind] = after
         if after == start:
             self._rests[kind] = ROUND_TURNS - 1
         return walked
+
+
+def _size(pieces: list[Piece]) -> int:
+    """Bytes of pieces together."""
+    return sum(each.size_bytes for each in pieces)
 
 
 class PieceComparison:

@@ -417,6 +417,7 @@ class Primary:
         copy.name, copy.role, copy.directory = identity.name, claims["role"], claims["directory"]
         copy.member = member_of(copy.name, copy.directory)
         copy.takes_rows = link.unpack_flag(outer["claims"], "takes_rows")
+        copy.gathers_ids = link.unpack_flag(outer["claims"], "gathers_ids")
         if claims["epoch"] > self.epoch:
             self._on_newer_epoch(copy, claims["epoch"])
             return

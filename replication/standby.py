@@ -263,7 +263,8 @@ class Standby:
 
     def _greet(self, frame: Frame) -> None:
         if frame.kind == Kind.CHALLENGE and not self._challenge_answered:
-            self._put_hello(frame, {"takes_rows": True, "tail": link.pack_positions(self._tail)})
+            takes = {"takes_rows": True, "gathers_ids": True}
+            self._put_hello(frame, {**takes, "tail": link.pack_positions(self._tail)})
         elif frame.kind == Kind.WELCOME:
             self._welcomed(frame)
         elif frame.kind == Kind.COMMON:

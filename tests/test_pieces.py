@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.bounds import DAY_NS
 from engine.capacity import Capacity
 from engine.engine import Engine
+from engine.errors import InvariantError
 from engine.parts import regions
 from replication.link import LinkError, Scrub
-from replication.pieces import ROUND_TURNS, TURN_NS, PieceComparison, PieceWalk
+from replication.pieces import BUSY_COMMANDS, ROUND_TURNS, TURN_NS, PieceComparison, PieceWalk
 from tests.flipping_node import PLACES, flip
-from tests.rows import batch, cancel, enter, extend, market_of
+from tests.rows import batch, cancel, clock, enter, extend, market_of
 from tests.streams import random_stream
 
 CAPACITY = Capacity(orders_max=200, ids_max=400, instruments_max=2, participants_max=5)
@@ -69,7 +71,7 @@ def test_any_flipped_bit_of_any_region_is_found_within_a_round_and_its_part_is_n
         largest *= 1 + regions(one._state)[index].paged  # the ids, and all other sparse ones, have half of the room
         raw = regions(two._state)[index].rows.view(np.uint8).reshape(-1)
         raw[at] ^= 1 << bit
-        found = differences(one, two, walk, largest // bytes_max + 1)
+        found = differences(one, two, walk, largest // bytes_max + ROUND_TURNS + 1)
         assert found[:1] == [part], (param.id, found)
         seen.add(part)
     assert seen == set(twins()[0].part_digests()) - {"events"}
@@ -90,12 +92,13 @@ def test_a_walk_that_leaves_a_region_out_misses_its_bits(monkeypatch: pytest.Mon
     """The control: without the table of ids a flipped bit of an id is not found."""
     one, two = twins()
     two._state.ids.view(np.uint8)[8] ^= 1
-    assert differences(one, two, PieceWalk(), 3) == ["ids"]
+    assert set(differences(one, two, PieceWalk(), 3)) == {"ids"}
     real = Engine.pieces
 
     def without_ids(engine: Engine) -> Any:
         pieces = real(engine)
         pieces.first_ids = pieces.first_dense
+        monkeypatch.setattr(pieces, "walk_used_ids", lambda number, _: ([], number))
         return pieces
 
     monkeypatch.setattr(Engine, "pieces", without_ids)
@@ -109,12 +112,12 @@ def test_a_piece_that_no_state_has_breaks_the_link() -> None:
             PieceComparison(one).own(Scrub(one.seq, turn, size, b"d" * 16))
 
 
-def test_small_states_are_compared_as_a_whole_in_every_third_turn_and_not_more_often() -> None:
+def test_small_states_are_compared_as_a_whole_in_every_second_turn_and_not_more_often() -> None:
     one, _ = twins()
     walk = PieceWalk()
     turns = [[scrub.turn >> 40 for scrub in walk.turn(one)] for _ in range(3 * ROUND_TURNS)]
     sizes = [each.rows.nbytes for each in regions(one._state)]
-    whole = {index for index, size in enumerate(sizes) if size} | {len(sizes)}
+    whole = {index for index, size in enumerate(sizes) if size} | {len(sizes), len(sizes) + 1}
     for at, numbers in enumerate(turns):
         assert len(numbers) == len(set(numbers))
         assert set(numbers) == (whole if at % ROUND_TURNS == 0 else {0})
@@ -145,7 +148,7 @@ def test_the_bits_that_tests_of_a_pair_flip_are_none_that_the_orders_of_a_client
     long = extend(token_head=5, token_tail=6)
     for each in (engine, sound):
         each.apply(batch(long, enter(1, "a", 1, 100, 20_000), long, cancel(1, "a")))
-    assert differences(sound, engine, PieceWalk(), 3) == [part]
+    assert differences(sound, engine, PieceWalk(), 3)[:1] == [part]
 
 
 @pytest.mark.parametrize("name", ["window", "exposures", "limits", "entry_times"])
@@ -161,3 +164,78 @@ def test_a_large_table_of_ids_delays_no_other_region(name: str) -> None:
     turns = 100_000_000 // TURN_NS
     assert differences(one, two, walk, turns) == [region.part]
     assert walk.rounds[2] == 0
+
+
+def large_twins() -> tuple[Engine, Engine]:
+    """Two engines at the default capacity with one order: nearly all of the table of ids is unused."""
+    engines = Engine(), Engine()
+    for each in engines:
+        each.apply(batch(market_of(), enter(1, "rests", 1, 100, 10_000)))
+    return engines
+
+
+def turns_until_found(one: Engine, two: Engine, walk: PieceWalk, *, gathers: bool) -> int:
+    """Turns of a walk until a copy that knows the pieces of the ids in use, or does not, finds a difference."""
+    comparison = PieceComparison(two)
+    for turn in range(1, 1_000):
+        if any(comparison.own(scrub)[1] != scrub.digest for scrub in walk.turn(one, gathers=gathers)):
+            return turn
+    raise AssertionError("no difference was found")
+
+
+def test_a_flipped_bit_of_an_id_in_use_is_found_within_100_ms_however_large_the_table_is() -> None:
+    """The control is a copy of an earlier release, for which the table is walked as a whole."""
+    turns = {}
+    for gathers in (True, False):
+        one, two = large_twins()
+        place = int(np.flatnonzero(two._state.ids["participant"])[0])
+        walk = PieceWalk()
+        walk.turn(one, gathers=gathers)
+        walk._places[2] = one.pieces().first_ids + (place + 1) * two._state.ids.itemsize  # it has just been there
+        two._state.ids[place : place + 1].view(np.uint8)[12] ^= 1
+        turns[gathers] = turns_until_found(one, two, walk, gathers=gathers)
+    assert turns[True] * TURN_NS <= 100_000_000
+    assert turns[False] * TURN_NS > 500_000_000
+
+
+def test_a_flipped_bit_of_an_id_that_is_not_in_use_is_found_by_the_walk_through_the_whole_table() -> None:
+    one, two = large_twins()
+    assert not two._state.ids[-1]["participant"]
+    two._state.ids[-1:].view(np.uint8)[0] ^= 1
+    walk = PieceWalk()
+    turns_until_found(one, two, walk, gathers=True)
+    assert walk.rounds[3] > walk.rounds[2]
+
+
+def test_while_commands_are_many_the_whole_table_of_ids_has_little_room_and_the_ids_in_use_have_theirs() -> None:
+    quiet, _ = large_twins()
+    busy, _ = large_twins()
+    region = next(index for index, each in enumerate(regions(busy._state)) if each.name == "ids")
+    sizes: dict[str, list[int]] = {"quiet": [], "busy": []}
+    walk, busy_walk = PieceWalk(), PieceWalk()
+    for turn in range(2 * ROUND_TURNS):
+        orders = (enter(1, f"o{turn}-{number}", 1, 100, 10_000) for number in range(BUSY_COMMANDS + 1))
+        busy.apply(batch(*orders))
+        for name, engine, its in (("quiet", quiet, walk), ("busy", busy, busy_walk)):
+            scrubs = its.turn(engine)
+            sizes[name].append(sum(each.budget_bytes for each in scrubs if each.turn >> 40 == region))
+            used = [each for each in scrubs if each.turn >> 40 == len(regions(engine._state)) + 1]
+            assert bool(used) == (turn % ROUND_TURNS == 0)
+    assert max(sizes["busy"]) * 8 < min(sizes["quiet"])
+    assert min(sizes["busy"]) > 0, "no part of the table is left out for ever"
+
+
+def test_marks_of_ids_are_those_of_the_rows_in_use_also_after_a_restore_and_a_new_day() -> None:
+    one, _ = twins()
+    one.check()
+    assert one._state.id_marks.any()
+    restored = Engine.restore(CAPACITY, one.seq, one.event_digest, one.parts())
+    restored.check()
+    assert (restored._state.id_marks == one._state.id_marks).all()
+    assert differences(one, restored, PieceWalk(), ROUND_TURNS) == []
+    one._state.id_marks[:] = 0
+    with pytest.raises(InvariantError, match="mark"):
+        one.check()
+    large, _ = large_twins()
+    large.apply(clock(large.now_ns + 2 * DAY_NS))
+    large.check()
