@@ -23,15 +23,18 @@ from benchmarks.wire_node import Node, running_node, stages
 from benchmarks.wire_restart import restart
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal
+from load import echo
 from load.generator import Generator, Result, one_at_a_time
 from load.lines import LoadError, User, close_lines, idle, open_lines
 
 #: Orders/s that are to be reached with a number of connections.
-_TARGETS: Final = {1: 2e6, 100: 1e6}
-_P50_US: Final = 30.0
-_P99_US: Final = 150.0
+_TARGETS: Final = {1: 3.5e6, 100: 2.5e6, 1_000: 1.5e6}
+#: Round trips at most above those of a bare echo, by percentile: of a client that spins, and of one that sleeps.
+_OVER_ECHO_US: Final = {True: {50.0: 8.0, 99.0: 25.0}, False: {50.0: 12.0}}
 #: Longest delay of an answer after the commit of its order.
-_OVER_COMMIT_US: Final = 100.0
+_OVER_COMMIT_US: Final = 20.0
+#: Longest delay of an answer in an open loop, at the 99th percentile, from the intended time of its order.
+_OPEN_P99_US: Final = 300.0
 _COMMITS: Final = 300
 _WINDOW: Final = 32_768
 #: Requests of a connection that may be unanswered at least: fewer would measure the round trip.
@@ -157,18 +160,25 @@ def _saturated(node: Node, plan: Plan, durability: str) -> list[Row]:
 
 def _round_trips(node: Node, plan: Plan, durability: str, commit_us: float | None = None) -> list[Row]:
     """One request at a time, by a client that sleeps until the answer comes, and by one that asks for it all the time,
-    which is what a trader in a hurry does, at the price of a core."""
+    which is what a trader in a hurry does, at the price of a core. Each beside a bare echo."""
     rows = []
-    with _generator(node, window=1) as generator:
+    with _generator(node, window=1) as generator, echo.serving() as port:
         checked(one_at_a_time(generator, max(plan.round_trips // 10, 1)), node)
         for busy in (False, True) if durability == "none" else (False,):
-            results = [checked(one_at_a_time(generator, plan.round_trips, busy=busy), node) for _ in range(plan.runs)]
-            name = f"one at a time, {durability}, client {'spins' if busy else 'sleeps'}"
-            for percentile, at_most in ((50.0, _P50_US), (99.0, _P99_US), (99.9, None)):
-                values = [result.latencies.at(percentile) / 1_000 for result in results]
-                bound = at_most if durability == "none" else None
+            how = f"client {'spins' if busy else 'sleeps'}"
+            bare, results = [], []
+            for _ in range(plan.runs):
+                bare.append(echo.round_trips(port, plan.round_trips, busy=busy))
+                results.append(checked(one_at_a_time(generator, plan.round_trips, busy=busy), node))
+            name = f"one at a time, {durability}, {how}"
+            for percentile in (50.0, 99.0, 99.9):
+                echoes = [each.at(percentile) / 1_000 for each in bare]
+                rows.append(row(f"bare echo, {how}: p{percentile:g} round trip", echoes, "us"))
+                over = _OVER_ECHO_US[busy].get(percentile)
+                bound = median(echoes) + over if over is not None and durability == "none" else None
                 if commit_us is not None and percentile == 50.0:
                     bound = commit_us + _OVER_COMMIT_US
+                values = [result.latencies.at(percentile) / 1_000 for result in results]
                 rows.append(row(f"{name}: p{percentile:g} round trip", values, "us", at_most=bound))
             rows += stages(node, name)
     return rows
@@ -205,7 +215,8 @@ def _open_loop(node: Node, plan: Plan, durability: str) -> list[Row]:
     name = f"{plan.rate:,.0f} orders/s over {count:,}, {durability}"
     for percentile in (50.0, 99.0, 99.9, 100.0):
         values = [result.latencies.at(percentile) / 1_000 for result in results]
-        rows.append(row(f"{name}: p{percentile:g} from the intended time", values, "us"))
+        bound = _OPEN_P99_US if percentile == 99.0 and durability == "none" else None
+        rows.append(row(f"{name}: p{percentile:g} from the intended time", values, "us", at_most=bound))
     return rows + stages(node, name)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks.wire import checked
 from benchmarks.wire_node import running_node
+from load import echo
 from load.generator import Generator, one_at_a_time
 from load.lines import LoadError, User, close_lines, idle, open_lines
 from load.sink import Server
@@ -152,3 +154,24 @@ def test_a_node_answers_each_request_once_and_what_was_bought_was_sold() -> None
     unpaired = dataclasses.replace(results[0], unpaired_qty=1)
     with pytest.raises(LoadError, match="1 shares more were bought than sold"):
         checked(unpaired, node)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_bare_echo_gives_each_message_back(busy: bool) -> None:
+    with echo.serving() as port:
+        for count in (1, 50):  # it serves one connection after the other
+            latencies = echo.round_trips(port, count, busy=busy)
+            assert latencies.count == count
+            assert latencies.at(0.0) > 0
+
+
+def test_an_echo_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ends = threading.Thread(target=lambda: listener.accept()[0].close())
+        ends.start()
+        with pytest.raises((LoadError, ConnectionError)):
+            echo.round_trips(listener.getsockname()[1], 1, busy=False)
+        ends.join(60)
+    monkeypatch.setattr("sys.executable", "/bin/true")
+    with pytest.raises(LoadError, match="did not start"), echo.serving():
+        pass
