@@ -167,7 +167,12 @@ def test_a_bare_echo_gives_each_message_back(busy: bool) -> None:
 
 def test_an_echo_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        ends = threading.Thread(target=lambda: listener.accept()[0].close())
+
+        def end() -> None:
+            connection, _ = listener.accept()
+            connection.close()
+
+        ends = threading.Thread(target=end)
         ends.start()
         with pytest.raises((LoadError, ConnectionError)):
             echo.round_trips(listener.getsockname()[1], 1, busy=False)
