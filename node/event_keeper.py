@@ -19,13 +19,16 @@ _NICE: Final = 19
 _SENTENCE_BYTES_MAX: Final = 4_096
 #: Number of looks before another attempt where another process keeps the events of a slice, such as a person's command.
 _LOOKS_BETWEEN: Final = 60
+#: Number of looks before another attempt where a signal has ended the child, and of such attempts for one slice.
+_LOOKS_AFTER_A_KILL: Final = 5
+KILLED_MAX: Final = 10
 
 
 class EventKeeper:
     """Keeper of the events of slices that this node closes, and of those that an earlier one left (``keep_events``).
 
     Call ``look`` about once a second. ``report`` logs each slice that is done, ``warn`` what failed: once a slice,
-    until the node starts again.
+    until the node starts again. A child that a signal ends is begun again.
     """
 
     def __init__(self, journal: Journal, report: Callable[..., None], warn: Callable[..., None]) -> None:
@@ -36,6 +39,7 @@ class EventKeeper:
         self._looked_at = 0  # number of the open slice when all before it were found done
         self._failed: set[int] = set()
         self._looks_left = 0
+        self._killed = 0  # children that a signal has ended, one after the other
 
     @property
     def is_busy(self) -> bool:
@@ -99,10 +103,16 @@ class EventKeeper:
         if child.stderr is not None:
             child.stderr.close()
         if child.returncode == 0 and self._is_kept():
+            self._killed = 0
             self._report("events kept", slice=self._number)
             return
         if child.returncode == BUSY:
             self._looks_left = _LOOKS_BETWEEN
+            return
+        if child.returncode < 0 and self._killed < KILLED_MAX:  # such as by a system without memory
+            self._killed += 1
+            self._looks_left = _LOOKS_AFTER_A_KILL
+            self._report("events kept later", slice=self._number, why=f"signal {-child.returncode} ended their process")
             return
         last = (complaint.decode(errors="replace").strip().splitlines() or [""])[-1]
         self._on_failure(last or f"its process ended with status {child.returncode}")

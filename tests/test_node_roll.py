@@ -17,7 +17,7 @@ from engine.records import EventKind, Phase
 from journal import Journal, slices
 from journal.event_rows import EventRowsWriter
 from journal.slices import START_IMAGE
-from node.event_keeper import EventKeeper
+from node.event_keeper import KILLED_MAX, EventKeeper
 from node.roll_policy import RollPolicy
 from replay.rebuild import rebuild
 from tests.nodes import write_slices
@@ -178,6 +178,31 @@ def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_fa
         for _ in range(3):
             other.look()
         assert len(told) == 2, "once a slice"
+
+
+@pytest.mark.parametrize("kills", [1, 3, KILLED_MAX + 1])
+def test_a_child_that_is_killed_is_begun_again_but_not_for_ever(tmp_path: Path, kills: int) -> None:
+    write_slices(tmp_path, random_stream(5, 600), [300])
+    told: list[str] = []
+
+    def note(what: str, **_: Any) -> None:
+        told.append(what)
+
+    with Journal.open(tmp_path) as journal:
+        keeper = EventKeeper(journal, note, note)
+        for _ in range(kills):
+            until(lambda: keeper.look() or keeper.is_busy, 120, "no child is begun")
+            assert keeper._child is not None
+            keeper._child.send_signal(signal.SIGKILL)
+            until(lambda: keeper.look() or not keeper.is_busy, 120, "the child does not end")
+        killed = told.count("events kept later")
+        until(lambda: keeper.look() or told[killed:], 120, "nothing came of it")
+        keeper.close()
+    begun_again = kills <= KILLED_MAX
+    assert told == ["events kept later"] * min(kills, KILLED_MAX) + [
+        "events kept" if begun_again else "events not kept"
+    ]
+    assert slices.places(tmp_path)[0].events.exists() == begun_again
 
 
 def test_events_that_somebody_else_keeps_are_no_failure(tmp_path: Path) -> None:
