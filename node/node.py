@@ -303,7 +303,8 @@ class Node:
         """End at once, without another word to clients: another node is primary, or may be."""
         if self._failure is None:
             self._failure = Deposed(why)
-            self.log.warning("the reign has ended" if self.reigns else "this copy starts again", why=why)
+            # A primary that hands over takes nothing any more, and is no copy yet.
+            self.log.warning("this copy starts again" if self.scarcity.follows else "the reign has ended", why=why)
             for connection in list(self.gateway.connections):
                 connection.close("another node is primary", tells=False)
             self._stop()

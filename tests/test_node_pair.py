@@ -1,7 +1,9 @@
 """Two nodes of a pair in one process: blocks, acknowledgements, a takeover, a switchover, an old primary."""
 
 import asyncio
+import io
 import shutil
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -204,6 +206,22 @@ def test_a_switchover_hands_over_without_waiting_for_the_lease(tmp_path: Path) -
         await b.node.submit(participant("BETA"))
 
     with_pair(tmp_path, story)
+
+
+def test_the_log_of_a_primary_that_hands_over_says_that_its_reign_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    log = Log(stream, pretty=False)
+    monkeypatch.setattr(sys.modules[__name__], "Log", lambda: log)
+
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        await a.pair.switch_over()
+        await until(lambda: '"event": "the reign has ended", "why": "B takes over by command"' in stream.getvalue(), 60)
+        assert "this copy starts again" not in stream.getvalue()
+
+    with_pair(tmp_path, story)
+    log.close()
 
 
 def test_a_primary_answers_nothing_without_its_lease(tmp_path: Path) -> None:
