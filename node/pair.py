@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 #: Interval of looks at time: beats, requests to the arbiter, lost connections.
 TICK_S: Final = 0.005
+#: Least time between two starts of the watch beside this process.
+WATCH_AGAIN_NS: Final = 10_000_000_000
 #: Wait before the next attempt to connect to the primary, the longest attempt, and the wait after a refusal.
 RECONNECT_S: Final = 0.05
 CONNECT_S: Final = 1.0
@@ -71,6 +73,7 @@ class Pair:
     def __init__(self, node: "Node", options: PairOptions, arbiter: Arbiter, watch: DeathWatch | None = None) -> None:
         self.options = options
         self._watch = watch
+        self._watch_next_ns = 0
         self._node, self._arbiter, self._log = node, arbiter, node.log
         self._loop = asyncio.get_running_loop()
         self._recent = RecentBlocks(node.journal, options.settings.backlog_bytes)
@@ -307,12 +310,25 @@ class Pair:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         now_ns = lease_clock_ns()
         self._disks.look(now_ns)
+        self._look_at_watch(now_ns)
         for notice in self._arbiter_notices.look(self.candidacy, self.tenure, now_ns):
             self._tell(notice)
         if self.primary is not None and self.tenure is not None:
             self._tick_primary(self.primary, self.tenure, now_ns)
         else:
             self._tick_copy(now_ns)
+
+    def _look_at_watch(self, now_ns: int) -> None:
+        """Start the watch beside this process again if it has ended; once in ``WATCH_AGAIN_NS`` at most."""
+        if self._watch is None or self._watch.is_alive or now_ns < self._watch_next_ns:
+            return
+        self._watch_next_ns = now_ns + WATCH_AGAIN_NS
+        try:
+            self._watch.revive()
+        except OSError as error:
+            self._log.warning("no watch beside this process", why=str(error), then="it is tried again")
+        else:
+            self._log.warning("the watch beside this process had ended", then="it was started again")
 
     # The reign.
 

@@ -33,6 +33,11 @@ class DeathWatch:
 
     def __init__(self, address: str, journal_id: bytes, secret_file: Path | None, ca_file: Path | None = None) -> None:
         """Start it. Raises OSError."""
+        self._words = (address, journal_id, secret_file, ca_file)
+        self._epoch = 0
+        self._start(*self._words)
+
+    def _start(self, address: str, journal_id: bytes, secret_file: Path | None, ca_file: Path | None) -> None:
         files = [str(file.absolute()) if file is not None else "" for file in (secret_file, ca_file)]
         own = os.pidfd_open(os.getpid())
         try:
@@ -54,8 +59,20 @@ class DeathWatch:
         """True while the watch runs."""
         return self._process.poll() is None
 
+    def revive(self) -> bool:
+        """Start it again if it has ended; True if it had. Raises OSError."""
+        if self.is_alive:
+            return False
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        self._start(*self._words)
+        self.reign(self._epoch)
+        return True
+
     def reign(self, epoch: int) -> None:
         """Name the epoch that ends with this process; 0: none any more. A watch that is gone is no fault."""
+        self._epoch = epoch
         pipe: IO[bytes] | None = self._process.stdin
         with suppress(OSError):
             if pipe is not None:

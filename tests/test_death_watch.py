@@ -29,6 +29,23 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+#: One whose watch is killed before it, and which may look after it then.
+KILLED_AFTER_ITS_WATCH = """
+import os, signal, sys
+from pathlib import Path
+from replication.death_watch import DeathWatch
+
+address, market, secret, epoch, revives = sys.argv[1:]
+watch = DeathWatch(address, bytes.fromhex(market), Path(secret))
+watch.reign(int(epoch))
+watch._process.kill()
+watch._process.wait()
+if revives:
+    assert watch.revive() and watch.is_alive and not watch.revive()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.fixture
 def court(tmp_path: Path) -> Iterator[WitnessCourt]:
     made = WitnessCourt(tmp_path / "witness")
@@ -55,9 +72,9 @@ def is_held(court: WitnessCourt, market: str) -> bool:
     return asyncio.run(read())
 
 
-def reign_and_die(court: WitnessCourt, market: str, epoch: int) -> None:
+def reign_and_die(court: WitnessCourt, market: str, epoch: int, program: str = KILLED_AT_ONCE, *more: str) -> None:
     words = [f"witness://127.0.0.1:{court.port}", market, str(court.data / "secret"), str(epoch)]
-    ended = subprocess.run([sys.executable, "-c", KILLED_AT_ONCE, *words], cwd=ROOT, check=False)
+    ended = subprocess.run([sys.executable, "-c", program, *words, *more], cwd=ROOT, check=False)
     assert ended.returncode == -signal.SIGKILL
 
 
@@ -65,6 +82,18 @@ def test_the_lease_of_a_primary_that_dies_before_its_watch_is_at_work_is_ended(c
     market = new_market()
     reign_and_die(court, market, won(court, market))
     until(lambda: not is_held(court, market), SOON_S)
+
+
+@pytest.mark.parametrize("revives", [True, False])
+def test_a_watch_that_is_killed_is_started_again_and_knows_the_epoch(court: WitnessCourt, revives: bool) -> None:
+    """Without that, the control, the lease of a primary that dies is left to run out."""
+    market, other = new_market(), new_market()
+    reign_and_die(court, market, won(court, market), KILLED_AFTER_ITS_WATCH, "revives" if revives else "")
+    reign_and_die(court, other, won(court, other))
+    until(lambda: not is_held(court, other), SOON_S)
+    if revives:
+        until(lambda: not is_held(court, market), SOON_S)
+    assert is_held(court, market) is not revives
 
 
 def test_the_watch_ends_a_lease_that_the_arbiter_takes_back_only_later(court: WitnessCourt) -> None:

@@ -31,6 +31,42 @@ def test_a_history_process_that_dies_is_started_again(tmp_path: Path, monkeypatc
     with_pair(tmp_path, story)
 
 
+class Watch:
+    """A watch that is dead until it is revived. ``fails``: how often that fails."""
+
+    def __init__(self, fails: int = 0) -> None:
+        self.is_alive, self.revived, self.fails, self.epochs = False, 0, fails, list[int]()
+
+    def revive(self) -> bool:
+        self.revived += 1
+        if self.revived <= self.fails:
+            raise OSError("no process could be started")
+        self.is_alive = True
+        return True
+
+    def reign(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_watch_that_dies_is_started_again_and_one_that_lives_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair, "WATCH_AGAIN_NS", 10_000_000)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        died, alive = Watch(fails=2), Watch()
+        alive.is_alive = True
+        a.pair._watch, b.pair._watch = died, alive  # type: ignore[assignment]
+        await until(lambda: died.is_alive)
+        await asyncio.sleep(0.2)
+        assert (died.revived, alive.revived) == (3, 0)
+
+    with_pair(tmp_path, story)
+
+
 def test_signals_to_the_whole_group_of_a_node_leave_its_history_process_to_the_node(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, _b: Member) -> None:
         primary, history = a.pair.primary, a.pair._history
