@@ -30,6 +30,7 @@ from gateway.arrivals import Arrivals
 from gateway.attention import Beat
 from gateway.connection import LEAST_ROOM_BYTES, REGION_BYTES, Connection
 from gateway.contention import Contention
+from gateway.local import LINE
 from gateway.messages import Outgoing
 from gateway.protocol import Entrance
 from gateway.streams import Segment
@@ -37,6 +38,7 @@ from sequencer import rows_ahead as a
 from sequencer.clock import MarketClock
 from sequencer.stamp import LiveStamp
 from tape.blocks import Tape, no_tape
+from tape.lines import MarketLines
 from wire.session_state import State
 
 #: Longest stay in the kernel after the first block of a call, which the journal and the spool wait for, and the copies:
@@ -215,8 +217,9 @@ class DirectLines:
         rows_max: int,
         busy_poll_ns: int,
         tape: Packed[Tape] | None = None,
+        lines: MarketLines | None = None,
     ) -> None:
-        """``tape``: that to which the kernel writes each block; None: there is none."""
+        """``tape``: that to which the kernel writes each block. ``lines``: of programs beside the node. None: none."""
         self._owner, self._market, self._clock = owner, market, clock
         self._entrance, protocol = entrance, entrance.protocol
         self._known = entrance.known
@@ -237,6 +240,7 @@ class DirectLines:
                 rows=_TURNS_ROOM * t.ROWS_ROOM,
                 segments=4 * len(outgoing.segments),
                 segment_bytes=4 * len(outgoing.out),
+                lines=lines,
             )
         )
         memory = self._turn.arrays
@@ -252,6 +256,7 @@ class DirectLines:
         words[t.RECORD_MAX] = 0 if arrival_log is None else arrival_log.full_at
         self._busy_poll_ns = busy_poll_ns
         self._contention = Contention()
+        self._local = lines
         self._tape = Packed(no_tape()) if tape is None else tape
         words[t.TAPED], words[t.TAPE_ADDRESS] = tape is not None, self._tape.arrays.data.ctypes.data
         words[t.HEARTBEAT_NS], words[t.SILENCE_NS] = protocol.heartbeat_ns, protocol.silence_ns
@@ -346,19 +351,24 @@ class DirectLines:
             return False
         transport = connection.transport
         assert transport is not None, "a connection that may be direct has a transport"
-        sock = transport.get_extra_info("socket")
+        sock, number = transport.get_extra_info("socket"), transport.get_extra_info(LINE)
         fd = -1 if sock is None else sock.fileno()
-        if not 0 <= fd < len(self._turn.arrays.slot_of):
+        if number is None and not 0 <= fd < len(self._turn.arrays.slot_of):
             return False
         transport.pause_reading()
-        self._poll.register(fd, select.EPOLLIN)
         slot = connection.slot
         line, stream = self._lines[slot], self._arrivals.arrays.streams[slot]
         stream["begin"], stream["end"] = connection.begin, connection.end
         line["fd"], line["state"], line["user"], line["queued"] = fd, t.OPEN, connection.user, 0
         line["heard_ns"], line["sent_ns"] = connection.session.heard_ns, connection.session.sent_ns
         line["sent_messages"] = line["owed"] = 0
-        self._turn.arrays.slot_of[fd] = slot + 1
+        if number is None:
+            self._poll.register(fd, select.EPOLLIN)
+            self._turn.arrays.slot_of[fd] = slot + 1
+        else:
+            line["line"] = number + 1
+            self._turn.arrays.slot_of_line[number] = slot
+            self._words[t.LOCAL] += 1
         self._turn.arrays.line_of[connection.user] = slot
         self._by_slot[slot] = connection
         connection.is_direct = True
@@ -379,12 +389,17 @@ class DirectLines:
             self._words[t.LINES_STOPPED] -= 1
         if line["queued"]:
             self._leave_queue(slot)
-        line["fd"], line["state"], line["queued"] = -1, t.OPEN, 0
-        self._turn.arrays.slot_of[fd] = 0
+        number = int(line["line"]) - 1
+        line["fd"], line["state"], line["queued"], line["line"] = -1, t.OPEN, 0, 0
+        if number >= 0:
+            self._turn.arrays.slot_of_line[number] = -1
+            self._words[t.LOCAL] -= 1
+        else:
+            self._turn.arrays.slot_of[fd] = 0
+            with suppress(OSError):  # the descriptor may be closed
+                self._poll.unregister(fd)
         self._turn.arrays.line_of[connection.user] = -1
         del self._by_slot[slot]
-        with suppress(OSError):  # the descriptor may be closed
-            self._poll.unregister(fd)
         connection.resume_loop(self._turn.arrays.heartbeat[len(self._turn.arrays.heartbeat) - owed :].tobytes())
 
     def _leave_queue(self, slot: int) -> None:
@@ -422,6 +437,10 @@ class DirectLines:
 
     def send(self, connection: Connection, data: bytes) -> bytes:
         """Send bytes to a direct connection; gives those that it did not take: the loop must send them."""
+        number = int(self._lines[connection.slot]["line"]) - 1
+        if number >= 0:
+            assert self._local is not None, "a direct connection on a line has one"
+            return data[max(self._local.put(number, data), 0) :]
         try:
             sent = os.write(int(self._lines[connection.slot]["fd"]), data)
         except OSError:

@@ -29,6 +29,7 @@ from gateway.arrivals import FINE, STREAM, new_arrivals, turn_words_max
 from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
 from gateway.direct import DirectLines, DirectMarket, StandbyLine
+from gateway.local import LocalDoor
 from gateway.protocol import Entrance, Login
 from gateway.sign_on import SignOn
 from gateway.slots import Slots, waiting_of
@@ -36,6 +37,7 @@ from gateway.spool import Spool, SpoolError
 from gateway.streams import Segment
 from sequencer.clock import MarketClock
 from tape.blocks import Tape
+from tape.lines import MarketLines
 from wire.session_state import State
 
 
@@ -138,6 +140,7 @@ class Gateway:
         self._waiting: list[Connection] = []
         self._direct: DirectLines | None = None
         self._resuming: set[Entrance] = set()  # those whose round of messages was cut short for lack of room
+        self._local: LocalDoor | None = None
         self._scheduled = False
         self._busy_poll_ns = busy_poll_ns
         self._busy_until_ns = 0
@@ -287,12 +290,17 @@ class Gateway:
     # Direct connections.
 
     def serve_directly(
-        self, engine: Engine, market: DirectMarket, clock: MarketClock, tape: Packed[Tape] | None = None
+        self,
+        engine: Engine,
+        market: DirectMarket,
+        clock: MarketClock,
+        tape: Packed[Tape] | None = None,
+        lines: MarketLines | None = None,
     ) -> None:
         """Serve connections directly from now on, where they may be; once, before the first connection.
 
-        tape: that to which the blocks of direct connections are written; None: there is none. They are those of the
-        first entrance.
+        tape: that to which the blocks of direct connections are written; None: there is none. lines: those that
+        ``serve_lines`` serves. All are of the first entrance.
         """
         self._direct = DirectLines(
             self,
@@ -305,7 +313,12 @@ class Gateway:
             rows_max=ROWS_MAX,
             busy_poll_ns=self._busy_poll_ns,
             tape=tape,
+            lines=lines,
         )
+
+    def serve_lines(self, lines: MarketLines) -> None:
+        """Serve programs beside the node from now on, by their lines."""
+        self._local = LocalDoor(lines, partial(self.connection, self.entrances[0]))
 
     def lead(self, line: StandbyLine) -> None:
         """Send rows of direct connections ahead of their block on the link to the standby, where that is enough."""
@@ -508,6 +521,8 @@ class Gateway:
     def beat(self) -> None:
         """Send heartbeats and end silent connections; call it every ``BEAT_S``."""
         beat = self.attention.beat(self.now_ns())
+        if self._local is not None:
+            self._local.beat()
         if self._arrival_log is not None:
             self._arrival_log.flush()
         direct = self._direct
@@ -555,6 +570,8 @@ class Gateway:
         """Refuse all further connections and logins."""
         self.open_for_logins = False
         self._sign_on.close()
+        if self._local is not None:
+            self._local.close()
         if self._direct is not None:
             self._direct.close()
         if self._arrival_log is not None:

@@ -64,6 +64,8 @@ from gateway.turn_memory import (
     LINES_STOPPED,
     LINK,
     LINK_SLOT,
+    LOCAL,
+    LOCAL_ADDRESS,
     MADE,
     NEXT_BLOCK,
     NEXT_COMMAND,
@@ -119,6 +121,17 @@ from sequencer.clock import MARKET_NS, advance
 from sequencer.rows_ahead import receive_acks, send_rows, unpack_ahead
 from tape.bell import ring_bell
 from tape.blocks import HEAD_WORDS, Tape, block_words, claim_room, publish_block, unpack_tape
+from tape.line_kernels import (
+    IN_PUT,
+    LINES_MAX,
+    OUT_PUT,
+    RING_BYTES,
+    first_word,
+    go_to_sleep,
+    ring_room,
+    take,
+    wake_up,
+)
 from tape.machine import store_release
 from tape.places import Place
 from tape.words import raise_word
@@ -158,6 +171,9 @@ _SENT_TOGETHER: Final = 64
 _TOGETHER_NS: Final = 8_000_000
 #: Messages of so many users are given to Python in a quiet moment: the more there are, the longer the next order waits.
 _TOLD_SOON: Final = 48
+#: Turns with something on a line after which descriptors are polled, and looks at the lines between two polls.
+_PASSES: Final = 8
+_LOOKS: Final = 8
 #: Reading both clocks takes less than this; else they are read again (``sequencer.clock``).
 _READING_NS: Final = 20_000
 
@@ -217,6 +233,87 @@ def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
 
 
 @inlined
+def _queue(turn, stream, slot, wall_ns):
+    """Queue a slot for which something came, unless it is queued; gives the time since 1970, read once."""
+    line = turn.lines[slot]
+    if line["queued"] == 0:
+        if wall_ns == 0:
+            wall_ns = _now(turn, _REALTIME)
+        stream["time_ns"] = wall_ns
+        line["queued"] = 1
+        turn.queue[turn.words[QUEUED]] = slot
+        turn.words[QUEUED] += 1
+    return wall_ns
+
+
+@called
+def _receive_lines(turn, arrays):
+    """Take what programs beside the node have put for their direct connections, and queue these; True if there was
+    something."""
+    words, streams = turn.words, arrays.streams
+    came, wall_ns = False, np.int64(0)
+    for number in range(LINES_MAX):
+        slot = turn.slot_of_line[number]
+        if slot < 0:
+            continue
+        stream = streams[slot]
+        room = stream["region"] + words[REGION_BYTES] - stream["end"]
+        if turn.lines[slot]["state"] != OPEN or room < words[LEAST_ROOM]:
+            continue
+        begin, word = 2 * number * RING_BYTES, first_word(number) + IN_PUT
+        got = take(
+            turn.line_words,
+            turn.line_bytes,
+            begin,
+            word,
+            turn.line_counts,
+            2 * number,
+            arrays.buffer,
+            stream["end"],
+            room,
+        )
+        if got > 0:
+            stream["end"] += got
+            wall_ns = _queue(turn, stream, slot, wall_ns)
+            came = True
+        elif got < 0:
+            _stop(turn, turn.lines[slot], ENDED)
+    return came
+
+
+@inlined
+def _lines_came(turn, arrays):
+    """Look at the lines a few times: a poll of descriptors takes as long."""
+    came = False
+    for _ in range(_LOOKS):
+        came = came or _receive_lines(turn, arrays)
+    return came
+
+
+@inlined
+def _give_to(turn, line, address, count):
+    """Send bytes on a descriptor, or put them on a line in shared memory; gives how many it took."""
+    if line["line"] == 0:
+        return max(_send(np.int64(line["fd"]), address, count, np.int64(_DONTWAIT_NOSIGNAL)), np.int64(0))
+    number = line["line"] - 1
+    word, counts, at = first_word(number) + OUT_PUT, turn.line_counts, 2 * number + 1
+    own = counts[at]
+    room = ring_room(turn.line_words, word, own)
+    if room <= 0:
+        return np.int64(0)
+    count = min(count, room)
+    ring = turn.words[LOCAL_ADDRESS] + at * RING_BYTES
+    offset = own & (RING_BYTES - 1)
+    first = min(count, RING_BYTES - offset)
+    _memcpy(ring + offset, address, first)
+    if first < count:
+        _memcpy(ring, address + first, count - first)
+    counts[at] = own + count
+    store_release(turn.line_words, word, own + count)
+    return count
+
+
+@inlined
 def _receive(turn, arrays, ahead, timeout_ms):
     """Receive what has come for direct connections, and queue them, and acknowledgements of the standby.
 
@@ -244,13 +341,7 @@ def _receive(turn, arrays, ahead, timeout_ms):
         got = _recv(np.int64(line["fd"]), words[BUFFER_ADDRESS] + stream["end"], room, np.int64(_DONTWAIT))
         if got > 0:
             stream["end"] += got
-            if line["queued"] == 0:
-                if wall_ns == 0:
-                    wall_ns = _now(turn, _REALTIME)
-                stream["time_ns"] = wall_ns
-                line["queued"] = 1
-                turn.queue[words[QUEUED]] = slot
-                words[QUEUED] += 1
+            wall_ns = _queue(turn, stream, slot, wall_ns)
         elif got == 0 or np.int64(polled["events"]) & _BROKEN_LINE:
             _stop(turn, line, ENDED)
     return called_back
@@ -390,7 +481,7 @@ def _send_to(turn, slot, address, count, messages, now_ns):
     words, line = turn.words, turn.lines[slot]
     sent = np.int64(0)
     if line["state"] == OPEN or line["state"] == STOPPED:
-        sent = max(_send(np.int64(line["fd"]), address, count, np.int64(_DONTWAIT_NOSIGNAL)), np.int64(0))
+        sent = _give_to(turn, line, address, count)
         words[BYTES_OUT] += sent
         line["sent_ns"] = now_ns
         if sent < count:
@@ -646,14 +737,23 @@ def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, un
         if why != SPENT:
             return why
         _send_gathered(turn)
+    passes = np.int64(0)
     while True:
         now_ns = _now(turn, _MONOTONIC)
         pending = words[NEXT_BLOCK] < words[BLOCKS]
         # Under `replica` nobody waits for the journal: blocks may wait for further ones.
         lingers = words[AHEAD] != 0 and words[BLOCKS] > 0
+        came = words[LOCAL] > 0 and _lines_came(turn, arrays)
         sleeps = words[QUEUED] == 0 and now_ns >= words[BUSY_UNTIL_NS] and (words[BLOCKS] == 0 or lingers)
         sleep_ms = np.int64(1) if lingers else words[SLEEP_MS]
-        work = _receive(turn, arrays, ahead, sleep_ms if sleeps else np.int64(0))
+        rests = sleeps and (words[LOCAL] == 0 or go_to_sleep(turn.line_words, turn.line_counts))
+        passes = passes + 1 if came else np.int64(0)
+        work = False
+        if passes % _PASSES == 0:
+            work = _receive(turn, arrays, ahead, sleep_ms if rests else np.int64(0))
+        if rests and words[LOCAL] > 0:
+            wake_up(turn.line_words)
+            _receive_lines(turn, arrays)
         if pending:
             why = _answer_acknowledged(turn, outgoing, streams_pointers, ahead, tape)
             if why != SPENT:

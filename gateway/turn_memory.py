@@ -9,6 +9,8 @@ from engine.jit import unpack_pointers
 from engine.records import COMMAND, EVENT, CommandKind
 from sequencer.clock import CLOCK_WORDS
 from sequencer.system_calls import EPOLL_EVENT
+from tape.line_kernels import LINES_MAX, LINES_WORDS
+from tape.lines import MarketLines
 
 #: Direct connection, in the row of its slot.
 LINE: Final = np.dtype(
@@ -22,6 +24,7 @@ LINE: Final = np.dtype(
         ("sent_ns", "<i8"),  # monotonic time of the last message to it
         ("sent_messages", "<i8"),  # since Python looked
         ("owed", "<i8"),  # bytes of a heartbeat that it did not take
+        ("line", "<i8"),  # number of its line in shared memory, and 1 more; 0: it has a descriptor
     ]
 )
 #: States of a line.
@@ -161,11 +164,13 @@ LINK: Final = 10  # something came from the standby that Python must read now
     PIECES_ADDRESS,
     HEARTBEAT_NS,  # silence after which the protocol sends a heartbeat
     SILENCE_NS,  # silence of a client after which it counts as gone
-) = range(70)
+    LOCAL,  # direct connections that have a line in shared memory
+    LOCAL_ADDRESS,  # of their rings
+) = range(72)
 #: Blocks of one call at most.
 _BLOCKS_MAX: Final = 1_024
 #: Number of the words.
-WORDS: Final = 70
+WORDS: Final = 72
 
 
 #: ``slot_of`` of the link to the standby.
@@ -197,6 +202,10 @@ class Turn(NamedTuple):
     pieces_of: np.ndarray[Any, Any]  # int64[users_max + 1, 2]: a user's first and last piece, and 1 more; 0: none
     piece_users: np.ndarray[Any, Any]  # int64[users_max + 1]: users of the pieces
     heartbeat: np.ndarray[Any, Any]  # uint8[n]: the server's heartbeat, as a packet
+    line_words: np.ndarray[Any, Any]  # int64[LINES_WORDS]: of the lines in shared memory (``tape.line_kernels``)
+    line_bytes: np.ndarray[Any, Any]  # uint8[2 * LINES_MAX * RING_BYTES]: their rings
+    line_counts: np.ndarray[Any, Any]  # int64[2 * LINES_MAX]: bytes taken and put
+    slot_of_line: np.ndarray[Any, Any]  # int64[LINES_MAX]: slot of a line's direct connection; -1: none
 
 
 def new_turn(
@@ -209,10 +218,11 @@ def new_turn(
     rows: int,
     segments: int,
     segment_bytes: int,
+    lines: MarketLines | None = None,
 ) -> Turn:
     """Memory for ``slots`` connections with descriptors below ``descriptors``, and for the work of one call: COMMAND
     rows, and messages to users. ``clock``: words of the market clock. ``heartbeat``: packet of the protocol.
-    ``users``: rows of the table of users.
+    ``users``: rows of the table of users. ``lines``: of programs beside the node.
     """
     turn = Turn(
         words=np.zeros(WORDS, np.int64),
@@ -234,6 +244,10 @@ def new_turn(
         pieces_of=np.zeros((users, 2), np.int64),
         piece_users=np.zeros(users, np.int64),
         heartbeat=np.frombuffer(bytearray(heartbeat), np.uint8),
+        line_words=np.zeros(LINES_WORDS, np.int64) if lines is None else lines.words,
+        line_bytes=np.zeros(1, np.uint8) if lines is None else lines.ring,
+        line_counts=np.zeros(2 * LINES_MAX, np.int64) if lines is None else lines.counts,
+        slot_of_line=np.full(LINES_MAX, -1, np.int64),
     )
     turn.clock_row["kind"] = CommandKind.CLOCK
     turn.lines["fd"] = -1
@@ -248,6 +262,7 @@ def new_turn(
         (PIECES_ADDRESS, turn.piece_bytes),
         (TIME_ADDRESS, turn.time),
         (HEARTBEAT_ADDRESS, turn.heartbeat),
+        (LOCAL_ADDRESS, turn.line_bytes),
     ):
         words[place] = array.ctypes.data
     return turn

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from engine.jit import Packed
 from node.logs import Log
-from replay.market_rows import MARKET_ROWS, tape_of
+from replay.market_rows import MARKET_ROWS, lines_of, tape_of
 from tape import TapeError
 from tape.blocks import Tape
+from tape.lines import MarketLines, pipe_of
 from tape.places import Place
 from tape.shared_file import remove_left
 from tape.writer import TapeWriter
@@ -77,12 +78,22 @@ def open_tape(directory: Path, journal_id: bytes, seq: int, size_bytes: int, log
         return None, ""
     try:
         path = tape_of(directory, journal_id)
-        for each in path.parent.glob("lockstep-*-tape"):
+        for each in (*path.parent.glob("lockstep-*-tape"), *path.parent.glob("lockstep-*-lines")):
             with suppress(TapeError, OSError):  # of another user, or gone by now
                 if remove_left([each]):
-                    log.info("tape of a dead node removed", path=str(each))
+                    log.info("shared memory of a dead node removed", path=str(each))
+                    pipe_of(each).unlink(missing_ok=True)
         return MarketTape(TapeWriter(path, journal_id, MARKET_ROWS, size_bytes=size_bytes, seq=seq)), ""
     except (TapeError, OSError) as error:
         why = f"no tape is written, so that `lockstep tail` reads the journal: {error}"
         log.warning("no tape", why=why)
         return None, why
+
+
+def open_lines(directory: Path, journal_id: bytes, log: Log) -> MarketLines | None:
+    """Lines of programs beside the node of a data directory; None, with a word in the log, where there can be none."""
+    try:
+        return MarketLines(lines_of(directory, journal_id), journal_id)
+    except (TapeError, OSError) as error:
+        log.warning("no local clients", why=str(error))
+        return None

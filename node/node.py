@@ -34,7 +34,7 @@ from node.event_keeper import EventKeeper
 from node.intake import Intake
 from node.logs import Log
 from node.market import Market
-from node.market_tape import open_tape
+from node.market_tape import open_lines, open_tape
 from node.opening import OpenDirectory
 from node.rates import Rates
 from node.roll_policy import RollPolicy
@@ -178,9 +178,12 @@ class Node:
             busy_poll_ns=options.busy_poll_us * 1_000,
             arrival_log=self._arrival_log() if options.arrivals else None,
         )
+        lines = None if self.tape is None else open_lines(options.data, self.journal.journal_id, log)
         if isinstance(self.engine, Engine):
             tape = None if self.tape is None else self.tape.packed
-            self.gateway.serve_directly(self.engine, self.market, self.clock, tape)
+            self.gateway.serve_directly(self.engine, self.market, self.clock, tape, lines)
+        if lines is not None:
+            self.gateway.serve_lines(lines)
         self.timekeeping = Timekeeping(
             self.engine,
             self.clock,

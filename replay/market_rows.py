@@ -5,7 +5,8 @@ from typing import Final
 
 from engine.records import COMMAND, EVENT
 from reports import REPORT
-from tape.form import Rows, tape_path
+from tape.form import Rows, directory_key, tape_path
+from tape.lines import lines_path
 from tape.shared_file import SHARED
 
 MARKET_ROWS: Final = Rows(COMMAND, EVENT, REPORT)
@@ -17,5 +18,9 @@ def tape_of(directory: Path, journal_id: bytes) -> Path:
     A copy of a directory has the same journal, so the name also has the directory's own number in its file system.
     Raises OSError.
     """
-    found = directory.stat()
-    return tape_path(SHARED, journal_id, f"{found.st_dev:x}-{found.st_ino:x}")
+    return tape_path(SHARED, journal_id, directory_key(directory))
+
+
+def lines_of(directory: Path, journal_id: bytes) -> Path:
+    """Path of the lines of local clients, as ``tape_of``."""
+    return lines_path(SHARED, journal_id, directory_key(directory))

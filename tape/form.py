@@ -36,6 +36,12 @@ class Rows:
         return Form("ring", journal_id, {"commands": self.commands})
 
 
+def directory_key(directory: Path) -> str:
+    """Key of a data directory on this machine: its number in its file system. Raises OSError."""
+    found = directory.stat()
+    return f"{found.st_dev:x}-{found.st_ino:x}"
+
+
 def tape_path(folder: Path, journal_id: bytes, key: str = "") -> Path:
     """Path of a market's tape in a folder of shared memory. key: tells it from that of a copy of the market."""
     return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}-tape"

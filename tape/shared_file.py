@@ -39,7 +39,7 @@ HEADER: Final = np.dtype(
     [
         ("magic", "S8"),
         ("version", "<i8"),
-        ("kind", "S8"),  # "tape" or "ring"
+        ("kind", "S8"),  # "tape", "ring" or "lines"
         ("journal_id", "V16"),
         ("dtypes_digest", "V16"),  # of the rows
         ("words_bytes", "<i8"),
@@ -88,7 +88,7 @@ class SharedFile:
         words_bytes, data_bytes = int(header["words_bytes"]), int(header["data_bytes"])
         self.words: NDArray[np.int64] = _mapped(fd, PAGE_BYTES, words_bytes, writable=True, touch=True)
         self.data: NDArray[np.int64] = _mapped(
-            fd, PAGE_BYTES + words_bytes, data_bytes, writable=owned or header["kind"] == b"ring", touch=owned
+            fd, PAGE_BYTES + words_bytes, data_bytes, writable=owned or header["kind"] != b"tape", touch=owned
         )
 
     def lock(self, place: int) -> bool:
