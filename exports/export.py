@@ -57,7 +57,7 @@ class TableDigest:
         self.rows += len(columns[self._table.columns[0]])
         for name, hasher in self._hashes.items():
             if name in self._table.text:
-                hasher.update("".join(f"{word}\n" for word in columns[name].tolist()).encode())
+                hasher.update("\n".join([*columns[name].tolist(), ""]).encode())
             else:
                 hasher.update(np.ascontiguousarray(columns[name], np.int64).view(np.uint8).data)
 
