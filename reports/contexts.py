@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import inlined, lshr
+from engine.jit import inlined, lshr, shl
 from wire.ouch_codes import BuySell, Capacity, CustomerType, Display, IntermarketSweep
 
 #: Number of the protocol OUCH.
@@ -63,7 +63,7 @@ def protocol_in(context):
 @inlined
 def with_protocol(context, protocol):
     """A context of OUCH with the number of another protocol."""
-    return context | (protocol << 60)
+    return context | shl(protocol, np.int64(60))
 
 
 @inlined
