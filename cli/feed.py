@@ -135,7 +135,7 @@ def best(engine: MarketEngine) -> None:
     rows: list[tuple[str, ...]] = []
     for number, symbol in enumerate(engine.directory.symbols, 1):
         orders = engine.open_orders(number)
-        for_side = [orders[orders["side"] == side] for side in (1, -1)]
+        for_side = [orders[(orders["side"] == side) & (orders["stop_e4"] == 0)] for side in (1, -1)]
         if len(orders) and len(rows) < 20:
             tops = [
                 f"{int(side[0]['leaves_qty'])} @ {shown_price(int(side[0]['price_e4']))}" if len(side) else "-"

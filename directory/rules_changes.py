@@ -9,6 +9,7 @@ CHANGES: Final = {
     4: "an order good for the day is canceled when another trading day begins, and a participant's open orders and "
     "order ids can have limits",
     5: "the reign of a new primary begins with an epoch command, which nobody but the node itself gives",
+    6: "stop and stop-limit orders are accepted; they wait until the last trade price reaches their stop",
 }
 
 

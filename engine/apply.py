@@ -4,10 +4,10 @@ from typing import Final
 
 import numpy as np
 
-from engine.calls import publish_after_order
 from engine.cancel import cancel, mass_cancel
 from engine.capacity import events_max
 from engine.clock import clock
+from engine.consequences import consequences_of_order
 from engine.definitions import define_instrument, define_participant
 from engine.entry import enter
 from engine.epoch import epoch_command
@@ -65,8 +65,8 @@ def apply_batch(pointers, commands, start, events, n):
         else:
             n = _apply_rare(state, command, kind, events, n)
             continue
-        if venue["calls"] != 0:
-            n = publish_after_order(state, events, n)
+        if venue["pending"] != 0:
+            n = consequences_of_order(state, events, n)
     return len(commands), n
 
 

@@ -6,38 +6,28 @@ instructions away. The window is a ring over ticks: it follows the market 64 tic
 rest. Prices outside it are in the far tree (``far.py``). Market orders that wait for an uncross have a level of
 their own, tick -1.
 
-A book side ``b`` is a row of ``books``: 2 * (instrument - 1) for buys, one more for sells.
+A book side ``b`` is a row of ``books`` (``places.py``). In a call the depth follows each change (``depth.py``).
 """
 
 from typing import Final
 
 import numpy as np
 
+from engine.depth import add_depth
 from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
 from engine.jit import called, ctz, inlined, lshr, rare, shl, top_bit
-from engine.state import WINDOW, WINDOW_WORDS, State
+from engine.places import in_window, instrument_row, market_level, side_row
+from engine.state import WINDOW, WINDOW_WORDS, Pending, State
 
 #: Part of the window in which the market may move before the window follows: its middle half.
 MARGIN: Final = WINDOW // 4
 
-
-@inlined
-def side_row(instrument, side):
-    """Row of ``books`` of an instrument's side."""
-    return 2 * instrument - 2 + ((1 - side) >> 1)
+_CALL: Final = int(Pending.CALL)
 
 
 @inlined
-def market_level(state: State, b):
-    """Row of ``levels`` where a side's resting market orders are."""
-    return WINDOW * len(state.books) + b
-
-
-@inlined
-def in_window(state: State, b, tick):
-    """True if a tick is one of the window."""
-    offset = tick - state.instruments[b >> 1]["window_tick"]
-    return (offset >= 0) & (offset < WINDOW)
+def _in_call(state: State, b):
+    return state.instruments[instrument_row(b)]["pending"] & _CALL
 
 
 @inlined
@@ -69,7 +59,7 @@ def _window_next(state: State, b, side, tick):
 @called
 def _window_next_word(state: State, b, side, tick):
     """As ``_window_next``, among the words after the tick's own."""
-    first = state.instruments[b >> 1]["window_tick"] >> 6
+    first = state.instruments[instrument_row(b)]["window_tick"] >> 6
     turn = first & (WINDOW_WORDS - 1)
     summary = state.books[b]["summary"]
     # Turned so that bit 0 is the window's first word.
@@ -93,7 +83,7 @@ def _next_tick_far(state: State, b, side, tick):
     """``next_tick`` of a book that has prices outside the window, or of a tick outside it."""
     far = far_next(state, b, side, tick)
     near = 0
-    first = state.instruments[b >> 1]["window_tick"]
+    first = state.instruments[instrument_row(b)]["window_tick"]
     # The tick, or the end of the window nearest to it on the better side.
     if side > 0:
         start = min(tick, first + WINDOW)
@@ -111,7 +101,7 @@ def _next_tick_far(state: State, b, side, tick):
 @rare
 def _window_end(state: State, b, side):
     """The best tick of the whole window, or 0."""
-    first = state.instruments[b >> 1]["window_tick"]
+    first = state.instruments[instrument_row(b)]["window_tick"]
     end = first + WINDOW - 1 if side > 0 else first
     word = state.words[b * WINDOW_WORDS + ((end >> 6) & (WINDOW_WORDS - 1))]
     if lshr(word, end & 63) & 1:
@@ -183,12 +173,9 @@ def _close_far_level(state: State, b, side, tick):
 
 
 @inlined
-def join(state: State, b, slot):
-    """Put an order at the back of the queue at its price."""
+def append(state: State, level, slot):
+    """Put an order at the end of a level's queue."""
     order = state.orders[slot]
-    tick = order["tick"]
-    side = np.int64(order["side"])
-    level = state.levels[open_level(state, b, side, tick)]
     tail = np.int64(level["tail"])
     order["prev"] = tail
     order["next"] = 0
@@ -201,11 +188,9 @@ def join(state: State, b, slot):
 
 
 @inlined
-def leave(state: State, b, slot):
-    """Take an order out of the queue at its price; its leaves_qty is still the quantity that the level counts."""
+def unlink(state: State, level, slot):
+    """Take an order out of a level's queue; its leaves_qty is still counted there. True if the level is empty then."""
     order = state.orders[slot]
-    tick = order["tick"]
-    level = state.levels[level_of(state, b, tick)]
     ahead = np.int64(order["prev"])
     behind = np.int64(order["next"])
     level["qty"] -= np.int64(order["leaves_qty"])
@@ -217,7 +202,28 @@ def leave(state: State, b, slot):
         level["tail"] = ahead
     else:
         state.orders[behind]["prev"] = ahead
-    if ahead == 0 and behind == 0:
+    return ahead == 0 and behind == 0
+
+
+@inlined
+def join(state: State, b, slot):
+    """Put an order at the back of the queue at its price."""
+    order = state.orders[slot]
+    tick = order["tick"]
+    side = np.int64(order["side"])
+    append(state, state.levels[open_level(state, b, side, tick)], slot)
+    if _in_call(state, b):
+        add_depth(state, b, tick, np.int64(order["leaves_qty"]))
+
+
+@inlined
+def leave(state: State, b, slot):
+    """Take an order out of the queue at its price; its leaves_qty is still the quantity that the level counts."""
+    order = state.orders[slot]
+    tick = order["tick"]
+    if _in_call(state, b):
+        add_depth(state, b, tick, -np.int64(order["leaves_qty"]))
+    if unlink(state, state.levels[level_of(state, b, tick)], slot):
         close_level(state, b, np.int64(order["side"]), tick)
 
 
@@ -241,7 +247,7 @@ def _slide(state: State, instrument, offset):
     else:
         leaving, entering, row["window_tick"] = first, first + WINDOW, first + 64
     for s in range(2):
-        b = 2 * instrument - 2 + s
+        b = side_row(instrument, 1 - 2 * s)
         _to_far(state, b, leaving)
         if state.books[b]["far_root"] != 0:
             _from_far(state, b, entering)
@@ -300,4 +306,6 @@ def shrink(state: State, b, slot, leaves_qty):
     order = state.orders[slot]
     level = state.levels[level_of(state, b, order["tick"])]
     level["qty"] -= np.int64(order["leaves_qty"]) - leaves_qty
+    if _in_call(state, b):
+        add_depth(state, b, order["tick"], leaves_qty - np.int64(order["leaves_qty"]))
     order["leaves_qty"] = leaves_qty

@@ -1,9 +1,11 @@
 """Cancels: of an order by its owner (rulebook sections 4 and 8), and of many orders by the operator (section 12)."""
 
+from typing import Final
+
 import numpy as np
 
-from engine.book import shrink, side_row
-from engine.calls import cancel_listed
+from engine.book import shrink
+from engine.consequences import cancel_listed
 from engine.definitions import find_instrument, find_participant
 from engine.events import emit_cancel_rejected, emit_canceled, emit_rejected
 from engine.exposure import count_open, value_price_of
@@ -11,9 +13,13 @@ from engine.form import has_form
 from engine.index import open_slot
 from engine.jit import called, inlined, rare
 from engine.matching import cancel_resting, take_back
-from engine.records import CommandKind, Reason
+from engine.places import side_row
+from engine.records import CommandKind, Instruction, Reason
 from engine.state import State
+from engine.stops import shrink_stop
 from engine.sweep import gather_of_participant, sort_slots
+
+_STOP: Final = int(Instruction.STOP)
 
 
 @inlined
@@ -52,7 +58,10 @@ def _cancel_part(state: State, qty, events, n, slot):
     side = np.int64(order["side"])
     participant = np.int64(order["participant"])
     count_open(state, participant, instrument, side, open_qty - leaves_qty, value_price_of(order))
-    shrink(state, side_row(instrument, side), slot, open_qty)
+    if np.int64(order["instructions"]) & _STOP:
+        shrink_stop(state, slot, open_qty)
+    else:
+        shrink(state, side_row(instrument, side), slot, open_qty)
     order["qty"] = qty
     return n
 

@@ -15,10 +15,10 @@ IDS_MAX_MAX: Final = 2**30
 def events_max(orders: int, instruments: int, participants: int) -> int:
     """The most events that one command causes, given how many open orders, instruments and participants there are.
 
-    Two an open order (of self-trade prevention; of a kill or of the end of a day, its cancel and an indicative), two
-    an instrument (its phase and its indicative), one a participant, and the answer. Python and kernels ask it.
+    Three an open order (its election, and two of self-trade prevention or of what ends it and an indicative), two an
+    instrument (its phase and its indicative), one a participant, and the answer. Python and kernels ask it.
     """
-    return 2 * (orders + instruments) + participants + 8
+    return 3 * orders + 2 * instruments + participants + 8
 
 
 @dataclass(frozen=True)

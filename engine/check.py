@@ -10,10 +10,12 @@ from engine.check_calls import check_calls
 from engine.check_risk import check_risk
 from engine.errors import require
 from engine.index import find_place
-from engine.records import Phase, TimeInForce
+from engine.places import stop_row
+from engine.records import Instruction, Phase, TimeInForce
 from engine.state import ID_MARK_ROWS, WINDOW, WINDOW_WORDS, State
 
 _CARRIED = 2**31
+_STOP = int(Instruction.STOP)
 
 
 def check_state(state: State) -> None:
@@ -23,6 +25,12 @@ def check_state(state: State) -> None:
     seen: set[int] = set()
     for b in range(2 * int(state.venue[0]["instruments"])):
         _check_book(state, b, seen)
+    for number in range(1, int(state.venue[0]["instruments"]) + 1):
+        for side in (1, -1):
+            _check_stops(state, number, side, seen)
+    dormant = state.terms["stop_tick"][: len(state.orders)] != 0
+    require((dormant == (state.orders["instructions"] & _STOP != 0))[open_slots].all(), "a dormant order has a stop")
+    require(np.count_nonzero(dormant) == np.count_nonzero(dormant[open_slots]), "only an open order has terms")
     require(seen == set(open_slots), "every open order is in exactly one queue")
     _check_ids(state, open_slots)
     _check_far_pools(state)
@@ -77,13 +85,39 @@ def _check_book(state: State, b: int, seen: set[int]) -> None:
     rows.update({tick: leaf_base + leaf for tick, leaf in far.items()})
     best = (max(rows) if side > 0 else min(rows)) if rows else 0
     require(state.books[b]["best_tick"] == best, "the best tick is the best of all")
-    rows[-1] = WINDOW * len(state.books) + b
+    rows[-1] = 2 * WINDOW * len(state.instruments) + b
     for tick, row in rows.items():
         _check_level(state, b, side, tick, row, seen)
     if instrument["phase"] == Phase.CONTINUOUS:
         other = int(state.books[b ^ 1]["best_tick"])
         require(not best or not other or side * (other - best) > 0, "a continuous book is not crossed")
         require(not state.levels[rows[-1]]["head"], "no market order rests in continuous trading")
+
+
+def _check_stops(state: State, instrument: int, side: int, seen: set[int]) -> None:
+    row = state.instruments[instrument - 1]
+    book = state.books[stop_row(state, instrument, side)]
+    far = _far_ticks(state, int(book["far_root"]), 34)
+    best = (min(far) if side > 0 else max(far)) if far else 0
+    require(book["best_tick"] == best, "the stop that is elected first is known")
+    last_e4 = int(row["last_trade_e4"])
+    reached = best and last_e4 and side * (last_e4 - best * int(row["tick_e4"])) >= 0
+    require(not reached or row["phase"] != Phase.CONTINUOUS, "a stop whose price is reached is elected")
+    for tick, leaf in far.items():
+        level = state.levels[len(state.levels) - len(state.leaf_ticks) + leaf]
+        qty, before, slot = 0, 0, int(level["head"])
+        while slot:
+            order = state.orders[slot]
+            require(slot not in seen, "an order is in one queue only")
+            seen.add(slot)
+            require(order["prev"] == before, "an order knows the one before it")
+            require(order["instrument"] == instrument and order["side"] == side, "a stop is in its own book")
+            require(state.terms[slot]["stop_tick"] == tick, "a stop is at its own price")
+            require(order["price_e4"] or order["tick"] == -tick * int(row["tick_e4"]), "a stop counts by its price")
+            qty += int(order["leaves_qty"])
+            before, slot = slot, int(order["next"])
+        require(level["tail"] == before and before != 0, "a level knows its last order")
+        require(level["qty"] == qty, "a level counts what its orders have open")
 
 
 def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set[int]) -> None:
@@ -128,7 +162,7 @@ def _far_ticks(state: State, ref: int, below_bit: int) -> dict[int, int]:
 def _check_far_pools(state: State) -> None:
     venue = state.venue[0]
     used = 0
-    roots = state.books["far_root"][: 2 * int(venue["instruments"])]
+    roots = state.books["far_root"]
     for root in roots:
         used += len(_far_ticks(state, int(root), 34))
     trees = int(np.count_nonzero(roots))

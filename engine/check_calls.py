@@ -1,9 +1,12 @@
 """Invariants of calls, indicative events and timers; the result of an uncross is computed anew, price by price."""
 
+import numpy as np
+
 from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.errors import require
-from engine.records import Phase
-from engine.state import State
+from engine.places import stop_row
+from engine.records import Instruction, Phase
+from engine.state import WINDOW_WORDS, Pending, State
 
 CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
@@ -14,11 +17,16 @@ def check_calls(state: State) -> None:
     rows = state.instruments[: int(venue["instruments"])]
     calls = [number for number, row in enumerate(rows, 1) if row["phase"] in CALLS]
     require(venue["calls"] == len(calls), "the venue counts the instruments in a call")
+    require(venue["pending"] == np.count_nonzero(rows["pending"]), "the venue counts the instruments that wait")
     for number, row in enumerate(rows, 1):
         published = (int(row["indicative_e4"]), int(row["paired_qty"]), int(row["imbalance_qty"]))
         expected = uncross_outcome(state, number) if number in calls else (0, 0, 0)
         require(published == expected, "the last indicative event of a call is what its uncross would give")
         require(row["touched"] == 0, "nothing is left to look at after a command")
+        stops = any(state.books[stop_row(state, number, side)]["far_root"] for side in (1, -1))
+        waits = (Pending.CALL if number in calls else 0) | (Pending.STOPS if stops else 0)
+        require(row["pending"] == waits, "an instrument knows what it waits for")
+        _check_depth(state, number, number in calls)
     continuation = [int(venue[f"continuation_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
     require(venue["continuation"] in (0, 1), "a continuation row waits or not")
     require(venue["continuation"] or not any(continuation), "the numbers of a continuation row are used up with it")
@@ -46,13 +54,34 @@ def _check_timers(state: State) -> None:
         require(due_ns <= TIME_NS_MAX + (CALL_AFTER_HALT_NS if phase == Phase.AUCTION else 0), "a timer ends in time")
 
 
+def _check_depth(state: State, instrument: int, counted: bool) -> None:
+    """Words of the window and branchings of the far tree have the sum of what is below them, in a call."""
+    for b in (2 * instrument - 2, 2 * instrument - 1):
+        words = range(b * WINDOW_WORDS, (b + 1) * WINDOW_WORDS)
+        qty = state.levels["qty"][words[0] * 64 : (words[-1] + 1) * 64].reshape(-1, 64).sum(axis=1)
+        expected = qty if counted else qty * 0
+        require((state.word_qty[words[0] : words[-1] + 1] == expected).all(), "a word of a call has its 64 levels' sum")
+        _check_branching(state, int(state.books[b]["far_root"]), counted)
+
+
+def _check_branching(state: State, ref: int, counted: bool) -> int:
+    if ref == 0:
+        return 0
+    if ref & 1:
+        return int(state.levels[len(state.levels) - len(state.leaf_ticks) + (ref >> 1)]["qty"])
+    node = state.nodes[ref >> 1]
+    qty = sum(_check_branching(state, int(node[way]), counted) for way in ("zero", "one"))
+    require(node["qty"] == (qty if counted else 0), "a branching of a call has the sum of the levels below it")
+    return qty
+
+
 def uncross_outcome(state: State, instrument: int) -> tuple[int, int, int]:
     """(price_e4, paired quantity, buys less sells) of an uncross now, by the words of rulebook section 6."""
     row = state.instruments[instrument - 1]
     tick_e4 = int(row["tick_e4"])
     reference = max(int(row["last_trade_e4"] or row["reference_e4"]) // tick_e4, 1)
     here = state.orders[state.orders["participant"] != 0]
-    here = here[here["instrument"] == instrument]
+    here = here[(here["instrument"] == instrument) & (here["instructions"] & Instruction.STOP == 0)]
     orders = [(int(o["side"]), int(o["tick"]), int(o["leaves_qty"])) for o in here]
     outcomes = []
     for tick in {reference} | {tick for _, tick, _ in orders if tick > 0}:

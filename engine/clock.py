@@ -6,7 +6,7 @@ Those who read a journal without the engine ask ``clock_rows`` which CLOCK rows 
 import numpy as np
 
 from engine.bounds import DAY_NS, TIME_NS_MAX
-from engine.calls import cancel_listed
+from engine.consequences import cancel_listed
 from engine.events import emit_rejected
 from engine.form import has_form
 from engine.halts import run_timers

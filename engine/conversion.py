@@ -16,7 +16,7 @@ from engine.parts import Arrays, Region, capacity_numbers, fill_pages, regions, 
 from engine.records import RULES_VERSION
 from engine.resize import resized
 from engine.state import STATE_VERSION, State, new_state
-from engine.state_forms import DEFAULTS, Form, form_of
+from engine.state_forms import DEFAULTS, NEVER_WRITTEN, Form, form_of
 
 Rows = np.ndarray[Any, Any]
 Parts = Mapping[str, Arrays]
@@ -82,6 +82,7 @@ def _carried_over(parts: Parts, form: Form, capacity: Capacity) -> tuple[State, 
     if capacity_numbers(state) != fresh:
         raise ValueError(f"the image is of a venue of other capacity: {capacity_numbers(state)} instead of {fresh}")
     all_regions = regions(state)
+    all_regions = [region for region in all_regions if region.name not in form.lacks]
     _refuse_unknown_arrays(parts, all_regions)
     for region in all_regions[1:]:
         _carry_rows(_rows_of(parts, region, form), region.rows, region.name, form, notes)
@@ -140,9 +141,10 @@ def _carry_rows(source: Rows, target: Rows, name: str, form: Form, notes: list[s
             if default is None:
                 raise ValueError(f"the image has no field {name}.{old}, and this release declares no default for it")
             target[field] = default.value
-            notes.append(default.note)
+            if default.note and default.note not in notes:
+                notes.append(default.note)
     for field in sorted(left):
-        if not field.startswith("reserved"):
+        if not field.startswith("reserved") and field not in NEVER_WRITTEN:
             notes.append(f"the field {name}.{field} is not carried over: this release does not have it")
         elif source[field].any():
             raise ValueError(f"the field {name}.{field} is reserved, and the image has values in it")

@@ -221,8 +221,11 @@ class Engine:
         here = state.orders[np.concatenate(slots)] if slots else state.orders[:0]
         rows = np.zeros(len(here), OPEN_ORDER)
         for name in OPEN_ORDER.names or ():
-            if not name.startswith("reserved"):
+            if not name.startswith("reserved") and name != "stop_e4":
                 rows[name] = here[name]
+        if slots:
+            ticks_e4 = state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]
+            rows["stop_e4"] = state.terms["stop_tick"][np.concatenate(slots)] * ticks_e4
         return rows
 
     def parts(self) -> dict[str, Arrays]:

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import follow, join, side_row
+from engine.book import follow, join
 from engine.bounds import INT64_MAX
 from engine.events import emit_accepted, emit_canceled, emit_rejected
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
@@ -13,12 +13,15 @@ from engine.index import find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
 from engine.matching import limit_tick_of, match, release, trial
-from engine.order_checks import check_instructions, check_phase, check_price, check_qty
+from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
+from engine.places import side_row
 from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.state import State
+from engine.stops import join_stops
 
 _MARKET: Final = int(Instruction.MARKET)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
+_STOP: Final = int(Instruction.STOP)
 _KNOWN: Final = int(~Instruction(0))
 _MAY_MARKET: Final = int(Permission.MARKET)
 
@@ -84,6 +87,10 @@ def enter(state: State, command, events, n):
         tick = -reference_of(row)
     elif reason == 0:
         reason, tick = check_price(command["price_e4"], row["tick_e4"])
+    if instructions & _STOP:
+        reason = check_stop(np.int64(reason), command["stop_e4"], row["tick_e4"])
+        if instructions & _MARKET:
+            tick = -command["stop_e4"]
     if reason == 0:
         reason = check_instructions(command, instructions, time_in_force)
     place = np.int64(0)
@@ -98,6 +105,10 @@ def enter(state: State, command, events, n):
     slot = _new_order(state, command, participant, instrument, tick)
     take_id(state, place, participant, client_order_id, slot)
     n = emit_accepted(state, events, n, state.orders[slot])
+    if instructions & _STOP:
+        join_stops(state, slot, command["stop_e4"] // row["tick_e4"])
+        count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
+        return n
     if phase != Phase.CONTINUOUS:
         join(state, side_row(instrument, side), slot)
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))

@@ -51,6 +51,12 @@ def emit_replaced(state: State, events, n, order, new_client_order_id, qty):
     return _order_event(state, events, n, EventKind.REPLACED, 0, order, new_client_order_id, qty)
 
 
+@rare
+def emit_triggered(state: State, events, n, order):
+    """A stop is elected, with what it has open."""
+    return _order_event(state, events, n, EventKind.TRIGGERED, 0, order, 0, np.int64(order["leaves_qty"]))
+
+
 @inlined
 def emit_trade(state: State, events, n, resting, aggressor, price_e4, qty, side):
     """A trade of a resting order and an aggressor (in an uncross, with side 0, the buy and the sell).

@@ -8,12 +8,17 @@ A reference is twice the number of a node, or twice the number of a leaf plus 1;
 order, so that leaves and nodes never run out before orders do.
 """
 
+from typing import Final
+
 import numpy as np
 
 from engine.jit import called, inlined, lshr, rare, top_bit
-from engine.state import State
+from engine.places import instrument_row
+from engine.state import Pending, State
 
 TICK_BITS = 34  # a tick is at most 9,999,999,999
+
+_CALL: Final = int(Pending.CALL)
 
 
 @inlined
@@ -79,6 +84,8 @@ def far_insert(state: State, b, tick):
     goes_one = lshr(tick, bit) & 1
     node["one"] = 2 * leaf + 1 if goes_one else ref
     node["zero"] = ref if goes_one else 2 * leaf + 1
+    if b < 2 * len(state.instruments) and state.instruments[instrument_row(b)]["pending"] & _CALL:
+        node["qty"] = subtree_qty(state, ref)
     _lead(state, b, above, tick, 2 * fresh)
     return leaf
 
@@ -105,6 +112,7 @@ def far_remove(state: State, b, tick):
         node["zero"] = venue["nodes_free"]
         node["one"] = 0
         node["bit"] = 0
+        node["qty"] = 0
         venue["nodes_free"] = above
     level = state.levels[leaf_level(state, leaf)]
     level["head"] = 0
@@ -172,3 +180,46 @@ def far_next(state: State, b, side, tick):
         node = state.nodes[worse >> 1]
         worse = np.int64(node["one"]) if side > 0 else np.int64(node["zero"])
     return state.leaf_ticks[worse >> 1]
+
+
+@inlined
+def subtree_qty(state: State, ref):
+    """Quantity of what a reference leads to: of a level, or of all below a branching."""
+    if ref & 1:
+        return state.levels[leaf_level(state, ref >> 1)]["qty"]
+    return state.nodes[ref >> 1]["qty"]
+
+
+@called
+def far_depth(state: State, b, side, tick):
+    """Quantity of the far levels at a tick and better (buys: at it and above), in the call that counts it."""
+    qty = np.int64(0)
+    root = state.books[b]["far_root"]
+    if root == 0:
+        return qty
+    ref = root
+    for _ in range(TICK_BITS + 1):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    difference = state.leaf_ticks[ref >> 1] ^ tick
+    crit = top_bit(difference) if difference != 0 else -1
+    # Go down again, as far as the tree agrees with the tick, and count the other ways where they are better.
+    ref = root
+    for _ in range(TICK_BITS + 1):
+        if ref & 1 or np.int64(state.nodes[ref >> 1]["bit"]) < crit:
+            break
+        node = state.nodes[ref >> 1]
+        if lshr(tick, np.int64(node["bit"])) & 1:
+            if side < 0:
+                qty += subtree_qty(state, np.int64(node["zero"]))
+            ref = np.int64(node["one"])
+        else:
+            if side > 0:
+                qty += subtree_qty(state, np.int64(node["one"]))
+            ref = np.int64(node["zero"])
+    # What is left is the tick itself, or all on one side of it: lower where the tick has the bit that decides.
+    if crit < 0 or (lshr(tick, crit) & 1 == 1) == (side < 0):
+        qty += subtree_qty(state, ref)
+    return qty

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engine.calls import cancel_listed
+from engine.consequences import cancel_listed
 from engine.definitions import find_participant
 from engine.events import emit_killed, emit_phase, emit_rejected
 from engine.jit import called

@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import side_row
 from engine.bounds import BPS_MAX, INT64_MAX
 from engine.exposure import OPEN_QTY, POSITION_QTY, SET_LIMITS, entries_since, reference_of
 from engine.jit import called, inlined, rare
+from engine.places import side_row
 from engine.records import Instruction, Limit, Permission, Reason, SelfTrade
 
 _MAX_ORDER_QTY: Final = int(Limit.MAX_ORDER_QTY)

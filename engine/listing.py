@@ -2,17 +2,22 @@
 
 import numpy as np
 
-from engine.book import level_of, market_level, next_tick
+from engine.book import level_of, next_tick
 from engine.jit import called
+from engine.places import market_level, side_row
 from engine.state import State
+from engine.stops import list_stops
 
 
 @called
 def list_open_orders(state: State, instrument, out):
-    """Write the slots of an instrument's orders to ``out`` (int64), buys before sells; gives their number."""
+    """Write the slots of an instrument's orders to ``out`` (int64): buys before sells, of each the dormant stops last.
+
+    Gives their number.
+    """
     count = 0
     for s in range(2):
-        b = 2 * instrument - 2 + s
+        b = side_row(instrument, 1 - 2 * s)
         side = 1 - 2 * s
         count = list_level(state, market_level(state, b), out, count)
         tick = state.books[b]["best_tick"]
@@ -21,6 +26,7 @@ def list_open_orders(state: State, instrument, out):
                 break
             count = list_level(state, level_of(state, b, tick), out, count)
             tick = next_tick(state, b, side, tick)
+        count = list_stops(state, instrument, side, out, count)
     return count
 
 

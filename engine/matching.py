@@ -7,15 +7,18 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import close_level, leave, level_of, next_tick, side_row
+from engine.book import close_level, leave, level_of, next_tick
 from engine.events import emit_canceled, emit_trade
 from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, value_price_of
 from engine.index import drop_carried_id
 from engine.jit import inlined, rare
+from engine.places import side_row
 from engine.records import Instruction, Reason, SelfTrade
 from engine.state import State
+from engine.stops import leave_stops
 
 _MARKET: Final = int(Instruction.MARKET)
+_STOP: Final = int(Instruction.STOP)
 
 #: Worse than every tick, times the side: how far a market order goes.
 _ANY_TICK: Final = 2**40
@@ -191,6 +194,9 @@ def take_back(state: State, events, n, slot, reason):
     side = np.int64(order["side"])
     n = emit_canceled(state, events, n, order, leaves_qty, reason)
     count_open(state, np.int64(order["participant"]), instrument, side, -leaves_qty, value_price_of(order))
-    leave(state, side_row(instrument, side), slot)
+    if np.int64(order["instructions"]) & _STOP:
+        leave_stops(state, slot)
+    else:
+        leave(state, side_row(instrument, side), slot)
     release(state, slot)
     return n

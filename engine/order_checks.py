@@ -11,7 +11,8 @@ from engine.records import Instruction, Phase, Reason, TimeInForce
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
-_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY
+_STOP: Final = int(Instruction.STOP)
+_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY | _STOP
 
 
 @inlined
@@ -58,6 +59,16 @@ def check_price(price_e4, tick_e4):
     return 0, tick
 
 
+@rare
+def check_stop(reason, stop_e4, tick_e4):
+    """The reason why the limit price is refused, or 0, after bounds and tick of the stop beside it."""
+    if reason != 0 and reason != Reason.INVALID_TICK:
+        return reason
+    if stop_e4 < 1 or stop_e4 > PRICE_E4_MAX:
+        return np.int64(Reason.INVALID_PRICE)
+    return np.int64(Reason.INVALID_TICK) if reason != 0 or stop_e4 % tick_e4 != 0 else np.int64(0)
+
+
 @inlined
 def check_instructions(command, instructions, time_in_force):
     """Reason why the instructions of an enter do not fit together (the table of rulebook section 4), or 0."""
@@ -80,6 +91,9 @@ def _check_rare_instructions(command, instructions, time_in_force):
         or time_in_force > TimeInForce.FOK
     ):
         return Reason.INVALID_INSTRUCTION
+    if instructions & _STOP:
+        fits = not instructions & (_POST_ONLY | _MIN_QTY) and time_in_force in (TimeInForce.DAY, TimeInForce.GTC)
+        return 0 if fits else Reason.INVALID_INSTRUCTION
     if instructions & _MARKET and (time_in_force == TimeInForce.GTC or instructions & _POST_ONLY):
         return Reason.INVALID_INSTRUCTION
     if instructions & _POST_ONLY and time_in_force not in (TimeInForce.DAY, TimeInForce.GTC):

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.bounds import RATE_ORDERS_MAX
-from engine.state import EXPOSURE, ID_MARK_ROWS, PAIRS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
+from engine.state import EXPOSURE, ID_MARK_ROWS, PAIRS_OF_A_PAGE, TERMS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
 
 Rows = np.ndarray[Any, Any]
 Arrays = dict[str, Rows]
@@ -43,17 +43,21 @@ def regions(state: State) -> list[Region]:
 
 def whole_regions(state: State) -> list[Region]:
     """The same regions with all the rows for which there is room."""
-    market = len(state.books) * WINDOW
+    lit = 2 * len(state.instruments)
+    market = lit * WINDOW
     far = len(state.levels) - len(state.leaf_ticks)
     return [
         Region("venue", "venue", state.venue),
         Region("reference", "instruments", state.instruments),
         Region("reference", "participants", state.participants),
         Region("orders", "orders", state.orders),
+        Region("orders", "terms", state.terms, paged=True),
         Region("ids", "ids", state.ids, paged=True),
         Region("ids", "id_tree", state.id_tree),
-        Region("books", "books", state.books),
+        Region("books", "books", state.books[:lit]),
+        Region("books", "stop_books", state.books[lit:]),
         Region("books", "words", state.words),
+        Region("books", "word_qty", state.word_qty),
         Region("books", "window", state.levels[:market], paged=True),
         Region("books", "market_levels", state.levels[market:far]),
         Region("books", "far_levels", state.levels[far:]),
@@ -70,6 +74,7 @@ def row_counts(state: State) -> tuple[int, ...]:
     venue = state.venue[0]
     instruments, participants = int(venue["instruments"]), int(venue["participants"])
     sides, leaves = 2 * instruments, int(venue["leaves_high"]) + 1
+    orders = int(venue["orders_high"]) + 1
     # Rows of pairs of those participants that are defined, in whole pages.
     pairs = (participants + 1) * (len(state.instruments) + 1)
     pairs += -pairs % PAIRS_OF_A_PAGE
@@ -77,10 +82,13 @@ def row_counts(state: State) -> tuple[int, ...]:
         1,
         instruments,
         participants,
-        int(venue["orders_high"]) + 1,
+        orders,
+        orders + -orders % TERMS_OF_A_PAGE,
         len(state.ids),
         int(venue["id_leaves"]) + 1,
         sides,
+        sides,
+        sides * WINDOW_WORDS,
         sides * WINDOW_WORDS,
         sides * WINDOW,
         sides,

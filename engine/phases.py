@@ -1,24 +1,35 @@
 """Phases of an instrument: by command, halt and resume, and by clock values that meet a timer (sections 6 and 9)."""
 
+from typing import Final
+
 import numpy as np
 
-from engine.calls import is_call, publish_indicative
+from engine.calls import is_call
+from engine.consequences import consequences
 from engine.definitions import find_instrument
+from engine.depth import count_depth
 from engine.events import emit_phase, emit_rejected
 from engine.jit import called
 from engine.names import EVERY
+from engine.pending import set_pending
 from engine.records import Phase, Reason
-from engine.state import State
+from engine.state import Pending, State
 from engine.sweep import cancel_gathered, gather_day_orders_of
 from engine.timers import set_timer
-from engine.uncross import uncross
+from engine.uncross import price_of_uncross, uncross
+
+_CALL: Final = int(Pending.CALL)
 
 
 @called
 def set_phase(state: State, instrument, phase, due_ns):
     """Write a phase and its timer (0: none). A call begins without an indicative, and its last one ends with it."""
     row = state.instruments[instrument - 1]
-    state.venue[0]["calls"] += is_call(phase) - is_call(row["phase"])
+    begins = is_call(phase) - is_call(row["phase"])
+    if begins != 0:
+        state.venue[0]["calls"] += begins
+        count_depth(state, instrument, begins)
+        set_pending(state, instrument, _CALL, begins > 0)
     row["phase"] = phase
     row["indicative_e4"] = 0
     row["paired_qty"] = 0
@@ -30,13 +41,15 @@ def set_phase(state: State, instrument, phase, due_ns):
 def change_phase(state: State, events, n, instrument, phase, due_ns):
     """An instrument goes to another phase, which is not ``halted``: complete with all that this causes."""
     before = state.instruments[instrument - 1]["phase"]
+    uncrosses = phase == Phase.CONTINUOUS or (phase == Phase.CLOSED and before == Phase.CLOSING_AUCTION)
+    tick = price_of_uncross(state, instrument) if uncrosses else np.int64(0)
     set_phase(state, instrument, phase, due_ns)
     n = emit_phase(state, events, n, instrument, phase)
-    if phase == Phase.CONTINUOUS or (phase == Phase.CLOSED and before == Phase.CLOSING_AUCTION):
-        n = uncross(state, events, n, instrument)
+    if uncrosses:
+        n = uncross(state, events, n, instrument, tick)
     if phase == Phase.CLOSED:
         n = cancel_gathered(state, events, n, gather_day_orders_of(state, instrument), Reason.END_OF_DAY)
-    return publish_indicative(state, events, n, instrument)
+    return consequences(state, events, n, instrument)
 
 
 @called

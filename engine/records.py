@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 #: Version of the rules, incremented when any event for any input changes. A slice of a journal has one value.
-RULES_VERSION: Final = 5
+RULES_VERSION: Final = 6
 
 
 class CommandKind(IntEnum):
@@ -250,7 +250,7 @@ COMMAND_PLACES: Final = {
         "max_position_qty",
         "max_open_orders",
     ),
-    40: ("display_qty", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
+    40: ("display_qty", "stop_e4", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
     48: ("participant",),
     52: ("instrument",),
     56: ("kind",),
@@ -307,6 +307,7 @@ COMMAND_FIELDS: Final = {
         "qty",
         "min_qty",  # only with Instruction.MIN_QTY
         "display_qty",  # only with Instruction.DISPLAY
+        "stop_e4",  # only with Instruction.STOP, in the same place: no order has both
         "participant",
         "instrument",
         "side",
@@ -323,6 +324,7 @@ COMMAND_FIELDS: Final = {
         "qty",
         "new_context",  # the context from then on
         "display_qty",
+        "stop_e4",
         "participant",
         "instructions",  # MARKET, DISPLAY, STOP
     ),
@@ -409,6 +411,8 @@ EVENT_FIELDS: Final = {
         "side",
     ),
     EventKind.CANCEL_REJECTED: ("client_order_id", "participant", "reason"),  # participant 0 where unknown
+    # price_e4: the limit (0: market). qty: what is open before the order runs.
+    EventKind.TRIGGERED: ("client_order_id", "price_e4", "qty", "order_number", "participant", "instrument", "side"),
     # price_e4: of the uncross now, 0 for none. qty: the paired quantity at it. imbalance_qty and side: the imbalance
     # there; side 0 for none.
     EventKind.INDICATIVE: ("price_e4", "qty", "imbalance_qty", "instrument", "side"),

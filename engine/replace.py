@@ -4,22 +4,21 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import join, leave, shrink, side_row
-from engine.bounds import INT64_MAX
+from engine.book import join, leave, shrink
 from engine.entry import run_aggressor
 from engine.events import emit_cancel_rejected, emit_rejected, emit_replaced
 from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
 from engine.form import has_form, terms_fit
 from engine.index import drop_carried_id, find_id, open_slot, take_id
 from engine.jit import inlined
-from engine.limit_checks import check_with_limits
 from engine.matching import cancel_resting
 from engine.order_checks import check_phase, check_price, check_qty
+from engine.places import side_row
 from engine.records import CommandKind, Instruction, Phase, Reason
+from engine.replace_stop import check_replace, replace_stop
 from engine.state import State
 
 _MARKET: Final = int(Instruction.MARKET)
-_POST_ONLY: Final = int(Instruction.POST_ONLY)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
 
@@ -50,6 +49,8 @@ def replace(state: State, command, events, n):
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, Reason.UNKNOWN_ORDER)
     order = state.orders[slot]
+    if (instructions | np.int64(order["instructions"])) & _STOP:
+        return replace_stop(state, command, events, n, slot)
     instrument = np.int64(order["instrument"])
     row = state.instruments[instrument - 1]
     reason = check_phase(row["phase"], np.int64(order["time_in_force"]), np.int64(order["instructions"]), 0)
@@ -67,7 +68,7 @@ def replace(state: State, command, events, n):
         place = find_id(state, participant, new_id)
         open_qty = command["qty"] - np.int64(order["cum_qty"])
         keeps = (tick == order["tick"]) & (open_qty <= np.int64(order["leaves_qty"]))
-        reason = _check_replace(state, command, place, participant, slot, tick, open_qty, keeps)
+        reason = check_replace(state, command, place, participant, slot, tick, open_qty, keeps)
     if reason != 0:
         if reason != Reason.ORDER_RATE:
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
@@ -78,46 +79,6 @@ def replace(state: State, command, events, n):
     drop_carried_id(state, order)
     take_id(state, place, participant, new_id, slot)
     return _replace(state, command, events, n, slot, tick, open_qty, keeps)
-
-
-@inlined
-def _check_replace(state: State, command, place, participant, slot, tick, open_qty, keeps):
-    """The checks from ``duplicate_id`` on; none of them when nothing would stay open."""
-    if place >= 0:
-        return Reason.DUPLICATE_ID
-    if open_qty <= 0:
-        return 0
-    order = state.orders[slot]
-    owner = state.participants[participant - 1]
-    instructions = np.int64(order["instructions"])
-    # Where even all that is open leaves room for it, what is open of the order itself need not be taken out.
-    is_small = owner["open_notional_e4"] <= INT64_MAX - open_qty * command["price_e4"]
-    if instructions | owner["limits_count"] or not is_small:
-        reason = check_with_limits(
-            state.venue,
-            state.instruments,
-            state.participants,
-            state.exposures,
-            state.limits,
-            state.entry_times,
-            state.books,
-            participant,
-            np.int64(order["instrument"]),
-            np.int64(order["side"]),
-            np.int64(0),
-            np.int64(0) if keeps else instructions & _POST_ONLY,
-            tick,
-            command["qty"],
-            open_qty,
-            command["price_e4"] if tick > 0 else -tick,
-            np.int64(order["leaves_qty"]),
-            np.int64(order["leaves_qty"]) * value_price_of(order),
-        )
-        if reason != 0:
-            return reason
-    if state.venue[0]["ids_used"] >= state.venue[0]["ids_max"]:
-        return Reason.CAPACITY
-    return 0
 
 
 @inlined

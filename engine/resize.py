@@ -92,6 +92,7 @@ def _pack_orders(state: State, new: State) -> _Numbers:
     for link in ("next", "prev"):
         rows[link] = slots(rows[link])
     new.orders[1 : slots.count + 1] = rows
+    new.terms[1 : slots.count + 1] = state.terms[slots.old]
     new.venue[0]["orders_free"] = 0
     new.venue[0]["orders_high"] = slots.count
     return slots
@@ -112,12 +113,16 @@ def _pack_books(state: State, new: State, slots: _Numbers) -> None:
             is_leaf, 2 * leaves(np.where(is_leaf, wide >> 1, 0)) + 1, 2 * nodes(np.where(is_leaf, 0, wide >> 1))
         )
 
-    new.books[:sides] = state.books[:sides]
-    new.books["far_root"][:sides] = references(state.books["far_root"][:sides])
+    old_stops, new_stops = (2 * len(each.instruments) for each in (state, new))
+    for old_start, new_start in ((0, 0), (old_stops, new_stops)):
+        old_books = state.books[old_start : old_start + sides]
+        new.books[new_start : new_start + sides] = old_books
+        new.books["far_root"][new_start : new_start + sides] = references(old_books["far_root"])
     new.words[: sides * WINDOW_WORDS] = state.words[: sides * WINDOW_WORDS]
+    new.word_qty[: sides * WINDOW_WORDS] = state.word_qty[: sides * WINDOW_WORDS]
     for old_rows, new_rows in (
         (state.levels[: sides * WINDOW], new.levels[: sides * WINDOW]),
-        (state.levels[len(state.books) * WINDOW :][:sides], new.levels[len(new.books) * WINDOW :][:sides]),
+        (state.levels[old_stops * WINDOW :][:sides], new.levels[new_stops * WINDOW :][:sides]),
         (state.levels[old_far + leaves.old], new.levels[new_far + 1 : new_far + 1 + leaves.count]),
     ):
         new_rows[:] = old_rows

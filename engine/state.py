@@ -9,6 +9,7 @@ without touching the orders in them.
 
 import mmap
 from contextlib import suppress
+from enum import IntFlag
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from engine.jit import unpack_pointers
 #: (``digest.py``), the name of a field, or the dtype of rows of which an image keeps pages (``parts.Region``). Declare
 #: then in ``state_forms.py`` how an image of before is converted. Do not increment it for anything else: checkpoints of
 #: before are not used any more, and a node that starts replays its whole journal.
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
 WINDOW: Final = 4_096
@@ -74,6 +75,7 @@ VENUE: Final = np.dtype(
         ("id_leaves", "<i8"),  # the newest leaf of the tree of ids
         ("id_root", "<i8"),  # of that tree: 0, or a reference into it
         ("calls", "<i8"),  # how many instruments are in a call
+        ("pending", "<i8"),  # how many instruments have a bit of ``Pending``; 0: an order has nothing to look after
         ("timers_first", "<i8"),  # instrument with the earliest timer, and with the latest; 0: none (``timers.py``)
         ("timers_last", "<i8"),
     ]
@@ -88,6 +90,7 @@ INSTRUMENT: Final = np.dtype(
         ("last_trade_e4", "<i8"),
         ("window_tick", "<i8"),  # lowest tick of the window, a multiple of 64
         ("phase", "<i8"),
+        ("pending", "<i8"),  # bits of ``Pending``
         ("adv_qty", "<i8"),  # average daily volume; 0: none
         ("due_ns", "<i8"),  # when the halt, or the call after it, ends; 0: not by the clock
         ("timer_before", "<i8"),  # instruments with the next earlier and the next later timer (``timers.py``)
@@ -95,8 +98,8 @@ INSTRUMENT: Final = np.dtype(
         ("indicative_e4", "<i8"),  # price in the last indicative event of this call; zeros before the first
         ("paired_qty", "<i8"),  # of that event
         ("imbalance_qty", "<i8"),  # of that event: buys less sells
-        ("touched", "<i8"),  # only within a command: its book has changed, and its indicative is to be looked at
-        ("reserved", "<i8"),
+        ("touched", "<i8"),  # only within a command: what is pending in it is to be looked at
+        ("reserved_2", "<i8", (8,)),  # three cache lines
     ]
 )
 
@@ -189,19 +192,21 @@ ID_TREE: Final = np.dtype(
     ]
 )
 
-#: One price of one side: displayed orders in order of priority, then (reserved) those not displayed.
-LEVEL: Final = np.dtype(
+#: One price of one side: its orders in order of priority.
+LEVEL: Final = np.dtype([("head", "<u4"), ("tail", "<u4"), ("qty", "<i8")])
+
+#: Terms of an open order that few have, beside its row of ORDER: zeros of one that has none.
+TERMS: Final = np.dtype(
     [
-        ("head", "<u4"),
-        ("tail", "<u4"),
-        ("qty", "<i8"),
-        ("hidden_head", "<u4"),
-        ("hidden_tail", "<u4"),
-        ("hidden_qty", "<i8"),
+        ("stop_tick", "<i8"),  # price in ticks that elects it; 0: it is not dormant
+        ("reserved", "<i8", (7,)),
     ]
 )
 
-#: One side of one instrument's lit book. Its row is 2 * (instrument - 1), plus 1 for sells.
+#: Terms have whole pages of rows, as exposures have.
+TERMS_OF_A_PAGE: Final = 64
+
+#: One side of one instrument's lit book (``places.py``), or of its dormant stops: of these only the tree is used.
 BOOK: Final = np.dtype(
     [
         ("best_tick", "<i8"),  # 0: no limit order
@@ -211,8 +216,18 @@ BOOK: Final = np.dtype(
     ]
 )
 
-#: A branching of the far tree: the bit of the tick that decides, and where 0 and 1 lead.
-NODE: Final = np.dtype([("zero", "<u4"), ("one", "<u4"), ("bit", "<u4"), ("reserved", "<u4")])
+#: A branching of the far tree: the bit of the tick that decides, and where 0 and 1 lead. ``qty``: what the levels below
+#: it have open, while the instrument is in a call (``depth.py``), else 0.
+NODE: Final = np.dtype(
+    [("zero", "<u4"), ("one", "<u4"), ("bit", "<u4"), ("reserved", "<u4"), ("qty", "<i8"), ("reserved_2", "<i8")]
+)
+
+
+class Pending(IntFlag):
+    """Reasons for which a command that touches an instrument has consequences (rulebook section 7)."""
+
+    CALL = 1  # it is in a call: its indicative is to be told
+    STOPS = 2  # it has dormant stops
 
 
 class State(NamedTuple):
@@ -227,8 +242,10 @@ class State(NamedTuple):
     ids: np.ndarray[Any, Any]  # ID[power of two]: open addressing (``index.py``)
     id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one was written today
     id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
-    books: np.ndarray[Any, Any]  # BOOK[2 * instruments_max]
+    terms: np.ndarray[Any, Any]  # TERMS[as many, in whole pages]
+    books: np.ndarray[Any, Any]  # BOOK[4 * instruments_max]: sides of the lit books, then those of the stops
     words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
+    word_qty: np.ndarray[Any, Any]  # int64 of the same: what its 64 ticks have open, while in a call (``depth.py``)
     levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, far levels]
     leaf_ticks: np.ndarray[Any, Any]  # int64[orders_max + 1]: tick of a far level; of a free one the next free
     nodes: np.ndarray[Any, Any]  # NODE[orders_max + 1]; of a free one zero is the next free
@@ -259,8 +276,10 @@ def new_state(capacity: Capacity) -> State:
         ids=_in_lines(ids_rows, ID),
         id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
         id_tree=_in_small_pages(ids + 1, ID_TREE),
-        books=_in_lines(sides, BOOK),
+        terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
+        books=_in_lines(2 * sides, BOOK),
         words=_in_lines(sides * WINDOW_WORDS, _INT64),
+        word_qty=_in_lines(sides * WINDOW_WORDS, _INT64),
         levels=_in_lines(sides * WINDOW + sides + slots, LEVEL),
         leaf_ticks=_in_lines(slots, _INT64),
         nodes=_in_lines(slots, NODE),

@@ -15,8 +15,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.calls import is_call
+from engine.depth import count_depth
+from engine.jit import Packed, called, quiet
+from engine.pending import set_pending
 from engine.records import TimeInForce
-from engine.state import State
+from engine.state import Pending, State, unpack_state
 
 #: Bit of the slot in a row of ids: the id is of an earlier day (``index.py``).
 CARRIED: Final = 2**31
@@ -37,7 +41,8 @@ Step = Callable[[State], Change]
 
 
 class Default(NamedTuple):
-    """Value with which a field begins that an image does not have; and the sentence about it."""
+    """Value with which a field begins that an image does not have; and the sentence about it, "" where a step sets it
+    to what the rest of the image says."""
 
     value: int
     note: str
@@ -47,12 +52,14 @@ class Form(NamedTuple):
     """Form of the state in images of one STATE_VERSION and RULES_VERSION.
 
     ``paged``: dtypes of rows of which an image keeps pages, by name. ``renamed``: a field of this release (array,
-    field) to its name in such an image. ``steps``: in their order, after all fields are carried over.
+    field) to its name in such an image. ``steps``: in their order, after all fields are carried over. ``lacks``: names
+    of regions (``parts.Region``) that such an image does not have, which begin empty.
     """
 
     paged: Mapping[str, Dtype]
     renamed: Mapping[tuple[str, str], str] = {}
     steps: tuple[Step, ...] = ()
+    lacks: frozenset[str] = frozenset()
 
 
 #: Fields that images of earlier releases do not have: (array, field).
@@ -60,6 +67,9 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("venue", "epoch"): Default(0, "the venue has a new field epoch, which is 0 until a primary begins its reign"),
     ("participants", "ids_used"): Default(0, "participants have a new field ids_used, counted from the ids in use"),
     ("limits", "max_open_orders"): Default(0, "limits have a new field max_open_orders, which is set for nobody"),
+    ("venue", "pending"): Default(0, ""),
+    ("instruments", "pending"): Default(0, ""),
+    ("nodes", "qty"): Default(0, ""),
     ("limits", "max_ids"): Default(0, "limits have a new field max_ids, which is set for nobody"),
 }
 
@@ -152,6 +162,12 @@ _LIMITS_0: Final = np.dtype(
     ]
 )
 
+_WINDOW_3: Final = np.dtype([("head", "<u4"), ("tail", "<u4"), ("qty", "<i8")])
+_TERMS_3: Final = np.dtype([("stop_tick", "<i8"), ("reserved", "<i8", (7,))])
+
+#: Fields of images of earlier releases in which no release wrote anything.
+NEVER_WRITTEN: Final = frozenset({"hidden_head", "hidden_tail", "hidden_qty"})
+
 _PAGED_1: Final[Mapping[str, Dtype]] = {
     "ids": np.dtype([("client_order_id", "<i8"), ("participant", "<u4"), ("slot", "<u4")]),
     "window": np.dtype(
@@ -184,15 +200,41 @@ _NAMES_1: Final[Mapping[tuple[str, str], str]] = {
     ("orders", "order_number"): "number",
 }
 
+
+def _look_at_calls(state: State) -> Change:
+    """Before STATE_VERSION 3 no instrument had a word of what is pending, and no book its depth in a call."""
+    for number in range(1, int(state.venue[0]["instruments"]) + 1):
+        if is_call(state.instruments[number - 1]["phase"]):
+            _begin_depth(Packed(state).pointers, number)
+    return Change()
+
+
+@called
+def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
+    state = unpack_state(pointers)
+    set_pending(state, instrument, _CALL, True)
+    count_depth(state, instrument, 1)
+    return 0
+
+
+_begin_depth = quiet(_begin_depth_kernel)
+
+_CALL: Final = int(Pending.CALL)
+_LACKS_2: Final = frozenset({"word_qty", "stop_books", "terms"})
+
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (0, 3): Form(
-        {**_PAGED_1, "limits": _LIMITS_0}, _NAMES_1, (_take_day_orders_into_this_day, _count_ids_of_participants)
+        {**_PAGED_1, "limits": _LIMITS_0},
+        _NAMES_1,
+        (_take_day_orders_into_this_day, _count_ids_of_participants, _look_at_calls),
+        _LACKS_2,
     ),
-    (0, 4): Form(_PAGED_1, _NAMES_1),
-    (1, 4): Form(_PAGED_1, _NAMES_1),
-    (2, 4): Form(_PAGED_1),
-    (2, 5): Form(_PAGED_1),
+    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls,), _LACKS_2),
+    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls,), _LACKS_2),
+    (2, 4): Form(_PAGED_1, {}, (_look_at_calls,), _LACKS_2),
+    (2, 5): Form(_PAGED_1, {}, (_look_at_calls,), _LACKS_2),
+    (3, 6): Form({**_PAGED_1, "window": _WINDOW_3, "terms": _TERMS_3}),
 }
 
 

@@ -4,10 +4,10 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import market_level
 from engine.jit import called
 from engine.listing import list_level, list_open_orders
 from engine.matching import cancel_resting
+from engine.places import market_level, side_row
 from engine.records import TimeInForce
 from engine.state import State
 
@@ -83,7 +83,7 @@ def gather_market_orders(state: State, instrument):
     """Put the slots of an instrument's resting market orders into ``scratch``."""
     count = 0
     for s in range(2):
-        count = list_level(state, market_level(state, 2 * instrument - 2 + s), state.scratch, count)
+        count = list_level(state, market_level(state, side_row(instrument, 1 - 2 * s)), state.scratch, count)
     return count
 
 

@@ -1,30 +1,36 @@
 """The uncross: one price for all (rulebook section 6), and what it would be now, for the indicative events of a call.
 
-The candidates are the limit prices in the book and the reference price rounded down to the tick. The ladder holds
-both sides' levels, best first, as far as they can matter, so that each candidate's paired quantity comes out of
-one pass over both.
+The candidates are the limit prices in the book and the reference price rounded down to the tick. At a rising price the
+buys that accept it fall and the sells rise, so that their difference falls: the most can trade on one of both sides of
+the tick where it becomes negative. A few candidates around that tick are all that can be best, and they are found by
+halving, with the depth of the book (``depth.py``): the number of levels does not matter.
 """
 
 from typing import Final
 
 import numpy as np
 
-from engine.book import level_of, market_level, next_tick, side_row
+from engine.book import level_of, next_tick
+from engine.depth import count_depth, depth_to
 from engine.events import emit_trade
 from engine.exposure import count_resting_trade, reference_of, value_price_of
+from engine.far import TICK_BITS
 from engine.jit import called
 from engine.matching import reduce_head
+from engine.places import market_level, side_row
 from engine.records import Reason
-from engine.state import State
+from engine.state import WINDOW, Pending, State
 from engine.sweep import cancel_gathered, gather_market_orders
 
-_NO_TICK: Final = 2**62
+_CALL: Final = int(Pending.CALL)
+#: Candidates of which one is the best: two on each side of the tick that divides them, and the reference price.
+_CANDIDATES: Final = 5
+_ABOVE_ALL: Final = 1 << TICK_BITS
 
 
 @called
-def uncross(state: State, events, n, instrument):
-    """Trades what can trade at one price, and cancels market orders that are left."""
-    tick, _, _ = uncross_price(state, instrument)
+def uncross(state: State, events, n, instrument, tick):
+    """Trades what can trade at the price of ``price_of_uncross`` (0: none), and cancels market orders that are left."""
     if tick != 0:
         n = _trade_at(state, events, n, instrument, tick)
     count = gather_market_orders(state, instrument)
@@ -32,88 +38,124 @@ def uncross(state: State, events, n, instrument):
 
 
 @called
-def uncross_price(state: State, instrument):
-    """Compute (tick of the uncross, paired quantity, buys less sells there); zeros if nothing would trade."""
-    nothing = np.int64(0), np.int64(0), np.int64(0)
+def price_of_uncross(state: State, instrument):
+    """Tick of an uncross now, in a call or not; 0 if nothing would trade."""
+    if state.instruments[instrument - 1]["pending"] & _CALL:
+        tick, _, _ = uncross_price(state, instrument)
+        return tick
+    if not _may_trade(state, instrument):
+        return np.int64(0)
+    count_depth(state, instrument, 1)
+    tick, _, _ = uncross_price(state, instrument)
+    count_depth(state, instrument, -1)
+    return tick
+
+
+@called
+def _may_trade(state: State, instrument):
     buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
-    market_buys = state.levels[market_level(state, buy_row)]["qty"]
-    market_sells = state.levels[market_level(state, sell_row)]["qty"]
     best_buy, best_sell = state.books[buy_row]["best_tick"], state.books[sell_row]["best_tick"]
-    if market_buys == 0 and market_sells == 0 and (best_buy == 0 or best_sell == 0 or best_buy < best_sell):
-        return nothing
-    sells_start = 2 * len(state.scratch)
-    buys = _load_ladder(state, buy_row, 1, 0, best_sell, market_sells)
-    sells = _load_ladder(state, sell_row, -1, sells_start, best_buy, market_buys)
+    return (
+        state.levels[market_level(state, buy_row)]["qty"] != 0
+        or state.levels[market_level(state, sell_row)]["qty"] != 0
+        or (best_buy != 0 and best_sell != 0 and best_buy >= best_sell)
+    )
+
+
+@called
+def uncross_price(state: State, instrument):
+    """Compute (tick of the uncross, paired quantity, buys less sells there); zeros if nothing would trade.
+
+    The depth of the instrument is counted.
+    """
+    if not _may_trade(state, instrument):
+        return np.int64(0), np.int64(0), np.int64(0)
     row = state.instruments[instrument - 1]
     reference = max(reference_of(row) // row["tick_e4"], 1)
-    return _best_candidate(state.ladder, buys, sells, sells_start, market_buys, market_sells, reference)
+    _find_candidates(state, instrument, reference)
+    return _best_candidate(state, instrument, reference)
 
 
 @called
-def _load_ladder(state: State, b, side, start, best_opposite, market_opposite_qty):
-    """Write ticks and quantities of a side, best first, to ``ladder`` from ``start`` on; gives the number of levels.
+def _buy_qty(state: State, instrument, tick):
+    """Quantity of buys that accept a tick, market orders included."""
+    b = side_row(instrument, 1)
+    return state.levels[market_level(state, b)]["qty"] + depth_to(state, b, 1, tick)
 
-    Quantities are cumulative from the market orders and the best price down. At prices worse than every limit of the
-    other side only its market orders accept. Once they are all served, a worse price executes no more and leaves a
-    larger imbalance; one such level is kept, to tell of a reference price in between.
+
+@called
+def _sell_qty(state: State, instrument, tick):
+    b = side_row(instrument, -1)
+    return state.levels[market_level(state, b)]["qty"] + depth_to(state, b, -1, tick)
+
+
+@called
+def _dividing_tick(state: State, instrument):
+    """The highest tick at which buys are no less than sells; below every price if there is none, or above every one."""
+    low, high = np.int64(0), np.int64(_ABOVE_ALL)
+    first = state.instruments[instrument - 1]["window_tick"]
+    middle = max(first, 1)
+    for turn in range(TICK_BITS + 3):
+        if high - low <= 1:
+            break
+        if turn == 1 and low < first + WINDOW < high:  # the window first, where the levels mostly are
+            middle = first + WINDOW
+        elif turn > 0:
+            middle = (low + high) >> 1
+        if _buy_qty(state, instrument, middle) >= _sell_qty(state, instrument, middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@called
+def _find_candidates(state: State, instrument, reference):
+    """Write the ticks that may be best to ``ladder``; 0 for none.
+
+    Below the dividing tick more can trade at a higher price, above it at a lower one. Where two prices on one side of
+    it trade the same with the same surplus, there is no buy at the lower and no sell at the higher, so that those below
+    the first candidate that are as good are one sell price at most, and the reference price.
     """
-    span = len(state.scratch)
-    count = 0
-    qty = state.levels[market_level(state, b)]["qty"]
-    tick = state.books[b]["best_tick"]
-    served = False
-    for _ in range(state.venue[0]["orders_open"]):
-        if tick == 0:
-            break
-        qty += state.levels[level_of(state, b, tick)]["qty"]
-        state.ladder[start + count] = tick
-        state.ladder[start + span + count] = qty
-        count += 1
-        if served:
-            break
-        served = (best_opposite == 0 or (tick - best_opposite) * side < 0) and qty >= market_opposite_qty
-        tick = next_tick(state, b, side, tick)
-    return count
+    buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
+    dividing = _dividing_tick(state, instrument)
+    below = max(next_tick(state, buy_row, 1, dividing + 1), next_tick(state, sell_row, 1, dividing + 1))
+    if reference <= dividing:
+        below = max(below, reference)
+    above = np.int64(_ABOVE_ALL)
+    for s in range(2):
+        tick = next_tick(state, side_row(instrument, 1 - 2 * s), -1, dividing)
+        if tick != 0:
+            above = min(above, tick)
+    if reference > dividing:
+        above = min(above, reference)
+    state.ladder[0] = reference
+    state.ladder[1] = below
+    state.ladder[2] = next_tick(state, sell_row, 1, below) if below != 0 else 0
+    state.ladder[3] = above if above != _ABOVE_ALL else 0
+    state.ladder[4] = next_tick(state, buy_row, -1, above) if above != _ABOVE_ALL else 0
 
 
 @called
-def _best_candidate(ladder, buys, sells, sells_start, market_buys, market_sells, reference):
-    """As ``uncross_price``, out of the ladder: rules 1 to 4 of section 6."""
-    span = sells_start // 2
+def _best_candidate(state: State, instrument, reference):
+    """As ``uncross_price``, out of the candidates: rules 1 to 4 of section 6."""
     best_qty, best_imbalance = np.int64(0), np.int64(0)
     lowest, highest, nearest, nearest_imbalance = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     all_buy, all_sell = True, True
-    # Candidates rise: i sells are at or below the candidate, buys from j on are below it.
-    i, j = 0, buys
-    reference_done = False
-    for _ in range(buys + sells + 1):
-        candidate = np.int64(_NO_TICK)
-        if not reference_done:
-            candidate = reference
-        if i < sells:
-            candidate = min(candidate, ladder[sells_start + i])
-        if j > 0:
-            candidate = min(candidate, ladder[j - 1])
-        if candidate == _NO_TICK:
-            break
-        # Buys at the candidate itself accept it, so they are counted before they are passed.
-        buy_qty = ladder[span + j - 1] if j > 0 else market_buys
-        if i < sells and ladder[sells_start + i] == candidate:
-            i += 1
-        sell_qty = ladder[sells_start + span + i - 1] if i > 0 else market_sells
-        if j > 0 and ladder[j - 1] == candidate:
-            j -= 1
-        if candidate == reference:
-            reference_done = True
+    for place in range(_CANDIDATES):
+        candidate = state.ladder[place]
+        if candidate == 0:
+            continue
+        buy_qty, sell_qty = _buy_qty(state, instrument, candidate), _sell_qty(state, instrument, candidate)
         paired = min(buy_qty, sell_qty)
         imbalance = buy_qty - sell_qty
         better = paired > best_qty or (paired == best_qty and abs(imbalance) < best_imbalance)
         if better:
             best_qty, best_imbalance = paired, abs(imbalance)
-            lowest, nearest, nearest_imbalance = candidate, candidate, imbalance
+            lowest, highest, nearest, nearest_imbalance = candidate, candidate, candidate, imbalance
             all_buy, all_sell = True, True
         if better or (paired == best_qty and abs(imbalance) == best_imbalance):
-            highest = candidate
+            lowest, highest = min(lowest, candidate), max(highest, candidate)
             all_buy &= imbalance > 0
             all_sell &= imbalance < 0
             if abs(candidate - reference) < abs(nearest - reference):

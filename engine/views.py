@@ -13,6 +13,7 @@ OPEN_ORDER: Final = np.dtype(
         ("client_order_id", "<i8"),
         ("order_number", "<i8"),  # order of acceptance in the venue
         ("price_e4", "<i8"),  # 0: market
+        ("stop_e4", "<i8"),  # price that elects it; 0: it is not dormant
         ("qty", "<i8"),  # total intended
         ("leaves_qty", "<i8"),
         ("cum_qty", "<i8"),  # executed

@@ -38,7 +38,18 @@ EVENT_KEYS: Final = (
 )
 COMMAND_KEYS: Final = (
     *("seq", "time", "kind", "symbol", "participant", "user", "client_order_id", "new_client_order_id"),
-    *("side", "price_e4", "qty", "min_qty", "display_qty", "time_in_force", "self_trade", "instructions", "book"),
+    *(
+        "side",
+        "price_e4",
+        "qty",
+        "min_qty",
+        "display_qty",
+        "stop_e4",
+        "time_in_force",
+        "self_trade",
+        "instructions",
+        "book",
+    ),
     *(
         "token",
         "new_token",

@@ -134,6 +134,8 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
     word = _EVENTS.get(kind, "")
     if kind == EventKind.ACCEPTED:
         return f"> {word} {unpack(order)}"
+    if kind == EventKind.TRIGGERED:
+        return f"> {word} {unpack(order)}"
     if kind == EventKind.TRADE:
         roles = ("resting", "incoming") if side else ("buy", "sell")
         symbol = _of(directory.symbols, instrument)

@@ -240,7 +240,7 @@ ALLOW_USER: Final = _bits(
 #: An option without a value.
 FLAG: Final = Value(lambda _text, _what: 0, lambda: "", lambda: None)
 
-_MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (
+_MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY, _STOP = (
     int(bit)
     for bit in (
         Instruction.MARKET,
@@ -248,6 +248,7 @@ _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY = (
         Instruction.HIDDEN,
         Instruction.DISPLAY,
         Instruction.MIN_QTY,
+        Instruction.STOP,
     )
 )
 _WHO: Final = Field(ID, "the participant", ("participant", "name"), json="participant", names="participants")
@@ -255,6 +256,8 @@ _ORDER: Final = Field(ID, "the client order id", ("client_order_id",), json="cli
 _QTY: Final = Field(WHOLE, "the quantity", ("qty",), json="qty")
 _PRICE: Final = Field(PRICE, "the price", ("price_e4",), json="price_e4", bit=_MARKET, instead="market")
 _SHOWN: Final = Field(WHOLE, "display", ("display_qty",), "display", json="display_qty", bit=_DISPLAY)
+#: In the place of ``display``: an order has one of them at most. Where a line has both, it is the stop that is read.
+_STOPS_AT: Final = Field(PRICE, "stop", ("stop_e4",), "stop", json="stop_e4", bit=_STOP)
 _CONTEXT: Final = Field(CONTEXT, "context", ("context",), "context", json="context")
 _TOKENS: Final = (
     Field(TOKEN, "token", ("token_head", "token_tail"), "token", json="token", extended=True),
@@ -295,6 +298,7 @@ COMMANDS: Final = (
             Field(_code(Book), "book", ("book",), "book", json="book"),
             Field(_code(TimeInForce), "tif", ("time_in_force",), "tif", "time_in_force", int(TimeInForce.DAY)),
             _SHOWN,
+            _STOPS_AT,
             Field(FLAG, "hidden", (), "hidden", bit=_HIDDEN),
             Field(FLAG, "post_only", (), "post_only", bit=_POST_ONLY),
             Field(WHOLE, "min_qty", ("min_qty",), "min_qty", json="min_qty", bit=_MIN_QTY),
@@ -302,7 +306,7 @@ COMMANDS: Final = (
             _CONTEXT,
             _TOKENS[0],
         ),
-        later=frozenset({"until", "stop", "peg", "offset"}),
+        later=frozenset({"until", "peg", "offset"}),
     ),
     Command(
         CommandKind.CANCEL,
@@ -320,8 +324,7 @@ COMMANDS: Final = (
             _QTY,
             _PRICE,
         ),
-        (_SHOWN, replace(_CONTEXT, places=("new_context",)), *_TOKENS),
-        later=frozenset({"stop"}),
+        (_SHOWN, _STOPS_AT, replace(_CONTEXT, places=("new_context",)), *_TOKENS),
     ),
     Command(
         CommandKind.MASS_CANCEL,

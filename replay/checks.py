@@ -87,14 +87,19 @@ def _terms(row: Row, instrument: Instrument) -> list[Check]:
         Check("quantity", (Reason.INVALID_QTY,), QTY_MAX, row.qty, "shares"),
         Check("lot", (Reason.INVALID_LOT,), instrument.lot, row.qty, "shares"),
     ]
-    if not row.instructions & Instruction.MARKET:
-        checks.append(Check("price", (Reason.INVALID_PRICE,), PRICE_E4_MAX, row.price_e4, "price_e4"))
-        checks.append(Check("tick", (Reason.INVALID_TICK,), instrument.tick_e4, row.price_e4, "price_e4"))
+    prices = {} if row.instructions & Instruction.MARKET else {"price": row.price_e4}
+    if row.instructions & Instruction.STOP:
+        prices["stop"] = row.stop_e4
+    for name, price_e4 in prices.items():
+        checks.append(Check(name, (Reason.INVALID_PRICE,), PRICE_E4_MAX, price_e4, "price_e4"))
+    for name, price_e4 in prices.items():
+        what = "tick" if name == "price" else f"tick of the {name}"
+        checks.append(Check(what, (Reason.INVALID_TICK,), instrument.tick_e4, price_e4, "price_e4"))
     return [*checks, Check("instructions fit", (Reason.INVALID_INSTRUCTION,))]
 
 
 def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrument) -> list[Check]:
-    price_e4 = row.price_e4 or instrument.reference_e4
+    price_e4 = row.price_e4 or (row.stop_e4 if row.instructions & Instruction.STOP else instrument.reference_e4)
     limits = participant.limits
     ids = [limits.max_ids or venue.capacity.ids_max, venue.capacity.ids_max]
     orders = [limits.max_open_orders or venue.capacity.orders_max, venue.capacity.orders_max]
@@ -116,7 +121,8 @@ def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrum
 
 def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> list[Check]:
     open_qty = row.qty - order.cum_qty
-    price_e4 = row.price_e4 or order.entry_reference_e4
+    stop_e4 = row.stop_e4 if row.instructions & Instruction.STOP else order.value_stop_e4
+    price_e4 = row.price_e4 or stop_e4 or order.entry_reference_e4
     limits = participant.limits
     checks = [*_terms(row, order.instrument), Check("id is new today", (Reason.DUPLICATE_ID,))]
     if open_qty <= 0:

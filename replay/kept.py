@@ -66,6 +66,35 @@ def verification_of(journal: Journal) -> Verification | None:
     return found if same else None
 
 
+#: An open order in the file of kept events, whatever more a release shows of one.
+_KEPT_ORDER: Final = np.dtype(
+    [
+        ("client_order_id", "<i8"),
+        ("order_number", "<i8"),
+        ("price_e4", "<i8"),
+        ("qty", "<i8"),
+        ("leaves_qty", "<i8"),
+        ("cum_qty", "<i8"),
+        ("participant", "<u4"),
+        ("instrument", "<u4"),
+        ("side", "i1"),
+        ("time_in_force", "u1"),
+        ("self_trade", "u1"),
+        ("reserved", "u1"),
+        ("instructions", "<u2"),
+        ("reserved_2", "<u2"),
+    ]
+)
+
+
+def _fields(rows: NDArray[Any], dtype: "np.dtype[Any]") -> NDArray[Any]:
+    """Rows with the fields of another dtype: those of the same name, else 0."""
+    out = np.zeros(len(rows), dtype)
+    for name in {*(dtype.names or ())} & {*(rows.dtype.names or ())}:
+        out[name] = rows[name]
+    return out
+
+
 def genesis_of(journal: Journal) -> bytes:
     """Checksum of a slice's genesis record, 16 bytes."""
     return journal.genesis[:16]
@@ -79,7 +108,7 @@ def head_of(engine: StatefulEngine) -> dict[str, Any]:
         "participants": names.participants,
         "now_ns": names.now_ns,
         "chain": {name: chain[name].tobytes() for name in ("link", "tail")},
-        "open_orders": zlib.compress(engine.open_orders().tobytes(), 1),
+        "open_orders": zlib.compress(_fields(engine.open_orders(), _KEPT_ORDER).tobytes(), 1),
     }
 
 
@@ -135,7 +164,8 @@ class KeptEvents:
         self._file = EventRows(journal.place.events, genesis_of(journal))
         head, self._end = self._file.head, self._file.end
         try:
-            self.open_orders = np.frombuffer(zlib.decompress(head["open_orders"]), OPEN_ORDER)
+            kept = np.frombuffer(zlib.decompress(head["open_orders"]), _KEPT_ORDER)
+            self.open_orders = _fields(kept, OPEN_ORDER)
             self._chain = head["chain"]
             self._names = (tuple(self._end["symbols"]), tuple(self._end["participants"]))
         except (KeyError, TypeError, ValueError, zlib.error) as error:

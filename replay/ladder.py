@@ -23,8 +23,8 @@ class Level:
 
 
 def levels(orders: NDArray[Any], side: Side) -> list[Level]:
-    """Levels of one side from OPEN_ORDER rows of one instrument, best first."""
-    chosen = orders[orders["side"] == int(side)]
+    """Levels of one side from OPEN_ORDER rows of one instrument, best first; dormant stops are in none."""
+    chosen = orders[(orders["side"] == int(side)) & (orders["stop_e4"] == 0)]
     prices, first, inverse = np.unique(chosen["price_e4"], return_index=True, return_inverse=True)
     qty = np.zeros(len(prices), np.int64)
     np.add.at(qty, inverse, chosen["leaves_qty"])

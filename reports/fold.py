@@ -22,6 +22,7 @@ from reports.tables import HAS_TERMS, IN_BOOK, ReportRoom, ReportTables, unpack_
 from reports.writing import begin_report, is_user, narrow, put_order, put_other
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
+_STOP: Final = int(Instruction.STOP)
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
 _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
@@ -39,9 +40,9 @@ def _last_of(events, n, participant, client_order_id):
     seq = events[n]["seq"]
     for m in range(n + 1, len(events)):
         event = events[m]
-        if event["seq"] != seq:
-            break
         kind = np.int64(event["kind"])
+        if event["seq"] != seq or kind == EventKind.TRIGGERED:
+            break
         if kind == EventKind.TRADE:
             if (
                 event["contra_client_order_id"] == client_order_id
@@ -127,7 +128,8 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
         terms["token_tail"] = extend["token_tail"]
         terms["original_qty"] = event["qty"]
         terms["min_qty"] = command["min_qty"]
-    tables.venue[0]["last_own"] = _last_of(events, n, participant, client_order_id)
+    dormant = np.int64(command["instructions"]) & _STOP
+    tables.venue[0]["last_own"] = -1 if dormant else _last_of(events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
     begin_report(tables, room, r, ReportKind.NEW, command["kind"])
     row = room.rows[r]
@@ -269,7 +271,9 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     if place != spare:
         copy(tables, spare, place)
     in_book = np.int64(_BEFORE | _AFTER)
-    if not keeps:
+    if np.int64(tables.orders[place]["instructions"]) & _STOP:
+        in_book = np.int64(0)
+    elif not keeps:
         last = _last_of(events, n, participant, new_id)
         tables.venue[0]["last_own"] = last
         in_book = np.int64(_BEFORE | _AFTER | _NEW_PRIORITY)
@@ -285,6 +289,23 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     row["command_context"] = asked
     if user != owner:
         put_other(tables, row, user)
+    return r + 1
+
+
+@called
+def _triggered(tables: ReportTables, room: ReportRoom, r, events, n, command_kind):
+    """A stop is elected: an order without a stop from now on, which runs as aggressor."""
+    event = events[n]
+    participant, client_order_id = np.int64(event["participant"]), event["client_order_id"]
+    place = find(tables, participant, client_order_id)
+    if place < 0:
+        place = _unknown_order(tables, event, participant, client_order_id, event["qty"])
+    order = tables.orders[place]
+    order["instructions"] = np.int64(order["instructions"]) & ~_STOP
+    tables.venue[0]["last_own"] = _last_of(events, n, participant, client_order_id)
+    in_book = _moved(tables, place, n)
+    begin_report(tables, room, r, ReportKind.TRIGGERED, command_kind)
+    put_order(tables, room.rows[r], place, in_book)
     return r + 1
 
 
@@ -339,6 +360,8 @@ def _report(tables: ReportTables, room: ReportRoom, r, events, n, command, exten
         return _replaced(tables, room, r, events, n, command, extend)
     if kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
         return report_refusal(tables, room, r, events[n], command, extend)
+    if kind == EventKind.TRIGGERED:
+        return _triggered(tables, room, r, events, n, command["kind"])
     return report_market(tables, room, r, events[n], command["kind"])
 
 

@@ -122,8 +122,15 @@ class ReferenceReports:
         ends = np.searchsorted(events["seq"], first_seq + np.arange(len(commands) + 1))
         for seq, command in enumerate(commands, first_seq):
             mine = list(events[ends[seq - first_seq] : ends[seq - first_seq + 1]])
-            reports = list(self._of_command(command, mine))
-            _settle(reports)
+            reports: list[Place] = []
+            settled = 0
+            for report in self._of_command(command, mine):
+                if report["kind"] == ReportKind.TRIGGERED:
+                    # Whatever ran before has come to rest, and the elected order begins to run.
+                    _settle(reports[settled:], report["order"])
+                    settled = len(reports)
+                reports.append(report)
+            _settle(reports[settled:])
             for number, report in enumerate(reports, 1):
                 report |= {"seq": seq, "number": number, "command_kind": int(command["kind"]), "time_ns": self._now_ns}
                 made.append(self._with_names(report))
@@ -236,6 +243,10 @@ class ReferenceReports:
                 yield self._cancel(event, command)
             case EventKind.REPLACED:
                 yield self._replace(event, command)
+            case EventKind.TRIGGERED:
+                order = self._orders[int(event["participant"]), int(event["client_order_id"])]
+                order.instructions &= ~Instruction.STOP
+                yield _report(ReportKind.TRIGGERED, order, 0)
             case EventKind.REJECTED | EventKind.CANCEL_REJECTED:
                 yield self._refuse(event, command)
             case EventKind.PHASE | EventKind.HALTED:
@@ -344,12 +355,13 @@ class ReferenceReports:
         if sender:
             order.user = sender
             order.context = _after_replace(order.context, context)
-        order.in_book = keeps
+        dormant = bool(order.instructions & Instruction.STOP)
+        order.in_book = keeps and not dormant
         self._orders[order.participant, new_id] = order
         further = {"command_context": int(command["new_context"]), "previous_client_order_id": old_id}
         if user != order.user:
             further["other_user"] = user
-        moved = InBook.BEFORE | (InBook.AFTER if keeps else 0)
+        moved = 0 if dormant else InBook.BEFORE | (InBook.AFTER if keeps else 0)
         return (
             _report(ReportKind.REPLACED, order, int(moved))
             | {"previous_token_head": token[0], "previous_token_tail": token[1]}
@@ -369,12 +381,14 @@ class ReferenceReports:
 
     def _refused_enter(self, command: Any) -> Place:
         names = (*COMMAND_FIELDS[CommandKind.ENTER], "kind")
-        asked = {name: int(command[name]) for name in names if name not in ("participant", "instrument", "kind")}
+        left_out = ("participant", "instrument", "kind", "stop_e4")
+        asked = {name: int(command[name]) for name in names if name not in left_out}
+        shows = asked["instructions"] & Instruction.DISPLAY
         return asked | {
             "command_context": asked["context"],
             "original_qty": _clamped(asked["qty"]),
             "min_qty": _clamped(asked["min_qty"]),
-            "display_qty": _clamped(asked["display_qty"]),
+            "display_qty": _clamped(asked["display_qty"]) if shows else 0,
             "user": self._sender(_octets(command["context"])),
             "token_head": self._place("token_head"),
             "token_tail": self._place("token_tail"),
@@ -430,15 +444,18 @@ def _report(kind: ReportKind, order: Order, moved: int) -> Place:
     return {"kind": int(kind), "order": order} | places
 
 
-def _settle(reports: list[Place]) -> None:
-    """An order that ran as aggressor and is still open comes to rest with the last of its reports."""
+def _settle(reports: list[Place], but: "Order | None" = None) -> None:
+    """An order that ran as aggressor and is still open comes to rest with the last of its reports.
+
+    A dormant stop does not, nor does ``but``, which is elected now.
+    """
     last: dict[int, Place] = {}
     for report in reports:
         if "order" in report:
             last[id(report["order"])] = report
     for report in last.values():
         order: Any = report["order"]
-        if order.leaves_qty and not order.in_book:
+        if order.leaves_qty and not order.in_book and order is not but and not order.instructions & Instruction.STOP:
             order.in_book = True
             moved = report["in_book"] | InBook.AFTER
             if report["kind"] == ReportKind.REPLACED:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined
-from engine.records import CommandKind, EventKind, Reason
+from engine.records import CommandKind, EventKind, Instruction, Reason
 from reports.contexts import after_modify, is_modify, user_in
 from reports.orders import find
 from reports.rows import ReportFlag, ReportKind
@@ -23,6 +23,7 @@ from reports.writing import (
 )
 
 _REMARKED: Final = int(ReportFlag.REMARKED)
+_DISPLAY: Final = int(Instruction.DISPLAY)
 
 
 @called
@@ -75,7 +76,8 @@ def _enter(tables: ReportTables, row, event, command, extend):
     row["qty"] = command["qty"]
     row["original_qty"] = narrow(command["qty"])
     row["min_qty"] = narrow(command["min_qty"])
-    row["display_qty"] = narrow(command["display_qty"])
+    if np.int64(command["instructions"]) & _DISPLAY:  # else a stop may be in its place
+        row["display_qty"] = narrow(command["display_qty"])
     row["instructions"] = command["instructions"]
     row["side"] = command["side"]
     row["time_in_force"] = command["time_in_force"]

@@ -57,7 +57,6 @@ class ReportKind(IntEnum):
 #: Kinds of rules that are not built yet: no report has them.
 RESERVED_KINDS: Final = frozenset(
     {
-        ReportKind.TRIGGERED,
         ReportKind.REPLENISHED,
         ReportKind.REPRICED,
         ReportKind.TRADE_CORRECTED,
@@ -217,6 +216,7 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.RESTATED: _END,
     ReportKind.EXPIRED: _END,
     ReportKind.DONE_FOR_DAY: _END,
+    ReportKind.TRIGGERED: (*_ALL, *_ORDER),
     ReportKind.REPLACED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "command_context"),
     # Of an enter: its terms as they were asked, any numbers (what does not fit a narrow place is the largest that
     # does). Of a replace: what was asked (qty, price, ids), and number, side and quantities of the order that stands

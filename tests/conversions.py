@@ -12,7 +12,7 @@ from engine import RULES_VERSION, Capacity, Engine
 from engine.bounds import DAY_NS
 from engine.conversion import Conversion, convert
 from engine.parts import regions
-from engine.records import TimeInForce
+from engine.records import CommandKind, Instruction, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.state import STATE_VERSION
 from engine.state_forms import Form
@@ -91,11 +91,20 @@ def assert_same_views(kernel: Engine, reference: Any) -> None:
     assert (kernel.seq, kernel.event_digest) == (reference.seq, reference.event_digest)
 
 
+def without_stops(rows: NDArray[Any]) -> NDArray[Any]:
+    """The same rows with no order that waits for a price, as before RULES_VERSION 6."""
+    rows = rows.copy()
+    stop = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & np.uint16(Instruction.STOP) != 0)
+    rows["instructions"][stop] &= ~np.uint16(Instruction.STOP)
+    rows["stop_e4"][stop] = 0
+    return rows
+
+
 @cache
 def stream(number: int) -> tuple[Capacity, NDArray[Any]]:
     """A market of each sort: quiet, hostile, in calls and deep, full, with crowded ids, and with ids in the tree."""
     if number < 2:
-        return ROOMY, random_stream(40 + number, 900, hostile=0.05 + 0.2 * number, garbage=0.05, control=0.02)
+        return ROOMY, random_stream((55, 41)[number], 900, hostile=0.05 + 0.2 * number, garbage=0.05, control=0.02)
     if number == 2:
         return ROOMY, call_stream(58, 500, far=0.5)
     if number == 3:

@@ -47,7 +47,7 @@ class Log:
         """Append a block of rows of one byte: first and last command, sealed."""
         first = self.seq + 1
         encoded = frame.encode(
-            rows, first_seq=first, count=len(rows), time_ns=0, epoch=epoch, source_digest="", rules_version=5
+            rows, first_seq=first, count=len(rows), time_ns=0, epoch=epoch, source_digest="", rules_version=6
         )
         frame.seal(encoded, self.ends[-1].digest)
         self.append(bytes(encoded))

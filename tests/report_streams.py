@@ -155,7 +155,7 @@ def _unreported(reports: NDArray[Any], block: Block) -> list[str]:
 
 _ABOUT_ORDERS = (
     *(ReportKind.NEW, ReportKind.TRADE, ReportKind.CANCELED, ReportKind.REPLACED, ReportKind.RESTATED),
-    *(ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY),
+    *(ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY, ReportKind.TRIGGERED),
 )
 
 
@@ -178,7 +178,7 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
         was[1] -= int(report["last_qty"])
         was[2] += int(report["last_qty"])
         was[3] += int(report["last_qty"]) * int(report["last_price_e4"])
-    elif kind not in (ReportKind.NEW, ReportKind.REPLACED):
+    elif kind not in (ReportKind.NEW, ReportKind.REPLACED, ReportKind.TRIGGERED):
         was[1] -= int(report["decrement_qty"])
         if (kind == ReportKind.RESTATED) != (leaves_qty > 0):
             yield "a restated order is closed, or an ended one is open"

@@ -67,13 +67,17 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
     rows = orders(rng, n, instruments, participants)
     enter, replace = rows["kind"] == CommandKind.ENTER, rows["kind"] == CommandKind.REPLACE
     rows["time_in_force"][enter] = rng.choice([1, 1, 2], int(enter.sum()))
-    rows["instructions"], rows["min_qty"] = 0, 0
+    rows["instructions"] &= np.uint16(Instruction.STOP)
+    rows["min_qty"] = 0
+    stops = rows["instructions"] != 0
+    rows["stop_e4"][stops] = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, int(stops.sum()))
     priced = enter | replace
     rows["price_e4"][priced] = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, int(priced.sum()))
     wide = priced & (rng.random(n) < far)
     rows["price_e4"][wide] = TICK_E4 * rng.integers(1, 40_000, int(wide.sum()))
     market = enter & (rows["time_in_force"] == 1) & (rng.random(n) < rng.choice([0.0, 0.05, 0.3]))
-    rows["instructions"][market], rows["price_e4"][market] = Instruction.MARKET, 0
+    rows["instructions"][market] |= np.uint16(Instruction.MARKET)
+    rows["price_e4"][market] = 0
     _clocks(rng, rows)
     for at in np.flatnonzero(rng.random(n) < 0.03):
         _blank(rows, np.array([at]))
@@ -143,11 +147,36 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     rows["instructions"] = market * Instruction.MARKET + post * Instruction.POST_ONLY + least * Instruction.MIN_QTY
     rows["price_e4"][market] = 0
     rows["min_qty"][least] = (rows["qty"][least] + 1) // 2
+    _stops(np.random.default_rng(n), rows, mid)  # of its own, so that all else is as it was without stops
     part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
     rows["qty"][part] = rng.integers(1, 51, int(part.sum())) * LOT - (rng.random(int(part.sum())) < 0.05)
     context = np.where(rng.random(n) < 0.5, rng.integers(-(2**63), 2**63 - 1, n), 0)
     rows["context"][~replace], rows["new_context"][replace] = context[~replace], context[replace]
     return rows
+
+
+def _stops(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int64]) -> None:
+    """Some orders wait for a price first, near the market or beyond it; most with a limit, some as market orders.
+
+    One in twenty has an instruction, a time in force or a price that does not fit. A few replaces name a stop.
+    """
+    n = len(rows)
+    stop = (rows["kind"] == CommandKind.ENTER) & (rng.random(n) < 0.08)
+    fits = stop & (rng.random(n) < 0.95)
+    rows["instructions"][fits] &= np.uint16(Instruction.MARKET)
+    rows["min_qty"][fits] = 0
+    rows["time_in_force"][fits] = rng.choice([1, 2], int(fits.sum()))
+    market = stop & (rng.random(n) < 0.3)
+    rows["price_e4"][market] = 0
+    rows["instructions"] |= (stop * int(Instruction.STOP) | market * int(Instruction.MARKET)).astype(np.uint16)
+    replaces = (rows["kind"] == CommandKind.REPLACE) & (rng.random(n) < 0.15)
+    rows["instructions"][replaces] |= np.uint16(Instruction.STOP)
+    rows["price_e4"][replaces & (rng.random(n) < 0.2)] = 0
+    rows["instructions"][replaces & (rows["price_e4"] == 0)] |= np.uint16(Instruction.MARKET)
+    named = stop | replaces
+    away = rng.integers(-6, 20, n) * np.where(rows["side"] == 0, 1, rows["side"])
+    rows["stop_e4"][named] = np.maximum(mid + away * TICK_E4, TICK_E4)[named] // TICK_E4 * TICK_E4
+    rows["stop_e4"][named & (rng.random(n) < 0.02)] += 1
 
 
 def _blank(rows: NDArray[Any], at: NDArray[Any]) -> None:

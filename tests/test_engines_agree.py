@@ -163,8 +163,15 @@ def limit_rows(draw: st.DrawFn) -> NDArray[Any]:
     return rows
 
 
+def _stop(draw: st.DrawFn, row: NDArray[Any]) -> None:
+    """A stop, with the limit that the row has or without one."""
+    row["instructions"], row["stop_e4"] = Instruction.STOP, draw(PRICES)
+    if draw(st.booleans()):
+        row["instructions"], row["price_e4"] = Instruction.STOP | Instruction.MARKET, 0
+
+
 @st.composite
-def commands(draw: st.DrawFn) -> NDArray[Any]:
+def commands(draw: st.DrawFn) -> NDArray[Any]:  # noqa: PLR0915 - a table of kinds
     """One command of a market with two instruments, four participants and a dozen ids, most of them well formed."""
     row = np.zeros(1, COMMAND)
     kind = draw(
@@ -186,15 +193,20 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:
             draw(st.sampled_from([*TimeInForce])),
             draw(st.sampled_from([*SelfTrade])),
         )
-        row["instructions"] = draw(st.sampled_from([0, 0, 0, *Instruction]))
+        row["instructions"] = draw(st.sampled_from([0, 0, 0, Instruction.STOP, *Instruction]))
         if row["instructions"][0] == Instruction.MARKET:
             row["price_e4"] = draw(st.sampled_from([0, 0, 0, 1]))
+        if row["instructions"][0] == Instruction.STOP:
+            _stop(draw, row)
+            row["time_in_force"] = draw(st.sampled_from([TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC]))
         if row["instructions"][0] == Instruction.MIN_QTY:
             row["time_in_force"], row["min_qty"] = TimeInForce.IOC, draw(QUANTITIES)
     elif kind == CommandKind.CANCEL:
         row["qty"] = draw(st.one_of(st.just(0), QUANTITIES))
     elif kind == CommandKind.REPLACE:
         row["new_client_order_id"] = draw(IDS)
+        if draw(st.integers(0, 3)) == 0:
+            _stop(draw, row)
     elif kind == CommandKind.CLOCK:
         row["time_ns"] = OPEN_NS + draw(st.sampled_from(TIMES))
     elif kind in (CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME):

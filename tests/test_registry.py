@@ -177,7 +177,7 @@ COMMAND_PLACES = [
     (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
     (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
     (32, "<i8", "min_qty tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders"),
-    (40, "<i8", "display_qty adv_qty new_token_tail hash_2 credit_e4 max_ids"),
+    (40, "<i8", "display_qty stop_e4 adv_qty new_token_tail hash_2 credit_e4 max_ids"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
     (56, "|u1", "kind"),

@@ -40,7 +40,7 @@ def test_an_upgrade_without_a_terminal_shows_what_will_change_and_needs_yes(old:
     assert len(places(old)) == 1
     told = " ".join(said.split())
     for part in (
-        "rules version 3 -> 5",
+        "rules version 3 -> 6",
         "capacity as before",
         "32 open orders, 4 participants, 2 users, 57 orders accepted, 13 trades",
         "last command 111, at 2024-01-17T09:30:03.25",
@@ -48,6 +48,7 @@ def test_an_upgrade_without_a_terminal_shows_what_will_change_and_needs_yes(old:
         "this release cannot replay those of slice 1, and they are not kept",
         "- rules version 4: an order good for the day is canceled when another trading day begins",
         "- rules version 5: the reign of a new primary begins with an epoch command",
+        "- rules version 6: stop and stop-limit orders are accepted",
         "- the venue has a new field epoch, which is 0 until a primary begins its reign",
         "- 6 open orders good for the day are of an earlier trading day; with this day they end too",
         "The closed slice stays, read-only",

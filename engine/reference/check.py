@@ -19,9 +19,19 @@ from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.errors import InvariantError
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
-from engine.reference.rows import MARKET, POST_ONLY
-from engine.reference.state import MARKET_RANK, NOTHING_PAIRED, Instrument, Level, Limits, Order, Participant
-from engine.reference.uncross import indicative
+from engine.reference.rows import MARKET, POST_ONLY, STOP
+from engine.reference.state import (
+    MARKET_RANK,
+    NOTHING_PAIRED,
+    Indicative,
+    Instrument,
+    Level,
+    Limits,
+    Order,
+    Participant,
+    accepts,
+)
+from engine.reference.uncross import Candidate, chosen
 from engine.reference.venue import CALLS, Venue
 
 
@@ -37,7 +47,10 @@ def check_state(venue: Venue) -> None:
         _check_instrument(instrument)
         _check_phase(venue, instrument)
     resting = sum(len(level.orders) for each in venue.instruments for side in Side for level in each.book.levels(side))
+    resting += sum(1 for each in venue.instruments for side in Side for _ in each.stops.orders(side))
     _promise(resting == venue.open_order_count, f"{resting} orders rest, {venue.open_order_count} are open")
+    stops = [each.number for each in venue.instruments if each.stops]
+    _promise(list(venue.with_stops) == stops, f"{stops} have stops, {list(venue.with_stops)} by their list")
 
 
 def _promise(kept: bool, broken: str) -> None:
@@ -119,12 +132,14 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(is_market == (order.price_e4 == 0), f"order {number} has price {order.price_e4}")
     _promise(0 <= order.price_e4 <= PRICE_E4_MAX, f"order {number} has price {order.price_e4}")
     _promise(order.price_e4 % instrument.tick_e4 == 0, f"order {number} is off the tick")
-    _promise(not order.instructions & ~(MARKET | POST_ONLY), f"order {number} rests with an instruction that cannot")
+    built = MARKET | POST_ONLY | STOP
+    _promise(not order.instructions & ~built, f"order {number} rests with an instruction that cannot")
+    _promise(order.dormant == bool(order.instructions & STOP), f"order {number} has stop {order.stop_e4}")
     _promise(order.time_in_force in (TimeInForce.DAY, TimeInForce.GTC), f"order {number} rests with its time in force")
     _promise(1 <= order.entry_reference_e4 <= PRICE_E4_MAX, f"order {number} was entered without a reference price")
     holding = order.participant.holdings.get(instrument.number)
     _promise(order.holding is holding, f"order {number} moves another holding than that of its participant")
-    _promise(order.level is not None, f"order {number} is open and rests nowhere")
+    _promise((order.level is None) == order.dormant, f"order {number} rests nowhere, or is dormant and rests")
 
 
 def _check_exposure(participant: Participant) -> None:
@@ -135,7 +150,7 @@ def _check_exposure(participant: Participant) -> None:
     for order in participant.open_orders.values():
         key = (order.instrument.number, order.side)
         open_qty[key] = open_qty.get(key, 0) + order.leaves_qty
-        open_notional_e4 += order.leaves_qty * (order.price_e4 or order.entry_reference_e4)
+        open_notional_e4 += order.leaves_qty * (order.price_e4 or order.value_stop_e4 or order.entry_reference_e4)
     counted_e4 = participant.open_notional_e4
     _promise(open_notional_e4 == counted_e4, f"{name} has {open_notional_e4} open, {counted_e4} are counted")
     _promise(counted_e4 <= INT64_MAX, f"{name} has an open notional past int64")
@@ -188,7 +203,7 @@ def _check_phase(venue: Venue, instrument: Instrument) -> None:
     _promise(timed or instrument.due_ns == 0, f"{symbol} has a timer in {instrument.phase.name.lower()}")
     _promise(instrument.due_ns == 0 or instrument.due_ns > venue.now_ns, f"{symbol} has a timer that was due")
     in_call = instrument.phase in CALLS
-    now = indicative(instrument) if in_call else NOTHING_PAIRED
+    now = _uncross_by_the_words(instrument) if in_call else NOTHING_PAIRED
     _promise(
         not in_call or instrument.published == now,
         f"{symbol}: the uncross would give {now}, told is {instrument.published}",
@@ -196,6 +211,18 @@ def _check_phase(venue: Venue, instrument: Instrument) -> None:
     held = (each.holdings.get(instrument.number) for each in venue.participants)
     position_qty = sum(holding.position_qty for holding in held if holding is not None)
     _promise(position_qty == 0, f"{symbol}: positions sum to {position_qty}")
+
+
+def _uncross_by_the_words(instrument: Instrument) -> Indicative:
+    """Result of an uncross, with every limit price and R as candidates and every order asked for each of them."""
+    rounded_e4 = max(instrument.reference_e4 // instrument.tick_e4, 1) * instrument.tick_e4
+    levels = [(side, level.price_e4, level.leaves_qty) for side in Side for level in instrument.book.levels(side)]
+
+    def accepting_qty(side: int, price_e4: int) -> int:
+        return sum(qty for of, limit_e4, qty in levels if of == side and accepts(of, limit_e4, price_e4))
+
+    prices = sorted({rounded_e4, *(price_e4 for _, price_e4, _ in levels if price_e4)})
+    return chosen([Candidate(each, accepting_qty(1, each), accepting_qty(-1, each)) for each in prices], rounded_e4)
 
 
 def _check_instrument(instrument: Instrument) -> None:
@@ -206,8 +233,9 @@ def _check_instrument(instrument: Instrument) -> None:
         _promise(order.participant.open_orders.get(number) is order, f"order {number} is unknown to its participant")
         stays = instrument.phase != Phase.CLOSED or order.time_in_force != TimeInForce.DAY
         _promise(stays, f"{symbol} is closed and day order {number} is open")
-        rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0
+        rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0 or order.dormant
         _promise(rests, f"{symbol} is continuous and market order {number} rests")
+    _check_stops(instrument)
     for side in Side:
         last_rank = MARKET_RANK - 1
         for rank, level in instrument.book.sides[side].items():
@@ -217,6 +245,21 @@ def _check_instrument(instrument: Instrument) -> None:
     best_buy, best_sell = instrument.book.best(Side.BUY), instrument.book.best(Side.SELL)
     if instrument.phase == Phase.CONTINUOUS and best_buy and best_sell:
         _promise(best_buy.price_e4 < best_sell.price_e4, f"{symbol} is crossed in continuous trading")
+
+
+def _check_stops(instrument: Instrument) -> None:
+    symbol, last_e4 = unpack(instrument.symbol), instrument.last_trade_e4
+    for side in Side:
+        for rank, queue in instrument.stops.sides[side].items():
+            priority = 0
+            for number, order in queue.items():
+                _promise(instrument.open_orders.get(number) is order, f"{symbol}: stop {number} is not open")
+                _promise(order.side == side and side * order.stop_e4 == rank, f"{symbol}: stop {number} is misplaced")
+                _promise(order.priority > priority, f"{symbol}: stop {number} stands before its time")
+                reached = last_e4 != 0 and side * (last_e4 - order.stop_e4) >= 0
+                waits = not reached or instrument.phase != Phase.CONTINUOUS
+                _promise(waits, f"{symbol}: stop {number} is reached and dormant")
+                priority = order.priority
 
 
 def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) -> None:

@@ -2,7 +2,7 @@
 
 from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.records import Reason, TimeInForce
-from engine.reference.calls import publish_indicatives
+from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
 from engine.reference.halts import run_timers
 from engine.reference.matching import cancel_open
@@ -26,7 +26,7 @@ def _end_day(venue: Venue, events: EventLog) -> None:
     of_day = [order for order in every if order.time_in_force == TimeInForce.DAY]
     for order in sorted(of_day, key=lambda each: each.order_number):
         cancel_open(venue, order, Reason.END_OF_DAY, events)
-    publish_indicatives(venue, events)
+    consequences(venue, events)
 
 
 def clock_jump(_venue: Venue, _row: Row, _events: EventLog) -> None:

@@ -10,10 +10,10 @@ from engine.digest import EventChain
 from engine.names import Directory, unpack
 from engine.records import CommandKind, Reason
 from engine.reference import views
-from engine.reference.calls import publish_indicatives
 from engine.reference.cancel import cancel, mass_cancel
 from engine.reference.check import check_state
 from engine.reference.clock import clock, clock_jump
+from engine.reference.consequences import consequences
 from engine.reference.definitions import define_instrument, define_participant
 from engine.reference.entry import enter
 from engine.reference.epoch import epoch_command
@@ -173,4 +173,4 @@ def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
         limits_command(venue, row, continuation, log)
     else:
         _RULES[row.kind](venue, row, log)
-        publish_indicatives(venue, log)
+        consequences(venue, log)

@@ -11,17 +11,17 @@ from engine.reference.events import EventLog
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
 from engine.reference.matching import run_aggressor
 from engine.reference.order_checks import check_id, check_phase, check_post_only, check_room_for_id, check_terms
-from engine.reference.rows import MARKET, MIN_QTY, POST_ONLY, Row
+from engine.reference.rows import MARKET, MIN_QTY, POST_ONLY, STOP, Row
 from engine.reference.state import Instrument, Order, Participant
 from engine.reference.venue import Venue
 
-_BUILT: Final = MARKET | POST_ONLY | MIN_QTY
+_BUILT: Final = MARKET | POST_ONLY | MIN_QTY | STOP
 _MARKET_PERMISSION: Final = int(Permission.MARKET)
 _STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
 
 _MARKET_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK})
 _LIMIT_TIMES: Final = _MARKET_TIMES | {TimeInForce.GTC}
-_POST_ONLY_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC})
+_RESTING_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 
 
 def enter(venue: Venue, row: Row, events: EventLog) -> None:
@@ -45,7 +45,7 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
-    if order.instrument.phase == Phase.CONTINUOUS:
+    if order.instrument.phase == Phase.CONTINUOUS and not order.dormant:
         run_aggressor(venue, order, events)
     else:
         venue.rest(order)
@@ -60,20 +60,28 @@ def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: I
         or check_id(participant, row.client_order_id)
         or check_restricted(participant, instrument)
         or _check_permissions(participant, row)
-        or check_limits(venue, entered(participant, instrument, row.side, row.qty, row.price_e4))
+        or check_limits(venue, entered(participant, instrument, row.side, row.qty, row.price_e4 or _stop_of(row)))
         or (check_post_only(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
         or _check_room(venue, participant)
     )
 
 
+def _stop_of(row: Row) -> int:
+    return row.stop_e4 if row.instructions & STOP else 0
+
+
 def _check_instructions(row: Row) -> Reason | None:
     """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
     instructions = row.instructions
+    if instructions & STOP:
+        # None of the other instructions but ``@ market``, which is then a stop without a limit.
+        fit = not instructions & ~(STOP | MARKET) and row.time_in_force in _RESTING_TIMES and row.book == Book.LIT
+        return None if fit else Reason.INVALID_INSTRUCTION
     fit = (
         not instructions & ~_BUILT
         and row.book == Book.LIT
         and row.time_in_force in (_MARKET_TIMES if instructions & MARKET else _LIMIT_TIMES)
-        and (not instructions & POST_ONLY or (not instructions & MARKET and row.time_in_force in _POST_ONLY_TIMES))
+        and (not instructions & POST_ONLY or (not instructions & MARKET and row.time_in_force in _RESTING_TIMES))
         and (not instructions & MIN_QTY or (row.time_in_force == TimeInForce.IOC and 1 <= row.min_qty <= row.qty))
     )
     return None if fit else Reason.INVALID_INSTRUCTION

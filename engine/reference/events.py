@@ -20,6 +20,7 @@ _TRADE: Final = int(EventKind.TRADE)
 _CANCELED: Final = int(EventKind.CANCELED)
 _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
+_TRIGGERED: Final = int(EventKind.TRIGGERED)
 _INDICATIVE: Final = int(EventKind.INDICATIVE)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
@@ -60,6 +61,9 @@ class EventLog:
             instrument=order.instrument.number,
             side=order.side,
         )
+
+    def triggered(self, order: Order) -> None:
+        self._of_order(_TRIGGERED, order, order.leaves_qty)
 
     def trade(self, first: Order, second: Order, price_e4: int, qty: int, trade_number: int, side: int) -> None:
         """``first`` is the resting order (uncross: the buy), ``side`` that of the aggressor (uncross: 0)."""

@@ -6,7 +6,7 @@ A timer is the time from which on a clock value ends the phase. It runs only in 
 from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.names import EVERY
 from engine.records import Phase, Reason
-from engine.reference.calls import publish_indicatives
+from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
 from engine.reference.phases import change_phase, named
 from engine.reference.rows import Row
@@ -34,7 +34,7 @@ def resume_command(venue: Venue, row: Row, events: EventLog) -> None:
             _begin_call(venue, instrument, events)
         elif row.name != EVERY:
             events.rejected(instrument.symbol, Reason.NOT_HALTED)
-        publish_indicatives(venue, events)
+        consequences(venue, events)
 
 
 def run_timers(venue: Venue, events: EventLog) -> None:
@@ -48,7 +48,7 @@ def run_timers(venue: Venue, events: EventLog) -> None:
             _begin_call(venue, instrument, events)
         else:
             change_phase(venue, instrument, Phase.CONTINUOUS, events)
-        publish_indicatives(venue, events)
+        consequences(venue, events)
 
 
 def _begin_call(venue: Venue, instrument: Instrument, events: EventLog) -> None:

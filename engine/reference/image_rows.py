@@ -11,7 +11,7 @@ import numpy as np
 from engine.bounds import RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.parts import Arrays
-from engine.records import Phase
+from engine.records import Instruction, Phase
 from engine.reference.rows_by_part import (
     CONTINUATION_COLUMNS,
     INDICATIVE_COLUMNS,
@@ -19,17 +19,19 @@ from engine.reference.rows_by_part import (
     LIMIT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
+    STOP_COLUMNS,
     VENUE_COLUMNS,
     Table,
     Tables,
     table,
 )
-from engine.state import ENTRY_TIME, EXPOSURE, ID, LEVEL, LIMITS
+from engine.state import ENTRY_TIME, EXPOSURE, ID, LEVEL, LIMITS, TERMS
 
 Rows = np.ndarray[Any, Any]
 
 #: Bit of the slot in a row of ids: the id is of an earlier trading day.
 _CARRIED: Final = 2**31
+_STOP: Final = int(Instruction.STOP)
 _CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
 
@@ -37,7 +39,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
     """Part name to table name to rows of ``StatefulEngine.parts``. Raises KeyError or ValueError where the parts are no
     whole image of this release."""
     venue, instruments = parts["venue"]["venue"], parts["reference"]["instruments"]
-    orders = parts["orders"]["orders"]
+    orders, stops_e4 = parts["orders"]["orders"], _stops_e4(parts["orders"], instruments)
     waits = int(venue["continuation"][0]) != 0
     in_call = np.isin(instruments["phase"], [int(phase) for phase in _CALLS])
     return {
@@ -53,9 +55,9 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
             ),
             "participants": _columns(parts["reference"]["participants"], PARTICIPANT_COLUMNS),
         },
-        "orders": {"orders": _orders(orders)},
+        "orders": {"orders": _orders(orders, stops_e4)},
         "ids": {"ids": _ids(parts["ids"], orders)},
-        "books": _books(parts["books"], orders),
+        "books": _books(parts["books"], orders, stops_e4),
         "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
         "events": {name: np.asarray(array) for name, array in parts["events"].items()},
     }
@@ -75,11 +77,24 @@ def _paged(arrays: Arrays, name: str, dtype: "np.dtype[Any]") -> tuple[Rows, Row
     return (places[:, None] * of_page + np.arange(of_page)).reshape(-1), rows
 
 
-def _orders(orders: Rows) -> Table:
-    live = orders[orders["participant"] != 0]
-    live = live[np.argsort(live["order_number"], kind="stable")]
+def _stops_e4(arrays: Arrays, instruments: Rows) -> Rows:
+    """Stop of the order in each slot; 0 for none."""
+    orders = arrays["orders"]
+    places, rows = _paged(arrays, "terms", TERMS)
+    ticks = np.zeros(len(orders), np.int64)
+    here = places < len(orders)
+    ticks[places[here]] = rows["stop_tick"][here]
+    ticks_e4 = np.concatenate([np.zeros(1, np.int64), instruments["tick_e4"]])
+    stops: Rows = ticks * ticks_e4[np.minimum(orders["instrument"].astype(np.int64), len(instruments))]
+    return stops
+
+
+def _orders(orders: Rows, stops_e4: Rows) -> Table:
+    slots = np.flatnonzero(orders["participant"])
+    slots = slots[np.argsort(orders["order_number"][slots], kind="stable")]
+    live = orders[slots]
     value_price_e4 = np.where(live["price_e4"] != 0, live["price_e4"], -live["tick"])
-    return np.hstack([_columns(live, ORDER_COLUMNS[:-1]), value_price_e4[:, None]])
+    return np.hstack([_columns(live, ORDER_COLUMNS[:-2]), value_price_e4[:, None], stops_e4[slots][:, None]])
 
 
 def _ids(arrays: Arrays, orders: Rows) -> Table:
@@ -106,11 +121,13 @@ def _orders_at(orders: Rows, slots: Rows) -> Rows:
     return found
 
 
-def _books(arrays: Arrays, orders: Rows) -> Tables:
+def _books(arrays: Arrays, orders: Rows, stops_e4: Rows) -> Tables:
     _, window = _paged(arrays, "window", LEVEL)
     levels = np.concatenate([each.view(LEVEL) for each in (window, arrays["market_levels"], arrays["far_levels"])])
     levels = levels[levels["head"] != 0]
     first = _orders_at(orders, levels["head"].astype(np.int64))
+    dormant = first["instructions"] & _STOP != 0
+    of_stops, levels, first = levels[dormant], levels[~dormant], first[~dormant]
     side, price_e4 = first["side"].astype(np.int64), first["price_e4"]
     # A better price has a lower rank; market orders, of price 0, come before all others.
     rank = np.where(price_e4 == 0, np.iinfo(np.int64).min, -side * price_e4)
@@ -122,8 +139,18 @@ def _books(arrays: Arrays, orders: Rows) -> Tables:
     return {
         "levels": np.hstack([places, levels["qty"][:, None]]),
         "queues": table(_queues(places, levels, orders), 4),
+        "stops": _stops(of_stops, orders, stops_e4),
         "best": np.stack([numbers // 2 + 1, 1 - 2 * (numbers % 2), books["best_tick"]], axis=1).reshape(-1, 3),
     }
+
+
+def _stops(levels: Rows, orders: Rows, stops_e4: Rows) -> Table:
+    heads = levels["head"].astype(np.int64)
+    first = _orders_at(orders, heads)
+    side, stop_e4 = first["side"].astype(np.int64), stops_e4[np.where(heads < len(orders), heads, 0)]
+    places = np.stack([first["instrument"].astype(np.int64), side, stop_e4], axis=1).reshape(-1, 3)
+    by_election = np.lexsort((side * stop_e4, -side, places[:, 0]))
+    return table(_queues(places[by_election], levels[by_election], orders), len(STOP_COLUMNS))
 
 
 def _queues(places: Table, levels: Rows, orders: Rows) -> Iterator[tuple[int, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from engine.names import EVERY
 from engine.records import Phase, Reason
-from engine.reference.calls import publish_indicatives
+from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
@@ -18,7 +18,7 @@ def kill_command(venue: Venue, row: Row, events: EventLog) -> None:
         events.killed(participant)
         for order in list(participant.open_orders.values()):
             cancel_open(venue, order, Reason.KILL, events)
-        publish_indicatives(venue, events)
+        consequences(venue, events)
 
 
 def unkill_command(venue: Venue, row: Row, events: EventLog) -> None:

@@ -31,12 +31,13 @@ class Request(NamedTuple):
 
 
 def entered(participant: Participant, instrument: Instrument, side: int, qty: int, price_e4: int) -> Request:
-    """``price_e4`` is the limit price, 0 for a market order."""
+    """``price_e4`` is the limit price, else the stop, 0 for a market order."""
     return Request(participant, instrument, side, qty, price_e4 or instrument.reference_e4, qty, None)
 
 
 def replaced(order: Order, qty: int, price_e4: int) -> Request:
-    """``price_e4`` is the new limit price; of a market order 0, and the reference price of its entry stays."""
+    """``price_e4`` is the new limit price, else the new stop; of a market order 0: the reference price of its entry
+    stays."""
     price_e4 = price_e4 or order.entry_reference_e4
     return Request(order.participant, order.instrument, order.side, qty, price_e4, qty - order.cum_qty, order)
 

@@ -35,8 +35,7 @@ def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
 def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) -> None:
     """Cancel the open quantity of an order, resting or not."""
     events.canceled(order, order.leaves_qty, reason)
-    if order.level is not None:
-        order.instrument.book.remove(order)
+    venue.withdraw(order)
     venue.close(order)
 
 

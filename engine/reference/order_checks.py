@@ -2,7 +2,7 @@
 
 from engine.bounds import PRICE_E4_MAX, QTY_MAX
 from engine.records import Book, Phase, Reason, TimeInForce
-from engine.reference.rows import MARKET, POST_ONLY, Row
+from engine.reference.rows import MARKET, POST_ONLY, STOP, Row
 from engine.reference.state import Instrument, Participant, accepts
 from engine.reference.venue import Venue
 
@@ -26,11 +26,12 @@ def check_terms(instrument: Instrument, row: Row) -> Reason | None:
         return Reason.INVALID_QTY
     if row.qty % instrument.lot:
         return Reason.INVALID_LOT
-    if row.instructions & MARKET:
-        return None
-    if not 1 <= row.price_e4 <= PRICE_E4_MAX:
+    prices_e4 = [] if row.instructions & MARKET else [row.price_e4]
+    if row.instructions & STOP:
+        prices_e4.append(row.stop_e4)
+    if not all(1 <= price_e4 <= PRICE_E4_MAX for price_e4 in prices_e4):
         return Reason.INVALID_PRICE
-    if row.price_e4 % instrument.tick_e4:
+    if any(price_e4 % instrument.tick_e4 for price_e4 in prices_e4):
         return Reason.INVALID_TICK
     return None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from engine.names import EVERY
 from engine.records import Phase, Reason, TimeInForce
-from engine.reference.calls import publish_indicatives
+from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
@@ -21,7 +21,7 @@ def phase_command(venue: Venue, row: Row, events: EventLog) -> None:
             events.phase(instrument)
         else:
             change_phase(venue, instrument, Phase(row.phase), events)
-        publish_indicatives(venue, events)
+        consequences(venue, events)
 
 
 def named(venue: Venue, row: Row, events: EventLog) -> Iterable[Instrument]:

@@ -23,7 +23,9 @@ def replace(venue: Venue, row: Row, events: EventLog) -> None:
         events.cancel_rejected(row.client_order_id, participant)
         return
     open_qty = row.qty - order.cum_qty
-    keeps_priority = row.price_e4 == order.price_e4 and open_qty <= order.leaves_qty
+    stop_e4 = row.stop_e4 if row.instructions & STOP else order.stop_e4
+    unchanged = (row.price_e4, stop_e4) == (order.price_e4, order.stop_e4)
+    keeps_priority = unchanged and open_qty <= order.leaves_qty
     refused = _check_terms(order, row)
     if refused is None and open_qty > 0:
         refused = _check_place(venue, order, row, keeps_priority)
@@ -40,13 +42,17 @@ def _change(venue: Venue, order: Order, row: Row, keeps_priority: bool, events: 
     """Give the order the id, quantity and price of an accepted replace."""
     open_qty = row.qty - order.cum_qty
     add_open(order, -order.leaves_qty)
-    if keeps_priority:
+    if not keeps_priority:
+        venue.withdraw(order)
+        order.leaves_qty = open_qty
+    elif order.level is not None:
         order.instrument.book.reduce(order, order.leaves_qty - open_qty)
     else:
-        order.instrument.book.remove(order)
         order.leaves_qty = open_qty
     order.qty = row.qty
     order.price_e4 = row.price_e4
+    if row.instructions & STOP:
+        order.stop_e4 = order.value_stop_e4 = row.stop_e4
     add_open(order, order.leaves_qty)
     venue.rename(order, row.new_client_order_id)
     events.replaced(order, row.client_order_id)
@@ -70,16 +76,18 @@ def _check_terms(order: Order, row: Row) -> Reason | None:
 def _check_place(venue: Venue, order: Order, row: Row, keeps_priority: bool) -> Reason | None:
     """The checks of a replace after its open quantity is known to be above zero."""
     judged_again = order.post_only and not keeps_priority
+    stop_e4 = row.stop_e4 if row.instructions & STOP else order.value_stop_e4
     return (
         check_restricted(order.participant, order.instrument)
-        or check_limits(venue, replaced(order, row.qty, row.price_e4))
+        or check_limits(venue, replaced(order, row.qty, row.price_e4 or stop_e4))
         or (check_post_only(order.instrument, order.side, row.price_e4) if judged_again else None)
         or check_room_for_id(venue, order.participant)
     )
 
 
 def _check_change(order: Order, row: Row) -> Reason | None:
-    """A price cannot become ``market`` or the reverse; no order of this release has a display or a stop."""
-    if (row.instructions ^ order.instructions) & MARKET or row.instructions & (DISPLAY | STOP):
+    """A price cannot become ``market`` or the reverse; display and stop are named only where the order has one."""
+    named = row.instructions & (DISPLAY | STOP)
+    if (row.instructions ^ order.instructions) & MARKET or named & ~order.instructions:
         return Reason.INVALID_INSTRUCTION
     return None

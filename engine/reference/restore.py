@@ -48,6 +48,8 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     _set_entry_times(venue, state)
     by_slot = dict(_orders(venue, state))
     _rest(venue, state, by_slot)
+    for instrument in venue.calls.values():
+        instrument.book.depth = instrument.book.counted()
     _set_ids(venue, state, by_slot)
     try:
         check_state(venue)
@@ -161,6 +163,7 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
                 f"order {int(row['order_number'])} is of a participant or an instrument that is not defined"
             )
         market = bool(int(row["instructions"]) & Instruction.MARKET)
+        stop_e4 = int(state.terms["stop_tick"][slot]) * instrument.tick_e4
         order = Order(
             order_number=int(row["order_number"]),
             client_order_id=int(row["client_order_id"]),
@@ -178,6 +181,8 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             # An order with a limit counts with that, so that the image does not keep the price for it.
             entry_reference_e4=-int(row["tick"]) if market else instrument.reference_e4,
             holding=participant.holding(instrument),
+            stop_e4=stop_e4,
+            value_stop_e4=stop_e4,
             cum_qty=int(row["cum_qty"]),
         )
         add_open(order, order.leaves_qty)
@@ -190,7 +195,7 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
 def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
     """Put each order in its queue: from those with none before them on, by the links."""
     behind, ahead = state.orders["next"], state.orders["prev"]
-    begun: set[tuple[int, int, int]] = set()
+    begun: set[tuple[int, int, int, bool]] = set()
     count = 0
     for slot, first in by_slot.items():
         if ahead[slot]:
@@ -202,7 +207,7 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
         at = slot
         while at:
             order = by_slot.get(at)
-            if order is None or order.level is not None or _queue_of(order) != queue:
+            if order is None or order.priority or _queue_of(order) != queue:
                 raise ValueError(f"the queue behind order {first.order_number} leads to an order that is not in it")
             venue.rest(order)
             count += 1
@@ -211,9 +216,9 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
         raise ValueError(f"{len(by_slot)} orders are open, {count} are in a queue")
 
 
-def _queue_of(order: Order) -> tuple[int, int, int]:
-    """Instrument, side and price, by which an order has its queue."""
-    return order.instrument.number, order.side, order.price_e4
+def _queue_of(order: Order) -> tuple[int, int, int, bool]:
+    """Instrument, side and price, by which an order has its queue; of a dormant order its stop."""
+    return order.instrument.number, order.side, order.stop_e4 or order.price_e4, order.dormant
 
 
 def _set_ids(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:

@@ -66,6 +66,10 @@ class Row(NamedTuple):
     phase: int
 
     @property
+    def stop_e4(self) -> int:
+        return self.display_qty
+
+    @property
     def name(self) -> int:
         return self.client_order_id
 
@@ -222,9 +226,9 @@ def _replace_has_form(row: Row) -> bool:
 
 
 def _terms_fit(row: Row) -> bool:
-    """True if an enter or replace has a display quantity and a price only where its instructions use them."""
-    instructions = row.instructions
-    return (row.display_qty == 0 or bool(instructions & DISPLAY)) and (row.price_e4 == 0 or not instructions & MARKET)
+    """True if an enter or replace has a display quantity, a stop and a price only where its instructions use them."""
+    shows_or_stops = bool(row.instructions & (DISPLAY | STOP))
+    return (row.display_qty == 0 or shows_or_stops) and (row.price_e4 == 0 or not row.instructions & MARKET)
 
 
 def _mass_cancel_has_form(row: Row) -> bool:

@@ -19,6 +19,7 @@ from sortedcontainers import SortedDict
 
 from engine.bounds import PRICE_E4_MAX, RATE_ORDERS_MAX
 from engine.records import Phase, Side
+from engine.reference.depth import Depth
 from engine.reference.rows import POST_ONLY
 
 #: Lower than the rank of any limit price.
@@ -41,18 +42,20 @@ class Level:
 class LitBook:
     """Both sides of the book: ``sides[side]`` maps rank to level. A level is never empty.
 
-    ``changes`` counts what has been done to it, so that who has looked at it can tell whether to look again.
+    ``changes`` counts what has been done to it, so that who has looked at it can tell whether to look again. ``depth``
+    follows it during a call, and is None outside of one.
     """
 
-    __slots__ = ("changes", "sides")
+    __slots__ = ("changes", "depth", "sides")
 
     def __init__(self) -> None:
         self.changes = 0
+        self.depth: Depth | None = None
         self.sides: dict[int, SortedDict[int, Level]] = {int(Side.BUY): SortedDict(), int(Side.SELL): SortedDict()}
 
     def add(self, order: "Order") -> None:
         """Add an order behind all others at its price."""
-        self.changes += 1
+        self._changed(order, order.leaves_qty)
         levels = self.sides[order.side]
         rank = -order.side * order.price_e4 if order.price_e4 else MARKET_RANK
         level = levels.get(rank)
@@ -67,7 +70,7 @@ class LitBook:
         level = order.level
         if level is None:
             raise ValueError(f"order {order.order_number} does not rest")
-        self.changes += 1
+        self._changed(order, -qty)
         level.leaves_qty -= qty
         order.leaves_qty -= qty
         if order.leaves_qty == 0:
@@ -78,9 +81,40 @@ class LitBook:
         level = order.level
         if level is None:
             raise ValueError(f"order {order.order_number} does not rest")
-        self.changes += 1
+        self._changed(order, -order.leaves_qty)
         level.leaves_qty -= order.leaves_qty
         self._take_out(order, level)
+
+    def _changed(self, order: "Order", qty: int) -> None:
+        self.changes += 1
+        if self.depth is not None and order.price_e4:
+            self.depth.count(order.side, order.price_e4, qty)
+
+    def counted(self) -> Depth:
+        """The depth as it is, counted anew where no call keeps it."""
+        if self.depth is not None:
+            return self.depth
+        depth = Depth()
+        for side, levels in self.sides.items():
+            for level in levels.values():
+                if level.price_e4:
+                    depth.count(side, level.price_e4, level.leaves_qty)
+        return depth
+
+    def market_qty(self, side: int) -> int:
+        """Open quantity of the market orders of a side."""
+        level: Level | None = self.sides[side].get(MARKET_RANK)
+        return level.leaves_qty if level is not None else 0
+
+    def next_price(self, side: int, price_e4: int, direction: int) -> int:
+        """The limit price of a side next above another one (``direction`` 1) or below it (-1); 0 for none."""
+        levels = self.sides[side]
+        rank = -side * price_e4
+        at = levels.bisect_right(rank) if side * direction < 0 else levels.bisect_left(rank) - 1
+        if not 0 <= at < len(levels):
+            return 0
+        found: Level = levels.peekitem(at)[1]
+        return found.price_e4
 
     def _take_out(self, order: "Order", level: Level) -> None:
         del level.orders[order.order_number]
@@ -99,6 +133,42 @@ class LitBook:
     def levels(self, side: int) -> Iterator[Level]:
         """The levels of that side in the order in which they trade."""
         return iter(self.sides[side].values())
+
+
+class StopBook:
+    """The dormant stops of an instrument: each side's queues under a rank, which is lower for those elected first."""
+
+    __slots__ = ("sides",)
+
+    def __init__(self) -> None:
+        self.sides: dict[int, SortedDict[int, OrderedDict[int, Order]]] = {
+            int(Side.BUY): SortedDict(),
+            int(Side.SELL): SortedDict(),
+        }
+
+    def __bool__(self) -> bool:
+        return any(self.sides.values())
+
+    def add(self, order: "Order") -> None:
+        """Add an order behind all others with its stop."""
+        self.sides[order.side].setdefault(order.side * order.stop_e4, OrderedDict())[order.order_number] = order
+
+    def remove(self, order: "Order") -> None:
+        """Remove a dormant order, which keeps its stop."""
+        queues, rank = self.sides[order.side], order.side * order.stop_e4
+        del queues[rank][order.order_number]
+        if not queues[rank]:
+            del queues[rank]
+
+    def first(self, side: int) -> "Order | None":
+        """The order of that side that is elected first."""
+        queues = self.sides[side]
+        return next(iter(queues.peekitem(0)[1].values())) if queues else None
+
+    def orders(self, side: int) -> Iterator["Order"]:
+        """The orders of that side in the order of their election."""
+        for queue in self.sides[side].values():
+            yield from queue.values()
 
 
 def accepts(side: int, limit_e4: int, price_e4: int) -> bool:
@@ -149,6 +219,7 @@ class Instrument:
     told_at_change: int = -1
     last_trade_e4: int = 0
     book: LitBook = field(default_factory=LitBook)
+    stops: StopBook = field(default_factory=StopBook)
     open_orders: "dict[int, Order]" = field(default_factory=dict)
 
     @property
@@ -216,6 +287,8 @@ class Order:
     ``order_number``: order of acceptance in the venue, from 1. ``priority``: the venue's counter when it last went to
     the back of a queue. ``id_day``: the trading day on which its client order id was taken. ``entry_reference_e4``: the
     reference price of the instrument when the order was entered. ``holding``: the participant's in the instrument.
+    ``stop_e4``: the price that elects it while it is dormant, else 0. ``value_stop_e4``: the stop by which an order
+    without a limit counts for its life; 0 for none.
     """
 
     order_number: int
@@ -233,6 +306,8 @@ class Order:
     min_qty: int
     entry_reference_e4: int
     holding: Holding
+    stop_e4: int = 0
+    value_stop_e4: int = 0
     cum_qty: int = 0
     priority: int = 0
     level: Level | None = None
@@ -243,5 +318,9 @@ class Order:
 
     @property
     def notional_price_e4(self) -> int:
-        """Price for value and notional: its limit, without one the reference price on entry."""
-        return self.price_e4 or self.entry_reference_e4
+        """Price for value and notional: its limit, else its stop, else the reference price on entry."""
+        return self.price_e4 or self.value_stop_e4 or self.entry_reference_e4
+
+    @property
+    def dormant(self) -> bool:
+        return self.stop_e4 != 0

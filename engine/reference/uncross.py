@@ -1,10 +1,15 @@
-"""The uncross (section 6): one price at which the crossed book of a call trades, and the trades at it."""
+"""The uncross (section 6): one price at which the crossed book of a call trades, and the trades at it.
 
-from collections.abc import Callable
-from itertools import accumulate
+At a rising price the buys that accept it fall and the sells rise. So the most trades at one of the two candidates
+around the price where buys become less than sells, and as much, with the same imbalance, only where no order has its
+limit in between: at the reference price, or at one more limit price beside each. Five candidates are all that need be
+looked at.
+"""
+
 from typing import NamedTuple
 
 from engine.records import Reason, Side
+from engine.reference.depth import Depth
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute
 from engine.reference.matching import cancel_open
@@ -35,7 +40,7 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     if price_e4:
         _trade_at(venue, instrument, price_e4, events)
     for order in list(instrument.open_orders.values()):
-        if order.instructions & MARKET:
+        if order.instructions & MARKET and not order.dormant:
             cancel_open(venue, order, Reason.AUCTION, events)
 
 
@@ -43,7 +48,20 @@ def indicative(instrument: Instrument) -> Indicative:
     """Result of an uncross now: its price by rules 1 to 4 of section 6, the quantity and the imbalance."""
     # R is the reference price rounded down to the tick, and never below one tick.
     rounded_e4 = max(instrument.reference_e4 // instrument.tick_e4, 1) * instrument.tick_e4
-    candidates = _candidates(instrument.book, rounded_e4)
+    book, depth = instrument.book, instrument.book.counted()
+    market_buy_qty, market_sell_qty = book.market_qty(Side.BUY), book.market_qty(Side.SELL)
+    prices = _prices(book, depth, rounded_e4, market_buy_qty - market_sell_qty)
+    return chosen(
+        [
+            Candidate(price, market_buy_qty + depth.buys_at(price), market_sell_qty + depth.sells_at(price))
+            for price in sorted(prices)
+        ],
+        rounded_e4,
+    )
+
+
+def chosen(candidates: list[Candidate], rounded_e4: int) -> Indicative:
+    """The best of rising candidates by rules 1 to 4 of section 6."""
     paired_qty = max(candidate.paired_qty for candidate in candidates)
     if paired_qty == 0:
         return NOTHING_PAIRED
@@ -51,28 +69,26 @@ def indicative(instrument: Instrument) -> Indicative:
     least_qty = min(abs(candidate.imbalance_qty) for candidate in candidates)
     candidates = [candidate for candidate in candidates if abs(candidate.imbalance_qty) == least_qty]
     if all(candidate.imbalance_qty > 0 for candidate in candidates):
-        chosen = candidates[-1]  # they rise
+        best = candidates[-1]
     elif all(candidate.imbalance_qty < 0 for candidate in candidates):
-        chosen = candidates[0]
+        best = candidates[0]
     else:
-        chosen = min(candidates, key=_distance_from(rounded_e4))
-    return Indicative(chosen.price_e4, paired_qty, chosen.imbalance_qty)
+        best = min(candidates, key=lambda candidate: abs(candidate.price_e4 - rounded_e4))
+    return Indicative(best.price_e4, paired_qty, best.imbalance_qty)
 
 
-def _distance_from(rounded_e4: int) -> Callable[[Candidate], int]:
-    return lambda candidate: abs(candidate.price_e4 - rounded_e4)
-
-
-def _candidates(book: LitBook, rounded_e4: int) -> list[Candidate]:
-    """R and every limit price in the book, rising."""
-    buys = {level.price_e4: level.leaves_qty for level in book.levels(Side.BUY)}
-    sells = {level.price_e4: level.leaves_qty for level in book.levels(Side.SELL)}
-    market_buy_qty, market_sell_qty = buys.pop(0, 0), sells.pop(0, 0)
-    prices = sorted({rounded_e4, *buys, *sells})
-    # A buy accepts its limit and all below, a sell its limit and all above: so one sum falls and the other rises.
-    falling = list(accumulate((buys.get(price, 0) for price in reversed(prices)), initial=market_buy_qty))[:0:-1]
-    rising = list(accumulate((sells.get(price, 0) for price in prices), initial=market_sell_qty))[1:]
-    return list(map(Candidate, prices, falling, rising))
+def _prices(book: LitBook, depth: Depth, rounded_e4: int, market_surplus_qty: int) -> set[int]:
+    """R, and of the limit prices those of which one may be the best."""
+    dividing_e4 = depth.dividing_price(market_surplus_qty)
+    found = {rounded_e4}
+    below = {book.next_price(side, dividing_e4 + 1, -1) for side in Side}
+    above = {book.next_price(side, dividing_e4, 1) for side in Side}
+    (below if rounded_e4 <= dividing_e4 else above).add(rounded_e4)
+    if highest := max(below):
+        found |= {highest, book.next_price(Side.SELL, highest, -1)}
+    if lowest := min(above - {0}, default=0):
+        found |= {lowest, book.next_price(Side.BUY, lowest, 1)}
+    return found - {0}
 
 
 def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: EventLog) -> None:

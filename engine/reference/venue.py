@@ -9,7 +9,7 @@ from engine.bounds import DAY_NS
 from engine.capacity import Capacity
 from engine.records import Phase
 from engine.reference.exposure import add_open
-from engine.reference.rows import Row
+from engine.reference.rows import STOP, Row
 from engine.reference.state import NOTHING_PAIRED, Instrument, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
@@ -21,8 +21,8 @@ class Venue:
     """The whole state. The counters hold the last value given out.
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
-    number. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``epoch``: of the
-    primary that reigns; 0 before the first.
+    number; ``with_stops``: those with dormant stops. ``continuation``: the continuation row (EXTEND) that the next row
+    uses up. ``epoch``: of the primary that reigns; 0 before the first.
     """
 
     capacity: Capacity
@@ -38,6 +38,7 @@ class Venue:
     last_trade_number: int = 0
     priority: int = 0
     calls: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
+    with_stops: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
     continuation: Row | None = None
     epoch: int = 0
 
@@ -71,6 +72,7 @@ class Venue:
         """
         instrument.phase = phase
         instrument.due_ns = due_ns
+        instrument.book.depth = instrument.book.counted() if phase in CALLS else None
         if phase in CALLS:
             instrument.published, instrument.told_at_change = NOTHING_PAIRED, -1
             self.calls[instrument.number] = instrument
@@ -96,6 +98,8 @@ class Venue:
             min_qty=row.min_qty,
             entry_reference_e4=instrument.reference_e4,
             holding=participant.holding(instrument),
+            stop_e4=row.stop_e4 if row.instructions & STOP else 0,
+            value_stop_e4=row.stop_e4 if row.instructions & STOP else 0,
         )
         add_open(order, order.leaves_qty)
         participant.ids[order.client_order_id] = order
@@ -106,10 +110,23 @@ class Venue:
         return order
 
     def rest(self, order: Order) -> None:
-        """Put the order at the back of the queue at its price."""
+        """Put the order at the back of the queue at its price; a dormant one, of those with its stop."""
         self.priority += 1
         order.priority = self.priority
-        order.instrument.book.add(order)
+        if order.dormant:
+            order.instrument.stops.add(order)
+            self.with_stops[order.instrument.number] = order.instrument
+        else:
+            order.instrument.book.add(order)
+
+    def withdraw(self, order: Order) -> None:
+        """Take the order out of its queue, if it is in one."""
+        if order.level is not None:
+            order.instrument.book.remove(order)
+        elif order.dormant:
+            order.instrument.stops.remove(order)
+            if not order.instrument.stops:
+                del self.with_stops[order.instrument.number]
 
     def rename(self, order: Order, new_client_order_id: int) -> None:
         """Give the order the id of a ``replace``. The old id stays used, if it was taken today."""

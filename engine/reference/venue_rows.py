@@ -18,6 +18,7 @@ from engine.reference.rows_by_part import (
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
     QUEUE_COLUMNS,
+    STOP_COLUMNS,
     VENUE_COLUMNS,
     Tables,
     table,
@@ -72,6 +73,7 @@ def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
+        len({*venue.calls, *venue.with_stops}),
         timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
     )  # fmt: skip
 
@@ -104,7 +106,7 @@ def _order(venue: Venue, order: Order) -> tuple[int, ...]:
         order.order_number, order.client_order_id, order.price_e4, order.qty, order.leaves_qty, order.cum_qty,
         order.participant.number, order.instrument.number, order.instructions,
         order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
-        order.notional_price_e4,
+        order.notional_price_e4, order.stop_e4,
     )  # fmt: skip
 
 
@@ -123,7 +125,15 @@ def _books(venue: Venue) -> Tables:
         "levels": table(((*_place(*each), each[2].leaves_qty) for each in levels), len(LEVEL_COLUMNS)),
         "queues": table(queues, len(QUEUE_COLUMNS)),
         "best": table(best, len(BEST_COLUMNS)),
+        "stops": table(_stops(venue), len(STOP_COLUMNS)),
     }
+
+
+def _stops(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for instrument in venue.instruments:
+        for side in _SIDES:
+            for order in instrument.stops.orders(side):
+                yield instrument.number, side, order.stop_e4, order.order_number
 
 
 def _levels(venue: Venue) -> Iterator[tuple[Instrument, int, Level]]:

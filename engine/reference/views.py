@@ -77,6 +77,7 @@ def _in_book_order(instrument: Instrument) -> Iterator[Order]:
     for side in (Side.BUY, Side.SELL):
         for level in instrument.book.levels(side):
             yield from level.orders.values()
+        yield from instrument.stops.orders(side)
 
 
 def _open_order(order: Order) -> tuple[int, ...]:
@@ -84,6 +85,7 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.client_order_id,
         order.order_number,
         order.price_e4,
+        order.stop_e4,
         order.qty,
         order.leaves_qty,
         order.cum_qty,

@@ -1,4 +1,4 @@
-"""Content of the golden journal of RULES_VERSION 5: every kind of command, hostile rows and garbage.
+"""Content of the golden journal of RULES_VERSION 6: every kind of command, hostile rows and garbage.
 
 Those of earlier versions were made by this file as it was then.
 """

@@ -1,0 +1,81 @@
+"""Consequences of a command, instrument by instrument (rulebook section 7); and the one word that tells if any can be.
+
+An instrument has a word of what is pending in it (``state.Pending``), and the venue counts the instruments whose word
+is not 0. While that count is 0, as it is in plain trading, an order looks at nothing else.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.calls import publish_indicative
+from engine.entry import run_aggressor
+from engine.events import emit_triggered
+from engine.exposure import count_open, value_price_of
+from engine.jit import called, rare
+from engine.matching import cancel_resting
+from engine.records import EventKind, Instruction, Phase
+from engine.state import Pending, State
+from engine.stops import leave_stops, next_stop
+
+_CALL: Final = int(Pending.CALL)
+_STOPS: Final = int(Pending.STOPS)
+_STOP: Final = int(Instruction.STOP)
+
+
+@rare
+def _elect(state: State, events, n, slot):
+    """A dormant order runs as incoming, with the time of its election."""
+    order = state.orders[slot]
+    side, leaves_qty = np.int64(order["side"]), np.int64(order["leaves_qty"])
+    leave_stops(state, slot)
+    count_open(
+        state, np.int64(order["participant"]), np.int64(order["instrument"]), side, -leaves_qty, value_price_of(order)
+    )
+    order["instructions"] = np.int64(order["instructions"]) & ~_STOP
+    n = emit_triggered(state, events, n, order)
+    return run_aggressor(state, events, n, slot, 0)
+
+
+@called
+def consequences(state: State, events, n, instrument):
+    """All that a command causes in an instrument that it touched, after its own events."""
+    row = state.instruments[instrument - 1]
+    if row["pending"] & _STOPS and row["phase"] == Phase.CONTINUOUS:
+        # Each is elected once, so that there are no more turns than orders.
+        for _ in range(state.venue[0]["orders_open"]):
+            slot = next_stop(state, instrument)
+            if slot == 0:
+                break
+            n = _elect(state, events, n, slot)
+    if row["pending"] & _CALL:
+        n = publish_indicative(state, events, n, instrument)
+    return n
+
+
+@rare
+def consequences_of_order(state: State, events, n):
+    """``consequences`` of an enter, cancel or replace, whose last event names the instrument."""
+    event = events[n - 1]
+    instrument = np.int64(event["instrument"])
+    if instrument == 0 or np.int64(event["kind"]) == EventKind.REJECTED:
+        return n
+    return consequences(state, events, n, instrument)
+
+
+@called
+def cancel_listed(state: State, events, n, start, count, reason):
+    """Cancel the orders of ``count`` slots of ``scratch`` in their order, complete with the consequences."""
+    some_pending = state.venue[0]["pending"] != 0
+    for place in range(start, start + count):
+        slot = state.scratch[place]
+        if some_pending:
+            state.instruments[np.int64(state.orders[slot]["instrument"]) - 1]["touched"] = 1
+        n = cancel_resting(state, events, n, slot, reason)
+    if some_pending and count != 0:
+        for instrument in range(1, state.venue[0]["instruments"] + 1):
+            row = state.instruments[instrument - 1]
+            if row["touched"] != 0:
+                row["touched"] = 0
+                n = consequences(state, events, n, instrument)
+    return n

@@ -1,0 +1,35 @@
+"""Places of an instrument's books in the arrays of the state: rows of its sides, of their market levels and windows."""
+
+from engine.jit import inlined
+from engine.state import WINDOW, State
+
+
+@inlined
+def side_row(instrument, side):
+    """Row of ``books`` of an instrument's side of the lit book."""
+    return 2 * instrument - 2 + ((1 - side) >> 1)
+
+
+@inlined
+def stop_row(state: State, instrument, side):
+    """Row of ``books`` of an instrument's dormant stops of a side."""
+    return 2 * len(state.instruments) + side_row(instrument, side)
+
+
+@inlined
+def instrument_row(b):
+    """Row of ``instruments`` that a side of a lit book is of."""
+    return b >> 1
+
+
+@inlined
+def market_level(state: State, b):
+    """Row of ``levels`` where a side's resting market orders are."""
+    return 2 * WINDOW * len(state.instruments) + b
+
+
+@inlined
+def in_window(state: State, b, tick):
+    """True if a tick is one of the window."""
+    offset = tick - state.instruments[instrument_row(b)]["window_tick"]
+    return (offset >= 0) & (offset < WINDOW)

@@ -1,0 +1,45 @@
+"""Consequences of a command, instrument by instrument in order of definition (section 7)."""
+
+from engine.records import Phase, Side
+from engine.reference.calls import publish_indicative
+from engine.reference.events import EventLog
+from engine.reference.matching import run_aggressor
+from engine.reference.rows import STOP
+from engine.reference.state import Instrument, Order
+from engine.reference.venue import Venue
+
+
+def consequences(venue: Venue, events: EventLog) -> None:
+    """All that a command causes after its own events.
+
+    A command that is many does this after each of them, and once more at its end, when nothing is left to do.
+    """
+    if not venue.calls and not venue.with_stops:
+        return
+    for number in sorted({*venue.calls, *venue.with_stops}):
+        instrument = venue.instruments[number - 1]
+        while (order := _elected(instrument)) is not None:
+            _run_elected(venue, order, events)
+        if number in venue.calls:
+            publish_indicative(instrument, events)
+
+
+def _elected(instrument: Instrument) -> Order | None:
+    """The stop that the last trade elects next: buys first, by lowest stop, then sells, by highest, then by time."""
+    last_e4 = instrument.last_trade_e4
+    if instrument.phase != Phase.CONTINUOUS or last_e4 == 0:
+        return None
+    for side in (Side.BUY, Side.SELL):
+        order = instrument.stops.first(side)
+        if order is not None and side * (last_e4 - order.stop_e4) >= 0:
+            return order
+    return None
+
+
+def _run_elected(venue: Venue, order: Order, events: EventLog) -> None:
+    """From now on the order is one without a stop, which counts as before."""
+    venue.withdraw(order)
+    order.stop_e4 = 0
+    order.instructions &= ~STOP
+    events.triggered(order)
+    run_aggressor(venue, order, events)

@@ -1,0 +1,123 @@
+"""Replacement of a dormant stop, and the checks that every replacement has from ``duplicate_id`` on (section 8).
+
+A replace that names a stop comes here too, whatever its order, so that the frequent ones look at neither.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.bounds import INT64_MAX
+from engine.events import emit_rejected, emit_replaced
+from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
+from engine.index import drop_carried_id, find_id, take_id
+from engine.jit import inlined, rare
+from engine.limit_checks import check_with_limits
+from engine.matching import cancel_resting
+from engine.order_checks import check_phase, check_price, check_qty, check_stop
+from engine.records import Instruction, Reason
+from engine.state import State
+from engine.stops import join_stops, leave_stops, shrink_stop
+
+_MARKET: Final = int(Instruction.MARKET)
+_POST_ONLY: Final = int(Instruction.POST_ONLY)
+_DISPLAY: Final = int(Instruction.DISPLAY)
+_STOP: Final = int(Instruction.STOP)
+
+
+@inlined
+def check_replace(state: State, command, place, participant, slot, tick, open_qty, keeps):
+    """The checks from ``duplicate_id`` on; none of them when nothing would stay open."""
+    if place >= 0:
+        return Reason.DUPLICATE_ID
+    if open_qty <= 0:
+        return 0
+    order = state.orders[slot]
+    owner = state.participants[participant - 1]
+    instructions = np.int64(order["instructions"])
+    # Where even all that is open leaves room for it, what is open of the order itself need not be taken out.
+    is_small = owner["open_notional_e4"] <= INT64_MAX - open_qty * command["price_e4"]
+    if instructions | owner["limits_count"] or not is_small:
+        reason = check_with_limits(
+            state.venue,
+            state.instruments,
+            state.participants,
+            state.exposures,
+            state.limits,
+            state.entry_times,
+            state.books,
+            participant,
+            np.int64(order["instrument"]),
+            np.int64(order["side"]),
+            np.int64(0),
+            np.int64(0) if keeps else instructions & _POST_ONLY,
+            tick,
+            command["qty"],
+            open_qty,
+            command["price_e4"] if tick > 0 else -tick,
+            np.int64(order["leaves_qty"]),
+            np.int64(order["leaves_qty"]) * value_price_of(order),
+        )
+        if reason != 0:
+            return reason
+    if state.venue[0]["ids_used"] >= state.venue[0]["ids_max"]:
+        return Reason.CAPACITY
+    return 0
+
+
+@rare
+def replace_stop(state: State, command, events, n, slot):
+    """``replace`` of a dormant order, or one that names a stop, from the phase on."""
+    order = state.orders[slot]
+    participant, instrument = np.int64(order["participant"]), np.int64(order["instrument"])
+    instructions, of_order = np.int64(command["instructions"]), np.int64(order["instructions"])
+    new_id = command["new_client_order_id"]
+    row = state.instruments[instrument - 1]
+    reason = np.int64(check_phase(row["phase"], np.int64(order["time_in_force"]), of_order, 0))
+    if reason == 0:
+        reason = np.int64(check_qty(command["qty"], row["lot"]))
+    tick, stop_tick = order["tick"], state.terms[slot]["stop_tick"]
+    if reason == 0 and not instructions & _MARKET:
+        price_reason, tick = check_price(command["price_e4"], row["tick_e4"])
+        reason = np.int64(price_reason)
+    if instructions & _STOP:
+        reason = check_stop(reason, command["stop_e4"], row["tick_e4"])
+        stop_tick = command["stop_e4"] // row["tick_e4"]
+    if instructions & _MARKET:
+        tick = -stop_tick * row["tick_e4"]
+    # No price becomes ``market`` or the reverse, and display and stop are named only where the order has one.
+    misfits = ((instructions ^ of_order) & _MARKET) | (instructions & (_DISPLAY | _STOP) & ~of_order)
+    if reason == 0 and misfits != 0:
+        reason = np.int64(Reason.INVALID_INSTRUCTION)
+    place, open_qty = np.int64(0), np.int64(0)
+    keeps = False
+    if reason == 0:
+        place = find_id(state, participant, new_id)
+        open_qty = command["qty"] - np.int64(order["cum_qty"])
+        same = (tick == order["tick"]) & (stop_tick == state.terms[slot]["stop_tick"])
+        keeps = same & (open_qty <= np.int64(order["leaves_qty"]))
+        reason = np.int64(check_replace(state, command, place, participant, slot, tick, open_qty, keeps))
+    if reason != 0:
+        if reason != Reason.ORDER_RATE:
+            count_refused_entry(state.venue, state.participants, state.entry_times, participant)
+        return emit_rejected(state, events, n, new_id, participant, instrument, reason)
+    count_entry(state.venue[0], state.participants[participant - 1], state.entry_times, participant)
+    if open_qty <= 0:
+        return cancel_resting(state, events, n, slot, Reason.REPLACED)
+    drop_carried_id(state, order)
+    take_id(state, place, participant, new_id, slot)
+    side = np.int64(order["side"])
+    count_open(state, participant, instrument, side, -np.int64(order["leaves_qty"]), value_price_of(order))
+    if keeps:
+        shrink_stop(state, slot, open_qty)
+    else:
+        leave_stops(state, slot)
+        order["price_e4"] = command["price_e4"]
+        order["tick"] = tick
+        order["leaves_qty"] = open_qty
+        join_stops(state, slot, stop_tick)
+    count_open(state, participant, instrument, side, open_qty, value_price_of(order))
+    order["qty"] = command["qty"]
+    n = emit_replaced(state, events, n, order, new_id, open_qty)
+    order["client_order_id"] = new_id
+    return n
