@@ -15,7 +15,7 @@ from directory.recover import prune, recover
 from engine import RULES_VERSION, Engine, state
 from engine.digest import layout_digest
 from engine.state import STATE_LAYOUT, STATE_VERSION
-from gateway import streams, tables
+from gateway.ouch import streams, tables
 from gateway.ouch.streams import OuchStreams
 from replay.rebuild import rebuild
 from replay.verify import verify
