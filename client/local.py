@@ -129,7 +129,7 @@ class LocalClient:
     def poll(self) -> None:
         """Read what has come, and send what waits. Never waits."""
         line = self._line
-        if line is None:
+        if line is None or not line.served():  # what an earlier client was sent may still be there
             return
         over = line.is_over()
         try:

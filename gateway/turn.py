@@ -204,6 +204,29 @@ def _stop(turn, line, state):
         turn.words[LINES_STOPPED] += 1
 
 
+@inlined
+def _give_to(turn, line, address, count):
+    """Send bytes on a descriptor, or put them on a line in shared memory; gives how many it took."""
+    if line["line"] == 0:
+        return max(_send(np.int64(line["fd"]), address, count, np.int64(_DONTWAIT_NOSIGNAL)), np.int64(0))
+    number = line["line"] - 1
+    word, counts, at = first_word(number) + OUT_PUT, turn.line_counts, 2 * number + 1
+    own = counts[at]
+    room = ring_room(turn.line_words, word, own)
+    if room <= 0:
+        return np.int64(0)
+    count = min(count, room)
+    ring = turn.words[LOCAL_ADDRESS] + at * RING_BYTES
+    offset = own & (RING_BYTES - 1)
+    first = min(count, RING_BYTES - offset)
+    _memcpy(ring + offset, address, first)
+    if first < count:
+        _memcpy(ring, address + first, count - first)
+    counts[at] = own + count
+    store_release(turn.line_words, word, own + count)
+    return count
+
+
 @called
 def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
     """Send heartbeats that are due, and stop lines whose clients are silent; the times are those of a ``Beat``.
@@ -214,7 +237,7 @@ def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
     words = turn.words
     size = np.int64(len(turn.heartbeat))
     for line in turn.lines:
-        if line["fd"] < 0 or line["state"] != OPEN:
+        if (line["fd"] < 0 and line["line"] == 0) or line["state"] != OPEN:
             continue
         # Time in which this side did not read, or in which the client's bytes waited here, is no silence.
         excused_ns = passed_ns if line["queued"] != 0 else away_ns
@@ -222,8 +245,7 @@ def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
         if read_ns - line["heard_ns"] >= words[SILENCE_NS]:
             _stop(turn, line, SILENT)
         elif now_ns - line["sent_ns"] >= words[HEARTBEAT_NS]:
-            sent = _send(np.int64(line["fd"]), words[HEARTBEAT_ADDRESS], size, np.int64(_DONTWAIT_NOSIGNAL))
-            sent = max(sent, 0)
+            sent = _give_to(turn, line, words[HEARTBEAT_ADDRESS], size)
             words[BYTES_OUT] += sent
             line["sent_ns"] = now_ns
             if sent < size:
@@ -288,29 +310,6 @@ def _lines_came(turn, arrays):
     for _ in range(_LOOKS):
         came = came or _receive_lines(turn, arrays)
     return came
-
-
-@inlined
-def _give_to(turn, line, address, count):
-    """Send bytes on a descriptor, or put them on a line in shared memory; gives how many it took."""
-    if line["line"] == 0:
-        return max(_send(np.int64(line["fd"]), address, count, np.int64(_DONTWAIT_NOSIGNAL)), np.int64(0))
-    number = line["line"] - 1
-    word, counts, at = first_word(number) + OUT_PUT, turn.line_counts, 2 * number + 1
-    own = counts[at]
-    room = ring_room(turn.line_words, word, own)
-    if room <= 0:
-        return np.int64(0)
-    count = min(count, room)
-    ring = turn.words[LOCAL_ADDRESS] + at * RING_BYTES
-    offset = own & (RING_BYTES - 1)
-    first = min(count, RING_BYTES - offset)
-    _memcpy(ring + offset, address, first)
-    if first < count:
-        _memcpy(ring, address + first, count - first)
-    counts[at] = own + count
-    store_release(turn.line_words, word, own + count)
-    return count
 
 
 @inlined
@@ -746,7 +745,7 @@ def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, un
         came = words[LOCAL] > 0 and _lines_came(turn, arrays)
         sleeps = words[QUEUED] == 0 and now_ns >= words[BUSY_UNTIL_NS] and (words[BLOCKS] == 0 or lingers)
         sleep_ms = np.int64(1) if lingers else words[SLEEP_MS]
-        rests = sleeps and (words[LOCAL] == 0 or go_to_sleep(turn.line_words, turn.line_counts))
+        rests = sleeps and (words[LOCAL] == 0 or go_to_sleep(turn.line_words, turn.line_counts, turn.slot_of_line))
         passes = passes + 1 if came else np.int64(0)
         work = False
         if passes % _PASSES == 0:

@@ -86,12 +86,15 @@ def take(words, ring, begin, place, counts, at, target, start, room):
 
 
 @inlined
-def go_to_sleep(words, counts):
-    """Say that the market is about to sleep; gives False if it must not, since a client has put something."""
+def go_to_sleep(words, counts, places):
+    """Say that the market is about to sleep; gives False if it must not, since a client has put something.
+
+    places: int64[LINES_MAX], below 0 for a line that is not read here: what is left there may never be taken.
+    """
     store_word(words, ASLEEP, 1)
     fence_full()
     for number in range(LINES_MAX):
-        if load_acquire(words, first_word(number) + IN_PUT) != counts[2 * number]:
+        if places[number] >= 0 and load_acquire(words, first_word(number) + IN_PUT) != counts[2 * number]:
             store_word(words, ASLEEP, 0)
             return False
     return True
@@ -120,3 +123,9 @@ def put_bytes(words, ring, begin, place, counts, at, source, start, count):
 def take_bytes(words, ring, begin, place, counts, at, target, start, room):
     """``take`` from Python."""
     return take(words, ring, begin, place, counts, at, target, start, room)
+
+
+@called
+def sleeps(words, counts, places):
+    """``go_to_sleep`` from Python."""
+    return go_to_sleep(words, counts, places)

@@ -100,9 +100,13 @@ class MarketLines:
         return bool(self.words[first_word(line) + SERVED] == number)
 
     def serve(self, line: int, number: int) -> None:
-        """Serve a client that has asked, from the bytes on that it puts from now on."""
+        """Serve a client that has asked, from the bytes on that either side puts from now on.
+
+        Its words may have anything: an earlier client could write to all of them.
+        """
         word = first_word(line)
         self.counts[2 * line] = self.words[word + IN_TAKEN] = load_sequence(self.words, word + IN_PUT)
+        self.words[word + OUT_PUT] = self.words[word + OUT_TAKEN] = self.counts[2 * line + 1]
         self.words[word + SERVED] = number
 
     def take(self, line: int, room: Bytes) -> int:
@@ -157,7 +161,7 @@ class ClientLine:
         """True once the market serves this client."""
         if not self._begun and load_sequence(self.words, self.word + SERVED) == self._number:
             self.counts[0] = self.words[self.word + IN_PUT]
-            self.counts[1] = self.words[self.word + OUT_TAKEN] = self.words[self.word + OUT_PUT]
+            self.counts[1] = self.words[self.word + OUT_TAKEN]
             self._begun = True
         return self._begun
 

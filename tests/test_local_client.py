@@ -17,7 +17,17 @@ from client.local import LocalClient
 from engine import compile_kernels, is_compiled
 from replay.market_rows import lines_of
 from tape.errors import TapeError
-from tape.line_kernels import IN_PUT, LINES_MAX, RING_BYTES
+from tape.line_kernels import (
+    ASLEEP,
+    IN_PUT,
+    LINES_MAX,
+    LINES_WORDS,
+    OUT_PUT,
+    OUT_TAKEN,
+    RING_BYTES,
+    first_word,
+    sleeps,
+)
 from tape.lines import ClientLine, journal_id_of, pipe_of
 from tape.shared_file import SHARED
 from tests.ouch_messages import cancel, enter
@@ -243,3 +253,54 @@ def test_a_count_that_cannot_be_ends_that_connection_alone(node: Running) -> Non
     line.close()
     with local(node) as client:
         client.enter("XYZ", Side.BUY, 5, "9.00")
+
+
+def test_a_line_that_has_carried_more_than_its_ring_is_served_to_the_next_client(node: Running) -> None:
+    """Before it is served it reads nothing: what is in the ring was for another."""
+    for _ in range(3):
+        messages: list[bytes] = []
+        client = local(node)
+        client.core.on_message = lambda _seq, data, got=messages: got.append(bytes(data))  # type: ignore[misc]
+        with client:
+            while sum(map(len, messages)) < RING_BYTES:
+                client.enter("XYZ", Side.BUY, 5, "9.00").cancel()
+
+
+def test_whatever_a_client_leaves_in_the_words_of_its_line_the_next_one_is_served(node: Running) -> None:
+    for place in (IN_PUT, OUT_PUT, OUT_TAKEN):
+        line = line_of(node)
+        until(line.served)
+        line.words[line.word + place] += 1 << 40
+        line.close()
+        with local(node) as client:
+            client.enter("XYZ", Side.BUY, 5, "9.00")
+
+
+def test_bytes_left_on_a_line_that_nobody_has_keep_no_core_awake() -> None:
+    words = np.zeros(LINES_WORDS, np.int64)
+    counts, places = np.zeros(2 * LINES_MAX, np.int64), np.full(LINES_MAX, -1, np.int64)
+    words[first_word(3) + IN_PUT] = 5
+    assert sleeps(words, counts, places)
+    assert words[ASLEEP] == 1
+    places[3] = 0
+    assert not sleeps(words, counts, places)
+    assert words[ASLEEP] == 0
+
+
+def test_a_client_that_is_idle_hears_heartbeats_and_one_that_is_silent_is_ended(node: Running) -> None:
+    """A client that was stopped says nothing: its orders go with its connection, as on a socket."""
+    silent, draw = line_of(node), random.Random(1)
+    until(silent.served)
+    put_all(silent, login("UC") + enter("s1", "B", 5, 80_000), draw)
+    with local(node) as client:
+        client.enter("XYZ", Side.BUY, 5, "8.00")
+        until(lambda: node.status()["direct_connections"] == 2)
+        until_s = time.monotonic() + 120
+        while node.status()["direct_connections"] == 2:
+            assert client.is_live, client._why
+            assert time.monotonic() < until_s
+            client._wait(lambda: False, 0.2)
+        client.enter("XYZ", Side.BUY, 5, "8.00")
+    silent.close()
+    until(lambda: "nothing was heard from the client" in node.logged())
+    until(lambda: "orders canceled on disconnect" in node.logged())
