@@ -80,9 +80,8 @@ def open_tape(directory: Path, journal_id: bytes, seq: int, size_bytes: int, log
         path = tape_of(directory, journal_id)
         for each in (*path.parent.glob("lockstep-*-tape"), *path.parent.glob("lockstep-*-lines")):
             with suppress(TapeError, OSError):  # of another user, or gone by now
-                if remove_left([each]):
+                if remove_left([each], beside=pipe_of):
                     log.info("shared memory of a dead node removed", path=str(each))
-                    pipe_of(each).unlink(missing_ok=True)
         return MarketTape(TapeWriter(path, journal_id, MARKET_ROWS, size_bytes=size_bytes, seq=seq)), ""
     except (TapeError, OSError) as error:
         why = f"no tape is written, so that `lockstep tail` reads the journal: {error}"

@@ -17,7 +17,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -208,8 +208,14 @@ def _reserve(fd: int, path: Path, size: int) -> None:
         ) from error
 
 
+#: Time in which another process that removes a dead owner's file has given its lock back, and pause between two looks.
+_SWEPT_S: Final = 0.5
+_LOOK_S: Final = 0.005
+
+
 def _put_in_place(aside: Path, path: Path) -> None:
     """Give the new file its name. Raises TapeBusy, TapeError."""
+    until_s = time.monotonic() + _SWEPT_S
     while True:
         try:
             os.link(aside, path)
@@ -224,7 +230,10 @@ def _put_in_place(aside: Path, path: Path) -> None:
             continue
         try:
             if not _lock(fd, OWNER_PLACE):
-                raise TapeBusy(f"{path} is in use by process {_owner_pid(fd)}; stop it first")
+                if time.monotonic() > until_s:
+                    raise TapeBusy(f"{path} is in use by process {_owner_pid(fd)}; stop it first")
+                time.sleep(_LOOK_S)
+                continue
             # Only who has the lock of the old file may replace it, and only while it is still the one of that name.
             if _is_at(fd, path):
                 aside.replace(path)
@@ -328,8 +337,11 @@ def owner_of(path: Path) -> int:
         os.close(fd)
 
 
-def remove_left(paths: Iterable[Path]) -> list[Path]:
-    """Remove those files whose owner has ended; gives them. Raises TapeError."""
+def remove_left(paths: Iterable[Path], beside: Callable[[Path], Path] | None = None) -> list[Path]:
+    """Remove those files whose owner has ended; gives them. Raises TapeError.
+
+    beside: path of what goes with a file. It is removed first: once the file is gone the next owner makes its own.
+    """
     removed = []
     for path in paths:
         try:
@@ -338,6 +350,8 @@ def remove_left(paths: Iterable[Path]) -> list[Path]:
             continue
         try:
             if _lock(fd, OWNER_PLACE) and _is_at(fd, path):
+                if beside is not None:
+                    beside(path).unlink(missing_ok=True)
                 path.unlink()
                 removed.append(path)
         finally:

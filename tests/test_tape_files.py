@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +114,30 @@ def test_files_that_dead_owners_left_are_removed(path: Path, owner: "subprocess.
     owner.wait()
     assert remove_left([path, path.with_name("another")]) == [path]
     assert not path.exists()
+
+
+def test_what_is_beside_a_file_goes_before_it_and_the_next_owner_waits_for_that(
+    path: Path, owner: "subprocess.Popen[str]"
+) -> None:
+    """Two nodes start again at once: one removes what the other has left, while that makes its own."""
+    owner.kill()
+    owner.wait()
+    beside = path.with_name("beside")
+    beside.touch()
+    made: list[SharedFile] = []
+    next_owner = threading.Thread(target=lambda: made.append(new(path)))
+
+    def pipe_of(left: Path) -> Path:
+        assert left.exists()
+        next_owner.start()
+        time.sleep(0.05)
+        assert not made
+        return beside
+
+    assert remove_left([path], beside=pipe_of) == [path]
+    next_owner.join()
+    assert not beside.exists()
+    assert made[0].is_current()
 
 
 def test_an_old_owner_does_not_remove_the_file_of_the_next(path: Path) -> None:
