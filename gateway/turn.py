@@ -603,7 +603,8 @@ def _tell_block(turn, outgoing, streams_pointers, block):
         block["answering_ns"] = _now(turn, _MONOTONIC)
     if words[PIECES] == 0:
         words[UNSENT] = words[NEXT_BLOCK]
-    gathers = words[QUEUED] > 0 or words[PIECES] > 0 or words[AT_ONCE] == 0
+    # What a lease allows now is sent now.
+    gathers = words[AT_ONCE] != 0 and (words[QUEUED] > 0 or words[PIECES] > 0)
     while words[ANSWER_AT] < len(events) or words[ANSWER_CLOCKS] < 0:
         users, size = len(outgoing.segments), np.int64(len(outgoing.out))
         if words[PIECE_BYTES] + size > len(turn.piece_bytes) or words[PIECES] + users > len(turn.pieces):
@@ -665,8 +666,6 @@ def _answer_acknowledged(turn, outgoing, streams_pointers, ahead, tape: Tape):
         why = _tell_block(turn, outgoing, streams_pointers, block)
         if why != SPENT:
             return why
-    if words[PIECES] > 0:
-        _send_gathered(turn)
     return np.int64(SPENT)
 
 
@@ -694,6 +693,8 @@ def _take_turn(turn, arrays, outgoing, ahead, tape: Tape, pointers, applied, now
     words[TURNS] += 1
     messages = _after_reading(turn, arrays, count, rows + 2 > words[ROWS_MAX], now_ns)
     if rows == 0:
+        if words[PIECES] > 0:  # nothing comes that they could wait for
+            _send_gathered(turn)
         return np.int64(SPENT)
     taken_ns = _now(turn, _MONOTONIC)
     words[BUSY_UNTIL_NS] = taken_ns + words[BUSY_NS]
