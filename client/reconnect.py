@@ -94,7 +94,8 @@ class Retry:
     @property
     def why(self) -> str:
         """Sentence on the last failure, at each address that was tried since the last live connection; "" for none."""
-        return str(self._of_all(next(reversed(self._errors.values())))) if self._errors else ""
+        errors = list(self._errors.values())  # at once: another thread may clear them
+        return str(self._of_all(errors[-1])) if errors else ""
 
     def on_live(self) -> None:
         """Note that a connection is live: the failures before it are over."""
@@ -141,9 +142,10 @@ class Retry:
 
     def _of_all(self, error: ClientError) -> ClientError:
         """The last error, with those at the other addresses in its sentence."""
-        if len(self._errors) < 2:
+        errors = list(self._errors.items())
+        if len(errors) < 2:
             return error
-        said = "; ".join(f"{address}: {each}" for address, each in self._errors.items())
+        said = "; ".join(f"{address}: {each}" for address, each in errors)
         every = f"no address takes the login: {said}"
         if isinstance(error, LoginRefused):
             return LoginRefused(error.code, every)

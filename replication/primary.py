@@ -424,7 +424,8 @@ class Primary:
         if why := self._reason_against(copy):
             self._refuse(copy, why, is_place_taken=True)
             return
-        if told := link.unpack_bytes(outer["claims"], "divergence"):
+        told = link.unpack_bytes(outer["claims"], "divergence")
+        if told and identity.journal_id == self.identity.journal_id:  # a node of another market is refused below
             copy.is_refused = copy.name not in self.divergences
             self._on_divergence_reported(copy, told)
             return

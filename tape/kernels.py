@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.jit import Packed
 from tape.blocks import join, no_tape, read_block, write_block
-from tape.line_kernels import LINES_WORDS, is_asleep, put_bytes, take_bytes
+from tape.line_kernels import LINES_WORDS, is_asleep, put_bytes, store_behind, take_bytes
 from tape.places import TAPE_WORDS
 from tape.words import load_sequence, store_sequence
 
@@ -21,5 +21,6 @@ def compile_kernels() -> None:
     join(shared.pointers, 1)
     words, counts, ring = np.zeros(LINES_WORDS, np.int64), np.zeros(2, np.int64), np.zeros(1, np.uint8)
     put_bytes(words, ring, 0, 0, counts, 0, ring, 0, 0)
+    store_behind(words, 0, 0)
     take_bytes(words, ring, 0, 0, counts, 0, ring, 0, 0)
     is_asleep(words)

@@ -114,6 +114,12 @@ def is_asleep(words):
 
 
 @called
+def store_behind(words, place, number):
+    """Store a word behind all that was stored before it."""
+    store_release(words, place, number)
+
+
+@called
 def put_bytes(words, ring, begin, place, counts, at, source, start, count):
     """``put`` from Python."""
     return put(words, ring, begin, place, counts, at, source, start, count)

@@ -31,6 +31,7 @@ from tape.line_kernels import (
     first_word,
     is_asleep,
     put_bytes,
+    store_behind,
     take_bytes,
 )
 from tape.shared_file import OWNER_PLACE, Form, SharedFile, attach, create
@@ -97,7 +98,7 @@ class MarketLines:
 
     def is_served(self, line: int, number: int) -> bool:
         """True if this client is served, or was."""
-        return bool(self.words[first_word(line) + SERVED] == number)
+        return bool(load_sequence(self.words, first_word(line) + SERVED) == number)
 
     def serve(self, line: int, number: int) -> None:
         """Serve a client that has asked, from the bytes on that either side puts from now on.
@@ -107,7 +108,8 @@ class MarketLines:
         word = first_word(line)
         self.counts[2 * line] = self.words[word + IN_TAKEN] = load_sequence(self.words, word + IN_PUT)
         self.words[word + OUT_PUT] = self.words[word + OUT_TAKEN] = self.counts[2 * line + 1]
-        self.words[word + SERVED] = number
+        # Last: who finds it finds the counts.
+        store_behind(self.words, word + SERVED, number)
 
     def take(self, line: int, room: Bytes) -> int:
         """Bytes that were taken of a client to the begin of ``room``; BROKEN if it puts what cannot be."""
@@ -122,7 +124,7 @@ class MarketLines:
 
     def end(self, line: int, number: int) -> None:
         """Say that a client gets nothing more than what was put."""
-        self.words[first_word(line) + CLOSED] = number
+        store_behind(self.words, first_word(line) + CLOSED, number)
 
     def close(self) -> None:
         """Remove file and pipe."""

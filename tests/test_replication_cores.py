@@ -362,6 +362,18 @@ def test_a_node_that_the_primary_refused_as_no_pair_does_not_take_over() -> None
     assert "B is no pair of the primary" in other.core.reason_not_to_take_over(reign_of("A", "B"))
 
 
+@pytest.mark.parametrize(("market", "found"), [({"journal_id": b"of other market."}, []), ({}, ["B"])])
+def test_a_divergence_that_a_node_of_another_market_reports_is_not_taken(
+    market: dict[str, object], found: list[str]
+) -> None:
+    primary, other = PrimaryNode(), CopyNode(**market)
+    wire = Wire(primary, other)
+    other.core.diverge(Divergence(1, 3, "books", b"1" * 16, b"2" * 16))
+    other.core.connect_to_report(b"m" * 16, 0)
+    wire.settle()
+    assert list(primary.core.divergences) == found
+
+
 def test_states_are_compared_at_the_greeting_though_no_command_follows() -> None:
     for others in (b"", b"de"):
         primary, copy, _ = pair()
