@@ -309,7 +309,7 @@ class Kernels:
             ours = {name: getattr(each, "py_func", each) for name, each in module.items()}
             # What an earlier module defines is taken from it, not from the import of the module as it is.
             names = ours | names | _machine(explorer)
-            names |= {name: (lambda given: given) for name in names if name.startswith("_unpack")}
+            names |= {name: (lambda given: given) for name in names if name.lstrip("_").startswith("unpack")}
             module |= names
         self._names = names
 

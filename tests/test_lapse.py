@@ -10,8 +10,8 @@ class FakeConnection:
     def __init__(self) -> None:
         self.closed = ""
 
-    def close(self, why: str, *, debug: bool) -> None:
-        assert not debug, "nothing more is said to clients"
+    def close(self, why: str, *, tells: bool) -> None:
+        assert not tells, "nothing more is said to clients"
         self.closed = why
 
 

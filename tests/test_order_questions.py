@@ -38,7 +38,7 @@ def lives(day: Path) -> dict[int, list[Fact]]:
     bearers: dict[tuple[str, str], int] = {}
     for line in out.getvalue().splitlines():
         event = json.loads(line)
-        if event["kind"] in ("accepted", "replaced", "canceled"):
+        if event["kind"] in ("accepted", "replaced", "triggered", "canceled"):
             number, owner = event["order_number"], event["participant"]
             bearers[owner, event["new_client_order_id"] or event["client_order_id"]] = number
             found[number].append(event)

@@ -56,6 +56,7 @@ class Quiet:
             LiveStamp(0, clock),
             durability="none",
             stages=StageClock(),
+            served=outbox.name,
         )
         self.timekeeping = Timekeeping(
             self.engine,

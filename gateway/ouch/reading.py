@@ -40,8 +40,8 @@ _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _SHARES_MAX: Final = ouch.SHARES_MAX
 _TOKEN_CHARACTERS: Final = ouch.TOKEN_CHARACTERS
-#: Instructions that no order has together, so that the market refuses a replace that asks for them.
-_IMPOSSIBLE: Final = int(Instruction.DISPLAY | Instruction.STOP)
+#: Instruction that no order of OUCH has, so that the market refuses a replace that asks for it.
+_IMPOSSIBLE: Final = int(Instruction.DISPLAY)
 
 _MIX_HEAD: Final = np.int64(context.signed(0x9E3779B97F4A7C15))
 _MIX_TAIL: Final = np.int64(context.signed(0xBF58476D1CE4E5B9))
