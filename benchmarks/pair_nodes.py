@@ -118,7 +118,8 @@ class Member:
             if entry.name.isdigit() and self.child is not None:
                 with suppress(OSError):
                     words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if b"replication.death_watch" in words and str(self.child.pid).encode() in words:
+                    parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    if b"replication.death_watch" in words and parent == self.child.pid:
                         found.append(int(entry.name))
         return found
 

@@ -67,14 +67,18 @@ def _kills(pair: PairOfNodes, count: int, *, watched: bool) -> list[float]:
     took_s = []
     for number in range(count):
         primary, standby = pair.in_sync()
-        if not watched:
-            for pid in primary.watch_pids():
-                os.kill(pid, signal.SIGKILL)
+        watch = [] if watched else primary.watch_pids()
+        if not watched and not watch:
+            raise LoadError("the watch beside the primary was not found, so its lease would not be measured")
+        for pid in watch:  # not killed: a dead one is begun again
+            os.kill(pid, signal.SIGSTOP)
         assert primary.child is not None, "it runs"
         began_s = time.monotonic()
         os.kill(primary.child.pid, signal.SIGKILL)
         _until_answered(standby, pair.users[0], number)
         took_s.append(time.monotonic() - began_s)
+        for pid in watch:
+            os.kill(pid, signal.SIGKILL)
         primary.child.process.wait()
         primary.start()
         primary.wait()
