@@ -1,15 +1,20 @@
 """Watch beside a primary (`replication.death_watch`): the lease ends with the process, whenever that dies."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from benchmarks.pair_nodes import Member
 from replication.arbiter import TTL_NS_MAX, Candidate, Won
+from replication.death_watch import DeathWatch
 from tests.arbiters import WitnessCourt, new_market
 from tests.running import ROOT, until
 
@@ -113,3 +118,13 @@ def test_the_watch_ends_no_lease_of_another_epoch(court: WitnessCourt) -> None:
     reign_and_die(court, other, won(court, other))
     until(lambda: not is_held(court, other), SOON_S)
     assert is_held(court, market)
+
+
+def test_the_benchmark_of_takeovers_finds_the_watch_that_it_stops(court: WitnessCourt) -> None:
+    watch = DeathWatch(f"witness://127.0.0.1:{court.port}", bytes(16), court.data / "secret")
+    primary = cast(Member, SimpleNamespace(child=SimpleNamespace(pid=os.getpid())))
+    try:
+        until(lambda: len(Member.watch_pids(primary)) == 1)
+    finally:
+        watch.close()
+    until(lambda: not Member.watch_pids(primary))
