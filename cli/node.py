@@ -5,7 +5,7 @@ the state is given from it, and a print of it ends with a sentence about the dam
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def plays(
     row_before: bool = False,
     at_start: AtStart | None = None,
     need_events: bool = True,
-) -> Iterator[PlayedBlock]:
+) -> Generator[PlayedBlock, None, None]:
     """Replay the blocks that have a row in the range, slice by slice; gives each with the venue's directory before and
     after it.
 

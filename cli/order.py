@@ -294,7 +294,7 @@ def _follow(
             at_start=begin if takes_up else None,
         )
         again = True
-        with closing(blocks):  # type: ignore[type-var]
+        with closing(blocks):
             for play, before, after in blocks:
                 names = after
                 lives.follow(play.events, clock_at_each(play.commands, ClockPosition(before.now_ns)), play.first_seq)
@@ -320,7 +320,7 @@ def _traded(directory: Path, trade: int, span: tuple[int, int]) -> list[int]:
     begin = _before(directory, "last_trade_number", trade, span[0]) + 1
     if begin > span[1]:
         return []
-    with closing(plays(directory, begin, span[1], "looking for the trade")) as blocks:  # type: ignore[type-var]
+    with closing(plays(directory, begin, span[1], "looking for the trade")) as blocks:
         for play, _, _ in blocks:
             kinds = play.events["kind"]
             for row in play.events[(kinds == EventKind.TRADE) & (play.events["trade_number"] == trade)]:

@@ -111,7 +111,7 @@ def _block_of(directory: Path, seq: int) -> tuple[PlayedBlock, int]:
     """The block with a command, whole commands of it, and the command: after an EXTEND row the one that it extends."""
     with History.open(directory) as history:
         end = seq + 1 if seq < history.last_seq else seq  # the command after an EXTEND row
-    with closing(plays(directory, seq, end, "replaying", row_before=True)) as blocks:  # type: ignore[type-var]
+    with closing(plays(directory, seq, end, "replaying", row_before=True)) as blocks:
         gathered = list(blocks)
     block = as_one(gathered)
     at = seq - block.play.first_seq
