@@ -74,7 +74,7 @@ def apply_batch(pointers, commands, start, events, n):
 def _use_continuation(venue, kind):
     """Kind of the row after a continuation row (EXTEND); 0, which is no kind, where that kind has no use for one."""
     venue["continuation"] = 0
-    if kind == CommandKind.LIMITS:
+    if kind == CommandKind.LIMITS or kind == CommandKind.INSTRUMENT:
         return kind
     forget_continuation(venue)
     if kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE:
@@ -90,7 +90,9 @@ def _apply_rare(state: State, command, kind, events, n):
     if kind == CommandKind.CLOCK:
         return clock(state, command, events, n)
     if kind == CommandKind.INSTRUMENT:
-        return define_instrument(state, command, events, n)
+        n = define_instrument(state, command, events, n)
+        forget_continuation(state.venue[0])
+        return n
     if kind == CommandKind.PARTICIPANT:
         return define_participant(state, command, events, n)
     if kind == CommandKind.MASS_CANCEL:

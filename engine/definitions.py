@@ -5,13 +5,16 @@ from typing import Final
 import numpy as np
 
 from engine.book import MARGIN
-from engine.bounds import ADV_QTY_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import ADV_QTY_MAX, BPS_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.events import emit_rejected
 from engine.jit import called, lshr
-from engine.records import Permission, Phase, Reason
+from engine.records import InstrumentSetting, Permission, Phase, Reason
 from engine.state import State
 
 _PERMISSIONS: Final = int(~Permission(0))
+_SETTINGS: Final = int(~InstrumentSetting(0))
+_BAND: Final = int(InstrumentSetting.BAND)
+_CANCEL_ON_HALT: Final = int(InstrumentSetting.CANCEL_ON_HALT)
 
 
 @called
@@ -47,6 +50,16 @@ def find_participant(state: State, name):
 
 
 @called
+def _settings_fit(venue, command):
+    """True if the settings are known, and their values, which are in the EXTEND row before, are in bounds."""
+    settings = np.int64(command["settings"])
+    band_bps = venue["continuation_0"]
+    others = venue["continuation_8"] | venue["continuation_16"] | venue["continuation_24"]
+    others |= venue["continuation_32"] | venue["continuation_40"]
+    return settings & ~_SETTINGS == 0 and 0 <= band_bps <= (BPS_MAX if settings & _BAND else 0) and others == 0
+
+
+@called
 def define_instrument(state: State, command, events, n):
     """A new instrument is ``closed``; its price window starts around the reference price."""
     venue = state.venue[0]
@@ -62,6 +75,7 @@ def define_instrument(state: State, command, events, n):
         or command["reference_e4"] > PRICE_E4_MAX
         or command["adv_qty"] < 0
         or command["adv_qty"] > ADV_QTY_MAX
+        or not _settings_fit(venue, command)
     ):
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.INVALID_COMMAND)
     if venue["instruments"] >= venue["instruments_max"]:
@@ -73,6 +87,9 @@ def define_instrument(state: State, command, events, n):
     row["lot"] = command["lot"]
     row["reference_e4"] = command["reference_e4"]
     row["adv_qty"] = command["adv_qty"]
+    settings = np.int64(command["settings"])
+    row["band"] = venue["continuation_0"] + 1 if settings & _BAND else 0
+    row["cancel_on_halt"] = np.int64(settings & _CANCEL_ON_HALT != 0)
     row["window_tick"] = max(command["reference_e4"] // command["tick_e4"] - 2 * MARGIN, 0) & ~63
     row["phase"] = Phase.CLOSED
     return n

@@ -12,7 +12,7 @@ from engine.form import has_form, terms_fit
 from engine.index import find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
-from engine.matching import limit_tick_of, match, release, trial
+from engine.matching import limit_tick_of, match, release, trial, what_is_left_of_market
 from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
@@ -130,7 +130,8 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
     owner = state.participants[participant - 1]
     self_trade = np.int64(command["self_trade"])
     qty = command["qty"]
-    if (instructions & ~_MARKET) | owner["limits_count"] or self_trade == SelfTrade.NONE:
+    band = np.int64(state.instruments[instrument - 1]["band"])
+    if (instructions & ~_MARKET) | owner["limits_count"] | band or self_trade == SelfTrade.NONE:
         reason = check_with_limits(
             state.venue,
             state.instruments,
@@ -150,6 +151,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
             command["price_e4"] if tick > 0 else -tick,
             np.int64(0),
             np.int64(0),
+            command["stop_e4"] if instructions & _STOP else np.int64(0),
         )
         if reason != 0:
             return reason
@@ -212,7 +214,7 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
     instrument = np.int64(order["instrument"])
     side = np.int64(order["side"])
     time_in_force = np.int64(order["time_in_force"])
-    limit_tick = limit_tick_of(order)
+    limit_tick = limit_tick_of(state.instruments, order)
     if needed_qty != 0 and not trial(
         state,
         instrument,
@@ -226,7 +228,7 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
         return _cancel_rest(state, events, n, slot, Reason.FOK if time_in_force == TimeInForce.FOK else Reason.MIN_QTY)
     best = state.books[side_row(instrument, -side)]["best_tick"]
     if best != 0 and (limit_tick - best) * side >= 0:
-        n, ended = match(state, events, n, slot)
+        n, ended = match(state, events, n, slot, limit_tick)
         follow(state, instrument, best)
         if ended:
             return _cancel_rest(state, events, n, slot, Reason.SELF_TRADE)
@@ -234,7 +236,7 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
             release(state, slot)
             return n
     if np.int64(order["instructions"]) & _MARKET:
-        return _cancel_rest(state, events, n, slot, Reason.NO_LIQUIDITY)
+        return _cancel_rest(state, events, n, slot, what_is_left_of_market(state, instrument, side))
     if time_in_force == TimeInForce.IOC:
         return _cancel_rest(state, events, n, slot, Reason.IOC)
     b = side_row(instrument, side)

@@ -6,10 +6,12 @@ from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.definitions import find_instrument
 from engine.events import emit_halted, emit_rejected
 from engine.jit import called
+from engine.listing import list_open_orders
 from engine.names import EVERY
 from engine.phases import change_phase, set_phase
 from engine.records import Phase, Reason
 from engine.state import State
+from engine.sweep import cancel_gathered
 from engine.timers import due_instrument
 
 
@@ -42,7 +44,10 @@ def _halt(state: State, events, n, instrument, due_ns):
     if row["phase"] == Phase.HALTED and due_ns != 0:
         due_ns = max(due_ns, row["due_ns"]) if row["due_ns"] != 0 else np.int64(0)
     set_phase(state, instrument, Phase.HALTED, due_ns)
-    return emit_halted(state, events, n, instrument, Reason.COMMAND, Phase.HALTED)
+    n = emit_halted(state, events, n, instrument, Reason.COMMAND, Phase.HALTED)
+    if row["cancel_on_halt"] == 0:
+        return n
+    return cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), Reason.HALT)
 
 
 @called

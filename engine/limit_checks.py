@@ -64,13 +64,14 @@ def check_with_limits(
     value_price_e4,
     own_open_qty,
     own_notional_e4,
+    stop_e4,
 ):
     """The rows of section 8 from ``restricted`` on, of an order that is not plain: a reason, or 0.
 
     The last row except the venue's own capacity, which every order is checked against.
 
     qty: of the whole order. open_qty: what would be open of it. own_*: what is open of the order that a replace
-    changes, else 0. instructions, self_trade: those that are to be checked.
+    changes, else 0. instructions, self_trade: those that are to be checked. stop_e4: 0 for none.
     """
     wide = participant * (len(instruments) + 1)
     pair = wide + instrument
@@ -82,6 +83,9 @@ def check_with_limits(
         return Reason.MARKET_NOT_PERMITTED
     if self_trade == SelfTrade.NONE and not np.int64(owner["permissions"]) & _MAY_STP_NONE:
         return Reason.STP_NOT_PERMITTED
+    row = instruments[instrument - 1]
+    if np.int64(row["band"]) != 0 and tick > 0 and _beyond_band(row, side, tick, stop_e4):
+        return Reason.PRICE_BAND
     if is_set != 0:
         reason = _check_order_limits(
             venues[0], owner, instruments, limits, entry_times, is_set, wide, pair, instrument, qty, value_price_e4
@@ -110,6 +114,13 @@ def check_with_limits(
     if is_set & _MAX_IDS and owner["ids_used"] >= np.int64(limits[wide]["max_ids"]):
         return Reason.CAPACITY
     return 0
+
+
+@called
+def _beyond_band(row, side, tick, stop_e4):
+    """True if a limit price is further than the band from the reference price, or from the stop, on the bad side."""
+    from_e4 = stop_e4 if stop_e4 != 0 else reference_of(row)
+    return (tick * row["tick_e4"] - from_e4) * side * BPS_MAX > from_e4 * (np.int64(row["band"]) - 1)
 
 
 @called

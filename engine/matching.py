@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 
 from engine.book import close_level, leave, level_of, next_tick
+from engine.bounds import BPS_MAX
 from engine.events import emit_canceled, emit_trade
-from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, value_price_of
+from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, reference_of, value_price_of
 from engine.index import drop_carried_id
 from engine.jit import inlined, rare
 from engine.places import side_row
@@ -39,11 +40,30 @@ def release(state: State, slot):
 
 
 @inlined
-def limit_tick_of(order):
-    """The worst tick at which an order trades."""
+def limit_tick_of(instruments, order):
+    """The worst tick at which an order trades that runs now."""
     if np.int64(order["instructions"]) & _MARKET:
-        return np.int64(order["side"]) * _ANY_TICK
+        return _collar(instruments[np.int64(order["instrument"]) - 1], np.int64(order["side"]))
     return order["tick"]
+
+
+@rare
+def _collar(row, side):
+    """The worst tick at which a market order of that side trades, by the reference price as it starts."""
+    band = np.int64(row["band"])
+    if band == 0:
+        return side * _ANY_TICK
+    reference_e4 = reference_of(row)
+    # Rounded down, and then to the tick on the side of the reference price.
+    worst_e4 = reference_e4 + side * (reference_e4 * (band - 1) // BPS_MAX)
+    return side * (side * worst_e4 // row["tick_e4"])
+
+
+@rare
+def what_is_left_of_market(state: State, instrument, side):
+    """Reason for which the rest of a market order is canceled: the collar where the other side has an order."""
+    beyond = state.books[side_row(instrument, -side)]["best_tick"] != 0
+    return np.int64(Reason.PRICE_BAND) if beyond else np.int64(Reason.NO_LIQUIDITY)
 
 
 @inlined
@@ -69,8 +89,8 @@ def reduce_head(state: State, b, side, tick, slot, qty):
 
 
 @inlined
-def match(state: State, events, n, slot):
-    """Trades an aggressor while the best price of the other side is acceptable to it.
+def match(state: State, events, n, slot, limit_tick):
+    """Trades an aggressor while the best price of the other side is no worse than its ``limit_tick``.
 
     Returns (n, whether self-trade prevention ended it: then what is left is to be canceled ``self_trade``).
     The order's leaves_qty and cum_qty are up to date.
@@ -81,7 +101,6 @@ def match(state: State, events, n, slot):
     self_trade = np.int64(aggressor["self_trade"])
     leaves_qty = np.int64(aggressor["leaves_qty"])
     traded_qty = np.int64(0)
-    limit_tick = limit_tick_of(aggressor)
     instrument = np.int64(aggressor["instrument"])
     b = side_row(instrument, -side)
     book = state.books[b]

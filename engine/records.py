@@ -148,6 +148,13 @@ class UserPermission(IntFlag):
     NEWEST_WINS = 4  # a second login ends the first; without it the second is refused
 
 
+class InstrumentSetting(IntFlag):
+    """Bits of an instrument's ``settings`` (``instrument``, rulebook section 12)."""
+
+    BAND = 1  # a limit price is checked against the reference price, and market orders have a collar
+    CANCEL_ON_HALT = 2  # a halt cancels all its orders
+
+
 class Limit(IntFlag):
     """The limits of a participant. In a command, which are named, and which of those are ``off`` (``limit_places``).
 
@@ -226,7 +233,7 @@ def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], it
 
 #: Offset of each place of a COMMAND row, and the names it goes by.
 COMMAND_PLACES: Final = {
-    0: ("client_order_id", "name", "time_ns", "rate_orders"),
+    0: ("client_order_id", "name", "time_ns", "rate_orders", "band_bps"),
     8: (
         "new_client_order_id",
         "symbol",
@@ -257,7 +264,7 @@ COMMAND_PLACES: Final = {
     57: ("side",),
     58: ("time_in_force",),
     59: ("self_trade",),
-    60: ("instructions", "permissions", "limits"),
+    60: ("instructions", "permissions", "limits", "settings"),
     62: ("book", "further_limits"),
     63: ("phase", "reason", "cost", "further_off"),
 }
@@ -271,6 +278,7 @@ _NARROW: Final = {
     "instructions": "<u2",
     "permissions": "<u2",
     "limits": "<u2",
+    "settings": "<u2",
     "book": "u1",
     "phase": "u1",
     "reason": "u1",
@@ -286,7 +294,8 @@ COMMAND: Final = _overlapping(COMMAND_PLACES, _NARROW, 64)
 #: An id or a name is 1 to 8 ASCII characters, big-endian and right-aligned (``engine.names``).
 COMMAND_FIELDS: Final = {
     CommandKind.CLOCK: ("time_ns",),
-    CommandKind.INSTRUMENT: ("name", "reference_e4", "lot", "tick_e4", "adv_qty"),  # adv_qty 0: none
+    # adv_qty 0: none. settings: bits of ``InstrumentSetting``, whose values are in the EXTEND row before it.
+    CommandKind.INSTRUMENT: ("name", "reference_e4", "lot", "tick_e4", "adv_qty", "settings"),
     CommandKind.PARTICIPANT: ("name", "group", "permissions"),
     # symbol 0: the participant's in all instruments. The other six values are in the EXTEND row before it.
     CommandKind.LIMITS: (
@@ -338,6 +347,7 @@ COMMAND_FIELDS: Final = {
     # Before an ENTER, CANCEL or REPLACE: the name of an unknown participant and the symbol of an unknown instrument,
     # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too. Before a
     # LIMITS: rate_orders, rate_window_ns, margin_bps, adv_share_bps, max_open_orders and max_ids, in the same places.
+    # Before an INSTRUMENT: band_bps.
     CommandKind.EXTEND: ("name", "symbol", "token_head", "token_tail", "new_token_head", "new_token_tail"),
     CommandKind.EPOCH: ("name", "epoch"),  # name: the node's
     CommandKind.USER: ("name", "participant_name", "firm", "permissions"),

@@ -37,7 +37,11 @@ def check_replace(state: State, command, place, participant, slot, tick, open_qt
     instructions = np.int64(order["instructions"])
     # Where even all that is open leaves room for it, what is open of the order itself need not be taken out.
     is_small = owner["open_notional_e4"] <= INT64_MAX - open_qty * command["price_e4"]
-    if instructions | owner["limits_count"] or not is_small:
+    row = state.instruments[np.int64(order["instrument"]) - 1]
+    if instructions | owner["limits_count"] | np.int64(row["band"]) or not is_small:
+        stop_e4 = state.terms[slot]["stop_tick"] * row["tick_e4"] if instructions & _STOP else np.int64(0)
+        if np.int64(command["instructions"]) & _STOP:
+            stop_e4 = command["stop_e4"]
         reason = check_with_limits(
             state.venue,
             state.instruments,
@@ -57,6 +61,7 @@ def check_replace(state: State, command, place, participant, slot, tick, open_qt
             command["price_e4"] if tick > 0 else -tick,
             np.int64(order["leaves_qty"]),
             np.int64(order["leaves_qty"]) * value_price_of(order),
+            stop_e4,
         )
         if reason != 0:
             return reason

@@ -85,7 +85,8 @@ INSTRUMENT: Final = np.dtype(
     [
         ("symbol", "<i8"),
         ("tick_e4", "<i8"),
-        ("lot", "<i8"),
+        ("lot", "<i4"),
+        ("band", "<i4"),  # of limit prices around the reference price: 1 more than its bps; 0: none
         ("reference_e4", "<i8"),
         ("last_trade_e4", "<i8"),
         ("window_tick", "<i8"),  # lowest tick of the window, a multiple of 64
@@ -99,7 +100,8 @@ INSTRUMENT: Final = np.dtype(
         ("paired_qty", "<i8"),  # of that event
         ("imbalance_qty", "<i8"),  # of that event: buys less sells
         ("touched", "<i8"),  # only within a command: what is pending in it is to be looked at
-        ("reserved_2", "<i8", (8,)),  # three cache lines
+        ("cancel_on_halt", "<i8"),  # 1: a halt cancels its orders
+        ("reserved_2", "<i8", (7,)),  # three cache lines
     ]
 )
 

@@ -69,6 +69,8 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("limits", "max_open_orders"): Default(0, "limits have a new field max_open_orders, which is set for nobody"),
     ("venue", "pending"): Default(0, ""),
     ("instruments", "pending"): Default(0, ""),
+    ("instruments", "band"): Default(0, ""),
+    ("instruments", "cancel_on_halt"): Default(0, ""),
     ("nodes", "qty"): Default(0, ""),
     ("limits", "max_ids"): Default(0, "limits have a new field max_ids, which is set for nobody"),
 }

@@ -61,6 +61,8 @@ COMMAND_KEYS: Final = (
         "tick_e4",
         "lot_qty",
         "adv_qty",
+        "band_bps",
+        "cancel_on_halt",
     ),
     *("group", "firm", "allow", "limits", "limits_off", "clock_time", "jump_ns", "epoch", "node"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),
@@ -151,8 +153,10 @@ def _fields(found: Command, row: Row, before: Row | None, names: Directory) -> O
             result[field.json] = None
         elif not field.extended:
             result[field.json] = field.value.json(*numbers)
+        elif found.kind == CommandKind.INSTRUMENT:
+            result[field.json] = field.value.json(*(before[number] if before else 0 for number in field.numbers))
     result.pop("", None)  # options that only set a bit
-    if any(field.bit for field in found.plain):
+    if found.kind in (CommandKind.ENTER, CommandKind.REPLACE):
         result["instructions"] = [str(each.name).lower() for each in Instruction if each & bits]
     if found.limits:
         return result | _limits(row, before)

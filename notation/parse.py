@@ -211,9 +211,9 @@ def _read(found: Command, words: list[str]) -> _CommandReader:
     if len(words) > count or found.whole or found.limits:
         options = _options(found, words[count:])
         for field in found.options:
-            if field.key in options:
+            if field.key in options and (not field.off or options[field.key] != field.off):
                 reading.bits |= field.bit
-                if field.places:
+                if field.value is not FLAG:
                     reading.take(field, field.value.read(options[field.key], field.what))
         if found.limits:
             _read_limits(found, options, reading)

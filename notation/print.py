@@ -24,7 +24,7 @@ from engine.records import (
 )
 from engine.row_bytes import EVENT_ROW, ROW, clock_row, event_values
 from notation.parse import NAMED, command
-from notation.table import BY_KIND, LIMITS, PLACE_OF, Command, Field
+from notation.table import BY_KIND, FLAG, LIMITS, PLACE_OF, Command, Field
 from notation.translate import Clock, Numbers
 from notation.words import Fault, price
 
@@ -72,7 +72,7 @@ def command_text(values: tuple[int, ...], extended: tuple[int, ...], directory: 
     for field in found.options:
         numbers = tuple((extended if field.extended else values)[number] for number in field.numbers)
         if bits & field.bit if field.bit else field.required or any(number != field.default for number in numbers):
-            words.append(f"{field.key}={field.value.write(*numbers)}" if field.places else field.key)
+            words.append(field.key if field.value is FLAG else f"{field.key}={field.value.write(*numbers)}")
     if found.limits:
         named, off = limit_bits(*values[12:15])
         for limit in found.limits:

@@ -8,6 +8,7 @@ from engine.records import (
     Book,
     CommandKind,
     Instruction,
+    InstrumentSetting,
     Limit,
     Permission,
     Phase,
@@ -34,6 +35,7 @@ _CODES: Final[dict[str, type[IntEnum]]] = {
 _BITS: Final = {
     "instructions": Instruction,
     "permissions": Permission,
+    "settings": InstrumentSetting,
     "limits": Limit,
     "limits_off": Limit,
     "in_book": InBook,

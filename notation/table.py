@@ -17,6 +17,7 @@ from engine.records import (
     Book,
     CommandKind,
     Instruction,
+    InstrumentSetting,
     Limit,
     Permission,
     Phase,
@@ -69,7 +70,8 @@ class Value(NamedTuple):
 class Field:
     """A word of a command. ``what``: its name in a sentence. ``places``: where its numbers go.
 
-    ``key``: of an option; "" of a plain word. ``json``: its key in JSON. ``default``: an option that is not written.
+    ``key``: of an option; "" of a plain word. ``json``: its key in JSON. ``default``: an option that is not written;
+    ``off``: a word for that.
     ``bit``: an instruction; of an option, set where it is written; else, where the word ``instead`` stands in place of
     the value. ``extended``: the places are those of the EXTEND row before. ``names``: the place has the number of a
     name, out of these of the directory; what is unknown is in place ``places[1]`` of the EXTEND row.
@@ -81,6 +83,7 @@ class Field:
     key: str = ""
     json: str = ""
     default: int = 0
+    off: str = ""
     required: bool = False
     bit: int = 0
     instead: str = ""
@@ -195,6 +198,12 @@ def _optional(value: Value) -> Value:
     return value._replace(json=lambda number: value.json(number) or None)
 
 
+def _read_yes(text: str, what: str) -> tuple[()]:
+    if text != "yes":
+        raise Fault(f"{what} is {text!r}; write yes or no")
+    return ()
+
+
 def _read_cost(text: str, what: str) -> int:
     cost = whole(text, what)
     if not 0 <= cost <= _BYTE_MAX:
@@ -209,6 +218,8 @@ def _read_halt(text: str, what: str) -> int:
     return lasts_ns
 
 
+#: ``band=on`` of an instrument (section 8).
+BAND_ON_BPS: Final = 500
 WHOLE: Final = Value(whole, str, int)
 PRICE: Final = Value(price_e4, price, int)
 PERCENT: Final = Value(percent_bps, percent, int)
@@ -237,6 +248,10 @@ ALLOW_USER: Final = _bits(
         "newest_wins": int(UserPermission.NEWEST_WINS),
     }
 )
+#: A percentage, or the usual one.
+BAND: Final = PERCENT._replace(read=lambda text, what: BAND_ON_BPS if text == "on" else percent_bps(text, what))
+#: An option whose only value is that it is set.
+YES: Final = Value(_read_yes, lambda: "yes", lambda: True)
 #: An option without a value.
 FLAG: Final = Value(lambda _text, _what: 0, lambda: "", lambda: None)
 
@@ -352,9 +367,28 @@ COMMANDS: Final = (
             Field(WHOLE, "lot", ("lot",), "lot", "lot_qty", required=True),
             Field(PRICE, "reference", ("reference_e4",), "reference", "reference_e4", required=True),
             Field(_optional(WHOLE), "adv", ("adv_qty",), "adv", "adv_qty"),
+            Field(
+                BAND,
+                "band",
+                ("band_bps",),
+                "band",
+                "band_bps",
+                bit=int(InstrumentSetting.BAND),
+                off="off",
+                extended=True,
+            ),
+            Field(
+                YES,
+                "cancel_on_halt",
+                (),
+                "cancel_on_halt",
+                "cancel_on_halt",
+                bit=int(InstrumentSetting.CANCEL_ON_HALT),
+                off="no",
+            ),
         ),
         whole="instrument SYM tick= lot= reference=",
-        fixed={"books": "lit", "band": "off", "volatility": "off", "cancel_on_halt": "no"},
+        fixed={"books": "lit", "volatility": "off"},
     ),
     Command(
         CommandKind.PARTICIPANT,

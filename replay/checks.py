@@ -110,6 +110,7 @@ def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrum
         Check("not restricted", (Reason.RESTRICTED,)),
         Check("market order permitted", (Reason.MARKET_NOT_PERMITTED,)),
         Check("stp=none permitted", (Reason.STP_NOT_PERMITTED,)),
+        *_band(row, instrument, row.side, row.stop_e4 if row.instructions & Instruction.STOP else 0),
         *_limits(venue, participant, instrument, row.side, row.qty, price_e4, row.qty, None),
         Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
         Check("own open orders", (Reason.CAPACITY,), orders[0], len(participant.open_orders), "orders"),
@@ -117,6 +118,15 @@ def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrum
         Check("own order ids", (Reason.CAPACITY,), ids[0], len(participant.ids), "ids"),
         Check("all order ids", (Reason.CAPACITY,), ids[1], venue.id_count, "ids"),
     ]
+
+
+def _band(row: Row, instrument: Instrument, side: int, stop_e4: int) -> list[Check]:
+    """The fat finger: how far a limit price is from the reference price, of a stop-limit from its stop."""
+    if instrument.band_bps is None or row.instructions & Instruction.MARKET:
+        return []
+    from_e4 = stop_e4 or instrument.reference_e4
+    limit_e4, away_e4 = from_e4 * instrument.band_bps // BPS_MAX, side * (row.price_e4 - from_e4)
+    return [Check("price band", (Reason.PRICE_BAND,), limit_e4, max(away_e4, 0), "price_e4")]
 
 
 def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> list[Check]:
@@ -130,6 +140,7 @@ def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> 
     return [
         *checks,
         Check("not restricted", (Reason.RESTRICTED,)),
+        *_band(row, order.instrument, order.side, stop_e4 if order.dormant else 0),
         *_limits(venue, participant, order.instrument, order.side, row.qty, price_e4, open_qty, order),
         Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
         Check(

@@ -69,7 +69,7 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
         venue["day_begins"] = np.int64(venue["now_ns"] // DAY_NS != venue["before_ns"] // DAY_NS)
         return r
     if kind == CommandKind.INSTRUMENT:
-        return _instrument(tables, room, r, command)
+        return _instrument(tables, room, r, command, extend)
     if kind == CommandKind.PARTICIPANT:
         return _participant(tables, room, r, command)
     if kind == CommandKind.USER:
@@ -113,7 +113,7 @@ def report_trading_day(tables: ReportTables, room: ReportRoom, r):
 
 
 @inlined
-def _instrument(tables: ReportTables, room: ReportRoom, r, command):
+def _instrument(tables: ReportTables, room: ReportRoom, r, command, extend):
     venue = tables.venue[0]
     number = min(venue["instruments"] + 1, len(tables.instruments) - 1)
     venue["instruments"] = number
@@ -126,6 +126,8 @@ def _instrument(tables: ReportTables, room: ReportRoom, r, command):
     row["tick_e4"] = command["tick_e4"]
     row["lot"] = command["lot"]
     row["adv_qty"] = command["adv_qty"]
+    row["settings"] = command["settings"]
+    row["band_bps"] = extend["band_bps"]
     return r + 1
 
 

@@ -170,7 +170,8 @@ class ReferenceReports:
             case CommandKind.INSTRUMENT:
                 self._symbols.append(int(command["name"]))
                 self._phases.append(int(Phase.CLOSED))
-                named = {name: int(command[name]) for name in ("name", "reference_e4", "tick_e4", "lot", "adv_qty")}
+                places = ("name", "reference_e4", "tick_e4", "lot", "adv_qty", "settings")
+                named = {name: int(command[name]) for name in places} | {"band_bps": self._place("band_bps")}
                 yield {"kind": ReportKind.INSTRUMENT, "instrument": len(self._symbols) - 1} | named
             case CommandKind.PARTICIPANT:
                 self._participants.append(int(command["name"]))

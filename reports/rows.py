@@ -113,7 +113,7 @@ REPORT_PLACES: Final = {
     40: ("previous_client_order_id", "contra_client_order_id", "group", "max_order_qty"),
     48: ("price_e4", "reference_e4", "max_order_value_e4", "machine_ns"),
     56: ("last_price_e4", "tick_e4", "max_position_qty"),
-    64: ("notional_e4", "credit_e4"),
+    64: ("notional_e4", "credit_e4", "band_bps"),
     72: ("notional_high", "margin_bps"),
     80: ("symbol",),
     88: ("participant_name",),
@@ -145,7 +145,7 @@ REPORT_PLACES: Final = {
     236: ("user",),
     238: ("other_user",),
     240: ("instrument",),
-    242: ("instructions", "permissions"),
+    242: ("instructions", "permissions", "settings"),
     244: ("kind",),
     245: ("command_kind",),
     246: ("reason",),
@@ -230,7 +230,10 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.INDICATIVE: (*_ALL, "symbol", "instrument", "price_e4", "paired_qty", "imbalance_qty", "side"),
     ReportKind.KILLED: (*_ALL, "participant_name", "participant"),
     ReportKind.UNKILLED: (*_ALL, "participant_name", "participant"),
-    ReportKind.INSTRUMENT: (*_ALL, "name", "symbol", "instrument", "reference_e4", "tick_e4", "lot", "adv_qty"),
+    # settings: bits of ``engine.records.InstrumentSetting``, with their values.
+    ReportKind.INSTRUMENT: (
+        *(*_ALL, "name", "symbol", "instrument", "reference_e4", "tick_e4", "lot", "adv_qty", "settings", "band_bps"),
+    ),
     ReportKind.PARTICIPANT: (*_ALL, "name", "participant_name", "participant", "group", "permissions"),
     # user 0: there was no room for another user, who cannot log in.
     ReportKind.USER: (

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS, PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.names import EVERY, pack
-from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase, Reason, TimeInForce, limit_places
+from engine.records import (
+    COMMAND,
+    CommandKind,
+    Instruction,
+    InstrumentSetting,
+    Limit,
+    Phase,
+    Reason,
+    TimeInForce,
+    limit_places,
+)
 
 #: 2024-01-15 09:30:00 UTC.
 OPEN_NS: Final = 1_705_311_000 * 1_000_000_000
@@ -54,7 +64,7 @@ def random_stream(
     _epochs(rows)
     _hostile(rng, rows, hostile)
     _garbage(rng, rows, garbage)
-    opening = definitions(instruments, participants)
+    opening = definitions(instruments, participants, band_bps=(0, 30, 60)[seed % 3])
     return np.concatenate((opening.view(np.uint8), rows.view(np.uint8)))[: n * COMMAND.itemsize].view(COMMAND)
 
 
@@ -95,17 +105,25 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
     return np.concatenate((opening.view(np.uint8), rows.view(np.uint8))).view(COMMAND)
 
 
-def definitions(instruments: int, participants: int) -> NDArray[Any]:
-    """The clock, the instruments I1, I2 … and participants P1, P2 …, and every instrument opened."""
-    rows = np.zeros(2 + instruments + participants, COMMAND)
+def definitions(instruments: int, participants: int, *, band_bps: int = 0) -> NDArray[Any]:
+    """The clock, the instruments I1, I2 … and participants P1, P2 …, and every instrument opened.
+
+    band_bps: of every second instrument; 0: none.
+    """
+    rows = np.zeros(2 + 2 * instruments + participants, COMMAND)
     rows[0]["kind"], rows[0]["time_ns"] = CommandKind.CLOCK, OPEN_NS
     for number in range(instruments):
-        row = rows[1 + number]
+        before, row = rows[1 + 2 * number], rows[2 + 2 * number]
+        before["kind"] = CommandKind.EXTEND
         row["kind"], row["name"] = CommandKind.INSTRUMENT, pack(f"I{number + 1}")
         row["reference_e4"], row["lot"], row["tick_e4"] = REFERENCE_E4, 1 if number % 2 == 0 else LOT, TICK_E4
         row["adv_qty"] = number * 10_000
+        row["settings"] = InstrumentSetting.CANCEL_ON_HALT if number % 3 == 1 else 0
+        if band_bps and number % 2:
+            row["settings"] |= InstrumentSetting.BAND
+            before["band_bps"] = band_bps
     for number in range(participants):
-        row = rows[1 + instruments + number]
+        row = rows[1 + 2 * instruments + number]
         row["kind"], row["name"] = CommandKind.PARTICIPANT, pack(f"P{number + 1}")
         row["permissions"] = number % 4 if number else 3
         # Every third shares a group with its neighbour, so that self-trade prevention has something to prevent.
@@ -265,6 +283,7 @@ def _other_control(rng: np.random.Generator, row: Any, instruments: int, partici
         row["kind"], row["name"] = CommandKind.INSTRUMENT, pack(f"I{rng.integers(1, instruments + 3)}")
         row["reference_e4"], row["lot"], row["tick_e4"] = rng.integers(0, 3, 3) * 100
         row["adv_qty"] = rng.choice([0, 0, 1, 5_000, -1, (2**63 - 1) // 10_000, (2**63 - 1) // 10_000 + 1])
+        row["settings"] = rng.choice([0, 0, 1, 2, 3, 2**15])
     elif what == 2:
         row["kind"], row["name"] = CommandKind.PARTICIPANT, pack(f"P{rng.integers(1, participants + 3)}")
     elif what == 3:

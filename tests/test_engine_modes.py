@@ -30,10 +30,10 @@ def stream(seed: int) -> NDArray[Any]:
 @pytest.mark.parametrize(
     ("seed", "events_digest", "state_digest"),
     [
-        (1, "63c1fbd56074f08e515c80d504a6ed83", "b9087a59f81df9ce15ef5b40382bdae2"),
-        (2, "e6cd2cadb06384873f2caa9ac1960a42", "7c69a159f6fe5c55e28fb91330238b8d"),
-        (3, "7710eca693aaf295ffc338a5d29f0833", "ac81d920ad9bb7b95e89ccecefb2c663"),
-        (4, "e723d1cec1af775d75f809e2d96f9ebd", "d4afadf45c581b9d0fe9cb93666afbd7"),
+        (1, "e3ea4acda27268d2799120de434cc0f6", "5bb28595fd958a85392cd049056af4c0"),
+        (2, "bbdbd38c4aa6392205540fe2e995e427", "69b300678df34553f116f4b00767f087"),
+        (3, "6393f6efd0c7e79a04b1142cfd8f4cd8", "9b2451eee3c45d05c3e0827a54bd9b96"),
+        (4, "e5307f2442f50bf4b51fa949f7b90ab8", "3cb2c747e076872c137365141f2698b8"),
     ],
 )
 def test_every_mode_gives_the_digests_of_this_rules_version(seed: int, events_digest: str, state_digest: str) -> None:

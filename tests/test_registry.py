@@ -109,6 +109,7 @@ CODES = {
         "CANCEL_ON_DISCONNECT": 2,
         "NEWEST_WINS": 4,
     },
+    "InstrumentSetting": {"BAND": 1, "CANCEL_ON_HALT": 2},
     "Limit": {
         "MAX_ORDER_QTY": 1,
         "MAX_ORDER_VALUE": 2,
@@ -172,7 +173,7 @@ CODES = {
 
 #: Offset, bytes and names of each place.
 COMMAND_PLACES = [
-    (0, "<i8", "client_order_id name time_ns rate_orders"),
+    (0, "<i8", "client_order_id name time_ns rate_orders band_bps"),
     (8, "<i8", "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns epoch"),
     (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
     (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
@@ -184,7 +185,7 @@ COMMAND_PLACES = [
     (57, "|i1", "side"),
     (58, "|u1", "time_in_force"),
     (59, "|u1", "self_trade"),
-    (60, "<u2", "instructions permissions limits"),
+    (60, "<u2", "instructions permissions limits settings"),
     (62, "|u1", "book further_limits"),
     (63, "|u1", "phase reason cost further_off"),
 ]

@@ -137,6 +137,7 @@ values = {
     "self_trade": st.sampled_from([*SelfTrade, 0, 255]),
     "instructions": st.sampled_from([0, 1, 2, 4, 8, 16, 18, 511, 65_535]),
     "permissions": st.sampled_from([0, 1, 2, 3, 4, 7, 8, 65_535]),
+    "settings": st.sampled_from([0, 1, 2, 3, 4, 7, 8, 65_535]),
     "participant_name": ids,
     "firm": ids,
     "cost": st.sampled_from([0, 4, 14, 255]),
@@ -300,7 +301,7 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("enter ALPHA a1_long_id buy 1 XYZ @ 10.00", "1 to 8 characters"),
         ("replace ALPHA a1 a2 10 @ 10.00 stop=", "stop= has no value"),
         ("instrument XYZ tick=0.01 lot=1", "tick= lot= reference="),
-        ("instrument XYZ tick=0.01 lot=1 reference=1 band=5%", "band=5% of instrument is not built"),
+        ("instrument XYZ tick=0.01 lot=1 reference=1 volatility=on", "volatility=on of instrument is not built"),
         ("participant ALPHA allow=market,market", "each permission once"),
         ("resume XYZ now", "resume has no option 'now'"),
         ("instrument XYZ tick=0.01 lot=1 reference=1 adv=10%", "adv is '10%'; write a whole number"),
@@ -490,7 +491,8 @@ def test_the_table_of_commands_has_every_place_that_a_command_uses_and_a_key_in_
     for command in COMMANDS:
         fields = [field for field in (*command.plain, *command.options) if not field.extended]
         places = {place for field in fields for place in (field.places[:1] if field.names else field.places)}
-        places |= {"instructions"} if any(field.bit for field in fields) else set()
+        word_of_bits = "settings" if command.kind == CommandKind.INSTRUMENT else "instructions"
+        places |= {word_of_bits} if any(field.bit for field in fields) else set()
         if command.limits:
             places |= {place for limit in command.limits if not limit.extended for place in limit.places}
             places |= set(limit_places(0, 0))

@@ -29,10 +29,10 @@ from engine.reference.venue import Venue
 
 _EXTEND: Final = int(CommandKind.EXTEND)
 _LIMITS: Final = int(CommandKind.LIMITS)
+_INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
 
 _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CLOCK): clock,
-    int(CommandKind.INSTRUMENT): define_instrument,
     int(CommandKind.PARTICIPANT): define_participant,
     int(CommandKind.ENTER): enter,
     int(CommandKind.CANCEL): cancel,
@@ -51,7 +51,10 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
 }
 #: The kinds that an ``extend`` may stand before, of which it is one itself (section 13, 12 and 29).
 _CONTINUABLE: Final = frozenset(
-    map(int, (_EXTEND, _LIMITS, CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.EPOCH)),
+    map(
+        int,
+        (_EXTEND, _LIMITS, _INSTRUMENT, CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.EPOCH),
+    ),
 )
 
 
@@ -171,6 +174,8 @@ def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
         venue.continuation = row
     elif row.kind == _LIMITS:
         limits_command(venue, row, continuation, log)
+    elif row.kind == _INSTRUMENT:
+        define_instrument(venue, row, continuation, log)
     else:
         _RULES[row.kind](venue, row, log)
         consequences(venue, log)

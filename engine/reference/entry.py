@@ -10,7 +10,14 @@ from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInFor
 from engine.reference.events import EventLog
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
 from engine.reference.matching import run_aggressor
-from engine.reference.order_checks import check_id, check_phase, check_post_only, check_room_for_id, check_terms
+from engine.reference.order_checks import (
+    check_band,
+    check_id,
+    check_phase,
+    check_post_only,
+    check_room_for_id,
+    check_terms,
+)
 from engine.reference.rows import MARKET, MIN_QTY, POST_ONLY, STOP, Row
 from engine.reference.state import Instrument, Order, Participant
 from engine.reference.venue import Venue
@@ -60,6 +67,7 @@ def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: I
         or check_id(participant, row.client_order_id)
         or check_restricted(participant, instrument)
         or _check_permissions(participant, row)
+        or check_band(instrument, row.side, row.price_e4, _stop_of(row))
         or check_limits(venue, entered(participant, instrument, row.side, row.qty, row.price_e4 or _stop_of(row)))
         or (check_post_only(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
         or _check_room(venue, participant)

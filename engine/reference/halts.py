@@ -8,6 +8,7 @@ from engine.names import EVERY
 from engine.records import Phase, Reason
 from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
+from engine.reference.matching import cancel_open
 from engine.reference.phases import change_phase, named
 from engine.reference.rows import Row
 from engine.reference.state import Instrument
@@ -24,6 +25,9 @@ def halt_command(venue: Venue, row: Row, events: EventLog) -> None:
             later_ns = _later(instrument.due_ns, end_ns) if instrument.phase == Phase.HALTED else end_ns
             venue.set_phase(instrument, Phase.HALTED, later_ns)
             events.halted(instrument, Reason.COMMAND)
+            if instrument.cancel_on_halt:
+                for order in list(instrument.open_orders.values()):
+                    cancel_open(venue, order, Reason.HALT, events)
         elif row.name != EVERY:
             events.rejected(instrument.symbol, Reason.CLOSED)
 

@@ -4,24 +4,35 @@ It happens in ``continuous`` only, where market orders never rest, so the first 
 price.
 """
 
+from typing import NamedTuple
+
 from engine.records import Reason, SelfTrade, TimeInForce
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute, take_off
 from engine.reference.rows import MARKET, MIN_QTY
-from engine.reference.state import Order, accepts
+from engine.reference.state import Instrument, Order, accepts, within_band
 from engine.reference.venue import Venue
+
+
+class Collar(NamedTuple):
+    """Prices at which a market order may trade: within the band around the reference price as it started."""
+
+    instrument: Instrument
+    reference_e4: int
 
 
 def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
     """Run an order as aggressor: it trades, and the rest of it rests or is canceled."""
-    refused = _trial(order)
+    instrument = order.instrument
+    collar = Collar(instrument, instrument.reference_e4) if order.instructions & MARKET else None
+    refused = _trial(order, collar)
     if refused is not None:
         cancel_open(venue, order, refused, events)
         return
-    book = order.instrument.book
+    book = instrument.book
     while order.leaves_qty:
         level = book.best(-order.side)
-        if level is None or not accepts(order.side, order.price_e4, level.price_e4):
+        if level is None or not _reaches(order, collar, level.price_e4):
             break
         resting = level.first()
         if _prevented(order, resting):
@@ -39,21 +50,28 @@ def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) ->
     venue.close(order)
 
 
-def _trial(order: Order) -> Reason | None:
+def _reaches(order: Order, collar: Collar | None, price_e4: int) -> bool:
+    """True if an aggressor may trade at a price: a limit order at its own or better, a market order in its collar."""
+    if collar is None:
+        return accepts(order.side, order.price_e4, price_e4)
+    return within_band(collar.instrument, order.side, price_e4, collar.reference_e4)
+
+
+def _trial(order: Order, collar: Collar | None) -> Reason | None:
     """Reason why a ``fok`` or ``min_qty`` order may not trade on the book as it stands."""
     if order.time_in_force == TimeInForce.FOK:
-        return None if _tradable_qty(order, order.leaves_qty) >= order.leaves_qty else Reason.FOK
+        return None if _tradable_qty(order, collar, order.leaves_qty) >= order.leaves_qty else Reason.FOK
     if order.instructions & MIN_QTY:
-        return None if _tradable_qty(order, order.min_qty) >= order.min_qty else Reason.MIN_QTY
+        return None if _tradable_qty(order, collar, order.min_qty) >= order.min_qty else Reason.MIN_QTY
     return None
 
 
-def _tradable_qty(order: Order, enough_qty: int) -> int:
+def _tradable_qty(order: Order, collar: Collar | None, enough_qty: int) -> int:
     """Quantity that the order would trade, self-trade prevention included; counted no further than ``enough_qty``."""
     tradable = 0
     left = order.leaves_qty
     for level in order.instrument.book.levels(-order.side):
-        if not accepts(order.side, order.price_e4, level.price_e4):
+        if not _reaches(order, collar, level.price_e4):
             break
         for resting in level.orders.values():
             if tradable >= enough_qty or left == 0:
@@ -110,8 +128,9 @@ def _settle_what_is_left(venue: Venue, order: Order, events: EventLog) -> None:
     if order.leaves_qty == 0:
         venue.close(order)
     elif order.instructions & MARKET:
-        # Without a collar a market order stops only where the other side has no order left.
-        cancel_open(venue, order, Reason.NO_LIQUIDITY, events)
+        # What the other side still has is beyond the collar.
+        beyond = order.instrument.book.best(-order.side) is not None
+        cancel_open(venue, order, Reason.PRICE_BAND if beyond else Reason.NO_LIQUIDITY, events)
     elif order.time_in_force == TimeInForce.IOC:
         cancel_open(venue, order, Reason.IOC, events)
     else:

@@ -3,7 +3,7 @@
 from engine.bounds import PRICE_E4_MAX, QTY_MAX
 from engine.records import Book, Phase, Reason, TimeInForce
 from engine.reference.rows import MARKET, POST_ONLY, STOP, Row
-from engine.reference.state import Instrument, Participant, accepts
+from engine.reference.state import Instrument, Participant, accepts, within_band
 from engine.reference.venue import Venue
 
 
@@ -38,6 +38,14 @@ def check_terms(instrument: Instrument, row: Row) -> Reason | None:
 
 def check_id(participant: Participant, client_order_id: int) -> Reason | None:
     return Reason.DUPLICATE_ID if client_order_id in participant.ids else None
+
+
+def check_band(instrument: Instrument, side: int, price_e4: int, stop_e4: int) -> Reason | None:
+    """The fat finger: a limit price (0: none) too far from the reference price, of a stop-limit from its stop."""
+    from_e4 = stop_e4 or instrument.reference_e4
+    if price_e4 == 0 or within_band(instrument, side, price_e4, from_e4):
+        return None
+    return Reason.PRICE_BAND
 
 
 def check_post_only(instrument: Instrument, side: int, price_e4: int) -> Reason | None:

@@ -6,7 +6,14 @@ from engine.reference.events import EventLog
 from engine.reference.exposure import add_open
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, replaced
 from engine.reference.matching import cancel_open
-from engine.reference.order_checks import check_id, check_phase, check_post_only, check_room_for_id, check_terms
+from engine.reference.order_checks import (
+    check_band,
+    check_id,
+    check_phase,
+    check_post_only,
+    check_room_for_id,
+    check_terms,
+)
 from engine.reference.rows import DISPLAY, MARKET, STOP, Row
 from engine.reference.state import Order
 from engine.reference.venue import Venue
@@ -79,6 +86,7 @@ def _check_place(venue: Venue, order: Order, row: Row, keeps_priority: bool) -> 
     stop_e4 = row.stop_e4 if row.instructions & STOP else order.value_stop_e4
     return (
         check_restricted(order.participant, order.instrument)
+        or check_band(order.instrument, order.side, row.price_e4, stop_e4 if order.dormant else 0)
         or check_limits(venue, replaced(order, row.qty, row.price_e4 or stop_e4))
         or (check_post_only(order.instrument, order.side, row.price_e4) if judged_again else None)
         or check_room_for_id(venue, order.participant)

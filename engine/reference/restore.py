@@ -74,6 +74,8 @@ def _add_instrument(venue: Venue, row: Any) -> None:
         int(row["lot"]),
         int(row["reference_e4"]),
         int(row["adv_qty"]),
+        band_bps=int(row["band"]) - 1 if row["band"] else None,
+        cancel_on_halt=bool(row["cancel_on_halt"]),
         phase=Phase(int(row["phase"])),
         due_ns=int(row["due_ns"]),
         last_trade_e4=int(row["last_trade_e4"]),

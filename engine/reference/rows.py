@@ -158,6 +158,14 @@ class Row(NamedTuple):
         return self.display_qty
 
     @property
+    def band_bps(self) -> int:
+        return self.client_order_id
+
+    @property
+    def settings(self) -> int:
+        return self.instructions
+
+    @property
     def permissions(self) -> int:
         return self.instructions
 
@@ -181,6 +189,9 @@ class Row(NamedTuple):
     def cost(self) -> int:
         return self.phase
 
+
+#: Places of an EXTEND row that have a number for the command after it.
+CONTINUED_PLACES: Final = Row._fields[:6]
 
 _FIRST_NAMES: Final = [names[0] for names in COMMAND_PLACES.values()]
 _PLAIN: Final = np.dtype([(name, COMMAND[name]) for name in _FIRST_NAMES])

@@ -26,7 +26,7 @@ VENUE_COLUMNS: Final = (
 CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
 INSTRUMENT_COLUMNS: Final = (
     "symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "phase", "adv_qty", "due_ns", "timer_before",
-    "timer_after", "touched",
+    "timer_after", "touched", "band", "cancel_on_halt",
 )  # fmt: skip
 #: Of the last indicative event of a call; 0 outside of calls.
 INDICATIVE_COLUMNS: Final = ("indicative_e4", "paired_qty", "imbalance_qty")

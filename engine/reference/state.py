@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from sortedcontainers import SortedDict
 
-from engine.bounds import PRICE_E4_MAX, RATE_ORDERS_MAX
+from engine.bounds import BPS_MAX, PRICE_E4_MAX, RATE_ORDERS_MAX
 from engine.records import Phase, Side
 from engine.reference.depth import Depth
 from engine.reference.rows import POST_ONLY
@@ -176,6 +176,13 @@ def accepts(side: int, limit_e4: int, price_e4: int) -> bool:
     return limit_e4 == 0 or side * (limit_e4 - price_e4) >= 0
 
 
+def within_band(instrument: "Instrument", side: int, price_e4: int, from_e4: int) -> bool:
+    """True if a price is no further than the instrument's band from another on the aggressive side."""
+    if instrument.band_bps is None:
+        return True
+    return side * (price_e4 - from_e4) * BPS_MAX <= from_e4 * instrument.band_bps
+
+
 @dataclass(slots=True)
 class Holding:
     """Of one participant in one instrument. ``position_qty``: bought less sold in every trade, whoever is opposite.
@@ -202,9 +209,11 @@ NOTHING_PAIRED: Final = Indicative(0, 0, 0)
 class Instrument:
     """``number`` is its place in order of definition, from 1. ``last_trade_e4`` is 0 before the first trade.
 
-    ``adv_qty``: average daily volume, 0 where none is known. ``due_ns``: when a clock value ends the halt, or the call
-    after it; 0 where none does. ``published`` is what the last indicative event of the present call said, and
-    ``told_at_change`` the state of the book that it was looked for in (-1: not yet in this call).
+    ``adv_qty``: average daily volume, 0 where none is known. ``band_bps``: how far limit prices and the collar of
+    market orders may be from the reference price; None: anywhere. ``cancel_on_halt``: a halt cancels its orders.
+    ``due_ns``: when a clock value ends the halt, or the call after it; 0 where none does. ``published`` is what the last
+    indicative event of the present call said, and ``told_at_change`` the state of the book that it was looked for in
+    (-1: not yet in this call).
     """
 
     number: int
@@ -213,6 +222,8 @@ class Instrument:
     lot: int
     defined_reference_e4: int
     adv_qty: int = 0
+    band_bps: int | None = None
+    cancel_on_halt: bool = False
     phase: Phase = Phase.CLOSED
     due_ns: int = 0
     published: Indicative = NOTHING_PAIRED

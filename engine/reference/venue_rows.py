@@ -87,6 +87,7 @@ def _instrument(instrument: Instrument, timers: list[int]) -> tuple[int, ...]:
     return (
         instrument.symbol, instrument.tick_e4, instrument.lot, instrument.defined_reference_e4,
         instrument.last_trade_e4, int(instrument.phase), instrument.adv_qty, instrument.due_ns, before, after, 0,
+        0 if instrument.band_bps is None else 1 + instrument.band_bps, int(instrument.cancel_on_halt),
         *published,
     )  # fmt: skip
 
