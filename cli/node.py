@@ -18,7 +18,7 @@ from engine.interface import MarketEngine
 from engine.names import Directory
 from journal import Journal, JournalDamaged
 from journal.frame import SEQ_MAX
-from journal.history import History, SliceRange
+from journal.history import History
 from journal.slices import place_at
 from replay.errors import ReplayError
 from replay.past import PastSlice, PlayedBlock
@@ -112,7 +112,9 @@ def plays_on(
     ``from_seq``: at most one more than the last command. ``on_names``: called with the venue's directory at the end of
     what is there. Output is flushed whenever nothing is new. Otherwise as ``plays``.
     """
-    from replay.follow import follow  # it reads the tape by kernels
+    # They read the tape by kernels.
+    from replay.follow import Follower, parts_until
+    from replay.live_tape import LiveTape
 
     with History.open(directory) as history, screen.Bar("replaying") as bar:
         check_begins(history, from_seq)
@@ -120,13 +122,14 @@ def plays_on(
         check_comes(directory, from_seq, last_seq)
         if row_before and from_seq <= last_seq:  # No slice ends with an EXTEND row.
             from_seq = max(from_seq - 1, history.slice_of(from_seq).start_seq + 1)
-        end = last_seq if to_seq is None else min(to_seq, last_seq)
-        parts = list(history.ranges(from_seq, end)) if from_seq <= end else []
-        if not parts or parts[-1].journal is not history.last:
-            parts.append(SliceRange(history.last, max(from_seq, history.last.start_seq + 1), end))
+        tape = LiveTape(directory, history.journal_id)
+        tape.find()
+        end = min(each for each in (last_seq, to_seq, tape.released_seq) if each is not None)
+        parts = parts_until(history, from_seq, end)
         engine: MarketEngine | None = None
         for part in parts:
-            source = PastSlice(history, part, lead=lead and part is parts[0], prepare=ready)
+            is_last = part is parts[-1]
+            source = PastSlice(history, part, lead=lead and part is parts[0], need_engine=is_last, prepare=ready)
             engine = source.engine
             if at_start is not None:
                 at_start(source.open_orders, source.seq)
@@ -134,13 +137,16 @@ def plays_on(
             for block in source.blocks():
                 yield block
                 bar.to(block.last_seq - from_seq, last_seq - from_seq)
-    assert engine is not None, "the open slice is replayed"
+    assert engine is not None, "the last slice is replayed"
     on_names(engine.directory)
-    for found in follow(directory, engine, to_seq):
-        if found is None:
-            sys.stdout.flush()
-        else:
-            yield found
+    try:
+        for found in Follower(directory, engine, tape).blocks(to_seq):
+            if found is None:
+                sys.stdout.flush()
+            else:
+                yield found
+    finally:
+        tape.close()
 
 
 def check_comes(directory: Path, seq: int, last_seq: int) -> None:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.choice import Selection, kind_codes, picked
-from cli.errors import WrongUse
 from cli.history import Look, check_names, chosen_plays, write_lines
 from cli.node import check_comes
 from engine.capacity import Capacity
 from engine.names import Directory, pack
 from journal.history import History
 from notation.reports import print_report, report_object
-from replay.rebuild import capacity_of, check_range
+from replay import live_reports
+from replay.rebuild import check_range
 from reports import ReportKind, Reports
 
 
@@ -45,25 +45,15 @@ def reports(directory: Path, selection: Selection, look: Look) -> int:
 
 
 def room_of(directory: Path, selection: Selection) -> Capacity:
-    """The room that is enough for each slice of a journal. Raises WrongUse where its first commands are not there."""
+    """The room for the reports of a journal. Raises ReplayError where its first commands, or those that are asked for,
+    are not there."""
     with History.open(directory) as history:
-        if history.first_seq > 1:
-            raise WrongUse(
-                f"{directory} begins with command {history.first_seq:,}, and reports are made from command 1 on; name "
-                "the directory of the whole journal"
-            )
-        last_seq = history.last_seq
+        room = live_reports.room_of(history)
         if selection.follows:
-            check_comes(directory, selection.from_seq or 1, last_seq)
+            check_comes(directory, selection.from_seq or 1, history.last_seq)
         elif selection.from_seq is not None:
-            check_range(directory, selection.from_seq, selection.to_seq, last_seq)
-        each = [capacity_of(part.journal) for part in history.ranges(1, max(last_seq, 1))]
-    return Capacity(
-        orders_max=max(one.orders_max for one in each),
-        ids_max=max(one.ids_max for one in each),
-        instruments_max=max(one.instruments_max for one in each),
-        participants_max=max(one.participants_max for one in each),
-    )
+            check_range(directory, selection.from_seq, selection.to_seq, history.last_seq)
+    return room
 
 
 def _mask(batch: NDArray[Any], selection: Selection, kinds: NDArray[np.uint8] | None) -> NDArray[np.bool_]:

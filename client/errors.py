@@ -39,6 +39,10 @@ class StreamLost(ConnectionLost):
     """The exchange lost messages: it has fewer of this session than arrived here, or left some out."""
 
 
+class ReportsLost(ClientError):
+    """End of a cursor of reports: a crash of the node has undone what was told, or the journal cannot be read."""
+
+
 class NotConnected(ClientError):
     """Request not sent, without a connection that has caught up. Repeat it when there is one."""
 

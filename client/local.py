@@ -22,9 +22,10 @@ from client.events import Event, Side
 from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, Request
 from client.prices import KEEP, Keep, Price
+from journal import Journal, JournalError
 from tape.errors import TapeError
 from tape.form import directory_key
-from tape.lines import ClientLine, journal_id_of
+from tape.lines import ClientLine, lines_path
 from tape.shared_file import SHARED
 from wire.ouch_codes import TimeInForce
 
@@ -88,11 +89,14 @@ class LocalClient:
     def connect(self) -> None:
         """Log in, and read the stream so far. Raises CannotConnect, LoginRefused, ConnectionLost."""
         try:
-            found = sorted(SHARED.glob(f"lockstep-*-{directory_key(self._directory)}-lines"))
-            if not found:
+            # A directory has the number of an earlier one that was removed, whose node may still run.
+            with Journal.open(self._directory, readonly=True) as journal:
+                journal_id = journal.journal_id
+            path = lines_path(SHARED, journal_id, directory_key(self._directory))
+            if not path.exists():
                 raise CannotConnect(f"no node runs on {self._directory}, or one without --tape-mb; start it there")
-            self._line = ClientLine(found[0], journal_id_of(found[0]))
-        except (TapeError, OSError) as error:
+            self._line = ClientLine(path, journal_id)
+        except (TapeError, JournalError, OSError) as error:
             raise CannotConnect(f"no line to the node on {self._directory}: {error}") from error
         line = self._line
         if not self._wait(line.served):

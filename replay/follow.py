@@ -4,7 +4,9 @@ comes next.
 The node notices nothing. The tape is read as long as it has the next command: an engine is not needed for that. Where
 it was overrun, the node has ended or none runs, the journal is played by an engine of the reader's own, which goes
 through the slices that the node begins; then the tape is looked for again. The rows and their order are the same
-either way. Blocks that define a name are always taken from the journal, since the engine knows what came of them.
+either way. While a node has a tape, its journal is read no further than the tape says that answers may leave: commands
+that a primary has on its disk, and its standby has not, are told to nobody. Blocks that define a name are always taken
+from the journal, since the engine knows what came of them.
 """
 
 import time
@@ -15,15 +17,16 @@ from typing import Final
 
 import numpy as np
 
+from engine.capacity import Capacity
 from engine.interface import MarketEngine
 from engine.names import Directory
 from engine.records import CommandKind
 from journal import Journal
-from journal.history import History
+from journal.history import History, SliceRange
 from replay.errors import ReplayError
 from replay.live_tape import LiveTape, TapedRows, Why
 from replay.past import PlayedBlock, PlayedRows, RowRange
-from replay.rebuild import played, start
+from replay.rebuild import capacity_of, played, start
 
 #: Wait between two looks, in seconds: after a block, and the longest while nothing comes, on a tape and on a disk.
 LOOK_S: Final = 0.002
@@ -38,6 +41,7 @@ class Follower:
     """Reader of what a node adds to its directory, behind an engine's position.
 
     ``tape``: that of the node, None to read the journal alone. ``journaled``, ``taped``: blocks given from either.
+    ``capacity``: of the slice that was read or whose node was found last; None before that.
     """
 
     def __init__(self, directory: Path, engine: MarketEngine, tape: LiveTape | None) -> None:
@@ -47,31 +51,35 @@ class Follower:
         self._behind = True  # the journal may have what the tape has not
         self._node = 0  # times that a tape was found, when last looked
         self.journaled = self.taped = 0
+        self.capacity: Capacity | None = None
 
-    def blocks(self, to_seq: int | None = None) -> Iterator[PlayedBlock | None]:
-        """Blocks until ``to_seq`` (None: for ever); None where nothing is new.
+    def blocks(self, to_seq: int | None = None, *, waits: bool = True) -> Iterator[PlayedBlock | None]:
+        """Blocks until ``to_seq`` (None: for ever); None where nothing is new. waits: False to look again without a
+        pause (at a journal alone, a few times a second).
 
         Raises ReplayError for commands that a crash of the node has undone after they were given, and what replay and
         journal raise, such as for a slice of other rules.
         """
-        wait_s = LOOK_S
+        wait_s, look_at_s = LOOK_S, 0.0
         while to_seq is None or self._seq < to_seq:
             found = self._from_tape(to_seq)
             if found is not None:
-                wait_s = LOOK_S
+                wait_s, look_at_s = LOOK_S, 0.0
                 yield found
                 continue
             given = False
-            if self._behind:
+            if self._behind and (waits or time.monotonic() >= look_at_s):
                 for block in self._from_journal(to_seq):
                     given = True
                     yield block
+                look_at_s = time.monotonic() + QUIET_LOOK_S
             if given:
-                wait_s = LOOK_S
+                wait_s, look_at_s = LOOK_S, 0.0
                 continue
             yield None
-            time.sleep(wait_s)
-            wait_s = min(2 * wait_s, QUIET_LOOK_S if self._behind else QUIET_TAPE_S)
+            if waits:
+                time.sleep(wait_s)
+                wait_s = min(2 * wait_s, QUIET_LOOK_S if self._behind else QUIET_TAPE_S)
 
     def _from_tape(self, to_seq: int | None) -> PlayedBlock | None:
         """Next block of the tape; None where it has none, with ``_behind`` set if the journal may have it."""
@@ -108,6 +116,8 @@ class Follower:
             tape.go_back()
             return False
         self._node = tape.attached
+        with Journal.open(self._directory, readonly=True) as journal:
+            self.capacity = capacity_of(journal)
         return True
 
     def _given(self, rows: PlayedRows, names: Directory) -> PlayedBlock:
@@ -117,12 +127,16 @@ class Follower:
 
     def _from_journal(self, to_seq: int | None) -> Iterator[PlayedBlock]:
         """Blocks that the journal has by now. The engine first takes what the tape has said."""
-        if _last_seq(self._directory) <= self._engine.seq:
+        released_seq = None if self._tape is None else self._tape.released_seq
+        if _least(_last_seq(self._directory), released_seq) <= self._engine.seq:
             return
         with History.open(self._directory) as history:
             self._go_ahead(history)
-            end = history.last_seq if to_seq is None else min(history.last_seq, to_seq)
+            end = _least(history.last_seq, released_seq, to_seq)
             for part in history.ranges(self._engine.seq + 1, end):
+                self.capacity = capacity_of(part.journal)
+                if self._engine.capacity != self.capacity:  # The slice began with larger or smaller tables.
+                    self._engine = start(part.journal, history.path, self._engine.seq, "kernel", True, [])
                 for play in played(part.journal, self._engine, part.to_seq):
                     self._compare(play)
                     if play.first_seq + len(play.commands) - 1 <= self._seq:
@@ -169,17 +183,18 @@ class Follower:
         )
 
 
-def follow(directory: Path, engine: MarketEngine, to_seq: int | None = None) -> Iterator[PlayedBlock | None]:
-    """Play what comes after the engine's position, until ``to_seq`` (None: for ever); None where nothing is new.
+def parts_until(history: History, from_seq: int, to_seq: int) -> list[SliceRange]:
+    """The parts of a range of commands after which a ``Follower`` goes on: at the end of the last one there can be an
+    engine. ``from_seq``: at most one more than ``to_seq``."""
+    parts = list(history.ranges(from_seq, to_seq)) if from_seq <= to_seq else []
+    last = history.last
+    if to_seq >= last.start_seq and not (parts and parts[-1].journal is last):
+        parts.append(SliceRange(last, max(from_seq, last.start_seq + 1), to_seq))
+    return parts or [SliceRange(history.slice_of(from_seq), from_seq, to_seq)]
 
-    Raises as ``Follower.blocks``.
-    """
-    with Journal.open(directory, readonly=True) as journal:
-        tape = LiveTape(directory, journal.journal_id)
-    try:
-        yield from Follower(directory, engine, tape).blocks(to_seq)
-    finally:
-        tape.close()
+
+def _least(seq: int, *bounds: int | None) -> int:
+    return min([seq, *(each for each in bounds if each is not None)])
 
 
 def _last_seq(directory: Path) -> int:

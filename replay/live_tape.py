@@ -47,9 +47,13 @@ class LiveTape:
         self._held: Block | None = None  # read, and not released when last looked
         self.attached = self.lost = 0
 
+    def find(self) -> bool:
+        """True if there is a tape, after a look for one."""
+        return self._reader is not None or self._attach()
+
     def take(self, seq: int) -> TapedRows | Why:
         """Rows of a block that were released, from command ``seq`` on, or the reason for none. Raises TapeError."""
-        if self._reader is None and not self._attach():
+        if not self.find():
             return Why.NONE
         assert self._reader is not None
         lives = self._reader.writer_lives()  # first: what is published later than this is read in the next call
@@ -66,6 +70,11 @@ class LiveTape:
     def applied_seq(self) -> int | None:
         """Last command of the node; None where there is no tape, as far as the last ``take`` has seen."""
         return None if self._reader is None else self._reader.load(Place.APPLIED)
+
+    @property
+    def released_seq(self) -> int | None:
+        """Last command of the node that may be told; None where there is no tape, as ``applied_seq``."""
+        return None if self._reader is None else self._reader.load(Place.RELEASED)
 
     def go_back(self) -> None:
         """Forget where the reader stands: the block that was taken last is read elsewhere, or again."""

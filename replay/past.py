@@ -80,11 +80,12 @@ class PastSlice:
         *,
         lead: bool = False,
         need_events: bool = True,
+        need_engine: bool = False,
         prepare: Callable[[], object] = lambda: None,
     ) -> None:
         """``lead``: include the blocks between the start of the replay and the range. ``need_events``: false where a
-        slice of other rules can do without. ``prepare``: called before an engine is made. Raises ReplayError where
-        events are needed that cannot be had.
+        slice of other rules can do without. ``need_engine``: true for a replay where the events are kept too.
+        ``prepare``: called before an engine is made. Raises ReplayError where events are needed that cannot be had.
         """
         self._history, self._part, self._lead = history, part, lead
         self.notes: list[str] = []
@@ -93,12 +94,13 @@ class PastSlice:
         self._engine: MarketEngine | None = None
         self._kept: KeptEvents | None = None
         rules_version = int(part.journal.meta.get("rules_version", RULES_VERSION))
-        kept = _kept_of(part, self.notes, can_replay=rules_version == RULES_VERSION)
+        can_replay = rules_version == RULES_VERSION
+        kept = None if need_engine and can_replay else _kept_of(part, self.notes, can_replay=can_replay)
         if kept is not None:
             self._kept = kept
             self.seq = part.journal.start_seq if lead else self.seq
             self.open_orders = kept.open_orders
-        elif rules_version == RULES_VERSION:
+        elif can_replay:
             prepare()
             engine = start(part.journal, history.path, part.from_seq - 1, "kernel", True, self.notes)
             self._engine, self.seq, self.open_orders = engine, engine.seq, engine.open_orders()

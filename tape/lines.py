@@ -47,14 +47,6 @@ def lines_path(folder: Path, journal_id: bytes, key: str = "") -> Path:
     return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}{_ENDING}"
 
 
-def journal_id_of(path: Path) -> bytes:
-    """The journal that the name of a file of lines has. Raises TapeError."""
-    try:
-        return bytes.fromhex(path.name.split("-")[1])
-    except (IndexError, ValueError):
-        raise TapeError(f"{path} is no file of lines; remove it") from None
-
-
 def pipe_of(path: Path) -> Path:
     """Path of the pipe beside the file of lines."""
     return path.with_name(f"{path.name.removesuffix(_ENDING)}-wake")

@@ -26,21 +26,16 @@ LAYERS = [
     {"benchmarks"},
     {"cli"},
 ]
-#: Folders that may import of ours only what is named: what is pure has no need of the rest.
+_CLIENT = ("wire", "wire.errors", "wire.ouch_codes", "wire.ouch_layout", "wire.soup", "wire.soup_session")
+#: Folders, and files of them, that may import of ours only what is named: what is pure has no need of the rest.
 ONLY: dict[str, tuple[str, ...]] = {
     "wire": (),
-    "client": (
-        "wire",
-        "wire.errors",
-        "wire.ouch_codes",
-        "wire.ouch_layout",
-        "wire.soup",
-        "wire.soup_session",
-        # Of client.local alone, which nothing else of the client imports.
+    "client": _CLIENT,
+    # Clients beside the node, which nothing else of the client imports.
+    "client/local.py": (*_CLIENT, "journal", "tape.errors", "tape.form", "tape.lines", "tape.shared_file"),
+    "client/local_reports.py": (
+        *("engine.names", "journal", "notation.reports", "replay.errors", "replay.live_reports", "reports"),
         "tape.errors",
-        "tape.form",
-        "tape.lines",
-        "tape.shared_file",
     ),
 }
 
@@ -76,8 +71,9 @@ def faults(path: str, source: str) -> list[str]:
     found = []
     for line, dotted in imports(source):
         name = dotted.split(".")[0]
-        if own in ONLY and name in RANK and name != own and dotted not in ONLY[own]:
-            found.append(f"{path}:{line}: {own} may import only {', '.join(ONLY[own]) or 'itself'}, not {dotted}")
+        only = ONLY.get(path, ONLY.get(own))
+        if only is not None and name in RANK and name != own and dotted not in only:
+            found.append(f"{path}:{line}: {own} may import only {', '.join(only) or 'itself'}, not {dotted}")
         elif name in RANK and name != own and RANK[name] >= RANK[own]:
             found.append(f"{path}:{line}: {own} may not import {name}")
         if name in HOMES and not path.startswith(HOMES[name]):
@@ -269,6 +265,8 @@ def test_planted_violations_are_found() -> None:
     assert faults("wire/ouch.py", "import engine\n")
     assert faults("client/messages.py", "import wire.ouch\n")
     assert faults("client/orders.py", "from engine.names import pack\n")
+    assert faults("client/orders.py", "from tape.lines import ClientLine\n")
+    assert not faults("client/local.py", "from tape.lines import ClientLine\n")
     assert faults("wire/ouch.py", "from checkpoints import image\n")
     assert faults("wire/ouch.py", "import numba\n")
     assert not faults("wire/ouch.py", "from wire.soup import packet\n")

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from tape.line_kernels import (
     first_word,
     sleeps,
 )
-from tape.lines import ClientLine, journal_id_of, pipe_of
+from tape.lines import ClientLine, MarketLines, pipe_of
 from tape.shared_file import SHARED
 from tests.ouch_messages import cancel, enter
 from tests.running import Client, Running, kinds, started, until
@@ -54,8 +54,8 @@ def local(node: Running, user: str = "UA", **options: object) -> LocalClient:
 
 
 def line_of(node: Running) -> ClientLine:
-    path = lines_of(node.data, journal_id(node.data))
-    return ClientLine(path, journal_id_of(path))
+    found = journal_id(node.data)
+    return ClientLine(lines_of(node.data, found), found)
 
 
 def test_a_local_client_is_served_by_the_turn_and_its_stream_is_that_of_a_socket(node: Running) -> None:
@@ -129,6 +129,17 @@ def test_it_goes_on_after_the_node_was_killed(node: Running) -> None:
         again.enter("XYZ", Side.BUY, 5, "9.00")
 
 
+@pytest.mark.parametrize("node", ["none"], indirect=True)
+def test_lines_of_another_journal_under_the_number_of_the_directory_are_left_alone(node: Running) -> None:
+    """A directory may have the number of one that was removed while its node still runs."""
+    other = bytes(16)
+    with closing(MarketLines(lines_of(node.data, other), other)), local(node) as client:
+        client.enter("XYZ", Side.BUY, 5, "9.00")
+    node.end(signal.SIGTERM)
+    with closing(MarketLines(lines_of(node.data, other), other)), pytest.raises(CannotConnect, match="no node runs"):
+        local(node).connect()
+
+
 def test_all_lines_may_be_in_use_and_one_that_was_given_back_is_free(node: Running) -> None:
     held = [line_of(node) for _ in range(LINES_MAX)]
     with pytest.raises(TapeError, match=r"all 16 lines of .* are in use"):
@@ -190,20 +201,20 @@ def _victim(node: Running, seed: int, *, torn: bool) -> None:
             time.sleep(0.001)
 
 
-def _kill_victims(node: Running, count: int, *, torn: bool = False) -> int:
+def _kill_victims(node: Running, count: int, *, torn: bool = False, first: int = 0) -> int:
     """Trade by a line and a socket while victims are killed at random moments; gives the orders that were answered."""
-    draw, number = random.Random(4), 0
-    tcp = Client(node.port, "UB")
+    draw, number = random.Random(4 + first), 0
+    tcp = Client(node.port, "UB", seq=0)
     with local(node) as client:
-        for seed in range(count):
+        for seed in range(first, first + count):
             child = forked(lambda seed=seed: _victim(node, seed, torn=torn))  # type: ignore[misc]
             until_s = time.monotonic() + draw.random() / 20
             try:
                 while time.monotonic() < until_s or node.status()["direct_connections"] < 3:
                     client.enter("XYZ", Side.BUY, 1, "8.00").cancel()
-                    tcp.socket.sendall(enter(f"t{number}", "B", 1, 80_000) + cancel(f"t{number}"))
+                    tcp.socket.sendall(enter(f"{first}t{number}", "B", 1, 80_000) + cancel(f"{first}t{number}"))
                     number += 1
-                    tcp.take(1 + 2 * number)
+                    tcp.take(2 * number)
                     if torn and time.monotonic() > until_s:
                         break
             finally:
@@ -211,6 +222,8 @@ def _kill_victims(node: Running, count: int, *, torn: bool = False) -> int:
                 os.waitpid(child, 0)
             until(lambda: node.status()["direct_connections"] == 2)
         assert len(client.open_orders()) == 0
+    tcp.socket.close()
+    until(lambda: node.status()["connections"] == 0)
     return number
 
 
@@ -232,9 +245,12 @@ def broken(node: Running) -> int:
 
 @pytest.mark.parametrize("node", ["none"], indirect=True)
 def test_bytes_that_are_published_before_they_are_written_end_the_connection_of_who_did_it(node: Running) -> None:
-    """Control of the test above: torn bytes show."""
-    _kill_victims(node, 5, torn=True)
-    assert broken(node) > 0
+    """Control of the test above: torn bytes show. On a busy machine a victim may be killed before it tears."""
+    for first in range(0, 100, 5):
+        _kill_victims(node, 5, torn=True, first=first)
+        if broken(node):
+            return
+    pytest.fail("no victim's torn bytes were noticed")
 
 
 def test_a_count_that_cannot_be_ends_that_connection_alone(node: Running) -> None:
