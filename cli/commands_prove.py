@@ -38,8 +38,18 @@ def verify(
 @app.command(rich_help_panel=PANEL)
 def compare(
     directory_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="A node's data directory, or a bundle.")],
-    directory_b: Annotated[Path, typer.Argument(metavar="DIR_B", help="Another's.")],
+    directory_b: Annotated[
+        Path | None, typer.Argument(metavar="[DIR_B]", help="Another's. Without it: DIR_A and a replay of its journal.")
+    ] = None,
     engine: Engine = EngineChoice.kernel,
+    state: Annotated[
+        bool, typer.Option("--state", help="Find the command after which the states part, with part and row.")
+    ] = False,
+    outcome: Annotated[bool, typer.Option("--outcome", help="Show trades, positions and money that differ.")] = False,
+    release: Annotated[
+        Path | None,
+        typer.Option(metavar="PYTHON", help="With DIR_A alone: compare with the release of this interpreter."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Find the first block, sequence number and part in which two nodes differ.
@@ -48,18 +58,26 @@ def compare(
     which is right. If all agree, each node's state is rebuilt from its own checkpoint and compared part by part. With
     the reference engine, open orders and instruments are also compared with its replay from command 1.
 
+    With --state every checkpoint of both is compared with a replay. The first command after which the states differ is
+    found by halving, with part, row, and the later commands that the difference touched. With DIR_A alone, its
+    checkpoints and a replay are compared; with --engine reference, both engines on its journal; with --release, this
+    release and another.
+
     Two bundles, which the nodes of a pair write at a divergence, are opened in the same way: each node's state is
     compared with a replay of its own journal.
 
-    Example: lockstep compare node1 node2
+    Example: lockstep compare node1 node2 --state --outcome
 
-    Example: lockstep compare node1 node2 --engine reference
+    Example: lockstep compare node1 --state --engine reference
+
+    Example: lockstep compare node1 --release /opt/lockstep-1/.venv/bin/python
 
     Example: lockstep compare a/divergence-3-90211.bundle b/divergence-3-90211.bundle
     """
+    from cli.parting import Closer
     from cli.proof import compare as command
 
-    return command(directory_a, directory_b, engine, as_json=as_json)
+    return command(directory_a, directory_b, engine, as_json=as_json, ask=Closer(state, outcome, release))
 
 
 @app.command(rich_help_panel=PANEL)

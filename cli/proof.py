@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cli import errors, screen
+from cli import errors, parting, screen
 from cli.errors import WrongUse
 from cli.node import check_whole
 from cli.options import EngineChoice
+from cli.parting import Closer, Found
 from cli.warmup import ready
 from notation.objects import command_object, event_object
 from notation.words import price
@@ -147,15 +148,21 @@ def _one(row: NDArray[Any]) -> "np.void":
 
 def compare(
     directory_a: Path,
-    directory_b: Path,
+    directory_b: Path | None,
     engine: EngineChoice,
     *,
     as_json: bool,
+    ask: Closer = Closer(),  # noqa: B008 -- it is frozen
     on_difference: Callable[[CompareReport], object] = lambda _: None,
 ) -> int:
     """`lockstep compare`: exit status 1 if the two differ; a shorter journal that equals the beginning of the other
     does not. ``on_difference``: gets the report of two directories that differ, once it is shown.
     """
+    parting.check_use(directory_b, ask)
+    if directory_b is None:
+        return _compare_one(directory_a, engine, ask, as_json=as_json)
+    if ask.asked and (directory_a.is_file() or directory_b.is_file()):
+        raise WrongUse("a bundle has no whole journal; --state and --outcome take directories")
     if directory_a.is_file() and directory_b.is_file():
         from cli.bundle_report import compare as of_bundles
 
@@ -168,14 +175,44 @@ def compare(
         check_whole(directory_b)
     ready()
     with errors.finding(), screen.Bar("comparing") as bar:
-        report = compare_directories(directory_a, directory_b, engine=engine.value, progress=bar.to)
+        report = compare_directories(
+            directory_a, directory_b, state=not ask.state, engine=engine.value, progress=bar.to
+        )
+    found = Found()
+    if ask.asked:
+        with errors.finding(), screen.Bar("looking for where they part") as bar:
+            found = parting.of_two((directory_a, directory_b), report, ask, bar.to)
     if as_json:
-        screen.print_json(_compared_facts(directory_a, report))
+        facts = _compared_facts(directory_a, report) | parting.facts_of(found, directory_a)
+        screen.print_json(facts | {"same": report.same and found.same, "differs": report.differs or not found.same})
     else:
         _show_compared(directory_a, directory_b, report)
+        parting.show(found, directory_a)
+        differs = not found.same and not report.differs
+        screen.verdict(report.same and found.same, "DIFFERENT" if differs else _compared_verdict(report))
     if report.differs:
         on_difference(report)
-    return errors.FINE if report.same else errors.FOUND
+    return errors.FINE if report.same and found.same else errors.FOUND
+
+
+def _compare_one(directory: Path, engine: EngineChoice, ask: Closer, *, as_json: bool) -> int:
+    """One directory: its checkpoints and a replay, or two engines or releases on its journal."""
+    with errors.finding():
+        check_whole(directory)
+    ready()
+    with errors.finding(), screen.Bar("looking for where they part") as bar:
+        found = parting.of_one(directory, engine, ask, bar.to)
+    states = found.states
+    assert states is not None, "one directory has its states compared"
+    if as_json:
+        first, last = states.from_seq, states.to_seq
+        report = CompareReport(last, first, last, first, last, 0, engine=engine.value, notes=states.notes)
+        facts = _compared_facts(directory, report) | parting.facts_of(found, directory)
+        screen.print_json(facts | {"same": found.same, "differs": not found.same})
+    else:
+        parting.show(found, directory)
+        screen.verdict(found.same, "equal" if found.same else "DIFFERENT")
+    return errors.FINE if found.same else errors.FOUND
 
 
 def _compared_facts(directory_a: Path, report: CompareReport) -> dict[str, Any]:
@@ -255,7 +292,6 @@ def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) 
         shorter, longer = ("A", "B") if report.prefix_of == "a" else ("B", "A")
         behind = abs(report.last_seq_a - report.last_seq_b)
         screen.print_line(f"{shorter} equals the beginning of {longer}, {screen.counted(behind, 'command')} behind")
-    screen.verdict(report.same, _compared_verdict(report))
 
 
 def _compared_span(report: CompareReport) -> str:

@@ -18,6 +18,7 @@ from cli.errors import WrongUse
 from cli.history import chosen_plays, stretches
 from cli.node import check_name, rebuilt_at
 from cli.order import Asked, orders_of
+from cli.outcome_tables import show_outcomes
 from cli.reports import room_of
 from cli.warmup import ready
 from directory.begin import holds_journal
@@ -25,14 +26,11 @@ from directory.recover import create
 from engine.names import Directory
 from engine.records import CommandKind, concatenate
 from journal.history import History
-from notation.words import price
 from replay.outcome import Facts, Outcome
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
-#: Differences of a table at most; further ones are counted, and JSON has them.
-_LINES_MAX: Final = 20
 
 
 @dataclass(frozen=True)
@@ -146,39 +144,5 @@ def _show(facts: Facts) -> None:
     before, after = facts["before"], facts["after"]
     left_out = screen.counted(facts["left_out"], "row")
     screen.print_line(f"{facts['change']}: {left_out} left out, the others as they were")
-    rows = [
-        (name, screen.count(before[name]), screen.count(after[name]), f"{after[name] - before[name]:+,}")
-        for name in ("trades", "shares")
-    ]
-    screen.table(["in all", "was", "would be", "difference"], rows, right=("was", "would be", "difference"))
-    _differences("symbol", "last price", before["instruments"], after["instruments"], "last_price_e4")
-    _differences("symbol", "shares", before["instruments"], after["instruments"], "shares")
-    _differences("symbol", "halts", before["instruments"], after["instruments"], "halts")
-    _differences("participant", "profit", before["participants"], after["participants"], "profit_e4")
-    _differences("participant", "positions", before["participants"], after["participants"], "positions")
-    reasons = {name: {"count": before["refused"].get(name, 0)} for name in {**before["refused"], **after["refused"]}}
-    would = {name: {"count": after["refused"].get(name, 0)} for name in reasons}
-    _differences("refused with", "orders", reasons, would, "count")
+    show_outcomes(before, after, ("was", "would be"))
     screen.print_line(f"{facts['data']} has the market as it would have been; every other command reads it")
-
-
-def _differences(what: str, column: str, before: Facts, after: Facts, key: str) -> None:
-    """Table of the values that differ; nothing where none does."""
-    rows = [
-        (name, _cell(before[name][key], key), _cell(after.get(name, {}).get(key), key))
-        for name in before
-        if before[name][key] != after.get(name, {}).get(key)
-    ]
-    if rows:
-        heads = [what, f"{column} was", "would be"]
-        screen.table(heads, rows[:_LINES_MAX], right=heads[1:])
-        if len(rows) > _LINES_MAX:
-            screen.print_line(f"and {screen.count(len(rows) - _LINES_MAX)} more; --json prints all")
-
-
-def _cell(value: Any, key: str) -> str:
-    if value is None or value == {}:
-        return "-"
-    if isinstance(value, dict):
-        return ", ".join(f"{symbol} {qty:+,}" for symbol, qty in value.items())
-    return price(value) if key.endswith("_e4") else screen.count(value)

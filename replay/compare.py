@@ -157,7 +157,7 @@ def compare(
         if report.command is not None or report.seq == 0:
             return report
         first = max(a.there_from_seq, b.there_from_seq)
-        other = _other_capacity(a, b, first, report.seq)
+        other = other_capacity(a, b, first, report.seq)
         if other and first > 1:
             # Neither has an image where the other one begins.
             return replace(report, notes=(*report.notes, f"{other.partition(':')[0]}: only commands were compared"))
@@ -268,7 +268,7 @@ def _judge(
     return replace(difference, replayed=replayed, agrees=agrees)
 
 
-def _other_capacity(a: History, b: History, first_seq: int, last_seq: int) -> str:
+def other_capacity(a: History, b: History, first_seq: int, last_seq: int) -> str:
     """A sentence on the first place at which two engines are of different capacity; "" where there is none."""
     unequal: list[str] = []
     for part in a.ranges(first_seq, last_seq):

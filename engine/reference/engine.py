@@ -1,6 +1,7 @@
 """The shell: batches of COMMAND rows in, EVENT rows out, the chain of event digests, and views of the state."""
 
 from collections.abc import Callable
+from copy import copy, deepcopy
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +83,13 @@ class ReferenceEngine:
         events = log.take()
         self._chain.add(events)
         return events
+
+    def copy(self) -> "ReferenceEngine":
+        """Another market in the same state."""
+        made = copy(self)
+        made._venue = deepcopy(self._venue)
+        made._chain = EventChain.from_arrays(self._chain.arrays())
+        return made
 
     @classmethod
     def restore(

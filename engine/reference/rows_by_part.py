@@ -54,8 +54,38 @@ LIMIT_COLUMNS: Final = (
     "limits", "max_order_qty", "max_order_value_e4", "rate_orders", "rate_window_ns", "max_position_qty", "credit_e4",
     "margin_bps", "adv_share_bps", "max_open_orders", "max_ids",
 )  # fmt: skip
+LIMIT_COLUMNS_OF_PAIRS: Final = ("participant", "instrument", *LIMIT_COLUMNS)
 #: The newest entries that an order rate counts, oldest first.
 ENTRY_COLUMNS: Final = ("participant", "time_ns")
+#: Columns of each table; those of the events are arrays of another kind.
+TABLE_COLUMNS: Final = {
+    "venue": VENUE_COLUMNS + CONTINUATION_COLUMNS,
+    "instruments": INSTRUMENT_COLUMNS + INDICATIVE_COLUMNS,
+    "participants": PARTICIPANT_COLUMNS,
+    "orders": ORDER_COLUMNS,
+    "ids": ID_COLUMNS,
+    "levels": LEVEL_COLUMNS,
+    "queues": QUEUE_COLUMNS,
+    "stops": STOP_COLUMNS,
+    "best": BEST_COLUMNS,
+    "exposures": EXPOSURE_COLUMNS,
+    "limits": LIMIT_COLUMNS_OF_PAIRS,
+    "entries": ENTRY_COLUMNS,
+}
+
+
+def with_names(parts: Mapping[str, Tables]) -> dict[str, Tables]:
+    """The rows of each table as records of int64 with the names of its columns."""
+    return {part: {name: _named(name, rows) for name, rows in tables.items()} for part, tables in parts.items()}
+
+
+def _named(name: str, rows: Table) -> Table:
+    columns = TABLE_COLUMNS.get(name)
+    if columns is None:
+        return rows
+    kind = np.dtype([(column, "<i8") for column in columns])
+    named: Table = np.ascontiguousarray(rows, np.int64).view(kind).reshape(-1)
+    return named
 
 
 def table(rows: Iterable[Iterable[int]], columns: int) -> Table:
