@@ -23,6 +23,7 @@ from gateway.ouch.open_orders import insert_all, orders_of
 from gateway.ouch.recent import RECENT, RECENT_ROWS
 from gateway.ouch.tables import (
     BLOCK_ROWS_MAX,
+    EARLIER_LAYOUTS,
     EVENT_BYTES_MAX,
     TABLES_LAYOUT,
     TABLES_VERSION,
@@ -47,6 +48,8 @@ def layout_row(version: int, layout: bytes) -> NDArray[np.uint8]:
 
 
 _LAYOUT: Final = layout_row(TABLES_VERSION, TABLES_LAYOUT)
+#: Of earlier releases with the same tables: restored as well.
+_EARLIER_LAYOUTS: Final = tuple(layout_row(1, layout).tobytes() for layout in EARLIER_LAYOUTS)
 
 
 class OuchStreams(Streams):
@@ -326,7 +329,8 @@ class OuchStreams(Streams):
         """
         tables = self.tables
         try:
-            if not np.array_equal(image["layout"], _LAYOUT):
+            layout = image["layout"]
+            if not np.array_equal(layout, _LAYOUT) and layout.tobytes() not in _EARLIER_LAYOUTS:
                 raise ValueError("they were written with other tables than this release has")
             if len(image["users"]) > len(tables.users) or len(image["stocks"]) > len(tables.stocks):
                 raise ValueError("they have more users or instruments than there is room for")

@@ -147,9 +147,13 @@ unpack_tables = unpack_pointers(_SMALLEST)
 
 
 def imaged_arrays(tables: StreamTables = _SMALLEST) -> dict[str, np.ndarray[Any, Any]]:
-    """Tables in an image; the others are working room, or are rebuilt."""
-    return {name: getattr(tables, name) for name in ("users", "stocks", "open", "rest", "carried")}
+    """Tables in an image; the others are working room, or are rebuilt. A carried row goes as its bytes: names of its
+    fields come with each release, and change nothing here."""
+    named = {name: getattr(tables, name) for name in ("users", "stocks", "open", "rest")}
+    return named | {"carried": tables.carried.view(np.uint8)}
 
 
 #: Digest (16 bytes) of names, order, dtypes and shapes of the imaged tables at the smallest size.
 TABLES_LAYOUT: Final = layout_digest(imaged_arrays())
+#: The same tables as releases before described them, with the fields of a carried row: of RULES_VERSION 5.
+EARLIER_LAYOUTS: Final = (bytes.fromhex("8cbd4f97a2e49fdeb3be421eeaa83364"),)

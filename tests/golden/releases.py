@@ -7,7 +7,7 @@ from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
 #: Names of the directories, and the RULES_VERSION of each.
-RELEASES: Final = {"release-0.1": 3, "release-rules-3": 3, "release-rules-4": 4}
+RELEASES: Final = {"release-0.1": 3, "release-rules-3": 3, "release-rules-4": 4, "release-rules-5": 5}
 
 
 def release_copy(name: str, target: Path) -> Path:

@@ -21,13 +21,14 @@ from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp
 
 
-def moved(name: str, *modules: str) -> Any:
-    """A function or class that some releases have in another module."""
+def moved(name: str, *modules: str, earlier: str = "") -> Any:
+    """A function or class that some releases have in another module, or by an earlier name."""
     for module in modules:
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ModuleNotFoundError, AttributeError):
-            continue
+        for each in (name, earlier):
+            try:
+                return getattr(importlib.import_module(module), each)
+            except (ModuleNotFoundError, AttributeError):
+                continue
     raise SystemExit(f"this release has no {name} in {', '.join(modules)}")
 
 
@@ -64,6 +65,15 @@ CONTEXT, NEW_CONTEXT = ("context", "new_context") if "context" in (COMMAND.names
 def counter(venue: Any, *names: str) -> int:
     """A counter of the venue that some releases call otherwise."""
     return int(venue[next(name for name in names if name in venue.dtype.names)])
+
+
+def kept_beside(outbox: Any) -> dict[str, Any]:
+    """The users' streams as an image has them, under the name that the release gives them."""
+    try:
+        projections = importlib.import_module("checkpoints.projections").Projections
+    except ModuleNotFoundError:
+        return {"beside": outbox.image()}
+    return {"projections": projections([outbox]).images()}
 
 
 def context(participant: int, side: int) -> int:
@@ -211,9 +221,12 @@ def main(directory: Path) -> None:
     create, image, stateful = (
         moved(name, "directory.recover", "replay.recover") for name in ("create", "image", "stateful")
     )
-    outbox_class, store = moved("Outbox", "gateway.outbox"), moved("CheckpointStore", "checkpoints")
+    outbox_class = moved("OuchOutbox", "gateway.ouch.outbox", "gateway.outbox", earlier="Outbox")
+    store = moved("CheckpointStore", "checkpoints")
     journal, engine = create(directory, CAPACITY)
-    outbox = outbox_class(directory, CAPACITY)
+    # Streams name their journal since RULES_VERSION 5.
+    of_journal = (journal.journal_id,) if RULES_VERSION >= 5 else ()
+    outbox = outbox_class(directory, CAPACITY, *of_journal)
     streams: dict[str, dict[int, list[Any]]] = {}
     kinds: dict[int, int] = {}
 
@@ -226,7 +239,8 @@ def main(directory: Path) -> None:
         for kind in events["kind"].tolist():
             kinds[kind] = kinds.get(kind, 0) + 1
 
-    outbox.forward = forward
+    # The callback that gets each stretch of a stream.
+    setattr(outbox, "on_segment" if hasattr(outbox, "on_segment") else "forward", forward)
     with journal:
         pipeline = Pipeline(FileStamp(), journal, engine, publishers=[outbox.observe, count])
         for rows in days():
@@ -236,9 +250,9 @@ def main(directory: Path) -> None:
                 pipeline.all()
         engine.check()
         outbox.spool.flush()
-        taken = image(stateful(engine), CAPACITY)
-        store(directory).write(type(taken)(**vars(taken) | {"beside": outbox.image()}))
-        kept = sorted(each.name for each in (directory / "streams").iterdir())
+        taken = image(stateful(engine), CAPACITY, *of_journal)
+        store(directory).write(type(taken)(**vars(taken) | kept_beside(outbox)))
+        kept = sorted(each.stem for each in (directory / "streams").iterdir())
     for passing in (directory / "lock", directory / "journal" / "lock.mdb"):
         passing.unlink(missing_ok=True)
     venue = engine._state.venue[0]
