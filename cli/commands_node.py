@@ -44,15 +44,21 @@ def top(
             "--symbol", metavar="SYM", help="Instruments whose books are shown.", show_default="the first four"
         ),
     ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print all of it once: processes, agents, tape, rings and lines too.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Watch a running node: rates, latencies by stage, journal, sessions and books, live; a line a second on a pipe.
+    """Watch a running node: rates, latencies by stage, journal, sessions, books and, where the terminal is tall enough,
+    processes, agents, the tape and its readers, rings and lines; a line a second on a pipe.
 
     Example: lockstep top node1 --seconds 10
+
+    Example: lockstep top node1 --once
     """
     from cli.top import top as command
 
-    return command(directory, seconds, symbols or [], as_json=as_json)
+    return command(directory, seconds, symbols or [], as_json=as_json, once=once)
 
 
 @admin.command("do")

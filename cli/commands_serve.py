@@ -126,6 +126,22 @@ def serve(
             help="Shared memory for `lockstep tail` and other programs of this user beside the node; 0: none.",
         ),
     ] = 4,
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]PROTOCOL:PORT",
+            help="A gateway in a process of its own, such as ouch:9101; may be repeated.",
+            show_default="none",
+        ),
+    ] = None,
+    pin: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME=CPU,...",
+            help="Processors for the core and for gateways by name, such as core=0.",
+            show_default="any",
+        ),
+    ] = "",
     default_order_rate: Annotated[
         str,
         typer.Option(metavar="N/TIME|off", help="Order rate limit of participants defined from now on."),
@@ -238,13 +254,20 @@ def serve(
     from cli.serve import serve as command
     from cli.serve import tls_of
     from node.defaults import checked_rate, checked_share
+    from node.gateway_programs import gateway_options
     from node.node import NodeOptions
+    from node.pinning import check_names, pins
     from node.roll_policy import GB
+    from node.supervisor import CORE
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
+        gateways, pinned = gateway_options(gateway or []), pins(pin)
+        check_names(pinned, {CORE, *(each.name for each in gateways)})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if gateways and not tape_mb:
+        raise typer.BadParameter("--gateway needs the tape, which its process reads; give --tape-mb 1 or more")
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
         PairArguments(
@@ -284,6 +307,8 @@ def serve(
         clock_ahead_max_ns=round(clock_ahead_max_s * 1e9),
         accept_clock=accept_clock,
         tape_bytes=tape_mb << 20,
+        gateways=gateways,
+        pins=pinned,
         default_order_rate=order_rate,
         default_share_bps=share_bps,
     )

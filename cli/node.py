@@ -122,7 +122,7 @@ def plays_on(
         check_comes(directory, from_seq, last_seq)
         if row_before and from_seq <= last_seq:  # No slice ends with an EXTEND row.
             from_seq = max(from_seq - 1, history.slice_of(from_seq).start_seq + 1)
-        tape = LiveTape(directory, history.journal_id)
+        tape = LiveTape(directory, history.journal_id, "tail")
         tape.find()
         end = min(each for each in (last_seq, to_seq, tape.released_seq) if each is not None)
         parts = parts_until(history, from_seq, end)

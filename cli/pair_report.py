@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from cli import errors, screen
 from cli.admin import connected
+from cli.top_workings import process_words
 from directory.divergence import advice, read_mark
 from node.link import LinkError, LinkLost
 
@@ -75,7 +76,8 @@ def _single_facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
     """Facts about a node that is not of a pair."""
     words = {**pair, "role": "none: this node is not of a pair", "policy": _POLICIES.get(pair["policy"], "")}
     keys = ("role", "state", "state_reason", "policy", "seq", "released_seq", "event_digest")
-    return [(_LABELS[key], _counted(words[key])) for key in keys if words[key] != ""] + _warnings(pair)
+    facts = [(_LABELS[key], _counted(words[key])) for key in keys if words[key] != ""]
+    return facts + _processes(pair) + _warnings(pair)
 
 
 def _counted(value: Any) -> str:
@@ -104,7 +106,15 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
             facts.append(("standby", "none is connected"))
     else:
         facts.append(("can take over now", pair["cannot_take_over_reason"] or "yes"))
-    return facts + _warnings(pair)
+    return facts + _processes(pair) + _warnings(pair)
+
+
+def _processes(pair: dict[str, Any]) -> list[tuple[str, str]]:
+    """Processes that the operator named, with the core beside them, and others that do not run."""
+    found = pair.get("processes", ())
+    named = any(each["named"] for each in found)
+    shown = [each for each in found if each["named"] or each["reason"] or (named and each["process"] == "core")]
+    return [(f"process {each['process']}", process_words(each)) for each in shown]
 
 
 def _warnings(pair: dict[str, Any]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cli import errors, screen
 from cli.admin import connected, session_object, status_object
 from cli.pair_report import pair_facts, report_object
+from cli.top_workings import summary, tables, tape_line
 from node.link import Link
 
 if TYPE_CHECKING:
@@ -25,17 +26,20 @@ _LINE_S: Final = 1.0
 _BOOKS_S: Final = 2.0
 _BOOKS: Final = 4
 _SESSIONS: Final = 4
-#: Columns of the view with two facts on a line.
+#: Columns of the view with two facts on a line, and lines of the view without tables of the workings.
 _WIDE: Final = 80
+_TALL: Final = 24
 
 Sample = dict[str, Any]
 
 
-def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: bool) -> int:
-    """Watch until ``seconds`` have passed or an interrupt, which is an ordinary end."""
+def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: bool, once: bool = False) -> int:
+    """Watch until ``seconds`` have passed or an interrupt, which is an ordinary end. once: everything, and no more."""
     with connected(directory) as link:
         try:
-            if as_json or not screen.is_live(sys.stdout):
+            if once:
+                _print_once(next(_samples(link, 0.0, symbols, _LINE_S)), as_json=as_json)
+            elif as_json or not screen.is_live(sys.stdout):
                 for sample in _samples(link, seconds, symbols, _LINE_S):
                     screen.print_line(screen.json_line(_object(sample)) if as_json else line(sample))
                     screen.flush()
@@ -44,6 +48,20 @@ def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: 
         except KeyboardInterrupt:
             return errors.FINE
     return errors.FINE
+
+
+def _print_once(sample: Sample, *, as_json: bool) -> None:
+    if as_json:
+        screen.print_line(screen.json_line(_object(sample)))
+        return
+    screen.print_line(line(sample))
+    if sample["workings"] is None:
+        return
+    screen.print_line(tape_line(sample["workings"]))
+    for each in tables(sample["workings"]):
+        heads = [head for head, _ in each.heads]
+        screen.print_line()
+        screen.table(heads, each.rows, right=[head for head, number in each.heads if number])
 
 
 def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: float) -> Iterator[Sample]:
@@ -65,6 +83,7 @@ def _samples(link: Link, seconds: float | None, symbols: list[str], every_s: flo
             "sessions": sessions["sessions"],
             "sessions_total": sessions["total"],
             "books": books,
+            "workings": link.ask("workings")["workings"],
         }
         passed_s = time.monotonic() - began_s
         at_s = (passed_s // every_s + 1) * every_s  # at fixed times, however long the requests took
@@ -79,7 +98,8 @@ def _object(sample: Sample) -> Sample:
     sessions = [session_object(each) for each in sample["sessions"]]
     pair = report_object(sample["pair"]) if sample["pair"] is not None else None
     rest = {"status": status_object(sample["status"]), "pair": pair, "sessions": sessions}
-    return {"elapsed_s": sample["at_s"], **rest, "sessions_total": sample["sessions_total"], "books": sample["books"]}
+    last = {"books": sample["books"], "workings": sample["workings"]}
+    return {"elapsed_s": sample["at_s"], **rest, "sessions_total": sample["sessions_total"], **last}
 
 
 def _books(link: Link, symbols: list[str]) -> list[Sample]:
@@ -100,7 +120,14 @@ def line(sample: Sample) -> str:
         f"seq {screen.count(status.get('seq', 0))}, {rates}, "
         f"answered in {answer}, disk {_lag(status)} behind, {screen.counted(sample['sessions_total'], 'session')}, "
         f"digest {str(status.get('event_digest', ''))[:12]}, clock {status.get('clock', 'unset')}"
+        f"{_of_processes(sample)}"
     )
+
+
+def _of_processes(sample: Sample) -> str:
+    """End of a line: processes of a node that has more than its own."""
+    workings = sample.get("workings")
+    return "" if workings is None or len(workings["processes"]) < 2 else f", {summary(workings)}"
 
 
 def _not_open(status: Sample) -> str:
@@ -132,14 +159,17 @@ def _microseconds(status: Sample, stage: str, word: str) -> str:
 
 def _watch(link: Link, seconds: float | None, symbols: list[str]) -> None:
     with errors.output(), screen.live_view() as live:
+        before = None
         for sample in _samples(link, seconds, symbols, _LIVE_S):
-            live.update(drawn(sample, live.console.width), refresh=True)
+            live.update(drawn(sample, live.console.width, live.console.height, before), refresh=True)
+            before = sample
 
 
-def drawn(sample: Sample, columns: int = _WIDE) -> "RenderableType":
+def drawn(sample: Sample, columns: int = _WIDE, lines: int = _TALL, before: Sample | None = None) -> "RenderableType":
     """A sample as a screen of 80 by 24: the node, rates, stages, books and sessions.
 
-    On a terminal with fewer columns each fact has a line of its own, whole, with what matters most on top.
+    Where there are more lines, those tables of the workings follow that fit. On a terminal with fewer columns each fact
+    has a line of its own, whole, with what matters most on top. before: the sample before.
     """
     from rich.console import Group
     from rich.table import Table
@@ -154,7 +184,26 @@ def drawn(sample: Sample, columns: int = _WIDE) -> "RenderableType":
     grid.add_row(_stages(status), _best(sample["books"]))
     more = sample["sessions_total"] - len(sample["sessions"][:_SESSIONS])
     rest = Text(f"and {screen.count(more)} more" if more > 0 else "")
-    return Group(*_above(sample), grid, Text(), _connected(sample), rest)
+    return Group(*_above(sample), grid, Text(), _connected(sample), rest, *_below(sample, lines - _TALL, before))
+
+
+def _below(sample: Sample, room: int, before: Sample | None) -> "Iterator[RenderableType]":
+    """The tape and tables of the workings, as many as have room."""
+    from rich.text import Text
+
+    workings = sample.get("workings")
+    if workings is None or room < 2:
+        return
+    yield Text()
+    yield Text(tape_line(workings))
+    room -= 2
+    apart_s = sample["at_s"] - before["at_s"] if before is not None else 0.0
+    for each in tables(workings, None if before is None else before.get("workings"), apart_s):
+        if each.lines > room:
+            return
+        room -= each.lines
+        yield Text()
+        yield _table(list(each.heads), each.rows)
 
 
 def _above(sample: Sample) -> "list[Text]":

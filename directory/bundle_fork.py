@@ -13,7 +13,7 @@ from directory.bundle import Found, clear_leftovers, write_bundle
 from directory.recover import image, stateful
 from engine.interface import MarketEngine
 from journal import Journal
-from replay.forking import deaf_to_ctrl_c, drop_others, undisturbed
+from replay.forking import deaf_to_ctrl_c, drop_others, of_low_priority, undisturbed
 from replay.rebuild import capacity_of
 
 #: Lower priority of the child: the market goes first.
@@ -119,7 +119,7 @@ def _write_and_end(write: Callable[[], str], says: int) -> NoReturn:
         gc.disable()
         deaf_to_ctrl_c()
         drop_others(says)
-        os.nice(_NICE)
+        of_low_priority(_NICE)
         os.write(says, f"done {write()}".encode())
     except BaseException as error:  # the parent must get any error, and the child must end
         with suppress(OSError):

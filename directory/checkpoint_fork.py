@@ -31,7 +31,7 @@ from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
 from journal.slices import write_image_record
 from replay.errors import ReplayError
-from replay.forking import deaf_to_ctrl_c, drop_others, undisturbed
+from replay.forking import deaf_to_ctrl_c, drop_others, of_low_priority, undisturbed
 from replay.rebuild import capacity_of, why_not_origin
 
 _DURABLE = b"1"
@@ -192,6 +192,11 @@ class CheckpointFork:
         store.prune(self._keep, up_to=taken.seq, origin=taken.origin, versions=versions)
 
     @property
+    def child_pid(self) -> int:
+        """Number of the process that writes it; 0: there is none."""
+        return 0 if self._child is None else self._child.pid
+
+    @property
     def busy(self) -> bool:
         """True if a checkpoint is being written."""
         return self._child is not None
@@ -339,7 +344,7 @@ def _write_and_end(
         gc.disable()
         deaf_to_ctrl_c()
         drop_others(hears, says)
-        os.nice(_NICE)
+        of_low_priority(_NICE)
         taken = take()
 
         def may_be_named() -> bool:

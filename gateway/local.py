@@ -151,6 +151,10 @@ class LocalDoor:
     def __len__(self) -> int:
         return sum(each is not None for each in self._transports)
 
+    def users(self) -> dict[int, int]:
+        """Number of the user on each line with a client; 0 before the login."""
+        return {each.line: each.connection.user for each in self._transports if each is not None}
+
     def _on_wake(self) -> None:
         self.lines.drain()
         self.beat()

@@ -320,6 +320,12 @@ class Gateway:
         """Serve programs beside the node from now on, by their lines."""
         self._local = LocalDoor(lines, partial(self.connection, self.entrances[0]))
 
+    def local_users(self) -> dict[int, str]:
+        """Name of the user of each line with a program beside the node; "" before the login."""
+        streams = self.entrances[0].outbox.streams
+        users = {} if self._local is None else self._local.users()
+        return {line: streams.name(user) if user else "" for line, user in users.items()}
+
     def lead(self, line: StandbyLine) -> None:
         """Send rows of direct connections ahead of their block on the link to the standby, where that is enough."""
         if self._direct is not None:

@@ -155,6 +155,7 @@ def unpaired(
         "copies": [],
         "diverged": [],
         "divergences": [],
+        "processes": [],
         "warnings": [],
     }
 

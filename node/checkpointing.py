@@ -83,6 +83,11 @@ class CheckpointSchedule:
         )
 
     @property
+    def child_pid(self) -> int:
+        """Number of the process that writes a checkpoint; 0: there is none."""
+        return self._aside.child_pid
+
+    @property
     def finished_seq(self) -> int:
         """Last command of the newest checkpoint; 0: none."""
         return self._aside.finished_seq

@@ -82,6 +82,10 @@ STATUS_KEYS: Final = (
 PHASE_KEYS: Final = tuple(f"phase_{phase.name.lower()}" for phase in Phase)
 
 
+#: Keys of the report of what works in a node: lists of objects, but for the tape, which is one, or None.
+WORKINGS_KEYS: Final = ("processes", "agents", "tape", "readers", "rings", "lines")
+
+
 class OperationRefused(ValueError):
     """A request that cannot be carried out now; the message is one sentence for the operator."""
 
@@ -118,6 +122,11 @@ class PairControl(Protocol):
     @property
     def policy(self) -> str:
         """Release policy: what an answer waits for."""
+        ...
+
+    @property
+    def watch_pid(self) -> int:
+        """Number of the process that ends the lease when this one is dead; 0: there is none."""
         ...
 
     def warnings(self) -> list[str]:
@@ -201,6 +210,7 @@ PAIR_KEYS: Final = (
     "copies",  # of a primary: objects with name, role, positions, lag_commands, in_sync
     "diverged",  # names of nodes that have diverged
     "divergences",  # a sentence on each of them
+    "processes",  # of this node: objects with process, pid (None: it does not run now), state, restarts, reason, named
     "warnings",  # sentences on this node alone: its disk, its clock, what keeps it from taking orders
 )
 
@@ -253,6 +263,10 @@ class NodeControl(Protocol):
 
     def status(self) -> Status:
         """Report of the node: values by ``STATUS_KEYS``."""
+        ...
+
+    def workings(self) -> dict[str, Any]:
+        """Report of what works in the node: values by ``WORKINGS_KEYS`` (``node.workings``)."""
         ...
 
     def unhealthy(self) -> list[str]:

@@ -23,7 +23,7 @@ OF_STRANGERS: Final = frozenset({"connection refused", "connection ended", "logi
 #: First words of the event of each line about the operator.
 OPERATOR: Final = "the operator "
 #: Fields with the subject of a line.
-_SUBJECTS: Final = ("user", "note", "room")
+_SUBJECTS: Final = ("user", "note", "room", "process")
 _NUMBER: Final = re.compile(r"[0-9]+")
 
 

@@ -66,6 +66,12 @@ class Log:
         """Log an event that needs the operator's attention now."""
         self._write(logging.ERROR, event, fields)
 
+    def pass_on(self, process: str, said: dict[str, Any]) -> None:
+        """Log a line of another process's log, read as JSON, with the name of that process."""
+        fields = {name: value for name, value in said.items() if name not in ("time", "level", "event")}
+        level = LEVELS.get(str(said.get("level")), logging.WARNING)
+        self._write(level, str(said.get("event", "")), {"process": process, **fields})
+
     def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
         try:
             if self._logger.isEnabledFor(level):

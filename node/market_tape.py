@@ -21,7 +21,7 @@ from replay.market_rows import MARKET_ROWS, lines_of, tape_of
 from tape import TapeError
 from tape.blocks import Tape
 from tape.lines import MarketLines, pipe_of
-from tape.places import Place
+from tape.places import SEQUENCE_WORDS, Place
 from tape.shared_file import remove_left
 from tape.writer import TapeWriter
 
@@ -53,13 +53,26 @@ class MarketTape:
             self._writer.store(place, seq)
 
     def status(self) -> dict[str, int]:
-        """Size, blocks and readers, for metrics."""
-        words = self._writer.words
+        """Size, bytes written since the start, and the sequence numbers that readers wait for."""
+        writer = self._writer
         return {
-            "bytes": self._writer.ring_bytes,
-            "written_bytes": 8 * int(words[Place.PUBLISHED]),
-            "readers": len(self._writer.readers()),
+            "ring_bytes": writer.ring_bytes,
+            "written_bytes": 8 * int(writer.words[Place.PUBLISHED]),
+            **{f"{place.name.lower()}_seq": writer.load(place) for place in SEQUENCE_WORDS},
         }
+
+    def readers(self) -> list[dict[str, Any]]:
+        """Programs that read the tape under a name, with their distance from its end."""
+        return [
+            {
+                "reader": each.name,
+                "pid": each.pid or None,
+                "gates": each.gates,
+                "alive": each.alive,
+                "lag_bytes": 8 * each.lag_words,
+            }
+            for each in self._writer.readers()
+        ]
 
     def close(self) -> None:
         """Say that no more blocks follow, and remove the file."""

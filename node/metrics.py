@@ -30,6 +30,7 @@ from node.control import PHASE_KEYS, NodeControl, Status
 from node.pair_metrics import INFO, gauges
 from node.responder import HttpServer, Response, json_response
 from node.stages import STAGES, StageClock, bucket
+from node.workings_metrics import families
 
 #: Counters: (key of ``status``, name, help). Prometheus adds ``_total``.
 COUNTERS: Final = (
@@ -105,25 +106,32 @@ class _NodeCollector(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        status = self._node.status()
-        yield from _counters(status)
-        yield from _gauges(status)
+        status, workings = self._node.status(), self._node.workings()
+        figures = {each["process"]: each["figures"] for each in workings["processes"]}
+        yield from _counters(status, figures)
+        yield from _gauges(status, figures)
         yield _info(status)
         yield _version()
         yield _phases(status)
         yield _rooms(status)
         yield _stages(self._node.stages)
+        yield from _workings(workings)
         yield from _pair(self._node.pair_status())
         ready = GaugeMetricFamily("lockstep_ready", "1 while the node takes orders and answers them")
         ready.add_metric([], 0.0 if self._node.unready() or self._node.unhealthy() else 1.0)
         yield ready
 
 
-def _counters(status: Status) -> Iterator[Metric]:
+#: Figures of programs by process: those with the keys of ``COUNTERS`` and ``GAUGES``.
+Figures = Mapping[str, Mapping[str, float]]
+
+
+def _counters(status: Status, figures: Figures) -> Iterator[Metric]:
     for key, name, text in COUNTERS:
         if (value := _number(status, key)) is not None:
             counter = CounterMetricFamily(name, text)
             counter.add_metric([], value)
+            _add_others(counter, f"{name}_total", key, figures)
             yield counter
     rejected = CounterMetricFamily("lockstep_rejected", "Rejects by reason since the start", labels=["reason"])
     for key in sorted(status):
@@ -132,11 +140,19 @@ def _counters(status: Status) -> Iterator[Metric]:
     yield rejected
 
 
-def _gauges(status: Status) -> Iterator[Metric]:
+def _add_others(family: Metric, name: str, key: str, figures: Figures, unit: float = 1.0) -> None:
+    """Add what other processes reported, with a label that the node's own, the core's, has not."""
+    for process, own in figures.items():
+        if key in own:
+            family.add_sample(name, {"process": process}, own[key] * unit)
+
+
+def _gauges(status: Status, figures: Figures) -> Iterator[Metric]:
     for key, name, text, unit in GAUGES:
         if (value := _number(status, key)) is not None:
             gauge = GaugeMetricFamily(name, text)
             gauge.add_metric([], value * unit)
+            _add_others(gauge, name, key, figures, unit)
             yield gauge
     seq, durable_seq = _number(status, "seq"), _number(status, "durable_seq")
     synchronized = GaugeMetricFamily("lockstep_clock_synchronized", "1 while NTP, PTP or chrony keeps the clock")
@@ -212,6 +228,16 @@ def _pair(report: Mapping[str, Any]) -> Iterator[Metric]:
         info = InfoMetricFamily("lockstep_pair", "Identity and role of the node in its pair")
         info.add_metric([], {key: str(report[key]) for key in INFO})
         yield info
+
+
+def _workings(report: Mapping[str, Any]) -> Iterator[Metric]:
+    """Metrics of processes, agents, the tape and its readers, rings and lines."""
+    for name, text, labels, counts, values in families(report):
+        family: CounterMetricFamily | GaugeMetricFamily
+        family = (CounterMetricFamily if counts else GaugeMetricFamily)(name, text, labels=labels)
+        for each, value in values:
+            family.add_metric(each, value)
+        yield family
 
 
 def _number(status: Status, key: str) -> float | None:

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from gateway.protocol import Entrance, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor
 from journal import Durability, JournalError
-from node import account, health
+from node import account, health, workings
 from node.capacity import CapacityWatch, room_status
 from node.checkpointing import CheckpointSchedule
 from node.clock_watch import ClockWatch
@@ -31,20 +31,24 @@ from node.control import OperationRefused, PairControl, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
 from node.event_keeper import EventKeeper
+from node.gateway_programs import GatewayOption, gateway_program
 from node.intake import Intake
 from node.logs import Log
 from node.market import Market
 from node.market_tape import open_lines, open_tape
 from node.opening import OpenDirectory
+from node.pinning import CorePin, Pins
 from node.rates import Rates
 from node.roll_policy import RollPolicy
 from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
+from node.supervisor import Supervisor
 from node.suspension import Suspension
 from node.timekeeping import LOOK_S, Timekeeping
 from sequencer.clock import AHEAD_MAX_NS
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
+from tape.agents import Always, Measured
 
 #: Time for users that cancel on disconnect to log in again after a start, in seconds.
 GRACE_S: Final = 10.0
@@ -87,6 +91,8 @@ class NodeOptions:
     warnings: tuple[str, ...] = ()  # warnings from before the start, for `status` and monitors
     tape_bytes: int = 0  # size of the tape for readers in other processes; 0: none is written
     protocols: tuple[tuple[OrderProtocol, int], ...] = ()  # beside OUCH, each with its port
+    gateways: tuple[GatewayOption, ...] = ()  # in processes of their own
+    pins: Pins = field(default_factory=dict)  # processors of programs, by name
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
 
 
@@ -100,6 +106,10 @@ class Deposed(Exception):
 
 class Node:
     """A running node; ``node.control.NodeControl`` is its interface for the operator's side."""
+
+    #: Work of Python beside the compiled turn that comes again and again, from ``start`` on.
+    agents: tuple[Measured, ...] = ()
+    _pin: CorePin | None = None
 
     def __init__(self, opened: OpenDirectory, options: NodeOptions, log: Log) -> None:
         """Make the node on a running event loop. The caller closes the journal."""
@@ -124,6 +134,8 @@ class Node:
         self._servers: list[asyncio.Server] = []
         #: Sentences that hold for the whole life of the node.
         self._lasting = options.warnings
+        #: Programs of the node in processes of their own.
+        self.supervisor = Supervisor(log)
         # Each part is given those that were made before it.
         self.clock_watch = ClockWatch(
             self.engine,
@@ -178,7 +190,7 @@ class Node:
             busy_poll_ns=options.busy_poll_us * 1_000,
             arrival_log=self._arrival_log() if options.arrivals else None,
         )
-        lines = None if self.tape is None else open_lines(options.data, self.journal.journal_id, log)
+        lines = self.lines = None if self.tape is None else open_lines(options.data, self.journal.journal_id, log)
         if isinstance(self.engine, Engine):
             tape = None if self.tape is None else self.tape.packed
             self.gateway.serve_directly(self.engine, self.market, self.clock, tape, lines)
@@ -237,13 +249,17 @@ class Node:
         for entrance in self.gateway.entrances:
             await self._open(entrance)
         self.port = self.ports[OUCH.name]
-        for task in (
-            self._every(BEAT_S, self.gateway.beat),
-            self._every(1.0, self._second),
-            self._every(LOOK_S, self.timekeeping.look),
-            self._watch_room(),
-        ):
-            self._begin(task)
+        for option in self.options.gateways:
+            self.supervisor.start(gateway_program(option, self.options.data, self.options.host, self.options.pins))
+        self._pin = CorePin(self.options.pins)
+        self.agents = (
+            Measured(Always("beat", self.gateway.beat)),
+            Measured(Always("second", self._second)),
+            Measured(Always("timekeeping", self.timekeeping.look)),
+        )
+        for agent, seconds in zip(self.agents, (BEAT_S, 1.0, LOOK_S), strict=True):
+            self._begin(self._every(seconds, agent))
+        self._begin(self._watch_room())
         if self.reigns:
             self.await_absent()
         gc.collect()
@@ -371,6 +387,8 @@ class Node:
             self._stop()
             return
         self.gateway.end_sessions()
+        # Those that serve clients have all that these may be told.
+        await self.supervisor.stop()
         deadline_s = time.monotonic() + LEAVE_S
         try:
             if self.scarcity.state == "fine":
@@ -387,6 +405,7 @@ class Node:
 
     async def _end_of_copy(self) -> None:
         """End a node that follows: nothing is sequenced, so its journal stays that of the primary."""
+        await self.supervisor.stop()
         if self.pair is not None:
             self.pair.close()
         try:
@@ -403,6 +422,9 @@ class Node:
         self.checkpointing.give_up()
         if self._event_keeper is not None:
             self._event_keeper.close()
+        self.supervisor.close()
+        if self._pin is not None:
+            self._pin.close()
         self.gateway.close()
         self._close_servers()
         try:
@@ -456,12 +478,14 @@ class Node:
 
     # Time.
 
-    async def _every(self, seconds: float, call: Callable[[], None]) -> None:
+    async def _every(self, seconds: float, agent: Measured) -> None:
         while True:
             await asyncio.sleep(seconds)
-            call()
+            agent.turn()
 
     def _second(self) -> None:
+        if self._pin is not None:
+            self._pin.look()
         self.stages.roll()
         self.rates.roll(time.monotonic(), {**account.counts(self), "orders": self.gateway.orders})
         self.projections.flush()
@@ -589,7 +613,7 @@ class Node:
         """Warnings for the operator while orders are taken and answered."""
         diverged = self.pair.divergences if self.pair is not None and self.reigns else []
         alone = self.pair.warnings() if self.pair is not None and self.reigns else []
-        return [*diverged, *alone, *self.clock_watch.warnings(), *self._lasting]
+        return [*diverged, *alone, *self.supervisor.warnings(), *self.clock_watch.warnings(), *self._lasting]
 
     @property
     def policy(self) -> str:
@@ -630,6 +654,16 @@ class Node:
         """Accept the time of a refused wall clock. Raises OperationRefused if none was refused."""
         self.clock_watch.accept()
 
+    def children(self) -> dict[str, int]:
+        """Numbers of the processes that have another owner than the supervisor, by name."""
+        watch = 0 if self.pair is None else self.pair.watch_pid
+        found = {"death watch": watch, "checkpoint": self.checkpointing.child_pid}
+        return {name: pid for name, pid in found.items() if pid}
+
+    def workings(self) -> dict[str, Any]:
+        """Report of what works in the node."""
+        return workings.workings(self)
+
     def sessions(self) -> list[dict[str, int | str]]:
         """Connections of clients, one object each."""
         return account.sessions(self)
@@ -660,7 +694,8 @@ class Node:
         """Report of the pair by this node; of a node that is not of a pair: role ``single``."""
         report = account.single(self) if self.pair is None else self.pair.status()
         own = [] if self.pair is None else [why for word, why in self._standings() if word not in _OF_THE_PAIR]
-        return report | {"warnings": [*own, *self.clock_watch.warnings(), *self._lasting]}
+        warnings = [*own, *self.supervisor.warnings(), *self.clock_watch.warnings(), *self._lasting]
+        return report | {"warnings": warnings, "processes": workings.process_states(self)}
 
     async def survey_promotion(self) -> dict[str, Any]:
         """Consequences of a promotion of this copy. Raises OperationRefused."""

@@ -87,6 +87,7 @@ class Operations:
         self._operations = {
             "commands": _Operation(self._commands, {"text": str, "objects": bool}, frozenset({"objects"})),
             "status": _Operation(self._status, {}),
+            "workings": _Operation(self._workings, {}),
             "sessions": _Operation(self._sessions, {"from": int}, frozenset({"from"})),
             "account": _Operation(self._account, {"participant": str, "from": int}, frozenset({"from"})),
             "books": _Operation(self._books, {"symbol": str, "depth": int}, frozenset({"symbol", "depth"})),
@@ -180,6 +181,9 @@ class Operations:
 
     async def _status(self, _request: Request) -> Answer:
         return {"status": dict(self._node.status())}
+
+    async def _workings(self, _request: Request) -> Answer:
+        return {"workings": self._node.workings()}
 
     async def _sessions(self, request: Request) -> Answer:
         return _fitting("sessions", self._node.sessions(), request)

@@ -188,6 +188,11 @@ class Pair:
         return [self.standby.why] if self.standby.divergence is not None else []
 
     @property
+    def watch_pid(self) -> int:
+        """Number of the process that ends the lease when this one is dead; 0: there is none."""
+        return self._watch.pid if self._watch is not None and self._watch.is_alive else 0
+
+    @property
     def policy(self) -> str:
         """Release policy: what an answer waits for."""
         return self.options.settings.policy

@@ -9,6 +9,8 @@ from typing import Final
 
 #: PR_SET_PDEATHSIG of prctl(2), of Linux.
 _PARENT_DEATH_SIGNAL: Final = 1
+#: Processors that this program had when it began, whatever a thread of it is bound to later.
+PROCESSORS: Final = frozenset(os.sched_getaffinity(0))
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -41,6 +43,12 @@ def drop_others(*kept: int) -> None:
                 os.dup2(nothing, inherited)
             else:
                 os.close(inherited)
+
+
+def of_low_priority(nice: int) -> None:
+    """Give a child a low priority, on any processor: its parent's thread may be bound to one."""
+    os.sched_setaffinity(0, PROCESSORS)
+    os.nice(nice)
 
 
 def end_with_parent(pid: int) -> None:

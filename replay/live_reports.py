@@ -34,7 +34,7 @@ class LiveReports:
         self._directory = directory
         with History.open(directory) as history:
             self._fold = Reports(room_of(history))
-            self.tape = LiveTape(directory, history.journal_id)
+            self.tape = LiveTape(directory, history.journal_id, "reports")
             last_seq = history.last_seq
         self.tape.find()
         told_seq = self.tape.released_seq

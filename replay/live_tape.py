@@ -37,11 +37,12 @@ class Why(Enum):
 class LiveTape:
     """The tape of whatever node runs in a data directory. It finds that of the next node by itself.
 
-    ``attached``: times that a tape was found; ``lost``: times that what came next was not on it.
+    ``attached``: times that a tape was found; ``lost``: times that what came next was not on it. name: under which the
+    node shows this reader; "": not at all.
     """
 
-    def __init__(self, directory: Path, journal_id: bytes) -> None:
-        self._directory, self._journal_id = directory, journal_id
+    def __init__(self, directory: Path, journal_id: bytes, name: str = "") -> None:
+        self._directory, self._journal_id, self._name = directory, journal_id, name
         self._reader: TapeReader | None = None
         self._standing = False  # the reader stands where it has to read
         self._held: Block | None = None  # read, and not released when last looked
@@ -82,7 +83,8 @@ class LiveTape:
 
     def _attach(self) -> bool:
         try:
-            self._reader = TapeReader(tape_of(self._directory, self._journal_id), self._journal_id, MARKET_ROWS)
+            path = tape_of(self._directory, self._journal_id)
+            self._reader = TapeReader(path, self._journal_id, MARKET_ROWS, name=self._name)
         except (TapeError, OSError):  # no node runs, or one without a tape
             return False
         self._standing, self._held = False, None

@@ -55,6 +55,11 @@ class DeathWatch:
             os.close(own)
 
     @property
+    def pid(self) -> int:
+        """Number of its process, which may have ended."""
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         """True while the watch runs."""
         return self._process.poll() is None

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,15 @@ def pipe_of(path: Path) -> Path:
 
 def _form(journal_id: bytes) -> Form:
     return Form("lines", journal_id, {"byte": np.dtype(np.uint8)})
+
+
+class LineStanding(NamedTuple):
+    """A line that a living client has. Bytes that either side has put and the other not taken, of a ring's size."""
+
+    line: int
+    in_waiting_bytes: int
+    out_waiting_bytes: int
+    ring_bytes: int
 
 
 class MarketLines:
@@ -113,6 +122,18 @@ class MarketLines:
         begin, word = (2 * line + 1) * RING_BYTES, first_word(line) + OUT_PUT
         source = np.frombuffer(bytearray(data), np.uint8)
         return int(put_bytes(self.words, self.ring, begin, word, self.counts, 2 * line + 1, source, 0, len(source)))
+
+    def standings(self) -> list[LineStanding]:
+        """Lines that are in use. A client may write any word, so what is told is within a ring's bounds."""
+        found = []
+        for line in range(LINES_MAX):
+            if self.client_of(line):
+                word = first_word(line)
+                incoming = int(load_sequence(self.words, word + IN_PUT)) - int(self.counts[2 * line])
+                outgoing = int(self.counts[2 * line + 1]) - int(load_sequence(self.words, word + OUT_TAKEN))
+                waiting = [min(max(each, 0), RING_BYTES) for each in (incoming, outgoing)]
+                found.append(LineStanding(line, waiting[0], waiting[1], RING_BYTES))
+        return found
 
     def end(self, line: int, number: int) -> None:
         """Say that a client gets nothing more than what was put."""

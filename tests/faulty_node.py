@@ -15,6 +15,8 @@ ignores-epochs  a primary tells what is on its own disk, without a lease, and go
 late-blocks  a primary seals the blocks of rows that it has sent ahead only after 0.1 s
 forgets-rows  a standby takes over without the rows that it has acknowledged ahead of their block
 drops-quarantine  what an old primary sets aside is lost
+small-programs  gateways are small programs that listen on nothing and read their input; no fault
+broken-programs  gateways end at once, with a sentence
 lines        clients of the line protocol connect at a port of their own (``tests.line_protocol``); no fault
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
@@ -263,6 +265,23 @@ def lines() -> None:
     node.program._opened_and_served = with_lines
 
 
+def small_programs() -> None:
+    import node.gateway_programs
+    import node.supervisor
+
+    node.supervisor.STEADY_S = 0.0  # type: ignore[misc]
+    source = "import json, sys; print(json.dumps({'listening': {'port': 7}, 'figures': {'orders': 5}}), flush=True); "
+    words = (sys.executable, "-c", f"{source}sys.stdin.read()")
+    node.gateway_programs.command = lambda *_: words  # type: ignore[assignment]
+
+
+def broken_programs() -> None:
+    import node.gateway_programs
+
+    words = (sys.executable, "-c", "import sys; sys.exit('no port is free')")
+    node.gateway_programs.command = lambda *_: words  # type: ignore[assignment]
+
+
 def flips() -> None:
     """Flip a bit of the node's state once DIR/flip names a part (``tests.flipping_node``)."""
     from tests.flipping_node import install
@@ -289,6 +308,8 @@ FAULTS: Final = {
     "drops-quarantine": drops_quarantine,
     "flips": flips,
     "lines": lines,
+    "small-programs": small_programs,
+    "broken-programs": broken_programs,
 }
 
 if __name__ == "__main__":

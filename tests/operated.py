@@ -109,6 +109,25 @@ class FakeNode:
         of_kind = definitions.of_instrument if kind == CommandKind.INSTRUMENT else definitions.of_participant
         return of_kind(self.engine, name)
 
+    def workings(self) -> dict[str, Any]:
+        process = {"process": "core", "pid": 1234, "state": "running", "restarts": 0, "up_s": 10.0, "cpu_s": 2.5}
+        process |= {"memory_rss_bytes": 123_000_000, "port": None, "reason": None, "figures": {}}
+        other = process | {"process": "second", "pid": 1235, "restarts": 2, "port": 9101, "figures": {"orders": 5}}
+        words = ("ring_bytes", "written_bytes", "applied_seq", "journaled_seq", "replicated_seq", "released_seq")
+        return {
+            "processes": [process, other],
+            "agents": [
+                {"process": "core", "agent": "beat", "turns": 40, "worked": 40, "busy_s": 0.25},
+                {"process": "second", "agent": "orders", "turns": 9, "worked": 5, "busy_s": None},
+            ],
+            "tape": dict.fromkeys(words, 4_096),
+            "readers": [{"reader": "tail", "pid": 77, "gates": False, "alive": True, "lag_bytes": 640}],
+            "rings": [{"process": "second", "ring": "second", "size_rows": 64, "waiting_rows": 3, "waits": 1}],
+            "lines": [
+                {"line": 0, "user": "UL", "in_waiting_bytes": 7, "out_waiting_bytes": 0, "ring_bytes": 65_536},
+            ],
+        }
+
     def status(self) -> Status:
         phases = Counter(Phase(int(row["phase"])).name.lower() for row in self.engine.instruments())
         return {

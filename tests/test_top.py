@@ -85,6 +85,54 @@ def test_on_a_terminal_the_screen_is_drawn_and_its_last_state_stays(operated: Op
     assert "…" not in text  # it fits a small terminal
 
 
+def test_once_all_of_it_is_printed_through_a_pipe_and_on_a_terminal(operated: Operated, lockstep: Lockstep) -> None:
+    status, out, complaint = lockstep("top", operated.directory, "--once")
+    assert (status, complaint) == (0, "")
+    lines = [" ".join(each.split()) for each in out.splitlines()]
+    assert lines[0].endswith(", 2 processes, 2 restarts")
+    assert lines[1].startswith("tape 4.1 kB, written 4.1 kB: applied 4,096, journaled 4,096")
+    for wanted in (
+        "second 1235 9101 running 2 2.5 s 123.0 MB",
+        "beat core 40 40 250.0 ms 2.5 %",
+        "tail 77 640 B no yes",
+        "second second 3 of 64 1",
+        "0 UL 7 B of 65.5 kB 0 B",
+    ):
+        assert wanted in lines
+    status, seen = on_terminal(["top", str(operated.directory), "--once"], [])
+    text = " ".join(seen.decode().split())
+    assert (status, "tail 77 640 B no yes" in text) == (0, True)
+    sample = json.loads(lockstep("top", operated.directory, "--once", "--json")[1])
+    assert sample["workings"]["agents"] == operated.node.workings()["agents"]
+
+
+def test_a_tall_screen_has_as_many_tables_of_the_workings_as_fit(operated: Operated, lockstep: Lockstep) -> None:
+    sample = json.loads(lockstep("top", operated.directory, "--once", "--json")[1])
+    later = json.loads(json.dumps(sample))
+    later["elapsed_s"] = later["at_s"] = 2.0
+    later["workings"]["agents"][0]["busy_s"] += 1.0
+    sample["at_s"] = 0.0
+    for lines, words, others in (
+        (24, (), ("tape 4.1 kB", "second")),
+        (32, ("tape 4.1 kB", "9101"), ("local line",)),
+        (60, ("9101", "50.0 %", "reader of the tape", "local line"), ()),
+    ):
+        shown = Console(file=io.StringIO(), width=100, height=lines)
+        shown.print(drawn(later, 100, lines, sample))
+        text = shown.file.getvalue()  # type: ignore[attr-defined]
+        assert [word for word in words if word not in text] == []
+        assert [word for word in others if word in text] == []
+        assert len(text.splitlines()) <= lines
+
+
+def test_a_node_that_has_stopped_is_said_to_have(tmp_path: Path, lockstep: Lockstep) -> None:
+    with Operated(tmp_path) as running:
+        assert lockstep("top", running.directory, "--once")[0] == 0
+    status, out, complaint = lockstep("top", tmp_path, "--once")
+    assert (status, out) == (2, "")
+    assert complaint.startswith("lockstep: no node ")
+
+
 def test_a_node_without_instruments_is_watched_too(tmp_path: Path, lockstep: Lockstep) -> None:
     with Operated(tmp_path) as running:
         assert lockstep("top", running.directory, "--seconds", "0")[0] == 0

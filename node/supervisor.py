@@ -1,0 +1,346 @@
+"""Supervisor of the programs of a node: it starts each, starts again one that ends, and ends them with the node.
+
+It is the Python side of the core's own process, beside the compiled loop (ADR 37). So the process that systemd, the
+death watch and the operator know is that of the market, and the dependence goes one way: the system kills a program as
+soon as the core is dead (``node.launch``), and no end of a program ends the core.
+
+A program reports about itself by JSON objects on its standard output, one a line, and logs to its standard error. Both
+are pipes to here: a line of the log becomes one of the node's, with the program's name; text that is no JSON is taken
+for a complaint. Its standard input is a pipe that closes when the node ends it; then comes SIGTERM.
+
+One that ends by itself is started again after ``FIRST_PAUSE_S``, twice that the next time and so on; one that has run
+for ``STEADY_S`` begins anew. The log says so once, until it runs steadily again.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from node.child_lines import ChildLines
+from node.logs import Log
+from replay.forking import PROCESSORS
+
+#: Name of the process of the market itself among those of a node.
+CORE: Final = "core"
+#: Pause before the first start after an end, and the longest, in seconds; each is twice the one before.
+FIRST_PAUSE_S: Final = 0.1
+PAUSE_MAX_S: Final = 10.0
+#: Time after which a program counts as one that runs, in seconds.
+STEADY_S: Final = 5.0
+#: Time for a program to end in order, and for one that was killed to be gone, in seconds.
+END_S: Final = 5.0
+GONE_S: Final = 1.0
+ROOT: Final = Path(__file__).resolve().parent.parent
+_COMPLAINT_CHARACTERS_MAX: Final = 400
+
+
+class State(StrEnum):
+    """State of a supervised program."""
+
+    RUNNING = "running"
+    #: It has ended and is started again after a pause.
+    WAITING = "waiting"
+    #: It has done its work, or was ended.
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of a node.
+
+    command: as for exec, with absolute paths. given: first bytes on its standard input. restarts: it is started again
+    whenever it ends by itself; else ``on_end`` is called with its exit status (below zero: a signal) and its last
+    complaint. without: what the market's users lack while it does not run, for the operator. order: programs of a
+    higher one end before those of a lower. named: the operator has asked for it. on_start: called at each start.
+    on_line: takes lines of its standard output that are no JSON objects.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    without: str = ""
+    restarts: bool = True
+    given: bytes = b""
+    nice: int = 0
+    cpus: frozenset[int] = frozenset()
+    order: int = 0
+    named: bool = False
+    on_start: Callable[[], None] = lambda: None
+    on_line: Callable[[bytes], None] = lambda _: None
+    on_end: Callable[[int, str], None] = lambda _status, _complaint: None
+
+
+@dataclass
+class Supervised:
+    """A program of the table, with what became of it. ``report``: what it said about itself last, by key."""
+
+    program: Program
+    _log: Log
+    state: State = State.WAITING
+    starts: int = 0
+    why: str = ""  # of its last end
+    report: dict[str, Any] = field(default_factory=dict)
+    since_s: float = 0.0  # of its last start, monotonic
+
+    def __post_init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._lines: list[ChildLines] = []
+        self._complaint = ""
+        self._early = 0  # ends before it ran steadily, one after the other
+        self._ending = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.gone = asyncio.Event()
+
+    @property
+    def pid(self) -> int:
+        """Number of its process; 0 while there is none."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
+    def restarts(self) -> int:
+        """Times that it was started again."""
+        return max(self.starts - 1, 0)
+
+    @property
+    def is_failing(self) -> bool:
+        """True from an end until it runs steadily again."""
+        return self._early > 0 or self.state is State.WAITING
+
+    def start(self) -> None:
+        """Start its process. One that cannot be made counts as one that ended at once."""
+        self._timer = None
+        if self._ending:
+            return
+        self.starts += 1
+        self.since_s = time.monotonic()
+        self._complaint, self.report = "", {}
+        own = self.program
+        cpus = ",".join(map(str, sorted(own.cpus or PROCESSORS)))
+        first = [sys.executable, "-m", "node.launch", str(os.getpid()), str(own.nice), cpus]
+        try:
+            # From this thread: the system's order to kill it is bound to the thread that made it.
+            process = subprocess.Popen(
+                [*first, *own.command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=ROOT,
+                start_new_session=True,  # Ctrl-C is the node's
+            )
+        except OSError as error:
+            self._on_end(f"no process could be started: {(error.strerror or str(error)).lower()}")
+            return
+        self._process, self.state = process, State.RUNNING
+        self.gone.clear()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with suppress(OSError):  # it may have ended
+            process.stdin.write(own.given)
+            process.stdin.flush()
+        self._lines = [ChildLines(process.stdout, self._on_report), ChildLines(process.stderr, self._on_log)]
+        self._pidfd = os.pidfd_open(process.pid)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+        if own.restarts:
+            self._timer = self._loop.call_later(STEADY_S, self._on_steady)
+        own.on_start()
+
+    def _on_report(self, line: bytes) -> None:
+        said = _object(line)
+        if said is None:
+            self.program.on_line(line)
+        else:
+            self.report |= said
+
+    def _on_log(self, line: bytes) -> None:
+        said = _object(line)
+        if said is None:
+            text = line.decode(errors="replace").strip()
+            self._complaint = text[:_COMPLAINT_CHARACTERS_MAX] or self._complaint
+            if text and self.program.restarts and not self._early:
+                self._log.warning("a program said", process=self.program.name, text=text)
+        elif not self._early:
+            self._log.pass_on(self.program.name, said)
+
+    def _on_steady(self) -> None:
+        self._timer = None
+        if self._early:
+            self._early = 0
+            self._log.info("a program runs again", process=self.program.name, pid=self.pid, restarts=self.restarts)
+
+    def _on_exit(self) -> None:
+        """Note that the process has ended."""
+        process = self._process
+        if process is None or process.poll() is None:
+            return
+        self._leave()
+        own, complaint = self.program, self._complaint
+        if not own.restarts or self._ending:
+            self.state = State.ENDED
+            self.why = _why(process.returncode, complaint)
+            self.gone.set()
+            if not self._ending:
+                own.on_end(process.returncode, complaint)
+            return
+        self._on_end(_why(process.returncode, complaint))
+
+    def _on_end(self, why: str) -> None:
+        """Start it again after a pause, and say so once."""
+        self.state, self.why = State.WAITING, why
+        self.gone.set()
+        own = self.program
+        if not own.restarts:
+            self.state = State.ENDED
+            own.on_end(1, why)
+            return
+        if not self._early:
+            then = f"it is started again{f'; {own.without} until then' if own.without else ''}"
+            self._log.warning("a program ended", process=own.name, why=why, then=then)
+        pause_s = min(FIRST_PAUSE_S * 2 ** min(self._early, 30), PAUSE_MAX_S)
+        self._early += 1
+        own.on_end(0, why)
+        self._timer = self._loop.call_later(pause_s, self.start)
+
+    def _leave(self) -> None:
+        """Give up what belongs to a process that has ended."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            if time.monotonic() - self.since_s >= STEADY_S:
+                self._early = 0
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        for each in self._lines:
+            each.close()
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
+
+    def ask_to_end(self) -> None:
+        """Have it end in order, and not be started again. May be repeated."""
+        self._ending = True
+        if self._process is None:
+            if self._timer is not None:
+                self._timer.cancel()
+            self.state = State.ENDED
+            self.gone.set()
+            return
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once, and wait until it is gone, ``GONE_S`` at most. May be repeated."""
+        self.ask_to_end()
+        process = self._process
+        if process is None:
+            return
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):  # a process in a call to a disk that hangs ends when that does
+            process.wait(GONE_S)
+        self._leave()
+        self.state = State.ENDED
+        self.gone.set()
+
+
+class Supervisor:
+    """Table of the programs of a node. Make it on a running event loop, in the main thread."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._table: dict[str, Supervised] = {}
+        self._closed = False
+
+    def start(self, program: Program) -> Supervised:
+        """Start a program, in the place of an earlier one of its name that has ended."""
+        before = self._table.get(program.name)
+        if before is not None and before.pid:
+            raise ValueError(f"the program {program.name} runs already")
+        made = Supervised(program, self._log)
+        if before is not None:
+            before.ask_to_end()
+            if not program.restarts:
+                made.starts = before.starts
+        self._table[program.name] = made
+        if not self._closed:
+            made.start()
+        return made
+
+    def __iter__(self) -> Iterator[Supervised]:
+        return iter(self._table.values())
+
+    def warnings(self) -> list[str]:
+        """A sentence for each program that ends again and again, or does not run."""
+        return [
+            f"the program {each.program.name} has ended and is started again: {each.why}"
+            + (f"; {each.program.without} until then" if each.program.without else "")
+            for each in self
+            if each.is_failing and each.why
+        ]
+
+    async def stop(self) -> None:
+        """End all programs in order, those of the highest ``order`` first; one that does not end in time is killed."""
+        self._closed = True
+        for order in sorted({each.program.order for each in self}, reverse=True):
+            ending = [each for each in self if each.program.order == order]
+            for each in ending:
+                each.ask_to_end()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    for each in ending:
+                        await each.gone.wait()
+            for each in ending:
+                if each.pid:
+                    self._log.warning("a program did not end in time and was killed", process=each.program.name)
+                    each.kill()
+
+    def close(self) -> None:
+        """End all programs at once. May be repeated."""
+        self._closed = True
+        for each in self:
+            each.kill()
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """A JSON object of a line; None if it is none."""
+    if not line.startswith(b"{"):
+        return None
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _why(status: int, complaint: str) -> str:
+    """The end of a process in words.
+
+    >>> _why(-9, ""), _why(2, "there is no tape")
+    ('signal 9 ended it', 'it ended with status 2: there is no tape')
+    """
+    how = f"signal {-status} ended it" if status < 0 else f"it ended with status {status}"
+    return f"{how}: {complaint}" if complaint else how
+
+
+def process_figures(pid: int) -> Mapping[str, float]:
+    """CPU time in seconds and resident memory in bytes of a process; none of one that is gone."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return {}
+    ticks, pages = int(words[11]) + int(words[12]), int(words[21])
+    return {"cpu_s": ticks / os.sysconf("SC_CLK_TCK"), "memory_rss_bytes": pages * os.sysconf("SC_PAGE_SIZE")}

@@ -1,0 +1,294 @@
+"""Supervision of a node's programs (`node.supervisor`), with small programs in their place."""
+
+import asyncio
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from node import child_lines, supervisor
+from node.logs import Log
+from node.supervisor import Program, State, Supervised, Supervisor, process_figures
+from tests.running import ROOT
+
+#: A program that reports its number and waits for the end of its input, or for a signal.
+LIVES = "import json, os, sys; print(json.dumps({'mine': os.getpid()}), flush=True); sys.stdin.read()"
+#: One that takes no notice of either.
+STUBBORN = """
+import json, os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(json.dumps({'mine': os.getpid()}), flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+def python(source: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", source)
+
+
+def exists(pid: int) -> bool:
+    """True while a process is there, and is more than the record of its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def until(condition: Callable[[], object], what: str = "it did not come about") -> None:
+    for _ in range(12_000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(what)
+
+
+def with_supervisor(story: Callable[[Supervisor], Awaitable[None]]) -> list[dict[str, Any]]:
+    """Play a story with a supervisor; gives the lines of its log. No program is left."""
+    stream = io.StringIO()
+    log = Log(stream, pretty=False)
+
+    async def run() -> None:
+        made = Supervisor(log)
+        try:
+            await story(made)
+        finally:
+            pids = [each.pid for each in made if each.pid]
+            made.close()
+            assert not [pid for pid in pids if exists(pid)]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+    log.close(60)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def events(lines: list[dict[str, Any]]) -> list[str]:
+    return [each["event"] for each in lines]
+
+
+def test_a_program_that_is_killed_at_random_moments_comes_back_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "STEADY_S", 0.0)
+    dice = random.Random(1)
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", python(LIVES)))
+        other = made.start(Program("other", python(LIVES)))
+        await until(lambda: other.report)
+        pid, seen = other.pid, set[int]()
+        for kills in range(20):
+            await until(lambda: one.pid and one.pid not in seen)
+            seen.add(one.pid)
+            await asyncio.sleep(dice.random() / 20)  # it may still be on its way to its own program
+            os.kill(one.pid, signal.SIGKILL)
+            await until(lambda kills=kills: one.restarts > kills)
+        await until(lambda: one.report.get("mine") == one.pid)
+        assert (one.restarts, one.state, other.pid, other.restarts) == (20, State.RUNNING, pid, 0)
+
+    lines = with_supervisor(story)
+    told = [each for each in lines if each["event"] == "a program ended"]
+    assert told[0]["process"] == "one"
+    assert told[0]["why"] == "signal 9 ended it"
+
+
+def test_a_program_that_cannot_run_is_tried_with_growing_pauses_and_reported_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "PAUSE_MAX_S", 0.04)
+    pauses: list[float] = []
+
+    async def story(made: Supervisor) -> None:
+        loop = asyncio.get_running_loop()
+        later = loop.call_later
+
+        class Noting:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(loop, name)
+
+            def call_later(self, delay_s: float, call: Any) -> Any:
+                if call.__name__ == "start":
+                    pauses.append(delay_s)
+                return later(delay_s, call)
+
+        source = "import sys; sys.exit('the port is taken')"
+        one = made.start(Program("one", python(source), without="nobody can connect"))
+        one._loop = Noting()  # type: ignore[assignment]
+        await until(lambda: one.restarts >= 4)
+        [warning] = made.warnings()
+        assert "it ended with status 1: the port is taken; nobody can connect until then" in warning
+
+    lines = with_supervisor(story)
+    assert pauses[:4] == [0.01, 0.02, 0.04, 0.04]
+    assert [each["event"] for each in lines] == ["a program said", "a program ended"]
+    assert lines[1]["why"] == "it ended with status 1: the port is taken"
+
+
+def test_a_program_that_does_not_exist_is_said_in_a_sentence() -> None:
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", ("/nowhere/program",)))
+        await until(lambda: one.why)
+        assert one.why == "it ended with status 127: /nowhere/program cannot be run: no such file or directory"
+
+    with_supervisor(story)
+
+
+def test_a_program_that_runs_steadily_again_is_said_to_and_its_pauses_begin_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "STEADY_S", 0.5)
+    mark = tmp_path / "mark"
+    source = f"import os, sys; os.path.exists({str(mark)!r}) or sys.exit(3); sys.stdin.read()"
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", python(source)))
+        await until(lambda: one.restarts >= 2)
+        assert one.is_failing
+        mark.touch()
+        await until(lambda: not one.is_failing)
+        assert made.warnings() == []
+
+    assert events(with_supervisor(story)) == ["a program ended", "a program runs again"]
+
+
+def test_programs_end_in_order_and_one_that_does_not_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "END_S", 0.5)
+    ended: list[str] = []
+
+    async def story(made: Supervisor) -> None:
+        first = made.start(Program("first", python(LIVES)))
+        for name, order, source in (("gateway", 1, LIVES), ("stubborn", 2, STUBBORN)):
+            made.start(Program(name, python(source), order=order))
+        await until(lambda: all(each.report for each in made))
+        for each in made:
+            asyncio.ensure_future(note(each)).add_done_callback(lambda _: None)
+        await asyncio.sleep(0)
+        await made.stop()
+        await until(lambda: len(ended) == 3)
+        assert first.state is State.ENDED
+        assert all(each.restarts == 0 and not each.pid for each in made)
+
+    async def note(each: Supervised) -> None:
+        await each.gone.wait()
+        ended.append(each.program.name)
+
+    lines = with_supervisor(story)
+    assert ended == ["stubborn", "gateway", "first"]
+    assert [each["process"] for each in lines if "killed" in each["event"]] == ["stubborn"]
+
+
+def test_a_program_that_does_its_work_once_is_not_started_again() -> None:
+    ends: list[tuple[int, str]] = []
+
+    async def story(made: Supervisor) -> None:
+        def note(status: int, complaint: str) -> None:
+            ends.append((status, complaint))
+
+        made.start(Program("work", python("pass"), restarts=False, on_end=note))
+        await until(lambda: ends)
+        made.start(Program("work", python("import sys; sys.exit('no room')"), restarts=False, on_end=note))
+        await until(lambda: len(ends) == 2)
+        [row] = made
+        assert (row.state, row.restarts) == (State.ENDED, 1)
+
+    assert with_supervisor(story) == []
+    assert ends == [(0, ""), (1, "no room")]
+
+
+def test_lines_of_a_program_s_log_become_lines_of_the_node_s_with_its_name() -> None:
+    source = """
+import sys
+from node.logs import Log
+log = Log()
+log.info("listening", port=7)
+log.warning("odd", password="hunter2")
+log.close()
+print("a torn line", file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", python(source)))
+        await until(lambda: one._complaint)
+
+    lines = with_supervisor(story)
+    assert [(each["level"], each["event"], each["process"]) for each in lines] == [
+        ("info", "listening", "one"),
+        ("warning", "odd", "one"),
+        ("warning", "a program said", "one"),
+    ]
+    assert lines[0]["port"] == 7
+    assert "hunter2" not in str(lines)
+
+
+def test_a_program_that_floods_its_log_waits_and_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_lines, "REST_S", 1_000.0)
+    source = "import sys\nwhile True: sys.stderr.write('x' * 99 + chr(10))"
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", python(source)))
+        await until(lambda: one._complaint)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+
+    lines = with_supervisor(story)
+    written = sum(each.get("more", 1) for each in lines)
+    assert 0 < written <= 2 * child_lines.READ_BYTES // 100 + 8 * child_lines.READ_BYTES // 100
+
+
+#: A parent that is killed, with two children: one that a supervisor made, and one that just any program makes.
+PARENT = """
+import asyncio, subprocess, sys
+from node.logs import Log
+from node.supervisor import Program, Supervisor
+from tests.test_supervisor import STUBBORN
+
+async def run():
+    made = Supervisor(Log(open("/dev/null", "w")))
+    ours = made.start(Program("ours", (sys.executable, "-c", STUBBORN)))
+    while not ours.report:
+        await asyncio.sleep(0.01)
+    plain = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True)
+    plain.stdout.readline()
+    print(ours.pid, plain.pid, flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(run())
+"""
+
+
+def test_no_program_is_left_when_the_core_is_killed_and_a_plain_child_would_be() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    ours, plain = map(int, parent.stdout.readline().split())
+    try:
+        assert exists(ours)
+        assert exists(plain)
+        parent.kill()
+        parent.wait()
+        with asyncio.Runner() as runner:
+            runner.run(until(lambda: not exists(ours), "it outlived the core"))
+        assert exists(plain), "the control: what nobody supervises goes on"
+    finally:
+        parent.kill()
+        parent.stdout.close()
+        if exists(plain):
+            os.kill(plain, signal.SIGKILL)
+
+
+def test_the_figures_of_a_process_are_those_of_the_system() -> None:
+    own = process_figures(os.getpid())
+    assert own["memory_rss_bytes"] > 1 << 20
+    assert own["cpu_s"] > 0
+    assert process_figures(2**22 + 1) == {}
