@@ -13,7 +13,6 @@ import os
 import resource
 import select
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -188,12 +187,12 @@ class DirectOwner(Protocol):
         """True if connections that are not direct wait for a turn."""
         ...
 
-    def keeper(self) -> Callable[[int, int, int, bytes], None]:
-        """Function that keeps messages for those who come back: user, first_seq, messages, data."""
+    def keep_told(self) -> None:
+        """Have the spool take the messages that turns have sent, for those who come back."""
         ...
 
     def on_unsent(self, segment: Segment, sent: int, /) -> None:
-        """Send what is kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""
+        """Send what turns have kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""
         ...
 
     def on_line_stop(self, connection: Connection, stop: int, /) -> None:
@@ -230,20 +229,21 @@ class DirectLines:
         slots = len(arrivals.arrays.streams)
         descriptors = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _DESCRIPTORS_MAX)
         outgoing = self._streams.outgoing.arrays
-        self._turn = Packed(
-            t.new_turn(
-                clock.words,
-                protocol.heartbeat,
-                slots=slots,
-                descriptors=descriptors,
-                users=len(outgoing.segments),
-                rows=_TURNS_ROOM * t.ROWS_ROOM,
-                segments=4 * len(outgoing.segments),
-                segment_bytes=4 * len(outgoing.out),
-                lines=lines,
-            )
+        users = len(outgoing.segments)
+        self._kept = entrance.outbox.await_told(users, 4 * len(outgoing.out))
+        memory = t.new_turn(
+            clock.words,
+            protocol.heartbeat,
+            slots=slots,
+            descriptors=descriptors,
+            users=users,
+            rows=_TURNS_ROOM * t.ROWS_ROOM,
+            told=self._kept,
+            segments=4 * users,
+            segment_bytes=2 * len(outgoing.out),
+            lines=lines,
         )
-        memory = self._turn.arrays
+        self._turn = Packed(memory)
         self._lines, self._blocks, self._told = memory.lines, memory.blocks, memory.told
         self._commands, self._events = memory.commands, memory.events
         self._told_bytes = memory.told_bytes.data
@@ -272,10 +272,8 @@ class DirectLines:
         commands, events = memory.commands[:1], engine.events
         if protocol.answer_block is None:
             raise ValueError(f"{protocol.name} has no kernel that answers a block")
-        read, answer = (
-            Linked(protocol.read_streams, turn.READ_VALUES),
-            Linked(protocol.answer_block, turn.ANSWER_VALUES),
-        )
+        read = Linked(protocol.read_streams, turn.READ_VALUES)
+        answer = Linked(protocol.answer_block, turn.ANSWER_VALUES)
         words[t.APPLY] = turn.APPLY_BATCH.address(engine.pointers, commands, 0, events, 0)
         words[t.READ] = read.address(arrivals.pointers, self._known.pointers, 0, 0, 0, 0)
         words[t.ANSWER] = answer.address(self._streams.pointers, 0, commands, events, 0, 0, 0)
@@ -283,10 +281,7 @@ class DirectLines:
         self._scheduled = False
         self._called = True  # the loop may have work
         self._quiet = 0  # calls without a block, one after the other
-        loop_fd = poll_of(self._loop)
-        if loop_fd >= 0:
-            self._poll.register(loop_fd, select.EPOLLIN)
-        self._possible = 0 <= loop_fd < descriptors
+        self._possible = self._watch_loop(descriptors)
         self._standby_line: StandbyLine | None = None
         self._link_fd = -1
         self._ahead = Packed(a.new_ahead(read_bytes=8))
@@ -294,6 +289,13 @@ class DirectLines:
 
     def __len__(self) -> int:
         return len(self._by_slot)
+
+    def _watch_loop(self, descriptors: int) -> bool:
+        """Have the kernel wait for the event loop too; True if it can, so that connections may be direct."""
+        loop_fd = poll_of(self._loop)
+        if loop_fd >= 0:
+            self._poll.register(loop_fd, select.EPOLLIN)
+        return 0 <= loop_fd < descriptors
 
     # The link to the standby.
 
@@ -491,6 +493,7 @@ class DirectLines:
         words[t.BUSY_NS] = self._busy_poll_ns * (1 if words[t.AT_ONCE] or words[t.AHEAD] else waiting)
         words[t.TURNS] = owner.turns
         words[t.BYTES_IN] = words[t.BYTES_OUT] = words[t.ORDERS] = 0
+        words[t.TOLD_FROM], words[t.UNTAKEN] = words[t.TELLING], 0  # the spool may have taken some meanwhile
         # The loop registers descriptors with its poll only as it polls, so a pass of it without work comes first.
         words[t.SLEEP_MS] = 0 if self._called else SLEEP_MS if self._quiet > _NAPS else NAP_MS
         if self._arrival_log is not None:
@@ -499,6 +502,8 @@ class DirectLines:
         why = self._enter(until_ns)
         while why == t.ROOM and words[t.ANSWER_AT] >= 0:
             self._tell()
+            owner.keep_told()
+            words[t.TOLD_FROM] = words[t.TELLING]
             why = self._enter(until_ns)
         self._called = why != t.IDLE
         self._quiet = 0 if words[t.BLOCKS] else self._quiet + 1
@@ -507,8 +512,10 @@ class DirectLines:
         owner.bytes_in += words[t.BYTES_IN]
         owner.bytes_out += words[t.BYTES_OUT]
         owner.orders += words[t.ORDERS]
-        if words[t.TELLING]:
+        if words[t.TELLING] > words[t.TOLD_FROM]:
             self._tell()
+            if self._kept.is_full:
+                owner.keep_told()
         if line is not None:
             self._note_sent(line, before_seq)
         told_seq = 0
@@ -540,14 +547,14 @@ class DirectLines:
         )
 
     def _tell(self) -> None:
-        """Pass what was told to the spool, and what a connection did not take to the loop."""
-        data, keep = self._told_bytes, self._owner.keeper()
-        for user, first_seq, count, position, begin, size, sent in self._told[: self._words[t.TELLING]].tolist():
-            told = bytes(data[begin : begin + size])
-            keep(user, first_seq, count, told)
-            if sent != size:
+        """Pass what a connection did not take to the loop."""
+        words = self._words
+        if words[t.UNTAKEN]:
+            rows = self._told[words[t.TOLD_FROM] : words[t.TELLING]]
+            for user, first_seq, count, position, begin, size, sent in rows[rows["sent"] != rows["bytes"]].tolist():
+                told = bytes(self._told_bytes[begin : begin + size])
                 self._owner.on_unsent(Segment(user, first_seq, count, position, told), sent)
-        self._words[t.TELLING] = self._words[t.TELLING_BYTES] = 0
+        words[t.TOLD_FROM], words[t.UNTAKEN] = words[t.TELLING], 0
 
     def _told_seq(self, why: int) -> int:
         """Last command of the blocks that are answered, by the kernel or, of the last one, by Python; 0: none are."""

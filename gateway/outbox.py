@@ -19,6 +19,7 @@ from engine.capacity import Capacity
 from engine.digest import part_digest
 from gateway.spool import MessageBytes, Spool, remove_files
 from gateway.streams import Segment, Streams, session_of
+from gateway.told import Told
 
 #: Name of the streams' tables in an image, beside those of spools, which have the names of their sessions.
 _STREAMS: Final = "streams"
@@ -73,6 +74,15 @@ class Outbox(Projection, Generic[AnyStreams]):
         #: Complete spools of past days, by session, the oldest first.
         self.past: dict[str, Spool] = {}
         self._passes_through = False
+        self._told: Told | None = None
+
+    def await_told(self, users: int, call_bytes: int) -> Told:
+        """Have the spool of the present day take what compiled turns send from now on; gives the memory for it.
+
+        users: rows of the table of users. call_bytes: bytes of one call of the turns.
+        """
+        self._told = self.spool.told = Told(users, call_bytes)
+        return self._told
 
     def pass_through(self, passes_through: bool) -> None:
         """Have the system keep nothing in memory of what is written, while nobody reads it."""
@@ -134,8 +144,10 @@ class Outbox(Projection, Generic[AnyStreams]):
             with suppress(OSError):  # bytes that could not be written stay in memory until the next read
                 self.spool.flush()
             self.past[self.spool.session] = self.spool
+        self.spool.told = None
         self.spool = self._spool(session)
         self.spool.clear()
+        self.spool.told = self._told
         self.pass_through(self._passes_through)
         # A restart may begin with a checkpoint of the day before, so its oldest file stays one day longer.
         keep = {*list(self.past)[-self._past_days - 1 :], session}
@@ -200,6 +212,7 @@ class Outbox(Projection, Generic[AnyStreams]):
         for each in self.spools():
             each.close()
         self.streams, self.spool, self.past = streams, spool, {}
+        spool.told = self._told
 
     def _restored(self, session: str, image: Arrays) -> Spool:
         """Spool of an image. Raises ValueError if its file does not match."""

@@ -363,9 +363,9 @@ class Gateway:
             self.end_direct(connection)
         return rest
 
-    def keeper(self) -> Callable[[int, int, int, bytes], None]:
-        """Function that keeps messages for those who come back: user, first_seq, messages, data."""
-        return self.entrances[0].outbox.spool.append
+    def keep_told(self) -> None:
+        """Have the spool take the messages that turns have sent, for those who come back."""
+        self.entrances[0].outbox.spool.flush()
 
     def on_unsent(self, segment: Segment, sent: int) -> None:
         """Send what is kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""

@@ -1,7 +1,8 @@
 """Spool: the users' outbound streams of a day in one file, for clients that reconnect.
 
 The file begins with a page that names its journal and session. The rest is cut into extents; each stream has a list of
-them. Messages wait in memory for a moment, so that many small ones become one write. The file can be rebuilt from the
+them. Messages wait in memory for a moment, so that many small ones become one write: those of compiled turns where the
+turns wrote them (``told``), until the spool takes them or a stream is asked for. The file can be rebuilt from the
 journal, so it is synced for checkpoints only, which record its length (``image``).
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.digest import ByteHash
+from gateway.told import Told
 from gateway.write_behind import WriteBehind
 
 #: Bytes of an extent. A stream of one message takes one extent, of which the file system allocates one page.
@@ -51,7 +53,7 @@ class _Stream:
         self.extents = array("q")
         self.index_seq = array("q")
         self.index_position = array("q")
-        self.pending: list[bytes] = []
+        self.pending: list[bytes | memoryview] = []
         self.written = 0
         self.bytes = 0
         self.checksum = ByteHash()  # of what is written
@@ -97,6 +99,8 @@ class Spool:
         self._pending_bytes = 0
         self._passes_through = False
         self._behind: WriteBehind | None = None
+        #: Messages of compiled turns, which come before any that is appended later; None: there are none.
+        self.told: Told | None = None
 
     def _open(self, flags: int) -> None:
         self._fd = os.open(self.path, flags | os.O_CLOEXEC, 0o600)
@@ -116,6 +120,20 @@ class Spool:
 
     def append(self, user: int, first_seq: int, count: int, data: bytes) -> None:
         """Append ``count`` messages of a user from ``first_seq`` on, as framed packets."""
+        self._take_told()
+        stream = self._add(user, first_seq, count, data)
+        if stream.bytes - stream.written >= STREAM_PENDING_BYTES_MAX:
+            self._flush(stream)
+        elif self._pending_bytes > PENDING_BYTES_MAX:
+            self.flush()
+
+    def _take_told(self) -> None:
+        """Take what compiled turns have sent, before anything that comes after or looks at a stream."""
+        if self.told is not None and len(self.told):
+            for user, first_seq, count, data in self.told.take(reuse=not self._dirty):
+                self._add(user, first_seq, count, data)
+
+    def _add(self, user: int, first_seq: int, count: int, data: bytes | memoryview) -> _Stream:
         stream = self._streams.get(user)
         if stream is None:
             stream = self._streams[user] = _Stream()
@@ -128,26 +146,24 @@ class Spool:
         stream.bytes += len(data)
         stream.next_seq = first_seq + count
         self._pending_bytes += len(data)
-        if stream.bytes - stream.written >= STREAM_PENDING_BYTES_MAX:
-            self._flush(stream)
-        elif self._pending_bytes > PENDING_BYTES_MAX:
-            self.flush()
+        return stream
 
     def flush(self) -> None:
         """Write the messages that are kept in memory. Raises OSError, also for earlier ones."""
+        self._take_told()
         self._check_behind()
         while self._dirty:
             self._flush(next(reversed(self._dirty)))
 
     def _flush(self, stream: _Stream) -> None:
-        data = b"".join(stream.pending)
+        data = stream.pending[0] if len(stream.pending) == 1 else b"".join(stream.pending)
         self._write(stream, data)
         stream.checksum.update(data)  # here, not for each message: many small ones are one write
         stream.pending.clear()
         del self._dirty[stream]
         self._pending_bytes -= len(data)
 
-    def _write(self, stream: _Stream, data: bytes) -> None:
+    def _write(self, stream: _Stream, data: bytes | memoryview) -> None:
         if not self.has_file:
             self._open(os.O_RDWR | os.O_CREAT)
         if not self._has_head:
@@ -176,6 +192,7 @@ class Spool:
 
     def end(self, user: int) -> tuple[int, int]:
         """(number of the next message, bytes) of a stream."""
+        self._take_told()
         stream = self._streams.get(user)
         return (1, 0) if stream is None else (stream.next_seq, stream.bytes)
 
@@ -210,6 +227,7 @@ class Spool:
             raise SpoolError(f"{self.path} cannot be read: {error.strerror or error}; check the disk") from error
 
     def _read(self, user: int, position: int, bytes_max: int) -> bytes:
+        self._take_told()
         stream = self._streams.get(user)
         if stream is None:
             return b""
@@ -229,6 +247,7 @@ class Spool:
 
     def check(self, user: int) -> None:
         """Check that the file is long enough for a user's stream. Raises SpoolError."""
+        self._take_told()
         if (stream := self._streams.get(user)) is not None:
             try:
                 if stream.pending:
@@ -239,6 +258,7 @@ class Spool:
 
     def checksums(self) -> NDArray[np.uint64]:
         """User number and xxh3-64 of the bytes of each stream, written or not; uint64[streams, 2]."""
+        self._take_told()
         rows = []
         for user, stream in sorted(self._streams.items()):
             checksum = stream.checksum.copy()
@@ -248,6 +268,7 @@ class Spool:
 
     def image(self) -> dict[str, NDArray[Any]]:
         """Image for ``restore``, of all messages written; call ``flush`` first. Sync the file with it."""
+        self._take_told()
         users = sorted(self._streams)
         streams = [self._streams[user] for user in users]
 

@@ -110,9 +110,11 @@ from gateway.turn_memory import (
     TELLING_BYTES,
     TIME_ADDRESS,
     TOLD_ADDRESS,
+    TOLD_FROM,
     TOLD_NS,
     TURNS,
     UNSENT,
+    UNTAKEN,
     unpack_turn,
 )
 from sequencer import rows_ahead
@@ -169,8 +171,6 @@ ROWS_LEAST: Final = 64
 #: ten of them. They wait for each other for so long at most.
 _SENT_TOGETHER: Final = 64
 _TOGETHER_NS: Final = 8_000_000
-#: Messages of so many users are given to Python in a quiet moment: the more there are, the longer the next order waits.
-_TOLD_SOON: Final = 48
 #: Turns with something on a line after which descriptors are polled, and looks at the lines between two polls.
 _PASSES: Final = 8
 _LOOKS: Final = 8
@@ -495,8 +495,10 @@ def _send_to(turn, slot, address, count, messages, now_ns):
 def _keep_told(turn, user, first_seq, messages, position, count, sent):
     """Keep messages for the spool, whose bytes are in their place; ``sent``: as in TOLD."""
     words = turn.words
+    if sent != count:
+        words[UNTAKEN] += 1
     last = turn.told[max(words[TELLING] - 1, 0)]
-    if words[TELLING] > 0 and last["user"] == user:  # its next messages: one segment for Python
+    if words[TELLING] > words[TOLD_FROM] and last["user"] == user:  # its next messages: one segment for Python
         last["count"] += messages
         last["bytes"] += count
         last["sent"] += max(sent, np.int64(0))
@@ -773,8 +775,6 @@ def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, un
         if work:
             return np.int64(CALLED)
         if now_ns >= until_ns or (words[BLOCKS] > 0 and now_ns - turn.blocks[0]["read_ns"] >= words[STAY_NS]):
-            return np.int64(SPENT)
-        if words[TELLING] >= _TOLD_SOON and words[QUEUED] == 0:
             return np.int64(SPENT)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from engine.bounds import COMMANDS_PER_CALL_MAX
 from engine.jit import unpack_pointers
 from engine.records import COMMAND, EVENT, CommandKind
+from gateway.told import Told
 from sequencer.clock import CLOCK_WORDS
 from sequencer.system_calls import EPOLL_EVENT
 from tape.line_kernels import LINES_MAX, LINES_WORDS
@@ -52,19 +53,6 @@ BLOCK: Final = np.dtype(
         ("orders", "<i8"),
     ]
 )
-#: Messages to one user, as SEGMENT, for the spool. ``sent``: bytes that the connection took; -1: it is not direct.
-TOLD: Final = np.dtype(
-    [
-        ("user", "<i8"),
-        ("first_seq", "<i8"),
-        ("count", "<i8"),
-        ("position", "<i8"),
-        ("begin", "<i8"),
-        ("bytes", "<i8"),
-        ("sent", "<i8"),
-    ]
-)
-
 #: Messages to one user that wait to be sent with those of the next blocks, as SEGMENT. ``next``: the user's next piece,
 #: and 1 more; 0: none.
 PIECE: Final = np.dtype(
@@ -122,8 +110,10 @@ LINK: Final = 10  # something came from the standby that Python must read now
     BLOCKS,  # blocks made in this call
     COMMANDS,  # their rows
     EVENTS,
-    TELLING,  # segments to tell
+    TELLING,  # rows of ``told`` that wait for the spool, and their bytes
     TELLING_BYTES,
+    TOLD_FROM,  # the first of them that Python has not looked at
+    UNTAKEN,  # those from there on that no connection took whole, or more
     LINES_STOPPED,  # lines with another state than OPEN
     ANSWER_AT,  # event of the last block at which answering goes on; -1: it is answered
     ANSWER_CLOCKS,
@@ -166,11 +156,11 @@ LINK: Final = 10  # something came from the standby that Python must read now
     SILENCE_NS,  # silence of a client after which it counts as gone
     LOCAL,  # direct connections that have a line in shared memory
     LOCAL_ADDRESS,  # of their rings
-) = range(72)
+) = range(74)
 #: Blocks of one call at most.
 _BLOCKS_MAX: Final = 1_024
 #: Number of the words.
-WORDS: Final = 72
+WORDS: Final = 74
 
 
 #: ``slot_of`` of the link to the standby.
@@ -216,12 +206,14 @@ def new_turn(
     descriptors: int,
     users: int,
     rows: int,
+    told: Told,
     segments: int,
     segment_bytes: int,
     lines: MarketLines | None = None,
 ) -> Turn:
     """Memory for ``slots`` connections with descriptors below ``descriptors``, and for the work of one call: COMMAND
-    rows, and messages to users. ``clock``: words of the market clock. ``heartbeat``: packet of the protocol.
+    rows, and messages to users that wait to be sent. ``told``: memory of those that were sent. ``clock``: words of the
+    market clock. ``heartbeat``: packet of the protocol.
     ``users``: rows of the table of users. ``lines``: of programs beside the node.
     """
     turn = Turn(
@@ -237,10 +229,10 @@ def new_turn(
         commands=np.zeros(rows, COMMAND),
         events=np.zeros(4 * rows, EVENT),
         blocks=np.zeros(_BLOCKS_MAX, BLOCK),
-        told=np.zeros(segments, TOLD),
-        told_bytes=np.zeros(segment_bytes, np.uint8),
+        told=told.rows,
+        told_bytes=told.data,
         pieces=np.zeros(segments, PIECE),
-        piece_bytes=np.zeros(segment_bytes // 2, np.uint8),
+        piece_bytes=np.zeros(segment_bytes, np.uint8),
         pieces_of=np.zeros((users, 2), np.int64),
         piece_users=np.zeros(users, np.int64),
         heartbeat=np.frombuffer(bytearray(heartbeat), np.uint8),
@@ -252,6 +244,7 @@ def new_turn(
     turn.clock_row["kind"] = CommandKind.CLOCK
     turn.lines["fd"] = -1
     words = turn.words
+    told.counts = words[TELLING : TELLING_BYTES + 1]
     words[EPOLL], words[POLL_MAX], words[ANSWER_AT] = -1, slots + 1, -1
     for place, array in (
         (POLLED_ADDRESS, turn.polled),
@@ -271,6 +264,14 @@ def new_turn(
 #: Unpack the memory in a kernel, from the pointers of a ``Packed``.
 unpack_turn = unpack_pointers(
     new_turn(
-        np.zeros(CLOCK_WORDS, np.int64), bytes(1), slots=1, descriptors=1, users=1, rows=1, segments=1, segment_bytes=1
+        np.zeros(CLOCK_WORDS, np.int64),
+        bytes(1),
+        slots=1,
+        descriptors=1,
+        users=1,
+        rows=1,
+        told=Told(1, 1),
+        segments=1,
+        segment_bytes=1,
     )
 )

@@ -18,6 +18,7 @@ import pytest
 from engine.jit import INTERPRETED, Packed
 from gateway import turn_memory as t
 from gateway.ouch.protocol import OUCH
+from gateway.told import Told
 from gateway.turn import beat_lines
 from tests.ouch_messages import cancel, enter, messages
 from tests.running import Client, Running, kinds, started
@@ -192,7 +193,15 @@ class Lines:
         self.near.setblocking(False)
         clock = np.zeros(8, np.int64)
         turn = t.new_turn(
-            clock, OUCH.heartbeat, slots=2, descriptors=4_096, users=2, rows=1, segments=1, segment_bytes=1
+            clock,
+            OUCH.heartbeat,
+            slots=2,
+            descriptors=4_096,
+            users=2,
+            rows=1,
+            told=Told(2, 1),
+            segments=1,
+            segment_bytes=1,
         )
         turn.words[t.HEARTBEAT_NS], turn.words[t.SILENCE_NS] = HEARTBEAT_NS, SILENCE_NS
         self.packed = Packed(turn)

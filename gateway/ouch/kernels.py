@@ -23,6 +23,7 @@ from gateway.ouch.packets import Known, read_streams
 from gateway.ouch.streams import OuchStreams
 from gateway.streams import Segment
 from gateway.symbols import add_symbol
+from gateway.told import Told
 from gateway.turn import beat_lines, run_turns
 from gateway.turn_memory import new_turn
 from sequencer.clock import CLOCK_WORDS
@@ -59,7 +60,10 @@ def compile_kernels() -> None:
     streams.open_orders(1)
     system_event(streams.tables, 0, 0, 0)
     clock, heartbeat = np.zeros(CLOCK_WORDS, np.int64), bytes(1)
-    turn = new_turn(clock, heartbeat, slots=1, descriptors=1, users=2, rows=1, segments=1, segment_bytes=1)
+    told = Told(2, 1)
+    turn = new_turn(clock, heartbeat, slots=1, descriptors=1, users=2, rows=1, told=told, segments=1, segment_bytes=1)
+    for _ in told.take(reuse=True):
+        pass
     state = Packed(new_state(capacity))
     # It has no poll, so it ends at once.
     lines = Packed(turn)
