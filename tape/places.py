@@ -26,7 +26,8 @@ class Place(IntEnum):
     APPLIED = 4 * LINE
     #: Of the last one that is in the journal. Writer: the journal's.
     JOURNALED = 5 * LINE
-    #: Of the last one that a copy has. Writer: replication.
+    #: Of the last one up to which each node had all that could take over then. It does not fall when one comes that has
+    #: less, since who waits for it was told. Writer: replication.
     REPLICATED = 6 * LINE
     #: Of the last one whose answers may leave. Writer: the release policy.
     RELEASED = 7 * LINE

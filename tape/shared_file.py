@@ -1,8 +1,9 @@
-"""Files in shared memory: a page that says what the file is, pages of words, and rows.
+"""Memory that the programs of a market share, each under the name of a file in /dev/shm.
 
-A file has mode 0600, belongs to the user who runs the market, and is as large as it will ever be from the start: its
-pages are reserved then, so that a machine without room says so at once and not by SIGBUS hours later. It is written
-under another name and gets its own when it is complete, so whoever opens it sees all of its first page.
+The file is small: it says what the memory is, and in which process and under which descriptor it can be opened
+(``tape.sealed``). So a program of the same user that cuts the file short, removes it or writes into it takes the way to
+the memory from who comes later, and hurts nobody who has it. File and memory have mode 0600. The file is written under
+another name and gets its own when it is complete, so whoever opens it sees all of it.
 
 The owner holds a lock on its first byte, the user of place n one on byte n. The system ends a lock with its
 process, so a dead owner is told from a living one without a process id, which may have been given to another.
@@ -25,16 +26,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tape.errors import TapeBusy, TapeError, TapeRoom
+from tape.errors import TapeBusy, TapeError
+from tape.sealed import opened_memory, sealed_memory
 
 #: Folder of shared memory where the caller names none.
 SHARED: Final = Path("/dev/shm")
 PAGE_BYTES: Final = 4_096
 MAGIC: Final = b"LOCKTAPE"
-VERSION: Final = 1
+VERSION: Final = 2
 OWNER_PLACE: Final = 0
 
-#: First page: format, contents and owner of the file.
+#: Contents of the file: format of the memory, its owner, and the way to it.
 HEADER: Final = np.dtype(
     [
         ("magic", "S8"),
@@ -45,6 +47,8 @@ HEADER: Final = np.dtype(
         ("words_bytes", "<i8"),
         ("data_bytes", "<i8"),
         ("pid", "<i8"),  # of the owner
+        ("memory_fd", "<i8"),  # its descriptor in the owner's process, and its number
+        ("memory_number", "<i8"),
         ("created_ns", "<i8"),  # when the owner created it, since 1970; tells a file from the one before it
         ("checksum", "V16"),  # of all before it
     ]
@@ -77,18 +81,19 @@ def _checksum(header: bytes) -> bytes:
 
 
 class SharedFile:
-    """A file in shared memory, mapped: int64 words and data. Made by ``create`` and ``attach``."""
+    """Shared memory, mapped: int64 words and data. Made by ``create`` and ``attach``."""
 
-    def __init__(self, path: Path, fd: int, header: Any, *, owned: bool) -> None:
+    def __init__(self, path: Path, fd: int, header: Any, memory: int, *, owned: bool) -> None:
         self.path = path
         self.pid = int(header["pid"])
         self.created_ns = int(header["created_ns"])
         self._fd = fd
+        self._memory = memory
         self._owned = owned
         words_bytes, data_bytes = int(header["words_bytes"]), int(header["data_bytes"])
-        self.words: NDArray[np.int64] = _mapped(fd, PAGE_BYTES, words_bytes, writable=True, touch=True)
+        self.words: NDArray[np.int64] = _mapped(memory, 0, words_bytes, writable=True, touch=True)
         self.data: NDArray[np.int64] = _mapped(
-            fd, PAGE_BYTES + words_bytes, data_bytes, writable=owned or header["kind"] != b"tape", touch=owned
+            memory, words_bytes, data_bytes, writable=owned or header["kind"] != b"tape", touch=owned
         )
 
     def lock(self, place: int) -> bool:
@@ -118,13 +123,14 @@ class SharedFile:
             return
         if self._owned and self.is_current():
             self.path.unlink()
-        _unlock(self._fd, 0, 0)  # all: the maps have descriptors of their own, which would keep the locks
+        _unlock(self._fd, 0, 0)  # all: a child may have the descriptor too, which would keep the locks
         os.close(self._fd)
-        self._fd = -1
+        os.close(self._memory)
+        self._fd = self._memory = -1
 
 
 def _mapped(fd: int, offset: int, size: int, *, writable: bool, touch: bool) -> NDArray[np.int64]:
-    """Part of the file as an array. touch: let the system enter all its pages at once."""
+    """Part of the memory as an array. touch: let the system enter all its pages at once."""
     flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if touch else 0)
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     return np.frombuffer(mmap.mmap(fd, size, flags, protection, offset=offset), np.int64)
@@ -151,7 +157,7 @@ def _is_locked(fd: int, place: int) -> bool:
 
 
 def create(path: Path, form: Form, *, words: int, data: int, first: Mapping[int, int] | None = None) -> SharedFile:
-    """Create the file and own it. words, data: their numbers of int64. One that a dead owner left is replaced.
+    """Create memory and own it. words, data: their numbers of int64. A file that a dead owner left is replaced.
 
     first: values of words, by their index, that nobody finds otherwise.
 
@@ -169,43 +175,30 @@ def create(path: Path, form: Form, *, words: int, data: int, first: Mapping[int,
             f"{path} cannot be created: {(error.strerror or str(error)).lower()}; name a folder that this user may "
             "write"
         ) from error
+    memory = -1
     try:
         os.fchmod(fd, 0o600)
-        _reserve(fd, path, PAGE_BYTES + words_bytes + data_bytes)
+        memory = sealed_memory(path.name, words_bytes + data_bytes)
         header = np.zeros((), HEADER)
         header["magic"], header["version"], header["kind"] = MAGIC, VERSION, form.kind
         header["journal_id"], header["dtypes_digest"] = form.journal_id, form.dtypes_digest()
         header["words_bytes"], header["data_bytes"] = words_bytes, data_bytes
         header["pid"], header["created_ns"] = os.getpid(), time.time_ns()
+        header["memory_fd"], header["memory_number"] = memory, os.fstat(memory).st_ino
         header["checksum"] = _checksum(header.tobytes())
         os.pwrite(fd, header.tobytes(), 0)
         for index, value in (first or {}).items():
-            os.pwrite(fd, struct.pack("<q", value), PAGE_BYTES + 8 * index)
+            os.pwrite(memory, struct.pack("<q", value), 8 * index)
         _lock(fd, OWNER_PLACE)
         _put_in_place(aside, path)
-        return SharedFile(path, fd, header, owned=True)
+        return SharedFile(path, fd, header, memory, owned=True)
     except BaseException:
         os.close(fd)
+        if memory >= 0:
+            os.close(memory)
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
-
-
-def _reserve(fd: int, path: Path, size: int) -> None:
-    found = os.fstatvfs(fd)
-    free_bytes = found.f_bavail * found.f_frsize
-    try:
-        # First by a look: a try would take all the memory that others need.
-        if found.f_blocks and size > free_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.posix_fallocate(fd, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EDQUOT):
-            raise
-        raise TapeRoom(
-            f"{path.parent} has no room for {size >> 20:,} MB ({free_bytes >> 20:,} MB are free); make it larger, "
-            "choose a smaller tape, or name another folder"
-        ) from error
 
 
 #: Time in which another process that removes a dead owner's file has given its lock back, and pause between two looks.
@@ -231,7 +224,7 @@ def _put_in_place(aside: Path, path: Path) -> None:
         try:
             if not _lock(fd, OWNER_PLACE):
                 if time.monotonic() > until_s:
-                    raise TapeBusy(f"{path} is in use by process {_owner_pid(fd)}; stop it first")
+                    raise TapeBusy(f"{path} is in use by process {_owner_pid(fd) or '(unknown)'}; stop it first")
                 time.sleep(_LOOK_S)
                 continue
             # Only who has the lock of the old file may replace it, and only while it is still the one of that name.
@@ -251,9 +244,10 @@ def _is_at(fd: int, path: Path) -> bool:
     return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
 
 
-def _owner_pid(fd: int) -> str:
+def _owner_pid(fd: int) -> int:
+    """Process id of the owner; 0 where the file does not say it."""
     raw = os.pread(fd, HEADER.itemsize, 0)
-    return str(int(np.frombuffer(raw, HEADER)[0]["pid"])) if len(raw) == HEADER.itemsize else "unknown"
+    return int(np.frombuffer(raw, HEADER)[0]["pid"]) if len(raw) == HEADER.itemsize else 0
 
 
 def _opened(path: Path) -> int:
@@ -281,7 +275,7 @@ def _opened(path: Path) -> int:
 
 
 def attach(path: Path, form: Form) -> SharedFile:
-    """Map a file whose owner lives. Raises TapeError if it is not there, not of this form, or left by a dead owner."""
+    """Map memory whose owner lives. Raises TapeError if it is not there, not of this form, or left by a dead owner."""
     try:
         fd = _opened(path)
     except FileNotFoundError:
@@ -290,14 +284,16 @@ def attach(path: Path, form: Form) -> SharedFile:
         header = _header(fd, path, form)
         if not _is_locked(fd, OWNER_PLACE):
             raise TapeError(f"{path} was left by process {int(header['pid'])}, which has ended; start the market again")
-        return SharedFile(path, fd, header, owned=False)
+        size = int(header["words_bytes"]) + int(header["data_bytes"])
+        memory = opened_memory(int(header["pid"]), int(header["memory_fd"]), int(header["memory_number"]), size)
+        return SharedFile(path, fd, header, memory, owned=False)
     except BaseException:
         os.close(fd)
         raise
 
 
 def _header(fd: int, path: Path, form: Form) -> Any:
-    """First page of a file of this form. Raises TapeError."""
+    """Contents of a file of this form. Raises TapeError."""
     raw = os.pread(fd, HEADER.itemsize, 0)
     if len(raw) < HEADER.itemsize or raw[: len(MAGIC)] != MAGIC:
         raise TapeError(f"{path} is no file of lockstep's shared memory; remove it")
@@ -305,11 +301,8 @@ def _header(fd: int, path: Path, form: Form) -> Any:
     if header["version"] != VERSION:
         raise TapeError(f"{path} has version {header['version']}, this release has {VERSION}; use one release for both")
     if header["checksum"].tobytes() != _checksum(raw):
-        raise TapeError(f"the first page of {path} is damaged; start the market again")
+        raise TapeError(f"{path} is damaged; start the market again")
     _refuse_other_contents(header, path, form)
-    size = PAGE_BYTES + int(header["words_bytes"]) + int(header["data_bytes"])
-    if os.fstat(fd).st_size != size:
-        raise TapeError(f"{path} has {os.fstat(fd).st_size:,} bytes instead of {size:,}; start the market again")
     return header
 
 
@@ -326,13 +319,13 @@ def _refuse_other_contents(header: Any, path: Path, form: Form) -> None:
 
 
 def owner_of(path: Path) -> int:
-    """Process id of the living owner of a file; 0 where there is none. Raises TapeError."""
+    """Process id of the living owner of a file; 0 where there is none, or the file does not say. Raises TapeError."""
     try:
         fd = _opened(path)
     except FileNotFoundError:
         return 0
     try:
-        return int(_owner_pid(fd)) if _is_locked(fd, OWNER_PLACE) else 0
+        return _owner_pid(fd) if _is_locked(fd, OWNER_PLACE) else 0
     finally:
         os.close(fd)
 

@@ -19,7 +19,7 @@ from replay.follow import Follower
 from replay.live_tape import LiveTape, TapedRows, Why
 from replay.market_rows import MARKET_ROWS, tape_of
 from replay.rebuild import played, rebuild, start
-from tape.places import Place
+from tape.places import SEQUENCE_WORDS, Place
 from tape.reader import Result, TapeReader
 from tape.shared_file import SHARED
 from tests.ouch_messages import cancel, enter
@@ -252,10 +252,9 @@ def test_a_file_that_a_dead_node_has_left_is_removed_by_the_next_on_the_machine(
 
 
 def test_a_node_without_room_for_its_tape_says_so_and_trades(tmp_path: Path) -> None:
-    found = os.statvfs(SHARED)
-    whole_mb = found.f_blocks * found.f_frsize >> 20
-    if not 0 < whole_mb < 1 << 20:
-        pytest.skip("the shared memory of this machine is larger than any tape")
+    whole_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    if whole_mb >= 1 << 20:
+        pytest.skip("the memory of this machine is larger than any tape")
     running = started(tmp_path, "--tape-mb", str(whole_mb + 1))
     try:
         client = Client(running.port, "UA")
@@ -293,6 +292,70 @@ def test_a_reader_of_commands_that_a_crash_undid_is_told_so(tmp_path: Path) -> N
         running.start()
         with pytest.raises(ReplayError, match="has not kept the commands"):
             list(zip(following.follower.blocks(), range(10_000), strict=False))
+    finally:
+        running.stop()
+
+
+class Watch:
+    """A thread that looks at the words of a tape all the time. ``falls``: those that fell, with both values."""
+
+    def __init__(self, directory: Path) -> None:
+        self._reader = reader_of(directory)
+        self._ended = threading.Event()
+        self.falls: list[tuple[Place, int, int]] = []
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        known = dict.fromkeys(SEQUENCE_WORDS, 0)
+        while not self._ended.is_set():
+            for place, before in known.items():
+                known[place] = self._reader.load(place)
+                if known[place] < before:
+                    self.falls.append((place, before, known[place]))
+            time.sleep(0.000_1)
+
+    def end(self) -> list[tuple[Place, int, int]]:
+        self._ended.set()
+        self._thread.join()
+        self._reader.close()
+        return self.falls
+
+
+def test_no_word_falls_while_copies_come_and_go(tmp_path: Path) -> None:
+    """The position that all copies have falls, as one joins that is behind; the word of it does not."""
+    with pair(tmp_path, "--tape-mb", "1") as (_, a, b):
+        watch = Watch(a.data)
+        client = _of_pair(a.port, "UA")
+        sent = 0
+
+        def trade_until(condition: Callable[[], bool]) -> None:
+            nonlocal sent
+            while not condition():
+                for _ in range(20):
+                    client.socket.sendall(enter(f"o{sent}", "B", 5, 90_000) + cancel(f"o{sent}"))
+                    sent += 1
+                client.take(1 + 2 * sent)
+
+        for _ in range(2):
+            trade_until(lambda: a.is_(can_take_over=1) or b.is_(can_take_over=1))
+            b.end(signal.SIGKILL)
+            trade_until(lambda: a.is_(state="reigning") and sent > 200)
+            b.start()
+        trade_until(lambda: b.is_(can_take_over=1))
+        assert watch.end() == []
+
+
+def test_the_watch_of_the_words_sees_one_fall(tmp_path: Path) -> None:
+    """Control of the test above."""
+    running = started(tmp_path, "--tape-mb", "1")
+    try:
+        watch = Watch(running.data)
+        with reader_of(running.data) as reader:
+            time.sleep(0.1)
+            reader._file.words[Place.APPLIED] -= 1
+            until(lambda: watch.falls)
+        assert [each[0] for each in watch.end()] == [Place.APPLIED]
     finally:
         running.stop()
 

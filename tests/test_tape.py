@@ -23,7 +23,7 @@ from engine.records import COMMAND, EVENT
 from tape import blocks
 from tape.errors import ReaderLost, TapeBusy, TapeError
 from tape.form import Rows, tape_path
-from tape.places import Place
+from tape.places import SEQUENCE_WORDS, Place
 from tape.reader import Block, Result, TapeReader
 from tape.writer import TapeWriter
 
@@ -263,6 +263,14 @@ def test_words_have_one_meaning_on_both_sides(writer: TapeWriter, path: Path) ->
         writer.close()
         assert reader.ended()
         assert not reader.writer_lives()
+
+
+def test_words_only_rise(writer: TapeWriter) -> None:
+    """Sequence numbers come from several places of a node, and nodes come and go for which answers wait."""
+    for place in SEQUENCE_WORDS:
+        for seq, wanted in ((5, 5), (3, 5), (0, 5), (6, 6)):
+            writer.store(place, seq)
+            assert writer.load(place) == wanted
 
 
 def test_what_was_published_is_read_after_the_writer_has_ended(writer: TapeWriter, path: Path) -> None:

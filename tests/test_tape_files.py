@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tape.errors import TapeBusy, TapeError, TapeRoom
-from tape.shared_file import HEADER, PAGE_BYTES, SHARED, Form, SharedFile, attach, create, owner_of, remove_left
+from tape.shared_file import HEADER, Form, SharedFile, _checksum, attach, create, owner_of, remove_left
 
 ROOT = Path(__file__).parent.parent
 ROW = np.dtype([("a", "<i8"), ("b", "<u4"), ("c", "<u4")])
@@ -59,12 +59,19 @@ def damaged(path: Path, field: str, value: object) -> None:
         file.write(raw)
 
 
-def test_a_file_is_private_and_has_all_its_bytes_from_the_start(path: Path) -> None:
+def memory_of(path: Path) -> Path:
+    """Way to the memory of a file."""
+    header = np.frombuffer(path.read_bytes(), HEADER)[0]
+    return Path(f"/proc/{header['pid']}/fd/{header['memory_fd']}")
+
+
+def test_file_and_memory_are_private_and_all_pages_are_there_from_the_start(path: Path) -> None:
     file = new(path)
-    found = path.stat()
-    assert found.st_mode & 0o777 == 0o600
-    assert found.st_size == PAGE_BYTES + len(file.words) * 8 + len(file.data) * 8
-    assert found.st_blocks * 512 >= found.st_size, "its pages are reserved"
+    memory = memory_of(path).stat()
+    assert (path.stat().st_mode & 0o777, memory.st_mode & 0o777) == (0o600, 0o600)
+    assert path.stat().st_size == HEADER.itemsize
+    assert memory.st_size == len(file.words) * 8 + len(file.data) * 8
+    assert memory.st_blocks * 512 >= memory.st_size, "its pages are reserved"
     assert len(file.words) >= 100
     assert len(file.data) >= 1_000
     assert [each.name for each in path.parent.iterdir()] == [path.name]
@@ -162,14 +169,12 @@ def test_a_place_has_one_user_until_it_ends(path: Path) -> None:
     assert not new_file.is_locked(3)
 
 
-def test_no_room_in_shared_memory_is_a_sentence_at_the_start() -> None:
-    """Without the reservation the process would die by SIGBUS at the first store that finds no page."""
-    found = os.statvfs(SHARED)
-    everything = found.f_blocks * found.f_frsize
-    path = SHARED / f"lockstep-test-{os.getpid()}"
-    with pytest.raises(TapeRoom, match=r"/dev/shm has no room for [\d,]+ MB \([\d,]+ MB are free\)"):
+def test_no_room_in_shared_memory_is_a_sentence_at_the_start(path: Path) -> None:
+    """Without the reservation the process would be ended hours later, at the first store that finds no page."""
+    everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with pytest.raises(TapeRoom, match=r"no room for [\d,]+ MB of shared memory \([\d,]+ MB are free\)"):
         create(path, FORM, words=100, data=everything // 8 + 1)
-    assert not list(SHARED.glob(f"*{path.name}*"))
+    assert not list(path.parent.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -177,10 +182,10 @@ def test_no_room_in_shared_memory_is_a_sentence_at_the_start() -> None:
     [
         ("magic", b"SOMEBODY", "is no file of lockstep's shared memory"),
         ("version", 99, "has version 99, this release has"),
-        ("pid", 1, "the first page of .* is damaged"),
+        ("pid", 1, "lockstep-tape is damaged"),
     ],
 )
-def test_a_first_page_that_is_wrong_is_told(path: Path, field: str, value: object, sentence: str) -> None:
+def test_a_file_that_is_wrong_is_told(path: Path, field: str, value: object, sentence: str) -> None:
     file = new(path)
     damaged(path, field, value)
     with pytest.raises(TapeError, match=sentence):
@@ -207,14 +212,36 @@ def test_a_file_with_other_contents_is_told(path: Path, form: Form, sentence: st
     file.close()
 
 
-def test_a_file_that_is_shorter_or_longer_than_it_says_is_told(path: Path) -> None:
+@pytest.mark.parametrize("size", [0, 3, HEADER.itemsize - 1])
+def test_a_file_that_was_cut_short_is_told_and_its_memory_stays(path: Path, size: int) -> None:
     file = new(path)
-    size = path.stat().st_size
-    for other in (size + 1, HEADER.itemsize, 3):
-        os.truncate(path, other)
-        with pytest.raises(TapeError, match=r"bytes instead of|no file of lockstep"):
-            attach(path, FORM)
+    reader = attach(path, FORM)
     os.truncate(path, size)
+    with pytest.raises(TapeError, match="no file of lockstep"):
+        attach(path, FORM)
+    with pytest.raises(TapeBusy, match=r"in use by process \(unknown\)"):
+        new(path)
+    assert owner_of(path) == 0
+    file.words[:], file.data[:] = 7, 8
+    assert (reader.words == 7).all()
+    assert (reader.data == 8).all()
+    file.close()
+
+
+@pytest.mark.parametrize(
+    "change", [{"memory_number": 1}, {"words_bytes": 8_192}, {"memory_fd": 0}, {"memory_fd": 9_999}]
+)
+def test_a_way_to_other_memory_is_told(path: Path, change: dict[str, int]) -> None:
+    """As where the owner is in another container, whose process numbers are not ours."""
+    file = new(path)
+    raw = bytearray(path.read_bytes())
+    header = np.frombuffer(raw, HEADER)
+    for field, value in change.items():
+        header[field] = value
+    header["checksum"] = _checksum(bytes(raw))
+    path.write_bytes(raw)
+    with pytest.raises(TapeError, match=r"is not the memory of the market|cannot be opened"):
+        attach(path, FORM)
     file.close()
 
 
