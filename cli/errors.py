@@ -46,6 +46,7 @@ KNOWN: Final = {
     ("replay", "Divergence"): FOUND,
     ("directory", "DirectoryDiverged"): FOUND,
     ("replay", "ReplayError"): WRONG,
+    ("attestation", "AttestationError"): WRONG,
     ("notation", "ScenarioError"): WRONG,
     ("lobster", "LobsterError"): WRONG,
     ("sequencer", "StampError"): WRONG,

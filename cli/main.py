@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import (
+    commands_attest,
     commands_keep,
     commands_load,
     commands_look,
@@ -85,6 +86,7 @@ for commands in (
     commands_load,
     commands_look,
     commands_prove,
+    commands_attest,
     commands_keep,
 ):
     app.add_typer(commands.app)

@@ -67,7 +67,7 @@ def consequences(
 
 
 def shift_of(rows_a: NDArray[Any], rows_b: NDArray[Any], longer: int) -> int:
-    """Distance at which the commands of a go on in b after the first that differs: 0 or ``longer``, whichever fits more.
+    """Distance at which the commands of a go on in b after the first that differs: 0 or ``longer``, what fits more.
 
     ``rows_a``, ``rows_b``: the commands from there on. ``longer``: how many more commands b has.
     """

@@ -20,7 +20,7 @@ LAYERS = [
     {"checkpoints", "reports", "tape"},
     {"notation", "lobster"},
     {"sequencer", "replay"},
-    {"directory", "exports"},
+    {"directory", "exports", "attestation"},
     {"gateway", "client", "replication"},
     {"node", "load"},
     {"benchmarks"},
@@ -55,6 +55,7 @@ HOMES = {
     "uvloop": ("node/",),
     "prometheus_client": ("node/metrics.py",),
     "hdrh": ("load/latency.py",),
+    "cryptography": ("attestation/signatures.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
     "benchmarks": ("benchmarks/", "cli/bench.py"),
 }

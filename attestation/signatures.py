@@ -1,0 +1,79 @@
+"""Ed25519 keys and signatures, by the package ``cryptography``: its only importer."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from attestation.errors import AttestationError
+
+
+def _library() -> Any:
+    try:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError as error:
+        raise AttestationError(
+            "attestations need the package cryptography, which is not installed: pip install 'lockstep[attest]'"
+        ) from error
+    return serialization, ed25519
+
+
+def new_key(path: Path) -> Path:
+    """Write a new private key, PEM, and beside it the public one, which is given. Raises OSError, AttestationError."""
+    serialization, ed25519 = _library()
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = path.with_name(f"{path.name}.pub")
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(private)
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return public
+
+
+def private_key(path: Path) -> tuple[Any, bytes]:
+    """The private key in a PEM file, and the 32 bytes of its public one. Raises OSError, AttestationError."""
+    serialization, ed25519 = _library()
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (TypeError, ValueError) as error:
+        raise AttestationError(f"{path} is no private key without a password, in PEM: {error}") from error
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise AttestationError(f"{path} is no Ed25519 key; `lockstep attest key FILE` makes one")
+    return key, _raw(key.public_key())
+
+
+def public_key(path: Path) -> bytes:
+    """The 32 bytes of the public key in a PEM file. Raises OSError, AttestationError."""
+    serialization, ed25519 = _library()
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except ValueError as error:
+        raise AttestationError(f"{path} is no public key in PEM: {error}") from error
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise AttestationError(f"{path} is no Ed25519 key; `lockstep attest key FILE` makes one")
+    return _raw(key)
+
+
+def _raw(key: Any) -> bytes:
+    return bytes(key.public_bytes_raw())
+
+
+def sign(key: Any, content: bytes) -> bytes:
+    """Signature, 64 bytes."""
+    return bytes(key.sign(content))
+
+
+def signs(public: bytes, signature: bytes, content: bytes) -> bool:
+    """True if a signature is of the key and the content. Raises AttestationError without the package."""
+    _, ed25519 = _library()
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, content)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -1,0 +1,318 @@
+"""Attestations of a journal, their verification, and proofs from them: `lockstep attest`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from attestation import merkle, proofs, signatures, statements
+from attestation.errors import AttestationError
+from attestation.leaves import Leaves
+from attestation.statements import Statement
+from cli import errors, screen
+from cli.choice import Selection
+from cli.errors import WrongUse
+from cli.history import chosen_plays
+from cli.node import rebuilt_at
+from engine.names import Directory
+from engine.records import EVENT, RULES_VERSION
+from engine.row_bytes import ROW
+from journal import Journal
+from journal.history import History
+from journal.slices import Place
+from notation.print import command_text, print_event
+from replay.past import PlayedBlock
+
+_DAY_S: Final = 86_400
+_SINCE_KEY: Final = "take the public key from its owner, and give it with --public"
+
+
+def new_key(path: Path, *, as_json: bool) -> int:
+    """`lockstep attest key`."""
+    public = signatures.new_key(path)
+    if as_json:
+        screen.print_json({"private": str(path), "public": str(public), "key": signatures.public_key(public).hex()})
+    else:
+        screen.facts([("private key", f"{path} (keep it secret)"), ("public key", f"{public} (give it away)")])
+    return errors.FINE
+
+
+def sign(directory: Path, key_file: Path, out: Path, *, as_json: bool) -> int:
+    """`lockstep attest sign`: write a signed statement about each slice."""
+    if out.exists():
+        raise WrongUse(f"{out} exists already; name a new file with --out")
+    key, public = signatures.private_key(key_file)
+    made: list[Statement] = []
+    with History.open(directory) as history:
+        for place in history.places:
+            previous = statements.hash_of(made[-1]) if made else ""
+            statement = _statement(directory, history, place, history.end_of(place), previous, Leaves())
+            if statement is not None:
+                made.append(statement)
+    if not made:
+        raise WrongUse(f"{directory} has no command yet, so there is nothing to attest")
+    out.write_text(json.dumps(statements.signed(made, key, public), indent=1) + "\n")
+    if as_json:
+        screen.print_json(_facts(out, made, public, []))
+    else:
+        _show(made, public)
+        screen.print_line(f"{out} attests this; publish its root, so that nobody can sign another past later")
+    return errors.FINE
+
+
+def _statement(
+    directory: Path, history: History, place: Place, to_seq: int, previous: str, leaves: Leaves
+) -> Statement | None:
+    """The statement about a slice up to a command; None where it has no command. ``leaves`` takes them."""
+    journal = history.journal(place.number)
+    first_seq = journal.start_seq + 1
+    if to_seq < first_seq:
+        return None
+    chain, last = b"", None
+    for block in journal.blocks(first_seq, to_seq):
+        chain = sha256(chain + block.sealed).digest()
+        last = block
+    if last is None or last.last_seq != to_seq:
+        raise AttestationError(f"command {to_seq:,} of {directory} is not at the end of a block")
+    names = Directory()
+    for play, before, names in _plays(directory, first_seq, to_seq):
+        leaves.take(play.first_seq, play.commands, play.events, before.now_ns, names)
+    days = leaves.days()
+    return {
+        "journal_id": history.journal_id.hex(),
+        "slice": place.number,
+        "first_seq": first_seq,
+        "last_seq": to_seq,
+        "rules_version": int(journal.meta.get("rules_version", RULES_VERSION)),
+        "event_digest": _event_digest(directory, journal, last.first_seq, to_seq).hex(),
+        "blocks_sha256": chain.hex(),
+        "commands_root": merkle.root(leaves.commands).hex(),
+        "days": len(days),
+        "days_root": merkle.root(leaves.day_leaves()).hex(),
+        "previous": previous,
+        "symbols": list(names.symbols),
+        "participants": list(names.participants),
+    }
+
+
+def _plays(directory: Path, first_seq: int, last_seq: int) -> Iterator[PlayedBlock]:
+    return chosen_plays(directory, Selection(first_seq, last_seq))
+
+
+def _event_digest(directory: Path, journal: Journal, first_seq: int, last_seq: int) -> bytes:
+    recorded = journal.digest(first_seq)
+    return recorded if recorded is not None else rebuilt_at(directory, str(last_seq)).engine.event_digest
+
+
+def _facts(path: Path, made: list[Statement], public: bytes, faults: list[str]) -> dict[str, Any]:
+    root = statements.hash_of(made[-1]) if made else ""
+    return {
+        "path": str(path),
+        "ok": not faults,
+        "key": public.hex(),
+        "root": root,
+        "statements": made,
+        "faults": faults,
+    }
+
+
+def _show(made: list[Statement], public: bytes) -> None:
+    for each in made:
+        screen.print_line(
+            f"slice {each['slice']}: commands {each['first_seq']:,} to {each['last_seq']:,}, "
+            f"{screen.counted(each['days'], 'day')} of participants, commands root {each['commands_root'][:16]}…"
+        )
+    screen.facts([("key", public.hex()), ("root", statements.hash_of(made[-1]))])
+
+
+def _public(path: Path | None, named: Any) -> bytes:
+    """The public key: of a file, else the one that the attestation or proof names."""
+    if path is not None:
+        return signatures.public_key(path)
+    screen.notice(f"note: the key is the one that the file itself names; {_SINCE_KEY}")
+    try:
+        key = bytes.fromhex(named)
+    except (TypeError, ValueError) as error:
+        raise AttestationError(f"the file names no key; {_SINCE_KEY}") from error
+    return key
+
+
+def verify(path: Path, directory: Path | None, public_file: Path | None, *, as_json: bool) -> int:
+    """`lockstep attest verify`: the signatures, and with a directory that its journal is the one attested."""
+    attestation = statements.read(path)
+    public = _public(public_file, attestation.get("key"))
+    faults = statements.faults(attestation, public)
+    made: list[Statement] = [] if faults else [each["statement"] for each in attestation["statements"]]
+    if directory is not None and made:
+        faults = _journal_faults(directory, made)
+    if as_json:
+        screen.print_json(_facts(path, made, public, faults))
+    else:
+        if made:
+            _show(made, public)
+        for fault in faults:
+            screen.print_line(fault)
+        right = f"{path} is signed by this key" + (f", and {directory} is what it attests" if directory else "")
+        screen.verdict(not faults, f"NOT ATTESTED: do not rely on {directory or path}" if faults else right)
+    return errors.FOUND if faults else errors.FINE
+
+
+#: Sentences on keys of a statement whose values differ.
+_MEANS: Final = {
+    "journal_id": "it is another journal",
+    "blocks_sha256": "its blocks are not those that were signed",
+    "commands_root": "its commands or their events are not those that were signed",
+    "days_root": "what participants did on a day is not what was signed",
+    "event_digest": "its event digest is another",
+}
+
+
+def _journal_faults(directory: Path, made: list[Statement]) -> list[str]:
+    found = []
+    with History.open(directory) as history:
+        if history.journal_id.hex() != made[-1]["journal_id"]:
+            return [f"{directory} is another journal than the attested one"]
+        for signed in made:
+            place = next((each for each in history.places if each.number == signed["slice"]), None)
+            if place is None:
+                history.check_there(signed["first_seq"], signed["last_seq"])
+                return [f"{directory} has no slice {signed['slice']}"]
+            end = history.end_of(place)
+            if end < signed["last_seq"] or (place is not history.places[-1] and end != signed["last_seq"]):
+                found.append(
+                    f"slice {signed['slice']} ends at command {end:,}, and {signed['last_seq']:,} was signed for it"
+                )
+                continue
+            try:
+                got = _statement(directory, history, place, signed["last_seq"], signed["previous"], Leaves())
+            except AttestationError as error:
+                found.append(str(error))
+                continue
+            assert got is not None, "a slice with a statement has commands"
+            unlike = [key for key in statements.KEYS if got[key] != signed[key]]
+            means = [_MEANS[key] for key in unlike if key in _MEANS] or [f"{key} differs" for key in unlike]
+            found += [f"slice {signed['slice']}: {each}" for each in means]
+    return found
+
+
+def prove(
+    directory: Path,
+    of: Path,
+    seq: int | None,
+    participant: str | None,
+    day: str | None,
+    out: Path,
+    *,
+    with_events: bool,
+    as_json: bool,
+) -> int:
+    """`lockstep attest prove`: write a proof of a command, or of a participant's day."""
+    if (seq is None) == (participant is None) or (participant is None) != (day is None):
+        raise WrongUse("name what to prove: a command with --seq, or --participant and --day")
+    if out.exists():
+        raise WrongUse(f"{out} exists already; name a new file with --out")
+    attestation = statements.read(of)
+    public = _public(None, attestation.get("key"))
+    if faults := statements.faults(attestation, public):
+        raise AttestationError(f"{of}: {faults[0]}")
+    number = None if day is None else _day_number(day)
+    for entry in attestation["statements"]:
+        signed = entry["statement"]
+        if seq is not None and not signed["first_seq"] <= seq <= signed["last_seq"]:
+            continue
+        leaves = Leaves(None if number is None or participant is None else (number, participant))
+        _check_leaves(directory, signed, leaves)
+        proof = None
+        if seq is not None:
+            row, events = _rows(directory, seq)
+            leaf_hashes = leaves.commands
+            proof = proofs.of_command(entry, public.hex(), leaf_hashes, seq, row, events, with_events=with_events)
+        else:
+            places = [each[:2] for each in leaves.days()]
+            if (number, participant) in places:
+                index = places.index((number, participant))  # type: ignore[arg-type]
+                rows = proofs.rows_of(leaves.kept)
+                assert number is not None
+                assert participant is not None
+                proof = proofs.of_day(entry, public.hex(), leaves.day_leaves(), index, number, participant, rows)
+        if proof is not None:
+            out.write_text(json.dumps(proof, indent=1) + "\n")
+            assert not proofs.fault(proof, public)
+            if as_json:
+                screen.print_json({"path": str(out), "kind": proof["kind"], "slice": signed["slice"]})
+            else:
+                screen.print_line(f"{out} proves it to whoever has the public key: lockstep attest check {out}")
+            return errors.FINE
+    asked = f"command {seq:,}" if seq is not None else f"{participant} on {day}"
+    raise WrongUse(f"{of} attests nothing of {asked}; attest the journal again, or ask for another")
+
+
+def _check_leaves(directory: Path, signed: Statement, leaves: Leaves) -> None:
+    """Take the leaves of the journal. Raises AttestationError unless they are those that were signed."""
+    for play, before, names in _plays(directory, signed["first_seq"], signed["last_seq"]):
+        leaves.take(play.first_seq, play.commands, play.events, before.now_ns, names)
+    roots = merkle.root(leaves.commands).hex(), merkle.root(leaves.day_leaves()).hex()
+    if roots != (signed["commands_root"], signed["days_root"]):
+        raise AttestationError(f"{directory} is not what was attested; `lockstep attest verify` says in what")
+
+
+def _rows(directory: Path, seq: int) -> tuple[bytes, bytes]:
+    """The row of a command, and those of its events."""
+    for play, _, _ in _plays(directory, seq, seq):
+        events = play.events[play.events["seq"] == seq]
+        at = seq - play.first_seq
+        return play.commands[at : at + 1].tobytes(), np.ascontiguousarray(events).tobytes()
+    raise AttestationError(f"there is no command {seq:,} in {directory}")
+
+
+def _day_number(day: str) -> int:
+    try:
+        moment = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise WrongUse(f"--day is {day!r}; write it as 2024-01-15") from error
+    return int(moment.timestamp()) // _DAY_S
+
+
+def check(path: Path, public_file: Path | None, *, as_json: bool) -> int:
+    """`lockstep attest check`: a proof, without the journal."""
+    proof = proofs.read(path)
+    public = _public(public_file, proof.get("key"))
+    why = proofs.fault(proof, public)
+    if as_json:
+        told = {key: proof.get(key) for key in ("kind", "seq", "day", "participant")} if not why else {}
+        screen.print_json({"path": str(path), "ok": not why, "fault": why or None, "key": public.hex(), **told})
+    elif not why:
+        _show_proof(proof)
+    if not as_json:
+        screen.verdict(not why, f"NOT PROVED: {why}" if why else f"{path} proves this by the key {public.hex()}")
+    return errors.FOUND if why else errors.FINE
+
+
+def _show_proof(proof: proofs.Proof) -> None:
+    signed = proof["entry"]["statement"]
+    names = Directory(tuple(signed["symbols"]), tuple(signed["participants"]))
+    screen.facts([("journal", signed["journal_id"]), ("slice", str(signed["slice"]))])
+    if proof["kind"] == "command":
+        rows = [(proof["seq"], "command", proof["row"])]
+        rows += [(proof["seq"], "event", row) for row in proof.get("events", ())]
+    else:
+        day = datetime.fromtimestamp(proof["day"] * _DAY_S, UTC).date()
+        screen.print_line(f"all of {proof['participant']} on {day}: {screen.counted(len(proof['rows']), 'row')}")
+        rows = proof["rows"]
+    for seq, kind, row in rows:
+        screen.print_line(f"{seq:>10}  {_words(kind, bytes.fromhex(row), names)}")
+
+
+def _words(kind: str, row: bytes, names: Directory) -> str:
+    """A row in the notation; the bytes of one that has no words."""
+    words = ""
+    with suppress(KeyError, ValueError, IndexError):
+        if kind == "event":
+            return print_event(np.frombuffer(row, EVENT)[0], names)
+        words = command_text(ROW.unpack(row), (0,) * 6, names)
+    return words or f"raw {row.hex()}"
