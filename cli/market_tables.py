@@ -9,6 +9,7 @@ from replay.accounts import limit_words
 #: Lines of a table of positions or limits at most; further ones are counted, and JSON has them.
 _LINES_MAX: Final = 50
 _LADDER: Final = ("orders", "bid qty", "bid", "offer", "offer qty", "offers")
+_UNDISPLAYED: Final = {"reserve_qty": "in reserve", "hidden_qty": "hidden"}
 _QUANTITIES: Final = ("open orders", "open notional", "position qty", "open buy qty", "open sell qty")
 
 Facts = dict[str, Any]
@@ -29,6 +30,16 @@ def show_book(book: Facts, time: str) -> None:
         right = _level_cells(offers[at])[::-1] if at < len(offers) else ["", "", ""]
         rows.append(left + right)
     screen.table(_LADDER, rows, right=("orders", "bid qty", "bid", "offer qty", "offers"))
+    _show_undisplayed(bids, offers)
+
+
+def _show_undisplayed(bids: list[Facts], offers: list[Facts]) -> None:
+    """Say how much of each level is not displayed, where there is any."""
+    for side, levels in (("bid", bids), ("offer", offers)):
+        for level in levels:
+            parts = [f"{screen.count(level[key])} {word}" for key, word in _UNDISPLAYED.items() if level[key]]
+            if parts:
+                screen.print_line(f"not displayed at the {side} {shown_price(level['price_e4'])}: {', '.join(parts)}")
 
 
 def _level_cells(level: Facts) -> list[str]:

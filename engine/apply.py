@@ -42,7 +42,9 @@ def apply_batch(pointers, commands, start, events, n):
     state = unpack_state(pointers)
     venue = state.venue[0]
     for i in range(start, len(commands)):
-        if n + _events_max(venue["orders_open"], venue["instruments"], venue["participants"]) > len(events):
+        if n + _events_max(venue["orders_open"], venue["slices"], venue["instruments"], venue["participants"]) > len(
+            events
+        ):
             return i, n
         # The system maps memory in pages, and no processor fetches the next one ahead by itself.
         prefetch(commands, min(i + _PAGE_ROWS, len(commands) - 1))

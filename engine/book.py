@@ -31,6 +31,15 @@ def _in_call(state: State, b):
 
 
 @inlined
+def best_of_all(book, side):
+    """The best tick of a side of the lit book, displayed or not (``book``: its row), or 0."""
+    best, hidden = book["best_tick"], book["hidden_tick"]
+    if hidden != 0 and (best == 0 or (hidden - best) * side > 0):
+        return hidden
+    return best
+
+
+@inlined
 def level_of(state: State, b, tick):
     """Row of ``levels`` of a tick at which side b has an order (-1: market)."""
     if in_window(state, b, tick):

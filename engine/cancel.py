@@ -1,10 +1,7 @@
 """Cancels: of an order by its owner (rulebook sections 4 and 8), and of many orders by the operator (section 12)."""
 
-from typing import Final
-
 import numpy as np
 
-from engine.book import shrink
 from engine.consequences import cancel_listed
 from engine.definitions import find_instrument, find_participant
 from engine.events import emit_cancel_rejected, emit_canceled, emit_rejected
@@ -14,12 +11,10 @@ from engine.index import open_slot
 from engine.jit import called, inlined, rare
 from engine.matching import cancel_resting, take_back
 from engine.places import side_row
-from engine.records import CommandKind, Instruction, Reason
+from engine.records import CommandKind, Reason
+from engine.resting import lessen
 from engine.state import State
-from engine.stops import shrink_stop
 from engine.sweep import gather_of_participant, sort_slots
-
-_STOP: Final = int(Instruction.STOP)
 
 
 @inlined
@@ -58,10 +53,7 @@ def _cancel_part(state: State, qty, events, n, slot):
     side = np.int64(order["side"])
     participant = np.int64(order["participant"])
     count_open(state, participant, instrument, side, open_qty - leaves_qty, value_price_of(order))
-    if np.int64(order["instructions"]) & _STOP:
-        shrink_stop(state, slot, open_qty)
-    else:
-        shrink(state, side_row(instrument, side), slot, open_qty)
+    lessen(state, side_row(instrument, side), slot, open_qty)
     order["qty"] = qty
     return n
 

@@ -12,13 +12,15 @@ ORDERS_MAX_MAX: Final = 2**29
 IDS_MAX_MAX: Final = 2**30
 
 
-def events_max(orders: int, instruments: int, participants: int) -> int:
-    """The most events that one command causes, given how many open orders, instruments and participants there are.
+def events_max(orders: int, slices: int, instruments: int, participants: int) -> int:
+    """The most events that one command causes, given how many open orders, slices of icebergs,
+    instruments and participants there are.
 
-    Three an open order (its election, and two of self-trade prevention or of what ends it and an indicative), two an
-    instrument (its phase and its indicative), one a participant, and the answer. Python and kernels ask it.
+    Three an open order (its election, and two of self-trade prevention or of what ends it and an indicative), two a
+    slice (its trade, and the next one that is shown), four an instrument (its phase, its indicative, and two
+    icebergs that show more after an uncross), one a participant, and the answer. Python and kernels ask it.
     """
-    return 3 * orders + 2 * instruments + participants + 8
+    return 3 * orders + 2 * slices + 4 * instruments + participants + 8
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ Nothing here is fast, and nothing here trusts a kernel: queues, windows and tree
 
 import numpy as np
 
+from engine.book import best_of_all
 from engine.bounds import EPOCH_MAX, QTY_MAX
 from engine.check_calls import check_calls
 from engine.check_risk import check_risk
 from engine.errors import require
 from engine.index import find_place
-from engine.places import stop_row
+from engine.places import hidden_row, side_row, stop_row
 from engine.records import Instruction, Phase, TimeInForce
 from engine.state import ID_MARK_ROWS, WINDOW, WINDOW_WORDS, State
 
@@ -28,9 +29,12 @@ def check_state(state: State) -> None:
     for number in range(1, int(state.venue[0]["instruments"]) + 1):
         for side in (1, -1):
             _check_stops(state, number, side, seen)
+            _check_hidden(state, number, side, seen)
+    _check_icebergs(state, open_slots)
     dormant = state.terms["stop_tick"][: len(state.orders)] != 0
     require((dormant == (state.orders["instructions"] & _STOP != 0))[open_slots].all(), "a dormant order has a stop")
-    require(np.count_nonzero(dormant) == np.count_nonzero(dormant[open_slots]), "only an open order has terms")
+    with_terms = np.flatnonzero(state.terms.view(np.int64).reshape(len(state.terms), -1).any(axis=1)).tolist()
+    require(set(with_terms) <= set(open_slots), "only an open order has terms")
     require(seen == set(open_slots), "every open order is in exactly one queue")
     _check_ids(state, open_slots)
     _check_far_pools(state)
@@ -89,9 +93,34 @@ def _check_book(state: State, b: int, seen: set[int]) -> None:
     for tick, row in rows.items():
         _check_level(state, b, side, tick, row, seen)
     if instrument["phase"] == Phase.CONTINUOUS:
-        other = int(state.books[b ^ 1]["best_tick"])
+        best = int(best_of_all(state.books[b], side))
+        other = int(best_of_all(state.books[b ^ 1], -side))
         require(not best or not other or side * (other - best) > 0, "a continuous book is not crossed")
         require(not state.levels[rows[-1]]["head"], "no market order rests in continuous trading")
+
+
+def _check_hidden(state: State, instrument: int, side: int, seen: set[int]) -> None:
+    book, tree = state.books[side_row(instrument, side)], state.books[hidden_row(state, instrument, side)]
+    far = _far_ticks(state, int(tree["far_root"]), 34)
+    require(
+        book["hidden_tick"] == ((max(far) if side > 0 else min(far)) if far else 0), "the best hidden price is known"
+    )
+    leaf_base = len(state.levels) - len(state.leaf_ticks)
+    for tick, leaf in far.items():
+        _check_level(state, side_row(instrument, side), side, tick, leaf_base + leaf, seen, hidden=True)
+
+
+def _check_icebergs(state: State, open_slots: list[int]) -> None:
+    orders, terms = state.orders[open_slots], state.terms[open_slots]
+    shows = orders["instructions"] & Instruction.DISPLAY != 0
+    require(not terms["display_qty"][~shows].any(), "only an iceberg has a display")
+    mine, orders = terms[shows], orders[shows]
+    require((mine["display_qty"] > 0).all(), "an iceberg shows something at most")
+    shown = mine["shown_qty"]
+    require(((shown > 0) & (shown <= mine["display_qty"])).all(), "an iceberg shows a part")
+    require((shown <= orders["leaves_qty"]).all(), "an iceberg shows no more than is open")
+    require(state.venue[0]["slices"] == mine["slices"].sum(), "the venue counts the parts of icebergs")
+    require(state.venue[0]["slices"] <= state.venue[0]["orders_max"], "there is room for the parts of icebergs")
 
 
 def _check_stops(state: State, instrument: int, side: int, seen: set[int]) -> None:
@@ -120,7 +149,7 @@ def _check_stops(state: State, instrument: int, side: int, seen: set[int]) -> No
         require(level["qty"] == qty, "a level counts what its orders have open")
 
 
-def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set[int]) -> None:
+def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set[int], hidden: bool = False) -> None:
     level = state.levels[row]
     qty, before, slot = 0, 0, int(level["head"])
     while slot:
@@ -129,6 +158,8 @@ def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set
         seen.add(slot)
         require(order["prev"] == before, "an order knows the one before it")
         require(order["instrument"] == (b >> 1) + 1 and order["side"] == side, "an order is in its own book")
+        is_hidden = order["instructions"] & Instruction.HIDDEN != 0
+        require(is_hidden == hidden, "hidden orders are apart")
         price_e4 = int(order["price_e4"])
         if tick < 0:
             require(order["tick"] < 0 and price_e4 == 0, "a market order bears a reference price, below 0, as its tick")

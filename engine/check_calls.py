@@ -61,7 +61,8 @@ def _check_depth(state: State, instrument: int, counted: bool) -> None:
         qty = state.levels["qty"][words[0] * 64 : (words[-1] + 1) * 64].reshape(-1, 64).sum(axis=1)
         expected = qty if counted else qty * 0
         require((state.word_qty[words[0] : words[-1] + 1] == expected).all(), "a word of a call has its 64 levels' sum")
-        _check_branching(state, int(state.books[b]["far_root"]), counted)
+        for row in (b, b + 4 * len(state.instruments)):
+            _check_branching(state, int(state.books[row]["far_root"]), counted)
 
 
 def _check_branching(state: State, ref: int, counted: bool) -> int:

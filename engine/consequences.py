@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from engine.calls import publish_indicative
-from engine.entry import run_aggressor
+from engine.entry import run_rarely
 from engine.events import emit_triggered
 from engine.exposure import count_open, value_price_of
 from engine.jit import called, rare
@@ -34,7 +34,7 @@ def _elect(state: State, events, n, slot):
     )
     order["instructions"] = np.int64(order["instructions"]) & ~_STOP
     n = emit_triggered(state, events, n, order)
-    return run_aggressor(state, events, n, slot, 0)
+    return run_rarely(state, events, n, slot)
 
 
 @called

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.far import far_depth, far_next, subtree_qty
 from engine.jit import called, ctz, lshr, rare, shl
-from engine.places import in_window, instrument_row, side_row
+from engine.places import hidden_beside, in_window, instrument_row, side_row
 from engine.state import WINDOW, WINDOW_WORDS, State
 
 #: Steps down the far tree at most: the bits of a tick, and the leaf.
@@ -24,13 +24,19 @@ def add_depth(state: State, b, tick, qty):
     if in_window(state, b, tick):
         state.word_qty[b * WINDOW_WORDS + ((tick >> 6) & (WINDOW_WORDS - 1))] += qty
     elif tick > 0:
-        ref = state.books[b]["far_root"]
-        for _ in range(_DOWN):
-            if ref & 1:
-                break
-            node = state.nodes[ref >> 1]
-            node["qty"] += qty
-            ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+        add_far_depth(state, b, tick, qty)
+
+
+@called
+def add_far_depth(state: State, b, tick, qty):
+    """``add_depth`` of a level of a tree, which the book has."""
+    ref = state.books[b]["far_root"]
+    for _ in range(_DOWN):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        node["qty"] += qty
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
 
 
 @called
@@ -41,12 +47,18 @@ def count_depth(state: State, instrument, sign):
         for word in range(b * WINDOW_WORDS, (b + 1) * WINDOW_WORDS):
             if state.words[word] != 0:
                 state.word_qty[word] += sign * _bits_depth(state, word, state.words[word])
-        tick = np.int64(0)
-        for _ in range(state.venue[0]["orders_open"]):
-            tick = far_next(state, b, -1, tick)
-            if tick == 0:
-                break
-            add_depth(state, b, tick, sign * far_depth_at(state, b, tick))
+        _count_tree(state, b, sign)
+        _count_tree(state, hidden_beside(state, b), sign)
+
+
+@called
+def _count_tree(state: State, b, sign):
+    tick = np.int64(0)
+    for _ in range(state.venue[0]["orders_open"]):
+        tick = far_next(state, b, -1, tick)
+        if tick == 0:
+            break
+        add_far_depth(state, b, tick, sign * far_depth_at(state, b, tick))
 
 
 @called
@@ -76,12 +88,15 @@ def _bits_depth(state: State, word, bits):
 
 @called
 def depth_to(state: State, b, side, tick):
-    """Quantity of a side's limit orders at a tick and better (buys: at it and above), in the call that counts it."""
+    """Quantity of a side's limit orders at a tick and better (buys: at it and above), in the call that counts it.
+
+    Hidden orders and the reserves of icebergs count in full.
+    """
     first = state.instruments[instrument_row(b)]["window_tick"]
     end = first + WINDOW - 1
     low = max(tick, first) if side > 0 else first
     high = end if side > 0 else min(tick, end)
-    qty = far_depth(state, b, side, tick)
+    qty = far_depth(state, b, side, tick) + far_depth(state, hidden_beside(state, b), side, tick)
     for place in range(low >> 6, (high >> 6) + 1):
         word = b * WINDOW_WORDS + (place & (WINDOW_WORDS - 1))
         if low <= place << 6 and (place << 6) + 63 <= high:

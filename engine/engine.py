@@ -17,7 +17,7 @@ from engine.listing import list_open_orders
 from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
 from engine.pieces import Pieces
-from engine.records import COMMAND, EVENT, concatenate
+from engine.records import COMMAND, EVENT, Instruction, concatenate
 from engine.state import EXPOSURE, State, new_state, prefault
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
@@ -50,7 +50,7 @@ class Engine:
         self._timers_first: Rows = self._state.venue["timers_first"]
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
-        worst = events_max(room.orders_max, room.instruments_max, room.participants_max)
+        worst = events_max(room.orders_max, room.orders_max, room.instruments_max, room.participants_max)
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
         self._event_bytes = self._events.view(np.uint8).data
         self._pieces: Pieces | None = None
@@ -221,11 +221,14 @@ class Engine:
         here = state.orders[np.concatenate(slots)] if slots else state.orders[:0]
         rows = np.zeros(len(here), OPEN_ORDER)
         for name in OPEN_ORDER.names or ():
-            if not name.startswith("reserved") and name != "stop_e4":
+            if name in here.dtype.names and not name.startswith("reserved"):
                 rows[name] = here[name]
         if slots:
-            ticks_e4 = state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]
-            rows["stop_e4"] = state.terms["stop_tick"][np.concatenate(slots)] * ticks_e4
+            terms = state.terms[np.concatenate(slots)]
+            rows["stop_e4"] = terms["stop_tick"] * state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]
+            rows["display_qty"] = terms["display_qty"]
+            dark = here["instructions"] & (Instruction.HIDDEN | Instruction.STOP) != 0
+            rows["shown_qty"] = np.where(terms["display_qty"] != 0, terms["shown_qty"], here["leaves_qty"]) * ~dark
         return rows
 
     def parts(self) -> dict[str, Arrays]:

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import follow, join
+from engine.book import best_of_all, follow
 from engine.bounds import INT64_MAX
 from engine.events import emit_accepted, emit_canceled, emit_rejected
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
@@ -16,12 +16,14 @@ from engine.matching import limit_tick_of, match, release, trial, what_is_left_o
 from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
+from engine.resting import rest, set_display, slices_of
 from engine.state import State
 from engine.stops import join_stops
 
 _MARKET: Final = int(Instruction.MARKET)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
+_DISPLAY: Final = int(Instruction.DISPLAY)
 _KNOWN: Final = int(~Instruction(0))
 _MAY_MARKET: Final = int(Permission.MARKET)
 
@@ -92,7 +94,7 @@ def enter(state: State, command, events, n):
         if instructions & _MARKET:
             tick = -command["stop_e4"]
     if reason == 0:
-        reason = check_instructions(command, instructions, time_in_force)
+        reason = check_instructions(command, instructions, time_in_force, row["lot"])
     place = np.int64(0)
     if reason == 0:
         place = find_id(state, participant, client_order_id)
@@ -109,8 +111,10 @@ def enter(state: State, command, events, n):
         join_stops(state, slot, command["stop_e4"] // row["tick_e4"])
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
+    if instructions & _DISPLAY:
+        set_display(state, slot, command["display_qty"], command["qty"])
     if phase != Phase.CONTINUOUS:
-        join(state, side_row(instrument, side), slot)
+        rest(state, side_row(instrument, side), slot)
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     needed_qty = np.int64(0)
@@ -164,6 +168,8 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
         if owner["open_notional_e4"] > INT64_MAX - qty * value_price_e4:
             return Reason.CREDIT
     if venue["orders_open"] >= venue["orders_max"] or venue["ids_used"] >= venue["ids_max"]:
+        return Reason.CAPACITY
+    if instructions & _DISPLAY and venue["slices"] + slices_of(qty, command["display_qty"]) > venue["orders_max"]:
         return Reason.CAPACITY
     return 0
 
@@ -226,7 +232,7 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
         np.int64(order["self_trade"]),
     ):
         return _cancel_rest(state, events, n, slot, Reason.FOK if time_in_force == TimeInForce.FOK else Reason.MIN_QTY)
-    best = state.books[side_row(instrument, -side)]["best_tick"]
+    best = best_of_all(state.books[side_row(instrument, -side)], -side)
     if best != 0 and (limit_tick - best) * side >= 0:
         n, ended = match(state, events, n, slot, limit_tick)
         follow(state, instrument, best)
@@ -240,12 +246,18 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
     if time_in_force == TimeInForce.IOC:
         return _cancel_rest(state, events, n, slot, Reason.IOC)
     b = side_row(instrument, side)
-    join(state, b, slot)
+    rest(state, b, slot)
     participant = np.int64(order["participant"])
     count_open(state, participant, instrument, side, np.int64(order["leaves_qty"]), order["price_e4"])
     if state.books[b]["best_tick"] == order["tick"]:
         follow(state, instrument, order["tick"])
     return n
+
+
+@rare
+def run_rarely(state: State, events, n, slot):
+    """``run_aggressor`` of an order for which it need not be put into the caller."""
+    return run_aggressor(state, events, n, slot, np.int64(0))
 
 
 @inlined

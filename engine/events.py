@@ -57,6 +57,12 @@ def emit_triggered(state: State, events, n, order):
     return _order_event(state, events, n, EventKind.TRIGGERED, 0, order, 0, np.int64(order["leaves_qty"]))
 
 
+@rare
+def emit_replenished(state: State, events, n, order, shown_qty):
+    """An iceberg shows its next part."""
+    return _order_event(state, events, n, EventKind.REPLENISHED, 0, order, 0, shown_qty)
+
+
 @inlined
 def emit_trade(state: State, events, n, resting, aggressor, price_e4, qty, side):
     """A trade of a resting order and an aggressor (in an uncross, with side 0, the buy and the sell).

@@ -42,6 +42,15 @@ def far_find(state: State, b, tick):
     return leaf if state.leaf_ticks[leaf] == tick else 0
 
 
+@inlined
+def _in_counted_call(state: State, b):
+    """True if a row of ``books`` is of a lit book, displayed or not, that counts its depth."""
+    sides = 2 * len(state.instruments)
+    if b >= sides and b < 2 * sides:
+        return False
+    return state.instruments[instrument_row(b % sides)]["pending"] & _CALL != 0
+
+
 @called
 def far_insert(state: State, b, tick):
     """Add a level for a tick that the tree does not have; returns its leaf, with the level's row empty."""
@@ -84,7 +93,7 @@ def far_insert(state: State, b, tick):
     goes_one = lshr(tick, bit) & 1
     node["one"] = 2 * leaf + 1 if goes_one else ref
     node["zero"] = ref if goes_one else 2 * leaf + 1
-    if b < 2 * len(state.instruments) and state.instruments[instrument_row(b)]["pending"] & _CALL:
+    if _in_counted_call(state, b):
         node["qty"] = subtree_qty(state, ref)
     _lead(state, b, above, tick, 2 * fresh)
     return leaf

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.book import best_of_all
 from engine.bounds import BPS_MAX, INT64_MAX
 from engine.exposure import OPEN_QTY, POSITION_QTY, SET_LIMITS, entries_since, reference_of
 from engine.jit import called, inlined, rare
@@ -33,8 +34,8 @@ _MAY_STP_NONE: Final = int(Permission.STP_NONE)
 
 @inlined
 def would_cross(books, instrument, side, tick):
-    """True if a limit order would trade at once."""
-    best = books[side_row(instrument, -side)]["best_tick"]
+    """True if a limit order would meet one of the other side, displayed or not."""
+    best = best_of_all(books[side_row(instrument, -side)], -side)
     return best != 0 and (tick - best) * side >= 0
 
 

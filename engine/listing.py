@@ -3,8 +3,9 @@
 import numpy as np
 
 from engine.book import level_of, next_tick
+from engine.far import far_find, far_next, leaf_level
 from engine.jit import called
-from engine.places import market_level, side_row
+from engine.places import hidden_row, market_level, side_row
 from engine.state import State
 from engine.stops import list_stops
 
@@ -21,11 +22,17 @@ def list_open_orders(state: State, instrument, out):
         side = 1 - 2 * s
         count = list_level(state, market_level(state, b), out, count)
         tick = state.books[b]["best_tick"]
+        hidden_tick = state.books[b]["hidden_tick"]
         for _ in range(state.venue[0]["orders_open"]):
-            if tick == 0:
+            if tick == 0 and hidden_tick == 0:
                 break
-            count = list_level(state, level_of(state, b, tick), out, count)
-            tick = next_tick(state, b, side, tick)
+            if hidden_tick == 0 or (tick != 0 and (tick - hidden_tick) * side >= 0):
+                count = list_level(state, level_of(state, b, tick), out, count)
+                tick = next_tick(state, b, side, tick)
+            else:
+                row = hidden_row(state, instrument, side)
+                count = list_level(state, leaf_level(state, far_find(state, row, hidden_tick)), out, count)
+                hidden_tick = far_next(state, row, side, hidden_tick)
         count = list_stops(state, instrument, side, out, count)
     return count
 

@@ -7,19 +7,22 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import close_level, leave, level_of, next_tick
+from engine.book import append, best_of_all, close_level, level_of, next_tick, unlink
 from engine.bounds import BPS_MAX
-from engine.events import emit_canceled, emit_trade
+from engine.events import emit_canceled, emit_replenished, emit_trade
 from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, reference_of, value_price_of
+from engine.far import far_find, far_next, leaf_level
+from engine.hidden import hidden_head, leave_hidden, shrink_hidden
 from engine.index import drop_carried_id
-from engine.jit import inlined, rare
-from engine.places import side_row
+from engine.jit import called, inlined, rare
+from engine.places import hidden_beside, side_row
 from engine.records import Instruction, Reason, SelfTrade
+from engine.resting import show, withdraw
 from engine.state import State
-from engine.stops import leave_stops
 
 _MARKET: Final = int(Instruction.MARKET)
-_STOP: Final = int(Instruction.STOP)
+_HIDDEN: Final = int(Instruction.HIDDEN)
+_DISPLAY: Final = int(Instruction.DISPLAY)
 
 #: Worse than every tick, times the side: how far a market order goes.
 _ANY_TICK: Final = 2**40
@@ -32,11 +35,23 @@ def release(state: State, slot):
     order = state.orders[slot]
     state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
     drop_carried_id(state, order)
+    if np.int64(order["instructions"]) & _DISPLAY:
+        _clear_display(state, slot)
     order["client_order_id"] = 0
     order["participant"] = 0
     order["next"] = venue["orders_free"]
     venue["orders_free"] = slot
     venue["orders_open"] -= 1
+
+
+@rare
+def _clear_display(state: State, slot):
+    """An iceberg is gone: its terms, and the room that it took."""
+    terms = state.terms[slot]
+    state.venue[0]["slices"] -= np.int64(terms["slices"])
+    terms["display_qty"] = 0
+    terms["shown_qty"] = 0
+    terms["slices"] = 0
 
 
 @inlined
@@ -62,7 +77,7 @@ def _collar(row, side):
 @rare
 def what_is_left_of_market(state: State, instrument, side):
     """Reason for which the rest of a market order is canceled: the collar where the other side has an order."""
-    beyond = state.books[side_row(instrument, -side)]["best_tick"] != 0
+    beyond = best_of_all(state.books[side_row(instrument, -side)], -side) != 0
     return np.int64(Reason.PRICE_BAND) if beyond else np.int64(Reason.NO_LIQUIDITY)
 
 
@@ -88,6 +103,41 @@ def reduce_head(state: State, b, side, tick, slot, qty):
         release(state, slot)
 
 
+@rare
+def reduce_hidden(state: State, slot, qty):
+    """``reduce_head`` of a hidden order."""
+    order = state.orders[slot]
+    left = np.int64(order["leaves_qty"]) - qty
+    if left != 0:
+        shrink_hidden(state, slot, left)
+        return
+    leave_hidden(state, slot)
+    order["leaves_qty"] = 0
+    release(state, slot)
+
+
+@rare
+def _reduce_otherwise(state: State, events, n, b, side, tick, slot, qty):
+    """``reduce_head`` of a hidden order or an iceberg that has traded, which may show its next part; returns n."""
+    order = state.orders[slot]
+    left = np.int64(order["leaves_qty"]) - qty
+    if np.int64(order["instructions"]) & _HIDDEN:
+        reduce_hidden(state, slot, qty)
+        return n
+    terms = state.terms[slot]
+    shown_qty = np.int64(terms["shown_qty"]) - qty
+    terms["shown_qty"] = shown_qty
+    if left == 0 or shown_qty != 0:
+        reduce_head(state, b, side, tick, slot, qty)
+        return n
+    level = state.levels[level_of(state, b, tick)]
+    unlink(state, level, slot)
+    order["leaves_qty"] = left
+    append(state, level, slot)
+    show(state, slot)
+    return emit_replenished(state, events, n, order, np.int64(terms["shown_qty"]))
+
+
 @inlined
 def match(state: State, events, n, slot, limit_tick):
     """Trades an aggressor while the best price of the other side is no worse than its ``limit_tick``.
@@ -105,12 +155,15 @@ def match(state: State, events, n, slot, limit_tick):
     b = side_row(instrument, -side)
     book = state.books[b]
     ended = False
-    # Every turn ends a resting order or the aggressor, so there are no more turns than open orders.
-    for _ in range(state.venue[0]["orders_open"]):
-        tick = book["best_tick"]
+    # Every turn ends a resting order, a part that an iceberg shows, or the aggressor.
+    for _ in range(state.venue[0]["orders_open"] + state.venue[0]["slices"]):
+        tick = best_of_all(book, -side)
         if leaves_qty == 0 or tick == 0 or (limit_tick - tick) * side < 0:
             break
-        head = np.int64(state.levels[level_of(state, b, tick)]["head"])
+        if tick == book["best_tick"]:
+            head = np.int64(state.levels[level_of(state, b, tick)]["head"])
+        else:
+            head = hidden_head(state, instrument, -side, tick)
         resting = state.orders[head]
         if np.int64(resting["group"]) == group and self_trade != SelfTrade.NONE:
             if self_trade != SelfTrade.CANCEL_NEWEST:
@@ -120,6 +173,9 @@ def match(state: State, events, n, slot, limit_tick):
                 break
         else:
             resting_qty = np.int64(resting["leaves_qty"])
+            otherwise = np.int64(resting["instructions"]) & (_DISPLAY | _HIDDEN)
+            if otherwise & _DISPLAY:
+                resting_qty = np.int64(state.terms[head]["shown_qty"])
             qty = min(leaves_qty, resting_qty)
             price_e4 = resting["price_e4"]
             n = emit_trade(state, events, n, resting, aggressor, price_e4, qty, side)
@@ -128,7 +184,10 @@ def match(state: State, events, n, slot, limit_tick):
             resting["cum_qty"] += qty
             leaves_qty -= qty
             traded_qty += qty
-            reduce_head(state, b, -side, tick, head, qty)
+            if otherwise:
+                n = _reduce_otherwise(state, events, n, b, -side, tick, head, qty)
+            else:
+                reduce_head(state, b, -side, tick, head, qty)
     aggressor["leaves_qty"] = leaves_qty
     aggressor["cum_qty"] += traded_qty
     count_aggressor_trades(state, np.int64(aggressor["participant"]), instrument, side * traded_qty)
@@ -150,7 +209,14 @@ def _prevent_self_trade(state: State, events, n, b, head, slot, leaves_qty):
     n = emit_canceled(state, events, n, resting, qty, Reason.SELF_TRADE)
     participant, instrument = np.int64(resting["participant"]), np.int64(resting["instrument"])
     count_open(state, participant, instrument, side, -qty, resting["price_e4"])
-    reduce_head(state, b, side, resting["tick"], head, qty)
+    if np.int64(resting["instructions"]) & _HIDDEN:
+        reduce_hidden(state, head, qty)
+    else:
+        reserved = np.int64(resting["instructions"]) & _DISPLAY and np.int64(resting["leaves_qty"]) > qty
+        reduce_head(state, b, side, resting["tick"], head, qty)
+        if reserved:  # the reserve goes first
+            terms = state.terms[head]
+            terms["shown_qty"] = min(np.int64(terms["shown_qty"]), np.int64(resting["leaves_qty"]))
     if np.int64(aggressor["self_trade"]) == SelfTrade.DECREMENT:
         n = emit_canceled(state, events, n, aggressor, qty, Reason.SELF_TRADE)
         leaves_qty -= qty
@@ -166,36 +232,74 @@ def trial(state: State, instrument, side, limit_tick, qty, needed_qty, group, se
     b = side_row(instrument, -side)
     # First by levels, so that an order that cannot trade is not looked for order by order.
     offered_qty = np.int64(0)
-    tick = state.books[b]["best_tick"]
+    tick, hidden_tick = state.books[b]["best_tick"], state.books[b]["hidden_tick"]
     for _ in range(state.venue[0]["orders_open"]):
-        if tick == 0 or (limit_tick - tick) * side < 0 or offered_qty >= needed_qty:
+        best = _better(tick, hidden_tick, -side)
+        if best == 0 or (limit_tick - best) * side < 0 or offered_qty >= needed_qty:
             break
-        offered_qty += state.levels[level_of(state, b, tick)]["qty"]
-        tick = next_tick(state, b, -side, tick)
+        level, tick, hidden_tick = _pass_level(state, b, -side, tick, hidden_tick)
+        offered_qty += state.levels[level]["qty"]
     if offered_qty < needed_qty or self_trade == SelfTrade.NONE:
         return offered_qty >= needed_qty
     traded_qty = np.int64(0)
-    tick = state.books[b]["best_tick"]
-    head = np.int64(0)
-    for _ in range(2 * state.venue[0]["orders_open"] + 2):
-        if traded_qty >= needed_qty or qty <= 0:
+    tick, hidden_tick = state.books[b]["best_tick"], state.books[b]["hidden_tick"]
+    for _ in range(state.venue[0]["orders_open"]):
+        best = _better(tick, hidden_tick, -side)
+        if traded_qty >= needed_qty or qty <= 0 or best == 0 or (limit_tick - best) * side < 0:
             break
-        if head == 0:
-            if tick == 0 or (limit_tick - tick) * side < 0:
-                break
-            head = np.int64(state.levels[level_of(state, b, tick)]["head"])
-            tick = next_tick(state, b, -side, tick)
-        resting = state.orders[head]
-        resting_qty = min(qty, np.int64(resting["leaves_qty"]))
-        if np.int64(resting["group"]) != group:
-            traded_qty += resting_qty
-            qty -= resting_qty
-        elif self_trade == SelfTrade.DECREMENT:
-            qty -= resting_qty
-        elif self_trade != SelfTrade.CANCEL_OLDEST:
+        level, tick, hidden_tick = _pass_level(state, b, -side, tick, hidden_tick)
+        more, qty, stops = _trial_of_level(state, level, qty, needed_qty - traded_qty, group, self_trade)
+        traded_qty += more
+        if stops:
             break
-        head = np.int64(resting["next"])
     return traded_qty >= needed_qty
+
+
+@inlined
+def _better(tick, hidden_tick, side):
+    """The better of two ticks for a side, of which 0 is none."""
+    if hidden_tick == 0 or (tick != 0 and (tick - hidden_tick) * side >= 0):
+        return tick
+    return hidden_tick
+
+
+@called
+def _pass_level(state: State, b, side, tick, hidden_tick):
+    """Row of the level that trades next, displayed before hidden; and the two ticks after it."""
+    if hidden_tick == 0 or (tick != 0 and (tick - hidden_tick) * side >= 0):
+        return level_of(state, b, tick), next_tick(state, b, side, tick), hidden_tick
+    hidden = hidden_beside(state, b)
+    row = leaf_level(state, far_find(state, hidden, hidden_tick))
+    return row, tick, far_next(state, hidden, side, hidden_tick)
+
+
+@called
+def _trial_of_level(state: State, level, qty, needed_qty, group, self_trade):
+    """(What would trade with a level, what is left of ``qty`` after it, whether the aggressor would end there).
+
+    First each order with what it shows, in their order; then the icebergs with their reserves, in turn.
+    """
+    traded_qty, reserve_qty = np.int64(0), np.int64(0)
+    head = np.int64(state.levels[level]["head"])
+    for _ in range(state.venue[0]["orders_open"]):
+        if head == 0 or traded_qty >= needed_qty or qty <= 0:
+            break
+        resting = state.orders[head]
+        open_qty = np.int64(resting["leaves_qty"])
+        if np.int64(resting["group"]) != group:
+            seen_qty = open_qty
+            if np.int64(resting["instructions"]) & _DISPLAY:
+                seen_qty = np.int64(state.terms[head]["shown_qty"])
+                reserve_qty += open_qty - seen_qty
+            traded_qty += min(qty, seen_qty)
+            qty -= min(qty, seen_qty)
+        elif self_trade == SelfTrade.DECREMENT:
+            qty -= min(qty, open_qty)
+        elif self_trade != SelfTrade.CANCEL_OLDEST:
+            return traded_qty, qty, True
+        head = np.int64(resting["next"])
+    more_qty = min(qty, reserve_qty)
+    return traded_qty + more_qty, qty - more_qty, False
 
 
 @rare
@@ -213,9 +317,6 @@ def take_back(state: State, events, n, slot, reason):
     side = np.int64(order["side"])
     n = emit_canceled(state, events, n, order, leaves_qty, reason)
     count_open(state, np.int64(order["participant"]), instrument, side, -leaves_qty, value_price_of(order))
-    if np.int64(order["instructions"]) & _STOP:
-        leave_stops(state, slot)
-    else:
-        leave(state, side_row(instrument, side), slot)
+    withdraw(state, side_row(instrument, side), slot)
     release(state, slot)
     return n

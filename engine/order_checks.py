@@ -12,7 +12,11 @@ _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
-_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY | _STOP
+_DISPLAY: Final = int(Instruction.DISPLAY)
+_HIDDEN: Final = int(Instruction.HIDDEN)
+_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY | _STOP | _DISPLAY | _HIDDEN
+#: Of limit orders that may rest.
+_RESTING: Final = _POST_ONLY | _DISPLAY | _HIDDEN
 
 
 @inlined
@@ -70,7 +74,13 @@ def check_stop(reason, stop_e4, tick_e4):
 
 
 @inlined
-def check_instructions(command, instructions, time_in_force):
+def may_show(display_qty, qty, lot):
+    """True if an iceberg of a quantity may show ``display_qty``: whole lots, and at least a hundredth of it."""
+    return display_qty >= 1 and display_qty <= QTY_MAX and display_qty % lot == 0 and display_qty * 100 >= qty
+
+
+@inlined
+def check_instructions(command, instructions, time_in_force, lot):
     """Reason why the instructions of an enter do not fit together (the table of rulebook section 4), or 0."""
     if (
         instructions == 0
@@ -79,11 +89,11 @@ def check_instructions(command, instructions, time_in_force):
         and np.int64(command["book"]) == 0
     ):
         return 0
-    return _check_rare_instructions(command, instructions, time_in_force)
+    return _check_rare_instructions(command, instructions, time_in_force, lot)
 
 
 @rare
-def _check_rare_instructions(command, instructions, time_in_force):
+def _check_rare_instructions(command, instructions, time_in_force, lot):
     if (
         instructions & ~_BUILT
         or np.int64(command["book"]) != 0
@@ -92,11 +102,15 @@ def _check_rare_instructions(command, instructions, time_in_force):
     ):
         return Reason.INVALID_INSTRUCTION
     if instructions & _STOP:
-        fits = not instructions & (_POST_ONLY | _MIN_QTY) and time_in_force in (TimeInForce.DAY, TimeInForce.GTC)
+        fits = not instructions & (_RESTING | _MIN_QTY) and time_in_force in (TimeInForce.DAY, TimeInForce.GTC)
         return 0 if fits else Reason.INVALID_INSTRUCTION
-    if instructions & _MARKET and (time_in_force == TimeInForce.GTC or instructions & _POST_ONLY):
+    if instructions & _MARKET and (time_in_force == TimeInForce.GTC or instructions & _RESTING):
         return Reason.INVALID_INSTRUCTION
-    if instructions & _POST_ONLY and time_in_force not in (TimeInForce.DAY, TimeInForce.GTC):
+    if instructions & _DISPLAY and (
+        instructions & _HIDDEN or not may_show(command["display_qty"], command["qty"], lot)
+    ):
+        return Reason.INVALID_INSTRUCTION
+    if instructions & _RESTING and time_in_force not in (TimeInForce.DAY, TimeInForce.GTC):
         return Reason.INVALID_INSTRUCTION
     if instructions & _MIN_QTY and (
         time_in_force != TimeInForce.IOC or command["min_qty"] < 1 or command["min_qty"] > command["qty"]

@@ -17,6 +17,18 @@ def stop_row(state: State, instrument, side):
 
 
 @inlined
+def hidden_row(state: State, instrument, side):
+    """Row of ``books`` of an instrument's orders of a side that are not displayed."""
+    return 4 * len(state.instruments) + side_row(instrument, side)
+
+
+@inlined
+def hidden_beside(state: State, b):
+    """Row of the hidden orders of the same side as a side of a lit book."""
+    return 4 * len(state.instruments) + b
+
+
+@inlined
 def instrument_row(b):
     """Row of ``instruments`` that a side of a lit book is of."""
     return b >> 1

@@ -423,6 +423,8 @@ EVENT_FIELDS: Final = {
     EventKind.CANCEL_REJECTED: ("client_order_id", "participant", "reason"),  # participant 0 where unknown
     # price_e4: the limit (0: market). qty: what is open before the order runs.
     EventKind.TRIGGERED: ("client_order_id", "price_e4", "qty", "order_number", "participant", "instrument", "side"),
+    # qty: what the iceberg shows now.
+    EventKind.REPLENISHED: ("client_order_id", "price_e4", "qty", "order_number", "participant", "instrument", "side"),
     # price_e4: of the uncross now, 0 for none. qty: the paired quantity at it. imbalance_qty and side: the imbalance
     # there; side 0 for none.
     EventKind.INDICATIVE: ("price_e4", "qty", "imbalance_qty", "instrument", "side"),

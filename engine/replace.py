@@ -15,12 +15,13 @@ from engine.matching import cancel_resting
 from engine.order_checks import check_phase, check_price, check_qty
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Phase, Reason
-from engine.replace_stop import check_replace, replace_stop
+from engine.replace_terms import check_replace, replace_with_terms
 from engine.state import State
 
 _MARKET: Final = int(Instruction.MARKET)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
+_HIDDEN: Final = int(Instruction.HIDDEN)
 
 
 @inlined
@@ -49,8 +50,8 @@ def replace(state: State, command, events, n):
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, Reason.UNKNOWN_ORDER)
     order = state.orders[slot]
-    if (instructions | np.int64(order["instructions"])) & _STOP:
-        return replace_stop(state, command, events, n, slot)
+    if (instructions | np.int64(order["instructions"])) & (_STOP | _DISPLAY | _HIDDEN):
+        return replace_with_terms(state, command, events, n, slot)
     instrument = np.int64(order["instrument"])
     row = state.instruments[instrument - 1]
     reason = check_phase(row["phase"], np.int64(order["time_in_force"]), np.int64(order["instructions"]), 0)

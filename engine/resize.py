@@ -38,6 +38,11 @@ def resized(state: State, to: Capacity) -> State:
             raise ValueError(
                 f"{int(state.venue[0][counter])} {what} do not fit into {name} {room}; choose a larger {name}"
             )
+    if int(state.venue[0]["slices"]) > to.orders_max:
+        raise ValueError(
+            f"{int(state.venue[0]['slices'])} parts of icebergs do not fit into orders_max {to.orders_max}; choose a"
+            " larger orders_max"
+        )
     new = new_state(to)
     _copy_definitions(state, new)
     slots = _pack_orders(state, new)
@@ -114,7 +119,7 @@ def _pack_books(state: State, new: State, slots: _Numbers) -> None:
         )
 
     old_stops, new_stops = (2 * len(each.instruments) for each in (state, new))
-    for old_start, new_start in ((0, 0), (old_stops, new_stops)):
+    for old_start, new_start in ((0, 0), (old_stops, new_stops), (2 * old_stops, 2 * new_stops)):
         old_books = state.books[old_start : old_start + sides]
         new.books[new_start : new_start + sides] = old_books
         new.books["far_root"][new_start : new_start + sides] = references(old_books["far_root"])

@@ -75,6 +75,7 @@ VENUE: Final = np.dtype(
         ("id_leaves", "<i8"),  # the newest leaf of the tree of ids
         ("id_root", "<i8"),  # of that tree: 0, or a reference into it
         ("calls", "<i8"),  # how many instruments are in a call
+        ("slices", "<i8"),  # of all open icebergs
         ("pending", "<i8"),  # how many instruments have a bit of ``Pending``; 0: an order has nothing to look after
         ("timers_first", "<i8"),  # instrument with the earliest timer, and with the latest; 0: none (``timers.py``)
         ("timers_last", "<i8"),
@@ -201,20 +202,26 @@ LEVEL: Final = np.dtype([("head", "<u4"), ("tail", "<u4"), ("qty", "<i8")])
 TERMS: Final = np.dtype(
     [
         ("stop_tick", "<i8"),  # price in ticks that elects it; 0: it is not dormant
-        ("reserved", "<i8", (7,)),
+        ("display_qty", "<i4"),  # of an iceberg: the most that it shows
+        ("shown_qty", "<i4"),  # what it shows now, while it rests
+        ("slices", "<i4"),  # how often it can show a next part: of its quantity as entered or replaced
+        ("reserved_4", "<i4"),
+        ("reserved", "<i8", (5,)),
     ]
 )
 
 #: Terms have whole pages of rows, as exposures have.
 TERMS_OF_A_PAGE: Final = 64
 
-#: One side of one instrument's lit book (``places.py``), or of its dormant stops: of these only the tree is used.
+#: One side of one instrument's lit book (``places.py``), or of its dormant stops or hidden orders: of these only the
+#: tree is used.
 BOOK: Final = np.dtype(
     [
         ("best_tick", "<i8"),  # 0: no limit order
         ("summary", "<i8"),  # bit w: word w of the window is not zero
         ("far_root", "<i8"),  # prices outside the window: 0, or a reference into the tree
-        ("reserved", "<i8", (5,)),
+        ("hidden_tick", "<i8"),  # of a side of a lit book: the best of its hidden orders (``hidden.py``); 0: none
+        ("reserved_2", "<i8", (4,)),
     ]
 )
 
@@ -245,7 +252,7 @@ class State(NamedTuple):
     id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one was written today
     id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
     terms: np.ndarray[Any, Any]  # TERMS[as many, in whole pages]
-    books: np.ndarray[Any, Any]  # BOOK[4 * instruments_max]: sides of the lit books, then those of the stops
+    books: np.ndarray[Any, Any]  # BOOK[6 * instruments_max]: sides of the lit books, of the stops, of hidden orders
     words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
     word_qty: np.ndarray[Any, Any]  # int64 of the same: what its 64 ticks have open, while in a call (``depth.py``)
     levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, far levels]
@@ -279,7 +286,7 @@ def new_state(capacity: Capacity) -> State:
         id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
         id_tree=_in_small_pages(ids + 1, ID_TREE),
         terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
-        books=_in_lines(2 * sides, BOOK),
+        books=_in_lines(3 * sides, BOOK),
         words=_in_lines(sides * WINDOW_WORDS, _INT64),
         word_qty=_in_lines(sides * WINDOW_WORDS, _INT64),
         levels=_in_lines(sides * WINDOW + sides + slots, LEVEL),

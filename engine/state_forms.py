@@ -68,6 +68,8 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("participants", "ids_used"): Default(0, "participants have a new field ids_used, counted from the ids in use"),
     ("limits", "max_open_orders"): Default(0, "limits have a new field max_open_orders, which is set for nobody"),
     ("venue", "pending"): Default(0, ""),
+    ("venue", "slices"): Default(0, ""),
+    ("books", "hidden_tick"): Default(0, ""),
     ("instruments", "pending"): Default(0, ""),
     ("instruments", "band"): Default(0, ""),
     ("instruments", "cancel_on_halt"): Default(0, ""),
@@ -165,7 +167,16 @@ _LIMITS_0: Final = np.dtype(
 )
 
 _WINDOW_3: Final = np.dtype([("head", "<u4"), ("tail", "<u4"), ("qty", "<i8")])
-_TERMS_3: Final = np.dtype([("stop_tick", "<i8"), ("reserved", "<i8", (7,))])
+_TERMS_3: Final = np.dtype(
+    [
+        ("stop_tick", "<i8"),
+        ("display_qty", "<i4"),
+        ("shown_qty", "<i4"),
+        ("slices", "<i4"),
+        ("reserved_4", "<i4"),
+        ("reserved", "<i8", (5,)),
+    ]
+)
 
 #: Fields of images of earlier releases in which no release wrote anything.
 NEVER_WRITTEN: Final = frozenset({"hidden_head", "hidden_tail", "hidden_qty"})
@@ -222,7 +233,7 @@ def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
 _begin_depth = quiet(_begin_depth_kernel)
 
 _CALL: Final = int(Pending.CALL)
-_LACKS_2: Final = frozenset({"word_qty", "stop_books", "terms"})
+_LACKS_2: Final = frozenset({"word_qty", "stop_books", "hidden_books", "terms"})
 
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {

@@ -10,19 +10,22 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import level_of, next_tick
+from engine.book import best_of_all, level_of, next_tick
 from engine.depth import count_depth, depth_to
-from engine.events import emit_trade
+from engine.events import emit_replenished, emit_trade
 from engine.exposure import count_resting_trade, reference_of, value_price_of
-from engine.far import TICK_BITS
+from engine.far import TICK_BITS, far_find, far_next, leaf_level
 from engine.jit import called
-from engine.matching import reduce_head
-from engine.places import market_level, side_row
-from engine.records import Reason
+from engine.matching import reduce_head, reduce_hidden
+from engine.places import hidden_beside, market_level, side_row
+from engine.records import Instruction, Reason
+from engine.resting import show
 from engine.state import WINDOW, Pending, State
 from engine.sweep import cancel_gathered, gather_market_orders
 
 _CALL: Final = int(Pending.CALL)
+_HIDDEN: Final = int(Instruction.HIDDEN)
+_DISPLAY: Final = int(Instruction.DISPLAY)
 #: Candidates of which one is the best: two on each side of the tick that divides them, and the reference price.
 _CANDIDATES: Final = 5
 _ABOVE_ALL: Final = 1 << TICK_BITS
@@ -54,7 +57,7 @@ def price_of_uncross(state: State, instrument):
 @called
 def _may_trade(state: State, instrument):
     buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
-    best_buy, best_sell = state.books[buy_row]["best_tick"], state.books[sell_row]["best_tick"]
+    best_buy, best_sell = best_of_all(state.books[buy_row], 1), best_of_all(state.books[sell_row], -1)
     return (
         state.levels[market_level(state, buy_row)]["qty"] != 0
         or state.levels[market_level(state, sell_row)]["qty"] != 0
@@ -110,6 +113,16 @@ def _dividing_tick(state: State, instrument):
 
 
 @called
+def _next_price(state: State, b, direction, tick):
+    """The highest limit price of a side below a tick (direction 1), or the lowest above it (-1); 0 for none."""
+    displayed = next_tick(state, b, direction, tick)
+    hidden = far_next(state, hidden_beside(state, b), direction, tick)
+    if displayed == 0 or hidden == 0:
+        return displayed + hidden
+    return max(displayed, hidden) if direction > 0 else min(displayed, hidden)
+
+
+@called
 def _find_candidates(state: State, instrument, reference):
     """Write the ticks that may be best to ``ladder``; 0 for none.
 
@@ -119,21 +132,21 @@ def _find_candidates(state: State, instrument, reference):
     """
     buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
     dividing = _dividing_tick(state, instrument)
-    below = max(next_tick(state, buy_row, 1, dividing + 1), next_tick(state, sell_row, 1, dividing + 1))
+    below = max(_next_price(state, buy_row, 1, dividing + 1), _next_price(state, sell_row, 1, dividing + 1))
     if reference <= dividing:
         below = max(below, reference)
     above = np.int64(_ABOVE_ALL)
     for s in range(2):
-        tick = next_tick(state, side_row(instrument, 1 - 2 * s), -1, dividing)
+        tick = _next_price(state, side_row(instrument, 1 - 2 * s), -1, dividing)
         if tick != 0:
             above = min(above, tick)
     if reference > dividing:
         above = min(above, reference)
     state.ladder[0] = reference
     state.ladder[1] = below
-    state.ladder[2] = next_tick(state, sell_row, 1, below) if below != 0 else 0
+    state.ladder[2] = _next_price(state, sell_row, 1, below) if below != 0 else 0
     state.ladder[3] = above if above != _ABOVE_ALL else 0
-    state.ladder[4] = next_tick(state, buy_row, -1, above) if above != _ABOVE_ALL else 0
+    state.ladder[4] = _next_price(state, buy_row, -1, above) if above != _ABOVE_ALL else 0
 
 
 @called
@@ -171,13 +184,17 @@ def _best_candidate(state: State, instrument, reference):
 
 @called
 def _first(state: State, b, side, tick):
-    """Tick of the level whose first order trades next in an uncross at ``tick`` (-1: market), or 0."""
-    if np.int64(state.levels[market_level(state, b)]["head"]) != 0:
-        return np.int64(-1)
-    best = state.books[b]["best_tick"]
+    """Slot of the order of a side that trades next in an uncross at ``tick``, or 0."""
+    head = np.int64(state.levels[market_level(state, b)]["head"])
+    if head != 0:
+        return head
+    book = state.books[b]
+    best = best_of_all(book, side)
     if best == 0 or (best - tick) * side < 0:
         return np.int64(0)
-    return best
+    if best == book["best_tick"]:
+        return np.int64(state.levels[level_of(state, b, best)]["head"])
+    return np.int64(state.levels[leaf_level(state, far_find(state, hidden_beside(state, b), best))]["head"])
 
 
 @called
@@ -186,14 +203,13 @@ def _trade_at(state: State, events, n, instrument, tick):
     buy_row, sell_row = side_row(instrument, 1), side_row(instrument, -1)
     row = state.instruments[instrument - 1]
     price_e4 = tick * row["tick_e4"]
+    buy_slot, sell_slot = np.int64(0), np.int64(0)
     # Every turn ends an order.
     for _ in range(state.venue[0]["orders_open"]):
-        buy_tick = _first(state, buy_row, 1, tick)
-        sell_tick = _first(state, sell_row, -1, tick)
-        if buy_tick == 0 or sell_tick == 0:
+        next_buy, next_sell = _first(state, buy_row, 1, tick), _first(state, sell_row, -1, tick)
+        if next_buy == 0 or next_sell == 0:
             break
-        buy_slot = np.int64(state.levels[level_of(state, buy_row, buy_tick)]["head"])
-        sell_slot = np.int64(state.levels[level_of(state, sell_row, sell_tick)]["head"])
+        buy_slot, sell_slot = next_buy, next_sell
         buy = state.orders[buy_slot]
         sell = state.orders[sell_slot]
         qty = min(np.int64(buy["leaves_qty"]), np.int64(sell["leaves_qty"]))
@@ -202,7 +218,29 @@ def _trade_at(state: State, events, n, instrument, tick):
         count_resting_trade(state, np.int64(sell["participant"]), instrument, -1, qty, value_price_of(sell))
         buy["cum_qty"] += qty
         sell["cum_qty"] += qty
-        reduce_head(state, buy_row, 1, buy_tick, buy_slot, qty)
-        reduce_head(state, sell_row, -1, sell_tick, sell_slot, qty)
+        buy_slot = _reduce(state, buy_row, buy_slot, qty)
+        sell_slot = _reduce(state, sell_row, sell_slot, qty)
     row["last_trade_e4"] = price_e4
-    return n
+    n = _replenish(state, events, n, buy_slot)
+    return _replenish(state, events, n, sell_slot)
+
+
+@called
+def _reduce(state: State, b, slot, qty):
+    """Reduce the first order of its queue; gives its slot while something of it is left, else 0."""
+    order = state.orders[slot]
+    left = np.int64(order["leaves_qty"]) > qty
+    if np.int64(order["instructions"]) & _HIDDEN:
+        reduce_hidden(state, slot, qty)
+    else:
+        reduce_head(state, b, np.int64(order["side"]), order["tick"], slot, qty)
+    return slot if left else np.int64(0)
+
+
+@called
+def _replenish(state: State, events, n, slot):
+    """An iceberg that traded and is still open shows its next part and keeps its time. Slot 0: none."""
+    if slot == 0 or not np.int64(state.orders[slot]["instructions"]) & _DISPLAY:
+        return n
+    show(state, slot)
+    return emit_replenished(state, events, n, state.orders[slot], np.int64(state.terms[slot]["shown_qty"]))

@@ -14,6 +14,8 @@ OPEN_ORDER: Final = np.dtype(
         ("order_number", "<i8"),  # order of acceptance in the venue
         ("price_e4", "<i8"),  # 0: market
         ("stop_e4", "<i8"),  # price that elects it; 0: it is not dormant
+        ("display_qty", "<i8"),  # the most that an iceberg shows; 0: it is none
+        ("shown_qty", "<i8"),  # what is displayed of it: 0 of a hidden or dormant one
         ("qty", "<i8"),  # total intended
         ("leaves_qty", "<i8"),
         ("cum_qty", "<i8"),  # executed

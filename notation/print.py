@@ -136,6 +136,8 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         return f"> {word} {unpack(order)}"
     if kind == EventKind.TRIGGERED:
         return f"> {word} {unpack(order)}"
+    if kind == EventKind.REPLENISHED:
+        return f"> {word} {unpack(order)} qty={qty}"
     if kind == EventKind.TRADE:
         roles = ("resting", "incoming") if side else ("buy", "sell")
         symbol = _of(directory.symbols, instrument)

@@ -1,13 +1,13 @@
 """Ladder of a book: the orders of a side by price."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.names import unpack
-from engine.records import Phase, Side
+from engine.records import Instruction, Phase, Side
 from notation.objects import Object
 from notation.table import word
 from notation.words import iso_time
@@ -15,10 +15,15 @@ from notation.words import iso_time
 
 @dataclass(frozen=True)
 class Level:
-    """Price level of a side: total leaves_qty and number of its orders. price_e4 0: market orders."""
+    """Price level of a side: total leaves_qty and number of its orders. price_e4 0: market orders.
+
+    Of the total, ``reserve_qty`` is what icebergs do not show, and ``hidden_qty`` is of hidden orders.
+    """
 
     price_e4: int
     qty: int
+    reserve_qty: int
+    hidden_qty: int
     orders: int
 
 
@@ -26,11 +31,21 @@ def levels(orders: NDArray[Any], side: Side) -> list[Level]:
     """Levels of one side from OPEN_ORDER rows of one instrument, best first; dormant stops are in none."""
     chosen = orders[(orders["side"] == int(side)) & (orders["stop_e4"] == 0)]
     prices, first, inverse = np.unique(chosen["price_e4"], return_index=True, return_inverse=True)
-    qty = np.zeros(len(prices), np.int64)
-    np.add.at(qty, inverse, chosen["leaves_qty"])
+    hidden = chosen["instructions"] & np.uint16(Instruction.HIDDEN) != 0
+
+    def summed(of: NDArray[Any]) -> NDArray[np.int64]:
+        sums = np.zeros(len(prices), np.int64)
+        np.add.at(sums, inverse, of)
+        return sums
+
+    qty, hidden_qty = summed(chosen["leaves_qty"]), summed(chosen["leaves_qty"] * hidden)
+    reserve_qty = summed((chosen["leaves_qty"] - chosen["shown_qty"]) * ~hidden)
     counts = np.bincount(inverse, minlength=len(prices))
     # open_orders() is in the order in which the book would trade, so the first row of a price says its rank.
-    return [Level(int(prices[at]), int(qty[at]), int(counts[at])) for at in np.argsort(first)]
+    return [
+        Level(int(prices[at]), int(qty[at]), int(reserve_qty[at]), int(hidden_qty[at]), int(counts[at]))
+        for at in np.argsort(first)
+    ]
 
 
 def book_object(engine: Any, number: int, depth: int) -> Object:
@@ -50,5 +65,5 @@ def book_object(engine: Any, number: int, depth: int) -> Object:
     }
     for name, side in (("bids", Side.BUY), ("offers", Side.SELL)):
         shown = levels(orders, side)[:depth]
-        values[name] = [{"price_e4": each.price_e4 or None, "qty": each.qty, "orders": each.orders} for each in shown]
+        values[name] = [asdict(each) | {"price_e4": each.price_e4 or None} for each in shown]
     return values

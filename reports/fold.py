@@ -23,6 +23,8 @@ from reports.writing import begin_report, is_user, narrow, put_order, put_other
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
+_DISPLAY: Final = int(Instruction.DISPLAY)
+_TERMS: Final = _MIN_QTY | _STOP | _DISPLAY
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
 _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
@@ -63,9 +65,26 @@ def _moved(tables: ReportTables, place, n):
     bits = np.int64(_BEFORE) if flags & IN_BOOK else np.int64(0)
     if np.int64(order["leaves_qty"]) > 0 and (bits != 0 or n == tables.venue[0]["last_own"]):
         order["flags"] = flags | IN_BOOK
+        if bits == 0 and np.int64(order["instructions"]) & _DISPLAY:
+            _show(tables, place)
         return bits | _AFTER
     order["flags"] = flags & ~IN_BOOK
     return bits
+
+
+@called
+def _show(tables: ReportTables, place):
+    """An iceberg that comes to rest shows its first part."""
+    terms = tables.terms[place]
+    terms["shown_qty"] = min(np.int64(terms["display_qty"]), np.int64(tables.orders[place]["leaves_qty"]))
+
+
+@called
+def _shows_less(tables: ReportTables, place, traded_qty):
+    """An iceberg of the book shows less by what it traded, and no more than it has open."""
+    terms = tables.terms[place]
+    shown_qty = max(np.int64(terms["shown_qty"]) - traded_qty, np.int64(0))
+    terms["shown_qty"] = min(shown_qty, np.int64(tables.orders[place]["leaves_qty"]))
 
 
 @called
@@ -120,7 +139,7 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     order["time_in_force"] = command["time_in_force"]
     order["self_trade"] = command["self_trade"]
     order["flags"] = 0
-    if (extend["token_head"] | extend["token_tail"]) != 0 or np.int64(command["instructions"]) & _MIN_QTY:
+    if (extend["token_head"] | extend["token_tail"]) != 0 or np.int64(command["instructions"]) & _TERMS:
         order["flags"] = HAS_TERMS
         clear_terms(tables, place)
         terms = tables.terms[place]
@@ -128,6 +147,10 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
         terms["token_tail"] = extend["token_tail"]
         terms["original_qty"] = event["qty"]
         terms["min_qty"] = command["min_qty"]
+        if np.int64(command["instructions"]) & _STOP:
+            terms["stop_price_e4"] = command["stop_e4"]
+        elif np.int64(command["instructions"]) & _DISPLAY:
+            terms["display_qty"] = narrow(command["display_qty"])
     dormant = np.int64(command["instructions"]) & _STOP
     tables.venue[0]["last_own"] = -1 if dormant else _last_of(events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
@@ -161,6 +184,8 @@ def _traded(tables: ReportTables, room: ReportRoom, r, events, n, command_kind):
         order["leaves_qty"] = max(np.int64(order["leaves_qty"]) - traded_qty, np.int64(0))
         order["cum_qty"] = narrow(np.int64(order["cum_qty"]) + traded_qty)
         order["notional_e4"] += price_e4 * traded_qty
+        if np.int64(order["instructions"]) & _DISPLAY:
+            _shows_less(tables, place, traded_qty)
         in_book = _moved(tables, place, n)
         begin_report(tables, room, r, ReportKind.TRADE, command_kind)
         row = room.rows[r]
@@ -207,6 +232,8 @@ def _canceled(tables: ReportTables, room: ReportRoom, r, events, n, command):
             sender = user_in(command["context"])
         if user != 0 and left_qty > 0 and is_modify(command["context"]):
             order["context"] = after_modify(order["context"], command["context"])
+    if np.int64(order["instructions"]) & _DISPLAY:
+        _shows_less(tables, place, np.int64(0))
     in_book = _moved(tables, place, n)
     kind = np.int64(ReportKind.CANCELED)
     if left_qty > 0:
@@ -261,6 +288,12 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
         owner = user_in(asked)
         order["context"] = with_user(after_replace(order["context"], asked), owner)
     keeps = price_e4 == order["price_e4"] and event["qty"] <= np.int64(order["leaves_qty"])
+    changes = np.int64(command["instructions"])
+    if changes & _DISPLAY:
+        keeps = keeps and command["display_qty"] == np.int64(terms["display_qty"])
+        terms["display_qty"] = narrow(command["display_qty"])
+    elif changes & _STOP:
+        terms["stop_price_e4"] = command["stop_e4"]
     order["client_order_id"] = new_id
     order["price_e4"] = price_e4
     order["qty"] = narrow(command["qty"])
@@ -271,12 +304,16 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     if place != spare:
         copy(tables, spare, place)
     in_book = np.int64(_BEFORE | _AFTER)
+    if keeps and np.int64(tables.orders[place]["instructions"]) & _DISPLAY:
+        _shows_less(tables, place, np.int64(0))
     if np.int64(tables.orders[place]["instructions"]) & _STOP:
         in_book = np.int64(0)
     elif not keeps:
         last = _last_of(events, n, participant, new_id)
         tables.venue[0]["last_own"] = last
         in_book = np.int64(_BEFORE | _AFTER | _NEW_PRIORITY)
+        if np.int64(tables.orders[place]["instructions"]) & _DISPLAY:
+            _show(tables, place)
         if last != n:
             in_book = np.int64(_BEFORE)
             tables.orders[place]["flags"] = np.int64(order["flags"]) & ~IN_BOOK
@@ -302,10 +339,29 @@ def _triggered(tables: ReportTables, room: ReportRoom, r, events, n, command_kin
         place = _unknown_order(tables, event, participant, client_order_id, event["qty"])
     order = tables.orders[place]
     order["instructions"] = np.int64(order["instructions"]) & ~_STOP
+    if np.int64(order["flags"]) & HAS_TERMS:
+        tables.terms[place]["stop_price_e4"] = 0
     tables.venue[0]["last_own"] = _last_of(events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
     begin_report(tables, room, r, ReportKind.TRIGGERED, command_kind)
     put_order(tables, room.rows[r], place, in_book)
+    return r + 1
+
+
+@called
+def _replenished(tables: ReportTables, room: ReportRoom, r, events, n, command_kind):
+    """An iceberg of the book shows its next part, behind the others at its price; after an uncross at its own place."""
+    event = events[n]
+    participant, client_order_id = np.int64(event["participant"]), event["client_order_id"]
+    place = find(tables, participant, client_order_id)
+    if place < 0:
+        place = _unknown_order(tables, event, participant, client_order_id, event["qty"])
+    moved = np.int64(_BEFORE | _AFTER)
+    if n > 0 and np.int64(events[n - 1]["kind"]) == EventKind.TRADE and np.int64(events[n - 1]["side"]) != 0:
+        moved |= _NEW_PRIORITY
+    tables.terms[place]["shown_qty"] = narrow(event["qty"])
+    begin_report(tables, room, r, ReportKind.REPLENISHED, command_kind)
+    put_order(tables, room.rows[r], place, moved)
     return r + 1
 
 
@@ -360,6 +416,8 @@ def _report(tables: ReportTables, room: ReportRoom, r, events, n, command, exten
         return _replaced(tables, room, r, events, n, command, extend)
     if kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
         return report_refusal(tables, room, r, events[n], command, extend)
+    if kind == EventKind.REPLENISHED:
+        return _replenished(tables, room, r, events, n, command["kind"])
     if kind == EventKind.TRIGGERED:
         return _triggered(tables, room, r, events, n, command["kind"])
     return report_market(tables, room, r, events[n], command["kind"])

@@ -48,7 +48,10 @@ _BYTE: Final = {"side": 2, "display": 3, "capacity": 4, "sweep": 5, "customer": 
 
 @dataclass
 class Order:
-    """An open order, as its events so far have left it. ``token``, ``context``: of the newest id."""
+    """An open order, as its events so far have left it. ``token``, ``context``: of the newest id.
+
+    ``shown_qty``: what an iceberg in the book shows.
+    """
 
     participant: int
     client_order_id: int
@@ -66,6 +69,9 @@ class Order:
     context: bytes
     user: int
     token: tuple[int, int]
+    display_qty: int = 0
+    stop_e4: int = 0
+    shown_qty: int = 0
     trades: list[tuple[int, int]] = field(default_factory=list)
     in_book: bool = False
 
@@ -73,6 +79,18 @@ class Order:
     def cum_qty(self) -> int:
         """Quantity of all its trades."""
         return sum(qty for _, qty in self.trades)
+
+    @property
+    def displayed_qty(self) -> int:
+        """Quantity that the book shows of it, if it is there."""
+        if self.instructions & Instruction.HIDDEN:
+            return 0
+        return self.shown_qty if self.display_qty else self.leaves_qty
+
+    def rests(self) -> None:
+        """It comes to rest: an iceberg shows its first part."""
+        self.in_book = True
+        self.shown_qty = min(self.display_qty, self.leaves_qty)
 
     def places(self, moved: int) -> Place:
         """The places that every report of an order has. moved: bits of ``InBook``."""
@@ -88,12 +106,14 @@ class Order:
             "cum_qty": self.cum_qty,
             "canceled_qty": self.qty - self.leaves_qty - self.cum_qty,
             "original_qty": self.original_qty,
-            "displayed_qty": self.leaves_qty if moved & InBook.AFTER else 0,
+            "displayed_qty": self.displayed_qty if moved & InBook.AFTER else 0,
             "notional_e4": sum(price_e4 * qty for price_e4, qty in self.trades),
             "time_in_force": self.time_in_force,
             "self_trade": self.self_trade,
             "instructions": self.instructions,
             "min_qty": self.min_qty,
+            "display_qty": self.display_qty,
+            "stop_price_e4": self.stop_e4,
             "context": int.from_bytes(self.context, "little", signed=True),
             "user": self.user,
             "token_head": self.token[0],
@@ -115,6 +135,7 @@ class ReferenceReports:
         self._users: list[Place] = [{"name": 0, "firm": 0, "participant": 0}]
         self._now_ns = 0
         self._extend: NDArray[Any] | None = None
+        self._crossing = False  # the newest trade of the command was of an uncross
 
     def make(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> NDArray[Any]:
         """All reports of a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
@@ -149,11 +170,13 @@ class ReferenceReports:
                 yield from self._of_clock(int(command["time_ns"]), command, events)
                 return
             yield from self._of_accepted(command, events)
+        self._crossing = False
         for event in events:
             yield from self._of_event(event, command)
 
     def _of_clock(self, time_ns: int, command: Any, events: list[Any]) -> Iterator[Place]:
         before_ns, self._now_ns = self._now_ns, time_ns
+        self._crossing = False
         ending = 0
         while ending < len(events) and events[ending]["reason"] == Reason.END_OF_DAY:
             ending += 1
@@ -239,6 +262,7 @@ class ReferenceReports:
             case EventKind.ACCEPTED:
                 yield self._enter(event, command)
             case EventKind.TRADE:
+                self._crossing = event["side"] == 0
                 yield from self._trade(event)
             case EventKind.CANCELED:
                 yield self._cancel(event, command)
@@ -247,7 +271,13 @@ class ReferenceReports:
             case EventKind.TRIGGERED:
                 order = self._orders[int(event["participant"]), int(event["client_order_id"])]
                 order.instructions &= ~Instruction.STOP
+                order.stop_e4 = 0
                 yield _report(ReportKind.TRIGGERED, order, 0)
+            case EventKind.REPLENISHED:
+                order = self._orders[int(event["participant"]), int(event["client_order_id"])]
+                order.shown_qty = int(event["qty"])
+                moved = InBook.BEFORE | InBook.AFTER | (0 if self._crossing else InBook.NEW_PRIORITY)
+                yield _report(ReportKind.REPLENISHED, order, int(moved))
             case EventKind.REJECTED | EventKind.CANCEL_REJECTED:
                 yield self._refuse(event, command)
             case EventKind.PHASE | EventKind.HALTED:
@@ -288,6 +318,8 @@ class ReferenceReports:
             self_trade=int(command["self_trade"]),
             instructions=instructions,
             min_qty=int(command["min_qty"]) if instructions & Instruction.MIN_QTY else 0,
+            display_qty=int(command["display_qty"]) if instructions & Instruction.DISPLAY else 0,
+            stop_e4=int(command["stop_e4"]) if instructions & Instruction.STOP else 0,
             context=context if user else _unentered(side),
             user=user,
             token=(self._place("token_head"), self._place("token_tail")),
@@ -308,6 +340,7 @@ class ReferenceReports:
             before = InBook.BEFORE if order.in_book else 0
             order.trades.append((int(event["price_e4"]), int(event["qty"])))
             order.leaves_qty -= int(event["qty"])
+            order.shown_qty = min(max(order.shown_qty - int(event["qty"]), 0), order.leaves_qty)
             self._drop_if_done(order)
             yield _report(ReportKind.TRADE, order, before) | {
                 "last_price_e4": int(event["price_e4"]),
@@ -327,6 +360,7 @@ class ReferenceReports:
         order = self._orders[int(event["participant"]), int(event["client_order_id"])]
         before = InBook.BEFORE if order.in_book else 0
         order.leaves_qty -= int(event["qty"])
+        order.shown_qty = min(order.shown_qty, order.leaves_qty)
         reason = Reason(int(event["reason"]))
         further = {"decrement_qty": int(event["qty"]), "reason": int(reason)}
         if reason == Reason.SELF_TRADE:
@@ -350,8 +384,14 @@ class ReferenceReports:
         if token == (0, 0):
             token = (self._place("token_head"), self._place("token_tail"))
         keeps = event["price_e4"] == order.price_e4 and event["qty"] <= order.leaves_qty
+        if command["instructions"] & Instruction.DISPLAY:
+            keeps = keeps and command["display_qty"] == order.display_qty
+            order.display_qty = int(command["display_qty"])
+        elif command["instructions"] & Instruction.STOP:
+            order.stop_e4 = int(command["stop_e4"])
         order.client_order_id = new_id
         order.price_e4, order.qty, order.leaves_qty = int(event["price_e4"]), int(command["qty"]), int(event["qty"])
+        order.shown_qty = min(order.shown_qty, order.leaves_qty)
         order.token = (self._place("new_token_head"), self._place("new_token_tail"))
         if sender:
             order.user = sender
@@ -382,14 +422,15 @@ class ReferenceReports:
 
     def _refused_enter(self, command: Any) -> Place:
         names = (*COMMAND_FIELDS[CommandKind.ENTER], "kind")
-        left_out = ("participant", "instrument", "kind", "stop_e4")
+        left_out = ("participant", "instrument", "kind", "stop_e4", "display_qty")
         asked = {name: int(command[name]) for name in names if name not in left_out}
-        shows = asked["instructions"] & Instruction.DISPLAY
+        stops, shows = (asked["instructions"] & bit for bit in (Instruction.STOP, Instruction.DISPLAY))
         return asked | {
             "command_context": asked["context"],
             "original_qty": _clamped(asked["qty"]),
             "min_qty": _clamped(asked["min_qty"]),
-            "display_qty": _clamped(asked["display_qty"]) if shows else 0,
+            "display_qty": _clamped(int(command["display_qty"])) if shows and not stops else 0,
+            "stop_price_e4": int(command["stop_e4"]) if stops else 0,
             "user": self._sender(_octets(command["context"])),
             "token_head": self._place("token_head"),
             "token_tail": self._place("token_tail"),
@@ -457,11 +498,11 @@ def _settle(reports: list[Place], but: "Order | None" = None) -> None:
     for report in last.values():
         order: Any = report["order"]
         if order.leaves_qty and not order.in_book and order is not but and not order.instructions & Instruction.STOP:
-            order.in_book = True
+            order.rests()
             moved = report["in_book"] | InBook.AFTER
             if report["kind"] == ReportKind.REPLACED:
                 moved |= InBook.NEW_PRIORITY
-            report |= {"in_book": int(moved), "displayed_qty": order.leaves_qty}
+            report |= {"in_book": int(moved), "displayed_qty": order.displayed_qty}
 
 
 def _octets(context: Any) -> bytes:

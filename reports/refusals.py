@@ -24,6 +24,7 @@ from reports.writing import (
 
 _REMARKED: Final = int(ReportFlag.REMARKED)
 _DISPLAY: Final = int(Instruction.DISPLAY)
+_STOP: Final = int(Instruction.STOP)
 
 
 @called
@@ -76,7 +77,9 @@ def _enter(tables: ReportTables, row, event, command, extend):
     row["qty"] = command["qty"]
     row["original_qty"] = narrow(command["qty"])
     row["min_qty"] = narrow(command["min_qty"])
-    if np.int64(command["instructions"]) & _DISPLAY:  # else a stop may be in its place
+    if np.int64(command["instructions"]) & _STOP:  # in the place of a display
+        row["stop_price_e4"] = command["stop_e4"]
+    elif np.int64(command["instructions"]) & _DISPLAY:
         row["display_qty"] = narrow(command["display_qty"])
     row["instructions"] = command["instructions"]
     row["side"] = command["side"]

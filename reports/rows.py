@@ -57,7 +57,6 @@ class ReportKind(IntEnum):
 #: Kinds of rules that are not built yet: no report has them.
 RESERVED_KINDS: Final = frozenset(
     {
-        ReportKind.REPLENISHED,
         ReportKind.REPRICED,
         ReportKind.TRADE_CORRECTED,
         ReportKind.TRADE_BUSTED,
@@ -190,12 +189,13 @@ _ALL: Final = ("seq", "time_ns", "number", "kind", "command_kind")
 #: cum_qty, exactly. It is at most 9,999,999,999 x 99,999,999, which fits; ``notional_high`` is for larger bounds.
 #: ``context``: eight bytes of the gateway, after the command (``reports.contexts``). ``user``: number of the order's
 #: user, 0: none; ``firm``: the user's. ``token_head``, ``token_tail``: order token that is longer than a client order
-#: id, else 0.
+#: id, else 0. ``displayed_qty``: what the book shows of it after the report. ``display_qty``: of an iceberg, the most
+#: that it shows; ``stop_price_e4``: of a dormant stop, what elects it; else 0.
 _ORDER: Final = (
     *("order_number", "client_order_id", "price_e4", "notional_e4", "symbol", "participant_name", "user_name"),
     *("token_head", "token_tail", "context", "qty", "leaves_qty", "cum_qty", "canceled_qty", "original_qty"),
-    *("displayed_qty", "min_qty", "firm", "participant", "user", "instrument", "instructions", "side"),
-    *("time_in_force", "self_trade", "in_book"),
+    *("displayed_qty", "min_qty", "display_qty", "stop_price_e4", "firm", "participant", "user", "instrument"),
+    *("instructions", "side", "time_in_force", "self_trade", "in_book"),
 )
 #: A second user whom the report concerns: who sent the cancel of another user's order, or whose order was replaced or
 #: asked about by another user.
@@ -217,11 +217,12 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.EXPIRED: _END,
     ReportKind.DONE_FOR_DAY: _END,
     ReportKind.TRIGGERED: (*_ALL, *_ORDER),
+    ReportKind.REPLENISHED: (*_ALL, *_ORDER),
     ReportKind.REPLACED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "command_context"),
     # Of an enter: its terms as they were asked, any numbers (what does not fit a narrow place is the largest that
     # does). Of a replace: what was asked (qty, price, ids), and number, side and quantities of the order that stands
     # untouched. Of any other command: its name. Names of an unknown participant or instrument where they are known.
-    ReportKind.REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context", "display_qty", "book"),
+    ReportKind.REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context", "book"),
     # What was asked; the order, where there is one. Of a replace the new id, and the order's as the previous one.
     ReportKind.CANCEL_REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context", "flags"),
     ReportKind.PHASE: (*_ALL, "symbol", "instrument", "phase", "previous_phase"),
@@ -258,8 +259,8 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.TRADING_DAY: (*_ALL, "day", "before_ns"),
 }
 
-#: Places of rules that are not built yet: the time of a good-till-date order, a stop, a peg's offset, the session.
-RESERVED_FIELDS: Final = ("until_ns", "stop_price_e4", "offset_e4", "session", "notional_high")
+#: Places of rules that are not built yet: the time of a good-till-date order, a peg's offset, the session.
+RESERVED_FIELDS: Final = ("until_ns", "offset_e4", "session", "notional_high")
 
 
 #: Dtype and offset of each name.

@@ -41,15 +41,16 @@ ORDER: Final = np.dtype(
 #: Flags of an order: it is in the book; it has a row of TERMS.
 IN_BOOK: Final = 1
 HAS_TERMS: Final = 2
-#: Rare terms of an order: a long token, another quantity than at its entry, a minimum; and room for rules that are not
-#: built yet (display, stop, peg, time of expiry), which are zero.
+#: Rare terms of an order: a long token, another quantity than at its entry, a minimum, what an iceberg shows at most
+#: and now, a stop; and room for rules that are not built yet (peg, time of expiry), which is zero.
 TERMS: Final = np.dtype(
     [
         ("token_head", "<i8"),
         ("token_tail", "<i8"),
         ("original_qty", "<i8"),
         ("min_qty", "<i8"),
-        ("display_qty", "<i8"),
+        ("display_qty", "<u4"),
+        ("shown_qty", "<u4"),
         ("stop_price_e4", "<i8"),
         ("offset_e4", "<i8"),
         ("until_ns", "<i8"),

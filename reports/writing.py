@@ -5,11 +5,14 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined
+from engine.records import Instruction
 from reports.rows import REPORT_WORDS, InBook
 from reports.tables import HAS_TERMS, IN_BOOK, ReportRoom, ReportTables
 
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
+_DARK: Final = int(Instruction.DISPLAY | Instruction.HIDDEN)
+_HIDDEN: Final = int(Instruction.HIDDEN)
 _NARROW_MAX: Final = np.int64(2**32 - 1)
 
 
@@ -95,6 +98,16 @@ def put_order(tables: ReportTables, row, place, in_book):
     row["in_book"] = in_book
     if np.int64(order["flags"]) & HAS_TERMS:
         _put_terms(tables, row, place)
+    if np.int64(order["instructions"]) & _DARK and in_book & _AFTER:
+        row["displayed_qty"] = shown_qty(tables, place)
+
+
+@called
+def shown_qty(tables: ReportTables, place):
+    """Quantity that the book shows of an iceberg or a hidden order in it."""
+    if np.int64(tables.orders[place]["instructions"]) & _HIDDEN:
+        return np.int64(0)
+    return np.int64(tables.terms[place]["shown_qty"])
 
 
 @called
@@ -104,6 +117,8 @@ def _put_terms(tables: ReportTables, row, place):
     row["token_tail"] = terms["token_tail"]
     row["original_qty"] = narrow(terms["original_qty"])
     row["min_qty"] = narrow(terms["min_qty"])
+    row["display_qty"] = np.int64(terms["display_qty"])
+    row["stop_price_e4"] = terms["stop_price_e4"]
 
 
 @inlined

@@ -58,7 +58,7 @@ def restored(parts: Parts, to: Capacity, like: Engine) -> Engine:
 def smallest(engine: Engine) -> Capacity:
     """Smallest capacity that has room for all that is in use."""
     venue = engine._state.venue[0]
-    orders = max(int(venue["orders_open"]), 1)
+    orders = max(int(venue["orders_open"]), int(venue["slices"]), 1)
     return Capacity(
         orders_max=orders,
         ids_max=max(int(venue["ids_used"]), orders),
@@ -91,12 +91,13 @@ def assert_same_views(kernel: Engine, reference: Any) -> None:
     assert (kernel.seq, kernel.event_digest) == (reference.seq, reference.event_digest)
 
 
-def without_stops(rows: NDArray[Any]) -> NDArray[Any]:
-    """The same rows with no order that waits for a price, as before RULES_VERSION 6."""
+def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
+    """The same rows with no order that waits for a price or is not all displayed, as before RULES_VERSION 6."""
     rows = rows.copy()
-    stop = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & np.uint16(Instruction.STOP) != 0)
-    rows["instructions"][stop] &= ~np.uint16(Instruction.STOP)
-    rows["stop_e4"][stop] = 0
+    new = np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN)
+    with_terms = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & new != 0)
+    rows["instructions"][with_terms] &= ~new
+    rows["stop_e4"][with_terms] = 0
     return rows
 
 

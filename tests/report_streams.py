@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine import Capacity, Engine
 from engine.names import pack
-from engine.records import COMMAND, CommandKind, EventKind, Reason
+from engine.records import COMMAND, CommandKind, EventKind, Instruction, Reason
 from reports import InBook, ReportKind
 from reports.rows import USED_OCTETS
 from tests.streams import call_stream, random_stream
@@ -155,7 +155,7 @@ def _unreported(reports: NDArray[Any], block: Block) -> list[str]:
 
 _ABOUT_ORDERS = (
     *(ReportKind.NEW, ReportKind.TRADE, ReportKind.CANCELED, ReportKind.REPLACED, ReportKind.RESTATED),
-    *(ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY, ReportKind.TRIGGERED),
+    *(ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY, ReportKind.TRIGGERED, ReportKind.REPLENISHED),
 )
 
 
@@ -178,7 +178,7 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
         was[1] -= int(report["last_qty"])
         was[2] += int(report["last_qty"])
         was[3] += int(report["last_qty"]) * int(report["last_price_e4"])
-    elif kind not in (ReportKind.NEW, ReportKind.REPLACED, ReportKind.TRIGGERED):
+    elif kind not in (ReportKind.NEW, ReportKind.REPLACED, ReportKind.TRIGGERED, ReportKind.REPLENISHED):
         was[1] -= int(report["decrement_qty"])
         if (kind == ReportKind.RESTATED) != (leaves_qty > 0):
             yield "a restated order is closed, or an ended one is open"
@@ -189,12 +189,21 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
     now = [qty, leaves_qty, cum_qty, int(report["notional_e4"]), int(report["original_qty"]), was[5]]
     if now != was:
         yield f"its quantities and notional are {now}, and its reports come to {was}"
-    if int(report["displayed_qty"]) != (leaves_qty if in_book & InBook.AFTER else 0):
-        yield "displayed_qty is not what rests"
+    most = leaves_qty if in_book & InBook.AFTER and not report["instructions"] & Instruction.HIDDEN else 0
+    if report["instructions"] & Instruction.DISPLAY:
+        most = min(most, int(report["display_qty"]))
+        # The part that was shown may be used up, and the next one is shown by the next report.
+        fits = int(report["displayed_qty"]) <= most and (
+            kind == ReportKind.TRADE or most == 0 or report["displayed_qty"]
+        )
+    else:
+        fits = int(report["displayed_qty"]) == most
+    if not fits:
+        yield "displayed_qty is not what the book shows"
     if in_book & InBook.AFTER and leaves_qty == 0:
         yield "an order without an open quantity rests"
-    if in_book & InBook.NEW_PRIORITY and kind != ReportKind.REPLACED:
-        yield "only a replace gives another priority at once"
+    if in_book & InBook.NEW_PRIORITY and kind not in (ReportKind.REPLACED, ReportKind.REPLENISHED):
+        yield "only a replace or a replenishment gives another priority at once"
     if leaves_qty == 0:
         del orders[participant, key_id]
     if report["reason"] == Reason.SELF_TRADE and not report["liquidity"]:

@@ -77,15 +77,20 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
     rows = orders(rng, n, instruments, participants)
     enter, replace = rows["kind"] == CommandKind.ENTER, rows["kind"] == CommandKind.REPLACE
     rows["time_in_force"][enter] = rng.choice([1, 1, 2], int(enter.sum()))
-    rows["instructions"] &= np.uint16(Instruction.STOP)
+    rows["instructions"] &= np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN)
     rows["min_qty"] = 0
-    stops = rows["instructions"] != 0
+    stops = rows["instructions"] & np.uint16(Instruction.STOP) != 0
     rows["stop_e4"][stops] = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, int(stops.sum()))
     priced = enter | replace
     rows["price_e4"][priced] = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, int(priced.sum()))
     wide = priced & (rng.random(n) < far)
     rows["price_e4"][wide] = TICK_E4 * rng.integers(1, 40_000, int(wide.sum()))
-    market = enter & (rows["time_in_force"] == 1) & (rng.random(n) < rng.choice([0.0, 0.05, 0.3]))
+    market = (
+        enter
+        & (rows["time_in_force"] == 1)
+        & (rows["display_qty"] == 0)
+        & (rng.random(n) < rng.choice([0.0, 0.05, 0.3]))
+    )
     rows["instructions"][market] |= np.uint16(Instruction.MARKET)
     rows["price_e4"][market] = 0
     _clocks(rng, rows)
@@ -166,6 +171,7 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     rows["price_e4"][market] = 0
     rows["min_qty"][least] = (rows["qty"][least] + 1) // 2
     _stops(np.random.default_rng(n), rows, mid)  # of its own, so that all else is as it was without stops
+    _dark(np.random.default_rng(n + 1), rows)
     part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
     rows["qty"][part] = rng.integers(1, 51, int(part.sum())) * LOT - (rng.random(int(part.sum())) < 0.05)
     context = np.where(rng.random(n) < 0.5, rng.integers(-(2**63), 2**63 - 1, n), 0)
@@ -195,6 +201,26 @@ def _stops(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int64])
     away = rng.integers(-6, 20, n) * np.where(rows["side"] == 0, 1, rows["side"])
     rows["stop_e4"][named] = np.maximum(mid + away * TICK_E4, TICK_E4)[named] // TICK_E4 * TICK_E4
     rows["stop_e4"][named & (rng.random(n) < 0.02)] += 1
+
+
+def _dark(rng: np.random.Generator, rows: NDArray[Any]) -> None:
+    """Some orders show a part of their quantity, or nothing; a few in a way that does not fit. So do some replaces."""
+    n = len(rows)
+    stop = rows["instructions"] & np.uint16(Instruction.STOP) != 0
+    plain = (rows["kind"] == CommandKind.ENTER) & ~stop
+    fits = (rows["time_in_force"] <= 2) & (
+        rows["instructions"] & np.uint16(Instruction.MARKET | Instruction.MIN_QTY) == 0
+    )
+    chosen = plain & (fits | (rng.random(n) < 0.05))
+    what = rng.random(n)
+    shows, hides = chosen & (what < 0.15), chosen & (what >= 0.14) & (what < 0.25)
+    hides &= ~shows | (rng.random(n) < 0.05)
+    shows |= (rows["kind"] == CommandKind.REPLACE) & ~stop & (rng.random(n) < 0.1)
+    rows["instructions"][shows] |= np.uint16(Instruction.DISPLAY)
+    rows["instructions"][hides] |= np.uint16(Instruction.HIDDEN)
+    rows["display_qty"][shows] = rng.choice([1, 2, 3, 5, 60], int(shows.sum())) * LOT
+    odd = shows & (rng.random(n) < 0.03)
+    rows["display_qty"][odd] = rng.choice([0, 1, -1, 3, QTY_MAX + 1], int(odd.sum()))
 
 
 def _blank(rows: NDArray[Any], at: NDArray[Any]) -> None:

@@ -179,7 +179,7 @@ def test_a_day_that_ends_in_many_calls_and_halts_keeps_within_the_room_for_the_e
     answers = engine.apply(end)
     assert answers.tobytes() == reference.apply(end).tobytes()
     # A cancel of each, an indicative of each that is in a call, then the call of each that was halted, with its own.
-    assert len(answers) == count + count // 2 + 2 * (count // 2) <= events_max(2 * count, count, 1)
+    assert len(answers) == count + count // 2 + 2 * (count // 2) <= events_max(2 * count, 0, count, 1)
     engine.check()
     assert engine.participants()["ids_used"].tolist() == reference.participants()["ids_used"].tolist() == [2 * count]
 

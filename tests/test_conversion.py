@@ -25,6 +25,7 @@ from tests.conversions import (
     smallest,
     stream,
     with_capacity,
+    without_terms,
 )
 from tests.streams import call_stream
 
@@ -100,6 +101,7 @@ def test_a_capacity_that_grows_and_shrinks_again_gives_the_same_image() -> None:
     ("name", "what"),
     [
         ("orders_max", "open orders"),
+        ("orders_max", "parts of icebergs"),
         ("ids_max", "client order ids of this trading day"),
         ("instruments_max", "instruments"),
         ("participants_max", "participants"),
@@ -108,7 +110,7 @@ def test_a_capacity_that_grows_and_shrinks_again_gives_the_same_image() -> None:
 def test_a_capacity_without_room_for_what_is_in_use_is_refused(name: str, what: str) -> None:
     capacity, rows = stream(2)
     engine = Engine(capacity)
-    engine.apply(rows)
+    engine.apply(without_terms(rows) if what == "open orders" else rows)
     fits = asdict(smallest(engine))
     fits |= {"ids_max": fits["ids_max"] + 1} if name == "orders_max" else {}
     converted(engine.parts(), capacity, Capacity(**fits))

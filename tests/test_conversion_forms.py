@@ -35,7 +35,7 @@ from tests.conversions import (
     stream,
     widened,
     with_capacity,
-    without_stops,
+    without_terms,
 )
 from tests.limit_rows import epoch, limits
 from tests.rows import BUY, SELL, batch, clock, enter, kill
@@ -269,7 +269,7 @@ def as_of_rules_3(engine: Engine) -> Parts:
 def test_an_image_of_rules_3_is_carried_to_rules_4() -> None:
     capacity, rows = stream(0)
     engine = Engine(capacity)
-    engine.apply(without_stops(rows))
+    engine.apply(without_terms(rows))
     engine.apply(batch(limits("P1", max_order_qty=500), kill("P2")))
     for column in ("max_open_orders", "max_ids"):
         engine._state.limits[column] = 0

@@ -476,6 +476,7 @@ def test_every_event_of_this_release_is_printed_as_the_rulebook_writes_it() -> N
         "PHASE": "> phase XYZ halted",
         "HALTED": "> halted XYZ reason=command",
         "TRIGGERED": "> triggered a1",
+        "REPLENISHED": "> replenished a1 qty=5",
         "KILLED": "> killed ALPHA",
         "UNKILLED": "> unkilled ALPHA",
     }

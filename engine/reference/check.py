@@ -19,7 +19,7 @@ from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.errors import InvariantError
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
-from engine.reference.rows import MARKET, POST_ONLY, STOP
+from engine.reference.rows import DISPLAY, HIDDEN, MARKET, POST_ONLY, STOP
 from engine.reference.state import (
     MARKET_RANK,
     NOTHING_PAIRED,
@@ -30,6 +30,7 @@ from engine.reference.state import (
     Order,
     Participant,
     accepts,
+    rank_of,
 )
 from engine.reference.uncross import Candidate, chosen
 from engine.reference.venue import CALLS, Venue
@@ -95,6 +96,8 @@ def _check_counters(venue: Venue) -> None:
     _promise(ids == venue.id_count, f"{ids} ids are in use, {venue.id_count} are counted")
     by_participant = sum(len(participant.open_orders) for participant in venue.participants)
     by_instrument = sum(len(instrument.open_orders) for instrument in venue.instruments)
+    slices = sum(order.slices for each in venue.participants for order in each.open_orders.values())
+    _promise(slices == venue.slices, f"icebergs have {slices} slices, {venue.slices} are counted")
     counted = venue.open_order_count
     _promise(by_participant == counted, f"participants have {by_participant} open orders, {counted} are counted")
     _promise(by_instrument == counted, f"instruments have {by_instrument} open orders, {counted} are counted")
@@ -132,7 +135,7 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(is_market == (order.price_e4 == 0), f"order {number} has price {order.price_e4}")
     _promise(0 <= order.price_e4 <= PRICE_E4_MAX, f"order {number} has price {order.price_e4}")
     _promise(order.price_e4 % instrument.tick_e4 == 0, f"order {number} is off the tick")
-    built = MARKET | POST_ONLY | STOP
+    built = MARKET | POST_ONLY | STOP | DISPLAY | HIDDEN
     _promise(not order.instructions & ~built, f"order {number} rests with an instruction that cannot")
     _promise(order.dormant == bool(order.instructions & STOP), f"order {number} has stop {order.stop_e4}")
     _promise(order.time_in_force in (TimeInForce.DAY, TimeInForce.GTC), f"order {number} rests with its time in force")
@@ -265,12 +268,16 @@ def _check_stops(instrument: Instrument) -> None:
 def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) -> None:
     at = f"{unpack(instrument.symbol)} {side.name} level {level.price_e4}"
     _promise(level.rank == rank, f"{at} stands under rank {rank}")
-    _promise(rank == (-side * level.price_e4 if level.price_e4 else MARKET_RANK), f"{at} has rank {rank}")
+    hidden = level.first().hidden if level.orders else False
+    _promise(rank == rank_of(side, level.price_e4, hidden), f"{at} has rank {rank}")
     _promise(bool(level.orders), f"{at} is empty")
     _promise(level.leaves_qty == sum(order.leaves_qty for order in level.orders.values()), f"{at} has a wrong sum")
     priority = 0
     for number, order in level.orders.items():
         _promise(instrument.open_orders.get(number) is order, f"{at} holds order {number}, which is not open")
+        _promise(order.hidden == hidden, f"{at} holds order {number} of another visibility")
+        shows = order.display_qty == 0 or 0 < order.shown_qty <= min(order.display_qty, order.leaves_qty)
+        _promise(shows, f"order {number} shows {order.shown_qty} of {order.leaves_qty}")
         _promise(order.level is level, f"{at} holds order {number}, which rests elsewhere")
         _promise(order.side == side and order.price_e4 == level.price_e4, f"{at} holds order {number} of another price")
         _promise(order.priority > priority, f"{at}: order {number} stands before its time")

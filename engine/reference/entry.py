@@ -16,13 +16,16 @@ from engine.reference.order_checks import (
     check_phase,
     check_post_only,
     check_room_for_id,
+    check_slices,
     check_terms,
+    may_show,
 )
-from engine.reference.rows import MARKET, MIN_QTY, POST_ONLY, STOP, Row
+from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, POST_ONLY, STOP, Row
 from engine.reference.state import Instrument, Order, Participant
 from engine.reference.venue import Venue
 
-_BUILT: Final = MARKET | POST_ONLY | MIN_QTY | STOP
+_BUILT: Final = MARKET | POST_ONLY | MIN_QTY | STOP | DISPLAY | HIDDEN
+_RESTING: Final = POST_ONLY | DISPLAY | HIDDEN
 _MARKET_PERMISSION: Final = int(Permission.MARKET)
 _STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
 
@@ -63,7 +66,7 @@ def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: I
         (Reason.KILLED if participant.killed else None)
         or check_phase(instrument.phase, row.time_in_force, row.instructions, row.book)
         or check_terms(instrument, row)
-        or _check_instructions(row)
+        or _check_instructions(instrument, row)
         or check_id(participant, row.client_order_id)
         or check_restricted(participant, instrument)
         or _check_permissions(participant, row)
@@ -71,6 +74,7 @@ def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: I
         or check_limits(venue, entered(participant, instrument, row.side, row.qty, row.price_e4 or _stop_of(row)))
         or (check_post_only(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
         or _check_room(venue, participant)
+        or (check_slices(venue, row.qty, row.display_qty) if row.instructions & DISPLAY else None)
     )
 
 
@@ -78,7 +82,7 @@ def _stop_of(row: Row) -> int:
     return row.stop_e4 if row.instructions & STOP else 0
 
 
-def _check_instructions(row: Row) -> Reason | None:
+def _check_instructions(instrument: Instrument, row: Row) -> Reason | None:
     """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
     instructions = row.instructions
     if instructions & STOP:
@@ -89,7 +93,9 @@ def _check_instructions(row: Row) -> Reason | None:
         not instructions & ~_BUILT
         and row.book == Book.LIT
         and row.time_in_force in (_MARKET_TIMES if instructions & MARKET else _LIMIT_TIMES)
-        and (not instructions & POST_ONLY or (not instructions & MARKET and row.time_in_force in _RESTING_TIMES))
+        and (not instructions & _RESTING or (not instructions & MARKET and row.time_in_force in _RESTING_TIMES))
+        and not (instructions & DISPLAY and instructions & HIDDEN)
+        and (not instructions & DISPLAY or may_show(instrument, row.display_qty, row.qty))
         and (not instructions & MIN_QTY or (row.time_in_force == TimeInForce.IOC and 1 <= row.min_qty <= row.qty))
     )
     return None if fit else Reason.INVALID_INSTRUCTION

@@ -20,6 +20,7 @@ _TRADE: Final = int(EventKind.TRADE)
 _CANCELED: Final = int(EventKind.CANCELED)
 _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
+_REPLENISHED: Final = int(EventKind.REPLENISHED)
 _TRIGGERED: Final = int(EventKind.TRIGGERED)
 _INDICATIVE: Final = int(EventKind.INDICATIVE)
 _PHASE: Final = int(EventKind.PHASE)
@@ -61,6 +62,9 @@ class EventLog:
             instrument=order.instrument.number,
             side=order.side,
         )
+
+    def replenished(self, order: Order) -> None:
+        self._of_order(_REPLENISHED, order, order.shown_qty)
 
     def triggered(self, order: Order) -> None:
         self._of_order(_TRIGGERED, order, order.leaves_qty)

@@ -32,6 +32,7 @@ Rows = np.ndarray[Any, Any]
 #: Bit of the slot in a row of ids: the id is of an earlier trading day.
 _CARRIED: Final = 2**31
 _STOP: Final = int(Instruction.STOP)
+_HIDDEN: Final = int(Instruction.HIDDEN)
 _CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
 
@@ -39,7 +40,8 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
     """Part name to table name to rows of ``StatefulEngine.parts``. Raises KeyError or ValueError where the parts are no
     whole image of this release."""
     venue, instruments = parts["venue"]["venue"], parts["reference"]["instruments"]
-    orders, stops_e4 = parts["orders"]["orders"], _stops_e4(parts["orders"], instruments)
+    orders, terms = parts["orders"]["orders"], _terms(parts["orders"])
+    stops_e4 = _stops_e4(orders, terms, instruments)
     waits = int(venue["continuation"][0]) != 0
     in_call = np.isin(instruments["phase"], [int(phase) for phase in _CALLS])
     return {
@@ -55,7 +57,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
             ),
             "participants": _columns(parts["reference"]["participants"], PARTICIPANT_COLUMNS),
         },
-        "orders": {"orders": _orders(orders, stops_e4)},
+        "orders": {"orders": _orders(orders, stops_e4, terms)},
         "ids": {"ids": _ids(parts["ids"], orders)},
         "books": _books(parts["books"], orders, stops_e4),
         "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
@@ -77,24 +79,29 @@ def _paged(arrays: Arrays, name: str, dtype: "np.dtype[Any]") -> tuple[Rows, Row
     return (places[:, None] * of_page + np.arange(of_page)).reshape(-1), rows
 
 
-def _stops_e4(arrays: Arrays, instruments: Rows) -> Rows:
-    """Stop of the order in each slot; 0 for none."""
-    orders = arrays["orders"]
+def _terms(arrays: Arrays) -> Rows:
+    """Terms of the order in each slot; zeros for none."""
     places, rows = _paged(arrays, "terms", TERMS)
-    ticks = np.zeros(len(orders), np.int64)
-    here = places < len(orders)
-    ticks[places[here]] = rows["stop_tick"][here]
+    terms = np.zeros(len(arrays["orders"]), TERMS)
+    here = places < len(terms)
+    terms[places[here]] = rows[here]
+    return terms
+
+
+def _stops_e4(orders: Rows, terms: Rows, instruments: Rows) -> Rows:
+    """Stop of the order in each slot; 0 for none."""
     ticks_e4 = np.concatenate([np.zeros(1, np.int64), instruments["tick_e4"]])
-    stops: Rows = ticks * ticks_e4[np.minimum(orders["instrument"].astype(np.int64), len(instruments))]
+    stops: Rows = terms["stop_tick"] * ticks_e4[np.minimum(orders["instrument"].astype(np.int64), len(instruments))]
     return stops
 
 
-def _orders(orders: Rows, stops_e4: Rows) -> Table:
+def _orders(orders: Rows, stops_e4: Rows, terms: Rows) -> Table:
     slots = np.flatnonzero(orders["participant"])
     slots = slots[np.argsort(orders["order_number"][slots], kind="stable")]
     live = orders[slots]
     value_price_e4 = np.where(live["price_e4"] != 0, live["price_e4"], -live["tick"])
-    return np.hstack([_columns(live, ORDER_COLUMNS[:-2]), value_price_e4[:, None], stops_e4[slots][:, None]])
+    further = _columns(terms[slots], ORDER_COLUMNS[-3:])
+    return np.hstack([_columns(live, ORDER_COLUMNS[:-5]), value_price_e4[:, None], stops_e4[slots][:, None], further])
 
 
 def _ids(arrays: Arrays, orders: Rows) -> Table:
@@ -129,18 +136,21 @@ def _books(arrays: Arrays, orders: Rows, stops_e4: Rows) -> Tables:
     dormant = first["instructions"] & _STOP != 0
     of_stops, levels, first = levels[dormant], levels[~dormant], first[~dormant]
     side, price_e4 = first["side"].astype(np.int64), first["price_e4"]
+    hidden = (first["instructions"] & _HIDDEN != 0).astype(np.int64)
     # A better price has a lower rank; market orders, of price 0, come before all others.
     rank = np.where(price_e4 == 0, np.iinfo(np.int64).min, -side * price_e4)
-    places = np.stack([first["instrument"].astype(np.int64), side, price_e4], axis=1).reshape(-1, 3)
-    by_trade = np.lexsort((rank, -side, places[:, 0]))
+    places = np.stack([first["instrument"].astype(np.int64), side, price_e4, hidden], axis=1).reshape(-1, 4)
+    by_trade = np.lexsort((hidden, rank, -side, places[:, 0]))
     places, levels = places[by_trade], levels[by_trade]
     books = arrays["books"]
     numbers = np.arange(len(books))
     return {
         "levels": np.hstack([places, levels["qty"][:, None]]),
-        "queues": table(_queues(places, levels, orders), 4),
+        "queues": table(_queues(places, levels, orders), 5),
         "stops": _stops(of_stops, orders, stops_e4),
-        "best": np.stack([numbers // 2 + 1, 1 - 2 * (numbers % 2), books["best_tick"]], axis=1).reshape(-1, 3),
+        "best": np.stack(
+            [numbers // 2 + 1, 1 - 2 * (numbers % 2), books["best_tick"], books["hidden_tick"]], axis=1
+        ).reshape(-1, 4),
     }
 
 

@@ -73,17 +73,21 @@ def _tradable_qty(order: Order, collar: Collar | None, enough_qty: int) -> int:
     for level in order.instrument.book.levels(-order.side):
         if not _reaches(order, collar, level.price_e4):
             break
+        reserve_qty = 0  # of icebergs: they show it after all others of the level were met
         for resting in level.orders.values():
             if tradable >= enough_qty or left == 0:
                 return tradable
             if not _prevented(order, resting):
-                traded = min(left, resting.leaves_qty)
+                traded = min(left, resting.visible_qty)
                 tradable += traded
                 left -= traded
+                reserve_qty += resting.leaves_qty - resting.visible_qty
             elif order.self_trade == SelfTrade.DECREMENT:
                 left -= min(left, resting.leaves_qty)
             elif order.self_trade != SelfTrade.CANCEL_OLDEST:
                 return tradable
+        tradable += min(left, reserve_qty)
+        left -= min(left, reserve_qty)
     return tradable
 
 
@@ -114,14 +118,20 @@ def _prevent_self_trade(venue: Venue, aggressor: Order, resting: Order, events: 
 
 def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> None:
     """The two trade the smaller of their quantities, at the resting order's price."""
-    qty = min(aggressor.leaves_qty, resting.leaves_qty)
+    qty = min(aggressor.leaves_qty, resting.visible_qty)
     venue.last_trade_number += 1
     events.trade(resting, aggressor, resting.price_e4, qty, venue.last_trade_number, aggressor.side)
     aggressor.instrument.last_trade_e4 = resting.price_e4
+    shown_qty = resting.shown_qty - qty
     execute(aggressor, qty)
     execute(resting, qty)
     if resting.leaves_qty == 0:
         venue.close(resting)
+    elif resting.display_qty:
+        resting.shown_qty = shown_qty
+        if shown_qty == 0:
+            venue.replenish(resting)
+            events.replenished(resting)
 
 
 def _settle_what_is_left(venue: Venue, order: Order, events: EventLog) -> None:

@@ -4,7 +4,7 @@ from engine.bounds import PRICE_E4_MAX, QTY_MAX
 from engine.records import Book, Phase, Reason, TimeInForce
 from engine.reference.rows import MARKET, POST_ONLY, STOP, Row
 from engine.reference.state import Instrument, Participant, accepts, within_band
-from engine.reference.venue import Venue
+from engine.reference.venue import Venue, slices_of
 
 
 def check_phase(phase: Phase, time_in_force: int, instructions: int, book: int) -> Reason | None:
@@ -58,3 +58,14 @@ def check_room_for_id(venue: Venue, participant: Participant) -> Reason | None:
     own_most = participant.limits.max_ids
     own_full = own_most is not None and len(participant.ids) >= own_most
     return Reason.CAPACITY if own_full or venue.id_count >= venue.capacity.ids_max else None
+
+
+def may_show(instrument: Instrument, display_qty: int, qty: int) -> bool:
+    """True if an iceberg of a quantity may show that much: whole lots, and at least a hundredth of it."""
+    return 1 <= display_qty <= QTY_MAX and display_qty % instrument.lot == 0 and 100 * display_qty >= qty
+
+
+def check_slices(venue: Venue, qty: int, display_qty: int, of_order: int = 0) -> Reason | None:
+    """Reason if there is no room for the slices of an iceberg, of which it has ``of_order`` already; else None."""
+    more = slices_of(qty, display_qty) - of_order
+    return Reason.CAPACITY if more > 0 and venue.slices + more > venue.capacity.orders_max else None

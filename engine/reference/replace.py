@@ -12,7 +12,9 @@ from engine.reference.order_checks import (
     check_phase,
     check_post_only,
     check_room_for_id,
+    check_slices,
     check_terms,
+    may_show,
 )
 from engine.reference.rows import DISPLAY, MARKET, STOP, Row
 from engine.reference.state import Order
@@ -31,7 +33,8 @@ def replace(venue: Venue, row: Row, events: EventLog) -> None:
         return
     open_qty = row.qty - order.cum_qty
     stop_e4 = row.stop_e4 if row.instructions & STOP else order.stop_e4
-    unchanged = (row.price_e4, stop_e4) == (order.price_e4, order.stop_e4)
+    named = (row.price_e4, stop_e4, _display_of(order, row))
+    unchanged = named == (order.price_e4, order.stop_e4, order.display_qty)
     keeps_priority = unchanged and open_qty <= order.leaves_qty
     refused = _check_terms(order, row)
     if refused is None and open_qty > 0:
@@ -54,9 +57,11 @@ def _change(venue: Venue, order: Order, row: Row, keeps_priority: bool, events: 
         order.leaves_qty = open_qty
     elif order.level is not None:
         order.instrument.book.reduce(order, order.leaves_qty - open_qty)
+        order.shown_qty = min(order.shown_qty, open_qty)
     else:
         order.leaves_qty = open_qty
     order.qty = row.qty
+    venue.set_display(order, _display_of(order, row))
     order.price_e4 = row.price_e4
     if row.instructions & STOP:
         order.stop_e4 = order.value_stop_e4 = row.stop_e4
@@ -90,6 +95,7 @@ def _check_place(venue: Venue, order: Order, row: Row, keeps_priority: bool) -> 
         or check_limits(venue, replaced(order, row.qty, row.price_e4 or stop_e4))
         or (check_post_only(order.instrument, order.side, row.price_e4) if judged_again else None)
         or check_room_for_id(venue, order.participant)
+        or check_slices(venue, row.qty, _display_of(order, row), order.slices)
     )
 
 
@@ -98,4 +104,11 @@ def _check_change(order: Order, row: Row) -> Reason | None:
     named = row.instructions & (DISPLAY | STOP)
     if (row.instructions ^ order.instructions) & MARKET or named & ~order.instructions:
         return Reason.INVALID_INSTRUCTION
+    if order.display_qty and not may_show(order.instrument, _display_of(order, row), row.qty):
+        return Reason.INVALID_INSTRUCTION
     return None
+
+
+def _display_of(order: Order, row: Row) -> int:
+    """The most that the order shows after the replace; 0: it is no iceberg."""
+    return row.display_qty if row.instructions & DISPLAY else order.display_qty

@@ -185,19 +185,22 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             holding=participant.holding(instrument),
             stop_e4=stop_e4,
             value_stop_e4=stop_e4,
+            display_qty=int(state.terms["display_qty"][slot]),
+            slices=int(state.terms["slices"][slot]),
             cum_qty=int(row["cum_qty"]),
         )
         add_open(order, order.leaves_qty)
         participant.open_orders[order.order_number] = order
         instrument.open_orders[order.order_number] = order
         venue.open_order_count += 1
+        venue.slices += order.slices
         yield slot, order
 
 
 def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
     """Put each order in its queue: from those with none before them on, by the links."""
     behind, ahead = state.orders["next"], state.orders["prev"]
-    begun: set[tuple[int, int, int, bool]] = set()
+    begun: set[tuple[int, int, int, bool, bool]] = set()
     count = 0
     for slot, first in by_slot.items():
         if ahead[slot]:
@@ -212,15 +215,17 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
             if order is None or order.priority or _queue_of(order) != queue:
                 raise ValueError(f"the queue behind order {first.order_number} leads to an order that is not in it")
             venue.rest(order)
+            order.shown_qty = int(state.terms["shown_qty"][at])
             count += 1
             at = int(behind[at])
     if count != len(by_slot):
         raise ValueError(f"{len(by_slot)} orders are open, {count} are in a queue")
 
 
-def _queue_of(order: Order) -> tuple[int, int, int, bool]:
-    """Instrument, side and price, by which an order has its queue; of a dormant order its stop."""
-    return order.instrument.number, order.side, order.stop_e4 or order.price_e4, order.dormant
+def _queue_of(order: Order) -> tuple[int, int, int, bool, bool]:
+    """Instrument, side, price and visibility, by which an order has its queue; of a dormant order its stop."""
+    price_e4 = order.stop_e4 or order.price_e4
+    return order.instrument.number, order.side, price_e4, order.dormant, order.hidden
 
 
 def _set_ids(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:

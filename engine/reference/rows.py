@@ -36,6 +36,7 @@ MARKET: Final = int(Instruction.MARKET)
 POST_ONLY: Final = int(Instruction.POST_ONLY)
 MIN_QTY: Final = int(Instruction.MIN_QTY)
 DISPLAY: Final = int(Instruction.DISPLAY)
+HIDDEN: Final = int(Instruction.HIDDEN)
 STOP: Final = int(Instruction.STOP)
 EVERY_INSTRUCTION: Final = sum(int(instruction) for instruction in Instruction)
 

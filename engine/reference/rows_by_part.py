@@ -21,6 +21,7 @@ PARTS: Final = ("venue", "orders", "ids", "reference", "books", "risk", "events"
 VENUE_COLUMNS: Final = (
     "now_ns", "trading_day", "seq", "epoch", "last_order_number", "last_trade_number", "orders_open", "orders_max",
     "ids_used", "ids_max", "instruments", "instruments_max", "participants", "participants_max", "calls", "pending",
+    "slices",
     "timers_first", "timers_last", "continuation",
 )  # fmt: skip
 CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
@@ -35,19 +36,21 @@ PARTICIPANT_COLUMNS: Final = (
     "limits_count", "entered_ns",
 )  # fmt: skip
 #: In order of acceptance. ``value_price_e4``: the limit; of an order without, its stop or the reference price at its
-#: entry. ``stop_e4``: of a dormant order.
+#: entry. ``stop_e4``: of a dormant order. ``shown_qty``: of an iceberg, as all three.
 ORDER_COLUMNS: Final = (
     "order_number", "client_order_id", "price_e4", "qty", "leaves_qty", "cum_qty", "participant", "instrument",
     "instructions", "side", "time_in_force", "self_trade", "carried", "value_price_e4", "stop_e4",
+    "display_qty", "shown_qty", "slices",
 )  # fmt: skip
 #: In order of participant and id. ``order_number``: of the open order, 0 for none.
 ID_COLUMNS: Final = ("participant", "client_order_id", "order_number", "carried")
-#: In order of instrument, buys before sells, the best price first. Price 0: market orders.
-LEVEL_COLUMNS: Final = ("instrument", "side", "price_e4", "leaves_qty")
-QUEUE_COLUMNS: Final = ("instrument", "side", "price_e4", "order_number")
+#: In order of instrument, buys before sells, the best price first, displayed before hidden.
+#: Price 0: market orders.
+LEVEL_COLUMNS: Final = ("instrument", "side", "price_e4", "hidden", "leaves_qty")
+QUEUE_COLUMNS: Final = ("instrument", "side", "price_e4", "hidden", "order_number")
 #: Dormant orders in order of instrument, buys before sells, in the order of their election.
 STOP_COLUMNS: Final = ("instrument", "side", "stop_e4", "order_number")
-BEST_COLUMNS: Final = ("instrument", "side", "best_tick")
+BEST_COLUMNS: Final = ("instrument", "side", "best_tick", "hidden_tick")
 #: Rows in which any number is not 0, in order of participant and instrument.
 EXPOSURE_COLUMNS: Final = ("participant", "instrument", "position_qty", "open_buy_qty", "open_sell_qty", "limits")
 LIMIT_COLUMNS: Final = (

@@ -5,9 +5,9 @@ with acceptance, so these dictionaries are always in order of acceptance), and t
 id. An id that was used today stays known after its order has gone, with None in the order's place.
 
 The lit book of an instrument has for each side its price levels, best first, and in each level a queue by time. Levels
-stand under a *rank*, which is lower for a better price whatever the side: minus side times price. Market
-orders rank before every limit (section 3). So buy and sell are one piece of code, and the first level of a side is
-always the one that trades next.
+stand under a *rank*, which is lower for a better price whatever the side: twice minus side times price, and one more
+for orders that are not displayed. Market orders rank before every limit (section 3). So buy and sell are one piece of
+code, and the first level of a side is always the one that trades next.
 """
 
 from collections import OrderedDict, deque
@@ -20,10 +20,15 @@ from sortedcontainers import SortedDict
 from engine.bounds import BPS_MAX, PRICE_E4_MAX, RATE_ORDERS_MAX
 from engine.records import Phase, Side
 from engine.reference.depth import Depth
-from engine.reference.rows import POST_ONLY
+from engine.reference.rows import HIDDEN, POST_ONLY
 
 #: Lower than the rank of any limit price.
-MARKET_RANK: Final = -PRICE_E4_MAX - 1
+MARKET_RANK: Final = -2 * PRICE_E4_MAX - 2
+
+
+def rank_of(side: int, price_e4: int, hidden: bool) -> int:
+    """Rank of an order in its side of the book, by price and visibility."""
+    return -2 * side * price_e4 + hidden if price_e4 else MARKET_RANK
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ class LitBook:
         """Add an order behind all others at its price."""
         self._changed(order, order.leaves_qty)
         levels = self.sides[order.side]
-        rank = -order.side * order.price_e4 if order.price_e4 else MARKET_RANK
+        rank = rank_of(order.side, order.price_e4, order.hidden)
         level = levels.get(rank)
         if level is None:
             level = levels[rank] = Level(rank, order.price_e4)
@@ -109,12 +114,18 @@ class LitBook:
     def next_price(self, side: int, price_e4: int, direction: int) -> int:
         """The limit price of a side next above another one (``direction`` 1) or below it (-1); 0 for none."""
         levels = self.sides[side]
-        rank = -side * price_e4
-        at = levels.bisect_right(rank) if side * direction < 0 else levels.bisect_left(rank) - 1
+        rank = -2 * side * price_e4
+        at = levels.bisect_right(rank + 1) if side * direction < 0 else levels.bisect_left(rank) - 1
         if not 0 <= at < len(levels):
             return 0
         found: Level = levels.peekitem(at)[1]
         return found.price_e4
+
+    def replenish(self, order: "Order") -> None:
+        """Put a resting order behind all others at its price and visibility."""
+        if order.level is None:
+            raise ValueError(f"order {order.order_number} does not rest")
+        order.level.orders.move_to_end(order.order_number)
 
     def _take_out(self, order: "Order", level: Level) -> None:
         del level.orders[order.order_number]
@@ -211,9 +222,9 @@ class Instrument:
 
     ``adv_qty``: average daily volume, 0 where none is known. ``band_bps``: how far limit prices and the collar of
     market orders may be from the reference price; None: anywhere. ``cancel_on_halt``: a halt cancels its orders.
-    ``due_ns``: when a clock value ends the halt, or the call after it; 0 where none does. ``published`` is what the last
-    indicative event of the present call said, and ``told_at_change`` the state of the book that it was looked for in
-    (-1: not yet in this call).
+    ``due_ns``: when a clock value ends the halt, or the call after it; 0 where none does. ``published`` is what the
+    last indicative event of the present call said, and ``told_at_change`` the state of the book that it was looked for
+    in (-1: not yet in this call).
     """
 
     number: int
@@ -299,7 +310,9 @@ class Order:
     the back of a queue. ``id_day``: the trading day on which its client order id was taken. ``entry_reference_e4``: the
     reference price of the instrument when the order was entered. ``holding``: the participant's in the instrument.
     ``stop_e4``: the price that elects it while it is dormant, else 0. ``value_stop_e4``: the stop by which an order
-    without a limit counts for its life; 0 for none.
+    without a limit counts for its life; 0 for none. ``display_qty``: the most that an iceberg shows, 0 for no iceberg;
+    ``shown_qty``: what it shows now. ``slices``: how often it may show a next part, by its quantity as entered or
+    replaced.
     """
 
     order_number: int
@@ -319,6 +332,9 @@ class Order:
     holding: Holding
     stop_e4: int = 0
     value_stop_e4: int = 0
+    display_qty: int = 0
+    shown_qty: int = 0
+    slices: int = 0
     cum_qty: int = 0
     priority: int = 0
     level: Level | None = None
@@ -331,6 +347,19 @@ class Order:
     def notional_price_e4(self) -> int:
         """Price for value and notional: its limit, else its stop, else the reference price on entry."""
         return self.price_e4 or self.value_stop_e4 or self.entry_reference_e4
+
+    @property
+    def hidden(self) -> bool:
+        return bool(self.instructions & HIDDEN)
+
+    @property
+    def visible_qty(self) -> int:
+        """Quantity that an incoming order meets of it at once: of an iceberg its shown part, else all."""
+        return self.shown_qty if self.display_qty else self.leaves_qty
+
+    def show(self) -> None:
+        """Show the next part of an iceberg."""
+        self.shown_qty = min(self.display_qty, self.leaves_qty)
 
     @property
     def dormant(self) -> bool:

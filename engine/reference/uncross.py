@@ -94,10 +94,11 @@ def _prices(book: LitBook, depth: Depth, rounded_e4: int, market_surplus_qty: in
 def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: EventLog) -> None:
     """The first buy and the first sell that accept the price trade, until one side has none."""
     instrument.last_trade_e4 = price_e4
+    left: list[Order] = []  # what the last two that traded have open, where it is an iceberg
     while True:
         buy, sell = _first(instrument.book, Side.BUY, price_e4), _first(instrument.book, Side.SELL, price_e4)
         if buy is None or sell is None:
-            return
+            break
         qty = min(buy.leaves_qty, sell.leaves_qty)
         venue.last_trade_number += 1
         events.trade(buy, sell, price_e4, qty, venue.last_trade_number, 0)
@@ -105,6 +106,10 @@ def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: Event
             execute(order, qty)
             if order.leaves_qty == 0:
                 venue.close(order)
+        left = [order for order in (buy, sell) if order.leaves_qty and order.display_qty]
+    for order in left:
+        order.show()
+        events.replenished(order)
 
 
 def _first(book: LitBook, side: Side, price_e4: int) -> Order | None:

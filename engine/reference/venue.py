@@ -9,11 +9,16 @@ from engine.bounds import DAY_NS
 from engine.capacity import Capacity
 from engine.records import Phase
 from engine.reference.exposure import add_open
-from engine.reference.rows import STOP, Row
+from engine.reference.rows import DISPLAY, STOP, Row
 from engine.reference.state import NOTHING_PAIRED, Instrument, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
 CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION})
+
+
+def slices_of(qty: int, display_qty: int) -> int:
+    """Number of next parts that an iceberg of a quantity can show; 0 of an order that is none."""
+    return (qty - 1) // display_qty if display_qty else 0
 
 
 @dataclass(slots=True)
@@ -22,7 +27,7 @@ class Venue:
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
     number; ``with_stops``: those with dormant stops. ``continuation``: the continuation row (EXTEND) that the next row
-    uses up. ``epoch``: of the primary that reigns; 0 before the first.
+    uses up. ``slices``: those of all open icebergs. ``epoch``: of the primary that reigns; 0 before the first.
     """
 
     capacity: Capacity
@@ -33,6 +38,7 @@ class Venue:
     instrument_by_symbol: dict[int, Instrument] = field(default_factory=dict)
     participant_by_name: dict[int, Participant] = field(default_factory=dict)
     open_order_count: int = 0
+    slices: int = 0
     id_count: int = 0
     last_order_number: int = 0
     last_trade_number: int = 0
@@ -101,6 +107,7 @@ class Venue:
             stop_e4=row.stop_e4 if row.instructions & STOP else 0,
             value_stop_e4=row.stop_e4 if row.instructions & STOP else 0,
         )
+        self.set_display(order, row.display_qty if row.instructions & DISPLAY else 0)
         add_open(order, order.leaves_qty)
         participant.ids[order.client_order_id] = order
         participant.open_orders[order.order_number] = order
@@ -108,6 +115,20 @@ class Venue:
         self.open_order_count += 1
         self.id_count += 1
         return order
+
+    def set_display(self, order: Order, display_qty: int) -> None:
+        """Set how much an iceberg shows at most (0: it is none), and the room that its quantity then takes."""
+        order.display_qty = display_qty
+        self.slices -= order.slices
+        order.slices = slices_of(order.qty, display_qty)
+        self.slices += order.slices
+
+    def replenish(self, order: Order) -> None:
+        """Show the next part of an iceberg, behind all others at its price."""
+        self.priority += 1
+        order.priority = self.priority
+        order.instrument.book.replenish(order)
+        order.show()
 
     def rest(self, order: Order) -> None:
         """Put the order at the back of the queue at its price; a dormant one, of those with its stop."""
@@ -117,6 +138,7 @@ class Venue:
             order.instrument.stops.add(order)
             self.with_stops[order.instrument.number] = order.instrument
         else:
+            order.show()
             order.instrument.book.add(order)
 
     def withdraw(self, order: Order) -> None:
@@ -143,6 +165,7 @@ class Venue:
         del order.participant.open_orders[order.order_number]
         del order.instrument.open_orders[order.order_number]
         self.open_order_count -= 1
+        self.slices -= order.slices
 
     def _give_up_id(self, order: Order) -> None:
         ids = order.participant.ids

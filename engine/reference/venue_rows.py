@@ -73,7 +73,7 @@ def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
-        len({*venue.calls, *venue.with_stops}),
+        len({*venue.calls, *venue.with_stops}), venue.slices,
         timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def _order(venue: Venue, order: Order) -> tuple[int, ...]:
         order.order_number, order.client_order_id, order.price_e4, order.qty, order.leaves_qty, order.cum_qty,
         order.participant.number, order.instrument.number, order.instructions,
         order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
-        order.notional_price_e4, order.stop_e4,
+        order.notional_price_e4, order.stop_e4, order.display_qty, order.shown_qty, order.slices,
     )  # fmt: skip
 
 
@@ -121,7 +121,11 @@ def _ids(venue: Venue) -> Iterator[tuple[int, ...]]:
 def _books(venue: Venue) -> Tables:
     levels = list(_levels(venue))
     queues = ((*_place(*each), number) for each in levels for number in each[2].orders)
-    best = ((each.number, side, _best_tick(each, side)) for each in venue.instruments for side in _SIDES)
+    best = (
+        (each.number, side, *(_best_tick(each, side, hidden) for hidden in (False, True)))
+        for each in venue.instruments
+        for side in _SIDES
+    )
     return {
         "levels": table(((*_place(*each), each[2].leaves_qty) for each in levels), len(LEVEL_COLUMNS)),
         "queues": table(queues, len(QUEUE_COLUMNS)),
@@ -144,13 +148,14 @@ def _levels(venue: Venue) -> Iterator[tuple[Instrument, int, Level]]:
                 yield instrument, side, level
 
 
-def _place(instrument: Instrument, side: int, level: Level) -> tuple[int, int, int]:
-    return instrument.number, side, level.price_e4
+def _place(instrument: Instrument, side: int, level: Level) -> tuple[int, int, int, int]:
+    return instrument.number, side, level.price_e4, int(level.first().hidden)
 
 
-def _best_tick(instrument: Instrument, side: int) -> int:
-    """Tick of the best limit; 0 for none."""
-    prices = (level.price_e4 for level in instrument.book.levels(side) if level.price_e4)
+def _best_tick(instrument: Instrument, side: int, hidden: bool) -> int:
+    """Tick of the best limit of displayed or of hidden orders; 0 for none."""
+    levels = (level for level in instrument.book.levels(side) if level.price_e4)
+    prices = (level.price_e4 for level in levels if level.first().hidden == hidden)
     return next(prices, 0) // instrument.tick_e4
 
 

@@ -86,6 +86,8 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.order_number,
         order.price_e4,
         order.stop_e4,
+        order.display_qty,
+        0 if order.hidden or order.dormant else order.visible_qty,
         order.qty,
         order.leaves_qty,
         order.cum_qty,

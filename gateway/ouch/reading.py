@@ -14,7 +14,18 @@ from engine.jit import ctz, inlined, lshr, wrapping_add, wrapping_multiply
 from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
 from gateway.ouch import context
 from gateway.ouch.open_orders import find_among
-from gateway.ouch.recent import BUY, DISPLAYED, POST_ONLY, SALE, UNKNOWN, expect, note, recall
+from gateway.ouch.recent import (
+    BUY,
+    DISPLAYED,
+    HIDDEN,
+    POST_ONLY,
+    SALE,
+    UNKNOWN,
+    UNKNOWN_DISPLAY,
+    expect,
+    note,
+    recall,
+)
 from gateway.symbols import symbol_place
 from wire import octets, ouch
 from wire.ouch_codes import BuySell, Capacity, ClientMessage, CrossType, Display
@@ -187,7 +198,9 @@ def _side_class(side):
 def _shows_class(display):
     """A display of OUCH as ``recent`` has it."""
     instructions = instructions_of(display)
-    return DISPLAYED if instructions == 0 else POST_ONLY if instructions == _POST_ONLY else UNKNOWN
+    if instructions == _HIDDEN:
+        return HIDDEN
+    return DISPLAYED if instructions == 0 else POST_ONLY if instructions == _POST_ONLY else UNKNOWN_DISPLAY
 
 
 @inlined
@@ -288,7 +301,7 @@ def _replace_fits(buffer, at, shows):
     ) != 0:
         return False
     asked = _shows_class(np.int64(buffer[at + _OF_REPLACE.display]))
-    return asked != UNKNOWN and (asked & shows) != 0
+    return asked != UNKNOWN_DISPLAY and (asked & shows) != 0
 
 
 @inlined

@@ -14,7 +14,8 @@ import numpy as np
 from engine.jit import inlined, lshr, prefetch, wrapping_multiply
 
 _BITS: Final = 13
-#: Rows of the memory, and one of them. ``side``: 1 buy, 2 sale; ``shows``: 1 displayed, 2 post-only; 3: not known.
+#: Rows of the memory, and one of them. ``side``: 1 buy, 2 sale, 3: not known; ``shows``: 1 displayed, 2 post-only,
+#: 4 hidden, 7: not known.
 RECENT_ROWS: Final = 1 << _BITS
 RECENT: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<i4"), ("side", "<i2"), ("shows", "<i2")])
 
@@ -22,7 +23,10 @@ BUY: Final = 1
 SALE: Final = 2
 DISPLAYED: Final = 1
 POST_ONLY: Final = 2
+HIDDEN: Final = 4
+#: Of a side, and of what an order shows.
 UNKNOWN: Final = 3
+UNKNOWN_DISPLAY: Final = 7
 
 _MIX: Final = np.int64(-7046029254386353131)
 
@@ -56,8 +60,8 @@ def note(recent, participant, client_order_id, side, shows):
 
 @inlined
 def recall(recent, participant, client_order_id):
-    """(side, shows) of an order that was read; UNKNOWN if not remembered."""
+    """(side, shows) of an order that was read; UNKNOWN and UNKNOWN_DISPLAY if not remembered."""
     row = recent[place_of(client_order_id, participant)]
     if row["client_order_id"] == client_order_id and np.int64(row["participant"]) == participant:
         return np.int64(row["side"]), np.int64(row["shows"])
-    return np.int64(UNKNOWN), np.int64(UNKNOWN)
+    return np.int64(UNKNOWN), np.int64(UNKNOWN_DISPLAY)

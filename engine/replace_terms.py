@@ -1,6 +1,7 @@
-"""Replacement of a dormant stop, and the checks that every replacement has from ``duplicate_id`` on (section 8).
+"""Replacement of an order with terms that few have, and the checks of every one from ``duplicate_id`` on (section 8).
 
-A replace that names a stop comes here too, whatever its order, so that the frequent ones look at neither.
+Those of dormant stops, icebergs and hidden orders come here, and any replace that names a stop or a display, so that
+the frequent ones look at none of these.
 """
 
 from typing import Final
@@ -8,16 +9,19 @@ from typing import Final
 import numpy as np
 
 from engine.bounds import INT64_MAX
+from engine.entry import run_rarely
 from engine.events import emit_rejected, emit_replaced
 from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
 from engine.index import drop_carried_id, find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
 from engine.matching import cancel_resting
-from engine.order_checks import check_phase, check_price, check_qty, check_stop
-from engine.records import Instruction, Reason
+from engine.order_checks import check_phase, check_price, check_qty, check_stop, may_show
+from engine.places import side_row
+from engine.records import Instruction, Phase, Reason
+from engine.resting import lessen, rest, set_display, slices_of, withdraw
 from engine.state import State
-from engine.stops import join_stops, leave_stops, shrink_stop
+from engine.stops import join_stops
 
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
@@ -71,17 +75,16 @@ def check_replace(state: State, command, place, participant, slot, tick, open_qt
 
 
 @rare
-def replace_stop(state: State, command, events, n, slot):
-    """``replace`` of a dormant order, or one that names a stop, from the phase on."""
+def replace_with_terms(state: State, command, events, n, slot):
+    """``replace`` of a dormant stop, an iceberg or a hidden order, or one that names a stop or a display."""
     order = state.orders[slot]
     participant, instrument = np.int64(order["participant"]), np.int64(order["instrument"])
     instructions, of_order = np.int64(command["instructions"]), np.int64(order["instructions"])
-    new_id = command["new_client_order_id"]
-    row = state.instruments[instrument - 1]
+    row, terms = state.instruments[instrument - 1], state.terms[slot]
     reason = np.int64(check_phase(row["phase"], np.int64(order["time_in_force"]), of_order, 0))
     if reason == 0:
         reason = np.int64(check_qty(command["qty"], row["lot"]))
-    tick, stop_tick = order["tick"], state.terms[slot]["stop_tick"]
+    tick, stop_tick, display_qty = order["tick"], terms["stop_tick"], np.int64(terms["display_qty"])
     if reason == 0 and not instructions & _MARKET:
         price_reason, tick = check_price(command["price_e4"], row["tick_e4"])
         reason = np.int64(price_reason)
@@ -90,39 +93,65 @@ def replace_stop(state: State, command, events, n, slot):
         stop_tick = command["stop_e4"] // row["tick_e4"]
     if instructions & _MARKET:
         tick = -stop_tick * row["tick_e4"]
+    if instructions & of_order & _DISPLAY:
+        display_qty = command["display_qty"]
     # No price becomes ``market`` or the reverse, and display and stop are named only where the order has one.
     misfits = ((instructions ^ of_order) & _MARKET) | (instructions & (_DISPLAY | _STOP) & ~of_order)
+    if of_order & _DISPLAY and not may_show(display_qty, command["qty"], row["lot"]):
+        misfits = np.int64(_DISPLAY)
     if reason == 0 and misfits != 0:
         reason = np.int64(Reason.INVALID_INSTRUCTION)
     place, open_qty = np.int64(0), np.int64(0)
     keeps = False
     if reason == 0:
-        place = find_id(state, participant, new_id)
+        place = find_id(state, participant, command["new_client_order_id"])
         open_qty = command["qty"] - np.int64(order["cum_qty"])
-        same = (tick == order["tick"]) & (stop_tick == state.terms[slot]["stop_tick"])
-        keeps = same & (open_qty <= np.int64(order["leaves_qty"]))
+        same = (stop_tick == terms["stop_tick"]) & (display_qty == np.int64(terms["display_qty"]))
+        keeps = (tick == order["tick"]) & same & (open_qty <= np.int64(order["leaves_qty"]))
         reason = np.int64(check_replace(state, command, place, participant, slot, tick, open_qty, keeps))
+        if reason == 0 and display_qty != 0 and open_qty > 0:
+            more = slices_of(command["qty"], display_qty) - np.int64(terms["slices"])
+            if more > 0 and state.venue[0]["slices"] + more > state.venue[0]["orders_max"]:
+                reason = np.int64(Reason.CAPACITY)
     if reason != 0:
         if reason != Reason.ORDER_RATE:
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
-        return emit_rejected(state, events, n, new_id, participant, instrument, reason)
+        return emit_rejected(state, events, n, command["new_client_order_id"], participant, instrument, reason)
     count_entry(state.venue[0], state.participants[participant - 1], state.entry_times, participant)
     if open_qty <= 0:
         return cancel_resting(state, events, n, slot, Reason.REPLACED)
     drop_carried_id(state, order)
-    take_id(state, place, participant, new_id, slot)
+    take_id(state, place, participant, command["new_client_order_id"], slot)
+    return _change(state, command, events, n, slot, tick, open_qty, keeps, stop_tick, display_qty)
+
+
+@rare
+def _change(state: State, command, events, n, slot, tick, open_qty, keeps, stop_tick, display_qty):
+    """Every check has passed: the order keeps its place with less, or takes a new time."""
+    order = state.orders[slot]
+    participant, instrument = np.int64(order["participant"]), np.int64(order["instrument"])
     side = np.int64(order["side"])
+    b = side_row(instrument, side)
     count_open(state, participant, instrument, side, -np.int64(order["leaves_qty"]), value_price_of(order))
     if keeps:
-        shrink_stop(state, slot, open_qty)
+        lessen(state, b, slot, open_qty)
     else:
-        leave_stops(state, slot)
+        withdraw(state, b, slot)
         order["price_e4"] = command["price_e4"]
         order["tick"] = tick
         order["leaves_qty"] = open_qty
-        join_stops(state, slot, stop_tick)
-    count_open(state, participant, instrument, side, open_qty, value_price_of(order))
     order["qty"] = command["qty"]
-    n = emit_replaced(state, events, n, order, new_id, open_qty)
-    order["client_order_id"] = new_id
+    if display_qty != 0:
+        set_display(state, slot, display_qty, command["qty"])
+    n = emit_replaced(state, events, n, order, command["new_client_order_id"], open_qty)
+    order["client_order_id"] = command["new_client_order_id"]
+    if not keeps and stop_tick == 0 and state.instruments[instrument - 1]["phase"] == Phase.CONTINUOUS:
+        return run_rarely(state, events, n, slot)
+    count_open(state, participant, instrument, side, open_qty, value_price_of(order))
+    if keeps:
+        return n
+    if stop_tick != 0:
+        join_stops(state, slot, stop_tick)
+    else:
+        rest(state, b, slot)
     return n

@@ -1,0 +1,97 @@
+"""An order comes to rest in the lit book, and leaves it: displayed, with a part of it (an iceberg), or hidden."""
+
+from typing import Final
+
+import numpy as np
+
+from engine.book import join, leave, shrink
+from engine.hidden import join_hidden, leave_hidden, shrink_hidden
+from engine.jit import inlined, rare
+from engine.records import Instruction
+from engine.state import State
+from engine.stops import leave_stops, shrink_stop
+
+_STOP: Final = int(Instruction.STOP)
+_HIDDEN: Final = int(Instruction.HIDDEN)
+_DISPLAY: Final = int(Instruction.DISPLAY)
+
+
+@inlined
+def rest(state: State, b, slot):
+    """Put an order at the back of the queue at its price; an iceberg shows its first part."""
+    if np.int64(state.orders[slot]["instructions"]) & (_HIDDEN | _DISPLAY):
+        _rest_otherwise(state, b, slot)
+    else:
+        join(state, b, slot)
+
+
+@rare
+def _rest_otherwise(state: State, b, slot):
+    order = state.orders[slot]
+    if np.int64(order["instructions"]) & _HIDDEN:
+        join_hidden(state, slot)
+        return
+    show(state, slot)
+    join(state, b, slot)
+
+
+@rare
+def show(state: State, slot):
+    """An iceberg shows its next part."""
+    terms = state.terms[slot]
+    terms["shown_qty"] = min(np.int64(terms["display_qty"]), np.int64(state.orders[slot]["leaves_qty"]))
+
+
+@inlined
+def withdraw(state: State, b, slot):
+    """Take an order out of its queue, that of a dormant one too; its leaves_qty is still what it has open."""
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN):
+        _withdraw_otherwise(state, slot)
+    else:
+        leave(state, b, slot)
+
+
+@rare
+def _withdraw_otherwise(state: State, slot):
+    if np.int64(state.orders[slot]["instructions"]) & _STOP:
+        leave_stops(state, slot)
+    else:
+        leave_hidden(state, slot)
+
+
+@inlined
+def lessen(state: State, b, slot, leaves_qty):
+    """An order keeps its place with less; an iceberg loses its reserve first."""
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY):
+        _lessen_otherwise(state, b, slot, leaves_qty)
+    else:
+        shrink(state, b, slot, leaves_qty)
+
+
+@rare
+def _lessen_otherwise(state: State, b, slot, leaves_qty):
+    instructions = np.int64(state.orders[slot]["instructions"])
+    if instructions & _STOP:
+        shrink_stop(state, slot, leaves_qty)
+    elif instructions & _HIDDEN:
+        shrink_hidden(state, slot, leaves_qty)
+    else:
+        shrink(state, b, slot, leaves_qty)
+        terms = state.terms[slot]
+        terms["shown_qty"] = min(np.int64(terms["shown_qty"]), leaves_qty)
+
+
+@inlined
+def slices_of(qty, display_qty):
+    """Number of next parts of ``display_qty`` that an iceberg of a quantity can show."""
+    return (qty - 1) // display_qty
+
+
+@rare
+def set_display(state: State, slot, display_qty, qty):
+    """Write how much an order of a quantity shows at most, and the room that it takes."""
+    terms = state.terms[slot]
+    slices = slices_of(qty, display_qty)
+    state.venue[0]["slices"] += slices - np.int64(terms["slices"])
+    terms["display_qty"] = display_qty
+    terms["slices"] = slices
