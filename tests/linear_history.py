@@ -23,8 +23,10 @@ import numpy as np
 from gateway.ouch.streams import OuchStreams
 from gateway.streams import Segment
 from journal import Block, Journal, quarantine
+from journal.history import History
 from journal.slices import places
-from replay.rebuild import capacity_of, journal_of, rebuild
+from replay.past import PastSlice
+from replay.rebuild import capacity_of, journal_of
 from tests.ouch_messages import messages
 from tests.trading import packets
 
@@ -217,5 +219,8 @@ def chain_of(data: Path) -> Chain:
             now[:] = first_seq + place, first_seq
             streams(first_seq + place, commands[place : place + 1], events[begin:end])
 
-    rebuild(data, use_checkpoints=False, observe=observe)
+    with History.open(data) as history:
+        for part in history.ranges(1, history.last_seq):
+            for block in PastSlice(history, part, need_engine=True).blocks():
+                observe(block.play.first_seq, block.play.commands, block.play.events)
     return Chain(blocks_of(data), {streams.name(user): told for user, told in made.items()})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.ports import free_port
-from journal import Journal
+from journal.history import History
 from node.link import LinkError, RequestRefused
 from tests.arbiters import HAS_ETCD
 from tests.fault_proxy import FaultProxy
@@ -96,11 +96,11 @@ class PairNode(Running):
 
     def note_blocks(self) -> None:
         """Note the newest blocks on its disk, while its process does not run."""
-        with Journal.open(self.data, readonly=True) as journal:
-            last_seq = journal.last_seq
-            if last_seq > journal.start_seq:
-                first_seq = max(journal.start_seq + 1, last_seq - _SEEN_COMMANDS)
-                self.blocks_seen += [id_of(block) for block in journal.blocks(first_seq, last_seq)]
+        with History.open(self.data) as history:
+            last_seq = history.last_seq
+            if last_seq:
+                blocks = history.blocks(max(history.first_seq, last_seq - _SEEN_COMMANDS), last_seq)
+                self.blocks_seen += [id_of(block) for block in blocks]
 
     def history(self) -> NodeHistory:
         """All of its blocks."""

@@ -1,4 +1,6 @@
-"""A pair is killed again and again while clients trade: primary, standby, arbiter and both nodes, by SIGKILL.
+"""A pair is killed again and again while clients trade: primary, standby, arbiter and both nodes, by SIGKILL, and each
+process beside a primary: its death watch, the server of its history, the keeper of the events of a slice, a checkpoint
+and a program that it supervises.
 
 Clients of the library trade at random with both addresses, and nobody tells them anything. In the end their histories,
 both journals and all quarantines must be one linear history (``tests.linear_history``): no acknowledged order is lost,
@@ -12,32 +14,52 @@ and from a pair that is in sync.
 import asyncio
 import os
 import random
+import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from node.link import Link, LinkError, RequestRefused
 from replay.verify import verify
-from tests.pair_under_faults import KINDS, WITNESS_AND_BOTH, Kind, RunningPair, Trading, kind_of, live
+from tests.pair_under_faults import KINDS, WITNESS_AND_BOTH, Kind, PairNode, RunningPair, Trading, kind_of, live
+from tests.test_interrupts import children
 from tests.trading import Trader
 
 KILLS = int(os.environ.get("LOCKSTEP_PAIR_KILLS", "20"))
-VICTIMS = ("primary", "witness", "both", "standby", "primary")
-VICTIMS_OF_MEMORY = ("primary", "witness", "standby", "primary")
+#: Processes beside a primary, with a word of the command line of those that it starts itself.
+BESIDE = {
+    "death watch": "",
+    "history": "replication.history_server",
+    "keeper": "directory.keep_events",
+    "checkpoint": "",
+    "program": "small",
+}
+VICTIMS = ("primary", "witness", "both", "standby", "primary", *BESIDE)
+VICTIMS_OF_MEMORY = ("primary", "witness", "standby", "primary", *BESIDE)
+#: Patience with a process that begins and ends by itself.
+APPEARS_S = 20.0
 
 
 async def kill_loop(
-    folder: Path, kills: int, seed: int, *options: str, kind: Kind = WITNESS_AND_BOTH
+    folder: Path, kills: int, seed: int, *options: str, kind: Kind = WITNESS_AND_BOTH, first: int = 0
 ) -> tuple[Counter[str], list[Trader], list[str]]:
-    """Kill the processes in turn while three clients trade; counts, clients, and complaints about their history."""
+    """Kill the processes in turn while three clients trade; counts, clients, and complaints about their history.
+
+    first: number of the first victim.
+    """
     chance = random.Random(seed)
-    pair = RunningPair(folder, *options, kind=kind)
+    options = (*options, "--gateway", "ouch:9101")
+    pair = RunningPair(folder, *options, kind=kind, faults=dict.fromkeys("AB", "small-programs"))
     counts: Counter[str] = Counter()
     try:
         await pair.start()
         async with Trading(pair, seed) as traders:
-            for number in range(kills):
+            for number in range(first, first + kills):
                 await live(traders)
                 await asyncio.sleep(chance.random() ** 2 * 0.5)
                 await _strike(pair, number, chance, counts, memory=kind.policy == "replica")
@@ -61,6 +83,11 @@ async def _strike(pair: RunningPair, number: int, chance: random.Random, counts:
         await asyncio.sleep(pause_s)
         await pair.start_witness()
         return
+    if victim in BESIDE:
+        primary, _ = await pair.in_sync()
+        if not await asyncio.to_thread(_strike_beside, primary, victim):
+            counts[f"{victim} not met"] += 1
+        return
     # Mostly from a pair that is in sync; else the dead node may be the only one that may reign, and comes back.
     if memory or number < len(VICTIMS) or chance.random() < 0.8:
         primary, standby = await pair.in_sync()
@@ -74,6 +101,45 @@ async def _strike(pair: RunningPair, number: int, chance: random.Random, counts:
     await asyncio.gather(*(asyncio.to_thread(node.start) for node in chance.sample(killed, len(killed))))
 
 
+def _strike_beside(node: PairNode, victim: str) -> bool:
+    """Kill a process beside a node; False if it has none in time, as where a checkpoint is done too soon to be met."""
+    assert node.process is not None
+    until_s = time.monotonic() + APPEARS_S
+    while time.monotonic() < until_s:
+        with suppress(LinkError, RequestRefused, OSError), node.link() as link:
+            if victim == "keeper":
+                link.ask("roll")
+            asked = threading.Thread(target=_ask_for_checkpoint, args=[node]) if victim == "checkpoint" else None
+            if asked is not None:
+                asked.start()
+            for _ in range(500):
+                pid = _pid_beside(node, link, victim)
+                if pid:
+                    with suppress(ProcessLookupError):  # it has just ended
+                        os.kill(pid, signal.SIGKILL)
+                        return True
+                if asked is not None and not asked.is_alive():
+                    break
+            if asked is not None:
+                asked.join()
+    return False
+
+
+def _ask_for_checkpoint(node: PairNode) -> None:
+    with suppress(LinkError, RequestRefused, OSError), node.link() as link:
+        link.ask("checkpoint")
+
+
+def _pid_beside(node: PairNode, link: Link, victim: str) -> int:
+    """Number of the process; 0 while there is none."""
+    assert node.process is not None
+    if BESIDE[victim] and victim != "program":
+        return next(iter(children(node.process.pid, BESIDE[victim])), 0)
+    processes = link.ask("workings")["workings"]["processes"]
+    name = "ouch-9101" if victim == "program" else victim
+    return next((each["pid"] or 0 for each in processes if each["process"] == name), 0)
+
+
 def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str], kills: int) -> None:
     answers = sum(len(trader.kept) for trader in traders)
     epochs = {epoch for trader in traders for epoch in trader.epochs.values()}
@@ -82,19 +148,22 @@ def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str]
     assert complaints == []
     assert sum(counts[victim] for victim in set(VICTIMS)) == kills
     assert answers > 100 * kills, "there was load"
-    assert len(epochs) > kills // 4, "and there were takeovers"
+    struck = counts["primary"] + counts["both"]
+    assert len(epochs) > struck // 2, "and there were takeovers"
+    assert all(counts[f"{victim} not met"] <= counts[victim] // 2 for victim in BESIDE), "they were there to be killed"
 
 
 @pytest.mark.parametrize(
-    ("kills", "seed"),
+    ("kills", "seed", "first"),
     [
-        (3, 0),
-        pytest.param(3, 1, marks=pytest.mark.slow),
-        *(pytest.param(-(-KILLS // len(KINDS)), seed, marks=pytest.mark.long) for seed in range(len(KINDS))),
+        (3, 0, 0),
+        pytest.param(3, 1, 0, marks=pytest.mark.slow),
+        pytest.param(len(BESIDE) + 1, 2, 4, marks=pytest.mark.slow),
+        *(pytest.param(-(-KILLS // len(KINDS)), seed, 0, marks=pytest.mark.long) for seed in range(len(KINDS))),
     ],
 )
 def test_no_acknowledged_order_is_lost_and_none_is_executed_twice_whoever_is_killed(
-    tmp_path: Path, kills: int, seed: int
+    tmp_path: Path, kills: int, seed: int, first: int
 ) -> None:
-    run = kill_loop(tmp_path, kills, 2_026 + seed, "--checkpoint-every", "2000", kind=kind_of(seed))
+    run = kill_loop(tmp_path, kills, 2_026 + seed, "--checkpoint-every", "2000", kind=kind_of(seed), first=first)
     check(*asyncio.run(run), kills)
