@@ -333,13 +333,19 @@ def limits(
 def export(
     directory: Directory,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the export; it must not exist yet.")],
-    form: Annotated[ExportForm, typer.Option("--format", help="CSV files, or one SQLite database.")] = ExportForm.csv,
+    form: Annotated[
+        ExportForm,
+        typer.Option("--format", help="CSV files, one SQLite database, Parquet, Arrow, or SQL for PostgreSQL."),
+    ] = ExportForm.csv,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: prove an export that is there against the journal.")
     ] = False,
     as_json: Json = False,
 ) -> int:
     """Export events, trades, reports, orders and positions as tables, and prove them by the event digest.
+
+    Parquet has a folder a day; it and Arrow need `pip install 'lockstep[parquet]'`. SQL has a partition a day, and is
+    loaded by `psql -f load.sql` in its folder.
 
     The files are read back: their events must give the event digest of the journal, or the exit status is 1.
 

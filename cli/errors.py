@@ -47,6 +47,7 @@ KNOWN: Final = {
     ("directory", "DirectoryDiverged"): FOUND,
     ("replay", "ReplayError"): WRONG,
     ("attestation", "AttestationError"): WRONG,
+    ("exports", "ExportError"): WRONG,
     ("notation", "ScenarioError"): WRONG,
     ("lobster", "LobsterError"): WRONG,
     ("sequencer", "StampError"): WRONG,

@@ -11,7 +11,8 @@ from cli.history import chosen_plays
 from cli.node import rebuilt_at
 from cli.reports import room_of
 from engine.records import RULES_VERSION
-from exports.export import ExportError, prove, read_manifest, write_export
+from exports.errors import ExportError
+from exports.export import prove, read_manifest, write_export
 from journal.history import History
 
 

@@ -26,6 +26,9 @@ class ExportForm(StrEnum):
 
     csv = "csv"
     sqlite = "sqlite"
+    parquet = "parquet"
+    arrow = "arrow"
+    sql = "sql"
 
 
 class EngineOrBoth(StrEnum):

@@ -16,7 +16,8 @@ from engine.digest import ByteHash, EventChain
 from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
-from exports.formats import FORMS, Form
+from exports.errors import ExportError
+from exports.formats import FORMS, WHOLE_FILES, Form
 from exports.tables import (
     EVENTS,
     ORDERS,
@@ -38,10 +39,6 @@ from reports import Reports
 
 MANIFEST: Final = "manifest.json"
 VERSION: Final = 1
-
-
-class ExportError(ValueError):
-    """Files that are no whole export; the message is one sentence."""
 
 
 class TableDigest:
@@ -115,6 +112,7 @@ def write_export(
         "participants": list(names_of.participants),
         "rows": {name: digest.rows for name, digest in digests.items()},
         "digests": {name: digest.digest() for name, digest in digests.items()},
+        "files": file_digests(folder) if form_name in WHOLE_FILES else {},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -133,6 +131,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def file_digests(folder: Path) -> dict[str, str]:
+    """Digest of each file of an export but the manifest, by its path within."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            hasher = ByteHash()
+            with path.open("rb") as file:
+                while piece := file.read(1 << 20):
+                    hasher.update(piece)
+            found[path.relative_to(folder).as_posix()] = str(hasher.hexdigest())
+    return found
+
+
+def _file_faults(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Files that are not as they were written, missing, or were added, as sentences."""
+    if manifest["format"] not in WHOLE_FILES:
+        return []
+    written, here = manifest.get("files", {}), file_digests(folder)
+    names = sorted(name for name in {*written, *here} if written.get(name) != here.get(name))
+    return [f"{folder / name} is not as it was written, or was added or removed" for name in names]
+
+
 def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Differences between the files of an export and its manifest, as sentences; none where it is complete."""
     form: Form = FORMS[manifest["format"]](folder)
@@ -146,8 +166,8 @@ def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
                 if table is EVENTS:
                     chain.add(event_rows(columns, names))
     except (OSError, ValueError, KeyError, OverflowError) as error:
-        return [f"the files in {folder} are not as they were written: {error}"]
-    faults = []
+        return [f"the files in {folder} are not as they were written: {error}", *_file_faults(folder, manifest)]
+    faults = _file_faults(folder, manifest)
     if chain.digest().hex() != manifest["event_digest"]:
         given = chain.digest().hex()
         faults.append(

@@ -1,4 +1,4 @@
-"""Forms of an export: CSV files, or one SQLite database; the same tables and columns in each."""
+"""Forms of an export: the same tables and columns in each. CSV and SQLite are here, others have a file of their own."""
 
 import csv
 import errno
@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from exports.arrow_files import ArrowForm, ParquetForm
+from exports.postgres import SqlForm
 from exports.tables import TABLES, Columns, Table
 
 #: Rows that are read back at once.
@@ -123,7 +125,17 @@ class SqliteForm:
             database.close()
 
 
-FORMS: Final[dict[str, Any]] = {"csv": CsvForm, "sqlite": SqliteForm}
+#: Forms whose files nobody adds to, so that the manifest has a digest of each: of one that was changed in its bounds or
+#: names, another program might read other rows than the proof.
+WHOLE_FILES: Final = frozenset({"parquet", "arrow", "sql"})
+
+FORMS: Final[dict[str, Any]] = {
+    "csv": CsvForm,
+    "sqlite": SqliteForm,
+    "parquet": ParquetForm,
+    "arrow": ArrowForm,
+    "sql": SqlForm,
+}
 
 
 def _rows(table: Table, columns: Columns) -> Any:

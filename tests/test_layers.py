@@ -55,6 +55,8 @@ HOMES = {
     "uvloop": ("node/",),
     "prometheus_client": ("node/metrics.py",),
     "hdrh": ("load/latency.py",),
+    "pyarrow": ("exports/arrow_files.py",),
+    "duckdb": ("exports/questions.py",),
     "cryptography": ("attestation/signatures.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
     "benchmarks": ("benchmarks/", "cli/bench.py"),
